@@ -1,0 +1,3 @@
+//! Holdall: a stateless conversation proxy for language models.
+
+pub mod proto;

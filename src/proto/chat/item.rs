@@ -1,0 +1,367 @@
+//! The neutral history, item by item: what was said, called, answered and thought, in no provider's words.
+//!
+//! An item is one line of JSON (docs/token.md, "Items"). Writing gives one fixed form; reading takes members in any
+//! order, and refuses unknown and duplicate ones, `null`s, arrays in place of objects, empty parts and lone surrogates.
+//! There is no system role: the system prompt is the server's and is applied anew each turn.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+/// One entry of the history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "t")]
+pub enum Item {
+    /// The model asks for a tool.
+    #[serde(rename = "call")]
+    Call {
+        /// The id that the result will name.
+        id: String,
+        /// The tool's name.
+        name: String,
+        /// The arguments: JSON text as received, byte for byte.
+        args: String,
+    },
+    /// Something said.
+    #[serde(rename = "msg")]
+    Message {
+        /// Who said it.
+        role: Role,
+        /// What was said; never empty.
+        parts: Vec<Part>,
+        /// An assistant message that ended before its end.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
+    },
+    /// What a tool gave back.
+    #[serde(rename = "result")]
+    Result {
+        /// The id of the call.
+        id: String,
+        /// The result.
+        out: Output,
+        /// The tool failed.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        error: bool,
+    },
+    /// A provider's own opaque reasoning, replayed only to that provider.
+    #[serde(rename = "think")]
+    Think {
+        /// The provider's dialect.
+        by: String,
+        /// JSON text as received, byte for byte.
+        blob: String,
+    },
+}
+
+impl Item {
+    /// A message of one text part.
+    #[must_use]
+    pub fn text(role: Role, text: impl Into<String>) -> Self {
+        Self::Message { role, parts: vec![Part::Text(text.into())], cut: false }
+    }
+
+    /// Reads one line, without its line end.
+    ///
+    /// # Errors
+    /// The reader's own words for what is wrong, with a column; safe to show to whoever wrote the line.
+    pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str::<Object<RawItem<'_>>>(line)?.0.into_item().map_err(serde_json::Error::custom)
+    }
+
+    /// Appends the item's line, line end included.
+    pub fn write_line(&self, lines: &mut String) {
+        // Strings and booleans always serialize; an error would have to come from the writer, and a Vec has none.
+        let line = serde_json::to_string(self).unwrap_or_default();
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+
+    /// The bytes of the item's line, line end included.
+    #[must_use]
+    pub fn line_bytes(&self) -> usize {
+        let mut line = String::new();
+        self.write_line(&mut line);
+        line.len()
+    }
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Object::<RawItem<'_>>::deserialize(deserializer)?.0.into_item().map_err(D::Error::custom)
+    }
+}
+
+/// Who said a message. Tools answer in results, and the system prompt is not part of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The model.
+    Assistant,
+    /// The caller.
+    User,
+}
+
+/// A piece of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Part {
+    /// An image, by `https:` or `data:` URL.
+    #[serde(rename = "image")]
+    Image(String),
+    /// Text.
+    #[serde(rename = "text")]
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Object::<RawPart<'_>>::deserialize(deserializer)?.0 {
+            RawPart { text: Some(text), image: None } => Ok(Self::Text(text.into_owned())),
+            RawPart { text: None, image: Some(url) } => Ok(Self::Image(url.into_owned())),
+            RawPart { .. } => Err(D::Error::custom("a part is either {\"text\"} or {\"image\"}")),
+        }
+    }
+}
+
+/// A tool's result: plain text, or parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Output {
+    /// Never empty.
+    Parts(Vec<Part>),
+    /// Text, which may be empty.
+    Text(String),
+}
+
+impl Output {
+    /// The text of the result, parts joined by line ends; images are named, not shown.
+    #[must_use]
+    pub fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Parts(parts) => Cow::Owned(
+                parts
+                    .iter()
+                    .map(|part| match part {
+                        Part::Text(text) => text.as_str(),
+                        Part::Image(_) => "[image]",
+                    })
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            ),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Output {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OutputVisitor;
+
+        impl<'de> Visitor<'de> for OutputVisitor {
+            type Value = Output;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("text or a list of parts")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Output, E> {
+                Ok(Output::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Output, A::Error> {
+                let mut parts = Vec::new();
+                while let Some(part) = seq.next_element()? {
+                    parts.push(part);
+                }
+                if parts.is_empty() {
+                    return Err(A::Error::custom("parts are empty"));
+                }
+                Ok(Output::Parts(parts))
+            }
+        }
+
+        deserializer.deserialize_any(OutputVisitor)
+    }
+}
+
+/// Model tokens and upstream time that a turn or a conversation used; every count is at least 0 and informative only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Model tokens sent, cached ones included.
+    pub input_tokens: u64,
+    /// Model tokens received.
+    pub output_tokens: u64,
+    /// Model tokens sent that the provider had cached.
+    pub cached_tokens: u64,
+}
+
+/// A value that must be written as a JSON object.
+///
+/// Derived readers also take an array of the members' values in order; what we define has one form.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor(std::marker::PhantomData))
+    }
+}
+
+/// Reads a member that may be absent but not `null`; goes with `#[serde(default)]`.
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Any item as it stands on its line: all members of all kinds, none required yet.
+///
+/// One flat struct reads in one pass and borrows, where a tagged enum would buffer every member first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawItem<'a> {
+    #[serde(borrow)]
+    t: Cow<'a, str>,
+    #[serde(default, deserialize_with = "present")]
+    role: Option<Role>,
+    #[serde(default, deserialize_with = "present")]
+    parts: Option<Vec<Part>>,
+    #[serde(default, deserialize_with = "present")]
+    cut: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    args: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    out: Option<Output>,
+    #[serde(default, deserialize_with = "present")]
+    error: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    by: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    blob: Option<String>,
+}
+
+impl RawItem<'_> {
+    fn into_item(self) -> Result<Item, &'static str> {
+        let Self { t, role, parts, cut, id, name, args, out, error, by, blob } = self;
+        match (&*t, role, parts, cut, id, name, args, out, error, by, blob) {
+            ("msg", Some(role), Some(parts), cut, None, None, None, None, None, None, None) => {
+                if parts.is_empty() {
+                    return Err("parts are empty");
+                }
+                let cut = match (role, cut) {
+                    (_, None) => false,
+                    (Role::Assistant, Some(true)) => true,
+                    _ => return Err("`cut` is true, and on assistant messages only"),
+                };
+                Ok(Item::Message { role, parts, cut })
+            }
+            ("call", None, None, None, Some(id), Some(name), Some(args), None, None, None, None) => {
+                Ok(Item::Call { id, name, args })
+            }
+            ("result", None, None, None, Some(id), None, None, Some(out), error, None, None) => match error {
+                Some(false) => Err("`error` is true or absent"),
+                error => Ok(Item::Result { id, out, error: error.is_some() }),
+            },
+            ("think", None, None, None, None, None, None, None, None, Some(by), Some(blob)) => {
+                Ok(Item::Think { by, blob })
+            }
+            _ => Err("members do not fit the kind `t`, which is msg, call, result or think"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPart<'a> {
+    #[serde(default, borrow, deserialize_with = "present")]
+    text: Option<Cow<'a, str>>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    image: Option<Cow<'a, str>>,
+}
+
+/// Reads a whole JSON text into a value that must be an object.
+///
+/// # Errors
+/// The reader's own words for what is wrong.
+pub(crate) fn object_from_str<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str::<Object<T>>(text).map(|object| object.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_written_in_one_form_and_read_back() {
+        for line in [
+            r#"{"t":"msg","role":"user","parts":[{"text":"hé\u0000\n"}]}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":""},{"image":"https://e.test/a.png"}]}"#,
+            r#"{"t":"msg","role":"assistant","parts":[{"text":"so f"}],"cut":true}"#,
+            r#"{"t":"call","id":"c1","name":"add","args":"{\"a\": 1}"}"#,
+            r#"{"t":"result","id":"c1","out":"3"}"#,
+            r#"{"t":"result","id":"c1","out":[{"text":"3"}],"error":true}"#,
+            r#"{"t":"think","by":"anthropic","blob":"{}"}"#,
+        ] {
+            let mut written = String::new();
+            Item::from_line(line).unwrap().write_line(&mut written);
+            assert_eq!(written, format!("{line}\n"));
+        }
+    }
+
+    #[test]
+    fn members_are_read_in_any_order() {
+        let line = r#" { "parts" : [ { "text" : "a" } ] , "role" : "user" , "t" : "msg" } "#;
+        assert_eq!(Item::from_line(line).unwrap(), Item::text(Role::User, "a"));
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for line in [
+            r#"["msg","user",[{"text":"a"}]]"#,
+            r#"{"t":"msg","role":"user","parts":[]}"#,
+            r#"{"t":"msg","role":"system","parts":[{"text":"a"}]}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":"a"}],"cut":true}"#,
+            r#"{"t":"msg","role":"assistant","parts":[{"text":"a"}],"cut":false}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":"a"}],"cut":null}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":"a"}],"x":1}"#,
+            r#"{"t":"msg","role":"user","role":"user","parts":[{"text":"a"}]}"#,
+            r#"{"t":"msg","t":"msg","role":"user","parts":[{"text":"a"}]}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":"a","text":"b"}]}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":"a","image":"b"}]}"#,
+            r#"{"t":"msg","role":"user","parts":[{}]}"#,
+            r#"{"t":"msg","role":"user","parts":[["a"]]}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":"\ud800"}]}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":1}]}"#,
+            r#"{"t":"call","id":"c","name":"n","args":{}}"#,
+            r#"{"t":"call","id":"c","name":"n"}"#,
+            r#"{"t":"call","id":"c","name":"n","args":"{}","role":"user"}"#,
+            r#"{"t":"result","id":"c","out":[]}"#,
+            r#"{"t":"result","id":"c","out":{}}"#,
+            r#"{"t":"result","id":"c","out":"x","error":false}"#,
+            r#"{"t":"think","by":"a","blob":{}}"#,
+            r#"{"t":"note"}"#,
+            r#"{"t":"msg","role":"user","parts":[{"text":"a"}]} x"#,
+            "",
+        ] {
+            assert!(Item::from_line(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The conversation in neutral form: items, and the rules that hold between them.
+
+mod item;
+
+pub use item::{Item, Output, Part, Role, Usage};
+pub(crate) use item::{Object, object_from_str, present};

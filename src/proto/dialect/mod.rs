@@ -1,0 +1,184 @@
+//! Wire formats, one file each, over the neutral items: a provider or a door more is one file and one line here.
+//!
+//! ```text
+//!  items ──▶ Dialect::request ──▶ bytes to the upstream
+//!  deltas ◀── ReplyReader::push ◀── bytes from the upstream
+//! ```
+//!
+//! A dialect opens no socket and keeps nothing between replies. It writes the same items to the same bytes each time, so
+//! that a provider's prompt cache hits turn after turn, and it reads a reply in pieces of any size: what it says does
+//! not depend on where the network cut.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, response};
+use serde_json::value::RawValue;
+
+use super::{
+    chat::{Item, Usage},
+    error::Error,
+};
+
+/// One format that upstreams speak.
+pub trait Dialect: Sync {
+    /// The name in configuration: `openai`, `anthropic`, `builtin`.
+    fn name(&self) -> &'static str;
+
+    /// The base URL used where none is configured, without a trailing slash.
+    fn default_base_url(&self) -> &'static str;
+
+    /// The request for one model call; its URI is a path to append to the upstream's base URL.
+    ///
+    /// Carries every header but the credential. The same call gives the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for what the format cannot say.
+    fn request(&self, call: &ModelCall<'_>) -> Result<Request<Bytes>, Error>;
+
+    /// The header in which the operator's key travels, and its value's prefix.
+    fn credential(&self) -> (HeaderName, &'static str);
+
+    /// A reader for one successful (2xx) reply, streamed or whole as its head says.
+    ///
+    /// # Errors
+    /// [`Error::UpstreamMalformed`] if the head announces neither form, an HTML page for instance.
+    fn reply(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error>;
+
+    /// The message inside an error body, as the provider wrote it; `None` where the body is something else.
+    fn refusal(&self, body: &[u8]) -> Option<String>;
+}
+
+/// Reads one reply, fed in pieces of any size.
+pub trait ReplyReader: Send {
+    /// Takes the next bytes and appends what they complete to `deltas`.
+    ///
+    /// # Errors
+    /// [`Error::UpstreamMalformed`] for what the format does not allow or what passes [`ReplyBounds`];
+    /// [`Error::UpstreamRefused`] or [`Error::UpstreamUnavailable`] for an error reported inside a stream. What was
+    /// appended before stays good; after an error the reader must not be fed again.
+    fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Error>;
+
+    /// Says that no byte follows, and appends what was still open.
+    ///
+    /// # Errors
+    /// [`Error::UpstreamCut`] if the reply has not come to its end; else as [`Self::push`].
+    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error>;
+
+    /// Whether the reply has come to its end, so that the connection need not be read further.
+    fn is_complete(&self) -> bool;
+}
+
+/// One streamed fragment of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delta {
+    /// A whole tool call; they come when complete, in the provider's order.
+    Call {
+        /// The id that the result will name.
+        id: String,
+        /// The tool's name.
+        name: String,
+        /// The arguments: JSON text as received.
+        args: String,
+    },
+    /// Why the reply ended. Comes once, after all text and calls.
+    Finish(FinishReason),
+    /// A piece of text, never empty.
+    Text(String),
+    /// The counts so far; a later one replaces an earlier one.
+    Usage(Usage),
+}
+
+/// Why a reply ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The provider withheld or stopped it.
+    ContentFilter,
+    /// A bound on length was reached.
+    Length,
+    /// The model was done.
+    Stop,
+    /// The model waits for tool results.
+    ToolCalls,
+}
+
+impl FinishReason {
+    /// The name in answers: `stop`, `length`, `tool_calls`, `content_filter`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ContentFilter => "content_filter",
+            Self::Length => "length",
+            Self::Stop => "stop",
+            Self::ToolCalls => "tool_calls",
+        }
+    }
+}
+
+/// All that a model is to be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelCall<'a> {
+    /// The provider's name for the model.
+    pub model: &'a str,
+    /// The system prompt for this turn.
+    pub system: Option<&'a str>,
+    /// The history with the new input at its end.
+    pub items: &'a [Item],
+    /// What the caller asked of the model.
+    pub options: &'a ModelOptions,
+    /// Whether the reply is to be streamed.
+    pub stream: bool,
+}
+
+/// What a caller may ask of the model, beside the input.
+#[derive(Clone, Debug, Default)]
+pub struct ModelOptions {
+    /// The most model tokens to write.
+    pub max_output_tokens: Option<u32>,
+    /// Sampling temperature, 0 to 2, as written by the caller.
+    pub temperature: Option<serde_json::Number>,
+    /// The tools that the model may call.
+    pub tools: Vec<Tool>,
+    /// Whether it may, must or must not.
+    pub tool_choice: Option<ToolChoice>,
+}
+
+/// A tool that the model may call.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    /// 1–64 of `[A-Za-z0-9_-]`.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: Option<String>,
+    /// The JSON Schema of its arguments, an object, as the caller wrote it.
+    pub parameters: Option<Box<RawValue>>,
+}
+
+/// Whether the model may, must or must not call a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// As it sees fit.
+    Auto,
+    /// No tool.
+    None,
+    /// At least one.
+    Required,
+    /// This one.
+    Tool(String),
+}
+
+/// How much of a reply is read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyBounds {
+    /// The most text and arguments that will be kept. A single event or a whole body may be a few times longer, since
+    /// escapes and envelopes add to it; each reader derives its buffer bound from this.
+    pub reply_bytes: usize,
+}
+
+/// The dialect with this name in configuration.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
+    DIALECTS.iter().copied().find(|dialect| dialect.name() == name)
+}
+
+/// All dialects: one line each.
+pub const DIALECTS: [&dyn Dialect; 0] = [];

@@ -1,0 +1,14 @@
+//! The sans-IO core: it gets bytes, the time and random bytes as arguments, and hands back what to send.
+//!
+//! Nothing here opens a socket or a file, reads the environment or a clock, starts a thread, draws randomness, keeps a
+//! global or writes a log line. That is what lets a native server, a Lambda, a Worker and a test drive the same code and
+//! get the same bytes. Start reading at [`exchange`].
+
+#![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+pub mod chat;
+pub mod dialect;
+pub mod error;
+pub mod limits;
+
+pub mod time;

@@ -1,0 +1,80 @@
+//! Whole seconds since 1970 and the little arithmetic that tokens need; no clock is read here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted (RFC 7519 §2, `NumericDate`).
+///
+/// At most [`UnixSeconds::MAX`], the end of the year 9999. Shown as RFC 3339.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixSeconds(pub u64);
+
+impl UnixSeconds {
+    /// This moment plus `seconds`, at most [`Self::MAX`].
+    #[must_use]
+    pub fn plus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds)).min(Self::MAX)
+    }
+
+    /// Milliseconds since 1970, as UUIDv7 counts them (RFC 9562 §5.7).
+    #[must_use]
+    pub fn as_millis(self) -> u64 {
+        self.0.saturating_mul(1000)
+    }
+
+    /// 9999-12-31T23:59:59Z: the last second that RFC 3339 can write.
+    pub const MAX: Self = Self(253_402_300_799);
+}
+
+impl fmt::Display for UnixSeconds {
+    /// RFC 3339 in UTC, as `2026-11-21T06:12:00Z`.
+    #[expect(clippy::arithmetic_side_effects, reason = "every term is bounded by MAX, far from overflow")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.min(Self::MAX.0);
+        let (days, rest) = (seconds / 86_400, seconds % 86_400);
+        // Days to civil date in the proleptic Gregorian calendar, counted from 0000-03-01 so that the leap day is the
+        // last of its year (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+/// How far two honest clocks may differ: an expiry is counted this much later, a future `iat` borne this far ahead.
+pub const LEEWAY_SECONDS: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_rfc_3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (68_169_599, "1972-02-28T23:59:59Z"),
+            (68_169_600, "1972-02-29T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (1_795_241_520, "2026-11-21T06:12:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(UnixSeconds(seconds).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sums_stop_at_the_year_9999() {
+        assert_eq!(UnixSeconds(u64::MAX - 1).plus(5), UnixSeconds::MAX);
+        assert_eq!(UnixSeconds(10).plus(5), UnixSeconds(15));
+    }
+}
