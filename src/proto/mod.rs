@@ -9,6 +9,8 @@
 pub mod chat;
 pub mod dialect;
 pub mod error;
+pub mod key;
 pub mod limits;
-
+pub mod principal;
 pub mod time;
+pub mod token;

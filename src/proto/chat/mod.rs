@@ -1,6 +1,8 @@
 //! The conversation in neutral form: items, and the rules that hold between them.
 
+mod history;
 mod item;
 
+pub use history::History;
 pub use item::{Item, Output, Part, Role, Usage};
 pub(crate) use item::{Object, object_from_str, present};

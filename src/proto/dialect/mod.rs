@@ -10,7 +10,7 @@
 //! not depend on where the network cut.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, response};
+use http::{HeaderName, Request, response};
 use serde_json::value::RawValue;
 
 use super::{

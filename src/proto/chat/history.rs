@@ -1,0 +1,133 @@
+//! The items in order, and the rules between them: input follows from what stands there, trimming takes whole turns.
+
+use super::item::{Item, Part, Role};
+use crate::proto::{
+    error::{Error, Excess},
+    limits::Limits,
+};
+
+/// The items of a conversation, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History(Vec<Item>);
+
+impl History {
+    /// Appends the caller's input, if it may follow.
+    ///
+    /// # Errors
+    /// [`Error::RequestInvalid`] for no input, an empty message, a result for which there is no call, or a message while
+    /// a call waits for its result; [`Error::RoleForbidden`] for items that are the model's; [`Error::MessageTooLarge`]
+    /// and [`Error::ImageTooLarge`].
+    pub fn push_input(&mut self, input: Vec<Item>, limits: &Limits) -> Result<(), Error> {
+        if input.is_empty() {
+            return Err(Error::invalid("`input` is empty; send text, parts or tool results"));
+        }
+        let mut waiting = self.waiting_calls();
+        for item in &input {
+            check_size(item, limits)?;
+            match item {
+                Item::Result { id, .. } => {
+                    let at = waiting.iter().position(|call| call == id).ok_or_else(|| {
+                        Error::invalid(format!("there is no open tool call with id `{}`", excerpt(id)))
+                    })?;
+                    waiting.remove(at);
+                }
+                Item::Message { role: Role::User, parts, .. } => {
+                    if let Some(id) = waiting.first() {
+                        let id = excerpt(id);
+                        return Err(Error::invalid(format!("tool call `{id}` waits for its result; send that first")));
+                    }
+                    if parts.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty())) {
+                        return Err(Error::invalid("the input message is empty"));
+                    }
+                }
+                _ => return Err(Error::RoleForbidden { role: "assistant".to_owned() }),
+            }
+        }
+        if let Some(id) = waiting.first() {
+            return Err(Error::invalid(format!("tool call `{}` waits for its result", excerpt(id))));
+        }
+        self.0.extend(input);
+        Ok(())
+    }
+
+    /// Takes away whole turns, the oldest first, until at least `surplus_bytes` of lines and `surplus_items` are gone.
+    ///
+    /// A turn begins with a user message that follows the model's words, so that a call and its result go together; the
+    /// last turn, whose input is new, stays. Returns the number of items taken and of the bytes of their lines, or
+    /// `None` (and takes nothing) if the surplus is more than there is to take.
+    pub fn trim_oldest(&mut self, surplus_bytes: usize, surplus_items: usize) -> Option<(usize, usize)> {
+        let mut bytes = 0_usize;
+        for (at, pair) in self.0.windows(2).enumerate() {
+            let [before, item] = pair else { break };
+            bytes = bytes.saturating_add(before.line_bytes());
+            let items = at.saturating_add(1);
+            let turn_begins = matches!(item, Item::Message { role: Role::User, .. })
+                && matches!(before, Item::Message { role: Role::Assistant, .. } | Item::Think { .. });
+            if turn_begins && bytes >= surplus_bytes && items >= surplus_items {
+                self.0.drain(..items);
+                return Some((items, bytes));
+            }
+        }
+        None
+    }
+
+    /// The items.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.0
+    }
+
+    /// The ids of the calls at the end that have no result yet, in order.
+    fn waiting_calls(&self) -> Vec<String> {
+        let mut answered = Vec::new();
+        let mut waiting = Vec::new();
+        for item in self.0.iter().rev() {
+            match item {
+                Item::Result { id, .. } => answered.push(id),
+                Item::Call { id, .. } => match answered.iter().position(|answer| *answer == id) {
+                    Some(at) => drop(answered.swap_remove(at)),
+                    None => waiting.push(id.clone()),
+                },
+                Item::Message { role: Role::User, .. } => break,
+                Item::Message { .. } | Item::Think { .. } => {}
+            }
+        }
+        waiting.reverse();
+        waiting
+    }
+}
+
+impl FromIterator<Item> for History {
+    fn from_iter<I: IntoIterator<Item = Item>>(items: I) -> Self {
+        Self(items.into_iter().collect())
+    }
+}
+
+fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
+    let parts = match item {
+        Item::Message { parts, .. } | Item::Result { out: super::Output::Parts(parts), .. } => parts.as_slice(),
+        _ => &[],
+    };
+    let mut images = 0_usize;
+    for part in parts {
+        let Part::Image(url) = part else { continue };
+        if let Some((_, data)) = url.strip_prefix("data:").and_then(|data| data.split_once(',')) {
+            // Base64 carries 3 bytes in 4 characters; percent-encoded data is counted the same, which flatters it less
+            // than three times.
+            let decoded = data.len().div_ceil(4).saturating_mul(3);
+            if let Some(excess) = Excess::bytes(decoded, limits.image_bytes) {
+                return Err(Error::ImageTooLarge(excess));
+            }
+            images = images.saturating_add(url.len());
+        } else if !url.starts_with("https://") && !url.starts_with("http://") {
+            return Err(Error::invalid("an image is an https: or data: URL"));
+        }
+    }
+    let words = item.line_bytes().saturating_sub(images);
+    Excess::bytes(words, limits.message_bytes).map_or(Ok(()), |excess| Err(Error::MessageTooLarge(excess)))
+}
+
+/// The beginning of a caller's own text, short enough for an error message.
+fn excerpt(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(64).collect()
+}

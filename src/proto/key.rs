@@ -1,0 +1,245 @@
+//! Keys: the ring of secrets whose first signs and whose others only verify.
+//!
+//! From each secret come the HMAC-SHA256 key (the secret itself, RFC 2104) and the sealing key (HKDF-SHA256, RFC 5869).
+//! Both are derived once, when the ring is built. A ring refuses what would make a retirement ineffective: a repeated key
+//! id, and one secret under two ids.
+
+use std::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+use zeroize::Zeroizing;
+
+use super::token::{Kind, wire};
+
+/// The keys of a deployment, in order: the first signs, all verify.
+pub struct KeyRing {
+    current: SigningKey,
+    retired: Vec<SigningKey>,
+}
+
+impl KeyRing {
+    /// A ring of these secrets, each of [`SECRET_BYTES`]; the first signs.
+    ///
+    /// # Errors
+    /// [`KeyError`] for no secret at all, one of another length, a repeated id, or one secret under two ids.
+    pub fn new(secrets: impl IntoIterator<Item = (KeyId, Zeroizing<Vec<u8>>)>) -> Result<Self, KeyError> {
+        let mut keys: Vec<SigningKey> = Vec::new();
+        for (id, secret) in secrets {
+            let key = SigningKey::new(id, &secret)?;
+            if let Some(other) = keys.iter().find(|other| other.id == key.id) {
+                return Err(KeyError::RepeatedId(other.id.clone()));
+            }
+            if let Some(other) = keys.iter().find(|other| bool::from(other.block.ct_eq(&*key.block))) {
+                return Err(KeyError::RepeatedSecret(other.id.clone(), key.id));
+            }
+            keys.push(key);
+        }
+        let mut keys = keys.into_iter();
+        Ok(Self { current: keys.next().ok_or(KeyError::Empty)?, retired: keys.collect() })
+    }
+
+    /// Reads `kid:secret` entries, the secret in base64url without padding.
+    ///
+    /// Entries are parted by commas or line ends; blank lines and lines that start with `#` are passed over.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and [`KeyError::Entry`] with the number of the entry that does not read.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let entries = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        let secrets = entries.enumerate().map(|(at, entry)| {
+            let number = at.saturating_add(1);
+            let (id, secret) = entry.split_once(':').ok_or(KeyError::Entry(number))?;
+            let secret = wire::decode(secret.as_bytes()).map_err(|_| KeyError::Entry(number))?;
+            Ok((KeyId::new(id)?, Zeroizing::new(secret)))
+        });
+        Self::new(secrets.collect::<Result<Vec<_>, KeyError>>()?)
+    }
+
+    /// The key that signs.
+    pub(crate) fn current(&self) -> &SigningKey {
+        &self.current
+    }
+
+    /// The key and kind whose header this is, byte for byte.
+    pub(crate) fn by_header(&self, header: &str) -> Option<(&SigningKey, Kind)> {
+        self.keys()
+            .find_map(|key| Kind::ALL.into_iter().find(|kind| key.header(*kind) == header).map(|kind| (key, kind)))
+    }
+
+    /// The ids, the current one first.
+    pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.keys().map(|key| &key.id)
+    }
+
+    /// Whether `secret` is the same HMAC key as one of the ring, which zero bytes at its end do not change.
+    #[must_use]
+    pub fn holds(&self, secret: &[u8]) -> bool {
+        let block = hmac_block(secret);
+        // No early end: how long this takes does not say which key was met.
+        bool::from(self.keys().fold(Choice::from(0), |found, key| found | key.block.ct_eq(&*block)))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &SigningKey> {
+        std::iter::once(&self.current).chain(&self.retired)
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRing")
+            .field("current", &self.current.id)
+            .field("retired", &self.retired.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One secret and what is derived from it.
+pub(crate) struct SigningKey {
+    id: KeyId,
+    mac: Hmac<Sha256>,
+    seal: Zeroizing<[u8; 32]>,
+    block: Zeroizing<[u8; HMAC_BLOCK_BYTES]>,
+    headers: [String; 2],
+}
+
+impl SigningKey {
+    fn new(id: KeyId, secret: &[u8]) -> Result<Self, KeyError> {
+        if !SECRET_BYTES.contains(&secret.len()) {
+            return Err(KeyError::SecretLength { id, bytes: secret.len() });
+        }
+        let mut seal = Zeroizing::new([0; 32]);
+        // Neither call fails: HKDF gives up to 255 blocks, and HMAC takes keys of any length.
+        let derived = Hkdf::<Sha256>::new(None, secret).expand(b"holdall1 seal", &mut *seal);
+        let (Ok(mac), Ok(())) = (Hmac::new_from_slice(secret), derived) else {
+            return Err(KeyError::SecretLength { id, bytes: secret.len() });
+        };
+        Ok(Self { mac, seal, block: hmac_block(secret), headers: Kind::ALL.map(|kind| wire::header(&id, kind)), id })
+    }
+
+    /// The header segment, base64url, that this key writes for a kind.
+    pub(crate) fn header(&self, kind: Kind) -> &str {
+        let [clear, sealed] = &self.headers;
+        match kind {
+            Kind::Clear => clear,
+            Kind::Sealed => sealed,
+        }
+    }
+
+    /// The tag over `message`.
+    pub(crate) fn tag(&self, message: &[u8]) -> [u8; TAG_BYTES] {
+        self.mac.clone().chain_update(message).finalize().into_bytes().into()
+    }
+
+    /// Whether `tag` is the tag over `message`, in constant time; a tag of another length is not.
+    pub(crate) fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
+        self.mac.clone().chain_update(message).verify_slice(tag).is_ok()
+    }
+
+    /// The key of the seal: HKDF-SHA256(IKM = secret, empty salt, info "holdall1 seal").
+    pub(crate) fn seal(&self) -> &[u8; 32] {
+        &self.seal
+    }
+}
+
+/// Names a key: 1–32 of `[A-Za-z0-9_-]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// Checks and takes an id.
+    ///
+    /// # Errors
+    /// [`KeyError::Id`] for any other text.
+    pub fn new(id: &str) -> Result<Self, KeyError> {
+        let fits = (1..=32).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if fits { Ok(Self(id.to_owned())) } else { Err(KeyError::Id) }
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a set of secrets is no key ring. Never shows a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is no key.
+    Empty,
+    /// The entry with this number, counted from 1, is not `kid:base64url`.
+    Entry(usize),
+    /// A key id is not 1–32 of `[A-Za-z0-9_-]`.
+    Id,
+    /// Two entries have this id.
+    RepeatedId(KeyId),
+    /// These two ids have one secret.
+    RepeatedSecret(KeyId, KeyId),
+    /// A secret is not of [`SECRET_BYTES`].
+    SecretLength {
+        /// The key's id.
+        id: KeyId,
+        /// The bytes found.
+        bytes: usize,
+    },
+}
+
+impl std::error::Error for KeyError {}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("there is no key"),
+            Self::Entry(number) => write!(f, "key {number} is not `kid:secret` with the secret in base64url"),
+            Self::Id => f.write_str("a key id is 1 to 32 of A-Z a-z 0-9 _ -"),
+            Self::RepeatedId(id) => write!(f, "key id {id} stands twice"),
+            Self::RepeatedSecret(one, other) => write!(f, "keys {one} and {other} have the same secret"),
+            Self::SecretLength { id, bytes } => {
+                let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
+                write!(f, "the secret of key {id} is {bytes} bytes, must be {least} to {most}")
+            }
+        }
+    }
+}
+
+/// The lengths a secret may have: a hash's output at least (RFC 7518 §3.2), a hash's block at most, since HMAC would
+/// replace a longer one by its hash (RFC 2104 §2).
+pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 32..=64;
+
+/// The bytes of a tag: HMAC-SHA256, not truncated.
+pub(crate) const TAG_BYTES: usize = 32;
+
+/// The input block of SHA-256.
+const HMAC_BLOCK_BYTES: usize = 64;
+
+/// The key as HMAC uses it: hashed if longer than a block, then filled with zeros (RFC 2104 §2). Two secrets with one
+/// block are one key.
+fn hmac_block(secret: &[u8]) -> Zeroizing<[u8; HMAC_BLOCK_BYTES]> {
+    let mut block = Zeroizing::new([0; HMAC_BLOCK_BYTES]);
+    let hashed: [u8; 32];
+    let key = if secret.len() > HMAC_BLOCK_BYTES {
+        hashed = Sha256::digest(secret).into();
+        &hashed
+    } else {
+        secret
+    };
+    block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+    block
+}

@@ -1,0 +1,319 @@
+//! Claims: whose conversation a token carries, since when, until when; and the checks against the caller and `now`.
+//!
+//! Names follow RFC 7519 §4.1 on the wire. They are written compact in one order and read in any; unknown, duplicate and
+//! `null` members are refused, and so is every number that is not plain digits.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{TokenFault, frames::CLAIMS_BYTES};
+use crate::proto::{
+    chat::{Object, Usage, object_from_str, present},
+    error::Error,
+    principal::Principal,
+    time::{LEEWAY_SECONDS, UnixSeconds},
+};
+
+/// What a deployment puts into its tokens and asks of them; equal on all instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPolicy {
+    /// The deployment's name (`iss`).
+    pub issuer: String,
+    /// How long a token is good after its issue.
+    pub ttl_seconds: u64,
+    /// How long a conversation is good after its first turn.
+    pub max_age_seconds: u64,
+    /// Whether payloads are encrypted on issuing; both kinds verify.
+    pub seal: bool,
+}
+
+impl Default for TokenPolicy {
+    fn default() -> Self {
+        Self { issuer: "holdall".to_owned(), ttl_seconds: 7 * 86_400, max_age_seconds: 30 * 86_400, seal: true }
+    }
+}
+
+/// The claims of one token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// `iss`: the deployment.
+    pub issuer: String,
+    /// `sub` and `idp`: the user, and who vouched for it.
+    pub principal: Principal,
+    /// `cid`: the conversation.
+    pub conversation: Id,
+    /// `jti`: this token.
+    pub token_id: Id,
+    /// `par`: the token that this one continues; none at the first turn.
+    pub parent: Option<Id>,
+    /// `born`: when the conversation began.
+    pub born_at: UnixSeconds,
+    /// `iat`: when this token was issued.
+    pub issued_at: UnixSeconds,
+    /// `exp`: when it stops being good, under the issuer's settings.
+    pub expires_at: UnixSeconds,
+    /// `turn`: how many turns it holds, from 1.
+    pub turn: u64,
+    /// `model`: the alias in use.
+    pub model: String,
+    /// `use`: model tokens so far; informative.
+    pub usage: Usage,
+    /// `use.ms`: upstream milliseconds so far; informative.
+    pub upstream_millis: u64,
+}
+
+impl Claims {
+    /// The claims of a conversation's first token.
+    #[must_use]
+    pub fn first(principal: Principal, model: String, ids: [Id; 2], now: UnixSeconds, policy: &TokenPolicy) -> Self {
+        let [conversation, token_id] = ids;
+        Self {
+            issuer: policy.issuer.clone(),
+            principal,
+            conversation,
+            token_id,
+            parent: None,
+            born_at: now,
+            issued_at: now,
+            expires_at: expiry(now, now, policy),
+            turn: 1,
+            model,
+            usage: Usage::default(),
+            upstream_millis: 0,
+        }
+    }
+
+    /// The claims of the token that continues this one.
+    #[must_use]
+    pub fn next(&self, model: String, token_id: Id, now: UnixSeconds, policy: &TokenPolicy) -> Self {
+        // A clock behind the one of the first turn must not date the token before its conversation.
+        let issued_at = now.max(self.born_at);
+        Self {
+            parent: Some(self.token_id),
+            token_id,
+            issued_at,
+            expires_at: expiry(issued_at, self.born_at, policy),
+            turn: self.turn.saturating_add(1).min(UnixSeconds::MAX.0),
+            model,
+            ..self.clone()
+        }
+    }
+
+    /// Adds what a turn used.
+    pub fn add_usage(&mut self, turn: Usage, millis: u64) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more).min(UnixSeconds::MAX.0);
+        add(&mut self.usage.input_tokens, turn.input_tokens);
+        add(&mut self.usage.output_tokens, turn.output_tokens);
+        add(&mut self.usage.cached_tokens, turn.cached_tokens);
+        add(&mut self.upstream_millis, millis);
+    }
+
+    /// The last moment before which this token counts as good: its own expiry, or an earlier one that `policy` sets.
+    #[must_use]
+    pub fn good_until(&self, policy: &TokenPolicy) -> UnixSeconds {
+        self.expires_at.min(expiry(self.issued_at, self.born_at, policy))
+    }
+
+    /// The claims line, compact, line end included.
+    ///
+    /// # Errors
+    /// [`Error::RequestInvalid`] if it is longer than 4 KiB.
+    pub(super) fn to_line(&self) -> Result<String, Error> {
+        let mut line =
+            serde_json::to_string(&RawClaims::from(self)).map_err(|error| Error::internal(error.to_string()))?;
+        line.push('\n');
+        if line.len() > CLAIMS_BYTES {
+            return Err(Error::invalid(format!(
+                "user id, issuer and model take {} bytes, limit {CLAIMS_BYTES}",
+                line.len()
+            )));
+        }
+        Ok(line)
+    }
+
+    /// Reads a claims line.
+    pub(super) fn from_line(line: &str) -> Result<Self, TokenFault> {
+        object_from_str::<RawClaims>(line).ok().and_then(RawClaims::into_claims).ok_or(TokenFault::Claims)
+    }
+
+    /// Checks deployment, then caller; nothing before this may tell the caller more than `token_invalid`.
+    pub(super) fn check_caller(&self, caller: &Caller, policy: &TokenPolicy) -> Result<(), TokenFault> {
+        if self.issuer != policy.issuer {
+            return Err(TokenFault::Issuer);
+        }
+        let owns = match caller {
+            Caller::Known(principal) => self.principal == *principal,
+            Caller::Bearer => self.principal.is_anonymous(),
+        };
+        if owns { Ok(()) } else { Err(TokenFault::Subject) }
+    }
+
+    /// Checks the times; only the token's owner gets to see the outcome.
+    pub(super) fn check_times(&self, purpose: Purpose, policy: &TokenPolicy, now: UnixSeconds) -> Result<(), Error> {
+        let ordered = self.born_at <= self.issued_at && self.issued_at <= self.expires_at;
+        if !ordered || self.issued_at > now.plus(LEEWAY_SECONDS) {
+            return Err(TokenFault::Times.into());
+        }
+        let expires_at = match purpose {
+            Purpose::Continue => self.good_until(policy),
+            Purpose::Read => self.born_at.plus(policy.max_age_seconds),
+        };
+        if now < expires_at.plus(LEEWAY_SECONDS) { Ok(()) } else { Err(Error::TokenExpired { expires_at, now }) }
+    }
+}
+
+/// Who asks, as far as the token's subject is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody vouches for the caller: whoever bears an anonymous user's token is that user.
+    Bearer,
+    /// This user.
+    Known(Principal),
+}
+
+/// What a token is verified for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To continue the conversation.
+    Continue,
+    /// To read its history, which its owner may do until the conversation's greatest age.
+    Read,
+}
+
+/// A UUIDv7 (RFC 9562 §5.7), written in lower case with hyphens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Id(u128);
+
+impl Id {
+    /// An id of this moment; 74 of the random bits are used.
+    #[must_use]
+    pub fn new(now: UnixSeconds, random: [u8; 16]) -> Self {
+        let millis = u128::from(now.as_millis()) & 0xFFFF_FFFF_FFFF;
+        let random = u128::from_be_bytes(random) & 0x0FFF_3FFF_FFFF_FFFF_FFFF;
+        Self((millis << 80) | (0x7 << 76) | (0b10 << 62) | random)
+    }
+}
+
+impl FromStr for Id {
+    type Err = TokenFault;
+
+    fn from_str(text: &str) -> Result<Self, TokenFault> {
+        let digits = text.bytes().filter(|byte| *byte != b'-').map(char::from).collect::<String>();
+        let id = u128::from_str_radix(&digits, 16).map(Self).map_err(|_| TokenFault::Claims)?;
+        // Its own text is the only text of an id: this settles case, hyphens, signs and length at once.
+        let v7 = (id.0 >> 76) & 0xF == 7 && (id.0 >> 62) & 0b11 == 0b10;
+        if v7 && id.to_string() == text { Ok(id) } else { Err(TokenFault::Claims) }
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = |shift: u32, bits: u128| (self.0 >> shift) & bits;
+        let (high, mid, low) = (field(96, 0xFFFF_FFFF), field(80, 0xFFFF), field(64, 0xFFFF));
+        write!(f, "{high:08x}-{mid:04x}-{low:04x}-{:04x}-{:012x}", field(48, 0xFFFF), field(0, 0xFFFF_FFFF_FFFF))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom("not a UUIDv7"))
+    }
+}
+
+/// The claims as they stand on the wire, in the order of writing.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawClaims {
+    iss: String,
+    sub: String,
+    idp: String,
+    cid: Id,
+    jti: Id,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    par: Option<Id>,
+    born: UnixSeconds,
+    iat: UnixSeconds,
+    exp: UnixSeconds,
+    turn: u64,
+    model: String,
+    #[serde(rename = "use", deserialize_with = "object")]
+    used: RawUsage,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUsage {
+    r#in: u64,
+    out: u64,
+    cached: u64,
+    ms: u64,
+}
+
+impl RawClaims {
+    fn into_claims(self) -> Option<Claims> {
+        let RawUsage { r#in, out, cached, ms } = self.used;
+        let numbers = [self.born.0, self.iat.0, self.exp.0, self.turn, r#in, out, cached, ms];
+        if numbers.into_iter().any(|number| number > UnixSeconds::MAX.0) {
+            return None;
+        }
+        Some(Claims {
+            issuer: self.iss,
+            principal: Principal::new(self.sub, self.idp).ok()?,
+            conversation: self.cid,
+            token_id: self.jti,
+            parent: self.par,
+            born_at: self.born,
+            issued_at: self.iat,
+            expires_at: self.exp,
+            turn: self.turn,
+            model: self.model,
+            usage: Usage { input_tokens: r#in, output_tokens: out, cached_tokens: cached },
+            upstream_millis: ms,
+        })
+    }
+}
+
+impl From<&Claims> for RawClaims {
+    fn from(claims: &Claims) -> Self {
+        Self {
+            iss: claims.issuer.clone(),
+            sub: claims.principal.subject().to_owned(),
+            idp: claims.principal.idp().to_owned(),
+            cid: claims.conversation,
+            jti: claims.token_id,
+            par: claims.parent,
+            born: claims.born_at,
+            iat: claims.issued_at,
+            exp: claims.expires_at,
+            turn: claims.turn,
+            model: claims.model.clone(),
+            used: RawUsage {
+                r#in: claims.usage.input_tokens,
+                out: claims.usage.output_tokens,
+                cached: claims.usage.cached_tokens,
+                ms: claims.upstream_millis,
+            },
+        }
+    }
+}
+
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|object| object.0)
+}
+
+fn expiry(issued_at: UnixSeconds, born_at: UnixSeconds, policy: &TokenPolicy) -> UnixSeconds {
+    issued_at.plus(policy.ttl_seconds).min(born_at.plus(policy.max_age_seconds))
+}

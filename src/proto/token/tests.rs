@@ -1,0 +1,56 @@
+//! Tests of the whole way: issue, authenticate, verify, continue.
+
+use super::{testing::*, *};
+
+struct Deployment {
+    keys: KeyRing,
+    policy: TokenPolicy,
+    limits: Limits,
+}
+
+impl Deployment {
+    fn new(seal: bool) -> Self {
+        let policy = TokenPolicy { seal, ..TokenPolicy::default() };
+        Self { keys: ring(), policy, limits: Limits::default() }
+    }
+
+    fn terms(&self) -> Terms<'_> {
+        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    }
+
+    fn verify(&self, text: &str) -> Result<VerifiedToken, Error> {
+        let token = RawToken::new(text, &self.limits)?.authenticate(self.terms(), &mut codec())?;
+        token.verify(&Caller::Known(alice()), Purpose::Continue, &self.policy, NOW)
+    }
+}
+
+const LINES: &str = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]}\n";
+
+#[test]
+fn what_is_issued_verifies_and_continues() {
+    for seal in [false, true] {
+        let deployment = Deployment::new(seal);
+        let claims = claims(&deployment.policy);
+        let first = issue(&claims, None, LINES, deployment.terms(), &[5; 24], &mut codec()).unwrap();
+        let token = deployment.verify(&first.token).unwrap();
+        assert_eq!((token.claims(), token.history_lines(), token.items()), (&claims, LINES, 1));
+        let next = claims.next("default".to_owned(), Id::new(NOW, [3; 16]), NOW, &deployment.policy);
+        let second = issue(&next, Some(&token), &LINES.repeat(3), deployment.terms(), &[6; 24], &mut codec()).unwrap();
+        let token = deployment.verify(&second.token).unwrap();
+        assert_eq!((token.claims(), token.history_lines()), (&next, &*LINES.repeat(4)));
+        assert_eq!(token.history().unwrap().items().len(), 4);
+    }
+}
+
+#[test]
+fn frames_shrink_geometrically_over_a_long_conversation() {
+    let deployment = Deployment::new(false);
+    let claims = claims(&deployment.policy);
+    let mut token = issue(&claims, None, LINES, deployment.terms(), &[0; 24], &mut codec()).unwrap().token;
+    for turn in 2..=500 {
+        let base = deployment.verify(&token).unwrap();
+        assert!(base.history_frames() <= 8, "{} frames at turn {turn}", base.history_frames());
+        token = issue(&claims, Some(&base), LINES, deployment.terms(), &[0; 24], &mut codec()).unwrap().token;
+    }
+    assert_eq!(deployment.verify(&token).unwrap().history_lines(), LINES.repeat(500));
+}
