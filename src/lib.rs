@@ -1,3 +1,8 @@
 //! Holdall: a stateless conversation proxy for language models.
 
+pub mod guard;
+pub mod principal;
+pub mod problem;
 pub mod proto;
+pub mod service;
+pub mod upstream;

@@ -1,0 +1,167 @@
+//! `RawConfig` (unknown keys refused) → `Config` (checked): what an operator may set, and what must not start.
+//!
+//! Nothing is read here: files and variables come through [`Sources`], so that a test or a platform without files can
+//! supply its own. Every refusal names the key, and the next step.
+
+mod check;
+mod raw;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    proto::{dialect::Dialect, exchange::Core, key::KeyError},
+    service::Settings,
+};
+
+pub use self::raw::{RawConfig, parse_duration};
+
+/// A configuration that may start.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What turns need.
+    pub core: Core,
+    /// What the service needs.
+    pub settings: Settings,
+    /// The model services.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// What the listener needs.
+    pub server: ServerConfig,
+    /// Turns at once for one user.
+    pub turns_per_user: usize,
+    /// What an operator should know of, though it does not keep the server from starting.
+    pub warnings: Vec<String>,
+}
+
+/// The bounds on connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// A request's head, whole, from the connection's first byte or the end of the request before.
+    pub head_timeout: Duration,
+    /// A request's head, in bytes.
+    pub head_bytes: usize,
+    /// Connections at once.
+    pub connections: usize,
+    /// How long requests under way may go on once the server was asked to stop.
+    pub drain_timeout: Duration,
+}
+
+/// One model service.
+#[derive(Clone)]
+pub struct UpstreamConfig {
+    /// What models call it.
+    pub name: String,
+    /// How it speaks.
+    pub dialect: &'static dyn Dialect,
+    /// `http:` or `https:` URL that its paths are appended to, without a trailing slash; empty for the built-in model.
+    pub base_url: String,
+    /// The operator's credential; some need none.
+    pub api_key: Option<Zeroizing<String>>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// The pause between two words of the built-in model.
+    pub builtin_pace: Duration,
+}
+
+impl fmt::Debug for UpstreamConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.api_key.is_some() { "with a key" } else { "without a key" };
+        write!(f, "{} ({} at {}, {key})", self.name, self.dialect.name(), self.base_url)
+    }
+}
+
+/// Where files and variables come from.
+pub trait Sources {
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn file(&self, path: &str) -> Result<Zeroizing<String>, String>;
+
+    /// The value of an environment variable, if it is set and not empty.
+    fn variable(&self, name: &str) -> Option<Zeroizing<String>>;
+}
+
+/// Why a configuration may not start. Never shows a secret.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A key's value is not one that it takes.
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        fault: String,
+    },
+    /// The token keys are no ring.
+    Keys(KeyError),
+    /// There are no token keys.
+    NoKeys,
+    /// Anyone who reaches the port could be any user, and spend the operator's key.
+    OpenToAll {
+        /// The address.
+        listen: SocketAddr,
+    },
+    /// A file cannot be read.
+    Unreadable {
+        /// The key that names it.
+        key: &'static str,
+        /// What the system says.
+        fault: String,
+    },
+    /// The text is no TOML of ours: a syntax error, an unknown key, a value of the wrong type.
+    Toml(String),
+}
+
+impl ConfigError {
+    /// The next step, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoKeys => Some(
+                "make one with `holdall keys new > keys` and pass --keys-file keys (the same on all instances), \
+                 or try things out with --dev",
+            ),
+            Self::OpenToAll { .. } => Some(
+                "set identity.mode = \"jwt\" (HOLDALL_IDENTITY=jwt), or listen on 127.0.0.1, or say \
+                 dangerous_open = true",
+            ),
+            Self::Keys(_) => Some("`holdall keys new` makes a key that fits"),
+            _ => None,
+        }
+    }
+
+    fn invalid(key: &'static str, fault: impl Into<String>) -> Self {
+        Self::Invalid { key, fault: fault.into() }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Keys(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid { key, fault } => write!(f, "{key}: {fault}"),
+            Self::Keys(error) => write!(f, "keys: {error}"),
+            Self::NoKeys => f.write_str("there is no key to sign tokens with"),
+            Self::OpenToAll { listen } => {
+                write!(f, "identity.mode is none, and {listen} can be reached from other machines")
+            }
+            Self::Unreadable { key, fault } => write!(f, "{key}: {fault}"),
+            Self::Toml(fault) => write!(f, "configuration: {fault}"),
+        }
+    }
+}

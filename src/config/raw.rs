@@ -1,0 +1,156 @@
+//! The configuration as it is written: TOML, with what environment and flags lay over it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::ConfigError;
+
+/// A configuration as written; every key may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    pub(super) listen: Option<String>,
+    pub(super) keys: Option<zeroize::Zeroizing<String>>,
+    pub(super) keys_file: Option<String>,
+    pub(super) issuer: Option<String>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) ttl: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) max_age: Option<Duration>,
+    pub(super) seal: Option<bool>,
+    pub(super) dangerous_open: bool,
+    pub(super) cors_origins: Vec<String>,
+    pub(super) system_prompt: Option<String>,
+    pub(super) system_prompt_file: Option<String>,
+    pub(super) builtin_pace_ms: u64,
+    pub(super) identity: RawIdentity,
+    pub(super) limits: RawLimits,
+    pub(super) timeouts: RawTimeouts,
+    pub(super) upstream: Vec<RawUpstream>,
+    pub(super) model: Vec<RawModel>,
+}
+
+impl RawConfig {
+    /// Reads TOML with `overlay` laid over it: a table of the overlay is joined with the file's, any other value
+    /// replaces the file's.
+    ///
+    /// # Errors
+    /// [`ConfigError::Toml`], with line and column where the text has them.
+    pub fn parse(text: &str, overlay: toml::Table) -> Result<Self, ConfigError> {
+        // Read once alone, for errors that point into the file.
+        toml::from_str::<Self>(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
+        lay_over(&mut table, overlay);
+        table.try_into().map_err(|error| ConfigError::Toml(error.to_string()))
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawIdentity {
+    pub(super) mode: Option<String>,
+    pub(super) jwt: RawJwt,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawJwt {
+    pub(super) issuer: Option<String>,
+    pub(super) audience: Vec<String>,
+    pub(super) jwks_file: Option<String>,
+    pub(super) key_file: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLimits {
+    pub(super) body_bytes: Option<usize>,
+    pub(super) token_bytes: Option<usize>,
+    pub(super) history_bytes: Option<usize>,
+    pub(super) message_bytes: Option<usize>,
+    pub(super) image_bytes: Option<usize>,
+    pub(super) history_items: Option<usize>,
+    pub(super) reply_bytes: Option<usize>,
+    pub(super) reply_reserve_bytes: Option<usize>,
+    pub(super) head_bytes: Option<usize>,
+    pub(super) connections: Option<usize>,
+    pub(super) concurrent_requests: Option<usize>,
+    pub(super) turns_per_user: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTimeouts {
+    #[serde(deserialize_with = "duration")]
+    pub(super) head: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) body: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) connect: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) first_byte: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) idle: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) total: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) heartbeat: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) drain: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) base_url: Option<String>,
+    pub(super) api_key_env: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawModel {
+    pub(super) alias: String,
+    pub(super) upstreams: Vec<String>,
+    pub(super) model: String,
+    pub(super) system_prompt: Option<String>,
+    pub(super) system_prompt_file: Option<String>,
+    pub(super) max_output_tokens: Option<u32>,
+}
+
+/// Reads a time span: digits and one of `ms`, `s`, `m`, `h`, `d`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
+    let (count, unit) = text.split_at(unit_at);
+    let count: u64 = count.parse().ok()?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    count.checked_mul(millis).map(Duration::from_millis)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text)
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("`{text}` is no time span, such as 90s, 15m, 2h or 7d")))
+}
+
+fn lay_over(table: &mut toml::Table, overlay: toml::Table) {
+    for (key, value) in overlay {
+        match (table.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}

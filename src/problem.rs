@@ -1,0 +1,160 @@
+//! `proto::Error` → RFC 9457: the one place where codes meet statuses.
+//!
+//! What a caller may read goes into the document; [`Error::cause`] stays behind for the operator's log.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::proto::error::{Error, Retry};
+
+/// An error as it is told to a caller.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    error: Error,
+    request_id: String,
+}
+
+impl Problem {
+    /// The problem that `error` is to the caller of request `request_id`.
+    #[must_use]
+    pub fn new(error: Error, request_id: &str) -> Self {
+        Self { status: status(&error), error, request_id: request_id.to_owned() }
+    }
+
+    /// The status of the answer; once a stream has begun there is none to send.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The document, a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let code = self.error.code();
+        let (retry, retry_after) = match self.error.retry() {
+            Retry::Safe => ("safe", None),
+            Retry::After(wait) => ("after", Some(whole_seconds(wait))),
+            Retry::Never => ("never", None),
+        };
+        let body = Body {
+            r#type: format!("urn:holdall:problem:{code}"),
+            title: title(&self.error),
+            status: self.status.as_u16(),
+            detail: self.error.to_string(),
+            code,
+            retry,
+            retry_after_seconds: retry_after,
+            request_id: &self.request_id,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+
+    /// Adds the headers that tell clients what to do next.
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let retry = self.error.retry();
+        // Stock SDKs obey this header before their own list of statuses.
+        let should_retry = if retry == Retry::Never { "false" } else { "true" };
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(should_retry));
+        if let Retry::After(wait) = retry {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        match &self.error {
+            Error::Unauthenticated { .. } => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"holdall\""));
+            }
+            Error::MethodNotAllowed { allow } => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            // What was not read of the body must not be taken for the next request.
+            Error::BodyTooLarge { .. } | Error::RequestTimeout { .. } => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    retry: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u64>,
+    request_id: &'a str,
+}
+
+/// The status of each code (design §6).
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::BodyTooLarge { .. }
+        | Error::HistoryTooLarge(_)
+        | Error::ImageTooLarge(_)
+        | Error::MessageTooLarge(_)
+        | Error::TokenTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Error::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        Error::ModelUnknown { .. }
+        | Error::RequestInvalid { .. }
+        | Error::RoleForbidden { .. }
+        | Error::TokenInvalid { .. }
+        | Error::Unsupported { .. } => StatusCode::BAD_REQUEST,
+        Error::NotFound { .. } => StatusCode::NOT_FOUND,
+        Error::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Error::RequestTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+        Error::TokenExpired { .. } => StatusCode::GONE,
+        Error::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+        Error::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Error::UpstreamCut
+        | Error::UpstreamMalformed { .. }
+        | Error::UpstreamRefused { .. }
+        | Error::UpstreamUnavailable { .. } => StatusCode::BAD_GATEWAY,
+        Error::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+        Error::UserBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// What the code means in a few words, the same for every occurrence (RFC 9457 §3.1.3).
+fn title(error: &Error) -> &'static str {
+    match error {
+        Error::BodyTooLarge { .. } => "Request body too large",
+        Error::HistoryTooLarge(_) => "Conversation too long",
+        Error::ImageTooLarge(_) => "Image too large",
+        Error::Internal { .. } => "Internal error",
+        Error::MessageTooLarge(_) => "Message too large",
+        Error::MethodNotAllowed { .. } => "Method not allowed",
+        Error::ModelUnknown { .. } => "Unknown model",
+        Error::NotFound { .. } => "Not found",
+        Error::Overloaded => "Server overloaded",
+        Error::RequestInvalid { .. } => "Invalid request",
+        Error::RequestTimeout { .. } => "Request timed out",
+        Error::RoleForbidden { .. } => "Role not allowed",
+        Error::TokenExpired { .. } => "Token expired",
+        Error::TokenInvalid { .. } => "Invalid token",
+        Error::TokenTooLarge(_) => "Token too large",
+        Error::Unauthenticated { .. } => "Not authenticated",
+        Error::Unsupported { .. } => "Not supported",
+        Error::UnsupportedMediaType { .. } => "Unsupported media type",
+        Error::UpstreamCut => "Reply cut short",
+        Error::UpstreamMalformed { .. } => "Malformed reply",
+        Error::UpstreamRefused { .. } => "Refused by the model service",
+        Error::UpstreamTimeout { .. } => "Model service timed out",
+        Error::UpstreamUnavailable { .. } => "Model service unavailable",
+        Error::UserBusy { .. } => "Too many turns at once",
+    }
+}
+
+/// `Retry-After` counts whole seconds; less than one would mean at once.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
+}
+
+/// Read by the OpenAI and Anthropic SDKs.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");

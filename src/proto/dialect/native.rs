@@ -1,0 +1,424 @@
+//! The native door, `POST /v1/turns`: one token and one input in, a reply and a fresh token out (design §5).
+//!
+//! Members that we do not define are refused by name; of roles a client has one, its own. Streamed, a reply is
+//! `event: delta` and `event: tool_call`, then `event: done` with the whole answer or `event: error` with the problem.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{
+    Delta, ModelOptions, Tool, ToolChoice,
+    door::{Answer, Conversation, Door, Partial, ReplyWriter, Truncation, TurnRequest},
+};
+use crate::proto::{
+    chat::{Item, Object, Output, Part, Role, Usage, present},
+    error::Error,
+    sse,
+    time::UnixSeconds,
+};
+
+/// The native format.
+#[derive(Clone, Copy, Debug)]
+pub struct Native;
+
+impl Door for Native {
+    fn path(&self) -> &'static str {
+        "/v1/turns"
+    }
+
+    fn request(&self, body: &str) -> Result<TurnRequest, Error> {
+        let raw: RawTurn<'_> = read(body)?;
+        let input = match raw.input {
+            RawInput::Text(text) => vec![Item::text(Role::User, text)],
+            RawInput::Elements(elements) => input_items(elements)?,
+        };
+        if raw.temperature.as_ref().is_some_and(|t| !t.as_f64().is_some_and(|t| (0.0..=2.0).contains(&t))) {
+            return Err(Error::invalid("`temperature` is a number from 0 to 2"));
+        }
+        if raw.max_output_tokens == Some(0) {
+            return Err(Error::invalid("`max_output_tokens` is at least 1"));
+        }
+        Ok(TurnRequest {
+            token: raw.token,
+            input,
+            user_id: raw.user_id,
+            model: raw.model,
+            stream: raw.stream,
+            truncation: truncation(raw.truncation.as_deref())?,
+            options: ModelOptions {
+                max_output_tokens: raw.max_output_tokens,
+                temperature: raw.temperature,
+                tool_choice: raw.tool_choice.map(|choice| tool_choice(choice, &raw.tools)).transpose()?,
+                tools: tools(raw.tools)?,
+            },
+        })
+    }
+
+    fn answer(&self, answer: &Answer) -> Vec<u8> {
+        to_json(&AnswerBody::from(answer))
+    }
+
+    fn stream(&self) -> Box<dyn ReplyWriter> {
+        Box::new(NativeWriter)
+    }
+}
+
+/// Reads the body of `POST /v1/history`: the token, and the user where the request has to name it.
+///
+/// # Errors
+/// [`Error::RequestInvalid`].
+pub fn history_request(body: &str) -> Result<(String, Option<String>), Error> {
+    let raw: RawHistoryRequest = read(body)?;
+    Ok((raw.token, raw.user_id))
+}
+
+/// Writes the answer of `POST /v1/history`.
+#[must_use]
+pub fn history_answer(items: &[Item], conversation: &Conversation) -> Vec<u8> {
+    to_json(&HistoryBody { items, conversation: conversation.into() })
+}
+
+struct NativeWriter;
+
+impl ReplyWriter for NativeWriter {
+    fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>) {
+        for delta in deltas {
+            match delta {
+                Delta::Text(text) => event("delta", &TextBody { text }, out),
+                Delta::Call { id, name, args } => event("tool_call", &CallBody { id, name, args }, out),
+                Delta::Finish(_) | Delta::Usage(_) => {}
+            }
+        }
+    }
+
+    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+        event("done", &AnswerBody::from(answer), out);
+    }
+
+    fn error(&mut self, problem: &str, partial: Option<&Partial>, out: &mut Vec<u8>) {
+        let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
+        // The problem is an object of ours; the partial reply becomes one more member of it.
+        let members = problem.trim_end().strip_suffix('}').unwrap_or("{");
+        let tail = partial.map_or_else(String::new, |partial| {
+            format!(",\"partial\":{}", serde_json::to_string(&partial).unwrap_or_default())
+        });
+        sse::write_event(out, Some("error"), &format!("{members}{tail}}}"));
+    }
+}
+
+/// The body of a turn, as it stands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTurn<'a> {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(borrow)]
+    input: RawInput<'a>,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    model: Option<String>,
+    #[serde(default)]
+    stream: bool,
+    #[serde(default, deserialize_with = "present")]
+    max_output_tokens: Option<u32>,
+    #[serde(default, deserialize_with = "present")]
+    temperature: Option<serde_json::Number>,
+    #[serde(default)]
+    tools: Vec<Object<RawTool>>,
+    #[serde(default, deserialize_with = "present")]
+    tool_choice: Option<RawToolChoice>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    truncation: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHistoryRequest {
+    token: String,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<String>,
+}
+
+enum RawInput<'a> {
+    Elements(Vec<Object<RawElement<'a>>>),
+    Text(String),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawInput<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InputVisitor;
+
+        impl<'de> Visitor<'de> for InputVisitor {
+            type Value = RawInput<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, or a list of parts and results, as `input`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(RawInput::Text(text.to_owned()))
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
+                Ok(RawInput::Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    elements.push(element);
+                }
+                Ok(RawInput::Elements(elements))
+            }
+        }
+
+        deserializer.deserialize_any(InputVisitor)
+    }
+}
+
+/// A part or a result; `role` stands here only to be refused by its own name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawElement<'a> {
+    #[serde(default, borrow, deserialize_with = "present")]
+    t: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "present")]
+    text: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    image: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    out: Option<Output>,
+    #[serde(default)]
+    error: bool,
+    #[serde(default, borrow, deserialize_with = "present")]
+    role: Option<Cow<'a, str>>,
+    #[serde(default, borrow, rename = "parts")]
+    _parts: Option<&'a RawValue>,
+    #[serde(default, borrow, rename = "content")]
+    _content: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTool {
+    name: String,
+    #[serde(default, deserialize_with = "present")]
+    description: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    parameters: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")]
+enum RawToolChoice {
+    Mode(String),
+    Tool(Object<RawToolName>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawToolName {
+    name: String,
+}
+
+#[derive(Serialize)]
+struct AnswerBody<'a> {
+    reply: &'a str,
+    output: &'a [Item],
+    token: &'a str,
+    user_id: &'a str,
+    conversation: ConversationBody,
+    usage: UsageBody,
+    finish_reason: &'static str,
+}
+
+impl<'a> From<&'a Answer> for AnswerBody<'a> {
+    fn from(answer: &'a Answer) -> Self {
+        Self {
+            reply: &answer.reply,
+            output: &answer.output,
+            token: &answer.token,
+            user_id: answer.conversation.claims.principal.subject(),
+            conversation: (&answer.conversation).into(),
+            usage: answer.usage.into(),
+            finish_reason: answer.finish.as_str(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ConversationBody {
+    id: String,
+    turn: u64,
+    started_at: String,
+    expires_at: String,
+    history_bytes: usize,
+    token_bytes: usize,
+    trimmed_items: usize,
+}
+
+impl From<&Conversation> for ConversationBody {
+    fn from(conversation: &Conversation) -> Self {
+        let Conversation { claims, history_bytes, token_bytes, trimmed_items } = conversation;
+        let moment = |seconds: UnixSeconds| seconds.to_string();
+        Self {
+            id: claims.conversation.to_string(),
+            turn: claims.turn,
+            started_at: moment(claims.born_at),
+            expires_at: moment(claims.expires_at),
+            history_bytes: *history_bytes,
+            token_bytes: *token_bytes,
+            trimmed_items: *trimmed_items,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct UsageBody {
+    input_tokens: u64,
+    output_tokens: u64,
+    cached_tokens: u64,
+}
+
+impl From<Usage> for UsageBody {
+    fn from(Usage { input_tokens, output_tokens, cached_tokens }: Usage) -> Self {
+        Self { input_tokens, output_tokens, cached_tokens }
+    }
+}
+
+#[derive(Serialize)]
+struct HistoryBody<'a> {
+    items: &'a [Item],
+    conversation: ConversationBody,
+}
+
+#[derive(Serialize)]
+struct TextBody<'a> {
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct CallBody<'a> {
+    id: &'a str,
+    name: &'a str,
+    args: &'a str,
+}
+
+#[derive(Serialize)]
+struct PartialBody<'a> {
+    reply: &'a str,
+    token: &'a str,
+}
+
+fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error> {
+    let mut items: Vec<Item> = Vec::new();
+    for (at, Object(element)) in elements.into_iter().enumerate() {
+        let part = match element {
+            RawElement { role: Some(role), .. } if role != "user" => {
+                return Err(Error::RoleForbidden { role: role.chars().take(32).collect() });
+            }
+            RawElement { t: Some(t), id: Some(id), out: Some(out), error, text: None, image: None, role: None, .. }
+                if t == "result" =>
+            {
+                items.push(Item::Result { id, out, error });
+                continue;
+            }
+            RawElement { text: Some(text), image: None, t: None, id: None, out: None, role: None, .. } => {
+                Part::Text(text)
+            }
+            RawElement { image: Some(url), text: None, t: None, id: None, out: None, role: None, .. } => {
+                Part::Image(url)
+            }
+            _ => {
+                return Err(Error::invalid(format!(
+                    "`input[{at}]` is neither a part, {{\"text\"}} or {{\"image\"}}, nor a result, \
+                     {{\"t\":\"result\",\"id\",\"out\"}}"
+                )));
+            }
+        };
+        // Parts that follow each other are one message.
+        match items.last_mut() {
+            Some(Item::Message { parts, .. }) => parts.push(part),
+            _ => items.push(Item::Message { role: Role::User, parts: vec![part], cut: false }),
+        }
+    }
+    Ok(items)
+}
+
+fn tools(raw: Vec<Object<RawTool>>) -> Result<Vec<Tool>, Error> {
+    if raw.len() > TOOLS_MAX {
+        return Err(Error::invalid(format!("`tools` has {} entries, limit {TOOLS_MAX}", raw.len())));
+    }
+    raw.into_iter()
+        .map(|Object(RawTool { name, description, parameters })| {
+            let named = (1..=64).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+            if !named {
+                return Err(Error::invalid("a tool's `name` is 1 to 64 of A-Z a-z 0-9 _ -"));
+            }
+            if parameters.as_ref().is_some_and(|schema| !schema.get().starts_with('{')) {
+                return Err(Error::invalid(format!("`parameters` of tool `{name}` is not an object")));
+            }
+            Ok(Tool { name, description, parameters })
+        })
+        .collect()
+}
+
+fn tool_choice(raw: RawToolChoice, tools: &[Object<RawTool>]) -> Result<ToolChoice, Error> {
+    match raw {
+        RawToolChoice::Mode(mode) => match mode.as_str() {
+            "auto" => Ok(ToolChoice::Auto),
+            "none" => Ok(ToolChoice::None),
+            "required" if !tools.is_empty() => Ok(ToolChoice::Required),
+            "required" => Err(Error::invalid("`tool_choice` requires a tool, and `tools` has none")),
+            _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")),
+        },
+        RawToolChoice::Tool(Object(RawToolName { name })) => {
+            if tools.iter().any(|tool| tool.0.name == name) {
+                Ok(ToolChoice::Tool(name))
+            } else {
+                Err(Error::invalid("`tool_choice` names a tool that is not in `tools`"))
+            }
+        }
+    }
+}
+
+fn truncation(raw: Option<&str>) -> Result<Truncation, Error> {
+    match raw {
+        None | Some("refuse") => Ok(Truncation::Refuse),
+        Some("oldest") => Ok(Truncation::Oldest),
+        Some("summarize") => Err(Error::Unsupported {
+            detail: "`truncation` \"summarize\" is not offered; use \"oldest\" or \"refuse\"".to_owned(),
+        }),
+        Some(_) => Err(Error::invalid("`truncation` is \"refuse\" or \"oldest\"")),
+    }
+}
+
+/// Reads a body that must be one JSON object; the answer names what is wrong and where.
+fn read<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
+    serde_json::from_str::<Object<T>>(body).map(|object| object.0).map_err(|error| {
+        // A reader's message can quote the caller's text at any length.
+        let message: String = error.to_string().chars().filter(|character| !character.is_control()).take(240).collect();
+        Error::invalid(format!("body: {message}"))
+    })
+}
+
+fn event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
+    sse::write_event(out, Some(name), &serde_json::to_string(body).unwrap_or_default());
+}
+
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    // Our own structs of strings and numbers always serialize.
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+/// The most tools in a request, as OpenAI has it.
+const TOOLS_MAX: usize = 128;

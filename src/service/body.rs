@@ -1,0 +1,58 @@
+//! Request bodies, read within bounds, and the body type of answers.
+
+use std::convert::Infallible;
+
+use bytes::{Bytes, BytesMut};
+use http::{header, request};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+
+use crate::proto::error::Error;
+
+/// The body of an answer. Dropping it ends what produces it.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed_unsync()
+}
+
+/// Refuses bodies that are not uncompressed JSON. A page's form cannot send this type, and so cannot send a turn.
+pub(super) fn check_json(head: &request::Parts) -> Result<(), Error> {
+    let encoded = head.headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    if encoded {
+        return Err(Error::UnsupportedMediaType { detail: "send the body without Content-Encoding".to_owned() });
+    }
+    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(Error::UnsupportedMediaType { detail: "send JSON, with `Content-Type: application/json`".to_owned() })
+    }
+}
+
+/// Reads a body of at most `limit_bytes`; one that announces more is refused unread.
+pub(super) async fn read_body<B>(head: &request::Parts, body: B, limit_bytes: usize) -> Result<Bytes, Error>
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
+{
+    let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > limit_bytes as u64) {
+        return Err(Error::BodyTooLarge { limit_bytes });
+    }
+    let mut body = Box::pin(body);
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Error::invalid(format!("the body ended early: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit_bytes.saturating_sub(bytes.len()) {
+            return Err(Error::BodyTooLarge { limit_bytes });
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}
+
+/// JSON is UTF-8 (RFC 8259 §8.1), without a byte order mark.
+pub(super) fn utf8(body: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(body).map_err(|error| Error::invalid(format!("body: not UTF-8 at byte {}", error.valid_up_to())))
+}

@@ -1,0 +1,199 @@
+//! The upstream's answer under way: its bytes into the exchange, with an eye on the clock.
+//!
+//! Dropping a flow, or the future that opens one, drops the upstream's call and so cancels it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use http::{Request, response};
+
+use super::{Clock, Service, record::Slot};
+use crate::{
+    guard::Guard,
+    proto::{
+        dialect::{Delta, door::Answer},
+        error::Error,
+        exchange::{Exchange, Failure, Ready, Refused, Replying, Response},
+    },
+    upstream::{Upstream, UpstreamError},
+};
+
+/// A reply that is coming in.
+pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
+    service: Arc<Service<U, G, C>>,
+    exchange: Option<Exchange<Replying>>,
+    body: U::Body,
+    /// What was read of the body and not yet looked at; `Some(None)` is its end.
+    unread: Option<Option<Result<Bytes, UpstreamError>>>,
+    /// When the upstream was called.
+    called: Duration,
+    /// When it was last heard of.
+    heard: Duration,
+    /// When the client last got something to see.
+    told: Duration,
+    _held: (G::Permit, Slot),
+}
+
+/// What came of waiting for the upstream.
+pub(super) enum Step {
+    /// Something was read; perhaps nothing to show.
+    Read,
+    /// The client has been without news for long enough to want a sign of life.
+    Quiet,
+    /// The turn has ended.
+    Ended(Box<Result<Answer, Failure>>),
+}
+
+impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
+    /// Calls the upstream and waits for its first byte.
+    pub(super) async fn open(
+        service: Arc<Service<U, G, C>>,
+        mut exchange: Exchange<Ready>,
+        held: (G::Permit, Slot),
+    ) -> Result<Self, Error> {
+        let called = service.clock.elapsed();
+        let request = exchange.take_request();
+        let limit = service.settings.timeouts.first_byte;
+        let (head, mut body, first) = futures_util::select_biased! {
+            answer = Box::pin(call(&service.upstream, exchange.upstream(), request)).fuse() => answer?,
+            () = service.clock.sleep(limit).fuse() => {
+                return Err(Error::UpstreamTimeout { phase: "first byte", limit });
+            }
+        };
+        match exchange.respond(&head)? {
+            Response::Replying(exchange) => {
+                let heard = service.clock.elapsed();
+                let exchange = Some(exchange);
+                Ok(Self { service, exchange, body, unread: Some(first), called, heard, told: heard, _held: held })
+            }
+            Response::Refused(exchange) => {
+                let limit = service.settings.timeouts.idle;
+                let reasons = Box::pin(read_reasons(exchange, &mut body, first)).fuse();
+                futures_util::select_biased! {
+                    error = { reasons } => Err(error),
+                    () = service.clock.sleep(limit).fuse() => {
+                        Err(Error::UpstreamTimeout { phase: "whole error", limit })
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the next bytes, and for what else is ready with them; appends to `deltas` what the client is to see.
+    pub(super) async fn step(&mut self, deltas: &mut Vec<Delta>) -> Step {
+        let mut piece = match self.unread.take() {
+            Some(piece) => piece,
+            None => match self.next_piece().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return Step::Quiet,
+                Err(timeout) => return self.fail(timeout),
+            },
+        };
+        self.heard = self.service.clock.elapsed();
+        let shown = deltas.len();
+        let mut taken = 0_usize;
+        loop {
+            match piece {
+                Some(Ok(bytes)) => {
+                    taken = taken.saturating_add(bytes.len());
+                    let Some(exchange) = &mut self.exchange else { return self.fail(Error::UpstreamCut) };
+                    if let Err(error) = exchange.push(&bytes, deltas) {
+                        return self.fail(error);
+                    }
+                    if exchange.is_complete() {
+                        return self.finish(deltas);
+                    }
+                }
+                Some(Err(error)) => return self.fail(error.into()),
+                None => return self.finish(deltas),
+            }
+            // Deltas that are ready together are written together.
+            if taken >= TOGETHER_BYTES {
+                break;
+            }
+            piece = match self.body.next().now_or_never() {
+                Some(piece) => piece,
+                None => break,
+            };
+        }
+        if deltas.len() > shown {
+            self.told = self.heard;
+        }
+        Step::Read
+    }
+
+    /// The next piece of the answer, `Ok(None)` when it is time for a sign of life.
+    async fn next_piece(&mut self) -> Result<Option<Option<Result<Bytes, UpstreamError>>>, Error> {
+        let timeouts = &self.service.settings.timeouts;
+        let clock = &self.service.clock;
+        let (total, idle) = (self.called + timeouts.total, self.heard + timeouts.idle);
+        let until = total.min(idle).min(self.told + timeouts.heartbeat);
+        futures_util::select_biased! {
+            piece = self.body.next().fuse() => return Ok(Some(piece)),
+            () = clock.sleep(until.saturating_sub(clock.elapsed())).fuse() => {}
+        }
+        let now = clock.elapsed();
+        if now >= total {
+            return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: timeouts.total });
+        }
+        if now >= idle {
+            return Err(Error::UpstreamTimeout { phase: "further piece of its reply", limit: timeouts.idle });
+        }
+        self.told = now;
+        Ok(None)
+    }
+
+    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Step {
+        let elapsed = self.elapsed();
+        let Some(exchange) = self.exchange.take() else { return ended(Err(Error::UpstreamCut.into())) };
+        let outcome = self.service.with_codec(|codec| Ok(exchange.finish(elapsed, deltas, codec)));
+        ended(outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure))
+    }
+
+    fn fail(&mut self, error: Error) -> Step {
+        let elapsed = self.elapsed();
+        let Some(exchange) = self.exchange.take() else { return ended(Err(error.into())) };
+        let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
+        ended(Err(failure.unwrap_or_else(Failure::from)))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.service.clock.elapsed().saturating_sub(self.called)
+    }
+}
+
+/// As much as is read at once before the client is told of it.
+const TOGETHER_BYTES: usize = 64 << 10;
+
+fn ended(outcome: Result<Answer, Failure>) -> Step {
+    Step::Ended(Box::new(outcome))
+}
+
+type Answered<B> = (response::Parts, B, Option<Result<Bytes, UpstreamError>>);
+
+/// The head of the upstream's answer, and the first bytes after it.
+async fn call<U: Upstream>(upstream: &U, name: &str, request: Request<Bytes>) -> Result<Answered<U::Body>, Error> {
+    let (head, mut body) = upstream.call(name, request).await?.into_parts();
+    let first = body.next().await;
+    Ok((head, body, first))
+}
+
+async fn read_reasons<B>(
+    mut exchange: Exchange<Refused>,
+    body: &mut B,
+    first: Option<Result<Bytes, UpstreamError>>,
+) -> Error
+where
+    B: futures_core::Stream<Item = Result<Bytes, UpstreamError>> + Unpin,
+{
+    let mut piece = first;
+    // Reasons that break off are still reasons.
+    while let Some(Ok(bytes)) = piece {
+        if !exchange.push(&bytes) {
+            break;
+        }
+        piece = body.next().await;
+    }
+    exchange.into_error()
+}

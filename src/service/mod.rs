@@ -1,0 +1,385 @@
+//! Routes requests to doors and drives exchanges; generic over what a shell supplies, bound to no runtime.
+//!
+//! ```text
+//! request ─▶ route ─▶ identity ─▶ body ─▶ door ─▶ Exchange::begin ─▶ guard ─▶ upstream
+//!                                                                              │
+//! answer ◀─ door ◀──────────────── flow: bytes to deltas, timers ◀─────────────┘
+//! ```
+//! The service keeps nothing between requests but counters, and compression contexts that hold no text.
+
+mod body;
+mod cors;
+mod flow;
+mod record;
+mod turn;
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body_util::BodyExt as _;
+use serde_json::json;
+
+use self::{
+    body::{full, read_body},
+    record::{Ending, Record, RecordedBody, Slots},
+};
+use crate::{
+    guard::Guard,
+    principal::{Authenticator, Identity},
+    problem::Problem,
+    proto::{
+        dialect::{door::Door, native},
+        error::Error,
+        exchange::{Asker, Core, Entropy},
+        time::UnixSeconds,
+        token::{Codec, Id},
+    },
+    upstream::Upstream,
+};
+
+pub use self::{
+    body::Body,
+    cors::{CorsOrigins, OriginError},
+    record::{Entry, Log},
+};
+
+/// Time and chance, which a shell has and the core has not.
+pub trait Clock: Send + Sync + 'static {
+    /// The time of day.
+    fn now(&self) -> UnixSeconds;
+
+    /// The time since some fixed moment; never goes back.
+    fn elapsed(&self) -> Duration;
+
+    /// Ends after `duration`.
+    fn sleep(&self, duration: Duration) -> Sleep;
+
+    /// Fresh bytes from the operating system's generator.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it has none to give.
+    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), Error>;
+}
+
+/// A sleep under way.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long things may take; each is from the end of the step before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A request's body, whole.
+    pub body: Duration,
+    /// The upstream's first byte, connecting included.
+    pub first_byte: Duration,
+    /// The pause between two pieces of an upstream's answer.
+    pub idle: Duration,
+    /// An upstream's answer, whole.
+    pub total: Duration,
+    /// The silence after which a streaming client gets a comment, and by which it gets a head at the latest.
+    pub heartbeat: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            body: Duration::from_secs(30),
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+            heartbeat: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What a service is told once, at its start.
+#[derive(Debug)]
+pub struct Settings {
+    /// Who may speak for whom.
+    pub authenticator: Authenticator,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Which web pages may call.
+    pub cors_origins: CorsOrigins,
+    /// Requests at once, over all callers.
+    pub concurrent_requests: usize,
+    /// Whether to answer only where the request's `Host` names the loopback, so that no web page can reach a
+    /// developer's server by a name of its own (DNS rebinding).
+    pub loopback_host_only: bool,
+}
+
+/// The service: one for a process, shared by all its connections.
+pub struct Service<U, G, C> {
+    core: RwLock<Arc<Core>>,
+    settings: Settings,
+    upstream: U,
+    guard: G,
+    clock: C,
+    log: Box<dyn Log>,
+    slots: Slots,
+    codecs: Mutex<Vec<Codec>>,
+    draining: std::sync::atomic::AtomicBool,
+}
+
+impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+    /// A service that answers from its first request on.
+    pub fn new(core: Core, settings: Settings, upstream: U, guard: G, clock: C, log: Box<dyn Log>) -> Self {
+        let slots = Slots::new(settings.concurrent_requests);
+        Self {
+            core: RwLock::new(Arc::new(core)),
+            settings,
+            upstream,
+            guard,
+            clock,
+            log,
+            slots,
+            codecs: Mutex::default(),
+            draining: false.into(),
+        }
+    }
+
+    /// Answers one request. Dropping the future, or the body it gives, ends the turn and cancels the upstream's call.
+    pub async fn handle<B>(self: Arc<Self>, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let request_id = self.request_id();
+        let record = Record::new(&request_id, &head, self.clock.elapsed());
+        let service = Arc::clone(&self);
+        let ending = Ending::new(record.clone(), move |record: &Record| {
+            service.log.record(&record.entry(service.clock.elapsed()));
+        });
+        let origin = head.headers.get(header::ORIGIN).cloned();
+        let mut response = match self.route(&head, body, &request_id, record.clone()).await {
+            Ok(response) => response,
+            Err(error) => {
+                record.fail(&error);
+                let problem = Problem::new(error, &request_id);
+                let mut response = Response::new(full(problem.to_json()));
+                *response.status_mut() = problem.status();
+                problem.write_headers(response.headers_mut());
+                response
+            }
+        };
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(X_REQUEST_ID, id.clone());
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        self.settings.cors_origins.write_headers(origin.as_ref(), response.headers_mut());
+        record.status(response.status().as_u16());
+        response.map(|body| RecordedBody::new(body, ending).boxed_unsync())
+    }
+
+    /// Replaces keys, terms, bounds and models for the requests to come; those under way end as they began.
+    pub fn reload(&self, core: Core) {
+        *self.core.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(core);
+    }
+
+    /// Says at `/ready` from now on that no more requests should be sent here.
+    pub fn drain(&self) {
+        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The requests under way.
+    pub fn requests_under_way(&self) -> usize {
+        self.slots.taken()
+    }
+
+    async fn route<B>(
+        self: &Arc<Self>,
+        head: &request::Parts,
+        body: B,
+        request_id: &str,
+        record: Record,
+    ) -> Result<Response<Body>, Error>
+    where
+        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
+    {
+        let path = head.uri.path();
+        match path {
+            // Probes come by address, whatever the name.
+            "/health" | "/healthz" => return only_get(head).map(|()| json_response(&json!({ "status": "ok" }))),
+            "/ready" | "/readyz" => return only_get(head).map(|()| self.ready()),
+            _ => {}
+        }
+        self.check_host(head)?;
+        if head.method == Method::OPTIONS {
+            if let Some(preflight) = self.settings.cors_origins.preflight(head) {
+                return Ok(preflight);
+            }
+        }
+        if path == "/v1/models" {
+            only_get(head)?;
+            self.authenticate(head)?;
+            return Ok(self.models());
+        }
+        let Some(door) = DOORS.into_iter().find(|door| door.path() == path) else {
+            return match path {
+                "/v1/history" => {
+                    let identity = self.post(head)?;
+                    let slot = self.slots.take()?;
+                    let response = self.history(&identity, self.read(head, body).await?);
+                    drop(slot);
+                    response
+                }
+                _ => Err(Error::NotFound { hint: "turns are taken by POST at /v1/turns" }),
+            };
+        };
+        let identity = self.post(head)?;
+        let slot = self.slots.take()?;
+        let body = self.read(head, body).await?;
+        Arc::clone(self).turn(door, identity, body, request_id.to_owned(), record, slot).await
+    }
+
+    /// What every `POST` is checked for before its body is read.
+    fn post(&self, head: &request::Parts) -> Result<Identity, Error> {
+        if head.method != Method::POST {
+            return Err(Error::MethodNotAllowed { allow: "POST" });
+        }
+        let identity = self.authenticate(head)?;
+        body::check_json(head)?;
+        Ok(identity)
+    }
+
+    async fn read<B>(&self, head: &request::Parts, body: B) -> Result<Bytes, Error>
+    where
+        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
+    {
+        let limit = self.settings.timeouts.body;
+        let limit_bytes = self.core().limits.body_bytes;
+        let reading = Box::pin(read_body(head, body, limit_bytes));
+        futures_util::select_biased! {
+            body = reading.fuse() => body,
+            () = self.clock.sleep(limit).fuse() => Err(Error::RequestTimeout { limit }),
+        }
+    }
+
+    fn authenticate(&self, head: &request::Parts) -> Result<Identity, Error> {
+        self.settings.authenticator.authenticate(&head.headers, self.clock.now())
+    }
+
+    fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
+        if !self.settings.loopback_host_only {
+            return Ok(());
+        }
+        // HTTP/2 carries the host in the URI's authority.
+        let authority = head.uri.authority().map(http::uri::Authority::as_str);
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        match authority.or(host) {
+            Some(host) if names_loopback(host) => Ok(()),
+            _ => Err(Error::invalid(
+                "without an identity rule this server answers to loopback names only; ask for it as localhost",
+            )),
+        }
+    }
+
+    fn ready(&self) -> Response<Body> {
+        if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
+            let mut response = json_response(&json!({ "status": "draining" }));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        } else {
+            json_response(&json!({ "status": "ready" }))
+        }
+    }
+
+    fn models(&self) -> Response<Body> {
+        let core = self.core();
+        let models = core.models.as_slice().iter();
+        let data: Vec<_> =
+            models.map(|model| json!({ "id": model.alias, "object": "model", "owned_by": core.policy.issuer })).collect();
+        json_response(&json!({ "object": "list", "data": data }))
+    }
+
+    fn history(&self, identity: &Identity, body: Bytes) -> Result<Response<Body>, Error> {
+        let (token, user_id) = native::history_request(body::utf8(&body)?)?;
+        let asker = asker(identity.clone(), user_id);
+        let core = self.core();
+        let (items, conversation) =
+            self.with_codec(|codec| core.read_history(&token, &asker, self.clock.now(), codec))?;
+        Ok(json_bytes(native::history_answer(&items, &conversation)))
+    }
+
+    fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lends a compression context, one that was used before if there is one.
+    fn with_codec<T>(&self, work: impl FnOnce(&mut Codec) -> Result<T, Error>) -> Result<T, Error> {
+        let kept = self.codecs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut codec = kept.or_else(Codec::new).ok_or_else(|| Error::internal("no memory for a zstd context"))?;
+        let outcome = work(&mut codec);
+        let mut kept = self.codecs.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < CODECS_KEPT {
+            kept.push(codec);
+        }
+        outcome
+    }
+
+    fn entropy(&self) -> Result<Entropy, Error> {
+        let mut entropy = Entropy { token_id: [0; 16], conversation: [0; 16], user: [0; 16], nonce: [0; 24] };
+        self.clock.fill_random(&mut entropy.token_id)?;
+        self.clock.fill_random(&mut entropy.conversation)?;
+        self.clock.fill_random(&mut entropy.user)?;
+        self.clock.fill_random(&mut entropy.nonce)?;
+        Ok(entropy)
+    }
+
+    fn request_id(&self) -> String {
+        let mut random = [0; 16];
+        // A request without a random id is still answered; an exchange without randomness is not begun.
+        let _ = self.clock.fill_random(&mut random);
+        format!("req_{}", Id::new(self.clock.now(), random))
+    }
+}
+
+/// All doors: one line each.
+const DOORS: [&dyn Door; 1] = [&native::Native];
+
+/// Contexts kept for reuse; more may be in use at once.
+const CODECS_KEPT: usize = 64;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+fn asker(identity: Identity, user_id: Option<String>) -> Asker {
+    match identity {
+        Identity::Anonymous => Asker::Unvouched { user_id },
+        Identity::Known(principal) => Asker::Vouched { principal, user_id },
+    }
+}
+
+fn only_get(head: &request::Parts) -> Result<(), Error> {
+    if head.method == Method::GET || head.method == Method::HEAD {
+        Ok(())
+    } else {
+        Err(Error::MethodNotAllowed { allow: "GET, HEAD" })
+    }
+}
+
+/// Whether an authority is a name of this machine for itself, at any port.
+fn names_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => return rest.split_once(']').is_some_and(|(host, _)| host == "::1"),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_ascii_lowercase(),
+    };
+    let v4 = host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    v4 || host == "localhost" || host.ends_with(".localhost")
+}
+
+fn json_response(body: &serde_json::Value) -> Response<Body> {
+    json_bytes(body.to_string().into_bytes())
+}
+
+fn json_bytes(body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,219 @@
+//! What an operator is told of each request, and how many there are at once.
+//!
+//! A record holds no token, credential, key or message text: paths are cut before a query, ids are our own.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::request;
+use http_body::{Frame, SizeHint};
+use serde::Serialize;
+
+use super::Body;
+use crate::proto::{
+    error::Error,
+    token::{Claims, Id},
+};
+
+/// Takes the records of ended requests.
+pub trait Log: Send + Sync + 'static {
+    /// One request has ended.
+    fn record(&self, record: &Entry);
+}
+
+/// One ended request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Our id for it.
+    pub request_id: String,
+    /// Its method.
+    pub method: String,
+    /// Its path, at most 64 bytes of it.
+    pub path: String,
+    /// The status of the answer; 499 if the client left before there was one.
+    pub status: u16,
+    /// From head to the answer's last byte.
+    pub millis: u64,
+    /// The code of the error it ended with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// Why, for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The conversation that it continued or began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Id>,
+    /// The turn of that conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u64>,
+}
+
+/// A request's record while the request is under way, shared by what takes part in it.
+#[derive(Clone)]
+pub struct Record(Arc<Mutex<State>>);
+
+struct State {
+    entry: Entry,
+    began: Duration,
+}
+
+impl Record {
+    pub(super) fn new(request_id: &str, head: &request::Parts, now: Duration) -> Self {
+        let entry = Entry {
+            request_id: request_id.to_owned(),
+            method: head.method.as_str().chars().take(16).collect(),
+            path: head.uri.path().chars().take(64).collect(),
+            status: CLIENT_LEFT,
+            millis: 0,
+            code: None,
+            cause: None,
+            conversation: None,
+            turn: None,
+        };
+        Self(Arc::new(Mutex::new(State { entry, began: now })))
+    }
+
+    /// Notes which turn this is.
+    pub(super) fn turn(&self, claims: &Claims) {
+        self.with(|state| {
+            state.entry.conversation = Some(claims.conversation);
+            state.entry.turn = Some(claims.turn);
+        });
+    }
+
+    /// Notes the error that ended it.
+    pub(super) fn fail(&self, error: &Error) {
+        self.with(|state| {
+            state.entry.code = Some(error.code());
+            state.entry.cause = error.cause();
+        });
+    }
+
+    /// Notes the status of its answer.
+    pub(super) fn status(&self, status: u16) {
+        self.with(|state| state.entry.status = status);
+    }
+
+    /// The entry as it stands at `now`.
+    pub(super) fn entry(&self, now: Duration) -> Entry {
+        self.with(|state| {
+            let millis = now.saturating_sub(state.began).as_millis();
+            Entry { millis: u64::try_from(millis).unwrap_or(u64::MAX), ..state.entry.clone() }
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Hands the record to the log when the request has ended, however it has.
+pub(super) struct Ending<F: FnOnce(&Record)> {
+    record: Record,
+    write: Option<F>,
+}
+
+impl<F: FnOnce(&Record)> Ending<F> {
+    pub(super) fn new(record: Record, write: F) -> Self {
+        Self { record, write: Some(write) }
+    }
+}
+
+impl<F: FnOnce(&Record)> Drop for Ending<F> {
+    fn drop(&mut self) {
+        if let Some(write) = self.write.take() {
+            write(&self.record);
+        }
+    }
+}
+
+/// An answer's body that ends its request's record: well after the last byte, or as left by the client before it.
+pub(super) struct RecordedBody<F: FnOnce(&Record)> {
+    body: Body,
+    /// Bytes were taken of a body that has not come to its end.
+    open: bool,
+    ending: Ending<F>,
+}
+
+impl<F: FnOnce(&Record)> RecordedBody<F> {
+    pub(super) fn new(body: Body, ending: Ending<F>) -> Self {
+        Self { body, open: false, ending }
+    }
+}
+
+impl<F: FnOnce(&Record) + Unpin> http_body::Body for RecordedBody<F> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.open = true;
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.open = frame.is_some() && !self.body.is_end_stream();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<F: FnOnce(&Record)> Drop for RecordedBody<F> {
+    fn drop(&mut self) {
+        if self.open {
+            self.ending.record.status(CLIENT_LEFT);
+        }
+    }
+}
+
+/// The places for requests at once.
+#[derive(Debug)]
+pub(super) struct Slots {
+    limit: usize,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Slots {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, taken: Arc::default() }
+    }
+
+    /// Takes a place, until what it gives is dropped.
+    pub(super) fn take(&self) -> Result<Slot, Error> {
+        let slot = Slot(Arc::clone(&self.taken));
+        // The slot gives back what is added here, also where it was one too many.
+        if self.taken.fetch_add(1, Ordering::Relaxed) < self.limit { Ok(slot) } else { Err(Error::Overloaded) }
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// One place taken.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<AtomicUsize>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What nginx logs for a client that closed before it was answered.
+const CLIENT_LEFT: u16 = 499;

@@ -1,0 +1,201 @@
+//! One turn at a door: whole, or as a stream that begins once there is something to show.
+//!
+//! A streaming client gets its head with the first delta, or after 15 seconds; whatever fails before is a true HTTP
+//! status, which SDKs raise and retry.
+
+use std::{convert::Infallible, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, stream};
+use http::{HeaderName, HeaderValue, Response, header};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+
+use super::{
+    Clock, Service, asker,
+    body::{Body, utf8},
+    flow::{Flow, Step},
+    json_bytes,
+    record::{Record, Slot},
+};
+use crate::{
+    guard::Guard,
+    principal::Identity,
+    problem::Problem,
+    proto::{
+        dialect::{
+            Delta,
+            door::{Answer, Door, ReplyWriter},
+        },
+        error::Error,
+        exchange::{Exchange, Failure, Ready},
+        sse,
+    },
+    upstream::Upstream,
+};
+
+impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+    /// Takes a turn at `door`.
+    pub(super) async fn turn(
+        self: Arc<Self>,
+        door: &'static dyn Door,
+        identity: Identity,
+        body: Bytes,
+        request_id: String,
+        record: Record,
+        slot: Slot,
+    ) -> Result<Response<Body>, Error> {
+        let (exchange, streamed) = self.begin(door, identity, body)?;
+        record.turn(exchange.claims());
+        let permit = self.guard.admit(&exchange.claims().principal).await?;
+        let opening = Opening::begin(Arc::clone(&self), exchange, (permit, slot));
+        if !streamed {
+            let Opening { mut flow, mut deltas, mut ended } = opening.await?;
+            let outcome = loop {
+                match ended {
+                    Some(outcome) => break outcome,
+                    None => deltas.clear(),
+                }
+                ended = match flow.step(&mut deltas).await {
+                    Step::Ended(outcome) => Some(*outcome),
+                    Step::Quiet | Step::Read => None,
+                };
+            };
+            return outcome.map(|answer| json_bytes(door.answer(&answer))).map_err(|failure| failure.error);
+        }
+        let mut opening: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(opening);
+        let phase = futures_util::select_biased! {
+            opened = opening.as_mut().fuse() => match opened? {
+                Opening { ended: Some(Err(Failure { error, partial: None })), .. } => return Err(error),
+                opened => Phase::Opened(Box::new(opened)),
+            },
+            () = self.clock.sleep(self.settings.timeouts.heartbeat).fuse() => Phase::Opening(opening),
+        };
+        let talk = Talk { service: self, writer: door.stream(), phase, request_id, record };
+        let frames = stream::unfold(talk, |talk| async {
+            let (bytes, talk) = talk.next().await?;
+            Some((Ok::<_, Infallible>(Frame::data(bytes)), talk))
+        });
+        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        // nginx would hold events back until its buffer is full.
+        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        Ok(response)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "the body, up to 4 MiB, is dropped before the upstream is called")]
+    fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Exchange<Ready>, bool), Error> {
+        let mut request = door.request(utf8(&body)?)?;
+        drop(body);
+        let (asker, streamed) = (asker(identity, request.user_id.take()), request.stream);
+        let entropy = self.entropy()?;
+        let now = self.clock.now();
+        let exchange =
+            self.with_codec(|codec| Exchange::begin(self.core(), request, &asker, now, &entropy, codec))?;
+        Ok((exchange, streamed))
+    }
+}
+
+/// A flow with the first that it gave: something to show, or its end.
+struct Opening<U: Upstream, G: Guard, C: Clock> {
+    flow: Flow<U, G, C>,
+    deltas: Vec<Delta>,
+    ended: Option<Result<Answer, Failure>>,
+}
+
+impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
+    async fn begin(
+        service: Arc<Service<U, G, C>>,
+        exchange: Exchange<Ready>,
+        held: (G::Permit, Slot),
+    ) -> Result<Self, Error> {
+        let mut flow = Flow::open(service, exchange, held).await?;
+        let mut deltas = Vec::new();
+        let ended = loop {
+            match flow.step(&mut deltas).await {
+                Step::Ended(outcome) => break Some(*outcome),
+                Step::Read if !deltas.is_empty() => break None,
+                Step::Quiet | Step::Read => {}
+            }
+        };
+        Ok(Self { flow, deltas, ended })
+    }
+}
+
+/// A streamed answer under way.
+struct Talk<U: Upstream, G: Guard, C: Clock> {
+    service: Arc<Service<U, G, C>>,
+    writer: Box<dyn ReplyWriter>,
+    phase: Phase<U, G, C>,
+    request_id: String,
+    record: Record,
+}
+
+enum Phase<U: Upstream, G: Guard, C: Clock> {
+    Opening(Pin<Box<dyn Future<Output = Result<Opening<U, G, C>, Error>> + Send>>),
+    Opened(Box<Opening<U, G, C>>),
+    Flowing(Box<Flow<U, G, C>>),
+    Over,
+}
+
+impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
+    /// The next bytes for the client; `None` once all is said.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        let mut out = Vec::new();
+        while out.is_empty() {
+            self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
+                Phase::Opening(mut opening) => {
+                    let heartbeat = self.service.settings.timeouts.heartbeat;
+                    futures_util::select_biased! {
+                        opened = opening.as_mut().fuse() => match opened {
+                            Ok(opened) => Phase::Opened(Box::new(opened)),
+                            Err(error) => self.end(Err(error.into()), &mut out),
+                        },
+                        () = self.service.clock.sleep(heartbeat).fuse() => {
+                            sse::write_comment(&mut out, HEARTBEAT);
+                            Phase::Opening(opening)
+                        }
+                    }
+                }
+                Phase::Opened(opened) => {
+                    let Opening { flow, deltas, ended } = *opened;
+                    self.writer.deltas(&deltas, &mut out);
+                    match ended {
+                        Some(outcome) => self.end(outcome, &mut out),
+                        None => Phase::Flowing(Box::new(flow)),
+                    }
+                }
+                Phase::Flowing(mut flow) => {
+                    let mut deltas = Vec::new();
+                    let step = flow.step(&mut deltas).await;
+                    self.writer.deltas(&deltas, &mut out);
+                    match step {
+                        Step::Ended(outcome) => self.end(*outcome, &mut out),
+                        Step::Quiet => {
+                            sse::write_comment(&mut out, HEARTBEAT);
+                            Phase::Flowing(flow)
+                        }
+                        Step::Read => Phase::Flowing(flow),
+                    }
+                }
+                Phase::Over => return None,
+            };
+        }
+        Some((out.into(), self))
+    }
+
+    fn end(&mut self, outcome: Result<Answer, Failure>, out: &mut Vec<u8>) -> Phase<U, G, C> {
+        match outcome {
+            Ok(answer) => self.writer.done(&answer, out),
+            Err(Failure { error, partial }) => {
+                self.record.fail(&error);
+                self.writer.error(&Problem::new(error, &self.request_id).to_json(), partial.as_ref(), out);
+            }
+        }
+        Phase::Over
+    }
+}
+
+/// What the comment says that keeps a quiet stream open.
+const HEARTBEAT: &str = "still working";
