@@ -1,0 +1,100 @@
+//! The authenticated caller, as a token's claims name it: who, and who vouched for it.
+//!
+//! History enters a request only if the token's `sub` and `idp` equal the caller's, byte for byte (design §2, promise
+//! 2), so nothing here folds case, trims or normalises: two spellings are two callers. What is refused is text that a
+//! log line or a header could not carry unharmed. How a credential becomes a principal is `crate::principal`'s matter.
+
+/// The longest subject: enough for e-mail addresses (254, RFC 5321 §4.5.3.1.3) and for OpenID subjects (255, OpenID
+/// Connect Core §2), little enough for a claims frame.
+pub const MAX_SUBJECT_BYTES: usize = 256;
+
+/// The longest name of an identity source; escaped in JSON, it and the subject still fit a claims frame of 4 KiB.
+pub const MAX_IDP_BYTES: usize = 512;
+
+/// The identity source of a caller who was only named by the request, under `identity.mode = "none"`.
+pub const IDP_NONE: &str = "none";
+
+/// Who a request speaks for. Equal only if both parts are: alice of one issuer is not alice of another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Principal {
+    /// The caller's name at the identity source: 1 to [`MAX_SUBJECT_BYTES`] bytes of UTF-8 without control characters.
+    /// Claim `sub`.
+    pub subject: String,
+    /// Who vouches for the name: [`IDP_NONE`], or `jwt:` and that token's issuer; 1 to [`MAX_IDP_BYTES`] bytes without
+    /// control characters. Claim `idp`.
+    pub idp: String,
+}
+
+impl Principal {
+    /// The caller that `idp` calls `subject`.
+    ///
+    /// # Errors
+    /// The rule that a part breaks, in words that are safe to show.
+    pub fn new(subject: impl Into<String>, idp: impl Into<String>) -> Result<Self, &'static str> {
+        let (subject, idp) = (subject.into(), idp.into());
+        check_subject(&subject)?;
+        check_idp(&idp)?;
+        Ok(Self { subject, idp })
+    }
+}
+
+fn check_subject(subject: &str) -> Result<(), &'static str> {
+    match subject {
+        "" => Err("subject is empty"),
+        text if text.len() > MAX_SUBJECT_BYTES => Err("subject is over the limit of 256 bytes"),
+        text if text.contains(char::is_control) => Err("subject holds a control character"),
+        _ => Ok(()),
+    }
+}
+
+fn check_idp(idp: &str) -> Result<(), &'static str> {
+    match idp {
+        "" => Err("identity source is empty"),
+        text if text.len() > MAX_IDP_BYTES => Err("identity source is over the limit of 512 bytes"),
+        text if text.contains(char::is_control) => Err("identity source holds a control character"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_has_1_to_256_bytes() {
+        assert_eq!(Principal::new("", IDP_NONE), Err("subject is empty"));
+        assert!(Principal::new("a", IDP_NONE).is_ok());
+        assert!(Principal::new("é".repeat(128), IDP_NONE).is_ok());
+        assert_eq!(Principal::new("é".repeat(129), IDP_NONE), Err("subject is over the limit of 256 bytes"));
+        assert_eq!(Principal::new("a".repeat(257), IDP_NONE), Err("subject is over the limit of 256 bytes"));
+    }
+
+    #[test]
+    fn control_characters_name_nobody() {
+        for subject in ["\0", "al\nice", "alice\r\n", "\u{1b}[2J", "alice\u{7f}", "alice\u{85}"] {
+            assert_eq!(Principal::new(subject, IDP_NONE), Err("subject holds a control character"), "{subject:?}");
+            assert_eq!(Principal::new("alice", subject), Err("identity source holds a control character"));
+        }
+    }
+
+    #[test]
+    fn spellings_and_sources_are_never_folded() {
+        let alice = Principal::new("alice", "jwt:https://issuer.example").unwrap();
+        for (subject, idp) in [
+            ("Alice", "jwt:https://issuer.example"),
+            ("alice ", "jwt:https://issuer.example"),
+            ("alice", "jwt:https://issuer.example/"),
+            ("alice", IDP_NONE),
+        ] {
+            assert_ne!(Principal::new(subject, idp).unwrap(), alice);
+        }
+    }
+
+    #[test]
+    fn an_identity_source_has_1_to_512_bytes() {
+        assert_eq!(Principal::new("alice", ""), Err("identity source is empty"));
+        assert!(Principal::new("alice", "i".repeat(512)).is_ok());
+        assert_eq!(Principal::new("alice", "i".repeat(513)), Err("identity source is over the limit of 512 bytes"));
+    }
+}
