@@ -1,3 +1,4 @@
 //! Holdall: a stateless conversation proxy for language models.
 
+pub mod principal;
 pub mod proto;
