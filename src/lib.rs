@@ -1,5 +1,6 @@
 //! Holdall: a stateless conversation proxy for language models.
 
+pub mod config;
 pub mod guard;
 pub mod principal;
 pub mod problem;

@@ -166,7 +166,7 @@ impl Asker {
                     return Err(Error::invalid("an anonymous user is named by its token alone; leave `user_id` out"));
                 }
                 let principal = Principal::new(user_id.as_str(), IDP_NONE)
-                    .map_err(|fault| Error::invalid(format!("`user_id` {fault}")))?;
+                    .map_err(|fault| Error::invalid(format!("`user_id`: {fault}")))?;
                 Ok(Some(Caller::Known(principal)))
             }
             Self::Unvouched { user_id: None } => Ok(has_token.then_some(Caller::Bearer)),

@@ -1,68 +1,125 @@
-//! Who a caller is, once vouched for: the subject and the source that named it.
+//! The authenticated caller, as a token's claims name it: who, and who vouched for it.
+//!
+//! History enters a request only if the token's `sub` and `idp` equal the caller's, byte for byte (design §2, promise
+//! 2), so nothing here folds case, trims or normalises: two spellings are two callers. What is refused is text that a
+//! log line or a header could not carry unharmed. How a credential becomes a principal is `crate::principal`'s matter.
 
-use std::fmt;
+/// The longest subject: enough for e-mail addresses (254, RFC 5321 §4.5.3.1.3) and for OpenID subjects (255, OpenID
+/// Connect Core §2), little enough for a claims frame.
+pub const MAX_SUBJECT_BYTES: usize = 256;
 
-/// An authenticated caller. Two are one only if both fields are equal, byte for byte: alice of one identity source is
-/// not alice of another.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// The longest name of an identity source; escaped in JSON, it and the subject still fit a claims frame of 4 KiB.
+pub const MAX_IDP_BYTES: usize = 512;
+
+/// The identity source of a caller who was only named by the request, under `identity.mode = "none"`.
+pub const IDP_NONE: &str = "none";
+
+/// What the names of callers begin with that gave none.
+pub const ANONYMOUS_PREFIX: &str = "anon-";
+
+/// Who a request speaks for. Equal only if both parts are: alice of one issuer is not alice of another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
     subject: String,
     idp: String,
 }
 
 impl Principal {
-    /// Checks and takes a subject (1–256 bytes, no control characters) and its identity source (1–512 bytes, likewise).
+    /// The caller that `idp` calls `subject`.
     ///
     /// # Errors
-    /// What is wrong with it, in words that fit behind "user id".
+    /// The rule that a part breaks, in words that are safe to show.
     pub fn new(subject: impl Into<String>, idp: impl Into<String>) -> Result<Self, &'static str> {
         let (subject, idp) = (subject.into(), idp.into());
-        if subject.is_empty() || idp.is_empty() {
-            return Err("is empty");
-        }
-        if subject.len() > 256 || idp.len() > 512 {
-            return Err("is longer than 256 bytes");
-        }
-        if subject.chars().chain(idp.chars()).any(char::is_control) {
-            return Err("holds a control character");
-        }
+        check_subject(&subject)?;
+        check_idp(&idp)?;
         Ok(Self { subject, idp })
     }
 
-    /// A user that nobody vouches for, named by chance; its token alone speaks for it.
+    /// A caller that nobody vouches for and that gave no name: named by chance, its token alone speaks for it.
     #[must_use]
     pub fn anonymous(random: [u8; 16]) -> Self {
         let subject = format!("{ANONYMOUS_PREFIX}{:032x}", u128::from_be_bytes(random));
         Self { subject, idp: IDP_NONE.to_owned() }
     }
 
-    /// The user id (`sub`).
+    /// The caller's name at the identity source: 1 to [`MAX_SUBJECT_BYTES`] bytes of UTF-8 without control characters.
+    /// Claim `sub`.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Who vouched for it (`idp`): `none`, `header`, `key`, or `jwt:` and that token's issuer.
+    /// Who vouches for the name: [`IDP_NONE`], or `jwt:` and that token's issuer; 1 to [`MAX_IDP_BYTES`] bytes without
+    /// control characters. Claim `idp`.
     #[must_use]
     pub fn idp(&self) -> &str {
         &self.idp
     }
 
-    /// Whether the bearer of this user's token is this user.
+    /// Whether whoever bears this caller's token is this caller.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.idp == IDP_NONE && self.subject.starts_with(ANONYMOUS_PREFIX)
     }
 }
 
-impl fmt::Debug for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by {}", self.subject, self.idp)
+fn check_subject(subject: &str) -> Result<(), &'static str> {
+    match subject {
+        "" => Err("subject is empty"),
+        text if text.len() > MAX_SUBJECT_BYTES => Err("subject is over the limit of 256 bytes"),
+        text if text.contains(char::is_control) => Err("subject holds a control character"),
+        _ => Ok(()),
     }
 }
 
-/// The identity source of users that nobody vouches for.
-pub const IDP_NONE: &str = "none";
+fn check_idp(idp: &str) -> Result<(), &'static str> {
+    match idp {
+        "" => Err("identity source is empty"),
+        text if text.len() > MAX_IDP_BYTES => Err("identity source is over the limit of 512 bytes"),
+        text if text.contains(char::is_control) => Err("identity source holds a control character"),
+        _ => Ok(()),
+    }
+}
 
-/// What the names of anonymous users begin with.
-pub const ANONYMOUS_PREFIX: &str = "anon-";
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_has_1_to_256_bytes() {
+        assert_eq!(Principal::new("", IDP_NONE), Err("subject is empty"));
+        assert!(Principal::new("a", IDP_NONE).is_ok());
+        assert!(Principal::new("é".repeat(128), IDP_NONE).is_ok());
+        assert_eq!(Principal::new("é".repeat(129), IDP_NONE), Err("subject is over the limit of 256 bytes"));
+        assert_eq!(Principal::new("a".repeat(257), IDP_NONE), Err("subject is over the limit of 256 bytes"));
+    }
+
+    #[test]
+    fn control_characters_name_nobody() {
+        for subject in ["\0", "al\nice", "alice\r\n", "\u{1b}[2J", "alice\u{7f}", "alice\u{85}"] {
+            assert_eq!(Principal::new(subject, IDP_NONE), Err("subject holds a control character"), "{subject:?}");
+            assert_eq!(Principal::new("alice", subject), Err("identity source holds a control character"));
+        }
+    }
+
+    #[test]
+    fn spellings_and_sources_are_never_folded() {
+        let alice = Principal::new("alice", "jwt:https://issuer.example").unwrap();
+        for (subject, idp) in [
+            ("Alice", "jwt:https://issuer.example"),
+            ("alice ", "jwt:https://issuer.example"),
+            ("alice", "jwt:https://issuer.example/"),
+            ("alice", IDP_NONE),
+        ] {
+            assert_ne!(Principal::new(subject, idp).unwrap(), alice);
+        }
+    }
+
+    #[test]
+    fn an_identity_source_has_1_to_512_bytes() {
+        assert_eq!(Principal::new("alice", ""), Err("identity source is empty"));
+        assert!(Principal::new("alice", "i".repeat(512)).is_ok());
+        assert_eq!(Principal::new("alice", "i".repeat(513)), Err("identity source is over the limit of 512 bytes"));
+    }
+}

@@ -1,0 +1,63 @@
+//! The claims of a credential whose signature holds (RFC 7519 §4.1), and whether they hold too.
+//!
+//! `iss`, `aud`, `sub` and `exp` are required; times are whole seconds; two clocks may differ by a minute. Anything else
+//! in the payload is ignored.
+
+use super::{
+    fault::Fault,
+    json::{JsonFault, Members},
+};
+use crate::proto::time::{LEEWAY_SECONDS, UnixSeconds};
+
+/// The registered claims that count here.
+#[derive(Debug)]
+pub(super) struct Claims {
+    issuer: String,
+    audience: Vec<String>,
+    subject: String,
+    expires_at: UnixSeconds,
+    not_before: Option<UnixSeconds>,
+    issued_at: Option<UnixSeconds>,
+}
+
+impl Claims {
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, Fault> {
+        Self::read(payload).map_err(Fault::Claims)
+    }
+
+    fn read(payload: &[u8]) -> Result<Self, JsonFault> {
+        let members = Members::parse(payload)?;
+        Ok(Self {
+            issuer: members.string("iss")?.ok_or(JsonFault::Missing("iss"))?,
+            audience: members.one_or_many("aud")?.ok_or(JsonFault::Missing("aud"))?,
+            subject: members.string("sub")?.ok_or(JsonFault::Missing("sub"))?,
+            expires_at: members.seconds("exp")?.ok_or(JsonFault::Missing("exp"))?,
+            not_before: members.seconds("nbf")?,
+            issued_at: members.seconds("iat")?,
+        })
+    }
+
+    /// Whom these claims name, if `issuer` made them, for one of `audience`, and they count at `now`.
+    pub(super) fn subject(self, issuer: &str, audience: &[String], now: UnixSeconds) -> Result<String, Fault> {
+        if self.issuer != issuer {
+            return Err(Fault::Issuer);
+        }
+        if !self.audience.iter().any(|name| audience.contains(name)) {
+            return Err(Fault::Audience);
+        }
+        self.check_times(now)?;
+        Ok(self.subject)
+    }
+
+    fn check_times(&self, now: UnixSeconds) -> Result<(), Fault> {
+        if now >= self.expires_at.plus(LEEWAY_SECONDS) {
+            return Err(Fault::Expired { at: self.expires_at, now });
+        }
+        for (claim, moment) in [("nbf", self.not_before), ("iat", self.issued_at)] {
+            if let Some(at) = moment.filter(|&at| at > now.plus(LEEWAY_SECONDS)) {
+                return Err(Fault::Early { claim, at, now });
+            }
+        }
+        Ok(())
+    }
+}

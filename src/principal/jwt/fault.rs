@@ -1,0 +1,60 @@
+//! Why a credential does not hold, for the operator's log; the caller learns only that it does not.
+//!
+//! No cause quotes the credential: it is either secret or an attacker's text.
+
+use std::fmt;
+
+use super::json::JsonFault;
+use crate::proto::{error::Error, time::UnixSeconds};
+
+/// The check at which a credential failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Algorithm,
+    Audience,
+    Claims(JsonFault),
+    ConversationToken,
+    Early { claim: &'static str, at: UnixSeconds, now: UnixSeconds },
+    Encoding { part: &'static str },
+    Expired { at: UnixSeconds, now: UnixSeconds },
+    Header(JsonFault),
+    HeaderMember(&'static str),
+    HeaderTooLarge { bytes: usize, limit: usize },
+    Issuer,
+    Layout,
+    NoKey,
+    Signature,
+    Subject(&'static str),
+    TooLarge { bytes: usize, limit: usize },
+    Type,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Algorithm => f.write_str("header: `alg` is not a signature algorithm known here"),
+            Self::Audience => f.write_str("aud: none of the configured audiences"),
+            Self::Claims(fault) => write!(f, "claims: {fault}"),
+            Self::ConversationToken => f.write_str("a conversation token was presented as the credential"),
+            Self::Early { claim, at, now } => write!(f, "{claim}: lies ahead, at {at}, and now is {now}"),
+            Self::Encoding { part } => write!(f, "{part}: not canonical base64url"),
+            Self::Expired { at, now } => write!(f, "exp: expired at {at}, and now is {now}"),
+            Self::Header(fault) => write!(f, "header: {fault}"),
+            Self::HeaderMember(name) => write!(f, "header: `{name}` is not accepted"),
+            Self::HeaderTooLarge { bytes, limit } => write!(f, "header: {bytes} bytes, limit {limit}"),
+            Self::Issuer => f.write_str("iss: not the configured issuer"),
+            Self::Layout => f.write_str("layout: not three parts with two dots"),
+            Self::NoKey => f.write_str("key: none of the configured keys has this `kid` and verifies this `alg`"),
+            Self::Signature => f.write_str("signature: does not match"),
+            Self::Subject(rule) => write!(f, "sub: {rule}"),
+            Self::TooLarge { bytes, limit } => write!(f, "credential is {bytes} bytes, limit {limit}"),
+            Self::Type => f.write_str("header: `typ` is neither `JWT` nor `at+jwt`"),
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Unauthenticated { cause: fault.to_string() }
+    }
+}
