@@ -1,3 +1,7 @@
 //! The `holdall` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdall::cli::run()
+}

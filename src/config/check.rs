@@ -45,7 +45,11 @@ impl RawConfig {
                 timeouts,
                 cors_origins: CorsOrigins::new(origins)
                     .map_err(|error| ConfigError::invalid("cors_origins", error.to_string()))?,
-                concurrent_requests: at_least_one("limits.concurrent_requests", self.limits.concurrent_requests, 1_024)?,
+                concurrent_requests: at_least_one(
+                    "limits.concurrent_requests",
+                    self.limits.concurrent_requests,
+                    1_024,
+                )?,
                 loopback_host_only: unvouched && listen.ip().is_loopback() && !self.dangerous_open,
             },
             server: ServerConfig {
@@ -69,7 +73,8 @@ impl RawConfig {
             (None, None) => "127.0.0.1:8787".to_owned(),
         };
         let text = text.replace("localhost:", "127.0.0.1:");
-        text.parse().map_err(|_| ConfigError::invalid("listen", format!("`{text}` is no address, such as 127.0.0.1:8787")))
+        text.parse()
+            .map_err(|_| ConfigError::invalid("listen", format!("`{text}` is no address, such as 127.0.0.1:8787")))
     }
 
     fn key_ring(&self, sources: &impl Sources) -> Result<KeyRing, ConfigError> {
@@ -170,16 +175,18 @@ impl RawConfig {
         sources: &impl Sources,
     ) -> Result<Model, ConfigError> {
         let named = (1..=256).contains(&raw.alias.len())
-            && (raw.alias == "*" || raw.alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-".contains(&byte)));
+            && (raw.alias == "*"
+                || raw.alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-".contains(&byte)));
         if !named {
             return Err(ConfigError::invalid("model.alias", "is 1 to 256 of A-Z a-z 0-9 / : . _ -, or `*`"));
         }
         let [name] = raw.upstreams.as_slice() else {
             return Err(ConfigError::invalid("model.upstreams", format!("`{}` names exactly one upstream", raw.alias)));
         };
-        let upstream = upstreams.iter().find(|upstream| upstream.name == *name).ok_or_else(|| {
-            ConfigError::invalid("model.upstreams", format!("there is no upstream called `{name}`"))
-        })?;
+        let upstream = upstreams
+            .iter()
+            .find(|upstream| upstream.name == *name)
+            .ok_or_else(|| ConfigError::invalid("model.upstreams", format!("there is no upstream called `{name}`")))?;
         let own = prompt(raw.system_prompt.as_ref(), raw.system_prompt_file.as_ref(), sources)?;
         let system_prompt = match own {
             Some(own) => Some(own),
@@ -210,6 +217,37 @@ impl RawIdentity {
         }
     }
 
+    #[cfg(feature = "jwt")]
+    fn jwt(
+        &self,
+        sources: &impl Sources,
+        keys: &KeyRing,
+        warnings: &mut Vec<String>,
+    ) -> Result<Authenticator, ConfigError> {
+        use crate::principal::jwt::{JwtConfig, JwtConfigError, JwtKeys, JwtVerifier, Origin};
+
+        let fault = |error: JwtConfigError| ConfigError::invalid("identity.jwt", format!("{error}; {}", error.hint()));
+        let trusted = match (&self.jwt.jwks_file, &self.jwt.key_file) {
+            (Some(path), None) => JwtKeys::from_jwks(&read(sources, "identity.jwt.jwks_file", path)?, Origin::File),
+            (None, Some(path)) => match read(sources, "identity.jwt.key_file", path)? {
+                key if key.trim_start().starts_with("-----BEGIN") => JwtKeys::from_pem(&key),
+                // An editor's newline at the end is no part of a secret.
+                key => JwtKeys::from_secret(key.trim_end_matches(['\r', '\n']).as_bytes()),
+            },
+            _ => return Err(ConfigError::invalid("identity.jwt", "set exactly one of jwks_file and key_file")),
+        };
+        let issuer = self.jwt.issuer.clone().unwrap_or_default();
+        let config = JwtConfig { issuer, audience: self.jwt.audience.clone(), keys: trusted.map_err(fault)? };
+        let verifier = JwtVerifier::new(config).map_err(fault)?;
+        if verifier.hmac_secrets().any(|secret| keys.holds(secret)) {
+            let fault =
+                "a secret that verifies credentials is also a token key; whoever makes the one could forge the other";
+            return Err(ConfigError::invalid("identity.jwt", fault));
+        }
+        warnings.extend(verifier.skipped_keys().iter().map(|key| format!("identity.jwt: {key}")));
+        Ok(Authenticator::Jwt(verifier))
+    }
+
     #[cfg(not(feature = "jwt"))]
     fn jwt(&self, _: &impl Sources, _: &KeyRing, _: &mut Vec<String>) -> Result<Authenticator, ConfigError> {
         Err(ConfigError::invalid("identity.mode", "this build is without the feature `jwt`"))
@@ -235,7 +273,10 @@ impl RawLimits {
             }
         }
         if limits.body_bytes <= limits.token_bytes {
-            return Err(ConfigError::invalid("limits.body_bytes", "must be above token_bytes: the token travels in it"));
+            return Err(ConfigError::invalid(
+                "limits.body_bytes",
+                "must be above token_bytes: the token travels in it",
+            ));
         }
         if limits.token_bytes < 16 << 10 {
             return Err(ConfigError::invalid("limits.token_bytes", "must be at least 16384"));
@@ -249,7 +290,11 @@ impl RawLimits {
     fn head_bytes(&self) -> Result<usize, ConfigError> {
         let bytes = self.head_bytes.unwrap_or(16 << 10);
         // hyper reads heads into a buffer of at least this size.
-        if bytes < 8 << 10 { Err(ConfigError::invalid("limits.head_bytes", "must be at least 8192")) } else { Ok(bytes) }
+        if bytes < 8 << 10 {
+            Err(ConfigError::invalid("limits.head_bytes", "must be at least 8192"))
+        } else {
+            Ok(bytes)
+        }
     }
 }
 
@@ -263,11 +308,7 @@ fn at_least_one(key: &'static str, value: Option<usize>, default: usize) -> Resu
     }
 }
 
-fn prompt(
-    text: Option<&String>,
-    file: Option<&String>,
-    sources: &impl Sources,
-) -> Result<Option<String>, ConfigError> {
+fn prompt(text: Option<&String>, file: Option<&String>, sources: &impl Sources) -> Result<Option<String>, ConfigError> {
     match (text, file) {
         (Some(_), Some(_)) => {
             Err(ConfigError::invalid("system_prompt", "set either system_prompt or system_prompt_file, not both"))

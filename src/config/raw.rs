@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::ConfigError;
 
 /// A configuration as written; every key may be left out.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     pub(super) listen: Option<String>,
@@ -41,6 +41,12 @@ impl RawConfig {
         // Read once alone, for errors that point into the file.
         toml::from_str::<Self>(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
         let mut table: toml::Table = toml::from_str(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
+        // What is set above takes the place of its alternative below.
+        for pair in [["keys", "keys_file"], ["system_prompt", "system_prompt_file"]] {
+            if pair.iter().any(|key| overlay.contains_key(*key)) {
+                pair.iter().for_each(|key| drop(table.remove(*key)));
+            }
+        }
         lay_over(&mut table, overlay);
         table.try_into().map_err(|error| ConfigError::Toml(error.to_string()))
     }

@@ -2,7 +2,7 @@
 
 mod local;
 
-pub use local::LocalGuard;
+pub use local::{LocalGuard, LocalPermit};
 
 use crate::proto::{error::Error, principal::Principal};
 

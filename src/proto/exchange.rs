@@ -62,9 +62,12 @@ impl Core {
         codec: &mut Codec,
     ) -> Result<(Vec<Item>, Conversation), Error> {
         let caller = asker.caller(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
-        let verified = RawToken::new(token, &self.limits)?
-            .authenticate(self.terms(), codec)?
-            .verify(&caller, Purpose::Read, &self.policy, now)?;
+        let verified = RawToken::new(token, &self.limits)?.authenticate(self.terms(), codec)?.verify(
+            &caller,
+            Purpose::Read,
+            &self.policy,
+            now,
+        )?;
         let conversation = Conversation {
             claims: verified.claims().clone(),
             history_bytes: verified.history_lines().len(),
@@ -225,11 +228,14 @@ impl Exchange<Ready> {
     ) -> Result<Self, Error> {
         let caller = asker.caller(request.token.is_some())?;
         let base = match (&request.token, &caller) {
-            (Some(token), Some(caller)) => Some(
-                RawToken::new(token, &core.limits)?
-                    .authenticate(core.terms(), codec)?
-                    .verify(caller, Purpose::Continue, &core.policy, now)?,
-            ),
+            (Some(token), Some(caller)) => {
+                Some(RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec)?.verify(
+                    caller,
+                    Purpose::Continue,
+                    &core.policy,
+                    now,
+                )?)
+            }
             _ => None,
         };
         let mut history = base.as_ref().map_or_else(|| Ok(History::default()), VerifiedToken::history)?;

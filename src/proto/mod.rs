@@ -9,8 +9,10 @@
 pub mod chat;
 pub mod dialect;
 pub mod error;
+pub mod exchange;
 pub mod key;
 pub mod limits;
 pub mod principal;
+pub mod sse;
 pub mod time;
 pub mod token;

@@ -54,5 +54,6 @@ where
 
 /// JSON is UTF-8 (RFC 8259 §8.1), without a byte order mark.
 pub(super) fn utf8(body: &[u8]) -> Result<&str, Error> {
-    std::str::from_utf8(body).map_err(|error| Error::invalid(format!("body: not UTF-8 at byte {}", error.valid_up_to())))
+    std::str::from_utf8(body)
+        .map_err(|error| Error::invalid(format!("body: not UTF-8 at byte {}", error.valid_up_to())))
 }

@@ -38,7 +38,8 @@ impl CorsOrigins {
             return None;
         }
         let wanted = head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|names| names.to_str().ok());
-        let granted: Vec<_> = wanted.unwrap_or_default().split(',').map(str::trim).filter(|name| allowed(name)).collect();
+        let granted: Vec<_> =
+            wanted.unwrap_or_default().split(',').map(str::trim).filter(|name| allowed(name)).collect();
         let mut response = Response::new(full(""));
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
@@ -92,5 +93,4 @@ const ALLOWED: [&str; 8] = [
     "user-agent",
     "x-api-key",
 ];
-const EXPOSED: &str =
-    "x-request-id, request-id, x-should-retry, retry-after, ratelimit, ratelimit-policy";
+const EXPOSED: &str = "x-request-id, request-id, x-should-retry, retry-after, ratelimit, ratelimit-policy";

@@ -293,8 +293,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     fn models(&self) -> Response<Body> {
         let core = self.core();
         let models = core.models.as_slice().iter();
-        let data: Vec<_> =
-            models.map(|model| json!({ "id": model.alias, "object": "model", "owned_by": core.policy.issuer })).collect();
+        let data: Vec<_> = models
+            .map(|model| json!({ "id": model.alias, "object": "model", "owned_by": core.policy.issuer }))
+            .collect();
         json_response(&json!({ "object": "list", "data": data }))
     }
 

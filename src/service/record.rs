@@ -5,11 +5,11 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll, ready},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -59,7 +59,7 @@ pub struct Entry {
 
 /// A request's record while the request is under way, shared by what takes part in it.
 #[derive(Clone)]
-pub struct Record(Arc<Mutex<State>>);
+pub(super) struct Record(Arc<Mutex<State>>);
 
 struct State {
     entry: Entry,

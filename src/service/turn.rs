@@ -84,15 +84,17 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Ok(response)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the body, up to 4 MiB, is dropped before the upstream is called")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the body, up to 4 MiB, is dropped before the upstream is called"
+    )]
     fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Exchange<Ready>, bool), Error> {
         let mut request = door.request(utf8(&body)?)?;
         drop(body);
         let (asker, streamed) = (asker(identity, request.user_id.take()), request.stream);
         let entropy = self.entropy()?;
         let now = self.clock.now();
-        let exchange =
-            self.with_codec(|codec| Exchange::begin(self.core(), request, &asker, now, &entropy, codec))?;
+        let exchange = self.with_codec(|codec| Exchange::begin(self.core(), request, &asker, now, &entropy, codec))?;
         Ok((exchange, streamed))
     }
 }

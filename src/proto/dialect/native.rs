@@ -325,9 +325,9 @@ fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error
             RawElement { role: Some(role), .. } if role != "user" => {
                 return Err(Error::RoleForbidden { role: role.chars().take(32).collect() });
             }
-            RawElement { t: Some(t), id: Some(id), out: Some(out), error, text: None, image: None, role: None, .. }
-                if t == "result" =>
-            {
+            RawElement {
+                t: Some(t), id: Some(id), out: Some(out), error, text: None, image: None, role: None, ..
+            } if t == "result" => {
                 items.push(Item::Result { id, out, error });
                 continue;
             }

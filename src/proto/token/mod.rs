@@ -34,6 +34,7 @@ use super::{
 pub use self::claims::{Caller, Claims, Id, Purpose, TokenPolicy};
 pub use self::frames::Codec;
 pub use self::seal::NONCE_BYTES;
+pub use self::wire::encode as encode_base64url;
 
 /// The keys, terms and bounds under which tokens are issued and verified.
 #[derive(Clone, Copy, Debug)]

@@ -79,8 +79,9 @@ pub(crate) fn decode(text: &[u8]) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenFault::Payload)
 }
 
-/// Encodes base64url without padding.
-pub(crate) fn encode(bytes: &[u8]) -> String {
+/// Encodes base64url without padding (RFC 4648 §5), as keys and tokens are written.
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 

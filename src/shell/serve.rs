@@ -1,0 +1,117 @@
+//! The listener: HTTP/1.1 and HTTP/2 in clear text, connection limits, header timers, drain.
+//!
+//! TLS is left to what stands in front. A connection costs at most one head buffer until its head is whole.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::{net::TcpListener, sync::Semaphore, time};
+
+use super::{Forward, LocalGuard, NativeService, SystemClock};
+use crate::{config::ServerConfig, service::Service};
+
+/// A bound listener with its service.
+pub struct Server {
+    listener: TcpListener,
+    config: ServerConfig,
+    service: Arc<NativeService>,
+}
+
+impl Server {
+    pub(super) async fn bind(
+        address: SocketAddr,
+        config: ServerConfig,
+        service: Service<Forward, LocalGuard, SystemClock>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, config, service: Arc::new(service) })
+    }
+
+    /// The address in use, with the port that the system chose where port 0 was asked for.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The service, for reloading.
+    #[must_use]
+    pub fn service(&self) -> Arc<NativeService> {
+        Arc::clone(&self.service)
+    }
+
+    /// Answers until `stop` ends; then lets requests under way end, for as long as the configuration allows.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { listener, config, service } = self;
+        let connections = Arc::new(Semaphore::new(config.connections));
+        let graceful = GracefulShutdown::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            // Over the limit, connections wait in the system's queue instead of costing memory here.
+            let permit = tokio::select! {
+                () = &mut stop => break,
+                permit = Arc::clone(&connections).acquire_owned() => permit,
+            };
+            let stream = tokio::select! {
+                () = &mut stop => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(_) => {
+                        // Out of descriptors, mostly: other connections must end first.
+                        time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            // Deltas are small, and wanted at once.
+            let _ = stream.set_nodelay(true);
+            let service = Arc::clone(&service);
+            let answer = service_fn(move |request: hyper::Request<Incoming>| {
+                let service = Arc::clone(&service);
+                async move { Ok::<_, Infallible>(service.handle(request).await) }
+            });
+            let builder = connection_builder(&config);
+            let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                // A broken connection is its client's affair; the request's record says how far it came.
+                let _ = connection.await;
+                drop(permit);
+            });
+        }
+        drop(listener);
+        service.drain();
+        let _ = time::timeout(config.drain_timeout, graceful.shutdown()).await;
+    }
+}
+
+fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        // Without a timer the header timeout does nothing.
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .max_buf_size(config.head_bytes)
+        .max_headers(HEADERS_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(config.head_timeout)
+        .keep_alive_timeout(config.head_timeout);
+    builder
+}
+
+/// How long to wait before accepting again after accepting failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The most headers in a request.
+const HEADERS_MAX: usize = 100;
+/// The most requests at once on an HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
