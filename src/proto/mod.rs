@@ -10,5 +10,5 @@ pub mod chat;
 pub mod dialect;
 pub mod error;
 pub mod limits;
-
+pub mod sse;
 pub mod time;

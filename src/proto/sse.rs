@@ -1,0 +1,150 @@
+//! Server-sent events, in and out (WHATWG HTML §9.2, "Server-sent events").
+//!
+//! The decoder takes bytes in pieces of any size and gives whole events; what it gives does not depend on where the
+//! pieces were cut, and it looks at each byte once. It refuses what the standard would mend or never end: bytes that
+//! are not UTF-8, and an event or a line over its bound, before memory is taken for it. Comments, `id` and `retry` are
+//! read over, because we never reconnect to an upstream. An event without its empty line at the end of the stream is
+//! none.
+
+use std::mem;
+
+use bytes::BufMut;
+
+use super::error::Error;
+
+/// One event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The value of `event`; empty where the sender named none.
+    pub name: String,
+    /// The values of `data`, joined by `\n`.
+    pub data: String,
+}
+
+/// Reads events from bytes that come in pieces.
+pub struct Decoder {
+    max_event_bytes: usize,
+    /// The start of a line whose end has not come yet.
+    line: Vec<u8>,
+    event: Event,
+    /// An event without `data` is dropped; one with empty `data` is not.
+    has_data: bool,
+    /// The last line ended with CR, so that an LF belongs to it.
+    after_cr: bool,
+    /// No line is read yet, so that a byte order mark may come.
+    at_start: bool,
+}
+
+impl Decoder {
+    /// A decoder that keeps at most `max_event_bytes` of an event and its unfinished line, as they are on the wire.
+    #[must_use]
+    pub fn new(max_event_bytes: usize) -> Self {
+        let event = Event::default();
+        Self { max_event_bytes, line: Vec::new(), event, has_data: false, after_cr: false, at_start: true }
+    }
+
+    /// Takes bytes off the front of `input` until they complete an event; `None` once `input` is used up.
+    ///
+    /// # Errors
+    /// [`Error::UpstreamMalformed`] for a line that is not UTF-8 and for an event or a line over the bound.
+    pub fn next_event(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Error> {
+        while !input.is_empty() {
+            if mem::take(&mut self.after_cr) {
+                *input = input.strip_prefix(b"\n").unwrap_or(input);
+            }
+            let mut pieces = input.splitn(2, |byte| matches!(byte, b'\r' | b'\n'));
+            let line = pieces.next().unwrap_or_default();
+            let Some(rest) = pieces.next() else {
+                self.admit(line.len())?;
+                self.line.extend_from_slice(line);
+                *input = &[];
+                break;
+            };
+            self.after_cr = input.get(line.len()) == Some(&b'\r');
+            *input = rest;
+            if let Some(event) = self.end_line(line)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether `more_bytes` fit beside what is held.
+    fn admit(&self, more_bytes: usize) -> Result<(), Error> {
+        let held = self.line.len().saturating_add(self.event.data.len()).saturating_add(self.event.name.len());
+        if held.saturating_add(more_bytes) > self.max_event_bytes {
+            return Err(Error::malformed(format!("an event is over the bound of {} bytes", self.max_event_bytes)));
+        }
+        Ok(())
+    }
+
+    /// Reads the line that `tail` ends, and gives the event if it was the empty one.
+    fn end_line(&mut self, tail: &[u8]) -> Result<Option<Event>, Error> {
+        self.admit(tail.len())?;
+        if self.line.is_empty() {
+            return self.read_line(tail);
+        }
+        let mut line = mem::take(&mut self.line);
+        line.extend_from_slice(tail);
+        let event = self.read_line(&line);
+        line.clear();
+        self.line = line;
+        event
+    }
+
+    fn read_line(&mut self, line: &[u8]) -> Result<Option<Event>, Error> {
+        let line = str::from_utf8(line).map_err(|_| Error::malformed("a line of the stream is not UTF-8"))?;
+        let line = if mem::take(&mut self.at_start) { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
+        if line.is_empty() {
+            let event = mem::take(&mut self.event);
+            return Ok(mem::take(&mut self.has_data).then_some(event));
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "data" => {
+                if mem::replace(&mut self.has_data, true) {
+                    self.event.data.push('\n');
+                }
+                self.event.data.push_str(value);
+            }
+            "event" => value.clone_into(&mut self.event.name),
+            _ => {}
+        }
+        Ok(None)
+    }
+}
+
+/// Appends an event: its name, if it has one, and `data`, a line each.
+///
+/// Names are ours and hold no line end. Any line end inside `data` is read back as `\n`.
+pub fn write_event(out: &mut impl BufMut, name: Option<&'static str>, data: &str) {
+    if let Some(name) = name {
+        write_line(out, "event: ", name);
+    }
+    for line in lines(data) {
+        write_line(out, "data: ", line);
+    }
+    out.put_slice(b"\n");
+}
+
+/// Appends a comment, which readers skip: it keeps a quiet connection open.
+pub fn write_comment(out: &mut impl BufMut, text: &str) {
+    for line in lines(text) {
+        write_line(out, ": ", line);
+    }
+    out.put_slice(b"\n");
+}
+
+fn write_line(out: &mut impl BufMut, field: &str, value: &str) {
+    out.put_slice(field.as_bytes());
+    out.put_slice(value.as_bytes());
+    out.put_slice(b"\n");
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\r\n").flat_map(|line| line.split(['\r', '\n']))
+}
+
+#[cfg(test)]
+mod tests;
