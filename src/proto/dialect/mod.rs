@@ -5,18 +5,27 @@
 //!  deltas ◀── ReplyReader::push ◀── bytes from the upstream
 //! ```
 //!
-//! A dialect opens no socket and keeps nothing between replies. It writes the same items to the same bytes each time, so
-//! that a provider's prompt cache hits turn after turn, and it reads a reply in pieces of any size: what it says does
-//! not depend on where the network cut.
+//! A dialect opens no socket and keeps nothing between replies. It writes the same items to the same bytes each time,
+//! so that a provider's prompt cache hits turn after turn, and it reads a reply in pieces of any size: what it says
+//! does not depend on where the network cut.
+//!
+//! In every request the messages are the last member, and what is written for an item never depends on an item of a
+//! later turn. So the bytes of a turn, less what closes them, begin the bytes of the next. For that each reply must
+//! have left at least one item, were it an empty message.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, response};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header, response};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
     chat::{Item, Usage},
     error::Error,
 };
+
+mod openai_chat;
+mod refusal;
+mod reply;
 
 /// One format that upstreams speak.
 pub trait Dialect: Sync {
@@ -43,7 +52,8 @@ pub trait Dialect: Sync {
     /// [`Error::UpstreamMalformed`] if the head announces neither form, an HTML page for instance.
     fn reply(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error>;
 
-    /// The message inside an error body, as the provider wrote it; `None` where the body is something else.
+    /// The message inside an error body, made safe to show: one line of at most 300 characters, keys taken out. `None`
+    /// where the body is something else.
     fn refusal(&self, body: &[u8]) -> Option<String>;
 }
 
@@ -170,7 +180,8 @@ pub enum ToolChoice {
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyBounds {
     /// The most text and arguments that will be kept. A single event or a whole body may be a few times longer, since
-    /// escapes and envelopes add to it; each reader derives its buffer bound from this.
+    /// escapes and envelopes add to it: a reader buffers up to six times this and 64 KiB. It holds calls back until they
+    /// are whole, up to twice this. Text it hands on, for the caller to bound.
     pub reply_bytes: usize,
 }
 
@@ -181,4 +192,21 @@ pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
 }
 
 /// All dialects: one line each.
-pub const DIALECTS: [&dyn Dialect; 0] = [];
+pub const DIALECTS: &[&dyn Dialect] = &[
+    &openai_chat::OpenAiChat, //
+];
+
+/// A request that carries `body` as JSON and asks for the form of reply that `stream` says.
+fn post(path: &'static str, stream: bool, body: &impl Serialize) -> Result<Request<Bytes>, Error> {
+    let body = serde_json::to_vec(body).map_err(|error| Error::internal(format!("request is not JSON: {error}")))?;
+    let mut request = Request::new(Bytes::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from_static(path);
+    let accept = if stream { reply::EVENT_STREAM } else { reply::JSON };
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply::JSON));
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
+    Ok(request)
+}
+
+#[cfg(test)]
+mod testing;

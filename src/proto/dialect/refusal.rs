@@ -1,0 +1,186 @@
+//! What providers say when they refuse, made safe to show, and told apart by whose fault it is.
+//!
+//! A provider's message may echo the operator's key back, or hold anything else: it becomes one line of bounded length
+//! without control characters, and what looks like a key is taken out. Nothing but the message is ever passed on.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Error;
+
+/// The most characters of a provider's message that are shown.
+const MESSAGE_CHARS: usize = 300;
+
+/// A run of key characters from this length on is taken for a key, if it has a digit.
+const KEY_CHARS: usize = 24;
+
+const REDACTED: &str = "[redacted]";
+
+/// The wait that is told where a limit on rates names none.
+const RATE_WAIT: Duration = Duration::from_secs(1);
+
+/// The message inside an error body, safe to show: `error.message`, or `error` itself where that is text.
+pub(super) fn message(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    message_of(body.get("error")?)
+}
+
+fn message_of(error: &Value) -> Option<String> {
+    error.as_str().or_else(|| error.get("message")?.as_str()).map(safe_text).filter(|text| !text.is_empty())
+}
+
+/// The answer to an `error` member found inside a reply that had begun with a 2xx status.
+///
+/// The provider's own fault is [`Error::UpstreamUnavailable`], the request's is [`Error::UpstreamRefused`]. Its `code`
+/// is a status with some providers and a name with others; the names are those of OpenAI and Anthropic, and close
+/// enough to each other to be told apart by a word.
+pub(super) fn from_reply(error: &Value) -> Error {
+    let names = ["type", "code"].map(|member| error.get(member).and_then(Value::as_str).unwrap_or_default());
+    let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    let status = code.unwrap_or_else(|| status_of(names));
+    let message = message_of(error);
+    match status {
+        401 | 403 => Error::UpstreamRefused { status, message: None, retry_after: None },
+        429 => {
+            let passes = !names.iter().any(|name| name.contains("quota"));
+            Error::UpstreamRefused { status, message, retry_after: passes.then_some(RATE_WAIT) }
+        }
+        400..=499 => Error::UpstreamRefused { status, message, retry_after: None },
+        _ => {
+            let said = message.unwrap_or_else(|| "without a message".to_owned());
+            Error::UpstreamUnavailable { cause: format!("error inside the reply: {said}"), retry_after: None }
+        }
+    }
+}
+
+fn status_of(names: [&str; 2]) -> u16 {
+    let table: [(u16, &[&str]); 5] = [
+        (401, &["authentication", "api_key"]),
+        (403, &["permission"]),
+        (429, &["rate_limit", "quota"]),
+        (503, &["server_error", "overloaded", "unavailable", "internal", "timeout"]),
+        (500, &["api_error"]),
+    ];
+    let said = |word: &&str| names.iter().any(|name| name.contains(*word));
+    table.into_iter().find(|(_, words)| words.iter().any(said)).map_or(400, |(status, _)| status)
+}
+
+/// One line of at most [`MESSAGE_CHARS`] characters, without control characters and without what looks like a key.
+fn safe_text(text: &str) -> String {
+    let mut safe = String::new();
+    let mut after_bearer = false;
+    for word in text.split_whitespace().take(MESSAGE_CHARS) {
+        if !safe.is_empty() {
+            safe.push(' ');
+        }
+        if after_bearer {
+            safe.push_str(REDACTED);
+        } else {
+            push_word(&mut safe, word);
+        }
+        let letters = word.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).as_bytes();
+        after_bearer = letters.last_chunk::<6>().is_some_and(|end| end.eq_ignore_ascii_case(b"bearer"));
+    }
+    match safe.char_indices().nth(MESSAGE_CHARS) {
+        Some((end, _)) => safe.get(..end).unwrap_or_default().to_owned(),
+        None => safe,
+    }
+}
+
+/// Appends a word; what looks like a key becomes [`REDACTED`], and with a key's known prefix all that follows it.
+fn push_word(safe: &mut String, word: &str) {
+    // Each run but the last ends with one character that no key has.
+    for run in word.split_inclusive(|c| !is_key_char(c)) {
+        let key = run.trim_end_matches(|c| !is_key_char(c));
+        if key.len() > 3 && key.starts_with("sk-") {
+            return safe.push_str(REDACTED);
+        }
+        let is_key = key.len() >= KEY_CHARS && key.bytes().any(|byte| byte.is_ascii_digit());
+        safe.push_str(if is_key { REDACTED } else { key });
+        let end = run.strip_prefix(key).unwrap_or_default();
+        safe.extend(end.chars().map(|c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c }));
+    }
+}
+
+fn is_key_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// Characters that steer a terminal or turn the direction of text.
+fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_out_of_messages() {
+        for (said, shown) in [
+            ("Incorrect API key provided: sk-ab12***wxyz. See", "Incorrect API key provided: [redacted] See"),
+            ("key=sk-ant-api03-XyZ, bad", "key=[redacted] bad"),
+            ("sent `Authorization: Bearer abc.def/g=` to", "sent `Authorization: Bearer [redacted] to"),
+            ("a BEARER: abc", "a BEARER: [redacted]"),
+            ("(gsk_abcdefghij0123456789abcdef)", "([redacted])"),
+            ("abcdefghij0123456789abc is short", "abcdefghij0123456789abc is short"),
+            ("max_completion_tokens_is_too_large", "max_completion_tokens_is_too_large"),
+            ("task-list and risk-free sk- stay", "task-list and risk-free sk- stay"),
+        ] {
+            assert_eq!(safe_text(said), shown);
+        }
+    }
+
+    #[test]
+    fn messages_are_one_short_line() {
+        assert_eq!(safe_text(" a\r\n\tb\u{0}c\u{1b}[31m\u{202e} d "), "a b\u{fffd}c\u{fffd}[31m\u{fffd} d");
+        assert_eq!(safe_text(&"é".repeat(10_000)), "é".repeat(300));
+        assert_eq!(safe_text(&"é ".repeat(10_000)).chars().count(), 300);
+        let key_at_the_cut = format!("{} {}", "a".repeat(290), "k1".repeat(30));
+        assert_eq!(safe_text(&key_at_the_cut), format!("{} [redacted", "a".repeat(290)));
+    }
+
+    #[test]
+    fn messages_are_found_in_error_bodies() {
+        for (body, found) in [
+            (r#"{"error":{"message":"too long","type":"x"}}"#, Some("too long")),
+            (r#"{"type":"error","error":{"type":"x","message":"no"}}"#, Some("no")),
+            (r#"{"error":"model not found"}"#, Some("model not found")),
+            (r#"{"error":{"message":""}}"#, None),
+            (r#"{"error":{"message":{}}}"#, None),
+            (r#"{"message":"x"}"#, None),
+            ("<html>502</html>", None),
+            ("\u{ff}", None),
+            ("", None),
+        ] {
+            assert_eq!(message(body.as_bytes()).as_deref(), found, "{body}");
+        }
+    }
+
+    #[test]
+    fn errors_inside_replies_are_laid_at_the_right_door() {
+        for (error, code, status) in [
+            (json!({"type": "overloaded_error", "message": "m"}), "upstream_unavailable", 0),
+            (json!({"type": "api_error"}), "upstream_unavailable", 0),
+            (json!({"type": "server_error", "code": null}), "upstream_unavailable", 0),
+            (json!({"code": 502, "message": "m"}), "upstream_unavailable", 0),
+            (json!({"code": "service_unavailable"}), "upstream_unavailable", 0),
+            (json!({"type": "invalid_request_error", "message": "m"}), "upstream_refused", 400),
+            (json!({"code": 404, "type": "api_error"}), "upstream_refused", 404),
+            (json!({"type": "rate_limit_error"}), "upstream_refused", 429),
+            (json!({"type": "authentication_error", "message": "m"}), "upstream_refused", 401),
+            (json!("just text"), "upstream_refused", 400),
+            (json!(null), "upstream_refused", 400),
+        ] {
+            let found = from_reply(&error);
+            assert_eq!(found.code(), code, "{error}");
+            if let Error::UpstreamRefused { status: found, message, .. } = found {
+                assert_eq!(found, status, "{error}");
+                assert!(message.is_none() || found != 401, "a message about credentials is not passed on");
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What all replies have in common, whatever their format: their form, their bounds, and when one is whole.
+//!
+//! ```text
+//!  bytes ─▶ Streamed (events) ─┐
+//!                              ├─▶ Format ─▶ Draft ─▶ deltas
+//!  bytes ─▶ Whole (one body) ──┘
+//! ```
+//!
+//! A [`Format`] knows a provider's words. [`Draft`] keeps the rules: text goes on at once, calls are held until they
+//! are whole, and the end is said once, after everything else. What is wrong with a reply is told without quoting it,
+//! since causes go to logs and a reply is message text.
+
+use std::borrow::Cow;
+
+use http::{header, response};
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{Delta, Error, FinishReason, ReplyBounds, ReplyReader};
+use crate::proto::{chat::Object, sse};
+
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
+pub(super) const JSON: &str = "application/json";
+
+/// The most calls in one reply; providers stop at 128 tools.
+const CALLS: usize = 128;
+
+/// How one provider words a reply; what it keeps beside the [`Draft`] starts at its default.
+pub(super) trait Format: Default + Send + 'static {
+    /// Takes one event of a streamed reply; the one that ends it calls [`Draft::complete`].
+    fn event(&mut self, event: &sse::Event, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error>;
+
+    /// Takes the one body of a reply that is not streamed, up to its end, which needs no saying.
+    fn body(&mut self, body: &str, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error>;
+
+    /// Whether a stream may just stop once the reason is known; most formats say their end.
+    const MAY_STOP: bool;
+}
+
+/// The reader for the form that `head` announces.
+pub(super) fn reader<F: Format>(head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
+    let (format, draft) = (F::default(), Draft::new(bounds));
+    let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case(EVENT_STREAM) {
+        return Ok(Box::new(Streamed { decoder: sse::Decoder::new(wire_bytes(bounds)), format, draft }));
+    }
+    if media_type.eq_ignore_ascii_case(JSON) {
+        return Ok(Box::new(Whole { body: Vec::new(), max_bytes: wire_bytes(bounds), format, draft }));
+    }
+    let shown: String = media_type.chars().take(80).collect();
+    Err(Error::malformed(format!("content type is `{shown}`, neither {EVENT_STREAM} nor {JSON}")))
+}
+
+/// The most bytes of one event or one body: JSON writes a byte as six at worst (`\u0000`), and has an envelope.
+fn wire_bytes(bounds: ReplyBounds) -> usize {
+    bounds.reply_bytes.saturating_mul(6).saturating_add(64 << 10)
+}
+
+struct Streamed<F> {
+    decoder: sse::Decoder,
+    format: F,
+    draft: Draft,
+}
+
+impl<F: Format> ReplyReader for Streamed<F> {
+    fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        let mut input = bytes;
+        while !self.draft.complete {
+            let Some(event) = self.decoder.next_event(&mut input)? else { break };
+            self.format.event(&event, &mut self.draft, deltas)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        if self.draft.complete {
+            return Ok(());
+        }
+        if F::MAY_STOP && self.draft.reason.is_some() {
+            return self.draft.complete(deltas);
+        }
+        Err(Error::UpstreamCut)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.draft.complete
+    }
+}
+
+struct Whole<F> {
+    body: Vec<u8>,
+    max_bytes: usize,
+    format: F,
+    draft: Draft,
+}
+
+impl<F: Format> ReplyReader for Whole<F> {
+    fn push(&mut self, bytes: &[u8], _deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        if self.body.len().saturating_add(bytes.len()) > self.max_bytes {
+            return Err(Error::malformed(format!("the reply is over the bound of {} bytes", self.max_bytes)));
+        }
+        self.body.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        if self.draft.complete {
+            return Ok(());
+        }
+        let body = std::mem::take(&mut self.body);
+        let body = str::from_utf8(&body).map_err(|error| match error.error_len() {
+            None => Error::UpstreamCut,
+            Some(_) => Error::malformed("the reply is not UTF-8"),
+        })?;
+        self.format.body(body, &mut self.draft, deltas).map_err(|error| {
+            // Only a body can break off; an event that holds half a value is the provider's defect.
+            let breaks_off = serde_json::from_str::<IgnoredAny>(body).is_err_and(|error| error.is_eof());
+            if breaks_off { Error::UpstreamCut } else { error }
+        })?;
+        self.draft.complete(deltas)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.draft.complete
+    }
+}
+
+/// Reads JSON that must be an object; members that are not asked for are ignored.
+pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
+    serde_json::from_str::<Object<T>>(json).map(|object| object.0).map_err(|error| {
+        let kind = if error.is_data() { "JSON of another shape" } else { "not JSON" };
+        Error::malformed(format!(
+            "what stands in the reply is {kind} (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+/// The member `type`, by which formats tell their objects apart.
+pub(super) fn kind(json: &str) -> Result<Cow<'_, str>, Error> {
+    #[derive(Deserialize)]
+    struct Tagged<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+    }
+
+    parse::<Tagged<'_>>(json).map(|tagged| tagged.kind)
+}
+
+/// A reply on its way to being whole.
+pub(super) struct Draft {
+    calls: Vec<OpenCall>,
+    /// The bytes held in `calls`.
+    call_bytes: usize,
+    max_call_bytes: usize,
+    /// Why the reply ends, as far as it has said.
+    reason: Option<FinishReason>,
+    has_text: bool,
+    complete: bool,
+}
+
+struct OpenCall {
+    index: u64,
+    id: String,
+    name: String,
+    args: String,
+}
+
+impl Draft {
+    pub(super) fn new(bounds: ReplyBounds) -> Self {
+        let max_call_bytes = bounds.reply_bytes.saturating_mul(2);
+        Self { calls: Vec::new(), call_bytes: 0, max_call_bytes, reason: None, has_text: false, complete: false }
+    }
+
+    pub(super) fn text(&mut self, text: String, deltas: &mut Vec<Delta>) {
+        if !text.is_empty() {
+            self.has_text = true;
+            deltas.push(Delta::Text(text));
+        }
+    }
+
+    /// Adds a fragment to the call at `index`, which opens with its first one.
+    ///
+    /// Another id at the same index opens another call: some providers number none or all of them 0. The id and the
+    /// name may come once or with every fragment.
+    pub(super) fn call(&mut self, index: u64, id: &str, name: &str, args: &str) -> Result<(), Error> {
+        let bytes = id.len().saturating_add(name.len()).saturating_add(args.len());
+        self.call_bytes = self.call_bytes.saturating_add(bytes);
+        if self.call_bytes > self.max_call_bytes {
+            return Err(Error::malformed(format!("calls are over the bound of {} bytes", self.max_call_bytes)));
+        }
+        let count = self.calls.len();
+        let open = self.calls.iter_mut().rev().find(|call| call.index == index);
+        match open.filter(|call| id.is_empty() || call.id.is_empty() || call.id == id) {
+            Some(call) => {
+                if call.id.is_empty() {
+                    id.clone_into(&mut call.id);
+                }
+                if call.name != name {
+                    call.name.push_str(name);
+                }
+                call.args.push_str(args);
+            }
+            None if count >= CALLS => return Err(Error::malformed(format!("more than {CALLS} calls"))),
+            None => {
+                self.calls.push(OpenCall { index, id: id.to_owned(), name: name.to_owned(), args: args.to_owned() })
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_call(&self, index: u64) -> bool {
+        self.calls.iter().any(|call| call.index == index)
+    }
+
+    /// Notes why the reply ends; a later word on it replaces an earlier one.
+    pub(super) fn end(&mut self, reason: FinishReason) {
+        self.reason = Some(reason);
+    }
+
+    /// Ends the reply: gives out the calls in their order, then the end.
+    ///
+    /// Without a reason, a reply that said something has stopped; one that said nothing is no reply. A call that a
+    /// bound or a filter broke off is not a call and is left out; the reason says so.
+    pub(super) fn complete(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        let reason = match self.reason {
+            Some(reason) => reason,
+            None if self.has_text || !self.calls.is_empty() => FinishReason::Stop,
+            None => return Err(Error::malformed("the reply ended without having begun")),
+        };
+        self.calls.sort_by_key(|call| call.index);
+        let mut calls = Vec::with_capacity(self.calls.len());
+        for OpenCall { id, name, args, .. } in self.calls.drain(..) {
+            if matches!(reason, FinishReason::ContentFilter | FinishReason::Length) && !is_json(&args) {
+                continue;
+            }
+            if id.is_empty() || name.is_empty() {
+                return Err(Error::malformed("a call has no id or no name"));
+            }
+            let args = if args.is_empty() { "{}".to_owned() } else { args };
+            calls.push(Delta::Call { id, name, args });
+        }
+        let reason = match reason {
+            FinishReason::Stop if !calls.is_empty() => FinishReason::ToolCalls,
+            FinishReason::ToolCalls if calls.is_empty() => FinishReason::Stop,
+            reason => reason,
+        };
+        deltas.extend(calls);
+        deltas.push(Delta::Finish(reason));
+        self.complete = true;
+        Ok(())
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
