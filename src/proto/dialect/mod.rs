@@ -23,6 +23,7 @@ use super::{
     error::Error,
 };
 
+mod anthropic;
 mod openai_chat;
 mod refusal;
 mod reply;
@@ -193,7 +194,8 @@ pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
 
 /// All dialects: one line each.
 pub const DIALECTS: &[&dyn Dialect] = &[
-    &openai_chat::OpenAiChat, //
+    &anthropic::Anthropic, //
+    &openai_chat::OpenAiChat,
 ];
 
 /// A request that carries `body` as JSON and asks for the form of reply that `stream` says.
