@@ -24,9 +24,12 @@ use super::{
 };
 
 mod anthropic;
+mod builtin;
 mod openai_chat;
 mod refusal;
 mod reply;
+
+pub use builtin::{answer as builtin_answer, content_type as builtin_content_type};
 
 /// One format that upstreams speak.
 pub trait Dialect: Sync {
@@ -195,6 +198,7 @@ pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
 /// All dialects: one line each.
 pub const DIALECTS: &[&dyn Dialect] = &[
     &anthropic::Anthropic, //
+    &builtin::Builtin,
     &openai_chat::OpenAiChat,
 ];
 
