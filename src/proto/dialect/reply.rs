@@ -256,3 +256,6 @@ impl Draft {
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
+
+#[cfg(test)]
+mod tests;
