@@ -12,7 +12,6 @@ pub mod error;
 pub mod exchange;
 pub mod key;
 pub mod limits;
-pub mod principal;
 pub mod sse;
 pub mod time;
 pub mod token;

@@ -1,9 +1,10 @@
 //! Server-sent events, in and out (WHATWG HTML §9.2, "Server-sent events").
 //!
 //! The decoder takes bytes in pieces of any size and gives whole events; what it gives does not depend on where the
-//! pieces were cut, and it looks at each byte once. It refuses what the standard would mend or never end: bytes that are
-//! not UTF-8, and an event or a line over its bound, before memory is taken for it. Comments, `id` and `retry` are read
-//! over, because we never reconnect to an upstream. An event without its empty line at the end of the stream is none.
+//! pieces were cut, and it looks at each byte once. It refuses what the standard would mend or never end: bytes that
+//! are not UTF-8, and an event or a line over its bound, before memory is taken for it. Comments, `id` and `retry` are
+//! read over, because we never reconnect to an upstream. An event without its empty line at the end of the stream is
+//! none.
 
 use std::mem;
 

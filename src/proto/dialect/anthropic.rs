@@ -1,9 +1,10 @@
 //! Anthropic Messages.
 //!
 //! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01. What the items hold and the format cannot
-//! say: a `data:` image that is not base64 is refused. Blank text is left out, because the API refuses it; a message that
-//! would be empty then says [`NO_TEXT`], so that whose turn it is stays clear. What a reply holds and the items cannot:
-//! thinking and blocks that we do not know are ignored, as are unknown events. A stream is whole with `message_stop`.
+//! say: a `data:` image that is not base64 is refused. Blank text is left out, because the API refuses it; a message
+//! that would be empty then says [`NO_TEXT`], so that whose turn it is stays clear. What a reply holds and the items
+//! cannot: thinking and blocks that we do not know are ignored, as are unknown events. A stream is whole with
+//! `message_stop`.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, response};
@@ -234,11 +235,15 @@ impl Message<'_> {
 }
 
 fn blocks(parts: &[Part]) -> Result<Vec<Block<'_>>, Error> {
-    let block = |part| match part {
-        &Part::Image(ref url) => source(url).map(|source| Some(Block::Ours(OurBlock::Image { source }))),
-        &Part::Text(ref text) => Ok(text_block(text)),
-    };
-    parts.iter().map(block).filter_map(Result::transpose).collect()
+    parts.iter().filter_map(|part| block(part).transpose()).collect()
+}
+
+/// A part as a block; `None` for blank text.
+fn block(part: &Part) -> Result<Option<Block<'_>>, Error> {
+    match part {
+        Part::Image(url) => Ok(Some(Block::Ours(OurBlock::Image { source: source(url)? }))),
+        Part::Text(text) => Ok(text_block(text)),
+    }
 }
 
 fn text_block(text: &str) -> Option<Block<'_>> {

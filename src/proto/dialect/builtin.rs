@@ -6,9 +6,9 @@
 //!  "max_output_tokens"?, "stream", "items": [as in a history]}
 //! ```
 //! A streamed reply is server-sent events: `text` `{"text"}` for each word with the whitespace before it, `call`
-//! `{"id","name","args"}`, and at last `end` `{"finish_reason","usage":{"input_tokens","output_tokens"}}`, without which it
-//! is cut. One that is not streamed is a JSON object of `text`, `calls`, `finish_reason` and `usage`. A model token is a
-//! word here. What it answers is in [`mind`].
+//! `{"id","name","args"}`, and at last `end` `{"finish_reason","usage":{"input_tokens","output_tokens"}}`, without
+//! which it is cut. One that is not streamed is a JSON object of `text`, `calls`, `finish_reason` and `usage`. A model
+//! token is a word here. What it answers is in [`mind`].
 
 use std::borrow::Cow;
 
@@ -86,7 +86,7 @@ struct Body<'a> {
     items: Cow<'a, [Item]>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Named<'a> {
     name: Cow<'a, str>,
 }
@@ -119,8 +119,8 @@ pub fn content_type(stream: bool) -> &'static str {
 
 /// Answers a request of this dialect: the bytes of the reply, in the pieces in which they are to flow.
 ///
-/// A streamed answer has a piece for each word, one that is not streamed is one piece; the request's `accept` header says
-/// which it asked for, and [`content_type`] what to call it. The same request has the same answer.
+/// A streamed answer has a piece for each word, one that is not streamed is one piece; the request's `accept` header
+/// says which it asked for, and [`content_type`] what to call it. The same request has the same answer.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`] for a body that this dialect would not write.

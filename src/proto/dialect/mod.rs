@@ -5,13 +5,13 @@
 //!  deltas ◀── ReplyReader::push ◀── bytes from the upstream
 //! ```
 //!
-//! A dialect opens no socket and keeps nothing between replies. It writes the same items to the same bytes each time, so
-//! that a provider's prompt cache hits turn after turn, and it reads a reply in pieces of any size: what it says does
-//! not depend on where the network cut.
+//! A dialect opens no socket and keeps nothing between replies. It writes the same items to the same bytes each time,
+//! so that a provider's prompt cache hits turn after turn, and it reads a reply in pieces of any size: what it says
+//! does not depend on where the network cut.
 //!
-//! In every request the messages are the last member, and what is written for an item never depends on an item of a later
-//! turn. So the bytes of a turn, less what closes them, begin the bytes of the next. For that each reply must have left at
-//! least one item, were it an empty message.
+//! In every request the messages are the last member, and what is written for an item never depends on an item of a
+//! later turn. So the bytes of a turn, less what closes them, begin the bytes of the next. For that each reply must
+//! have left at least one item, were it an empty message.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, response};
@@ -25,8 +25,6 @@ use super::{
 
 mod anthropic;
 mod builtin;
-pub mod door;
-pub mod native;
 mod openai_chat;
 mod refusal;
 mod reply;
@@ -186,7 +184,8 @@ pub enum ToolChoice {
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyBounds {
     /// The most text and arguments that will be kept. A single event or a whole body may be a few times longer, since
-    /// escapes and envelopes add to it; each reader derives its buffer bound from this.
+    /// escapes and envelopes add to it: a reader buffers up to six times this and 64 KiB. It holds calls back until they
+    /// are whole, up to twice this. Text it hands on, for the caller to bound.
     pub reply_bytes: usize,
 }
 

@@ -1,9 +1,9 @@
 //! OpenAI Chat Completions: also what Ollama, vLLM, llama.cpp, Groq and OpenRouter speak.
 //!
-//! Format: <https://platform.openai.com/docs/api-reference/chat>. What the items hold and the format cannot say: an image
-//! in a tool's result or in an assistant message is named, not shown; a provider's reasoning is left out. What a reply
-//! holds and the items cannot: members that we do not know are ignored, choices but the first too. A stream is whole with
-//! `[DONE]`, or when it stops after a `finish_reason`, since not all who speak this send `[DONE]`.
+//! Format: <https://platform.openai.com/docs/api-reference/chat>. What the items hold and the format cannot say: an
+//! image in a tool's result or in an assistant message is named, not shown; a provider's reasoning is left out. What a
+//! reply holds and the items cannot: members that we do not know are ignored, choices but the first too. A stream is
+//! whole with `[DONE]`, or when it stops after a `finish_reason`, since not all who speak this send `[DONE]`.
 
 use bytes::Bytes;
 use http::{HeaderName, Request, header, response};

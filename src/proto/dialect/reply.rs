@@ -6,9 +6,9 @@
 //!  bytes ─▶ Whole (one body) ──┘
 //! ```
 //!
-//! A [`Format`] knows a provider's words. [`Draft`] keeps the rules: text goes on at once, calls are held until they are
-//! whole, and the end is said once, after everything else. What is wrong with a reply is told without quoting it, since
-//! causes go to logs and a reply is message text.
+//! A [`Format`] knows a provider's words. [`Draft`] keeps the rules: text goes on at once, calls are held until they
+//! are whole, and the end is said once, after everything else. What is wrong with a reply is told without quoting it,
+//! since causes go to logs and a reply is message text.
 
 use std::borrow::Cow;
 
@@ -221,8 +221,8 @@ impl Draft {
 
     /// Ends the reply: gives out the calls in their order, then the end.
     ///
-    /// Without a reason, a reply that said something has stopped; one that said nothing is no reply. A call that a bound
-    /// or a filter broke off is not a call and is left out; the reason says so.
+    /// Without a reason, a reply that said something has stopped; one that said nothing is no reply. A call that a
+    /// bound or a filter broke off is not a call and is left out; the reason says so.
     pub(super) fn complete(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let reason = match self.reason {
             Some(reason) => reason,

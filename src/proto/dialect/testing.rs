@@ -18,7 +18,7 @@ pub(super) fn read<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Delta>, Result<(), Error>) {
     let mut deltas = Vec::new();
-    let mut read = || {
+    let read = || {
         let mut reader = dialect.reply(&head(content_type), BOUNDS)?;
         for piece in pieces {
             reader.push(piece, &mut deltas)?;
@@ -28,7 +28,22 @@ pub(super) fn read<'a>(
         reader.finish(&mut deltas)
     };
     let ended = read();
+    let is_end = |delta: &Delta| matches!(delta, Delta::Finish(_));
+    assert_eq!(deltas.iter().position(is_end).map(|end| end.saturating_add(1)), ended.is_ok().then_some(deltas.len()));
+    assert!(!deltas.contains(&text("")));
     (deltas, ended)
+}
+
+/// Whatever a byte of a reply turns into, reading it must end in order, as [`read`] checks.
+pub(super) fn read_with_every_byte_changed(dialect: &dyn Dialect, content_type: &str, reply: &[u8]) {
+    let mut changed = reply.to_vec();
+    for (place, byte) in reply.iter().enumerate() {
+        for other in [byte ^ 1, byte ^ 0x80, b'\n', b'"', b'}', b'0'] {
+            changed[place] = other;
+            read(dialect, content_type, [&changed[..]]).1.ok();
+        }
+        changed[place] = *byte;
+    }
 }
 
 /// What a stream's `data` reads as, each string one event.

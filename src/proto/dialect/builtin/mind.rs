@@ -1,14 +1,13 @@
 //! What the built-in model answers: a pure function of the items.
 //!
-//! It knows a handful of English phrases, looks for each in turn ([`View::answer`]), and says that it is the built-in model for
-//! all else. It never pretends to understand, and it never says what this conversation does not hold.
+//! It knows a handful of English phrases, looks for each in turn ([`View::answer`]), and says that it is the built-in
+//! model for all else. It never pretends to understand, and it never says what this conversation does not hold.
 
 use std::{borrow::Cow, collections::HashMap};
 
-use serde_json::value::RawValue;
-
 use crate::proto::chat::{Item, Output, Part, Role};
 
+mod calls;
 mod facts;
 
 use facts::Fact;
@@ -44,6 +43,7 @@ pub(super) struct Call<'a> {
 }
 
 /// Whether tools may be called.
+#[derive(Clone, Copy)]
 pub(super) enum Tools<'a> {
     Forbidden,
     Free,
@@ -61,9 +61,9 @@ pub(super) fn answer<'a>(items: &'a [Item], tools: &[&'a str], choice: Tools<'a>
     }
     let calls = match choice {
         Tools::Forbidden => Vec::new(),
-        Tools::Free => calls_asked_for(items, tools),
+        Tools::Free => calls::asked_for(items, tools),
         Tools::Required(fallback) => {
-            let asked = calls_asked_for(items, tools);
+            let asked = calls::asked_for(items, tools);
             let fallback = fallback.map(|tool| Call { tool, args: "{}" });
             if asked.is_empty() { fallback.into_iter().collect() } else { asked }
         }
@@ -177,7 +177,7 @@ impl<'a> View<'a> {
         let first = self.has(&["first", "at the beginning", "at the start"]);
         let last = self.has(&["last", "previous", "just ", "before"]);
         let saying = ["say", "said", "tell", "told", "ask", "write", "wrote", "message", "question", "reply", "answer"];
-        if !self.is_question() || !(first || last) || !self.has(&saying) || self.facts().next_back().is_some() {
+        if !self.is_question() || !(first || last) || !self.has(&saying) || !self.facts().is_empty() {
             return None;
         }
         let of_mine = self.has(&["you say", "you said", "you tell", "you answer", "you reply", "your"]);
@@ -232,7 +232,7 @@ impl<'a> View<'a> {
 
     /// A statement to be remembered; the conversation itself is the memory.
     fn note(&self) -> Option<String> {
-        let facts: Vec<String> = self.facts().map(|fact| fact.to_string()).collect();
+        let facts: Vec<String> = self.facts().iter().map(Fact::to_string).collect();
         (!facts.is_empty()).then(|| format!("Noted: {}.", facts.join("; ")))
     }
 
@@ -249,8 +249,8 @@ impl<'a> View<'a> {
         )
     }
 
-    fn facts(&self) -> std::vec::IntoIter<Fact<'_>> {
-        facts::told(&self.asked).into_iter()
+    fn facts(&self) -> Vec<Fact<'_>> {
+        facts::told(&self.asked)
     }
 
     fn all_facts(&self) -> impl Iterator<Item = Fact<'_>> {
@@ -268,70 +268,25 @@ fn nothing_told(what: &str) -> String {
 
 /// Says what the tools gave, for the results at the end of the items.
 fn report(items: &[Item]) -> String {
-    let name_of = |wanted: &str| {
-        let name = |item| match item {
-            &Item::Call { ref id, ref name, .. } if id == wanted => Some(name.as_str()),
-            _ => None,
-        };
-        items.iter().rev().find_map(name).unwrap_or("a tool that I did not call")
-    };
-    let start =
-        items.iter().rposition(|item| !matches!(item, Item::Result { .. })).map_or(0, |at| at.saturating_add(1));
     let line = |item: &Item| match item {
         Item::Result { id, out, error } => {
             let verb = if *error { "failed" } else { "gave" };
-            Some(format!("{} {verb}: {}", name_of(id), out.to_text()))
+            Some(format!("{} {verb}: {}", tool_called(items, id), out.to_text()))
         }
         _ => None,
     };
-    items.iter().skip(start).filter_map(line).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = items.iter().rev().map_while(line).collect();
+    lines.reverse();
+    lines.join("\n")
 }
 
-/// `call <tool> with <json>` and `use <tool>`, as often as they stand in the last message.
-fn calls_asked_for<'a>(items: &'a [Item], tools: &[&'a str]) -> Vec<Call<'a>> {
-    let Some(Item::Message { parts, .. }) = items.last() else { return Vec::new() };
-    let texts = parts.iter().filter_map(|part| match part {
-        Part::Image(_) => None,
-        Part::Text(text) => Some(text.as_str()),
-    });
-    texts.flat_map(|text| calls_in(text, tools)).collect()
-}
-
-fn calls_in<'a>(text: &'a str, tools: &[&'a str]) -> Vec<Call<'a>> {
-    let mut calls = Vec::new();
-    let mut words = text;
-    while let Some((word, rest)) = next_word(words) {
-        words = rest;
-        if !word.eq_ignore_ascii_case("call") && !word.eq_ignore_ascii_case("use") {
-            continue;
-        }
-        let Some((name, after)) = next_word(rest) else { break };
-        let Some(tool) = tools.iter().copied().find(|tool| *tool == name) else { continue };
-        let (args, after) = arguments(after).unwrap_or(("{}", after));
-        calls.push(Call { tool, args });
-        words = after;
-    }
-    calls
-}
-
-/// The first run of tool-name characters, and what follows it.
-fn next_word(text: &str) -> Option<(&str, &str)> {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    let text = text.trim_start_matches(|c| !is_word(c));
-    let word = text.split(|c| !is_word(c)).next().filter(|word| !word.is_empty())?;
-    Some((word, text.strip_prefix(word)?))
-}
-
-/// The JSON object after `with`, as written, and what follows it.
-fn arguments(text: &str) -> Option<(&str, &str)> {
-    let (with, rest) = next_word(text)?;
-    if !with.eq_ignore_ascii_case("with") || !text.trim_start_matches(['`', '"', '\'']).trim_start().starts_with(with) {
-        return None;
-    }
-    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
-    let args = values.next()?.ok()?.get();
-    let after = rest.get(values.byte_offset()..)?;
-    args.starts_with('{').then_some((args, after))
+/// The tool that the last call with this id was for.
+fn tool_called<'a>(items: &'a [Item], wanted: &str) -> &'a str {
+    let name = |item: &'a Item| match item {
+        Item::Call { id, name, .. } if id == wanted => Some(name.as_str()),
+        _ => None,
+    };
+    items.iter().rev().find_map(name).unwrap_or("a tool that I did not call")
 }
 
 /// The number right after the first `lead`, and what follows it; one with too many digits is merely huge.

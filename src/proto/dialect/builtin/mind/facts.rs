@@ -1,7 +1,7 @@
 //! What a user tells about things, and asks for: `my secret is 4711`, `what is my secret?`.
 //!
-//! A statement is looked for sentence by sentence and clause by clause; a question states nothing. What was told is kept
-//! as it was written, less the punctuation and quotes around it.
+//! A statement is looked for sentence by sentence and clause by clause; a question states nothing. What was told is
+//! kept as it was written, less the punctuation and quotes around it.
 
 use std::fmt;
 
@@ -31,9 +31,10 @@ pub(super) fn told(text: &str) -> Vec<Fact<'_>> {
 ///
 /// `lower` is the question in lower case.
 pub(super) fn asked_for(lower: &str) -> Option<(String, bool)> {
-    const LEADS: [&str; 12] = [
+    const LEADS: [&str; 13] = [
         "what is ",
         "what's ",
+        "what’s ",
         "whats ",
         "what was ",
         "what are ",
@@ -52,9 +53,9 @@ pub(super) fn asked_for(lower: &str) -> Option<(String, bool)> {
     let rest = lower.get(starts.max()?..)?;
     let rest = rest.split(['?', '.', '!', ',', '\n']).next()?.trim();
     let rest = rest.strip_prefix("what ").unwrap_or(rest);
-    let rest = [" is", " was", " again", " now", " please"].iter().fold(rest, |rest, tail| {
-        rest.strip_suffix(tail).unwrap_or(rest).trim_end() //
-    });
+    let rest = [" is", " was", " again", " now", " please"]
+        .iter()
+        .fold(rest, |rest, tail| rest.strip_suffix(tail).unwrap_or(rest).trim_end());
     Some((noun(rest)?, rest.starts_with("my ")))
 }
 
@@ -109,7 +110,7 @@ fn clauses(sentence: &str) -> Vec<&str> {
 
 fn fact(clause: &str) -> Option<Fact<'_>> {
     let (note, is_note) = after_remember(clause).map_or((clause, false), |note| (note, true));
-    let named = ["my name's ", "i am called ", "i'm called ", "call me "];
+    let named = ["my name's ", "my name’s ", "i am called ", "i'm called ", "call me "];
     if let Some((of, value)) = about_mine(note) {
         return Some(Fact { of, value });
     }
