@@ -12,6 +12,7 @@ pub mod error;
 pub mod exchange;
 pub mod key;
 pub mod limits;
+pub mod principal;
 pub mod sse;
 pub mod time;
 pub mod token;

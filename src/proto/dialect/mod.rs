@@ -25,6 +25,8 @@ use super::{
 
 mod anthropic;
 mod builtin;
+pub mod door;
+pub mod native;
 mod openai_chat;
 mod refusal;
 mod reply;

@@ -12,8 +12,9 @@ use super::Error;
 /// The most characters of a provider's message that are shown.
 const MESSAGE_CHARS: usize = 300;
 
-/// A run of key characters from this length on is taken for a key, if it has a digit.
-const KEY_CHARS: usize = 24;
+/// A run of letters, digits and `_` from this length on is taken for a key, if it has a digit. Hyphens part runs, so that
+/// the dated names of models can be read.
+const KEY_CHARS: usize = 20;
 
 const REDACTED: &str = "[redacted]";
 
@@ -96,7 +97,8 @@ fn push_word(safe: &mut String, word: &str) {
         if key.len() > 3 && key.starts_with("sk-") {
             return safe.push_str(REDACTED);
         }
-        let is_key = key.len() >= KEY_CHARS && key.bytes().any(|byte| byte.is_ascii_digit());
+        let is_key =
+            key.split('-').any(|part| part.len() >= KEY_CHARS && part.bytes().any(|byte| byte.is_ascii_digit()));
         safe.push_str(if is_key { REDACTED } else { key });
         let end = run.strip_prefix(key).unwrap_or_default();
         safe.extend(end.chars().map(|c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c }));
@@ -126,7 +128,8 @@ mod tests {
             ("sent `Authorization: Bearer abc.def/g=` to", "sent `Authorization: Bearer [redacted] to"),
             ("a BEARER: abc", "a BEARER: [redacted]"),
             ("(gsk_abcdefghij0123456789abcdef)", "([redacted])"),
-            ("abcdefghij0123456789abc is short", "abcdefghij0123456789abc is short"),
+            ("abcdefghij012345678 is short", "abcdefghij012345678 is short"),
+            ("no model claude-sonnet-4-5-20250929", "no model claude-sonnet-4-5-20250929"),
             ("max_completion_tokens_is_too_large", "max_completion_tokens_is_too_large"),
             ("task-list and risk-free sk- stay", "task-list and risk-free sk- stay"),
         ] {
