@@ -1,4 +1,23 @@
 //! Holdall: a stateless conversation proxy for language models.
+//!
+//! The client carries the conversation. Each turn it sends its token and one new message; the proxy checks the token,
+//! rebuilds the history from it, calls the model, streams the reply, and hands back a fresh token. The server holds
+//! nothing.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`proto`] | the sans-IO core: tokens, items, wire formats, and [`Exchange`], the state machine of a turn |
+//! | [`service`] | routes and drives exchanges; generic over [`Upstream`], [`Guard`](guard::Guard), [`Clock`](service::Clock) |
+//! | `shell` | the native server: sockets, timers, randomness |
+//! | `cli` | the `holdall` command |
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cli` (default) | the command line, and `shell` |
+//! | `shell` | the native server, and `jwt` |
+//! | `jwt` | callers identified by JSON Web Tokens |
+//!
+//! Without default features the crate opens no socket and builds for `wasm32-unknown-unknown`.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -11,3 +30,15 @@ pub mod service;
 #[cfg(feature = "shell")]
 pub mod shell;
 pub mod upstream;
+
+pub use crate::{
+    proto::{
+        error::Error,
+        exchange::{Core, Exchange},
+        key::KeyRing,
+        limits::Limits,
+        token::{RawToken, TokenPolicy, issue},
+    },
+    service::Service,
+    upstream::Upstream,
+};
