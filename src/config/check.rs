@@ -137,13 +137,15 @@ impl RawConfig {
         if networked {
             check_url(&base_url)?;
         }
+        let own = base_url == dialect.default_base_url();
+        let dialect = dialect.elsewhere().filter(|_| !own).unwrap_or(dialect);
         let api_key = match &raw.api_key_env {
             Some(name) => Some(sources.variable(name).ok_or_else(|| {
                 ConfigError::invalid("upstream.api_key_env", format!("the variable {name} is not set"))
             })?),
             None => None,
         };
-        if networked && api_key.is_none() && base_url == dialect.default_base_url() {
+        if networked && api_key.is_none() && own {
             return Err(ConfigError::invalid("upstream", format!("{base_url} wants a key; set HOLDALL_UPSTREAM_KEY")));
         }
         Ok(UpstreamConfig {

@@ -41,6 +41,11 @@ pub trait Dialect: Sync {
     /// The base URL used where none is configured, without a trailing slash.
     fn default_base_url(&self) -> &'static str;
 
+    /// How the format is spoken at other addresses than [`Self::default_base_url`], if that differs.
+    fn elsewhere(&self) -> Option<&'static dyn Dialect> {
+        None
+    }
+
     /// The request for one model call; its URI is a path to append to the upstream's base URL.
     ///
     /// Carries every header but the credential. The same call gives the same bytes.
@@ -201,7 +206,7 @@ pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
 pub const DIALECTS: &[&dyn Dialect] = &[
     &anthropic::Anthropic, //
     &builtin::Builtin,
-    &openai_chat::OpenAiChat,
+    &openai_chat::OpenAiChat::OWN,
 ];
 
 /// A request that carries `body` as JSON and asks for the form of reply that `stream` says.

@@ -20,7 +20,18 @@ use crate::proto::{
 };
 
 /// The dialect `openai`.
-pub(super) struct OpenAiChat;
+pub(super) struct OpenAiChat {
+    /// Whether the server is OpenAI's own.
+    own: bool,
+}
+
+impl OpenAiChat {
+    pub(super) const OWN: Self = Self { own: true };
+
+    /// Others know the bound on a reply by its older name. OpenAI refuses that one for its newer models; Ollama, for one,
+    /// passes over the newer one in silence (ollama/ollama#7125).
+    const ELSEWHERE: Self = Self { own: false };
+}
 
 impl Dialect for OpenAiChat {
     fn name(&self) -> &'static str {
@@ -31,8 +42,12 @@ impl Dialect for OpenAiChat {
         "https://api.openai.com/v1"
     }
 
+    fn elsewhere(&self) -> Option<&'static dyn Dialect> {
+        Some(&Self::ELSEWHERE)
+    }
+
     fn request(&self, call: &ModelCall<'_>) -> Result<Request<Bytes>, Error> {
-        post("/chat/completions", call.stream, &Body::new(call))
+        post("/chat/completions", call.stream, &Body::new(call, self.own))
     }
 
     fn credential(&self) -> (HeaderName, &'static str) {
@@ -54,6 +69,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<&'a Number>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Typed<Function<'a>>>,
@@ -67,13 +84,14 @@ struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn new(call: &ModelCall<'a>) -> Self {
+    fn new(call: &ModelCall<'a>, own: bool) -> Self {
         let options = call.options;
         // A choice without tools is refused.
         let tool_choice = options.tool_choice.as_ref().filter(|_| !options.tools.is_empty()).map(Choice::new);
         Self {
             model: call.model,
-            max_completion_tokens: options.max_output_tokens,
+            max_completion_tokens: options.max_output_tokens.filter(|_| own),
+            max_tokens: options.max_output_tokens.filter(|_| !own),
             temperature: options.temperature.as_ref(),
             tools: options.tools.iter().map(|tool| Typed::Function { function: Function::new(tool) }).collect(),
             tool_choice,

@@ -42,24 +42,24 @@ fn finish(reason: FinishReason) -> Delta {
 #[test]
 fn streams_read_the_same_however_they_are_cut() {
     let expected = [text("Žluť"), text(" 🐎🐎"), usage(19, 10, 7), finish(FinishReason::Stop)];
-    assert_eq!(read_at_every_cut(&OpenAiChat, STREAM, TEXT.as_bytes()), expected);
-    assert_eq!(read_at_every_cut(&OpenAiChat, STREAM, TEXT.replace('\n', "\r\n").as_bytes()), expected);
-    assert_eq!(read_at_every_cut(&OpenAiChat, STREAM, TEXT.replace('\n', "\r").as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, STREAM, TEXT.as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, STREAM, TEXT.replace('\n', "\r\n").as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, STREAM, TEXT.replace('\n', "\r").as_bytes()), expected);
     let expected = [call("call_a", "add", "{\"a\": 1}"), call("call_b", "now", "{}"), finish(FinishReason::ToolCalls)];
-    assert_eq!(read_at_every_cut(&OpenAiChat, STREAM, CALLS.as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, STREAM, CALLS.as_bytes()), expected);
 }
 
 #[test]
 fn whole_replies_read_the_same_however_they_are_cut() {
     let calls = [call("call_a", "add", "{\"a\": 1}"), call("call_b", "now", "{}")];
     let expected = [&[text("hé"), usage(19, 10, 7)], &calls[..], &[finish(FinishReason::ToolCalls)]].concat();
-    assert_eq!(read_at_every_cut(&OpenAiChat, "application/json", WHOLE.as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, "application/json", WHOLE.as_bytes()), expected);
 }
 
 #[test]
 fn no_changed_byte_upsets_the_reader() {
     for (content_type, reply) in [(STREAM, TEXT), (STREAM, CALLS), ("application/json", WHOLE)] {
-        read_with_every_byte_changed(&OpenAiChat, content_type, reply.as_bytes());
+        read_with_every_byte_changed(&OpenAiChat::OWN, content_type, reply.as_bytes());
     }
 }
 
@@ -76,7 +76,7 @@ fn a_stream_is_whole_with_a_reason_or_with_done() {
         (&["[DONE]"], Err("upstream_malformed")),
         (&[r#"{"choices":[]}"#, "[DONE]"], Err("upstream_malformed")),
     ] {
-        let (deltas, ended) = read_events(&OpenAiChat, events);
+        let (deltas, ended) = read_events(&OpenAiChat::OWN, events);
         let reason = ended.map_err(|error| error.code());
         assert_eq!(reason.map(|()| deltas.last().unwrap()), expected.map(finish).as_ref().map_err(|code| *code));
     }
@@ -92,7 +92,7 @@ fn reasons_are_mapped() {
         ("tool_calls", FinishReason::Stop),
     ] {
         let body = format!(r#"{{"choices":[{{"message":{{"content":null}},"finish_reason":"{name}"}}]}}"#);
-        let (deltas, ended) = read(&OpenAiChat, "application/json", [body.as_bytes()]);
+        let (deltas, ended) = read(&OpenAiChat::OWN, "application/json", [body.as_bytes()]);
         assert_eq!((deltas, ended), (vec![finish(reason)], Ok(())), "{name}");
     }
 }
@@ -101,7 +101,7 @@ fn reasons_are_mapped() {
 fn a_refusal_is_text_that_was_filtered() {
     let expected = vec![text("I "), text("can't."), finish(FinishReason::ContentFilter)];
     let read = read_events(
-        &OpenAiChat,
+        &OpenAiChat::OWN,
         &[
             r#"{"choices":[{"delta":{"content":null,"refusal":"I "}}]}"#,
             r#"{"choices":[{"delta":{"refusal":"can't."}}]}"#,
@@ -115,7 +115,7 @@ fn a_refusal_is_text_that_was_filtered() {
 #[test]
 fn other_choices_and_unknown_members_are_ignored() {
     let (deltas, ended) = read_events(
-        &OpenAiChat,
+        &OpenAiChat::OWN,
         &[
             r#"{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"stop"}],"x":[{}]}"#,
             r#"{"prompt_filter_results":[],"choices":[]}"#,
@@ -129,7 +129,7 @@ fn other_choices_and_unknown_members_are_ignored() {
 #[test]
 fn calls_without_numbers_are_told_apart_by_their_ids() {
     let (deltas, ended) = read_events(
-        &OpenAiChat,
+        &OpenAiChat::OWN,
         &[
             r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}}]}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"id":"b","function":{"name":"f","arguments":"{\"x\":"}}]}}]}"#,
@@ -152,22 +152,22 @@ fn an_error_inside_a_reply_ends_it() {
         (r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#, "upstream_refused"),
         (r#"{"error":"model not loaded"}"#, "upstream_refused"),
     ] {
-        let (deltas, ended) = read_events(&OpenAiChat, &[said, error]);
+        let (deltas, ended) = read_events(&OpenAiChat::OWN, &[said, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("so f")], code), "{error}");
-        let (_, ended) = read(&OpenAiChat, "application/json", [error.as_bytes()]);
+        let (_, ended) = read(&OpenAiChat::OWN, "application/json", [error.as_bytes()]);
         assert_eq!(ended.unwrap_err().code(), code, "{error}");
     }
 }
 
 #[test]
 fn requests_extend_each_other() {
-    assert_requests_extend_each_other(&OpenAiChat);
+    assert_requests_extend_each_other(&OpenAiChat::OWN);
 }
 
 #[test]
 fn items_are_written_as_messages() {
     let body = body(
-        &OpenAiChat,
+        &OpenAiChat::OWN,
         &[
             Item::Message {
                 role: Role::User,
@@ -212,7 +212,7 @@ fn options_are_written_before_the_messages() {
     ];
     let choice = Some(ToolChoice::Tool("add".into()));
     let options = ModelOptions { max_output_tokens: Some(5), temperature: Some(1.into()), tools, tool_choice: choice };
-    let request = request(&OpenAiChat, &[Item::text(Role::User, "a")], &options, true);
+    let request = request(&OpenAiChat::OWN, &[Item::text(Role::User, "a")], &options, true);
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/chat/completions"));
     assert_eq!(request.headers()["content-type"], "application/json");
     assert_eq!(request.headers()["accept"], "text/event-stream");
@@ -236,7 +236,7 @@ fn a_tool_choice_goes_with_tools_only() {
         let tools = vec![Tool { name: "f".into(), description: None, parameters: None }];
         for (tools, is_written) in [(tools, true), (vec![], false)] {
             let options = ModelOptions { tools, tool_choice: Some(choice.clone()), ..ModelOptions::default() };
-            let request = request(&OpenAiChat, &items, &options, false);
+            let request = request(&OpenAiChat::OWN, &items, &options, false);
             let body = str::from_utf8(request.body()).unwrap();
             assert_eq!(body.contains(&format!("\"tool_choice\":{written}")), is_written);
             assert!(is_written || !body.contains("tool"));
@@ -246,5 +246,18 @@ fn a_tool_choice_goes_with_tools_only() {
 
 #[test]
 fn the_key_travels_as_a_bearer() {
-    assert_eq!(OpenAiChat.credential(), (header::AUTHORIZATION, "Bearer "));
+    assert_eq!(OpenAiChat::OWN.credential(), (header::AUTHORIZATION, "Bearer "));
+}
+
+#[test]
+fn servers_elsewhere_know_the_bound_by_its_older_name() {
+    let options = ModelOptions { max_output_tokens: Some(5), ..ModelOptions::default() };
+    for (dialect, named, other) in [
+        (OpenAiChat::OWN, "\"max_completion_tokens\":5", "\"max_tokens\""),
+        (OpenAiChat::ELSEWHERE, "\"max_tokens\":5", "\"max_completion_tokens\""),
+    ] {
+        let request = request(&dialect, &[Item::text(Role::User, "a")], &options, false);
+        let request = String::from_utf8_lossy(request.body());
+        assert!(request.contains(named) && !request.contains(other), "{request}");
+    }
 }
