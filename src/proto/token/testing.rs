@@ -1,5 +1,6 @@
-//! What the unit tests of several files share: a key ring, terms and claims.
+//! What the unit tests of several files share: a key ring, terms, claims, and a reader of Wycheproof files.
 
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{Claims, Codec, Id, TokenPolicy};
@@ -26,4 +27,39 @@ pub(crate) fn alice() -> Principal {
 pub(crate) fn claims(policy: &TokenPolicy) -> Claims {
     let ids = [Id::new(NOW, [1; 16]), Id::new(NOW, [2; 16])];
     Claims::first(alice(), "default".to_owned(), ids, NOW, policy)
+}
+
+/// One test of a Wycheproof file.
+pub(crate) struct WycheproofTest(Value);
+
+impl WycheproofTest {
+    pub(crate) fn name(&self) -> String {
+        format!("tcId {}: {}", self.0["tcId"], self.0["comment"])
+    }
+
+    pub(crate) fn is_valid(&self) -> bool {
+        self.0["result"] == "valid"
+    }
+
+    pub(crate) fn number(&self, member: &str) -> usize {
+        self.0[member].as_u64().unwrap().try_into().unwrap()
+    }
+
+    /// The bytes that stand there in hexadecimal.
+    pub(crate) fn bytes(&self, member: &str) -> Vec<u8> {
+        let digits: Vec<u32> =
+            self.0[member].as_str().unwrap().chars().map(|digit| digit.to_digit(16).unwrap()).collect();
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
+    }
+}
+
+/// The tests of all groups of a file.
+pub(crate) fn wycheproof(text: &str) -> Vec<WycheproofTest> {
+    let mut file: Value = serde_json::from_str(text).unwrap();
+    let groups = file["testGroups"].as_array_mut().unwrap();
+    groups
+        .iter_mut()
+        .flat_map(|group| group["tests"].as_array_mut().unwrap())
+        .map(|test| WycheproofTest(test.take()))
+        .collect()
 }
