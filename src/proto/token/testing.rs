@@ -63,3 +63,16 @@ pub(crate) fn wycheproof(text: &str) -> Vec<WycheproofTest> {
         .map(|test| WycheproofTest(test.take()))
         .collect()
 }
+
+/// This many letters and digits that follow from `seed` and hardly compress.
+pub(crate) fn noise(bytes: usize, seed: usize) -> String {
+    // SplitMix64 (Steele et al., OOPSLA 2014): no statistics needed, only no repeats.
+    let mut state = u64::try_from(seed).unwrap();
+    let letter = move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[(mixed >> 58) as usize])
+    };
+    std::iter::repeat_with(letter).take(bytes).collect()
+}
