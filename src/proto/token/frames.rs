@@ -101,7 +101,7 @@ impl Frames {
 
     /// Where a frame ends; past the last one, where that ends.
     fn end(&self, frame: usize) -> FrameEnd {
-        self.ends.get(frame).or(self.ends.last()).copied().unwrap_or_default()
+        self.ends.get(frame).or_else(|| self.ends.last()).copied().unwrap_or_default()
     }
 
     /// Each frame holds whole lines, none empty, without CR or BOM; the claims frame holds one.

@@ -1,16 +1,49 @@
 //! What the unit tests of several files share: a key ring, terms, claims, and a reader of Wycheproof files.
 
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
+
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Claims, Codec, Id, TokenPolicy};
+use super::{Caller, Claims, Codec, Id, Purpose, RawToken, Terms, TokenPolicy, VerifiedToken};
 use crate::proto::{
+    error::Error,
     key::{KeyId, KeyRing},
+    limits::Limits,
     principal::Principal,
     time::UnixSeconds,
 };
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_795_000_000);
+
+/// Keys, terms and bounds: what all instances share.
+pub(crate) struct Deployment {
+    pub(crate) keys: KeyRing,
+    pub(crate) policy: TokenPolicy,
+    pub(crate) limits: Limits,
+}
+
+impl Deployment {
+    pub(crate) fn new(seal: bool) -> Self {
+        let policy = TokenPolicy { seal, ..TokenPolicy::default() };
+        Self { keys: ring(), policy, limits: Limits::default() }
+    }
+
+    pub(crate) fn terms(&self) -> Terms<'_> {
+        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    }
+
+    /// What alice gets for a token now.
+    pub(crate) fn verify(&self, text: &str) -> Result<VerifiedToken, Error> {
+        self.verify_for(text, alice(), NOW)
+    }
+
+    /// What a caller gets for a token at some time.
+    pub(crate) fn verify_for(&self, text: &str, caller: Principal, now: UnixSeconds) -> Result<VerifiedToken, Error> {
+        let token = RawToken::new(text, &self.limits)?.authenticate(self.terms(), &mut codec())?;
+        token.verify(&Caller::Known(caller), Purpose::Continue, &self.policy, now)
+    }
+}
 
 pub(crate) fn ring() -> KeyRing {
     KeyRing::new([(KeyId::new("k1").unwrap(), Zeroizing::new(vec![1; 32]))]).unwrap()
@@ -75,4 +108,11 @@ pub(crate) fn noise(bytes: usize, seed: usize) -> String {
         char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[(mixed >> 58) as usize])
     };
     std::iter::repeat_with(letter).take(bytes).collect()
+}
+
+/// A zstd frame of stored blocks of one byte each: four bytes for each byte that it holds.
+pub(crate) fn wasteful_frame(text: &str) -> Vec<u8> {
+    let head = [&[0x28, 0xB5, 0x2F, 0xFD, 0xA0][..], &u32::try_from(text.len()).unwrap().to_le_bytes()].concat();
+    let block = |(at, byte)| [8 | u8::from(at + 1 == text.len()), 0, 0, byte];
+    head.into_iter().chain(text.bytes().enumerate().flat_map(block)).collect()
 }

@@ -1,7 +1,9 @@
 //! The rule of merging, checked against a plain restatement of it; and the bounds that room is reserved by.
 
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
+
 use super::*;
-use crate::proto::token::testing::{codec, noise};
+use crate::proto::token::testing::{codec, noise, wasteful_frame};
 
 const CLAIMS: &str = "{\"claims\":1}\n";
 const ROOM: FrameRoom = FrameRoom { reserved: 0, frames_bytes: usize::MAX, trailing: 0 };
@@ -20,17 +22,6 @@ fn frame(text: &str) -> Vec<u8> {
 /// Frames of these sizes, each holding one line.
 fn frames(sizes: &[usize]) -> Frames {
     read(sizes.iter().fold(frame(CLAIMS), |payload, size| [payload, frame(&line(*size))].concat()))
-}
-
-/// A frame of this many lines in blocks of one byte: four bytes for each byte that they hold.
-fn wasteful(lines: usize) -> Vec<u8> {
-    let text = "x\n".repeat(lines);
-    let size = u32::try_from(text.len()).unwrap().to_le_bytes();
-    let blocks = text.bytes().enumerate().flat_map(|(at, byte)| {
-        let last = u8::from(at + 1 == text.len());
-        [8 | last, 0, 0, byte]
-    });
-    MAGIC.into_iter().chain([0xA0]).chain(size).chain(blocks).collect()
 }
 
 fn read(payload: Vec<u8>) -> Frames {
@@ -110,7 +101,9 @@ fn a_full_house_merges_whatever_the_room() {
 #[test]
 fn the_worst_case_covers_a_full_house_of_wasteful_frames() {
     // The first frame alone is large enough to be kept, four times as long as its text.
-    let base = read([frame(CLAIMS), wasteful(5_000), wasteful(1).repeat(FRAMES_MAX - 2)].concat());
+    let base = read(
+        [frame(CLAIMS), wasteful_frame(&"x\n".repeat(5_000)), wasteful_frame("x\n").repeat(FRAMES_MAX - 2)].concat(),
+    );
     assert_eq!(base.history_frames(), FRAMES_MAX - 1);
     let next = append(CLAIMS, Some(&base), "y\n", ROOM, &mut codec()).unwrap();
     assert!(next.len() <= Frames::worst_case_bytes(Some(&base), 2));
