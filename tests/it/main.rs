@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
+mod jose;
 #[cfg(target_os = "linux")]
 mod memory;
 mod testkit;
 mod vectors;
-#[cfg(target_os = "linux")]
 mod worst;

@@ -35,7 +35,8 @@ pub(crate) fn tokens() -> Vec<(String, &'static str, String)> {
     refused.chain(accepted).chain(issued).chain([("unsigned".to_owned(), "token_invalid", unsigned)]).collect()
 }
 
-fn issued(seal: bool, lines: &str) -> String {
+/// A first token for alice, under the vectors' key `k1`.
+pub(crate) fn issued(seal: bool, lines: &str) -> String {
     let case = Case::named("accepted-first-turn-clear");
     let (keys, limits) = (case.keys(), case.limits());
     let policy = TokenPolicy { seal, ..case.policy() };
@@ -57,14 +58,14 @@ fn full() -> String {
 }
 
 /// As many items as allowed, as small as they come.
-fn many_items() -> String {
+pub(crate) fn many_items() -> String {
     let mut line = String::new();
     Item::text(Role::User, "").write_line(&mut line);
     line.repeat(Limits::default().history_items)
 }
 
 /// One message of as many parts as fit: 12 bytes each in the history, a good deal more in memory.
-fn many_parts() -> String {
+pub(crate) fn many_parts() -> String {
     let mut lines = String::new();
     let parts = vec![Part::Text(String::new()); Limits::default().history_bytes / 12 - 10];
     Item::Message { role: Role::User, parts, cut: false }.write_line(&mut lines);
