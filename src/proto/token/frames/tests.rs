@@ -79,6 +79,23 @@ fn what_is_not_merged_is_copied_byte_for_byte() {
 }
 
 #[test]
+fn long_conversations_keep_to_the_rule() {
+    for seed in 0..40 {
+        // Turns of 2 to about 2,000 bytes, small ones more often.
+        let turns = noise(60, seed).into_bytes().into_iter().map(|letter| 2 + usize::from(letter).pow(2) % 45 * 45);
+        let mut base = frames(&[2]);
+        for new in turns {
+            let next = append_to(&base, &line(new), ROOM);
+            assert_eq!(sizes(&next), expected(&sizes(&base), new));
+            let same = sizes(&next).iter().zip(sizes(&base)).take_while(|(next, base)| **next == *base).count();
+            assert_eq!(next.compressed(1..same + 1), base.compressed(1..same + 1));
+            assert_eq!(next.history(), base.history().to_owned() + &line(new));
+            base = next;
+        }
+    }
+}
+
+#[test]
 fn a_merge_that_would_pass_the_room_is_left_undone() {
     // Two frames of the same noise: joined they compress far better, so the room is set below what a merge needs.
     let base = frames(&[400]);
