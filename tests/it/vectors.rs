@@ -37,6 +37,13 @@ fn until_the_caller_check_all_refusals_read_the_same() {
     assert!(refusals.iter().all(|error| error.retry() == refusals[0].retry()));
 }
 
+#[test]
+fn the_worked_example_of_the_specification_is_a_vector() {
+    let specification = fs::read_to_string(folder().join("../../../docs/token.md")).unwrap();
+    let example = Case::named("accepted-worked-example-clear");
+    assert!(specification.lines().any(|line| line == example.token));
+}
+
 /// All of them, in order of their names.
 fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = fs::read_dir(folder())
