@@ -118,8 +118,8 @@ impl SigningKey {
         }
         let mut seal = Zeroizing::new([0; 32]);
         // Neither call fails: HKDF gives up to 255 blocks, and HMAC takes keys of any length.
-        let derived = Hkdf::<Sha256>::new(None, secret).expand(b"holdall1 seal", &mut *seal);
-        let (Ok(mac), Ok(())) = (Hmac::new_from_slice(secret), derived) else {
+        let derived = derive(b"", secret, b"holdall1 seal", &mut *seal);
+        let (Ok(mac), Some(())) = (Hmac::new_from_slice(secret), derived) else {
             return Err(KeyError::SecretLength { id, bytes: secret.len() });
         };
         Ok(Self { mac, seal, block: hmac_block(secret), headers: Kind::ALL.map(|kind| wire::header(&id, kind)), id })
@@ -229,6 +229,11 @@ pub(crate) const TAG_BYTES: usize = 32;
 /// The input block of SHA-256.
 const HMAC_BLOCK_BYTES: usize = 64;
 
+/// Fills `out` by HKDF-SHA256 (RFC 5869); `None` if it is longer than 255 blocks.
+fn derive(salt: &[u8], secret: &[u8], info: &[u8], out: &mut [u8]) -> Option<()> {
+    Hkdf::<Sha256>::new(Some(salt), secret).expand(info, out).ok()
+}
+
 /// The key as HMAC uses it: hashed if longer than a block, then filled with zeros (RFC 2104 §2). Two secrets with one
 /// block are one key.
 fn hmac_block(secret: &[u8]) -> Zeroizing<[u8; HMAC_BLOCK_BYTES]> {
@@ -243,3 +248,6 @@ fn hmac_block(secret: &[u8]) -> Zeroizing<[u8; HMAC_BLOCK_BYTES]> {
     block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
     block
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,13 +96,38 @@ impl<'de> Deserialize<'de> for Item {
 }
 
 /// Who said a message. Tools answer in results, and the system prompt is not part of a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The model.
     Assistant,
     /// The caller.
     User,
+}
+
+impl<'de> Deserialize<'de> for Role {
+    /// By hand, because a derived enum would also read as `{"user":null}`.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RoleVisitor;
+
+        impl Visitor<'_> for RoleVisitor {
+            type Value = Role;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"user\" or \"assistant\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, role: &str) -> Result<Role, E> {
+                match role {
+                    "assistant" => Ok(Role::Assistant),
+                    "user" => Ok(Role::User),
+                    other => Err(E::unknown_variant(other, &["user", "assistant"])),
+                }
+            }
+        }
+
+        deserializer.deserialize_str(RoleVisitor)
+    }
 }
 
 /// A piece of a message.
@@ -338,6 +363,7 @@ mod tests {
             r#"["msg","user",[{"text":"a"}]]"#,
             r#"{"t":"msg","role":"user","parts":[]}"#,
             r#"{"t":"msg","role":"system","parts":[{"text":"a"}]}"#,
+            r#"{"t":"msg","role":{"user":null},"parts":[{"text":"a"}]}"#,
             r#"{"t":"msg","role":"user","parts":[{"text":"a"}],"cut":true}"#,
             r#"{"t":"msg","role":"assistant","parts":[{"text":"a"}],"cut":false}"#,
             r#"{"t":"msg","role":"user","parts":[{"text":"a"}],"cut":null}"#,

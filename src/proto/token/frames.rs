@@ -76,11 +76,20 @@ impl Frames {
     /// compress; claims included.
     pub(super) fn worst_case_bytes(base: Option<&Self>, new_bytes: usize) -> usize {
         let kept = base.map_or(0, |base| match base.history_frames() {
-            // A full house must merge, and then nothing is known of the outcome but the bound.
-            frames if frames.saturating_add(1) >= FRAMES_MAX => compress_bound(base.history().len()),
+            // A full house must merge; which frames, depends on what is new.
+            frames if frames.saturating_add(1) >= FRAMES_MAX => {
+                (1..=frames).map(|first| base.merged_bound_bytes(first)).max().unwrap_or(0)
+            }
             _ => base.compressed(1..usize::MAX).len(),
         });
         compress_bound(CLAIMS_BYTES).saturating_add(kept).saturating_add(compress_bound(new_bytes))
+    }
+
+    /// The most bytes of the history's frames if those from number `first` on are merged.
+    fn merged_bound_bytes(&self, first: usize) -> usize {
+        let kept = self.end(first.saturating_sub(1));
+        let merged = compress_bound(self.text.len().saturating_sub(kept.text));
+        self.compressed(1..first).len().saturating_add(merged)
     }
 
     /// The compressed bytes of the frames with these numbers, the claims frame being number 0.
@@ -92,7 +101,7 @@ impl Frames {
 
     /// Where a frame ends; past the last one, where that ends.
     fn end(&self, frame: usize) -> FrameEnd {
-        self.ends.get(frame).or(self.ends.last()).copied().unwrap_or_default()
+        self.ends.get(frame).or_else(|| self.ends.last()).copied().unwrap_or_default()
     }
 
     /// Each frame holds whole lines, none empty, without CR or BOM; the claims frame holds one.
@@ -318,3 +327,6 @@ const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 const BOM: char = '\u{FEFF}';
 /// zstd's default: 100 KB take 0.25 ms, level 6 a whole one for 4 % less.
 const LEVEL: i32 = 3;
+
+#[cfg(test)]
+mod tests;

@@ -20,13 +20,11 @@ pub(super) fn seal(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], header: &str, buff
     buffer.resize(padded_bytes(frames_bytes).saturating_add(NONCE_BYTES), 0);
     let Some((head, padded)) = buffer.split_first_chunk_mut::<NONCE_BYTES>() else { return };
     *head = *nonce;
-    let sealed =
-        XChaCha20Poly1305::new(key.into()).encrypt_inout_detached(nonce.into(), header.as_bytes(), padded.into());
     // Encryption fails for messages over 256 GiB only. Should it fail all the same, the buffer is emptied rather than
     // let out in the clear.
-    match sealed {
-        Ok(tag) => buffer.extend_from_slice(&tag),
-        Err(_) => buffer.clear(),
+    match encrypt(key, nonce, header.as_bytes(), padded) {
+        Some(tag) => buffer.extend_from_slice(&tag),
+        None => buffer.clear(),
     }
 }
 
@@ -38,15 +36,30 @@ pub(super) fn seal(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], header: &str, buff
 pub(super) fn open(key: &[u8; 32], header: &str, buffer: &mut Vec<u8>) -> Result<(), TokenFault> {
     let (nonce, rest) = buffer.split_first_chunk_mut::<NONCE_BYTES>().ok_or(TokenFault::Seal)?;
     let (padded, tag) = rest.split_last_chunk_mut::<AEAD_TAG_BYTES>().ok_or(TokenFault::Seal)?;
-    XChaCha20Poly1305::new(key.into())
-        .decrypt_inout_detached((&*nonce).into(), header.as_bytes(), (&mut *padded).into(), (&*tag).into())
-        .map_err(|_| TokenFault::Seal)?;
+    decrypt(key, nonce, header.as_bytes(), padded, tag).ok_or(TokenFault::Seal)?;
     let frames_bytes = padded.iter().rposition(|byte| *byte != 0).ok_or(TokenFault::Padding)?;
     if padded.get(frames_bytes) != Some(&0x80) || padded.len() != padded_bytes(frames_bytes) {
         return Err(TokenFault::Padding);
     }
     buffer.truncate(frames_bytes.saturating_add(NONCE_BYTES));
     Ok(())
+}
+
+/// Encrypts `text` in place and gives its Poly1305 tag.
+fn encrypt(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], aad: &[u8], text: &mut [u8]) -> Option<[u8; AEAD_TAG_BYTES]> {
+    let tag = XChaCha20Poly1305::new(key.into()).encrypt_inout_detached(nonce.into(), aad, text.into()).ok()?;
+    Some(tag.into())
+}
+
+/// Decrypts `text` in place, if `tag` is its Poly1305 tag.
+fn decrypt(
+    key: &[u8; 32],
+    nonce: &[u8; NONCE_BYTES],
+    aad: &[u8],
+    text: &mut [u8],
+    tag: &[u8; AEAD_TAG_BYTES],
+) -> Option<()> {
+    XChaCha20Poly1305::new(key.into()).decrypt_inout_detached(nonce.into(), aad, text.into(), tag.into()).ok()
 }
 
 /// The bytes of a sealed payload that holds `frames_bytes`.
@@ -84,6 +97,7 @@ const PAD_BLOCK_BYTES: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::token::testing::wycheproof;
 
     const KEY: [u8; 32] = [7; 32];
     const NONCE: [u8; NONCE_BYTES] = [9; NONCE_BYTES];
@@ -143,9 +157,7 @@ mod tests {
     fn a_wrong_count_of_padding_is_refused() {
         let encrypt = |padded: &[u8]| {
             let mut buffer = [&NONCE[..], padded].concat();
-            let tag = XChaCha20Poly1305::new((&KEY).into())
-                .encrypt_inout_detached((&NONCE).into(), b"header", (&mut buffer[NONCE_BYTES..]).into())
-                .unwrap();
+            let tag = encrypt(&KEY, &NONCE, b"header", &mut buffer[NONCE_BYTES..]).unwrap();
             buffer.extend_from_slice(&tag);
             buffer
         };
@@ -157,5 +169,32 @@ mod tests {
         for padded in [&right[..255], &[&right[..], &[0; 256]].concat(), &unmarked[..], &[0; 256], &[]] {
             assert_eq!(open(&KEY, "header", &mut encrypt(padded)), Err(TokenFault::Padding));
         }
+    }
+
+    #[test]
+    fn the_cipher_agrees_with_wycheproof() {
+        let tests = wycheproof(include_str!("../../../tests/vectors/wycheproof/xchacha20_poly1305_test.json"));
+        assert_eq!(tests.len(), 315);
+        let mut other_nonces = 0;
+        for test in tests {
+            let [key, nonce, aad, clear, sealed, tag] =
+                ["key", "iv", "aad", "msg", "ct", "tag"].map(|member| test.bytes(member));
+            let Ok(nonce) = <[u8; NONCE_BYTES]>::try_from(nonce) else {
+                // Nonces of another length cannot be passed at all.
+                assert!(!test.is_valid(), "{}", test.name());
+                other_nonces += 1;
+                continue;
+            };
+            let (key, tag) = (key.try_into().unwrap(), tag.try_into().unwrap());
+            let mut text = sealed.clone();
+            let opened = decrypt(&key, &nonce, &aad, &mut text, &tag);
+            assert_eq!(opened.is_some(), test.is_valid(), "{}", test.name());
+            if test.is_valid() {
+                assert_eq!(text, clear, "{}", test.name());
+                assert_eq!(encrypt(&key, &nonce, &aad, &mut text), Some(tag), "{}", test.name());
+                assert_eq!(text, sealed, "{}", test.name());
+            }
+        }
+        assert_eq!(other_nonces, 9);
     }
 }

@@ -2,28 +2,6 @@
 
 use super::{testing::*, *};
 
-struct Deployment {
-    keys: KeyRing,
-    policy: TokenPolicy,
-    limits: Limits,
-}
-
-impl Deployment {
-    fn new(seal: bool) -> Self {
-        let policy = TokenPolicy { seal, ..TokenPolicy::default() };
-        Self { keys: ring(), policy, limits: Limits::default() }
-    }
-
-    fn terms(&self) -> Terms<'_> {
-        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
-    }
-
-    fn verify(&self, text: &str) -> Result<VerifiedToken, Error> {
-        let token = RawToken::new(text, &self.limits)?.authenticate(self.terms(), &mut codec())?;
-        token.verify(&Caller::Known(alice()), Purpose::Continue, &self.policy, NOW)
-    }
-}
-
 const LINES: &str = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]}\n";
 
 #[test]

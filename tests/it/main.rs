@@ -1,0 +1,10 @@
+//! The one integration binary: a module per surface. Data is in `tests/vectors/`.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+
+mod jose;
+#[cfg(target_os = "linux")]
+mod memory;
+mod testkit;
+mod vectors;
+mod worst;

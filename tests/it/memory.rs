@@ -1,0 +1,71 @@
+//! Peak memory for the worst tokens: the resident size of a child process that reads one token, libzstd included.
+//!
+//! The test starts this binary again, for [`child`] alone, and hands it the token on its standard input.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    process::{Command, Stdio},
+};
+
+use holdall::proto::token::{Codec, Terms};
+
+use crate::{testkit::Case, worst};
+
+/// How often [`worst::budget_bytes`] the process may grow by while it reads a token up to its times: the decoded
+/// payload, the inflated history and libzstd's contexts. Measured: 0.9.
+const READING: f64 = 1.25;
+
+/// The same with the items parsed; each of the shortest parts takes twice its text, and lists grow by doubling.
+/// Measured: 2.1.
+const PARSING: f64 = 3.0;
+
+#[test]
+fn the_worst_tokens_take_a_small_multiple_of_the_limits() {
+    for (name, verdict, token) in worst::tokens() {
+        let (found, [read, parsed]) = measure(&token);
+        println!("{name}: {found}, {read:.2} read, {parsed:.2} parsed");
+        assert_eq!(found, verdict, "{name}");
+        assert!(read <= READING, "{name} takes {read:.2} times the limits to read");
+        assert!(parsed <= PARSING, "{name} takes {parsed:.2} times the limits to parse");
+    }
+}
+
+/// Reads a token, and says by how many bytes the process grew at most: until the times are checked, and with the items.
+#[test]
+#[ignore = "the child of the test above: reads a token from its standard input"]
+fn child() {
+    let mut case = Case::named("accepted-first-turn-clear");
+    case.token.clear();
+    std::io::stdin().read_to_string(&mut case.token).unwrap();
+    let (keys, policy, limits) = (case.keys(), case.policy(), case.limits());
+    let before = status_bytes("VmRSS");
+    let terms = Terms { keys: &keys, policy: &policy, limits: &limits };
+    let token = case.verify(terms, &mut Codec::new().unwrap());
+    let read = status_bytes("VmHWM") - before;
+    let outcome = token.and_then(|token| token.history());
+    let parsed = status_bytes("VmHWM") - before;
+    println!("\nchild {} {read} {parsed}", outcome.map_or_else(|error| error.code(), |_| "accepted"));
+}
+
+/// The verdict on a token, and the growth of a process of its own, in multiples of the limits.
+fn measure(token: &str) -> (String, [f64; 2]) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["memory::child", "--exact", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+    let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let line = output.lines().find_map(|line| line.strip_prefix("child ")).unwrap();
+    let [verdict, read, parsed] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    (verdict.to_owned(), [read, parsed].map(|bytes| bytes.parse::<f64>().unwrap() / worst::budget_bytes()))
+}
+
+/// A line of /proc/self/status, which counts in KiB.
+fn status_bytes(key: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
