@@ -10,7 +10,8 @@
 
 use std::{io::Cursor, mem, ops::Range};
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, find_frame_compressed_size};
+use memchr::{memchr, memchr2_iter};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, SafeResult, compress_bound, find_frame_compressed_size};
 
 use super::TokenFault;
 use crate::proto::{error::Error, limits::Limits};
@@ -19,10 +20,12 @@ use crate::proto::{error::Error, limits::Limits};
 pub(super) struct Frames {
     /// The buffer that carried the frames; what stands before them is not ours.
     payload: Vec<u8>,
-    /// Where each frame ends in `payload` and in `text`, in order; the claims frame first.
+    /// Where each frame ends in `payload` and in `inflated`, in order; the claims frame first.
     ends: Vec<FrameEnd>,
     start: usize,
-    text: String,
+    /// What the frames hold, as bytes: a `String` can be had from the quick UTF-8 check only by `unsafe`.
+    inflated: Vec<u8>,
+    lines: usize,
 }
 
 impl Frames {
@@ -38,33 +41,44 @@ impl Frames {
         codec: &mut Codec,
     ) -> Result<Self, TokenFault> {
         let ends = walk(&payload, start, limits)?;
-        let mut inflated = vec![0; ends.last().map_or(0, |end| end.text)];
-        let mut from = FrameEnd { payload: start, text: 0 };
-        for to in &ends {
-            let frame = payload.get(from.payload..to.payload).unwrap_or_default();
-            let room = inflated.get_mut(from.text..to.text).unwrap_or_default();
-            let size = room.len();
-            match codec.inflater.decompress(room, frame) {
-                Ok(written) if written == size => from = *to,
-                _ => return Err(TokenFault::Frames("a frame does not hold what it declares")),
+        let mut inflated = Vec::with_capacity(ends.last().map_or(0, |end| end.text));
+        let mut frame_start = start;
+        for end in &ends {
+            let frame = payload.get(frame_start..end.payload).unwrap_or_default();
+            // A frame that holds more than it declares may run on into the room of the next ones, never past them all.
+            if codec.inflate(frame, &mut inflated).is_none() || inflated.len() != end.text {
+                return Err(TokenFault::Frames("a frame does not hold what it declares"));
             }
+            frame_start = end.payload;
         }
-        let text = String::from_utf8(inflated).map_err(|_| TokenFault::Lines("not UTF-8"))?;
-        let frames = Self { payload, ends, start, text };
-        frames.check_lines()?;
+        if simdutf8::basic::from_utf8(&inflated).is_err() {
+            return Err(TokenFault::Lines("not UTF-8"));
+        }
+        let mut frames = Self { payload, ends, start, inflated, lines: 0 };
+        frames.lines = frames.check_lines()?;
         Ok(frames)
     }
 
     /// The claims line, without its line end.
     pub(super) fn claims(&self) -> &str {
         let end = self.ends.first().map_or(0, |end| end.text.saturating_sub(1));
-        self.text.get(..end).unwrap_or_default()
+        as_text(self.inflated.get(..end).unwrap_or_default())
     }
 
     /// The history: whole lines, oldest first.
     pub(super) fn history(&self) -> &str {
         let start = self.ends.first().map_or(0, |end| end.text);
-        self.text.get(start..).unwrap_or_default()
+        as_text(self.inflated.get(start..).unwrap_or_default())
+    }
+
+    /// The bytes of the history.
+    pub(super) fn history_bytes(&self) -> usize {
+        self.inflated.len().saturating_sub(self.ends.first().map_or(0, |end| end.text))
+    }
+
+    /// How many lines the history has.
+    pub(super) fn history_lines(&self) -> usize {
+        self.lines.saturating_sub(1)
     }
 
     /// How many frames hold the history.
@@ -88,7 +102,7 @@ impl Frames {
     /// The most bytes of the history's frames if those from number `first` on are merged.
     fn merged_bound_bytes(&self, first: usize) -> usize {
         let kept = self.end(first.saturating_sub(1));
-        let merged = compress_bound(self.text.len().saturating_sub(kept.text));
+        let merged = compress_bound(self.inflated.len().saturating_sub(kept.text));
         self.compressed(1..first).len().saturating_add(merged)
     }
 
@@ -104,28 +118,32 @@ impl Frames {
         self.ends.get(frame).or_else(|| self.ends.last()).copied().unwrap_or_default()
     }
 
-    /// Each frame holds whole lines, none empty, without CR or BOM; the claims frame holds one.
-    fn check_lines(&self) -> Result<(), TokenFault> {
-        let text = self.text.as_bytes();
+    /// Counts the lines. Each frame holds whole ones, none empty, without CR or BOM; the claims frame holds one.
+    fn check_lines(&self) -> Result<usize, TokenFault> {
+        let text = self.inflated.as_slice();
         if self.ends.iter().any(|end| text.get(end.text.saturating_sub(1)) != Some(&b'\n')) {
             return Err(TokenFault::Lines("a frame does not end with a line"));
         }
-        if self.claims().contains('\n') {
+        let claims_end = self.ends.first().map_or(0, |end| end.text.saturating_sub(1));
+        if memchr(b'\n', text) != Some(claims_end) {
             return Err(TokenFault::Lines("the first frame holds more than the claims"));
         }
-        // Folded without an early end, so that they compile to wide instructions.
-        let pairs = text.iter().zip(text.get(1..).unwrap_or_default());
-        if text.first() == Some(&b'\n') || pairs.fold(false, |two, (a, b)| two | (*a == b'\n') & (*b == b'\n')) {
-            return Err(TokenFault::Lines("an empty line"));
-        }
-        if text.iter().fold(false, |found, byte| found | (*byte == b'\r')) {
-            return Err(TokenFault::Lines("a carriage return"));
+        let (mut lines, mut line_start) = (0_usize, 0);
+        for at in memchr2_iter(b'\n', b'\r', text) {
+            if text.get(at) != Some(&b'\n') {
+                return Err(TokenFault::Lines("a carriage return"));
+            }
+            if at == line_start {
+                return Err(TokenFault::Lines("an empty line"));
+            }
+            (lines, line_start) = (lines.saturating_add(1), at.saturating_add(1));
         }
         // A BOM inside a string is a character like others; at the start of a line it would be lost by some readers.
-        if self.text.starts_with(BOM) || self.history().starts_with(BOM) {
+        let history = text.get(claims_end.saturating_add(1)..).unwrap_or_default();
+        if text.starts_with(BOM) || history.starts_with(BOM) {
             return Err(TokenFault::Lines("a byte order mark"));
         }
-        Ok(())
+        Ok(lines)
     }
 }
 
@@ -187,20 +205,35 @@ impl Codec {
         Some(Self { deflater, inflater })
     }
 
-    fn deflate(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        let end = out.len();
-        let mut cursor = Cursor::new(mem::take(out));
-        cursor.set_position(u64::try_from(end).unwrap_or(u64::MAX));
-        let outcome = self.deflater.compress2(&mut cursor, text);
-        *out = cursor.into_inner();
-        outcome.map(|_| ()).map_err(|_| Error::internal("zstd compression failed"))
+    fn deflate(&mut self, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        extend(out, |out| self.deflater.compress2(out, text))
     }
+
+    fn inflate(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        extend(out, |out| self.inflater.decompress(out, frame))
+    }
+}
+
+/// Lets libzstd write behind what `out` holds, into capacity that need not be filled with zeros first.
+fn extend(out: &mut Vec<u8>, write: impl FnOnce(&mut Cursor<Vec<u8>>) -> SafeResult) -> Option<()> {
+    let end = u64::try_from(out.len()).ok()?;
+    let mut cursor = Cursor::new(mem::take(out));
+    cursor.set_position(end);
+    let outcome = write(&mut cursor);
+    *out = cursor.into_inner();
+    outcome.ok().map(|_| ())
 }
 
 impl std::fmt::Debug for Codec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Codec")
     }
+}
+
+/// As text what [`Frames::inflate`] has found to be UTF-8. The check is made again, a twentieth of the time that
+/// inflating took: nothing else makes text of bytes without `unsafe`.
+fn as_text(inflated: &[u8]) -> &str {
+    simdutf8::basic::from_utf8(inflated).unwrap_or_default()
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -276,7 +309,7 @@ fn declared_size(frame: &[u8]) -> Result<u64, &'static str> {
 /// none is.
 fn first_merged(base: Option<&Frames>, new_bytes: usize) -> usize {
     let Some(base) = base else { return usize::MAX };
-    let total = base.text.len().saturating_add(new_bytes);
+    let total = base.inflated.len().saturating_add(new_bytes);
     (1..base.ends.len())
         .find(|frame| {
             let end = base.end(*frame).text;
@@ -298,21 +331,22 @@ fn write(
     let newest = match base {
         Some(base) if first_merged < base.ends.len() => {
             kept = base.compressed(1..first_merged);
-            let old = base.text.get(base.end(first_merged.saturating_sub(1)).text..).unwrap_or_default();
-            joined = [old, lines].concat();
-            joined.as_str()
+            let old = base.inflated.get(base.end(first_merged.saturating_sub(1)).text..).unwrap_or_default();
+            joined = [old, lines.as_bytes()].concat();
+            joined.as_slice()
         }
         _ => {
             kept = base.map_or(&[][..], |base| base.compressed(1..usize::MAX));
-            lines
+            lines.as_bytes()
         }
     };
     let frames = compress_bound(claims.len()).saturating_add(kept.len()).saturating_add(compress_bound(newest.len()));
     let mut out = Vec::with_capacity(room.reserved.saturating_add(frames).saturating_add(room.trailing));
     out.resize(room.reserved, 0);
-    codec.deflate(claims.as_bytes(), &mut out)?;
+    let failed = || Error::internal("zstd compression failed");
+    codec.deflate(claims.as_bytes(), &mut out).ok_or_else(failed)?;
     out.extend_from_slice(kept);
-    codec.deflate(newest.as_bytes(), &mut out)?;
+    codec.deflate(newest, &mut out).ok_or_else(failed)?;
     Ok(out)
 }
 
@@ -324,7 +358,7 @@ pub(super) const CLAIMS_BYTES: usize = 4 << 10;
 /// support.
 const WINDOW_BYTES: u64 = 8 << 20;
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
-const BOM: char = '\u{FEFF}';
+const BOM: &[u8] = "\u{FEFF}".as_bytes();
 /// zstd's default: 100 KB take 0.25 ms, level 6 a whole one for 4 % less.
 const LEVEL: i32 = 3;
 

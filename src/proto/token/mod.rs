@@ -91,12 +91,11 @@ impl<'a> RawToken<'a> {
             }
         };
         let frames = Frames::inflate(payload, start, terms.limits, codec)?;
-        let items = frames.history().bytes().filter(|byte| *byte == b'\n').count();
-        if items > terms.limits.history_items {
+        if frames.history_lines() > terms.limits.history_items {
             return Err(TokenFault::Lines("more items than the limit"));
         }
         let claims = Claims::from_line(frames.claims())?;
-        Ok(UnverifiedToken { claims, kind, frames, items })
+        Ok(UnverifiedToken { claims, kind, frames })
     }
 }
 
@@ -105,7 +104,6 @@ pub struct UnverifiedToken {
     claims: Claims,
     kind: Kind,
     frames: Frames,
-    items: usize,
 }
 
 impl UnverifiedToken {
@@ -153,7 +151,7 @@ impl UnverifiedToken {
     /// The number of items.
     #[must_use]
     pub fn items(&self) -> usize {
-        self.items
+        self.frames.history_lines()
     }
 }
 
@@ -185,7 +183,7 @@ impl std::ops::Deref for VerifiedToken {
 
 impl std::fmt::Debug for UnverifiedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Token").field("kind", &self.kind).field("items", &self.items).finish_non_exhaustive()
+        f.debug_struct("Token").field("kind", &self.kind).field("items", &self.items()).finish_non_exhaustive()
     }
 }
 
@@ -247,7 +245,7 @@ pub fn issue(
     codec: &mut Codec,
 ) -> Result<Issued, Error> {
     let frames = base.map(|base| &base.0.frames);
-    let history_bytes = frames.map_or(0, |base| base.history().len()).saturating_add(lines.len());
+    let history_bytes = frames.map_or(0, Frames::history_bytes).saturating_add(lines.len());
     let items = base.map_or(0, |base| base.items()).saturating_add(lines.bytes().filter(|byte| *byte == b'\n').count());
     let excess = Excess::bytes(history_bytes, terms.limits.history_bytes)
         .or_else(|| Excess::items(items, terms.limits.history_items));
@@ -271,7 +269,7 @@ pub fn issue(
 #[must_use]
 pub fn room_bytes(base: Option<&VerifiedToken>, terms: Terms<'_>) -> usize {
     let frames = base.map(|base| &base.0.frames);
-    let used = frames.map_or(0, |base| base.history().len());
+    let used = frames.map_or(0, Frames::history_bytes);
     let history = terms.limits.history_bytes.saturating_sub(used);
     let carried = frame_room(terms.keys.current(), terms.policy.kind(), terms.limits).frames_bytes;
     let taken = Frames::worst_case_bytes(frames, 0);

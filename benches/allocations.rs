@@ -1,0 +1,36 @@
+//! What a turn allocates on the Rust side: blocks and bytes, by size of the history and kind of token.
+//!
+//! libzstd's own memory belongs to the contexts, which are made once; it is not seen here.
+
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot be made should stop")]
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
+#[expect(dead_code, reason = "each measurement uses its part")]
+mod support;
+
+use dhat::{HeapStats, Profiler};
+use holdall::proto::token::Codec;
+
+use self::support::{Deployment, KINDS, corpus, kind_name};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+fn main() {
+    let _profiler = Profiler::builder().testing().build();
+    let lines = corpus::new_lines();
+    let mut codec = Codec::new().unwrap();
+    println!("| token | history bytes | token bytes | blocks a turn | bytes a turn |");
+    println!("|---|---|---|---|---|");
+    for kind in KINDS {
+        let deployment = Deployment::new(kind);
+        for size in [1_000, 10_000, 100_000, 1_000_000] {
+            let token = deployment.grow(&corpus::turns_of(size), &mut codec).pop().unwrap();
+            let before = HeapStats::get();
+            let next = deployment.turn(&token, &lines, &mut codec);
+            let after = HeapStats::get();
+            let (blocks, bytes) = (after.total_blocks - before.total_blocks, after.total_bytes - before.total_bytes);
+            println!("| {} | {size} | {} | {blocks} | {bytes} |", kind_name(kind), next.len());
+        }
+    }
+}
