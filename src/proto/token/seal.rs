@@ -13,7 +13,7 @@ use super::TokenFault;
 
 /// Encrypts `buffer`: [`NONCE_BYTES`] of any value, then the frames. It becomes the payload, in place.
 ///
-/// `buffer` should have capacity for [`sealed_bytes`].
+/// Capacity for the padding and the tag saves a copy.
 pub(super) fn seal(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], header: &str, buffer: &mut Vec<u8>) {
     let frames_bytes = buffer.len().saturating_sub(NONCE_BYTES);
     buffer.push(0x80);
@@ -63,7 +63,8 @@ fn decrypt(
 }
 
 /// The bytes of a sealed payload that holds `frames_bytes`.
-pub(super) fn sealed_bytes(frames_bytes: usize) -> usize {
+#[cfg(test)]
+fn sealed_bytes(frames_bytes: usize) -> usize {
     padded_bytes(frames_bytes).saturating_add(NONCE_BYTES).saturating_add(AEAD_TAG_BYTES)
 }
 
