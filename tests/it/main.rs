@@ -1,0 +1,5 @@
+//! The one integration binary: a module per surface. Data is in `tests/vectors/`.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+
+mod layering;
