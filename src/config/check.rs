@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    Config, ConfigError, RawConfig, ServerConfig, Sources, UpstreamConfig,
+    Config, ConfigError, CorsOrigins, RawConfig, ServerConfig, Settings, Sources, Timeouts, UpstreamConfig,
     raw::{RawIdentity, RawLimits, RawModel, RawUpstream},
 };
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
         limits::Limits,
         token::TokenPolicy,
     },
-    service::{CorsOrigins, Settings, Timeouts},
 };
 
 impl RawConfig {

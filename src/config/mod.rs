@@ -5,6 +5,7 @@
 
 mod check;
 mod raw;
+mod settings;
 
 #[cfg(test)]
 mod tests;
@@ -13,12 +14,12 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::{
-    proto::{dialect::Dialect, exchange::Core, key::KeyError},
-    service::Settings,
-};
+use crate::proto::{dialect::Dialect, exchange::Core, key::KeyError};
 
-pub use self::raw::{RawConfig, parse_duration};
+pub use self::{
+    raw::{RawConfig, parse_duration},
+    settings::{CorsOrigins, OriginError, Settings, Timeouts},
+};
 
 /// A configuration that may start.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     guard::Guard,
-    principal::{Authenticator, Identity},
+    principal::Identity,
     problem::Problem,
     proto::{
         dialect::{door::Door, native},
@@ -45,9 +45,9 @@ use crate::{
 
 pub use self::{
     body::Body,
-    cors::{CorsOrigins, OriginError},
     record::{Entry, Log},
 };
+pub use crate::config::{CorsOrigins, OriginError, Settings, Timeouts};
 
 /// Time and chance, which a shell has and the core has not.
 pub trait Clock: Send + Sync + 'static {
@@ -69,49 +69,6 @@ pub trait Clock: Send + Sync + 'static {
 
 /// A sleep under way.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// How long things may take; each is from the end of the step before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// A request's body, whole.
-    pub body: Duration,
-    /// The upstream's first byte, connecting included.
-    pub first_byte: Duration,
-    /// The pause between two pieces of an upstream's answer.
-    pub idle: Duration,
-    /// An upstream's answer, whole.
-    pub total: Duration,
-    /// The silence after which a streaming client gets a comment, and by which it gets a head at the latest.
-    pub heartbeat: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            body: Duration::from_secs(30),
-            first_byte: Duration::from_secs(60),
-            idle: Duration::from_secs(60),
-            total: Duration::from_secs(600),
-            heartbeat: Duration::from_secs(15),
-        }
-    }
-}
-
-/// What a service is told once, at its start.
-#[derive(Debug)]
-pub struct Settings {
-    /// Who may speak for whom.
-    pub authenticator: Authenticator,
-    /// How long things may take.
-    pub timeouts: Timeouts,
-    /// Which web pages may call.
-    pub cors_origins: CorsOrigins,
-    /// Requests at once, over all callers.
-    pub concurrent_requests: usize,
-    /// Whether to answer only where the request's `Host` names the loopback, so that no web page can reach a
-    /// developer's server by a name of its own (DNS rebinding).
-    pub loopback_host_only: bool,
-}
 
 /// The service: one for a process, shared by all its connections.
 pub struct Service<U, G, C> {

@@ -1,0 +1,387 @@
+//! The arrows between modules point one way, and each crate is named only where the table below says.
+//!
+//! `cli → shell → service → {problem, principal, config, upstream, guard, audit} → proto`: nothing imports leftward, and
+//! the modules of one layer do not import each other in circles. `proto` is sans-IO: no async, files, sockets,
+//! environment, threads, clocks, globals, nor lines on a terminal. The rules are checked over what the files name, by the
+//! reader in `source`, and so are the rules themselves: each is shown a text that breaks it.
+
+mod source;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use source::{Named, Source, read};
+
+/// The layers from right to left: a module may name its own layer and those before it.
+const LAYERS: &[&[&str]] = &[
+    &["proto"],
+    &["audit", "config", "guard", "principal", "problem", "upstream"],
+    &["service"],
+    &["shell"],
+    &["cli"],
+];
+
+/// Where each dependency may be named, tests aside: a folder of `src/`, with `/`, or a file.
+const CRATES: &[(&str, &[&str])] = &[
+    ("base64", &["principal/jwt/", "proto/token/wire.rs"]),
+    ("bytes", &["proto/dialect/", "proto/exchange.rs", "proto/sse.rs", "service/", "shell/", "upstream.rs"]),
+    ("chacha20poly1305", &["proto/token/seal.rs"]),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("etcetera", &["cli/"]),
+    ("futures_core", &["service/", "shell/", "upstream.rs"]),
+    ("futures_util", &["service/", "shell/"]),
+    ("getrandom", &["cli/", "shell/"]),
+    ("hkdf", &["proto/key.rs"]),
+    ("hmac", &["proto/key.rs"]),
+    (
+        "http",
+        &[
+            "config/",
+            "principal/",
+            "problem.rs",
+            "proto/dialect/",
+            "proto/exchange.rs",
+            "service/",
+            "shell/",
+            "upstream.rs",
+        ],
+    ),
+    ("http_body", &["service/", "shell/"]),
+    ("http_body_util", &["service/", "shell/"]),
+    ("hyper", &["shell/serve.rs"]),
+    ("hyper_util", &["shell/serve.rs"]),
+    ("jsonwebtoken", &["principal/"]),
+    ("memchr", &["proto/token/frames.rs"]),
+    ("pkcs1", &["principal/jwt/"]),
+    ("reqwest", &["shell/client.rs", "shell/forward.rs"]),
+    ("rustls", &["shell/client.rs", "shell/forward.rs"]),
+    ("rustyline", &["cli/"]),
+    (
+        "serde",
+        &[
+            "cli/",
+            "config/",
+            "principal/",
+            "problem.rs",
+            "proto/chat/",
+            "proto/dialect/",
+            "proto/time.rs",
+            "proto/token/claims.rs",
+            "service/",
+        ],
+    ),
+    (
+        "serde_json",
+        &[
+            "cli/",
+            "principal/",
+            "problem.rs",
+            "proto/chat/",
+            "proto/dialect/",
+            "proto/token/claims.rs",
+            "service/",
+            "shell/",
+        ],
+    ),
+    ("sha2", &["principal/", "proto/key.rs"]),
+    ("simdutf8", &["proto/token/frames.rs"]),
+    ("spki", &["principal/jwt/"]),
+    ("subtle", &["principal/", "proto/key.rs"]),
+    ("tempfile", &["cli/"]),
+    ("tokio", &["cli/", "shell/"]),
+    ("toml", &["cli/", "config/"]),
+    ("webpki_roots", &["shell/client.rs", "shell/forward.rs"]),
+    ("zeroize", &["cli/", "config/", "proto/key.rs"]),
+    ("zstd", &["proto/token/frames.rs"]),
+];
+
+/// What of the standard library `proto` may not name: it would wait, act, remember or look around.
+const IMPURE_PATHS: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::io::stderr",
+    "std::io::stdin",
+    "std::io::stdout",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::sync::LazyLock",
+    "std::sync::OnceLock",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
+
+/// The words and macros that `proto` may not use, for the same reasons.
+const IMPURE_WORDS: &[&str] =
+    &["async", "await", "dbg!", "eprint!", "eprintln!", "print!", "println!", "static", "thread_local!"];
+
+#[test]
+fn nothing_imports_leftward() {
+    assert_none(leftward(&tree()));
+}
+
+#[test]
+fn modules_of_a_layer_do_not_import_each_other_in_circles() {
+    assert_none(circles(&tree()));
+}
+
+#[test]
+fn each_crate_is_named_only_where_it_may_be() {
+    assert_none(misplaced(&tree(), CRATES));
+}
+
+#[test]
+fn every_dependency_has_its_place() {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let declared = manifest["dependencies"].as_table().unwrap().keys().map(|name| name.replace('-', "_"));
+    let placed: BTreeSet<_> = CRATES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(declared.collect::<BTreeSet<_>>(), placed, "Cargo.toml left, CRATES right");
+    assert!(CRATES.is_sorted_by_key(|(name, _)| name));
+}
+
+#[test]
+fn proto_is_sans_io() {
+    assert_none(impure(&tree()));
+}
+
+/// Every file below `src/`, by its path there.
+type Tree = BTreeMap<String, Source>;
+
+fn tree() -> Tree {
+    let mut tree = Tree::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                let source = read(&module(&name), &fs::read_to_string(&path).unwrap());
+                tree.insert(name, source);
+            }
+        }
+    }
+    tree
+}
+
+fn sources(files: &[(&str, &str)]) -> Tree {
+    files.iter().map(|(name, text)| ((*name).to_owned(), read(&module(name), text))).collect()
+}
+
+/// The module that a file holds, from the crate's root.
+fn module(file: &str) -> String {
+    let path = file.strip_suffix(".rs").unwrap_or(file);
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    if matches!(path, "lib" | "main") { String::new() } else { path.replace('/', "::") }
+}
+
+/// The layer of a module, from the right; `None` for the crate's root, which ties everything together.
+fn layer(module: &str) -> Option<usize> {
+    let head = module.split("::").next().filter(|head| !head.is_empty())?;
+    let found = LAYERS.iter().position(|layer| layer.contains(&head));
+    assert!(found.is_some(), "module `{head}` has no layer");
+    found
+}
+
+/// The modules of this crate that a file names, each with its place.
+fn imports(source: &Source) -> impl Iterator<Item = (&str, &Named)> {
+    source.paths.iter().filter_map(|named| {
+        let inner = named.text.strip_prefix("crate::").or_else(|| named.text.strip_prefix("holdall::"))?;
+        let head = inner.split("::").next()?;
+        // What stands in the root beside the modules is the modules' own, exported again.
+        LAYERS.iter().any(|layer| layer.contains(&head)).then_some((head, named))
+    })
+}
+
+fn leftward(tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, source) in tree {
+        let Some(own) = layer(&module(file)) else { continue };
+        for (head, named) in imports(source) {
+            if layer(head) > Some(own) {
+                found.push(format!("src/{file}:{}: {} lies to the left", named.line, named.text));
+            }
+        }
+    }
+    found
+}
+
+fn circles(tree: &Tree) -> Vec<String> {
+    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, source) in tree {
+        let own = module(file).split("::").next().unwrap_or_default().to_owned();
+        if own.is_empty() {
+            continue;
+        }
+        let heads =
+            imports(source).filter(|(head, named)| *head != own && !named.test).map(|(head, _)| head.to_owned());
+        arrows.entry(own.clone()).or_default().extend(heads);
+    }
+    // Whatever can be taken away, because all that it names is gone already, is in no circle.
+    while let Some(free) = arrows
+        .iter()
+        .find(|(_, heads)| heads.iter().all(|head| !arrows.contains_key(head)))
+        .map(|(name, _)| name.clone())
+    {
+        arrows.remove(&free);
+    }
+    arrows.into_iter().map(|(name, heads)| format!("{name} stands in a circle, or before one: {heads:?}")).collect()
+}
+
+fn misplaced(tree: &Tree, places: &[(&str, &[&str])]) -> Vec<String> {
+    let tests: BTreeSet<&String> = tree.values().flat_map(|source| &source.test_modules).collect();
+    let mut found = Vec::new();
+    for (file, source) in tree {
+        if is_within(&module(file), &tests) {
+            continue;
+        }
+        for named in source.paths.iter().filter(|named| !named.test) {
+            let head = named.text.split("::").next().unwrap_or_default();
+            let Some((_, places)) = places.iter().find(|(name, _)| *name == head) else { continue };
+            let allowed = |place: &&str| file == place || (place.ends_with('/') && file.starts_with(*place));
+            if !places.iter().any(allowed) {
+                found.push(format!("src/{file}:{}: {} is not to be named here", named.line, named.text));
+            }
+        }
+    }
+    found
+}
+
+fn impure(tree: &Tree) -> Vec<String> {
+    let tests: BTreeSet<&String> = tree.values().flat_map(|source| &source.test_modules).collect();
+    let mut found = Vec::new();
+    for (file, source) in tree {
+        let module = module(file);
+        if layer(&module) != Some(0) || is_within(&module, &tests) {
+            continue;
+        }
+        let paths = source.paths.iter().filter(|named| IMPURE_PATHS.iter().any(|path| reaches(&named.text, path)));
+        let words = source.words.iter().filter(|named| IMPURE_WORDS.contains(&named.text.as_str()));
+        for named in paths.chain(words).filter(|named| !named.test) {
+            found.push(format!("src/{file}:{}: {} has no place in the core", named.line, named.text));
+        }
+    }
+    found
+}
+
+/// Whether a module is one of `tests`, or within one.
+fn is_within(module: &str, tests: &BTreeSet<&String>) -> bool {
+    tests.iter().any(|test| {
+        module == test.as_str() || module.strip_prefix(test.as_str()).is_some_and(|rest| rest.starts_with("::"))
+    })
+}
+
+/// Whether `path` names `banned`, something in it, or a module that has it.
+fn reaches(path: &str, banned: &str) -> bool {
+    let path = path.strip_suffix("::*").unwrap_or(path);
+    let below = |path: &str, prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with("::"));
+    path == banned || below(path, banned) || below(banned, path)
+}
+
+#[track_caller]
+fn assert_none(found: impl AsRef<[String]>) {
+    let found = found.as_ref();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn an_import_to_the_left_is_found_however_it_is_written() {
+    for text in [
+        "use crate::service::Service;",
+        "use crate::{proto::time, service::{Service as S}};",
+        "fn f() -> crate::shell::Server { todo!() }",
+        "use super::super::cli;",
+        "mod inner { use super::super::super::cli::run; }",
+        "#[cfg(test)] mod tests { use crate::service::Service; }",
+        "pub use holdall::shell;",
+        "fn f<'a>(_: &'a str) { let _ = ('\"', \"\\\"\", r#\"\"\"#, b'\\''); crate::cli::run() }",
+        "/* /* */ */ use crate::upstream::Upstream;",
+    ] {
+        assert_eq!(leftward(&sources(&[("proto/time.rs", text)])).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn what_points_right_or_only_looks_like_a_path_passes() {
+    for text in [
+        "use crate::proto::{self, time::UnixSeconds};\nuse super::check;",
+        "// use crate::service::Service;\n/* crate::cli */ const A: &str = \"crate::cli::run\";",
+        "const A: &str = r#\"\" crate::cli::run\"#; const B: &[u8] = b\"crate::cli\\\"::run\";",
+        "//! [`Service`](crate::service::Service)\nfn service() {}",
+    ] {
+        assert_none(leftward(&sources(&[("config/raw.rs", text)])));
+    }
+}
+
+#[test]
+fn a_circle_within_a_layer_is_found() {
+    let one_way = [("config/mod.rs", "use crate::principal::Authenticator;"), ("principal/mod.rs", "")];
+    assert_none(circles(&sources(&one_way)));
+    let circle = [one_way[0], ("principal/mod.rs", "use crate::config::Config;"), ("guard.rs", "use crate::proto;")];
+    assert_eq!(circles(&sources(&circle)).len(), 2);
+}
+
+#[test]
+fn a_crate_in_the_wrong_place_is_found() {
+    let places: &[(&str, &[&str])] = &[("tokio", &["shell/"]), ("zstd", &["proto/token/frames.rs"])];
+    for text in [
+        "use tokio::time;",
+        "fn f() { ::tokio::spawn(async {}); }",
+        "#[tokio::main] async fn f() {}",
+        "use {std::fmt, zstd as z};",
+        "fn f() { tokio::select! {} }",
+        "fn f() -> Vec::<zstd::zstd_safe::CCtx<'static>> {}",
+    ] {
+        assert_eq!(misplaced(&sources(&[("service/mod.rs", text)]), places).len(), 1, "{text}");
+        assert_none(misplaced(&sources(&[("proto/token/frames.rs", &text.replace("tokio", "zstd"))]), places));
+    }
+    assert_none(misplaced(&sources(&[("shell/clock/a.rs", "use tokio::time;")]), places));
+}
+
+#[test]
+fn only_what_is_compiled_for_tests_alone_may_name_any_crate() {
+    let places: &[(&str, &[&str])] = &[("tokio", &["shell/"])];
+    let text = "use tokio::time;";
+    for parent in ["#[cfg(test)] mod tests;", "#[cfg(all(test, unix))]\n#[path = \"x\"]\npub(crate) mod tests;"] {
+        assert_none(misplaced(&sources(&[("service.rs", parent), ("service/tests.rs", text)]), places));
+    }
+    for parent in ["mod tests;", "#[cfg(not(test))] mod tests;", "#[cfg(test)] use a; mod tests;"] {
+        assert_eq!(
+            misplaced(&sources(&[("service.rs", parent), ("service/tests.rs", text)]), places).len(),
+            1,
+            "{parent}"
+        );
+    }
+    let inline = "#[cfg(test)] mod tests { fn f() { tokio::spawn(a) } } fn g() { tokio::spawn(b) }";
+    assert_eq!(misplaced(&sources(&[("service.rs", inline)]), places).len(), 1);
+}
+
+#[test]
+fn impurity_is_found_in_the_core_alone() {
+    for text in [
+        "use std::{sync::Arc, time::{Duration, Instant}};",
+        "use std::time::*;",
+        "use std::time;",
+        "use std::io::{self, Cursor};",
+        "use std::fs;",
+        "fn f() { std::env::var(\"A\"); }",
+        "async fn f() {}",
+        "fn f() { g.await; }",
+        "fn f() { println!(\"\"); }",
+        "fn f() { std::eprintln!(\"\"); }",
+        "static A: u8 = 1;",
+        "use std::sync::OnceLock;",
+    ] {
+        assert_eq!(impure(&sources(&[("proto/sse.rs", text)])).len(), 1, "{text}");
+        assert_none(impure(&sources(&[("service/mod.rs", text)])));
+    }
+    let pure = "use std::{io::Cursor, time::Duration};\nconst A: &'static str = \"async\";";
+    assert_none(impure(&sources(&[("proto/sse.rs", pure)])));
+}
