@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 use super::{TokenFault, frames::CLAIMS_BYTES};
 use crate::proto::{
@@ -199,11 +199,20 @@ impl FromStr for Id {
     type Err = TokenFault;
 
     fn from_str(text: &str) -> Result<Self, TokenFault> {
-        let digits = text.bytes().filter(|byte| *byte != b'-').map(char::from).collect::<String>();
-        let id = u128::from_str_radix(&digits, 16).map(Self).map_err(|_| TokenFault::Claims)?;
-        // Its own text is the only text of an id: this settles case, hyphens, signs and length at once.
-        let v7 = (id.0 >> 76) & 0xF == 7 && (id.0 >> 62) & 0b11 == 0b10;
-        if v7 && id.to_string() == text { Ok(id) } else { Err(TokenFault::Claims) }
+        if text.len() != 36 {
+            return Err(TokenFault::Claims);
+        }
+        let mut id = 0_u128;
+        for (at, character) in text.char_indices() {
+            let hyphen = matches!(at, 8 | 13 | 18 | 23);
+            match character.to_digit(16) {
+                None if hyphen && character == '-' => {}
+                Some(digit) if !hyphen && !character.is_ascii_uppercase() => id = (id << 4) | u128::from(digit),
+                _ => return Err(TokenFault::Claims),
+            }
+        }
+        let v7 = (id >> 76) & 0xF == 7 && (id >> 62) & 0b11 == 0b10;
+        if v7 { Ok(Self(id)) } else { Err(TokenFault::Claims) }
     }
 }
 
@@ -229,7 +238,21 @@ impl Serialize for Id {
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom("not a UUIDv7"))
+        struct IdVisitor;
+
+        impl Visitor<'_> for IdVisitor {
+            type Value = Id;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a UUIDv7")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
+                text.parse().map_err(|_| E::custom("not a UUIDv7"))
+            }
+        }
+
+        deserializer.deserialize_str(IdVisitor)
     }
 }
 

@@ -1,0 +1,18 @@
+//! What fuzzers run, and what `cargo test` replays on every seed and past finding (`tests/it/corpus.rs`).
+//!
+//! A target is a module here with a `check` that panics on what must not be, one line in [`TARGETS`], and a file in
+//! `fuzz_targets/` that calls it. Checks use the crate as its users do; nothing in it is there for them alone.
+
+#![allow(clippy::expect_used, reason = "a check that cannot be made should stop")]
+
+mod agreement;
+mod reference;
+pub mod seeds;
+pub mod token_payload;
+pub mod token_text;
+
+/// The targets, by the name of their binary, of `corpus/NAME` and of `findings/NAME`.
+pub const TARGETS: [(&str, Check); 2] = [("token_payload", token_payload::check), ("token_text", token_text::check)];
+
+/// Panics on an input that shows a fault.
+pub type Check = fn(&[u8]);

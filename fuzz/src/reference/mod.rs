@@ -1,0 +1,212 @@
+//! A second reader of tokens, slow and obvious, written from docs/token.md alone.
+//!
+//! It shares no code with the crate: base64, HMAC, HKDF, padding, frame heads and JSON are spelled out here; SHA-256, the
+//! cipher and zstd (in streaming, where the crate inflates in one step) are libraries.
+
+mod bytes;
+mod frames;
+mod json;
+
+use self::{
+    bytes::{from_base64url, hmac, open, seal},
+    json::Json,
+};
+
+pub(crate) use self::bytes::{base64url, pad};
+
+/// What the token says, with nothing checked but that it is one of ours.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) claims: Claims,
+    pub(super) history: String,
+    pub(super) frames: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Claims {
+    pub(super) iss: String,
+    pub(super) sub: String,
+    pub(super) idp: String,
+    pub(super) cid: String,
+    pub(super) jti: String,
+    pub(super) par: Option<String>,
+    pub(super) model: String,
+    /// `born`, `iat`, `exp`, `turn`, and `in`, `out`, `cached`, `ms` of `use`.
+    pub(super) numbers: [u64; 8],
+}
+
+/// What becomes of a token when alice presents it at [`NOW`].
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    Good,
+    Expired,
+    Invalid,
+}
+
+/// Reads token text; `None` if it is to be refused, whoever asks and whenever.
+pub(super) fn read(text: &str) -> Option<Token> {
+    if text.len() > TOKEN_BYTES {
+        return None;
+    }
+    let [header, payload, tag] = text.split('.').collect::<Vec<_>>().try_into().ok()?;
+    let sealed = if header == encoded_header("holdall1") {
+        false
+    } else if header == encoded_header("holdall1s") {
+        true
+    } else {
+        return None;
+    };
+    if from_base64url(tag)? != hmac(&SECRET, format!("{header}.{payload}").as_bytes()) {
+        return None;
+    }
+    let payload = from_base64url(payload)?;
+    let payload = if sealed { open(&SECRET, header, &payload)? } else { payload };
+    let frames = frames::inflate(&payload, CLAIMS_BYTES, HISTORY_BYTES)?;
+    let [claims, history @ ..] = frames.as_slice() else { return None };
+    let claims = claims.strip_suffix('\n').filter(|line| !line.is_empty() && !line.contains(['\n', '\r']))?;
+    let history = history.concat();
+    let lines: Vec<&str> = history.strip_suffix('\n')?.split('\n').collect();
+    let empty = lines.iter().any(|line| line.is_empty());
+    let bom = claims.starts_with('\u{FEFF}') || history.starts_with('\u{FEFF}');
+    if empty || bom || history.contains('\r') || lines.len() > ITEMS {
+        return None;
+    }
+    Some(Token { claims: Claims::read(&Json::read(claims)?)?, frames: frames.len(), history })
+}
+
+/// What a token that reads is worth.
+pub(super) fn verdict(token: &Token, reading: bool) -> Verdict {
+    let claims = &token.claims;
+    let [born, iat, exp, ..] = claims.numbers;
+    let mine = claims.iss == ISSUER && claims.sub == SUBJECT && claims.idp == IDP;
+    if !mine || born > iat || iat > exp || iat > NOW + 60 {
+        return Verdict::Invalid;
+    }
+    let until = if reading { born + MAX_AGE } else { exp.min(iat + TTL).min(born + MAX_AGE) };
+    if NOW < until + 60 { Verdict::Good } else { Verdict::Expired }
+}
+
+/// The items of a history; `None` if one is none.
+pub(super) fn items(token: &Token) -> Option<Vec<Json>> {
+    token.history.lines().map(item).collect()
+}
+
+/// The item of a line, its members sorted.
+pub(super) fn item(line: &str) -> Option<Json> {
+    let item = Json::read(line)?;
+    let kind = item.member("t")?.text()?;
+    let allowed: &[&str] = match kind {
+        "msg" => &["t", "role", "parts", "cut"],
+        "call" => &["t", "id", "name", "args"],
+        "result" => &["t", "id", "out", "error"],
+        "think" => &["t", "by", "blob"],
+        _ => return None,
+    };
+    let text = |name: &str| item.member(name).is_some_and(|value| value.text().is_some());
+    let flag = |name: &str| matches!(item.member(name), None | Some(Json::Bool(true)));
+    let fits = match kind {
+        "msg" => {
+            let role = item.member("role")?.text()?;
+            let cut = item.member("cut").is_some();
+            item.member("parts").is_some_and(parts)
+                && flag("cut")
+                && matches!((role, cut), ("assistant", _) | ("user", false))
+        }
+        "call" => text("id") && text("name") && text("args"),
+        "result" => text("id") && flag("error") && (text("out") || item.member("out").is_some_and(parts)),
+        _ => text("by") && text("blob"),
+    };
+    (fits && item.has_only(allowed)).then_some(item)
+}
+
+/// One text or image, or more.
+fn parts(value: &Json) -> bool {
+    let part = |part: &Json| {
+        let member = part.member("text").or_else(|| part.member("image"));
+        member.is_some_and(|it| it.text().is_some()) && (part.has_only(&["text"]) || part.has_only(&["image"]))
+    };
+    matches!(value, Json::Array(parts) if !parts.is_empty() && parts.iter().all(part))
+}
+
+impl Claims {
+    fn read(json: &Json) -> Option<Self> {
+        let text = |name| json.member(name)?.text().map(str::to_owned);
+        let id = |name| text(name).filter(|id| is_uuid_v7(id));
+        let par = match json.member("par") {
+            None => None,
+            Some(_) => Some(id("par")?),
+        };
+        let known = ["iss", "sub", "idp", "cid", "jti", "par", "born", "iat", "exp", "turn", "model", "use"];
+        let used = json.member("use")?;
+        if !json.has_only(&known) || !used.has_only(&["in", "out", "cached", "ms"]) {
+            return None;
+        }
+        let mut numbers = [0; 8];
+        for (at, name) in ["born", "iat", "exp", "turn"].into_iter().enumerate() {
+            numbers[at] = json.member(name)?.number()?;
+        }
+        for (at, name) in ["in", "out", "cached", "ms"].into_iter().enumerate() {
+            numbers[4 + at] = used.member(name)?.number()?;
+        }
+        let (sub, idp) = (text("sub")?, text("idp")?);
+        let named = |name: &str, most: usize| (1..=most).contains(&name.len()) && !name.chars().any(char::is_control);
+        if !named(&sub, 256) || !named(&idp, 512) || numbers.iter().any(|number| *number > 253_402_300_799) {
+            return None;
+        }
+        Some(Self {
+            iss: text("iss")?,
+            sub,
+            idp,
+            cid: id("cid")?,
+            jti: id("jti")?,
+            par,
+            model: text("model")?,
+            numbers,
+        })
+    }
+}
+
+fn is_uuid_v7(text: &str) -> bool {
+    let pattern = "hhhhhhhh-hhhh-7hhh-vhhh-hhhhhhhhhhhh";
+    text.len() == pattern.len()
+        && text.chars().zip(pattern.chars()).all(|(found, wanted)| match wanted {
+            'h' => matches!(found, '0'..='9' | 'a'..='f'),
+            'v' => matches!(found, '8' | '9' | 'a' | 'b'),
+            wanted => found == wanted,
+        })
+}
+
+/// A clear token of this payload.
+pub(super) fn issue_clear(payload: &[u8]) -> String {
+    sign(&format!("{}.{}", encoded_header("holdall1"), base64url(payload)))
+}
+
+/// A sealed token of these padded frames.
+pub(super) fn issue_sealed(padded: &[u8]) -> String {
+    let header = encoded_header("holdall1s");
+    let payload = seal(&SECRET, &header, padded);
+    sign(&format!("{header}.{}", base64url(&payload)))
+}
+
+/// The text with its tag behind it.
+pub(super) fn sign(text: &str) -> String {
+    format!("{text}.{}", base64url(&hmac(&SECRET, text.as_bytes())))
+}
+
+fn encoded_header(typ: &str) -> String {
+    base64url(format!(r#"{{"alg":"HS256","kid":"{KID}","typ":"{typ}"}}"#).as_bytes())
+}
+
+pub(super) const SECRET: [u8; 32] = *b"a secret for the fuzz tests only";
+pub(super) const KID: &str = "k1";
+pub(super) const ISSUER: &str = "holdall";
+pub(super) const SUBJECT: &str = "alice";
+pub(super) const IDP: &str = "none";
+pub(super) const NOW: u64 = 1_795_000_000;
+pub(super) const TTL: u64 = 604_800;
+pub(super) const MAX_AGE: u64 = 2_592_000;
+/// Limits low enough for a fuzzer to reach them.
+pub(super) const TOKEN_BYTES: usize = 24 << 10;
+pub(super) const HISTORY_BYTES: usize = 16 << 10;
+pub(super) const ITEMS: usize = 96;
+const CLAIMS_BYTES: usize = 4 << 10;
