@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Chooses the conversations to replay from a corpus: `choose.py CORPUS_FOLDER > conversations.jsonl`.
+
+The same corpus always gives the same choice: of each source, the longest records. The sources are those whose text has
+no second origin (README.md). Fails if a language or a shape that the replay is there for has not been met.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from source import Conversation
+
+# How many records of each source, the longest first.
+QUOTAS = {
+    "crosswoz": 8,
+    "mt-bench-101": 8,
+    "swe-agent": 3,
+    "tau-bench-airline": 11,
+    "tldr-ar": 4,
+    "tldr-hi": 4,
+    "tldr-ja": 4,
+    "tldr-ko": 4,
+    "tldr-ru": 4,
+}
+# Far longer than those: one with hundreds of tool calls, one with hundreds of short turns.
+LONG = ("long-crosswoz-a", "long-taubench-a")
+
+LANGUAGES = {"ar", "en", "hi", "ja", "ko", "ru", "zh"}
+SHAPES = {
+    "a call beside text",
+    "an empty result",
+    "ends with a result",
+    "ends with a user message",
+    "ids of calls come again",
+    "a system prompt",
+    "tool calls",
+}
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        print("usage: choose.py CORPUS_FOLDER", file=sys.stderr)
+        return 2
+    corpus = Path(sys.argv[1])
+    records = read(corpus / "conversations.jsonl")
+    chosen = [record for source, count in QUOTAS.items() for record in longest(records, source, count)]
+    chosen += [record for record in read(corpus / "long.jsonl") if record["id"] in LONG]
+    chosen.sort(key=lambda record: record["id"])
+
+    missing = LANGUAGES - {record["lang"] for record in chosen}
+    missing |= SHAPES - {shape for record in chosen for shape in Conversation(record).shapes}
+    if missing:
+        print(f"not met in the choice: {', '.join(sorted(missing))}", file=sys.stderr)
+        return 1
+    for record in chosen:
+        print(compact(record))
+    return 0
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def longest(records: list[dict], source: str, count: int) -> list[dict]:
+    of_source = [record for record in records if record["source"] == source]
+    of_source.sort(key=lambda record: (-len(compact(record["messages"]).encode()), record["id"]))
+    return of_source[:count]
+
+
+def compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""A small model server that answers with a source's own assistant turns: Chat Completions and Messages.
+
+It keeps no conversation: which turn is asked for follows from the messages it is sent, and these must be the source's
+own, all of them, in the form of its API. What is not is noted in `Upstream.faults` and refused.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from source import Conversation, Turn
+
+# Characters in a streamed fragment.
+FRAGMENT = 16
+# Bytes in a write: few enough to cut through events and characters.
+WRITE = 1021
+
+
+class Upstream(ThreadingHTTPServer):
+    """The server, on a loopback port of the system's choice; the model's name is the conversation's id."""
+
+    daemon_threads = True
+    # All of a client's connections may come at once.
+    request_queue_size = 128
+
+    def __init__(self, conversations: list[Conversation]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.conversations = {conversation.id: conversation for conversation in conversations}
+        self.faults: list[str] = []
+        self.requests = 0
+        self._bodies: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def check(self, dialect: Dialect, raw: bytes) -> tuple[dict, Turn]:
+        """Compares a request with the source; gives back its body and the turn that it asks for."""
+        body = json.loads(raw)
+        conversation = self.conversations[body["model"]]
+        number = sum(message["role"] == "assistant" for message in body["messages"])
+        place = f"{conversation.id}, turn {number + 1}"
+        expected = dialect.expected(conversation, number)
+        found = {member: body.get(member) for member in expected}
+        with self._lock:
+            self.requests += 1
+            if found != expected:
+                self.faults.append(f"{place}: the upstream was sent\n{first_difference(expected, found)}")
+            before = self._bodies.get(conversation.id)
+            self._bodies[conversation.id] = raw
+            # Up to the end of its list of messages, a turn's request begins the next one's.
+            if number and before and not raw.startswith(before.removesuffix(b"]}") + b","):
+                self.faults.append(f"{place}: the request does not begin with the one before")
+        return body, conversation.turns[number]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection's requests."""
+
+    protocol_version = "HTTP/1.1"
+    # Many small writes follow each other.
+    disable_nagle_algorithm = True
+    server: Upstream
+
+    def do_POST(self) -> None:
+        dialect = DIALECTS.get(self.path)
+        raw = self.rfile.read(int(self.headers["content-length"]))
+        try:
+            if dialect is None:
+                raise LookupError(f"no API at {self.path}")
+            body, turn = self.server.check(dialect, raw)
+        except (LookupError, ValueError) as fault:
+            self.server.faults.append(f"{self.path}: {fault!r}")
+            self.answer(400, "application/json", json.dumps({"error": {"message": "not as the source has it"}}))
+            return
+        if body["stream"]:
+            self.answer(200, "text/event-stream", dialect.stream(turn, body))
+        else:
+            self.answer(200, "application/json", dialect.whole(turn, body))
+
+    def answer(self, status: int, content_type: str, text: str) -> None:
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        data = text.encode()
+        for piece in slices(data, WRITE):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing of requests that are as they should be."""
+
+
+class ChatCompletions:
+    """OpenAI Chat Completions: what it is to be sent, and how it says a turn's reply."""
+
+    @staticmethod
+    def expected(conversation: Conversation, turn: int) -> dict:
+        return {"messages": conversation.openai_messages(turn)}
+
+    @staticmethod
+    def stream(turn: Turn, body: dict) -> str:
+        def chunk(delta: dict, **members: object) -> str:
+            choice = {"index": 0, "delta": delta, "finish_reason": None} | members
+            return event({"object": "chat.completion.chunk", "model": body["model"], "choices": [choice]})
+
+        text = chunk({"role": "assistant", "content": ""})
+        text += "".join(chunk({"content": piece}) for piece in slices(turn.reply, FRAGMENT))
+        for index, call in enumerate(turn.calls):
+            head = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+            text += chunk({"tool_calls": [head]})
+            for piece in slices(call.args, FRAGMENT):
+                text += chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+        text += chunk({}, finish_reason=turn.finish_reason)
+        if body.get("stream_options", {}).get("include_usage"):
+            text += event({"object": "chat.completion.chunk", "choices": [], "usage": openai_usage(turn, body)})
+        return text + "data: [DONE]\n\n"
+
+    @staticmethod
+    def whole(turn: Turn, body: dict) -> str:
+        calls = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.args}}
+            for call in turn.calls
+        ]
+        message = {"role": "assistant", "content": turn.reply or (None if calls else "")}
+        message |= {"tool_calls": calls} if calls else {}
+        choice = {"index": 0, "message": message, "finish_reason": turn.finish_reason}
+        return json.dumps({"object": "chat.completion", "choices": [choice], "usage": openai_usage(turn, body)})
+
+
+class Messages:
+    """Anthropic Messages, likewise."""
+
+    @staticmethod
+    def expected(conversation: Conversation, turn: int) -> dict:
+        return {"messages": conversation.anthropic_messages(turn), "system": conversation.system}
+
+    @staticmethod
+    def stream(turn: Turn, body: dict) -> str:
+        sent, received = usage(turn, body)
+        text = named_event("message_start", message={"usage": {"input_tokens": sent, "output_tokens": 1}})
+        blocks = [{"type": "text", "text": ""}] if turn.reply else []
+        blocks += [{"type": "tool_use", "id": call.id, "name": call.name, "input": {}} for call in turn.calls]
+        fragments = [[{"type": "text_delta", "text": piece} for piece in slices(turn.reply, FRAGMENT)]]
+        fragments = fragments if turn.reply else []
+        fragments += [
+            [{"type": "input_json_delta", "partial_json": piece} for piece in slices(call.args, FRAGMENT)]
+            for call in turn.calls
+        ]
+        for index, (block, deltas) in enumerate(zip(blocks, fragments)):
+            text += named_event("content_block_start", index=index, content_block=block)
+            text += "".join(named_event("content_block_delta", index=index, delta=delta) for delta in deltas)
+            text += named_event("content_block_stop", index=index)
+        end = {"delta": {"stop_reason": stop_reason(turn)}, "usage": {"output_tokens": received}}
+        return text + named_event("message_delta", **end) + named_event("message_stop")
+
+    @staticmethod
+    def whole(turn: Turn, body: dict) -> str:
+        sent, received = usage(turn, body)
+        blocks = [json.dumps({"type": "text", "text": turn.reply})] if turn.reply else []
+        for call in turn.calls:
+            head = json.dumps({"type": "tool_use", "id": call.id, "name": call.name}).removesuffix("}")
+            # As they were written: a reader that parsed them could not give them back byte for byte.
+            blocks.append(f'{head}, "input": {call.args.strip()}}}')
+        tail = json.dumps(
+            {"stop_reason": stop_reason(turn), "usage": {"input_tokens": sent, "output_tokens": received}}
+        ).removeprefix("{")
+        return f'{{"type": "message", "role": "assistant", "content": [{", ".join(blocks)}], {tail}'
+
+
+Dialect = type[ChatCompletions] | type[Messages]
+DIALECTS: dict[str, Dialect] = {"/v1/chat/completions": ChatCompletions, "/v1/messages": Messages}
+
+
+def usage(turn: Turn, body: dict) -> tuple[int, int]:
+    """Counts that the caller can know too: messages sent, characters and calls received."""
+    return len(body["messages"]), len(turn.reply) + len(turn.calls)
+
+
+def openai_usage(turn: Turn, body: dict) -> dict:
+    sent, received = usage(turn, body)
+    return {"prompt_tokens": sent, "completion_tokens": received, "total_tokens": sent + received}
+
+
+def stop_reason(turn: Turn) -> str:
+    return "tool_use" if turn.calls else "end_turn"
+
+
+def event(data: dict) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def named_event(name: str, **members: object) -> str:
+    return f"event: {name}\n" + event({"type": name} | members)
+
+
+def slices(whole, size: int) -> list:
+    return [whole[at : at + size] for at in range(0, len(whole), size)]
+
+
+def first_difference(expected: object, found: object, path: str = "") -> str:
+    """The first place where two JSON values differ, and what stands there in both."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for key in [*expected, *(key for key in found if key not in expected)]:
+            if expected.get(key, ...) != found.get(key, ...):
+                return first_difference(expected.get(key, "(absent)"), found.get(key, "(absent)"), f"{path}.{key}")
+    if isinstance(expected, list) and isinstance(found, list):
+        for at, (one, other) in enumerate(zip(expected, found)):
+            if one != other:
+                return first_difference(one, other, f"{path}[{at}]")
+        if len(expected) != len(found):
+            at = min(len(expected), len(found))
+            ends = [part[at] if at < len(part) else "(absent)" for part in (expected, found)]
+            return first_difference(*ends, f"{path}[{at}]")
+    shown = [json.dumps(value, ensure_ascii=False) for value in (expected, found)]
+    same = next((at for at, pair in enumerate(zip(*shown)) if pair[0] != pair[1]), min(map(len, shown)))
+    start = max(0, same - 60)
+    left, right = (("…" if start else "") + text[start : start + 200] for text in shown)
+    return f"  at {path or 'the top'}\n  source {left}\n  found  {right}"
