@@ -6,13 +6,25 @@
 #![allow(clippy::expect_used, reason = "a check that cannot be made should stop")]
 
 mod agreement;
+pub mod anthropic_reply;
+pub mod native_request;
+pub mod openai_reply;
 mod reference;
+mod replies;
 pub mod seeds;
+pub mod sse;
 pub mod token_payload;
 pub mod token_text;
 
 /// The targets, by the name of their binary, of `corpus/NAME` and of `findings/NAME`.
-pub const TARGETS: [(&str, Check); 2] = [("token_payload", token_payload::check), ("token_text", token_text::check)];
+pub const TARGETS: [(&str, Check); 6] = [
+    ("anthropic_reply", anthropic_reply::check),
+    ("native_request", native_request::check),
+    ("openai_reply", openai_reply::check),
+    ("sse", sse::check),
+    ("token_payload", token_payload::check),
+    ("token_text", token_text::check),
+];
 
 /// Panics on an input that shows a fault.
 pub type Check = fn(&[u8]);
