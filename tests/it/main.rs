@@ -7,6 +7,7 @@ mod jose;
 mod layering;
 #[cfg(target_os = "linux")]
 mod memory;
+mod readme;
 mod testkit;
 mod vectors;
 mod worst;
