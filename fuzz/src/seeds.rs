@@ -100,6 +100,8 @@ fn texts() -> Vec<(&'static str, bool, Vec<u8>)> {
         ("empty-frame", false, written(b'@', b"\x28\xB5\x2F\xFD\x20\0\x01\0\0")),
         ("lying-bomb", false, written(b'@', b"\x28\xB5\x2F\xFD\x20\x02\x03\0\x10\n")),
         ("honest-bomb", false, written(b'@', b"\x28\xB5\x2F\xFD\xA0\0\0\x02\0\x03\0\x10\n")),
+        ("raw-block-over-window", false, written(b'@', &over_window(false))),
+        ("repeated-block-over-window", false, written(b'@', &over_window(true))),
         ("raw-block", true, written(b'@', &[b"\x28\xB5\x2F\xFD\x20\x20\x01\x01\0", LEAST.as_bytes()].concat())),
     ]
 }
@@ -128,6 +130,25 @@ fn input(texts: &[&str]) -> Vec<u8> {
 /// The claims, and a frame written in another way.
 fn written(how: u8, text: &[u8]) -> Vec<u8> {
     [input(&[CLAIMS]), vec![0xFF, how], text.to_vec()].concat()
+}
+
+/// A frame with a window of 1 KiB that holds [`LEAST`] 62 times, or once and then 1,952 spaces: RFC 8878 §3.1.1.2.4 bounds
+/// a block by the window.
+fn over_window(repeated: bool) -> Vec<u8> {
+    const RAW: u32 = 0;
+    const REPEATED: u32 = 1;
+    let block = |bytes: u32, kind: u32, last: u32, contents: &[u8]| {
+        let [head @ .., _] = (bytes << 3 | kind << 1 | last).to_le_bytes();
+        [&head, contents].concat()
+    };
+    let (line, end) = LEAST.as_bytes().split_at(31);
+    let blocks = if repeated {
+        [block(31, RAW, 0, line), block(1_952, REPEATED, 0, b" "), block(1, RAW, 1, end)].concat()
+    } else {
+        block(1_984, RAW, 1, LEAST.repeat(62).as_bytes())
+    };
+    let size = (1_984_u16 - 256).to_le_bytes();
+    [b"\x28\xB5\x2F\xFD\x40\0", &size[..], &blocks].concat()
 }
 
 const CLAIMS: &str = concat!(

@@ -1,5 +1,7 @@
 //! Frames (RFC 8878 §3.1.1), one by one: the head by the book, the rest by zstd's streaming reader.
 
+use std::slice;
+
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
 
 /// The texts of all frames; `None` for a payload that the format does not allow.
@@ -21,22 +23,24 @@ pub(super) fn inflate(payload: &[u8], claims_bytes: usize, history_bytes: usize)
 }
 
 /// Inflates the frame that `input` starts with, if it holds at most `room` bytes of text; says how long it is.
+///
+/// Byte by byte: of a whole frame at once even zstd's streaming reader makes one step, as the crate does.
 fn one(context: &mut DCtx<'_>, input: &[u8], room: usize) -> Option<(String, usize)> {
     let mut text = vec![0; room + 1];
-    let mut from = InBuffer::around(input);
     let mut to = OutBuffer::around(text.as_mut_slice());
-    loop {
-        let before = (from.pos(), to.pos());
+    for (at, byte) in input.iter().enumerate() {
+        let mut from = InBuffer::around(slice::from_ref(byte));
         let left = context.decompress_stream(&mut to, &mut from).ok()?;
-        let written = to.pos();
         if left == 0 {
+            let written = to.pos();
             text.truncate(written);
-            return (written <= room).then_some((String::from_utf8(text).ok()?, from.pos()));
+            return (written <= room).then_some((String::from_utf8(text).ok()?, at + 1));
         }
-        if before == (from.pos(), written) {
+        if from.pos() == 0 {
             return None;
         }
     }
+    None
 }
 
 /// The content size in a frame's head, if the head is one that the format allows.

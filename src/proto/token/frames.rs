@@ -11,7 +11,7 @@
 use std::{io::Cursor, mem, ops::Range};
 
 use memchr::{memchr, memchr2_iter};
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, SafeResult, compress_bound, find_frame_compressed_size};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, SafeResult, compress_bound};
 
 use super::TokenFault;
 use crate::proto::{error::Error, limits::Limits};
@@ -251,57 +251,97 @@ fn walk(payload: &[u8], start: usize, limits: &Limits) -> Result<Vec<FrameEnd>, 
         if ends.len() == FRAMES_MAX {
             return Err(TokenFault::Frames("more than 64"));
         }
-        let size = declared_size(rest).map_err(TokenFault::Frames)?;
+        let (head, blocks) = Head::read(rest).map_err(TokenFault::Frames)?;
         let claims_end = ends.first().map(|claims: &FrameEnd| claims.text);
         let limit = claims_end.map_or(CLAIMS_BYTES, |end| end.saturating_add(limits.history_bytes));
-        at.text = usize::try_from(size)
+        at.text = usize::try_from(head.content_bytes)
             .ok()
             .and_then(|size| at.text.checked_add(size))
             .filter(|text| *text <= limit)
             .ok_or(TokenFault::Frames("inflated size over the limit"))?;
-        let bytes = find_frame_compressed_size(rest).map_err(|_| TokenFault::Frames("a broken block"))?;
-        at.payload = at.payload.saturating_add(bytes);
-        rest = rest.get(bytes..).ok_or(TokenFault::Frames("a cut frame"))?;
+        rest = head.skip_blocks(blocks).map_err(TokenFault::Frames)?;
+        at.payload = payload.len().saturating_sub(rest.len());
         ends.push(at);
     }
     if ends.len() < 2 { Err(TokenFault::Frames("fewer than 2")) } else { Ok(ends) }
 }
 
-/// The content size that a frame's head declares (RFC 8878 §3.1.1.1), if the head is one that this format allows.
-fn declared_size(frame: &[u8]) -> Result<u64, &'static str> {
-    let (magic, rest) = frame.split_first_chunk::<4>().ok_or("a cut head")?;
-    if *magic != MAGIC {
-        return Err("not a zstd frame");
-    }
-    let (descriptor, mut rest) = rest.split_first().ok_or("a cut head")?;
-    let single_segment = descriptor & 0b0010_0000 != 0;
-    if descriptor & 0b0001_1000 != 0 {
-        return Err("a reserved bit is set");
-    }
-    if descriptor & 0b0000_0011 != 0 {
-        return Err("a dictionary id");
-    }
-    if !single_segment {
-        let (window, after) = rest.split_first().ok_or("a cut head")?;
-        let (exponent, mantissa) = (u32::from(window >> 3), u64::from(window & 7));
-        // Window_Size = 2^(10 + exponent) × (1 + mantissa/8); the exponent has 5 bits, so this stays below 2^42.
-        let base = 1_u64.checked_shl(exponent.saturating_add(10)).unwrap_or(u64::MAX);
-        if base.saturating_add((base / 8).saturating_mul(mantissa)) > WINDOW_BYTES {
+/// What the head of a frame declares (RFC 8878 §3.1.1.1).
+struct Head {
+    content_bytes: u64,
+    window_bytes: u64,
+    checksum: bool,
+}
+
+impl Head {
+    /// Reads the head that `frame` starts with, if it is one that this format allows; gives what stands behind it, too.
+    fn read(frame: &[u8]) -> Result<(Self, &[u8]), &'static str> {
+        let (magic, rest) = frame.split_first_chunk::<4>().ok_or("a cut head")?;
+        if *magic != MAGIC {
+            return Err("not a zstd frame");
+        }
+        let (descriptor, mut rest) = rest.split_first().ok_or("a cut head")?;
+        let single_segment = descriptor & 0b0010_0000 != 0;
+        if descriptor & 0b0001_1000 != 0 {
+            return Err("a reserved bit is set");
+        }
+        if descriptor & 0b0000_0011 != 0 {
+            return Err("a dictionary id");
+        }
+        let mut window_bytes = None;
+        if !single_segment {
+            let (window, after) = rest.split_first().ok_or("a cut head")?;
+            let (exponent, mantissa) = (u32::from(window >> 3), u64::from(window & 7));
+            // Window_Size = 2^(10 + exponent) × (1 + mantissa/8); the exponent has 5 bits, so this stays below 2^42.
+            let base = 1_u64.checked_shl(exponent.saturating_add(10)).unwrap_or(u64::MAX);
+            window_bytes = Some(base.saturating_add((base / 8).saturating_mul(mantissa)));
+            rest = after;
+        }
+        if window_bytes.is_some_and(|bytes| bytes > WINDOW_BYTES) {
             return Err("a window over 8 MiB");
         }
-        rest = after;
-    }
-    let size = match (descriptor >> 6, single_segment) {
-        (0, false) => return Err("no content size"),
-        (0, true) => rest.first_chunk::<1>().map(|bytes| u64::from(bytes[0])),
+        let field_bytes = match (descriptor >> 6, single_segment) {
+            (0, false) => return Err("no content size"),
+            (0, true) => 1,
+            (1, _) => 2,
+            (2, _) => 4,
+            (_, _) => 8,
+        };
+        let (field, blocks) = rest.split_at_checked(field_bytes).ok_or("a cut head")?;
+        let content_bytes = field.iter().rev().fold(0, |size, byte| (size << 8) | u64::from(*byte));
         // Two bytes count from 256, since one byte reaches 255.
-        (1, _) => rest.first_chunk().map(|bytes| u64::from(u16::from_le_bytes(*bytes)).saturating_add(256)),
-        (2, _) => rest.first_chunk().map(|bytes| u64::from(u32::from_le_bytes(*bytes))),
-        (_, _) => rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)),
-    };
-    match size.ok_or("a cut head")? {
-        0 => Err("an empty frame"),
-        size => Ok(size),
+        let content_bytes = if field_bytes == 2 { content_bytes.saturating_add(256) } else { content_bytes };
+        if content_bytes == 0 {
+            return Err("an empty frame");
+        }
+        let checksum = descriptor & 0b0000_0100 != 0;
+        Ok((Self { content_bytes, window_bytes: window_bytes.unwrap_or(content_bytes), checksum }, blocks))
+    }
+
+    /// What stands behind the frame whose blocks these are (RFC 8878 §3.1.1.2).
+    ///
+    /// No block may be over the window. libzstd holds only some to that when it sees a whole frame, but all of them when
+    /// a frame comes in pieces; what we take, any reader must be able to take.
+    fn skip_blocks<'a>(&self, blocks: &'a [u8]) -> Result<&'a [u8], &'static str> {
+        let mut rest = blocks;
+        loop {
+            let ([low, middle, high], after) = rest.split_first_chunk().ok_or("a cut block")?;
+            let head = u32::from_le_bytes([*low, *middle, *high, 0]);
+            let (last, kind, size) = (head & 1 == 1, (head >> 1) & 0b11, head >> 3);
+            if u64::from(size) > self.window_bytes.min(BLOCK_BYTES) {
+                return Err("a block over the window");
+            }
+            let bytes = match kind {
+                // Raw and compressed blocks take their size, a repeated byte takes one.
+                0 | 2 => usize::try_from(size).unwrap_or(usize::MAX),
+                1 => 1,
+                _ => return Err("a reserved block"),
+            };
+            rest = after.get(bytes..).ok_or("a cut block")?;
+            if last {
+                return rest.get(if self.checksum { 4 } else { 0 }..).ok_or("a cut checksum");
+            }
+        }
     }
 }
 
@@ -357,6 +397,8 @@ pub(super) const CLAIMS_BYTES: usize = 4 << 10;
 /// The largest window a frame may ask for, unless it is a single segment: what RFC 8878 §3.1.1.1.2 has every decoder
 /// support.
 const WINDOW_BYTES: u64 = 8 << 20;
+/// The largest block, RFC 8878 §3.1.1.2.4.
+const BLOCK_BYTES: u64 = 128 << 10;
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 const BOM: &[u8] = "\u{FEFF}".as_bytes();
 /// zstd's default: 100 KB take 0.25 ms, level 6 a whole one for 4 % less.
