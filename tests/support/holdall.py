@@ -31,9 +31,9 @@ def new_keys() -> str:
 class Server:
     """A `holdall serve` on a loopback port of the system's choice."""
 
-    def __init__(self, config: Path, keys: str) -> None:
+    def __init__(self, config: Path, keys: str, **variables: str) -> None:
         # Nothing of this shell's settings is to reach the server.
-        environment = {"PATH": os.environ["PATH"], "HOLDALL_KEYS": keys}
+        environment = {"PATH": os.environ["PATH"], "HOLDALL_KEYS": keys, **variables}
         command = [str(binary()), "serve", "--config", str(config), "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -106,9 +106,13 @@ def toml(value: str) -> str:
     return json.dumps(value).replace("\x7f", "\\u007f")
 
 
-def config(kind: str, base_url: str, models: list[tuple[str, str | None]], above: str = "") -> str:
+def config(
+    kind: str, base_url: str, models: list[tuple[str, str | None]], api_key_env: str | None = None
+) -> str:
     """A configuration with one upstream and an alias, named as the model is, for each (model, system prompt)."""
-    lines = [above, "[[upstream]]", 'name = "upstream"', f"kind = {toml(kind)}", f"base_url = {toml(base_url)}"]
+    lines = ["[[upstream]]", 'name = "upstream"', f"kind = {toml(kind)}", f"base_url = {toml(base_url)}"]
+    if api_key_env is not None:
+        lines.append(f"api_key_env = {toml(api_key_env)}")
     for model, system in models:
         lines += ["[[model]]", f"alias = {toml(model)}", f"model = {toml(model)}", 'upstreams = ["upstream"]']
         if system is not None:

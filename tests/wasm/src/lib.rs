@@ -1,0 +1,98 @@
+//! Whole turns of the core in a module that imports nothing: door, token, built-in model, fresh token.
+
+use std::{sync::Arc, time::Duration};
+
+use holdall::{
+    config::{RawConfig, Sources},
+    proto::{
+        dialect::{
+            builtin_answer, builtin_content_type,
+            door::{Answer, Door as _},
+            native::Native,
+        },
+        exchange::{Asker, Core, Entropy, Exchange, Response},
+        time::UnixSeconds,
+        token::Codec,
+    },
+};
+
+const SETTINGS: &str = r#"
+    keys = "k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"
+    [[upstream]]
+    name = "builtin"
+    kind = "builtin"
+    [[model]]
+    alias = "default"
+    upstreams = ["builtin"]
+    model = "builtin"
+"#;
+
+/// The moment at which all of it happens: 2026-11-21.
+const NOW: UnixSeconds = UnixSeconds(1_795_219_200);
+
+/// Holds a conversation of `count` turns; gives back how many it came to, 0 if one went wrong.
+#[unsafe(no_mangle)]
+pub extern "C" fn turns(count: u32) -> u32 {
+    converse(count).unwrap_or(0)
+}
+
+fn converse(count: u32) -> Option<u32> {
+    let config = RawConfig::parse(SETTINGS, toml::Table::new()).ok()?.check(&Nothing).ok()?;
+    let core = Arc::new(config.core);
+    let mut codec = Codec::new()?;
+    let (mut token, mut turn) = ("null".to_owned(), 0);
+    for number in 0..count {
+        let body = format!(r#"{{"token": {token}, "input": "this is message {number}", "user_id": "alice"}}"#);
+        let answer = take_turn(&core, &body, u8::try_from(number % 256).ok()?, &mut codec)?;
+        token = format!("\"{}\"", answer.token);
+        turn = u32::try_from(answer.conversation.claims.turn).ok()?;
+    }
+    let history = core.read_history(token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
+    (history.0.len() == usize::try_from(count).ok()?.checked_mul(2)?).then_some(turn)
+}
+
+fn take_turn(core: &Arc<Core>, body: &str, chance: u8, codec: &mut Codec) -> Option<Answer> {
+    let entropy =
+        Entropy { token_id: [chance; 16], conversation: [chance; 16], user: [chance; 16], nonce: [chance; 24] };
+    let request = Native.request(body).ok()?;
+    let mut exchange = Exchange::begin(Arc::clone(core), request, &alice(), NOW, &entropy, codec).ok()?;
+    let sent = exchange.take_request();
+    let head = http::Response::builder().header("content-type", builtin_content_type(false)).body(()).ok()?;
+    let Response::Replying(mut exchange) = exchange.respond(&head.into_parts().0).ok()? else { return None };
+    let mut deltas = Vec::new();
+    for piece in builtin_answer(sent.body()).ok()? {
+        exchange.push(&piece, &mut deltas).ok()?;
+    }
+    exchange.finish(Duration::ZERO, &mut deltas, codec).ok()
+}
+
+fn alice() -> Asker {
+    Asker::Unvouched { user_id: Some("alice".to_owned()) }
+}
+
+/// Neither files nor variables.
+struct Nothing;
+
+impl Sources for Nothing {
+    fn file(&self, path: &str) -> Result<zeroize::Zeroizing<String>, String> {
+        Err(format!("there is no {path}"))
+    }
+
+    fn variable(&self, _name: &str) -> Option<zeroize::Zeroizing<String>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn conversations_go_on() {
+        assert_eq!(super::turns(20), 20);
+    }
+
+    /// Shows that the runner notices: on this target a test has no voice, so silence must not pass for success.
+    #[test]
+    fn this_one_fails() {
+        assert_eq!(super::turns(1), 2);
+    }
+}
