@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
 mod corpus;
+mod isolation;
 mod jose;
 mod layering;
 #[cfg(target_os = "linux")]
