@@ -131,10 +131,13 @@ impl RawConfig {
             let kinds: Vec<_> = dialect::DIALECTS.iter().map(|dialect| dialect.name()).collect();
             ConfigError::invalid("upstream.kind", format!("`{}` is none of {}", raw.kind, kinds.join(", ")))
         })?;
-        let base_url = raw.base_url.as_deref().unwrap_or(dialect.default_base_url()).trim_end_matches('/').to_owned();
+        let base_url =
+            raw.base_url.as_deref().unwrap_or_else(|| dialect.default_base_url()).trim_end_matches('/').to_owned();
         let networked = !dialect.default_base_url().is_empty();
         if networked {
             check_url(&base_url)?;
+        } else if raw.base_url.is_some() {
+            return Err(ConfigError::invalid("upstream.base_url", format!("`{}` has no address", raw.kind)));
         }
         let own = base_url == dialect.default_base_url();
         let dialect = dialect.elsewhere().filter(|_| !own).unwrap_or(dialect);
@@ -332,6 +335,8 @@ pub(super) fn read(
 fn check_url(url: &str) -> Result<(), ConfigError> {
     let fault = match url.parse::<http::Uri>() {
         Err(error) => error.to_string(),
+        // Left out by the parser, and so not to be found in what it gives.
+        Ok(_) if url.contains('#') => "a fragment is not sent".to_owned(),
         Ok(uri) => match (uri.scheme_str(), uri.authority()) {
             (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') && uri.query().is_none() => {
                 return Ok(());

@@ -39,8 +39,8 @@ impl RawConfig {
     /// [`ConfigError::Toml`], with line and column where the text has them.
     pub fn parse(text: &str, overlay: toml::Table) -> Result<Self, ConfigError> {
         // Read once alone, for errors that point into the file.
-        toml::from_str::<Self>(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
+        toml::from_str::<Self>(text).map_err(|error| fault(&error, text))?;
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| fault(&error, text))?;
         // What is set above takes the place of its alternative below.
         for pair in [["keys", "keys_file"], ["system_prompt", "system_prompt_file"]] {
             if pair.iter().any(|key| overlay.contains_key(*key)) {
@@ -48,7 +48,7 @@ impl RawConfig {
             }
         }
         lay_over(&mut table, overlay);
-        table.try_into().map_err(|error| ConfigError::Toml(error.to_string()))
+        table.try_into().map_err(|error| fault(&error, ""))
     }
 }
 
@@ -148,6 +148,13 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     parse_duration(&text)
         .map(Some)
         .ok_or_else(|| D::Error::custom(format!("`{text}` is no time span, such as 90s, 15m, 2h or 7d")))
+}
+
+/// What is wrong and in which line, without quoting the line: it may hold a key.
+fn fault(error: &toml::de::Error, text: &str) -> ConfigError {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count());
+    let place = line.map_or_else(String::new, |line| format!("line {}: ", line.saturating_add(1)));
+    ConfigError::Toml(format!("{place}{}", error.message()))
 }
 
 fn lay_over(table: &mut toml::Table, overlay: toml::Table) {

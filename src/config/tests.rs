@@ -116,5 +116,16 @@ fn an_overlay_replaces_values_and_joins_tables() {
 fn no_secret_shows_in_debug_or_errors() {
     let config = check(&keys(), &[]).unwrap();
     assert!(!format!("{config:?}").contains(&SECRET[..10]));
-    assert!(!fault(&format!("{}\nlisten = \"x\"", keys()), &[]).contains(&SECRET[..10]));
+    for broken in [
+        format!("{}\nlisten = \"x\"", keys()),
+        format!("keys = \"k1:{SECRET}"),
+        format!("keys = [\"k1:{SECRET}\"]"),
+        format!("keys = \"k1:{SECRET}\" x"),
+        format!("keys = \"{SECRET}\""),
+    ] {
+        let fault = fault(&broken, &[]);
+        assert!(!fault.contains(&SECRET[..10]), "{fault}");
+    }
+    let fault = fault("\nkeys = 5", &[]);
+    assert!(fault.starts_with("configuration: line 2: "), "{fault}");
 }

@@ -188,6 +188,7 @@ impl Error {
             | Self::UpstreamMalformed { cause }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
             Self::TokenInvalid { fault } => Some(fault.to_string()),
+            Self::UpstreamRefused { status, .. } => Some(format!("status {status}")),
             _ => None,
         }
     }

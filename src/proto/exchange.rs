@@ -317,17 +317,7 @@ impl Exchange<Refused> {
     #[must_use]
     pub fn into_error(self) -> Error {
         let Refused { status, retry_after, body } = self.state;
-        let message = self.turn.dialect.refusal(&body);
-        match status {
-            // The operator's own credentials are nothing to tell a caller about.
-            401 | 403 | 407 => Error::UpstreamRefused { status, message: None, retry_after: None },
-            429 => Error::UpstreamRefused { status, message, retry_after: Some(retry_after.unwrap_or(RETRY_DEFAULT)) },
-            400..500 => Error::UpstreamRefused { status, message, retry_after: None },
-            _ => {
-                let cause = format!("status {status}: {}", message.as_deref().unwrap_or("no message"));
-                Error::UpstreamUnavailable { cause, retry_after }
-            }
-        }
+        self.turn.dialect.refusal(status, retry_after, &body)
     }
 }
 
@@ -672,7 +662,5 @@ const CATCH_ALL: &str = "*";
 const ALIAS_BYTES: usize = 256;
 /// As much of an error body as is read.
 const REFUSAL_BYTES: usize = 64 << 10;
-/// The wait after a 429 that names none.
-const RETRY_DEFAULT: Duration = Duration::from_secs(5);
 /// The longest wait that is passed on.
 const RETRY_MOST: Duration = Duration::from_secs(3_600);

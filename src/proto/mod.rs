@@ -16,3 +16,4 @@ pub mod principal;
 pub mod sse;
 pub mod time;
 pub mod token;
+pub(crate) mod withheld;

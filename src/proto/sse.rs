@@ -6,19 +6,25 @@
 //! read over, because we never reconnect to an upstream. An event without its empty line at the end of the stream is
 //! none.
 
-use std::mem;
+use std::{fmt, mem};
 
 use bytes::BufMut;
 
-use super::error::Error;
+use super::{error::Error, withheld::Withheld};
 
 /// One event.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Event {
     /// The value of `event`; empty where the sender named none.
     pub name: String,
     /// The values of `data`, joined by `\n`.
     pub data: String,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("name", &self.name).field("data", &Withheld::text(&self.data)).finish()
+    }
 }
 
 /// Reads events from bytes that come in pieces.

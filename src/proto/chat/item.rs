@@ -4,15 +4,17 @@
 //! order, and refuses unknown and duplicate ones, `null`s, arrays in place of objects, empty parts and lone surrogates.
 //! There is no system role: the system prompt is the server's and is applied anew each turn.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
+use crate::proto::withheld::Withheld;
+
 /// One entry of the history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "t")]
 pub enum Item {
     /// The model asks for a tool.
@@ -95,6 +97,21 @@ impl<'de> Deserialize<'de> for Item {
     }
 }
 
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call { args, .. } => f.debug_tuple("Call").field(&Withheld::text(args)).finish(),
+            Self::Message { role, parts, cut } => {
+                f.debug_struct("Message").field("role", role).field("parts", parts).field("cut", cut).finish()
+            }
+            Self::Result { out, error, .. } => {
+                f.debug_struct("Result").field("out", out).field("error", error).finish_non_exhaustive()
+            }
+            Self::Think { by, blob } => f.debug_tuple("Think").field(by).field(&Withheld::text(blob)).finish(),
+        }
+    }
+}
+
 /// Who said a message. Tools answer in results, and the system prompt is not part of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -113,7 +130,7 @@ impl<'de> Deserialize<'de> for Role {
         impl Visitor<'_> for RoleVisitor {
             type Value = Role;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("\"user\" or \"assistant\"")
             }
 
@@ -131,7 +148,7 @@ impl<'de> Deserialize<'de> for Role {
 }
 
 /// A piece of a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub enum Part {
     /// An image, by `https:` or `data:` URL.
     #[serde(rename = "image")]
@@ -139,6 +156,16 @@ pub enum Part {
     /// Text.
     #[serde(rename = "text")]
     Text(String),
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, text) = match self {
+            Self::Image(url) => ("Image", url),
+            Self::Text(text) => ("Text", text),
+        };
+        f.debug_tuple(name).field(&Withheld::text(text)).finish()
+    }
 }
 
 impl<'de> Deserialize<'de> for Part {
@@ -152,7 +179,7 @@ impl<'de> Deserialize<'de> for Part {
 }
 
 /// A tool's result: plain text, or parts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Output {
     /// Never empty.
@@ -181,6 +208,15 @@ impl Output {
     }
 }
 
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parts(parts) => parts.fmt(f),
+            Self::Text(text) => Withheld::text(text).fmt(f),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Output {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OutputVisitor;
@@ -188,7 +224,7 @@ impl<'de> Deserialize<'de> for Output {
         impl<'de> Visitor<'de> for OutputVisitor {
             type Value = Output;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("text or a list of parts")
             }
 
@@ -235,7 +271,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
             type Value = Object<T>;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 

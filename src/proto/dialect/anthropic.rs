@@ -54,10 +54,6 @@ impl Dialect for Anthropic {
     fn reply(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
         reply::reader::<Reply>(head, bounds)
     }
-
-    fn refusal(&self, body: &[u8]) -> Option<String> {
-        refusal::message(body)
-    }
 }
 
 #[derive(Serialize)]

@@ -17,7 +17,7 @@ use http::{HeaderName, Request, header, response};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Delta, Dialect, Error, FinishReason, ModelCall, ReplyBounds, ReplyReader, ToolChoice, post, refusal,
+    Delta, Dialect, Error, FinishReason, ModelCall, ReplyBounds, ReplyReader, ToolChoice, post,
     reply::{self, Draft, Format},
 };
 use crate::proto::{
@@ -63,10 +63,6 @@ impl Dialect for Builtin {
 
     fn reply(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
         reply::reader::<Reply>(head, bounds)
-    }
-
-    fn refusal(&self, body: &[u8]) -> Option<String> {
-        refusal::message(body)
     }
 }
 

@@ -3,11 +3,14 @@
 //! A door reads bytes into a [`TurnRequest`] and writes deltas and an [`Answer`] as bytes; what a turn is, whom it may
 //! concern and what it may cost is decided in [`exchange`](crate::proto::exchange).
 
+use std::fmt;
+
 use super::{Delta, FinishReason, ModelOptions};
 use crate::proto::{
     chat::{Item, Usage},
     error::Error,
     token::Claims,
+    withheld::{self, Withheld},
 };
 
 /// One format that clients speak.
@@ -41,7 +44,7 @@ pub trait ReplyWriter: Send {
 }
 
 /// What a client asks for, in no door's words.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct TurnRequest {
     /// The token to continue; none begins a conversation.
     pub token: Option<String>,
@@ -59,6 +62,18 @@ pub struct TurnRequest {
     pub truncation: Truncation,
 }
 
+impl fmt::Debug for TurnRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TurnRequest")
+            .field("token", &withheld::optional(self.token.as_deref()))
+            .field("input", &self.input)
+            .field("model", &self.model)
+            .field("stream", &self.stream)
+            .field("truncation", &self.truncation)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What to do when a conversation has outgrown its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Truncation {
@@ -70,7 +85,7 @@ pub enum Truncation {
 }
 
 /// A whole reply with its fresh token.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// The text of the reply, all messages of it joined.
     pub reply: String,
@@ -84,6 +99,18 @@ pub struct Answer {
     pub usage: Usage,
     /// Why the reply ended.
     pub finish: FinishReason,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("reply", &Withheld::text(&self.reply))
+            .field("token", &Withheld::text(&self.token))
+            .field("conversation", &self.conversation)
+            .field("usage", &self.usage)
+            .field("finish", &self.finish)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a caller is told of its conversation.
@@ -100,10 +127,17 @@ pub struct Conversation {
 }
 
 /// What had flowed of a reply before it failed, with a token whose last item is marked cut.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Partial {
     /// The text that had flowed.
     pub reply: String,
     /// The token to continue from, or to ignore.
     pub token: String,
+}
+
+impl fmt::Debug for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (reply, token) = (Withheld::text(&self.reply), Withheld::text(&self.token));
+        f.debug_struct("Partial").field("reply", &reply).field("token", &token).finish()
+    }
 }

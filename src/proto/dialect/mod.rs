@@ -13,6 +13,8 @@
 //! later turn. So the bytes of a turn, less what closes them, begin the bytes of the next. For that each reply must
 //! have left at least one item, were it an empty message.
 
+use std::{fmt, time::Duration};
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, response};
 use serde::Serialize;
@@ -21,6 +23,7 @@ use serde_json::value::RawValue;
 use super::{
     chat::{Item, Usage},
     error::Error,
+    withheld::Withheld,
 };
 
 mod anthropic;
@@ -63,9 +66,10 @@ pub trait Dialect: Sync {
     /// [`Error::UpstreamMalformed`] if the head announces neither form, an HTML page for instance.
     fn reply(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error>;
 
-    /// The message inside an error body, made safe to show: one line of at most 300 characters, keys taken out. `None`
-    /// where the body is something else.
-    fn refusal(&self, body: &[u8]) -> Option<String>;
+    /// What an answer with this 4xx or 5xx status amounts to; `retry_after` is the wait that its head asks for.
+    fn refusal(&self, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
+        refusal::from_answer(status, retry_after, body)
+    }
 }
 
 /// Reads one reply, fed in pieces of any size.
@@ -89,7 +93,7 @@ pub trait ReplyReader: Send {
 }
 
 /// One streamed fragment of a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delta {
     /// A whole tool call; they come when complete, in the provider's order.
@@ -107,6 +111,17 @@ pub enum Delta {
     Text(String),
     /// The counts so far; a later one replaces an earlier one.
     Usage(Usage),
+}
+
+impl fmt::Debug for Delta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call { args, .. } => f.debug_tuple("Call").field(&Withheld::text(args)).finish(),
+            Self::Finish(reason) => f.debug_tuple("Finish").field(reason).finish(),
+            Self::Text(text) => f.debug_tuple("Text").field(&Withheld::text(text)).finish(),
+            Self::Usage(usage) => usage.fmt(f),
+        }
+    }
 }
 
 /// Why a reply ended.
@@ -136,7 +151,7 @@ impl FinishReason {
 }
 
 /// All that a model is to be asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ModelCall<'a> {
     /// The provider's name for the model.
     pub model: &'a str,

@@ -129,10 +129,10 @@ struct RawTurn<'a> {
     max_output_tokens: Option<u32>,
     #[serde(default, deserialize_with = "present")]
     temperature: Option<serde_json::Number>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tools_bounded")]
     tools: Vec<Object<RawTool>>,
-    #[serde(default, deserialize_with = "present")]
-    tool_choice: Option<RawToolChoice>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    tool_choice: Option<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "present")]
     truncation: Option<Cow<'a, str>>,
 }
@@ -169,12 +169,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawInput<'a> {
                 Ok(RawInput::Text(text))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = seq.next_element()? {
-                    elements.push(element);
-                }
-                Ok(RawInput::Elements(elements))
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                at_most(ELEMENTS_MAX, "input", seq).map(RawInput::Elements)
             }
         }
 
@@ -196,14 +192,14 @@ struct RawElement<'a> {
     id: Option<String>,
     #[serde(default, deserialize_with = "present")]
     out: Option<Output>,
-    #[serde(default)]
-    error: bool,
+    #[serde(default, deserialize_with = "present")]
+    error: Option<bool>,
     #[serde(default, borrow, deserialize_with = "present")]
     role: Option<Cow<'a, str>>,
-    #[serde(default, borrow, rename = "parts")]
-    _parts: Option<&'a RawValue>,
-    #[serde(default, borrow, rename = "content")]
-    _content: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    parts: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -214,13 +210,6 @@ struct RawTool {
     description: Option<String>,
     #[serde(default, deserialize_with = "present")]
     parameters: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")]
-enum RawToolChoice {
-    Mode(String),
-    Tool(Object<RawToolName>),
 }
 
 #[derive(Deserialize)]
@@ -321,29 +310,26 @@ struct PartialBody<'a> {
 fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error> {
     let mut items: Vec<Item> = Vec::new();
     for (at, Object(element)) in elements.into_iter().enumerate() {
-        let part = match element {
-            RawElement { role: Some(role), .. } if role != "user" => {
-                return Err(Error::RoleForbidden { role: role.chars().take(32).collect() });
-            }
-            RawElement {
-                t: Some(t), id: Some(id), out: Some(out), error, text: None, image: None, role: None, ..
-            } if t == "result" => {
-                items.push(Item::Result { id, out, error });
+        if let Some(role) = element.role.as_ref().filter(|role| *role != "user") {
+            return Err(Error::RoleForbidden { role: role.chars().take(32).collect() });
+        }
+        let RawElement { t, text, image, id, out, error, role, parts, content } = element;
+        let part = match (t.as_deref(), text, image, id, out, error) {
+            _ if role.is_some() || parts.is_some() || content.is_some() => None,
+            (Some("result"), None, None, Some(id), Some(out), error) => {
+                items.push(Item::Result { id, out, error: error.unwrap_or_default() });
                 continue;
             }
-            RawElement { text: Some(text), image: None, t: None, id: None, out: None, role: None, .. } => {
-                Part::Text(text)
-            }
-            RawElement { image: Some(url), text: None, t: None, id: None, out: None, role: None, .. } => {
-                Part::Image(url)
-            }
-            _ => {
-                return Err(Error::invalid(format!(
-                    "`input[{at}]` is neither a part, {{\"text\"}} or {{\"image\"}}, nor a result, \
-                     {{\"t\":\"result\",\"id\",\"out\"}}"
-                )));
-            }
+            (None, Some(text), None, None, None, None) => Some(Part::Text(text)),
+            (None, None, Some(url), None, None, None) => Some(Part::Image(url)),
+            _ => None,
         };
+        let part = part.ok_or_else(|| {
+            Error::invalid(format!(
+                "`input[{at}]` is neither a part, {{\"text\"}} or {{\"image\"}}, nor a result, \
+                 {{\"t\":\"result\",\"id\",\"out\"}}"
+            ))
+        })?;
         // Parts that follow each other are one message.
         match items.last_mut() {
             Some(Item::Message { parts, .. }) => parts.push(part),
@@ -354,9 +340,6 @@ fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error
 }
 
 fn tools(raw: Vec<Object<RawTool>>) -> Result<Vec<Tool>, Error> {
-    if raw.len() > TOOLS_MAX {
-        return Err(Error::invalid(format!("`tools` has {} entries, limit {TOOLS_MAX}", raw.len())));
-    }
     raw.into_iter()
         .map(|Object(RawTool { name, description, parameters })| {
             let named = (1..=64).contains(&name.len())
@@ -372,22 +355,20 @@ fn tools(raw: Vec<Object<RawTool>>) -> Result<Vec<Tool>, Error> {
         .collect()
 }
 
-fn tool_choice(raw: RawToolChoice, tools: &[Object<RawTool>]) -> Result<ToolChoice, Error> {
-    match raw {
-        RawToolChoice::Mode(mode) => match mode.as_str() {
-            "auto" => Ok(ToolChoice::Auto),
-            "none" => Ok(ToolChoice::None),
-            "required" if !tools.is_empty() => Ok(ToolChoice::Required),
-            "required" => Err(Error::invalid("`tool_choice` requires a tool, and `tools` has none")),
-            _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")),
-        },
-        RawToolChoice::Tool(Object(RawToolName { name })) => {
-            if tools.iter().any(|tool| tool.0.name == name) {
-                Ok(ToolChoice::Tool(name))
-            } else {
-                Err(Error::invalid("`tool_choice` names a tool that is not in `tools`"))
-            }
-        }
+fn tool_choice(raw: &RawValue, tools: &[Object<RawTool>]) -> Result<ToolChoice, Error> {
+    if let Ok(Object(RawToolName { name })) = serde_json::from_str(raw.get()) {
+        return if tools.iter().any(|tool| tool.0.name == name) {
+            Ok(ToolChoice::Tool(name))
+        } else {
+            Err(Error::invalid("`tool_choice` names a tool that is not in `tools`"))
+        };
+    }
+    match raw.get() {
+        r#""auto""# => Ok(ToolChoice::Auto),
+        r#""none""# => Ok(ToolChoice::None),
+        r#""required""# if !tools.is_empty() => Ok(ToolChoice::Required),
+        r#""required""# => Err(Error::invalid("`tool_choice` requires a tool, and `tools` has none")),
+        _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")),
     }
 }
 
@@ -400,6 +381,40 @@ fn truncation(raw: Option<&str>) -> Result<Truncation, Error> {
         }),
         Some(_) => Err(Error::invalid("`truncation` is \"refuse\" or \"oldest\"")),
     }
+}
+
+fn tools_bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Object<RawTool>>, D::Error> {
+    struct ToolsVisitor;
+
+    impl<'de> Visitor<'de> for ToolsVisitor {
+        type Value = Vec<Object<RawTool>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of tools")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+            at_most(TOOLS_MAX, "tools", seq)
+        }
+    }
+
+    deserializer.deserialize_seq(ToolsVisitor)
+}
+
+/// Reads a list up to its bound: read elements take far more memory than their text.
+fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    limit: usize,
+    name: &'static str,
+    mut seq: A,
+) -> Result<Vec<T>, A::Error> {
+    let mut list = Vec::new();
+    while let Some(element) = seq.next_element()? {
+        if list.len() == limit {
+            return Err(de::Error::custom(format_args!("`{name}` has more than {limit} entries")));
+        }
+        list.push(element);
+    }
+    Ok(list)
 }
 
 /// Reads a body that must be one JSON object; the answer names what is wrong and where.
@@ -420,5 +435,7 @@ fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 
+/// The most parts and results in one input; a message of the size that is allowed seldom has ten.
+const ELEMENTS_MAX: usize = 1_024;
 /// The most tools in a request, as OpenAI has it.
 const TOOLS_MAX: usize = 128;

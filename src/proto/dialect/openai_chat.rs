@@ -57,10 +57,6 @@ impl Dialect for OpenAiChat {
     fn reply(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
         reply::reader::<Reply>(head, bounds)
     }
-
-    fn refusal(&self, body: &[u8]) -> Option<String> {
-        refusal::message(body)
-    }
 }
 
 #[derive(Serialize)]

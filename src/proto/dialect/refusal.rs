@@ -19,40 +19,58 @@ const KEY_CHARS: usize = 20;
 const REDACTED: &str = "[redacted]";
 
 /// The wait that is told where a limit on rates names none.
-const RATE_WAIT: Duration = Duration::from_secs(1);
+const RATE_WAIT: Duration = Duration::from_secs(5);
 
-/// The message inside an error body, safe to show: `error.message`, or `error` itself where that is text.
-pub(super) fn message(body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    message_of(body.get("error")?)
-}
-
-fn message_of(error: &Value) -> Option<String> {
-    error.as_str().or_else(|| error.get("message")?.as_str()).map(safe_text).filter(|text| !text.is_empty())
+/// The answer to a 4xx or 5xx status with this body.
+pub(super) fn from_answer(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    classify(status, retry_after, body.get("error").unwrap_or(&Value::Null))
 }
 
 /// The answer to an `error` member found inside a reply that had begun with a 2xx status.
 ///
-/// The provider's own fault is [`Error::UpstreamUnavailable`], the request's is [`Error::UpstreamRefused`]. Its `code`
-/// is a status with some providers and a name with others; the names are those of OpenAI and Anthropic, and close
-/// enough to each other to be told apart by a word.
+/// Its `code` is a status with some providers and a name with others; the names are those of OpenAI and Anthropic, and
+/// close enough to each other to be told apart by a word.
 pub(super) fn from_reply(error: &Value) -> Error {
-    let names = ["type", "code"].map(|member| error.get(member).and_then(Value::as_str).unwrap_or_default());
     let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    let status = code.unwrap_or_else(|| status_of(names));
+    classify(code.unwrap_or_else(|| status_of(names(error))), None, error)
+}
+
+/// Tells by whose fault: the provider's own is [`Error::UpstreamUnavailable`], the request's [`Error::UpstreamRefused`].
+fn classify(status: u16, retry_after: Option<Duration>, error: &Value) -> Error {
     let message = message_of(error);
     match status {
-        401 | 403 => Error::UpstreamRefused { status, message: None, retry_after: None },
+        // The operator's own credentials are nothing to tell a caller about.
+        401 | 403 | 407 => Error::UpstreamRefused { status, message: None, retry_after: None },
         429 => {
-            let passes = !names.iter().any(|name| name.contains("quota"));
-            Error::UpstreamRefused { status, message, retry_after: passes.then_some(RATE_WAIT) }
+            // A quota that is used up does not come back by waiting a little.
+            let passes = !names(error).iter().any(|name| name.contains("quota"));
+            let wait = retry_after.unwrap_or(RATE_WAIT);
+            Error::UpstreamRefused { status, message, retry_after: passes.then_some(wait) }
         }
         400..=499 => Error::UpstreamRefused { status, message, retry_after: None },
+        // What the provider says of its own fault may quote the prompt, and this goes to a log: its names must do.
         _ => {
-            let said = message.unwrap_or_else(|| "without a message".to_owned());
-            Error::UpstreamUnavailable { cause: format!("error inside the reply: {said}"), retry_after: None }
+            let [kind, code] = names(error).map(plain_name);
+            let cause = format!("status {status} {kind} {code}").trim_end().to_owned();
+            Error::UpstreamUnavailable { cause, retry_after }
         }
     }
+}
+
+/// The message of an error, safe to show: `message`, or the error itself where that is text.
+fn message_of(error: &Value) -> Option<String> {
+    error.as_str().or_else(|| error.get("message")?.as_str()).map(safe_text).filter(|text| !text.is_empty())
+}
+
+fn names(error: &Value) -> [&str; 2] {
+    ["type", "code"].map(|member| error.get(member).and_then(Value::as_str).unwrap_or_default())
+}
+
+/// A name as providers write them, or nothing.
+fn plain_name(name: &str) -> &str {
+    let plain = name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if plain { name } else { "" }
 }
 
 fn status_of(names: [&str; 2]) -> u16 {
@@ -159,8 +177,30 @@ mod tests {
             ("\u{ff}", None),
             ("", None),
         ] {
-            assert_eq!(message(body.as_bytes()).as_deref(), found, "{body}");
+            let message = found.map(str::to_owned);
+            let refused = Error::UpstreamRefused { status: 400, message, retry_after: None };
+            assert_eq!(from_answer(400, None, body.as_bytes()), refused, "{body}");
         }
+    }
+
+    #[test]
+    fn a_providers_own_fault_is_logged_without_its_words() {
+        let body = br#"{"error":{"message":"cannot process: my diary","type":"server_error","code":"my diary"}}"#;
+        let Error::UpstreamUnavailable { cause, retry_after } = from_answer(503, Some(RATE_WAIT), body) else {
+            panic!("another code");
+        };
+        assert_eq!((cause.as_str(), retry_after), ("status 503 server_error", Some(RATE_WAIT)));
+    }
+
+    #[test]
+    fn only_what_passes_with_time_says_how_long_to_wait() {
+        let wait = |body: &str| match from_answer(429, None, body.as_bytes()) {
+            Error::UpstreamRefused { retry_after, .. } => retry_after,
+            _ => None,
+        };
+        assert_eq!(wait(r#"{"error":{"type":"insufficient_quota"}}"#), None);
+        assert_eq!(wait(r#"{"error":{"type":"rate_limit_error"}}"#), Some(RATE_WAIT));
+        assert_eq!(wait(""), Some(RATE_WAIT));
     }
 
     #[test]
