@@ -1,0 +1,8 @@
+//! The one integration binary: a module per surface. Data is in `tests/vectors/`.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it says")]
+
+mod http;
+mod streaming;
+mod support;
+mod upstream;
