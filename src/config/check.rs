@@ -53,6 +53,7 @@ impl RawConfig {
             },
             server: ServerConfig {
                 head_timeout: self.timeouts.head.unwrap_or(Duration::from_secs(10)),
+                write_timeout: self.timeouts.write.unwrap_or(Duration::from_secs(60)),
                 head_bytes: self.limits.head_bytes()?,
                 connections: at_least_one("limits.connections", self.limits.connections, 4_096)?,
                 drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),

@@ -45,6 +45,8 @@ pub struct Config {
 pub struct ServerConfig {
     /// A request's head, whole, from the connection's first byte or the end of the request before.
     pub head_timeout: Duration,
+    /// A pause in which the client takes nothing of its answer.
+    pub write_timeout: Duration,
     /// A request's head, in bytes.
     pub head_bytes: usize,
     /// Connections at once.

@@ -93,6 +93,8 @@ pub(super) struct RawTimeouts {
     #[serde(deserialize_with = "duration")]
     pub(super) body: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    pub(super) write: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
     pub(super) connect: Option<Duration>,
     #[serde(deserialize_with = "duration")]
     pub(super) first_byte: Option<Duration>,

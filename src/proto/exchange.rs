@@ -330,7 +330,8 @@ impl Exchange<Replying> {
         let mut read = Vec::new();
         let outcome = self.state.reader.push(bytes, &mut read);
         deltas.extend(read.into_iter().filter_map(|delta| self.state.reply.take(delta)));
-        outcome
+        // What follows on the last that there was room for is not wanted, were it an error.
+        if self.state.reply.full { Ok(()) } else { outcome }
     }
 
     /// Whether the reply has come to its end, by the upstream's word or for want of room.
@@ -426,32 +427,38 @@ struct Turn {
 impl Turn {
     /// Sees to it that the reply will find its reserved room, before the model is called.
     fn make_room(&mut self, history: &mut History, truncation: Truncation) -> Result<(), Error> {
+        // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again.
+        while let Some(shortage) = self.shortage() {
+            let trimmed_items = match truncation {
+                Truncation::Refuse => None,
+                Truncation::Oldest => history.trim_oldest(shortage.bytes, shortage.items),
+            };
+            let trimmed_items = trimmed_items.ok_or(Error::HistoryTooLarge(shortage.excess))?;
+            self.base = None;
+            self.lines.clear();
+            history.items().iter().for_each(|item| item.write_line(&mut self.lines));
+            self.items = history.items().len();
+            self.trimmed_items = self.trimmed_items.saturating_add(trimmed_items);
+        }
+        Ok(())
+    }
+
+    /// What the conversation would have to lose for the reply's room; `None` if the room is there.
+    fn shortage(&self) -> Option<Shortage> {
         let limits = &self.core.limits;
         let reserve = limits.reply_reserve_bytes.min(limits.reply_bytes);
-        let bytes_short = reserve.saturating_sub(self.room());
+        let wanted = self.lines.len().saturating_add(reserve);
+        let bytes = wanted.saturating_sub(token::room_bytes(self.base.as_ref(), self.core.terms()));
         // A reply is one item at least.
-        let items_short = self.items.saturating_add(1).saturating_sub(limits.history_items);
-        if bytes_short == 0 && items_short == 0 {
-            return Ok(());
+        let wanted_items = self.items.saturating_add(1);
+        let items = wanted_items.saturating_sub(limits.history_items);
+        if bytes == 0 && items == 0 {
+            return None;
         }
-        let used = self.base.as_ref().map_or(0, |base| base.history_lines().len()).saturating_add(self.lines.len());
-        let excess = Excess::items(self.items.saturating_add(1), limits.history_items).unwrap_or(Excess {
-            actual: used.saturating_add(reserve),
-            limit: used.saturating_add(reserve).saturating_sub(bytes_short),
-            unit: "bytes",
-        });
-        let trimmed = match truncation {
-            Truncation::Refuse => None,
-            Truncation::Oldest => history.trim_oldest(bytes_short, items_short),
-        };
-        let (trimmed_items, _) = trimmed.ok_or(Error::HistoryTooLarge(excess))?;
-        self.base = None;
-        self.lines.clear();
-        history.items().iter().for_each(|item| item.write_line(&mut self.lines));
-        self.items = history.items().len();
-        self.trimmed_items = self.trimmed_items.saturating_add(trimmed_items);
-        // What bytes were short of is an estimate where frames compress unevenly: look again at the shorter history.
-        self.make_room(history, truncation)
+        let actual = self.base.as_ref().map_or(0, |base| base.history_lines().len()).saturating_add(wanted);
+        let in_bytes = || Excess { actual, limit: actual.saturating_sub(bytes), unit: "bytes" };
+        let excess = Excess::items(wanted_items, limits.history_items).unwrap_or_else(in_bytes);
+        Some(Shortage { bytes, items, excess })
     }
 
     /// The most bytes of lines that surely can still be added.
@@ -488,6 +495,13 @@ impl Turn {
         };
         Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish })
     }
+}
+
+/// By how much a conversation is too long.
+struct Shortage {
+    bytes: usize,
+    items: usize,
+    excess: Excess,
 }
 
 /// The reply so far, in neutral items, kept within its room.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Request, response};
 
-use super::{Clock, Service, record::Slot};
+use super::{Clock, Service, Sleep, record::Slot};
 use crate::{
     guard::Guard,
     proto::{
@@ -32,6 +32,9 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     heard: Duration,
     /// When the client last got something to see.
     told: Duration,
+    /// Ends at the first moment at which something may be due. What is due only moves away, so that one alarm outlasts
+    /// many pieces.
+    alarm: Option<Sleep>,
     _held: (G::Permit, Slot),
 }
 
@@ -64,8 +67,8 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         match exchange.respond(&head)? {
             Response::Replying(exchange) => {
                 let heard = service.clock.elapsed();
-                let exchange = Some(exchange);
-                Ok(Self { service, exchange, body, unread: Some(first), called, heard, told: heard, _held: held })
+                let (exchange, unread, told) = (Some(exchange), Some(first), heard);
+                Ok(Self { service, exchange, body, unread, called, heard, told, alarm: None, _held: held })
             }
             Response::Refused(exchange) => {
                 let limit = service.settings.timeouts.idle;
@@ -127,21 +130,28 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     async fn next_piece(&mut self) -> Result<Option<Option<Result<Bytes, UpstreamError>>>, Error> {
         let timeouts = &self.service.settings.timeouts;
         let clock = &self.service.clock;
-        let (total, idle) = (self.called + timeouts.total, self.heard + timeouts.idle);
-        let until = total.min(idle).min(self.told + timeouts.heartbeat);
-        futures_util::select_biased! {
-            piece = self.body.next().fuse() => return Ok(Some(piece)),
-            () = clock.sleep(until.saturating_sub(clock.elapsed())).fuse() => {}
+        let total = self.called + timeouts.total;
+        loop {
+            // Looked at before the body, which may never run dry.
+            if clock.elapsed() >= total {
+                return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: timeouts.total });
+            }
+            let (idle, heartbeat) = (self.heard + timeouts.idle, self.told + timeouts.heartbeat);
+            let due = total.min(idle).min(heartbeat);
+            let alarm = self.alarm.get_or_insert_with(|| clock.sleep(due.saturating_sub(clock.elapsed())));
+            futures_util::select_biased! {
+                piece = self.body.next().fuse() => return Ok(Some(piece)),
+                () = alarm.fuse() => self.alarm = None,
+            }
+            let now = clock.elapsed();
+            if now >= idle {
+                return Err(Error::UpstreamTimeout { phase: "further piece of its reply", limit: timeouts.idle });
+            }
+            if now >= heartbeat {
+                self.told = now;
+                return Ok(None);
+            }
         }
-        let now = clock.elapsed();
-        if now >= total {
-            return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: timeouts.total });
-        }
-        if now >= idle {
-            return Err(Error::UpstreamTimeout { phase: "further piece of its reply", limit: timeouts.idle });
-        }
-        self.told = now;
-        Ok(None)
     }
 
     fn finish(&mut self, deltas: &mut Vec<Delta>) -> Step {

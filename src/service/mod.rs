@@ -167,10 +167,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             _ => {}
         }
         self.check_host(head)?;
-        if head.method == Method::OPTIONS {
-            if let Some(preflight) = self.settings.cors_origins.preflight(head) {
-                return Ok(preflight);
-            }
+        if head.method == Method::OPTIONS
+            && let Some(preflight) = self.settings.cors_origins.preflight(head)
+        {
+            return Ok(preflight);
         }
         if path == "/v1/models" {
             only_get(head)?;
@@ -182,7 +182,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 "/v1/history" => {
                     let identity = self.post(head)?;
                     let slot = self.slots.take()?;
-                    let response = self.history(&identity, self.read(head, body).await?);
+                    let response = self.history(identity, &self.read(head, body).await?);
                     drop(slot);
                     response
                 }
@@ -256,9 +256,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         json_response(&json!({ "object": "list", "data": data }))
     }
 
-    fn history(&self, identity: &Identity, body: Bytes) -> Result<Response<Body>, Error> {
-        let (token, user_id) = native::history_request(body::utf8(&body)?)?;
-        let asker = asker(identity.clone(), user_id);
+    fn history(&self, identity: Identity, body: &[u8]) -> Result<Response<Body>, Error> {
+        let (token, user_id) = native::history_request(body::utf8(body)?)?;
+        let asker = asker(identity, user_id);
         let core = self.core();
         let (items, conversation) =
             self.with_codec(|codec| core.read_history(&token, &asker, self.clock.now(), codec))?;

@@ -63,15 +63,19 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             };
             return outcome.map(|answer| json_bytes(door.answer(&answer))).map_err(|failure| failure.error);
         }
-        let mut opening: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(opening);
+        let mut opening: Soon<U, G, C> = Box::pin(opening);
+        let mut unsent = Vec::new();
         let phase = futures_util::select_biased! {
             opened = opening.as_mut().fuse() => match opened? {
                 Opening { ended: Some(Err(Failure { error, partial: None })), .. } => return Err(error),
                 opened => Phase::Opened(Box::new(opened)),
             },
-            () = self.clock.sleep(self.settings.timeouts.heartbeat).fuse() => Phase::Opening(opening),
+            () = self.clock.sleep(self.settings.timeouts.heartbeat).fuse() => {
+                sse::write_comment(&mut unsent, HEARTBEAT);
+                Phase::Opening(opening)
+            }
         };
-        let talk = Talk { service: self, writer: door.stream(), phase, request_id, record };
+        let talk = Talk { service: self, writer: door.stream(), unsent, phase, request_id, record };
         let frames = stream::unfold(talk, |talk| async {
             let (bytes, talk) = talk.next().await?;
             Some((Ok::<_, Infallible>(Frame::data(bytes)), talk))
@@ -84,12 +88,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Ok(response)
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the body, up to 4 MiB, is dropped before the upstream is called"
-    )]
     fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Exchange<Ready>, bool), Error> {
         let mut request = door.request(utf8(&body)?)?;
+        // Up to 4 MiB, not to be kept while the upstream works.
         drop(body);
         let (asker, streamed) = (asker(identity, request.user_id.take()), request.stream);
         let entropy = self.entropy()?;
@@ -98,6 +99,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Ok((exchange, streamed))
     }
 }
+
+/// An opening on its way.
+type Soon<U, G, C> = Pin<Box<dyn Future<Output = Result<Opening<U, G, C>, Error>> + Send>>;
 
 /// A flow with the first that it gave: something to show, or its end.
 struct Opening<U: Upstream, G: Guard, C: Clock> {
@@ -129,13 +133,15 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
 struct Talk<U: Upstream, G: Guard, C: Clock> {
     service: Arc<Service<U, G, C>>,
     writer: Box<dyn ReplyWriter>,
+    /// What is to go out with the head.
+    unsent: Vec<u8>,
     phase: Phase<U, G, C>,
     request_id: String,
     record: Record,
 }
 
 enum Phase<U: Upstream, G: Guard, C: Clock> {
-    Opening(Pin<Box<dyn Future<Output = Result<Opening<U, G, C>, Error>> + Send>>),
+    Opening(Soon<U, G, C>),
     Opened(Box<Opening<U, G, C>>),
     Flowing(Box<Flow<U, G, C>>),
     Over,
@@ -144,7 +150,7 @@ enum Phase<U: Upstream, G: Guard, C: Clock> {
 impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
     /// The next bytes for the client; `None` once all is said.
     async fn next(mut self) -> Option<(Bytes, Self)> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.unsent);
         while out.is_empty() {
             self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
                 Phase::Opening(mut opening) => {

@@ -4,6 +4,7 @@ mod clock;
 mod forward;
 mod log;
 mod serve;
+mod socket;
 
 use std::io;
 

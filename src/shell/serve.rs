@@ -9,9 +9,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use tokio::{net::TcpListener, sync::Semaphore, time};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time};
 
-use super::{Forward, LocalGuard, NativeService, SystemClock};
+use super::{Forward, LocalGuard, NativeService, SystemClock, socket::Socket};
 use crate::{config::ServerConfig, service::Service};
 
 /// A bound listener with its service.
@@ -46,16 +46,19 @@ impl Server {
     }
 
     /// Answers until `stop` ends; then lets requests under way end, for as long as the configuration allows.
+    ///
+    /// Once this ends, or is dropped, no connection is open any more.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, config, service } = self;
-        let connections = Arc::new(Semaphore::new(config.connections));
+        let places = Arc::new(Semaphore::new(config.connections));
+        let mut connections = JoinSet::new();
         let graceful = GracefulShutdown::new();
         let mut stop = std::pin::pin!(stop);
         loop {
             // Over the limit, connections wait in the system's queue instead of costing memory here.
-            let permit = tokio::select! {
+            let place = tokio::select! {
                 () = &mut stop => break,
-                permit = Arc::clone(&connections).acquire_owned() => permit,
+                place = Arc::clone(&places).acquire_owned() => place,
             };
             let stream = tokio::select! {
                 () = &mut stop => break,
@@ -76,12 +79,15 @@ impl Server {
                 async move { Ok::<_, Infallible>(service.handle(request).await) }
             });
             let builder = connection_builder(&config);
-            let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
+            let socket = Socket::new(stream, config.head_timeout, config.write_timeout);
+            let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
             let connection = graceful.watch(connection);
-            tokio::spawn(async move {
+            // What is left of the connections that have ended.
+            while connections.try_join_next().is_some() {}
+            connections.spawn(async move {
                 // A broken connection is its client's affair; the request's record says how far it came.
                 let _ = connection.await;
-                drop(permit);
+                drop(place);
             });
         }
         drop(listener);

@@ -1,14 +1,18 @@
 //! The one integration binary: a module per surface. Data is in `tests/vectors/`.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it says")]
 
 mod corpus;
+mod http;
 mod isolation;
 mod jose;
 mod layering;
 #[cfg(target_os = "linux")]
 mod memory;
 mod readme;
+mod streaming;
+mod support;
 mod testkit;
+mod upstream;
 mod vectors;
 mod worst;

@@ -53,9 +53,9 @@ impl History {
     /// Takes away whole turns, the oldest first, until at least `surplus_bytes` of lines and `surplus_items` are gone.
     ///
     /// A turn begins with a user message that follows the model's words, so that a call and its result go together; the
-    /// last turn, whose input is new, stays. Returns the number of items taken and of the bytes of their lines, or
-    /// `None` (and takes nothing) if the surplus is more than there is to take.
-    pub fn trim_oldest(&mut self, surplus_bytes: usize, surplus_items: usize) -> Option<(usize, usize)> {
+    /// last turn, whose input is new, stays. Returns the number of items taken, or `None` (and takes nothing) if the
+    /// surplus is more than there is to take.
+    pub fn trim_oldest(&mut self, surplus_bytes: usize, surplus_items: usize) -> Option<usize> {
         let mut bytes = 0_usize;
         for (at, pair) in self.0.windows(2).enumerate() {
             let [before, item] = pair else { break };
@@ -65,7 +65,7 @@ impl History {
                 && matches!(before, Item::Message { role: Role::Assistant, .. } | Item::Think { .. });
             if turn_begins && bytes >= surplus_bytes && items >= surplus_items {
                 self.0.drain(..items);
-                return Some((items, bytes));
+                return Some(items);
             }
         }
         None
@@ -112,9 +112,10 @@ fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
     for part in parts {
         let Part::Image(url) = part else { continue };
         if let Some((_, data)) = url.strip_prefix("data:").and_then(|data| data.split_once(',')) {
-            // Base64 carries 3 bytes in 4 characters; percent-encoded data is counted the same, which flatters it less
-            // than three times.
-            let decoded = data.len().div_ceil(4).saturating_mul(3);
+            // Base64 carries 3 bytes in 4 characters, its padding none; percent-encoded data is counted the same, which
+            // flatters it less than three times.
+            let data = data.strip_suffix("==").or_else(|| data.strip_suffix('=')).unwrap_or(data);
+            let decoded = data.len().saturating_mul(3) / 4;
             if let Some(excess) = Excess::bytes(decoded, limits.image_bytes) {
                 return Err(Error::ImageTooLarge(excess));
             }

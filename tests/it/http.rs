@@ -1,0 +1,8 @@
+//! The HTTP surface: every status, code and header of design §6, limits, web pages, connections, and the end.
+
+mod drain;
+mod errors;
+mod limits;
+mod pages;
+mod signals;
+mod transport;

@@ -1,0 +1,77 @@
+//! The end of a server: what is under way may end, for so long; nothing new begins.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use serde_json::json;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::support::{
+    client::{Client, Raw, json_request},
+    config,
+    server::Running,
+};
+
+/// A pause between words that keeps a reply going for as long as a test looks at it.
+const SLOW: &str = "builtin_pace_ms = 20\n";
+
+#[tokio::test]
+async fn requests_under_way_end_and_nothing_new_begins() {
+    let mut server = Running::start(config(SLOW)).await;
+    let mut idle = Raw::connect(server.address).await;
+    idle.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    idle.until("{\"status\":\"ok\"}").await;
+    let mut silent = Raw::connect(server.address).await;
+    let mut client = Client::connect(server.address).await;
+    let mut waiting = Client::connect(server.address).await;
+    let streamed = json_request("/v1/turns", &json!({ "input": "Count to 30", "stream": true }));
+    let mut answer = client.open(streamed).await.unwrap();
+    let whole = json!({ "input": "Count to 30" });
+    let whole = tokio::spawn(async move { waiting.turn(&whole).await });
+    while server.service.requests_under_way() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let first = answer.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.starts_with(b"event: delta\n"));
+
+    server.stop();
+    // Who has nothing under way is closed at once.
+    assert_eq!(idle.rest().await, "");
+    assert_eq!(silent.rest().await, "");
+    let late = TcpStream::connect(server.address).await;
+    assert!(late.is_err(), "still listening");
+    let rest = answer.collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&rest).contains("event: done"));
+    let whole = whole.await.unwrap();
+    assert!(whole.json()["reply"].as_str().unwrap().ends_with(" 30"));
+    timeout(Duration::from_secs(10), server.stopped()).await.expect("does not stop");
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_cut_off() {
+    let mut server = Running::start(config(&format!("{SLOW}timeouts.drain = \"50ms\""))).await;
+    let mut client = Client::connect(server.address).await;
+    let ask = json_request("/v1/turns", &json!({ "input": "Write 100000 words", "stream": true }));
+    let mut answer = client.open(ask).await.unwrap();
+    answer.frame().await.unwrap().unwrap();
+    let service = server.service.clone();
+    server.stop();
+    timeout(Duration::from_secs(10), server.stopped()).await.expect("does not stop");
+    // The client sees that its answer is not whole.
+    assert!(answer.collect().await.is_err());
+    assert_eq!(service.requests_under_way(), 0);
+}
+
+#[tokio::test]
+async fn http2_connections_are_let_go_as_well() {
+    let mut server = Running::start(config(SLOW)).await;
+    let mut client = Client::connect_http2(server.address).await;
+    let mut ask = json_request("/v1/turns", &json!({ "input": "Count to 10", "stream": true }));
+    *ask.uri_mut() = format!("http://{}/v1/turns", server.address).parse().unwrap();
+    let mut answer = client.open(ask).await.unwrap();
+    answer.frame().await.unwrap().unwrap();
+    server.stop();
+    let rest = answer.collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&rest).contains("event: done"));
+    timeout(Duration::from_secs(10), server.stopped()).await.expect("does not stop");
+}

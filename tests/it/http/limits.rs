@@ -1,0 +1,198 @@
+//! Limits on requests: each below, at and above; and the places for requests at once.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Frame;
+use serde_json::json;
+
+use crate::support::hand::{Hand, post};
+
+/// A body that comes in pieces, each when it is asked for, and after them never ends.
+struct Pieces(Vec<&'static [u8]>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.pop() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece))))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+const SMALL: &str = "limits.body_bytes = 17000\nlimits.token_bytes = 16384\nlimits.history_bytes = 20000\n\
+    limits.message_bytes = 5000\nlimits.image_bytes = 300\nlimits.reply_reserve_bytes = 1000\n";
+
+/// A turn that is exactly so many bytes.
+fn padded(bytes: usize) -> String {
+    let body = json!({ "input": "hi" }).to_string();
+    format!("{body}{}", " ".repeat(bytes - body.len()))
+}
+
+#[test]
+fn a_body_may_be_as_large_as_its_limit() {
+    let hand = Hand::new(SMALL);
+    hand.post("/v1/turns", padded(16_999)).wait();
+    hand.post("/v1/turns", padded(17_000)).wait();
+    let answer = hand.post("/v1/turns", padded(17_001)).answer();
+    assert_eq!((answer.status, answer.header("connection")), (StatusCode::PAYLOAD_TOO_LARGE, "close"));
+    assert_eq!(answer.problem("body_too_large")["detail"], "request body is over the limit of 17000 bytes");
+}
+
+#[test]
+fn a_body_that_announces_too_much_is_refused_unread() {
+    let hand = Hand::new(SMALL);
+    for length in ["17001", "1073741824", "18446744073709551615"] {
+        // Reading would wait for ever.
+        let request = post("/v1/turns").header("content-length", length).body(Pieces(Vec::new())).unwrap();
+        hand.ask(request).answer().problem("body_too_large");
+    }
+}
+
+#[test]
+fn a_body_that_announces_nothing_is_read_up_to_the_limit() {
+    let hand = Hand::new(SMALL);
+    let request = post("/v1/turns").body(Pieces(vec![&[b' '; 1], &[b' '; 10_000], &[b' '; 7_000]])).unwrap();
+    hand.ask(request).answer().problem("body_too_large");
+    let request = post("/v1/turns").body(Pieces(vec![&[b' '; 10_000], &[b' '; 7_000]])).unwrap();
+    hand.ask(request).wait();
+}
+
+#[test]
+fn a_slow_body_times_out() {
+    let hand = Hand::new("");
+    let mut asked = hand.ask(post("/v1/turns").body(Pieces(vec![b"{\"input\":"])).unwrap());
+    asked.wait();
+    hand.clock.advance_seconds(29);
+    asked.wait();
+    hand.clock.advance_seconds(1);
+    let answer = asked.answer();
+    assert_eq!((answer.status, answer.header("connection")), (StatusCode::REQUEST_TIMEOUT, "close"));
+    assert_eq!(answer.problem("request_timeout")["retry"], "safe");
+    assert_eq!(hand.service.requests_under_way(), 0);
+}
+
+#[test]
+fn messages_and_results_may_be_as_large_as_their_limit() {
+    let hand = Hand::new(SMALL);
+    // The line around the text: {"t":"msg","role":"user","parts":[{"text":""}]} and its end.
+    let room = 5_000 - 48;
+    for (length, fits) in [(room - 1, true), (room, true), (room + 1, false)] {
+        let mut asked = hand.turn(&json!({ "input": "a".repeat(length) }));
+        if fits {
+            asked.wait();
+            hand.upstream.call();
+        } else {
+            let answer = asked.answer();
+            assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+            assert_eq!(answer.problem("message_too_large")["detail"], "message is 5001 bytes, limit 5000");
+        }
+    }
+    // Escapes count as they are written.
+    hand.turn(&json!({ "input": "\u{1}".repeat(room / 6 + 1) })).answer().problem("message_too_large");
+}
+
+#[test]
+fn inline_images_may_be_as_large_as_their_limit() {
+    let hand = Hand::new(SMALL);
+    let image = |bytes: usize| {
+        let padding = ["", "==", "="][bytes % 3];
+        let data = format!("{}{padding}", "A".repeat((bytes * 4).div_ceil(3)));
+        json!({ "input": [{ "text": "look" }, { "image": format!("data:image/png;base64,{data}") }] })
+    };
+    for bytes in [298, 299, 300] {
+        hand.turn(&image(bytes)).wait();
+        hand.upstream.call();
+    }
+    let answer = hand.turn(&image(301)).answer();
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(answer.problem("image_too_large")["detail"], "inline image is 301 bytes, limit 300");
+    // Padding carries nothing, and so does not make an image smaller either.
+    let padded = format!("data:image/png;base64,{}", "=".repeat(500));
+    hand.turn(&json!({ "input": [{ "image": padded }] })).answer().problem("image_too_large");
+    for url in ["file:///etc/passwd", "ftp://e.test/a.png", "//e.test/a.png", "DATA:image/png;base64,AA==", ""] {
+        hand.turn(&json!({ "input": [{ "image": url }] })).answer().problem("request_invalid");
+    }
+}
+
+#[test]
+fn images_do_not_count_as_words() {
+    let hand = Hand::new("limits.message_bytes = 200");
+    let image = format!("data:image/png;base64,{}", "A".repeat(4_000));
+    hand.turn(&json!({ "input": [{ "text": "a".repeat(100) }, { "image": image }] })).wait();
+    let result = json!({ "t": "result", "id": "c", "out": "a".repeat(200) });
+    hand.turn(&json!({ "input": [result] })).answer().problem("message_too_large");
+}
+
+#[test]
+fn a_token_over_its_limit_is_told_so() {
+    let hand = Hand::new(SMALL);
+    let turn = |bytes: usize| hand.turn(&json!({ "input": "hi", "token": "a".repeat(bytes) })).answer();
+    turn(16_384).problem("token_invalid");
+    let answer = turn(16_385);
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(answer.problem("token_too_large")["detail"], "token is 16385 bytes, limit 16384");
+}
+
+#[test]
+fn over_the_places_for_requests_callers_are_told_to_come_back() {
+    let hand = Hand::new("limits.concurrent_requests = 2");
+    let (mut first, mut second) = (hand.turn(&json!({ "input": "a" })), hand.turn(&json!({ "input": "b" })));
+    first.wait();
+    second.wait();
+    assert_eq!(hand.service.requests_under_way(), 2);
+    for path in ["/v1/turns", "/v1/history"] {
+        let answer = hand.post(path, "{}").answer();
+        assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        answer.problem("overloaded");
+    }
+    assert_eq!(hand.service.requests_under_way(), 2);
+    // One leaves, one is answered: both places are free.
+    drop(first);
+    hand.upstream.call();
+    hand.upstream.call().reply("hello");
+    second.answer().json();
+    assert_eq!(hand.service.requests_under_way(), 0);
+    hand.turn(&json!({ "input": "c" })).wait();
+}
+
+#[test]
+fn one_user_has_so_many_turns_at_once_and_no_other_waits_for_it() {
+    let hand = Hand::new("limits.turns_per_user = 1");
+    let turn = |user: &str| hand.turn(&json!({ "input": "hi", "user_id": user }));
+    let mut first = turn("alice");
+    first.wait();
+    let answer = turn("alice").answer();
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, "1"));
+    answer.problem("user_busy");
+    turn("bob").wait();
+    hand.turn(&json!({ "input": "hi" })).wait();
+    drop(first);
+    turn("alice").wait();
+}
+
+#[test]
+fn a_streamed_answer_keeps_its_place_until_it_is_read() {
+    let hand = Hand::new("limits.turns_per_user = 1");
+    let body = json!({ "input": "hi", "user_id": "alice", "stream": true });
+    let mut asked = hand.turn(&body);
+    asked.wait();
+    let mut call = hand.upstream.call();
+    call.stream();
+    call.say("hello");
+    let mut coming = asked.head();
+    coming.text();
+    hand.turn(&body).answer().problem("user_busy");
+    call.stop();
+    assert!(coming.rest().contains("event: done"));
+    assert_eq!(hand.service.requests_under_way(), 0);
+    hand.turn(&body).wait();
+}

@@ -1,0 +1,83 @@
+//! Signals to the real process: SIGHUP changes the keys without a restart, SIGTERM ends it in order.
+
+use std::{fs, path::Path};
+
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use crate::support::{
+    SECRET,
+    binary::Binary,
+    client::{Client, json_request},
+};
+
+/// 32 bytes of 2.
+const OTHER: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI";
+
+fn kid(token: &Value) -> String {
+    let header = token.as_str().unwrap().split('.').next().unwrap();
+    let header = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, header).unwrap();
+    serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
+}
+
+async fn turn(binary: &Binary, body: Value) -> crate::support::answer::Answer {
+    Client::connect(binary.address).await.turn(&body).await
+}
+
+#[tokio::test]
+async fn a_hangup_changes_the_keys_and_keeps_the_conversations() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    let write = |path: &Path, text: String| fs::write(path, text).unwrap();
+    write(&path, format!("k1:{SECRET}\n"));
+    let mut binary = Binary::serve(&["--keys-file", path.to_str().unwrap()]);
+    let first = turn(&binary, json!({ "input": "My name is Ada." })).await.json();
+    assert_eq!(kid(&first["token"]), "k1");
+
+    write(&path, format!("# new in front\nk2:{OTHER}\nk1:{SECRET}\n"));
+    binary.signal("HUP");
+    assert!(binary.until("reloaded").contains("reloaded; keys k2, k1"));
+    let ask = json!({ "input": "What is my name?", "token": first["token"] });
+    let second = turn(&binary, ask.clone()).await.json();
+    assert_eq!((kid(&second["token"]).as_str(), &second["conversation"]["turn"]), ("k2", &json!(2)));
+    assert!(second["reply"].as_str().unwrap().contains("Ada"));
+
+    // What cannot be read leaves all as it was.
+    for broken in ["k2:short\n", "", "k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI\nk2:AQ\n"] {
+        write(&path, broken.to_owned());
+        binary.signal("HUP");
+        let said = binary.until("not reloaded");
+        assert!(!said.contains(&OTHER[..8]), "{said}");
+        turn(&binary, ask.clone()).await.json();
+    }
+
+    write(&path, format!("k2:{OTHER}\n"));
+    binary.signal("HUP");
+    binary.until("reloaded; keys k2");
+    turn(&binary, ask).await.problem("token_invalid");
+    turn(&binary, json!({ "input": "What is my name?", "token": second["token"] })).await.json();
+
+    binary.signal("TERM");
+    let (status, said) = binary.ended();
+    assert!(status.success() && said.contains("stopping"), "{status} {said}");
+    for secret in [SECRET, OTHER, "Ada", first["token"].as_str().unwrap()] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_termination_lets_a_stream_end() {
+    let mut binary = Binary::serve(&["--dev", "--builtin-pace-ms", "20"]);
+    let mut client = Client::connect(binary.address).await;
+    let ask = json_request("/v1/turns", &json!({ "input": "Count to 20", "stream": true }));
+    let mut answer = client.open(ask).await.unwrap();
+    answer.frame().await.unwrap().unwrap();
+    binary.signal("TERM");
+    binary.until("stopping");
+    let rest = answer.collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&rest).contains("event: done"));
+    let (status, said) = binary.ended();
+    let entry: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!((&entry["path"], &entry["status"], &entry["turn"]), (&json!("/v1/turns"), &json!(200), &json!(1)));
+}

@@ -1,0 +1,75 @@
+//! What is asked of every answer, and of every error.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value};
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The value of a header, empty if there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// The body of an answer that is no error.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(self.header("content-type"), "application/json");
+        self.check_headers();
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The problem document, after a look at all that goes with it (RFC 9457; design §6).
+    #[track_caller]
+    pub(crate) fn problem(&self, code: &str) -> Map<String, Value> {
+        let problem: Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let id = self.check_headers();
+        assert_eq!(problem["request_id"], id);
+        check_problem(&problem);
+        assert_eq!(problem["status"], self.status.as_u16());
+        let retry = problem["retry"].as_str().unwrap();
+        assert_eq!(self.header("x-should-retry"), if retry == "never" { "false" } else { "true" });
+        let after = problem["retry_after_seconds"].as_u64().map(|seconds| seconds.to_string());
+        assert_eq!(self.header("retry-after"), after.unwrap_or_default());
+        let Value::Object(problem) = problem else { unreachable!() };
+        problem
+    }
+
+    /// What every answer carries; gives the request's id.
+    #[track_caller]
+    fn check_headers(&self) -> &str {
+        let id = self.header("x-request-id");
+        assert!(id.starts_with("req_") && id.len() == 40, "{id:?}");
+        assert_eq!(self.header("request-id"), id);
+        assert_eq!(self.headers[header::CACHE_CONTROL], "no-store");
+        id
+    }
+}
+
+/// The members of a problem document, also of one inside a stream.
+#[track_caller]
+pub(crate) fn check_problem(problem: &Value) {
+    let code = problem["code"].as_str().unwrap();
+    assert_eq!(problem["type"], format!("urn:holdall:problem:{code}"));
+    let title = problem["title"].as_str().unwrap();
+    assert!(title.starts_with(char::is_uppercase) && !title.ends_with('.'));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(!detail.is_empty() && detail.len() < 600 && !detail.ends_with('.'), "{detail}");
+    assert!(!detail.chars().any(char::is_control), "{detail:?}");
+    let after = problem.get("retry_after_seconds").is_some();
+    match problem["retry"].as_str().unwrap() {
+        "after" => assert!(after),
+        "safe" | "never" => assert!(!after),
+        other => panic!("retry: {other}"),
+    }
+}

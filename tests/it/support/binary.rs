@@ -1,0 +1,69 @@
+//! The real command, as a process of its own.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+};
+
+/// `holdall serve`; killed when dropped.
+pub(crate) struct Binary {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    said: BufReader<ChildStderr>,
+}
+
+impl Binary {
+    /// Starts `holdall serve` on a free port with these arguments, and an environment that holds nothing else.
+    pub(crate) fn serve(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_holdall"))
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env_clear()
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let address = loop {
+            let line = line(&mut said).expect("it did not start");
+            if let Some((_, address)) = line.split_once("listens on http://") {
+                break address.trim().parse().unwrap();
+            }
+        };
+        Self { address, child, said }
+    }
+
+    /// Sends a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    }
+
+    /// What it says on standard error up to and with a line that holds `mark`.
+    pub(crate) fn until(&mut self, mark: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(mark) {
+            text += &line(&mut self.said).unwrap_or_else(|| panic!("`{mark}` was not said, but {text}"));
+        }
+        text
+    }
+
+    /// Waits for its end; how it ended, and what it said last.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let mut text = String::new();
+        self.said.read_to_string(&mut text).unwrap();
+        (self.child.wait().unwrap(), text)
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn line(said: &mut BufReader<ChildStderr>) -> Option<String> {
+    let mut line = String::new();
+    (said.read_line(&mut line).unwrap() > 0).then_some(line)
+}

@@ -1,0 +1,146 @@
+//! Clients: a well-behaved one, and a bare socket for all else.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::{answer::Answer, hand};
+
+/// Longer than anything here takes; what takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection of a client that keeps to the rules.
+pub(crate) enum Client {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Client {
+    /// Connects; requests go one after another.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::try_connect(address).await.unwrap()
+    }
+
+    /// Connects, if someone is there.
+    pub(crate) async fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        Some(Self::Http1(sender))
+    }
+
+    /// Connects with HTTP/2 in clear text, as one who knows that the server speaks it (RFC 9113 §3.3).
+    pub(crate) async fn connect_http2(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self::Http2(sender)
+    }
+
+    /// Sends a request and gives the head of its answer.
+    pub(crate) async fn open(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        let sending = async {
+            match self {
+                Self::Http1(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                }
+                Self::Http2(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                }
+            }
+        };
+        timeout(PATIENCE, sending).await.expect("no answer")
+    }
+
+    /// Sends a request and gives its whole answer, if there is one.
+    pub(crate) async fn try_send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
+        let (head, body) = self.open(request).await?.into_parts();
+        let body = timeout(PATIENCE, body.collect()).await.expect("the answer does not end")?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Sends a request and gives its whole answer.
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Answer {
+        self.try_send(request).await.unwrap()
+    }
+
+    /// Sends a body of JSON to a path.
+    pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Answer {
+        self.send(json_request(path, body)).await
+    }
+
+    /// Asks for a turn.
+    pub(crate) async fn turn(&mut self, body: &Value) -> Answer {
+        self.post("/v1/turns", body).await
+    }
+
+    /// Asks for a resource.
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
+        let request = Request::get(path).header(header::HOST, "localhost");
+        self.send(request.body(Full::default()).unwrap()).await
+    }
+}
+
+/// A request with a body of JSON.
+pub(crate) fn json_request(path: &str, body: &Value) -> Request<Full<Bytes>> {
+    hand::post(path).body(Full::new(body.to_string().into())).unwrap()
+}
+
+/// A socket, for what no client would send.
+pub(crate) struct Raw(pub(crate) TcpStream);
+
+impl Raw {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Sends bytes; that the server has closed already is no matter.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = timeout(PATIENCE, self.0.write_all(bytes.as_ref())).await.expect("the server does not read");
+    }
+
+    /// Says that no byte follows.
+    pub(crate) async fn finish(&mut self) {
+        let _ = self.0.shutdown().await;
+    }
+
+    /// All that the server sends until it closes.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let reading = async {
+            let mut piece = [0; 4096];
+            // A reset ends an answer as well as an end does.
+            while let Ok(1..) = self.0.read(&mut piece).await.inspect(|length| bytes.extend(&piece[..*length])) {}
+        };
+        timeout(PATIENCE, reading).await.expect("the server does not close");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What the server sends up to and with `mark`.
+    pub(crate) async fn until(&mut self, mark: &str) -> String {
+        let mut text = Vec::new();
+        let reading = async {
+            while !text.ends_with(mark.as_bytes()) {
+                text.push(self.0.read_u8().await.expect("the server closed"));
+            }
+        };
+        timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("`{mark}` does not come"));
+        String::from_utf8(text).unwrap()
+    }
+}

@@ -1,0 +1,172 @@
+//! A service driven by hand: no runtime, no socket, no time that passes by itself.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use holdall::{
+    config::Config,
+    guard::LocalGuard,
+    service::{Body, Entry, Log, Service},
+};
+use http::{Method, Request, Response, header, response};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::Value;
+
+use super::{answer::Answer, clock::TestClock, config, fake::FakeUpstream, upstream};
+
+/// A service with all that it was given.
+pub(crate) struct Hand {
+    pub(crate) service: Arc<Service<FakeUpstream, LocalGuard, TestClock>>,
+    pub(crate) clock: TestClock,
+    pub(crate) upstream: FakeUpstream,
+    pub(crate) log: Records,
+}
+
+/// The log's entries.
+#[derive(Clone, Default)]
+pub(crate) struct Records(Arc<Mutex<Vec<Entry>>>);
+
+impl Records {
+    /// Takes out the entries so far.
+    pub(crate) fn take(&self) -> Vec<Entry> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Log for Records {
+    fn record(&self, entry: &Entry) {
+        self.0.lock().unwrap().push(entry.clone());
+    }
+}
+
+impl Hand {
+    /// A service under these settings, before a Chat Completions upstream.
+    pub(crate) fn new(settings: &str) -> Self {
+        Self::of(config(&format!("{settings}\n{}", upstream("openai", "http://model.test"))))
+    }
+
+    /// A service of this configuration.
+    pub(crate) fn of(config: Config) -> Self {
+        let (clock, upstream, log) = <(TestClock, FakeUpstream, Records)>::default();
+        let guard = LocalGuard::new(config.turns_per_user);
+        let sink = Box::new(log.clone());
+        let service = Service::new(config.core, config.settings, upstream.clone(), guard, clock.clone(), sink);
+        Self { service: Arc::new(service), clock, upstream, log }
+    }
+
+    /// Sends a request.
+    pub(crate) fn ask<B>(&self, request: Request<B>) -> Asked
+    where
+        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
+    {
+        Asked(Box::pin(Arc::clone(&self.service).handle(request)))
+    }
+
+    /// Sends a body of JSON to a path.
+    pub(crate) fn post(&self, path: &str, body: impl Into<Bytes>) -> Asked {
+        self.ask(post(path).body(Full::new(body.into())).unwrap())
+    }
+
+    /// Asks for a turn.
+    pub(crate) fn turn(&self, body: &Value) -> Asked {
+        self.post("/v1/turns", body.to_string())
+    }
+
+    /// A turn whole: the model says `reply`, and the answer is no error.
+    #[track_caller]
+    pub(crate) fn whole_turn(&self, body: &Value, reply: &str) -> Value {
+        let mut asked = self.turn(body);
+        asked.wait();
+        self.upstream.call().reply(reply);
+        asked.answer().json()
+    }
+}
+
+/// The head of a request with a body of JSON.
+pub(crate) fn post(path: &str) -> http::request::Builder {
+    Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+}
+
+/// A request under way; dropping it is what a client does that leaves.
+pub(crate) struct Asked(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
+
+impl Asked {
+    /// Lets the service do what it can; it must be left waiting.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) {
+        assert!(self.0.as_mut().now_or_never().is_none(), "answered already");
+    }
+
+    /// The head of the answer, which must be due, and the body to read on.
+    #[track_caller]
+    pub(crate) fn head(mut self) -> Coming {
+        let (head, body) = self.0.as_mut().now_or_never().expect("no answer yet").into_parts();
+        Coming { head, body }
+    }
+
+    /// The whole answer, which must be due.
+    #[track_caller]
+    pub(crate) fn answer(self) -> Answer {
+        self.head().whole()
+    }
+}
+
+/// An answer whose body is coming.
+pub(crate) struct Coming {
+    pub(crate) head: response::Parts,
+    body: Body,
+}
+
+impl Coming {
+    /// The chunks that are due now, and whether the body has ended.
+    pub(crate) fn chunks(&mut self) -> (Vec<Bytes>, bool) {
+        let mut chunks = Vec::new();
+        loop {
+            match self.body.frame().now_or_never() {
+                None => return (chunks, false),
+                Some(None) => return (chunks, true),
+                Some(Some(frame)) => chunks.push(ok(frame).into_data().unwrap()),
+            }
+        }
+    }
+
+    /// What is due now, as text; the body must be left open.
+    #[track_caller]
+    pub(crate) fn text(&mut self) -> String {
+        let (chunks, ended) = self.chunks();
+        assert!(!ended, "{chunks:?}");
+        String::from_utf8(chunks.concat()).unwrap()
+    }
+
+    /// The rest as text; the body must end.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> String {
+        let (chunks, ended) = self.chunks();
+        assert!(ended, "{chunks:?}");
+        String::from_utf8(chunks.concat()).unwrap()
+    }
+
+    /// The whole answer, which must be due.
+    #[track_caller]
+    pub(crate) fn whole(mut self) -> Answer {
+        let (chunks, ended) = self.chunks();
+        assert!(ended, "the answer goes on: {chunks:?}");
+        Answer { status: self.head.status, headers: self.head.headers, body: chunks.concat().into() }
+    }
+}
+
+fn ok<T>(outcome: Result<T, Infallible>) -> T {
+    match outcome {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}

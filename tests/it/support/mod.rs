@@ -1,0 +1,61 @@
+//! What the modules share: configurations, a service driven by hand, servers on loopback and their clients, and model
+//! services that misbehave on command.
+
+pub(crate) mod answer;
+pub(crate) mod binary;
+pub(crate) mod client;
+pub(crate) mod clock;
+pub(crate) mod events;
+pub(crate) mod fake;
+pub(crate) mod hand;
+pub(crate) mod model;
+pub(crate) mod server;
+
+use holdall::config::{Config, RawConfig, Sources};
+use zeroize::Zeroizing;
+
+/// 32 bytes of 1, the secret of key `k1`.
+pub(crate) const SECRET: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+
+/// The operator's key at the model service, which nobody may ever see.
+pub(crate) const MODEL_KEY: &str = "sk-operator-4f9a1c7e2b8d4f9a1c7e2b8d";
+
+const BUILTIN: &str = "[[upstream]]\nname = \"builtin\"\nkind = \"builtin\"\n\
+    [[model]]\nalias = \"default\"\nupstreams = [\"builtin\"]\nmodel = \"builtin\"\n";
+
+/// A configuration of these TOML lines, with the key `k1`, a free port on loopback and the built-in model, unless they
+/// say otherwise.
+pub(crate) fn config(settings: &str) -> Config {
+    config_with(settings, &[])
+}
+
+/// The same with files to name in it.
+pub(crate) fn config_with(settings: &str, files: &[(&'static str, &str)]) -> Config {
+    let or = |key: &str, default: &str| if settings.contains(key) { String::new() } else { default.to_owned() };
+    let keys = or("keys = ", &format!("keys = \"k1:{SECRET}\"\n"));
+    let listen = or("listen = ", "listen = \"127.0.0.1:0\"\n");
+    let model = or("[[upstream]]", BUILTIN);
+    let text = format!("{keys}{listen}{settings}\n{model}");
+    RawConfig::parse(&text, toml::Table::new()).unwrap().check(&Files(files)).unwrap()
+}
+
+/// The TOML of a model service of this kind, as `default`.
+pub(crate) fn upstream(kind: &str, base_url: &str) -> String {
+    format!(
+        "[[upstream]]\nname = \"m\"\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\napi_key_env = \"MODEL_KEY\"\n\
+         [[model]]\nalias = \"default\"\nupstreams = [\"m\"]\nmodel = \"m-1\"\n"
+    )
+}
+
+struct Files<'a>(&'a [(&'static str, &'a str)]);
+
+impl Sources for Files<'_> {
+    fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
+        let file = self.0.iter().find(|(name, _)| *name == path).ok_or("no such file")?;
+        Ok(Zeroizing::new(file.1.to_owned()))
+    }
+
+    fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
+        (name == "MODEL_KEY").then(|| Zeroizing::new(MODEL_KEY.to_owned()))
+    }
+}

@@ -1,0 +1,8 @@
+//! Model services over real sockets: what they refuse, break off, garble or never end comes out as the right code, within
+//! bounds, and costs nobody a token.
+
+mod bounds;
+mod cuts;
+mod faults;
+mod prefix;
+mod recorded;

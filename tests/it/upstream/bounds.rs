@@ -1,0 +1,120 @@
+//! Replies without an end: each is bounded, by what it may hold or by time.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::{
+    answer::Answer,
+    client::Client,
+    config,
+    events::{events, text_of},
+    model::{Model, Step},
+    server::Running,
+    upstream,
+};
+
+const SETTINGS: &str = "limits.reply_bytes = 65536\n";
+const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1073741824\r\n\r\n";
+
+/// A reply that is `head` and then a gigabyte of `piece` again and again; the answers to a whole and a streamed turn.
+/// Of the gigabyte no more than a few megabytes may have been taken.
+async fn flood(kind: &str, head: &'static str, piece: &str) -> [Answer; 2] {
+    let (answers, sent_bytes) = flood_under(SETTINGS, kind, head, piece).await;
+    // Twice: what is read, and what the system's buffers hold.
+    assert!(sent_bytes < 24 << 20, "{sent_bytes}");
+    answers
+}
+
+async fn flood_under(settings: &str, kind: &str, head: &'static str, piece: &str) -> ([Answer; 2], usize) {
+    let times = (1 << 16) / piece.len() + 1;
+    let piece = piece.repeat(times);
+    let model = Model::start(move |_| vec![Step::send(head), Step::Repeat(piece.clone().into(), 16_384)]).await;
+    let server = Running::start(config(&format!("{settings}{}", upstream(kind, &model.url())))).await;
+    let mut client = Client::connect(server.address).await;
+    let mut answers = Vec::new();
+    for stream in [false, true] {
+        let ask = json!({ "input": "hi", "stream": stream });
+        answers.push(timeout(Duration::from_secs(10), client.turn(&ask)).await.expect("it does not end"));
+    }
+    assert_eq!(server.service.requests_under_way(), 0);
+    (answers.try_into().unwrap(), model.sent_bytes())
+}
+
+#[tokio::test]
+async fn text_without_end_is_ended_by_length() {
+    let openai = "data: {\"choices\":[{\"delta\":{\"content\":\"word after word é\\n\"}}]}\n\n";
+    let anthropic = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\
+                     \"text\":\"word after word\"}}\n\n";
+    for (kind, piece) in [("openai", openai), ("anthropic", anthropic)] {
+        let [whole, streamed] = flood(kind, STREAM, piece).await;
+        let whole = whole.json();
+        assert_eq!(whole["finish_reason"], "length");
+        let reply = whole["reply"].as_str().unwrap();
+        assert!((60_000..=65_536).contains(&reply.len()), "{}", reply.len());
+        let events = events(str::from_utf8(&streamed.body).unwrap());
+        let (name, done) = events.last().unwrap();
+        assert_eq!((name.as_str(), &done["reply"], &done["output"]), ("done", &whole["reply"], &whole["output"]));
+        assert_eq!(text_of(&events), reply);
+    }
+}
+
+#[tokio::test]
+async fn arguments_without_end_are_malformed() {
+    let openai = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"n\",\
+                  \"arguments\":\"aaaa\"}}]}}]}\n\n";
+    for answer in flood("openai", STREAM, openai).await {
+        answer.problem("upstream_malformed");
+    }
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_malformed() {
+    for head in [STREAM, WHOLE] {
+        for answer in flood("openai", head, "a").await {
+            answer.problem("upstream_malformed");
+        }
+    }
+    for answer in flood("anthropic", STREAM, "data: a\n").await {
+        answer.problem("upstream_malformed");
+    }
+}
+
+#[tokio::test]
+async fn an_error_without_end_is_read_for_so_far() {
+    let head = "HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\n\r\n{\"error\":{\"message\":\"";
+    for answer in flood("openai", head, "a").await {
+        answer.problem("upstream_refused");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_without_end_is_ended_by_time() {
+    for (kind, piece) in [
+        ("openai", ":\n\n"),
+        ("openai", "data: {\"choices\":[]}\n\n"),
+        ("anthropic", "event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+    ] {
+        let ([whole, streamed], _) = flood_under("timeouts.total = \"200ms\"\n", kind, STREAM, piece).await;
+        whole.problem("upstream_timeout");
+        streamed.problem("upstream_timeout");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_of_the_greatest_size_is_taken_whole() {
+    // The message's line is the text and 64 bytes around it, with the mark of a cut that it might have come to need.
+    let text = "a".repeat(65_536 - 64);
+    for (extra, finish) in [("", "stop"), ("b", "length")] {
+        let message = json!({ "content": format!("{text}{extra}") });
+        let body = json!({ "choices": [{ "message": message, "finish_reason": "stop" }] }).to_string();
+        let head = format!("content-type: application/json\r\ncontent-length: {}", body.len());
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}");
+        let model = Model::start(move |_| vec![Step::send(answer.clone())]).await;
+        let server = Running::start(config(&format!("{SETTINGS}{}", upstream("openai", &model.url())))).await;
+        let answer: Value = Client::connect(server.address).await.turn(&json!({ "input": "hi" })).await.json();
+        assert_eq!((answer["reply"].as_str().unwrap() == text, &answer["finish_reason"]), (true, &json!(finish)));
+    }
+}
