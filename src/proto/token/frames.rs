@@ -11,7 +11,7 @@
 use std::{io::Cursor, mem, ops::Range};
 
 use memchr::{memchr, memchr2_iter};
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, SafeResult, compress_bound};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
 use super::TokenFault;
 use crate::proto::{error::Error, limits::Limits};
@@ -41,15 +41,18 @@ impl Frames {
         codec: &mut Codec,
     ) -> Result<Self, TokenFault> {
         let ends = walk(&payload, start, limits)?;
-        let mut inflated = Vec::with_capacity(ends.last().map_or(0, |end| end.text));
-        let mut frame_start = start;
-        for end in &ends {
-            let frame = payload.get(frame_start..end.payload).unwrap_or_default();
-            // A frame that holds more than it declares may run on into the room of the next ones, never past them all.
-            if codec.inflate(frame, &mut inflated).is_none() || inflated.len() != end.text {
-                return Err(TokenFault::Frames("a frame does not hold what it declares"));
+        let mut inflated = vec![0; ends.last().map_or(0, |end| end.text)];
+        let mut from = FrameEnd { payload: start, text: 0 };
+        for to in &ends {
+            let frame = payload.get(from.payload..to.payload).unwrap_or_default();
+            // Room of the exact size: what libzstd makes of some crooked frames depends on how much there is, and a frame
+            // must mean the same in the next token, among others.
+            let room = inflated.get_mut(from.text..to.text).unwrap_or_default();
+            let size = room.len();
+            match codec.inflater.decompress(room, frame) {
+                Ok(written) if written == size => from = *to,
+                _ => return Err(TokenFault::Frames("a frame does not hold what it declares")),
             }
-            frame_start = end.payload;
         }
         if simdutf8::basic::from_utf8(&inflated).is_err() {
             return Err(TokenFault::Lines("not UTF-8"));
@@ -205,23 +208,14 @@ impl Codec {
         Some(Self { deflater, inflater })
     }
 
-    fn deflate(&mut self, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        extend(out, |out| self.deflater.compress2(out, text))
+    fn deflate(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let end = out.len();
+        let mut cursor = Cursor::new(mem::take(out));
+        cursor.set_position(u64::try_from(end).unwrap_or(u64::MAX));
+        let outcome = self.deflater.compress2(&mut cursor, text);
+        *out = cursor.into_inner();
+        outcome.map(|_| ()).map_err(|_| Error::internal("zstd compression failed"))
     }
-
-    fn inflate(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        extend(out, |out| self.inflater.decompress(out, frame))
-    }
-}
-
-/// Lets libzstd write behind what `out` holds, into capacity that need not be filled with zeros first.
-fn extend(out: &mut Vec<u8>, write: impl FnOnce(&mut Cursor<Vec<u8>>) -> SafeResult) -> Option<()> {
-    let end = u64::try_from(out.len()).ok()?;
-    let mut cursor = Cursor::new(mem::take(out));
-    cursor.set_position(end);
-    let outcome = write(&mut cursor);
-    *out = cursor.into_inner();
-    outcome.ok().map(|_| ())
 }
 
 impl std::fmt::Debug for Codec {
@@ -320,8 +314,7 @@ impl Head {
 
     /// What stands behind the frame whose blocks these are (RFC 8878 §3.1.1.2).
     ///
-    /// No block may be over the window. libzstd holds only some to that when it sees a whole frame, but all of them when
-    /// a frame comes in pieces; what we take, any reader must be able to take.
+    /// No block may be over the window: libzstd, when it inflates a frame in one step, does not ask that of all.
     fn skip_blocks<'a>(&self, blocks: &'a [u8]) -> Result<&'a [u8], &'static str> {
         let mut rest = blocks;
         loop {
@@ -383,10 +376,9 @@ fn write(
     let frames = compress_bound(claims.len()).saturating_add(kept.len()).saturating_add(compress_bound(newest.len()));
     let mut out = Vec::with_capacity(room.reserved.saturating_add(frames).saturating_add(room.trailing));
     out.resize(room.reserved, 0);
-    let failed = || Error::internal("zstd compression failed");
-    codec.deflate(claims.as_bytes(), &mut out).ok_or_else(failed)?;
+    codec.deflate(claims.as_bytes(), &mut out)?;
     out.extend_from_slice(kept);
-    codec.deflate(newest, &mut out).ok_or_else(failed)?;
+    codec.deflate(newest, &mut out)?;
     Ok(out)
 }
 
