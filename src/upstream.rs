@@ -19,6 +19,12 @@ pub trait Upstream: Send + Sync + 'static {
         upstream: &str,
         request: Request<Bytes>,
     ) -> impl Future<Output = Result<Response<Self::Body>, UpstreamError>> + Send;
+
+    /// Takes back the body of an answer that was whole before its last byte: some formats say their end before the
+    /// connection is free for the next call.
+    fn release(&self, body: Self::Body) {
+        drop(body);
+    }
 }
 
 /// Why an upstream's answer did not come, or not whole. Never holds what was sent.

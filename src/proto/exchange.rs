@@ -259,7 +259,7 @@ impl Exchange<Ready> {
             upstream: model.upstream.clone(),
             stream: request.stream,
         };
-        turn.make_room(&mut history, request.truncation)?;
+        turn.make_room(&mut history, request.truncation, codec)?;
         let mut options = request.options;
         options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
         let call = ModelCall {
@@ -379,6 +379,12 @@ impl Exchange<Replying> {
 }
 
 impl<S> Exchange<S> {
+    /// Whether the reply is asked for as a stream.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        self.turn.stream
+    }
+
     /// The name of the upstream to call.
     #[must_use]
     pub fn upstream(&self) -> &str {
@@ -410,11 +416,11 @@ impl From<Error> for Failure {
 /// What all states of an exchange know.
 struct Turn {
     core: Arc<Core>,
-    /// The token to continue; none at the first turn, and none once its history was trimmed.
+    /// The token to continue, less what was trimmed of it; none at the first turn.
     base: Option<VerifiedToken>,
     claims: Claims,
     nonce: [u8; NONCE_BYTES],
-    /// The lines to put after the base's own: what trimming left, and the input.
+    /// The lines to put after the base's own: the input, then the reply.
     lines: String,
     /// The items of base and lines.
     items: usize,
@@ -426,7 +432,7 @@ struct Turn {
 
 impl Turn {
     /// Sees to it that the reply will find its reserved room, before the model is called.
-    fn make_room(&mut self, history: &mut History, truncation: Truncation) -> Result<(), Error> {
+    fn make_room(&mut self, history: &mut History, truncation: Truncation, codec: &mut Codec) -> Result<(), Error> {
         // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again.
         while let Some(shortage) = self.shortage() {
             let trimmed_items = match truncation {
@@ -434,9 +440,11 @@ impl Turn {
                 Truncation::Oldest => history.trim_oldest(shortage.bytes, shortage.items),
             };
             let trimmed_items = trimmed_items.ok_or(Error::HistoryTooLarge(shortage.excess))?;
-            self.base = None;
-            self.lines.clear();
-            history.items().iter().for_each(|item| item.write_line(&mut self.lines));
+            // The input is the last turn, and stays: what goes is the base's.
+            self.base = match self.base.take() {
+                Some(base) => base.without_oldest(trimmed_items, &self.core.limits, codec)?,
+                None => None,
+            };
             self.items = history.items().len();
             self.trimmed_items = self.trimmed_items.saturating_add(trimmed_items);
         }

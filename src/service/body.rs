@@ -1,6 +1,6 @@
 //! Request bodies, read within bounds, and the body type of answers.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, pin::Pin};
 
 use bytes::{Bytes, BytesMut};
 use http::{header, request};
@@ -31,7 +31,11 @@ pub(super) fn check_json(head: &request::Parts) -> Result<(), Error> {
 }
 
 /// Reads a body of at most `limit_bytes`; one that announces more is refused unread.
-pub(super) async fn read_body<B>(head: &request::Parts, body: B, limit_bytes: usize) -> Result<Bytes, Error>
+pub(super) async fn read_body<B>(
+    head: &request::Parts,
+    mut body: Pin<&mut B>,
+    limit_bytes: usize,
+) -> Result<Bytes, Error>
 where
     B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
 {
@@ -39,7 +43,6 @@ where
     if announced.is_some_and(|length: u64| length > limit_bytes as u64) {
         return Err(Error::BodyTooLarge { limit_bytes });
     }
-    let mut body = Box::pin(body);
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Error::invalid(format!("the body ended early: {error}")))?;
@@ -51,6 +54,23 @@ where
     }
     Ok(bytes.freeze())
 }
+
+/// Reads what is left of a body that is not wanted, up to a bound, and keeps nothing.
+pub(super) async fn discard<B>(mut body: Pin<Box<B>>)
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    let mut bytes = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+        if bytes > DISCARD_BYTES {
+            break;
+        }
+    }
+}
+
+/// Twice the largest body by default.
+const DISCARD_BYTES: usize = 8 << 20;
 
 /// JSON is UTF-8 (RFC 8259 §8.1), without a byte order mark.
 pub(super) fn utf8(body: &[u8]) -> Result<&str, Error> {

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Request, response};
 
-use super::{Clock, Service, Sleep, record::Slot};
+use super::{Clock, Service, Sleep, Stopped, record::Slot};
 use crate::{
     guard::Guard,
     proto::{
         dialect::{Delta, door::Answer},
         error::Error,
-        exchange::{Exchange, Failure, Ready, Refused, Replying, Response},
+        exchange::{Exchange, Failure, Ready, Replying, Response},
     },
     upstream::{Upstream, UpstreamError},
 };
@@ -23,7 +23,8 @@ use crate::{
 pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     service: Arc<Service<U, G, C>>,
     exchange: Option<Exchange<Replying>>,
-    body: U::Body,
+    /// The rest of the answer; none once it was let go.
+    body: Option<U::Body>,
     /// What was read of the body and not yet looked at; `Some(None)` is its end.
     unread: Option<Option<Result<Bytes, UpstreamError>>>,
     /// When the upstream was called.
@@ -35,6 +36,8 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     /// Ends at the first moment at which something may be due. What is due only moves away, so that one alarm outlasts
     /// many pieces.
     alarm: Option<Sleep>,
+    /// Ends when the server can wait no longer.
+    stopped: Stopped,
     _held: (G::Permit, Slot),
 }
 
@@ -57,28 +60,37 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     ) -> Result<Self, Error> {
         let called = service.clock.elapsed();
         let request = exchange.take_request();
-        let limit = service.settings.timeouts.first_byte;
+        let timeouts = &service.settings.timeouts;
+        // Of a reply that is not streamed, no byte comes before the model has written the last one.
+        let limit = if exchange.is_streamed() { timeouts.first_byte } else { timeouts.total };
+        let mut stopped = service.stopped.clone();
         let (head, mut body, first) = futures_util::select_biased! {
             answer = Box::pin(call(&service.upstream, exchange.upstream(), request)).fuse() => answer?,
             () = service.clock.sleep(limit).fuse() => {
                 return Err(Error::UpstreamTimeout { phase: "first byte", limit });
             }
+            () = stopped => return Err(stopping()),
         };
         match exchange.respond(&head)? {
             Response::Replying(exchange) => {
                 let heard = service.clock.elapsed();
-                let (exchange, unread, told) = (Some(exchange), Some(first), heard);
-                Ok(Self { service, exchange, body, unread, called, heard, told, alarm: None, _held: held })
+                let (exchange, body, unread, told) = (Some(exchange), Some(body), Some(first), heard);
+                Ok(Self { service, exchange, body, unread, called, heard, told, alarm: None, stopped, _held: held })
             }
-            Response::Refused(exchange) => {
-                let limit = service.settings.timeouts.idle;
-                let reasons = Box::pin(read_reasons(exchange, &mut body, first)).fuse();
-                futures_util::select_biased! {
-                    error = { reasons } => Err(error),
-                    () = service.clock.sleep(limit).fuse() => {
-                        Err(Error::UpstreamTimeout { phase: "whole error", limit })
+            Response::Refused(mut exchange) => {
+                // Reasons that break off, or stall, are still reasons.
+                let mut stall = service.clock.sleep(service.settings.timeouts.idle).fuse();
+                let mut piece = first;
+                while let Some(Ok(bytes)) = piece {
+                    if !exchange.push(&bytes) {
+                        break;
                     }
+                    piece = futures_util::select_biased! {
+                        piece = body.next().fuse() => piece,
+                        () = stall => None,
+                    };
                 }
+                Err(exchange.into_error())
             }
         }
     }
@@ -105,6 +117,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                         return self.fail(error);
                     }
                     if exchange.is_complete() {
+                        if let Some(body) = self.body.take() {
+                            self.service.upstream.release(body);
+                        }
                         return self.finish(deltas);
                     }
                 }
@@ -115,7 +130,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             if taken >= TOGETHER_BYTES {
                 break;
             }
-            piece = match self.body.next().now_or_never() {
+            piece = match self.body.as_mut().and_then(|body| body.next().now_or_never()) {
                 Some(piece) => piece,
                 None => break,
             };
@@ -139,9 +154,11 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             let (idle, heartbeat) = (self.heard + timeouts.idle, self.told + timeouts.heartbeat);
             let due = total.min(idle).min(heartbeat);
             let alarm = self.alarm.get_or_insert_with(|| clock.sleep(due.saturating_sub(clock.elapsed())));
+            let (Some(body), mut stopped) = (&mut self.body, &mut self.stopped) else { return Ok(Some(None)) };
             futures_util::select_biased! {
-                piece = self.body.next().fuse() => return Ok(Some(piece)),
+                piece = body.next().fuse() => return Ok(Some(piece)),
                 () = alarm.fuse() => self.alarm = None,
+                () = stopped => return Err(stopping()),
             }
             let now = clock.elapsed();
             if now >= idle {
@@ -189,21 +206,6 @@ async fn call<U: Upstream>(upstream: &U, name: &str, request: Request<Bytes>) ->
     Ok((head, body, first))
 }
 
-async fn read_reasons<B>(
-    mut exchange: Exchange<Refused>,
-    body: &mut B,
-    first: Option<Result<Bytes, UpstreamError>>,
-) -> Error
-where
-    B: futures_core::Stream<Item = Result<Bytes, UpstreamError>> + Unpin,
-{
-    let mut piece = first;
-    // Reasons that break off are still reasons.
-    while let Some(Ok(bytes)) = piece {
-        if !exchange.push(&bytes) {
-            break;
-        }
-        piece = body.next().await;
-    }
-    exchange.into_error()
+fn stopping() -> Error {
+    Error::internal("the server stopped before the reply was whole")
 }

@@ -15,12 +15,18 @@ mod turn;
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
+use futures_util::{
+    FutureExt as _,
+    future::{self, AbortHandle, Abortable, BoxFuture, Shared},
+};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body_util::BodyExt as _;
 use serde_json::json;
@@ -80,13 +86,19 @@ pub struct Service<U, G, C> {
     log: Box<dyn Log>,
     slots: Slots,
     codecs: Mutex<Vec<Codec>>,
-    draining: std::sync::atomic::AtomicBool,
+    draining: AtomicBool,
+    stopped: Stopped,
+    stop: AbortHandle,
 }
+
+/// Ends once the service was told to stop.
+type Stopped = Shared<BoxFuture<'static, ()>>;
 
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// A service that answers from its first request on.
     pub fn new(core: Core, settings: Settings, upstream: U, guard: G, clock: C, log: Box<dyn Log>) -> Self {
         let slots = Slots::new(settings.concurrent_requests);
+        let (stop, registration) = AbortHandle::new_pair();
         Self {
             core: RwLock::new(Arc::new(core)),
             settings,
@@ -96,7 +108,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             log,
             slots,
             codecs: Mutex::default(),
-            draining: false.into(),
+            draining: AtomicBool::new(false),
+            stopped: Abortable::new(future::pending::<()>(), registration).map(drop).boxed().shared(),
+            stop,
         }
     }
 
@@ -106,6 +120,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
         let (head, body) = request.into_parts();
+        let mut body = Box::pin(body);
         let request_id = self.request_id();
         let record = Record::new(&request_id, &head, self.clock.elapsed());
         let service = Arc::clone(&self);
@@ -113,9 +128,14 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             service.log.record(&record.entry(service.clock.elapsed()));
         });
         let origin = head.headers.get(header::ORIGIN).cloned();
-        let mut response = match self.route(&head, body, &request_id, record.clone()).await {
+        let mut response = match self.route(&head, body.as_mut(), &request_id, record.clone()).await {
             Ok(response) => response,
             Err(error) => {
+                // A client that is still sending may never look at an answer that comes before it is done.
+                futures_util::select_biased! {
+                    () = body::discard(body).fuse() => {}
+                    () = self.clock.sleep(DISCARD_TIMEOUT).fuse() => {}
+                }
                 record.fail(&error);
                 let problem = Problem::new(error, &request_id);
                 let mut response = Response::new(full(problem.to_json()));
@@ -141,7 +161,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// Says at `/ready` from now on that no more requests should be sent here.
     pub fn drain(&self) {
-        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the turns under way: their clients get an error, with what had flowed.
+    pub fn stop(&self) {
+        self.stop.abort();
     }
 
     /// The requests under way.
@@ -152,7 +177,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     async fn route<B>(
         self: &Arc<Self>,
         head: &request::Parts,
-        body: B,
+        body: Pin<&mut B>,
         request_id: &str,
         record: Record,
     ) -> Result<Response<Body>, Error>
@@ -205,7 +230,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Ok(identity)
     }
 
-    async fn read<B>(&self, head: &request::Parts, body: B) -> Result<Bytes, Error>
+    async fn read<B>(&self, head: &request::Parts, body: Pin<&mut B>) -> Result<Bytes, Error>
     where
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
@@ -238,7 +263,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     fn ready(&self) -> Response<Body> {
-        if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.draining.load(Ordering::Relaxed) {
             let mut response = json_response(&json!({ "status": "draining" }));
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             response
@@ -300,6 +325,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
 /// All doors: one line each.
 const DOORS: [&dyn Door; 1] = [&native::Native];
+
+/// How long what is left of a refused request is read on.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Contexts kept for reuse; more may be in use at once.
 const CODECS_KEPT: usize = 64;

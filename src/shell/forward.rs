@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, Request, Response, header};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     config::UpstreamConfig,
@@ -70,6 +70,21 @@ impl Upstream for Forward {
             Some(Target::Builtin { pace }) => builtin(&request, *pace),
             None => Err(UpstreamError::Unreachable { cause: format!("no upstream is called {upstream}") }),
         }
+    }
+
+    /// Reads on for a moment, off the turn's way: a connection dropped in mid-answer cannot be used again, and the next
+    /// turn would pay for another TLS handshake.
+    fn release(&self, mut body: Pieces) {
+        let rest = async move {
+            let mut bytes = 0;
+            while let Some(Ok(piece)) = body.next().await {
+                bytes += piece.len();
+                if bytes > REST_BYTES {
+                    break;
+                }
+            }
+        };
+        tokio::spawn(timeout(REST_TIMEOUT, rest));
     }
 }
 
@@ -140,6 +155,11 @@ fn builtin(request: &Request<Bytes>, pace: Duration) -> Result<Response<Pieces>,
         .body(pieces)
         .map_err(|error| unreachable(error.to_string()))
 }
+
+/// As much as is read of an answer after its end; the last chunk and an empty line, as a rule.
+const REST_BYTES: usize = 4 << 10;
+/// For as long.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn tls() -> Result<rustls::ClientConfig, ForwardError> {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };

@@ -92,7 +92,12 @@ impl Server {
         }
         drop(listener);
         service.drain();
-        let _ = time::timeout(config.drain_timeout, graceful.shutdown()).await;
+        let mut ended = std::pin::pin!(graceful.shutdown());
+        if time::timeout(config.drain_timeout, &mut ended).await.is_err() {
+            // Streams that cannot end well are to end with a word, and with what had flowed.
+            service.stop();
+            let _ = time::timeout(LAST_WORDS, ended).await;
+        }
     }
 }
 
@@ -115,6 +120,8 @@ fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// How long clients may take their last bytes after the time to drain is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long to wait before accepting again after accepting failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The most headers in a request.

@@ -62,6 +62,17 @@ impl Frames {
         Ok(frames)
     }
 
+    /// These frames without the oldest `lines` of the history, what is left in one frame.
+    pub(super) fn without_oldest(&self, lines: usize, limits: &Limits, codec: &mut Codec) -> Result<Self, Error> {
+        let history = self.history();
+        let start = history.match_indices('\n').nth(lines.saturating_sub(1)).map_or(0, |(at, _)| at.saturating_add(1));
+        let claims_line = self.inflated.get(..self.end(0).text).unwrap_or_default();
+        let room = FrameRoom { reserved: 0, frames_bytes: usize::MAX, trailing: 0 };
+        let payload = append(as_text(claims_line), None, history.get(start..).unwrap_or_default(), room, codec)?;
+        // Read as any other: what was just written holds nothing that could be refused.
+        Self::inflate(payload, 0, limits, codec).map_err(|fault| Error::internal(fault.to_string()))
+    }
+
     /// The claims line, without its line end.
     pub(super) fn claims(&self) -> &str {
         let end = self.ends.first().map_or(0, |end| end.text.saturating_sub(1));

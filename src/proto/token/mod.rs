@@ -173,6 +173,20 @@ impl VerifiedToken {
     }
 }
 
+impl VerifiedToken {
+    /// This token without its oldest `items`; `None` once nothing is left.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the compressor fails, which takes an exhausted memory.
+    pub fn without_oldest(self, items: usize, limits: &Limits, codec: &mut Codec) -> Result<Option<Self>, Error> {
+        if items >= self.0.items() {
+            return Ok(None);
+        }
+        let UnverifiedToken { claims, kind, frames } = self.0;
+        Ok(Some(Self(UnverifiedToken { claims, kind, frames: frames.without_oldest(items, limits, codec)? })))
+    }
+}
+
 impl std::ops::Deref for VerifiedToken {
     type Target = UnverifiedToken;
 
