@@ -422,3 +422,6 @@ fn to_json(body: &impl Serialize) -> Vec<u8> {
 
 /// The most tools in a request, as OpenAI has it.
 const TOOLS_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests;
