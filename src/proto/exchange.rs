@@ -11,171 +11,31 @@
 //! Each state owns only its legal calls. Nothing here waits, sends or keeps: the shell moves bytes and says what time it
 //! is. A turn that fails leaves the old token as good as it was, since nothing but its text was ever its state.
 
+mod deployment;
+mod reply;
+
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, header::RETRY_AFTER, response};
 
+use self::reply::Reply;
 use super::{
-    chat::{History, Item, Part, Role, Usage},
+    chat::{History, Item, Usage},
     dialect::{
         Delta, Dialect, FinishReason, ModelCall, ReplyBounds, ReplyReader,
         door::{Answer, Conversation, Partial, Truncation, TurnRequest},
     },
     error::{Error, Excess},
-    key::KeyRing,
-    limits::Limits,
-    principal::{ANONYMOUS_PREFIX, IDP_NONE, Principal},
+    principal::Principal,
     time::UnixSeconds,
-    token::{self, Caller, Claims, Codec, Id, NONCE_BYTES, Purpose, RawToken, Terms, TokenPolicy, VerifiedToken},
+    token::{self, Caller, Claims, Codec, Id, NONCE_BYTES, Purpose, RawToken, TokenPolicy, VerifiedToken},
 };
 
-/// What a deployment is, as far as turns are concerned; equal on all instances.
-#[derive(Debug)]
-pub struct Core {
-    /// The keys of tokens.
-    pub keys: KeyRing,
-    /// The terms of tokens.
-    pub policy: TokenPolicy,
-    /// The bounds.
-    pub limits: Limits,
-    /// The models that clients may choose from.
-    pub models: Models,
-}
-
-impl Core {
-    /// The terms under which tokens are issued and verified.
-    #[must_use]
-    pub fn terms(&self) -> Terms<'_> {
-        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
-    }
-
-    /// Reads a token's history for its owner; an expired one too, until the conversation's greatest age.
-    ///
-    /// # Errors
-    /// As for a turn's token.
-    pub fn read_history(
-        &self,
-        token: &str,
-        asker: &Asker,
-        now: UnixSeconds,
-        codec: &mut Codec,
-    ) -> Result<(Vec<Item>, Conversation), Error> {
-        let caller = asker.caller(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
-        let verified = RawToken::new(token, &self.limits)?.authenticate(self.terms(), codec)?.verify(
-            &caller,
-            Purpose::Read,
-            &self.policy,
-            now,
-        )?;
-        let conversation = Conversation {
-            claims: verified.claims().clone(),
-            history_bytes: verified.history_lines().len(),
-            token_bytes: token.len(),
-            trimmed_items: 0,
-        };
-        Ok((verified.history()?.items().to_vec(), conversation))
-    }
-}
-
-/// The aliases that clients may choose from, each with what stands behind it.
-#[derive(Debug)]
-pub struct Models(Vec<Model>);
-
-impl Models {
-    /// These models; the first is the default, an alias `*` catches what no other has.
-    ///
-    /// `None` for no model at all.
-    #[must_use]
-    pub fn new(models: Vec<Model>) -> Option<Self> {
-        (!models.is_empty()).then_some(Self(models))
-    }
-
-    /// The models, in order.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Model] {
-        &self.0
-    }
-
-    /// The model that an alias stands for, and the alias; the first model if none is named.
-    fn find<'a>(&'a self, alias: Option<&'a str>) -> Result<(&'a Model, &'a str), Error> {
-        let model = match alias {
-            None => self.0.first(),
-            Some(alias) => {
-                let exact = self.0.iter().find(|model| model.alias == alias && alias != CATCH_ALL);
-                exact.or_else(|| self.0.iter().find(|model| model.alias == CATCH_ALL))
-            }
-        };
-        let model = model.filter(|_| alias.is_none_or(|alias| alias.len() <= ALIAS_BYTES)).ok_or_else(|| {
-            let known = self.0.iter().map(|model| model.alias.clone()).collect();
-            Error::ModelUnknown { alias: alias.unwrap_or_default().chars().take(64).collect(), known }
-        })?;
-        Ok((model, alias.unwrap_or(&model.alias)))
-    }
-}
-
-/// What stands behind an alias.
-#[derive(Clone)]
-pub struct Model {
-    /// What clients call it.
-    pub alias: String,
-    /// The name of the upstream that serves it.
-    pub upstream: String,
-    /// How that upstream speaks.
-    pub dialect: &'static dyn Dialect,
-    /// What that upstream calls it.
-    pub name: String,
-    /// The system prompt, applied anew each turn.
-    pub system_prompt: Option<String>,
-    /// The bound on a reply's model tokens where the caller sets none.
-    pub max_output_tokens: Option<u32>,
-}
-
-impl std::fmt::Debug for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} → {} {} at {}", self.alias, self.dialect.name(), self.name, self.upstream)
-    }
-}
-
-/// Who asks, before any token was looked at: what the identity rules found, and what the request claims.
-#[derive(Clone, Debug)]
-pub enum Asker {
-    /// Nobody vouches for the caller; the user is who the request names, or nobody.
-    Unvouched {
-        /// The user that the request names.
-        user_id: Option<String>,
-    },
-    /// The identity rules named the caller.
-    Vouched {
-        /// The caller.
-        principal: Principal,
-        /// The user that the request names; it can only be the same.
-        user_id: Option<String>,
-    },
-}
-
-impl Asker {
-    /// Whose token may be presented; `None` for a new anonymous user.
-    fn caller(&self, has_token: bool) -> Result<Option<Caller>, Error> {
-        match self {
-            Self::Vouched { principal, user_id } => match user_id {
-                Some(user_id) if user_id != principal.subject() => {
-                    Err(Error::invalid("`user_id` names another user than the credential; leave it out"))
-                }
-                _ => Ok(Some(Caller::Known(principal.clone()))),
-            },
-            Self::Unvouched { user_id: Some(user_id) } => {
-                if user_id.starts_with(ANONYMOUS_PREFIX) && !has_token {
-                    return Err(Error::invalid("an anonymous user is named by its token alone; leave `user_id` out"));
-                }
-                let principal = Principal::new(user_id.as_str(), IDP_NONE)
-                    .map_err(|fault| Error::invalid(format!("`user_id`: {fault}")))?;
-                Ok(Some(Caller::Known(principal)))
-            }
-            Self::Unvouched { user_id: None } => Ok(has_token.then_some(Caller::Bearer)),
-        }
-    }
-}
+pub use self::deployment::{Asker, Core, Model, Models};
 
 /// The chance that one exchange takes: fresh from the operating system each time, never used twice.
 pub struct Entropy {
@@ -331,13 +191,13 @@ impl Exchange<Replying> {
         let outcome = self.state.reader.push(bytes, &mut read);
         deltas.extend(read.into_iter().filter_map(|delta| self.state.reply.take(delta)));
         // What follows on the last that there was room for is not wanted, were it an error.
-        if self.state.reply.full { Ok(()) } else { outcome }
+        if self.state.reply.is_full() { Ok(()) } else { outcome }
     }
 
     /// Whether the reply has come to its end, by the upstream's word or for want of room.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.state.reply.full || self.state.reader.is_complete()
+        self.state.reply.is_full() || self.state.reader.is_complete()
     }
 
     /// Says that no byte follows, and issues the fresh token. `deltas` takes what was still open.
@@ -350,7 +210,7 @@ impl Exchange<Replying> {
         deltas: &mut Vec<Delta>,
         codec: &mut Codec,
     ) -> Result<Answer, Box<Failure>> {
-        if !self.state.reply.full {
+        if !self.state.reply.is_full() {
             let mut read = Vec::new();
             let outcome = self.state.reader.finish(&mut read);
             deltas.extend(read.into_iter().filter_map(|delta| self.state.reply.take(delta)));
@@ -512,139 +372,6 @@ struct Shortage {
     excess: Excess,
 }
 
-/// The reply so far, in neutral items, kept within its room.
-struct Reply {
-    items: Vec<Item>,
-    /// The message that is being written, not yet among the items.
-    open: String,
-    text: String,
-    /// The bytes of lines that may still be added.
-    room: usize,
-    items_room: usize,
-    /// Something had to be left out.
-    full: bool,
-    usage: Usage,
-    finish: Option<FinishReason>,
-}
-
-impl Reply {
-    fn new(room: usize, items_room: usize) -> Self {
-        // Every reply is one message at least, and that one may come to be marked cut.
-        let message = message(String::new(), true).line_bytes();
-        Self {
-            items: Vec::new(),
-            open: String::new(),
-            text: String::new(),
-            room: room.saturating_sub(message),
-            items_room: items_room.saturating_sub(1),
-            full: false,
-            usage: Usage::default(),
-            finish: None,
-        }
-    }
-
-    /// Adds a delta as far as there is room; gives back what the client is to see of it.
-    fn take(&mut self, delta: Delta) -> Option<Delta> {
-        match delta {
-            Delta::Finish(reason) => {
-                self.finish = Some(reason);
-                None
-            }
-            Delta::Usage(usage) => {
-                self.usage = usage;
-                None
-            }
-            _ if self.full => None,
-            Delta::Text(text) => self.take_text(text).map(Delta::Text),
-            Delta::Call { id, name, args } => self.take_call(id, name, args),
-        }
-    }
-
-    fn take_text(&mut self, mut text: String) -> Option<String> {
-        let mut left = self.room;
-        let fits = text.char_indices().find_map(|(at, character)| match left.checked_sub(json_bytes(character)) {
-            Some(rest) => {
-                left = rest;
-                None
-            }
-            None => Some(at),
-        });
-        if let Some(end) = fits {
-            text.truncate(end);
-            self.full = true;
-        }
-        self.room = left;
-        self.open.push_str(&text);
-        self.text.push_str(&text);
-        (!text.is_empty()).then_some(text)
-    }
-
-    fn take_call(&mut self, id: String, name: String, args: String) -> Option<Delta> {
-        let call = Item::Call { id: id.clone(), name: name.clone(), args: args.clone() };
-        // Text after this call would begin a new message.
-        let bytes = call.line_bytes().saturating_add(message(String::new(), true).line_bytes());
-        match (self.room.checked_sub(bytes), self.items_room.checked_sub(2)) {
-            (Some(room), Some(items_room)) => {
-                (self.room, self.items_room) = (room, items_room);
-                self.close_message();
-                self.items.push(call);
-                Some(Delta::Call { id, name, args })
-            }
-            _ => {
-                self.full = true;
-                None
-            }
-        }
-    }
-
-    fn close_message(&mut self) {
-        if !self.open.is_empty() {
-            self.items.push(message(std::mem::take(&mut self.open), false));
-        }
-    }
-
-    fn has_text(&self) -> bool {
-        !self.text.is_empty()
-    }
-
-    /// Why the reply ended; `None` if it did not.
-    fn finish_reason(&self) -> Option<FinishReason> {
-        let calls = self.items.iter().any(|item| matches!(item, Item::Call { .. }));
-        match self.finish {
-            _ if self.full => Some(FinishReason::Length),
-            Some(FinishReason::Stop) if calls => Some(FinishReason::ToolCalls),
-            finish => finish,
-        }
-    }
-
-    /// The text, the items and the counts. A cut reply keeps its text alone: a call that nobody will answer would leave
-    /// the conversation waiting.
-    fn into_parts(mut self, cut: bool) -> (String, Vec<Item>, Usage) {
-        if cut {
-            self.items = vec![message(self.text.clone(), true)];
-        } else {
-            self.close_message();
-            if self.items.is_empty() {
-                self.items.push(message(String::new(), false));
-            }
-        }
-        (self.text, self.items, self.usage)
-    }
-}
-
-fn message(text: String, cut: bool) -> Item {
-    Item::Message { role: Role::Assistant, parts: vec![Part::Text(text)], cut }
-}
-
-/// The bytes of a character inside a JSON string, as serde_json writes it.
-fn json_bytes(character: char) -> usize {
-    match character {
-        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
-        '\0'..='\u{1f}' => 6,
-        _ => character.len_utf8(),
-    }
-}
-
 fn claims(
     base: Option<&VerifiedToken>,
     caller: Option<Caller>,
@@ -678,10 +405,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(RETRY_MOST))
 }
 
-/// The alias that catches what no other has.
-const CATCH_ALL: &str = "*";
-/// The longest alias, in bytes.
-const ALIAS_BYTES: usize = 256;
 /// As much of an error body as is read.
 const REFUSAL_BYTES: usize = 64 << 10;
 /// The longest wait that is passed on.

@@ -132,3 +132,73 @@ fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
 fn excerpt(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(64).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::chat::Output;
+
+    fn said(role: Role, text: &str) -> Item {
+        Item::text(role, text)
+    }
+
+    fn call(id: &str) -> Item {
+        Item::Call { id: id.to_owned(), name: "add".to_owned(), args: "{}".to_owned() }
+    }
+
+    fn result(id: &str) -> Item {
+        Item::Result { id: id.to_owned(), out: Output::Text(String::new()), error: false }
+    }
+
+    /// Two plain turns, one with two calls and an answer, one with a call and no word after it but a message.
+    fn conversation() -> History {
+        let (user, model) = (|text| said(Role::User, text), |text| said(Role::Assistant, text));
+        let think = Item::Think { by: "m".to_owned(), blob: "{}".to_owned() };
+        [
+            vec![user("a"), model("A")],
+            vec![user("b"), user("b2"), model("B"), think],
+            vec![user("c"), model("C"), call("1"), call("2"), result("2"), result("1"), user("c2"), model("C2")],
+            vec![user("d")],
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    #[test]
+    fn trimming_takes_whole_turns_and_never_the_last() {
+        for (surplus, taken) in
+            [(1, Some(2)), (2, Some(2)), (3, Some(6)), (6, Some(6)), (7, Some(14)), (14, Some(14)), (15, None)]
+        {
+            let mut history = conversation();
+            let before = history.items().to_vec();
+            assert_eq!(history.trim_oldest(0, surplus), taken, "{surplus}");
+            assert_eq!(history.items(), &before[taken.unwrap_or_default()..]);
+        }
+    }
+
+    #[test]
+    fn trimming_counts_bytes_of_lines() {
+        let bytes: usize = conversation().items()[..2].iter().map(Item::line_bytes).sum();
+        for (surplus, taken) in [(1, 2), (bytes, 2), (bytes + 1, 6)] {
+            assert_eq!(conversation().trim_oldest(surplus, 0), Some(taken));
+        }
+        assert_eq!(conversation().trim_oldest(100_000, 0), None);
+        // Both are to be gone.
+        assert_eq!(conversation().trim_oldest(bytes + 1, 1), Some(6));
+        assert_eq!(History::default().trim_oldest(1, 1), None);
+    }
+
+    #[test]
+    fn only_calls_since_the_last_message_wait() {
+        let mut history: History =
+            [said(Role::User, "a"), call("1"), result("1"), call("1"), call("2"), result("2")].into_iter().collect();
+        assert_eq!(history.waiting_calls(), ["1"]);
+        history.push_input(vec![result("1")], &Limits::default()).unwrap();
+        assert!(history.waiting_calls().is_empty());
+        // What was left open before a user spoke, as an imported transcript may have it, is open no more.
+        let old: History =
+            [call("1"), said(Role::User, "never mind"), said(Role::Assistant, "fine")].into_iter().collect();
+        assert!(old.waiting_calls().is_empty());
+    }
+}

@@ -439,3 +439,6 @@ fn to_json(body: &impl Serialize) -> Vec<u8> {
 const ELEMENTS_MAX: usize = 1_024;
 /// The most tools in a request, as OpenAI has it.
 const TOOLS_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests;

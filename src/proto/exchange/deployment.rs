@@ -1,0 +1,164 @@
+//! What a turn is measured against: the deployment, the models behind its aliases, and who asks.
+
+use crate::proto::{
+    chat::Item,
+    dialect::{Dialect, door::Conversation},
+    error::Error,
+    key::KeyRing,
+    limits::Limits,
+    principal::{ANONYMOUS_PREFIX, IDP_NONE, Principal},
+    time::UnixSeconds,
+    token::{Caller, Codec, Purpose, RawToken, Terms, TokenPolicy},
+};
+
+/// What a deployment is, as far as turns are concerned; equal on all instances.
+#[derive(Debug)]
+pub struct Core {
+    /// The keys of tokens.
+    pub keys: KeyRing,
+    /// The terms of tokens.
+    pub policy: TokenPolicy,
+    /// The bounds.
+    pub limits: Limits,
+    /// The models that clients may choose from.
+    pub models: Models,
+}
+
+impl Core {
+    /// The terms under which tokens are issued and verified.
+    #[must_use]
+    pub fn terms(&self) -> Terms<'_> {
+        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    }
+
+    /// Reads a token's history for its owner; an expired one too, until the conversation's greatest age.
+    ///
+    /// # Errors
+    /// As for a turn's token.
+    pub fn read_history(
+        &self,
+        token: &str,
+        asker: &Asker,
+        now: UnixSeconds,
+        codec: &mut Codec,
+    ) -> Result<(Vec<Item>, Conversation), Error> {
+        let caller = asker.caller(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
+        let verified = RawToken::new(token, &self.limits)?.authenticate(self.terms(), codec)?.verify(
+            &caller,
+            Purpose::Read,
+            &self.policy,
+            now,
+        )?;
+        let conversation = Conversation {
+            claims: verified.claims().clone(),
+            history_bytes: verified.history_lines().len(),
+            token_bytes: token.len(),
+            trimmed_items: 0,
+        };
+        Ok((verified.history()?.items().to_vec(), conversation))
+    }
+}
+
+/// The aliases that clients may choose from, each with what stands behind it.
+#[derive(Debug)]
+pub struct Models(Vec<Model>);
+
+impl Models {
+    /// These models; the first is the default, an alias `*` catches what no other has.
+    ///
+    /// `None` for no model at all.
+    #[must_use]
+    pub fn new(models: Vec<Model>) -> Option<Self> {
+        (!models.is_empty()).then_some(Self(models))
+    }
+
+    /// The models, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Model] {
+        &self.0
+    }
+
+    /// The model that an alias stands for, and the alias; the first model if none is named.
+    pub(super) fn find<'a>(&'a self, alias: Option<&'a str>) -> Result<(&'a Model, &'a str), Error> {
+        let model = match alias {
+            None => self.0.first(),
+            Some(alias) => {
+                let exact = self.0.iter().find(|model| model.alias == alias && alias != CATCH_ALL);
+                exact.or_else(|| self.0.iter().find(|model| model.alias == CATCH_ALL))
+            }
+        };
+        let model = model.filter(|_| alias.is_none_or(|alias| alias.len() <= ALIAS_BYTES)).ok_or_else(|| {
+            let known = self.0.iter().map(|model| model.alias.clone()).collect();
+            Error::ModelUnknown { alias: alias.unwrap_or_default().chars().take(64).collect(), known }
+        })?;
+        Ok((model, alias.unwrap_or(&model.alias)))
+    }
+}
+
+/// What stands behind an alias.
+#[derive(Clone)]
+pub struct Model {
+    /// What clients call it.
+    pub alias: String,
+    /// The name of the upstream that serves it.
+    pub upstream: String,
+    /// How that upstream speaks.
+    pub dialect: &'static dyn Dialect,
+    /// What that upstream calls it.
+    pub name: String,
+    /// The system prompt, applied anew each turn.
+    pub system_prompt: Option<String>,
+    /// The bound on a reply's model tokens where the caller sets none.
+    pub max_output_tokens: Option<u32>,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} → {} {} at {}", self.alias, self.dialect.name(), self.name, self.upstream)
+    }
+}
+
+/// Who asks, before any token was looked at: what the identity rules found, and what the request claims.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// Nobody vouches for the caller; the user is who the request names, or nobody.
+    Unvouched {
+        /// The user that the request names.
+        user_id: Option<String>,
+    },
+    /// The identity rules named the caller.
+    Vouched {
+        /// The caller.
+        principal: Principal,
+        /// The user that the request names; it can only be the same.
+        user_id: Option<String>,
+    },
+}
+
+impl Asker {
+    /// Whose token may be presented; `None` for a new anonymous user.
+    pub(super) fn caller(&self, has_token: bool) -> Result<Option<Caller>, Error> {
+        match self {
+            Self::Vouched { principal, user_id } => match user_id {
+                Some(user_id) if user_id != principal.subject() => {
+                    Err(Error::invalid("`user_id` names another user than the credential; leave it out"))
+                }
+                _ => Ok(Some(Caller::Known(principal.clone()))),
+            },
+            Self::Unvouched { user_id: Some(user_id) } => {
+                if user_id.starts_with(ANONYMOUS_PREFIX) && !has_token {
+                    return Err(Error::invalid("an anonymous user is named by its token alone; leave `user_id` out"));
+                }
+                let principal = Principal::new(user_id.as_str(), IDP_NONE)
+                    .map_err(|fault| Error::invalid(format!("`user_id`: {fault}")))?;
+                Ok(Some(Caller::Known(principal)))
+            }
+            Self::Unvouched { user_id: None } => Ok(has_token.then_some(Caller::Bearer)),
+        }
+    }
+}
+
+/// The alias that catches what no other has.
+const CATCH_ALL: &str = "*";
+/// The longest alias, in bytes.
+const ALIAS_BYTES: usize = 256;
