@@ -1,37 +1,63 @@
 //! Arguments, dispatch, errors and exit codes: 0 done, 1 failed, 2 misuse.
 //!
-//! Answers go to standard output; what is said about them, errors and hints to standard error.
+//! Answers go to standard output; what is said about them, errors and hints to standard error. Who stops reading our
+//! answer, as `head` does, gets no error message.
 
+mod chat;
+mod completions;
+mod connect;
+mod console;
+mod file;
+mod home;
+mod keys;
+mod send;
 mod serve;
 mod settings;
+mod token;
+mod turn;
 
 use std::{fmt, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use self::console::Console;
 use crate::config::ConfigError;
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
     // clap prints its own errors and exits with 2.
-    let outcome = match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args),
+    let arguments = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let outcome = match &arguments.command {
+        Command::Chat(args) => chat::run(args),
+        Command::Completions(args) => completions::run(args, command()),
+        Command::Keys(args) => keys::run(args),
+        Command::Send(args) => send::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Token(args) => token::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
-            if let Some(hint) = &error.hint {
-                eprintln!("hint: {hint}");
-            }
+            Console::system().error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
+/// The command as clap knows it. Help shows the names of variables, never what is in them: some hold secrets.
+fn command() -> clap::Command {
+    hide_values(Cli::command())
+}
+
+fn hide_values(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hide_values)
+}
+
+/// A stateless conversation proxy for language models: the token holds the chat, the server holds nothing
 #[derive(Parser)]
-#[command(version, about = "A stateless conversation proxy for language models", disable_help_subcommand = true)]
+#[command(version, about, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,8 +65,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Talk to a model; the chat is kept in a file and goes on next time
+    Chat(chat::Args),
+    /// Say one thing and print the reply
+    Send(send::Args),
     /// Answer requests over HTTP
     Serve(serve::Args),
+    /// Look into tokens, check them, make them of transcripts
+    Token(token::Args),
+    /// Make and change the keys that sign tokens
+    Keys(keys::Args),
+    /// Print a completion script
+    Completions(completions::Args),
 }
 
 /// Why a command failed, and what to do about it.
@@ -48,15 +84,25 @@ enum Command {
 pub(crate) struct CliError {
     message: String,
     hint: Option<String>,
+    closed: bool,
 }
 
 impl CliError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        Self { message: message.into(), hint: None, closed: false }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Nobody reads our output any more: a reason to stop, not one to complain.
+    fn closed() -> Self {
+        Self { closed: true, ..Self::new("nobody reads standard output") }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
     }
 }
 
@@ -70,6 +116,6 @@ impl fmt::Display for CliError {
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
-        Self { message: error.to_string(), hint: error.hint().map(str::to_owned) }
+        Self { hint: error.hint().map(str::to_owned), ..Self::new(error.to_string()) }
     }
 }

@@ -1,28 +1,40 @@
 //! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew.
 
-use std::sync::Arc;
-
-use tokio::signal::unix::{SignalKind, signal};
 use toml::{Table, Value};
 
 use super::{
     CliError,
-    settings::{SettingsArgs, System},
+    console::Console,
+    keys,
+    settings::{ModelSettings, System, TokenSettings},
 };
 use crate::{
     config::Config,
-    proto::{key, token},
-    shell::{self, NativeService, StderrLog},
+    proto::key::KeyId,
+    shell::{self, NativeService, Runtime, Signal, Signals, StderrLog},
 };
 
 /// The arguments of `serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    settings: SettingsArgs,
-    /// Address to listen on [default: 127.0.0.1:8787; PORT alone means 0.0.0.0:$PORT]
+    /// Address to listen on [default: 127.0.0.1:8787, or 0.0.0.0:$PORT where PORT is set]
     #[arg(long, env = "HOLDALL_LISTEN", value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Make a key for this run: tokens die with the process
+    #[arg(long)]
+    dev: bool,
+    #[command(flatten)]
+    model: ModelSettings,
+    #[command(flatten)]
+    tokens: TokenSettings,
+    #[command(flatten)]
+    callers: CallerSettings,
+}
+
+/// The settings that say who may call.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Callers")]
+struct CallerSettings {
     /// Who vouches for callers: none or jwt [default: none]
     #[arg(long, env = "HOLDALL_IDENTITY", value_name = "MODE")]
     identity: Option<String>,
@@ -44,113 +56,89 @@ pub(super) struct Args {
     /// Let anyone who reaches the port name any user
     #[arg(long, env = "HOLDALL_DANGEROUS_OPEN")]
     dangerous_open: bool,
-    /// Make a key for this run: tokens die with the process
-    #[arg(long)]
-    dev: bool,
+}
+
+impl CallerSettings {
+    /// The table `identity`, empty where nothing is set.
+    fn identity(&self) -> Table {
+        let mut jwt = Table::new();
+        let mut set = |key: &str, value: Option<Value>| value.map(|value| jwt.insert(key.to_owned(), value));
+        set("issuer", self.jwt_issuer.as_deref().map(Value::from));
+        set("audience", (!self.jwt_audience.is_empty()).then(|| self.jwt_audience.clone().into()));
+        set("jwks_file", self.jwt_jwks_file.as_deref().map(Value::from));
+        set("key_file", self.jwt_key_file.as_deref().map(Value::from));
+        let mut identity = Table::new();
+        if let Some(mode) = &self.identity {
+            identity.insert("mode".to_owned(), mode.as_str().into());
+        }
+        if !jwt.is_empty() {
+            identity.insert("jwt".to_owned(), jwt.into());
+        }
+        identity
+    }
 }
 
 impl Args {
     fn load(&self, dev_keys: Option<&str>) -> Result<Config, CliError> {
-        let mut above = Table::new();
-        let text = |value: &str| Value::String(value.to_owned());
-        let list = |values: &[String]| Value::Array(values.iter().map(|value| text(value)).collect());
+        let mut draft = self.tokens.draft(&System)?;
+        self.model.lay(&mut draft, &System)?;
         if let Some(keys) = dev_keys {
-            above.insert("keys".to_owned(), text(keys));
+            draft.set_keys(keys);
         }
-        if let Some(listen) = &self.listen {
-            above.insert("listen".to_owned(), text(listen));
-        }
-        if !self.cors_origins.is_empty() {
-            above.insert("cors_origins".to_owned(), list(&self.cors_origins));
-        }
-        if self.dangerous_open {
-            above.insert("dangerous_open".to_owned(), Value::Boolean(true));
-        }
-        let mut jwt = Table::new();
-        for (key, value) in
-            [("issuer", &self.jwt_issuer), ("jwks_file", &self.jwt_jwks_file), ("key_file", &self.jwt_key_file)]
-        {
-            if let Some(value) = value {
-                jwt.insert(key.to_owned(), text(value));
-            }
-        }
-        if !self.jwt_audience.is_empty() {
-            jwt.insert("audience".to_owned(), list(&self.jwt_audience));
-        }
-        let mut identity = Table::new();
-        if let Some(mode) = &self.identity {
-            identity.insert("mode".to_owned(), text(mode));
-        }
-        if !jwt.is_empty() {
-            identity.insert("jwt".to_owned(), Value::Table(jwt));
-        }
-        if !identity.is_empty() {
-            above.insert("identity".to_owned(), Value::Table(identity));
-        }
-        self.settings.load(above, &System)
+        draft.set_some("listen", self.listen.as_deref());
+        let callers = &self.callers;
+        draft.set_some("cors_origins", (!callers.cors_origins.is_empty()).then(|| callers.cors_origins.clone()));
+        draft.set_some("dangerous_open", callers.dangerous_open.then_some(true));
+        let identity = callers.identity();
+        draft.set_some("identity", (!identity.is_empty()).then_some(identity));
+        draft.check(&System)
     }
 }
 
 /// Serves until SIGTERM or SIGINT, and then until requests under way have ended.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
-    let dev_keys = if args.dev { Some(throwaway_keys()?) } else { None };
-    let config = args.load(dev_keys.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
+    let dev_keys = if args.dev { Some(keys::new_entry("dev")?) } else { None };
+    let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
+    let config = args.load(dev_keys)?;
+    let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(serve(args, config, dev_keys))
 }
 
-async fn serve(args: &Args, config: Config, dev_keys: Option<String>) -> Result<(), CliError> {
+async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<(), CliError> {
+    let console = Console::system();
     let listen = config.listen;
-    for warning in &config.warnings {
-        eprintln!("warning: {warning}");
-    }
+    config.warnings.iter().for_each(|warning| console.warn(warning));
     if dev_keys.is_some() {
-        eprintln!("warning: --dev made a key for this run; every token dies with this process");
+        console.warn("--dev made a key for this run; every token dies with this process");
     }
     let models: Vec<_> = config.core.models.as_slice().iter().map(|model| format!("{model:?}")).collect();
-    let signals = |error: std::io::Error| CliError::new(format!("cannot watch signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(signals)?;
+    let mut signals = Signals::watch().map_err(|error| CliError::new(format!("cannot watch signals: {error}")))?;
     let server = shell::start(config, Box::new(StderrLog)).await.map_err(|error| {
         CliError::new(format!("cannot listen on {listen}: {error}"))
             .hint("another process may hold the port; pass --listen")
     })?;
     let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
-    eprintln!("holdall {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
-    models.iter().for_each(|model| eprintln!("  model {model}"));
+    console.say(&format!("holdall {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
+    models.iter().for_each(|model| console.say(&format!("  model {model}")));
     let service = server.service();
     let stop = async {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => reload(args, dev_keys.as_deref(), &service),
-            }
+        while signals.next().await == Signal::Reload {
+            reload(args, dev_keys, &service, console);
         }
-        eprintln!("stopping; requests under way may end");
+        console.say("stopping; requests under way may end");
     };
     server.run(stop).await;
     Ok(())
 }
 
 /// Takes what the settings say now; a fault in them leaves everything as it was.
-fn reload(args: &Args, dev_keys: Option<&str>, service: &Arc<NativeService>) {
+fn reload(args: &Args, dev_keys: Option<&str>, service: &NativeService, console: Console) {
     match args.load(dev_keys) {
         Ok(config) => {
-            let keys: Vec<_> = config.core.keys.ids().map(key::KeyId::as_str).map(str::to_owned).collect();
+            let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
             service.reload(config.core);
-            eprintln!("reloaded; keys {}", keys.join(", "));
+            console.say(&format!("reloaded; keys {}", keys.join(", ")));
         }
-        Err(error) => eprintln!("error: not reloaded, all stays as it was: {error}"),
+        Err(error) => console.error(&CliError::new(format!("not reloaded, all stays as it was: {error}"))),
     }
-}
-
-fn throwaway_keys() -> Result<String, CliError> {
-    let mut secret = zeroize::Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *secret).map_err(|error| CliError::new(format!("no random bytes: {error}")))?;
-    Ok(format!("dev:{}", token::encode_base64url(&*secret)))
 }

@@ -31,13 +31,7 @@ impl Forward {
     /// [`ForwardError`] if TLS cannot be set up, or a key is no header value.
     pub fn new(upstreams: Vec<UpstreamConfig>) -> Result<Self, ForwardError> {
         let connect = upstreams.iter().map(|upstream| upstream.connect_timeout).max().unwrap_or(Duration::from_secs(5));
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .connect_timeout(connect)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| ForwardError(format!("cannot set up the HTTP client: {error}")))?;
+        let client = client_builder()?.connect_timeout(connect).build().map_err(set_up)?;
         let targets = upstreams.into_iter().map(|upstream| Ok((upstream.name.clone(), Target::new(&upstream)?)));
         Ok(Self { client, targets: targets.collect::<Result<_, _>>()? })
     }
@@ -161,6 +155,18 @@ const REST_BYTES: usize = 4 << 10;
 /// For as long.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What all our HTTP clients have in common.
+pub(super) fn client_builder() -> Result<reqwest::ClientBuilder, ForwardError> {
+    let builder = reqwest::Client::builder();
+    Ok(builder.tls_backend_preconfigured(tls()?).redirect(reqwest::redirect::Policy::none()).no_proxy())
+}
+
+/// Why a client could not be built.
+#[expect(clippy::needless_pass_by_value, reason = "goes into map_err")]
+pub(super) fn set_up(error: reqwest::Error) -> ForwardError {
+    ForwardError(format!("cannot set up the HTTP client: {error}"))
+}
+
 fn tls() -> Result<rustls::ClientConfig, ForwardError> {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -173,14 +179,19 @@ fn tls() -> Result<rustls::ClientConfig, ForwardError> {
     Ok(config)
 }
 
-/// What failed, down to the system's own words, without the URL.
-fn cause(error: reqwest::Error) -> String {
+/// What failed, in the system's own words and those of the layer above it, without the URL.
+pub(super) fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
+    let (mut above, mut text) = (None, error.to_string());
     let mut source = error.source();
     while let Some(inner) = source {
-        text = format!("{text}: {inner}");
+        above = Some(std::mem::replace(&mut text, inner.to_string()));
         source = inner.source();
     }
-    text
+    match above {
+        // Some layers quote the one below.
+        Some(above) if !above.contains(&text) => format!("{above}: {text}"),
+        Some(above) => above,
+        None => text,
+    }
 }

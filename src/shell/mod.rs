@@ -1,8 +1,10 @@
-//! The native shell: sockets, timers, randomness and signals for the service.
+//! The native shell: sockets, timers, randomness and signals for the service, and the client that the command line uses.
 
+pub mod client;
 mod clock;
 mod forward;
 mod log;
+mod process;
 mod serve;
 mod socket;
 
@@ -18,6 +20,7 @@ pub use self::{
     clock::SystemClock,
     forward::{Forward, ForwardError, Pieces},
     log::StderrLog,
+    process::{Interrupts, Runtime, Signal, Signals, first_of},
     serve::Server,
 };
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it says")]
 
+#[cfg(feature = "cli")]
+mod cli;
 mod corpus;
 mod http;
 mod isolation;

@@ -29,7 +29,7 @@ pub(super) use super::error::TokenFault;
 use super::{
     chat::{History, Item},
     error::{Error, Excess},
-    key::{KeyRing, SigningKey},
+    key::{KeyId, KeyRing, SigningKey},
     limits::Limits,
     time::UnixSeconds,
 };
@@ -69,6 +69,17 @@ impl<'a> RawToken<'a> {
     /// [`Error::TokenInvalid`], whatever is wrong.
     pub fn authenticate(self, terms: Terms<'_>, codec: &mut Codec) -> Result<UnverifiedToken, Error> {
         Ok(self.open(terms, codec)?)
+    }
+
+    /// The key and the kind that the header names, on its own word alone: for a key holder who looks into why a token does
+    /// not verify. Nothing else may come of it.
+    #[must_use]
+    pub fn named_key(self) -> Option<(KeyId, Kind)> {
+        let header = wire::decode(self.0.split('.').next()?.as_bytes()).ok()?;
+        let named = str::from_utf8(&header).ok()?.strip_prefix(r#"{"alg":"HS256","kid":""#)?;
+        let (id, typ) = named.strip_suffix(r#""}"#)?.split_once(r#"","typ":""#)?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.typ() == typ)?;
+        Some((KeyId::new(id).ok()?, kind))
     }
 
     fn open(self, terms: Terms<'_>, codec: &mut Codec) -> Result<UnverifiedToken, TokenFault> {

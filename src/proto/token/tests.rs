@@ -32,3 +32,18 @@ fn frames_shrink_geometrically_over_a_long_conversation() {
     }
     assert_eq!(deployment.verify(&token).unwrap().history_lines(), LINES.repeat(500));
 }
+
+#[test]
+fn a_header_names_its_key_on_its_own_word() {
+    for seal in [false, true] {
+        let deployment = Deployment::new(seal);
+        let claims = claims(&deployment.policy);
+        let token = issue(&claims, None, LINES, deployment.terms(), &[5; 24], &mut codec()).unwrap().token;
+        let named = RawToken::new(&token, &deployment.limits).unwrap().named_key();
+        assert_eq!(named, Some((KeyId::new("k1").unwrap(), deployment.policy.kind())));
+    }
+    let foreign = wire::encode(br#"{"alg":"none","kid":"k1","typ":"holdall1"}"#);
+    for text in ["", "a.b.c", &foreign] {
+        assert_eq!(RawToken::new(text, &Limits::default()).unwrap().named_key(), None);
+    }
+}

@@ -1,0 +1,436 @@
+//! A client of the native door, for the command line: turns as they stream, histories, models.
+//!
+//! The one file beside `forward.rs` that names the HTTP client; its TLS and its manners are the same: no redirects, no
+//! proxy from the environment, Mozilla's roots. What a server says is bounded and read leniently: members that a newer
+//! server adds are passed over.
+
+use std::{fmt, pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use http::{HeaderValue, StatusCode, Uri, header};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::forward::{ForwardError, cause, client_builder, set_up};
+use crate::proto::sse::{Decoder, Event};
+
+/// One server, and the credential for it.
+pub struct Client {
+    http: reqwest::Client,
+    base_url: String,
+    bearer: Option<HeaderValue>,
+}
+
+impl Client {
+    /// A client of the server at `base_url`; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] for what is no `http:` or `https:` URL, [`ClientError::SetUp`] if TLS cannot be set up or
+    /// the credential is no header value.
+    pub fn new(base_url: &str, bearer: Option<&str>) -> Result<Self, ClientError> {
+        let fits = base_url.parse::<Uri>().is_ok_and(|uri| {
+            let host = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+            matches!(uri.scheme_str(), Some("http" | "https")) && host && uri.query().is_none()
+        });
+        if !fits {
+            return Err(ClientError::Url { url: base_url.to_owned() });
+        }
+        let bearer = bearer.map(|bearer| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {bearer}")).map_err(|_| ClientError::SetUp {
+                cause: "the credential holds a character that no header may".to_owned(),
+            })?;
+            value.set_sensitive(true);
+            Ok::<_, ClientError>(value)
+        });
+        let builder = client_builder()?.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
+        // A person thinks longer than servers keep an idle connection, and a turn sent into a closing one would fail.
+        let builder = builder.pool_max_idle_per_host(0);
+        let http = builder.build().map_err(set_up)?;
+        Ok(Self { http, base_url: base_url.trim_end_matches('/').to_owned(), bearer: bearer.transpose()? })
+    }
+
+    /// Asks for a turn. Dropping the reply cancels it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the token that was sent is as good as before.
+    pub async fn turn(&self, request: &TurnRequest<'_>) -> Result<Reply, ClientError> {
+        let response = self.send(self.http.post(self.url("/v1/turns")), Some(request)).await?;
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("text/event-stream") {
+            return Err(ClientError::Foreign { what: format!("content type `{kind}`") });
+        }
+        let pieces = response.bytes_stream().map(|piece| piece.map_err(cause));
+        Ok(Reply { pieces: Box::pin(pieces), unread: Bytes::new(), decoder: Decoder::new(ANSWER_BYTES) })
+    }
+
+    /// Asks for what a token holds.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn history(&self, token: &str, user_id: Option<&str>) -> Result<History, ClientError> {
+        let request = HistoryRequest { token, user_id };
+        let response = self.send(self.http.post(self.url("/v1/history")), Some(&request)).await?;
+        parse(&read(response).await?)
+    }
+
+    /// Asks for the aliases of the models, the default one first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn models(&self) -> Result<Vec<String>, ClientError> {
+        let response = self.send(self.http.get(self.url("/v1/models")), None::<&()>).await?;
+        let list: ModelList = parse(&read(response).await?)?;
+        Ok(list.data.into_iter().map(|model| model.id).collect())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
+
+    async fn send(
+        &self,
+        mut request: reqwest::RequestBuilder,
+        body: Option<&impl Serialize>,
+    ) -> Result<reqwest::Response, ClientError> {
+        if let Some(bearer) = &self.bearer {
+            request = request.header(header::AUTHORIZATION, bearer.clone());
+        }
+        if let Some(body) = body {
+            // Our own structs of strings always serialize.
+            let body = serde_json::to_vec(body).unwrap_or_default();
+            request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request.send().await.map_err(|error| ClientError::Unreachable { cause: cause(error) })?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return Ok(response);
+        }
+        let body = read(response).await?;
+        Err(ClientError::refused(&body, &format!("status {status}")))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bearer = if self.bearer.is_some() { "with a credential" } else { "without a credential" };
+        write!(f, "{} ({bearer})", self.base_url)
+    }
+}
+
+/// What is asked of a turn.
+#[derive(Clone, Copy, Serialize)]
+pub struct TurnRequest<'a> {
+    /// The token to continue; none begins a conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<&'a str>,
+    /// What the user says.
+    pub input: &'a str,
+    /// The user, where nobody else vouches for the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<&'a str>,
+    /// The model's alias; else the token's, else the server's first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<&'a str>,
+    /// Always true here.
+    stream: bool,
+}
+
+impl<'a> TurnRequest<'a> {
+    /// A turn that says `input`.
+    #[must_use]
+    pub fn new(token: Option<&'a str>, input: &'a str) -> Self {
+        Self { token, input, user_id: None, model: None, stream: true }
+    }
+}
+
+impl fmt::Debug for TurnRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TurnRequest").field("input_bytes", &self.input.len()).finish_non_exhaustive()
+    }
+}
+
+/// A reply that is coming in.
+pub struct Reply {
+    pieces: Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>,
+    unread: Bytes,
+    decoder: Decoder,
+}
+
+impl Reply {
+    /// Waits for what comes next; after [`ReplyEvent::Done`] nothing does.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] for a turn that failed on the way, with what had flowed of it; [`ClientError::Cut`].
+    pub async fn next(&mut self) -> Result<ReplyEvent, ClientError> {
+        loop {
+            let mut rest: &[u8] = &self.unread;
+            let event = self.decoder.next_event(&mut rest);
+            self.unread = self.unread.slice_ref(rest);
+            match event.map_err(|error| ClientError::Foreign { what: error.cause().unwrap_or_default() })? {
+                Some(event) => {
+                    if let Some(event) = ReplyEvent::read(event)? {
+                        return Ok(event);
+                    }
+                }
+                None => match self.pieces.next().await {
+                    Some(Ok(piece)) => self.unread = piece,
+                    Some(Err(cause)) => return Err(ClientError::Cut { cause }),
+                    None => return Err(ClientError::Cut { cause: "the stream ended early".to_owned() }),
+                },
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").finish_non_exhaustive()
+    }
+}
+
+/// A piece of a reply.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ReplyEvent {
+    /// The model asks for a tool.
+    Call(Call),
+    /// The reply is whole.
+    Done(Box<TurnAnswer>),
+    /// More of its text.
+    Text(String),
+}
+
+impl ReplyEvent {
+    fn read(event: Event) -> Result<Option<Self>, ClientError> {
+        let Event { name, data } = event;
+        match name.as_str() {
+            "delta" => parse::<TextBody>(&data).map(|delta| Some(Self::Text(delta.text))),
+            "done" => {
+                let answer: TurnAnswer = parse(&data)?;
+                Ok(Some(Self::Done(Box::new(TurnAnswer { json: data, ..answer }))))
+            }
+            "error" => Err(ClientError::refused(&data, "an error event")),
+            "tool_call" => parse(&data).map(|call| Some(Self::Call(call))),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A call that the model wants made.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Call {
+    /// What the result is to name.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// JSON text.
+    pub args: String,
+}
+
+/// A whole reply.
+#[derive(Clone, Deserialize)]
+pub struct TurnAnswer {
+    /// The fresh token.
+    pub token: String,
+    /// What it holds.
+    pub conversation: Conversation,
+    /// What this turn used.
+    pub usage: Usage,
+    /// Why the reply ended: `stop`, `length`, `tool_calls` or `content_filter`.
+    pub finish_reason: String,
+    /// The answer as the server wrote it, one line of JSON.
+    #[serde(skip)]
+    pub json: String,
+}
+
+impl fmt::Debug for TurnAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TurnAnswer").field("conversation", &self.conversation).finish_non_exhaustive()
+    }
+}
+
+/// What a server says of a conversation.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Conversation {
+    /// Its id.
+    pub id: String,
+    /// How many turns it has.
+    pub turn: u64,
+    /// When it began, RFC 3339.
+    pub started_at: String,
+    /// When its token stops being good, RFC 3339.
+    pub expires_at: String,
+    /// The bytes of its history.
+    pub history_bytes: u64,
+    /// The bytes of its token.
+    pub token_bytes: u64,
+    /// The items that were taken away before this turn.
+    #[serde(default)]
+    pub trimmed_items: u64,
+}
+
+/// Model tokens of one turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Usage {
+    /// Sent.
+    pub input_tokens: u64,
+    /// Received.
+    pub output_tokens: u64,
+}
+
+/// What a token holds.
+#[derive(Clone, Debug, Deserialize)]
+pub struct History {
+    /// The items, oldest first.
+    pub items: Vec<crate::proto::chat::Item>,
+    /// The conversation.
+    pub conversation: Conversation,
+}
+
+/// What had flowed of a reply before it failed.
+#[derive(Clone, Deserialize)]
+pub struct Partial {
+    /// The text.
+    pub reply: String,
+    /// A token that holds it, marked cut.
+    pub token: String,
+}
+
+impl fmt::Debug for Partial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partial").field("reply_bytes", &self.reply.len()).finish_non_exhaustive()
+    }
+}
+
+/// A problem document (RFC 9457), as Holdall writes it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Refusal {
+    /// The stable name of what is wrong.
+    pub code: String,
+    /// The same in words.
+    pub detail: String,
+    /// `safe`, `after` or `never`.
+    pub retry: String,
+    /// With `after`: how long.
+    pub retry_after_seconds: Option<u64>,
+    /// By which the operator's log knows it.
+    pub request_id: String,
+    /// What had flowed.
+    pub partial: Option<Partial>,
+    /// The document as the server wrote it, one line of JSON.
+    #[serde(skip)]
+    pub json: String,
+}
+
+/// Why a request came to nothing. Never holds a token or a credential in its words.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The answer broke off.
+    Cut {
+        /// What happened.
+        cause: String,
+    },
+    /// The answer is none of Holdall's.
+    Foreign {
+        /// What it is.
+        what: String,
+    },
+    /// The server says no.
+    Refused(Box<Refusal>),
+    /// The client cannot be built.
+    SetUp {
+        /// What is wrong.
+        cause: String,
+    },
+    /// There is no answer.
+    Unreachable {
+        /// What happened.
+        cause: String,
+    },
+    /// The server's address is none.
+    Url {
+        /// The address.
+        url: String,
+    },
+}
+
+impl ClientError {
+    /// The error that `problem` tells of, which came with `carrier`.
+    fn refused(problem: &str, carrier: &str) -> Self {
+        match serde_json::from_str::<Refusal>(problem) {
+            Ok(refusal) => Self::Refused(Box::new(Refusal { json: problem.to_owned(), ..refusal })),
+            Err(_) => Self::Foreign { what: format!("{carrier} without a reason") },
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut { cause } => write!(f, "the server's answer broke off: {cause}"),
+            Self::Foreign { what } => write!(f, "the server does not answer as Holdall does: {what}"),
+            Self::Refused(refusal) => f.write_str(&refusal.detail),
+            Self::SetUp { cause } => f.write_str(cause),
+            Self::Unreachable { cause } => write!(f, "the server cannot be reached: {cause}"),
+            Self::Url { url } => write!(f, "`{url}` is no http: or https: URL without credentials and query"),
+        }
+    }
+}
+
+impl From<ForwardError> for ClientError {
+    fn from(error: ForwardError) -> Self {
+        Self::SetUp { cause: error.to_string() }
+    }
+}
+
+#[derive(Serialize)]
+struct HistoryRequest<'a> {
+    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct ModelList {
+    data: Vec<ModelEntry>,
+}
+
+#[derive(Deserialize)]
+struct ModelEntry {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct TextBody {
+    text: String,
+}
+
+fn parse<T: DeserializeOwned>(json: &str) -> Result<T, ClientError> {
+    serde_json::from_str(json).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        ClientError::Foreign { what: format!("JSON of another shape ({place})") }
+    })
+}
+
+/// Reads a whole answer of at most [`ANSWER_BYTES`].
+async fn read(response: reqwest::Response) -> Result<String, ClientError> {
+    let mut body = Vec::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| ClientError::Cut { cause: cause(error) })?;
+        if body.len().saturating_add(piece.len()) > ANSWER_BYTES {
+            return Err(ClientError::Foreign { what: format!("over {ANSWER_BYTES} bytes") });
+        }
+        body.extend_from_slice(&piece);
+    }
+    String::from_utf8(body).map_err(|_| ClientError::Foreign { what: "not UTF-8".to_owned() })
+}
+
+/// The most bytes of an answer or of one event: several times what a server's default limits allow.
+const ANSWER_BYTES: usize = 64 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Servers say something every 15 seconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);

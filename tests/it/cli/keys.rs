@@ -1,0 +1,113 @@
+//! `holdall keys`: secrets are shown once, and a rotation is three steps.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use super::home::{Home, Ran};
+
+#[test]
+fn a_new_key_is_a_line_of_a_keys_file() {
+    let home = Home::new();
+    let ran = home.run(&["keys", "new", "--kid", "k1"]).ok("k1:…\n");
+    let secret = ran.out.trim_end().split_once(':').unwrap().1;
+    assert_eq!(secret.len(), 43, "32 bytes in base64url");
+    assert_ne!(ran, home.run(&["keys", "new", "--kid", "k1"]));
+    home.run(&["keys", "new"]).ok("k20…:…\n");
+    home.write("ring", &ran.out);
+    home.run(&["keys", "list", "--keys-file", "ring"]).ok("k1  signs and verifies\n");
+    assert!(home.files() == ["ring"] && !home.path("data").exists(), "nothing else is made");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_warned_of() {
+    let home = Home::new();
+    for (mode, warning) in
+        [(0o644, "warning: others can read the file that the key went to; run `chmod 600` on it\n"), (0o600, "")]
+    {
+        home.write("ring", "");
+        fs::set_permissions(home.path("ring"), fs::Permissions::from_mode(mode)).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(home.path("ring")).unwrap();
+        let output = home.holdall(&["keys", "new"]).stdout(file).output().unwrap();
+        Ran::of(output, &home.path("")).expect(0, "", warning);
+    }
+}
+
+#[test]
+fn keys_are_rotated_step_by_step_and_tokens_follow() {
+    let home = Home::new();
+    let reload = "to all instances and reload them (SIGHUP)";
+    home.run(&["keys", "rotate", "add", "ring", "--kid", "old"]).expect(
+        0,
+        "old  signs and verifies\n",
+        "next: start the servers with --keys-file ring\n",
+    );
+    assert_eq!(fs::metadata(home.path("ring")).unwrap().permissions().mode() & 0o777, 0o600);
+    home.run(&["send", "--keys-file", "ring", "-t", "a", "Repeat one"]).ok("one\n");
+    home.run(&["keys", "rotate", "add", "ring", "--kid", "new"]).expect(
+        0,
+        "old  signs and verifies\nnew  verifies\n",
+        &format!("next: bring ring {reload}; then `holdall keys rotate use ring new`\n"),
+    );
+    home.run(&["token", "inspect", "--keys-file", "ring", "--json", "a"]).ok("{…\"kid\":\"old\"…}\n");
+    home.run(&["keys", "rotate", "drop", "ring", "old"]).fails(
+        "error: `old` is the key that signs\nhint: let another one sign first: `holdall keys rotate use ring ID`\n",
+    );
+    home.run(&["keys", "rotate", "use", "ring", "new"]).expect(
+        0,
+        "new  signs and verifies\nold  verifies\n",
+        &format!(
+            "next: bring ring {reload}; once `ttl` (7 days by default) has passed, `holdall keys rotate drop ring old`\n"
+        ),
+    );
+    home.run(&["keys", "rotate", "use", "ring", "new", "--json"]).expect(
+        0,
+        "{\"signs\":\"new\",\"verifies_only\":[\"old\"]}\n",
+        "next: nothing: `new` signed already\n",
+    );
+    home.write("old.token", &home.read("a"));
+    home.run(&["send", "--keys-file", "ring", "-t", "a", "How many turns do you see?"]).ok("…turn 2…\n");
+    home.run(&["token", "inspect", "--keys-file", "ring", "--json", "a"]).ok("{…\"kid\":\"new\"…}\n");
+    home.run(&["keys", "rotate", "drop", "ring", "old"]).expect(
+        0,
+        "new  signs and verifies\n",
+        &format!("next: bring ring {reload}\n"),
+    );
+    home.run(&["token", "verify", "--keys-file", "ring", "--user", "local", "a"]).ok("ok: …\n");
+    home.run(&["token", "verify", "--keys-file", "ring", "--user", "local", "old.token"]).fails(
+        "error: the token does not verify: header: not one that a key of the ring would write\n\
+         hint: it names the key old; the keys here are new\n",
+    );
+}
+
+#[test]
+fn a_keys_file_with_a_fault_is_left_alone() {
+    let home = Home::new();
+    home.write("ring", "k1:AQ\n");
+    for step in [&["add", "ring"][..], &["use", "ring", "k1"], &["drop", "ring", "k1"]] {
+        home.run(&[&["keys", "rotate"], step].concat()).fails(
+            "error: keys: the secret of key k1 is 1 bytes, must be 32 to 64\n\
+             hint: `holdall keys new` makes a key that fits\n",
+        );
+    }
+    assert_eq!((home.read("ring"), home.files()), ("k1:AQ\n".to_owned(), vec!["ring".to_owned()]));
+    home.run(&["keys", "rotate", "use", "none", "k1"]).fails("error: none has no key `k1`\nhint: it has none\n");
+    home.run(&["keys", "list"]).fails(
+        "error: there are no keys to read tokens with\n\
+         hint: pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS\n",
+    );
+}
+
+#[test]
+fn no_secret_is_ever_listed() {
+    let home = Home::new();
+    home.feed(&["chat"], "hi\n");
+    let secret = fs::read_to_string(home.data("keys")).unwrap();
+    let secret = secret.trim_end().split_once(':').unwrap().1.to_owned();
+    home.run(&["keys", "list"]).ok("local  signs and verifies\n");
+    let json = home.run(&["keys", "list", "--json"]).ok("{\"signs\":\"local\",\"verifies_only\":[]}\n");
+    assert!(!json.out.contains(&secret));
+    // Nor is what a variable holds.
+    let help =
+        home.holdall(&["chat", "--help"]).env("HOLDALL_BEARER", "hush").env("HOLDALL_URL", "u").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("HOLDALL_BEARER") && !help.contains("hush"), "{help}");
+}

@@ -1,0 +1,179 @@
+//! `holdall send`: one turn, and a file that is never lost.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
+    thread,
+};
+
+use super::home::{Home, Ran, at, cutting_upstream, no_upstream, refusing_upstream};
+
+#[test]
+fn a_file_carries_the_conversation() {
+    let home = Home::new();
+    home.run(&["send", "-t", "a.token", "Repeat one"]).ok("one\n");
+    home.run(&["send", "-t", "a.token", "My name is Ada."]).ok("…\n");
+    home.run(&["send", "-t", "a.token", "What is my name?"]).ok("…Ada…\n");
+    assert_eq!(home.files(), ["a.token"]);
+    for file in [home.path("a.token"), home.data("keys")] {
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(fs::metadata(home.data("")).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_dash_reads_standard_input() {
+    let home = Home::new();
+    home.feed(&["send", "-t", "a", "-"], "Repeat two\nlines\n").ok("two\nlines\n");
+    home.run(&["token", "history", "a"]).ok("user: Repeat two\n  lines\nassistant: two\n  lines\n");
+}
+
+#[test]
+fn json_is_the_whole_answer() {
+    let home = Home::new();
+    let ran = home.run(&["send", "-t", "a", "--json", "Repeat one"]).ok(
+        "{\"reply\":\"one\",\"output\":[{\"t\":\"msg\",\"role\":\"assistant\",\"parts\":[{\"text\":\"one\"}]}],\
+         \"token\":\"…\",\"user_id\":\"local\",\"conversation\":{\"id\":\"…\",\"turn\":1,…},\
+         \"usage\":{…},\"finish_reason\":\"stop\"}\n",
+    );
+    let token = home.read("a");
+    assert!(ran.out.contains(&format!("\"token\":\"{}\"", token.trim_end())));
+}
+
+#[test]
+fn a_turn_that_fails_leaves_the_file() {
+    let home = Home::new();
+    home.run(&["send", "-t", "a", "Repeat one"]).ok("one\n");
+    let before = home.read("a");
+    let (down, cut, refusing) = (no_upstream(), cutting_upstream("It was"), refusing_upstream());
+    home.run(&at(&down, &["send", "-t", "a", "hi"])).fails(
+        "error: the model service is out of reach or failing (tcp connect error: Connection refused…)\n\
+         hint: nothing is lost; see that the model service runs, and say it again\n",
+    );
+    home.run(&at(&refusing, &["send", "-t", "a", "hi"])).fails(
+        "error: the model service refused the request with status 404: no such model\n\
+         hint: see that the key, the model's name and the URL fit together\n",
+    );
+    home.run(&at(&cut, &["send", "-t", "a", "hi"])).expect(
+        1,
+        "It was\n",
+        "error: the model service stopped in the middle of its reply\nhint: nothing is lost; say it again\n",
+    );
+    home.run(&["send", "-t", "a", ""]).fails("error: the input message is empty\n");
+    home.run(&["send", "-t", "a", "--user", "bob", "hi"]).fails(
+        "error: the token is not one that this server accepts from this caller (subject: another caller's token)\n\
+         hint: a stays; `holdall token verify --user bob a` looks closer\n",
+    );
+    assert_eq!((home.read("a"), home.files()), (before, vec!["a".to_owned()]));
+    home.run(&["send", "-t", "a", "How many turns do you see?"]).ok("…turn 2…\n");
+}
+
+#[test]
+fn a_failed_first_turn_makes_no_file() {
+    let home = Home::new();
+    home.run(&at(&no_upstream(), &["send", "-t", "a", "--json", "hi"])).expect(
+        1,
+        "{\"type\":\"urn:holdall:problem:upstream_unavailable\",…,\"request_id\":\"…\"}\n",
+        "error: …\nhint: …\n",
+    );
+    assert!(home.files().is_empty());
+}
+
+#[test]
+fn a_full_disk_leaves_the_file() {
+    let home = Home::new();
+    home.run(&["send", "-t", "a", "Repeat one"]).ok("one\n");
+    let before = home.read("a");
+    // No file may grow; the reply itself goes into a pipe.
+    let full = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+    let run = |arguments: &[&str]| {
+        let output = home.program("sh", &[&["-c", full, super::home::BINARY], arguments].concat()).output().unwrap();
+        Ran::of(output, &home.path(""))
+    };
+    run(&["send", "-t", "a", "Repeat two"]).expect(
+        1,
+        "two\n",
+        "error: cannot write a: File too large\n\
+         hint: the file is as it was before this turn; make room and send again\n",
+    );
+    assert_eq!((home.read("a"), home.files()), (before.clone(), vec!["a".to_owned()]));
+    // What was paid for is not lost to a program.
+    let answer = run(&["send", "-t", "a", "--json", "Repeat three"]);
+    assert_eq!((answer.code, answer.out.contains("\"reply\":\"three\"")), (Some(1), true));
+    assert_eq!(home.read("a"), before);
+}
+
+#[test]
+fn a_reply_that_cannot_be_printed_is_not_taken() {
+    let home = Home::new();
+    home.run(&["send", "-t", "a", "Repeat one"]).ok("one\n");
+    let before = home.read("a");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = home.holdall(&["send", "-t", "a", "Repeat two"]).stdout(full).output().unwrap();
+    Ran::of(output, &home.path("")).fails("error: cannot write to standard output: No space left on device\n");
+    assert_eq!(home.read("a"), before);
+}
+
+#[test]
+fn who_stops_reading_gets_no_error_and_loses_no_turn() {
+    let home = Home::new();
+    let mut command = home.holdall(&["send", "-t", "a", "Write 5000 words"]);
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    home.run(&["send", "-t", "a", "How many turns do you see?"]).ok("…turn 2…\n");
+}
+
+#[test]
+fn turns_on_one_file_at_once_follow_each_other() {
+    let home = Home::new();
+    home.run(&["send", "-t", "a", "Repeat 0"]).ok("0\n");
+    thread::scope(|scope| {
+        for number in 1..=6 {
+            let home = &home;
+            scope.spawn(move || {
+                let ran = home.run(&["send", "-t", "a", &format!("Repeat {number}")]);
+                assert_eq!((ran.code, ran.out), (Some(0), format!("{number}\n")), "{}", ran.err);
+                let waited = "waiting for another holdall to finish with a\n";
+                assert!(ran.err.is_empty() || ran.err == waited, "{}", ran.err);
+            });
+        }
+    });
+    home.run(&["send", "-t", "a", "How many turns do you see?"]).ok("…turn 8…\n");
+    assert_eq!(home.files(), ["a"]);
+}
+
+#[test]
+fn what_is_no_file_is_not_written() {
+    let home = Home::new();
+    home.run(&["send", "-t", "/dev/null", "hi"]).fails("error: /dev/null is not a regular file\n");
+    home.run(&["send", "-t", "none/a", "hi"]).fails("error: cannot write beside none/a: No such file or directory\n");
+}
+
+#[test]
+fn a_server_elsewhere_is_spoken_to_alike() {
+    let home = Home::new();
+    let mut server =
+        home.holdall(&["serve", "--dev", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
+    let url = lines.find_map(|line| Some(line.unwrap().split_once("listens on ")?.1.to_owned())).unwrap();
+    home.run(&["send", "-t", "a", "--url", &url, "My name is Ada."]).ok("…\n");
+    home.run(&["send", "-t", "a", "--url", &url, "What is my name?"]).ok("…Ada…\n");
+    home.run(&["send", "-t", "a", "--url", &url, "--user", "eve", "What is my name?"]).fails(
+        "error: the token is not one that this server accepts from this caller\n\
+         hint: a stays; it may be another user's, or of a server with other keys\n",
+    );
+    home.run(&["send", "-t", "a", "--url", &url, "--model", "none", "hi"])
+        .fails("error: no model is called `none`; there is default, builtin\n");
+    home.run(&["send", "-t", "b", "--url", &format!("{url}/v2"), "hi"])
+        .fails("error: nothing is served at this path; turns are taken by POST at /v1/turns\n");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&server), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+    home.run(&["send", "-t", "a", "--url", &url, "hi"]).fails(
+        "error: the server cannot be reached: tcp connect error: Connection refused…\n\
+         hint: see that a server runs there; `holdall serve` starts one\n",
+    );
+}

@@ -1,0 +1,200 @@
+//! `holdall chat` on a pseudo-terminal: what a person sees and types.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::fd::OwnedFd,
+    process::{Child, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+
+use super::home::{BINARY, Home};
+
+/// A command on its own terminal, and all that it has shown.
+struct Terminal {
+    keyboard: File,
+    child: Child,
+    screen: Arc<(Mutex<String>, Condvar)>,
+    /// As much of the screen as earlier waits have gone through.
+    seen: usize,
+}
+
+impl Terminal {
+    fn chat(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let name = ptsname(&keyboard, Vec::new()).unwrap();
+        let open = || -> OwnedFd { rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap() };
+        // A session of its own, so that Ctrl-C on this terminal is a signal to it.
+        let mut command = home.program("setsid", &[&["-c", BINARY, "chat"], arguments].concat());
+        command.env("TERM", "xterm").envs(variables.iter().copied());
+        let child = command.stdin(Stdio::from(open())).stdout(Stdio::from(open())).stderr(Stdio::from(open()));
+        let child = child.spawn().unwrap();
+        drop(command);
+        let keyboard = File::from(keyboard);
+        let screen = Arc::new((Mutex::new(String::new()), Condvar::new()));
+        let (mut output, shown) = (keyboard.try_clone().unwrap(), Arc::clone(&screen));
+        thread::spawn(move || {
+            let (mut buffer, mut pending) = ([0; 4_096], Vec::new());
+            // The end reads as an error here (EIO), once the command has closed its side.
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                pending.extend_from_slice(&buffer[..length]);
+                let whole = pending.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
+                let text = String::from_utf8(pending.drain(..whole).collect()).unwrap();
+                shown.0.lock().unwrap().push_str(&text);
+                shown.1.notify_all();
+            }
+        });
+        Self { keyboard, child, screen, seen: 0 }
+    }
+
+    /// Types what is taken as it comes.
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Types at the prompt; what is typed before it stands there may be lost, as on any terminal that changes its mode.
+    #[track_caller]
+    fn at_prompt(&mut self, keys: &str) -> String {
+        let before = self.wait("> ");
+        self.press(keys);
+        before
+    }
+
+    /// Enters a line.
+    #[track_caller]
+    fn line(&mut self, text: &str) -> String {
+        self.at_prompt(&format!("{text}\r"))
+    }
+
+    /// Waits until `text` is shown, after what earlier waits saw; gives what was shown up to and with it.
+    #[track_caller]
+    fn wait(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut shown = self.screen.0.lock().unwrap();
+        loop {
+            if let Some(at) = shown[self.seen..].find(text) {
+                let end = self.seen + at + text.len();
+                let passed = shown[self.seen..end].to_owned();
+                self.seen = end;
+                return passed;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "`{text}` does not come; the screen shows:\n{}", *shown);
+            shown = self.screen.1.wait_timeout(shown, left).unwrap().0;
+        }
+    }
+
+    /// Leaves; the exit code is to be 0.
+    #[track_caller]
+    fn leave(mut self) {
+        self.at_prompt(CTRL_D);
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Gone already, unless a test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+
+#[test]
+fn a_person_is_greeted_and_led() {
+    let home = Home::new();
+    let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);
+    chat.wait("You talk to the built-in model, which needs no network and knows little.\r\n");
+    chat.wait("A new chat, kept in a.\r\n");
+    chat.wait("/help lists what else you can do, Ctrl-D leaves.");
+    chat.line("Repeat one and two");
+    chat.wait("one and two\r\n\r\n");
+    chat.line("/nope");
+    chat.wait("\u{1b}[1;31merror:\u{1b}[0m there is no command /nope\r\n");
+    chat.wait("\u{1b}[1mhint:\u{1b}[0m /help lists them");
+    chat.at_prompt(CTRL_C);
+    chat.wait("Ctrl-D or /quit leaves");
+    chat.leave();
+
+    let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);
+    chat.wait("The chat in a goes on after 1 turn; good until 20");
+    chat.line("/undo");
+    chat.wait("there is nothing to undo");
+    chat.line("/quit");
+    chat.wait("The chat is kept in a.");
+    assert_eq!(chat.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reply_streams_and_ctrl_c_stops_it() {
+    let home = Home::new();
+    let mut chat = Terminal::chat(&home, &["-t", "a", "--builtin-pace-ms", "250"], &[]);
+    chat.line("Repeat begun");
+    // A sign of life before the first word, and gone with it.
+    let shown = chat.wait("begun\r\n\r\n");
+    let (_, spun) = shown.split_once("\r⠋ ").unwrap();
+    assert!(spun.ends_with("\r\u{1b}[Kbegun\r\n\r\n"), "{spun:?}");
+    chat.line("Count to 1000");
+    chat.wait("1 2 3");
+    chat.press(CTRL_C);
+    let rest = chat.wait("stopped; the chat stands as before");
+    assert!(!rest.contains("20"), "{rest:?}");
+    chat.line("How many turns do you see?");
+    chat.wait("turn 2.\r\n");
+    chat.line("/undo");
+    chat.wait("the chat stands after turn 1");
+    chat.leave();
+    home.run(&["token", "history", "a"]).ok("user: Repeat begun\nassistant: begun\n");
+}
+
+#[test]
+fn pasted_lines_are_one_message() {
+    let home = Home::new();
+    let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);
+    chat.line("\u{1b}[200~Repeat one\ntwo\u{1b}[201~");
+    chat.wait("two\r\n\r\n");
+    chat.leave();
+    home.run(&["token", "history", "a"]).ok("user: Repeat one\n  two\nassistant: one\n  two\n");
+}
+
+#[test]
+fn no_color_means_none() {
+    let home = Home::new();
+    for (variable, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let mut chat = Terminal::chat(&home, &["--new"], &[(variable, value)]);
+        let mut shown = chat.line("Repeat one");
+        shown += &chat.wait("one\r\n\r\n");
+        shown += &chat.line("/nope");
+        shown += &chat.wait("error: there is no command /nope\r\nhint: ");
+        shown += &chat.line("/history");
+        shown += &chat.wait("assistant: one\r\n");
+        chat.leave();
+        // Attributes end in `m`; an editor moves the cursor with other letters.
+        let painted = shown.split("\u{1b}[").skip(1).any(|rest| {
+            rest.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ';').starts_with('m')
+        });
+        assert!(!painted, "{variable}: {shown:?}");
+    }
+}
+
+#[test]
+fn a_models_text_cannot_drive_the_terminal() {
+    let home = Home::new();
+    home.feed(&["send", "-t", "a", "-"], "Repeat \u{1b}[2J\u{7}end\n").ok("\u{1b}[2J\u{7}end\n");
+    let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);
+    chat.line("/history");
+    chat.wait("\u{fffd}[2J\u{fffd}end\r\n");
+    chat.leave();
+}
