@@ -113,7 +113,8 @@ impl Proxy {
     pub(super) fn explain(&self, error: &ClientError, path: &Path) -> CliError {
         match error {
             ClientError::Refused(refusal) => {
-                let cause = self.cause(refusal).map(|cause| format!(" ({cause})")).unwrap_or_default();
+                let news = self.cause(refusal).filter(|cause| !refusal.detail.contains(cause));
+                let cause = news.map(|cause| format!(" ({cause})")).unwrap_or_default();
                 let told = CliError::new(format!("{}{cause}", refusal.detail));
                 match self.hint(refusal, path) {
                     Some(hint) => told.hint(hint),
