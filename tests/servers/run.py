@@ -108,8 +108,7 @@ class Cases:
         self.check("usage", first["usage"], {"input_tokens": 21, "output_tokens": 9, "cached_tokens": 0})
         self.check("end", first["finish_reason"], "stop")
         sent = self.mock.last_request()
-        limit = "max_completion_tokens" if self.kind == "openai" else "max_tokens"
-        self.check("options", [sent.get(limit), sent.get("temperature"), sent.get("model")], [99, 0.5, MODEL])
+        self.check("options", [sent.get("max_tokens"), sent.get("temperature"), sent.get("model")], [99, 0.5, MODEL])
         again = self.turn("and again", token=first["token"])
         self.check("history", again["reply"], "I remember one turn.")
         self.check("turns", again["conversation"]["turn"], 2)
