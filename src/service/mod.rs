@@ -131,10 +131,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let mut response = match self.route(&head, body.as_mut(), &request_id, record.clone()).await {
             Ok(response) => response,
             Err(error) => {
-                // A client that is still sending may never look at an answer that comes before it is done.
-                futures_util::select_biased! {
-                    () = body::discard(body).fuse() => {}
-                    () = self.clock.sleep(DISCARD_TIMEOUT).fuse() => {}
+                // A client that is still sending may never look at an answer that comes before it is done; one that asks
+                // first (RFC 9110 §10.1.1), or has been waited for already, is not.
+                if !head.headers.contains_key(header::EXPECT) && !matches!(error, Error::RequestTimeout { .. }) {
+                    futures_util::select_biased! {
+                        () = body::discard(body).fuse() => {}
+                        () = self.clock.sleep(DISCARD_TIMEOUT).fuse() => {}
+                    }
                 }
                 record.fail(&error);
                 let problem = Problem::new(error, &request_id);

@@ -72,6 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "proto/time.rs",
             "proto/token/claims.rs",
             "service/",
+            "shell/client.rs",
         ],
     ),
     (

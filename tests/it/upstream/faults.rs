@@ -27,7 +27,7 @@ fn reply(text: &str) -> Vec<Step> {
 /// Gives the problem, which must be the same for both, without what names the request.
 async fn problem_of(steps: Vec<Step>, code: &str, status: u16) -> Value {
     let model = Model::start(move |number| if matches!(number, 1 | 2) { steps.clone() } else { reply("hello") }).await;
-    let settings = "timeouts = { first_byte = \"300ms\", idle = \"300ms\" }\n";
+    let settings = "timeouts = { first_byte = \"300ms\", idle = \"300ms\", total = \"300ms\" }\n";
     let server = Running::start(config(&format!("{settings}{}", upstream("openai", &model.url())))).await;
     let mut client = Client::connect(server.address).await;
     let first = client.turn(&json!({ "input": "hi" })).await.json();
@@ -125,10 +125,12 @@ async fn who_falls_silent_times_out() {
         vec![Step::Wait],
         vec![Step::send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"), Step::Wait],
         vec![Step::send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n:\n\n"), Step::Wait],
-        vec![Step::send("HTTP/1.1 500 Oh\r\ncontent-type: application/json\r\n\r\n{"), Step::Wait],
     ] {
         assert_eq!(problem_of(steps, "upstream_timeout", 504).await["retry"], "safe");
     }
+    // A refusal is one whether its reasons come or not.
+    let steps = vec![Step::send("HTTP/1.1 500 Oh\r\ncontent-type: application/json\r\n\r\n{"), Step::Wait];
+    assert_eq!(problem_of(steps, "upstream_unavailable", 502).await["retry"], "safe");
 }
 
 #[tokio::test]

@@ -104,7 +104,10 @@ fn each_fault_is_told_with_its_place() {
     }
     let many: Vec<_> = (0..129).map(|_| json!({ "name": "n" })).collect();
     assert!(read_turn(&json!({ "input": "a", "tools": many[1..] })).is_ok());
-    assert_eq!(detail(&json!({ "input": "a", "tools": many })), "`tools` has 129 entries, limit 128");
+    assert_eq!(
+        detail(&json!({ "input": "a", "tools": many })),
+        "body: `tools` has more than 128 entries at line 1 column 1699"
+    );
 }
 
 fn answer() -> Answer {
