@@ -177,3 +177,31 @@ fn a_server_elsewhere_is_spoken_to_alike() {
          hint: see that a server runs there; `holdall serve` starts one\n",
     );
 }
+
+#[test]
+fn a_model_is_chosen_among_those_of_the_file() {
+    let home = Home::new();
+    let model = |alias| format!("[[model]]\nalias = \"{alias}\"\nupstreams = [\"u\"]\nmodel = \"builtin\"\n");
+    let upstream = "[[upstream]]\nname = \"u\"\nkind = \"builtin\"\n";
+    home.write("holdall.toml", &format!("listen = \"0.0.0.0:1\"\n{upstream}{}{}", model("small"), model("large")));
+    let send = ["send", "-t", "a", "--config", "holdall.toml", "Repeat one"];
+    let model_of = || {
+        let shown = home.run(&["token", "inspect", "a"]).out;
+        shown.lines().find_map(|line| line.strip_prefix("model           ")).unwrap().to_owned()
+    };
+    home.run(&send).ok("one\n");
+    assert_eq!(model_of(), "small");
+    home.run(&[&send[..], &["--model", "large"]].concat()).ok("one\n");
+    assert_eq!(model_of(), "large");
+    // Without a word on it the conversation stays with its model.
+    home.run(&send).ok("one\n");
+    assert_eq!(model_of(), "large");
+    home.run(&[&send[..], &["--model", "none"]].concat())
+        .fails("error: the configuration has no model called `none`\nhint: it has small, large\n");
+    home.run(&["send", "-t", "a", "--upstream-url", "http://127.0.0.1:1", "hi"]).fails(
+        "error: the built-in model has no URL\n\
+         hint: pass --upstream openai or --upstream anthropic, whichever the service at the URL speaks\n",
+    );
+    home.run(&["send", "-t", "a", "--upstream", "openai", "hi"])
+        .fails("error: no model is named\nhint: pass --model NAME (HOLDALL_MODEL)\n");
+}
