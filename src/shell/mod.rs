@@ -5,6 +5,7 @@ mod forward;
 mod log;
 mod serve;
 mod socket;
+mod unread;
 
 use std::io;
 
