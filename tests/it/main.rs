@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it says")]
 
 mod http;
+mod identity;
+mod isolation;
 mod streaming;
 mod support;
 mod upstream;
