@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep};
 
 use crate::service::Body;
@@ -53,7 +53,7 @@ async fn watch(state: Weak<Mutex<State>>, limit: Duration) {
     }
 }
 
-impl hyper::body::Body for Watched {
+impl http_body::Body for Watched {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -67,10 +67,10 @@ impl hyper::body::Body for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.with(|state| state.body.as_ref().is_some_and(hyper::body::Body::is_end_stream))
+        self.with(|state| state.body.as_ref().is_some_and(http_body::Body::is_end_stream))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.with(|state| state.body.as_ref().map(hyper::body::Body::size_hint).unwrap_or_default())
+        self.with(|state| state.body.as_ref().map(http_body::Body::size_hint).unwrap_or_default())
     }
 }
