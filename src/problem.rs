@@ -158,3 +158,88 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 /// Read by the OpenAI and Anthropic SDKs.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::proto::{
+        error::{Excess, TokenFault},
+        time::UnixSeconds,
+    };
+
+    /// Every error with its status and what to do next, as design §6 lists them; `SECRET` is for the operator alone.
+    fn all() -> Vec<(Error, u16, &'static str)> {
+        let cause = || "SECRET".to_owned();
+        let excess = Excess { actual: 2, limit: 1, unit: "bytes" };
+        let (second, limit) = (Some(Duration::from_millis(1_001)), Duration::from_secs(60));
+        let detail = || "public".to_owned();
+        let refused = |status, retry_after| Error::UpstreamRefused { status, message: None, retry_after };
+        vec![
+            (Error::BodyTooLarge { limit_bytes: 1 }, 413, "never"),
+            (Error::HistoryTooLarge(excess), 413, "never"),
+            (Error::ImageTooLarge(excess), 413, "never"),
+            (Error::Internal { cause: cause() }, 500, "safe"),
+            (Error::MessageTooLarge(excess), 413, "never"),
+            (Error::MethodNotAllowed { allow: "GET" }, 405, "never"),
+            (Error::ModelUnknown { alias: detail(), known: vec![detail()] }, 400, "never"),
+            (Error::NotFound { hint: "look elsewhere" }, 404, "never"),
+            (Error::Overloaded, 503, "after 1"),
+            (Error::RequestInvalid { detail: detail() }, 400, "never"),
+            (Error::RequestTimeout { limit }, 408, "safe"),
+            (Error::RoleForbidden { role: detail() }, 400, "never"),
+            (Error::TokenExpired { expires_at: UnixSeconds(0), now: UnixSeconds(1) }, 410, "never"),
+            (Error::TokenInvalid { fault: TokenFault::Tag }, 400, "never"),
+            (Error::TokenTooLarge(excess), 413, "never"),
+            (Error::Unauthenticated { cause: cause() }, 401, "never"),
+            (Error::Unsupported { detail: detail() }, 400, "never"),
+            (Error::UnsupportedMediaType { detail: detail() }, 415, "never"),
+            (Error::UpstreamCut, 502, "safe"),
+            (Error::UpstreamMalformed { cause: cause() }, 502, "safe"),
+            (refused(400, None), 502, "never"),
+            (refused(429, second), 502, "after 2"),
+            (Error::UpstreamTimeout { phase: "first byte", limit }, 504, "safe"),
+            (Error::UpstreamUnavailable { cause: cause(), retry_after: None }, 502, "safe"),
+            (Error::UpstreamUnavailable { cause: cause(), retry_after: second }, 502, "after 2"),
+            (Error::UserBusy { limit: 8 }, 429, "after 1"),
+        ]
+    }
+
+    #[test]
+    fn every_code_has_the_status_of_the_design() {
+        for (error, status, retry) in all() {
+            let code = error.code();
+            let problem = Problem::new(error, "req_1");
+            assert_eq!(problem.status().as_u16(), status, "{code}");
+            let document: Value = serde_json::from_str(&problem.to_json()).unwrap();
+            assert_eq!((&document["code"], &document["status"]), (&Value::from(code), &Value::from(status)));
+            assert_eq!(document["request_id"], "req_1");
+            let after = document["retry_after_seconds"].as_u64().map(|seconds| format!(" {seconds}"));
+            assert_eq!(format!("{}{}", document["retry"].as_str().unwrap(), after.unwrap_or_default()), retry);
+        }
+    }
+
+    #[test]
+    fn what_the_operator_alone_may_know_stays_behind() {
+        for (error, ..) in all() {
+            assert!(!Problem::new(error, "req_1").to_json().contains("SECRET"));
+        }
+    }
+
+    #[test]
+    fn headers_say_what_to_do_next() {
+        for (error, _, retry) in all() {
+            let code = error.code();
+            let mut headers = HeaderMap::new();
+            Problem::new(error, "req_1").write_headers(&mut headers);
+            assert_eq!(headers["content-type"], "application/problem+json");
+            assert_eq!(headers["x-should-retry"], if retry == "never" { "false" } else { "true" });
+            let after = headers.get("retry-after").map(|wait| wait.to_str().unwrap());
+            assert_eq!(after, retry.strip_prefix("after "));
+            assert_eq!(headers.contains_key("www-authenticate"), code == "unauthenticated");
+            assert_eq!(headers.contains_key("allow"), code == "method_not_allowed");
+            assert_eq!(headers.contains_key("connection"), ["body_too_large", "request_timeout"].contains(&code));
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod log;
 mod process;
 mod serve;
 mod socket;
+mod unread;
 
 use std::io;
 

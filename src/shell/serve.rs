@@ -4,14 +4,15 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::{body::Incoming, service::service_fn};
+use http_body_util::Either;
+use hyper::{Version, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time};
 
-use super::{Forward, LocalGuard, NativeService, SystemClock, socket::Socket};
+use super::{Forward, LocalGuard, NativeService, SystemClock, socket::Socket, unread::Watched};
 use crate::{config::ServerConfig, service::Service};
 
 /// A bound listener with its service.
@@ -76,7 +77,15 @@ impl Server {
             let service = Arc::clone(&service);
             let answer = service_fn(move |request: hyper::Request<Incoming>| {
                 let service = Arc::clone(&service);
-                async move { Ok::<_, Infallible>(service.handle(request).await) }
+                async move {
+                    let is_http2 = request.version() == Version::HTTP_2;
+                    let answer = service.handle(request).await;
+                    let body = |body| match is_http2 {
+                        true => Either::Left(Watched::new(body, config.write_timeout)),
+                        false => Either::Right(body),
+                    };
+                    Ok::<_, Infallible>(answer.map(body))
+                }
             });
             let builder = connection_builder(&config);
             let socket = Socket::new(stream, config.head_timeout, config.write_timeout);

@@ -6,6 +6,7 @@
 mod cli;
 mod corpus;
 mod http;
+mod identity;
 mod isolation;
 mod jose;
 mod layering;

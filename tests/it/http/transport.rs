@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -141,6 +141,27 @@ async fn a_client_that_reads_nothing_is_closed() {
     }
     let received = raw.rest().await;
     assert!(received.len() < 16 * body.len());
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_is_let_go() {
+    let server = Running::start(config("timeouts.write = \"50ms\"")).await;
+    let mut client = Client::connect_http2(server.address).await;
+    let at = |path: &str| format!("http://{}{path}", server.address).parse().unwrap();
+    let mut ask = json_request("/v1/turns", &json!({ "input": "Write 100000 words", "stream": true }));
+    *ask.uri_mut() = at("/v1/turns");
+    let unread = client.open(ask).await.unwrap();
+    let let_go = async {
+        while server.service.requests_under_way() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), let_go).await.expect("it keeps its place");
+    // The connection is in good order; what was left unread does not look whole.
+    let mut health = Request::get("/health").body(Full::default()).unwrap();
+    *health.uri_mut() = at("/health");
+    assert_eq!(client.send(health).await.status, StatusCode::OK);
+    assert!(unread.collect().await.is_err());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::Incoming,
@@ -88,12 +88,6 @@ impl Client {
     /// Asks for a turn.
     pub(crate) async fn turn(&mut self, body: &Value) -> Answer {
         self.post("/v1/turns", body).await
-    }
-
-    /// Asks for a resource.
-    pub(crate) async fn get(&mut self, path: &str) -> Answer {
-        let request = Request::get(path).header(header::HOST, "localhost");
-        self.send(request.body(Full::default()).unwrap()).await
     }
 }
 

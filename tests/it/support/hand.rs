@@ -64,7 +64,7 @@ impl Hand {
     where
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
-        Asked(Box::pin(Arc::clone(&self.service).handle(request)))
+        Asked { handling: Box::pin(Arc::clone(&self.service).handle(request)), answer: None }
     }
 
     /// Sends a body of JSON to a path.
@@ -97,19 +97,31 @@ pub(crate) fn post(path: &str) -> http::request::Builder {
 }
 
 /// A request under way; dropping it is what a client does that leaves.
-pub(crate) struct Asked(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
+pub(crate) struct Asked {
+    handling: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
+    answer: Option<Response<Body>>,
+}
 
 impl Asked {
+    /// Lets the service do what it can; whether that leaves it waiting.
+    pub(crate) fn is_waiting(&mut self) -> bool {
+        if self.answer.is_none() {
+            self.answer = self.handling.as_mut().now_or_never();
+        }
+        self.answer.is_none()
+    }
+
     /// Lets the service do what it can; it must be left waiting.
     #[track_caller]
     pub(crate) fn wait(&mut self) {
-        assert!(self.0.as_mut().now_or_never().is_none(), "answered already");
+        assert!(self.is_waiting(), "answered already");
     }
 
     /// The head of the answer, which must be due, and the body to read on.
     #[track_caller]
     pub(crate) fn head(mut self) -> Coming {
-        let (head, body) = self.0.as_mut().now_or_never().expect("no answer yet").into_parts();
+        assert!(!self.is_waiting(), "no answer yet");
+        let (head, body) = self.answer.unwrap().into_parts();
         Coming { head, body }
     }
 

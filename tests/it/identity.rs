@@ -1,0 +1,271 @@
+//! Who may speak for whom: credentials, named users and anonymous ones, and what a stranger learns of a token.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::support::{
+    SECRET,
+    answer::Answer,
+    client::json_request,
+    config_with,
+    hand::{Hand, post},
+    upstream,
+};
+
+/// What credentials are signed with here; no token key.
+const CREDENTIAL_SECRET: &str = "a secret of more than thirty-two bytes";
+
+/// A JSON Web Token with this header and payload (RFC 7515 §7.1).
+fn jws(header: &Value, claims: &Value, secret: &[u8]) -> String {
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let signed = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
+    let tag = Hmac::<Sha256>::new_from_slice(secret).unwrap().chain_update(&signed).finalize().into_bytes();
+    format!("{signed}.{}", encode(&tag))
+}
+
+fn claims(subject: &str) -> Value {
+    json!({ "iss": "https://issuer.test", "aud": "holdall", "sub": subject, "exp": 1_795_003_600 })
+}
+
+/// A credential of this user's.
+fn credential(subject: &str) -> String {
+    jws(&json!({ "alg": "HS256", "typ": "JWT" }), &claims(subject), CREDENTIAL_SECRET.as_bytes())
+}
+
+/// A service that asks for credentials of this issuer.
+fn guarded(issuer: &str) -> Hand {
+    let identity = format!(
+        "identity = {{ mode = \"jwt\", jwt = {{ issuer = \"{issuer}\", audience = [\"holdall\"], key_file = \"secret\" }} }}\n"
+    );
+    let settings = format!("{identity}{}", upstream("openai", "http://model.test"));
+    Hand::of(config_with(&settings, &[("secret", CREDENTIAL_SECRET)]))
+}
+
+fn with<B>(mut request: Request<B>, headers: &[(&'static str, &str)]) -> Request<B> {
+    for (name, value) in headers {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    request
+}
+
+/// Asks as the bearer of a credential; the model says `hello` if it is asked.
+fn ask(hand: &Hand, bearer: &str, path: &str, body: &Value) -> Answer {
+    let bearer = format!("Bearer {bearer}");
+    let mut asked = hand.ask(with(json_request(path, body), &[("authorization", &bearer)]));
+    if path == "/v1/turns" && asked.is_waiting() {
+        hand.upstream.call().reply("hello");
+    }
+    asked.answer()
+}
+
+fn turn(hand: &Hand, bearer: &str, body: &Value) -> Answer {
+    ask(hand, bearer, "/v1/turns", body)
+}
+
+#[test]
+fn without_a_credential_nothing_is_answered_but_probes() {
+    let hand = guarded("https://issuer.test");
+    let models = || Request::get("/v1/models").body(String::new()).unwrap();
+    let turns = || json_request("/v1/turns", &json!({ "input": "hi" }));
+    for answer in [
+        hand.ask(models()).answer(),
+        hand.ask(turns()).answer(),
+        hand.ask(json_request("/v1/history", &json!({ "token": "t" }))).answer(),
+        hand.ask(with(turns(), &[("authorization", "Basic YTpi")])).answer(),
+        hand.ask(with(turns(), &[("authorization", "Bearer nonsense")])).answer(),
+        // Who is not known is told so before the body is looked at.
+        hand.ask(post("/v1/turns").header("content-length", "99999999").body(String::new()).unwrap()).answer(),
+    ] {
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"holdall\"");
+        let problem = answer.problem("unauthenticated");
+        assert_eq!(problem["detail"], "a valid credential is needed, as `Authorization: Bearer …`");
+    }
+    let entries = hand.log.take();
+    assert!(entries.iter().all(|entry| entry.cause.is_some()));
+    assert!(!format!("{entries:?}").contains("nonsense"));
+    let health = Request::get("/health").body(String::new()).unwrap();
+    assert_eq!(hand.ask(health).answer().status, StatusCode::OK);
+    let models = with(models(), &[("x-api-key", &credential("alice"))]);
+    assert_eq!(hand.ask(models).answer().status, StatusCode::OK);
+}
+
+#[test]
+fn a_credential_names_the_user() {
+    let hand = guarded("https://issuer.test");
+    let first = turn(&hand, &credential("alice"), &json!({ "input": "hi" })).json();
+    assert_eq!(first["user_id"], "alice");
+    let again = json!({ "input": "and?", "token": first["token"], "user_id": "alice" });
+    assert_eq!(turn(&hand, &credential("alice"), &again).json()["conversation"]["turn"], 2);
+    let other = json!({ "input": "and?", "token": first["token"], "user_id": "bob" });
+    turn(&hand, &credential("alice"), &other).problem("request_invalid");
+}
+
+#[test]
+fn two_identities_are_one_too_many() {
+    let hand = guarded("https://issuer.test");
+    let (alice, bob) = (credential("alice"), credential("bob"));
+    let bearer = |credential: &str| format!("Bearer {credential}");
+    for headers in [
+        [("authorization", bearer(&alice)), ("authorization", bearer(&bob))],
+        [("authorization", bearer(&alice)), ("authorization", bearer(&alice))],
+        [("authorization", bearer(&alice)), ("x-api-key", bob.clone())],
+        [("x-api-key", alice.clone()), ("x-api-key", alice.clone())],
+        [("authorization", "Basic YTpi".to_owned()), ("x-api-key", alice.clone())],
+    ] {
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let answer = hand.ask(with(json_request("/v1/turns", &json!({ "input": "hi" })), &headers)).answer();
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        answer.problem("request_invalid");
+    }
+}
+
+#[test]
+fn credentials_that_do_not_hold_get_one_answer() {
+    let hand = guarded("https://issuer.test");
+    let header = json!({ "alg": "HS256", "typ": "JWT" });
+    let altered = |member: &str, value: Value| {
+        let mut claims = claims("alice");
+        claims[member] = value;
+        jws(&header, &claims, CREDENTIAL_SECRET.as_bytes())
+    };
+    let none = jws(&json!({ "alg": "none" }), &claims("alice"), CREDENTIAL_SECRET.as_bytes());
+    for bearer in [
+        altered("exp", json!(1_794_990_000)),
+        altered("iss", json!("https://other.test")),
+        altered("aud", json!("other")),
+        altered("sub", Value::Null),
+        altered("sub", json!("")),
+        jws(&header, &claims("alice"), b"another secret of more than thirty-two bytes"),
+        format!("{}.", none.rsplit_once('.').unwrap().0),
+        none,
+        "sk-made-up".to_owned(),
+    ] {
+        let problem = turn(&hand, &bearer, &json!({ "input": "hi" })).problem("unauthenticated");
+        assert_eq!(problem["detail"], "a valid credential is needed, as `Authorization: Bearer …`");
+    }
+}
+
+#[test]
+fn a_token_is_no_credential_and_a_credential_no_token() {
+    let hand = guarded("https://issuer.test");
+    let alice = credential("alice");
+    let token = turn(&hand, &alice, &json!({ "input": "hi" })).json()["token"].as_str().unwrap().to_owned();
+    turn(&hand, &token, &json!({ "input": "hi" })).problem("unauthenticated");
+    turn(&hand, &alice, &json!({ "input": "hi", "token": alice })).problem("token_invalid");
+    // Not even one that is signed as the other is, or looks as it does.
+    let token_secret = BASE64_URL_SAFE_NO_PAD.decode(SECRET).unwrap();
+    for typ in ["JWT", "holdall1", "holdall1s"] {
+        let header = json!({ "alg": "HS256", "kid": "k1", "typ": typ });
+        let forged = jws(&header, &claims("alice"), &token_secret);
+        turn(&hand, &forged, &json!({ "input": "hi" })).problem("unauthenticated");
+        turn(&hand, &alice, &json!({ "input": "hi", "token": forged })).problem("token_invalid");
+        if typ != "JWT" {
+            let dressed = jws(&header, &claims("alice"), CREDENTIAL_SECRET.as_bytes());
+            turn(&hand, &dressed, &json!({ "input": "hi" })).problem("unauthenticated");
+        }
+    }
+}
+
+#[test]
+fn users_who_swap_tokens_are_refused() {
+    let hand = guarded("https://issuer.test");
+    let users = ["alice", "bob", "Alice", "alice ", "аlice"];
+    let tokens = users.map(|user| turn(&hand, &credential(user), &json!({ "input": "hi" })).json()["token"].clone());
+    for (owner, token) in users.iter().zip(&tokens) {
+        for user in users {
+            let answer = turn(&hand, &credential(user), &json!({ "input": "and?", "token": token }));
+            let history = ask(&hand, &credential(user), "/v1/history", &json!({ "token": token }));
+            if user == *owner {
+                answer.json();
+                history.json();
+            } else {
+                answer.problem("token_invalid");
+                history.problem("token_invalid");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_user_of_one_source_is_no_user_of_another() {
+    let (one, other, open) = (guarded("https://issuer.test"), guarded("https://other.test"), Hand::new(""));
+    let mut claims = claims("alice");
+    claims["iss"] = json!("https://other.test");
+    let foreign = jws(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, CREDENTIAL_SECRET.as_bytes());
+    let token = turn(&one, &credential("alice"), &json!({ "input": "hi" })).json()["token"].clone();
+    turn(&other, &foreign, &json!({ "input": "and?", "token": token })).problem("token_invalid");
+    let named = json!({ "input": "and?", "token": token, "user_id": "alice" });
+    open.turn(&named).answer().problem("token_invalid");
+    let open_token = open.whole_turn(&json!({ "input": "hi", "user_id": "alice" }), "hello")["token"].clone();
+    turn(&one, &credential("alice"), &json!({ "input": "and?", "token": open_token })).problem("token_invalid");
+}
+
+#[test]
+fn without_credentials_the_request_names_the_user() {
+    let hand = Hand::new("");
+    let first = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello");
+    assert_eq!(first["user_id"], "ada");
+    let go_on = |user: Option<&str>| {
+        let mut body = json!({ "input": "and?", "token": first["token"] });
+        if let Some(user) = user {
+            body["user_id"] = json!(user);
+        }
+        hand.turn(&body)
+    };
+    go_on(Some("ada")).wait();
+    for stranger in [None, Some("eve"), Some("Ada"), Some("ada ")] {
+        go_on(stranger).answer().problem("token_invalid");
+    }
+    // Credentials are ignored, whatever they are, so that stock SDKs with made-up keys work.
+    let made_up = [("authorization", "Bearer sk-a"), ("authorization", "Bearer sk-b"), ("x-api-key", "sk-c")];
+    hand.ask(with(json_request("/v1/turns", &json!({ "input": "hi" })), &made_up)).wait();
+}
+
+#[test]
+fn who_gives_no_name_is_known_by_its_token_alone() {
+    let hand = Hand::new("");
+    let first = hand.whole_turn(&json!({ "input": "hi", "token": null }), "hello");
+    let other = hand.whole_turn(&json!({ "input": "hi" }), "hello");
+    let name = first["user_id"].as_str().unwrap();
+    assert!(name.starts_with("anon-") && name.len() == 37 && other["user_id"] != name);
+    let second = hand.whole_turn(&json!({ "input": "and?", "token": first["token"] }), "yes");
+    assert_eq!((&second["user_id"], &second["conversation"]["turn"]), (&first["user_id"], &json!(2)));
+    hand.whole_turn(&json!({ "input": "and?", "token": first["token"], "user_id": name }), "yes");
+    // Its name is no way in without its token, nor with another's.
+    hand.turn(&json!({ "input": "hi", "user_id": name })).answer().problem("request_invalid");
+    hand.turn(&json!({ "input": "hi", "user_id": name, "token": null })).answer().problem("request_invalid");
+    hand.turn(&json!({ "input": "hi", "user_id": name, "token": other["token"] })).answer().problem("token_invalid");
+    hand.turn(&json!({ "input": "hi", "user_id": "ada", "token": first["token"] })).answer().problem("token_invalid");
+}
+
+#[test]
+fn a_stranger_learns_nothing_of_a_token() {
+    let hand = Hand::new("ttl = \"1h\"");
+    let token =
+        hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].as_str().unwrap().to_owned();
+    let (head, tail) = token.split_at(token.len() - 3);
+    let flipped = format!("{head}{}", if tail == "AAA" { "BBB" } else { "AAA" });
+    let told = |token: &str| {
+        let answer = hand.turn(&json!({ "input": "and?", "token": token, "user_id": "eve" })).answer();
+        let mut problem = answer.problem("token_invalid");
+        problem.remove("request_id");
+        let mut headers = answer.headers;
+        headers.remove("x-request-id");
+        headers.remove("request-id");
+        (answer.status, format!("{headers:?}"), problem)
+    };
+    let fresh = told(&token);
+    hand.clock.advance_seconds(100_000);
+    for token in [token.as_str(), &flipped, head, "", "a", "a.b.c", "..", "é", &"a".repeat(100_000)] {
+        assert_eq!(told(token), fresh);
+    }
+    let owner = hand.turn(&json!({ "input": "and?", "token": token, "user_id": "ada" })).answer();
+    assert_eq!(owner.status, StatusCode::GONE);
+    owner.problem("token_expired");
+    let read = json!({ "token": token, "user_id": "ada" }).to_string();
+    assert_eq!(hand.post("/v1/history", read).answer().json()["items"].as_array().unwrap().len(), 2);
+}
