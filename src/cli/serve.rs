@@ -1,5 +1,6 @@
 //! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew.
 
+use clap::builder::BoolishValueParser;
 use toml::{Table, Value};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     config::Config,
     proto::key::KeyId,
-    shell::{self, NativeService, Runtime, Signal, Signals, StderrLog},
+    shell::{self, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
 };
 
 /// The arguments of `serve`.
@@ -54,7 +55,7 @@ struct CallerSettings {
     #[arg(long, env = "HOLDALL_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     cors_origins: Vec<String>,
     /// Let anyone who reaches the port name any user
-    #[arg(long, env = "HOLDALL_DANGEROUS_OPEN")]
+    #[arg(long, env = "HOLDALL_DANGEROUS_OPEN", value_parser = BoolishValueParser::new())]
     dangerous_open: bool,
 }
 
@@ -113,9 +114,11 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
     }
     let models: Vec<_> = config.core.models.as_slice().iter().map(|model| format!("{model:?}")).collect();
     let mut signals = Signals::watch().map_err(|error| CliError::new(format!("cannot watch signals: {error}")))?;
-    let server = shell::start(config, Box::new(StderrLog)).await.map_err(|error| {
-        CliError::new(format!("cannot listen on {listen}: {error}"))
-            .hint("another process may hold the port; pass --listen")
+    let fixed = config.fixed();
+    let server = shell::start(config, Box::new(StderrLog)).await.map_err(|error| match error {
+        StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {error}"))
+            .hint("another process may hold the port; pass --listen"),
+        StartError::Upstreams(error) => CliError::new(error.to_string()),
     })?;
     let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
     console.say(&format!("holdall {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
@@ -123,7 +126,7 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
     let service = server.service();
     let stop = async {
         while signals.next().await == Signal::Reload {
-            reload(args, dev_keys, &service, console);
+            reload(args, dev_keys, &fixed, &service, console);
         }
         console.say("stopping; requests under way may end");
     };
@@ -131,9 +134,15 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
     Ok(())
 }
 
-/// Takes what the settings say now; a fault in them leaves everything as it was.
-fn reload(args: &Args, dev_keys: Option<&str>, service: &NativeService, console: Console) {
+/// Takes what the settings say now; a fault in them, or a change of what only a start can change, leaves everything as
+/// it was.
+fn reload(args: &Args, dev_keys: Option<&str>, fixed: &str, service: &NativeService, console: Console) {
     match args.load(dev_keys) {
+        // The new models would ask upstreams that are not there, and the old rules would guard the new keys.
+        Ok(config) if config.fixed() != fixed => {
+            let error = CliError::new("not reloaded, all stays as it was: upstreams or identity rules have changed");
+            console.error(&error.hint("restart the server to change those"));
+        }
         Ok(config) => {
             let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
             service.reload(config.core);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::BoolishValueParser;
 use toml::{Table, Value};
 use zeroize::Zeroizing;
 
@@ -47,7 +48,7 @@ pub(crate) struct TokenSettings {
     #[arg(long, env = "HOLDALL_MAX_AGE", value_name = "SPAN")]
     max_age: Option<String>,
     /// Encrypt what tokens hold [default: true]
-    #[arg(long, env = "HOLDALL_SEAL", value_name = "BOOL")]
+    #[arg(long, env = "HOLDALL_SEAL", value_name = "BOOL", value_parser = BoolishValueParser::new())]
     seal: Option<bool>,
 }
 
@@ -133,6 +134,10 @@ impl ModelSettings {
                 .hint("pass --upstream openai or --upstream anthropic, whichever the service at the URL speaks"));
         }
         let model = match (&self.model, builtin) {
+            (Some(model), true) if model != "builtin" => {
+                return Err(CliError::new(format!("the built-in model is not called `{model}`"))
+                    .hint("name the service as well: --upstream openai or anthropic (HOLDALL_UPSTREAM)"));
+            }
             (Some(model), _) => model.as_str(),
             (None, true) => "builtin",
             (None, false) => {

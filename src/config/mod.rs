@@ -40,6 +40,14 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// What a reload cannot change, for comparison: upstreams and identity rules, without secrets.
+    #[must_use]
+    pub fn fixed(&self) -> String {
+        format!("{:?} {:?}", self.upstreams, self.settings.authenticator)
+    }
+}
+
 /// The bounds on connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {

@@ -9,7 +9,7 @@ mod serve;
 mod socket;
 mod unread;
 
-use std::io;
+use std::{fmt, io};
 
 use crate::{
     config::Config,
@@ -31,10 +31,37 @@ pub type NativeService = Service<Forward, LocalGuard, SystemClock>;
 /// Builds the service of a configuration and binds its listener; it answers once [`Server::run`] is awaited.
 ///
 /// # Errors
-/// [`io::Error`] if the address cannot be bound, or TLS cannot be set up.
-pub async fn start(config: Config, log: Box<dyn Log>) -> io::Result<Server> {
+/// [`StartError`] if the address cannot be bound, or the upstreams cannot be set up.
+pub async fn start(config: Config, log: Box<dyn Log>) -> Result<Server, StartError> {
     let Config { listen, core, settings, upstreams, server, turns_per_user, warnings: _ } = config;
-    let upstream = Forward::new(upstreams).map_err(io::Error::other)?;
+    let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
     let service = Service::new(core, settings, upstream, LocalGuard::new(turns_per_user), SystemClock::new(), log);
-    Server::bind(listen, server, service).await
+    Server::bind(listen, server, service).await.map_err(StartError::Listen)
+}
+
+/// Why a server does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address cannot be bound.
+    Listen(io::Error),
+    /// TLS cannot be set up, or a key is no header value.
+    Upstreams(ForwardError),
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(error) => Some(error),
+            Self::Upstreams(error) => Some(error),
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => write!(f, "cannot listen: {error}"),
+            Self::Upstreams(error) => error.fmt(f),
+        }
+    }
 }
