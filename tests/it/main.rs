@@ -4,7 +4,7 @@
 
 mod http;
 mod identity;
-mod isolation;
 mod streaming;
 mod support;
+mod survival;
 mod upstream;
