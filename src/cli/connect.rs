@@ -79,8 +79,9 @@ impl Proxy {
         let model = describe_model(&config, alias.as_deref(), token);
         let (sender, causes) = mpsc::channel();
         let cannot = |error: &dyn std::error::Error| CliError::new(format!("cannot start the server: {error}"));
-        let server = runtime.block_on(shell::start(config, Box::new(CauseLog(sender)))).map_err(|error| cannot(&error))?;
-        let url = format!("http://{}", server.address().map_err(cannot)?);
+        let server =
+            runtime.block_on(shell::start(config, Box::new(CauseLog(sender)))).map_err(|error| cannot(&error))?;
+        let url = format!("http://{}", server.address().map_err(|error| cannot(&error))?);
         runtime.spawn(server.run(std::future::pending()));
         let client = Client::new(&url, None).map_err(|error| CliError::new(error.to_string()))?;
         let user = Some(args.user.clone().unwrap_or_else(|| OWN_USER.to_owned()));

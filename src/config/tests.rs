@@ -105,6 +105,18 @@ fn each_fault_names_its_key() {
 }
 
 #[test]
+fn an_origin_is_a_scheme_a_host_and_perhaps_a_port() {
+    let with = |origin: &str| check(&format!("{}\ncors_origins = [\"{origin}\"]", keys()), &[]);
+    for origin in ["https://app.example", "http://localhost:3000", "https://[::1]:8443", "https://App.Example"] {
+        assert!(with(origin).is_ok(), "{origin}");
+    }
+    for origin in ["", "null", "app.example", "https://", "ftp://app.example", "https://app.example/", "https://*"] {
+        let fault = with(origin).unwrap_err().to_string();
+        assert_eq!(fault, format!("cors_origins: `{origin}` is no origin, such as https://app.example"));
+    }
+}
+
+#[test]
 fn an_overlay_replaces_values_and_joins_tables() {
     let overlay = "issuer = \"over\"\n[identity]\nmode = \"none\"".parse().unwrap();
     let raw = RawConfig::parse("issuer = \"under\"\nttl = \"1h\"\n[limits]\nimage_bytes = 5", overlay).unwrap();

@@ -15,6 +15,7 @@ mod memory;
 mod readme;
 mod streaming;
 mod support;
+mod survival;
 mod testkit;
 mod upstream;
 mod vectors;
