@@ -128,7 +128,7 @@ pub(super) struct RawModel {
     pub(super) max_output_tokens: Option<u32>,
 }
 
-/// Reads a time span: digits and one of `ms`, `s`, `m`, `h`, `d`.
+/// Reads a time span: digits and one of `ms`, `s`, `m`, `h`, `d`; not zero, which would be over before it began.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
@@ -142,7 +142,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         "d" => 86_400_000,
         _ => return None,
     };
-    count.checked_mul(millis).map(Duration::from_millis)
+    count.checked_mul(millis).filter(|millis| *millis > 0).map(Duration::from_millis)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

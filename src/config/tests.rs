@@ -80,6 +80,7 @@ fn each_fault_names_its_key() {
         ("kyes = 1", "unknown field `kyes`"),
         ("ttl = \"1w\"", "`1w` is no time span"),
         ("ttl = 5", "invalid type"),
+        ("timeouts.heartbeat = \"0s\"", "`0s` is no time span"),
     ] {
         assert!(fault(head, &[]).contains(named), "{head}: {}", fault(head, &[]));
     }
