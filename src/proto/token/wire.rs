@@ -5,10 +5,7 @@
 //! └────────── signed ──────────┘
 //! ```
 
-use base64::{
-    Engine,
-    engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{Kind, TokenFault};
 use crate::proto::key::{KeyId, SigningKey, TAG_BYTES};
@@ -92,7 +89,7 @@ pub fn encode(bytes: &[u8]) -> String {
 /// 100 KB they take a tenth off a turn.
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
 fn base64url() -> impl Engine {
-    base64::engine::Simd::url_safe(NO_PAD)
+    base64::engine::Simd::url_safe(base64::engine::general_purpose::NO_PAD)
 }
 
 /// The alphabet of RFC 4648 §5 without padding, strict.
