@@ -7,7 +7,10 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::proto::error::{Error, Retry};
+use crate::proto::{
+    dialect::door::{Refusal, Told},
+    error::{Error, Retry},
+};
 
 /// An error as it is told to a caller.
 #[derive(Clone, Debug)]
@@ -15,13 +18,41 @@ pub struct Problem {
     status: StatusCode,
     error: Error,
     request_id: String,
+    /// What a door has made of it.
+    refusal: Option<Refusal>,
 }
 
 impl Problem {
     /// The problem that `error` is to the caller of request `request_id`.
     #[must_use]
     pub fn new(error: Error, request_id: &str) -> Self {
-        Self { status: status(&error), error, request_id: request_id.to_owned() }
+        Self { status: status(&error), error, request_id: request_id.to_owned(), refusal: None }
+    }
+
+    /// The same in the shape that `shape` gives it, if it has one of its own.
+    #[must_use]
+    pub fn shaped(mut self, shape: impl FnOnce(&Told<'_>) -> Option<Refusal>) -> Self {
+        self.refusal = self.tell(shape);
+        if let Some(status) = self.refusal.as_ref().and_then(|refusal| StatusCode::from_u16(refusal.status).ok()) {
+            self.status = status;
+        }
+        self
+    }
+
+    /// Lets `teller` say it in its own way.
+    pub fn tell<T>(&self, teller: impl FnOnce(&Told<'_>) -> T) -> T {
+        let problem = self.to_json();
+        let (error, status, request_id) = (&self.error, self.status.as_u16(), self.request_id.as_str());
+        teller(&Told { error, status, request_id, problem: &problem })
+    }
+
+    /// The body of the answer: the document, or what a door has made of it.
+    #[must_use]
+    pub fn into_body(self) -> Vec<u8> {
+        match self.refusal {
+            Some(refusal) => refusal.body,
+            None => self.to_json().into_bytes(),
+        }
     }
 
     /// The status of the answer; once a stream has begun there is none to send.
@@ -54,7 +85,8 @@ impl Problem {
 
     /// Adds the headers that tell clients what to do next.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let shape = if self.refusal.is_some() { "application/json" } else { "application/problem+json" };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(shape));
         let retry = self.error.retry();
         // Stock SDKs obey this header before their own list of statuses.
         let should_retry = if retry == Retry::Never { "false" } else { "true" };
@@ -175,7 +207,8 @@ mod tests {
         let excess = Excess { actual: 2, limit: 1, unit: "bytes" };
         let (second, limit) = (Some(Duration::from_millis(1_001)), Duration::from_secs(60));
         let detail = || "public".to_owned();
-        let refused = |status, retry_after| Error::UpstreamRefused { status, message: None, retry_after };
+        let refused =
+            |status, retry_after| Error::UpstreamRefused { status, message: None, retry_after, overflow: false };
         vec![
             (Error::BodyTooLarge { limit_bytes: 1 }, 413, "never"),
             (Error::HistoryTooLarge(excess), 413, "never"),

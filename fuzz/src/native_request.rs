@@ -2,14 +2,14 @@
 
 use holdall::proto::{
     chat::{Item, Role},
-    dialect::{door::Door as _, native::Native},
+    dialect::door::{Asked, Door as _, Ways, native::Native},
 };
 use serde_json::Value;
 
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let Ok(request) = Native.request(body) else { return };
+    let Ok(Asked { turn: request, .. }) = Native.request(body, &Ways::default()) else { return };
     let value: Value = serde_json::from_str(body).expect("what the door takes is JSON");
     let members = value.as_object().expect("an object");
     assert!(members.keys().all(|name| MEMBERS.contains(&name.as_str())), "an unknown member was taken");

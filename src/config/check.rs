@@ -9,7 +9,10 @@ use super::{
 use crate::{
     principal::Authenticator,
     proto::{
-        dialect,
+        dialect::{
+            self,
+            door::{Truncation, Ways},
+        },
         exchange::{Core, Model, Models},
         key::KeyRing,
         limits::Limits,
@@ -59,7 +62,17 @@ impl RawConfig {
                 drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
             },
             turns_per_user: at_least_one("limits.turns_per_user", self.limits.turns_per_user, 8)?,
-            core: Core { keys, policy, limits, models },
+            core: Core {
+                keys,
+                policy,
+                limits,
+                models,
+                ways: Ways {
+                    live_responses: one_of("responses_stream", self.responses_stream.as_deref(), ["hold", "live"])?,
+                },
+                accepts_client_history: one_of("client_history", self.client_history.as_deref(), ["refuse", "accept"])?,
+                elides_inline_images: self.elide_inline_images,
+            },
             upstreams,
             warnings,
         })
@@ -154,6 +167,8 @@ impl RawConfig {
         Ok(UpstreamConfig {
             name: raw.name.clone(),
             dialect,
+            provider: if own { dialect.name().to_owned() } else { format!("{}@{}", dialect.name(), host(&base_url)) },
+            prompt_cache: raw.prompt_cache.unwrap_or(true),
             base_url,
             api_key,
             connect_timeout: self.timeouts.connect.unwrap_or(Duration::from_secs(5)),
@@ -201,9 +216,12 @@ impl RawConfig {
             alias: raw.alias.clone(),
             upstream: name.clone(),
             dialect: upstream.dialect,
+            provider: upstream.provider.clone(),
+            prompt_cache: upstream.prompt_cache,
             name: raw.model.clone(),
             system_prompt,
             max_output_tokens: raw.max_output_tokens,
+            truncation: truncation(raw.truncation.as_deref())?,
         })
     }
 }
@@ -311,6 +329,28 @@ fn at_least_one(key: &'static str, value: Option<usize>, default: usize) -> Resu
         0 => Err(ConfigError::invalid(key, "must be at least 1")),
         value => Ok(value),
     }
+}
+
+/// Whether the second of two ways is set; the first is the default.
+fn one_of(key: &'static str, value: Option<&str>, [default, other]: [&str; 2]) -> Result<bool, ConfigError> {
+    match value {
+        None => Ok(false),
+        Some(value) if value == default => Ok(false),
+        Some(value) if value == other => Ok(true),
+        Some(value) => Err(ConfigError::invalid(key, format!("`{value}` is none of {default}, {other}"))),
+    }
+}
+
+fn truncation(name: Option<&str>) -> Result<Truncation, ConfigError> {
+    let Some(name) = name else { return Ok(Truncation::default()) };
+    Truncation::from_name(name).ok_or_else(|| {
+        ConfigError::invalid("model.truncation", format!("`{name}` is none of refuse, oldest, summarize"))
+    })
+}
+
+/// Host and port of a URL that was checked.
+fn host(url: &str) -> String {
+    url.parse::<http::Uri>().ok().and_then(|uri| Some(uri.authority()?.to_string())).unwrap_or_default()
 }
 
 fn prompt(text: Option<&String>, file: Option<&String>, sources: &impl Sources) -> Result<Option<String>, ConfigError> {

@@ -70,6 +70,10 @@ pub struct UpstreamConfig {
     pub name: String,
     /// How it speaks.
     pub dialect: &'static dyn Dialect,
+    /// Whose reasoning its replies hold: the dialect's name, and `@host` where that is not the dialect's own address.
+    pub provider: String,
+    /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
+    pub prompt_cache: bool,
     /// `http:` or `https:` URL that its paths are appended to, without a trailing slash; empty for the built-in model.
     pub base_url: String,
     /// The operator's credential; some need none.

@@ -24,6 +24,9 @@ pub struct RawConfig {
     pub(super) system_prompt: Option<String>,
     pub(super) system_prompt_file: Option<String>,
     pub(super) builtin_pace_ms: u64,
+    pub(super) client_history: Option<String>,
+    pub(super) elide_inline_images: bool,
+    pub(super) responses_stream: Option<String>,
     pub(super) identity: RawIdentity,
     pub(super) limits: RawLimits,
     pub(super) timeouts: RawTimeouts,
@@ -115,6 +118,7 @@ pub(super) struct RawUpstream {
     pub(super) kind: String,
     pub(super) base_url: Option<String>,
     pub(super) api_key_env: Option<String>,
+    pub(super) prompt_cache: Option<bool>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -126,6 +130,7 @@ pub(super) struct RawModel {
     pub(super) system_prompt: Option<String>,
     pub(super) system_prompt_file: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
+    pub(super) truncation: Option<String>,
 }
 
 /// Reads a time span: digits and one of `ms`, `s`, `m`, `h`, `d`; not zero, which would be over before it began.

@@ -108,6 +108,8 @@ pub enum Error {
         message: Option<String>,
         /// How long it asked to wait; present for refusals that pass with time.
         retry_after: Option<Duration>,
+        /// Whether the conversation is longer than the model can take in.
+        overflow: bool,
     },
     /// The upstream kept silent too long. Code `upstream_timeout`.
     UpstreamTimeout {

@@ -2,17 +2,24 @@
 //!
 //! ```text
 //!            begin                          respond                  push …            finish
-//! request ─────────▶ Exchange<Ready> ────┬──────────▶ Exchange<Replying> ─────────▶ Answer, fresh token
-//!   token             .request() is      │ 2xx            │
-//!   input             what to send       │                └─ fail ─▶ Failure, partial token if text had flowed
-//!                                        └──────────▶ Exchange<Refused> ── into_error ─▶ Error
-//!                                          other
+//! request ─────┬───▶ Exchange<Ready> ────┬──────────▶ Exchange<Replying> ─────────▶ Answer, fresh token
+//!   token      │      .request() is      │ 2xx            │
+//!   input      │      what to send       │                └─ fail ─▶ Failure, partial token if text had flowed
+//!              │            ▲            └──────────▶ Exchange<Refused> ── into_error ─▶ Error
+//!              │            │ go_on        other
+//!              └───▶ Exchange<Summarizing>      too long, and a summary was asked for
+//!
+//! request ─────────▶ Exchange<Counting> ─────────▶ model tokens
+//!            count                         counted
 //! ```
 //! Each state owns only its legal calls. Nothing here waits, sends or keeps: the shell moves bytes and says what time it
 //! is. A turn that fails leaves the old token as good as it was, since nothing but its text was ever its state.
 
+mod count;
 mod deployment;
 mod reply;
+mod summary;
+mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -22,20 +29,25 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Request, header::RETRY_AFTER, response};
 
-use self::reply::Reply;
+use self::{
+    reply::Reply,
+    turn::{Plan, Room, Turn},
+};
 use super::{
-    chat::{History, Item, Usage},
     dialect::{
-        Delta, Dialect, FinishReason, ModelCall, ReplyBounds, ReplyReader,
-        door::{Answer, Conversation, Partial, Truncation, TurnRequest},
+        Delta, FinishReason, ReplyBounds, ReplyReader,
+        door::{Answer, Partial, TurnRequest},
     },
-    error::{Error, Excess},
-    principal::Principal,
+    error::Error,
     time::UnixSeconds,
-    token::{self, Caller, Claims, Codec, Id, NONCE_BYTES, Purpose, RawToken, TokenPolicy, VerifiedToken},
+    token::{Claims, Codec, NONCE_BYTES},
 };
 
-pub use self::deployment::{Asker, Core, Model, Models};
+pub use self::{
+    count::{Counted, Counting},
+    deployment::{Asker, Core, Model, Models},
+    summary::Summarizing,
+};
 
 /// The chance that one exchange takes: fresh from the operating system each time, never used twice.
 pub struct Entropy {
@@ -85,51 +97,16 @@ impl Exchange<Ready> {
         now: UnixSeconds,
         entropy: &Entropy,
         codec: &mut Codec,
-    ) -> Result<Self, Error> {
-        let caller = asker.caller(request.token.is_some())?;
-        let base = match (&request.token, &caller) {
-            (Some(token), Some(caller)) => {
-                Some(RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec)?.verify(
-                    caller,
-                    Purpose::Continue,
-                    &core.policy,
-                    now,
-                )?)
-            }
-            _ => None,
-        };
-        let mut history = base.as_ref().map_or_else(|| Ok(History::default()), VerifiedToken::history)?;
-        let alias = request.model.as_deref().or_else(|| base.as_ref().map(|base| base.claims().model.as_str()));
-        let (model, alias) = core.models.find(alias)?;
-        let (model, alias) = (model.clone(), alias.to_owned());
-        let claims = claims(base.as_ref(), caller, alias, now, entropy, &core.policy)?;
+    ) -> Result<Begun, Error> {
+        let (mut turn, mut plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
+        match turn.make_room(&mut plan, codec)? {
+            Room::Found => Self::ready(turn, &plan).map(Begun::Ready),
+            Room::Summarize { items } => Exchange::summarizing(turn, plan, items).map(Begun::Summarizing),
+        }
+    }
 
-        let mut input_lines = String::new();
-        request.input.iter().for_each(|item| item.write_line(&mut input_lines));
-        history.push_input(request.input, &core.limits)?;
-        let mut turn = Turn {
-            core,
-            base,
-            claims,
-            nonce: entropy.nonce,
-            lines: input_lines,
-            items: history.items().len(),
-            trimmed_items: 0,
-            dialect: model.dialect,
-            upstream: model.upstream.clone(),
-            stream: request.stream,
-        };
-        turn.make_room(&mut history, request.truncation, codec)?;
-        let mut options = request.options;
-        options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
-        let call = ModelCall {
-            model: &model.name,
-            system: model.system_prompt.as_deref(),
-            items: history.items(),
-            options: &options,
-            stream: turn.stream,
-        };
-        let request = model.dialect.request(&call)?;
+    fn ready(turn: Turn, plan: &Plan) -> Result<Self, Error> {
+        let request = turn.dialect.request(&plan.call(turn.stream))?;
         Ok(Self { turn, state: Ready { request } })
     }
 
@@ -146,7 +123,7 @@ impl Exchange<Ready> {
         if head.status.is_success() {
             let bounds = ReplyBounds { reply_bytes: self.turn.core.limits.reply_bytes };
             let reader = self.turn.dialect.reply(head, bounds)?;
-            let reply = Reply::new(self.turn.reply_room(), self.turn.items_room());
+            let reply = Reply::new(&self.turn.provider, self.turn.reply_room(), self.turn.items_room());
             return Ok(Response::Replying(Exchange { turn: self.turn, state: Replying { reader, reply } }));
         }
         if !head.status.is_client_error() && !head.status.is_server_error() {
@@ -154,6 +131,34 @@ impl Exchange<Ready> {
         }
         let state = Refused { status: head.status.as_u16(), retry_after: retry_after(&head.headers), body: Vec::new() };
         Ok(Response::Refused(Exchange { turn: self.turn, state }))
+    }
+}
+
+/// What came of beginning a turn.
+pub enum Begun {
+    /// The model can be called.
+    Ready(Exchange<Ready>),
+    /// The conversation is too long; a summary of its older turns is to be asked for first.
+    Summarizing(Exchange<Summarizing>),
+}
+
+impl Begun {
+    /// Whether the reply is asked for as a stream.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        match self {
+            Self::Ready(exchange) => exchange.is_streamed(),
+            Self::Summarizing(exchange) => exchange.is_streamed(),
+        }
+    }
+
+    /// The claims of the token that the exchange is to issue.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        match self {
+            Self::Ready(exchange) => exchange.claims(),
+            Self::Summarizing(exchange) => exchange.claims(),
+        }
     }
 }
 
@@ -273,138 +278,14 @@ impl From<Error> for Failure {
     }
 }
 
-/// What all states of an exchange know.
-struct Turn {
-    core: Arc<Core>,
-    /// The token to continue, less what was trimmed of it; none at the first turn.
-    base: Option<VerifiedToken>,
-    claims: Claims,
-    nonce: [u8; NONCE_BYTES],
-    /// The lines to put after the base's own: the input, then the reply.
-    lines: String,
-    /// The items of base and lines.
-    items: usize,
-    trimmed_items: usize,
-    dialect: &'static dyn Dialect,
-    upstream: String,
-    stream: bool,
-}
-
-impl Turn {
-    /// Sees to it that the reply will find its reserved room, before the model is called.
-    fn make_room(&mut self, history: &mut History, truncation: Truncation, codec: &mut Codec) -> Result<(), Error> {
-        // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again.
-        while let Some(shortage) = self.shortage() {
-            let trimmed_items = match truncation {
-                Truncation::Refuse => None,
-                Truncation::Oldest => history.trim_oldest(shortage.bytes, shortage.items),
-            };
-            let trimmed_items = trimmed_items.ok_or(Error::HistoryTooLarge(shortage.excess))?;
-            // The input is the last turn, and stays: what goes is the base's.
-            self.base = match self.base.take() {
-                Some(base) => base.without_oldest(trimmed_items, &self.core.limits, codec)?,
-                None => None,
-            };
-            self.items = history.items().len();
-            self.trimmed_items = self.trimmed_items.saturating_add(trimmed_items);
-        }
-        Ok(())
-    }
-
-    /// What the conversation would have to lose for the reply's room; `None` if the room is there.
-    fn shortage(&self) -> Option<Shortage> {
-        let limits = &self.core.limits;
-        let reserve = limits.reply_reserve_bytes.min(limits.reply_bytes);
-        let wanted = self.lines.len().saturating_add(reserve);
-        let bytes = wanted.saturating_sub(token::room_bytes(self.base.as_ref(), self.core.terms()));
-        // A reply is one item at least.
-        let wanted_items = self.items.saturating_add(1);
-        let items = wanted_items.saturating_sub(limits.history_items);
-        if bytes == 0 && items == 0 {
-            return None;
-        }
-        let actual = self.base.as_ref().map_or(0, |base| base.history_lines().len()).saturating_add(wanted);
-        let in_bytes = || Excess { actual, limit: actual.saturating_sub(bytes), unit: "bytes" };
-        let excess = Excess::items(wanted_items, limits.history_items).unwrap_or_else(in_bytes);
-        Some(Shortage { bytes, items, excess })
-    }
-
-    /// The most bytes of lines that surely can still be added.
-    fn room(&self) -> usize {
-        token::room_bytes(self.base.as_ref(), self.core.terms()).saturating_sub(self.lines.len())
-    }
-
-    fn reply_room(&self) -> usize {
-        self.room().min(self.core.limits.reply_bytes)
-    }
-
-    fn items_room(&self) -> usize {
-        self.core.limits.history_items.saturating_sub(self.items)
-    }
-
-    fn issue(
-        mut self,
-        text: &str,
-        output: Vec<Item>,
-        usage: Usage,
-        finish: FinishReason,
-        elapsed: Duration,
-        codec: &mut Codec,
-    ) -> Result<Answer, Error> {
-        output.iter().for_each(|item| item.write_line(&mut self.lines));
-        self.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-        let terms = self.core.terms();
-        let issued = token::issue(&self.claims, self.base.as_ref(), &self.lines, terms, &self.nonce, codec)?;
-        let conversation = Conversation {
-            claims: self.claims,
-            history_bytes: issued.history_bytes,
-            token_bytes: issued.token.len(),
-            trimmed_items: self.trimmed_items,
-        };
-        Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish })
-    }
-}
-
-/// By how much a conversation is too long.
-struct Shortage {
-    bytes: usize,
-    items: usize,
-    excess: Excess,
-}
-
-fn claims(
-    base: Option<&VerifiedToken>,
-    caller: Option<Caller>,
-    alias: String,
-    now: UnixSeconds,
-    entropy: &Entropy,
-    policy: &TokenPolicy,
-) -> Result<Claims, Error> {
-    let token_id = Id::new(now, entropy.token_id);
-    let claims = match (base, caller) {
-        (Some(base), _) => base.claims().next(alias, token_id, now, policy),
-        (None, caller) => {
-            let principal = match caller {
-                Some(Caller::Known(principal)) => principal,
-                _ => Principal::anonymous(entropy.user),
-            };
-            Claims::first(principal, alias, [Id::new(now, entropy.conversation), token_id], now, policy)
-        }
-    };
-    // A token that is born expired would lose the turn it was paid with.
-    if claims.expires_at > now.max(claims.born_at) {
-        Ok(claims)
-    } else {
-        Err(Error::TokenExpired { expires_at: claims.expires_at, now })
-    }
-}
-
 /// The wait that a `Retry-After` header asks for (RFC 9110 §10.2.3), in seconds; dates are not read.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_MOST))
 }
 
+/// As much of a whole answer as is read that is no reply to a turn: a summary, a count, a refusal.
+pub const ASIDE_BYTES: usize = 256 << 10;
 /// As much of an error body as is read.
 const REFUSAL_BYTES: usize = 64 << 10;
 /// The longest wait that is passed on.

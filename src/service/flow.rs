@@ -14,7 +14,7 @@ use crate::{
     proto::{
         dialect::{Delta, door::Answer},
         error::Error,
-        exchange::{Exchange, Failure, Ready, Replying, Response},
+        exchange::{ASIDE_BYTES, Exchange, Failure, Ready, Replying, Response},
     },
     upstream::{Upstream, UpstreamError},
 };
@@ -33,6 +33,8 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     heard: Duration,
     /// When the client last got something to see.
     told: Duration,
+    /// Whether the client is shown nothing before the end.
+    holds: bool,
     /// Ends at the first moment at which something may be due. What is due only moves away, so that one alarm outlasts
     /// many pieces.
     alarm: Option<Sleep>,
@@ -57,6 +59,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         service: Arc<Service<U, G, C>>,
         mut exchange: Exchange<Ready>,
         held: (G::Permit, Slot),
+        holds: bool,
     ) -> Result<Self, Error> {
         let called = service.clock.elapsed();
         let request = exchange.take_request();
@@ -75,7 +78,19 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             Response::Replying(exchange) => {
                 let heard = service.clock.elapsed();
                 let (exchange, body, unread, told) = (Some(exchange), Some(body), Some(first), heard);
-                Ok(Self { service, exchange, body, unread, called, heard, told, alarm: None, stopped, _held: held })
+                Ok(Self {
+                    service,
+                    exchange,
+                    body,
+                    unread,
+                    called,
+                    heard,
+                    told,
+                    holds,
+                    alarm: None,
+                    stopped,
+                    _held: held,
+                })
             }
             Response::Refused(mut exchange) => {
                 // Reasons that break off, or stall, are still reasons.
@@ -135,7 +150,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                 None => break,
             };
         }
-        if deltas.len() > shown {
+        if deltas.len() > shown && !self.holds {
             self.told = self.heard;
         }
         Step::Read
@@ -187,6 +202,36 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
 
     fn elapsed(&self) -> Duration {
         self.service.clock.elapsed().saturating_sub(self.called)
+    }
+}
+
+impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+    /// Makes a call beside the turn's own; gives its whole answer, up to a bound.
+    pub(super) async fn aside(
+        &self,
+        upstream: &str,
+        request: Request<Bytes>,
+    ) -> Result<(response::Parts, Vec<u8>), Error> {
+        let limit = self.settings.timeouts.total;
+        let mut stopped = self.stopped.clone();
+        let answer = async {
+            let (head, mut body, mut piece) = call(&self.upstream, upstream, request).await?;
+            let mut bytes = Vec::new();
+            while let Some(read) = piece {
+                bytes.extend_from_slice(&read?);
+                if bytes.len() > ASIDE_BYTES {
+                    return Err(Error::UpstreamMalformed { cause: format!("an answer over {ASIDE_BYTES} bytes") });
+                }
+                piece = body.next().await;
+            }
+            self.upstream.release(body);
+            Ok((head, bytes))
+        };
+        futures_util::select_biased! {
+            answer = Box::pin(answer).fuse() => answer,
+            () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }),
+            () = stopped => Err(stopping()),
+        }
     }
 }
 

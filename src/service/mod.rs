@@ -40,7 +40,7 @@ use crate::{
     principal::Identity,
     problem::Problem,
     proto::{
-        dialect::{door::Door, native},
+        dialect::door::{DOORS, Door, Purpose, native},
         error::Error,
         exchange::{Asker, Core, Entropy},
         time::UnixSeconds,
@@ -141,10 +141,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 }
                 record.fail(&error);
                 let problem = Problem::new(error, &request_id);
-                let mut response = Response::new(full(problem.to_json()));
-                *response.status_mut() = problem.status();
-                problem.write_headers(response.headers_mut());
-                response
+                refused(match door_of(head.uri.path()) {
+                    Some(door) => problem.shaped(|told| door.refusal(told)),
+                    None => problem,
+                })
             }
         };
         if let Ok(id) = HeaderValue::from_str(&request_id) {
@@ -205,7 +205,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             self.authenticate(head)?;
             return Ok(self.models());
         }
-        let Some(door) = DOORS.into_iter().find(|door| door.path() == path) else {
+        let Some(door) = door_of(path) else {
             return match path {
                 "/v1/history" => {
                     let identity = self.post(head)?;
@@ -214,12 +214,19 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     drop(slot);
                     response
                 }
-                _ => Err(Error::NotFound { hint: "turns are taken by POST at /v1/turns" }),
+                _ => Err(Error::NotFound { hint: HINT }),
             };
         };
+        if door.path() != path {
+            let offered = door.below().ok_or(Error::NotFound { hint: HINT })?;
+            return Err(Error::Unsupported { detail: offered.to_owned() });
+        }
         let identity = self.post(head)?;
         let slot = self.slots.take()?;
         let body = self.read(head, body).await?;
+        if door.purpose() == Purpose::Count {
+            return self.count(door, identity, body, &record, slot).await;
+        }
         Arc::clone(self).turn(door, identity, body, request_id.to_owned(), record, slot).await
     }
 
@@ -286,7 +293,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     fn history(&self, identity: Identity, body: &[u8]) -> Result<Response<Body>, Error> {
         let (token, user_id) = native::history_request(body::utf8(body)?)?;
-        let asker = asker(identity, user_id);
+        let asker = asker(identity, user_id, None);
         let core = self.core();
         let (items, conversation) =
             self.with_codec(|codec| core.read_history(&token, &asker, self.clock.now(), codec))?;
@@ -326,9 +333,6 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 }
 
-/// All doors: one line each.
-const DOORS: [&dyn Door; 1] = [&native::Native];
-
 /// How long what is left of a refused request is read on.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -338,9 +342,26 @@ const CODECS_KEPT: usize = 64;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-fn asker(identity: Identity, user_id: Option<String>) -> Asker {
+fn refused(problem: Problem) -> Response<Body> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = problem.status();
+    problem.write_headers(response.headers_mut());
+    response.map(|_| full(problem.into_body()))
+}
+
+/// The door at a path, or the one that the path lies below.
+fn door_of(path: &str) -> Option<&'static dyn Door> {
+    let below = |door: &&dyn Door| path.strip_prefix(door.path()).is_some_and(|rest| rest.starts_with('/'));
+    DOORS.iter().copied().find(|door| door.path() == path).or_else(|| DOORS.iter().copied().find(below))
+}
+
+/// Where to go from a path that is none.
+const HINT: &str = "turns are taken by POST at /v1/turns, /v1/responses, /v1/chat/completions and /v1/messages";
+
+/// `user_hint` is a user that the request names in passing; it counts where nobody vouches for the caller.
+fn asker(identity: Identity, user_id: Option<String>, user_hint: Option<String>) -> Asker {
     match identity {
-        Identity::Anonymous => Asker::Unvouched { user_id },
+        Identity::Anonymous => Asker::Unvouched { user_id: user_id.or(user_hint) },
         Identity::Known(principal) => Asker::Vouched { principal, user_id },
     }
 }

@@ -25,10 +25,10 @@ use crate::{
     proto::{
         dialect::{
             Delta,
-            door::{Answer, Door, ReplyWriter},
+            door::{Answer, Asked, Door, ReplyWriter, TurnRequest},
         },
         error::Error,
-        exchange::{Exchange, Failure, Ready},
+        exchange::{Asker, Begun, Core, Counted, Exchange, Failure},
         sse,
     },
     upstream::Upstream,
@@ -45,10 +45,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         record: Record,
         slot: Slot,
     ) -> Result<Response<Body>, Error> {
-        let (exchange, streamed) = self.begin(door, identity, body)?;
-        record.turn(exchange.claims());
-        let permit = self.guard.admit(&exchange.claims().principal).await?;
-        let opening = Opening::begin(Arc::clone(&self), exchange, (permit, slot));
+        let (begun, mut writer) = self.begin(door, identity, body)?;
+        let (claims, streamed) = (begun.claims().clone(), begun.is_streamed());
+        record.turn(&claims);
+        let permit = self.guard.admit(&claims.principal).await?;
+        let opening = Opening::begin(Arc::clone(&self), begun, (permit, slot), writer.holds());
         if !streamed {
             let Opening { mut flow, mut deltas, mut ended } = opening.await?;
             let outcome = loop {
@@ -61,21 +62,23 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     Step::Quiet | Step::Read => None,
                 };
             };
-            return outcome.map(|answer| json_bytes(door.answer(&answer))).map_err(|failure| failure.error);
+            return outcome.map(|answer| json_bytes(writer.answer(&answer))).map_err(|failure| failure.error);
         }
         let mut opening: Soon<U, G, C> = Box::pin(opening);
-        let mut unsent = Vec::new();
+        let (mut unsent, mut signs) = (Vec::new(), Vec::new());
         let phase = futures_util::select_biased! {
             opened = opening.as_mut().fuse() => match opened? {
                 Opening { ended: Some(Err(Failure { error, partial: None })), .. } => return Err(error),
                 opened => Phase::Opened(Box::new(opened)),
             },
             () = self.clock.sleep(self.settings.timeouts.heartbeat).fuse() => {
-                sse::write_comment(&mut unsent, HEARTBEAT);
+                sse::write_comment(&mut signs, HEARTBEAT);
                 Phase::Opening(opening)
             }
         };
-        let talk = Talk { service: self, writer: door.stream(), unsent, phase, request_id, record };
+        writer.begin(&claims, &mut unsent);
+        unsent.append(&mut signs);
+        let talk = Talk { service: self, writer, unsent, phase, request_id, record };
         let frames = stream::unfold(talk, |talk| async {
             let (bytes, talk) = talk.next().await?;
             Some((Ok::<_, Infallible>(Frame::data(bytes)), talk))
@@ -88,16 +91,54 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Ok(response)
     }
 
-    fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Exchange<Ready>, bool), Error> {
-        let mut request = door.request(utf8(&body)?)?;
-        // Up to 4 MiB, not to be kept while the upstream works.
-        drop(body);
-        let (asker, streamed) = (asker(identity, request.user_id.take()), request.stream);
-        let entropy = self.entropy()?;
-        let now = self.clock.now();
-        let exchange = self.with_codec(|codec| Exchange::begin(self.core(), request, &asker, now, &entropy, codec))?;
-        Ok((exchange, streamed))
+    /// Counts the model tokens that a turn at `door` would send.
+    pub(super) async fn count(
+        &self,
+        door: &dyn Door,
+        identity: Identity,
+        body: Bytes,
+        record: &Record,
+        slot: Slot,
+    ) -> Result<Response<Body>, Error> {
+        let core = self.core();
+        let (request, asker, _) = ask(door, &core, identity, body)?;
+        let (entropy, now) = (self.entropy()?, self.clock.now());
+        let counted = self.with_codec(|codec| Exchange::count(core, request, &asker, now, &entropy, codec))?;
+        let tokens = match counted {
+            Counted::Known(tokens) => tokens,
+            Counted::Asking(mut exchange) => {
+                record.turn(exchange.claims());
+                let permit = self.guard.admit(&exchange.claims().principal).await?;
+                let request = exchange.take_request();
+                let (head, answer) = self.aside(exchange.upstream(), request).await?;
+                drop((permit, slot));
+                exchange.counted(&head, &answer)?
+            }
+        };
+        Ok(json_bytes(door.counted(tokens)))
     }
+
+    fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Begun, Box<dyn ReplyWriter>), Error> {
+        let core = self.core();
+        let (request, asker, writer) = ask(door, &core, identity, body)?;
+        let (entropy, now) = (self.entropy()?, self.clock.now());
+        let begun = self.with_codec(|codec| Exchange::begin(core, request, &asker, now, &entropy, codec))?;
+        Ok((begun, writer))
+    }
+}
+
+/// What `body` asks for, who asks, and who writes the reply.
+fn ask(
+    door: &dyn Door,
+    core: &Core,
+    identity: Identity,
+    body: Bytes,
+) -> Result<(TurnRequest, Asker, Box<dyn ReplyWriter>), Error> {
+    let Asked { mut turn, writer } = door.request(utf8(&body)?, &core.ways)?;
+    // Up to 4 MiB, not to be kept while the upstream works.
+    drop(body);
+    let asker = asker(identity, turn.user_id.take(), turn.user_hint.take());
+    Ok((turn, asker, writer))
 }
 
 /// An opening on its way.
@@ -113,10 +154,19 @@ struct Opening<U: Upstream, G: Guard, C: Clock> {
 impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
     async fn begin(
         service: Arc<Service<U, G, C>>,
-        exchange: Exchange<Ready>,
+        begun: Begun,
         held: (G::Permit, Slot),
+        holds: bool,
     ) -> Result<Self, Error> {
-        let mut flow = Flow::open(service, exchange, held).await?;
+        let exchange = match begun {
+            Begun::Ready(exchange) => exchange,
+            Begun::Summarizing(mut exchange) => {
+                let (called, request) = (service.clock.elapsed(), exchange.take_request());
+                let (head, body) = service.aside(exchange.upstream(), request).await?;
+                exchange.go_on(&head, &body, service.clock.elapsed().saturating_sub(called))?
+            }
+        };
+        let mut flow = Flow::open(service, exchange, held, holds).await?;
         let mut deltas = Vec::new();
         let ended = loop {
             match flow.step(&mut deltas).await {
@@ -198,7 +248,8 @@ impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
             Ok(answer) => self.writer.done(&answer, out),
             Err(Failure { error, partial }) => {
                 self.record.fail(&error);
-                self.writer.error(&Problem::new(error, &self.request_id).to_json(), partial.as_ref(), out);
+                let problem = Problem::new(error, &self.request_id);
+                problem.tell(|told| self.writer.error(told, partial.as_ref(), out));
             }
         }
         Phase::Over

@@ -1,6 +1,9 @@
 //! The items in order, and the rules between them: input follows from what stands there, trimming takes whole turns.
 
-use super::item::{Item, Part, Role};
+use super::{
+    echo,
+    item::{Item, Output, Part, Role},
+};
 use crate::proto::{
     error::{Error, Excess},
     limits::Limits,
@@ -15,9 +18,9 @@ impl History {
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] for no input, an empty message, a result for which there is no call, or a message while
-    /// a call waits for its result; [`Error::RoleForbidden`] for items that are the model's; [`Error::MessageTooLarge`]
-    /// and [`Error::ImageTooLarge`].
-    pub fn push_input(&mut self, input: Vec<Item>, limits: &Limits) -> Result<(), Error> {
+    /// a call waits for its result; [`Error::RoleForbidden`] for items that are the model's, unless the caller
+    /// `may_speak_for_model`; [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`].
+    pub fn push_input(&mut self, input: Vec<Item>, may_speak_for_model: bool, limits: &Limits) -> Result<(), Error> {
         if input.is_empty() {
             return Err(Error::invalid("`input` is empty; send text, parts or tool results"));
         }
@@ -40,8 +43,13 @@ impl History {
                         return Err(Error::invalid("the input message is empty"));
                     }
                 }
+                Item::Call { id, .. } if may_speak_for_model => waiting.push(id.clone()),
+                Item::Message { role: Role::Assistant, .. } if may_speak_for_model && waiting.is_empty() => {}
                 _ => return Err(Error::RoleForbidden { role: "assistant".to_owned() }),
             }
+        }
+        if !matches!(input.last(), Some(Item::Message { role: Role::User, .. } | Item::Result { .. })) {
+            return Err(Error::invalid("the input ends with the model's words; end it with the user's"));
         }
         if let Some(id) = waiting.first() {
             return Err(Error::invalid(format!("tool call `{}` waits for its result", excerpt(id))));
@@ -56,6 +64,14 @@ impl History {
     /// last turn, whose input is new, stays. Returns the number of items taken, or `None` (and takes nothing) if the
     /// surplus is more than there is to take.
     pub fn trim_oldest(&mut self, surplus_bytes: usize, surplus_items: usize) -> Option<usize> {
+        let items = self.oldest_turns(surplus_bytes, surplus_items)?;
+        self.0.drain(..items);
+        Some(items)
+    }
+
+    /// How many items [`Self::trim_oldest`] would take.
+    #[must_use]
+    pub fn oldest_turns(&self, surplus_bytes: usize, surplus_items: usize) -> Option<usize> {
         let mut bytes = 0_usize;
         for (at, pair) in self.0.windows(2).enumerate() {
             let [before, item] = pair else { break };
@@ -64,11 +80,27 @@ impl History {
             let turn_begins = matches!(item, Item::Message { role: Role::User, .. })
                 && matches!(before, Item::Message { role: Role::Assistant, .. } | Item::Think { .. });
             if turn_begins && bytes >= surplus_bytes && items >= surplus_items {
-                self.0.drain(..items);
                 return Some(items);
             }
         }
         None
+    }
+
+    /// The items, taken out.
+    #[must_use]
+    pub fn into_items(self) -> Vec<Item> {
+        self.0
+    }
+
+    /// What of `input` is new, where it begins with what was said so far as clients repeat it.
+    ///
+    /// `turns` is how many turns the conversation has had; if the history holds fewer, it was trimmed.
+    ///
+    /// # Errors
+    /// [`Error::RoleForbidden`] or [`Error::RequestInvalid`] if what is repeated is not what was said.
+    pub fn without_echo(&self, input: Vec<Item>, turns: u64) -> Result<Vec<Item>, Error> {
+        let held = u64::try_from(echo::count_turns(&self.0)).unwrap_or(u64::MAX);
+        echo::without_echo(&self.0, input, held >= turns)
     }
 
     /// The items.
@@ -103,15 +135,56 @@ impl FromIterator<Item> for History {
     }
 }
 
+/// The item as a later turn is to find it: a note in the place of each inline image. Also how many there were.
+#[must_use]
+pub fn without_inline_images(item: &Item) -> (Item, usize) {
+    let mut item = item.clone();
+    let parts = match &mut item {
+        Item::Message { parts, .. } | Item::Result { out: Output::Parts(parts), .. } => parts.as_mut_slice(),
+        _ => &mut [],
+    };
+    let mut elided = 0_usize;
+    for part in parts {
+        if let Part::Image(url) = part
+            && is_inline(url)
+        {
+            *part = Part::Text(elision(url));
+            elided = elided.saturating_add(1);
+        }
+    }
+    (item, elided)
+}
+
+/// The note that stands for an inline image: its type and its size.
+pub(super) fn elision(url: &str) -> String {
+    let (kind, data) = url.split_once(',').unwrap_or_default();
+    let kind = kind.split([':', ';']).nth(1).unwrap_or_default();
+    format!("{ELISION}{}, {} bytes]", excerpt(kind), data.len().saturating_mul(3) / 4)
+}
+
+/// Whether a text is such a note.
+pub(super) fn is_elision(text: &str) -> bool {
+    text.starts_with(ELISION) && text.ends_with(" bytes]")
+}
+
+const ELISION: &str = "[inline image left out: ";
+
+/// Whether an image travels in its URL (RFC 2397); schemes are read in any case (RFC 3986 §3.1).
+fn is_inline(url: &str) -> bool {
+    url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+}
+
 fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
     let parts = match item {
-        Item::Message { parts, .. } | Item::Result { out: super::Output::Parts(parts), .. } => parts.as_slice(),
+        Item::Message { parts, .. } | Item::Result { out: Output::Parts(parts), .. } => parts.as_slice(),
         _ => &[],
     };
     let mut images = 0_usize;
     for part in parts {
         let Part::Image(url) = part else { continue };
-        if let Some((_, data)) = url.strip_prefix("data:").and_then(|data| data.split_once(',')) {
+        if is_inline(url)
+            && let Some((_, data)) = url.split_once(',')
+        {
             // Base64 carries 3 bytes in 4 characters, its padding none; percent-encoded data is counted the same, which
             // flatters it less than three times.
             let data = data.strip_suffix("==").or_else(|| data.strip_suffix('=')).unwrap_or(data);
@@ -194,7 +267,7 @@ mod tests {
         let mut history: History =
             [said(Role::User, "a"), call("1"), result("1"), call("1"), call("2"), result("2")].into_iter().collect();
         assert_eq!(history.waiting_calls(), ["1"]);
-        history.push_input(vec![result("1")], &Limits::default()).unwrap();
+        history.push_input(vec![result("1")], false, &Limits::default()).unwrap();
         assert!(history.waiting_calls().is_empty());
         // What was left open before a user spoke, as an imported transcript may have it, is open no more.
         let old: History =

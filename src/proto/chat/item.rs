@@ -257,6 +257,24 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Model tokens sent that the provider had cached.
     pub cached_tokens: u64,
+    /// Model tokens sent that the provider has cached now; told by those that ask a price for it.
+    pub cache_written_tokens: u64,
+    /// Model tokens received that were reasoning, not reply.
+    pub reasoning_tokens: u64,
+}
+
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            cache_written_tokens: self.cache_written_tokens.saturating_add(other.cache_written_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+        }
+    }
 }
 
 /// A value that must be written as a JSON object.

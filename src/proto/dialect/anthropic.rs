@@ -416,6 +416,8 @@ impl Counts {
             input_tokens: input.into_iter().flatten().fold(0, u64::saturating_add),
             output_tokens: self.output_tokens.unwrap_or_default(),
             cached_tokens: self.cache_read_input_tokens.unwrap_or_default(),
+            cache_written_tokens: self.cache_creation_input_tokens.unwrap_or_default(),
+            reasoning_tokens: 0,
         }
     }
 }

@@ -310,7 +310,7 @@ fn end(reason: Reason, counts: Counts, draft: &mut Draft, deltas: &mut Vec<Delta
         Reason::ToolCalls => FinishReason::ToolCalls,
     });
     let Counts { input_tokens, output_tokens } = counts;
-    deltas.push(Delta::Usage(Usage { input_tokens, output_tokens, cached_tokens: 0 }));
+    deltas.push(Delta::Usage(Usage { input_tokens, output_tokens, ..Usage::default() }));
 }
 
 #[cfg(test)]

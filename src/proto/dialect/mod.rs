@@ -18,7 +18,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, response};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Number, value::RawValue};
 
 use super::{
     chat::{Item, Usage},
@@ -29,7 +29,6 @@ use super::{
 mod anthropic;
 mod builtin;
 pub mod door;
-pub mod native;
 mod openai_chat;
 mod refusal;
 mod reply;
@@ -66,10 +65,35 @@ pub trait Dialect: Sync {
     /// [`Error::UpstreamMalformed`] if the head announces neither form, an HTML page for instance.
     fn reply(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error>;
 
+    /// How many model tokens a call would send; an estimate where the format has no way to ask.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    fn count(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {
+        Ok(TokenCount::Known(estimate(call)))
+    }
+
+    /// Reads the answer to what [`Self::count`] asked.
+    ///
+    /// # Errors
+    /// [`Error::UpstreamMalformed`].
+    fn counted(&self, _body: &[u8]) -> Result<u64, Error> {
+        Err(Error::malformed("nothing was asked"))
+    }
+
     /// What an answer with this 4xx or 5xx status amounts to; `retry_after` is the wait that its head asks for.
     fn refusal(&self, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
         refusal::from_answer(status, retry_after, body)
     }
+}
+
+/// How many model tokens a call would send.
+#[derive(Debug)]
+pub enum TokenCount {
+    /// The provider is to be asked with this; its URI is a path to append to the upstream's base URL.
+    Ask(Request<Bytes>),
+    /// So many, or about so many.
+    Known(u64),
 }
 
 /// Reads one reply, fed in pieces of any size.
@@ -109,6 +133,13 @@ pub enum Delta {
     Finish(FinishReason),
     /// A piece of text, never empty.
     Text(String),
+    /// A whole piece of the provider's own reasoning.
+    Think {
+        /// The provider: the dialect's name, or that and `@host` ([`ModelCall::provider`]).
+        by: String,
+        /// JSON text as received.
+        blob: String,
+    },
     /// The counts so far; a later one replaces an earlier one.
     Usage(Usage),
 }
@@ -119,6 +150,7 @@ impl fmt::Debug for Delta {
             Self::Call { args, .. } => f.debug_tuple("Call").field(&Withheld::text(args)).finish(),
             Self::Finish(reason) => f.debug_tuple("Finish").field(reason).finish(),
             Self::Text(text) => f.debug_tuple("Text").field(&Withheld::text(text)).finish(),
+            Self::Think { by, blob } => f.debug_tuple("Think").field(by).field(&Withheld::text(blob)).finish(),
             Self::Usage(usage) => usage.fmt(f),
         }
     }
@@ -155,6 +187,10 @@ impl FinishReason {
 pub struct ModelCall<'a> {
     /// The provider's name for the model.
     pub model: &'a str,
+    /// Who serves it: the dialect's name at its own address, that and `@host` elsewhere. Reasoning by others stays here.
+    pub provider: &'a str,
+    /// Whether to ask the provider to cache the prompt, where it wants to be asked.
+    pub prompt_cache: bool,
     /// The system prompt for this turn.
     pub system: Option<&'a str>,
     /// The history with the new input at its end.
@@ -166,16 +202,74 @@ pub struct ModelCall<'a> {
 }
 
 /// What a caller may ask of the model, beside the input.
+///
+/// A dialect leaves out the hints that its format has no word for ([`Self::seed`], [`Self::reasoning`], parallel calls
+/// where allowed), and refuses what it cannot honour and would change the answer.
 #[derive(Clone, Debug, Default)]
 pub struct ModelOptions {
     /// The most model tokens to write.
     pub max_output_tokens: Option<u32>,
     /// Sampling temperature, 0 to 2, as written by the caller.
-    pub temperature: Option<serde_json::Number>,
+    pub temperature: Option<Number>,
+    /// The share of the probability mass to sample from, 0 to 1, as written by the caller.
+    pub top_p: Option<Number>,
+    /// Texts that end the reply where they would come; none empty.
+    pub stop: Vec<String>,
+    /// A hint towards repeatable sampling.
+    pub seed: Option<i64>,
+    /// The form of the reply's text.
+    pub format: ReplyFormat,
+    /// A hint on how much to reason.
+    pub reasoning: Reasoning,
+    /// Whether several calls may come in one reply.
+    pub parallel_calls: Option<bool>,
     /// The tools that the model may call.
     pub tools: Vec<Tool>,
     /// Whether it may, must or must not.
     pub tool_choice: Option<ToolChoice>,
+}
+
+/// The form of a reply's text.
+#[derive(Clone, Debug, Default)]
+pub enum ReplyFormat {
+    /// Any JSON object.
+    Json,
+    /// JSON of this shape.
+    Schema {
+        /// 1–64 of `[A-Za-z0-9_-]`.
+        name: String,
+        /// What it is for, for the model.
+        description: Option<String>,
+        /// The JSON Schema, an object, as the caller wrote it.
+        schema: Box<RawValue>,
+        /// Whether it must be kept to the letter.
+        strict: Option<bool>,
+    },
+    /// As the model likes.
+    #[default]
+    Text,
+}
+
+/// How much a model is to reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasoning {
+    /// Whether, and how far: as Anthropic has it.
+    pub thinking: Option<Thinking>,
+    /// `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`: as OpenAI and Anthropic have it.
+    pub effort: Option<&'static str>,
+    /// `auto`, `concise` or `detailed`: which summary of it to give.
+    pub summary: Option<&'static str>,
+}
+
+/// Whether a model is to reason, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thinking {
+    /// As it sees fit.
+    Adaptive,
+    /// With at most so many model tokens.
+    Budget(u32),
+    /// Not at all.
+    Disabled,
 }
 
 /// A tool that the model may call.
@@ -187,6 +281,8 @@ pub struct Tool {
     pub description: Option<String>,
     /// The JSON Schema of its arguments, an object, as the caller wrote it.
     pub parameters: Option<Box<RawValue>>,
+    /// Whether arguments must keep to the schema's letter.
+    pub strict: Option<bool>,
 }
 
 /// Whether the model may, must or must not call a tool.
@@ -224,6 +320,23 @@ pub const DIALECTS: &[&dyn Dialect] = &[
     &openai_chat::OpenAiChat::OWN,
 ];
 
+/// About how many model tokens a call would send: four bytes of text each, as is common for English.
+fn estimate(call: &ModelCall<'_>) -> u64 {
+    let items = call.items.iter().map(Item::line_bytes).fold(0, usize::saturating_add);
+    let tool = |tool: &Tool| {
+        let schema = tool.parameters.as_ref().map_or(0, |schema| schema.get().len());
+        tool.name.len().saturating_add(tool.description.as_ref().map_or(0, String::len)).saturating_add(schema)
+    };
+    let tools = call.options.tools.iter().map(tool).fold(0, usize::saturating_add);
+    let bytes = items.saturating_add(tools).saturating_add(call.system.map_or(0, str::len));
+    u64::try_from(bytes.div_ceil(4)).unwrap_or(u64::MAX)
+}
+
+/// Whether reasoning by `provider` is in the words of `dialect`.
+fn speaks(provider: &str, dialect: &str) -> bool {
+    provider.split('@').next() == Some(dialect)
+}
+
 /// A request that carries `body` as JSON and asks for the form of reply that `stream` says.
 fn post(path: &'static str, stream: bool, body: &impl Serialize) -> Result<Request<Bytes>, Error> {
     let body = serde_json::to_vec(body).map_err(|error| Error::internal(format!("request is not JSON: {error}")))?;
@@ -237,4 +350,4 @@ fn post(path: &'static str, stream: bool, body: &impl Serialize) -> Result<Reque
 }
 
 #[cfg(test)]
-mod testing;
+pub(in crate::proto) mod testing;

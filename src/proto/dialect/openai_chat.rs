@@ -321,12 +321,18 @@ struct SaidFunction {
 struct Counts {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<Details>,
+    prompt_tokens_details: Option<InputDetails>,
+    completion_tokens_details: Option<OutputDetails>,
 }
 
 #[derive(Deserialize)]
-struct Details {
+struct InputDetails {
     cached_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct OutputDetails {
+    reasoning_tokens: Option<u64>,
 }
 
 impl Reply {
@@ -381,6 +387,11 @@ impl From<Counts> for Usage {
             input_tokens: counts.prompt_tokens.unwrap_or_default(),
             output_tokens: counts.completion_tokens.unwrap_or_default(),
             cached_tokens: counts.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or_default(),
+            cache_written_tokens: 0,
+            reasoning_tokens: counts
+                .completion_tokens_details
+                .and_then(|details| details.reasoning_tokens)
+                .unwrap_or_default(),
         }
     }
 }

@@ -41,14 +41,17 @@ fn classify(status: u16, retry_after: Option<Duration>, error: &Value) -> Error 
     let message = message_of(error);
     match status {
         // The operator's own credentials are nothing to tell a caller about.
-        401 | 403 | 407 => Error::UpstreamRefused { status, message: None, retry_after: None },
+        401 | 403 | 407 => Error::UpstreamRefused { status, message: None, retry_after: None, overflow: false },
         429 => {
             // A quota that is used up does not come back by waiting a little.
             let passes = !names(error).iter().any(|name| name.contains("quota"));
             let wait = retry_after.unwrap_or(RATE_WAIT);
-            Error::UpstreamRefused { status, message, retry_after: passes.then_some(wait) }
+            Error::UpstreamRefused { status, message, retry_after: passes.then_some(wait), overflow: false }
         }
-        400..=499 => Error::UpstreamRefused { status, message, retry_after: None },
+        400..=499 => {
+            let overflow = is_overflow(error);
+            Error::UpstreamRefused { status, message, retry_after: None, overflow }
+        }
         // What the provider says of its own fault may quote the prompt, and this goes to a log: its names must do.
         _ => {
             let [kind, code] = names(error).map(plain_name);
@@ -56,6 +59,16 @@ fn classify(status: u16, retry_after: Option<Duration>, error: &Value) -> Error 
             Error::UpstreamUnavailable { cause, retry_after }
         }
     }
+}
+
+/// Whether the provider says that the prompt is longer than the model can take in.
+///
+/// OpenAI has a code for it; Anthropic, and most who speak like OpenAI, say so in their message alone.
+fn is_overflow(error: &Value) -> bool {
+    const SAYINGS: [&str; 5] =
+        ["context length", "context window", "context_length_exceeded", "input is too long", "prompt is too long"];
+    let message = error.as_str().or_else(|| error.get("message")?.as_str()).unwrap_or_default().to_ascii_lowercase();
+    names(error).contains(&"context_length_exceeded") || SAYINGS.iter().any(|saying| message.contains(saying))
 }
 
 /// The message of an error, safe to show: `message`, or the error itself where that is text.
@@ -178,7 +191,7 @@ mod tests {
             ("", None),
         ] {
             let message = found.map(str::to_owned);
-            let refused = Error::UpstreamRefused { status: 400, message, retry_after: None };
+            let refused = Error::UpstreamRefused { status: 400, message, retry_after: None, overflow: false };
             assert_eq!(from_answer(400, None, body.as_bytes()), refused, "{body}");
         }
     }

@@ -3,7 +3,11 @@
 use http::{Request, Response, header, response};
 
 use super::*;
-use crate::proto::chat::{Output, Part, Role};
+use crate::proto::{
+    chat::{Output, Part, Role},
+    dialect::door::{Answer, Conversation},
+    token::{self, TokenPolicy},
+};
 
 pub(super) const BOUNDS: ReplyBounds = ReplyBounds { reply_bytes: 4096 };
 
@@ -87,7 +91,7 @@ pub(super) fn call(id: &str, name: &str, args: &str) -> Delta {
 }
 
 pub(super) fn usage(input_tokens: u64, output_tokens: u64, cached_tokens: u64) -> Delta {
-    Delta::Usage(Usage { input_tokens, output_tokens, cached_tokens })
+    Delta::Usage(Usage { input_tokens, output_tokens, cached_tokens, ..Usage::default() })
 }
 
 pub(super) fn call_item(id: &str, name: &str, args: &str) -> Item {
@@ -100,13 +104,37 @@ pub(super) fn result_item(id: &str, out: &str) -> Item {
 
 /// A model call about `items`, nothing else asked.
 pub(super) fn request(dialect: &dyn Dialect, items: &[Item], options: &ModelOptions, stream: bool) -> Request<Bytes> {
-    dialect.request(&ModelCall { model: "m-1", system: Some("Be kind."), items, options, stream }).unwrap()
+    let (model, system) = ("m-1", Some("Be kind."));
+    let provider = dialect.name();
+    dialect.request(&ModelCall { model, provider, prompt_cache: false, system, items, options, stream }).unwrap()
 }
 
 /// The body of such a call as text.
 pub(super) fn body(dialect: &dyn Dialect, items: &[Item]) -> String {
     let request = request(dialect, items, &ModelOptions::default(), false);
     String::from_utf8(request.into_body().to_vec()).unwrap()
+}
+
+/// An answer with a text and a call.
+pub(super) fn an_answer() -> Answer {
+    let call = Item::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{\"a\": 1}".to_owned() };
+    let mut claims = token::testing::claims(&TokenPolicy::default());
+    claims.turn = 3;
+    Answer {
+        reply: "Hi\n\"é\"".to_owned(),
+        output: vec![Item::text(Role::Assistant, "Hi\n\"é\""), call],
+        token: "a.b.c".to_owned(),
+        conversation: Conversation {
+            claims,
+            history_bytes: 10,
+            token_bytes: 5,
+            trimmed_items: 2,
+            summarized_items: 0,
+            elided_images: 0,
+        },
+        usage: Usage { input_tokens: 1, output_tokens: 2, cached_tokens: 3, ..Usage::default() },
+        finish: FinishReason::ToolCalls,
+    }
 }
 
 /// A conversation with every kind of item, in turns: what is sent, and what comes back.

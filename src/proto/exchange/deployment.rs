@@ -2,7 +2,10 @@
 
 use crate::proto::{
     chat::Item,
-    dialect::{Dialect, door::Conversation},
+    dialect::{
+        Dialect,
+        door::{Conversation, Truncation, Ways},
+    },
     error::Error,
     key::KeyRing,
     limits::Limits,
@@ -22,6 +25,12 @@ pub struct Core {
     pub limits: Limits,
     /// The models that clients may choose from.
     pub models: Models,
+    /// How the doors behave where there is a choice.
+    pub ways: Ways,
+    /// Whether clients may speak for the model: assistant turns that they bring are then taken as they are.
+    pub accepts_client_history: bool,
+    /// Whether a token keeps only a note of the inline images of its last turn.
+    pub elides_inline_images: bool,
 }
 
 impl Core {
@@ -54,6 +63,8 @@ impl Core {
             history_bytes: verified.history_lines().len(),
             token_bytes: token.len(),
             trimmed_items: 0,
+            summarized_items: 0,
+            elided_images: 0,
         };
         Ok((verified.history()?.items().to_vec(), conversation))
     }
@@ -104,12 +115,20 @@ pub struct Model {
     pub upstream: String,
     /// How that upstream speaks.
     pub dialect: &'static dyn Dialect,
+    /// Whose reasoning its replies hold; only that is sent to it ([`ModelCall::provider`]).
+    ///
+    /// [`ModelCall::provider`]: crate::proto::dialect::ModelCall::provider
+    pub provider: String,
+    /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
+    pub prompt_cache: bool,
     /// What that upstream calls it.
     pub name: String,
     /// The system prompt, applied anew each turn.
     pub system_prompt: Option<String>,
     /// The bound on a reply's model tokens where the caller sets none.
     pub max_output_tokens: Option<u32>,
+    /// What to do about a conversation that has outgrown its limits, where the caller does not say.
+    pub truncation: Truncation,
 }
 
 impl std::fmt::Debug for Model {
@@ -123,7 +142,7 @@ impl std::fmt::Debug for Model {
 pub enum Asker {
     /// Nobody vouches for the caller; the user is who the request names, or nobody.
     Unvouched {
-        /// The user that the request names.
+        /// The user that the request names, in whatever member.
         user_id: Option<String>,
     },
     /// The identity rules named the caller.

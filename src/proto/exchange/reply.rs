@@ -21,11 +21,13 @@ pub(super) struct Reply {
     full: bool,
     usage: Usage,
     finish: Option<FinishReason>,
+    /// Whose reasoning it holds.
+    provider: String,
 }
 
 impl Reply {
-    /// A reply of at most `room` bytes of lines and `items_room` items.
-    pub(super) fn new(room: usize, items_room: usize) -> Self {
+    /// A reply by `provider` of at most `room` bytes of lines and `items_room` items.
+    pub(super) fn new(provider: &str, room: usize, items_room: usize) -> Self {
         // Every reply is one message at least, and that one may come to be marked cut.
         let message = message(String::new(), true).line_bytes();
         Self {
@@ -37,6 +39,7 @@ impl Reply {
             full: false,
             usage: Usage::default(),
             finish: None,
+            provider: provider.to_owned(),
         }
     }
 
@@ -53,7 +56,15 @@ impl Reply {
             }
             _ if self.full => None,
             Delta::Text(text) => self.take_text(text).map(Delta::Text),
-            Delta::Call { id, name, args } => self.take_call(id, name, args),
+            Delta::Call { id, name, args } => {
+                let call = Item::Call { id: id.clone(), name: name.clone(), args: args.clone() };
+                self.take_item(call).then_some(Delta::Call { id, name, args })
+            }
+            Delta::Think { blob, .. } => {
+                let by = self.provider.clone();
+                let think = Item::Think { by: by.clone(), blob: blob.clone() };
+                self.take_item(think).then_some(Delta::Think { by, blob })
+            }
         }
     }
 
@@ -76,20 +87,20 @@ impl Reply {
         (!text.is_empty()).then_some(text)
     }
 
-    fn take_call(&mut self, id: String, name: String, args: String) -> Option<Delta> {
-        let call = Item::Call { id: id.clone(), name: name.clone(), args: args.clone() };
-        // Text after this call would begin a new message.
-        let bytes = call.line_bytes().saturating_add(message(String::new(), true).line_bytes());
+    /// Adds an item as a whole, or not at all.
+    fn take_item(&mut self, item: Item) -> bool {
+        // Text after it would begin a new message.
+        let bytes = item.line_bytes().saturating_add(message(String::new(), true).line_bytes());
         match (self.room.checked_sub(bytes), self.items_room.checked_sub(2)) {
             (Some(room), Some(items_room)) => {
                 (self.room, self.items_room) = (room, items_room);
                 self.close_message();
-                self.items.push(call);
-                Some(Delta::Call { id, name, args })
+                self.items.push(item);
+                true
             }
             _ => {
                 self.full = true;
-                None
+                false
             }
         }
     }
@@ -127,7 +138,8 @@ impl Reply {
             self.items = vec![message(self.text.clone(), true)];
         } else {
             self.close_message();
-            if self.items.is_empty() {
+            // Reasoning alone would leave nobody's turn to be seen.
+            if self.items.iter().all(|item| matches!(item, Item::Think { .. })) {
                 self.items.push(message(String::new(), false));
             }
         }

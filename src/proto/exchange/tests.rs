@@ -7,11 +7,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proto::{
-    chat::{Output, Part, Role},
-    dialect,
+    chat::{Item, Output, Part, Role, Usage},
+    dialect::{
+        self,
+        door::{Conversation, Truncation, Ways},
+    },
     limits::Limits,
-    principal::IDP_NONE,
-    token::testing::{NOW, codec, ring},
+    principal::{IDP_NONE, Principal},
+    token::{
+        TokenPolicy,
+        testing::{NOW, codec, ring},
+    },
 };
 
 /// A deployment with its instruments; time stands at `now`.
@@ -29,7 +35,15 @@ impl Desk {
     }
 
     fn with(limits: Limits, policy: TokenPolicy, models: Vec<Model>) -> Self {
-        let core = Core { keys: ring(), policy, limits, models: Models::new(models).unwrap() };
+        let core = Core {
+            keys: ring(),
+            policy,
+            limits,
+            models: Models::new(models).unwrap(),
+            ways: Ways::default(),
+            accepts_client_history: false,
+            elides_inline_images: false,
+        };
         Self { core: Arc::new(core), codec: codec(), now: NOW, turns: 0 }
     }
 
@@ -41,7 +55,10 @@ impl Desk {
         self.turns = self.turns.wrapping_add(1);
         let random = [self.turns; 16];
         let entropy = Entropy { token_id: random, conversation: random, user: random, nonce: [self.turns; 24] };
-        Exchange::begin(Arc::clone(&self.core), request, asker, self.now, &entropy, &mut self.codec)
+        match Exchange::begin(Arc::clone(&self.core), request, asker, self.now, &entropy, &mut self.codec)? {
+            Begun::Ready(exchange) => Ok(exchange),
+            Begun::Summarizing(_) => panic!("nobody asked for a summary"),
+        }
     }
 
     /// Feeds a streamed reply in pieces; what the client sees, and how it ends.
@@ -83,9 +100,12 @@ fn model(alias: &str) -> Model {
         alias: alias.to_owned(),
         upstream: "m".to_owned(),
         dialect: dialect::by_name("openai").unwrap(),
+        provider: "openai".to_owned(),
+        prompt_cache: false,
         name: "m-1".to_owned(),
         system_prompt: None,
         max_output_tokens: None,
+        truncation: Truncation::Refuse,
     }
 }
 
@@ -148,9 +168,9 @@ fn a_turn_carries_the_conversation_on() {
     assert_eq!((claims.conversation, &claims.principal), (before.conversation, &before.principal));
     assert_eq!((claims.born_at, claims.issued_at), (NOW, NOW.plus(60)));
     assert_eq!(claims.expires_at, NOW.plus(60 + 7 * 86_400));
-    let counts = Usage { input_tokens: 14, output_tokens: 10, cached_tokens: 4 };
+    let counts = Usage { input_tokens: 14, output_tokens: 10, cached_tokens: 4, ..Usage::default() };
     assert_eq!((claims.usage, claims.upstream_millis), (counts, 3_000));
-    assert_eq!(second.usage, Usage { input_tokens: 7, output_tokens: 5, cached_tokens: 2 });
+    assert_eq!(second.usage, Usage { input_tokens: 7, output_tokens: 5, cached_tokens: 2, ..Usage::default() });
     let (items, conversation) = desk.history(&second.token).unwrap();
     let words = [(Role::User, "hi"), (Role::Assistant, "hello"), (Role::User, "bye"), (Role::Assistant, "so long")];
     assert_eq!(items, words.map(|(role, text)| Item::text(role, text)));
@@ -401,6 +421,7 @@ fn refusals_are_told_apart_by_their_status() {
         status,
         message: message.map(str::to_owned),
         retry_after: seconds.map(Duration::from_secs),
+        overflow: false,
     };
     for (status, header, wanted) in [
         (400, "9", refused(400, Some("no"), None)),

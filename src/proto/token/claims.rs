@@ -303,7 +303,7 @@ impl RawClaims {
             expires_at: self.exp,
             turn: self.turn,
             model: self.model,
-            usage: Usage { input_tokens: r#in, output_tokens: out, cached_tokens: cached },
+            usage: Usage { input_tokens: r#in, output_tokens: out, cached_tokens: cached, ..Usage::default() },
             upstream_millis: ms,
         })
     }

@@ -7,10 +7,9 @@ use holdall::{
     proto::{
         dialect::{
             builtin_answer, builtin_content_type,
-            door::{Answer, Door as _},
-            native::Native,
+            door::{Answer, Door as _, Ways, native::Native},
         },
-        exchange::{Asker, Core, Entropy, Exchange, Response},
+        exchange::{Asker, Begun, Core, Entropy, Exchange, Response},
         time::UnixSeconds,
         token::Codec,
     },
@@ -54,8 +53,11 @@ fn converse(count: u32) -> Option<u32> {
 fn take_turn(core: &Arc<Core>, body: &str, chance: u8, codec: &mut Codec) -> Option<Answer> {
     let entropy =
         Entropy { token_id: [chance; 16], conversation: [chance; 16], user: [chance; 16], nonce: [chance; 24] };
-    let request = Native.request(body).ok()?;
-    let mut exchange = Exchange::begin(Arc::clone(core), request, &alice(), NOW, &entropy, codec).ok()?;
+    let request = Native.request(body, &Ways::default()).ok()?.turn;
+    let Begun::Ready(mut exchange) = Exchange::begin(Arc::clone(core), request, &alice(), NOW, &entropy, codec).ok()?
+    else {
+        return None;
+    };
     let sent = exchange.take_request();
     let head = http::Response::builder().header("content-type", builtin_content_type(false)).body(()).ok()?;
     let Response::Replying(mut exchange) = exchange.respond(&head.into_parts().0).ok()? else { return None };

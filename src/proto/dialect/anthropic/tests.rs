@@ -251,7 +251,15 @@ fn an_inline_image_must_be_base64() {
     ] {
         let items = [Item::Message { role: Role::User, parts: vec![Part::Image(url.into())], cut: false }];
         let options = &ModelOptions::default();
-        let call = ModelCall { model: "m", system: None, items: &items, options, stream: false };
+        let call = ModelCall {
+            model: "m",
+            provider: "anthropic",
+            prompt_cache: false,
+            system: None,
+            items: &items,
+            options,
+            stream: false,
+        };
         let code = Anthropic.request(&call).map(drop).map_err(|error| error.code());
         assert_eq!(code, if is_good { Ok(()) } else { Err("unsupported") }, "{url}");
     }
@@ -261,11 +269,17 @@ fn an_inline_image_must_be_base64() {
 fn options_are_written_before_the_messages() {
     let schema = RawValue::from_string(r#"{ "type":"object" }"#.to_owned()).unwrap();
     let tools = vec![
-        Tool { name: "add".into(), description: Some("Adds.".into()), parameters: Some(schema) },
-        Tool { name: "now".into(), description: None, parameters: None },
+        Tool { name: "add".into(), description: Some("Adds.".into()), parameters: Some(schema), strict: None },
+        Tool { name: "now".into(), description: None, parameters: None, strict: None },
     ];
     let choice = Some(ToolChoice::Tool("add".into()));
-    let options = ModelOptions { max_output_tokens: Some(5), temperature: Some(1.into()), tools, tool_choice: choice };
+    let options = ModelOptions {
+        max_output_tokens: Some(5),
+        temperature: Some(1.into()),
+        tools,
+        tool_choice: choice,
+        ..ModelOptions::default()
+    };
     let request = request(&Anthropic, &[Item::text(Role::User, "a")], &options, true);
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/v1/messages"));
     assert_eq!(request.headers()["content-type"], "application/json");
@@ -283,7 +297,7 @@ fn options_are_written_before_the_messages() {
 fn a_tool_choice_goes_with_tools_only() {
     let items = [Item::text(Role::User, "a")];
     for (choice, written) in [(ToolChoice::Auto, "auto"), (ToolChoice::None, "none"), (ToolChoice::Required, "any")] {
-        let tools = vec![Tool { name: "f".into(), description: None, parameters: None }];
+        let tools = vec![Tool { name: "f".into(), description: None, parameters: None, strict: None }];
         for (tools, is_written) in [(tools, true), (vec![], false)] {
             let options = ModelOptions { tools, tool_choice: Some(choice.clone()), ..ModelOptions::default() };
             let request = request(&Anthropic, &items, &options, false);

@@ -42,7 +42,7 @@ fn said(items: &[Item], options: &ModelOptions) -> String {
 }
 
 fn tools(names: &[&str]) -> ModelOptions {
-    let tool = |name: &&str| Tool { name: (*name).to_owned(), description: None, parameters: None };
+    let tool = |name: &&str| Tool { name: (*name).to_owned(), description: None, parameters: None, strict: None };
     ModelOptions { tools: names.iter().map(tool).collect(), ..ModelOptions::default() }
 }
 

@@ -207,11 +207,17 @@ fn items_are_written_as_messages() {
 fn options_are_written_before_the_messages() {
     let schema = RawValue::from_string(r#"{ "type":"object" }"#.to_owned()).unwrap();
     let tools = vec![
-        Tool { name: "add".into(), description: Some("Adds.".into()), parameters: Some(schema) },
-        Tool { name: "now".into(), description: None, parameters: None },
+        Tool { name: "add".into(), description: Some("Adds.".into()), parameters: Some(schema), strict: None },
+        Tool { name: "now".into(), description: None, parameters: None, strict: None },
     ];
     let choice = Some(ToolChoice::Tool("add".into()));
-    let options = ModelOptions { max_output_tokens: Some(5), temperature: Some(1.into()), tools, tool_choice: choice };
+    let options = ModelOptions {
+        max_output_tokens: Some(5),
+        temperature: Some(1.into()),
+        tools,
+        tool_choice: choice,
+        ..ModelOptions::default()
+    };
     let request = request(&OpenAiChat::OWN, &[Item::text(Role::User, "a")], &options, true);
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/chat/completions"));
     assert_eq!(request.headers()["content-type"], "application/json");
@@ -233,7 +239,7 @@ fn a_tool_choice_goes_with_tools_only() {
     for (choice, written) in
         [(ToolChoice::Auto, "\"auto\""), (ToolChoice::None, "\"none\""), (ToolChoice::Required, "\"required\"")]
     {
-        let tools = vec![Tool { name: "f".into(), description: None, parameters: None }];
+        let tools = vec![Tool { name: "f".into(), description: None, parameters: None, strict: None }];
         for (tools, is_written) in [(tools, true), (vec![], false)] {
             let options = ModelOptions { tools, tool_choice: Some(choice.clone()), ..ModelOptions::default() };
             let request = request(&OpenAiChat::OWN, &items, &options, false);

@@ -179,7 +179,7 @@ fn the_oldest_turns_go_whole_and_are_counted() {
     let (token, items) = long(&mut Desk::new(Limits::default()), 8, 1_000);
     let mut desk = Desk::new(Limits { history_bytes: 12_000, reply_reserve_bytes: 5_000, ..Limits::default() });
     assert_eq!(code(desk.begin(go_on(&token, "and?"))), "history_too_large");
-    let exchange = desk.begin(TurnRequest { truncation: Truncation::Oldest, ..go_on(&token, "and?") }).unwrap();
+    let exchange = desk.begin(TurnRequest { truncation: Some(Truncation::Oldest), ..go_on(&token, "and?") }).unwrap();
     let answer = desk.finish(exchange, [said("yes").as_bytes()]).1.unwrap();
     let trimmed = answer.conversation.trimmed_items;
     assert!(trimmed > 0 && trimmed.is_multiple_of(5), "{trimmed}");
@@ -197,7 +197,7 @@ fn the_oldest_turns_go_whole_and_are_counted() {
 fn a_token_over_limits_that_were_lowered_is_not_taken() {
     let (token, _) = long(&mut Desk::new(Limits::default()), 8, 1_000);
     let mut desk = Desk::new(Limits { history_bytes: 8_000, reply_reserve_bytes: 1_000, ..Limits::default() });
-    let ask = TurnRequest { truncation: Truncation::Oldest, ..go_on(&token, "and?") };
+    let ask = TurnRequest { truncation: Some(Truncation::Oldest), ..go_on(&token, "and?") };
     assert_eq!(code(desk.begin(ask)), "token_invalid");
 }
 
@@ -206,7 +206,7 @@ fn a_turn_that_does_not_fit_alone_is_refused_all_the_same() {
     let limits = Limits { history_bytes: 5_000, reply_reserve_bytes: 1_000, ..Limits::default() };
     let mut desk = Desk::new(limits);
     let (token, _) = long(&mut desk, 2, 100);
-    let ask = |bytes: usize| TurnRequest { truncation: Truncation::Oldest, ..go_on(&token, &"a".repeat(bytes)) };
+    let ask = |bytes: usize| TurnRequest { truncation: Some(Truncation::Oldest), ..go_on(&token, &"a".repeat(bytes)) };
     let most = 4_000 - around().0;
     assert!(desk.begin(ask(most)).is_ok());
     assert_eq!(code(desk.begin(ask(most + 1))), "history_too_large");
@@ -215,7 +215,7 @@ fn a_turn_that_does_not_fit_alone_is_refused_all_the_same() {
     let call =
         desk.finish(exchange, [called("", &[("c9", &format!("\"{}\"", "x".repeat(2_000)))]).as_bytes()]).1.unwrap();
     let mut answer = results(&call.token, &["c9"]);
-    answer.truncation = Truncation::Oldest;
+    answer.truncation = Some(Truncation::Oldest);
     answer.input = vec![Item::Result { id: "c9".to_owned(), out: Output::Text("y".repeat(2_500)), error: false }];
     assert_eq!(code(desk.begin(answer)), "history_too_large");
 }
@@ -225,8 +225,9 @@ fn a_full_conversation_is_trimmed_at_once_and_not_by_more_than_it_must() {
     let limits = Limits::default();
     let mut desk = Desk::new(limits.clone());
     let (token, items) = long(&mut desk, 16, 250_000);
-    let exchange =
-        desk.begin(TurnRequest { truncation: Truncation::Oldest, ..go_on(&token, &"b".repeat(230_000)) }).unwrap();
+    let exchange = desk
+        .begin(TurnRequest { truncation: Some(Truncation::Oldest), ..go_on(&token, &"b".repeat(230_000)) })
+        .unwrap();
     let answer = desk.finish(exchange, [said("yes").as_bytes()]).1.unwrap();
     assert!((5..items / 2 + 5).contains(&answer.conversation.trimmed_items), "{}", answer.conversation.trimmed_items);
     // What is kept is what surely fits a token, whether it compresses or not.

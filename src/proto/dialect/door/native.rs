@@ -12,14 +12,16 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    Delta, ModelOptions, Tool, ToolChoice,
-    door::{Answer, Conversation, Door, Partial, ReplyWriter, Truncation, TurnRequest},
+    Answer, Asked, Conversation, Door, Partial, Refusal, ReplyWriter, Told, TurnRequest, Ways,
+    body::{self, List},
 };
 use crate::proto::{
     chat::{Item, Object, Output, Part, Role, Usage, present},
+    dialect::{Delta, ModelOptions, Tool, ToolChoice},
     error::Error,
     sse,
     time::UnixSeconds,
+    token::Claims,
 };
 
 /// The native format.
@@ -31,40 +33,35 @@ impl Door for Native {
         "/v1/turns"
     }
 
-    fn request(&self, body: &str) -> Result<TurnRequest, Error> {
-        let raw: RawTurn<'_> = read(body)?;
+    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+        let raw: RawTurn<'_> = body::read(body)?;
         let input = match raw.input {
             RawInput::Text(text) => vec![Item::text(Role::User, text)],
             RawInput::Elements(elements) => input_items(elements)?,
         };
-        if raw.temperature.as_ref().is_some_and(|t| !t.as_f64().is_some_and(|t| (0.0..=2.0).contains(&t))) {
-            return Err(Error::invalid("`temperature` is a number from 0 to 2"));
-        }
-        if raw.max_output_tokens == Some(0) {
-            return Err(Error::invalid("`max_output_tokens` is at least 1"));
-        }
-        Ok(TurnRequest {
+        let tools = tools(raw.tools.0)?;
+        let tool_choice = raw.tool_choice.map(tool_choice).transpose()?;
+        let turn = TurnRequest {
             token: raw.token,
             input,
             user_id: raw.user_id,
             model: raw.model,
             stream: raw.stream,
-            truncation: truncation(raw.truncation.as_deref())?,
+            truncation: body::truncation(raw.truncation.as_deref())?,
             options: ModelOptions {
-                max_output_tokens: raw.max_output_tokens,
-                temperature: raw.temperature,
-                tool_choice: raw.tool_choice.map(|choice| tool_choice(choice, &raw.tools)).transpose()?,
-                tools: tools(raw.tools)?,
+                max_output_tokens: body::at_least_one("max_output_tokens", raw.max_output_tokens)?,
+                temperature: body::number_to(2, "temperature", raw.temperature)?,
+                tool_choice: tool_choice.map(|choice| body::tool_choice(choice, &tools)).transpose()?,
+                tools,
+                ..ModelOptions::default()
             },
-        })
+            ..TurnRequest::default()
+        };
+        Ok(Asked { turn, writer: Box::new(NativeWriter) })
     }
 
-    fn answer(&self, answer: &Answer) -> Vec<u8> {
-        to_json(&AnswerBody::from(answer))
-    }
-
-    fn stream(&self) -> Box<dyn ReplyWriter> {
-        Box::new(NativeWriter)
+    fn refusal(&self, _: &Told<'_>) -> Option<Refusal> {
+        None
     }
 }
 
@@ -73,7 +70,7 @@ impl Door for Native {
 /// # Errors
 /// [`Error::RequestInvalid`].
 pub fn history_request(body: &str) -> Result<(String, Option<String>), Error> {
-    let raw: RawHistoryRequest = read(body)?;
+    let raw: RawHistoryRequest = body::read(body)?;
     Ok((raw.token, raw.user_id))
 }
 
@@ -86,12 +83,18 @@ pub fn history_answer(items: &[Item], conversation: &Conversation) -> Vec<u8> {
 struct NativeWriter;
 
 impl ReplyWriter for NativeWriter {
+    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+        to_json(&AnswerBody::from(answer))
+    }
+
+    fn begin(&mut self, _: &Claims, _: &mut Vec<u8>) {}
+
     fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>) {
         for delta in deltas {
             match delta {
                 Delta::Text(text) => event("delta", &TextBody { text }, out),
                 Delta::Call { id, name, args } => event("tool_call", &CallBody { id, name, args }, out),
-                Delta::Finish(_) | Delta::Usage(_) => {}
+                Delta::Finish(_) | Delta::Think { .. } | Delta::Usage(_) => {}
             }
         }
     }
@@ -100,10 +103,10 @@ impl ReplyWriter for NativeWriter {
         event("done", &AnswerBody::from(answer), out);
     }
 
-    fn error(&mut self, problem: &str, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn error(&mut self, told: &Told<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
         // The problem is an object of ours; the partial reply becomes one more member of it.
-        let members = problem.trim_end().strip_suffix('}').unwrap_or("{");
+        let members = told.problem.trim_end().strip_suffix('}').unwrap_or("{");
         let tail = partial.map_or_else(String::new, |partial| {
             format!(",\"partial\":{}", serde_json::to_string(&partial).unwrap_or_default())
         });
@@ -129,8 +132,8 @@ struct RawTurn<'a> {
     max_output_tokens: Option<u32>,
     #[serde(default, deserialize_with = "present")]
     temperature: Option<serde_json::Number>,
-    #[serde(default, deserialize_with = "tools_bounded")]
-    tools: Vec<Object<RawTool>>,
+    #[serde(default)]
+    tools: List<Object<RawTool>, { body::TOOLS }>,
     #[serde(default, borrow, deserialize_with = "present")]
     tool_choice: Option<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "present")]
@@ -170,7 +173,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawInput<'a> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                at_most(ELEMENTS_MAX, "input", seq).map(RawInput::Elements)
+                body::at_most(ELEMENTS, seq).map(RawInput::Elements)
             }
         }
 
@@ -243,8 +246,9 @@ impl<'a> From<&'a Answer> for AnswerBody<'a> {
     }
 }
 
+/// What every door tells of a conversation.
 #[derive(Serialize)]
-struct ConversationBody {
+pub(super) struct ConversationBody {
     id: String,
     turn: u64,
     started_at: String,
@@ -252,11 +256,16 @@ struct ConversationBody {
     history_bytes: usize,
     token_bytes: usize,
     trimmed_items: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    summarized_items: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    elided_images: usize,
 }
 
 impl From<&Conversation> for ConversationBody {
     fn from(conversation: &Conversation) -> Self {
-        let Conversation { claims, history_bytes, token_bytes, trimmed_items } = conversation;
+        let Conversation { claims, history_bytes, token_bytes, trimmed_items, summarized_items, elided_images } =
+            conversation;
         let moment = |seconds: UnixSeconds| seconds.to_string();
         Self {
             id: claims.conversation.to_string(),
@@ -266,6 +275,8 @@ impl From<&Conversation> for ConversationBody {
             history_bytes: *history_bytes,
             token_bytes: *token_bytes,
             trimmed_items: *trimmed_items,
+            summarized_items: *summarized_items,
+            elided_images: *elided_images,
         }
     }
 }
@@ -278,7 +289,7 @@ struct UsageBody {
 }
 
 impl From<Usage> for UsageBody {
-    fn from(Usage { input_tokens, output_tokens, cached_tokens }: Usage) -> Self {
+    fn from(Usage { input_tokens, output_tokens, cached_tokens, .. }: Usage) -> Self {
         Self { input_tokens, output_tokens, cached_tokens }
     }
 }
@@ -340,94 +351,29 @@ fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error
 }
 
 fn tools(raw: Vec<Object<RawTool>>) -> Result<Vec<Tool>, Error> {
-    raw.into_iter()
-        .map(|Object(RawTool { name, description, parameters })| {
-            let named = (1..=64).contains(&name.len())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-            if !named {
-                return Err(Error::invalid("a tool's `name` is 1 to 64 of A-Z a-z 0-9 _ -"));
-            }
-            if parameters.as_ref().is_some_and(|schema| !schema.get().starts_with('{')) {
-                return Err(Error::invalid(format!("`parameters` of tool `{name}` is not an object")));
-            }
-            Ok(Tool { name, description, parameters })
-        })
-        .collect()
+    let tool = |Object(RawTool { name, description, parameters })| body::tool(name, description, parameters, None);
+    raw.into_iter().map(tool).collect()
 }
 
-fn tool_choice(raw: &RawValue, tools: &[Object<RawTool>]) -> Result<ToolChoice, Error> {
+fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
     if let Ok(Object(RawToolName { name })) = serde_json::from_str(raw.get()) {
-        return if tools.iter().any(|tool| tool.0.name == name) {
-            Ok(ToolChoice::Tool(name))
-        } else {
-            Err(Error::invalid("`tool_choice` names a tool that is not in `tools`"))
-        };
+        return Ok(ToolChoice::Tool(name));
     }
     match raw.get() {
         r#""auto""# => Ok(ToolChoice::Auto),
         r#""none""# => Ok(ToolChoice::None),
-        r#""required""# if !tools.is_empty() => Ok(ToolChoice::Required),
-        r#""required""# => Err(Error::invalid("`tool_choice` requires a tool, and `tools` has none")),
+        r#""required""# => Ok(ToolChoice::Required),
         _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")),
     }
 }
 
-fn truncation(raw: Option<&str>) -> Result<Truncation, Error> {
-    match raw {
-        None | Some("refuse") => Ok(Truncation::Refuse),
-        Some("oldest") => Ok(Truncation::Oldest),
-        Some("summarize") => Err(Error::Unsupported {
-            detail: "`truncation` \"summarize\" is not offered; use \"oldest\" or \"refuse\"".to_owned(),
-        }),
-        Some(_) => Err(Error::invalid("`truncation` is \"refuse\" or \"oldest\"")),
-    }
-}
-
-fn tools_bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Object<RawTool>>, D::Error> {
-    struct ToolsVisitor;
-
-    impl<'de> Visitor<'de> for ToolsVisitor {
-        type Value = Vec<Object<RawTool>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of tools")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-            at_most(TOOLS_MAX, "tools", seq)
-        }
-    }
-
-    deserializer.deserialize_seq(ToolsVisitor)
-}
-
-/// Reads a list up to its bound: read elements take far more memory than their text.
-fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
-    limit: usize,
-    name: &'static str,
-    mut seq: A,
-) -> Result<Vec<T>, A::Error> {
-    let mut list = Vec::new();
-    while let Some(element) = seq.next_element()? {
-        if list.len() == limit {
-            return Err(de::Error::custom(format_args!("`{name}` has more than {limit} entries")));
-        }
-        list.push(element);
-    }
-    Ok(list)
-}
-
-/// Reads a body that must be one JSON object; the answer names what is wrong and where.
-fn read<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
-    serde_json::from_str::<Object<T>>(body).map(|object| object.0).map_err(|error| {
-        // A reader's message can quote the caller's text at any length.
-        let message: String = error.to_string().chars().filter(|character| !character.is_control()).take(240).collect();
-        Error::invalid(format!("body: {message}"))
-    })
-}
-
 fn event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
     sse::write_event(out, Some(name), &serde_json::to_string(body).unwrap_or_default());
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 fn to_json(body: &impl Serialize) -> Vec<u8> {
@@ -436,9 +382,7 @@ fn to_json(body: &impl Serialize) -> Vec<u8> {
 }
 
 /// The most parts and results in one input; a message of the size that is allowed seldom has ten.
-const ELEMENTS_MAX: usize = 1_024;
-/// The most tools in a request, as OpenAI has it.
-const TOOLS_MAX: usize = 128;
+const ELEMENTS: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

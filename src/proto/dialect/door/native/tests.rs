@@ -3,13 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::proto::{
-    dialect::FinishReason,
-    token::{TokenPolicy, testing},
-};
+use crate::proto::dialect::{FinishReason, door::Truncation, testing::an_answer};
 
 fn read_turn(body: &Value) -> Result<TurnRequest, Error> {
-    Native.request(&body.to_string())
+    Native.request(&body.to_string(), &Ways::default()).map(|asked| asked.turn)
 }
 
 fn detail(body: &Value) -> String {
@@ -30,7 +27,7 @@ fn a_request_reads_in_full() {
     assert_eq!(request.token.as_deref(), Some("t"));
     assert_eq!(request.input, [Item::text(Role::User, "hi")]);
     assert_eq!((request.user_id.as_deref(), request.model.as_deref()), (Some("ada"), Some("default")));
-    assert!(request.stream && request.truncation == Truncation::Oldest);
+    assert!(request.stream && request.truncation == Some(Truncation::Oldest));
     let options = request.options;
     assert_eq!(options.max_output_tokens, Some(7));
     assert_eq!(options.temperature.unwrap().to_string(), "0.7");
@@ -42,7 +39,7 @@ fn a_request_reads_in_full() {
 #[test]
 fn a_schema_is_kept_as_it_was_written() {
     let body = r#"{"input":"a","tools":[{"name":"n","parameters":{"b": 1.50, "a":2 }}]}"#;
-    let request = Native.request(body).unwrap();
+    let request = Native.request(body, &Ways::default()).unwrap().turn;
     assert_eq!(request.options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
 }
 
@@ -51,7 +48,7 @@ fn what_is_left_out_has_its_default() {
     for body in [json!({ "input": "hi" }), json!({ "input": "hi", "token": null })] {
         let request = read_turn(&body).unwrap();
         assert!(request.token.is_none() && request.user_id.is_none() && request.model.is_none() && !request.stream);
-        assert_eq!(request.truncation, Truncation::Refuse);
+        assert_eq!(request.truncation, None);
         assert!(request.options.tools.is_empty() && request.options.tool_choice.is_none());
     }
 }
@@ -90,7 +87,7 @@ fn each_fault_is_told_with_its_place() {
         (json!({ "input": "a", "truncation": "newest" }), "`truncation` is"),
         (json!({ "input": "a", "tools": [{ "name": "" }] }), "a tool's `name` is"),
         (json!({ "input": "a", "tools": [{ "name": "a b" }] }), "a tool's `name` is"),
-        (json!({ "input": "a", "tools": [{ "name": "n", "parameters": [] }] }), "`parameters` of tool `n`"),
+        (json!({ "input": "a", "tools": [{ "name": "n", "parameters": [] }] }), "the schema of tool `n`"),
         (json!({ "input": "a", "tools": [["n"]] }), "body: "),
         (json!({ "input": "a", "tools": [{ "name": "n", "strict": true }] }), "unknown field `strict`"),
         (json!({ "input": "a", "tool_choice": "required" }), "`tool_choice` requires a tool"),
@@ -106,27 +103,13 @@ fn each_fault_is_told_with_its_place() {
     assert!(read_turn(&json!({ "input": "a", "tools": many[1..] })).is_ok());
     assert_eq!(
         detail(&json!({ "input": "a", "tools": many })),
-        "body: `tools` has more than 128 entries at line 1 column 1699"
+        "body: more than 128 entries in a list at line 1 column 1699"
     );
-}
-
-fn answer() -> Answer {
-    let call = Item::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{\"a\": 1}".to_owned() };
-    let mut claims = testing::claims(&TokenPolicy::default());
-    claims.turn = 3;
-    Answer {
-        reply: "Hi\n\"é\"".to_owned(),
-        output: vec![Item::text(Role::Assistant, "Hi\n\"é\""), call],
-        token: "a.b.c".to_owned(),
-        conversation: Conversation { claims, history_bytes: 10, token_bytes: 5, trimmed_items: 2 },
-        usage: Usage { input_tokens: 1, output_tokens: 2, cached_tokens: 3 },
-        finish: FinishReason::ToolCalls,
-    }
 }
 
 #[test]
 fn an_answer_is_written_as_the_design_says() {
-    let written: Value = serde_json::from_slice(&Native.answer(&answer())).unwrap();
+    let written: Value = serde_json::from_slice(&NativeWriter.answer(&an_answer())).unwrap();
     let id = written["conversation"]["id"].clone();
     assert_eq!(
         written,
@@ -152,7 +135,7 @@ fn an_answer_is_written_as_the_design_says() {
 #[test]
 fn a_stream_is_events_of_one_line_each() {
     let mut out = Vec::new();
-    let mut writer = Native.stream();
+    let mut writer = NativeWriter;
     let call = Delta::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{\n}".to_owned() };
     let finish = Delta::Finish(FinishReason::Stop);
     writer.deltas(&[Delta::Text("a\nb\r\u{2028}".to_owned()), call, finish, Delta::Usage(Usage::default())], &mut out);
@@ -162,17 +145,19 @@ fn a_stream_is_events_of_one_line_each() {
          event: tool_call\ndata: {\"id\":\"c1\",\"name\":\"add\",\"args\":\"{\\n}\"}\n\n"
     );
     out.clear();
-    writer.done(&answer(), &mut out);
-    let whole = String::from_utf8(Native.answer(&answer())).unwrap();
+    writer.done(&an_answer(), &mut out);
+    let whole = String::from_utf8(NativeWriter.answer(&an_answer())).unwrap();
     assert_eq!(str::from_utf8(&out).unwrap(), format!("event: done\ndata: {whole}\n\n"));
 }
 
 #[test]
 fn a_partial_reply_is_a_member_of_the_problem() {
     let mut out = Vec::new();
-    Native.stream().error("{\"code\":\"upstream_cut\"}", None, &mut out);
+    let problem = "{\"code\":\"upstream_cut\"}";
+    let told = Told { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
+    NativeWriter.error(&told, None, &mut out);
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-    Native.stream().error("{\"code\":\"upstream_cut\"}", Some(&partial), &mut out);
+    NativeWriter.error(&told, Some(&partial), &mut out);
     assert_eq!(
         str::from_utf8(&out).unwrap(),
         "event: error\ndata: {\"code\":\"upstream_cut\"}\n\nevent: error\ndata: {\"code\":\"upstream_cut\",\
@@ -187,7 +172,7 @@ fn a_history_is_asked_for_by_token() {
     {
         assert!(history_request(body).is_err(), "{body}");
     }
-    let Answer { output, conversation, .. } = answer();
+    let Answer { output, conversation, .. } = an_answer();
     let written: Value = serde_json::from_slice(&history_answer(&output, &conversation)).unwrap();
     assert_eq!((written["items"].as_array().unwrap().len(), &written["conversation"]["turn"]), (2, &json!(3)));
 }

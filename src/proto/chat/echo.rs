@@ -1,0 +1,276 @@
+//! What clients repeat: those that keep the conversation themselves send all of it again, each turn, beside the token.
+//!
+//! The token's items are the conversation; what a client says they were is only held against them, and left out. So
+//! nothing forged enters, and nothing that differs is passed over: it is refused. A client may have forgotten the older
+//! turns, and it may remember turns that were since trimmed from the token; what both have must be the same.
+//!
+//! Formats write the same turn in different shapes, so turns are compared by what they say: a reply by its text and its
+//! calls, what a user brought by its texts, images and results. Reasoning is the provider's and is not compared.
+
+use serde_json::Value;
+
+use super::{Item, Output, Part, Role, history::is_elision};
+use crate::proto::error::Error;
+
+/// Takes from `input` what repeats `history`, and gives what is new.
+///
+/// `is_whole` says that `history` has been trimmed of nothing, so that there is nothing else to remember.
+///
+/// # Errors
+/// [`Error::RoleForbidden`] for a turn of the model's that `history` does not have; [`Error::RequestInvalid`] for one of
+/// the user's.
+pub(super) fn without_echo(history: &[Item], mut input: Vec<Item>, is_whole: bool) -> Result<Vec<Item>, Error> {
+    let Some(last) = input.iter().rposition(|item| side(item) == Role::Assistant) else { return Ok(input) };
+    let fresh = input.split_off(last.saturating_add(1));
+    let (theirs, ours) = (turns(&input), turns(history));
+    let mut ours = ours.iter().rev();
+    for turn in theirs.iter().rev() {
+        match ours.next() {
+            Some(known) if known.says_the_same_as(turn) => {}
+            // Only what was trimmed can be unknown.
+            None if !is_whole && !history.is_empty() => break,
+            _ => return Err(turn.refused()),
+        }
+    }
+    Ok(fresh)
+}
+
+/// What one side says before the other speaks again.
+#[derive(Debug, Default)]
+struct Turn<'a> {
+    by_model: bool,
+    text: String,
+    /// Images, calls and results, in their order.
+    pieces: Vec<Piece<'a>>,
+}
+
+#[derive(Debug)]
+enum Piece<'a> {
+    Call {
+        id: &'a str,
+        name: &'a str,
+        args: &'a str,
+    },
+    /// The URL, unless only a note is left of it.
+    Image(Option<&'a str>),
+    Result {
+        id: &'a str,
+        turn: Turn<'a>,
+    },
+}
+
+impl<'a> Turn<'a> {
+    fn take(&mut self, item: &'a Item) {
+        match item {
+            Item::Call { id, name, args } => self.pieces.push(Piece::Call { id, name, args }),
+            Item::Message { parts, .. } => self.take_parts(parts),
+            Item::Result { id, out, .. } => {
+                let mut turn = Self::default();
+                match out {
+                    Output::Parts(parts) => turn.take_parts(parts),
+                    Output::Text(text) => turn.text.push_str(text),
+                }
+                self.pieces.push(Piece::Result { id, turn });
+            }
+            Item::Think { .. } => {}
+        }
+    }
+
+    fn take_parts(&mut self, parts: &'a [Part]) {
+        for part in parts {
+            match part {
+                Part::Image(url) => self.pieces.push(Piece::Image(Some(url))),
+                Part::Text(text) if is_elision(text) => self.pieces.push(Piece::Image(None)),
+                Part::Text(text) => self.text.push_str(text),
+            }
+        }
+    }
+
+    /// Clients trim texts, and write arguments anew from what they read.
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        self.by_model == other.by_model
+            && self.text.trim() == other.text.trim()
+            && self.pieces.len() == other.pieces.len()
+            && self.pieces.iter().zip(&other.pieces).all(|(mine, theirs)| mine.is(theirs))
+    }
+
+    fn refused(&self) -> Error {
+        if self.by_model {
+            Error::RoleForbidden { role: "assistant".to_owned() }
+        } else {
+            Error::invalid(
+                "the conversation that was sent along is not the one in the token; send what is new, and an older token \
+                 to go on from an earlier turn",
+            )
+        }
+    }
+}
+
+impl Piece<'_> {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Call { id, name, args }, Self::Call { id: other_id, name: other_name, args: other_args }) => {
+                id == other_id && name == other_name && same_json(args, other_args)
+            }
+            (Self::Image(mine), Self::Image(theirs)) => mine.is_none() || theirs.is_none() || mine == theirs,
+            (Self::Result { id, turn }, Self::Result { id: other_id, turn: other }) => {
+                id == other_id && turn.says_the_same_as(other)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn same_json(one: &str, other: &str) -> bool {
+    let read = |text| serde_json::from_str::<Value>(text).ok();
+    one == other || read(one).is_some_and(|one| Some(one) == read(other))
+}
+
+fn side(item: &Item) -> Role {
+    match item {
+        Item::Call { .. } | Item::Message { role: Role::Assistant, .. } | Item::Think { .. } => Role::Assistant,
+        Item::Message { role: Role::User, .. } | Item::Result { .. } => Role::User,
+    }
+}
+
+fn turns(items: &[Item]) -> Vec<Turn<'_>> {
+    let mut turns: Vec<Turn<'_>> = Vec::new();
+    for item in items {
+        let by_model = side(item) == Role::Assistant;
+        match turns.last_mut() {
+            Some(turn) if turn.by_model == by_model => turn.take(item),
+            _ => {
+                let mut turn = Turn { by_model, ..Turn::default() };
+                turn.take(item);
+                turns.push(turn);
+            }
+        }
+    }
+    turns
+}
+
+/// How many turns the items hold: each begins where the user speaks after the model, or results follow calls.
+pub(super) fn count_turns(items: &[Item]) -> usize {
+    let begins = |(at, item): (usize, &Item)| {
+        let before = at.checked_sub(1).and_then(|before| items.get(before));
+        side(item) == Role::User && before.is_none_or(|before| side(before) == Role::Assistant)
+    };
+    items.iter().enumerate().filter(|place| begins(*place)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(text: &str) -> Item {
+        Item::text(Role::User, text)
+    }
+
+    fn model(text: &str) -> Item {
+        Item::text(Role::Assistant, text)
+    }
+
+    fn call(args: &str) -> Item {
+        Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: args.to_owned() }
+    }
+
+    fn result(out: Output) -> Item {
+        Item::Result { id: "c".to_owned(), out, error: false }
+    }
+
+    fn history() -> Vec<Item> {
+        let text = |text: &str| Output::Text(text.to_owned());
+        let think = Item::Think { by: "anthropic".to_owned(), blob: "{}".to_owned() };
+        vec![user("a"), model("A"), user("b"), think, model("B"), call(r#"{"x": 1}"#), result(text("3")), model("C ")]
+    }
+
+    fn skip(input: Vec<Item>) -> Result<Vec<Item>, Error> {
+        without_echo(&history(), input, true)
+    }
+
+    #[test]
+    fn a_repeated_conversation_leaves_what_is_new() {
+        let parts = Output::Parts(vec![Part::Text("3".to_owned())]);
+        let echo = vec![user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), result(parts), model("C")];
+        for forgotten in 0..echo.len() {
+            let mut input = echo[forgotten..].to_vec();
+            // A reply is known whole or not at all.
+            if matches!(input[0], Item::Call { .. }) {
+                continue;
+            }
+            input.extend([user("d"), user("e")]);
+            assert_eq!(skip(input).unwrap(), [user("d"), user("e")], "{forgotten}");
+        }
+    }
+
+    #[test]
+    fn what_is_all_new_stays_as_it_is() {
+        assert_eq!(skip(vec![user("a"), user("b")]).unwrap(), [user("a"), user("b")]);
+        assert_eq!(without_echo(&[], vec![user("a")], true).unwrap(), [user("a")]);
+    }
+
+    #[test]
+    fn what_the_model_never_said_is_refused() {
+        for input in [
+            vec![model("A")],
+            vec![model("C"), user("d"), model("D"), user("e")],
+            vec![user("a"), model("other"), user("b"), model("B"), call("{}"), user("d")],
+            vec![model("before"), user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), user("d")],
+            vec![call(r#"{"x":2}"#), user("d")],
+        ] {
+            assert_eq!(skip(input.clone()).unwrap_err().code(), "role_forbidden", "{input:?}");
+            let nothing = without_echo(&[], input, true).unwrap_err();
+            assert_eq!(nothing.code(), "role_forbidden");
+        }
+    }
+
+    #[test]
+    fn what_the_user_never_said_is_refused_as_another_conversation() {
+        let other = Output::Text("4".to_owned());
+        for input in [
+            vec![
+                user("x"),
+                model("A"),
+                user("b"),
+                model("B"),
+                call(r#"{"x":1}"#),
+                result(other),
+                model("C"),
+                user("d"),
+            ],
+            vec![user("other"), model("B"), call(r#"{"x":1}"#), result(Output::Text("3".to_owned())), model("C")],
+        ] {
+            assert_eq!(skip(input.clone()).unwrap_err().code(), "request_invalid", "{input:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_trimmed_conversation_may_be_remembered_further_back() {
+        let remembered = || vec![user("old"), model("OLD"), user("a"), model("A"), user("b")];
+        let left = [user("a"), model("A")];
+        assert_eq!(without_echo(&left, remembered(), false).unwrap(), [user("b")]);
+        assert_eq!(without_echo(&left, remembered(), true).unwrap_err().code(), "role_forbidden");
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_note() {
+        let picture = |part: Part| Item::Message {
+            role: Role::User,
+            parts: vec![Part::Text("look".to_owned()), part],
+            cut: false,
+        };
+        let image = Part::Image("data:image/png;base64,AAAA".to_owned());
+        let note = Part::Text(super::super::history::elision("data:image/png;base64,AAAA"));
+        let input = vec![picture(image), model("A"), user("b")];
+        assert_eq!(without_echo(&[picture(note), model("A")], input.clone(), true).unwrap(), [user("b")]);
+        let other = Part::Image("https://e.test/b.png".to_owned());
+        assert!(without_echo(&[picture(other), model("A")], input, true).is_err());
+    }
+
+    #[test]
+    fn turns_are_counted_where_the_user_begins() {
+        assert_eq!(count_turns(&history()), 3);
+        assert_eq!(count_turns(&[user("a"), user("b"), model("A")]), 1);
+        assert_eq!(count_turns(&[]), 0);
+    }
+}

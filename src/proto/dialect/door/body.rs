@@ -1,0 +1,152 @@
+//! What doors have in common when they read a request: bounds on lists, and the rules for what every format can ask.
+//!
+//! Every list is bounded while it is read, because a read element takes far more memory than its text.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
+use serde_json::{Number, value::RawValue};
+
+use super::Truncation;
+use crate::proto::{
+    chat::Object,
+    dialect::{Tool, ToolChoice},
+    error::Error,
+};
+
+/// The most messages in a request, or parts in one of them; also clients that repeat a whole conversation stay below.
+pub(super) const ELEMENTS: usize = 16_384;
+/// The most tools in a request, as OpenAI has it.
+pub(super) const TOOLS: usize = 128;
+/// The most texts that end a reply; OpenAI takes 4, Anthropic more.
+pub(super) const STOPS: usize = 16;
+
+/// Reads a body that must be one JSON object; the answer names what is wrong and where.
+pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
+    serde_json::from_str::<Object<T>>(body)
+        .map(|object| object.0)
+        .map_err(|error| Error::invalid(format!("body: {}", shown(&error))))
+}
+
+/// Reads one member's JSON, kept raw until its kind was known.
+pub(super) fn member<'de, T: Deserialize<'de>>(name: &str, json: &'de RawValue) -> Result<T, Error> {
+    serde_json::from_str(json.get()).map_err(|error| Error::invalid(format!("`{name}`: {}", shown(&error))))
+}
+
+/// A reader's message can quote the caller's text at any length.
+fn shown(error: &serde_json::Error) -> String {
+    error.to_string().chars().filter(|character| !character.is_control()).take(240).collect()
+}
+
+/// A list of at most `MOST` elements.
+pub(super) struct List<T, const MOST: usize>(pub(super) Vec<T>);
+
+impl<T, const MOST: usize> Default for List<T, MOST> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor<T, const MOST: usize>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for ListVisitor<T, MOST> {
+            type Value = List<T, MOST>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                at_most(MOST, seq).map(List)
+            }
+        }
+
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
+/// Reads a list of at most `most` elements.
+pub(super) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    most: usize,
+    mut seq: A,
+) -> Result<Vec<T>, A::Error> {
+    let mut list = Vec::new();
+    while let Some(element) = seq.next_element()? {
+        if list.len() == most {
+            return Err(de::Error::custom(format_args!("more than {most} entries in a list")));
+        }
+        list.push(element);
+    }
+    Ok(list)
+}
+
+/// A tool, if its name and its schema can be one's.
+pub(super) fn tool(
+    name: String,
+    description: Option<String>,
+    parameters: Option<Box<RawValue>>,
+    strict: Option<bool>,
+) -> Result<Tool, Error> {
+    if !is_name(&name) {
+        return Err(Error::invalid("a tool's `name` is 1 to 64 of A-Z a-z 0-9 _ -"));
+    }
+    if parameters.as_ref().is_some_and(|schema| !schema.get().starts_with('{')) {
+        return Err(Error::invalid(format!("the schema of tool `{name}` is not an object")));
+    }
+    Ok(Tool { name, description, parameters, strict })
+}
+
+/// A choice, if the tools allow it.
+pub(super) fn tool_choice(choice: ToolChoice, tools: &[Tool]) -> Result<ToolChoice, Error> {
+    match &choice {
+        ToolChoice::Required if tools.is_empty() => {
+            Err(Error::invalid("`tool_choice` requires a tool, and `tools` has none"))
+        }
+        ToolChoice::Tool(name) if !tools.iter().any(|tool| tool.name == *name) => {
+            Err(Error::invalid("`tool_choice` names a tool that is not in `tools`"))
+        }
+        _ => Ok(choice),
+    }
+}
+
+/// Whether a tool or a schema may be called so: 1 to 64 of `[A-Za-z0-9_-]`.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// A number from 0 to `most`.
+pub(super) fn number_to(most: u32, name: &str, number: Option<Number>) -> Result<Option<Number>, Error> {
+    let fits = |number: &Number| number.as_f64().is_some_and(|number| (0.0..=f64::from(most)).contains(&number));
+    match number {
+        Some(number) if !fits(&number) => Err(Error::invalid(format!("`{name}` is a number from 0 to {most}"))),
+        number => Ok(number),
+    }
+}
+
+/// A bound on a reply, which cannot be none.
+pub(super) fn at_least_one(name: &str, count: Option<u32>) -> Result<Option<u32>, Error> {
+    if count == Some(0) { Err(Error::invalid(format!("`{name}` is at least 1"))) } else { Ok(count) }
+}
+
+/// The texts that end a reply.
+pub(super) fn stops(name: &str, texts: Vec<String>) -> Result<Vec<String>, Error> {
+    if texts.iter().any(String::is_empty) {
+        return Err(Error::invalid(format!("`{name}` has an empty text")));
+    }
+    Ok(texts)
+}
+
+/// What to do about a conversation that has outgrown its limits.
+pub(super) fn truncation(name: Option<&str>) -> Result<Option<Truncation>, Error> {
+    name.map(|name| {
+        Truncation::from_name(name)
+            .ok_or_else(|| Error::invalid("`truncation` is \"refuse\", \"oldest\" or \"summarize\""))
+    })
+    .transpose()
+}

@@ -1,0 +1,79 @@
+//! How many model tokens a turn would send: asked of the provider where it counts, estimated where it does not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, response};
+
+use super::{
+    Asker, Core, Entropy, Exchange, retry_after,
+    turn::{self, Turn},
+};
+use crate::proto::{
+    dialect::{TokenCount, door::TurnRequest},
+    error::Error,
+    time::UnixSeconds,
+    token::Codec,
+};
+
+/// The provider is to be asked how many model tokens a turn would send.
+pub struct Counting {
+    request: Request<Bytes>,
+}
+
+/// What came of beginning to count.
+pub enum Counted {
+    /// The provider knows; ask it.
+    Asking(Exchange<Counting>),
+    /// So many, without asking.
+    Known(u64),
+}
+
+impl Exchange<Counting> {
+    /// Counts what a turn would send, without taking it. Its history has no bound but those on tokens and input.
+    ///
+    /// # Errors
+    /// As for the turn, short of room for a reply.
+    pub fn count(
+        core: Arc<Core>,
+        request: TurnRequest,
+        asker: &Asker,
+        now: UnixSeconds,
+        entropy: &Entropy,
+        codec: &mut Codec,
+    ) -> Result<Counted, Error> {
+        let (turn, plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
+        Ok(match turn.dialect.count(&plan.call(false))? {
+            TokenCount::Ask(request) => Counted::Asking(Self { turn, state: Counting { request } }),
+            TokenCount::Known(tokens) => Counted::Known(tokens),
+        })
+    }
+
+    /// Takes out what is to be sent to [`Exchange::upstream`].
+    pub fn take_request(&mut self) -> Request<Bytes> {
+        std::mem::take(&mut self.state.request)
+    }
+
+    /// The count, read from the upstream's whole answer.
+    ///
+    /// # Errors
+    /// What the answer amounts to if it is no count.
+    pub fn counted(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
+        self.turn.check_aside(head, body)?;
+        self.turn.dialect.counted(body)
+    }
+}
+
+impl Turn {
+    /// Tells a successful answer to a call beside the turn's own from a refusal.
+    pub(super) fn check_aside(&self, head: &response::Parts, body: &[u8]) -> Result<(), Error> {
+        let status = head.status;
+        if status.is_success() {
+            Ok(())
+        } else if status.is_client_error() || status.is_server_error() {
+            Err(self.dialect.refusal(status.as_u16(), retry_after(&head.headers), body))
+        } else {
+            Err(Error::malformed(format!("status {status}")))
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What a turn is made of: the token it continues, what the model is to be asked, and the room for a reply.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Asker, Core, Entropy, Model, summary};
+use crate::proto::{
+    chat::{History, Item, Usage, without_inline_images},
+    dialect::{
+        Dialect, FinishReason, ModelCall, ModelOptions,
+        door::{Answer, Conversation, Truncation, TurnRequest},
+    },
+    error::{Error, Excess},
+    principal::Principal,
+    time::UnixSeconds,
+    token::{self, Caller, Claims, Codec, Id, NONCE_BYTES, Purpose, RawToken, TokenPolicy, VerifiedToken},
+};
+
+/// What the model is to be asked.
+pub(super) struct Plan {
+    pub(super) model: Model,
+    /// The history with the new input at its end.
+    pub(super) history: History,
+    pub(super) system: Option<String>,
+    pub(super) options: ModelOptions,
+    pub(super) truncation: Truncation,
+}
+
+impl Plan {
+    pub(super) fn call(&self, stream: bool) -> ModelCall<'_> {
+        ModelCall {
+            model: &self.model.name,
+            provider: &self.model.provider,
+            prompt_cache: self.model.prompt_cache,
+            system: self.system.as_deref(),
+            items: self.history.items(),
+            options: &self.options,
+            stream,
+        }
+    }
+}
+
+/// Verifies the token, and joins history and input.
+pub(super) fn prepare(
+    core: Arc<Core>,
+    request: TurnRequest,
+    asker: &Asker,
+    now: UnixSeconds,
+    entropy: &Entropy,
+    codec: &mut Codec,
+) -> Result<(Turn, Plan), Error> {
+    let caller = asker.caller(request.token.is_some())?;
+    let base = match (&request.token, &caller) {
+        (Some(token), Some(caller)) => {
+            Some(RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec)?.verify(
+                caller,
+                Purpose::Continue,
+                &core.policy,
+                now,
+            )?)
+        }
+        _ => None,
+    };
+    let mut history = base.as_ref().map_or_else(|| Ok(History::default()), VerifiedToken::history)?;
+    let alias = request.model.as_deref().or_else(|| base.as_ref().map(|base| base.claims().model.as_str()));
+    let (model, alias) = core.models.find(alias)?;
+    let (model, alias) = (model.clone(), alias.to_owned());
+    let claims = claims(base.as_ref(), caller, alias, now, entropy, &core.policy)?;
+    let system = system_prompt(request.system, &model)?;
+
+    let input = new_input(request.input, &history, base.as_ref(), &core)?;
+    let (lines, elided_images) = lines(&input, core.elides_inline_images);
+    history.push_input(input, core.accepts_client_history, &core.limits)?;
+    let mut options = request.options;
+    options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
+    let turn = Turn {
+        core,
+        base,
+        claims,
+        nonce: entropy.nonce,
+        lines,
+        items: history.items().len(),
+        trimmed_items: 0,
+        summarized_items: 0,
+        elided_images,
+        spent: Usage::default(),
+        provider: model.provider.clone(),
+        dialect: model.dialect,
+        upstream: model.upstream.clone(),
+        stream: request.stream,
+    };
+    let truncation = request.truncation.unwrap_or(model.truncation);
+    Ok((turn, Plan { model, history, system, options, truncation }))
+}
+
+/// The system prompt of this turn: the operator's, or the client's where there is none.
+fn system_prompt(asked: Option<String>, model: &Model) -> Result<Option<String>, Error> {
+    match (&model.system_prompt, asked) {
+        (Some(_), Some(_)) => Err(Error::RoleForbidden { role: "system".to_owned() }),
+        (Some(own), None) => Ok(Some(own.clone())),
+        (None, asked) => Ok(asked),
+    }
+}
+
+fn new_input(
+    input: Vec<Item>,
+    history: &History,
+    base: Option<&VerifiedToken>,
+    core: &Core,
+) -> Result<Vec<Item>, Error> {
+    let turns = base.map_or(0, |base| base.claims().turn);
+    if !core.accepts_client_history {
+        return history.without_echo(input, turns);
+    }
+    // What is not a repetition is then taken as it is.
+    match history.without_echo(input.clone(), turns) {
+        Err(Error::RequestInvalid { .. } | Error::RoleForbidden { .. }) => Ok(input),
+        new => new,
+    }
+}
+
+/// The lines that are to stand for the input, and how many inline images they leave out.
+fn lines(input: &[Item], elides_inline_images: bool) -> (String, usize) {
+    let (mut lines, mut elided) = (String::new(), 0_usize);
+    for item in input {
+        if elides_inline_images {
+            let (item, images) = without_inline_images(item);
+            item.write_line(&mut lines);
+            elided = elided.saturating_add(images);
+        } else {
+            item.write_line(&mut lines);
+        }
+    }
+    (lines, elided)
+}
+
+/// What all states of an exchange know.
+pub(super) struct Turn {
+    pub(super) core: Arc<Core>,
+    /// The token to continue, less what was trimmed of it; none at the first turn.
+    pub(super) base: Option<VerifiedToken>,
+    pub(super) claims: Claims,
+    pub(super) nonce: [u8; NONCE_BYTES],
+    /// The lines to put after the base's own: the input, then the reply.
+    pub(super) lines: String,
+    /// The items of base and lines.
+    pub(super) items: usize,
+    pub(super) trimmed_items: usize,
+    pub(super) summarized_items: usize,
+    pub(super) elided_images: usize,
+    /// What a summary has used; the reply's own comes on top.
+    pub(super) spent: Usage,
+    /// Whose reasoning the reply holds.
+    pub(super) provider: String,
+    pub(super) dialect: &'static dyn Dialect,
+    pub(super) upstream: String,
+    pub(super) stream: bool,
+}
+
+impl Turn {
+    /// Sees to it that the reply will find its reserved room, before the model is called.
+    pub(super) fn make_room(&mut self, plan: &mut Plan, codec: &mut Codec) -> Result<Room, Error> {
+        // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again.
+        while let Some(shortage) = self.shortage() {
+            let trimmed_items = match plan.truncation {
+                Truncation::Refuse => None,
+                Truncation::Oldest => plan.history.trim_oldest(shortage.bytes, shortage.items),
+                Truncation::Summarize => {
+                    return summary::items_to_summarize(self, &plan.history, &shortage)
+                        .map(|items| Room::Summarize { items })
+                        .ok_or(Error::HistoryTooLarge(shortage.excess));
+                }
+            };
+            let trimmed_items = trimmed_items.ok_or(Error::HistoryTooLarge(shortage.excess))?;
+            // The input is the last turn, and stays: what goes is the base's.
+            self.base = match self.base.take() {
+                Some(base) => base.without_oldest(trimmed_items, &self.core.limits, codec)?,
+                None => None,
+            };
+            self.items = plan.history.items().len();
+            self.trimmed_items = self.trimmed_items.saturating_add(trimmed_items);
+        }
+        Ok(Room::Found)
+    }
+
+    /// What the conversation would have to lose for the reply's room; `None` if the room is there.
+    pub(super) fn shortage(&self) -> Option<Shortage> {
+        let limits = &self.core.limits;
+        let reserve = limits.reply_reserve_bytes.min(limits.reply_bytes);
+        let wanted = self.lines.len().saturating_add(reserve);
+        let bytes = wanted.saturating_sub(token::room_bytes(self.base.as_ref(), self.core.terms()));
+        // A reply is one item at least.
+        let wanted_items = self.items.saturating_add(1);
+        let items = wanted_items.saturating_sub(limits.history_items);
+        if bytes == 0 && items == 0 {
+            return None;
+        }
+        let actual = self.base.as_ref().map_or(0, |base| base.history_lines().len()).saturating_add(wanted);
+        let in_bytes = || Excess { actual, limit: actual.saturating_sub(bytes), unit: "bytes" };
+        let excess = Excess::items(wanted_items, limits.history_items).unwrap_or_else(in_bytes);
+        Some(Shortage { bytes, items, excess })
+    }
+
+    /// The most bytes of lines that surely can still be added.
+    pub(super) fn room(&self) -> usize {
+        token::room_bytes(self.base.as_ref(), self.core.terms()).saturating_sub(self.lines.len())
+    }
+
+    pub(super) fn reply_room(&self) -> usize {
+        self.room().min(self.core.limits.reply_bytes)
+    }
+
+    pub(super) fn items_room(&self) -> usize {
+        self.core.limits.history_items.saturating_sub(self.items)
+    }
+
+    pub(super) fn issue(
+        mut self,
+        text: &str,
+        output: Vec<Item>,
+        usage: Usage,
+        finish: FinishReason,
+        elapsed: Duration,
+        codec: &mut Codec,
+    ) -> Result<Answer, Error> {
+        output.iter().for_each(|item| item.write_line(&mut self.lines));
+        self.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        let terms = self.core.terms();
+        let issued = token::issue(&self.claims, self.base.as_ref(), &self.lines, terms, &self.nonce, codec)?;
+        let conversation = Conversation {
+            claims: self.claims,
+            history_bytes: issued.history_bytes,
+            token_bytes: issued.token.len(),
+            trimmed_items: self.trimmed_items,
+            summarized_items: self.summarized_items,
+            elided_images: self.elided_images,
+        };
+        let usage = self.spent.plus(usage);
+        Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish })
+    }
+}
+
+/// By how much a conversation is too long.
+pub(super) struct Shortage {
+    pub(super) bytes: usize,
+    pub(super) items: usize,
+    pub(super) excess: Excess,
+}
+
+/// What came of looking for room.
+pub(super) enum Room {
+    /// It is there.
+    Found,
+    /// Once a summary stands for the oldest `items`, it will be.
+    Summarize { items: usize },
+}
+
+fn claims(
+    base: Option<&VerifiedToken>,
+    caller: Option<Caller>,
+    alias: String,
+    now: UnixSeconds,
+    entropy: &Entropy,
+    policy: &TokenPolicy,
+) -> Result<Claims, Error> {
+    let token_id = Id::new(now, entropy.token_id);
+    let claims = match (base, caller) {
+        (Some(base), _) => base.claims().next(alias, token_id, now, policy),
+        (None, caller) => {
+            let principal = match caller {
+                Some(Caller::Known(principal)) => principal,
+                _ => Principal::anonymous(entropy.user),
+            };
+            Claims::first(principal, alias, [Id::new(now, entropy.conversation), token_id], now, policy)
+        }
+    };
+    // A token that is born expired would lose the turn it was paid with.
+    if claims.expires_at > now.max(claims.born_at) {
+        Ok(claims)
+    } else {
+        Err(Error::TokenExpired { expires_at: claims.expires_at, now })
+    }
+}
