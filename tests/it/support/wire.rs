@@ -12,7 +12,7 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    pub(crate) const ALL: [Self; 4] = [Self::Chat, Self::Messages, Self::Native, Self::Responses];
+    pub(crate) const ALL: [Self; 4] = [Self::Native, Self::Chat, Self::Messages, Self::Responses];
 
     pub(crate) fn path(self) -> &'static str {
         match self {
