@@ -5,6 +5,7 @@
 
 mod body;
 pub mod native;
+mod openai_error;
 
 use std::fmt;
 
