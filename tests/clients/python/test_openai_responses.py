@@ -231,9 +231,10 @@ def test_retries_are_those_that_are_safe(
 @pytest.mark.parametrize("metadata", [{}, {"holdall_stream": "live"}], ids=["hold", "live"])
 def test_cut_replies_are_never_a_normal_end(faulty: Balancer, metadata: dict) -> None:
     events = []
-    with pytest.raises(APIError):
+    with pytest.raises(APIError) as raised:
         for event in client_of(faulty, retries=0).responses.create(
             model=CUT, input="hello", stream=True, metadata=metadata
         ):
             events.append(event.type)
     assert "response.completed" not in events
+    assert raised.value.code == "upstream_cut"
