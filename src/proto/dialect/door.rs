@@ -4,7 +4,9 @@
 //! concern and what it may cost is decided in [`exchange`](crate::proto::exchange).
 
 mod body;
+pub mod chat_completions;
 pub mod native;
+mod openai_error;
 
 use std::fmt;
 
@@ -48,7 +50,8 @@ pub trait Door: Sync {
 
 /// All doors: one line each.
 pub const DOORS: &[&dyn Door] = &[
-    &native::Native, //
+    &chat_completions::ChatCompletions, //
+    &native::Native,
 ];
 
 /// What the requests at a path ask for.

@@ -1,4 +1,5 @@
-//! Wire formats, one file each, over the neutral items: a provider or a door more is one file and one line here.
+//! Wire formats, one file each, over the neutral items: a provider more is one file and one line here, a door more one
+//! file and one line in [`door`].
 //!
 //! ```text
 //!  items ──▶ Dialect::request ──▶ bytes to the upstream
@@ -91,7 +92,7 @@ pub trait Dialect: Sync {
 #[derive(Debug)]
 pub enum TokenCount {
     /// The provider is to be asked with this; its URI is a path to append to the upstream's base URL.
-    Ask(Request<Bytes>),
+    Ask(Box<Request<Bytes>>),
     /// So many, or about so many.
     Known(u64),
 }
