@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
 
 from support import CUT, FAULTS, Balancer, FaultyModels  # noqa: E402
 
-from holdall import Server, config, new_keys  # noqa: E402
+from holdall import Server, config, new_keys, toml  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +65,35 @@ def accepting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = Server(write(tmp_path_factory, 'client_history = "accept"\n'), new_keys())
     yield f"http://{server.address}"
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def jwt_secret() -> str:
+    """What users' credentials are signed with."""
+    return secrets.token_urlsafe(32)
+
+
+@pytest.fixture(scope="session")
+def vouched_addresses(tmp_path_factory: pytest.TempPathFactory, jwt_secret: str) -> Iterator[list[str]]:
+    """Two servers that take credentials."""
+    key = tmp_path_factory.mktemp("key") / "secret"
+    key.write_text(jwt_secret, encoding="utf-8")
+    settings = write(
+        tmp_path_factory,
+        "\n".join([
+            "[identity]",
+            'mode = "jwt"',
+            "[identity.jwt]",
+            'issuer = "https://login.example"',
+            'audience = ["chat"]',
+            f"key_file = {toml(str(key))}",
+        ]),
+    )
+    keys = new_keys()
+    servers = [Server(settings, keys) for _ in range(2)]
+    yield [server.address for server in servers]
+    for server in servers:
+        server.kill()
 
 
 def write(folders: pytest.TempPathFactory, text: str) -> Path:
