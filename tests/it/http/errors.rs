@@ -173,13 +173,6 @@ fn other_roles_are_not_a_clients() {
 }
 
 #[test]
-fn what_is_not_offered_says_so() {
-    let answer = Hand::new("").turn(&json!({ "input": "hi", "truncation": "summarize" })).answer();
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert!(answer.problem("unsupported")["detail"].as_str().unwrap().contains("oldest"));
-}
-
-#[test]
 fn without_randomness_nothing_is_issued() {
     let hand = Hand::new("");
     hand.clock.run_dry();
