@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -66,4 +67,18 @@ export function counting() {
   };
   counted.calls = 0;
   return counted;
+}
+
+/** A model server that answers every request with this status; counts them. */
+export async function failing(status) {
+  const server = createServer((request, response) => {
+    upstream.calls += 1;
+    request.resume();
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify({ error: { message: "no", type: "refused", code: "no" } }));
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const upstream = { calls: 0, stop: () => server.close() };
+  upstream.config = BUILTIN.replace("builtin\"\n", `openai"\nbase_url = "http://127.0.0.1:${server.address().port}/v1"\n`);
+  return upstream;
 }
