@@ -185,6 +185,17 @@ fn without_randomness_nothing_is_issued() {
 }
 
 #[test]
+fn a_token_in_a_path_is_not_logged() {
+    let hand = Hand::new("");
+    let token = format!("resp_eyJhbGciOiJIUzI1NiI.{}", "A".repeat(300));
+    for path in ["/v1/responses", "/v1/turns", "/v1/nowhere", ""] {
+        ask(&hand, Method::GET, &format!("{path}/{token}"));
+        let entry = hand.log.take().remove(0);
+        assert_eq!(entry.path, format!("{path}/…"));
+    }
+}
+
+#[test]
 fn every_request_has_an_id_of_its_own_and_one_log_line() {
     let hand = Hand::new("");
     let first = ask(&hand, Method::GET, "/health");
