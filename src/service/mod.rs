@@ -218,8 +218,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             };
         };
         if door.path() != path {
-            let offered = door.below().ok_or(Error::NotFound { hint: HINT })?;
-            return Err(Error::Unsupported { detail: offered.to_owned() });
+            let hint = door.below().unwrap_or(HINT);
+            // What formats keep at their paths is read and deleted by id; anything else there is unknown to us.
+            return Err(match head.method {
+                Method::DELETE | Method::GET => Error::Unsupported { detail: hint.to_owned() },
+                _ => Error::NotFound { hint },
+            });
         }
         let identity = self.post(head)?;
         let slot = self.slots.take()?;

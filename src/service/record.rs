@@ -37,7 +37,7 @@ pub struct Entry {
     pub request_id: String,
     /// Its method.
     pub method: String,
-    /// Its path, at most 64 bytes of it.
+    /// Its path, at most 64 characters of it; what is too long to be a name of ours stands as `…`.
     pub path: String,
     /// The status of the answer; 499 if the client left before there was one.
     pub status: u16,
@@ -71,7 +71,7 @@ impl Record {
         let entry = Entry {
             request_id: request_id.to_owned(),
             method: head.method.as_str().chars().take(16).collect(),
-            path: head.uri.path().chars().take(64).collect(),
+            path: shown(head.uri.path()),
             status: CLIENT_LEFT,
             millis: 0,
             code: None,
@@ -214,6 +214,15 @@ impl Drop for Slot {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// A path for the log. Clients of other services put ids into paths, and ours are tokens.
+fn shown(path: &str) -> String {
+    let segments = path.split('/').map(|segment| if segment.len() > SEGMENT_BYTES { "…" } else { segment });
+    segments.collect::<Vec<_>>().join("/").chars().take(64).collect()
+}
+
+/// The longest segment of a path that is logged; no token is so short.
+const SEGMENT_BYTES: usize = 32;
 
 /// What nginx logs for a client that closed before it was answered.
 const CLIENT_LEFT: u16 = 499;

@@ -1,5 +1,5 @@
 //! Three hundred users at once over three instances, one of which is killed and one started on the way: every reply
-//! knows its own user's secret and nobody else's, and no turn is lost.
+//! knows its own user's secret and nobody else's, and no turn is lost. The same through each door, and from door to door.
 //!
 //! The instances share a key and nothing else. Each runs on a runtime of its own, so that ending that runtime is what a
 //! kill is to its connections and turns.
@@ -21,25 +21,50 @@ use holdall::{
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-const USERS: usize = 300;
-const TURNS: usize = 20;
+use crate::support::wire::Wire;
 
 #[test]
 fn every_reply_knows_its_own_users_secret_and_no_other() {
+    converse(300, 20, &[Wire::Native]);
+}
+
+#[test]
+fn the_responses_door_keeps_users_apart() {
+    converse(100, 12, &[Wire::Responses]);
+}
+
+#[test]
+fn the_chat_completions_door_keeps_users_apart() {
+    converse(100, 12, &[Wire::Chat]);
+}
+
+#[test]
+fn the_messages_door_keeps_users_apart() {
+    converse(100, 12, &[Wire::Messages]);
+}
+
+#[test]
+fn a_conversation_goes_from_door_to_door() {
+    converse(100, 20, &Wire::ALL);
+}
+
+/// Lets users talk through any of these doors, whole and streamed, while instances come and go.
+fn converse(users: usize, turns_each: usize, wires: &'static [Wire]) {
     let fleet = Arc::new(Fleet::default());
     let mut instances: Vec<Instance> = (0..3).map(|_| Instance::start(&fleet)).collect();
     let clients = Runtime::new().unwrap();
     let turns = Arc::new(AtomicUsize::new(0));
-    let users: Vec<_> = (0..USERS)
+    let users: Vec<_> = (0..users)
         .map(|number| {
-            let user = User::new(number, Arc::clone(&fleet), Arc::clone(&turns));
-            clients.spawn(user.talk())
+            let user = User::new(number, Arc::clone(&fleet), Arc::clone(&turns), wires);
+            clients.spawn(user.talk(turns_each))
         })
         .collect();
     // Each change comes when a share of the turns is done: by then the others are under way.
-    reach(&turns, USERS * TURNS / 4, &users);
+    let all = users.len() * turns_each;
+    reach(&turns, all / 4, &users);
     instances.remove(0).kill(&fleet);
-    reach(&turns, USERS * TURNS / 2, &users);
+    reach(&turns, all / 2, &users);
     instances.push(Instance::start(&fleet));
     let retried: usize = clients.block_on(async {
         let mut retried = 0;
@@ -48,29 +73,57 @@ fn every_reply_knows_its_own_users_secret_and_no_other() {
         }
         retried
     });
-    assert_eq!(turns.load(Ordering::Relaxed), USERS * TURNS);
-    println!("{USERS} users, {TURNS} turns each, {retried} turns sent again after the kill");
+    assert_eq!(turns.load(Ordering::Relaxed), all);
+    println!("{all} turns through {wires:?}, {retried} of them sent again after the kill");
 }
 
 #[test]
-fn users_cannot_swap_tokens() {
+fn users_cannot_swap_tokens_at_any_door() {
     let fleet = Arc::new(Fleet::default());
     let _instance = Instance::start(&fleet);
     let clients = Runtime::new().unwrap();
     clients.block_on(async {
         let http = client();
-        let turn = async |user: &str, token: Option<&str>, input: &str| {
-            let body = json!({ "user_id": user, "token": token, "input": input });
-            send(&http, &fleet.url(0), &body).await.unwrap()
-        };
-        let (_, alice) = turn("alice", None, "My secret is plum-1.").await;
-        let (_, bob) = turn("bob", None, "My secret is fig-2.").await;
-        for (user, other) in [("alice", &bob), ("bob", &alice), ("Alice", &alice), ("alice ", &alice)] {
-            let (status, problem) = turn(user, other["token"].as_str(), "What is my secret?").await;
-            assert_eq!((status, &problem["code"]), (400, &json!("token_invalid")));
+        for wire in Wire::ALL {
+            let turn = async |user: &str, token: Option<&str>, input: &str| {
+                let url = format!("{}{}", fleet.url(0), wire.path());
+                send(&http, &url, &wire.turn(Some(user), token, input, false)).await.unwrap()
+            };
+            let token = async |user: &str, input: &str| {
+                let (status, answer) = turn(user, None, input).await;
+                assert_eq!(status, 200, "{answer}");
+                wire.read(&answer, false).unwrap().1
+            };
+            let (alice, bob) =
+                (token("alice", "My secret is plum-1.").await, token("bob", "My secret is fig-2.").await);
+            let (forged, cut) = (alice.replace('a', "b"), &alice[..alice.len() - 1]);
+            let mut refusals = Vec::new();
+            for (user, token) in [
+                ("alice", bob.as_str()),
+                ("bob", &alice),
+                ("Alice", &alice),
+                ("alice ", &alice),
+                ("alice", &forged),
+                ("alice", cut),
+                ("alice", "no.such.token"),
+            ] {
+                let (status, refusal) = turn(user, Some(token), "What is my secret?").await;
+                let mut refusal: Value = serde_json::from_str(&refusal).unwrap();
+                refusal.as_object_mut().unwrap().remove("request_id");
+                let code = refusal.get("error").unwrap_or(&refusal)["code"].clone();
+                let known = if wire == Wire::Responses { "previous_response_not_found" } else { "token_invalid" };
+                assert_eq!((status, code), (400, json!(known)), "{wire:?} {user}");
+                refusals.push(refusal);
+            }
+            // Nobody learns from the answer what was wrong with it.
+            assert!(refusals.windows(2).all(|pair| pair[0] == pair[1]), "{refusals:?}");
+            let (status, own) = turn("alice", Some(&alice), "What is my secret?").await;
+            assert_eq!(
+                (status, wire.read(&own, false).unwrap().0.as_str()),
+                (200, "Your secret is plum-1."),
+                "{wire:?}"
+            );
         }
-        let (status, own) = turn("alice", alice["token"].as_str(), "What is my secret?").await;
-        assert_eq!((status, &own["reply"]), (200, &json!("Your secret is plum-1.")));
     });
 }
 
@@ -80,23 +133,24 @@ struct User {
     fleet: Arc<Fleet>,
     turns: Arc<AtomicUsize>,
     chance: u64,
-    token: Value,
+    wires: &'static [Wire],
+    token: Option<String>,
     retried: usize,
 }
 
 impl User {
-    fn new(number: usize, fleet: Arc<Fleet>, turns: Arc<AtomicUsize>) -> Self {
+    fn new(number: usize, fleet: Arc<Fleet>, turns: Arc<AtomicUsize>, wires: &'static [Wire]) -> Self {
         let chance = 0x9E37_79B9_7F4A_7C15 ^ (number as u64 + 1).wrapping_mul(0xD134_2543_DE82_EF95);
-        Self { number, fleet, turns, chance, token: Value::Null, retried: 0 }
+        Self { number, fleet, turns, chance, wires, token: None, retried: 0 }
     }
 
     /// Takes all turns; says how many had to be sent again.
-    async fn talk(mut self) -> usize {
+    async fn talk(mut self, turns: usize) -> usize {
         let http = client();
         let secret = self.secret();
         self.turn(&http, &format!("My secret is {secret}.")).await;
-        for turn in 1..TURNS {
-            let asks = turn == TURNS - 1 || self.draw(2) == 0;
+        for turn in 1..turns {
+            let asks = turn == turns - 1 || self.draw(2) == 0;
             let said = format!("My favourite number in turn {turn} is {}.", self.draw(1_000));
             let reply = self.turn(&http, if asks { "What is my secret?" } else { &said }).await;
             // The built-in model's note of what it was told repeats that alone.
@@ -106,26 +160,34 @@ impl User {
         }
         let body = json!({ "user_id": self.name(), "token": self.token });
         let history = self.post(&http, "/v1/history", &body).await;
+        let history: Value = serde_json::from_str(&history).unwrap();
         let items = history["items"].as_array().unwrap();
-        assert_eq!(items.len(), 2 * TURNS);
+        assert_eq!(items.len(), 2 * turns);
         assert_eq!(items[0]["parts"][0]["text"], format!("My secret is {secret}."));
-        assert_eq!(history["conversation"]["turn"], TURNS);
+        assert_eq!(history["conversation"]["turn"], turns);
         self.retried
     }
 
     async fn turn(&mut self, http: &reqwest::Client, input: &str) -> String {
-        let body = json!({ "user_id": self.name(), "token": self.token, "input": input });
-        let answer = self.post(http, "/v1/turns", &body).await;
-        self.token = answer["token"].clone();
-        self.turns.fetch_add(1, Ordering::Relaxed);
-        answer["reply"].as_str().unwrap().to_owned()
+        let (wire, stream) = (self.wires[self.draw(self.wires.len())], self.draw(2) == 0);
+        let body = wire.turn(Some(&self.name()), self.token.as_deref(), input, stream);
+        // A stream that breaks off has no token, and is asked for again.
+        for _ in 0..20 {
+            if let Some((reply, token)) = wire.read(&self.post(http, wire.path(), &body).await, stream) {
+                self.token = Some(token);
+                self.turns.fetch_add(1, Ordering::Relaxed);
+                return reply;
+            }
+            self.retried += 1;
+        }
+        panic!("user {} got no whole reply", self.number);
     }
 
     /// Sends to any instance; after a failure the same again, with the same token, to another.
-    async fn post(&mut self, http: &reqwest::Client, path: &str, body: &Value) -> Value {
+    async fn post(&mut self, http: &reqwest::Client, path: &str, body: &Value) -> String {
         for _ in 0..20 {
             let instance = self.draw(64);
-            let url = self.fleet.url(instance).replace("/v1/turns", path);
+            let url = format!("{}{path}", self.fleet.url(instance));
             if let Ok((200, answer)) = send(http, &url, body).await {
                 return answer;
             }
@@ -158,7 +220,7 @@ struct Fleet(RwLock<Vec<SocketAddr>>);
 impl Fleet {
     fn url(&self, number: usize) -> String {
         let addresses = self.0.read().unwrap();
-        format!("http://{}/v1/turns", addresses[number % addresses.len()])
+        format!("http://{}", addresses[number % addresses.len()])
     }
 }
 
@@ -217,11 +279,11 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
 }
 
-async fn send(http: &reqwest::Client, url: &str, body: &Value) -> reqwest::Result<(u16, Value)> {
+async fn send(http: &reqwest::Client, url: &str, body: &Value) -> reqwest::Result<(u16, String)> {
     let request = http.post(url).header("content-type", "application/json").body(body.to_string());
     let answer = request.send().await?;
     let status = answer.status().as_u16();
-    Ok((status, serde_json::from_slice(&answer.bytes().await?).unwrap()))
+    Ok((status, answer.text().await?))
 }
 
 /// Waits until as many turns are done, or no user goes on.

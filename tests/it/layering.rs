@@ -27,7 +27,19 @@ const LAYERS: &[&[&str]] = &[
 /// Where each dependency may be named, tests aside: a folder of `src/`, with `/`, or a file.
 const CRATES: &[(&str, &[&str])] = &[
     ("base64", &["principal/jwt/", "proto/token/wire.rs"]),
-    ("bytes", &["proto/dialect/", "proto/exchange.rs", "proto/sse.rs", "service/", "shell/", "upstream.rs"]),
+    (
+        "bytes",
+        &[
+            "proto/dialect/",
+            "proto/exchange.rs",
+            "proto/exchange/",
+            "proto/exchange/",
+            "proto/sse.rs",
+            "service/",
+            "shell/",
+            "upstream.rs",
+        ],
+    ),
     ("chacha20poly1305", &["proto/token/seal.rs"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
@@ -45,6 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "problem.rs",
             "proto/dialect/",
             "proto/exchange.rs",
+            "proto/exchange/",
             "service/",
             "shell/",
             "upstream.rs",

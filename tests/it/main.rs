@@ -14,6 +14,7 @@ mod layering;
 mod memory;
 mod readme;
 mod streaming;
+mod summary;
 mod support;
 mod survival;
 mod testkit;

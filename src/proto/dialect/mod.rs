@@ -1,4 +1,5 @@
-//! Wire formats, one file each, over the neutral items: a provider or a door more is one file and one line here.
+//! Wire formats, one file each, over the neutral items: a provider more is one file and one line here, a door more one
+//! file and one line in [`door`].
 //!
 //! ```text
 //!  items ──▶ Dialect::request ──▶ bytes to the upstream

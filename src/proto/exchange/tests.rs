@@ -1,6 +1,8 @@
 //! Turns without a runtime: who may take one, what it is measured against, and how it ends.
 
+mod input;
 mod room;
+mod summary;
 
 use http::Response as HttpResponse;
 use serde_json::{Value, json};
@@ -47,14 +49,25 @@ impl Desk {
         Self { core: Arc::new(core), codec: codec(), now: NOW, turns: 0 }
     }
 
+    /// A deployment whose settings are changed in one way.
+    fn changed(change: impl FnOnce(&mut Core)) -> Self {
+        let mut desk = Self::new(Limits::default());
+        change(Arc::get_mut(&mut desk.core).unwrap());
+        desk
+    }
+
+    fn entropy(&mut self) -> Entropy {
+        self.turns = self.turns.wrapping_add(1);
+        let random = [self.turns; 16];
+        Entropy { token_id: random, conversation: random, user: random, nonce: [self.turns; 24] }
+    }
+
     fn begin(&mut self, request: TurnRequest) -> Result<Exchange<Ready>, Error> {
         self.begin_as(request, &Asker::Unvouched { user_id: None })
     }
 
     fn begin_as(&mut self, request: TurnRequest, asker: &Asker) -> Result<Exchange<Ready>, Error> {
-        self.turns = self.turns.wrapping_add(1);
-        let random = [self.turns; 16];
-        let entropy = Entropy { token_id: random, conversation: random, user: random, nonce: [self.turns; 24] };
+        let entropy = self.entropy();
         match Exchange::begin(Arc::clone(&self.core), request, asker, self.now, &entropy, &mut self.codec)? {
             Begun::Ready(exchange) => Ok(exchange),
             Begun::Summarizing(_) => panic!("nobody asked for a summary"),

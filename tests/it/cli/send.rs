@@ -169,7 +169,7 @@ fn a_server_elsewhere_is_spoken_to_alike() {
     home.run(&["send", "-t", "a", "--url", &url, "--model", "none", "hi"])
         .fails("error: no model is called `none`; there is default, builtin\n");
     home.run(&["send", "-t", "b", "--url", &format!("{url}/v2"), "hi"])
-        .fails("error: nothing is served at this path; turns are taken by POST at /v1/turns\n");
+        .fails("error: nothing is served at this path; turns are taken by POST at /v1/turns, /v1/responses, …\n");
     rustix::process::kill_process(rustix::process::Pid::from_child(&server), rustix::process::Signal::TERM).unwrap();
     assert_eq!(server.wait().unwrap().code(), Some(0));
     home.run(&["send", "-t", "a", "--url", &url, "hi"]).fails(

@@ -173,13 +173,6 @@ fn other_roles_are_not_a_clients() {
 }
 
 #[test]
-fn what_is_not_offered_says_so() {
-    let answer = Hand::new("").turn(&json!({ "input": "hi", "truncation": "summarize" })).answer();
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert!(answer.problem("unsupported")["detail"].as_str().unwrap().contains("oldest"));
-}
-
-#[test]
 fn without_randomness_nothing_is_issued() {
     let hand = Hand::new("");
     hand.clock.run_dry();
@@ -189,6 +182,17 @@ fn without_randomness_nothing_is_issued() {
     let entries = hand.log.take();
     assert_eq!(entries[0].cause.as_deref(), Some("no random bytes"));
     assert!(!hand.upstream.is_called());
+}
+
+#[test]
+fn a_token_in_a_path_is_not_logged() {
+    let hand = Hand::new("");
+    let token = format!("resp_eyJhbGciOiJIUzI1NiI.{}", "A".repeat(300));
+    for path in ["/v1/responses", "/v1/turns", "/v1/nowhere", ""] {
+        ask(&hand, Method::GET, &format!("{path}/{token}"));
+        let entry = hand.log.take().remove(0);
+        assert_eq!(entry.path, format!("{path}/…"));
+    }
 }
 
 #[test]

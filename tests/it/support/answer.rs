@@ -18,6 +18,11 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).unwrap()
+    }
+
     /// The body of an answer that is no error.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {

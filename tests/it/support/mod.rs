@@ -10,6 +10,7 @@ pub(crate) mod fake;
 pub(crate) mod hand;
 pub(crate) mod model;
 pub(crate) mod server;
+pub(crate) mod wire;
 
 use holdall::config::{Config, RawConfig, Sources};
 use zeroize::Zeroizing;

@@ -22,6 +22,10 @@ const MAX_WORDS: usize = 100_000;
 const QUOTE_CHARS: usize = 500;
 const PIECE_CHARS: usize = 60;
 
+/// What begins a summary, and the most lines of one.
+const SUMMARY_TITLE: &str = "The user said:";
+const SUMMARY_LINES: usize = 30;
+
 const HELP: &str = "I am the built-in model. I answer from this conversation alone. Try:\n\
     - My name is Ada. / What is my name?\n\
     - My secret is 4711. / Remember the door code: 4711. / What is my secret?\n\
@@ -100,7 +104,8 @@ impl<'a> View<'a> {
 
     /// Tries the phrases that are understood, in turn; the first that fits answers.
     fn answer(&self) -> String {
-        let rules: [fn(&Self) -> Option<String>; 10] = [
+        let rules: [fn(&Self) -> Option<String>; 11] = [
+            Self::summarize,
             Self::repeat,
             Self::count,
             Self::write,
@@ -123,6 +128,23 @@ impl<'a> View<'a> {
     fn is_question(&self) -> bool {
         let openings = ["what", "which", "how", "who", "do ", "did ", "list", "tell me", "show", "quote"];
         self.lower.ends_with('?') || openings.iter().any(|opening| self.lower.starts_with(opening))
+    }
+
+    /// `summarize the following transcript …`: what the user said in it, a line each; what was a summary before stays.
+    fn summarize(&self) -> Option<String> {
+        self.lower.starts_with("summarize the following transcript").then_some(())?;
+        let mut lines = Vec::new();
+        for paragraph in self.asked.split("\n\n") {
+            if let Some((_, summary)) = paragraph.split_once(SUMMARY_TITLE) {
+                lines.extend(summary.trim().lines().map(|line| quote(line, QUOTE_CHARS).into_owned()));
+            } else if let Some(said) = paragraph.trim_start().strip_prefix("[user] ") {
+                lines.push(quote(&said.replace('\n', " "), QUOTE_CHARS).into_owned());
+            }
+        }
+        // What was told last is worth most.
+        let surplus = lines.len().saturating_sub(SUMMARY_LINES);
+        let kept = lines.get(surplus..).unwrap_or_default().join("\n");
+        Some(format!("{SUMMARY_TITLE}\n{kept}"))
     }
 
     /// `repeat <text>`: the text, whitespace and all.
