@@ -6,8 +6,9 @@
 mod body;
 pub mod native;
 mod openai_error;
+pub mod responses;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{Delta, FinishReason, ModelOptions};
 use crate::proto::{
@@ -48,9 +49,7 @@ pub trait Door: Sync {
 }
 
 /// All doors: one line each.
-pub const DOORS: &[&dyn Door] = &[
-    &native::Native, //
-];
+pub const DOORS: &[&dyn Door] = &[&native::Native, &responses::InputTokens, &responses::Responses];
 
 /// What the requests at a path ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +197,8 @@ pub struct Answer {
     pub usage: Usage,
     /// Why the reply ended.
     pub finish: FinishReason,
+    /// From the model's call to the end of its reply.
+    pub elapsed: Duration,
 }
 
 impl fmt::Debug for Answer {
