@@ -4,6 +4,7 @@
 //! concern and what it may cost is decided in [`exchange`](crate::proto::exchange).
 
 mod body;
+pub mod chat_completions;
 pub mod native;
 mod openai_error;
 pub mod responses;
@@ -49,7 +50,12 @@ pub trait Door: Sync {
 }
 
 /// All doors: one line each.
-pub const DOORS: &[&dyn Door] = &[&native::Native, &responses::InputTokens, &responses::Responses];
+pub const DOORS: &[&dyn Door] = &[
+    &chat_completions::ChatCompletions, //
+    &native::Native,
+    &responses::InputTokens,
+    &responses::Responses,
+];
 
 /// What the requests at a path ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
