@@ -1,0 +1,3 @@
+//! The doors for stock SDKs, each through the whole service.
+
+mod chat_completions;
