@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_repeated_conversation_leaves_what_is_new() {
         let parts = Output::Parts(vec![Part::Text("3".to_owned())]);
-        let echo = vec![user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), result(parts), model("C")];
+        let echo = [user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), result(parts), model("C")];
         for forgotten in 0..echo.len() {
             let mut input = echo[forgotten..].to_vec();
             // A reply is known whole or not at all.

@@ -1,3 +1,4 @@
-//! The doors for stock SDKs, each through the whole service.
+//! The doors, through the whole service.
 
 mod chat_completions;
+mod matrix;
