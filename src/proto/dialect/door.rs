@@ -7,8 +7,9 @@ mod body;
 pub mod chat_completions;
 pub mod native;
 mod openai_error;
+pub mod responses;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{Delta, FinishReason, ModelOptions};
 use crate::proto::{
@@ -52,6 +53,8 @@ pub trait Door: Sync {
 pub const DOORS: &[&dyn Door] = &[
     &chat_completions::ChatCompletions, //
     &native::Native,
+    &responses::InputTokens,
+    &responses::Responses,
 ];
 
 /// What the requests at a path ask for.
@@ -200,6 +203,8 @@ pub struct Answer {
     pub usage: Usage,
     /// Why the reply ended.
     pub finish: FinishReason,
+    /// From the model's call to the end of its reply.
+    pub elapsed: Duration,
 }
 
 impl fmt::Debug for Answer {

@@ -61,7 +61,13 @@ impl<'a> OpenAiError<'a> {
             (Error::UpstreamRefused { overflow: true, .. }, _) => (400, "context_length_exceeded"),
             (error, _) => (told.status, error.code()),
         };
-        let message = told.error.to_string();
+        let message = match told.error {
+            // Programs look for these words where their SDK does not hand them the code.
+            error @ Error::UpstreamRefused { overflow: true, .. } => {
+                format!("prompt is too long (context_length_exceeded): {error}")
+            }
+            error => error.to_string(),
+        };
         let param = match told.error {
             Error::TokenExpired { .. } | Error::TokenInvalid { .. } | Error::TokenTooLarge(_) => {
                 Some(member.name().to_owned())
@@ -176,6 +182,7 @@ mod tests {
             let (status, body) = read(&overflow, 502, member);
             assert_eq!((status, &body["code"]), (400, &json!("context_length_exceeded")));
             assert_eq!(body["type"], "invalid_request_error");
+            assert!(body["message"].as_str().unwrap().starts_with("prompt is too long (context_length_exceeded): "));
             let (status, body) = read(&unknown, 400, member);
             assert_eq!((status, &body["code"], &body["param"]), (404, &json!("model_not_found"), &json!("model")));
         }

@@ -213,12 +213,8 @@ fn system_text_that_says_nothing_is_none() {
 }
 
 #[test]
-fn each_fault_is_told_with_its_place() {
+fn a_fault_in_a_message_is_told_with_its_place() {
     let message = |message: Value| asking(&json!({ "messages": [{ "role": "user", "content": "hi" }, message] }));
-    let tool = json!({ "type": "function", "function": { "name": "n" } });
-    let with_tool = |choice: Value| asking(&json!({ "tools": [tool], "tool_choice": choice }));
-    let schema =
-        |schema: Value| asking(&json!({ "response_format": { "type": "json_schema", "json_schema": schema } }));
     for (body, said) in [
         (json!([]), "body: "),
         (json!({ "messages": [{ "role": "user", "content": "hi" }] }), "missing field `model`"),
@@ -259,6 +255,18 @@ fn each_fault_is_told_with_its_place() {
             ),
             "body: ",
         ),
+    ] {
+        assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
+    }
+}
+
+#[test]
+fn a_fault_in_an_option_is_told_with_its_name() {
+    let tool = json!({ "type": "function", "function": { "name": "n" } });
+    let with_tool = |choice: Value| asking(&json!({ "tools": [tool], "tool_choice": choice }));
+    let schema =
+        |schema: Value| asking(&json!({ "response_format": { "type": "json_schema", "json_schema": schema } }));
+    for (body, said) in [
         (asking(&json!({ "max_tokens": 0 })), "`max_tokens` is at least 1"),
         (asking(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` is at least 1"),
         (asking(&json!({ "max_tokens": -1 })), "body: "),

@@ -1,0 +1,3 @@
+//! The doors, through the whole service.
+
+mod matrix;
