@@ -20,7 +20,7 @@ pub mod token_payload;
 pub mod token_text;
 
 /// The targets, by the name of their binary, of `corpus/NAME` and of `findings/NAME`.
-pub const TARGETS: [(&str, Check); 8] = [
+pub const TARGETS: &[(&str, Check)] = &[
     ("anthropic_reply", anthropic_reply::check),
     ("builtin_reply", builtin_reply::check),
     ("chat_request", chat_request::check),
