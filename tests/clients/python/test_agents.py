@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from agents import Agent, OpenAIResponsesModel, RunConfig, Runner, function_tool
+from agents import Agent, ModelSettings, OpenAIResponsesModel, RunConfig, Runner, SQLiteSession, function_tool
 from conversation import FIRST, GARBAGE, MODEL, SCENARIOS, Reply
 from openai import APIError, AsyncOpenAI, BadRequestError, InternalServerError
 from support import CUT, Balancer
@@ -38,15 +38,34 @@ async def whole(agent: Agent, said: str, id_: str | None):
 
 
 async def streamed(agent: Agent, said: str, id_: str | None):
+    result, first_ids = await followed(agent, said, id_)
+    assert first_ids[-1] == result.last_response_id
+    return result
+
+
+async def streamed_live(agent: Agent, said: str, id_: str | None):
+    live = agent.clone(model_settings=ModelSettings(metadata={"holdall_stream": "live"}))
+    result, first_ids = await followed(live, said, id_)
+    # The SDK takes the id from the last event.
+    assert result.last_response_id not in first_ids
+    return result
+
+
+async def followed(agent: Agent, said: str, id_: str | None):
+    """The result, and the ids that the streams of the run began with."""
     result = Runner.run_streamed(
         agent, said, previous_response_id=id_, auto_previous_response_id=id_ is None, run_config=CONFIG
     )
-    deltas = []
+    deltas, first_ids = [], []
     async for event in result.stream_events():
-        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+        if event.type != "raw_response_event":
+            continue
+        if event.data.type == "response.output_text.delta":
             deltas.append(event.data.delta)
+        elif event.data.type == "response.created":
+            first_ids.append(event.data.response.id)
     assert "".join(deltas) == result.final_output
-    return result
+    return result, first_ids
 
 
 class Speaker:
@@ -79,7 +98,7 @@ class Speaker:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("way", [whole, streamed])
+@pytest.mark.parametrize("way", [whole, streamed, streamed_live])
 def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way: Callable) -> None:
     # The client's connections belong to one event loop.
     with asyncio.Runner() as runner:
@@ -103,6 +122,22 @@ def test_agents_hand_over_to_each_other(balancer: Balancer, way: Callable) -> No
     # Each agent's instructions are for its own turns, and are in no token.
     instructions = [passed.json()["instructions"] for passed in balancer.passed]
     assert instructions == ["Add with the tool."] * 2 + ["Help."] * 2
+
+
+def test_sessions_of_its_own_are_refused(balancer: Balancer) -> None:
+    # With a session the SDK sends all of it from the start, and no id.
+    agent = agent_of(balancer)
+    session = SQLiteSession("one")
+
+    async def talk() -> None:
+        await Runner.run(agent, FIRST, session=session, run_config=CONFIG)
+        await Runner.run(agent, "What is my name?", session=session, run_config=CONFIG)
+
+    with pytest.raises(BadRequestError) as raised:
+        asyncio.run(talk())
+    session.close()
+    assert raised.value.code == "role_forbidden"
+    assert len(balancer.passed) == 2
 
 
 @pytest.mark.parametrize("way", [whole, streamed])

@@ -77,6 +77,29 @@ def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way
     scenario(Speaker(balancer, way), balancer, "/v1/responses")
 
 
+@pytest.mark.parametrize("members", [{"use_responses_api": True}, {"use_responses_api": False}], ids=["responses", "chat"])
+def test_without_the_option_the_second_turn_is_refused(balancer: Balancer, members: dict) -> None:
+    # LangChain then sends all of it from the start, and neither an id nor a token.
+    model = ChatOpenAI(model=MODEL, base_url=f"{balancer.url}/v1", api_key="unused", timeout=30, **members)
+    messages = [HumanMessage(FIRST)]
+    messages += [model.invoke(messages), HumanMessage("What is my name?")]
+    with pytest.raises(BadRequestError) as raised:
+        model.invoke(messages)
+    assert raised.value.code == "role_forbidden"
+    assert len(balancer.passed) == 2
+
+
+def test_after_a_live_stream_the_next_turn_is_refused(balancer: Balancer) -> None:
+    # LangChain keeps the first id that it sees, which in a live stream is no token.
+    model = model_of(balancer, extra_body={"metadata": {"holdall_stream": "live"}})
+    messages = [HumanMessage(FIRST)]
+    messages += [reduce(operator.add, model.stream(messages)), HumanMessage("What is my name?")]
+    with pytest.raises(BadRequestError) as raised:
+        model.invoke(messages)
+    assert raised.value.code == "previous_response_not_found"
+    assert len(balancer.passed) == 2
+
+
 @pytest.mark.parametrize("way", ["invoke", "stream"])
 def test_garbage_ids_are_refused_and_not_retried(balancer: Balancer, way: str) -> None:
     messages = [AIMessage("…", response_metadata={"id": f"resp_{GARBAGE}"}), HumanMessage("hello")]
