@@ -1,3 +1,4 @@
 //! The doors, through the whole service.
 
 mod matrix;
+mod responses;
