@@ -2,3 +2,4 @@
 
 mod chat_completions;
 mod matrix;
+mod responses;

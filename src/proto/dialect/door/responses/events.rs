@@ -133,10 +133,8 @@ impl<'a> Place<'a> {
         let Self { id, at, index } = self;
         let piece = Piece { item_id: id, output_index: at, ..Piece::default() };
         match part {
-            PartBody::SummaryText { .. } => Piece { summary_index: Some(index), ..piece },
-            PartBody::OutputText { .. } | PartBody::ReasoningText { .. } => {
-                Piece { content_index: Some(index), ..piece }
-            }
+            PartBody::Summary { .. } => Piece { summary_index: Some(index), ..piece },
+            PartBody::Output { .. } | PartBody::Reasoning { .. } => Piece { content_index: Some(index), ..piece },
         }
     }
 }
@@ -152,17 +150,17 @@ struct Names {
 impl Names {
     fn of(part: &PartBody) -> Self {
         let (part_added, part_done) = match part {
-            PartBody::SummaryText { .. } => {
+            PartBody::Summary { .. } => {
                 ("response.reasoning_summary_part.added", "response.reasoning_summary_part.done")
             }
-            PartBody::OutputText { .. } | PartBody::ReasoningText { .. } => {
+            PartBody::Output { .. } | PartBody::Reasoning { .. } => {
                 ("response.content_part.added", "response.content_part.done")
             }
         };
         let (delta, done) = match part {
-            PartBody::OutputText { .. } => ("response.output_text.delta", "response.output_text.done"),
-            PartBody::ReasoningText { .. } => ("response.reasoning.delta", "response.reasoning.done"),
-            PartBody::SummaryText { .. } => {
+            PartBody::Output { .. } => ("response.output_text.delta", "response.output_text.done"),
+            PartBody::Reasoning { .. } => ("response.reasoning.delta", "response.reasoning.done"),
+            PartBody::Summary { .. } => {
                 ("response.reasoning_summary_text.delta", "response.reasoning_summary_text.done")
             }
         };
@@ -172,7 +170,7 @@ impl Names {
 
 /// There are none, and the SDKs want to be told so where there could be.
 fn logprobs(part: &PartBody) -> Option<[(); 0]> {
-    matches!(part, PartBody::OutputText { .. }).then_some([])
+    matches!(part, PartBody::Output { .. }).then_some([])
 }
 
 #[derive(Serialize)]

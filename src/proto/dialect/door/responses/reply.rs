@@ -194,7 +194,7 @@ impl ResponsesWriter {
         let raw: RawReasoning = ours.then(|| object_from_str(blob).ok())??;
         (raw.r#type == "reasoning").then(|| OutputItem::Reasoning {
             id: head.item_id("rs", at),
-            summary: raw.summary.into_iter().map(|RawText { text }| PartBody::SummaryText { text }).collect(),
+            summary: raw.summary.into_iter().map(|RawText { text }| PartBody::Summary { text }).collect(),
             content: raw.content.unwrap_or_default().into_iter().map(RawText::into_part).collect(),
             encrypted_content: raw.encrypted_content.filter(|_| self.encrypted_reasoning),
         })
@@ -319,6 +319,6 @@ struct RawText {
 
 impl RawText {
     fn into_part(self) -> PartBody {
-        PartBody::ReasoningText { text: self.text }
+        PartBody::Reasoning { text: self.text }
     }
 }

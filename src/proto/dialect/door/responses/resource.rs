@@ -257,30 +257,33 @@ impl OutputItem {
 
 /// A piece of what an item says.
 #[derive(Clone, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum PartBody {
-    OutputText { text: String, annotations: [(); 0], logprobs: [(); 0] },
-    ReasoningText { text: String },
-    SummaryText { text: String },
+    #[serde(rename = "output_text")]
+    Output { text: String, annotations: [(); 0], logprobs: [(); 0] },
+    #[serde(rename = "reasoning_text")]
+    Reasoning { text: String },
+    #[serde(rename = "summary_text")]
+    Summary { text: String },
 }
 
 impl PartBody {
     pub(super) fn output(text: &str) -> Self {
-        Self::OutputText { text: text.to_owned(), annotations: [], logprobs: [] }
+        Self::Output { text: text.to_owned(), annotations: [], logprobs: [] }
     }
 
     pub(super) fn text(&self) -> &str {
         match self {
-            Self::OutputText { text, .. } | Self::ReasoningText { text } | Self::SummaryText { text } => text,
+            Self::Output { text, .. } | Self::Reasoning { text } | Self::Summary { text } => text,
         }
     }
 
     /// The part before any of its text.
     pub(super) fn announced(&self) -> Self {
         match self {
-            Self::OutputText { .. } => Self::output(""),
-            Self::ReasoningText { .. } => Self::ReasoningText { text: String::new() },
-            Self::SummaryText { .. } => Self::SummaryText { text: String::new() },
+            Self::Output { .. } => Self::output(""),
+            Self::Reasoning { .. } => Self::Reasoning { text: String::new() },
+            Self::Summary { .. } => Self::Summary { text: String::new() },
         }
     }
 }

@@ -73,8 +73,10 @@ fn accumulate(events: &[Value]) -> Vec<Value> {
     for event in events {
         let name = event["type"].as_str().unwrap();
         let at = usize::try_from(event["output_index"].as_u64().unwrap_or_default()).unwrap();
-        let index =
-            event["content_index"].as_u64().or(event["summary_index"].as_u64()).map(|n| usize::try_from(n).unwrap());
+        let index = event["content_index"]
+            .as_u64()
+            .or_else(|| event["summary_index"].as_u64())
+            .map(|n| usize::try_from(n).unwrap());
         let list = if event.get("summary_index").is_some() { "summary" } else { "content" };
         if let Some(id) = event.get("item_id") {
             assert_eq!(output[at]["id"], *id);
