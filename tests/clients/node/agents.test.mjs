@@ -5,16 +5,20 @@ import { after, before, test } from "node:test";
 import { Agent, OpenAIResponsesModel, run, tool } from "@openai/agents";
 import OpenAI, { BadRequestError } from "openai";
 import { ADD, CALL, converse } from "./conversation.mjs";
-import { counting, startTwo } from "./servers.mjs";
+import { BUILTIN, counting, startTwo } from "./servers.mjs";
 
 let two;
 before(async () => (two = await startTwo()));
 after(() => two.stop());
 
-function agent(server, { fetch, ...modelSettings } = {}) {
-  const client = new OpenAI({ baseURL: two.servers[server].api, apiKey: "none", fetch });
+function agent(server, settings) {
+  return agentAt(two.servers[server].api, settings);
+}
+
+function agentAt(baseURL, { fetch, ...modelSettings } = {}) {
+  const client = new OpenAI({ baseURL, apiKey: "none", fetch });
   const add = tool({ ...ADD, strict: true, execute: ({ a, b }) => String(a + b) });
-  return new Agent({ name: "adder", model: new OpenAIResponsesModel(client, "default"), tools: [add], modelSettings });
+  return new Agent({ name: "adder", instructions: "Be brief.", model: new OpenAIResponsesModel(client, "default"), tools: [add], modelSettings });
 }
 
 test("run holds a conversation over two servers, tool and all", async () => {
@@ -53,4 +57,17 @@ test("a first run that calls a tool is refused, for its second request brings it
     assert.equal(error.code, "role_forbidden");
     return true;
   });
+});
+
+test("where client history is accepted, a first run may call a tool", async () => {
+  const accepting = await startTwo(`client_history = "accept"\n${BUILTIN}`);
+  try {
+    const [one, other] = accepting.servers.map((server) => agentAt(server.api));
+    const first = await run(one, CALL);
+    assert.equal(first.finalOutput, "add gave: 5");
+    const second = await run(other, "What did I say first?", { previousResponseId: first.lastResponseId });
+    assert.equal(second.finalOutput, `Your first message was: "${CALL}"`);
+  } finally {
+    accepting.stop();
+  }
 });

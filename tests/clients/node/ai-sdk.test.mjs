@@ -22,6 +22,8 @@ for (const [name, ai, { createOpenAI }] of [["ai 7", aiNewest, openaiNewest], ["
   const request = ({ server, state, text, result }) => ({
     model: model(server),
     tools: { add },
+    // Version 7 has a new name for it.
+    [ai === aiNewest ? "instructions" : "system"]: "Be brief.",
     providerOptions: after_(state),
     messages: [
       text === undefined

@@ -81,6 +81,17 @@ test("a client that resends the conversation with its token is understood", asyn
   });
 });
 
+test("models are listed, and the model tokens of a turn counted", async () => {
+  const models = [];
+  for await (const { id } of clients[0].models.list()) models.push(id);
+  assert.ok(models.includes("default"));
+  const { conversation_token } = await clients[0].messages.create(request({ text: "My name is Ada." }));
+  const { max_tokens, ...turn } = request({ text: "Hello" });
+  const { input_tokens: alone } = await clients[1].messages.countTokens(turn);
+  const { input_tokens: both } = await clients[1].messages.countTokens({ ...turn, conversation_token });
+  assert.ok(0 < alone && alone < both, `${alone} of ${both}`);
+});
+
 test("a token that is none raises BadRequestError, and is not tried again", async () => {
   for (const stream of [false, true]) {
     const counted = counting();
