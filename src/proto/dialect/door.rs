@@ -4,6 +4,7 @@
 //! concern and what it may cost is decided in [`exchange`](crate::proto::exchange).
 
 mod body;
+pub mod messages;
 pub mod native;
 
 use std::fmt;
@@ -48,7 +49,9 @@ pub trait Door: Sync {
 
 /// All doors: one line each.
 pub const DOORS: &[&dyn Door] = &[
-    &native::Native, //
+    &messages::CountTokens, //
+    &messages::Messages,
+    &native::Native,
 ];
 
 /// What the requests at a path ask for.

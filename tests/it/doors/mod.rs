@@ -1,0 +1,3 @@
+//! The doors for stock clients, through the whole service.
+
+mod messages;
