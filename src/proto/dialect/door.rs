@@ -5,6 +5,7 @@
 
 mod body;
 pub mod chat_completions;
+pub mod messages;
 pub mod native;
 mod openai_error;
 pub mod responses;
@@ -55,6 +56,9 @@ pub const DOORS: &[&dyn Door] = &[
     &native::Native,
     &responses::InputTokens,
     &responses::Responses,
+    &messages::CountTokens, //
+    &messages::Messages,
+    &native::Native,
 ];
 
 /// What the requests at a path ask for.

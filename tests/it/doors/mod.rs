@@ -3,3 +3,6 @@
 mod chat_completions;
 mod matrix;
 mod responses;
+//! The doors for stock clients, through the whole service.
+
+mod messages;
