@@ -61,7 +61,11 @@ impl<'a> OpenAiError<'a> {
             (Error::UpstreamRefused { overflow: true, .. }, _) => (400, "context_length_exceeded"),
             (error, _) => (told.status, error.code()),
         };
-        let message = told.error.to_string();
+        let message = match told.error {
+            // LangChain looks for the code in the message.
+            Error::UpstreamRefused { overflow: true, .. } => format!("{code}: {}", told.error),
+            error => error.to_string(),
+        };
         let param = match told.error {
             Error::TokenExpired { .. } | Error::TokenInvalid { .. } | Error::TokenTooLarge(_) => {
                 Some(member.name().to_owned())
@@ -176,6 +180,8 @@ mod tests {
             let (status, body) = read(&overflow, 502, member);
             assert_eq!((status, &body["code"]), (400, &json!("context_length_exceeded")));
             assert_eq!(body["type"], "invalid_request_error");
+            let message = "context_length_exceeded: the model service refused the request with status 400: too long";
+            assert_eq!(body["message"], message);
             let (status, body) = read(&unknown, 400, member);
             assert_eq!((status, &body["code"], &body["param"]), (404, &json!("model_not_found"), &json!("model")));
         }
