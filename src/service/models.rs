@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use super::{Clock, HINT, Service, body::Body, json_response, only_get};
 use crate::{
     guard::Guard,
-    proto::{dialect::door::Door, dialect::door::chat_completions::ChatCompletions, error::Error, time::UnixSeconds},
+    proto::{
+        dialect::door::{Door, chat_completions::ChatCompletions},
+        error::Error,
+        time::UnixSeconds,
+    },
     upstream::Upstream,
 };
 

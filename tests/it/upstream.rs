@@ -5,4 +5,5 @@ mod bounds;
 mod cuts;
 mod faults;
 mod prefix;
+mod reasoning;
 mod recorded;

@@ -3,12 +3,13 @@
 //! Its wire format is ours. The request is one JSON object, `items` last:
 //! ```text
 //! {"model", "system"?, "tools"?: [{"name"}], "tool_choice"?: "auto"|"none"|"required"|{"tool": name},
-//!  "max_output_tokens"?, "stream", "items": [as in a history]}
+//!  "max_output_tokens"?, "stop"?: [text], "stream", "items": [as in a history]}
 //! ```
 //! A streamed reply is server-sent events: `text` `{"text"}` for each word with the whitespace before it, `call`
 //! `{"id","name","args"}`, and at last `end` `{"finish_reason","usage":{"input_tokens","output_tokens"}}`, without
 //! which it is cut. One that is not streamed is a JSON object of `text`, `calls`, `finish_reason` and `usage`. A model
-//! token is a word here. What it answers is in [`mind`].
+//! token is a word here. What it answers is in [`mind`]; it knows nothing of sampling, reasoning or forms of text, and
+//! passes over what is asked of these.
 
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ use http::{HeaderName, Request, header, response};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Delta, Dialect, Error, FinishReason, ModelCall, ReplyBounds, ReplyReader, ToolChoice, post,
+    Delta, Dialect, Error, FinishReason, ModelCall, ReplyBounds, ReplyReader, TokenCount, ToolChoice, post,
     reply::{self, Draft, Format},
 };
 use crate::proto::{
@@ -51,6 +52,7 @@ impl Dialect for Builtin {
             tools: options.tools.iter().map(|tool| Named { name: Cow::Borrowed(&tool.name) }).collect(),
             tool_choice: options.tool_choice.as_ref().map(Choice::from),
             max_output_tokens: options.max_output_tokens,
+            stop: Cow::Borrowed(&options.stop),
             stream: call.stream,
             items: Cow::Borrowed(call.items),
         };
@@ -63,6 +65,10 @@ impl Dialect for Builtin {
 
     fn reply(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
         reply::reader::<Reply>(head, bounds)
+    }
+
+    fn count(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {
+        Ok(TokenCount::Known(input_words(call.system, call.items)))
     }
 }
 
@@ -77,6 +83,8 @@ struct Body<'a> {
     tool_choice: Option<Choice<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u32>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    stop: Cow<'a, [String]>,
     stream: bool,
     /// Last, so that a turn's bytes begin the next one's.
     items: Cow<'a, [Item]>,
@@ -180,6 +188,9 @@ fn compose(body: &Body<'_>) -> Answer {
         mind::Answer::Calls(calls) => (String::new(), number(calls, &body.items)),
         mind::Answer::Text(text) => (text, Vec::new()),
     };
+    if let Some(end) = body.stop.iter().filter_map(|stop| text.find(stop)).min() {
+        text.truncate(end);
+    }
     let most = body.max_output_tokens.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     let kept_bytes = words(&text).take(most).map(str::len).fold(0, usize::saturating_add);
     let finish_reason = match (kept_bytes < text.len(), calls.is_empty()) {
@@ -189,8 +200,12 @@ fn compose(body: &Body<'_>) -> Answer {
     };
     text.truncate(kept_bytes);
     let output = calls.iter().map(|call| count(&call.args)).fold(count(&text), u64::saturating_add);
-    let input = body.items.iter().map(item_words).fold(body.system.as_deref().map_or(0, count), u64::saturating_add);
+    let input = input_words(body.system.as_deref(), &body.items);
     Answer { text, calls, finish_reason, usage: Counts { input_tokens: input, output_tokens: output } }
+}
+
+fn input_words(system: Option<&str>, items: &[Item]) -> u64 {
+    items.iter().map(item_words).fold(system.map_or(0, count), u64::saturating_add)
 }
 
 /// Gives each call its id: the count goes on from the calls in the history.

@@ -13,8 +13,11 @@
 //! In every request the messages are the last member, and what is written for an item never depends on an item of a
 //! later turn. So the bytes of a turn, less what closes them, begin the bytes of the next. For that each reply must
 //! have left at least one item, were it an empty message.
+//!
+//! What only one provider understands, its reasoning, goes to that provider alone: the one at the very address that it
+//! came from ([`ModelCall::provider`]).
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, response};
@@ -31,6 +34,7 @@ mod anthropic;
 mod builtin;
 pub mod door;
 mod openai_chat;
+mod openai_responses;
 mod refusal;
 mod reply;
 
@@ -38,7 +42,7 @@ pub use builtin::{answer as builtin_answer, content_type as builtin_content_type
 
 /// One format that upstreams speak.
 pub trait Dialect: Sync {
-    /// The name in configuration: `openai`, `anthropic`, `builtin`.
+    /// The name in configuration: `openai`, `openai-responses`, `anthropic`, `builtin`.
     fn name(&self) -> &'static str;
 
     /// The base URL used where none is configured, without a trailing slash.
@@ -262,6 +266,19 @@ pub struct Reasoning {
     pub summary: Option<&'static str>,
 }
 
+impl Reasoning {
+    /// The effort in OpenAI's words: as asked for, or what comes close to a budget. Thinking as the model sees fit is what
+    /// those models do anyway, and not all of them can be told not to think.
+    fn openai_effort(&self) -> Option<&'static str> {
+        self.effort.or(match self.thinking {
+            Some(Thinking::Budget(0..4_096)) => Some("low"),
+            Some(Thinking::Budget(4_096..16_384)) => Some("medium"),
+            Some(Thinking::Budget(_)) => Some("high"),
+            Some(Thinking::Adaptive | Thinking::Disabled) | None => None,
+        })
+    }
+}
+
 /// Whether a model is to reason, and how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
@@ -304,7 +321,8 @@ pub enum ToolChoice {
 pub struct ReplyBounds {
     /// The most text and arguments that will be kept. A single event or a whole body may be a few times longer, since
     /// escapes and envelopes add to it: a reader buffers up to six times this and 64 KiB. It holds calls back until they
-    /// are whole, up to twice this. Text it hands on, for the caller to bound.
+    /// are whole, and reasoning that comes after one; both together up to twice this. Text it hands on, for the caller
+    /// to bound.
     pub reply_bytes: usize,
 }
 
@@ -319,6 +337,7 @@ pub const DIALECTS: &[&dyn Dialect] = &[
     &anthropic::Anthropic, //
     &builtin::Builtin,
     &openai_chat::OpenAiChat::OWN,
+    &openai_responses::OpenAiResponses::OWN,
 ];
 
 /// About how many model tokens a call would send: four bytes of text each, as is common for English.
@@ -338,6 +357,26 @@ fn speaks(provider: &str, dialect: &str) -> bool {
     provider.split('@').next() == Some(dialect)
 }
 
+/// The id of a call as a provider takes it: 1 to `most_bytes` of `[A-Za-z0-9_-]`, where `most_bytes` is above 17.
+///
+/// Others than that, which another provider or a client may have given, become a likeness and a hash (FNV-1a, 64 bits): the
+/// same for a call and its result, in every turn.
+fn plain_id(id: &str, most_bytes: usize) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if (1..=most_bytes).contains(&id.len()) && id.chars().all(is_plain) {
+        return Cow::Borrowed(id);
+    }
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    let likeness = id.chars().take(most_bytes.saturating_sub(17)).map(|c| if is_plain(c) { c } else { '_' });
+    Cow::Owned(format!("{}_{hash:016x}", likeness.collect::<String>()))
+}
+
+/// The text as raw JSON, if it is an object.
+fn object(text: &str) -> Option<&RawValue> {
+    serde_json::from_str::<&RawValue>(text).ok().filter(|raw| raw.get().starts_with('{'))
+}
+
 /// A request that carries `body` as JSON and asks for the form of reply that `stream` says.
 fn post(path: &'static str, stream: bool, body: &impl Serialize) -> Result<Request<Bytes>, Error> {
     let body = serde_json::to_vec(body).map_err(|error| Error::internal(format!("request is not JSON: {error}")))?;
@@ -352,3 +391,31 @@ fn post(path: &'static str, stream: bool, body: &impl Serialize) -> Result<Reque
 
 #[cfg(test)]
 pub(in crate::proto) mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_fit_stay_and_others_become_ones_that_do() {
+        let longest = "x".repeat(64);
+        for id in ["c", "call_Ab-9", &longest] {
+            assert_eq!(plain_id(id, 64), id);
+        }
+        for (id, expected) in [
+            ("", "_cbf29ce484222325"),
+            ("functions.add:0", "functions_add_0_0281487c23866cd1"),
+            ("a b", "a_b_e63f991904833892"),
+            ("a\u{e9}b", "a_b_9d454880e402cdfa"),
+        ] {
+            assert_eq!(plain_id(id, 64), expected);
+        }
+        let long = "x".repeat(65);
+        for most in [40, 64] {
+            let id = plain_id(&long, most);
+            assert_eq!((id.len(), &id), (most, &plain_id(&long, most)));
+            assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+            assert_ne!(id, plain_id(&format!("{long}x"), most));
+        }
+    }
+}

@@ -1,9 +1,11 @@
 //! OpenAI Chat Completions: also what Ollama, vLLM, llama.cpp, Groq and OpenRouter speak.
 //!
 //! Format: <https://platform.openai.com/docs/api-reference/chat>. What the items hold and the format cannot say: an
-//! image in a tool's result or in an assistant message is named, not shown; a provider's reasoning is left out. What a
-//! reply holds and the items cannot: members that we do not know are ignored, choices but the first too. A stream is
+//! image in a tool's result or in an assistant message is named, not shown; a provider's reasoning is left out. A budget
+//! for reasoning becomes the effort that comes close. What a reply holds and the items cannot: members that we do not know are ignored, choices but the first too. A stream is
 //! whole with `[DONE]`, or when it stops after a `finish_reason`, since not all who speak this send `[DONE]`.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderName, Request, header, response};
@@ -11,13 +13,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, value::RawValue};
 
 use super::{
-    Delta, Dialect, Error, FinishReason, ModelCall, ReplyBounds, ReplyReader, Tool, ToolChoice, post, refusal,
+    Delta, Dialect, Error, FinishReason, ModelCall, ReplyBounds, ReplyFormat, ReplyReader, Tool, ToolChoice, plain_id,
+    post, refusal,
     reply::{self, Draft, Format},
 };
 use crate::proto::{
     chat::{Item, Output, Part, Role, Usage},
     sse,
 };
+
+/// The longest id of a call; OpenAI says "Expected a string with maximum length 40".
+const ID_BYTES: usize = 40;
 
 /// The dialect `openai`.
 pub(super) struct OpenAiChat {
@@ -68,10 +74,23 @@ struct Body<'a> {
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<&'a Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<&'a Number>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<TextFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Typed<Function<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Choice<'a>>,
+    /// Only ever `false`: `true` is what the format means without it, and not everyone knows the word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
@@ -82,15 +101,21 @@ struct Body<'a> {
 impl<'a> Body<'a> {
     fn new(call: &ModelCall<'a>, own: bool) -> Self {
         let options = call.options;
-        // A choice without tools is refused.
-        let tool_choice = options.tool_choice.as_ref().filter(|_| !options.tools.is_empty()).map(Choice::new);
+        // What concerns tools is refused without any.
+        let has_tools = !options.tools.is_empty();
         Self {
             model: call.model,
             max_completion_tokens: options.max_output_tokens.filter(|_| own),
             max_tokens: options.max_output_tokens.filter(|_| !own),
             temperature: options.temperature.as_ref(),
+            top_p: options.top_p.as_ref(),
+            stop: &options.stop,
+            seed: options.seed,
+            response_format: TextFormat::new(&options.format),
+            reasoning_effort: options.reasoning.openai_effort(),
             tools: options.tools.iter().map(|tool| Typed::Function { function: Function::new(tool) }).collect(),
-            tool_choice,
+            tool_choice: options.tool_choice.as_ref().filter(|_| has_tools).map(Choice::new),
+            parallel_tool_calls: options.parallel_calls.filter(|parallel| !parallel && has_tools),
             stream: call.stream,
             stream_options: call.stream.then_some(StreamOptions { include_usage: true }),
             messages: messages(call),
@@ -101,6 +126,35 @@ impl<'a> Body<'a> {
 #[derive(Serialize)]
 struct StreamOptions {
     include_usage: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum TextFormat<'a> {
+    JsonObject,
+    JsonSchema { json_schema: NamedSchema<'a> },
+}
+
+#[derive(Serialize)]
+struct NamedSchema<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    schema: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+}
+
+impl<'a> TextFormat<'a> {
+    fn new(format: &'a ReplyFormat) -> Option<Self> {
+        match format {
+            ReplyFormat::Json => Some(Self::JsonObject),
+            ReplyFormat::Schema { name, description, schema, strict } => Some(Self::JsonSchema {
+                json_schema: NamedSchema { name, description: description.as_deref(), schema, strict: *strict },
+            }),
+            ReplyFormat::Text => None,
+        }
+    }
 }
 
 /// The one kind of tool, of choice among tools, and of call.
@@ -117,11 +171,18 @@ struct Function<'a> {
     description: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
 }
 
 impl<'a> Function<'a> {
     fn new(tool: &'a Tool) -> Self {
-        Self { name: &tool.name, description: tool.description.as_deref(), parameters: tool.parameters.as_deref() }
+        Self {
+            name: &tool.name,
+            description: tool.description.as_deref(),
+            parameters: tool.parameters.as_deref(),
+            strict: tool.strict,
+        }
     }
 }
 
@@ -164,14 +225,14 @@ enum Message<'a> {
         tool_calls: Vec<Call<'a>>,
     },
     Tool {
-        tool_call_id: &'a str,
+        tool_call_id: Cow<'a, str>,
         content: Content<'a>,
     },
 }
 
 #[derive(Serialize)]
 struct Call<'a> {
-    id: &'a str,
+    id: Cow<'a, str>,
     #[serde(flatten)]
     call: Typed<Called<'a>>,
 }
@@ -233,6 +294,7 @@ fn messages<'a>(call: &ModelCall<'a>) -> Vec<Message<'a>> {
     for item in call.items {
         match item {
             Item::Call { id, name, args } => {
+                let id = plain_id(id, ID_BYTES);
                 let call = Call { id, call: Typed::Function { function: Called { name, arguments: args } } };
                 match messages.last_mut() {
                     Some(Message::Assistant { tool_calls, .. }) => tool_calls.push(call),
@@ -250,7 +312,7 @@ fn messages<'a>(call: &ModelCall<'a>) -> Vec<Message<'a>> {
                     Output::Parts(parts) => Content::new(parts, named),
                     Output::Text(text) => Content::Text(text),
                 };
-                messages.push(Message::Tool { tool_call_id: id, content });
+                messages.push(Message::Tool { tool_call_id: plain_id(id, ID_BYTES), content });
             }
             Item::Think { .. } => {}
         }
@@ -328,6 +390,7 @@ struct Counts {
 #[derive(Deserialize)]
 struct InputDetails {
     cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -383,15 +446,13 @@ fn finish_reason(name: &str) -> FinishReason {
 
 impl From<Counts> for Usage {
     fn from(counts: Counts) -> Self {
+        let (input, output) = (counts.prompt_tokens_details, counts.completion_tokens_details);
         Self {
             input_tokens: counts.prompt_tokens.unwrap_or_default(),
             output_tokens: counts.completion_tokens.unwrap_or_default(),
-            cached_tokens: counts.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or_default(),
-            cache_written_tokens: 0,
-            reasoning_tokens: counts
-                .completion_tokens_details
-                .and_then(|details| details.reasoning_tokens)
-                .unwrap_or_default(),
+            cached_tokens: input.as_ref().and_then(|input| input.cached_tokens).unwrap_or_default(),
+            cache_written_tokens: input.and_then(|input| input.cache_write_tokens).unwrap_or_default(),
+            reasoning_tokens: output.and_then(|output| output.reasoning_tokens).unwrap_or_default(),
         }
     }
 }

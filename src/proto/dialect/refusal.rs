@@ -65,8 +65,15 @@ fn classify(status: u16, retry_after: Option<Duration>, error: &Value) -> Error 
 ///
 /// OpenAI has a code for it; Anthropic, and most who speak like OpenAI, say so in their message alone.
 fn is_overflow(error: &Value) -> bool {
-    const SAYINGS: [&str; 5] =
-        ["context length", "context window", "context_length_exceeded", "input is too long", "prompt is too long"];
+    const SAYINGS: [&str; 7] = [
+        "context length",
+        "context limit",
+        "context size",
+        "context window",
+        "context_length_exceeded",
+        "input is too long",
+        "prompt is too long",
+    ];
     let message = error.as_str().or_else(|| error.get("message")?.as_str()).unwrap_or_default().to_ascii_lowercase();
     names(error).contains(&"context_length_exceeded") || SAYINGS.iter().any(|saying| message.contains(saying))
 }
@@ -214,6 +221,38 @@ mod tests {
         assert_eq!(wait(r#"{"error":{"type":"insufficient_quota"}}"#), None);
         assert_eq!(wait(r#"{"error":{"type":"rate_limit_error"}}"#), Some(RATE_WAIT));
         assert_eq!(wait(""), Some(RATE_WAIT));
+    }
+
+    #[test]
+    fn a_prompt_that_is_too_long_is_told_from_other_refusals() {
+        for (error, is) in [
+            (json!({"message": "m", "type": "invalid_request_error", "code": "context_length_exceeded"}), true),
+            (json!({"message": "m", "type": "context_length_exceeded"}), true),
+            (json!({"message": "This model's maximum context length is 8192 tokens. However, you"}), true),
+            (json!({"message": "Your input exceeds the context window of this model.", "code": null}), true),
+            (json!({"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000"}), true),
+            (json!({"message": "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000"}), true),
+            (json!({"message": "Input is too long for requested model."}), true),
+            (json!({"code": 400, "message": "the request exceeds the available context size", "type": "x"}), true),
+            (json!("Requested tokens (5000) exceed context window of 4096"), true),
+            (json!({"message": "max_tokens is too large: 99999", "code": "invalid_value"}), false),
+            (json!({"message": "string too long", "code": "string_above_max_length"}), false),
+            (json!({"type": "request_too_large", "message": "Request exceeds the maximum size"}), false),
+            (json!({"message": 5, "code": []}), false),
+            (json!({}), false),
+        ] {
+            for (status, expected) in [(400, is), (413, is), (422, is), (401, false), (429, false)] {
+                let body = json!({ "error": error }).to_string();
+                let Error::UpstreamRefused { overflow, .. } = from_answer(status, None, body.as_bytes()) else {
+                    panic!("another code");
+                };
+                assert_eq!(overflow, expected, "{status} {error}");
+            }
+            let Error::UpstreamRefused { overflow, .. } = from_reply(&error) else { panic!("another code") };
+            assert_eq!(overflow, is, "{error}");
+            let failing = from_answer(500, None, json!({ "error": error }).to_string().as_bytes());
+            assert_eq!(failing.code(), "upstream_unavailable", "an own fault of the provider");
+        }
     }
 
     #[test]

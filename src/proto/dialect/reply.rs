@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A [`Format`] knows a provider's words. [`Draft`] keeps the rules: text goes on at once, calls are held until they
-//! are whole, and the end is said once, after everything else. What is wrong with a reply is told without quoting it,
-//! since causes go to logs and a reply is message text.
+//! are whole, reasoning that comes after a call stays behind it, and the end is said once, after everything else. What
+//! is wrong with a reply is told without quoting it, since causes go to logs and a reply is message text.
 
 use std::borrow::Cow;
 
@@ -21,8 +21,8 @@ use crate::proto::{chat::Object, sse};
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const JSON: &str = "application/json";
 
-/// The most calls in one reply; providers stop at 128 tools.
-const CALLS: usize = 128;
+/// The most calls in one reply, and pieces of reasoning after the first of them; providers stop at 128 tools.
+const PIECES: usize = 128;
 
 /// How one provider words a reply; what it keeps beside the [`Draft`] starts at its default.
 pub(super) trait Format: Default + Send + 'static {
@@ -137,6 +137,17 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
     })
 }
 
+/// A count of input, as more than one provider words it.
+pub(super) fn input_tokens(body: &[u8]) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Counted {
+        input_tokens: u64,
+    }
+
+    let body = str::from_utf8(body).map_err(|_| Error::malformed("the count is not UTF-8"))?;
+    parse::<Counted>(body).map(|counted| counted.input_tokens)
+}
+
 /// The member `type`, by which formats tell their objects apart.
 pub(super) fn kind(json: &str) -> Result<Cow<'_, str>, Error> {
     #[derive(Deserialize)]
@@ -150,18 +161,29 @@ pub(super) fn kind(json: &str) -> Result<Cow<'_, str>, Error> {
 
 /// A reply on its way to being whole.
 pub(super) struct Draft {
-    calls: Vec<OpenCall>,
-    /// The bytes held in `calls`.
-    call_bytes: usize,
-    max_call_bytes: usize,
+    /// Calls, and what was thought after the first of them.
+    held: Vec<Held>,
+    /// The bytes of all calls and all reasoning so far.
+    held_bytes: usize,
+    max_held_bytes: usize,
     /// Why the reply ends, as far as it has said.
     reason: Option<FinishReason>,
-    has_text: bool,
+    has_begun: bool,
     complete: bool,
 }
 
-struct OpenCall {
+/// What waits for the end; the index is the provider's own count.
+struct Held {
     index: u64,
+    piece: Piece,
+}
+
+enum Piece {
+    Call(OpenCall),
+    Think { by: &'static str, blob: String },
+}
+
+struct OpenCall {
     id: String,
     name: String,
     args: String,
@@ -169,15 +191,43 @@ struct OpenCall {
 
 impl Draft {
     pub(super) fn new(bounds: ReplyBounds) -> Self {
-        let max_call_bytes = bounds.reply_bytes.saturating_mul(2);
-        Self { calls: Vec::new(), call_bytes: 0, max_call_bytes, reason: None, has_text: false, complete: false }
+        let max_held_bytes = bounds.reply_bytes.saturating_mul(2);
+        Self { held: Vec::new(), held_bytes: 0, max_held_bytes, reason: None, has_begun: false, complete: false }
     }
 
     pub(super) fn text(&mut self, text: String, deltas: &mut Vec<Delta>) {
         if !text.is_empty() {
-            self.has_text = true;
+            self.has_begun = true;
             deltas.push(Delta::Text(text));
         }
+    }
+
+    /// Takes a whole piece of reasoning, whose bytes were counted: it goes on at once, or after the calls before it.
+    pub(super) fn think(
+        &mut self,
+        index: u64,
+        by: &'static str,
+        blob: String,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Error> {
+        self.has_begun = true;
+        if self.held.is_empty() {
+            deltas.push(Delta::Think { by: by.to_owned(), blob });
+            return Ok(());
+        }
+        self.hold(index, Piece::Think { by, blob })
+    }
+
+    /// Counts bytes of calls or reasoning that are being held.
+    pub(super) fn count_held(&mut self, bytes: usize) -> Result<(), Error> {
+        self.held_bytes = self.held_bytes.saturating_add(bytes);
+        if self.held_bytes > self.max_held_bytes {
+            return Err(Error::malformed(format!(
+                "calls and reasoning are over the bound of {} bytes",
+                self.max_held_bytes
+            )));
+        }
+        Ok(())
     }
 
     /// Adds a fragment to the call at `index`, which opens with its first one.
@@ -185,14 +235,8 @@ impl Draft {
     /// Another id at the same index opens another call: some providers number none or all of them 0. The id and the
     /// name may come once or with every fragment.
     pub(super) fn call(&mut self, index: u64, id: &str, name: &str, args: &str) -> Result<(), Error> {
-        let bytes = id.len().saturating_add(name.len()).saturating_add(args.len());
-        self.call_bytes = self.call_bytes.saturating_add(bytes);
-        if self.call_bytes > self.max_call_bytes {
-            return Err(Error::malformed(format!("calls are over the bound of {} bytes", self.max_call_bytes)));
-        }
-        let count = self.calls.len();
-        let open = self.calls.iter_mut().rev().find(|call| call.index == index);
-        match open.filter(|call| id.is_empty() || call.id.is_empty() || call.id == id) {
+        self.count_held(id.len().saturating_add(name.len()).saturating_add(args.len()))?;
+        match self.open_call(index, id) {
             Some(call) => {
                 if call.id.is_empty() {
                     id.clone_into(&mut call.id);
@@ -201,17 +245,42 @@ impl Draft {
                     call.name.push_str(name);
                 }
                 call.args.push_str(args);
+                Ok(())
             }
-            None if count >= CALLS => return Err(Error::malformed(format!("more than {CALLS} calls"))),
             None => {
-                self.calls.push(OpenCall { index, id: id.to_owned(), name: name.to_owned(), args: args.to_owned() })
+                let call = OpenCall { id: id.to_owned(), name: name.to_owned(), args: args.to_owned() };
+                self.hold(index, Piece::Call(call))
             }
         }
+    }
+
+    /// Takes a whole call; what fragments have said of it counts no more.
+    pub(super) fn whole_call(&mut self, index: u64, id: &str, name: &str, args: &str) -> Result<(), Error> {
+        if let Some(call) = self.open_call(index, id) {
+            call.name.clear();
+            call.args.clear();
+        }
+        self.call(index, id, name, args)
+    }
+
+    fn open_call(&mut self, index: u64, id: &str) -> Option<&mut OpenCall> {
+        let call = self.held.iter_mut().rev().find_map(|held| match &mut held.piece {
+            Piece::Call(call) if held.index == index => Some(call),
+            _ => None,
+        });
+        call.filter(|call| id.is_empty() || call.id.is_empty() || call.id == id)
+    }
+
+    fn hold(&mut self, index: u64, piece: Piece) -> Result<(), Error> {
+        if self.held.len() >= PIECES {
+            return Err(Error::malformed(format!("more than {PIECES} calls")));
+        }
+        self.held.push(Held { index, piece });
         Ok(())
     }
 
     pub(super) fn has_call(&self, index: u64) -> bool {
-        self.calls.iter().any(|call| call.index == index)
+        self.held.iter().any(|held| held.index == index && matches!(held.piece, Piece::Call(_)))
     }
 
     /// Notes why the reply ends; a later word on it replaces an earlier one.
@@ -219,37 +288,47 @@ impl Draft {
         self.reason = Some(reason);
     }
 
-    /// Ends the reply: gives out the calls in their order, then the end.
+    /// Ends the reply: gives out what was held in its order, then the end.
     ///
     /// Without a reason, a reply that said something has stopped; one that said nothing is no reply. A call that a
     /// bound or a filter broke off is not a call and is left out; the reason says so.
     pub(super) fn complete(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let reason = match self.reason {
             Some(reason) => reason,
-            None if self.has_text || !self.calls.is_empty() => FinishReason::Stop,
+            None if self.has_begun || !self.held.is_empty() => FinishReason::Stop,
             None => return Err(Error::malformed("the reply ended without having begun")),
         };
-        self.calls.sort_by_key(|call| call.index);
-        let mut calls = Vec::with_capacity(self.calls.len());
-        for OpenCall { id, name, args, .. } in self.calls.drain(..) {
-            if matches!(reason, FinishReason::ContentFilter | FinishReason::Length) && !is_json(&args) {
-                continue;
+        self.held.sort_by_key(|held| held.index);
+        let may_break_off = matches!(reason, FinishReason::ContentFilter | FinishReason::Length);
+        let mut pieces = Vec::with_capacity(self.held.len());
+        for held in self.held.drain(..) {
+            match held.piece {
+                Piece::Call(call) if may_break_off && !is_json(&call.args) => {}
+                Piece::Call(call) => pieces.push(call.into_delta()?),
+                Piece::Think { by, blob } => pieces.push(Delta::Think { by: by.to_owned(), blob }),
             }
-            if id.is_empty() || name.is_empty() {
-                return Err(Error::malformed("a call has no id or no name"));
-            }
-            let args = if args.is_empty() { "{}".to_owned() } else { args };
-            calls.push(Delta::Call { id, name, args });
         }
+        let calls = pieces.iter().any(|piece| matches!(piece, Delta::Call { .. }));
         let reason = match reason {
-            FinishReason::Stop if !calls.is_empty() => FinishReason::ToolCalls,
-            FinishReason::ToolCalls if calls.is_empty() => FinishReason::Stop,
+            FinishReason::Stop if calls => FinishReason::ToolCalls,
+            FinishReason::ToolCalls if !calls => FinishReason::Stop,
             reason => reason,
         };
-        deltas.extend(calls);
+        deltas.extend(pieces);
         deltas.push(Delta::Finish(reason));
         self.complete = true;
         Ok(())
+    }
+}
+
+impl OpenCall {
+    fn into_delta(self) -> Result<Delta, Error> {
+        let Self { id, name, args } = self;
+        if id.is_empty() || name.is_empty() {
+            return Err(Error::malformed("a call has no id or no name"));
+        }
+        let args = if args.is_empty() { "{}".to_owned() } else { args };
+        Ok(Delta::Call { id, name, args })
     }
 }
 

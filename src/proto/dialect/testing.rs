@@ -90,6 +90,10 @@ pub(super) fn call(id: &str, name: &str, args: &str) -> Delta {
     Delta::Call { id: id.to_owned(), name: name.to_owned(), args: args.to_owned() }
 }
 
+pub(super) fn think(by: &str, blob: &str) -> Delta {
+    Delta::Think { by: by.to_owned(), blob: blob.to_owned() }
+}
+
 pub(super) fn usage(input_tokens: u64, output_tokens: u64, cached_tokens: u64) -> Delta {
     Delta::Usage(Usage { input_tokens, output_tokens, cached_tokens, ..Usage::default() })
 }
@@ -98,21 +102,55 @@ pub(super) fn call_item(id: &str, name: &str, args: &str) -> Item {
     Item::Call { id: id.to_owned(), name: name.to_owned(), args: args.to_owned() }
 }
 
+pub(super) fn think_item(by: &str, blob: &str) -> Item {
+    Item::Think { by: by.to_owned(), blob: blob.to_owned() }
+}
+
 pub(super) fn result_item(id: &str, out: &str) -> Item {
     Item::Result { id: id.to_owned(), out: Output::Text(out.to_owned()), error: false }
 }
 
-/// A model call about `items`, nothing else asked.
-pub(super) fn request(dialect: &dyn Dialect, items: &[Item], options: &ModelOptions, stream: bool) -> Request<Bytes> {
+/// A call of the dialect's own provider about `items`.
+pub(super) fn model_call<'a>(dialect: &dyn Dialect, items: &'a [Item], options: &'a ModelOptions) -> ModelCall<'a> {
     let (model, system) = ("m-1", Some("Be kind."));
-    let provider = dialect.name();
-    dialect.request(&ModelCall { model, provider, prompt_cache: false, system, items, options, stream }).unwrap()
+    ModelCall { model, provider: dialect.name(), prompt_cache: false, system, items, options, stream: false }
 }
 
-/// The body of such a call as text.
+/// The request of such a call.
+pub(super) fn request(dialect: &dyn Dialect, items: &[Item], options: &ModelOptions, stream: bool) -> Request<Bytes> {
+    dialect.request(&ModelCall { stream, ..model_call(dialect, items, options) }).unwrap()
+}
+
+/// The body of one that asks for nothing else, as text.
 pub(super) fn body(dialect: &dyn Dialect, items: &[Item]) -> String {
-    let request = request(dialect, items, &ModelOptions::default(), false);
-    String::from_utf8(request.into_body().to_vec()).unwrap()
+    text_of(&request(dialect, items, &ModelOptions::default(), false))
+}
+
+/// A request's body as text.
+pub(super) fn text_of(request: &Request<Bytes>) -> String {
+    String::from_utf8(request.body().to_vec()).unwrap()
+}
+
+/// The body of a call with these options about one message, before its conversation.
+pub(super) fn options_body(dialect: &dyn Dialect, options: &ModelOptions) -> String {
+    text_of(&request(dialect, &[Item::text(Role::User, "a")], options, false))
+}
+
+/// The code of what refuses these options.
+pub(super) fn refused(dialect: &dyn Dialect, options: &ModelOptions) -> &'static str {
+    let items = [Item::text(Role::User, "a")];
+    dialect.request(&model_call(dialect, &items, options)).unwrap_err().code()
+}
+
+/// The form of text that a schema asks for.
+pub(super) fn schema_format() -> ReplyFormat {
+    let schema = RawValue::from_string(r#"{ "type":"object" }"#.to_owned()).unwrap();
+    ReplyFormat::Schema { name: "pet".to_owned(), description: Some("A pet.".to_owned()), schema, strict: Some(true) }
+}
+
+/// One tool without arguments.
+pub(super) fn tool(name: &str, strict: Option<bool>) -> Tool {
+    Tool { name: name.to_owned(), description: None, parameters: None, strict }
 }
 
 /// An answer with a text and a call.
@@ -138,8 +176,8 @@ pub(super) fn an_answer() -> Answer {
     }
 }
 
-/// A conversation with every kind of item, in turns: what is sent, and what comes back.
-fn conversation() -> Vec<(Vec<Item>, Vec<Item>)> {
+/// A conversation with every kind of item, in turns: what is sent, and what comes back from the provider `by`.
+pub(super) fn conversation(by: &str) -> Vec<(Vec<Item>, Vec<Item>)> {
     let say = |text: &str| Item::text(Role::User, text);
     let reply = |text: &str| Item::text(Role::Assistant, text);
     let picture = Item::Message {
@@ -147,7 +185,8 @@ fn conversation() -> Vec<(Vec<Item>, Vec<Item>)> {
         parts: vec![Part::Text("look".to_owned()), Part::Image("https://e.test/a.png".to_owned())],
         cut: false,
     };
-    let think = |by: &str| Item::Think { by: by.to_owned(), blob: r#"{"type":"thinking","thinking":"hm"}"#.to_owned() };
+    let think = |by: &str| think_item(by, r#"{"type":"thinking","thinking":"hm"}"#);
+    let odd_id = "functions.add:0 é".repeat(9);
     let parts = Output::Parts(vec![Part::Text("3".to_owned()), Part::Image("data:image/png;base64,AA==".to_owned())]);
     vec![
         (vec![say("hé\n\"q\"")], vec![reply("hello")]),
@@ -157,9 +196,15 @@ fn conversation() -> Vec<(Vec<Item>, Vec<Item>)> {
             vec![call_item("c3", "stop", "")],
         ),
         (vec![result_item("c3", "")], vec![reply("")]),
-        (vec![say("well?"), say("hm?")], vec![think("anthropic"), reply("so f")]),
-        (vec![say("and?")], vec![think("other"), think("anthropic"), call_item("c4", "add", "{}")]),
+        (vec![say("well?"), say("hm?")], vec![think(by), reply("so f")]),
+        (vec![say("and?")], vec![think("other"), think(by), call_item("c4", "add", "{}")]),
         (vec![result_item("c4", "x")], vec![reply("")]),
+        (
+            vec![say("once more")],
+            vec![think(by), call_item(&odd_id, "add", "{}"), think(by), call_item("c6", "add", "{}")],
+        ),
+        (vec![result_item("c6", "x"), result_item(&odd_id, "y")], vec![reply("so"), think(by)]),
+        (vec![say("go on")], vec![think(by), reply("")]),
         (vec![say("")], vec![reply("bye")]),
         (vec![say("bye")], vec![]),
     ]
@@ -168,7 +213,7 @@ fn conversation() -> Vec<(Vec<Item>, Vec<Item>)> {
 /// Promise 7: a turn's request, less what closes it, begins the next turn's.
 pub(super) fn assert_requests_extend_each_other(dialect: &dyn Dialect) {
     let (mut items, mut before) = (Vec::new(), None::<String>);
-    for (input, reply) in conversation() {
+    for (input, reply) in conversation(dialect.name()) {
         items.extend(input);
         let body = body(dialect, &items);
         serde_json::from_str::<serde_json::Value>(&body).unwrap();

@@ -16,6 +16,8 @@ for name in list(os.environ):
 # The Agents SDK would report each run to its makers.
 os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
 
+pytest.register_assert_rewrite("conversation")
+
 from support import CUT, FAULTS, Balancer, FaultyModels  # noqa: E402
 
 from holdall import Server, config, new_keys, toml  # noqa: E402

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from anthropic import Anthropic, APIStatusError, BadRequestError, InternalServerError, NotFoundError
-from conversation import FIRST, GARBAGE, MODEL, TOOL_DESCRIPTION, TOOL_NAME, TOOL_SCHEMA, TURNS, Reply, hold
+from anthropic.types import TextBlock, ToolUseBlock
+from conversation import (
+    CALLING,
+    FIRST,
+    GARBAGE,
+    MODEL,
+    SCENARIOS,
+    TOOL_DESCRIPTION,
+    TOOL_NAME,
+    TOOL_SCHEMA,
+    TURNS,
+    Reply,
+)
 from support import CUT, Balancer
 
 TOOLS = [{"name": TOOL_NAME, "description": TOOL_DESCRIPTION, "input_schema": TOOL_SCHEMA}]
@@ -20,6 +33,8 @@ def client_of(balancer: Balancer, retries: int = 2) -> Anthropic:
 class Speaker:
     """Sends what is new and the token; or, with `resend`, all messages from the start and the token."""
 
+    runs_tools = False
+
     def __init__(self, client: Anthropic, way: str, resend: bool = False) -> None:
         self.client = client
         self.way = way
@@ -30,8 +45,8 @@ class Speaker:
     def say(self, text: str) -> Reply:
         return self.turn(text)
 
-    def result(self, call_id: str, out: str) -> Reply:
-        return self.turn([{"type": "tool_result", "tool_use_id": call_id, "content": out}])
+    def results(self, results: list[tuple[str, str]]) -> Reply:
+        return self.turn([{"type": "tool_result", "tool_use_id": id_, "content": out} for id_, out in results])
 
     def turn(self, content: str | list[dict]) -> Reply:
         message = {"role": "user", "content": content}
@@ -56,27 +71,25 @@ class Speaker:
         return message.content, message.conversation_token
 
     def helper(self, members: dict):
-        texts, inputs, tokens = [], [], []
+        texts, inputs, tokens = [], {}, []
         with self.client.messages.stream(**members) as stream:
             for event in stream:
                 if event.type == "text":
                     texts.append(event.text)
-                elif event.type == "input_json":
-                    inputs.append(event.partial_json)
+                elif event.type == "content_block_delta" and event.delta.type == "input_json_delta":
+                    inputs[event.index] = inputs.get(event.index, "") + event.delta.partial_json
                 elif event.type == "message_delta":
                     tokens.append(event.conversation_token)
             message = stream.get_final_message()
         check(message)
         assert "".join(texts) == "".join(block.text for block in message.content if block.type == "text")
-        assert [json.loads(text) for text in ["".join(inputs)] if text] == [
+        assert [json.loads(text) for text in inputs.values()] == [
             block.input for block in message.content if block.type == "tool_use"
         ]
         [token] = tokens
         return message.content, token
 
     def raw(self, members: dict):
-        from anthropic.types import TextBlock, ToolUseBlock
-
         events = list(self.client.messages.create(stream=True, **members))
         first, *middle, delta, last = events
         assert (first.type, delta.type, last.type) == ("message_start", "message_delta", "message_stop")
@@ -123,10 +136,18 @@ def as_written(input_: object) -> str:
     return json.dumps(input_)
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("resend", [False, True], ids=["new", "resent"])
 @pytest.mark.parametrize("way", ["whole", "helper", "raw"])
-def test_five_turns_over_two_servers(balancer: Balancer, way: str, resend: bool) -> None:
-    hold(Speaker(client_of(balancer), way, resend), balancer, "/v1/messages")
+def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way: str, resend: bool) -> None:
+    scenario(Speaker(client_of(balancer), way, resend), balancer, "/v1/messages")
+
+
+def test_results_may_be_failures(balancer: Balancer) -> None:
+    speaker = Speaker(client_of(balancer), "whole")
+    [(id_, _, _)] = speaker.say(CALLING).calls
+    failed = {"type": "tool_result", "tool_use_id": id_, "is_error": True, "content": [{"type": "text", "text": "No."}]}
+    assert speaker.turn([failed]).text == f"{TOOL_NAME} failed: No."
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

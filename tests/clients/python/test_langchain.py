@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import operator
+from collections.abc import Callable
 from functools import reduce
 
 import pytest
-from conversation import FIRST, GARBAGE, MODEL, TOOL_NAME, Reply, hold
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from conversation import FIRST, GARBAGE, MODEL, SCENARIOS, Reply
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from openai import APIError, BadRequestError, InternalServerError
@@ -34,6 +37,8 @@ def model_of(balancer: Balancer, model: str = MODEL, **members: object) -> ChatO
 class Speaker:
     """Keeps the list of messages, as LangChain has it; what of it is sent is LangChain's affair."""
 
+    runs_tools = False
+
     def __init__(self, balancer: Balancer, way: str) -> None:
         self.balancer = balancer
         self.model = model_of(balancer).bind_tools([add])
@@ -41,23 +46,21 @@ class Speaker:
         self.messages: list[BaseMessage] = []
 
     def say(self, text: str) -> Reply:
-        return self.turn(HumanMessage(text))
+        return self.turn([HumanMessage(text)])
 
-    def result(self, call_id: str, out: str) -> Reply:
-        [call] = self.messages[-1].tool_calls
-        message = add.invoke(call)
-        assert isinstance(message, ToolMessage)
-        assert (message.tool_call_id, message.content) == (call_id, out)
-        return self.turn(message)
+    def results(self, results: list[tuple[str, str]]) -> Reply:
+        messages = [add.invoke(call) for call in self.messages[-1].tool_calls]
+        assert [(message.tool_call_id, message.content) for message in messages] == results
+        return self.turn(messages)
 
-    def turn(self, message: BaseMessage) -> Reply:
-        self.messages.append(message)
+    def turn(self, messages: list[BaseMessage]) -> Reply:
+        self.messages += messages
         answer = getattr(self, self.way)()
         self.messages.append(answer)
         # Only what is new went out.
-        assert len(self.balancer.passed[-1].json()["input"]) == 1
+        assert len(self.balancer.passed[-1].json()["input"]) == len(messages)
         assert answer.usage_metadata["total_tokens"] > 0
-        calls = [(call["id"], call["name"], written(call["args"])) for call in answer.tool_calls]
+        calls = [(call["id"], call["name"], json.dumps(call["args"])) for call in answer.tool_calls]
         assert answer.response_metadata["id"].startswith("resp_")
         return Reply(answer.response_metadata["id"].removeprefix("resp_"), answer.text, calls)
 
@@ -68,16 +71,33 @@ class Speaker:
         return reduce(operator.add, self.model.stream(self.messages))
 
 
-def written(arguments: dict) -> str:
-    import json
-
-    return json.dumps(arguments)
-
-
+@pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_five_turns_over_two_servers(balancer: Balancer, way: str) -> None:
-    assert add.name == TOOL_NAME
-    hold(Speaker(balancer, way), balancer, "/v1/responses")
+def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way: str) -> None:
+    scenario(Speaker(balancer, way), balancer, "/v1/responses")
+
+
+@pytest.mark.parametrize("members", [{"use_responses_api": True}, {"use_responses_api": False}], ids=["responses", "chat"])
+def test_without_the_option_the_second_turn_is_refused(balancer: Balancer, members: dict) -> None:
+    # LangChain then sends all of it from the start, and neither an id nor a token.
+    model = ChatOpenAI(model=MODEL, base_url=f"{balancer.url}/v1", api_key="unused", timeout=30, **members)
+    messages = [HumanMessage(FIRST)]
+    messages += [model.invoke(messages), HumanMessage("What is my name?")]
+    with pytest.raises(BadRequestError) as raised:
+        model.invoke(messages)
+    assert raised.value.code == "role_forbidden"
+    assert len(balancer.passed) == 2
+
+
+def test_after_a_live_stream_the_next_turn_is_refused(balancer: Balancer) -> None:
+    # LangChain keeps the first id that it sees, which in a live stream is no token.
+    model = model_of(balancer, extra_body={"metadata": {"holdall_stream": "live"}})
+    messages = [HumanMessage(FIRST)]
+    messages += [reduce(operator.add, model.stream(messages)), HumanMessage("What is my name?")]
+    with pytest.raises(BadRequestError) as raised:
+        model.invoke(messages)
+    assert raised.value.code == "previous_response_not_found"
+    assert len(balancer.passed) == 2
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
@@ -115,8 +135,6 @@ def test_retries_are_those_that_are_safe(faulty: Balancer, way: str) -> None:
 
 
 def test_overflows_are_known_as_such(faulty: Balancer) -> None:
-    from langchain_core.exceptions import ContextOverflowError
-
     with pytest.raises(ContextOverflowError):
         model_of(faulty, "overflowing").invoke([HumanMessage("hello")])
 

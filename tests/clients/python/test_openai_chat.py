@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from conversation import FIRST, GARBAGE, MODEL, TOOL_DESCRIPTION, TOOL_NAME, TOOL_SCHEMA, TURNS, Reply, hold
+from conversation import FIRST, GARBAGE, MODEL, SCENARIOS, TOOL_DESCRIPTION, TOOL_NAME, TOOL_SCHEMA, TURNS, Reply
 from openai import APIError, BadRequestError, InternalServerError, NotFoundError, OpenAI
+from openai.types.chat import ChatCompletionMessage
 from support import CUT, CUT_TEXT, Balancer
 
 TOOLS = [
@@ -19,6 +22,8 @@ def client_of(balancer: Balancer, retries: int = 2) -> OpenAI:
 class Speaker:
     """Sends what is new and the token; or, with `resend`, all messages from the start and the token."""
 
+    runs_tools = False
+
     def __init__(self, client: OpenAI, way: str, resend: bool = False) -> None:
         self.client = client
         self.way = way
@@ -27,14 +32,14 @@ class Speaker:
         self.token: str | None = None
 
     def say(self, text: str) -> Reply:
-        return self.turn({"role": "user", "content": text})
+        return self.turn([{"role": "user", "content": text}])
 
-    def result(self, call_id: str, out: str) -> Reply:
-        return self.turn({"role": "tool", "tool_call_id": call_id, "content": out})
+    def results(self, results: list[tuple[str, str]]) -> Reply:
+        return self.turn([{"role": "tool", "tool_call_id": id_, "content": out} for id_, out in results])
 
-    def turn(self, message: dict) -> Reply:
-        self.messages.append(message)
-        members = {"model": MODEL, "messages": self.messages if self.resend else [message], "tools": TOOLS}
+    def turn(self, messages: list[dict]) -> Reply:
+        self.messages += messages
+        members = {"model": MODEL, "messages": self.messages if self.resend else messages, "tools": TOOLS}
         if self.token:
             members["extra_body"] = {"conversation_token": self.token}
         reply, token = getattr(self, self.way)(members)
@@ -79,8 +84,6 @@ class Speaker:
 
 def assembled(chunks: list):
     """The message that deltas come to, in the way of the API's own examples."""
-    from openai.types.chat import ChatCompletionMessage
-
     deltas = [chunk.choices[0].delta for chunk in chunks]
     assert deltas[0].role == "assistant"
     calls: list[dict] = []
@@ -95,10 +98,11 @@ def assembled(chunks: list):
     return ChatCompletionMessage.model_validate(message)
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("resend", [False, True], ids=["new", "resent"])
 @pytest.mark.parametrize("way", ["whole", "helper", "raw"])
-def test_five_turns_over_two_servers(balancer: Balancer, way: str, resend: bool) -> None:
-    hold(Speaker(client_of(balancer), way, resend), balancer, "/v1/chat/completions")
+def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way: str, resend: bool) -> None:
+    scenario(Speaker(client_of(balancer), way, resend), balancer, "/v1/chat/completions")
 
 
 def test_usage_of_a_stream_comes_when_asked_for(balancer: Balancer) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from conversation import GARBAGE, MODEL, TOOL_DESCRIPTION, TOOL_NAME, TOOL_SCHEMA, Reply, hold
+from conversation import GARBAGE, MODEL, SCENARIOS, TOOL_DESCRIPTION, TOOL_NAME, TOOL_SCHEMA, Reply
 from openai import APIError, BadRequestError, InternalServerError, NotFoundError, OpenAI
 from support import CUT, Balancer
 
@@ -26,20 +28,22 @@ def client_of(balancer: Balancer, retries: int = 2) -> OpenAI:
 class Speaker:
     """Talks in one of four ways; all it keeps is the last id."""
 
-    def __init__(self, client: OpenAI, way: str, **members: object) -> None:
+    runs_tools = False
+
+    def __init__(self, client: OpenAI, way: str, aside: OpenAI) -> None:
         self.client = client
         self.way = way
-        self.members = members
+        self.aside = aside
         self.id: str | None = None
 
     def say(self, text: str) -> Reply:
         return self.turn(text)
 
-    def result(self, call_id: str, out: str) -> Reply:
-        return self.turn([{"type": "function_call_output", "call_id": call_id, "output": out}])
+    def results(self, results: list[tuple[str, str]]) -> Reply:
+        return self.turn([{"type": "function_call_output", "call_id": id_, "output": out} for id_, out in results])
 
     def turn(self, said: str | list[dict]) -> Reply:
-        members = {"model": MODEL, "input": said, "tools": TOOLS, **self.members}
+        members = {"model": MODEL, "input": said, "tools": TOOLS}
         if self.id:
             members["previous_response_id"] = self.id
         response = getattr(self, self.way)(members)
@@ -75,13 +79,15 @@ class Speaker:
     def raw_live(self, members: dict):
         events = list(self.client.responses.create(stream=True, metadata={"holdall_stream": "live"}, **members))
         response = checked(events)
+        # It is the request's own, and comes back.
+        assert response.metadata == {"holdall_stream": "live"}
         before = {event.response.id for event in events if event.type in LIFECYCLE[:2]}
         assert len(before) == 1
         assert response.id not in before
         # The id that came first is no token.
         [throw_away] = before
         with pytest.raises(BadRequestError) as raised:
-            self.client.responses.create(model=MODEL, input="hello", previous_response_id=throw_away)
+            self.aside.responses.create(model=MODEL, input="hello", previous_response_id=throw_away)
         assert raised.value.code == "previous_response_not_found"
         return response
 
@@ -100,34 +106,13 @@ def checked(events: list):
     return response
 
 
-@pytest.mark.parametrize("way", ["whole", "helper", "raw_hold"])
-def test_five_turns_over_two_servers(balancer: Balancer, way: str) -> None:
-    hold(Speaker(client_of(balancer), way), balancer, "/v1/responses")
-
-
-def test_five_turns_live(balancer: Balancer) -> None:
-    # The throw-away ids are tried at one server only, so that the turns still alternate.
-    speaker = Speaker(client_of(balancer), "raw_live")
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("way", ["whole", "helper", "raw_hold", "raw_live"])
+def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way: str) -> None:
+    # The ids that are no tokens are tried past the balancer, so that the turns still alternate.
     aside = Balancer(balancer.addresses[:1])
-    speaker.client = SplitClient(client_of(balancer), client_of(aside))
-    hold(speaker, balancer, "/v1/responses")
+    scenario(Speaker(client_of(balancer), way, client_of(aside)), balancer, "/v1/responses")
     aside.close()
-
-
-class SplitClient:
-    """Streams with one client, asks without with another."""
-
-    def __init__(self, streaming: OpenAI, whole: OpenAI) -> None:
-        self.streaming = streaming
-        self.not_streaming = whole
-
-    @property
-    def responses(self) -> SplitClient:
-        return self
-
-    def create(self, **members: object):
-        client = self.streaming if members.get("stream") else self.not_streaming
-        return client.responses.create(**members)
 
 
 def test_id_is_resp_and_the_token(balancer: Balancer) -> None:

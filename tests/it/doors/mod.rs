@@ -1,4 +1,5 @@
 //! The doors, through the whole service.
 
+mod chat_completions;
 mod matrix;
 mod responses;

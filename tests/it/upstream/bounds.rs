@@ -48,7 +48,8 @@ async fn text_without_end_is_ended_by_length() {
     let openai = "data: {\"choices\":[{\"delta\":{\"content\":\"word after word é\\n\"}}]}\n\n";
     let anthropic = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\
                      \"text\":\"word after word\"}}\n\n";
-    for (kind, piece) in [("openai", openai), ("anthropic", anthropic)] {
+    let responses = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"word after word\"}\n\n";
+    for (kind, piece) in [("openai", openai), ("openai-responses", responses), ("anthropic", anthropic)] {
         let [whole, streamed] = flood(kind, STREAM, piece).await;
         let whole = whole.json();
         assert_eq!(whole["finish_reason"], "length");
@@ -65,9 +66,30 @@ async fn text_without_end_is_ended_by_length() {
 async fn arguments_without_end_are_malformed() {
     let openai = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"n\",\
                   \"arguments\":\"aaaa\"}}]}}]}\n\n";
-    for answer in flood("openai", STREAM, openai).await {
+    let responses = "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":\
+                     {\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"n\",\"arguments\":\"aaaa\"}}\n\n";
+    for (kind, piece) in [("openai", openai), ("openai-responses", responses)] {
+        for answer in flood(kind, STREAM, piece).await {
+            answer.problem("upstream_malformed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn reasoning_without_end_is_malformed_or_ends_the_reply() {
+    let start = "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\"}}";
+    let more = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"hm\"}}";
+    let head: &'static str = format!("{STREAM}{start}\n\n").leak();
+    for answer in flood("anthropic", head, &format!("{more}\n\n")).await {
         answer.problem("upstream_malformed");
     }
+    // Whole pieces of it fill the room that the reply has.
+    let piece = "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":\
+                 {\"type\":\"reasoning\",\"id\":\"rs\",\"summary\":[],\"encrypted_content\":\"gAAAAABp\"}}\n\n";
+    let [whole, streamed] = flood("openai-responses", STREAM, piece).await;
+    assert_eq!((&whole.json()["reply"], &whole.json()["finish_reason"]), (&json!(""), &json!("length")));
+    let (name, done) = events(str::from_utf8(&streamed.body).unwrap()).pop().unwrap();
+    assert_eq!((name.as_str(), &done["finish_reason"]), ("done", &json!("length")));
 }
 
 #[tokio::test]
@@ -96,6 +118,7 @@ async fn a_stream_that_says_nothing_without_end_is_ended_by_time() {
         ("openai", ":\n\n"),
         ("openai", "data: {\"choices\":[]}\n\n"),
         ("anthropic", "event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+        ("openai-responses", "data: {\"type\":\"response.in_progress\",\"response\":{}}\n\n"),
     ] {
         let ([whole, streamed], _) = flood_under("timeouts.total = \"200ms\"\n", kind, STREAM, piece).await;
         whole.problem("upstream_timeout");

@@ -198,7 +198,7 @@ async fn a_redirect_leads_nowhere() {
 
 #[tokio::test]
 async fn only_the_operators_key_goes_upstream() {
-    for kind in ["openai", "anthropic"] {
+    for kind in ["openai", "openai-responses", "anthropic"] {
         let model = Model::start(|_| reply("hello")).await;
         let server = Running::start(config(&upstream(kind, &model.url()))).await;
         let mut request = crate::support::client::json_request("/v1/turns", &json!({ "input": "hi" }));
@@ -216,8 +216,8 @@ async fn only_the_operators_key_goes_upstream() {
         let received = model.requests().remove(0);
         assert!(!received.head.contains("client-secret"), "{}", received.head);
         let key = match kind {
-            "openai" => format!("authorization: Bearer {MODEL_KEY}\r\n"),
-            _ => format!("x-api-key: {MODEL_KEY}\r\n"),
+            "anthropic" => format!("x-api-key: {MODEL_KEY}\r\n"),
+            _ => format!("authorization: Bearer {MODEL_KEY}\r\n"),
         };
         assert_eq!(received.head.matches(&key).count(), 1, "{}", received.head);
         assert_eq!(received.head.matches(MODEL_KEY).count(), 1);

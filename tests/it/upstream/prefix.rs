@@ -1,4 +1,5 @@
-//! Promise 7: what is sent upstream for earlier turns is the same bytes, turn after turn, so that prompt caches hit.
+//! Promise 7: what is sent upstream for earlier turns is the same bytes, turn after turn, so that prompt caches hit. The
+//! marks that tell Anthropic what to cache are no part of the prompt: they move, and nothing else does.
 
 use serde_json::{Value, json};
 
@@ -19,12 +20,25 @@ fn reply(kind: &str, text: Option<&str>, calls: &[Call<'_>]) -> String {
             let message = json!({ "role": "assistant", "content": text, "tool_calls": calls });
             json!({ "choices": [{ "index": 0, "message": message, "finish_reason": finish }] }).to_string()
         }
+        "openai-responses" => {
+            let thought = json!({ "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA/+=" });
+            let said = text.map(|text| {
+                let part = json!({ "type": "output_text", "text": text, "annotations": [] });
+                json!({ "type": "message", "id": "msg_1", "role": "assistant", "content": [part] })
+            });
+            let calls = calls.iter().map(|(id, name, args)| {
+                json!({ "type": "function_call", "id": "fc_1", "call_id": id, "name": name, "arguments": args.to_string() })
+            });
+            let output: Vec<_> = std::iter::once(thought).chain(said).chain(calls).collect();
+            json!({ "object": "response", "status": "completed", "output": output, "usage": null }).to_string()
+        }
         _ => {
+            let thought = json!({ "type": "thinking", "thinking": "hm", "signature": "EqQB/+=" });
             let text = text.map(|text| json!({ "type": "text", "text": text }));
             let calls = calls
                 .iter()
                 .map(|(id, name, args)| json!({ "type": "tool_use", "id": id, "name": name, "input": args }));
-            let content: Vec<_> = text.into_iter().chain(calls).collect();
+            let content: Vec<_> = std::iter::once(thought).chain(text).chain(calls).collect();
             json!({ "type": "message", "content": content, "stop_reason": "end_turn", "usage": {} }).to_string()
         }
     }
@@ -48,15 +62,19 @@ fn each_request_begins_with_the_one_before() {
         (json!("bye"), Some("bye"), vec![]),
     ];
     let tools = json!([{ "name": "add", "description": "adds", "parameters": { "type": "object", "b": 1, "a": 2 } }, { "name": "fail" }]);
-    for kind in ["openai", "anthropic"] {
+    for kind in ["openai", "openai-responses", "anthropic"] {
         let settings = upstream(kind, "http://model.test");
         let hand = Hand::of(config(&format!("system_prompt = \"Be kind.\"\n{settings}")));
-        let (mut token, mut before) = (Value::Null, None::<String>);
+        let (mut token, mut before, mut cached) = (Value::Null, None::<String>, None::<String>);
         for (input, text, calls) in &turns {
             let mut asked = hand.turn(&json!({ "input": input, "token": token, "tools": tools, "temperature": 0.7 }));
             asked.wait();
             let mut call = hand.upstream.call();
             let body = String::from_utf8(call.request.body().to_vec()).unwrap();
+            if kind == "anthropic" {
+                cached = Some(check_marks(&body, cached.as_deref()));
+            }
+            let body = body.replace(MARK, "");
             if let Some(before) = before {
                 let shared = before.strip_suffix("]}").unwrap();
                 assert!(body.starts_with(&format!("{shared},")), "\n{before}\n{body}");
@@ -68,6 +86,21 @@ fn each_request_begins_with_the_one_before() {
             token = asked.answer().json()["token"].clone();
         }
     }
+}
+
+/// What says that the prompt is to be cached up to a block.
+const MARK: &str = r#","cache_control":{"type":"ephemeral"}"#;
+
+/// Checks the marks of a request: on the system prompt, where the request before ended, and where this one ends. `cached` is
+/// what the one before asked to be cached, and the prompt up to its end; gives the same of this one.
+fn check_marks(body: &str, cached: Option<&str>) -> String {
+    let mut marked: Vec<_> = body.match_indices(MARK).map(|(at, _)| body[..at].replace(MARK, "")).collect();
+    let end = marked.pop().unwrap();
+    assert_eq!(end, body.replace(MARK, "").strip_suffix("}]}]}").unwrap(), "the last block is marked");
+    assert!(marked[0].ends_with(r#""system":[{"type":"text","text":"Be kind.""#), "{body}");
+    assert_eq!(marked.get(1).map(String::as_str), cached, "what was cached is looked for");
+    assert!(marked.len() <= 2, "{body}");
+    end
 }
 
 #[test]
@@ -86,4 +119,14 @@ fn the_prefix_is_the_same_on_another_instance_and_after_a_stream() {
         .collect();
     assert_eq!(bodies[0], bodies[1]);
     assert_eq!(bodies[0][1], json!({ "role": "assistant", "content": "hello" }));
+}
+
+#[test]
+fn nothing_is_marked_where_the_operator_says_so() {
+    let settings = upstream("anthropic", "http://model.test").replace("[[model]]", "prompt_cache = false\n[[model]]");
+    let hand = Hand::of(config(&format!("system_prompt = \"Be kind.\"\n{settings}")));
+    let mut asked = hand.turn(&json!({ "input": "hi" }));
+    asked.wait();
+    let sent = hand.upstream.call().json();
+    assert_eq!((&sent["system"], sent.to_string().contains("cache_control")), (&json!("Be kind."), false));
 }

@@ -38,7 +38,7 @@ impl Recorded {
 pub(super) const TEXT: &str = "Grüß dich, 世界! 👋\nLet me add.";
 pub(super) const ARGS: &str = r#"{"a": 1, "b": [2]}"#;
 
-pub(super) const ALL: [Recorded; 4] = [
+pub(super) const ALL: [Recorded; 6] = [
     Recorded {
         kind: "openai",
         content_type: "text/event-stream; charset=utf-8",
@@ -117,5 +117,51 @@ data: {"type":"message_stop"}
         kind: "anthropic",
         content_type: "application/json",
         body: r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Grüß dich, 世界! \ud83d\udc4b\nLet me add."},{"type":"tool_use","id":"call_1","name":"add","input":{"a": 1, "b": [2]}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":6,"cache_read_input_tokens":5,"output_tokens":22}}"#,
+    },
+    Recorded {
+        kind: "openai-responses",
+        content_type: "text/event-stream; charset=utf-8",
+        body: r#"event: response.created
+data: {"type":"response.created","sequence_number":0,"response":{"id":"resp_1","object":"response","status":"in_progress","model":"m","output":[],"error":null,"usage":null}}
+
+event: response.output_item.added
+data: {"type":"response.output_item.added","sequence_number":1,"output_index":0,"item":{"id":"msg_1","type":"message","status":"in_progress","content":[],"role":"assistant"}}
+
+event: response.content_part.added
+data: {"type":"response.content_part.added","sequence_number":2,"item_id":"msg_1","output_index":0,"content_index":0,"part":{"type":"output_text","annotations":[],"text":""}}
+
+event: response.output_text.delta
+data: {"type":"response.output_text.delta","sequence_number":3,"item_id":"msg_1","output_index":0,"content_index":0,"delta":"Grüß dich, 世界","logprobs":[]}
+
+event: response.output_text.delta
+data: {"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_1","output_index":0,"content_index":0,"delta":"! \ud83d\udc4b\nLet me add.","logprobs":[]}
+
+event: response.output_text.done
+data: {"type":"response.output_text.done","sequence_number":5,"item_id":"msg_1","output_index":0,"content_index":0,"text":"Grüß dich, 世界! \ud83d\udc4b\nLet me add.","logprobs":[]}
+
+event: response.output_item.done
+data: {"type":"response.output_item.done","sequence_number":6,"output_index":0,"item":{"id":"msg_1","type":"message","status":"completed","content":[{"type":"output_text","annotations":[],"text":"Grüß dich, 世界! \ud83d\udc4b\nLet me add."}],"role":"assistant"}}
+
+event: response.output_item.added
+data: {"type":"response.output_item.added","sequence_number":7,"output_index":1,"item":{"id":"fc_1","type":"function_call","status":"in_progress","arguments":"","call_id":"call_1","name":"add"}}
+
+event: response.function_call_arguments.delta
+data: {"type":"response.function_call_arguments.delta","sequence_number":8,"item_id":"fc_1","output_index":1,"delta":"{\"a\": 1, "}
+
+event: response.function_call_arguments.delta
+data: {"type":"response.function_call_arguments.delta","sequence_number":9,"item_id":"fc_1","output_index":1,"delta":"\"b\": [2]}"}
+
+event: response.output_item.done
+data: {"type":"response.output_item.done","sequence_number":10,"output_index":1,"item":{"id":"fc_1","type":"function_call","status":"completed","arguments":"{\"a\": 1, \"b\": [2]}","call_id":"call_1","name":"add"}}
+
+event: response.completed
+data: {"type":"response.completed","sequence_number":11,"response":{"id":"resp_1","object":"response","status":"completed","error":null,"output":[],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":5},"output_tokens":22,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":33}}}
+
+"#,
+    },
+    Recorded {
+        kind: "openai-responses",
+        content_type: "application/json",
+        body: r#"{"id":"resp_1","object":"response","status":"completed","model":"m","error":null,"incomplete_details":null,"output":[{"id":"msg_1","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","annotations":[],"text":"Grüß dich, 世界! \ud83d\udc4b\nLet me add."}]},{"id":"fc_1","type":"function_call","status":"completed","arguments":"{\"a\": 1, \"b\": [2]}","call_id":"call_1","name":"add"}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":5},"output_tokens":22,"total_tokens":33}}"#,
     },
 ];

@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::{
     chat::Role,
-    dialect::{ModelOptions, Tool, testing::*},
+    dialect::{ModelOptions, Reasoning, Tool, testing::*},
 };
 
 /// Talks to the model turn by turn; the last answer.
@@ -144,6 +144,43 @@ fn the_bound_on_output_counts_words() {
         assert_eq!(said(&items, &options), expected);
         assert_eq!(deltas(&items, &options).last(), Some(&Delta::Finish(reason)));
     }
+}
+
+#[test]
+fn texts_that_end_a_reply_end_it() {
+    let items = [Item::text(Role::User, "repeat one two three two")];
+    for (stop, expected) in [(&["two"][..], "one "), (&["three", " two"], "one"), (&["four"], "one two three two")] {
+        let stop = stop.iter().map(|text| (*text).to_owned()).collect();
+        let options = ModelOptions { stop, ..ModelOptions::default() };
+        assert_eq!(said(&items, &options), expected);
+        assert_eq!(deltas(&items, &options).last(), Some(&Delta::Finish(FinishReason::Stop)));
+    }
+}
+
+#[test]
+fn words_are_counted_as_an_answer_counts_them() {
+    let items =
+        [Item::text(Role::User, "repeat one  two"), call_item("c", "add", "{\"a\": 1}"), result_item("c", "x y")];
+    let options = ModelOptions::default();
+    let TokenCount::Known(count) = Builtin.count(&model_call(&Builtin, &items, &options)).unwrap() else {
+        panic!("asked")
+    };
+    let answered = deltas(&items, &options);
+    assert!(answered.iter().any(|delta| matches!(delta, Delta::Usage(usage) if usage.input_tokens == count)));
+    assert_eq!(count, 2 + 3 + 2 + 2);
+}
+
+#[test]
+fn what_it_has_no_words_for_is_passed_over() {
+    let asked = ModelOptions {
+        top_p: Some(1.into()),
+        seed: Some(7),
+        format: schema_format(),
+        reasoning: Reasoning { effort: Some("high"), ..Reasoning::default() },
+        parallel_calls: Some(false),
+        ..ModelOptions::default()
+    };
+    assert_eq!(options_body(&Builtin, &asked), options_body(&Builtin, &ModelOptions::default()));
 }
 
 #[test]

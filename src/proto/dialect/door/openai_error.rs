@@ -62,8 +62,10 @@ impl<'a> OpenAiError<'a> {
             (error, _) => (told.status, error.code()),
         };
         let message = match told.error {
-            // LangChain looks for the code in the message.
-            Error::UpstreamRefused { overflow: true, .. } => format!("{code}: {}", told.error),
+            // Programs look for these words where their SDK does not hand them the code.
+            error @ Error::UpstreamRefused { overflow: true, .. } => {
+                format!("prompt is too long (context_length_exceeded): {error}")
+            }
             error => error.to_string(),
         };
         let param = match told.error {
@@ -180,8 +182,7 @@ mod tests {
             let (status, body) = read(&overflow, 502, member);
             assert_eq!((status, &body["code"]), (400, &json!("context_length_exceeded")));
             assert_eq!(body["type"], "invalid_request_error");
-            let message = "context_length_exceeded: the model service refused the request with status 400: too long";
-            assert_eq!(body["message"], message);
+            assert!(body["message"].as_str().unwrap().starts_with("prompt is too long (context_length_exceeded): "));
             let (status, body) = read(&unknown, 400, member);
             assert_eq!((status, &body["code"], &body["param"]), (404, &json!("model_not_found"), &json!("model")));
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::proto::dialect::{ModelOptions, testing::*};
+use crate::proto::dialect::{ModelOptions, Reasoning, Thinking, TokenCount, testing::*};
 
 const STREAM: &str = "text/event-stream; charset=utf-8";
 
@@ -12,7 +12,7 @@ data: {"id":"chatcmpl-B1","choices":[{"index":0,"delta":{"content":" \ud83d\udc0
 
 data: {"id":"chatcmpl-B1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}
 
-data: {"id":"chatcmpl-B1","choices":[],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":7,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}
+data: {"id":"chatcmpl-B1","choices":[],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":7,"audio_tokens":0,"cache_write_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}
 
 data: [DONE]
 
@@ -175,7 +175,7 @@ fn items_are_written_as_messages() {
                 cut: false,
             },
             Item::text(Role::Assistant, "adding"),
-            Item::Think { by: "anthropic".into(), blob: "{}".into() },
+            think_item("openai", "{}"),
             call_item("c1", "add", "{\"a\": 1}"),
             call_item("c2", "now", "{"),
             result_item("c1", "3"),
@@ -239,7 +239,7 @@ fn a_tool_choice_goes_with_tools_only() {
     for (choice, written) in
         [(ToolChoice::Auto, "\"auto\""), (ToolChoice::None, "\"none\""), (ToolChoice::Required, "\"required\"")]
     {
-        let tools = vec![Tool { name: "f".into(), description: None, parameters: None, strict: None }];
+        let tools = vec![tool("f", None)];
         for (tools, is_written) in [(tools, true), (vec![], false)] {
             let options = ModelOptions { tools, tool_choice: Some(choice.clone()), ..ModelOptions::default() };
             let request = request(&OpenAiChat::OWN, &items, &options, false);
@@ -266,4 +266,89 @@ fn servers_elsewhere_know_the_bound_by_its_older_name() {
         let request = String::from_utf8_lossy(request.body());
         assert!(request.contains(named) && !request.contains(other), "{request}");
     }
+}
+
+#[test]
+fn all_counts_are_read() {
+    let body = r#"{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":7,"cache_write_tokens":1},"completion_tokens_details":{"reasoning_tokens":5}}}"#;
+    let (deltas, _) = read(&OpenAiChat::OWN, "application/json", [body.as_bytes()]);
+    let usage =
+        Usage { input_tokens: 9, output_tokens: 8, cached_tokens: 7, cache_written_tokens: 1, reasoning_tokens: 5 };
+    assert_eq!(deltas, [text("a"), Delta::Usage(usage), finish(FinishReason::Stop)]);
+}
+
+#[test]
+fn other_options_are_written_where_the_format_has_words() {
+    let budget = |tokens| Reasoning { thinking: Some(Thinking::Budget(tokens)), ..Reasoning::default() };
+    let effort = |thinking, effort| Reasoning { thinking, effort, summary: Some("auto") };
+    let with = |reasoning| ModelOptions { reasoning, ..ModelOptions::default() };
+    for (options, written) in [
+        (
+            ModelOptions {
+                top_p: Some(1.into()),
+                stop: vec!["a".into(), "b".into()],
+                seed: Some(-7),
+                ..ModelOptions::default()
+            },
+            r#"{"model":"m-1","top_p":1,"stop":["a","b"],"seed":-7,"stream":false"#,
+        ),
+        (
+            ModelOptions { format: ReplyFormat::Json, ..ModelOptions::default() },
+            r#"{"model":"m-1","response_format":{"type":"json_object"},"stream""#,
+        ),
+        (
+            ModelOptions { format: schema_format(), ..ModelOptions::default() },
+            r#""response_format":{"type":"json_schema","json_schema":{"name":"pet","description":"A pet.","schema":{ "type":"object" },"strict":true}},"stream""#,
+        ),
+        (
+            with(effort(Some(Thinking::Disabled), Some("xhigh"))),
+            r#"{"model":"m-1","reasoning_effort":"xhigh","stream""#,
+        ),
+        (with(effort(None, Some("low"))), r#"{"model":"m-1","reasoning_effort":"low","stream""#),
+        (with(effort(Some(Thinking::Disabled), None)), r#"{"model":"m-1","stream""#),
+        (with(effort(Some(Thinking::Adaptive), None)), r#"{"model":"m-1","stream""#),
+        (with(budget(4_095)), r#""reasoning_effort":"low""#),
+        (with(budget(4_096)), r#""reasoning_effort":"medium""#),
+        (with(budget(16_383)), r#""reasoning_effort":"medium""#),
+        (with(budget(16_384)), r#""reasoning_effort":"high""#),
+        (
+            ModelOptions {
+                tools: vec![tool("f", Some(true)), tool("g", Some(false))],
+                parallel_calls: Some(false),
+                ..ModelOptions::default()
+            },
+            r#""tools":[{"type":"function","function":{"name":"f","strict":true}},{"type":"function","function":{"name":"g","strict":false}}],"parallel_tool_calls":false,"stream""#,
+        ),
+        (
+            ModelOptions { tools: vec![tool("f", None)], parallel_calls: Some(true), ..ModelOptions::default() },
+            r#""tools":[{"type":"function","function":{"name":"f"}}],"stream""#,
+        ),
+        (ModelOptions { parallel_calls: Some(false), ..ModelOptions::default() }, r#"{"model":"m-1","stream""#),
+    ] {
+        let body = options_body(&OpenAiChat::OWN, &options);
+        assert!(body.contains(written), "{body}");
+    }
+}
+
+#[test]
+fn ids_of_others_are_made_to_fit() {
+    let long = "c".repeat(41);
+    let items = [call_item(&long, "f", "{}"), result_item(&long, "1"), call_item(&long[1..], "f", "{}")];
+    let body = body(&OpenAiChat::OWN, &items);
+    let id = plain_id(&long, ID_BYTES);
+    assert!(body.contains(&format!(r#"{{"id":"{id}","type""#)), "{body}");
+    assert!(body.contains(&format!(r#""tool_call_id":"{id}""#)) && body.contains(&long[1..]), "{body}");
+    assert_eq!((body.contains(&long), id.len()), (false, ID_BYTES));
+}
+
+#[test]
+fn what_would_be_sent_is_estimated() {
+    let items = [Item::text(Role::User, "a".repeat(400))];
+    let options = ModelOptions::default();
+    let TokenCount::Known(count) = OpenAiChat::OWN.count(&model_call(&OpenAiChat::OWN, &items, &options)).unwrap()
+    else {
+        panic!("asked")
+    };
+    assert!((100..130).contains(&count), "{count}");
+    assert_eq!(OpenAiChat::OWN.counted(b"{}").unwrap_err().code(), "upstream_malformed");
 }

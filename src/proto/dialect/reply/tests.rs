@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::dialect::{
     DIALECTS, by_name,
-    testing::{BOUNDS, head, read},
+    testing::{BOUNDS, call, head, read, think},
 };
 
 fn draft() -> (Draft, Vec<Delta>) {
@@ -74,10 +74,12 @@ fn events_that_are_no_json_are_malformed() {
 #[test]
 fn causes_do_not_quote_the_reply() {
     for dialect in DIALECTS {
-        let stream = r#"event: text
-data: {"type":"content_block_start","index":"hush","content_block":"hush","choices":"hush","text":["hush"]}
-
-"#;
+        let kind = match dialect.name() {
+            "openai-responses" => "response.output_item.added",
+            _ => "content_block_start",
+        };
+        let said = r#""index":"hush","content_block":"hush","choices":"hush","text":["hush"],"item":"hush""#;
+        let stream = format!("event: text\ndata: {{\"type\":\"{kind}\",{said}}}\n\n");
         let (_, ended) = read(*dialect, "text/event-stream", [stream.as_bytes()]);
         assert!(!ended.unwrap_err().cause().unwrap().contains("hush"));
     }
@@ -113,6 +115,7 @@ fn bytes_after_the_end_are_not_read() {
             "anthropic",
             "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n",
         ),
+        ("openai-responses", "data: {\"type\":\"response.completed\",\"response\":{}}\n\n"),
         (
             "builtin",
             "event: end\ndata: {\"finish_reason\":\"stop\",\"usage\":{\"input_tokens\":1,\"output_tokens\":0}}\n\n",
@@ -140,7 +143,6 @@ fn calls_come_out_in_order_and_whole() {
     }
     draft.end(FinishReason::ToolCalls);
     draft.complete(&mut deltas).unwrap();
-    let call = crate::proto::dialect::testing::call;
     assert_eq!(
         deltas,
         [
@@ -150,6 +152,52 @@ fn calls_come_out_in_order_and_whole() {
             Delta::Finish(FinishReason::ToolCalls)
         ]
     );
+}
+
+#[test]
+fn reasoning_stays_where_it_was_among_the_calls() {
+    let (mut draft, mut deltas) = draft();
+    let mut think_at = |draft: &mut Draft, index, blob: &str| {
+        draft.count_held(blob.len()).unwrap();
+        draft.think(index, "p", blob.to_owned(), &mut deltas).unwrap();
+    };
+    think_at(&mut draft, 0, "1");
+    draft.call(1, "a", "one", "{}").unwrap();
+    think_at(&mut draft, 2, "2");
+    think_at(&mut draft, 3, "3");
+    draft.call(4, "b", "two", "{}").unwrap();
+    think_at(&mut draft, 5, "4");
+    assert_eq!(deltas, [think("p", "1")]);
+    draft.complete(&mut deltas).unwrap();
+    let expected = [
+        think("p", "1"),
+        call("a", "one", "{}"),
+        think("p", "2"),
+        think("p", "3"),
+        call("b", "two", "{}"),
+        think("p", "4"),
+        Delta::Finish(FinishReason::ToolCalls),
+    ];
+    assert_eq!(deltas, expected);
+}
+
+#[test]
+fn a_whole_call_takes_the_place_of_its_fragments() {
+    let (mut draft, mut deltas) = draft();
+    draft.call(0, "a", "one", "{\"x\"").unwrap();
+    draft.whole_call(0, "a", "one", "{\"x\":1}").unwrap();
+    draft.whole_call(0, "b", "two", "{}").unwrap();
+    draft.complete(&mut deltas).unwrap();
+    let expected = [call("a", "one", "{\"x\":1}"), call("b", "two", "{}"), Delta::Finish(FinishReason::ToolCalls)];
+    assert_eq!(deltas, expected);
+}
+
+#[test]
+fn reasoning_alone_is_a_reply() {
+    let (mut draft, mut deltas) = draft();
+    draft.think(0, "p", "{}".to_owned(), &mut deltas).unwrap();
+    draft.complete(&mut deltas).unwrap();
+    assert_eq!(deltas, [think("p", "{}"), Delta::Finish(FinishReason::Stop)]);
 }
 
 #[test]
@@ -197,6 +245,22 @@ fn calls_are_bounded_in_number_and_size() {
     let mut draft = Draft::new(ReplyBounds { reply_bytes: 10 });
     draft.call(0, "id", "name", &"x".repeat(14)).unwrap();
     assert!(is_malformed(&draft.call(0, "", "", "x")));
+    assert!(is_malformed(&draft.count_held(1)));
+}
+
+#[test]
+fn reasoning_is_bounded_in_number_and_size() {
+    let (mut draft, mut deltas) = draft();
+    draft.call(0, "c", "n", "").unwrap();
+    for _ in 1..128 {
+        draft.think(1, "p", "{}".to_owned(), &mut deltas).unwrap();
+    }
+    assert!(is_malformed(&draft.think(1, "p", "{}".to_owned(), &mut deltas)));
+
+    let mut draft = Draft::new(ReplyBounds { reply_bytes: 10 });
+    draft.count_held(20).unwrap();
+    assert!(is_malformed(&draft.count_held(1)));
+    assert!(is_malformed(&draft.call(0, "", "n", "")));
 }
 
 #[test]

@@ -385,7 +385,10 @@ fn conversation<const MOST: usize>(
             "user" => {
                 items.push(Item::Message { role: Role::User, parts: parts(at, message.content)?, cut: false });
             }
-            other => return Err(Error::RoleForbidden { role: other.chars().take(32).collect() }),
+            other => {
+                let shown = other.chars().filter(|character| !character.is_control()).take(32).collect();
+                return Err(Error::RoleForbidden { role: shown });
+            }
         }
     }
     if items.is_empty() {
