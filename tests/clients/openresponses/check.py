@@ -28,7 +28,7 @@ CONFIG = 'client_history = "accept"\n'
 
 # What of llm-comply is not met, and why.
 EXPECTED_FAILURES = {
-    "open-responses": {"error-handling": "wants `model`; here a turn without it goes on with its conversation's alias"},
+    "open-responses": {},
     "openai-chat": {},
     "anthropic": {},
 }
