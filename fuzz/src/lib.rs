@@ -25,9 +25,6 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("anthropic_reply", anthropic_reply::check),
     ("builtin_reply", builtin_reply::check),
     ("chat_request", chat_request::check),
-pub const TARGETS: [(&str, Check); 8] = [
-    ("anthropic_reply", anthropic_reply::check),
-    ("builtin_reply", builtin_reply::check),
     ("messages_request", messages_request::check),
     ("native_request", native_request::check),
     ("openai_reply", openai_reply::check),

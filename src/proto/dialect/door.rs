@@ -52,13 +52,12 @@ pub trait Door: Sync {
 
 /// All doors: one line each.
 pub const DOORS: &[&dyn Door] = &[
-    &chat_completions::ChatCompletions, //
+    &chat_completions::ChatCompletions,
+    &messages::CountTokens,
+    &messages::Messages,
     &native::Native,
     &responses::InputTokens,
     &responses::Responses,
-    &messages::CountTokens, //
-    &messages::Messages,
-    &native::Native,
 ];
 
 /// What the requests at a path ask for.

@@ -2,7 +2,5 @@
 
 mod chat_completions;
 mod matrix;
-mod responses;
-//! The doors for stock clients, through the whole service.
-
 mod messages;
+mod responses;
