@@ -48,8 +48,8 @@ impl Door for Responses {
 
     fn request(&self, body: &str, ways: &Ways) -> Result<Asked, Error> {
         let Request { turn, repeated, live, encrypted_reasoning } = request::read(body)?;
-        if turn.model.is_none() {
-            return Err(Error::invalid("`model` is missing; GET /v1/models lists what there is"));
+        if turn.model.is_none() && turn.token.is_none() {
+            return Err(Error::invalid("`model` is missing, which only a conversation has; GET /v1/models lists them"));
         }
         // An id that is no token is there from the start: nothing to wait for.
         let live = live.unwrap_or(ways.live_responses || !repeated.store);

@@ -170,6 +170,13 @@ fn items_are_read_in_their_order() {
 }
 
 #[test]
+fn a_conversation_has_its_model() {
+    let turn = read_turn(&json!({ "model": null, "previous_response_id": "resp_a.b.c" }));
+    assert_eq!(turn.model, None);
+    assert!(ask(&json!({ "model": null })).is_err());
+}
+
+#[test]
 fn what_is_said_as_system_is_one_text() {
     let turn = read_turn(&json!({ "instructions": "one", "input": [
         { "role": "system", "content": "two" },
