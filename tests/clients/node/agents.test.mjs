@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Agent, OpenAIResponsesModel, run, tool } from "@openai/agents";
 import OpenAI, { BadRequestError } from "openai";
-import { ADD, CALL, converse } from "./conversation.mjs";
+import { ADD, CALLS, converse } from "./conversation.mjs";
 import { BUILTIN, counting, startTwo } from "./servers.mjs";
 
 let two;
@@ -52,7 +52,7 @@ test("an id that is no token raises BadRequestError, and is not tried again", as
 });
 
 test("a first run that calls a tool is refused, for its second request brings its own history", async () => {
-  await assert.rejects(run(agent(0), CALL), (error) => {
+  await assert.rejects(run(agent(0), CALLS), (error) => {
     assert.ok(error instanceof BadRequestError);
     assert.equal(error.code, "role_forbidden");
     return true;
@@ -63,10 +63,10 @@ test("where client history is accepted, a first run may call a tool", async () =
   const accepting = await startTwo(`client_history = "accept"\n${BUILTIN}`);
   try {
     const [one, other] = accepting.servers.map((server) => agentAt(server.api));
-    const first = await run(one, CALL);
-    assert.equal(first.finalOutput, "add gave: 5");
+    const first = await run(one, CALLS);
+    assert.equal(first.finalOutput, "add gave: 5\nadd gave: 9");
     const second = await run(other, "What did I say first?", { previousResponseId: first.lastResponseId });
-    assert.equal(second.finalOutput, `Your first message was: "${CALL}"`);
+    assert.equal(second.finalOutput, `Your first message was: "${CALLS}"`);
   } finally {
     accepting.stop();
   }

@@ -17,8 +17,8 @@ before(async () => {
 after(() => two.stop());
 
 /** What `messages.*` is asked for a turn: the new message alone. */
-function request({ state, text, result }) {
-  const content = text ?? [{ type: "tool_result", tool_use_id: result.id, content: result.output }];
+function request({ state, text, results }) {
+  const content = text ?? results.map(({ id, output }) => ({ type: "tool_result", tool_use_id: id, content: output }));
   return { model: "default", max_tokens: 1024, tools: TOOLS, messages: [{ role: "user", content }], conversation_token: state };
 }
 

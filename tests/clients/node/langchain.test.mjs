@@ -20,10 +20,10 @@ function chat(server, { fetch, ...more } = {}) {
   return new ChatOpenAI({ model: "default", apiKey: "none", useResponsesApi: true, configuration, ...more });
 }
 
-function messages({ text, result }) {
+function messages({ text, results }) {
   // LangChain's habit: the system message in front, each time.
   if (text !== undefined) return [new SystemMessage("Be brief."), new HumanMessage(text)];
-  return [new ToolMessage({ tool_call_id: result.id, name: ADD.name, content: result.output })];
+  return results.map(({ id, output }) => new ToolMessage({ tool_call_id: id, name: ADD.name, content: output }));
 }
 
 function heard(message, state) {

@@ -21,8 +21,8 @@ before(async () => {
 after(() => two.stop());
 
 /** What `responses.*` is asked for a turn. */
-function request({ state, text, result }) {
-  const input = text ?? [{ type: "function_call_output", call_id: result.id, output: result.output }];
+function request({ state, text, results }) {
+  const input = text ?? results.map(({ id, output }) => ({ type: "function_call_output", call_id: id, output }));
   return { model, input, tools: RESPONSES_TOOLS, previous_response_id: state };
 }
 
@@ -56,33 +56,40 @@ test("responses.stream holds a conversation over two servers", async () => {
 
 /** Reads a raw stream: its events' types, its deltas, the ids that it showed, and the response that ends it. */
 async function read(stream) {
-  const seen = { types: [], deltas: [], args: "", ids: new Set() };
+  const seen = { types: [], deltas: [], args: {}, ids: new Set() };
   for await (const event of stream) {
     assert.equal(event.sequence_number, seen.types.length);
     seen.types.push(event.type);
     if (event.type === "response.output_text.delta") seen.deltas.push(event.delta);
-    if (event.type === "response.function_call_arguments.delta") seen.args += event.delta;
+    if (event.type === "response.function_call_arguments.delta") {
+      seen.args[event.output_index] = (seen.args[event.output_index] ?? "") + event.delta;
+    }
     if (event.response) seen.ids.add(event.response.id);
     if (event.type === "response.completed") seen.response = event.response;
   }
   return seen;
 }
 
+/** The events of an item, between its beginning and its end. */
+const STEPS = {
+  function_call: ["response.function_call_arguments.delta", "response.function_call_arguments.done"],
+  message: ["response.content_part.added", "response.output_text.delta", "response.output_text.done", "response.content_part.done"],
+};
+
 test("a held stream shows one id, and all events in order", async () => {
   await converse(async (turn) => {
     const stream = await clients[turn.server].responses.create({ ...request(turn), stream: true });
     const { types, deltas, args, ids, response } = await read(stream);
     assert.deepEqual([...ids], [response.id]);
-    const [item] = response.output;
-    const steps = item.type === "function_call"
-      ? ["response.function_call_arguments.delta", "response.function_call_arguments.done"]
-      : ["response.content_part.added", "response.output_text.delta", "response.output_text.done", "response.content_part.done"];
-    const expected = ["response.created", "response.output_item.added", ...steps, "response.output_item.done", "response.completed"];
+    const items = response.output.flatMap(({ type }) => ["response.output_item.added", ...STEPS[type], "response.output_item.done"]);
+    const expected = ["response.created", ...items, "response.completed"];
     // Without repetitions, and without what a server may leave out.
     const order = types.filter((type, place) => type !== "response.in_progress" && type !== types[place - 1]);
     assert.deepEqual(order, expected);
-    if (item.type === "function_call") assert.equal(args, item.arguments);
-    else assert.equal(deltas.join(""), item.content[0].text);
+    response.output.forEach((item, place) => {
+      if (item.type === "function_call") assert.equal(args[place], item.arguments);
+      else assert.equal(deltas.join(""), item.content[0].text);
+    });
     return heard({ ...response, output_text: deltas.join("") });
   });
 });
@@ -250,11 +257,11 @@ test("an unknown model raises NotFoundError", async () => {
 });
 
 /** What `chat.completions.*` is asked for a turn: the new message alone. */
-function chatRequest({ state, text, result }) {
-  const message = text === undefined
-    ? { role: "tool", tool_call_id: result.id, content: result.output }
-    : { role: "user", content: text };
-  return { model, messages: [message], tools: CHAT_TOOLS, conversation_token: state };
+function chatRequest({ state, text, results }) {
+  const messages = text === undefined
+    ? results.map(({ id, output }) => ({ role: "tool", tool_call_id: id, content: output }))
+    : [{ role: "user", content: text }];
+  return { model, messages, tools: CHAT_TOOLS, conversation_token: state };
 }
 
 /** What a message says; `state` is the token that it came with. */
