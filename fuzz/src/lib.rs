@@ -12,17 +12,19 @@ pub mod native_request;
 pub mod openai_reply;
 mod reference;
 mod replies;
+pub mod responses_reply;
 pub mod seeds;
 pub mod sse;
 pub mod token_payload;
 pub mod token_text;
 
 /// The targets, by the name of their binary, of `corpus/NAME` and of `findings/NAME`.
-pub const TARGETS: [(&str, Check); 7] = [
+pub const TARGETS: [(&str, Check); 8] = [
     ("anthropic_reply", anthropic_reply::check),
     ("builtin_reply", builtin_reply::check),
     ("native_request", native_request::check),
     ("openai_reply", openai_reply::check),
+    ("responses_reply", responses_reply::check),
     ("sse", sse::check),
     ("token_payload", token_payload::check),
     ("token_text", token_text::check),
