@@ -63,7 +63,7 @@ pub struct Entropy {
 
 /// One turn, in state `S`.
 pub struct Exchange<S> {
-    turn: Turn,
+    turn: Box<Turn>,
     state: S,
 }
 
@@ -100,12 +100,14 @@ impl Exchange<Ready> {
     ) -> Result<Begun, Error> {
         let (mut turn, mut plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
         match turn.make_room(&mut plan, codec)? {
-            Room::Found => Self::ready(turn, &plan).map(Begun::Ready),
-            Room::Summarize { items } => Exchange::summarizing(turn, plan, items).map(Begun::Summarizing),
+            Room::Found => Self::ready(Box::new(turn), &plan).map(Begun::Ready),
+            Room::Summarize { items } => {
+                Exchange::summarizing(Box::new(turn), Box::new(plan), items).map(Begun::Summarizing)
+            }
         }
     }
 
-    fn ready(turn: Turn, plan: &Plan) -> Result<Self, Error> {
+    fn ready(turn: Box<Turn>, plan: &Plan) -> Result<Self, Error> {
         let request = turn.dialect.request(&plan.call(turn.stream))?;
         Ok(Self { turn, state: Ready { request } })
     }

@@ -50,14 +50,21 @@ fn allowed(name: &str) -> bool {
     name.parse::<HeaderName>().is_ok() && (ALLOWED.contains(&name.as_str()) || name.starts_with("x-stainless-"))
 }
 
-const ALLOWED: [&str; 8] = [
+/// What else they send on their own or by an option of theirs; nothing of it is acted on but the credentials.
+const ALLOWED: [&str; 14] = [
     "accept",
+    "anthropic-beta",
+    "anthropic-dangerous-direct-browser-access",
     "anthropic-version",
+    "anthropic-workspace-id",
     "authorization",
     "content-type",
+    "idempotency-key",
+    "openai-beta",
     "openai-organization",
     "openai-project",
     "user-agent",
     "x-api-key",
+    "x-client-request-id",
 ];
 const EXPOSED: &str = "x-request-id, request-id, x-should-retry, retry-after, ratelimit, ratelimit-policy";

@@ -10,6 +10,7 @@
 mod body;
 mod cors;
 mod flow;
+mod models;
 mod record;
 mod turn;
 
@@ -141,7 +142,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 }
                 record.fail(&error);
                 let problem = Problem::new(error, &request_id);
-                refused(match door_of(head.uri.path()) {
+                let path = head.uri.path();
+                refused(match door_of(path).or_else(|| models::door(path)) {
                     Some(door) => problem.shaped(|told| door.refusal(told)),
                     None => problem,
                 })
@@ -200,10 +202,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         {
             return Ok(preflight);
         }
-        if path == "/v1/models" {
-            only_get(head)?;
-            self.authenticate(head)?;
-            return Ok(self.models());
+        if let Some(rest) = models::below(path) {
+            return self.models(head, rest);
         }
         let Some(door) = door_of(path) else {
             return match path {
@@ -284,15 +284,6 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         } else {
             json_response(&json!({ "status": "ready" }))
         }
-    }
-
-    fn models(&self) -> Response<Body> {
-        let core = self.core();
-        let models = core.models.as_slice().iter();
-        let data: Vec<_> = models
-            .map(|model| json!({ "id": model.alias, "object": "model", "owned_by": core.policy.issuer }))
-            .collect();
-        json_response(&json!({ "object": "list", "data": data }))
     }
 
     fn history(&self, identity: Identity, body: &[u8]) -> Result<Response<Body>, Error> {

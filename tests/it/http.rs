@@ -3,6 +3,7 @@
 mod drain;
 mod errors;
 mod limits;
+mod models;
 mod pages;
 mod signals;
 mod transport;

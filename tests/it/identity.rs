@@ -91,6 +91,12 @@ fn without_a_credential_nothing_is_answered_but_probes() {
     assert_eq!(hand.ask(health).answer().status, StatusCode::OK);
     let models = with(models(), &[("x-api-key", &credential("alice"))]);
     assert_eq!(hand.ask(models).answer().status, StatusCode::OK);
+    let model = || Request::get("/v1/models/default").body(String::new()).unwrap();
+    let refused = hand.ask(model()).answer();
+    assert_eq!((refused.status, refused.header("content-type")), (StatusCode::UNAUTHORIZED, "application/json"));
+    assert!(refused.text().contains("\"code\":\"unauthenticated\""), "{}", refused.text());
+    let model = with(model(), &[("x-api-key", &credential("alice"))]);
+    assert_eq!(hand.ask(model).answer().status, StatusCode::OK);
 }
 
 #[test]

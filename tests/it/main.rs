@@ -5,6 +5,7 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod corpus;
+mod doors;
 mod http;
 mod identity;
 mod isolation;

@@ -42,8 +42,8 @@ fn report(wire: Wire, body: &str, stream: bool) -> Value {
     if !stream {
         return find(&serde_json::from_str(body).unwrap()).unwrap();
     }
-    let events = body.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok());
-    events.filter_map(|event| find(&event)).last().unwrap()
+    let events = body.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+    events.rev().find_map(|event| find(&event)).unwrap()
 }
 
 #[tokio::test]

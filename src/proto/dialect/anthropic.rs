@@ -79,7 +79,7 @@ impl Dialect for Anthropic {
 
     fn count(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {
         let body = Body::new(&ModelCall { prompt_cache: false, ..*call })?.counted();
-        versioned(post("/v1/messages/count_tokens", false, &body)).map(TokenCount::Ask)
+        versioned(post("/v1/messages/count_tokens", false, &body)).map(|request| TokenCount::Ask(Box::new(request)))
     }
 
     fn counted(&self, body: &[u8]) -> Result<u64, Error> {

@@ -4,9 +4,13 @@
 //! concern and what it may cost is decided in [`exchange`](crate::proto::exchange).
 
 mod body;
+pub mod chat_completions;
+pub mod messages;
 pub mod native;
+mod openai_error;
+pub mod responses;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{Delta, FinishReason, ModelOptions};
 use crate::proto::{
@@ -48,7 +52,12 @@ pub trait Door: Sync {
 
 /// All doors: one line each.
 pub const DOORS: &[&dyn Door] = &[
-    &native::Native, //
+    &chat_completions::ChatCompletions,
+    &messages::CountTokens,
+    &messages::Messages,
+    &native::Native,
+    &responses::InputTokens,
+    &responses::Responses,
 ];
 
 /// What the requests at a path ask for.
@@ -197,6 +206,8 @@ pub struct Answer {
     pub usage: Usage,
     /// Why the reply ended.
     pub finish: FinishReason,
+    /// From the model's call to the end of its reply.
+    pub elapsed: Duration,
 }
 
 impl fmt::Debug for Answer {

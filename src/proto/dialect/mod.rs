@@ -96,7 +96,7 @@ pub trait Dialect: Sync {
 #[derive(Debug)]
 pub enum TokenCount {
     /// The provider is to be asked with this; its URI is a path to append to the upstream's base URL.
-    Ask(Request<Bytes>),
+    Ask(Box<Request<Bytes>>),
     /// So many, or about so many.
     Known(u64),
 }

@@ -76,7 +76,8 @@ impl Dialect for OpenAiResponses {
         if !self.own {
             return Ok(TokenCount::Known(estimate(call)));
         }
-        post("/responses/input_tokens", false, &Body::new(call)?.counted()).map(TokenCount::Ask)
+        post("/responses/input_tokens", false, &Body::new(call)?.counted())
+            .map(|request| TokenCount::Ask(Box::new(request)))
     }
 
     fn counted(&self, body: &[u8]) -> Result<u64, Error> {

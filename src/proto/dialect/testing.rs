@@ -172,6 +172,7 @@ pub(super) fn an_answer() -> Answer {
         },
         usage: Usage { input_tokens: 1, output_tokens: 2, cached_tokens: 3, ..Usage::default() },
         finish: FinishReason::ToolCalls,
+        elapsed: Duration::from_millis(2_500),
     }
 }
 

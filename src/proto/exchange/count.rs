@@ -24,7 +24,7 @@ pub struct Counting {
 /// What came of beginning to count.
 pub enum Counted {
     /// The provider knows; ask it.
-    Asking(Exchange<Counting>),
+    Asking(Box<Exchange<Counting>>),
     /// So many, without asking.
     Known(u64),
 }
@@ -44,7 +44,9 @@ impl Exchange<Counting> {
     ) -> Result<Counted, Error> {
         let (turn, plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
         Ok(match turn.dialect.count(&plan.call(false))? {
-            TokenCount::Ask(request) => Counted::Asking(Self { turn, state: Counting { request } }),
+            TokenCount::Ask(request) => {
+                Counted::Asking(Box::new(Self { turn: Box::new(turn), state: Counting { request: *request } }))
+            }
             TokenCount::Known(tokens) => Counted::Known(tokens),
         })
     }

@@ -90,7 +90,10 @@ impl Models {
     }
 
     /// The model that an alias stands for, and the alias; the first model if none is named.
-    pub(super) fn find<'a>(&'a self, alias: Option<&'a str>) -> Result<(&'a Model, &'a str), Error> {
+    ///
+    /// # Errors
+    /// [`Error::ModelUnknown`].
+    pub fn find<'a>(&'a self, alias: Option<&'a str>) -> Result<(&'a Model, &'a str), Error> {
         let model = match alias {
             None => self.0.first(),
             Some(alias) => {

@@ -22,13 +22,13 @@ use crate::proto::{
 /// A summary of the older turns is to be asked for.
 pub struct Summarizing {
     request: Request<Bytes>,
-    plan: Plan,
+    plan: Box<Plan>,
     /// How many items it is to stand for.
     items: usize,
 }
 
 impl Exchange<Summarizing> {
-    pub(super) fn summarizing(turn: Turn, plan: Plan, items: usize) -> Result<Self, Error> {
+    pub(super) fn summarizing(turn: Box<Turn>, plan: Box<Plan>, items: usize) -> Result<Self, Error> {
         let transcript = transcript(plan.history.items().get(..items).unwrap_or_default());
         let ask = [Item::text(Role::User, format!("{SUMMARY_REQUEST}\n\n{transcript}"))];
         let options = ModelOptions { max_output_tokens: Some(SUMMARY_TOKENS), ..ModelOptions::default() };

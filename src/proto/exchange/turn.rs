@@ -235,7 +235,7 @@ impl Turn {
             elided_images: self.elided_images,
         };
         let usage = self.spent.plus(usage);
-        Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish })
+        Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish, elapsed })
     }
 }
 

@@ -45,6 +45,23 @@ fn a_listed_origin_may_ask_with_the_headers_of_stock_sdks() {
 }
 
 #[test]
+fn what_the_sdks_send_from_a_browser_is_allowed() {
+    // openai 7.55 and @anthropic-ai/sdk 1.11 in a page, by themselves or by an option of theirs.
+    let wanted = [
+        "accept, authorization, content-type, openai-organization, openai-project, x-stainless-arch, x-stainless-lang, \
+         x-stainless-os, x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, \
+         x-stainless-runtime-version, x-stainless-timeout, x-stainless-helper-method",
+        "anthropic-beta, anthropic-dangerous-direct-browser-access, anthropic-version, anthropic-workspace-id, x-api-key, \
+         x-stainless-helper",
+        "Idempotency-Key, OpenAI-Beta, user-agent, x-client-request-id",
+    ];
+    for wanted in wanted {
+        let answer = preflight(&with_origins(), ORIGIN, "POST", wanted);
+        assert_eq!(answer.header("access-control-allow-headers"), wanted);
+    }
+}
+
+#[test]
 fn other_origins_get_no_permission() {
     let hand = with_origins();
     for origin in ["https://evil.example", "https://app.example.evil", "https://app.example:8443", "null", "*", ""] {

@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod events;
 pub(crate) mod fake;
 pub(crate) mod hand;
+pub(crate) mod kind;
 pub(crate) mod model;
 pub(crate) mod server;
 pub(crate) mod wire;

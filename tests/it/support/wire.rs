@@ -49,6 +49,74 @@ impl Wire {
         body
     }
 
+    /// Lets the model of such a turn call the tool `add`.
+    pub(crate) fn with_tool(self, mut body: Value) -> Value {
+        let schema = json!({ "type": "object", "properties": { "a": { "type": "integer" } } });
+        body["tools"] = match self {
+            Self::Chat => json!([{ "type": "function", "function": { "name": "add", "parameters": schema } }]),
+            Self::Messages => json!([{ "name": "add", "input_schema": schema }]),
+            Self::Native => json!([{ "name": "add", "parameters": schema }]),
+            Self::Responses => json!([{ "type": "function", "name": "add", "parameters": schema }]),
+        };
+        body
+    }
+
+    /// The body of a turn that brings the result of a call.
+    pub(crate) fn result(self, token: &str, call: &str, out: &str, stream: bool) -> Value {
+        let mut body = self.turn(None, Some(token), "", stream);
+        match self {
+            Self::Chat => body["messages"] = json!([{ "role": "tool", "tool_call_id": call, "content": out }]),
+            Self::Messages => {
+                let block = json!({ "type": "tool_result", "tool_use_id": call, "content": out });
+                body["messages"] = json!([{ "role": "user", "content": [block] }]);
+            }
+            Self::Native => body["input"] = json!([{ "t": "result", "id": call, "out": out }]),
+            Self::Responses => {
+                body["input"] = json!([{ "type": "function_call_output", "call_id": call, "output": out }]);
+            }
+        }
+        body
+    }
+
+    /// The first call of a reply, as id, name and arguments, and the fresh token.
+    pub(crate) fn read_call(self, body: &str, streamed: bool) -> Option<([String; 3], String)> {
+        let values: Vec<Value> = if streamed {
+            body.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
+        } else {
+            vec![serde_json::from_str(body).ok()?]
+        };
+        // Wherever in the answer it stands, a call is an object of its format's members.
+        let mut objects = Vec::new();
+        values.iter().for_each(|value| collect(value, &mut objects));
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let call = objects.iter().find_map(|object| match self {
+            Self::Chat => {
+                let called = object.get("function").filter(|_| object["type"] == "function")?;
+                Some([text(&object["id"])?, text(&called["name"])?, text(&called["arguments"])?])
+            }
+            Self::Messages => {
+                let [id, name] = [text(&object["id"])?, text(&object["name"])?];
+                // Streamed, the arguments follow.
+                let late = objects.iter().find_map(|object| text(object.get("partial_json")?));
+                Some([id, name, late.unwrap_or_else(|| object["input"].to_string())])
+            }
+            Self::Native => Some([text(&object["id"])?, text(&object["name"])?, text(&object["args"])?]),
+            Self::Responses => {
+                let call = object.get("call_id").filter(|_| object["status"] == "completed")?;
+                Some([text(call)?, text(&object["name"])?, text(&object["arguments"])?])
+            }
+        })?;
+        let token = match self {
+            Self::Native => objects.iter().find_map(|object| text(object.get("token")?))?,
+            Self::Responses => {
+                let is_end = |object: &&&Value| object["object"] == "response" && object["status"] == "completed";
+                text(&objects.iter().find(is_end)?["id"])?
+            }
+            Self::Chat | Self::Messages => objects.iter().find_map(|object| text(object.get("conversation_token")?))?,
+        };
+        Some((call, token.strip_prefix("resp_").unwrap_or(&token).to_owned()))
+    }
+
     /// The reply's text and the fresh token, from the body of a whole answer or of a stream.
     pub(crate) fn read(self, body: &str, streamed: bool) -> Option<(String, String)> {
         let said = if streamed { self.read_stream(body)? } else { self.read_whole(&serde_json::from_str(body).ok()?)? };
@@ -85,5 +153,17 @@ impl Wire {
                 self.read_whole(&end["response"])
             }
         }
+    }
+}
+
+/// All objects in a value, outermost first.
+fn collect<'a>(value: &'a Value, objects: &mut Vec<&'a Value>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| collect(value, objects)),
+        Value::Object(members) => {
+            objects.push(value);
+            members.values().for_each(|value| collect(value, objects));
+        }
+        _ => {}
     }
 }

@@ -1,0 +1,117 @@
+//! Bodies of `POST /v1/chat/completions`: the items are those that a second reader finds in the messages, in their order,
+//! and every refusal is told in the API's own shape.
+
+use holdall::{
+    problem::Problem,
+    proto::{
+        chat::{Item, Output, Part, Role},
+        dialect::door::{Asked, Door as _, Ways, chat_completions::ChatCompletions},
+        error::Error,
+    },
+};
+use serde_json::Value;
+
+/// Takes any bytes; what is not UTF-8 is refused before the door.
+pub fn check(input: &[u8]) {
+    let Ok(body) = std::str::from_utf8(input) else { return };
+    let turn = match ChatCompletions.request(body, &Ways::default()) {
+        Ok(Asked { turn, .. }) => turn,
+        Err(error) => return check_refusal(error),
+    };
+    for item in &turn.input {
+        let mut line = String::new();
+        item.write_line(&mut line);
+        assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("our own line"), item);
+    }
+    let schemas = turn.options.tools.iter().filter_map(|tool| tool.parameters.as_ref());
+    assert!(schemas.map(|schema| schema.get()).all(|schema| schema.starts_with('{') && body.contains(schema)));
+    // Members that the door ignores may be beyond what a value can hold: too deep, or a number without bounds.
+    let Ok(value) = serde_json::from_str::<Value>(body) else { return };
+    let text = |name: &str| value[name].as_str();
+    assert_eq!(turn.token.as_deref(), text("conversation_token"));
+    assert_eq!(turn.model.as_deref(), text("model"));
+    assert_eq!(turn.stream, value["stream"] == true);
+    assert_eq!(turn.user_id, None);
+    let named = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
+    assert_eq!(turn.user_hint.as_deref(), named);
+    let messages = value["messages"].as_array().expect("messages are a list");
+    let items: Vec<_> = messages.iter().flat_map(items).collect();
+    assert_eq!(turn.input, items);
+    let system: Vec<_> =
+        messages.iter().filter(|message| is(message, &["developer", "system"])).flat_map(texts).collect();
+    assert_eq!(turn.system, Some(system.join("\n\n")).filter(|system| !system.is_empty()));
+    let tools = value["tools"].as_array().map_or(0, Vec::len);
+    assert!(turn.options.tools.len() <= tools);
+}
+
+/// An error is told with a status and a body that SDKs can read, whatever the request was.
+fn check_refusal(error: Error) {
+    let code = error.code();
+    let problem = Problem::new(error, "req_1").shaped(|told| ChatCompletions.refusal(told));
+    assert!(problem.status().is_client_error());
+    let body: Value = serde_json::from_slice(&problem.into_body()).expect("a refusal is JSON");
+    let error = &body["error"];
+    assert_eq!((&error["type"], &error["code"]), (&"invalid_request_error".into(), &code.into()));
+    let message = error["message"].as_str().expect("a message");
+    assert!(!message.is_empty() && message.chars().count() < 600 && !message.chars().any(char::is_control));
+    assert!(error["param"].is_null() || error["param"].is_string());
+}
+
+fn is(message: &Value, roles: &[&str]) -> bool {
+    message["role"].as_str().is_some_and(|role| roles.contains(&role))
+}
+
+/// The items that a message stands for.
+fn items(message: &Value) -> Vec<Item> {
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    if is(message, &["user"]) {
+        return vec![Item::Message { role: Role::User, parts: parts(&message["content"]), cut: false }];
+    }
+    if is(message, &["tool"]) {
+        let out = match &message["content"] {
+            Value::String(text) => Output::Text(text.clone()),
+            content => Output::Parts(parts(content)),
+        };
+        return vec![Item::Result { id: text(&message["tool_call_id"]), out, error: false }];
+    }
+    if !is(message, &["assistant"]) {
+        assert!(is(message, &["developer", "system"]), "a role that nobody has");
+        return Vec::new();
+    }
+    let mut said = parts(&message["content"]);
+    said.extend(message["refusal"].as_str().map(|refusal| Part::Text(refusal.to_owned())));
+    said.retain(|part| *part != Part::Text(String::new()));
+    let calls = message["tool_calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if said.is_empty() && calls.is_empty() {
+        said.push(Part::Text(String::new()));
+    }
+    let message = Item::Message { role: Role::Assistant, parts: said, cut: false };
+    let message = Some(message).filter(|message| !matches!(message, Item::Message { parts, .. } if parts.is_empty()));
+    let call = |call: &Value| {
+        let (name, args) = (text(&call["function"]["name"]), text(&call["function"]["arguments"]));
+        Item::Call { id: text(&call["id"]), name, args }
+    };
+    message.into_iter().chain(calls.iter().map(call)).collect()
+}
+
+fn parts(content: &Value) -> Vec<Part> {
+    let part = |part: &Value| match part["type"].as_str() {
+        Some("image_url") => Part::Image(part["image_url"]["url"].as_str().expect("a URL").to_owned()),
+        Some(kind) => Part::Text(part[kind].as_str().expect("text").to_owned()),
+        None => panic!("a part without a type was taken"),
+    };
+    match content {
+        Value::Array(list) => list.iter().map(part).collect(),
+        Value::String(text) => vec![Part::Text(text.clone())],
+        _ => Vec::new(),
+    }
+}
+
+/// The texts of a message that say something.
+fn texts(message: &Value) -> Vec<String> {
+    let text = |part| match part {
+        Part::Text(text) if !text.is_empty() => Some(text),
+        _ => None,
+    };
+    parts(&message["content"]).into_iter().filter_map(text).collect()
+}

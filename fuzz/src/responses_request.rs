@@ -1,0 +1,211 @@
+//! Bodies of `POST /v1/responses`: the items are those that a second reader finds in the input, in their order; every
+//! refusal is told in the API's own shape; and whatever was asked for, the answer to it is whole, with the token where it
+//! belongs and nowhere else.
+
+use std::time::Duration;
+
+use holdall::{
+    problem::Problem,
+    proto::{
+        chat::{Item, Output, Part, Role, Usage},
+        dialect::{
+            Delta, FinishReason,
+            door::{Answer, Asked, Conversation, Door as _, ReplyWriter, Ways, responses::Responses},
+        },
+        error::Error,
+        principal::Principal,
+        time::UnixSeconds,
+        token::{Claims, Id, TokenPolicy},
+    },
+};
+use serde_json::Value;
+
+/// Takes any bytes; what is not UTF-8 is refused before the door.
+pub fn check(input: &[u8]) {
+    let Ok(body) = std::str::from_utf8(input) else { return };
+    let ask = || Responses.request(body, &Ways::default());
+    let Asked { turn, writer } = match ask() {
+        Ok(asked) => asked,
+        Err(error) => return check_refusal(error),
+    };
+    for item in &turn.input {
+        let mut line = String::new();
+        item.write_line(&mut line);
+        assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("our own line"), item);
+    }
+    let schemas = turn.options.tools.iter().filter_map(|tool| tool.parameters.as_ref());
+    assert!(schemas.map(|schema| schema.get()).all(|schema| schema.starts_with('{') && body.contains(schema)));
+    // Members that the door passes over may be beyond what a value can hold: too deep, or a number without bounds.
+    let Ok(value) = serde_json::from_str::<Value>(body) else { return };
+    let text = |name: &str| value[name].as_str();
+    let token = text("previous_response_id").map(|id| id.strip_prefix("resp_").unwrap_or_default());
+    assert_eq!(turn.token.as_deref(), token);
+    assert_eq!(turn.model.as_deref(), text("model"));
+    assert_eq!(turn.stream, value["stream"] == true);
+    assert_eq!(turn.user_id, None);
+    let named = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
+    assert_eq!(turn.user_hint.as_deref(), named);
+    let (mut items, mut system) = (Vec::new(), Vec::from_iter(text("instructions").map(str::to_owned)));
+    match &value["input"] {
+        Value::String(text) => items.push(Item::text(Role::User, text)),
+        input => input.as_array().expect("text or a list").iter().for_each(|item| read(item, &mut items, &mut system)),
+    }
+    assert_eq!(turn.input, items);
+    system.retain(|text| !text.is_empty());
+    assert_eq!(turn.system, (!system.is_empty()).then(|| system.join("\n\n")));
+    let second = ask().expect("what was taken is taken again").writer;
+    check_writer(&value, writer, second);
+}
+
+/// An error is told with a status and a body that SDKs can read, whatever the request was.
+fn check_refusal(error: Error) {
+    let code = error.code();
+    let problem = Problem::new(error, "req_1").shaped(|told| Responses.refusal(told));
+    assert!(problem.status().is_client_error());
+    let body: Value = serde_json::from_slice(&problem.into_body()).expect("a refusal is JSON");
+    let error = &body["error"];
+    assert_eq!((&error["type"], &error["code"]), (&"invalid_request_error".into(), &code.into()));
+    let message = error["message"].as_str().expect("a message");
+    assert!(!message.is_empty() && message.chars().count() < 600 && !message.chars().any(char::is_control));
+    assert!(error["param"].is_null() || error["param"].is_string());
+}
+
+/// The item that an element of the input stands for, or what it says as system.
+fn read(element: &Value, items: &mut Vec<Item>, system: &mut Vec<String>) {
+    let text = |name: &str| element[name].as_str().expect("text").to_owned();
+    match element["type"].as_str().unwrap_or("message") {
+        "message" => {
+            let mut parts = parts(&element["content"]);
+            if parts.is_empty() {
+                parts.push(Part::Text(String::new()));
+            }
+            match text("role").as_str() {
+                "assistant" => items.push(Item::Message { role: Role::Assistant, parts, cut: false }),
+                "user" => items.push(Item::Message { role: Role::User, parts, cut: false }),
+                role => {
+                    assert!(["developer", "system"].contains(&role), "a role that nobody has");
+                    system.extend(parts.into_iter().map(|part| match part {
+                        Part::Text(text) => text,
+                        Part::Image(_) => panic!("a system that shows images"),
+                    }));
+                }
+            }
+        }
+        "function_call" => items.push(Item::Call { id: text("call_id"), name: text("name"), args: text("arguments") }),
+        "function_call_output" => {
+            let out = match &element["output"] {
+                Value::String(text) => Output::Text(text.clone()),
+                Value::Array(list) if list.is_empty() => Output::Text(String::new()),
+                output => Output::Parts(parts(output)),
+            };
+            items.push(Item::Result { id: text("call_id"), out, error: false });
+        }
+        kind => assert_eq!(kind, "reasoning", "a kind that nobody knows"),
+    }
+}
+
+fn parts(content: &Value) -> Vec<Part> {
+    let part = |part: &Value| match part["type"].as_str().expect("a type") {
+        "input_image" => Part::Image(part["image_url"].as_str().expect("a URL").to_owned()),
+        "refusal" => Part::Text(part["refusal"].as_str().expect("text").to_owned()),
+        kind => {
+            assert!(["input_text", "output_text", "text"].contains(&kind), "a part that nobody knows");
+            Part::Text(part["text"].as_str().expect("text").to_owned())
+        }
+    };
+    match content {
+        Value::Array(list) => list.iter().map(part).collect(),
+        Value::String(text) => vec![Part::Text(text.clone())],
+        _ => panic!("neither text nor a list"),
+    }
+}
+
+/// A whole answer and a stream tell the same, and the token only as an id.
+fn check_writer(asked: &Value, mut whole: Box<dyn ReplyWriter>, mut streamed: Box<dyn ReplyWriter>) {
+    let answer = answer();
+    let response: Value = serde_json::from_slice(&whole.answer(&answer)).expect("an answer is JSON");
+    let members = response.as_object().expect("an object");
+    assert!(REQUIRED.iter().all(|name| members.contains_key(*name)), "a required member is missing");
+    let stored = asked["store"] != false;
+    assert_eq!(response["id"].as_str().is_some_and(|id| id == format!("resp_{TOKEN}")), stored);
+    let mut out = Vec::new();
+    streamed.begin(&answer.conversation.claims, &mut out);
+    let live = !out.is_empty();
+    assert_eq!(live, !streamed.holds());
+    let call = Delta::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
+    streamed.deltas(&[Delta::Text("he".to_owned()), Delta::Text("llo".to_owned()), call], &mut out);
+    streamed.done(&answer, &mut out);
+    let stream = String::from_utf8(out).expect("a stream is text");
+    let asked_with_it = asked.to_string().contains(TOKEN);
+    let told = stream.matches(TOKEN).count();
+    assert!(asked_with_it || told == usize::from(stored) * if live { 1 } else { 2 }, "the token is told {told} times");
+    let stream = stream.strip_suffix("data: [DONE]\n\n").expect("the end is told");
+    let mut last = Value::Null;
+    for (at, event) in stream.split_terminator("\n\n").enumerate() {
+        let (name, data) = event.split_once('\n').expect("a name and data");
+        last = serde_json::from_str(data.strip_prefix("data: ").expect("one line of data")).expect("JSON");
+        assert_eq!(name.strip_prefix("event: "), last["type"].as_str());
+        assert_eq!(last["sequence_number"], at);
+    }
+    assert_eq!(last["response"], response);
+}
+
+const TOKEN: &str = "header.payload.tag";
+
+const REQUIRED: [&str; 31] = [
+    "background",
+    "completed_at",
+    "created_at",
+    "error",
+    "frequency_penalty",
+    "id",
+    "incomplete_details",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "model",
+    "object",
+    "output",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "previous_response_id",
+    "prompt_cache_key",
+    "reasoning",
+    "safety_identifier",
+    "service_tier",
+    "status",
+    "store",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "usage",
+];
+
+fn answer() -> Answer {
+    let now = UnixSeconds(1_795_000_000);
+    let ids = [Id::new(now, [1; 16]), Id::new(now, [2; 16])];
+    let principal = Principal::anonymous([3; 16]);
+    let claims = Claims::first(principal, "default".to_owned(), ids, now, &TokenPolicy::default());
+    let call = Item::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
+    Answer {
+        reply: "hello".to_owned(),
+        output: vec![Item::text(Role::Assistant, "hello"), call],
+        token: TOKEN.to_owned(),
+        conversation: Conversation {
+            claims,
+            history_bytes: 1,
+            token_bytes: TOKEN.len(),
+            trimmed_items: 0,
+            summarized_items: 0,
+            elided_images: 0,
+        },
+        usage: Usage::default(),
+        finish: FinishReason::ToolCalls,
+        elapsed: Duration::from_secs(1),
+    }
+}

@@ -1,0 +1,312 @@
+//! A request body of the Responses API, into the turn that it asks for and what its answer repeats of it.
+
+use serde::Deserialize;
+use serde_json::{Number, value::RawValue};
+
+use super::{
+    super::{
+        Truncation, TurnRequest,
+        body::{self, List},
+    },
+    ID_PREFIX,
+    resource::{FormatBody, Metadata, ReasoningBody, Repeated, TextBody, ToolBody},
+};
+use crate::proto::{
+    chat::Object,
+    dialect::{ModelOptions, Reasoning, ReplyFormat, Tool},
+    error::Error,
+};
+
+mod choice;
+mod input;
+
+use choice::Choice;
+use input::Input;
+
+/// What a body says.
+pub(super) struct Request {
+    pub(super) turn: TurnRequest,
+    pub(super) repeated: Repeated,
+    /// Whether a stream is to be live, where the request says so.
+    pub(super) live: Option<bool>,
+    /// Whether reasoning is to be shown with what only its provider can read.
+    pub(super) encrypted_reasoning: bool,
+}
+
+/// Reads a body.
+pub(super) fn read(body: &str) -> Result<Request, Error> {
+    let mut raw: RawRequest<'_> = body::read(body)?;
+    raw.refuse_unoffered()?;
+    let live = raw.live()?;
+    let truncation = raw.truncation.as_deref().map(truncation).transpose()?;
+    let tools = tools(raw.tools.take().unwrap_or_default())?;
+    let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools)?;
+    let (format, text) = raw.text.take().unwrap_or_default().read()?;
+    let (reasoning, reasoning_body) = raw.reasoning.take().unwrap_or_default().read()?;
+    let options = ModelOptions {
+        max_output_tokens: body::at_least_one("max_output_tokens", raw.max_output_tokens)?,
+        temperature: body::number_to(2, "temperature", raw.temperature.take())?,
+        top_p: body::number_to(1, "top_p", raw.top_p.take())?,
+        format,
+        reasoning,
+        parallel_calls: raw.parallel_tool_calls,
+        tools: tools.iter().filter(|tool| allowed.contains(&tool.name)).cloned().collect(),
+        tool_choice: choice,
+        ..ModelOptions::default()
+    };
+    let one = || Number::from_f64(1.0);
+    let repeated = Repeated {
+        instructions: raw.instructions.clone(),
+        max_output_tokens: options.max_output_tokens,
+        max_tool_calls: body::at_least_one("max_tool_calls", raw.max_tool_calls)?,
+        metadata: raw.metadata.take().unwrap_or_default(),
+        parallel_tool_calls: raw.parallel_tool_calls.unwrap_or(true),
+        prompt_cache_key: raw.prompt_cache_key.take(),
+        reasoning: reasoning_body,
+        safety_identifier: raw.safety_identifier.clone(),
+        store: raw.store.unwrap_or(true),
+        temperature: options.temperature.clone().or_else(one),
+        text,
+        tool_choice,
+        tools: tools.into_iter().map(ToolBody::from).collect(),
+        top_p: options.top_p.clone().or_else(one),
+        truncation: if truncation.unwrap_or_default() == Truncation::Refuse { "disabled" } else { "auto" },
+        user: raw.user.clone(),
+    };
+    let encrypted_reasoning = raw.includes("reasoning.encrypted_content");
+    Ok(Request { turn: raw.into_turn(options, truncation)?, repeated, live, encrypted_reasoning })
+}
+
+/// The body as it stands; members that are not listed are passed over, and `null` is as good as absent.
+#[derive(Deserialize)]
+struct RawRequest<'a> {
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    previous_response_id: Option<String>,
+    model: Option<String>,
+    instructions: Option<String>,
+    stream: Option<bool>,
+    store: Option<bool>,
+    include: Option<List<String, INCLUDES>>,
+    metadata: Option<Metadata>,
+    truncation: Option<String>,
+    max_output_tokens: Option<u32>,
+    max_tool_calls: Option<u32>,
+    temperature: Option<Number>,
+    top_p: Option<Number>,
+    text: Option<RawText>,
+    reasoning: Option<RawReasoning>,
+    tools: Option<List<Object<RawTool>, { body::TOOLS }>>,
+    #[serde(borrow)]
+    tool_choice: Option<&'a RawValue>,
+    parallel_tool_calls: Option<bool>,
+    prompt_cache_key: Option<String>,
+    safety_identifier: Option<String>,
+    user: Option<String>,
+    // Known, and not offered but for what asks for nothing.
+    background: Option<bool>,
+    #[serde(borrow)]
+    context_management: Option<&'a RawValue>,
+    #[serde(borrow)]
+    conversation: Option<&'a RawValue>,
+    frequency_penalty: Option<Number>,
+    #[serde(borrow)]
+    moderation: Option<&'a RawValue>,
+    n: Option<Number>,
+    presence_penalty: Option<Number>,
+    #[serde(borrow)]
+    prompt: Option<&'a RawValue>,
+    top_logprobs: Option<Number>,
+}
+
+impl RawRequest<'_> {
+    /// Refuses what we know and cannot honour.
+    fn refuse_unoffered(&self) -> Result<(), Error> {
+        let not =
+            |only: f64, number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(only));
+        let given = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
+        for (asked, instead) in [
+            (
+                self.background == Some(true),
+                "`background` is not offered: a reply comes where it was asked for; send `stream` for a long one",
+            ),
+            (
+                given(self.context_management),
+                "`context_management` is not offered; send `truncation`, \"auto\" or \"summarize\"",
+            ),
+            (
+                given(self.conversation),
+                "`conversation` is not offered: the id of a response carries the conversation; send the last one as \
+                 `previous_response_id`",
+            ),
+            (not(0.0, &self.frequency_penalty), "`frequency_penalty` is not offered; leave it out, or 0"),
+            (given(self.moderation), "`moderation` is not offered; check texts where you send and receive them"),
+            (
+                not(1.0, &self.n),
+                "`n` can be 1 alone: an id holds one conversation; for more replies send the turn again, an id can be \
+                 continued more than once",
+            ),
+            (not(0.0, &self.presence_penalty), "`presence_penalty` is not offered; leave it out, or 0"),
+            (given(self.prompt), "`prompt` is not offered: no template is kept here; send `instructions` and `input`"),
+            (not(0.0, &self.top_logprobs), "`top_logprobs` is not offered: replies are text"),
+            (
+                self.includes("message.output_text.logprobs"),
+                "`include` can not ask for message.output_text.logprobs: replies are text",
+            ),
+        ] {
+            if asked {
+                return Err(Error::Unsupported { detail: instead.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    fn includes(&self, name: &str) -> bool {
+        self.include.as_ref().is_some_and(|include| include.0.iter().any(|asked| asked == name))
+    }
+
+    /// Whether a stream is to be live, where the request says so.
+    fn live(&self) -> Result<Option<bool>, Error> {
+        match self.metadata.as_ref().and_then(|metadata| metadata.value("holdall_stream")) {
+            None => Ok(None),
+            Some("hold") => Ok(Some(false)),
+            Some("live") => Ok(Some(true)),
+            Some(_) => Err(Error::invalid("`metadata.holdall_stream` is \"hold\" or \"live\"")),
+        }
+    }
+
+    fn into_turn(self, options: ModelOptions, truncation: Option<Truncation>) -> Result<TurnRequest, Error> {
+        let Input { items, system: spoken } = input::read(self.input)?;
+        let system: Vec<_> = self.instructions.into_iter().chain(spoken).filter(|text| !text.is_empty()).collect();
+        Ok(TurnRequest {
+            // What does not begin as our ids do is one more text that is no token.
+            token: self.previous_response_id.map(|id| id.strip_prefix(ID_PREFIX).unwrap_or_default().to_owned()),
+            input: items,
+            system: (!system.is_empty()).then(|| system.join("\n\n")),
+            user_id: None,
+            // An empty name is how some say that they have none.
+            user_hint: [self.safety_identifier, self.user].into_iter().flatten().find(|user| !user.is_empty()),
+            model: self.model,
+            stream: self.stream.unwrap_or_default(),
+            options,
+            truncation,
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct RawText {
+    format: Option<RawFormat>,
+    verbosity: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawFormat {
+    r#type: String,
+    name: Option<String>,
+    description: Option<String>,
+    schema: Option<Box<RawValue>>,
+    strict: Option<bool>,
+}
+
+impl RawText {
+    fn read(self) -> Result<(ReplyFormat, TextBody), Error> {
+        let verbosity = self.verbosity.and_then(|name| VERBOSITIES.into_iter().find(|known| *known == name));
+        let (format, body) = match self.format {
+            None => (ReplyFormat::Text, FormatBody::Text),
+            Some(format) => format.read()?,
+        };
+        Ok((format, TextBody { format: body, verbosity }))
+    }
+}
+
+impl RawFormat {
+    fn read(self) -> Result<(ReplyFormat, FormatBody), Error> {
+        let Self { r#type, name, description, schema, strict } = self;
+        match (r#type.as_str(), name, schema) {
+            ("text", ..) => Ok((ReplyFormat::Text, FormatBody::Text)),
+            ("json_object", ..) => Ok((ReplyFormat::Json, FormatBody::Json)),
+            ("json_schema", Some(name), Some(schema)) if body::is_name(&name) && schema.get().starts_with('{') => {
+                let body = FormatBody::schema(name.clone(), description.clone(), strict);
+                Ok((ReplyFormat::Schema { name, description, schema, strict }, body))
+            }
+            ("json_schema", ..) => Err(Error::invalid(
+                "`text.format` of type json_schema has a `name`, 1 to 64 of A-Z a-z 0-9 _ -, and a `schema`, an object",
+            )),
+            _ => Err(Error::invalid("`text.format` is of type text, json_object or json_schema")),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct RawReasoning {
+    effort: Option<String>,
+    summary: Option<String>,
+}
+
+impl RawReasoning {
+    fn read(self) -> Result<(Reasoning, ReasoningBody), Error> {
+        let effort = one_of("`reasoning.effort`", self.effort, &EFFORTS)?;
+        let summary = one_of("`reasoning.summary`", self.summary, &SUMMARIES)?;
+        Ok((Reasoning { effort, summary, ..Reasoning::default() }, ReasoningBody { effort, summary }))
+    }
+}
+
+/// A tool of any type; functions stand flat here, where Chat Completions nests them.
+#[derive(Deserialize)]
+struct RawTool {
+    r#type: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
+    parameters: Option<Box<RawValue>>,
+    strict: Option<bool>,
+}
+
+fn tools<const MOST: usize>(raw: List<Object<RawTool>, MOST>) -> Result<Vec<Tool>, Error> {
+    let tool = |(at, Object(RawTool { r#type, name, description, parameters, strict }))| match r#type.as_deref() {
+        None | Some("function") => {
+            let name = name.ok_or_else(|| {
+                Error::invalid(format!(
+                    "`tools[{at}].name` is missing; a function is {{\"type\":\"function\",\"name\",\"description\",\
+                     \"parameters\",\"strict\"}}"
+                ))
+            })?;
+            body::tool(name, description, parameters, strict)
+        }
+        Some(other) => Err(Error::Unsupported {
+            detail: format!(
+                "`tools[{at}]` is of type {}, which is not offered: tools run at the client; describe it as a function",
+                shown(other)
+            ),
+        }),
+    };
+    raw.0.into_iter().enumerate().map(tool).collect()
+}
+
+/// The API's own names, and ours.
+fn truncation(name: &str) -> Result<Truncation, Error> {
+    match name {
+        "auto" => Ok(Truncation::Oldest),
+        "disabled" => Ok(Truncation::Refuse),
+        other => Truncation::from_name(other).ok_or_else(|| {
+            Error::invalid("`truncation` is \"auto\", \"disabled\", \"refuse\", \"oldest\" or \"summarize\"")
+        }),
+    }
+}
+
+fn one_of(member: &str, name: Option<String>, known: &'static [&'static str]) -> Result<Option<&'static str>, Error> {
+    let Some(name) = name else { return Ok(None) };
+    let found = known.iter().copied().find(|known| *known == name);
+    found.map(Some).ok_or_else(|| Error::invalid(format!("{member} is one of {}", known.join(", "))))
+}
+
+/// The beginning of a caller's own word, short enough for an error message.
+fn shown(word: &str) -> String {
+    word.chars().filter(|character| !character.is_control()).take(32).collect()
+}
+
+/// More than the API has names for.
+const INCLUDES: usize = 64;
+const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+const SUMMARIES: [&str; 3] = ["auto", "concise", "detailed"];
+const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];

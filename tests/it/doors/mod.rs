@@ -1,0 +1,6 @@
+//! The doors, through the whole service.
+
+mod chat_completions;
+mod matrix;
+mod messages;
+mod responses;

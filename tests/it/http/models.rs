@@ -1,0 +1,85 @@
+//! The models that clients may choose from, as OpenAI's and Anthropic's SDKs ask for them.
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::support::{answer::Answer, config, hand::Hand};
+
+fn ask(hand: &Hand, method: Method, path: &str) -> Answer {
+    let request = Request::builder().method(method).uri(path).header("host", "localhost");
+    hand.ask(request.body(Full::<Bytes>::default()).unwrap()).answer()
+}
+
+/// A service of these aliases.
+fn with_aliases(aliases: &[&str]) -> Hand {
+    let models = aliases
+        .iter()
+        .map(|alias| format!("[[model]]\nalias = \"{alias}\"\nupstreams = [\"b\"]\nmodel = \"builtin\"\n"))
+        .collect::<String>();
+    Hand::of(config(&format!("issuer = \"acme\"\n[[upstream]]\nname = \"b\"\nkind = \"builtin\"\n{models}")))
+}
+
+fn entry(alias: &str) -> Value {
+    json!({
+        "id": alias, "object": "model", "created": 0, "owned_by": "acme",
+        "type": "model", "display_name": alias, "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active",
+    })
+}
+
+#[test]
+fn models_are_listed_in_the_words_of_both_apis() {
+    let hand = with_aliases(&["default", "openai/gpt-5"]);
+    assert_eq!(
+        ask(&hand, Method::GET, "/v1/models?limit=20").json(),
+        json!({
+            "object": "list", "data": [entry("default"), entry("openai/gpt-5")],
+            "has_more": false, "first_id": "default", "last_id": "openai/gpt-5",
+        })
+    );
+    assert_eq!(ask(&hand, Method::HEAD, "/v1/models").status, StatusCode::OK);
+}
+
+#[test]
+fn one_model_is_found_by_its_name() {
+    let hand = with_aliases(&["default", "openai/gpt-5:mini"]);
+    for (path, alias) in [
+        ("default", "default"),
+        ("%64efault", "default"),
+        ("openai/gpt-5:mini", "openai/gpt-5:mini"),
+        ("openai%2Fgpt-5%3Amini?beta=true", "openai/gpt-5:mini"),
+    ] {
+        assert_eq!(ask(&hand, Method::GET, &format!("/v1/models/{path}")).json(), entry(alias));
+    }
+    // What catches the rest answers to any name.
+    let hand = with_aliases(&["default", "*"]);
+    assert_eq!(ask(&hand, Method::GET, "/v1/models/gpt%2D9").json(), entry("gpt-9"));
+}
+
+#[test]
+fn an_unknown_model_is_told_as_openai_tells_it() {
+    let hand = with_aliases(&["default", "other"]);
+    let long = format!("/v1/models/{}", "x".repeat(300));
+    for (path, code, param) in [
+        ("/v1/models/gpt-9", "model_not_found", json!("model")),
+        ("/v1/models/Default", "model_not_found", json!("model")),
+        ("/v1/models/default/", "model_not_found", json!("model")),
+        (long.as_str(), "model_not_found", json!("model")),
+        ("/v1/models/", "not_found", Value::Null),
+        ("/v1/models/%zz", "not_found", Value::Null),
+        ("/v1/models/%ff", "not_found", Value::Null),
+    ] {
+        let answer = ask(&hand, Method::GET, path);
+        assert_eq!((answer.status, answer.header("content-type")), (StatusCode::NOT_FOUND, "application/json"));
+        assert_eq!(answer.header("x-should-retry"), "false");
+        let error = serde_json::from_slice::<Value>(&answer.body).unwrap()["error"].take();
+        assert_eq!((&error["type"], &error["code"]), (&json!("invalid_request_error"), &json!(code)), "{path}");
+        assert_eq!(error["param"], param);
+        let message = error["message"].as_str().unwrap();
+        assert!(code == "not_found" || message.contains("there is default, other"), "{message}");
+    }
+    let answer = ask(&hand, Method::DELETE, "/v1/models/default");
+    assert_eq!((answer.status, answer.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD"));
+    assert_eq!(ask(&hand, Method::GET, "/v1/modelsx").status, StatusCode::NOT_FOUND);
+}
