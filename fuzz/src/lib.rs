@@ -14,6 +14,7 @@ pub mod native_request;
 pub mod openai_reply;
 mod reference;
 mod replies;
+pub mod responses_reply;
 pub mod responses_request;
 pub mod seeds;
 pub mod sse;
@@ -29,6 +30,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("native_request", native_request::check),
     ("openai_reply", openai_reply::check),
     ("responses_request", responses_request::check),
+    ("responses_reply", responses_reply::check),
     ("sse", sse::check),
     ("token_payload", token_payload::check),
     ("token_text", token_text::check),

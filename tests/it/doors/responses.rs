@@ -479,6 +479,41 @@ fn images_and_bounds_reach_the_model() {
 }
 
 #[test]
+fn reasoning_of_a_responses_upstream_is_shown_and_kept() {
+    let hand = Hand::of(config(&upstream("openai-responses", "http://model.test").replace("m-1", "gpt-5")));
+    let reasoning = json!({
+        "type": "reasoning", "id": "rs_1", "summary": [{ "type": "summary_text", "text": "Hm." }],
+        "encrypted_content": "c2VjcmV0",
+    });
+    let message = json!({
+        "type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+        "content": [{ "type": "output_text", "text": "hello", "annotations": [] }],
+    });
+    let reply = json!({ "id": "resp_1", "status": "completed", "output": [reasoning, message] });
+    let turn = |members: &Value| {
+        let mut asked = ask(&hand, members);
+        asked.wait();
+        let mut call = hand.upstream.call();
+        call.head(200, &[("content-type", "application/json")]);
+        call.send(reply.to_string());
+        call.end();
+        (call.json(), asked.answer().json())
+    };
+    let (_, response) = turn(&json!({}));
+    let shown = &response["output"][0];
+    assert_eq!((&shown["type"], &shown["summary"]), (&reasoning["type"], &reasoning["summary"]));
+    assert!(shown.get("encrypted_content").is_none() && shown["id"] != "rs_1");
+    assert_eq!(response["output"][1]["content"][0]["text"], "hello");
+    let (sent, response) = turn(&json!({
+        "input": [shown, { "role": "user", "content": "and?" }], "previous_response_id": response["id"],
+        "include": ["reasoning.encrypted_content"],
+    }));
+    assert_eq!(sent["input"][1], reasoning);
+    assert_eq!(sent["input"].as_array().unwrap().len(), 4);
+    assert_eq!(response["output"][0]["encrypted_content"], "c2VjcmV0");
+}
+
+#[test]
 fn a_turn_is_counted_before_it_is_taken() {
     let hand = Hand::of(config(""));
     let count = |members: Value| hand.post("/v1/responses/input_tokens", members.to_string()).answer();

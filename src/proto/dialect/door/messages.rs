@@ -5,7 +5,8 @@
 //! streamed, on `message_delta` and on `message_stop`, because SDKs make that last event anew from what they know.
 //!
 //! Members that we do not know are ignored; those that we know and cannot honour are refused by name. What is asked of
-//! the provider's own prompt cache is ignored as well: the operator sees to that.
+//! the provider's own prompt cache is ignored as well: the operator sees to that. Which of the texts in
+//! `stop_sequences` ended a reply is not known to all providers, so that such a reply ends as any other, with `end_turn`.
 
 mod content;
 mod error;

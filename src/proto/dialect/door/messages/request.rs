@@ -156,7 +156,7 @@ struct RawThinking<'a> {
     display: Option<Cow<'a, str>>,
 }
 
-/// How much to think, and whether to show it.
+/// How much to think, and whether to show it: that is left out here, since the token needs it whole.
 fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool), Error> {
     let Object(RawThinking { r#type, budget_tokens, display }) = body::member("thinking", raw)?;
     let thinking = match (&*r#type, budget_tokens) {

@@ -171,7 +171,7 @@ fn numbers_have_the_bounds_of_the_api() {
 }
 
 #[test]
-fn thinking_is_asked_for_in_four_ways() {
+fn thinking_is_asked_for_as_the_api_has_it() {
     let read_thinking = |thinking: Value| {
         let body = body(&json!({ "max_tokens": 2_000, "thinking": thinking }));
         Messages.request(&body.to_string(), &Ways::default()).map(|asked| asked.turn.options.reasoning)

@@ -194,7 +194,12 @@ impl ResponsesWriter {
         let raw: RawReasoning = ours.then(|| object_from_str(blob).ok())??;
         (raw.r#type == "reasoning").then(|| OutputItem::Reasoning {
             id: head.item_id("rs", at),
-            summary: raw.summary.into_iter().map(|RawText { text }| PartBody::Summary { text }).collect(),
+            summary: raw
+                .summary
+                .unwrap_or_default()
+                .into_iter()
+                .map(|RawText { text }| PartBody::Summary { text })
+                .collect(),
             content: raw.content.unwrap_or_default().into_iter().map(RawText::into_part).collect(),
             encrypted_content: raw.encrypted_content.filter(|_| self.encrypted_reasoning),
         })
@@ -307,7 +312,7 @@ fn text_of(parts: &[Part]) -> String {
 #[derive(Deserialize)]
 struct RawReasoning {
     r#type: String,
-    summary: Vec<RawText>,
+    summary: Option<Vec<RawText>>,
     content: Option<Vec<RawText>>,
     encrypted_content: Option<String>,
 }

@@ -394,6 +394,7 @@ fn every_reply_comes_out_the_same_held_and_live() {
             call_item("c", "n", "{}"),
         ],
         vec![think("openai-responses", ours), say("")],
+        vec![think("openai-responses", r#"{"type":"reasoning","id":"rs_9","encrypted_content":null}"#), say("A")],
         vec![think("openai-responses", r#"{"type":"compaction"}"#), say("A")],
         vec![think("openai-responses", "[]"), think("openai-responses", "{"), say("A")],
     ] {
