@@ -18,7 +18,13 @@ function agent(server, settings) {
 function agentAt(baseURL, { fetch, ...modelSettings } = {}) {
   const client = new OpenAI({ baseURL, apiKey: "none", fetch });
   const add = tool({ ...ADD, strict: true, execute: ({ a, b }) => String(a + b) });
-  return new Agent({ name: "adder", instructions: "Be brief.", model: new OpenAIResponsesModel(client, "default"), tools: [add], modelSettings });
+  return new Agent({
+    name: "adder",
+    instructions: "Be brief.",
+    model: new OpenAIResponsesModel(client, "default"),
+    tools: [add],
+    modelSettings,
+  });
 }
 
 test("run holds a conversation over two servers, tool and all", async () => {
@@ -28,7 +34,10 @@ test("run holds a conversation over two servers, tool and all", async () => {
   });
 });
 
-for (const [mode, settings] of [["held", {}], ["live", { providerData: { metadata: { holdall_stream: "live" } } }]]) {
+for (const [mode, settings] of [
+  ["held", {}],
+  ["live", { providerData: { metadata: { holdall_stream: "live" } } }],
+]) {
   test(`run streamed holds a conversation over two servers, ${mode}`, async () => {
     await converse(async ({ server, state, text }) => {
       const result = await run(agent(server, settings), text, { previousResponseId: state, stream: true });
@@ -43,11 +52,14 @@ for (const [mode, settings] of [["held", {}], ["live", { providerData: { metadat
 
 test("an id that is no token raises BadRequestError, and is not tried again", async () => {
   const fetch = counting();
-  await assert.rejects(run(agent(0, { fetch }), "What is my name?", { previousResponseId: "resp_garbage" }), (error) => {
-    assert.ok(error instanceof BadRequestError);
-    assert.equal(error.code, "previous_response_not_found");
-    return true;
-  });
+  await assert.rejects(
+    run(agent(0, { fetch }), "What is my name?", { previousResponseId: "resp_garbage" }),
+    (error) => {
+      assert.ok(error instanceof BadRequestError);
+      assert.equal(error.code, "previous_response_not_found");
+      return true;
+    },
+  );
   assert.equal(fetch.calls, 1);
 });
 

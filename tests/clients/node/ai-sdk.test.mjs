@@ -13,10 +13,14 @@ let two;
 before(async () => (two = await startTwo()));
 after(() => two.stop());
 
-for (const [name, ai, { createOpenAI }] of [["ai 7", aiNewest, openaiNewest], ["ai 6", ai6, openai3]]) {
-  const model = (server, fetch) => createOpenAI({ baseURL: two.servers[server].api, apiKey: "none", fetch }).responses("default");
+for (const [name, ai, { createOpenAI }] of [
+  ["ai 7", aiNewest, openaiNewest],
+  ["ai 6", ai6, openai3],
+]) {
+  const model = (server, fetch) =>
+    createOpenAI({ baseURL: two.servers[server].api, apiKey: "none", fetch }).responses("default");
   const add = { description: ADD.description, inputSchema: ai.jsonSchema(ADD.parameters) };
-  const after_ = (id, more) => ({ openai: { previousResponseId: id, ...more } });
+  const continuing = (id, more) => ({ openai: { previousResponseId: id, ...more } });
 
   /** What a turn asks for: the new message alone, the rest is in the id. */
   const request = ({ server, state, text, results }) => ({
@@ -24,21 +28,25 @@ for (const [name, ai, { createOpenAI }] of [["ai 7", aiNewest, openaiNewest], ["
     tools: { add },
     // Version 7 has a new name for it.
     [ai === aiNewest ? "instructions" : "system"]: "Be brief.",
-    providerOptions: after_(state),
+    providerOptions: continuing(state),
     messages: [
-      text === undefined
-        ? { role: "tool", content: results.map(toolResult) }
-        : { role: "user", content: text },
+      text === undefined ? { role: "tool", content: results.map(toolResult) } : { role: "user", content: text },
     ],
   });
 
-  const toolResult = ({ id, output }) => (
-    { type: "tool-result", toolCallId: id, toolName: "add", output: { type: "text", value: output } }
-  );
+  const toolResult = ({ id, output }) => ({
+    type: "tool-result",
+    toolCallId: id,
+    toolName: "add",
+    output: { type: "text", value: output },
+  });
 
   const heard = (text, toolCalls, state) => {
     if (!toolCalls.length) return { text, state };
-    return { calls: toolCalls.map(({ toolCallId, toolName, input }) => ({ id: toolCallId, name: toolName, args: input })), state };
+    return {
+      calls: toolCalls.map(({ toolCallId, toolName, input }) => ({ id: toolCallId, name: toolName, args: input })),
+      state,
+    };
   };
 
   describe(name, () => {
@@ -72,7 +80,11 @@ for (const [name, ai, { createOpenAI }] of [["ai 7", aiNewest, openaiNewest], ["
         if (part.type === "raw" && part.rawValue.type === "response.completed") token = part.rawValue.response.id;
       }
       assert.notEqual((await stream.providerMetadata).openai.responseId, token);
-      const { text } = await ai.generateText({ model: model(1), prompt: "What is my name?", providerOptions: after_(token) });
+      const { text } = await ai.generateText({
+        model: model(1),
+        prompt: "What is my name?",
+        providerOptions: continuing(token),
+      });
       assert.equal(text, "Your name is Ada.", "its raw chunks have the token");
     });
 
@@ -82,25 +94,29 @@ for (const [name, ai, { createOpenAI }] of [["ai 7", aiNewest, openaiNewest], ["
         model: model(1),
         tools: { add: { ...add, execute: ({ a, b }) => String(a + b) } },
         prompt: CALLS,
-        providerOptions: after_(named.providerMetadata.openai.responseId),
+        providerOptions: continuing(named.providerMetadata.openai.responseId),
         stopWhen: ai.stepCountIs(3),
         // Each step continues the one before it, and sends only what is new: the results of the tools.
-        prepareStep: ({ steps, messages }) => steps.length > 0 && {
-          messages: messages.slice(-1),
-          providerOptions: after_(steps.at(-1).providerMetadata.openai.responseId),
-        } || undefined,
+        prepareStep: ({ steps, messages }) => {
+          if (steps.length === 0) return {};
+          const { responseId } = steps.at(-1).providerMetadata.openai;
+          return { messages: messages.slice(-1), providerOptions: continuing(responseId) };
+        },
       });
       assert.equal(text, "add gave: 5\nadd gave: 9");
       assert.equal(steps.length, 2);
       const last = await ai.generateText({
-        model: model(0), prompt: "What is my name?", providerOptions: after_(providerMetadata.openai.responseId),
+        model: model(0),
+        prompt: "What is my name?",
+        providerOptions: continuing(providerMetadata.openai.responseId),
       });
       assert.equal(last.text, "Your name is Ada.");
     });
 
     test("an id that is no token raises APICallError, and is not tried again", async () => {
       const counted = counting();
-      const turn = { model: model(0, counted), prompt: "What is my name?", providerOptions: after_("resp_garbage") };
+      const providerOptions = continuing("resp_garbage");
+      const turn = { model: model(0, counted), prompt: "What is my name?", providerOptions };
       await assert.rejects(ai.generateText(turn), (error) => {
         assertNotFound(error);
         return true;

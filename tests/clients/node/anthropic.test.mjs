@@ -19,7 +19,13 @@ after(() => two.stop());
 /** What `messages.*` is asked for a turn: the new message alone. */
 function request({ state, text, results }) {
   const content = text ?? results.map(({ id, output }) => ({ type: "tool_result", tool_use_id: id, content: output }));
-  return { model: "default", max_tokens: 1024, tools: TOOLS, messages: [{ role: "user", content }], conversation_token: state };
+  return {
+    model: "default",
+    max_tokens: 1024,
+    tools: TOOLS,
+    messages: [{ role: "user", content }],
+    conversation_token: state,
+  };
 }
 
 function heard(message, state) {

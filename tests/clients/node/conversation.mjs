@@ -21,9 +21,9 @@ export const CALLS = 'Call add with {"a":2,"b":3}, and call add with {"a":4,"b":
 /**
  * Holds the conversation, each turn at the other of two servers, and checks every answer.
  *
- * `say({ server, state, text } or { server, state, results: [{ id, output }] })` is one turn with a client: `server` is 0
- * or 1, `state` what the turn before gave (undefined at first). It gives `{ text, state }`, or `{ calls: [{ id, name, args }],
- * state }`. A client that runs tools by itself gives the text that follows. Gives the last state.
+ * `say({ server, state, text })`, or with `results: [{ id, output }]` in place of the text, is one turn with a client:
+ * `server` is 0 or 1, `state` what the turn before gave (undefined at first). It gives `{ text, state }`, or
+ * `{ calls: [{ id, name, args }], state }`. A client that runs tools by itself gives the text that follows them.
  */
 export async function converse(say) {
   let turn = 0;
@@ -42,7 +42,13 @@ export async function converse(say) {
 
   answer = await next({ text: CALLS });
   if (answer.calls) {
-    assert.deepEqual(answer.calls.map(({ name, args }) => [name, args]), [["add", { a: 2, b: 3 }], ["add", { a: 4, b: 5 }]]);
+    assert.deepEqual(
+      answer.calls.map(({ name, args }) => [name, args]),
+      [
+        ["add", { a: 2, b: 3 }],
+        ["add", { a: 4, b: 5 }],
+      ],
+    );
     answer = await next({ results: answer.calls.map(({ id, args }) => ({ id, output: String(args.a + args.b) })) });
   }
   assert.equal(answer.text, "add gave: 5\nadd gave: 9");
@@ -58,5 +64,4 @@ export async function converse(say) {
 
   answer = await next({ text: "What did I say first?" });
   assert.equal(answer.text, 'Your first message was: "My name is Ada."');
-  return state;
 }

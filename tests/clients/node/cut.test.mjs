@@ -31,10 +31,20 @@ function isCut(error) {
   return true;
 }
 
-for (const [mode, metadata] of [["held", {}], ["live", { holdall_stream: "live" }]]) {
+for (const [mode, metadata] of [
+  ["held", {}],
+  ["live", { holdall_stream: "live" }],
+]) {
   test(`LangChain raises APIError, ${mode}`, async () => {
     const configuration = { baseURL: server.api };
-    const chat = new ChatOpenAI({ apiKey, model, useResponsesApi: true, maxRetries: 0, modelKwargs: { metadata }, configuration });
+    const chat = new ChatOpenAI({
+      apiKey,
+      model,
+      useResponsesApi: true,
+      maxRetries: 0,
+      modelKwargs: { metadata },
+      configuration,
+    });
     await assert.rejects(async () => {
       for await (const piece of await chat.stream("Hello")) assert.ok(piece);
     }, isCut);
@@ -51,7 +61,10 @@ for (const [mode, metadata] of [["held", {}], ["live", { holdall_stream: "live" 
     }, isCut);
   });
 
-  for (const [name, ai, create] of [["ai 7", aiNewest, createOpenAI], ["ai 6", ai6, createOpenAI3]]) {
+  for (const [name, ai, create] of [
+    ["ai 7", aiNewest, createOpenAI],
+    ["ai 6", ai6, createOpenAI3],
+  ]) {
     test(`${name} reports an error and no finish, ${mode}`, async () => {
       const errors = [];
       const stream = ai.streamText({

@@ -24,7 +24,11 @@ after(() => {
 
 /** Runs the example in the folder, with these lines typed in. */
 async function chat(url, lines) {
-  const child = spawn(process.execPath, [example], { cwd: folder, env: { HOLDALL_URL: url }, stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [example], {
+    cwd: folder,
+    env: { HOLDALL_URL: url },
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   let [out, err] = ["", ""];
   child.stdout.on("data", (data) => (out += data));
   child.stderr.on("data", (data) => (err += data));

@@ -33,7 +33,9 @@ function heard(message, state) {
 
 test("invoke holds a conversation over two servers", async () => {
   await converse(async (turn) => {
-    const message = await chat(turn.server).bindTools([add]).invoke(messages(turn), { previous_response_id: turn.state });
+    const message = await chat(turn.server)
+      .bindTools([add])
+      .invoke(messages(turn), { previous_response_id: turn.state });
     assert.equal(message.id, message.response_metadata.id);
     return heard(message, message.response_metadata.id);
   });
@@ -43,7 +45,8 @@ test("invoke holds a conversation over two servers", async () => {
 async function streamed(turn, more) {
   const options = { previous_response_id: turn.state };
   const pieces = [];
-  for await (const piece of await chat(turn.server, more).bindTools([add]).stream(messages(turn), options)) pieces.push(piece);
+  for await (const piece of await chat(turn.server, more).bindTools([add]).stream(messages(turn), options))
+    pieces.push(piece);
   return { pieces, whole: pieces.reduce((before, piece) => before.concat(piece)) };
 }
 
@@ -58,7 +61,8 @@ test("of a live stream LangChain keeps the created event's id; its last piece ha
   const live = { modelKwargs: { metadata: { holdall_stream: "live" } } };
   await converse(async (turn) => {
     const { pieces, whole } = await streamed(turn, live);
-    if (!whole.tool_calls.length) assert.ok(pieces.filter((piece) => piece.text).length > 1, "the answer comes in pieces");
+    if (!whole.tool_calls.length)
+      assert.ok(pieces.filter((piece) => piece.text).length > 1, "the answer comes in pieces");
     const token = pieces.findLast((piece) => piece.id?.startsWith("resp_")).id;
     assert.notEqual(whole.response_metadata.id, token);
     return heard(whole, token);

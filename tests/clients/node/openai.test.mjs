@@ -73,7 +73,12 @@ async function read(stream) {
 /** The events of an item, between its beginning and its end. */
 const STEPS = {
   function_call: ["response.function_call_arguments.delta", "response.function_call_arguments.done"],
-  message: ["response.content_part.added", "response.output_text.delta", "response.output_text.done", "response.content_part.done"],
+  message: [
+    "response.content_part.added",
+    "response.output_text.delta",
+    "response.output_text.done",
+    "response.content_part.done",
+  ],
 };
 
 test("a held stream shows one id, and all events in order", async () => {
@@ -81,7 +86,11 @@ test("a held stream shows one id, and all events in order", async () => {
     const stream = await clients[turn.server].responses.create({ ...request(turn), stream: true });
     const { types, deltas, args, ids, response } = await read(stream);
     assert.deepEqual([...ids], [response.id]);
-    const items = response.output.flatMap(({ type }) => ["response.output_item.added", ...STEPS[type], "response.output_item.done"]);
+    const items = response.output.flatMap(({ type }) => [
+      "response.output_item.added",
+      ...STEPS[type],
+      "response.output_item.done",
+    ]);
     const expected = ["response.created", ...items, "response.completed"];
     // Without repetitions, and without what a server may leave out.
     const order = types.filter((type, place) => type !== "response.in_progress" && type !== types[place - 1]);
@@ -139,7 +148,10 @@ test("another user's id raises BadRequestError", async () => {
   const { id } = await clients[0].responses.create({ model, input: "My name is Ada.", safety_identifier: "ada" });
   await assertNotFound(clients[1], id, { safety_identifier: "eve" });
   const own = await clients[1].responses.create({
-    model, input: "What is my name?", previous_response_id: id, safety_identifier: "ada",
+    model,
+    input: "What is my name?",
+    previous_response_id: id,
+    safety_identifier: "ada",
   });
   assert.equal(own.output_text, "Your name is Ada.");
 });
@@ -179,11 +191,14 @@ test("responses cannot be fetched, deleted or listed by id, and are not asked fo
   };
   for (const [name, call] of Object.entries(calls)) {
     const counted = counting();
-    await assert.rejects(async () => call(clients[0].withOptions({ fetch: counted })), (error) => {
-      assert.ok(error instanceof BadRequestError, name);
-      assert.equal(error.code, "unsupported", name);
-      return true;
-    });
+    await assert.rejects(
+      async () => call(clients[0].withOptions({ fetch: counted })),
+      (error) => {
+        assert.ok(error instanceof BadRequestError, name);
+        assert.equal(error.code, "unsupported", name);
+        return true;
+      },
+    );
     assert.equal(counted.calls, 1, name);
   }
 });
@@ -194,7 +209,11 @@ test("models are listed, and the model tokens of a turn counted", async () => {
   assert.ok(models.includes(model));
   const { id } = await clients[0].responses.create({ model, input: "My name is Ada." });
   const { input_tokens: alone } = await clients[1].responses.inputTokens.count({ model, input: "Hello" });
-  const { input_tokens: both } = await clients[1].responses.inputTokens.count({ model, input: "Hello", previous_response_id: id });
+  const { input_tokens: both } = await clients[1].responses.inputTokens.count({
+    model,
+    input: "Hello",
+    previous_response_id: id,
+  });
   assert.ok(0 < alone && alone < both, `${alone} of ${both}`);
 });
 
@@ -209,7 +228,9 @@ test("an id of 300 kB is carried, whole and streamed", async () => {
   const response = await stream.finalResponse();
   assert.equal(response.output_text, "Your name is Ada.");
   const chat = await clients[1].chat.completions.create({
-    model, messages: [{ role: "user", content: "What is my name?" }], conversation_token: response.id.replace(/^resp_/, ""),
+    model,
+    messages: [{ role: "user", content: "What is my name?" }],
+    conversation_token: response.id.replace(/^resp_/, ""),
   });
   assert.equal(chat.choices[0].message.content, "Your name is Ada.", "any token works at any door");
 });
@@ -258,9 +279,10 @@ test("an unknown model raises NotFoundError", async () => {
 
 /** What `chat.completions.*` is asked for a turn: the new message alone. */
 function chatRequest({ state, text, results }) {
-  const messages = text === undefined
-    ? results.map(({ id, output }) => ({ role: "tool", tool_call_id: id, content: output }))
-    : [{ role: "user", content: text }];
+  const messages =
+    text === undefined
+      ? results.map(({ id, output }) => ({ role: "tool", tool_call_id: id, content: output }))
+      : [{ role: "user", content: text }];
   return { model, messages, tools: CHAT_TOOLS, conversation_token: state };
 }
 
@@ -293,7 +315,12 @@ test("chat.completions.create streamed gives the token with the finish reason", 
       const [choice] = chunk.choices;
       if (!choice) continue;
       message.content += choice.delta.content ?? "";
-      for (const { index, id, type, function: { name, arguments: args } } of choice.delta.tool_calls ?? []) {
+      for (const {
+        index,
+        id,
+        type,
+        function: { name, arguments: args },
+      } of choice.delta.tool_calls ?? []) {
         message.tool_calls[index] ??= { id, type, function: { name, arguments: "" } };
         message.tool_calls[index].function.arguments += args ?? "";
       }

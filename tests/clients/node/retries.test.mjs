@@ -19,16 +19,36 @@ const TURNS = {
   "openai, responses": (api, fetch) => openai(api, fetch).responses.create({ model, input }),
   "openai, chat": (api, fetch) => openai(api, fetch).chat.completions.create({ model, messages }),
   "openai, live": async (api, fetch) => {
-    const stream = await openai(api, fetch).responses.create({ model, input, stream: true, metadata: { holdall_stream: "live" } });
+    const stream = await openai(api, fetch).responses.create({
+      model,
+      input,
+      stream: true,
+      metadata: { holdall_stream: "live" },
+    });
     for await (const event of stream) assert.notEqual(event.type, "response.completed");
   },
   anthropic: (api, fetch) =>
-    new Anthropic({ baseURL: api.replace(/\/v1$/, ""), apiKey: "none", fetch, maxRetries: 1 }).messages.create({ model, max_tokens: 10, messages }),
-  agents: (api, fetch) => run(new Agent({ name: "agent", model: new OpenAIResponsesModel(openai(api, fetch), model) }), input),
+    new Anthropic({ baseURL: api.replace(/\/v1$/, ""), apiKey: "none", fetch, maxRetries: 1 }).messages.create({
+      model,
+      max_tokens: 10,
+      messages,
+    }),
+  agents: (api, fetch) =>
+    run(new Agent({ name: "agent", model: new OpenAIResponsesModel(openai(api, fetch), model) }), input),
   "ai sdk": (api, fetch) =>
-    generateText({ model: createOpenAI({ baseURL: api, apiKey: "none", fetch }).responses(model), prompt: input, maxRetries: 1 }),
+    generateText({
+      model: createOpenAI({ baseURL: api, apiKey: "none", fetch }).responses(model),
+      prompt: input,
+      maxRetries: 1,
+    }),
   langchain: (api, fetch) =>
-    new ChatOpenAI({ model, apiKey: "none", useResponsesApi: true, maxRetries: 1, configuration: { baseURL: api, fetch } }).invoke(input),
+    new ChatOpenAI({
+      model,
+      apiKey: "none",
+      useResponsesApi: true,
+      maxRetries: 1,
+      configuration: { baseURL: api, fetch },
+    }).invoke(input),
 };
 
 function openai(baseURL, fetch) {
@@ -40,11 +60,13 @@ async function calls(status) {
   const upstream = await failing(status);
   const server = await start(newKeys(), upstream.config);
   try {
-    const counts = await Promise.all(Object.entries(TURNS).map(async ([name, turn]) => {
-      const counted = counting();
-      await assert.rejects(async () => turn(server.api, counted), name);
-      return [name, counted.calls];
-    }));
+    const counts = await Promise.all(
+      Object.entries(TURNS).map(async ([name, turn]) => {
+        const counted = counting();
+        await assert.rejects(async () => turn(server.api, counted), name);
+        return [name, counted.calls];
+      }),
+    );
     return Object.fromEntries(counts);
   } finally {
     server.stop();

@@ -82,7 +82,13 @@ export function failing(status) {
 export function cutting() {
   return upstream((request, response) => {
     const delta = { role: "assistant", content: "Hello there" };
-    const chunk = { id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason: null }] };
+    const chunk = {
+      id: "c",
+      object: "chat.completion.chunk",
+      created: 1,
+      model: "m",
+      choices: [{ index: 0, delta, finish_reason: null }],
+    };
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write(`data: ${JSON.stringify(chunk)}\n\n`, () => response.destroy());
   });

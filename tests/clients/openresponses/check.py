@@ -26,12 +26,10 @@ from llm_comply.schema import SSE_EVENT_TO_SCHEMA, SpecLoader  # noqa: E402
 # The suite sends an assistant's messages without a token, which only this setting takes.
 CONFIG = 'client_history = "accept"\n'
 
-# What of llm-comply is not met, and why.
-EXPECTED_FAILURES = {
-    "open-responses": {},
-    "openai-chat": {},
-    "anthropic": {},
-}
+FORMATS = ("open-responses", "openai-chat", "anthropic")
+
+# It grants that servers have no such path, and then says what the answer lacks.
+NOT_OFFERED = {"compact-response"}
 
 # Its table has two names that the specification does not; these are the specification's.
 EVENTS = SSE_EVENT_TO_SCHEMA | {
@@ -75,16 +73,14 @@ def suite(program: str, form: str, address: str) -> None:
         command += ["--auth-header", "x-api-key", "--no-bearer", "-H", "anthropic-version:2023-06-01"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     results = json.loads(run.stdout)["results"]
-    failed = {result["id"]: result["errors"] for result in results if result["status"] == "failed"}
-    warned = {result["id"]: result["warnings"] for result in results if result.get("warnings")}
-    passed = [result["id"] for result in results if result["status"] == "passed"]
-    skipped = [result["id"] for result in results if result["status"] == "skipped"]
-    expected = EXPECTED_FAILURES[form]
-    for name in failed.keys() - expected.keys():
-        raise Difference(f"{form}: {name}: {'; '.join(failed[name][:5])}")
-    equal(f"{form}: what fails", set(failed), set(expected))
-    equal(f"{form}: warnings", warned, {})
-    print(f"{form}: {len(passed)} passed, {len(skipped)} skipped, {len(failed)} not met as expected")
+    counts = {"passed": 0, "skipped": 0}
+    for result in results:
+        shortcomings = result.get("errors", []) if result["status"] == "failed" else result.get("warnings", [])
+        granted = result["status"] == "passed" and result["id"] in NOT_OFFERED
+        if shortcomings and not granted:
+            raise Difference(f"{result['id']}: {'; '.join(shortcomings[:5])}")
+        counts[result["status"]] += 1
+    print(f"        {form}: {counts['passed']} passed, {counts['skipped']} skipped")
 
 
 class Talk:
@@ -99,7 +95,8 @@ class Talk:
 
     def ask(self, given: object, **more: object) -> dict:
         """One turn: the response that the stream ends with, or that is the answer."""
-        body = {"model": "default", "input": given, "stream": self.way != "whole", "previous_response_id": self.id, **more}
+        body = {"model": "default", "input": given, "previous_response_id": self.id, **more}
+        body["stream"] = self.way != "whole"
         if self.way == "live":
             body["metadata"] = {"holdall_stream": "live"}
         answer = self.client.post(self.addresses[self.turns % 2], "/v1/responses", body)
@@ -137,8 +134,8 @@ def text(response: dict) -> str:
 def round_trip(talk: Talk) -> None:
     """A conversation with a call in it, as the compliance tests make one."""
     equal("the reply", text(talk.ask("My name is Ada.")), "Noted: your name is Ada.")
-    choice = {"type": "function", "name": "get_weather"}
-    asked = talk.ask("Use the weather tool to get the temperature in San Francisco.", tools=[WEATHER], tool_choice=choice)
+    use_it = {"tools": [WEATHER], "tool_choice": {"type": "function", "name": "get_weather"}}
+    asked = talk.ask("Use the weather tool to get the temperature in San Francisco.", **use_it)
     equal("the items", [item["type"] for item in asked["output"]], ["function_call"])
     call = asked["output"][0]
     equal("the tool", call["name"], "get_weather")
@@ -183,7 +180,7 @@ def main() -> int:
         config.write_text(CONFIG)
         servers = [Server(config, keys) for _ in range(2)]
         addresses = [server.address for server in servers]
-        steps = [(f"llm-comply, {form}", lambda form=form: suite(sys.argv[1], form, addresses[0])) for form in EXPECTED_FAILURES]
+        steps = [(f"llm-comply, {form}", lambda form=form: suite(sys.argv[1], form, addresses[0])) for form in FORMATS]
         for way in ("whole", "held", "live"):
             steps.append((f"round trip, {way}", lambda way=way: round_trip(Talk(addresses, way))))
         steps += [("twelve at once", lambda: at_once(addresses)), ("refused", lambda: refused(addresses[0]))]
