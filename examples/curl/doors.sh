@@ -72,7 +72,8 @@ jq -r '.content[0].text' <<<"$answer"
 token=$(jq .conversation_token <<<"$answer")
 
 post /v1/messages "How many turns do you see?" '{
-  model: "default", max_tokens: 1000, messages: [{role: "user", content: $text}], conversation_token: $token, stream: true
+  model: "default", max_tokens: 1000, messages: [{role: "user", content: $text}], conversation_token: $token,
+  stream: true
 }' | show '.delta.text'
 token=$(find 'select(.type == "message_stop").conversation_token')
 

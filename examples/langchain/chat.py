@@ -5,8 +5,8 @@
     holdall serve --dev &
     python chat.py
 
-`use_previous_response_id` has LangChain send the id of its last answer and what came after it; the id holds the rest, so
-any instance of Holdall can go on. Set HOLDALL_URL for another address.
+`use_previous_response_id` has LangChain send the id of its last answer and what came after it; the id holds the rest,
+so any instance of Holdall can go on. Keep it like a password. Set HOLDALL_URL for another address.
 """
 
 import os

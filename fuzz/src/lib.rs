@@ -9,10 +9,12 @@ mod agreement;
 pub mod anthropic_reply;
 pub mod builtin_reply;
 pub mod chat_request;
+pub mod messages_request;
 pub mod native_request;
 pub mod openai_reply;
 mod reference;
 mod replies;
+pub mod responses_reply;
 pub mod responses_request;
 pub mod seeds;
 pub mod sse;
@@ -24,9 +26,11 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("anthropic_reply", anthropic_reply::check),
     ("builtin_reply", builtin_reply::check),
     ("chat_request", chat_request::check),
+    ("messages_request", messages_request::check),
     ("native_request", native_request::check),
     ("openai_reply", openai_reply::check),
     ("responses_request", responses_request::check),
+    ("responses_reply", responses_reply::check),
     ("sse", sse::check),
     ("token_payload", token_payload::check),
     ("token_text", token_text::check),

@@ -7,7 +7,7 @@ use super::{
     CliError,
     console::Console,
     keys,
-    settings::{ModelSettings, System, TokenSettings},
+    settings::{Draft, ModelSettings, System, TokenSettings},
 };
 use crate::{
     config::Config,
@@ -30,6 +30,8 @@ pub(super) struct Args {
     tokens: TokenSettings,
     #[command(flatten)]
     callers: CallerSettings,
+    #[command(flatten)]
+    doors: DoorSettings,
 }
 
 /// The settings that say who may call.
@@ -59,6 +61,29 @@ struct CallerSettings {
     dangerous_open: bool,
 }
 
+/// The settings that say how the doors behave.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Doors")]
+struct DoorSettings {
+    /// Assistant turns that clients bring: refuse or accept [default: refuse]
+    #[arg(long, env = "HOLDALL_CLIENT_HISTORY", value_name = "WAY")]
+    client_history: Option<String>,
+    /// Keep a note in the token in the place of inline images [default: false]
+    #[arg(long, env = "HOLDALL_ELIDE_INLINE_IMAGES", value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    elide_inline_images: Option<bool>,
+    /// Streams of the Responses door: hold or live [default: hold]
+    #[arg(long, env = "HOLDALL_RESPONSES_STREAM", value_name = "WAY")]
+    responses_stream: Option<String>,
+}
+
+impl DoorSettings {
+    fn lay(&self, draft: &mut Draft) {
+        draft.set_some("client_history", self.client_history.as_deref());
+        draft.set_some("elide_inline_images", self.elide_inline_images);
+        draft.set_some("responses_stream", self.responses_stream.as_deref());
+    }
+}
+
 impl CallerSettings {
     /// The table `identity`, empty where nothing is set.
     fn identity(&self) -> Table {
@@ -83,6 +108,7 @@ impl Args {
     fn load(&self, dev_keys: Option<&str>) -> Result<Config, CliError> {
         let mut draft = self.tokens.draft(&System)?;
         self.model.lay(&mut draft, &System)?;
+        self.doors.lay(&mut draft);
         if let Some(keys) = dev_keys {
             draft.set_keys(keys);
         }

@@ -91,7 +91,7 @@ impl TokenSettings {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelSettings {
-    /// Kind of the model service: builtin, openai or anthropic [default: builtin]
+    /// Kind of the model service: builtin, openai, openai-responses or anthropic [default: builtin]
     #[arg(long, env = "HOLDALL_UPSTREAM", value_name = "KIND")]
     upstream: Option<String>,
     /// Its base URL, such as http://127.0.0.1:11434/v1 [default: the provider's]
@@ -130,13 +130,15 @@ impl ModelSettings {
         let kind = self.upstream.as_deref().unwrap_or("builtin");
         let builtin = kind == "builtin";
         if builtin && self.upstream_url.is_some() {
-            return Err(CliError::new("the built-in model has no URL")
-                .hint("pass --upstream openai or --upstream anthropic, whichever the service at the URL speaks"));
+            return Err(CliError::new("the built-in model has no URL").hint(
+                "pass --upstream openai, openai-responses or anthropic, whichever the service at the URL speaks",
+            ));
         }
         let model = match (&self.model, builtin) {
             (Some(model), true) if model != "builtin" => {
-                return Err(CliError::new(format!("the built-in model is not called `{model}`"))
-                    .hint("name the service as well: --upstream openai or anthropic (HOLDALL_UPSTREAM)"));
+                return Err(CliError::new(format!("the built-in model is not called `{model}`")).hint(
+                    "name the service as well: --upstream openai, openai-responses or anthropic (HOLDALL_UPSTREAM)",
+                ));
             }
             (Some(model), _) => model.as_str(),
             (None, true) => "builtin",
@@ -146,7 +148,7 @@ impl ModelSettings {
         };
         // A provider's own variable goes to the provider alone: at another URL it would hand the key to strangers.
         let own = match kind {
-            "openai" => Some("OPENAI_API_KEY"),
+            "openai" | "openai-responses" => Some("OPENAI_API_KEY"),
             "anthropic" => Some("ANTHROPIC_API_KEY"),
             _ => None,
         };

@@ -99,6 +99,8 @@ fn each_fault_names_its_key() {
         ("limits.turns_per_user = 0", "limits.turns_per_user:"),
         ("limits.head_bytes = 100", "limits.head_bytes:"),
         ("system_prompt = \"a\"\nsystem_prompt_file = \"b\"", "system_prompt:"),
+        ("client_history = \"trust\"", "client_history: `trust` is none of refuse, accept"),
+        ("responses_stream = \"Live\"", "responses_stream: `Live` is none of hold, live"),
     ] {
         let head = format!("{}\n{line}", keys());
         assert!(fault(&head, &[]).starts_with(named), "{line}: {}", fault(&head, &[]));
@@ -115,6 +117,63 @@ fn an_origin_is_a_scheme_a_host_and_perhaps_a_port() {
         let fault = with(origin).unwrap_err().to_string();
         assert_eq!(fault, format!("cors_origins: `{origin}` is no origin, such as https://app.example"));
     }
+}
+
+/// One upstream of a kind, with these lines more, and a model.
+fn upstream(kind: &str, lines: &str, model_lines: &str) -> Result<Config, ConfigError> {
+    let upstream = format!("[[upstream]]\nname = \"u\"\nkind = \"{kind}\"\n{lines}");
+    let model = format!("[[model]]\nalias = \"a\"\nupstreams = [\"u\"]\nmodel = \"m\"\n{model_lines}");
+    let text = format!("{}\n{upstream}\n{model}", keys());
+    RawConfig::parse(&text, toml::Table::new())?.check(&Fixture([("KEY", "k")].into()))
+}
+
+#[test]
+fn reasoning_is_a_providers_at_its_address() {
+    let key = "api_key_env = \"KEY\"";
+    for (kind, lines, provider) in [
+        ("anthropic", key.to_owned(), "anthropic"),
+        ("anthropic", format!("{key}\nbase_url = \"https://api.anthropic.com/\""), "anthropic"),
+        ("anthropic", "base_url = \"https://other.test/v2\"".to_owned(), "anthropic@other.test"),
+        ("openai-responses", key.to_owned(), "openai-responses"),
+        ("openai-responses", "base_url = \"http://127.0.0.1:11434/v1\"".to_owned(), "openai-responses@127.0.0.1:11434"),
+        ("builtin", String::new(), "builtin"),
+    ] {
+        let config = upstream(kind, &lines, "").unwrap();
+        assert_eq!(config.core.models.as_slice()[0].provider, provider);
+    }
+    let fault = upstream("openai-responses", "", "").unwrap_err().to_string();
+    assert!(fault.contains("https://api.openai.com/v1 wants a key"), "{fault}");
+    let fault = upstream("responses", "", "").unwrap_err().to_string();
+    assert_eq!(fault, "upstream.kind: `responses` is none of anthropic, builtin, openai, openai-responses");
+}
+
+#[test]
+fn prompts_are_cached_and_nothing_is_trimmed_unless_told_otherwise() {
+    use crate::proto::dialect::door::Truncation;
+
+    for (lines, model_lines, prompt_cache, truncation) in [
+        ("", "", true, Truncation::Refuse),
+        ("prompt_cache = false", "truncation = \"oldest\"", false, Truncation::Oldest),
+        ("prompt_cache = true", "truncation = \"summarize\"", true, Truncation::Summarize),
+    ] {
+        let config = upstream("builtin", lines, model_lines).unwrap();
+        let model = &config.core.models.as_slice()[0];
+        assert_eq!((model.prompt_cache, model.truncation), (prompt_cache, truncation));
+    }
+    let fault = upstream("builtin", "", "truncation = \"auto\"").unwrap_err().to_string();
+    assert_eq!(fault, "model.truncation: `auto` is none of refuse, oldest, summarize");
+}
+
+#[test]
+fn doors_are_strict_unless_told_otherwise() {
+    let core = check(&keys(), &[]).unwrap().core;
+    assert!(!core.accepts_client_history && !core.elides_inline_images && !core.ways.live_responses);
+    let lines = "client_history = \"accept\"\nelide_inline_images = true\nresponses_stream = \"live\"";
+    let core = check(&format!("{}\n{lines}", keys()), &[]).unwrap().core;
+    assert!(core.accepts_client_history && core.elides_inline_images && core.ways.live_responses);
+    let lines = "client_history = \"refuse\"\nresponses_stream = \"hold\"";
+    let core = check(&format!("{}\n{lines}", keys()), &[]).unwrap().core;
+    assert!(!core.accepts_client_history && !core.ways.live_responses);
 }
 
 #[test]

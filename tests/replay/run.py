@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plays source conversations turn by turn through two `holdall serve` processes, and compares what comes of them.
 
-    tests/replay/run.py [--kind openai|anthropic] [--only ID]
+    tests/replay/run.py [--kind openai|openai-responses|anthropic] [--only ID]
 
 Turns go to the two in turn, in parallel over conversations. Half-way both are killed, and two new ones started with the
 same keys and settings. Checked, each turn: the answer, its items, its finish reason, usage and counts; streamed, that
@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
 
 from holdall import Client, Server, binary, config, new_keys  # noqa: E402
-from source import Conversation  # noqa: E402
+from source import KINDS, Conversation  # noqa: E402
 from upstream import Upstream, first_difference  # noqa: E402
 
 # Conversations that are played at once.
@@ -69,7 +69,6 @@ class Player:
             raise Difference(f"{self.place(number)}: status {answer.status}: {answer.body.decode()}")
         body = self.streamed(answer.events(), number) if self.stream else answer.json()
         self.id = self.id or body["conversation"]["id"]
-        prompt = self.conversation.openai_messages if self.kind == "openai" else self.conversation.anthropic_messages
         self.compare(
             number,
             {
@@ -80,7 +79,7 @@ class Player:
                 "id": self.id,
                 "turn": number + 1,
                 "trimmed_items": 0,
-                "input_tokens": len(prompt(number)),
+                "input_tokens": len(self.conversation.prompt(self.kind, number)),
                 "output_tokens": len(turn.reply) + len(turn.calls),
             },
             {
@@ -129,7 +128,7 @@ def replay(kind: str, conversations: list[Conversation]) -> list[str]:
     players = [Player(conversation, kind, at % 2 == 0) for at, conversation in enumerate(conversations)]
     differences: list[str] = []
     keys = new_keys()
-    base_url = f"{upstream.url}/v1" if kind == "openai" else upstream.url
+    base_url = upstream.url if kind == "anthropic" else f"{upstream.url}/v1"
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "holdall.toml"
         models = [(conversation.id, conversation.system) for conversation in conversations]
@@ -193,7 +192,7 @@ def load(only: str | None) -> list[Conversation]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Plays source conversations through two holdall servers.")
-    parser.add_argument("--kind", choices=["openai", "anthropic"], help="of the upstream [default: both in turn]")
+    parser.add_argument("--kind", choices=KINDS, help="of the upstream [default: all in turn]")
     parser.add_argument("--only", metavar="ID", help="the one conversation to play")
     arguments = parser.parse_args()
     conversations = load(arguments.only)
@@ -203,7 +202,7 @@ def main() -> int:
         parser.error(f"{binary()} is not there; run `cargo build` first, or set HOLDALL_BIN")
 
     failed = False
-    for kind in [arguments.kind] if arguments.kind else ["openai", "anthropic"]:
+    for kind in [arguments.kind] if arguments.kind else KINDS:
         differences = replay(kind, conversations)
         for difference in differences[:SHOWN]:
             print(difference, file=sys.stderr)

@@ -22,6 +22,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+# The kinds of upstream that a conversation can be played to.
+KINDS = ("openai", "openai-responses", "anthropic")
+
 GO_ON = "(go on)"
 NO_RESULT = "(no result)"
 THE_END = "(the source ends here)"
@@ -96,6 +99,15 @@ class Conversation:
         """The history after so many turns, or after all."""
         return [item for turn in self.turns[:turns] for item in turn.input_items() + turn.output_items()]
 
+    def prompt(self, kind: str, turn: int) -> list[dict]:
+        """What an upstream of this kind is sent for the turn."""
+        prompts = {
+            "openai": self.openai_messages,
+            "openai-responses": self.responses_input,
+            "anthropic": self.anthropic_messages,
+        }
+        return prompts[kind](turn)
+
     def openai_messages(self, turn: int) -> list[dict]:
         """What a Chat Completions server is sent for the turn."""
         messages = [{"role": "system", "content": self.system}] if self.system is not None else []
@@ -108,6 +120,25 @@ class Conversation:
                 messages.append({"role": "user", "content": [{"type": "text", "text": text} for text in each.texts]})
             messages.append(reply_message(each))
         return messages[:-1]
+
+    def responses_input(self, turn: int) -> list[dict]:
+        """What a Responses server is sent for the turn."""
+        entries: list[dict] = []
+        for at, each in enumerate(self.turns[: turn + 1]):
+            for result in each.results:
+                entries.append({"type": "function_call_output", "call_id": result.id, "output": result.out})
+            if each.texts:
+                pieces = [{"type": "input_text", "text": text} for text in each.texts]
+                content = each.texts[0] if len(each.texts) == 1 else pieces
+                entries.append({"type": "message", "role": "user", "content": content})
+            if at == turn:
+                break
+            if each.reply or not each.calls:
+                entries.append({"type": "message", "role": "assistant", "content": each.reply})
+            for call in each.calls:
+                member = {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.args}
+                entries.append(member)
+        return entries
 
     def anthropic_messages(self, turn: int) -> list[dict]:
         """What a Messages server is sent for the turn."""

@@ -1,4 +1,4 @@
-"""A small model server that answers with a source's own assistant turns: Chat Completions and Messages.
+"""A small model server that answers with a source's own assistant turns: Chat Completions, Responses and Messages.
 
 It keeps no conversation: which turn is asked for follows from the messages it is sent, and these must be the source's
 own, all of them, in the form of its API. What is not is noted in `Upstream.faults` and refused.
@@ -14,6 +14,8 @@ from source import Conversation, Turn
 
 # Characters in a streamed fragment.
 FRAGMENT = 16
+# What tells a Messages server to cache the prompt up to a block; no part of the prompt, it moves from turn to turn.
+MARK = b',"cache_control":{"type":"ephemeral"}'
 # Bytes in a write: few enough to cut through events and characters.
 WRITE = 1021
 
@@ -39,14 +41,18 @@ class Upstream(ThreadingHTTPServer):
 
     def check(self, dialect: Dialect, raw: bytes) -> tuple[dict, Turn]:
         """Compares a request with the source; gives back its body and the turn that it asks for."""
+        marked = json.loads(raw)
+        raw = raw.replace(MARK, b"")
         body = json.loads(raw)
         conversation = self.conversations[body["model"]]
-        number = sum(message["role"] == "assistant" for message in body["messages"])
+        number = dialect.number(body)
         place = f"{conversation.id}, turn {number + 1}"
         expected = dialect.expected(conversation, number)
         found = {member: body.get(member) for member in expected}
         with self._lock:
             self.requests += 1
+            if dialect.marks(marked) != dialect.expected_marks(body):
+                self.faults.append(f"{place}: marked are {dialect.marks(marked)}, not {dialect.expected_marks(body)}")
             if found != expected:
                 self.faults.append(f"{place}: the upstream was sent\n{first_difference(expected, found)}")
             before = self._bodies.get(conversation.id)
@@ -95,8 +101,25 @@ class Handler(BaseHTTPRequestHandler):
         """Says nothing of requests that are as they should be."""
 
 
-class ChatCompletions:
+class Unmarked:
+    """An API that caches prompts without being told to."""
+
+    @staticmethod
+    def marks(_: dict) -> list[str]:
+        return []
+
+    @staticmethod
+    def expected_marks(_: dict) -> list[str]:
+        return []
+
+
+class ChatCompletions(Unmarked):
     """OpenAI Chat Completions: what it is to be sent, and how it says a turn's reply."""
+
+    @staticmethod
+    def number(body: dict) -> int:
+        """How many replies there were before the turn."""
+        return sum(message["role"] == "assistant" for message in body["messages"])
 
     @staticmethod
     def expected(conversation: Conversation, turn: int) -> dict:
@@ -132,12 +155,72 @@ class ChatCompletions:
         return json.dumps({"object": "chat.completion", "choices": [choice], "usage": openai_usage(turn, body)})
 
 
-class Messages:
-    """Anthropic Messages, likewise."""
+class Responses(Unmarked):
+    """OpenAI Responses, likewise."""
+
+    @staticmethod
+    def number(body: dict) -> int:
+        said = [item["type"] == "function_call" or item.get("role") == "assistant" for item in body["input"]]
+        return sum(now and not before for before, now in zip([False, *said], said))
 
     @staticmethod
     def expected(conversation: Conversation, turn: int) -> dict:
-        return {"messages": conversation.anthropic_messages(turn), "system": conversation.system}
+        return {
+            "input": conversation.responses_input(turn),
+            "instructions": conversation.system,
+            "store": False,
+            "previous_response_id": None,
+        }
+
+    @staticmethod
+    def stream(turn: Turn, body: dict) -> str:
+        text = named_event("response.created", response={"status": "in_progress", "output": []})
+        for index, item in enumerate(response_items(turn)):
+            empty = {"content": []} if item["type"] == "message" else {"arguments": ""}
+            text += named_event("response.output_item.added", output_index=index, item=item | empty)
+            if item["type"] == "message":
+                for piece in slices(turn.reply, FRAGMENT):
+                    text += named_event("response.output_text.delta", output_index=index, content_index=0, delta=piece)
+            else:
+                for piece in slices(item["arguments"], FRAGMENT):
+                    text += named_event("response.function_call_arguments.delta", output_index=index, delta=piece)
+            text += named_event("response.output_item.done", output_index=index, item=item)
+        return text + named_event("response.completed", response=response(turn, body))
+
+    @staticmethod
+    def whole(turn: Turn, body: dict) -> str:
+        return json.dumps(response(turn, body))
+
+
+class Messages:
+    """Anthropic Messages, likewise; blocks at the ends of prompts are marked, for these to be cached."""
+
+    @staticmethod
+    def number(body: dict) -> int:
+        return sum(message["role"] == "assistant" for message in body["messages"])
+
+    @staticmethod
+    def expected(conversation: Conversation, turn: int) -> dict:
+        system = None if conversation.system is None else [{"type": "text", "text": conversation.system}]
+        return {"messages": conversation.anthropic_messages(turn), "system": system}
+
+    @staticmethod
+    def marks(body: dict) -> list[str]:
+        lists = {"system": body.get("system") or []}
+        lists |= {f"messages[{at}]": message["content"] for at, message in enumerate(body["messages"])}
+        return [
+            f"{name}[{at}]" for name, blocks in lists.items() for at, block in enumerate(blocks) if "cache_control" in block
+        ]
+
+    @staticmethod
+    def expected_marks(body: dict) -> list[str]:
+        """The system prompt, where the request before has ended, and where this one ends."""
+        messages = body["messages"]
+        replies = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
+        ends = [replies[-1] - 1] if replies else []
+        ends.append(len(messages) - 1)
+        system = ["system[0]"] if body.get("system") else []
+        return system + [f"messages[{at}][{len(messages[at]['content']) - 1}]" for at in ends]
 
     @staticmethod
     def stream(turn: Turn, body: dict) -> str:
@@ -172,13 +255,32 @@ class Messages:
         return f'{{"type": "message", "role": "assistant", "content": [{", ".join(blocks)}], {tail}'
 
 
-Dialect = type[ChatCompletions] | type[Messages]
-DIALECTS: dict[str, Dialect] = {"/v1/chat/completions": ChatCompletions, "/v1/messages": Messages}
+Dialect = type[ChatCompletions] | type[Responses] | type[Messages]
+DIALECTS: dict[str, Dialect] = {
+    "/v1/chat/completions": ChatCompletions,
+    "/v1/responses": Responses,
+    "/v1/messages": Messages,
+}
+
+
+def response(turn: Turn, body: dict) -> dict:
+    sent, received = usage(turn, body)
+    counts = {"input_tokens": sent, "output_tokens": received, "total_tokens": sent + received}
+    return {"object": "response", "status": "completed", "output": response_items(turn), "usage": counts}
+
+
+def response_items(turn: Turn) -> list[dict]:
+    part = {"type": "output_text", "text": turn.reply, "annotations": []}
+    message = {"type": "message", "role": "assistant", "content": [part]}
+    calls = [
+        {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.args} for call in turn.calls
+    ]
+    return ([message] if turn.reply or not calls else []) + calls
 
 
 def usage(turn: Turn, body: dict) -> tuple[int, int]:
-    """Counts that the caller can know too: messages sent, characters and calls received."""
-    return len(body["messages"]), len(turn.reply) + len(turn.calls)
+    """Counts that the caller can know too: messages or items sent, characters and calls received."""
+    return len(body.get("messages") or body["input"]), len(turn.reply) + len(turn.calls)
 
 
 def openai_usage(turn: Turn, body: dict) -> dict:

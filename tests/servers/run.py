@@ -2,8 +2,9 @@
 """Runs `holdall serve` against a model server that is not ours: `run.py PATH_OF_LLMOCK`.
 
 The server is @copilotkit/aimock (tests/servers/run installs it), with `fixtures.json` as what it answers. Each case is
-played with upstreams of kind `openai` and `anthropic`, streamed and not: text, history, tools, usage, finish reasons,
-credentials, and what the server has in the way of faults. Exit 0 all well, 1 not so, 2 misuse.
+played with upstreams of kind `openai`, `openai-responses` and `anthropic`, streamed and not: text, history, tools, usage,
+reasoning, finish reasons, credentials, and what the server has in the way of faults. Then one conversation goes from kind
+to kind. Exit 0 all well, 1 not so, 2 misuse.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
@@ -24,6 +26,7 @@ sys.path.insert(0, str(HERE.parent / "support"))
 from holdall import Answer, Client, Server, config, new_keys  # noqa: E402
 
 KEY = "a key of the upstream"
+KINDS = ("openai", "openai-responses", "anthropic")
 MODEL = "some-model"
 SYSTEM = "Be brief."
 TOOL = {
@@ -97,6 +100,7 @@ class Cases:
         self.text_and_history()
         self.tools()
         self.text_beside_a_call()
+        self.reasoning()
         self.finish_reasons()
         self.faults()
         self.cut_reply()
@@ -112,7 +116,6 @@ class Cases:
         again = self.turn("and again", token=first["token"])
         self.check("history", again["reply"], "I remember one turn.")
         self.check("turns", again["conversation"]["turn"], 2)
-        self.check("thought", self.turn("think first")["reply"], "Thought it over.")
 
     def tools(self) -> None:
         asked = self.turn("weather", tools=[TOOL], tool_choice="auto")
@@ -125,7 +128,7 @@ class Cases:
         written = ['{"city":"Oslo","days":[1,2.50]}', '{"city":"Rome \\u00e9"}']
         read = [json.loads(args) for args in written]
         self.check("arguments", [json.loads(call["args"]) for call in calls], read)
-        if self.kind == "openai":
+        if self.kind != "anthropic":
             self.check("arguments as written", [call["args"] for call in calls], written)
         self.check("end with calls", asked["finish_reason"], "tool_calls")
         results = [{"t": "result", "id": "call_oslo", "out": "11"}, {"t": "result", "id": "call_rome", "out": "29"}]
@@ -134,14 +137,32 @@ class Cases:
 
     def text_beside_a_call(self) -> None:
         asked = self.turn("look it up")
-        self.check("text beside a call", [item["t"] for item in asked["output"]], ["msg", "call"])
+        # Asked for what reasoning is sent back as, this server gives some with every reply that could have it.
+        kinds = [item["t"] for item in asked["output"] if item["t"] != "think"]
+        self.check("text beside a call", kinds, ["msg", "call"])
         self.check("text of it", asked["reply"], "Let me see.")
         told = self.turn([{"t": "result", "id": "call_up", "out": ""}], token=asked["token"])
         self.check("reply to an empty result", told["reply"], "Found nothing.")
 
+    def reasoning(self) -> None:
+        thought = self.turn("think first")
+        self.check("thought", thought["reply"], "Thought it over.")
+        kept = [item for item in thought["output"] if item["t"] == "think"]
+        # Chat Completions has no reasoning that could be sent back.
+        self.check("reasoning kept", len(kept), 0 if self.kind == "openai" else 1)
+        for item in kept:
+            self.check("whose it is", item["by"], f"{self.kind}@{urlsplit(self.mock.url).netloc}")
+            blob = json.loads(item["blob"])
+            said = blob["thinking"] if self.kind == "anthropic" else blob["summary"][0]["text"]
+            self.check("reasoning as it was said", said, "What would they like to hear?")
+            proof = blob["signature" if self.kind == "anthropic" else "encrypted_content"]
+            self.check("what proves it", proof != "", True)
+        again = self.turn("and again", token=thought["token"])
+        self.check("reasoning in the history", again["reply"], "I remember one turn.")
+
     def finish_reasons(self) -> None:
         self.check("cut off by length", self.turn("be long")["finish_reason"], "length")
-        # This server does not translate it for the other API.
+        # This server does not translate it for the other APIs.
         if self.kind == "openai":
             self.check("held back", self.turn("be bad")["finish_reason"], "content_filter")
 
@@ -163,7 +184,8 @@ class Cases:
         name, problem = self.post("cut", token=good).events()[-1]
         self.check("cut", (name, problem["code"]), ("error", "upstream_cut"))
         said = problem["partial"]["reply"]
-        self.check("partial reply", "This reply never comes".startswith(said) and said != "", True)
+        whole = "This reply never comes to its end, for it is cut, before or after this word or another."
+        self.check("partial reply", whole.startswith(said) and said not in ("", whole), True)
         answer = self.client.post(self.server.address, "/v1/history", {"token": problem["partial"]["token"]})
         marked = {"t": "msg", "role": "assistant", "parts": [{"text": said}], "cut": True}
         self.check("partial token", answer.json()["items"][-1], marked)
@@ -203,6 +225,40 @@ class Cases:
         return f"{self.kind}, {'streamed' if self.stream else 'whole'}"
 
 
+def from_kind_to_kind(mock: Mock, stream: bool) -> Cases:
+    """One conversation, each turn with another kind of upstream: a call is answered to another than has made it."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "holdall.toml"
+        entries = [
+            config(kind, base_url(mock, kind), [(f"m-{kind}", SYSTEM)], "MODEL_KEY").replace('"upstream"', f'"{kind}"')
+            for kind in KINDS
+        ]
+        settings.write_text("".join(entries), encoding="utf-8")
+        server = Server(settings, new_keys(), MODEL_KEY=KEY)
+        cases = Cases(mock, server, "from kind to kind", stream)
+        try:
+            token = None
+            for asking, answering in zip(KINDS, KINDS[1:] + KINDS[:1]):
+                thought = cases.turn("think first", token=token, model=f"m-{asking}")
+                cases.check(f"{asking}: thought", thought["reply"], "Thought it over.")
+                asked = cases.turn("look it up", token=thought["token"], model=f"m-{asking}")
+                results = [{"t": "result", "id": "call_up", "out": "nothing"}]
+                told = cases.turn(results, token=asked["token"], model=f"m-{answering}")
+                cases.check(f"{asking}, then {answering}", told["reply"], "Found nothing.")
+                token = told["token"]
+            items = cases.client.post(server.address, "/v1/history", {"token": token}).json()["items"]
+            whose = [item["by"].split("@")[0] for item in items if item["t"] == "think"]
+            cases.check("whose reasoning there is", list(dict.fromkeys(whose)), ["openai-responses", "anthropic"])
+        finally:
+            cases.client.close()
+            server.kill()
+        return cases
+
+
+def base_url(mock: Mock, kind: str) -> str:
+    return mock.url if kind == "anthropic" else f"{mock.url}/v1"
+
+
 def main() -> int:
     if len(sys.argv) != 2:
         print("usage: run.py PATH_OF_LLMOCK", file=sys.stderr)
@@ -211,12 +267,11 @@ def main() -> int:
     checked = 0
     mock = Mock(sys.argv[1])
     try:
-        for kind in ("openai", "anthropic"):
+        for kind in KINDS:
             for key, play in ((KEY, Cases.run), ("another key", Cases.wrong_key)):
-                base_url = f"{mock.url}/v1" if kind == "openai" else mock.url
                 with tempfile.TemporaryDirectory() as folder:
                     settings = Path(folder) / "holdall.toml"
-                    settings.write_text(config(kind, base_url, [(MODEL, SYSTEM)], "MODEL_KEY"), encoding="utf-8")
+                    settings.write_text(config(kind, base_url(mock, kind), [(MODEL, SYSTEM)], "MODEL_KEY"), encoding="utf-8")
                     server = Server(settings, new_keys(), MODEL_KEY=key)
                     try:
                         for stream in (False, True):
@@ -226,11 +281,15 @@ def main() -> int:
                             checked += cases.checked
                     finally:
                         server.kill()
+        for stream in (False, True):
+            cases = from_kind_to_kind(mock, stream)
+            failed += cases.failed
+            checked += cases.checked
     finally:
         mock.kill()
     for line in failed:
         print(line, file=sys.stderr)
-    print(f"servers: aimock as openai and anthropic, streamed and not: {checked} checks, {len(failed)} failed")
+    print(f"servers: aimock as {', '.join(KINDS)}, streamed and not: {checked} checks, {len(failed)} failed")
     return 1 if failed else 0
 
 

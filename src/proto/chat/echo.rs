@@ -7,7 +7,7 @@
 //! Formats write the same turn in different shapes, so turns are compared by what they say: a reply by its text and its
 //! calls, what a user brought by its texts, images and results. Reasoning is the provider's and is not compared.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Item, Output, Part, Role, history::is_elision};
 use crate::proto::error::Error;
@@ -110,7 +110,7 @@ impl Piece<'_> {
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Call { id, name, args }, Self::Call { id: other_id, name: other_name, args: other_args }) => {
-                id == other_id && name == other_name && same_json(args, other_args)
+                id == other_id && name == other_name && same_args(args, other_args)
             }
             (Self::Image(mine), Self::Image(theirs)) => mine.is_none() || theirs.is_none() || mine == theirs,
             (Self::Result { id, turn }, Self::Result { id: other_id, turn: other }) => {
@@ -121,9 +121,14 @@ impl Piece<'_> {
     }
 }
 
-fn same_json(one: &str, other: &str) -> bool {
+/// Whether arguments say the same. Where a format has them as an object, ours that are none were shown as the empty one.
+fn same_args(ours: &str, theirs: &str) -> bool {
     let read = |text| serde_json::from_str::<Value>(text).ok();
-    one == other || read(one).is_some_and(|one| Some(one) == read(other))
+    let is_object = |value: &Option<Value>| value.as_ref().is_some_and(Value::is_object);
+    let (mine, other) = (read(ours), read(theirs));
+    ours == theirs
+        || (mine.is_some() && mine == other)
+        || (!is_object(&mine) && other.is_some_and(|other| other == Value::Object(Map::new())))
 }
 
 fn side(item: &Item) -> Role {
@@ -221,6 +226,17 @@ mod tests {
             assert_eq!(skip(input.clone()).unwrap_err().code(), "role_forbidden", "{input:?}");
             let nothing = without_echo(&[], input, true).unwrap_err();
             assert_eq!(nothing.code(), "role_forbidden");
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_are_known_as_the_empty_one() {
+        let call = |args: &str| Item::Call { id: "c".to_owned(), name: "n".to_owned(), args: args.to_owned() };
+        let is_known =
+            |ours, theirs| without_echo(&[user("a"), call(ours)], vec![call(theirs), user("b")], true).is_ok();
+        for ours in ["", "{", "[1]", "\"x\"", "{}"] {
+            assert!(is_known(ours, ours) && is_known(ours, "{ }"), "{ours}");
+            assert!(!is_known(ours, "{\"x\":1}") && !is_known("{\"x\":1}", ours) && !is_known(ours, "5"), "{ours}");
         }
     }
 

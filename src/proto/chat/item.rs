@@ -52,7 +52,7 @@ pub enum Item {
     /// A provider's own opaque reasoning, replayed only to that provider.
     #[serde(rename = "think")]
     Think {
-        /// The provider's dialect.
+        /// The provider: its dialect's name, and `@host` where that is not the dialect's own address.
         by: String,
         /// JSON text as received, byte for byte.
         blob: String,

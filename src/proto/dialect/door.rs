@@ -5,6 +5,7 @@
 
 mod body;
 pub mod chat_completions;
+pub mod messages;
 pub mod native;
 mod openai_error;
 pub mod responses;
@@ -51,7 +52,9 @@ pub trait Door: Sync {
 
 /// All doors: one line each.
 pub const DOORS: &[&dyn Door] = &[
-    &chat_completions::ChatCompletions, //
+    &chat_completions::ChatCompletions,
+    &messages::CountTokens,
+    &messages::Messages,
     &native::Native,
     &responses::InputTokens,
     &responses::Responses,

@@ -4,17 +4,21 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Agent, OpenAIResponsesModel, run, tool } from "@openai/agents";
 import OpenAI, { BadRequestError } from "openai";
-import { ADD, CALL, converse } from "./conversation.mjs";
-import { counting, startTwo } from "./servers.mjs";
+import { ADD, CALLS, converse } from "./conversation.mjs";
+import { BUILTIN, counting, startTwo } from "./servers.mjs";
 
 let two;
 before(async () => (two = await startTwo()));
 after(() => two.stop());
 
-function agent(server, { fetch, ...modelSettings } = {}) {
-  const client = new OpenAI({ baseURL: two.servers[server].api, apiKey: "none", fetch });
+function agent(server, settings) {
+  return agentAt(two.servers[server].api, settings);
+}
+
+function agentAt(baseURL, { fetch, ...modelSettings } = {}) {
+  const client = new OpenAI({ baseURL, apiKey: "none", fetch });
   const add = tool({ ...ADD, strict: true, execute: ({ a, b }) => String(a + b) });
-  return new Agent({ name: "adder", model: new OpenAIResponsesModel(client, "default"), tools: [add], modelSettings });
+  return new Agent({ name: "adder", instructions: "Be brief.", model: new OpenAIResponsesModel(client, "default"), tools: [add], modelSettings });
 }
 
 test("run holds a conversation over two servers, tool and all", async () => {
@@ -48,9 +52,22 @@ test("an id that is no token raises BadRequestError, and is not tried again", as
 });
 
 test("a first run that calls a tool is refused, for its second request brings its own history", async () => {
-  await assert.rejects(run(agent(0), CALL), (error) => {
+  await assert.rejects(run(agent(0), CALLS), (error) => {
     assert.ok(error instanceof BadRequestError);
     assert.equal(error.code, "role_forbidden");
     return true;
   });
+});
+
+test("where client history is accepted, a first run may call a tool", async () => {
+  const accepting = await startTwo(`client_history = "accept"\n${BUILTIN}`);
+  try {
+    const [one, other] = accepting.servers.map((server) => agentAt(server.api));
+    const first = await run(one, CALLS);
+    assert.equal(first.finalOutput, "add gave: 5\nadd gave: 9");
+    const second = await run(other, "What did I say first?", { previousResponseId: first.lastResponseId });
+    assert.equal(second.finalOutput, `Your first message was: "${CALLS}"`);
+  } finally {
+    accepting.stop();
+  }
 });

@@ -6,7 +6,7 @@ import * as openaiNewest from "@ai-sdk/openai";
 import * as openai3 from "@ai-sdk/openai-3";
 import * as aiNewest from "ai";
 import * as ai6 from "ai-6";
-import { ADD, CALL, converse } from "./conversation.mjs";
+import { ADD, CALLS, converse } from "./conversation.mjs";
 import { counting, startTwo } from "./servers.mjs";
 
 let two;
@@ -19,16 +19,22 @@ for (const [name, ai, { createOpenAI }] of [["ai 7", aiNewest, openaiNewest], ["
   const after_ = (id, more) => ({ openai: { previousResponseId: id, ...more } });
 
   /** What a turn asks for: the new message alone, the rest is in the id. */
-  const request = ({ server, state, text, result }) => ({
+  const request = ({ server, state, text, results }) => ({
     model: model(server),
     tools: { add },
+    // Version 7 has a new name for it.
+    [ai === aiNewest ? "instructions" : "system"]: "Be brief.",
     providerOptions: after_(state),
     messages: [
       text === undefined
-        ? { role: "tool", content: [{ type: "tool-result", toolCallId: result.id, toolName: "add", output: { type: "text", value: result.output } }] }
+        ? { role: "tool", content: results.map(toolResult) }
         : { role: "user", content: text },
     ],
   });
+
+  const toolResult = ({ id, output }) => (
+    { type: "tool-result", toolCallId: id, toolName: "add", output: { type: "text", value: output } }
+  );
 
   const heard = (text, toolCalls, state) => {
     if (!toolCalls.length) return { text, state };
@@ -75,7 +81,7 @@ for (const [name, ai, { createOpenAI }] of [["ai 7", aiNewest, openaiNewest], ["
       const { text, steps, providerMetadata } = await ai.generateText({
         model: model(1),
         tools: { add: { ...add, execute: ({ a, b }) => String(a + b) } },
-        prompt: CALL,
+        prompt: CALLS,
         providerOptions: after_(named.providerMetadata.openai.responseId),
         stopWhen: ai.stepCountIs(3),
         // Each step continues the one before it, and sends only what is new: the results of the tools.
@@ -84,7 +90,7 @@ for (const [name, ai, { createOpenAI }] of [["ai 7", aiNewest, openaiNewest], ["
           providerOptions: after_(steps.at(-1).providerMetadata.openai.responseId),
         } || undefined,
       });
-      assert.equal(text, "add gave: 5");
+      assert.equal(text, "add gave: 5\nadd gave: 9");
       assert.equal(steps.length, 2);
       const last = await ai.generateText({
         model: model(0), prompt: "What is my name?", providerOptions: after_(providerMetadata.openai.responseId),

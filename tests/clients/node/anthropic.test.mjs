@@ -17,8 +17,8 @@ before(async () => {
 after(() => two.stop());
 
 /** What `messages.*` is asked for a turn: the new message alone. */
-function request({ state, text, result }) {
-  const content = text ?? [{ type: "tool_result", tool_use_id: result.id, content: result.output }];
+function request({ state, text, results }) {
+  const content = text ?? results.map(({ id, output }) => ({ type: "tool_result", tool_use_id: id, content: output }));
   return { model: "default", max_tokens: 1024, tools: TOOLS, messages: [{ role: "user", content }], conversation_token: state };
 }
 
@@ -79,6 +79,17 @@ test("a client that resends the conversation with its token is understood", asyn
     messages.push({ role: "assistant", content: message.content });
     return heard(message, message.conversation_token);
   });
+});
+
+test("models are listed, and the model tokens of a turn counted", async () => {
+  const models = [];
+  for await (const { id } of clients[0].models.list()) models.push(id);
+  assert.ok(models.includes("default"));
+  const { conversation_token } = await clients[0].messages.create(request({ text: "My name is Ada." }));
+  const { max_tokens, ...turn } = request({ text: "Hello" });
+  const { input_tokens: alone } = await clients[1].messages.countTokens(turn);
+  const { input_tokens: both } = await clients[1].messages.countTokens({ ...turn, conversation_token });
+  assert.ok(0 < alone && alone < both, `${alone} of ${both}`);
 });
 
 test("a token that is none raises BadRequestError, and is not tried again", async () => {

@@ -15,13 +15,14 @@ export const ADD = {
   },
 };
 
-export const CALL = 'Call add with {"a":2,"b":3}.';
+/** Asks for two calls at once. */
+export const CALLS = 'Call add with {"a":2,"b":3}, and call add with {"a":4,"b":5}.';
 
 /**
  * Holds the conversation, each turn at the other of two servers, and checks every answer.
  *
- * `say({ server, state, text } or { server, state, result: { id, output } })` is one turn with a client: `server` is 0 or
- * 1, `state` what the turn before gave (undefined at first). It gives `{ text, state }`, or `{ calls: [{ id, name, args }],
+ * `say({ server, state, text } or { server, state, results: [{ id, output }] })` is one turn with a client: `server` is 0
+ * or 1, `state` what the turn before gave (undefined at first). It gives `{ text, state }`, or `{ calls: [{ id, name, args }],
  * state }`. A client that runs tools by itself gives the text that follows. Gives the last state.
  */
 export async function converse(say) {
@@ -39,14 +40,12 @@ export async function converse(say) {
   let answer = await next({ text: "My name is Ada." });
   assert.equal(answer.text, "Noted: your name is Ada.");
 
-  answer = await next({ text: CALL });
+  answer = await next({ text: CALLS });
   if (answer.calls) {
-    assert.equal(answer.calls.length, 1);
-    const [{ id, name, args }] = answer.calls;
-    assert.deepEqual({ name, args }, { name: "add", args: { a: 2, b: 3 } });
-    answer = await next({ result: { id, output: String(args.a + args.b) } });
+    assert.deepEqual(answer.calls.map(({ name, args }) => [name, args]), [["add", { a: 2, b: 3 }], ["add", { a: 4, b: 5 }]]);
+    answer = await next({ results: answer.calls.map(({ id, args }) => ({ id, output: String(args.a + args.b) })) });
   }
-  assert.equal(answer.text, "add gave: 5");
+  assert.equal(answer.text, "add gave: 5\nadd gave: 9");
 
   answer = await next({ text: "Remember the door code: 4711." });
   assert.equal(answer.text, "Noted: your door code is 4711.");

@@ -1,10 +1,11 @@
 // openai-node: Responses and Chat Completions, streamed and not.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
-import OpenAI, { BadRequestError, NotFoundError, OpenAIError } from "openai";
+import OpenAI, { APIError, BadRequestError, NotFoundError, OpenAIError } from "openai";
 import { ADD, converse } from "./conversation.mjs";
-import { counting, newKeys, start, startTwo } from "./servers.mjs";
+import { counting, cutting, newKeys, start, startTwo } from "./servers.mjs";
 
 const model = "default";
 const RESPONSES_TOOLS = [{ type: "function", strict: true, ...ADD }];
@@ -20,8 +21,8 @@ before(async () => {
 after(() => two.stop());
 
 /** What `responses.*` is asked for a turn. */
-function request({ state, text, result }) {
-  const input = text ?? [{ type: "function_call_output", call_id: result.id, output: result.output }];
+function request({ state, text, results }) {
+  const input = text ?? results.map(({ id, output }) => ({ type: "function_call_output", call_id: id, output }));
   return { model, input, tools: RESPONSES_TOOLS, previous_response_id: state };
 }
 
@@ -55,33 +56,40 @@ test("responses.stream holds a conversation over two servers", async () => {
 
 /** Reads a raw stream: its events' types, its deltas, the ids that it showed, and the response that ends it. */
 async function read(stream) {
-  const seen = { types: [], deltas: [], args: "", ids: new Set() };
+  const seen = { types: [], deltas: [], args: {}, ids: new Set() };
   for await (const event of stream) {
     assert.equal(event.sequence_number, seen.types.length);
     seen.types.push(event.type);
     if (event.type === "response.output_text.delta") seen.deltas.push(event.delta);
-    if (event.type === "response.function_call_arguments.delta") seen.args += event.delta;
+    if (event.type === "response.function_call_arguments.delta") {
+      seen.args[event.output_index] = (seen.args[event.output_index] ?? "") + event.delta;
+    }
     if (event.response) seen.ids.add(event.response.id);
     if (event.type === "response.completed") seen.response = event.response;
   }
   return seen;
 }
 
+/** The events of an item, between its beginning and its end. */
+const STEPS = {
+  function_call: ["response.function_call_arguments.delta", "response.function_call_arguments.done"],
+  message: ["response.content_part.added", "response.output_text.delta", "response.output_text.done", "response.content_part.done"],
+};
+
 test("a held stream shows one id, and all events in order", async () => {
   await converse(async (turn) => {
     const stream = await clients[turn.server].responses.create({ ...request(turn), stream: true });
     const { types, deltas, args, ids, response } = await read(stream);
     assert.deepEqual([...ids], [response.id]);
-    const [item] = response.output;
-    const steps = item.type === "function_call"
-      ? ["response.function_call_arguments.delta", "response.function_call_arguments.done"]
-      : ["response.content_part.added", "response.output_text.delta", "response.output_text.done", "response.content_part.done"];
-    const expected = ["response.created", "response.output_item.added", ...steps, "response.output_item.done", "response.completed"];
+    const items = response.output.flatMap(({ type }) => ["response.output_item.added", ...STEPS[type], "response.output_item.done"]);
+    const expected = ["response.created", ...items, "response.completed"];
     // Without repetitions, and without what a server may leave out.
     const order = types.filter((type, place) => type !== "response.in_progress" && type !== types[place - 1]);
     assert.deepEqual(order, expected);
-    if (item.type === "function_call") assert.equal(args, item.arguments);
-    else assert.equal(deltas.join(""), item.content[0].text);
+    response.output.forEach((item, place) => {
+      if (item.type === "function_call") assert.equal(args[place], item.arguments);
+      else assert.equal(deltas.join(""), item.content[0].text);
+    });
     return heard({ ...response, output_text: deltas.join("") });
   });
 });
@@ -91,6 +99,7 @@ test("a live stream shows the token in its completed event", async () => {
     const stream = await clients[turn.server].responses.create({ ...request(turn), stream: true, metadata: LIVE });
     const { deltas, ids, response } = await read(stream);
     assert.equal(ids.size, 2, "the created event has another id");
+    if (deltas.length > 0) assert.ok(deltas.length > 1, "the answer comes in pieces");
     return heard({ ...response, output_text: deltas.join("") });
   });
 });
@@ -155,6 +164,90 @@ async function assertNotFound(client, id, more = {}) {
   }
 }
 
+test("the id of a response that was not to be stored continues nothing", async () => {
+  const response = await clients[0].responses.create({ model, input: "My name is Ada.", store: false });
+  assert.equal(response.store, false);
+  await assertNotFound(clients[1], response.id);
+});
+
+test("responses cannot be fetched, deleted or listed by id, and are not asked for again", async () => {
+  const { id } = await clients[0].responses.create({ model, input: "My name is Ada." });
+  const calls = {
+    retrieve: ({ responses }) => responses.retrieve(id),
+    delete: ({ responses }) => responses.delete(id),
+    inputItems: ({ responses }) => responses.inputItems.list(id),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    const counted = counting();
+    await assert.rejects(async () => call(clients[0].withOptions({ fetch: counted })), (error) => {
+      assert.ok(error instanceof BadRequestError, name);
+      assert.equal(error.code, "unsupported", name);
+      return true;
+    });
+    assert.equal(counted.calls, 1, name);
+  }
+});
+
+test("models are listed, and the model tokens of a turn counted", async () => {
+  const models = [];
+  for await (const { id } of clients[0].models.list()) models.push(id);
+  assert.ok(models.includes(model));
+  const { id } = await clients[0].responses.create({ model, input: "My name is Ada." });
+  const { input_tokens: alone } = await clients[1].responses.inputTokens.count({ model, input: "Hello" });
+  const { input_tokens: both } = await clients[1].responses.inputTokens.count({ model, input: "Hello", previous_response_id: id });
+  assert.ok(0 < alone && alone < both, `${alone} of ${both}`);
+});
+
+test("an id of 300 kB is carried, whole and streamed", async () => {
+  let { id } = await clients[0].responses.create({ model, input: "My name is Ada." });
+  for (const client of clients) {
+    const noise = randomBytes(120_000).toString("base64url");
+    ({ id } = await client.responses.create({ model, input: `Keep this: ${noise}`, previous_response_id: id }));
+  }
+  assert.ok(id.length > 300_000, `the id has ${id.length} bytes`);
+  const stream = clients[0].responses.stream({ model, input: "What is my name?", previous_response_id: id });
+  const response = await stream.finalResponse();
+  assert.equal(response.output_text, "Your name is Ada.");
+  const chat = await clients[1].chat.completions.create({
+    model, messages: [{ role: "user", content: "What is my name?" }], conversation_token: response.id.replace(/^resp_/, ""),
+  });
+  assert.equal(chat.choices[0].message.content, "Your name is Ada.", "any token works at any door");
+});
+
+test("a reply that is cut raises APIError with what there was, and can be continued from", async () => {
+  const keys = newKeys();
+  const upstream = await cutting();
+  const [cut, whole] = await Promise.all([start(keys, upstream.config), start(keys)]);
+  try {
+    const [broken, good] = [cut, whole].map(({ api }) => new OpenAI({ baseURL: api, apiKey: "none" }));
+    const ask = { model, input: "My name is Ada." };
+    const chat = { model, messages: [{ role: "user", content: ask.input }] };
+    const streams = {
+      "responses.stream": () => broken.responses.stream(ask).finalResponse(),
+      held: async () => read(await broken.responses.create({ ...ask, stream: true })),
+      live: async () => read(await broken.responses.create({ ...ask, stream: true, metadata: LIVE })),
+      "chat.completions.stream": () => broken.chat.completions.stream(chat).finalMessage(),
+      chat: async () => {
+        for await (const chunk of await broken.chat.completions.create({ ...chat, stream: true })) assert.ok(chunk.id);
+      },
+    };
+    for (const [name, stream] of Object.entries(streams)) {
+      await assert.rejects(stream, (error) => {
+        assert.ok(error instanceof APIError, name);
+        assert.equal(error.code, "upstream_cut", name);
+        assert.equal(error.error.partial.reply, "Hello there", name);
+        ask.previous_response_id = `resp_${error.error.partial.conversation_token}`;
+        return true;
+      });
+      const on = await good.responses.create({ ...ask, input: "What was your last reply?" });
+      assert.equal(on.output_text, 'My last message was: "Hello there"', name);
+      delete ask.previous_response_id;
+    }
+  } finally {
+    [cut, whole, upstream].forEach((server) => server.stop());
+  }
+});
+
 test("an unknown model raises NotFoundError", async () => {
   await assert.rejects(clients[0].responses.create({ model: "nothing", input: "Hello" }), (error) => {
     assert.ok(error instanceof NotFoundError);
@@ -164,11 +257,11 @@ test("an unknown model raises NotFoundError", async () => {
 });
 
 /** What `chat.completions.*` is asked for a turn: the new message alone. */
-function chatRequest({ state, text, result }) {
-  const message = text === undefined
-    ? { role: "tool", tool_call_id: result.id, content: result.output }
-    : { role: "user", content: text };
-  return { model, messages: [message], tools: CHAT_TOOLS, conversation_token: state };
+function chatRequest({ state, text, results }) {
+  const messages = text === undefined
+    ? results.map(({ id, output }) => ({ role: "tool", tool_call_id: id, content: output }))
+    : [{ role: "user", content: text }];
+  return { model, messages, tools: CHAT_TOOLS, conversation_token: state };
 }
 
 /** What a message says; `state` is the token that it came with. */

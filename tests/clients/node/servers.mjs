@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const BUILTIN = `
+/** One alias, `default`, for the built-in model. */
+export const BUILTIN = `
 [[upstream]]
 name = "upstream"
 kind = "builtin"
@@ -70,15 +71,30 @@ export function counting() {
 }
 
 /** A model server that answers every request with this status; counts them. */
-export async function failing(status) {
-  const server = createServer((request, response) => {
-    upstream.calls += 1;
-    request.resume();
+export function failing(status) {
+  return upstream((request, response) => {
     response.writeHead(status, { "content-type": "application/json" });
     response.end(JSON.stringify({ error: { message: "no", type: "refused", code: "no" } }));
   });
+}
+
+/** A model server that says "Hello there", and is gone in the middle of its reply. */
+export function cutting() {
+  return upstream((request, response) => {
+    const delta = { role: "assistant", content: "Hello there" };
+    const chunk = { id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason: null }] };
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write(`data: ${JSON.stringify(chunk)}\n\n`, () => response.destroy());
+  });
+}
+
+async function upstream(answer) {
+  const server = createServer((request, response) => {
+    request.resume();
+    request.on("end", () => answer(request, response));
+  });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const upstream = { calls: 0, stop: () => server.close() };
-  upstream.config = BUILTIN.replace("builtin\"\n", `openai"\nbase_url = "http://127.0.0.1:${server.address().port}/v1"\n`);
-  return upstream;
+  const address = `http://127.0.0.1:${server.address().port}/v1`;
+  const config = BUILTIN.replace('kind = "builtin"', `kind = "openai"\nbase_url = "${address}"`);
+  return { config, stop: () => server.close() };
 }

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 # What this shell has set is not to reach a client: keys, base URLs, proxies, tracing.
+OWN = ("OPENAI_", "ANTHROPIC_", "LANGCHAIN_", "LANGSMITH_")
 for name in list(os.environ):
-    if name.upper().startswith(("OPENAI_", "ANTHROPIC_", "LANGCHAIN_", "LANGSMITH_")) or name.upper().endswith("_PROXY"):
+    if name.upper().startswith(OWN) or name.upper().endswith("_PROXY"):
         del os.environ[name]
 # The Agents SDK would report each run to its makers.
 os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"

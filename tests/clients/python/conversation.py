@@ -1,7 +1,7 @@
 """What every client does: hold a conversation, have two tools called at once, carry odd and long texts.
 
-The conversation has five turns; the second has the model call a tool, so that there are six requests. The built-in model
-answers from the history alone, which is why the answers prove that the history came along.
+The conversation has five turns; the second has the model call a tool, so that there are six requests. The built-in
+model answers from the history alone, which is why the answers prove that the history came along.
 """
 
 from __future__ import annotations

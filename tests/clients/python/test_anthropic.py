@@ -150,6 +150,28 @@ def test_results_may_be_failures(balancer: Balancer) -> None:
     assert speaker.turn([failed]).text == f"{TOOL_NAME} failed: No."
 
 
+def test_a_count_is_of_the_token_as_well(balancer: Balancer) -> None:
+    client = client_of(balancer)
+    said = [{"role": "user", "content": FIRST}]
+    first = client.messages.count_tokens(model=MODEL, messages=said).input_tokens
+    assert first > 0
+    token = client.messages.create(model=MODEL, max_tokens=100, messages=said).conversation_token
+    again = client.messages.count_tokens(model=MODEL, messages=said, extra_body={"conversation_token": token})
+    assert again.input_tokens > first
+
+
+def test_beta_is_the_same(balancer: Balancer) -> None:
+    beta = client_of(balancer).beta.messages
+    said = {"model": MODEL, "max_tokens": 100}
+    first = beta.create(messages=[{"role": "user", "content": FIRST}], **said)
+    with beta.stream(
+        messages=[{"role": "user", "content": "What is my name?"}],
+        extra_body={"conversation_token": first.conversation_token},
+        **said,
+    ) as stream:
+        assert "".join(stream.text_stream) == "Your name is Ada."
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("token", [GARBAGE, f"resp_{GARBAGE}", "x"])
 def test_garbage_tokens_are_refused_and_not_retried(balancer: Balancer, token: str, stream: bool) -> None:
@@ -225,7 +247,8 @@ def test_unknown_models_are_refused(balancer: Balancer) -> None:
         ("busy", InternalServerError, 502, "upstream_unavailable", 2),
         # A status that the client would retry, had it not been told better.
         ("refusing", InternalServerError, 502, "upstream_refused", 1),
-        ("overflowing", BadRequestError, 400, "context_length_exceeded", 1),
+        # The status tells it; our code stays, for this API has none of its own.
+        ("overflowing", BadRequestError, 400, "upstream_refused", 1),
     ],
 )
 def test_retries_are_those_that_are_safe(
@@ -235,6 +258,15 @@ def test_retries_are_those_that_are_safe(
         client_of(faulty, retries=1).messages.create(model=model, max_tokens=100, messages=HELLO, stream=stream)
     assert (raised.value.status_code, raised.value.body["error"]["code"]) == (status, code)
     assert len(faulty.passed) == requests
+
+
+def test_overflows_are_known_by_their_words(faulty: Balancer) -> None:
+    # What programs look for.
+    with pytest.raises(BadRequestError) as raised:
+        client_of(faulty).messages.create(model="overflowing", max_tokens=100, messages=HELLO)
+    error = raised.value.body["error"]
+    assert error["type"] == "invalid_request_error"
+    assert "prompt is too long" in error["message"]
 
 
 def test_cut_replies_are_never_a_normal_end(faulty: Balancer) -> None:

@@ -28,9 +28,8 @@ def model_of(balancer: Balancer, model: str = MODEL, **members: object) -> ChatO
         model=model,
         base_url=f"{balancer.url}/v1",
         api_key="unused",
-        use_previous_response_id=True,
         timeout=30,
-        **members,
+        **{"use_previous_response_id": True, **members},
     )
 
 
@@ -77,10 +76,10 @@ def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way
     scenario(Speaker(balancer, way), balancer, "/v1/responses")
 
 
-@pytest.mark.parametrize("members", [{"use_responses_api": True}, {"use_responses_api": False}], ids=["responses", "chat"])
-def test_without_the_option_the_second_turn_is_refused(balancer: Balancer, members: dict) -> None:
+@pytest.mark.parametrize("responses", [True, False], ids=["responses", "chat"])
+def test_without_the_option_the_second_turn_is_refused(balancer: Balancer, responses: bool) -> None:
     # LangChain then sends all of it from the start, and neither an id nor a token.
-    model = ChatOpenAI(model=MODEL, base_url=f"{balancer.url}/v1", api_key="unused", timeout=30, **members)
+    model = model_of(balancer, use_previous_response_id=False, use_responses_api=responses)
     messages = [HumanMessage(FIRST)]
     messages += [model.invoke(messages), HumanMessage("What is my name?")]
     with pytest.raises(BadRequestError) as raised:

@@ -1,7 +1,7 @@
 """llm-comply, which checks answers against the published schemas of the three formats.
 
-Some of its cases send what an assistant is to have said, with no token that vouches for it; so they are played against a
-server that takes such histories.
+Some of its cases send what an assistant is to have said, with no token that vouches for it; so they are played against
+a server that takes such histories.
 """
 
 from __future__ import annotations

@@ -115,6 +115,14 @@ def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way
     aside.close()
 
 
+def test_the_helper_wants_one_id(balancer: Balancer) -> None:
+    # Which a live stream cannot have: the token is there only when the reply is.
+    live = {"holdall_stream": "live"}
+    with pytest.raises(RuntimeError, match="identity changed"):
+        with client_of(balancer).responses.stream(model=MODEL, input="hello", metadata=live) as stream:
+            stream.until_done()
+
+
 def test_id_is_resp_and_the_token(balancer: Balancer) -> None:
     response = client_of(balancer).responses.create(model=MODEL, input="My name is Ada.")
     assert response.id.startswith("resp_")

@@ -10,6 +10,7 @@ mod home;
 mod keys;
 mod misuse;
 mod send;
+mod serve;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod token;

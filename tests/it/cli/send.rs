@@ -200,7 +200,7 @@ fn a_model_is_chosen_among_those_of_the_file() {
         .fails("error: the configuration has no model called `none`\nhint: it has small, large\n");
     home.run(&["send", "-t", "a", "--upstream-url", "http://127.0.0.1:1", "hi"]).fails(
         "error: the built-in model has no URL\n\
-         hint: pass --upstream openai or --upstream anthropic, whichever the service at the URL speaks\n",
+         hint: pass --upstream openai, openai-responses or anthropic, whichever the service at the URL speaks\n",
     );
     home.run(&["send", "-t", "a", "--upstream", "openai", "hi"])
         .fails("error: no model is named\nhint: pass --model NAME (HOLDALL_MODEL)\n");

@@ -2,4 +2,5 @@
 
 mod chat_completions;
 mod matrix;
+mod messages;
 mod responses;

@@ -32,7 +32,7 @@ pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error>
 }
 
 /// Reads one member's JSON, kept raw until its kind was known.
-pub(super) fn member<'de, T: Deserialize<'de>>(name: &str, json: &'de RawValue) -> Result<T, Error> {
+pub(super) fn member<'de, T: Deserialize<'de>>(name: impl fmt::Display, json: &'de RawValue) -> Result<T, Error> {
     serde_json::from_str(json.get()).map_err(|error| Error::invalid(format!("`{name}`: {}", shown(&error))))
 }
 

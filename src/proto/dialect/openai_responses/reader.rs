@@ -33,7 +33,7 @@ impl Format for Reply {
             "error" => Err(error(data)?),
             kind @ ("response.completed" | "response.failed" | "response.incomplete") => {
                 let Ended { mut response } = reply::parse(data)?;
-                response.status = kind.strip_prefix("response.").map(str::to_owned);
+                response.status = response.status.or_else(|| kind.strip_prefix("response.").map(str::to_owned));
                 self.end(response, draft, deltas)?;
                 draft.complete(deltas)
             }
@@ -77,7 +77,7 @@ struct Ended {
     response: Response,
 }
 
-/// How a response ends; in a stream its event is its status.
+/// How a response ends; in a stream the event says as much.
 #[derive(Deserialize)]
 struct Response {
     status: Option<String>,

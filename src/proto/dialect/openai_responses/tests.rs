@@ -126,6 +126,7 @@ fn a_stream_is_whole_with_its_last_event_only() {
     for (events, expected) in [
         (&[SAID, COMPLETED][..], Ok(FinishReason::Stop)),
         (&[COMPLETED], Ok(FinishReason::Stop)),
+        (&[SAID, r#"{"type":"response.completed","response":{"status":"incomplete"}}"#], Ok(FinishReason::Length)),
         (&[SAID, incomplete, "[DONE]"], Ok(FinishReason::Length)),
         (&[SAID, r#"{"type":"response.output_text.done","text":"a"}"#], Err("upstream_cut")),
         (&[SAID], Err("upstream_cut")),

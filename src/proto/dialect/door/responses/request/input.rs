@@ -182,7 +182,7 @@ fn read_part(place: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Erro
 /// A member that must be there as text.
 fn text(place: &str, name: &str, member: Option<&RawValue>) -> Result<String, Error> {
     let member = member.ok_or_else(|| Error::invalid(format!("`{place}.{name}` is missing")))?;
-    body::member(&format!("{place}.{name}"), member)
+    body::member(format!("{place}.{name}"), member)
 }
 
 fn unsupported(detail: String) -> Error {

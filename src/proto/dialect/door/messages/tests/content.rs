@@ -1,0 +1,259 @@
+//! Messages and what is in them.
+
+use super::*;
+use crate::proto::chat::{Output, Part};
+
+fn read_messages(messages: &Value) -> Result<TurnRequest, Error> {
+    read(&json!({ "messages": messages }))
+}
+
+fn message(role: Role, parts: Vec<Part>) -> Item {
+    Item::Message { role, parts, cut: false }
+}
+
+fn result(id: &str, out: Output, error: bool) -> Item {
+    Item::Result { id: id.to_owned(), out, error }
+}
+
+fn word(text: &str) -> Part {
+    Part::Text(text.to_owned())
+}
+
+#[test]
+fn messages_become_items_in_their_order() {
+    let turn = read_messages(&json!([
+        { "role": "user", "content": "one" },
+        { "role": "assistant", "content": "two" },
+        { "role": "user", "content": [{ "type": "text", "text": "three" }, { "type": "text", "text": "" }] },
+        { "role": "assistant", "content": [
+            { "type": "thinking", "thinking": "hm", "signature": "c2ln" },
+            { "type": "redacted_thinking", "data": "AAAA" },
+            { "type": "text", "text": "four" },
+            { "type": "tool_use", "id": "c1", "name": "add", "input": { "b": 1.50, "a": 2 }, "caller": { "type": "direct" } },
+            { "type": "tool_use", "id": "c2", "name": "add", "input": {} },
+            { "type": "text", "text": "five" },
+        ] },
+        { "role": "user", "content": [
+            { "type": "tool_result", "tool_use_id": "c1", "content": "3.5" },
+            { "type": "tool_result", "tool_use_id": "c2", "is_error": true },
+            { "type": "text", "text": "six" },
+        ] },
+        { "role": "assistant", "content": [] },
+        { "role": "user", "content": "seven" },
+        { "role": "user", "content": "eight" },
+    ]));
+    assert_eq!(
+        turn.unwrap().input,
+        [
+            text(Role::User, "one"),
+            text(Role::Assistant, "two"),
+            message(Role::User, vec![word("three"), word("")]),
+            text(Role::Assistant, "four"),
+            call("c1", r#"{"a":2,"b":1.5}"#),
+            call("c2", "{}"),
+            text(Role::Assistant, "five"),
+            result("c1", Output::Text("3.5".to_owned()), false),
+            result("c2", Output::Text(String::new()), true),
+            text(Role::User, "six"),
+            // Without words it is still the model's turn, which parts the user's.
+            text(Role::Assistant, ""),
+            text(Role::User, "seven"),
+            text(Role::User, "eight"),
+        ]
+    );
+}
+
+#[test]
+fn arguments_stay_as_they_were_written() {
+    let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"c",
+        "name":"add","input":{"b": 1.50, "a":2 }}]},{"role":"user","content":"x"}]}"#;
+    let turn = Messages.request(body, &Ways::default()).unwrap().turn;
+    assert_eq!(turn.input[0], call("c", r#"{"b": 1.50, "a":2 }"#));
+}
+
+#[test]
+fn reasoning_that_is_repeated_alone_is_a_turn_without_words() {
+    let thinking = json!([{ "type": "thinking", "thinking": "hm", "signature": "c2ln" }]);
+    let turn =
+        read_messages(&json!([{ "role": "assistant", "content": thinking }, { "role": "user", "content": "x" }]));
+    assert_eq!(turn.unwrap().input, [text(Role::Assistant, ""), text(Role::User, "x")]);
+}
+
+#[test]
+fn images_come_by_url_or_along() {
+    let turn = read_messages(&user(&json!([
+        { "type": "image", "source": { "type": "base64", "media_type": "image/svg+xml", "data": "AA==" } },
+        { "type": "image", "source": { "type": "url", "url": "https://e.test/a.png" } },
+    ])));
+    let image = |url: &str| Part::Image(url.to_owned());
+    let parts = vec![image("data:image/svg+xml;base64,AA=="), image("https://e.test/a.png")];
+    assert_eq!(turn.unwrap().input, [message(Role::User, parts)]);
+    let source = |source: Value| json!({ "messages": user(&json!([{ "type": "image", "source": source }])) });
+    for media_type in ["", "image/", "image", "text/plain", "image/png;base64,AA", "image/png,x", "image/a b"] {
+        invalid(
+            &source(json!({ "type": "base64", "media_type": media_type, "data": "AA==" })),
+            "`messages[0].content[0].source.media_type`",
+        );
+    }
+    for broken in [json!({ "type": "url" }), json!({ "type": "base64", "data": "AA==" }), json!({ "type": "text" })] {
+        invalid(&source(broken), "`messages[0].content[0].source` is");
+    }
+    invalid(&source(json!("https://e.test/a.png")), "`messages[0].content[0].source`: ");
+    unsupported(&source(json!({ "type": "file", "file_id": "f" })), "has a source of type `file`");
+}
+
+#[test]
+fn results_are_text_or_parts() {
+    let read_result = |content: Value| {
+        let block = json!([{ "type": "tool_result", "tool_use_id": "c", "content": content }]);
+        read_messages(&user(&block)).map(|turn| turn.input)
+    };
+    let of = |out| vec![result("c", out, false)];
+    assert_eq!(read_result(json!("x")).unwrap(), of(Output::Text("x".to_owned())));
+    for none in [json!(null), json!(""), json!([])] {
+        assert_eq!(read_result(none).unwrap(), of(Output::Text(String::new())));
+    }
+    let parts = json!([{ "type": "text", "text": "a" }, { "type": "image", "source": { "type": "url", "url": "u" } }]);
+    assert_eq!(read_result(parts).unwrap(), of(Output::Parts(vec![word("a"), Part::Image("u".to_owned())])));
+    for (content, code) in [
+        (json!([{ "type": "document", "source": {} }]), "unsupported"),
+        (json!([{ "type": "search_result", "source": "s", "title": "t", "content": [] }]), "unsupported"),
+        (json!([{ "type": "tool_use", "id": "c", "name": "n", "input": {} }]), "request_invalid"),
+        (json!(5), "request_invalid"),
+        (json!({}), "request_invalid"),
+    ] {
+        let error = read_result(content).unwrap_err();
+        assert_eq!(error.code(), code);
+        assert!(error.to_string().starts_with("`messages[0].content[0]"), "{error}");
+    }
+}
+
+#[test]
+fn blocks_stand_where_their_speaker_may_use_them() {
+    let tool_use = json!({ "type": "tool_use", "id": "c", "name": "n", "input": {} });
+    let result = json!({ "type": "tool_result", "tool_use_id": "c" });
+    let image = json!({ "type": "image", "source": { "type": "url", "url": "https://e.test" } });
+    let thinking = json!({ "type": "thinking", "thinking": "", "signature": "" });
+    for (role, block) in [
+        ("assistant", &image),
+        ("assistant", &result),
+        ("system", &image),
+        ("system", &tool_use),
+        ("user", &thinking),
+        ("user", &tool_use),
+    ] {
+        let text = json!({ "type": "text", "text": "a" });
+        let members =
+            json!({ "messages": [{ "role": "user", "content": "x" }, { "role": role, "content": [text, block] }] });
+        invalid(&members, "`messages[1].content[1]` is of type `");
+    }
+    invalid(&json!({ "system": [{ "type": "text", "text": "a" }, image] }), "`system[1]` is of type `image`");
+    let no_object = json!({ "type": "tool_use", "id": "c", "name": "n", "input": "{}" });
+    invalid(
+        &json!({ "messages": [{ "role": "assistant", "content": [no_object] }] }),
+        "`messages[0].content[0].input` is an object",
+    );
+}
+
+#[test]
+fn blocks_without_what_makes_them_are_refused() {
+    for (block, field) in [
+        (json!({ "type": "text" }), "text"),
+        (json!({ "type": "image" }), "source"),
+        (json!({ "type": "tool_result", "content": "x" }), "tool_use_id"),
+        (json!({ "type": "tool_use", "name": "n", "input": {} }), "id"),
+        (json!({ "type": "tool_use", "id": "c", "input": {} }), "name"),
+        (json!({ "type": "tool_use", "id": "c", "name": "n" }), "input"),
+        (json!({ "text": "a" }), "type"),
+    ] {
+        invalid(&json!({ "messages": user(&json!([block])) }), &format!("missing field `{field}`"));
+    }
+    for content in [json!(5), json!({}), json!(["a"]), json!(null), json!([["text", "a"]])] {
+        invalid(&json!({ "messages": user(&content) }), "body: invalid type");
+    }
+    invalid(&json!({ "messages": user(&json!([])) }), "`messages[0].content` is empty");
+}
+
+#[test]
+fn blocks_that_are_not_offered_are_refused_by_name() {
+    for kind in [
+        "document",
+        "search_result",
+        "server_tool_use",
+        "web_search_tool_result",
+        "code_execution_tool_result",
+        "container_upload",
+        "mcp_tool_use",
+        "compaction",
+        "next_months_block",
+    ] {
+        for role in ["user", "assistant"] {
+            let block = json!({ "type": kind, "source": "x", "content": { "a": [1] }, "title": null });
+            unsupported(
+                &json!({ "messages": [{ "role": role, "content": [block] }, { "role": "user", "content": "x" }] }),
+                &format!("`messages[0].content[0]` is of type `{kind}`, which is not offered; send text"),
+            );
+        }
+    }
+    let long = "x\n".repeat(100);
+    let error = read_messages(&user(&json!([{ "type": long }]))).unwrap_err().to_string();
+    assert!(error.contains(&"x".repeat(64)) && !error.contains(&"x".repeat(65)) && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn other_roles_are_refused() {
+    for role in ["tool", "developer", "User", ""] {
+        invalid(&json!({ "messages": [{ "role": role, "content": "x" }] }), "`messages[0].role` is \"user\" or");
+    }
+}
+
+#[test]
+fn a_reply_cannot_be_begun_for_the_model() {
+    let prefill = json!({ "role": "assistant", "content": "The answer is (" });
+    let user = json!({ "role": "user", "content": "x" });
+    let system = json!({ "role": "system", "content": "y" });
+    for messages in [
+        json!([prefill]),
+        json!([user, prefill]),
+        json!([user, prefill, system]),
+        json!([user, { "role": "assistant", "content": [] }]),
+    ] {
+        unsupported(&json!({ "messages": messages }), "`messages` ends with role assistant: to begin the reply");
+    }
+    assert!(read_messages(&json!([prefill, user, system])).is_ok());
+    for messages in [json!([]), json!([system])] {
+        invalid(&json!({ "messages": messages }), "`messages` has no message");
+    }
+}
+
+#[test]
+fn system_text_is_joined_from_wherever_it_stands() {
+    let turn = read(&json!({
+        "system": [{ "type": "text", "text": "a" }, { "type": "text", "text": "" }, { "type": "text", "text": "b" }],
+        "messages": [
+            { "role": "user", "content": "x" },
+            { "role": "system", "content": "c" },
+            { "role": "system", "content": [{ "type": "text", "text": "d" }] },
+            { "role": "system", "content": "" },
+        ],
+    }))
+    .unwrap();
+    assert_eq!((turn.system.as_deref(), turn.input), (Some("a\n\nb\n\nc\n\nd"), vec![text(Role::User, "x")]));
+    unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` is of type `document`");
+    invalid(&json!({ "system": 5 }), "body: invalid type");
+}
+
+#[test]
+fn lists_are_bounded() {
+    let many = |count: usize| json!({ "messages": vec![json!({ "role": "user", "content": "" }); count] });
+    assert_eq!(read(&many(body::ELEMENTS)).unwrap().input.len(), body::ELEMENTS);
+    invalid(&many(body::ELEMENTS + 1), "more than 16384 entries");
+    let blocks = |count: usize| json!({ "messages": user(&json!(vec![json!({ "type": "text", "text": "" }); count])) });
+    assert!(read(&blocks(body::ELEMENTS)).is_ok());
+    invalid(&blocks(body::ELEMENTS + 1), "more than 16384 entries");
+    let results = |count: usize| {
+        let content = vec![json!({ "type": "text", "text": "" }); count];
+        json!({ "messages": user(&json!([{ "type": "tool_result", "tool_use_id": "c", "content": content }])) })
+    };
+    invalid(&results(body::ELEMENTS + 1), "`messages[0].content[0].content`: more than 16384 entries");
+}
