@@ -3,7 +3,7 @@
 //! Its wire format is ours. The request is one JSON object, `items` last:
 //! ```text
 //! {"model", "system"?, "tools"?: [{"name"}], "tool_choice"?: "auto"|"none"|"required"|{"tool": name},
-//!  "max_output_tokens"?, "stop"?: [text], "stream", "items": [as in a history]}
+//!  "max_output_tokens"?, "one_call"?: true, "stop"?: [text], "stream", "items": [as in a history]}
 //! ```
 //! A streamed reply is server-sent events: `text` `{"text"}` for each word with the whitespace before it, `call`
 //! `{"id","name","args"}`, and at last `end` `{"finish_reason","usage":{"input_tokens","output_tokens"}}`, without
@@ -52,6 +52,7 @@ impl Dialect for Builtin {
             tools: options.tools.iter().map(|tool| Named { name: Cow::Borrowed(&tool.name) }).collect(),
             tool_choice: options.tool_choice.as_ref().map(Choice::from),
             max_output_tokens: options.max_output_tokens,
+            one_call: options.parallel_calls == Some(false),
             stop: Cow::Borrowed(&options.stop),
             stream: call.stream,
             items: Cow::Borrowed(call.items),
@@ -83,6 +84,8 @@ struct Body<'a> {
     tool_choice: Option<Choice<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u32>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    one_call: bool,
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     stop: Cow<'a, [String]>,
     stream: bool,
@@ -184,10 +187,13 @@ fn compose(body: &Body<'_>) -> Answer {
         Some(Choice::Tool(name)) => mind::Tools::Required(tools.iter().copied().find(|tool| tool == name)),
         Some(Choice::Auto) | None => mind::Tools::Free,
     };
-    let (mut text, calls) = match mind::answer(&body.items, &tools, choice) {
+    let (mut text, mut calls) = match mind::answer(&body.items, &tools, choice) {
         mind::Answer::Calls(calls) => (String::new(), number(calls, &body.items)),
         mind::Answer::Text(text) => (text, Vec::new()),
     };
+    if body.one_call {
+        calls.truncate(1);
+    }
     if let Some(end) = body.stop.iter().filter_map(|stop| text.find(stop)).min() {
         text.truncate(end);
     }

@@ -31,9 +31,6 @@ FORMATS = ("open-responses", "openai-chat", "anthropic")
 # It grants that servers have no such path, and then says what the answer lacks.
 NOT_OFFERED = {"compact-response"}
 
-# What it warns of: /v1/responses/compact is not offered; `truncation` shortens a conversation.
-EXPECTED_WARNINGS = {"open-responses": {"compact-response"}, "openai-chat": set(), "anthropic": set()}
-
 # Its table has two names that the specification does not; these are the specification's.
 EVENTS = SSE_EVENT_TO_SCHEMA | {
     "response.reasoning_summary_text.delta": "ResponseReasoningSummaryDeltaStreamingEvent",
@@ -76,7 +73,6 @@ def suite(program: str, form: str, address: str) -> None:
         command += ["--auth-header", "x-api-key", "--no-bearer", "-H", "anthropic-version:2023-06-01"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     results = json.loads(run.stdout)["results"]
-<<<<<<< HEAD
     counts = {"passed": 0, "skipped": 0}
     for result in results:
         shortcomings = result.get("errors", []) if result["status"] == "failed" else result.get("warnings", [])
@@ -85,18 +81,6 @@ def suite(program: str, form: str, address: str) -> None:
             raise Difference(f"{result['id']}: {'; '.join(shortcomings[:5])}")
         counts[result["status"]] += 1
     print(f"        {form}: {counts['passed']} passed, {counts['skipped']} skipped")
-=======
-    failed = {result["id"]: result["errors"] for result in results if result["status"] == "failed"}
-    warned = {result["id"] for result in results if result.get("warnings")}
-    passed = [result["id"] for result in results if result["status"] == "passed"]
-    skipped = [result["id"] for result in results if result["status"] == "skipped"]
-    expected = EXPECTED_FAILURES[form]
-    for name in failed.keys() - expected.keys():
-        raise Difference(f"{form}: {name}: {'; '.join(failed[name][:5])}")
-    equal(f"{form}: what fails", set(failed), set(expected))
-    equal(f"{form}: warnings", warned, EXPECTED_WARNINGS[form])
-    print(f"{form}: {len(passed)} passed, {len(skipped)} skipped, {len(failed)} not met as expected")
->>>>>>> responses
 
 
 class Talk:

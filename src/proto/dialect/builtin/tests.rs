@@ -177,10 +177,18 @@ fn what_it_has_no_words_for_is_passed_over() {
         seed: Some(7),
         format: schema_format(),
         reasoning: Reasoning { effort: Some("high"), ..Reasoning::default() },
-        parallel_calls: Some(false),
+        parallel_calls: Some(true),
         ..ModelOptions::default()
     };
     assert_eq!(options_body(&Builtin, &asked), options_body(&Builtin, &ModelOptions::default()));
+}
+
+#[test]
+fn one_call_at_a_time_where_that_is_asked_for() {
+    let ask = "Call add with {\"a\": 1}, and call now with {}.";
+    for (parallel, count) in [(None, 2), (Some(true), 2), (Some(false), 1)] {
+        assert_eq!(calls(ask, &ModelOptions { parallel_calls: parallel, ..tools(&["add", "now"]) }).len(), count);
+    }
 }
 
 #[test]
