@@ -41,8 +41,9 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
     let truncation = raw.truncation.as_deref().map(truncation).transpose()?;
     let tools = tools(raw.tools.take().unwrap_or_default())?;
     let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools)?;
-    let (format, text) = raw.text.take().unwrap_or_default().read()?;
-    let (reasoning, reasoning_body) = raw.reasoning.take().unwrap_or_default().read()?;
+    let (format, text) = raw.text.take().map_or_else(RawText::default, |text| text.0).read()?;
+    let (reasoning, reasoning_body) =
+        raw.reasoning.take().map_or_else(RawReasoning::default, |asked| asked.0).read()?;
     let options = ModelOptions {
         max_output_tokens: body::at_least_one("max_output_tokens", raw.max_output_tokens)?,
         temperature: body::number_to(2, "temperature", raw.temperature.take())?,
@@ -94,8 +95,8 @@ struct RawRequest<'a> {
     max_tool_calls: Option<u32>,
     temperature: Option<Number>,
     top_p: Option<Number>,
-    text: Option<RawText>,
-    reasoning: Option<RawReasoning>,
+    text: Option<Object<RawText>>,
+    reasoning: Option<Object<RawReasoning>>,
     tools: Option<List<Object<RawTool>, { body::TOOLS }>>,
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
@@ -196,7 +197,7 @@ impl RawRequest<'_> {
 
 #[derive(Default, Deserialize)]
 struct RawText {
-    format: Option<RawFormat>,
+    format: Option<Object<RawFormat>>,
     verbosity: Option<String>,
 }
 
@@ -214,7 +215,7 @@ impl RawText {
         let verbosity = self.verbosity.and_then(|name| VERBOSITIES.into_iter().find(|known| *known == name));
         let (format, body) = match self.format {
             None => (ReplyFormat::Text, FormatBody::Text),
-            Some(format) => format.read()?,
+            Some(Object(format)) => format.read()?,
         };
         Ok((format, TextBody { format: body, verbosity }))
     }
