@@ -159,6 +159,18 @@ class Cases:
             self.check("what proves it", proof != "", True)
         again = self.turn("and again", token=thought["token"])
         self.check("reasoning in the history", again["reply"], "I remember one turn.")
+        asked = self.turn("think and call")
+        if self.kind == "anthropic":
+            # As the API does, this server wants the thinking back that led to a call, while thinking is on.
+            body = {
+                "model": MODEL,
+                "max_tokens": 4_000,
+                "thinking": {"type": "enabled", "budget_tokens": 1_024},
+                "conversation_token": asked["token"],
+                "messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_after"}]}],
+            }
+            answer = self.client.post(self.server.address, "/v1/messages", body)
+            self.check("thinking sent back", (answer.status, "It knew." in answer.body.decode()), (200, True))
 
     def finish_reasons(self) -> None:
         self.check("cut off by length", self.turn("be long")["finish_reason"], "length")
