@@ -218,11 +218,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             };
         };
         if door.path() != path {
-            let hint = door.below().unwrap_or(HINT);
             // What formats keep at their paths is read and deleted by id; anything else there is unknown to us.
-            return Err(match head.method {
-                Method::DELETE | Method::GET => Error::Unsupported { detail: hint.to_owned() },
-                _ => Error::NotFound { hint },
+            return Err(match (door.below(), &head.method) {
+                (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
+                (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
             });
         }
         let identity = self.post(head)?;

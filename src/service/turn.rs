@@ -68,7 +68,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let (mut unsent, mut signs) = (Vec::new(), Vec::new());
         let phase = futures_util::select_biased! {
             opened = opening.as_mut().fuse() => match opened? {
-                Opening { ended: Some(Err(Failure { error, partial: None })), .. } => return Err(error),
+                Opening { ended: Some(Err(Failure { error, partial })), .. } if partial.is_none() || writer.holds() => {
+                    return Err(error);
+                }
                 opened => Phase::Opened(Box::new(opened)),
             },
             () = self.clock.sleep(self.settings.timeouts.heartbeat).fuse() => {
@@ -171,6 +173,8 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
         let ended = loop {
             match flow.step(&mut deltas).await {
                 Step::Ended(outcome) => break Some(*outcome),
+                // A reply that is held has nothing to show before its end.
+                Step::Read if holds => deltas.clear(),
                 Step::Read if !deltas.is_empty() => break None,
                 Step::Quiet | Step::Read => {}
             }

@@ -9,7 +9,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{Item, Output, Part, Role, history::is_elision};
+use super::{
+    Item, Output, Part, Role,
+    history::{is_elision, is_summary},
+};
 use crate::proto::error::Error;
 
 /// Takes from `input` what repeats `history`, and gives what is new.
@@ -22,7 +25,12 @@ use crate::proto::error::Error;
 pub(super) fn without_echo(history: &[Item], mut input: Vec<Item>, is_whole: bool) -> Result<Vec<Item>, Error> {
     let Some(last) = input.iter().rposition(|item| side(item) == Role::Assistant) else { return Ok(input) };
     let fresh = input.split_off(last.saturating_add(1));
-    let (theirs, ours) = (turns(&input), turns(history));
+    // A summary is ours, and no client repeats it; what it stands for cannot be held against anything.
+    let (kept, is_whole) = match history.split_first() {
+        Some((first, kept)) if is_summary(first) => (kept, false),
+        _ => (history, is_whole),
+    };
+    let (theirs, ours) = (turns(&input), turns(kept));
     let mut ours = ours.iter().rev();
     for turn in theirs.iter().rev() {
         match ours.next() {
@@ -122,14 +130,39 @@ impl Piece<'_> {
 }
 
 /// Whether arguments say the same. Where a format has them as an object, ours that are none were shown as the empty one.
+///
+/// A client may have written them anew, with other spaces and escapes. Read JSON takes many times its text, and so long
+/// ones must be the same to the byte but for spaces.
 fn same_args(ours: &str, theirs: &str) -> bool {
+    if ours == theirs || without_spaces(ours).eq(without_spaces(theirs)) {
+        return true;
+    }
+    if ours.len().max(theirs.len()) > REREAD_BYTES {
+        return false;
+    }
     let read = |text| serde_json::from_str::<Value>(text).ok();
     let is_object = |value: &Option<Value>| value.as_ref().is_some_and(Value::is_object);
     let (mine, other) = (read(ours), read(theirs));
-    ours == theirs
-        || (mine.is_some() && mine == other)
+    (mine.is_some() && mine == other)
         || (!is_object(&mine) && other.is_some_and(|other| other == Value::Object(Map::new())))
 }
+
+/// JSON text without the whitespace between its tokens (RFC 8259 §2).
+fn without_spaces(json: &str) -> impl Iterator<Item = u8> {
+    let (mut in_string, mut escaped) = (false, false);
+    json.bytes().filter(move |byte| {
+        if in_string {
+            in_string = escaped || *byte != b'"';
+            escaped = !escaped && *byte == b'\\';
+            return true;
+        }
+        in_string = *byte == b'"';
+        !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+    })
+}
+
+/// The longest arguments that are read to be compared.
+const REREAD_BYTES: usize = 64 << 10;
 
 fn side(item: &Item) -> Role {
     match item {
@@ -266,6 +299,34 @@ mod tests {
         let left = [user("a"), model("A")];
         assert_eq!(without_echo(&left, remembered(), false).unwrap(), [user("b")]);
         assert_eq!(without_echo(&left, remembered(), true).unwrap_err().code(), "role_forbidden");
+    }
+
+    #[test]
+    fn a_summary_is_held_against_nothing() {
+        let summary = user(&format!("{}\nThey greeted.", super::super::SUMMARY_LEAD));
+        let history = [summary.clone(), user("b"), model("B"), user("c"), model("C")];
+        let remembered = || vec![user("a"), model("A"), user("b"), model("B"), user("c"), model("C"), user("d")];
+        for forgotten in 0..3 {
+            let input = remembered().split_off(forgotten * 2);
+            assert_eq!(without_echo(&history, input, false).unwrap(), [user("d")], "{forgotten}");
+        }
+        let mut forged = remembered();
+        forged[3] = model("other");
+        assert_eq!(without_echo(&history, forged, false).unwrap_err().code(), "role_forbidden");
+        // Whoever writes such a message fools nobody: it stays a message of the user's.
+        assert_eq!(
+            without_echo(&[summary.clone(), model("A")], vec![summary, model("A"), user("b")], true).unwrap(),
+            [user("b")]
+        );
+    }
+
+    #[test]
+    fn long_arguments_are_the_same_but_for_spaces() {
+        let long = format!(r#"{{"a": "x \\\" y", "b": [{}1]}}"#, "1, ".repeat(50_000));
+        let compact = long.replace(", ", ",").replace(": ", ":");
+        assert!(same_args(&long, &compact) && same_args(&long, &long));
+        assert!(!same_args(&long, &compact.replace("x ", "x  ")) && !same_args(&long, &long.replace("[1", "[2")));
+        assert!(same_args(r#"{"a": "\u00e9"}"#, r#"{"a":"é"}"#) && !same_args(r#"{"a": "x y"}"#, r#"{"a":"xy"}"#));
     }
 
     #[test]

@@ -58,18 +58,10 @@ impl History {
         Ok(())
     }
 
-    /// Takes away whole turns, the oldest first, until at least `surplus_bytes` of lines and `surplus_items` are gone.
+    /// How many items the oldest turns have that hold at least `surplus_bytes` of lines and `surplus_items`.
     ///
     /// A turn begins with a user message that follows the model's words, so that a call and its result go together; the
-    /// last turn, whose input is new, stays. Returns the number of items taken, or `None` (and takes nothing) if the
-    /// surplus is more than there is to take.
-    pub fn trim_oldest(&mut self, surplus_bytes: usize, surplus_items: usize) -> Option<usize> {
-        let items = self.oldest_turns(surplus_bytes, surplus_items)?;
-        self.0.drain(..items);
-        Some(items)
-    }
-
-    /// How many items [`Self::trim_oldest`] would take.
+    /// last turn, whose input is new, stays. `None` if the surplus is more than there is.
     #[must_use]
     pub fn oldest_turns(&self, surplus_bytes: usize, surplus_items: usize) -> Option<usize> {
         let mut bytes = 0_usize;
@@ -84,6 +76,11 @@ impl History {
             }
         }
         None
+    }
+
+    /// Takes away the oldest `items`.
+    pub fn drop_oldest(&mut self, items: usize) {
+        self.0.drain(..items.min(self.0.len()));
     }
 
     /// The items, taken out.
@@ -169,6 +166,15 @@ pub(super) fn is_elision(text: &str) -> bool {
 
 const ELISION: &str = "[inline image left out: ";
 
+/// Whether an item stands for turns that were summarized.
+pub(super) fn is_summary(item: &Item) -> bool {
+    let Item::Message { role: Role::User, parts, .. } = item else { return false };
+    matches!(parts.as_slice(), [Part::Text(text)] if text.starts_with(SUMMARY_LEAD))
+}
+
+/// What the message begins with that stands for turns that were summarized.
+pub const SUMMARY_LEAD: &str = "[Summary of the earlier conversation]";
+
 /// What the URL of an image begins with that travels in it (RFC 2397). In capitals it is refused as input.
 const INLINE: &str = "data:";
 
@@ -241,7 +247,8 @@ mod tests {
         {
             let mut history = conversation();
             let before = history.items().to_vec();
-            assert_eq!(history.trim_oldest(0, surplus), taken, "{surplus}");
+            assert_eq!(history.oldest_turns(0, surplus), taken, "{surplus}");
+            history.drop_oldest(taken.unwrap_or_default());
             assert_eq!(history.items(), &before[taken.unwrap_or_default()..]);
         }
     }
@@ -250,12 +257,12 @@ mod tests {
     fn trimming_counts_bytes_of_lines() {
         let bytes: usize = conversation().items()[..2].iter().map(Item::line_bytes).sum();
         for (surplus, taken) in [(1, 2), (bytes, 2), (bytes + 1, 6)] {
-            assert_eq!(conversation().trim_oldest(surplus, 0), Some(taken));
+            assert_eq!(conversation().oldest_turns(surplus, 0), Some(taken));
         }
-        assert_eq!(conversation().trim_oldest(100_000, 0), None);
+        assert_eq!(conversation().oldest_turns(100_000, 0), None);
         // Both are to be gone.
-        assert_eq!(conversation().trim_oldest(bytes + 1, 1), Some(6));
-        assert_eq!(History::default().trim_oldest(1, 1), None);
+        assert_eq!(conversation().oldest_turns(bytes + 1, 1), Some(6));
+        assert_eq!(History::default().oldest_turns(1, 1), None);
     }
 
     #[test]

@@ -4,6 +4,6 @@ mod echo;
 mod history;
 mod item;
 
-pub use history::{History, without_inline_images};
+pub use history::{History, SUMMARY_LEAD, without_inline_images};
 pub use item::{Item, Output, Part, Role, Usage};
 pub(crate) use item::{Object, object_from_str, present};

@@ -290,8 +290,8 @@ impl Draft {
 
     /// Ends the reply: gives out what was held in its order, then the end.
     ///
-    /// Without a reason, a reply that said something has stopped; one that said nothing is no reply. A call that a
-    /// bound or a filter broke off is not a call and is left out; the reason says so.
+    /// Without a reason, a reply that said something has stopped; one that said nothing is no reply. Where a
+    /// bound or a filter broke it off, its calls are left out: nobody answers those, and the conversation would wait.
     pub(super) fn complete(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let reason = match self.reason {
             Some(reason) => reason,
@@ -299,11 +299,11 @@ impl Draft {
             None => return Err(Error::malformed("the reply ended without having begun")),
         };
         self.held.sort_by_key(|held| held.index);
-        let may_break_off = matches!(reason, FinishReason::ContentFilter | FinishReason::Length);
+        let broke_off = matches!(reason, FinishReason::ContentFilter | FinishReason::Length);
         let mut pieces = Vec::with_capacity(self.held.len());
         for held in self.held.drain(..) {
             match held.piece {
-                Piece::Call(call) if may_break_off && !is_json(&call.args) => {}
+                Piece::Call(_) if broke_off => {}
                 Piece::Call(call) => pieces.push(call.into_delta()?),
                 Piece::Think { by, blob } => pieces.push(Delta::Think { by: by.to_owned(), blob }),
             }
@@ -330,10 +330,6 @@ impl OpenCall {
         let args = if args.is_empty() { "{}".to_owned() } else { args };
         Ok(Delta::Call { id, name, args })
     }
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 #[cfg(test)]

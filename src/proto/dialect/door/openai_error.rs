@@ -46,7 +46,11 @@ pub(super) struct OpenAiError<'a> {
 #[derive(Serialize)]
 pub(super) struct PartialBody<'a> {
     reply: &'a str,
-    conversation_token: &'a str,
+    /// The token, under the name and in the form in which the door takes it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
 }
 
 impl<'a> OpenAiError<'a> {
@@ -76,7 +80,12 @@ impl<'a> OpenAiError<'a> {
             Error::RequestInvalid { detail } | Error::Unsupported { detail } => named_first(detail),
             _ => None,
         };
-        let partial = partial.map(|Partial { reply, token }| PartialBody { reply, conversation_token: token.as_str() });
+        let partial = partial.map(|Partial { reply, token }| match member {
+            TokenMember::ConversationToken => PartialBody { reply, conversation_token: Some(token), id: None },
+            TokenMember::PreviousResponseId => {
+                PartialBody { reply, conversation_token: None, id: Some(format!("resp_{token}")) }
+            }
+        });
         Self { message, r#type: class(status), param, code, partial, status }
     }
 
@@ -217,6 +226,9 @@ mod tests {
         let body: Value = serde_json::from_str(&error.to_json()).unwrap();
         assert_eq!(body["error"]["partial"], json!({ "reply": "So \"f", "conversation_token": "a.b.c" }));
         assert_eq!(body["error"]["code"], "upstream_cut");
+        let error = OpenAiError::new(&told(&Error::UpstreamCut, 502), TokenMember::PreviousResponseId, Some(&partial));
+        let body: Value = serde_json::from_str(&error.to_json()).unwrap();
+        assert_eq!(body["error"]["partial"], json!({ "reply": "So \"f", "id": "resp_a.b.c" }));
     }
 
     #[test]

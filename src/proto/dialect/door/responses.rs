@@ -42,7 +42,7 @@ impl Door for Responses {
     fn below(&self) -> Option<&'static str> {
         Some(
             "no response is kept here, and its id is not for URLs: read a conversation by POST /v1/history, end one by \
-             POST /v1/revocations, and go on with one by `previous_response_id`",
+             POST /v1/revocations where the server offers it, and go on with one by `previous_response_id`",
         )
     }
 

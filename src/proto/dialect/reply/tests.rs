@@ -209,7 +209,7 @@ fn the_reason_agrees_with_the_calls() {
         (Some(ToolCalls), None, Stop, 0),
         (Some(Length), Some("{\"a"), Length, 0),
         (Some(Length), Some(""), Length, 0),
-        (Some(Length), Some("{}"), Length, 1),
+        (Some(Length), Some("{}"), Length, 0),
         (Some(ContentFilter), Some("{"), ContentFilter, 0),
         (Some(ToolCalls), Some("{"), ToolCalls, 1),
     ] {

@@ -71,6 +71,11 @@ fn clients_speak_for_the_model_where_that_is_configured() {
     let other = bring(Some(&first.token), vec![model_said("besides"), user("go on")]);
     let other = desk.turn(other, "yes").token;
     assert_eq!(desk.history(&other).unwrap().0.len(), items.len() + 3);
+    // A repetition with other words of the user's would double the conversation.
+    let mut changed = items.clone();
+    changed[0] = user("hi!");
+    changed.push(user("go on"));
+    assert_eq!(code(desk.begin(bring(Some(&first.token), changed))), "request_invalid");
     for wrong in [vec![user("hi"), model_said("bye")], vec![user("hi"), call.clone(), user("and?")], vec![call]] {
         assert_eq!(code(desk.begin(bring(None, wrong))), "request_invalid");
     }

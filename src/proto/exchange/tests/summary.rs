@@ -1,7 +1,7 @@
 //! A summary in the place of older turns.
 
 use super::*;
-use crate::proto::exchange::summary::{SUMMARY_LEAD, SUMMARY_REQUEST};
+use crate::proto::{chat::SUMMARY_LEAD, exchange::summary::SUMMARY_REQUEST};
 
 fn limits() -> Limits {
     Limits { history_bytes: 60_000, reply_reserve_bytes: 1_000, ..Limits::default() }
@@ -49,11 +49,14 @@ fn summary_of(text: &str) -> (response::Parts, Vec<u8>) {
 fn a_summary_takes_the_place_of_the_older_half() {
     let mut desk = Desk::new(limits());
     let (token, items) = full(&mut desk);
+    let before_summary = desk.history(&token).unwrap().0;
     let mut exchange = summarizing(&mut desk, &token);
     let sent: Value = serde_json::from_slice(exchange.take_request().body()).unwrap();
     assert_eq!((sent["stream"].as_bool(), sent["messages"].as_array().unwrap().len()), (Some(false), 1));
     let text = sent["messages"][0]["content"].as_str().unwrap();
-    assert!(text.starts_with(SUMMARY_REQUEST) && text.contains("[user] My name is Ada.\n\n[assistant] Noted.\n"));
+    assert!(text.starts_with(SUMMARY_REQUEST) && text.contains(
+            "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"My name is Ada.\"}]}\n{\"t\":\"msg\",\"role\":\"assistant\","
+        ));
 
     let (head, body) = summary_of("Her name is Ada.");
     let mut ready = exchange.go_on(&head, &body, MILLIS).unwrap();
@@ -72,13 +75,16 @@ fn a_summary_takes_the_place_of_the_older_half() {
     assert_eq!((told.usage.input_tokens, told.usage.output_tokens), (107, 15));
     // The conversation goes on from there without another summary, and who repeats the old one is understood.
     assert!(desk.begin(go_on(&told.token, "and?")).is_ok());
-    let remembered = vec![
+    let mut remembered = before_summary;
+    remembered.extend([
         Item::text(Role::User, "a".repeat(1_000)),
         Item::text(Role::Assistant, "Your name is Ada."),
         Item::text(Role::User, "and?"),
-    ];
-    let echo = TurnRequest { input: remembered, ..go_on(&told.token, "") };
-    assert!(desk.begin(echo).is_ok());
+    ]);
+    for forgotten in [0, items - 2, items] {
+        let echo = TurnRequest { input: remembered[forgotten..].to_vec(), ..go_on(&told.token, "") };
+        assert!(desk.begin(echo).is_ok(), "{forgotten}");
+    }
 }
 
 #[test]
@@ -117,6 +123,24 @@ fn one_message_that_fills_the_history_cannot_be_summarized() {
     let mut desk = Desk::new(limits());
     let request = TurnRequest { truncation: Some(Truncation::Summarize), ..say(&"a".repeat(59_500)) };
     assert_eq!(code(desk.begin(request)), "history_too_large");
+}
+
+#[test]
+fn what_a_client_brings_of_both_sides_is_never_cut_into() {
+    let mut desk = Desk::changed(|core| {
+        core.accepts_client_history = true;
+        core.limits = Limits { history_items: 10, ..Limits::default() };
+    });
+    let said = (0..12).map(|n| Item::text(if n % 2 == 0 { Role::User } else { Role::Assistant }, format!("{n}")));
+    let input: Vec<Item> = said.chain([Item::text(Role::User, "and?")]).collect();
+    let token = desk.turn(say("hi"), "hello").token;
+    for truncation in [Truncation::Oldest, Truncation::Summarize] {
+        let first = TurnRequest { input: input.clone(), truncation: Some(truncation), ..say("") };
+        assert_eq!(code(desk.begin(first)), "history_too_large", "{truncation:?}");
+        let later =
+            TurnRequest { token: Some(token.clone()), input: input.clone(), truncation: Some(truncation), ..say("") };
+        assert_eq!(code(desk.begin(later)), "history_too_large", "{truncation:?}");
+    }
 }
 
 #[test]

@@ -130,11 +130,14 @@ impl RawChat<'_> {
             (self.moderation, "`moderation` is not offered; check texts where you send and receive them"),
             (self.prediction, "`prediction` is not offered; leave it out, it changes the speed alone"),
             (self.top_logprobs, "`top_logprobs` is not offered: replies are text"),
-            (self.web_search_options, "`web_search_options` is not offered; describe a search of your own in `tools`"),
         ] {
             if member.is_some_and(|member| !asks_for_nothing(member)) {
                 return Err(unsupported(instead));
             }
+        }
+        // Also an empty object asks for a search.
+        if self.web_search_options.is_some() {
+            return Err(unsupported("`web_search_options` is not offered; describe a search of your own in `tools`"));
         }
         if self.modalities.as_ref().is_some_and(|list| list.0.iter().any(|modality| modality != "text")) {
             return Err(unsupported("`modalities` can be [\"text\"] alone: replies are text"));
@@ -551,7 +554,8 @@ fn effort(name: &str) -> Result<&'static str, Error> {
 
 /// Whether a member has the value that its absence stands for.
 fn asks_for_nothing(member: &RawValue) -> bool {
-    matches!(member.get(), "false" | "0" | "[]" | "{}")
+    let value: String = member.get().split_ascii_whitespace().collect();
+    matches!(value.as_str(), "false" | "0" | "[]" | "{}")
 }
 
 fn unsupported(detail: impl Into<String>) -> Error {

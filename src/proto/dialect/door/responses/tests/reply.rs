@@ -464,7 +464,7 @@ fn a_failed_stream_ends_with_error_and_failed() {
             let [.., error, failed] = events.as_slice() else { panic!("{events:?}") };
             let mut told = json!({ "message": message, "type": "server_error", "param": null, "code": "upstream_cut" });
             if partial.is_some() {
-                told["partial"] = json!({ "reply": "So f", "conversation_token": "x.y.z" });
+                told["partial"] = json!({ "reply": "So f", "id": "resp_x.y.z" });
             }
             let number = events.len() - 2;
             assert_eq!(
