@@ -41,6 +41,26 @@ fn shown(error: &serde_json::Error) -> String {
     error.to_string().chars().filter(|character| !character.is_control()).take(240).collect()
 }
 
+/// What is understood and not offered, with what to use instead.
+pub(super) fn unsupported(detail: impl Into<String>) -> Error {
+    Error::Unsupported { detail: detail.into() }
+}
+
+/// The beginning of a caller's own word, fit for an error message.
+pub(super) fn excerpt(word: &str) -> Box<str> {
+    word.chars().filter(|character| !character.is_control()).take(64).collect()
+}
+
+/// One of the names that a member may have.
+pub(super) fn one_of(member: &str, name: Option<&str>, known: &[&'static str]) -> Result<Option<&'static str>, Error> {
+    let Some(name) = name else { return Ok(None) };
+    let found = known.iter().copied().find(|known| *known == name);
+    found.map(Some).ok_or_else(|| Error::invalid(format!("`{member}` is one of {}", known.join(", "))))
+}
+
+/// How much a model is to reason, by OpenAI's names and Anthropic's.
+pub(super) const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
 /// A list of at most `MOST` elements.
 pub(super) struct List<T, const MOST: usize>(pub(super) Vec<T>);
 

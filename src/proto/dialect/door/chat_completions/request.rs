@@ -89,8 +89,10 @@ impl RawChat<'_> {
             None => (tools, None),
         };
         let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
-        let reasoning =
-            Reasoning { effort: self.reasoning_effort.map(|name| effort(&name)).transpose()?, ..Reasoning::default() };
+        let reasoning = Reasoning {
+            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
+            ..Reasoning::default()
+        };
         let options = ModelOptions {
             max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
             temperature: body::number_to(2, "temperature", self.temperature)?,
@@ -132,25 +134,27 @@ impl RawChat<'_> {
             (self.top_logprobs, "`top_logprobs` is not offered: replies are text"),
         ] {
             if member.is_some_and(|member| !asks_for_nothing(member)) {
-                return Err(unsupported(instead));
+                return Err(body::unsupported(instead));
             }
         }
         // Also an empty object asks for a search.
         if self.web_search_options.is_some() {
-            return Err(unsupported("`web_search_options` is not offered; describe a search of your own in `tools`"));
+            return Err(body::unsupported(
+                "`web_search_options` is not offered; describe a search of your own in `tools`",
+            ));
         }
         if self.modalities.as_ref().is_some_and(|list| list.0.iter().any(|modality| modality != "text")) {
-            return Err(unsupported("`modalities` can be [\"text\"] alone: replies are text"));
+            return Err(body::unsupported("`modalities` can be [\"text\"] alone: replies are text"));
         }
         for (name, penalty) in
             [("frequency_penalty", &self.frequency_penalty), ("presence_penalty", &self.presence_penalty)]
         {
             if penalty.as_ref().is_some_and(|penalty| penalty.as_f64() != Some(0.0)) {
-                return Err(unsupported(format!("`{name}` is not offered; leave it out, or 0")));
+                return Err(body::unsupported(format!("`{name}` is not offered; leave it out, or 0")));
             }
         }
         if self.n.is_some_and(|n| n != 1) {
-            return Err(unsupported(
+            return Err(body::unsupported(
                 "`n` can be 1 alone: a token holds one conversation; for more replies send the turn again, a token can be \
                  continued more than once",
             ));
@@ -371,7 +375,7 @@ fn conversation<const MOST: usize>(
                 }
             }
             "function" => {
-                return Err(unsupported(format!(
+                return Err(body::unsupported(format!(
                     "`messages[{at}]` is of the role `function`, which is not offered; send a result as role `tool`, with \
                      its `tool_call_id`"
                 )));
@@ -389,7 +393,7 @@ fn conversation<const MOST: usize>(
                 items.push(Item::Message { role: Role::User, parts: parts(at, message.content)?, cut: false });
             }
             other => {
-                let shown = other.chars().filter(|character| !character.is_control()).take(32).collect();
+                let shown = body::excerpt(other).into();
                 return Err(Error::RoleForbidden { role: shown });
             }
         }
@@ -404,7 +408,7 @@ fn conversation<const MOST: usize>(
 /// What an assistant said, then what it called: items to be held against the token's.
 fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
     if message.audio.is_some() || message.function_call.is_some() {
-        return Err(unsupported(format!(
+        return Err(body::unsupported(format!(
             "`messages[{at}]` has `audio` or `function_call`, which are not offered; leave out what the token holds"
         )));
     }
@@ -425,7 +429,9 @@ fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> 
     for call in calls {
         match call {
             RawCall::Custom => {
-                return Err(unsupported(format!("`messages[{at}]` has a call of type `custom`, which is not offered")));
+                return Err(body::unsupported(format!(
+                    "`messages[{at}]` has a call of type `custom`, which is not offered"
+                )));
             }
             RawCall::Function { id, name, args } => items.push(Item::Call { id, name, args }),
         }
@@ -449,7 +455,7 @@ fn parts_or_text(at: usize, content: Option<RawContent>) -> Result<Content, Erro
     let part = |part| match part {
         RawPart::Image(url) => Ok(Part::Image(url)),
         RawPart::Refusal(text) | RawPart::Text(text) => Ok(Part::Text(text)),
-        RawPart::Unoffered(kind) => Err(unsupported(format!(
+        RawPart::Unoffered(kind) => Err(body::unsupported(format!(
             "`messages[{at}]` has a part of type `{kind}`, which is not offered; send text, or images as `image_url`"
         ))),
     };
@@ -469,7 +475,7 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<
             body::tool(name, description, parameters, strict)
         }
         ("function", None) => Err(Error::invalid(format!("`tools[{at}]` has no `function`"))),
-        _ => Err(unsupported(format!("`tools[{at}]` is not of type `function`, the only one that is offered"))),
+        _ => Err(body::unsupported(format!("`tools[{at}]` is not of type `function`, the only one that is offered"))),
     };
     raw.0.into_iter().enumerate().map(tool).collect()
 }
@@ -497,7 +503,7 @@ fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Optio
                 mode(&name).filter(|mode| *mode != ToolChoice::None).ok_or_else(wrong)?
             }
             ("custom", ..) => {
-                return Err(unsupported("`tool_choice` of type `custom` is not offered; send `function`"));
+                return Err(body::unsupported("`tool_choice` of type `custom` is not offered; send `function`"));
             }
             _ => return Err(wrong()),
         }
@@ -544,28 +550,14 @@ fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
     }
 }
 
-fn effort(name: &str) -> Result<&'static str, Error> {
-    EFFORTS.into_iter().find(|effort| *effort == name).ok_or_else(|| {
-        Error::invalid(
-            "`reasoning_effort` is \"none\", \"minimal\", \"low\", \"medium\", \"high\", \"xhigh\" or \"max\"",
-        )
-    })
-}
-
 /// Whether a member has the value that its absence stands for.
 fn asks_for_nothing(member: &RawValue) -> bool {
     let value: String = member.get().split_ascii_whitespace().collect();
     matches!(value.as_str(), "false" | "0" | "[]" | "{}")
 }
 
-fn unsupported(detail: impl Into<String>) -> Error {
-    Error::Unsupported { detail: detail.into() }
-}
-
 /// The shortest part has 15 bytes of text, the shortest call 24: what is kept of them is to stay a small multiple.
 const _: () = assert!(size_of::<RawPart>() <= 32 && size_of::<RawCall>() <= 72);
-
-const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
 /// There are two.
 const MODALITIES: usize = 16;

@@ -318,7 +318,7 @@ fn a_fault_in_an_option_is_told_with_its_name() {
 fn roles_that_are_not_the_clients_are_refused() {
     let long = "x".repeat(100);
     for (role, shown) in
-        [("critic", "critic"), ("User", "User"), ("tool ", "tool "), ("", ""), ("\u{0}a\n", "a"), (&long, &long[..32])]
+        [("critic", "critic"), ("User", "User"), ("tool ", "tool "), ("", ""), ("\u{0}a\n", "a"), (&long, &long[..64])]
     {
         let error = read(&asking(&json!({ "messages": [{ "role": role, "content": "hi" }] }))).unwrap_err();
         assert_eq!(error, Error::RoleForbidden { role: shown.to_owned() });

@@ -48,7 +48,7 @@ pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<Stri
         }
     }
     if ends_with_model {
-        return Err(unsupported(
+        return Err(body::unsupported(
             "`messages` ends with role assistant: to begin the reply for the model (prefill) is not offered; end with the \
              user's message, or with tool results",
         ));
@@ -176,7 +176,7 @@ impl RawBlock<'_> {
     fn misplaced(&self, place: Place, there: &str) -> Error {
         let kind = self.kind();
         match self {
-            Self::Unoffered(_) => unsupported(format!(
+            Self::Unoffered(_) => body::unsupported(format!(
                 "`{place}` is of type `{kind}`, which is not offered; send text, images and tool results"
             )),
             _ => Error::invalid(format!("`{place}` is of type `{kind}`, which {there} cannot have")),
@@ -219,7 +219,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawBlock<'a> {
                 name: members.name.ok_or_else(|| de::Error::missing_field("name"))?,
                 input: members.input.ok_or_else(|| de::Error::missing_field("input"))?,
             }))),
-            kind => Ok(Self::Unoffered(shown(kind))),
+            kind => Ok(Self::Unoffered(body::excerpt(kind))),
         }
     }
 }
@@ -341,7 +341,7 @@ fn image(place: Place, source: &RawValue) -> Result<Part, Error> {
             Ok(Part::Image(format!("data:{media_type};base64,{data}")))
         }
         ("url", _, _, Some(url)) => Ok(Part::Image(url)),
-        ("file", ..) => Err(unsupported(format!(
+        ("file", ..) => Err(body::unsupported(format!(
             "`{place}` has a source of type `file`, which is not offered: no files are kept here; send `base64` or `url`"
         ))),
         _ => Err(Error::invalid(format!(
@@ -354,13 +354,4 @@ fn image(place: Place, source: &RawValue) -> Result<Part, Error> {
 fn is_image_type(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     text.strip_prefix("image/").is_some_and(|kind| (1..=64).contains(&kind.len()) && kind.bytes().all(plain))
-}
-
-/// A name that a client wrote, fit for an error message.
-pub(super) fn shown(name: &str) -> Box<str> {
-    name.chars().filter(|character| !character.is_control()).take(64).collect()
-}
-
-pub(super) fn unsupported(detail: impl Into<String>) -> Error {
-    Error::Unsupported { detail: detail.into() }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-use super::content::{self, RawContent, RawMessage, unsupported};
+use super::content::{self, RawContent, RawMessage};
 use crate::proto::{
     chat::Object,
     dialect::{
@@ -140,7 +140,7 @@ impl RawMessages<'_> {
             let is_none =
                 |member: &RawValue| member.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"[]");
             if member.is_some_and(|member| !is_none(member)) {
-                return Err(unsupported(instead));
+                return Err(body::unsupported(instead));
             }
         }
         Ok(())
@@ -171,7 +171,7 @@ fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool)
             )));
         }
         ("between_tools", _) => {
-            return Err(unsupported("`thinking` of type `between_tools` is not offered; send `adaptive`"));
+            return Err(body::unsupported("`thinking` of type `between_tools` is not offered; send `adaptive`"));
         }
         _ => {
             return Err(Error::invalid(
@@ -202,15 +202,11 @@ struct RawOutputConfig<'a> {
 fn output_config(raw: &RawValue) -> Result<(Option<&'static str>, Option<ReplyFormat>), Error> {
     let Object(RawOutputConfig { effort, format, task_budget }) = body::member("output_config", raw)?;
     if task_budget.is_some() {
-        return Err(unsupported("`output_config.task_budget` is not offered; send `max_tokens`"));
+        return Err(body::unsupported("`output_config.task_budget` is not offered; send `max_tokens`"));
     }
-    let effort = effort.map(|name| {
-        EFFORTS.into_iter().find(|effort| *effort == name).ok_or_else(|| {
-            Error::invalid("`output_config.effort` is \"low\", \"medium\", \"high\", \"xhigh\" or \"max\"")
-        })
-    });
+    let effort = body::one_of("output_config.effort", effort.as_deref(), &EFFORTS)?;
     let format = format.map(|format| reply_format("output_config.format", format));
-    Ok((effort.transpose()?, format.transpose()?))
+    Ok((effort, format.transpose()?))
 }
 
 #[derive(Deserialize)]
@@ -247,8 +243,8 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<
     let tool = |(at, Object(tool)): (usize, Object<RawTool<'_>>)| {
         let RawTool { r#type, name, description, input_schema, strict } = tool;
         if let Some(kind) = r#type.filter(|kind| kind != "custom") {
-            let kind = content::shown(&kind);
-            return Err(unsupported(format!(
+            let kind = body::excerpt(&kind);
+            return Err(body::unsupported(format!(
                 "`tools[{at}]` is of type `{kind}`, which is not offered; describe a tool of your own, with its \
                  `input_schema`"
             )));
@@ -290,6 +286,7 @@ fn tool_choice(raw: &RawValue, tools: &[Tool]) -> Result<(Option<ToolChoice>, Op
 /// The least budget for thinking that the API takes.
 const LEAST_BUDGET: u32 = 1_024;
 
+/// The API has no word for none.
 const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
 
 /// What a schema is called for providers that want a name; the format has none.

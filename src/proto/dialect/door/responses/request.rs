@@ -247,8 +247,8 @@ struct RawReasoning {
 
 impl RawReasoning {
     fn read(self) -> Result<(Reasoning, ReasoningBody), Error> {
-        let effort = one_of("`reasoning.effort`", self.effort, &EFFORTS)?;
-        let summary = one_of("`reasoning.summary`", self.summary, &SUMMARIES)?;
+        let effort = body::one_of("reasoning.effort", self.effort.as_deref(), &body::EFFORTS)?;
+        let summary = body::one_of("reasoning.summary", self.summary.as_deref(), &SUMMARIES)?;
         Ok((Reasoning { effort, summary, ..Reasoning::default() }, ReasoningBody { effort, summary }))
     }
 }
@@ -277,7 +277,7 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool>, MOST>) -> Result<Vec<Tool
         Some(other) => Err(Error::Unsupported {
             detail: format!(
                 "`tools[{at}]` is of type {}, which is not offered: tools run at the client; describe it as a function",
-                shown(other)
+                body::excerpt(other)
             ),
         }),
     };
@@ -295,19 +295,7 @@ fn truncation(name: &str) -> Result<Truncation, Error> {
     }
 }
 
-fn one_of(member: &str, name: Option<String>, known: &'static [&'static str]) -> Result<Option<&'static str>, Error> {
-    let Some(name) = name else { return Ok(None) };
-    let found = known.iter().copied().find(|known| *known == name);
-    found.map(Some).ok_or_else(|| Error::invalid(format!("{member} is one of {}", known.join(", "))))
-}
-
-/// The beginning of a caller's own word, short enough for an error message.
-fn shown(word: &str) -> String {
-    word.chars().filter(|character| !character.is_control()).take(32).collect()
-}
-
 /// More than the API has names for.
 const INCLUDES: usize = 64;
-const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 const SUMMARIES: [&str; 3] = ["auto", "concise", "detailed"];
 const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];

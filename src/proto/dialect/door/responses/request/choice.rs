@@ -3,12 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    super::{
-        super::body::{self, List},
-        resource::{ChoiceBody, NameBody},
-    },
-    shown,
+use super::super::{
+    super::body::{self, List},
+    resource::{ChoiceBody, NameBody},
 };
 use crate::proto::{
     chat::Object,
@@ -57,7 +54,7 @@ pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Err
             detail: format!(
                 "`tool_choice` of type {} is not offered; it is \"auto\", \"none\", \"required\", or of type function or \
                  allowed_tools",
-                shown(other)
+                body::excerpt(other)
             ),
         }),
     }

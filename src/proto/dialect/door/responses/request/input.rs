@@ -6,10 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    super::super::body::{self, List},
-    shown,
-};
+use super::super::super::body::{self, List};
 use crate::proto::{
     chat::{Item, Object, Output, Part, Role},
     error::Error,
@@ -68,14 +65,14 @@ impl Input {
             }
             // A provider's own, and in the token where it is worth something; a client's word for it counts nothing.
             "reasoning" => Ok(()),
-            "item_reference" => Err(unsupported(format!(
+            "item_reference" => Err(body::unsupported(format!(
                 "`{place}` is an item_reference, which is not offered: no item is kept here; the `previous_response_id` \
                  holds the conversation, so send what is new alone"
             ))),
-            other => Err(unsupported(format!(
+            other => Err(body::unsupported(format!(
                 "`{place}` is of type {}, which is not offered; there are message, function_call, function_call_output \
                  and reasoning",
-                shown(other)
+                body::excerpt(other)
             ))),
         }
     }
@@ -102,7 +99,7 @@ impl Input {
                 }));
                 return Ok(());
             }
-            other => return Err(Error::RoleForbidden { role: shown(other) }),
+            other => return Err(Error::RoleForbidden { role: body::excerpt(other).into() }),
         };
         self.items.push(Item::Message { role, parts, cut: false });
         Ok(())
@@ -168,13 +165,13 @@ fn read_part(place: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Erro
         "input_image" if !images => {
             Err(Error::invalid(format!("`{place}` is an image, and only users and tools bring images")))
         }
-        "input_image" if part.image_url.is_none() && part.file_id.is_some() => Err(unsupported(format!(
+        "input_image" if part.image_url.is_none() && part.file_id.is_some() => Err(body::unsupported(format!(
             "`{place}.file_id` is not offered: no file is kept here; send `image_url`, an https: or data: URL"
         ))),
         "input_image" => text(place, "image_url", part.image_url).map(Part::Image),
-        other => Err(unsupported(format!(
+        other => Err(body::unsupported(format!(
             "`{place}` is of type {}, which is not offered; there are input_text, input_image, output_text and refusal",
-            shown(other)
+            body::excerpt(other)
         ))),
     }
 }
@@ -183,8 +180,4 @@ fn read_part(place: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Erro
 fn text(place: &str, name: &str, member: Option<&RawValue>) -> Result<String, Error> {
     let member = member.ok_or_else(|| Error::invalid(format!("`{place}.{name}` is missing")))?;
     body::member(format!("{place}.{name}"), member)
-}
-
-fn unsupported(detail: String) -> Error {
-    Error::Unsupported { detail }
 }
