@@ -230,8 +230,15 @@ impl fmt::Display for Error {
             Self::RequestTimeout { limit } => {
                 write!(f, "the request did not arrive whole within {} s", limit.as_secs())
             }
+            Self::RoleForbidden { role } if role == "system" => {
+                f.write_str("role `system` is not the client's here: this model has a system prompt of its own")
+            }
             Self::RoleForbidden { role } => {
-                write!(f, "clients speak as user and return tool results; role `{role}` is not theirs")
+                write!(
+                    f,
+                    "clients speak as user and return tool results; role `{role}` is not theirs: send what is new with the \
+                     conversation's token or response id, and not what the model said"
+                )
             }
             Self::TokenExpired { expires_at, .. } => {
                 write!(f, "the token expired at {expires_at}; start a new conversation")

@@ -350,7 +350,8 @@ fn door_of(path: &str) -> Option<&'static dyn Door> {
 }
 
 /// Where to go from a path that is none.
-const HINT: &str = "turns are taken by POST at /v1/turns, /v1/responses, /v1/chat/completions and /v1/messages";
+const HINT: &str = "turns are taken by POST at /v1/turns, /v1/responses, \
+    /v1/chat/completions and /v1/messages; an SDK's base URL ends in /v1 for OpenAI's, and without it for Anthropic's";
 
 /// `user_hint` is a user that the request names in passing; it counts where nobody vouches for the caller.
 fn asker(identity: Identity, user_id: Option<String>, user_hint: Option<String>) -> Asker {

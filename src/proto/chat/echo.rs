@@ -143,8 +143,23 @@ fn same_args(ours: &str, theirs: &str) -> bool {
     let read = |text| serde_json::from_str::<Value>(text).ok();
     let is_object = |value: &Option<Value>| value.as_ref().is_some_and(Value::is_object);
     let (mine, other) = (read(ours), read(theirs));
-    (mine.is_some() && mine == other)
+    mine.as_ref().zip(other.as_ref()).is_some_and(|(mine, other)| same_value(mine, other))
         || (!is_object(&mine) && other.is_some_and(|other| other == Value::Object(Map::new())))
+}
+
+/// Whether values say the same; JavaScript writes 1.0 as 1.
+fn same_value(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same_value(one, other))
+        }
+        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, one)| other.get(name).is_some_and(|other| same_value(one, other)))
+        }
+        _ => one == other,
+    }
 }
 
 /// JSON text without the whitespace between its tokens (RFC 8259 §2).
@@ -327,6 +342,8 @@ mod tests {
         assert!(same_args(&long, &compact) && same_args(&long, &long));
         assert!(!same_args(&long, &compact.replace("x ", "x  ")) && !same_args(&long, &long.replace("[1", "[2")));
         assert!(same_args(r#"{"a": "\u00e9"}"#, r#"{"a":"é"}"#) && !same_args(r#"{"a": "x y"}"#, r#"{"a":"xy"}"#));
+        // As JavaScript writes what it read.
+        assert!(same_args(r#"{"x":[1.0,1e3]}"#, r#"{"x":[1,1000]}"#) && !same_args(r#"{"x":1.0}"#, r#"{"x":1.5}"#));
     }
 
     #[test]

@@ -33,6 +33,7 @@ use super::{
 mod anthropic;
 mod builtin;
 pub mod door;
+mod list;
 mod openai_chat;
 mod openai_responses;
 mod refusal;

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, value::RawValue};
 
 use super::{
-    Delta, Dialect, Error, FinishReason, ModelCall, ReplyBounds, ReplyFormat, ReplyReader, Tool, ToolChoice, plain_id,
-    post, refusal,
+    Delta, Dialect, Error, FinishReason, ModelCall, ReplyBounds, ReplyFormat, ReplyReader, Tool, ToolChoice,
+    list::List,
+    plain_id, post, refusal,
     reply::{self, Draft, Format},
 };
 use crate::proto::{
@@ -320,6 +321,9 @@ fn messages<'a>(call: &ModelCall<'a>) -> Vec<Message<'a>> {
     messages
 }
 
+/// The most choices in a chunk; one was asked for.
+const CHOICES: usize = 128;
+
 /// A reply being read. A refusal by the model is text that ends as `content_filter`, whatever its `finish_reason`.
 #[derive(Default)]
 struct Reply {
@@ -346,7 +350,8 @@ impl Format for Reply {
 /// A streamed chunk (`delta`) or a whole completion (`message`).
 #[derive(Deserialize)]
 struct Chunk {
-    choices: Option<Vec<ChunkChoice>>,
+    choices: Option<List<ChunkChoice, CHOICES>>,
+    #[serde(default, deserialize_with = "reply::small")]
     error: Option<Value>,
     usage: Option<Counts>,
 }
@@ -363,7 +368,7 @@ struct ChunkChoice {
 struct Said {
     content: Option<String>,
     refusal: Option<String>,
-    tool_calls: Option<Vec<SaidCall>>,
+    tool_calls: Option<List<SaidCall, { reply::BLOCKS }>>,
 }
 
 #[derive(Deserialize)]
@@ -403,7 +408,7 @@ impl Reply {
         if let Some(error) = chunk.error {
             return Err(refusal::from_reply(&error));
         }
-        for choice in chunk.choices.unwrap_or_default() {
+        for choice in chunk.choices.unwrap_or_default().0 {
             if choice.index.unwrap_or_default() == 0 {
                 self.take_choice(choice, draft, deltas)?;
             }
@@ -421,7 +426,7 @@ impl Reply {
             let refusal = said.refusal.unwrap_or_default();
             self.refused |= !refusal.is_empty();
             draft.text(refusal, deltas);
-            for (place, call) in (0..).zip(said.tool_calls.unwrap_or_default()) {
+            for (place, call) in (0..).zip(said.tool_calls.unwrap_or_default().0) {
                 let (name, args) = call.function.map_or((None, None), |function| (function.name, function.arguments));
                 let [id, name, args] = [call.id, name, args].map(Option::unwrap_or_default);
                 draft.call(call.index.unwrap_or(place), &id, &name, &args)?;

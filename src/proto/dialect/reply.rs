@@ -13,13 +13,20 @@
 use std::borrow::Cow;
 
 use http::{header, response};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::{Value, value::RawValue};
 
 use super::{Delta, Error, FinishReason, ReplyBounds, ReplyReader};
 use crate::proto::{chat::Object, sse};
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const JSON: &str = "application/json";
+
+/// The longest error that is read; none that means anything is so long.
+const ERROR_BYTES: usize = 64 << 10;
+
+/// The most blocks, entries or parts in one reply that is not streamed.
+pub(super) const BLOCKS: usize = 4_096;
 
 /// The most calls in one reply, and pieces of reasoning after the first of them; providers stop at 128 tools.
 const PIECES: usize = 128;
@@ -146,6 +153,18 @@ pub(super) fn input_tokens(body: &[u8]) -> Result<u64, Error> {
 
     let body = str::from_utf8(body).map_err(|_| Error::malformed("the count is not UTF-8"))?;
     parse::<Counted>(body).map(|counted| counted.input_tokens)
+}
+
+/// Reads what a provider says of an error; what is too long for that says nothing.
+pub(super) fn small<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    let raw: Option<&RawValue> = Option::deserialize(deserializer)?;
+    Ok(raw.map(|raw| value(raw.get())))
+}
+
+/// Reads JSON of a length that an error may have; read JSON takes many times its text.
+pub(super) fn value(json: &str) -> Value {
+    let short = Some(json).filter(|json| json.len() <= ERROR_BYTES);
+    short.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
 /// The member `type`, by which formats tell their objects apart.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::proto::{
     chat::{History, Item, Role, SUMMARY_LEAD, Usage, without_inline_images},
-    dialect::{Delta, ModelCall, ModelOptions, ReplyBounds},
+    dialect::{Delta, FinishReason, ModelCall, ModelOptions, ReplyBounds},
     error::Error,
 };
 
@@ -32,7 +32,8 @@ impl Exchange<Summarizing> {
         let transcript = transcript(plan.history.items().get(..items).unwrap_or_default());
         let ask = [Item::text(Role::User, format!("{SUMMARY_REQUEST}\n\n{transcript}"))];
         let options = ModelOptions { max_output_tokens: Some(SUMMARY_TOKENS), ..ModelOptions::default() };
-        let call = ModelCall { system: None, items: &ask, options: &options, ..plan.call(false) };
+        // No later request begins like this one.
+        let call = ModelCall { system: None, items: &ask, options: &options, prompt_cache: false, ..plan.call(false) };
         let request = turn.dialect.request(&call)?;
         Ok(Self { turn, state: Summarizing { request, plan, items } })
     }
@@ -84,6 +85,9 @@ impl Exchange<Summarizing> {
             match delta {
                 Delta::Text(text) => summary.push_str(&text),
                 Delta::Usage(counts) => usage = counts,
+                Delta::Finish(FinishReason::ContentFilter) => {
+                    return Err(Error::malformed("the model would not summarize"));
+                }
                 _ => {}
             }
         }

@@ -161,18 +161,21 @@ impl Turn {
     /// Sees to it that the reply will find its reserved room, before the model is called.
     pub(super) fn make_room(&mut self, plan: &mut Plan, codec: &mut Codec) -> Result<Room, Error> {
         // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again, and for
-        // twice as much each time, since every look compresses what is left anew.
+        // more each time, since every look compresses what is left anew; but for no more than a small part of a token.
         let mut least_bytes = 0_usize;
+        let step_most = self.core.limits.token_bytes.min(self.core.limits.history_bytes) / 32;
         while let Some(shortage) = self.shortage() {
             let trimmed_items = match plan.truncation {
                 Truncation::Refuse => None,
                 Truncation::Oldest => {
                     let bytes = shortage.bytes.max(least_bytes);
-                    least_bytes = bytes.saturating_mul(2);
+                    least_bytes = bytes.saturating_mul(2).min(step_most);
                     // The input is the last turn, and stays: what goes is the base's.
-                    let items = plan.history.oldest_turns(bytes, shortage.items);
-                    let items = items.or_else(|| plan.history.oldest_turns(shortage.bytes, shortage.items));
-                    items.filter(|items| *items <= self.base_items())
+                    let oldest = |bytes| {
+                        let items = plan.history.oldest_turns(bytes, shortage.items);
+                        items.filter(|items| *items <= self.base_items())
+                    };
+                    oldest(bytes).or_else(|| oldest(shortage.bytes))
                 }
                 Truncation::Summarize => {
                     return summary::items_to_summarize(self, &plan.history, &shortage)

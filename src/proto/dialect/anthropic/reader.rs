@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::NAME;
+use crate::proto::dialect::list::List;
 use crate::proto::{
     chat::Usage,
     dialect::{
@@ -62,7 +63,7 @@ impl Format for Reply {
             return Err(error(body)?);
         }
         let whole: WholeMessage<'_> = reply::parse(body)?;
-        for (index, block) in (0..).zip(whole.content) {
+        for (index, block) in (0..).zip(whole.content.0) {
             self.open_block(index, block.get(), draft, deltas)?;
             self.close_block(index, draft, deltas)?;
         }
@@ -115,7 +116,7 @@ struct Started {
 #[derive(Deserialize)]
 struct WholeMessage<'a> {
     #[serde(borrow)]
-    content: Vec<&'a RawValue>,
+    content: List<&'a RawValue, { reply::BLOCKS }>,
     stop_reason: Option<String>,
     usage: Option<Counts>,
 }
@@ -291,9 +292,9 @@ fn end(stop_reason: Option<&str>, draft: &mut Draft) {
 fn error(json: &str) -> Result<Error, Error> {
     #[derive(Deserialize)]
     struct Reported {
-        #[serde(default)]
-        error: Value,
+        #[serde(default, deserialize_with = "reply::small")]
+        error: Option<Value>,
     }
 
-    Ok(refusal::from_reply(&reply::parse::<Reported>(json)?.error))
+    Ok(refusal::from_reply(&reply::parse::<Reported>(json)?.error.unwrap_or_default()))
 }

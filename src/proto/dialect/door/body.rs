@@ -2,14 +2,12 @@
 //!
 //! Every list is bounded while it is read, because a read element takes far more memory than its text.
 
-use std::{fmt, marker::PhantomData};
+use std::fmt;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, SeqAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
+pub(super) use super::super::list::{List, at_most};
 use super::Truncation;
 use crate::proto::{
     chat::Object,
@@ -60,50 +58,6 @@ pub(super) fn one_of(member: &str, name: Option<&str>, known: &[&'static str]) -
 
 /// How much a model is to reason, by OpenAI's names and Anthropic's.
 pub(super) const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
-
-/// A list of at most `MOST` elements.
-pub(super) struct List<T, const MOST: usize>(pub(super) Vec<T>);
-
-impl<T, const MOST: usize> Default for List<T, MOST> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor<T, const MOST: usize>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for ListVisitor<T, MOST> {
-            type Value = List<T, MOST>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                at_most(MOST, seq).map(List)
-            }
-        }
-
-        deserializer.deserialize_seq(ListVisitor(PhantomData))
-    }
-}
-
-/// Reads a list of at most `most` elements.
-pub(super) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
-    most: usize,
-    mut seq: A,
-) -> Result<Vec<T>, A::Error> {
-    let mut list = Vec::new();
-    while let Some(element) = seq.next_element()? {
-        if list.len() == most {
-            return Err(de::Error::custom(format_args!("more than {most} entries in a list")));
-        }
-        list.push(element);
-    }
-    Ok(list)
-}
 
 /// A tool, if its name and its schema can be one's.
 pub(super) fn tool(

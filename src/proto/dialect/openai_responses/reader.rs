@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::NAME;
+use crate::proto::dialect::list::List;
 use crate::proto::{
     chat::Usage,
     dialect::{
@@ -30,7 +31,7 @@ impl Format for Reply {
             return Err(Error::UpstreamCut);
         }
         match &*reply::kind(data)? {
-            "error" => Err(error(data)?),
+            "error" => Err(error(data)),
             kind @ ("response.completed" | "response.failed" | "response.incomplete") => {
                 let Ended { mut response } = reply::parse(data)?;
                 response.status = response.status.or_else(|| kind.strip_prefix("response.").map(str::to_owned));
@@ -65,7 +66,7 @@ impl Format for Reply {
         if let Some(error) = error {
             return Err(refusal::from_reply(&error));
         }
-        for (index, item) in (0..).zip(output) {
+        for (index, item) in (0..).zip(output.0) {
             self.take_item(index, item.get(), draft, deltas)?;
         }
         self.end(reply::parse(body)?, draft, deltas)
@@ -81,6 +82,7 @@ struct Ended {
 #[derive(Deserialize)]
 struct Response {
     status: Option<String>,
+    #[serde(default, deserialize_with = "reply::small")]
     error: Option<Value>,
     incomplete_details: Option<IncompleteDetails>,
     usage: Option<Counts>,
@@ -94,7 +96,8 @@ struct IncompleteDetails {
 #[derive(Deserialize)]
 struct Whole<'a> {
     #[serde(borrow)]
-    output: Vec<&'a RawValue>,
+    output: List<&'a RawValue, { reply::BLOCKS }>,
+    #[serde(default, deserialize_with = "reply::small")]
     error: Option<Value>,
 }
 
@@ -125,7 +128,7 @@ struct CallItem {
 
 #[derive(Deserialize)]
 struct MessageItem {
-    content: Vec<Said>,
+    content: List<Said, { reply::BLOCKS }>,
 }
 
 #[derive(Deserialize)]
@@ -137,7 +140,7 @@ struct Said {
 #[derive(Deserialize)]
 struct ReasoningItem<'a> {
     #[serde(borrow)]
-    content: Option<Vec<&'a RawValue>>,
+    content: Option<List<&'a RawValue, { reply::BLOCKS }>>,
     encrypted_content: Option<String>,
     status: Option<String>,
 }
@@ -171,7 +174,7 @@ impl Reply {
             }
             "message" if std::mem::take(&mut self.in_pieces) => Ok(()),
             "message" => {
-                for said in reply::parse::<MessageItem>(item)?.content {
+                for said in reply::parse::<MessageItem>(item)?.content.0 {
                     let refusal = said.refusal.unwrap_or_default();
                     self.refused |= !refusal.is_empty();
                     draft.text(said.text.unwrap_or_default(), deltas);
@@ -184,7 +187,7 @@ impl Reply {
                 let is_whole = status.is_none_or(|status| status == "completed");
                 if is_whole
                     && (encrypted_content.is_some_and(|text| !text.is_empty())
-                        || content.is_some_and(|list| !list.is_empty()))
+                        || content.is_some_and(|list| !list.0.is_empty()))
                 {
                     draft.count_held(item.len())?;
                     draft.think(index, NAME, item.to_owned(), deltas)?;
@@ -229,9 +232,9 @@ fn open_item(index: u64, item: &str, draft: &mut Draft) -> Result<(), Error> {
 }
 
 /// An error told in a stream: in a member of its own, or in the event itself.
-fn error(json: &str) -> Result<Error, Error> {
-    let event: Value = reply::parse(json)?;
-    Ok(refusal::from_reply(event.get("error").filter(|error| error.is_object()).unwrap_or(&event)))
+fn error(json: &str) -> Error {
+    let event = reply::value(json);
+    refusal::from_reply(event.get("error").filter(|error| error.is_object()).unwrap_or(&event))
 }
 
 impl From<Counts> for Usage {

@@ -268,3 +268,32 @@ fn a_reply_that_says_nothing_at_all_is_none() {
     let (mut draft, mut deltas) = draft();
     assert!(is_malformed(&draft.complete(&mut deltas)));
 }
+
+#[test]
+fn lists_in_a_reply_are_bounded_while_they_are_read() {
+    let dialect = |name| by_name(name).unwrap();
+    for (name, before, element, after) in [
+        ("openai", r#"{"choices":["#, "{}", "]}"),
+        ("openai", r#"{"choices":[{"message":{"tool_calls":["#, "{}", "]}}]}"),
+        ("openai-responses", r#"{"output":["#, r#"{"type":"x"}"#, "]}"),
+        ("openai-responses", r#"{"output":[{"type":"message","content":["#, r#"{"type":"x"}"#, "]}]}"),
+        ("anthropic", r#"{"type":"message","content":["#, r#"{"type":"x"}"#, "]}"),
+    ] {
+        let whole = format!("{before}{}{after}", vec![element; 5_000].join(","));
+        let bounds = ReplyBounds { reply_bytes: 1 << 20 };
+        let mut reader = dialect(name).reply(&head("application/json"), bounds).unwrap();
+        let mut deltas = Vec::new();
+        let ended = reader.push(whole.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
+        assert!(is_malformed(&ended), "{name} {before}: {ended:?}");
+    }
+}
+
+#[test]
+fn an_error_too_long_to_mean_anything_is_not_read() {
+    let long = format!(r#"{{"error":[{}0]}}"#, "[],".repeat(50_000));
+    let bounds = ReplyBounds { reply_bytes: 1 << 20 };
+    let mut reader = by_name("openai").unwrap().reply(&head("application/json"), bounds).unwrap();
+    let mut deltas = Vec::new();
+    let ended = reader.push(long.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
+    assert!(matches!(ended, Err(Error::UpstreamRefused { message: None, .. })), "{ended:?}");
+}

@@ -108,6 +108,13 @@ fn what_is_no_summary_ends_the_turn_and_leaves_the_token_good() {
         (summary_of("  \n"), "upstream_malformed"),
         (answer(200, &json!({ "choices": 1 })), "upstream_malformed"),
         (answer(302, &json!({})), "upstream_malformed"),
+        (
+            answer(
+                200,
+                &json!({ "choices": [{ "message": { "content": "No." }, "finish_reason": "content_filter" }] }),
+            ),
+            "upstream_malformed",
+        ),
         (answer(400, &refusal), "upstream_refused"),
         (answer(503, &refusal), "upstream_unavailable"),
         ((summary_of("a").0, summary_of("a").1[..40].to_vec()), "upstream_cut"),

@@ -30,6 +30,9 @@ pub(super) struct RawChat<'a> {
     messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
     model: String,
     conversation_token: Option<String>,
+    /// The Responses door's member.
+    #[serde(borrow)]
+    previous_response_id: Option<&'a RawValue>,
     #[serde(borrow)]
     truncation: Option<Cow<'a, str>>,
     safety_identifier: Option<String>,
@@ -123,6 +126,11 @@ impl RawChat<'_> {
 
     /// Refuses what we know and cannot honour.
     fn refuse_unoffered(&self) -> Result<(), Error> {
+        if self.previous_response_id.is_some() {
+            return Err(body::unsupported(
+                "`previous_response_id` is a member of /v1/responses; send `conversation_token`, the id without `resp_`",
+            ));
+        }
         for (member, instead) in [
             (self.audio, "`audio` is not offered: replies are text"),
             (self.function_call, "`function_call` is not offered; send `tool_choice`"),

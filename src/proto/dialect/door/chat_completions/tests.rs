@@ -315,6 +315,12 @@ fn a_fault_in_an_option_is_told_with_its_name() {
 }
 
 #[test]
+fn the_other_doors_name_for_the_token_is_not_passed_over() {
+    let error = read(&asking(&json!({ "previous_response_id": "resp_a.b.c" }))).unwrap_err();
+    assert!(error.to_string().contains("send `conversation_token`"), "{error}");
+}
+
+#[test]
 fn roles_that_are_not_the_clients_are_refused() {
     let long = "x".repeat(100);
     for (role, shown) in

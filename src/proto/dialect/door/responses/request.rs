@@ -84,6 +84,9 @@ struct RawRequest<'a> {
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     previous_response_id: Option<String>,
+    /// The other doors' member.
+    #[serde(borrow)]
+    conversation_token: Option<&'a RawValue>,
     model: Option<String>,
     instructions: Option<String>,
     stream: Option<bool>,
@@ -127,6 +130,10 @@ impl RawRequest<'_> {
             |only: f64, number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(only));
         let given = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
         for (asked, instead) in [
+            (
+                self.conversation_token.is_some(),
+                "`conversation_token` is a member of the other doors; send `previous_response_id`, `resp_` before the token",
+            ),
             (
                 self.background == Some(true),
                 "`background` is not offered: a reply comes where it was asked for; send `stream` for a long one",
