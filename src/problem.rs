@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::proto::{
+    allowance::Allowance,
     dialect::door::{Refusal, Told},
     error::{Error, Retry},
 };
@@ -59,6 +60,15 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Where the caller stands, if it was refused for its limits.
+    #[must_use]
+    pub fn standing(&self) -> &[Allowance] {
+        match &self.error {
+            Error::QuotaExceeded(exhausted) | Error::RateLimited(exhausted) => &exhausted.standing,
+            _ => &[],
+        }
     }
 
     /// The document, a JSON object.
@@ -138,9 +148,11 @@ fn status(error: &Error) -> StatusCode {
         | Error::TokenInvalid { .. }
         | Error::Unsupported { .. } => StatusCode::BAD_REQUEST,
         Error::NotFound { .. } => StatusCode::NOT_FOUND,
-        Error::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Error::GuardUnavailable { .. } | Error::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Error::QuotaExceeded(_) | Error::RateLimited(_) | Error::UserBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::RequestTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
-        Error::TokenExpired { .. } => StatusCode::GONE,
+        Error::TokenExpired { .. } | Error::TokenRevoked => StatusCode::GONE,
+        Error::TokenUsed { .. } => StatusCode::CONFLICT,
         Error::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
         Error::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::UpstreamCut
@@ -148,7 +160,6 @@ fn status(error: &Error) -> StatusCode {
         | Error::UpstreamRefused { .. }
         | Error::UpstreamUnavailable { .. } => StatusCode::BAD_GATEWAY,
         Error::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-        Error::UserBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -157,6 +168,7 @@ fn status(error: &Error) -> StatusCode {
 fn title(error: &Error) -> &'static str {
     match error {
         Error::BodyTooLarge { .. } => "Request body too large",
+        Error::GuardUnavailable { .. } => "Guard unavailable",
         Error::HistoryTooLarge(_) => "Conversation too long",
         Error::ImageTooLarge(_) => "Image too large",
         Error::Internal { .. } => "Internal error",
@@ -165,12 +177,16 @@ fn title(error: &Error) -> &'static str {
         Error::ModelUnknown { .. } => "Unknown model",
         Error::NotFound { .. } => "Not found",
         Error::Overloaded => "Server overloaded",
+        Error::QuotaExceeded(_) => "Quota exceeded",
+        Error::RateLimited(_) => "Rate limited",
         Error::RequestInvalid { .. } => "Invalid request",
         Error::RequestTimeout { .. } => "Request timed out",
         Error::RoleForbidden { .. } => "Role not allowed",
         Error::TokenExpired { .. } => "Token expired",
         Error::TokenInvalid { .. } => "Invalid token",
+        Error::TokenRevoked => "Token revoked",
         Error::TokenTooLarge(_) => "Token too large",
+        Error::TokenUsed { .. } => "Token used",
         Error::Unauthenticated { .. } => "Not authenticated",
         Error::Unsupported { .. } => "Not supported",
         Error::UnsupportedMediaType { .. } => "Unsupported media type",
@@ -197,6 +213,7 @@ mod tests {
 
     use super::*;
     use crate::proto::{
+        allowance::Exhausted,
         error::{Excess, TokenFault},
         time::UnixSeconds,
     };
@@ -207,10 +224,13 @@ mod tests {
         let excess = Excess { actual: 2, limit: 1, unit: "bytes" };
         let (second, limit) = (Some(Duration::from_millis(1_001)), Duration::from_secs(60));
         let detail = || "public".to_owned();
+        let limit_of = Allowance { name: "turns", limit: 5, remaining: 0, period_seconds: 60, reset_seconds: 30 };
+        let exhausted = || Box::new(Exhausted { limit: limit_of, retry_after_seconds: 7, standing: vec![limit_of] });
         let refused =
             |status, retry_after| Error::UpstreamRefused { status, message: None, retry_after, overflow: false };
         vec![
             (Error::BodyTooLarge { limit_bytes: 1 }, 413, "never"),
+            (Error::GuardUnavailable { cause: cause() }, 503, "after 1"),
             (Error::HistoryTooLarge(excess), 413, "never"),
             (Error::ImageTooLarge(excess), 413, "never"),
             (Error::Internal { cause: cause() }, 500, "safe"),
@@ -219,12 +239,17 @@ mod tests {
             (Error::ModelUnknown { alias: detail(), known: vec![detail()] }, 400, "never"),
             (Error::NotFound { hint: "look elsewhere" }, 404, "never"),
             (Error::Overloaded, 503, "after 1"),
+            (Error::QuotaExceeded(exhausted()), 429, "after 7"),
+            (Error::RateLimited(exhausted()), 429, "after 7"),
             (Error::RequestInvalid { detail: detail() }, 400, "never"),
             (Error::RequestTimeout { limit }, 408, "safe"),
             (Error::RoleForbidden { role: detail() }, 400, "never"),
             (Error::TokenExpired { expires_at: UnixSeconds(0), now: UnixSeconds(1) }, 410, "never"),
             (Error::TokenInvalid { fault: TokenFault::Tag }, 400, "never"),
+            (Error::TokenRevoked, 410, "never"),
             (Error::TokenTooLarge(excess), 413, "never"),
+            (Error::TokenUsed { under_way: false }, 409, "never"),
+            (Error::TokenUsed { under_way: true }, 409, "after 1"),
             (Error::Unauthenticated { cause: cause() }, 401, "never"),
             (Error::Unsupported { detail: detail() }, 400, "never"),
             (Error::UnsupportedMediaType { detail: detail() }, 415, "never"),

@@ -2,22 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{
-    Config, ConfigError, CorsOrigins, RawConfig, ServerConfig, Settings, Sources, Timeouts, UpstreamConfig,
-    raw::{RawIdentity, RawLimits, RawModel, RawUpstream},
-};
+use super::{Config, ConfigError, CorsOrigins, RawConfig, ServerConfig, Settings, Sources, Timeouts, raw::RawLimits};
 use crate::{
-    principal::Authenticator,
-    proto::{
-        dialect::{
-            self,
-            door::{Truncation, Ways},
-        },
-        exchange::{Core, Model, Models},
-        key::KeyRing,
-        limits::Limits,
-        token::TokenPolicy,
-    },
+    principal::{Authenticator, KeyDigest, OperatorKeys},
+    proto::{dialect::door::Ways, exchange::Core, key::KeyRing, limits::Limits, token::TokenPolicy},
 };
 
 impl RawConfig {
@@ -39,11 +27,13 @@ impl RawConfig {
         let upstreams = self.upstreams(sources)?;
         let models = self.models(&upstreams, sources)?;
         let timeouts = self.timeouts();
+        let (guard, store) = (self.rules(&policy, timeouts.total)?, self.store(&policy)?);
         let origins = self.cors_origins.iter().map(String::as_str);
         Ok(Config {
             listen,
             settings: Settings {
                 authenticator,
+                operator_keys: self.operator_keys()?,
                 timeouts,
                 cors_origins: CorsOrigins::new(origins)
                     .map_err(|error| ConfigError::invalid("cors_origins", error.to_string()))?,
@@ -61,7 +51,8 @@ impl RawConfig {
                 connections: at_least_one("limits.connections", self.limits.connections, 4_096)?,
                 drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
             },
-            turns_per_user: at_least_one("limits.turns_per_user", self.limits.turns_per_user, 8)?,
+            guard,
+            store,
             core: Core {
                 keys,
                 policy,
@@ -100,6 +91,18 @@ impl RawConfig {
         KeyRing::parse(&text).map_err(ConfigError::Keys)
     }
 
+    fn operator_keys(&self) -> Result<OperatorKeys, ConfigError> {
+        let digest = |text: &String| {
+            KeyDigest::from_hex(text).ok_or_else(|| {
+                ConfigError::invalid(
+                    "operator_keys",
+                    "are SHA-256 digests of 64 hexadecimal digits, as sha256sum prints",
+                )
+            })
+        };
+        self.operator_keys.iter().map(digest).collect::<Result<_, _>>().map(OperatorKeys::new)
+    }
+
     fn policy(&self) -> Result<TokenPolicy, ConfigError> {
         let default = TokenPolicy::default();
         let policy = TokenPolicy {
@@ -126,154 +129,6 @@ impl RawConfig {
             total: self.timeouts.total.unwrap_or(default.total),
             heartbeat: self.timeouts.heartbeat.unwrap_or(default.heartbeat),
         }
-    }
-
-    fn upstreams(&self, sources: &impl Sources) -> Result<Vec<UpstreamConfig>, ConfigError> {
-        let mut upstreams: Vec<UpstreamConfig> = Vec::new();
-        for raw in &self.upstream {
-            let upstream = self.upstream(raw, sources)?;
-            if upstreams.iter().any(|other| other.name == upstream.name) {
-                return Err(ConfigError::invalid("upstream.name", format!("`{}` stands twice", upstream.name)));
-            }
-            upstreams.push(upstream);
-        }
-        Ok(upstreams)
-    }
-
-    fn upstream(&self, raw: &RawUpstream, sources: &impl Sources) -> Result<UpstreamConfig, ConfigError> {
-        let dialect = dialect::by_name(&raw.kind).ok_or_else(|| {
-            let kinds: Vec<_> = dialect::DIALECTS.iter().map(|dialect| dialect.name()).collect();
-            ConfigError::invalid("upstream.kind", format!("`{}` is none of {}", raw.kind, kinds.join(", ")))
-        })?;
-        let base_url =
-            raw.base_url.as_deref().unwrap_or_else(|| dialect.default_base_url()).trim_end_matches('/').to_owned();
-        let networked = !dialect.default_base_url().is_empty();
-        if networked {
-            check_url(&base_url)?;
-        } else if raw.base_url.is_some() {
-            return Err(ConfigError::invalid("upstream.base_url", format!("`{}` has no address", raw.kind)));
-        }
-        let own = base_url == dialect.default_base_url();
-        let dialect = dialect.elsewhere().filter(|_| !own).unwrap_or(dialect);
-        let api_key = match &raw.api_key_env {
-            Some(name) => Some(sources.variable(name).ok_or_else(|| {
-                ConfigError::invalid("upstream.api_key_env", format!("the variable {name} is not set"))
-            })?),
-            None => None,
-        };
-        if networked && api_key.is_none() && own {
-            return Err(ConfigError::invalid("upstream", format!("{base_url} wants a key; set HOLDALL_UPSTREAM_KEY")));
-        }
-        Ok(UpstreamConfig {
-            name: raw.name.clone(),
-            dialect,
-            provider: if own { dialect.name().to_owned() } else { format!("{}@{}", dialect.name(), host(&base_url)) },
-            prompt_cache: raw.prompt_cache.unwrap_or(true),
-            base_url,
-            api_key,
-            connect_timeout: self.timeouts.connect.unwrap_or(Duration::from_secs(5)),
-            builtin_pace: Duration::from_millis(self.builtin_pace_ms),
-        })
-    }
-
-    fn models(&self, upstreams: &[UpstreamConfig], sources: &impl Sources) -> Result<Models, ConfigError> {
-        let mut models: Vec<Model> = Vec::new();
-        for raw in &self.model {
-            let model = self.model(raw, upstreams, sources)?;
-            if models.iter().any(|other| other.alias == model.alias) {
-                return Err(ConfigError::invalid("model.alias", format!("`{}` stands twice", model.alias)));
-            }
-            models.push(model);
-        }
-        Models::new(models).ok_or_else(|| ConfigError::invalid("model", "there is none; name an upstream"))
-    }
-
-    fn model(
-        &self,
-        raw: &RawModel,
-        upstreams: &[UpstreamConfig],
-        sources: &impl Sources,
-    ) -> Result<Model, ConfigError> {
-        let named = (1..=256).contains(&raw.alias.len())
-            && (raw.alias == "*"
-                || raw.alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-".contains(&byte)));
-        if !named {
-            return Err(ConfigError::invalid("model.alias", "is 1 to 256 of A-Z a-z 0-9 / : . _ -, or `*`"));
-        }
-        let [name] = raw.upstreams.as_slice() else {
-            return Err(ConfigError::invalid("model.upstreams", format!("`{}` names exactly one upstream", raw.alias)));
-        };
-        let upstream = upstreams
-            .iter()
-            .find(|upstream| upstream.name == *name)
-            .ok_or_else(|| ConfigError::invalid("model.upstreams", format!("there is no upstream called `{name}`")))?;
-        let own = prompt(raw.system_prompt.as_ref(), raw.system_prompt_file.as_ref(), sources)?;
-        let system_prompt = match own {
-            Some(own) => Some(own),
-            None => prompt(self.system_prompt.as_ref(), self.system_prompt_file.as_ref(), sources)?,
-        };
-        Ok(Model {
-            alias: raw.alias.clone(),
-            upstream: name.clone(),
-            dialect: upstream.dialect,
-            provider: upstream.provider.clone(),
-            prompt_cache: upstream.prompt_cache,
-            name: raw.model.clone(),
-            system_prompt,
-            max_output_tokens: raw.max_output_tokens,
-            truncation: truncation(raw.truncation.as_deref())?,
-        })
-    }
-}
-
-impl RawIdentity {
-    fn authenticator(
-        &self,
-        sources: &impl Sources,
-        keys: &KeyRing,
-        warnings: &mut Vec<String>,
-    ) -> Result<Authenticator, ConfigError> {
-        match self.mode.as_deref() {
-            None | Some("none") => Ok(Authenticator::None),
-            Some("jwt") => self.jwt(sources, keys, warnings),
-            Some(other) => Err(ConfigError::invalid("identity.mode", format!("`{other}` is none of none, jwt"))),
-        }
-    }
-
-    #[cfg(feature = "jwt")]
-    fn jwt(
-        &self,
-        sources: &impl Sources,
-        keys: &KeyRing,
-        warnings: &mut Vec<String>,
-    ) -> Result<Authenticator, ConfigError> {
-        use crate::principal::jwt::{JwtConfig, JwtConfigError, JwtKeys, JwtVerifier, Origin};
-
-        let fault = |error: JwtConfigError| ConfigError::invalid("identity.jwt", format!("{error}; {}", error.hint()));
-        let trusted = match (&self.jwt.jwks_file, &self.jwt.key_file) {
-            (Some(path), None) => JwtKeys::from_jwks(&read(sources, "identity.jwt.jwks_file", path)?, Origin::File),
-            (None, Some(path)) => match read(sources, "identity.jwt.key_file", path)? {
-                key if key.trim_start().starts_with("-----BEGIN") => JwtKeys::from_pem(&key),
-                // An editor's newline at the end is no part of a secret.
-                key => JwtKeys::from_secret(key.trim_end_matches(['\r', '\n']).as_bytes()),
-            },
-            _ => return Err(ConfigError::invalid("identity.jwt", "set exactly one of jwks_file and key_file")),
-        };
-        let issuer = self.jwt.issuer.clone().unwrap_or_default();
-        let config = JwtConfig { issuer, audience: self.jwt.audience.clone(), keys: trusted.map_err(fault)? };
-        let verifier = JwtVerifier::new(config).map_err(fault)?;
-        if verifier.hmac_secrets().any(|secret| keys.holds(secret)) {
-            let fault =
-                "a secret that verifies credentials is also a token key; whoever makes the one could forge the other";
-            return Err(ConfigError::invalid("identity.jwt", fault));
-        }
-        warnings.extend(verifier.skipped_keys().iter().map(|key| format!("identity.jwt: {key}")));
-        Ok(Authenticator::Jwt(verifier))
-    }
-
-    #[cfg(not(feature = "jwt"))]
-    fn jwt(&self, _: &impl Sources, _: &KeyRing, _: &mut Vec<String>) -> Result<Authenticator, ConfigError> {
-        Err(ConfigError::invalid("identity.mode", "this build is without the feature `jwt`"))
     }
 }
 
@@ -324,7 +179,7 @@ impl RawLimits {
 /// No limit may be set beyond this: sizes are added up in memory.
 const LIMIT_MOST: usize = 1 << 30;
 
-fn at_least_one(key: &'static str, value: Option<usize>, default: usize) -> Result<usize, ConfigError> {
+pub(super) fn at_least_one(key: &'static str, value: Option<usize>, default: usize) -> Result<usize, ConfigError> {
     match value.unwrap_or(default) {
         0 => Err(ConfigError::invalid(key, "must be at least 1")),
         value => Ok(value),
@@ -341,49 +196,10 @@ fn one_of(key: &'static str, value: Option<&str>, [default, other]: [&str; 2]) -
     }
 }
 
-fn truncation(name: Option<&str>) -> Result<Truncation, ConfigError> {
-    let Some(name) = name else { return Ok(Truncation::default()) };
-    Truncation::from_name(name).ok_or_else(|| {
-        ConfigError::invalid("model.truncation", format!("`{name}` is none of refuse, oldest, summarize"))
-    })
-}
-
-/// Host and port of a URL that was checked.
-fn host(url: &str) -> String {
-    url.parse::<http::Uri>().ok().and_then(|uri| Some(uri.authority()?.to_string())).unwrap_or_default()
-}
-
-fn prompt(text: Option<&String>, file: Option<&String>, sources: &impl Sources) -> Result<Option<String>, ConfigError> {
-    match (text, file) {
-        (Some(_), Some(_)) => {
-            Err(ConfigError::invalid("system_prompt", "set either system_prompt or system_prompt_file, not both"))
-        }
-        (Some(text), None) => Ok(Some(text.clone())),
-        (None, Some(path)) => Ok(Some(read(sources, "system_prompt_file", path)?.trim_end().to_owned())),
-        (None, None) => Ok(None),
-    }
-}
-
 pub(super) fn read(
     sources: &impl Sources,
     key: &'static str,
     path: &str,
 ) -> Result<zeroize::Zeroizing<String>, ConfigError> {
     sources.file(path).map_err(|fault| ConfigError::Unreadable { key, fault: format!("{path}: {fault}") })
-}
-
-/// An upstream is an `http:` or `https:` URL without credentials, query or fragment.
-fn check_url(url: &str) -> Result<(), ConfigError> {
-    let fault = match url.parse::<http::Uri>() {
-        Err(error) => error.to_string(),
-        // Left out by the parser, and so not to be found in what it gives.
-        Ok(_) if url.contains('#') => "a fragment is not sent".to_owned(),
-        Ok(uri) => match (uri.scheme_str(), uri.authority()) {
-            (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') && uri.query().is_none() => {
-                return Ok(());
-            }
-            _ => "not an http: or https: URL without credentials and query".to_owned(),
-        },
-    };
-    Err(ConfigError::invalid("upstream.base_url", format!("`{url}`: {fault}")))
 }

@@ -4,8 +4,11 @@
 //! supply its own. Every refusal names the key, and the next step.
 
 mod check;
+mod guard;
+mod identity;
 mod raw;
 mod settings;
+mod upstreams;
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +17,10 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::proto::{dialect::Dialect, exchange::Core, key::KeyError};
+use crate::{
+    guard::{Rules, Store},
+    proto::{dialect::Dialect, exchange::Core, key::KeyError},
+};
 
 pub use self::{
     raw::{RawConfig, parse_duration},
@@ -34,8 +40,10 @@ pub struct Config {
     pub upstreams: Vec<UpstreamConfig>,
     /// What the listener needs.
     pub server: ServerConfig,
-    /// Turns at once for one user.
-    pub turns_per_user: usize,
+    /// What users are held to.
+    pub guard: Rules,
+    /// Where instances count together, if anywhere.
+    pub store: Option<Store>,
     /// What an operator should know of, though it does not keep the server from starting.
     pub warnings: Vec<String>,
 }

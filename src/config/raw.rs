@@ -27,6 +27,8 @@ pub struct RawConfig {
     pub(super) client_history: Option<String>,
     pub(super) elide_inline_images: bool,
     pub(super) responses_stream: Option<String>,
+    pub(super) operator_keys: Vec<String>,
+    pub(super) guard: RawGuard,
     pub(super) identity: RawIdentity,
     pub(super) limits: RawLimits,
     pub(super) timeouts: RawTimeouts,
@@ -69,6 +71,33 @@ pub(super) struct RawJwt {
     pub(super) audience: Vec<String>,
     pub(super) jwks_file: Option<String>,
     pub(super) key_file: Option<String>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawGuard {
+    pub(super) redis_url: Option<zeroize::Zeroizing<String>>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) timeout: Option<Duration>,
+    pub(super) rate: Option<String>,
+    pub(super) burst: Option<u64>,
+    pub(super) quota: Vec<RawQuota>,
+    pub(super) single_use: Option<bool>,
+    pub(super) revocation: Option<bool>,
+    pub(super) live_conversations: Option<u64>,
+    pub(super) dangerous_trust_empty_guard: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawQuota {
+    #[serde(deserialize_with = "duration")]
+    pub(super) period: Option<Duration>,
+    pub(super) turns: Option<u64>,
+    pub(super) conversations: Option<u64>,
+    pub(super) model_tokens: Option<u64>,
+    pub(super) history_bytes: Option<u64>,
+    pub(super) upstream_seconds: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -6,13 +6,15 @@ use std::{fmt, time::Duration};
 
 use http::HeaderValue;
 
-use crate::principal::Authenticator;
+use crate::principal::{Authenticator, OperatorKeys};
 
 /// What a service is told once, at its start.
 #[derive(Debug)]
 pub struct Settings {
     /// Who may speak for whom.
     pub authenticator: Authenticator,
+    /// Who may revoke what is not their own.
+    pub operator_keys: OperatorKeys,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// Which web pages may call.

@@ -47,7 +47,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.core.limits, crate::proto::limits::Limits::default());
     assert_eq!((config.core.policy.ttl_seconds, config.core.policy.max_age_seconds), (604_800, 2_592_000));
     assert!(config.core.policy.seal && config.settings.loopback_host_only);
-    assert_eq!((config.settings.concurrent_requests, config.turns_per_user), (1_024, 8));
+    assert_eq!((config.settings.concurrent_requests, config.guard.turns_at_once), (1_024, 8));
 }
 
 #[test]

@@ -7,12 +7,20 @@
 
 #[cfg(feature = "jwt")]
 mod credential;
+mod digest;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 
+pub use self::digest::{KeyDigest, OperatorKeys};
 use crate::proto::{error::Error, principal::Principal, time::UnixSeconds};
+
+/// Where a request came from: the other end of its connection. A shell puts it into the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
 
 /// What the credentials of a request say about its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,10 @@
 
 use std::{fmt, time::Duration};
 
-use super::time::UnixSeconds;
+use super::{
+    allowance::{Allowance, Exhausted},
+    time::UnixSeconds,
+};
 
 /// Everything that can end a turn other than well.
 ///
@@ -18,6 +21,11 @@ pub enum Error {
     BodyTooLarge {
         /// The limit that was passed.
         limit_bytes: usize,
+    },
+    /// What has to be asked before a turn (the shared counters, the issuer's keys) cannot be. Code `guard_unavailable`.
+    GuardUnavailable {
+        /// What happened, for the operator.
+        cause: String,
     },
     /// History, input and the room for a reply do not fit together. Code `history_too_large`.
     HistoryTooLarge(Excess),
@@ -49,6 +57,10 @@ pub enum Error {
     },
     /// More requests at once than the server takes. Code `overloaded`.
     Overloaded,
+    /// The user has had as much as a period allows. Code `quota_exceeded`.
+    QuotaExceeded(Box<Exhausted>),
+    /// The user's turns follow each other too fast. Code `rate_limited`.
+    RateLimited(Box<Exhausted>),
     /// The request is not what the door understands. Code `request_invalid`.
     RequestInvalid {
         /// What is wrong and where, safe to show.
@@ -76,8 +88,15 @@ pub enum Error {
         /// Which check failed, for the operator.
         fault: TokenFault,
     },
+    /// The token, its conversation or its user was revoked. Only its owner is told. Code `token_revoked`.
+    TokenRevoked,
     /// The token's text is over its limit. Code `token_too_large`.
     TokenTooLarge(Excess),
+    /// The token is good for one turn, and that was taken. Only its owner is told. Code `token_used`.
+    TokenUsed {
+        /// Whether that turn is still under way with the same input: if it fails, this one may be taken.
+        under_way: bool,
+    },
     /// No credential, or one that does not hold. Code `unauthenticated`.
     Unauthenticated {
         /// Which check failed, for the operator.
@@ -138,6 +157,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BodyTooLarge { .. } => "body_too_large",
+            Self::GuardUnavailable { .. } => "guard_unavailable",
             Self::HistoryTooLarge(_) => "history_too_large",
             Self::ImageTooLarge(_) => "image_too_large",
             Self::Internal { .. } => "internal",
@@ -146,12 +166,16 @@ impl Error {
             Self::ModelUnknown { .. } => "model_unknown",
             Self::NotFound { .. } => "not_found",
             Self::Overloaded => "overloaded",
+            Self::QuotaExceeded(_) => "quota_exceeded",
+            Self::RateLimited(_) => "rate_limited",
             Self::RequestInvalid { .. } => "request_invalid",
             Self::RequestTimeout { .. } => "request_timeout",
             Self::RoleForbidden { .. } => "role_forbidden",
             Self::TokenExpired { .. } => "token_expired",
             Self::TokenInvalid { .. } => "token_invalid",
+            Self::TokenRevoked => "token_revoked",
             Self::TokenTooLarge(_) => "token_too_large",
+            Self::TokenUsed { .. } => "token_used",
             Self::Unauthenticated { .. } => "unauthenticated",
             Self::Unsupported { .. } => "unsupported",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
@@ -170,7 +194,13 @@ impl Error {
         match self {
             Self::UpstreamRefused { retry_after: Some(wait), .. }
             | Self::UpstreamUnavailable { retry_after: Some(wait), .. } => Retry::After(*wait),
-            Self::Overloaded | Self::UserBusy { .. } => Retry::After(Duration::from_secs(1)),
+            Self::QuotaExceeded(exhausted) | Self::RateLimited(exhausted) => {
+                Retry::After(Duration::from_secs(exhausted.retry_after_seconds))
+            }
+            Self::GuardUnavailable { .. }
+            | Self::Overloaded
+            | Self::TokenUsed { under_way: true }
+            | Self::UserBusy { .. } => Retry::After(Duration::from_secs(1)),
             Self::Internal { .. }
             | Self::RequestTimeout { .. }
             | Self::UpstreamCut
@@ -185,7 +215,8 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
-            Self::Internal { cause }
+            Self::GuardUnavailable { cause }
+            | Self::Internal { cause }
             | Self::Unauthenticated { cause }
             | Self::UpstreamMalformed { cause }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
@@ -214,6 +245,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BodyTooLarge { limit_bytes } => write!(f, "request body is over the limit of {limit_bytes} bytes"),
+            Self::GuardUnavailable { .. } => {
+                f.write_str("a service that has to be asked before a turn is out of reach; nothing was spent")
+            }
             Self::HistoryTooLarge(excess) => write!(f, "conversation with this turn is {excess}"),
             Self::ImageTooLarge(excess) => write!(f, "inline image is {excess}"),
             Self::Internal { .. } => f.write_str("the server failed; the operator's log has the cause"),
@@ -224,6 +258,14 @@ impl fmt::Display for Error {
             }
             Self::NotFound { hint } => write!(f, "nothing is served at this path; {hint}"),
             Self::Overloaded => f.write_str("the server has as many requests under way as it takes"),
+            Self::QuotaExceeded(exhausted) => {
+                let Allowance { name, limit, period_seconds, .. } = exhausted.limit;
+                write!(f, "this user has had the {limit} {} that {period_seconds} s allow", name.replace('_', " "))
+            }
+            Self::RateLimited(exhausted) => {
+                let Allowance { limit, period_seconds, .. } = exhausted.limit;
+                write!(f, "this user's turns follow each other too fast: {limit} in {period_seconds} s are allowed")
+            }
             Self::RequestInvalid { detail } | Self::Unsupported { detail } | Self::UnsupportedMediaType { detail } => {
                 f.write_str(detail)
             }
@@ -244,7 +286,12 @@ impl fmt::Display for Error {
                 write!(f, "the token expired at {expires_at}; start a new conversation")
             }
             Self::TokenInvalid { .. } => f.write_str("the token is not one that this server accepts from this caller"),
+            Self::TokenRevoked => f.write_str("the token was revoked; start a new conversation"),
             Self::TokenTooLarge(excess) => write!(f, "token is {excess}"),
+            Self::TokenUsed { under_way: true } => f.write_str("a turn with this token and this input is under way"),
+            Self::TokenUsed { under_way: false } => {
+                f.write_str("the token was used, and is good for one turn; go on with the one that came of it")
+            }
             Self::Unauthenticated { .. } => f.write_str("a valid credential is needed, as `Authorization: Bearer …`"),
             Self::UpstreamCut => f.write_str("the model service stopped in the middle of its reply"),
             Self::UpstreamMalformed { .. } => {

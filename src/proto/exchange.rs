@@ -34,6 +34,7 @@ use self::{
     turn::{Plan, Room, Turn},
 };
 use super::{
+    chat::Usage,
     dialect::{
         Delta, FinishReason, ReplyBounds, ReplyReader,
         door::{Answer, Partial, TurnRequest},
@@ -47,6 +48,7 @@ pub use self::{
     count::{Counted, Counting},
     deployment::{Asker, Core, Model, Models},
     summary::Summarizing,
+    turn::Presented,
 };
 
 /// The chance that one exchange takes: fresh from the operating system each time, never used twice.
@@ -162,6 +164,15 @@ impl Begun {
             Self::Summarizing(exchange) => exchange.claims(),
         }
     }
+
+    /// The token that the turn continues.
+    #[must_use]
+    pub fn presented(&self) -> Option<Presented> {
+        match self {
+            Self::Ready(exchange) => exchange.presented(),
+            Self::Summarizing(exchange) => exchange.presented(),
+        }
+    }
 }
 
 /// What the head of the upstream's answer led to.
@@ -239,9 +250,11 @@ impl Exchange<Replying> {
             return error.into();
         }
         let (text, items, usage) = self.state.reply.into_parts(true);
+        let spent = self.turn.spent.plus(usage);
         // Without room for the partial reply there is still the old token.
         let partial = self.turn.issue(&text, items, usage, FinishReason::Stop, elapsed, codec).ok();
-        Failure { error, partial: partial.map(|answer| Partial { reply: answer.reply, token: answer.token }) }
+        let partial = partial.map(|answer| Partial { reply: answer.reply, token: answer.token });
+        Failure { error, partial, usage: spent }
     }
 }
 
@@ -263,6 +276,12 @@ impl<S> Exchange<S> {
     pub fn claims(&self) -> &Claims {
         &self.turn.claims
     }
+
+    /// The token that the turn continues.
+    #[must_use]
+    pub fn presented(&self) -> Option<Presented> {
+        self.turn.presented
+    }
 }
 
 /// How a turn ended that did not end well.
@@ -272,11 +291,13 @@ pub struct Failure {
     pub error: Error,
     /// What had flowed.
     pub partial: Option<Partial>,
+    /// What it used all the same, as far as the upstream said.
+    pub usage: Usage,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, partial: None }
+        Self { error, partial: None, usage: Usage::default() }
     }
 }
 

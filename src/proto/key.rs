@@ -229,6 +229,12 @@ pub(crate) const TAG_BYTES: usize = 32;
 /// The input block of SHA-256.
 const HMAC_BLOCK_BYTES: usize = 64;
 
+/// HMAC-SHA256 of `message` under another secret than a ring's.
+pub(crate) fn keyed_hash(secret: &[u8; TAG_BYTES], message: &[u8]) -> [u8; TAG_BYTES] {
+    let mac = Hmac::<Sha256>::new(&(*hmac_block(secret)).into());
+    mac.chain_update(message).finalize().into_bytes().into()
+}
+
 /// Fills `out` by HKDF-SHA256 (RFC 5869); `None` if it is longer than 255 blocks.
 fn derive(salt: &[u8], secret: &[u8], info: &[u8], out: &mut [u8]) -> Option<()> {
     Hkdf::<Sha256>::new(Some(salt), secret).expand(info, out).ok()

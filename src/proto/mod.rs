@@ -6,6 +6,7 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+pub mod allowance;
 pub mod chat;
 pub mod dialect;
 pub mod error;

@@ -46,7 +46,7 @@ mod tests {
         ];
         let history: History = items.iter().cloned().collect();
         let partial = Partial { reply: said(), token: said() };
-        let failure = Failure { error: crate::Error::UpstreamCut, partial: Some(partial) };
+        let failure = Failure { partial: Some(partial), ..crate::Error::UpstreamCut.into() };
         let event = sse::Event { name: String::new(), data: said() };
         let call = Delta::Call { id: "c".to_owned(), name: "n".to_owned(), args: said() };
         let request = TurnRequest { token: Some(said()), input: items, ..TurnRequest::default() };

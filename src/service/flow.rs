@@ -10,8 +10,9 @@ use http::{Request, response};
 
 use super::{Clock, Service, Sleep, Stopped, record::Slot};
 use crate::{
-    guard::Guard,
+    guard::{Ending, Guard, Permit as _, Used},
     proto::{
+        chat::Usage,
         dialect::{Delta, door::Answer},
         error::Error,
         exchange::{ASIDE_BYTES, Exchange, Failure, Ready, Replying, Response},
@@ -40,7 +41,36 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     alarm: Option<Sleep>,
     /// Ends when the server can wait no longer.
     stopped: Stopped,
-    _held: (G::Permit, Slot),
+    /// What the turn has taken; none once it was settled.
+    held: Option<Held<G>>,
+}
+
+/// What a turn has taken of what there is for all: the guard's permit, and a place among the requests.
+pub(super) struct Held<G: Guard> {
+    permit: G::Permit,
+    /// Whether what comes in is shown to the client as it comes.
+    shows: bool,
+    /// Whether something was.
+    shown: bool,
+    _slot: Slot,
+}
+
+impl<G: Guard> Held<G> {
+    pub(super) fn new(permit: G::Permit, shows: bool, slot: Slot) -> Self {
+        Self { permit, shows, shown: false, _slot: slot }
+    }
+
+    /// Tells the guard how the turn ended, and gives the place back.
+    pub(super) async fn settle(self, ending: Ending) {
+        self.permit.settle(ending).await;
+    }
+
+    fn show(&mut self) {
+        if self.shows && !self.shown {
+            self.shown = true;
+            self.permit.show();
+        }
+    }
 }
 
 /// What came of waiting for the upstream.
@@ -58,7 +88,6 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     pub(super) async fn open(
         service: Arc<Service<U, G, C>>,
         mut exchange: Exchange<Ready>,
-        held: (G::Permit, Slot),
         holds: bool,
     ) -> Result<Self, Error> {
         let called = service.clock.elapsed();
@@ -89,7 +118,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                     holds,
                     alarm: None,
                     stopped,
-                    _held: held,
+                    held: None,
                 })
             }
             Response::Refused(mut exchange) => {
@@ -110,6 +139,11 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         }
     }
 
+    /// The same with what the turn has taken, to be given back at its end.
+    pub(super) fn holding(self, held: Held<G>) -> Self {
+        Self { held: Some(held), ..self }
+    }
+
     /// Waits for the next bytes, and for what else is ready with them; appends to `deltas` what the client is to see.
     pub(super) async fn step(&mut self, deltas: &mut Vec<Delta>) -> Step {
         let mut piece = match self.unread.take() {
@@ -117,7 +151,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             None => match self.next_piece().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return Step::Quiet,
-                Err(timeout) => return self.fail(timeout),
+                Err(timeout) => return self.fail(timeout).await,
             },
         };
         self.heard = self.service.clock.elapsed();
@@ -127,19 +161,19 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             match piece {
                 Some(Ok(bytes)) => {
                     taken = taken.saturating_add(bytes.len());
-                    let Some(exchange) = &mut self.exchange else { return self.fail(Error::UpstreamCut) };
+                    let Some(exchange) = &mut self.exchange else { return self.fail(Error::UpstreamCut).await };
                     if let Err(error) = exchange.push(&bytes, deltas) {
-                        return self.fail(error);
+                        return self.fail(error).await;
                     }
                     if exchange.is_complete() {
                         if let Some(body) = self.body.take() {
                             self.service.upstream.release(body);
                         }
-                        return self.finish(deltas);
+                        return self.finish(deltas).await;
                     }
                 }
-                Some(Err(error)) => return self.fail(error.into()),
-                None => return self.finish(deltas),
+                Some(Err(error)) => return self.fail(error.into()).await,
+                None => return self.finish(deltas).await,
             }
             // Deltas that are ready together are written together.
             if taken >= TOGETHER_BYTES {
@@ -152,6 +186,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         }
         if deltas.len() > shown && !self.holds {
             self.told = self.heard;
+            if let Some(held) = &mut self.held {
+                held.show();
+            }
         }
         Step::Read
     }
@@ -186,18 +223,37 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         }
     }
 
-    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Step {
+    async fn finish(&mut self, deltas: &mut Vec<Delta>) -> Step {
         let elapsed = self.elapsed();
         let Some(exchange) = self.exchange.take() else { return ended(Err(Error::UpstreamCut.into())) };
         let outcome = self.service.with_codec(|codec| Ok(exchange.finish(elapsed, deltas, codec)));
-        ended(outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure))
+        let outcome = outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure);
+        self.settle(outcome, elapsed).await
     }
 
-    fn fail(&mut self, error: Error) -> Step {
+    async fn fail(&mut self, error: Error) -> Step {
         let elapsed = self.elapsed();
         let Some(exchange) = self.exchange.take() else { return ended(Err(error.into())) };
         let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
-        ended(Err(failure.unwrap_or_else(Failure::from)))
+        self.settle(Err(failure.unwrap_or_else(Failure::from)), elapsed).await
+    }
+
+    /// Tells the guard, before the client can come back with the fresh token.
+    async fn settle(&mut self, outcome: Result<Answer, Failure>, elapsed: Duration) -> Step {
+        if let Some(held) = self.held.take() {
+            let used = |usage: Usage, history_bytes: usize| Used {
+                model_tokens: usage.input_tokens.saturating_add(usage.output_tokens),
+                history_bytes: history_bytes as u64,
+                upstream_millis: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            };
+            let ending = match &outcome {
+                Ok(answer) => Ending::Whole(used(answer.usage, answer.conversation.history_bytes)),
+                Err(failure) if held.shown => Ending::Cut(used(failure.usage, 0)),
+                Err(_) => Ending::Failed,
+            };
+            held.settle(ending).await;
+        }
+        ended(outcome)
     }
 
     fn elapsed(&self) -> Duration {

@@ -10,11 +10,13 @@
 mod body;
 mod cors;
 mod flow;
+mod limits;
 mod models;
 mod record;
 mod turn;
 
 use std::{
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -34,18 +36,18 @@ use serde_json::json;
 
 use self::{
     body::{full, read_body},
-    record::{Ending, Record, RecordedBody, Slots},
+    record::{Record, RecordedBody, Recording, Slot, Slots},
 };
 use crate::{
-    guard::Guard,
-    principal::Identity,
+    guard::{self, Ask, Ending, Guard, Moment, Permit as _},
+    principal::{Identity, Peer},
     problem::Problem,
     proto::{
         dialect::door::{DOORS, Door, Purpose, native},
         error::Error,
-        exchange::{Asker, Core, Entropy},
+        exchange::{Asker, Core, Entropy, Presented},
         time::UnixSeconds,
-        token::{Codec, Id},
+        token::{Claims, Codec, Id},
     },
     upstream::Upstream,
 };
@@ -125,7 +127,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let request_id = self.request_id();
         let record = Record::new(&request_id, &head, self.clock.elapsed());
         let service = Arc::clone(&self);
-        let ending = Ending::new(record.clone(), move |record: &Record| {
+        let recording = Recording::new(record.clone(), move |record: &Record| {
             service.log.record(&record.entry(service.clock.elapsed()));
         });
         let origin = head.headers.get(header::ORIGIN).cloned();
@@ -156,7 +158,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         self.settings.cors_origins.write_headers(origin.as_ref(), response.headers_mut());
         record.status(response.status().as_u16());
-        response.map(|body| RecordedBody::new(body, ending).boxed_unsync())
+        response.map(|body| RecordedBody::new(body, recording).boxed_unsync())
     }
 
     /// Replaces keys, terms, bounds and models for the requests to come; those under way end as they began.
@@ -208,9 +210,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let Some(door) = door_of(path) else {
             return match path {
                 "/v1/history" => {
-                    let identity = self.post(head)?;
+                    let sender = self.post(head)?;
                     let slot = self.slots.take()?;
-                    let response = self.history(identity, &self.read(head, body).await?);
+                    let response = self.history(sender, &self.read(head, body).await?).await;
                     drop(slot);
                     response
                 }
@@ -224,23 +226,24 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
             });
         }
-        let identity = self.post(head)?;
+        let sender = self.post(head)?;
         let slot = self.slots.take()?;
         let body = self.read(head, body).await?;
-        if door.purpose() == Purpose::Count {
-            return self.count(door, identity, body, &record, slot).await;
+        let incoming = Incoming { sender, body, request_id: request_id.to_owned(), record, slot };
+        match door.purpose() {
+            Purpose::Count => self.count(door, incoming).await,
+            Purpose::Turn => Arc::clone(self).turn(door, incoming).await,
         }
-        Arc::clone(self).turn(door, identity, body, request_id.to_owned(), record, slot).await
     }
 
     /// What every `POST` is checked for before its body is read.
-    fn post(&self, head: &request::Parts) -> Result<Identity, Error> {
+    fn post(&self, head: &request::Parts) -> Result<Sender, Error> {
         if head.method != Method::POST {
             return Err(Error::MethodNotAllowed { allow: "POST" });
         }
-        let identity = self.authenticate(head)?;
+        let sender = self.authenticate(head)?;
         body::check_json(head)?;
-        Ok(identity)
+        Ok(sender)
     }
 
     async fn read<B>(&self, head: &request::Parts, body: Pin<&mut B>) -> Result<Bytes, Error>
@@ -256,8 +259,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         }
     }
 
-    fn authenticate(&self, head: &request::Parts) -> Result<Identity, Error> {
-        self.settings.authenticator.authenticate(&head.headers, self.clock.now())
+    fn authenticate(&self, head: &request::Parts) -> Result<Sender, Error> {
+        let identity = self.settings.authenticator.authenticate(&head.headers, self.clock.now())?;
+        Ok(Sender { identity, peer: head.extensions.get().map(|Peer(address)| *address) })
     }
 
     fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
@@ -285,13 +289,34 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         }
     }
 
-    fn history(&self, identity: Identity, body: &[u8]) -> Result<Response<Body>, Error> {
+    async fn history(&self, sender: Sender, body: &[u8]) -> Result<Response<Body>, Error> {
         let (token, user_id) = native::history_request(body::utf8(body)?)?;
-        let asker = asker(identity, user_id, None);
+        let peer = sender.peer;
+        let asker = asker(sender.identity, user_id, None);
         let core = self.core();
-        let (items, conversation) =
+        let (items, conversation, presented) =
             self.with_codec(|codec| core.read_history(&token, &asker, self.clock.now(), codec))?;
+        self.admit(guard::Purpose::Read, peer, &conversation.claims, Some(presented))
+            .await?
+            .settle(Ending::Failed)
+            .await;
         Ok(json_bytes(native::history_answer(&items, &conversation)))
+    }
+
+    /// Asks the guard.
+    async fn admit(
+        &self,
+        purpose: guard::Purpose,
+        peer: Option<IpAddr>,
+        claims: &Claims,
+        presented: Option<Presented>,
+    ) -> Result<G::Permit, Error> {
+        let (principal, conversation) = (claims.principal.clone(), claims.conversation);
+        self.guard.admit(Ask { purpose, principal, peer, conversation, presented, moment: self.moment() }).await
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.clock.now(), elapsed: self.clock.elapsed() }
     }
 
     fn core(&self) -> Arc<Core> {
@@ -327,6 +352,21 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 }
 
+/// Who sent a request, as far as its head and its connection say.
+struct Sender {
+    identity: Identity,
+    peer: Option<IpAddr>,
+}
+
+/// A request for a turn whose body has arrived.
+struct Incoming {
+    sender: Sender,
+    body: Bytes,
+    request_id: String,
+    record: Record,
+    slot: Slot,
+}
+
 /// How long what is left of a refused request is read on.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -340,6 +380,7 @@ fn refused(problem: Problem) -> Response<Body> {
     let mut response = Response::new(full(""));
     *response.status_mut() = problem.status();
     problem.write_headers(response.headers_mut());
+    limits::write_headers(problem.standing(), response.headers_mut());
     response.map(|_| full(problem.into_body()))
 }
 

@@ -117,18 +117,18 @@ impl Record {
 }
 
 /// Hands the record to the log when the request has ended, however it has.
-pub(super) struct Ending<F: FnOnce(&Record)> {
+pub(super) struct Recording<F: FnOnce(&Record)> {
     record: Record,
     write: Option<F>,
 }
 
-impl<F: FnOnce(&Record)> Ending<F> {
+impl<F: FnOnce(&Record)> Recording<F> {
     pub(super) fn new(record: Record, write: F) -> Self {
         Self { record, write: Some(write) }
     }
 }
 
-impl<F: FnOnce(&Record)> Drop for Ending<F> {
+impl<F: FnOnce(&Record)> Drop for Recording<F> {
     fn drop(&mut self) {
         if let Some(write) = self.write.take() {
             write(&self.record);
@@ -141,12 +141,12 @@ pub(super) struct RecordedBody<F: FnOnce(&Record)> {
     body: Body,
     /// Bytes were taken of a body that has not come to its end.
     open: bool,
-    ending: Ending<F>,
+    recording: Recording<F>,
 }
 
 impl<F: FnOnce(&Record)> RecordedBody<F> {
-    pub(super) fn new(body: Body, ending: Ending<F>) -> Self {
-        Self { body, open: false, ending }
+    pub(super) fn new(body: Body, recording: Recording<F>) -> Self {
+        Self { body, open: false, recording }
     }
 }
 
@@ -176,7 +176,7 @@ impl<F: FnOnce(&Record) + Unpin> http_body::Body for RecordedBody<F> {
 impl<F: FnOnce(&Record)> Drop for RecordedBody<F> {
     fn drop(&mut self) {
         if self.open {
-            self.ending.record.status(CLIENT_LEFT);
+            self.recording.record.status(CLIENT_LEFT);
         }
     }
 }

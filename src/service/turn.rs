@@ -12,14 +12,14 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::{
-    Clock, Service, asker,
+    Clock, Incoming, Sender, Service, asker,
     body::{Body, utf8},
-    flow::{Flow, Step},
-    json_bytes,
-    record::{Record, Slot},
+    flow::{Flow, Held, Step},
+    json_bytes, limits,
+    record::Record,
 };
 use crate::{
-    guard::Guard,
+    guard::{Ending, Guard, Permit as _, Purpose},
     principal::Identity,
     problem::Problem,
     proto::{
@@ -39,17 +39,16 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub(super) async fn turn(
         self: Arc<Self>,
         door: &'static dyn Door,
-        identity: Identity,
-        body: Bytes,
-        request_id: String,
-        record: Record,
-        slot: Slot,
+        incoming: Incoming,
     ) -> Result<Response<Body>, Error> {
+        let Incoming { sender: Sender { identity, peer }, body, request_id, record, slot } = incoming;
         let (begun, mut writer) = self.begin(door, identity, body)?;
         let (claims, streamed) = (begun.claims().clone(), begun.is_streamed());
         record.turn(&claims);
-        let permit = self.guard.admit(&claims.principal).await?;
-        let opening = Opening::begin(Arc::clone(&self), begun, (permit, slot), writer.holds());
+        let permit = self.admit(Purpose::Turn, peer, &claims, begun.presented()).await?;
+        let standing = permit.standing().to_vec();
+        let held = Held::new(permit, streamed && !writer.holds(), slot);
+        let opening = Opening::begin(Arc::clone(&self), begun, held, writer.holds());
         if !streamed {
             let Opening { mut flow, mut deltas, mut ended } = opening.await?;
             let outcome = loop {
@@ -62,13 +61,15 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     Step::Quiet | Step::Read => None,
                 };
             };
-            return outcome.map(|answer| json_bytes(writer.answer(&answer))).map_err(|failure| failure.error);
+            let mut response = json_bytes(writer.answer(&outcome.map_err(|failure| failure.error)?));
+            limits::write_headers(&standing, response.headers_mut());
+            return Ok(response);
         }
         let mut opening: Soon<U, G, C> = Box::pin(opening);
         let (mut unsent, mut signs) = (Vec::new(), Vec::new());
         let phase = futures_util::select_biased! {
             opened = opening.as_mut().fuse() => match opened? {
-                Opening { ended: Some(Err(Failure { error, partial })), .. } if partial.is_none() || writer.holds() => {
+                Opening { ended: Some(Err(Failure { error, partial, .. })), .. } if partial.is_none() || writer.holds() => {
                     return Err(error);
                 }
                 opened => Phase::Opened(Box::new(opened)),
@@ -90,18 +91,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         // nginx would hold events back until its buffer is full.
         headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        limits::write_headers(&standing, headers);
         Ok(response)
     }
 
     /// Counts the model tokens that a turn at `door` would send.
-    pub(super) async fn count(
-        &self,
-        door: &dyn Door,
-        identity: Identity,
-        body: Bytes,
-        record: &Record,
-        slot: Slot,
-    ) -> Result<Response<Body>, Error> {
+    pub(super) async fn count(&self, door: &dyn Door, incoming: Incoming) -> Result<Response<Body>, Error> {
+        let Incoming { sender: Sender { identity, peer }, body, record, slot, .. } = incoming;
         let core = self.core();
         let (request, asker, _) = ask(door, &core, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
@@ -110,10 +106,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             Counted::Known(tokens) => tokens,
             Counted::Asking(mut exchange) => {
                 record.turn(exchange.claims());
-                let permit = self.guard.admit(&exchange.claims().principal).await?;
+                let permit = self.admit(Purpose::Count, peer, exchange.claims(), exchange.presented()).await?;
                 let request = exchange.take_request();
-                let (head, answer) = self.aside(exchange.upstream(), request).await?;
-                drop((permit, slot));
+                let answer = self.aside(exchange.upstream(), request).await;
+                permit.settle(Ending::Failed).await;
+                drop(slot);
+                let (head, answer) = answer?;
                 exchange.counted(&head, &answer)?
             }
         };
@@ -154,21 +152,15 @@ struct Opening<U: Upstream, G: Guard, C: Clock> {
 }
 
 impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
-    async fn begin(
-        service: Arc<Service<U, G, C>>,
-        begun: Begun,
-        held: (G::Permit, Slot),
-        holds: bool,
-    ) -> Result<Self, Error> {
-        let exchange = match begun {
-            Begun::Ready(exchange) => exchange,
-            Begun::Summarizing(mut exchange) => {
-                let (called, request) = (service.clock.elapsed(), exchange.take_request());
-                let (head, body) = service.aside(exchange.upstream(), request).await?;
-                exchange.go_on(&head, &body, service.clock.elapsed().saturating_sub(called))?
+    async fn begin(service: Arc<Service<U, G, C>>, begun: Begun, held: Held<G>, holds: bool) -> Result<Self, Error> {
+        let mut flow = match Self::open(service, begun, holds).await {
+            Ok(flow) => flow.holding(held),
+            Err(error) => {
+                // Before the client hears of it, so that its next try finds the token good.
+                held.settle(Ending::Failed).await;
+                return Err(error);
             }
         };
-        let mut flow = Flow::open(service, exchange, held, holds).await?;
         let mut deltas = Vec::new();
         let ended = loop {
             match flow.step(&mut deltas).await {
@@ -180,6 +172,18 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
             }
         };
         Ok(Self { flow, deltas, ended })
+    }
+
+    async fn open(service: Arc<Service<U, G, C>>, begun: Begun, holds: bool) -> Result<Flow<U, G, C>, Error> {
+        let exchange = match begun {
+            Begun::Ready(exchange) => exchange,
+            Begun::Summarizing(mut exchange) => {
+                let (called, request) = (service.clock.elapsed(), exchange.take_request());
+                let (head, body) = service.aside(exchange.upstream(), request).await?;
+                exchange.go_on(&head, &body, service.clock.elapsed().saturating_sub(called))?
+            }
+        };
+        Flow::open(service, exchange, holds).await
     }
 }
 
@@ -250,7 +254,7 @@ impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
     fn end(&mut self, outcome: Result<Answer, Failure>, out: &mut Vec<u8>) -> Phase<U, G, C> {
         match outcome {
             Ok(answer) => self.writer.done(&answer, out),
-            Err(Failure { error, partial }) => {
+            Err(Failure { error, partial, .. }) => {
                 self.record.fail(&error);
                 let problem = Problem::new(error, &self.request_id);
                 problem.tell(|told| self.writer.error(told, partial.as_ref(), out));

@@ -33,9 +33,9 @@ pub type NativeService = Service<Forward, LocalGuard, SystemClock>;
 /// # Errors
 /// [`StartError`] if the address cannot be bound, or the upstreams cannot be set up.
 pub async fn start(config: Config, log: Box<dyn Log>) -> Result<Server, StartError> {
-    let Config { listen, core, settings, upstreams, server, turns_per_user, warnings: _ } = config;
+    let Config { listen, core, settings, upstreams, server, guard, store: _, warnings: _ } = config;
     let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
-    let service = Service::new(core, settings, upstream, LocalGuard::new(turns_per_user), SystemClock::new(), log);
+    let service = Service::new(core, settings, upstream, LocalGuard::new(guard), SystemClock::new(), log);
     Server::bind(listen, server, service).await.map_err(StartError::Listen)
 }
 

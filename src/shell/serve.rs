@@ -13,7 +13,7 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time};
 
 use super::{Forward, LocalGuard, NativeService, SystemClock, socket::Socket, unread::Watched};
-use crate::{config::ServerConfig, service::Service};
+use crate::{config::ServerConfig, principal::Peer, service::Service};
 
 /// A bound listener with its service.
 pub struct Server {
@@ -61,10 +61,10 @@ impl Server {
                 () = &mut stop => break,
                 place = Arc::clone(&places).acquire_owned() => place,
             };
-            let stream = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 () = &mut stop => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(_) => {
                         // Out of descriptors, mostly: other connections must end first.
                         time::sleep(ACCEPT_PAUSE).await;
@@ -75,7 +75,8 @@ impl Server {
             // Deltas are small, and wanted at once.
             let _ = stream.set_nodelay(true);
             let service = Arc::clone(&service);
-            let answer = service_fn(move |request: hyper::Request<Incoming>| {
+            let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer.ip()));
                 let service = Arc::clone(&service);
                 async move {
                     let is_http2 = request.version() == Version::HTTP_2;

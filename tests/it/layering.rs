@@ -109,7 +109,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["cli/", "shell/"]),
     ("toml", &["cli/", "config/"]),
     ("webpki_roots", &["shell/client.rs", "shell/forward.rs"]),
-    ("zeroize", &["cli/", "config/", "proto/key.rs"]),
+    ("zeroize", &["cli/", "config/", "guard/", "proto/key.rs"]),
     ("zstd", &["proto/token/frames.rs"]),
 ];
 

@@ -1,5 +1,6 @@
 //! What a turn is measured against: the deployment, the models behind its aliases, and who asks.
 
+use super::Presented;
 use crate::proto::{
     chat::Item,
     dialect::{
@@ -50,7 +51,7 @@ impl Core {
         asker: &Asker,
         now: UnixSeconds,
         codec: &mut Codec,
-    ) -> Result<(Vec<Item>, Conversation), Error> {
+    ) -> Result<(Vec<Item>, Conversation, Presented), Error> {
         let caller = asker.caller(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
         let verified = RawToken::new(token, &self.limits)?.authenticate(self.terms(), codec)?.verify(
             &caller,
@@ -66,7 +67,8 @@ impl Core {
             summarized_items: 0,
             elided_images: 0,
         };
-        Ok((verified.history()?.items().to_vec(), conversation))
+        let presented = Presented::new(&verified, &[], &self.policy);
+        Ok((verified.history()?.items().to_vec(), conversation, presented))
     }
 }
 

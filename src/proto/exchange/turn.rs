@@ -68,6 +68,7 @@ pub(super) fn prepare(
     let system = system_prompt(request.system, &model)?;
 
     let input = new_input(request.input, &history, base.as_ref(), &core)?;
+    let presented = base.as_ref().map(|base| Presented::new(base, &input, &core.policy));
     let (lines, elided_images) = lines(&input, core.elides_inline_images);
     history.push_input(input, core.accepts_client_history, &core.limits)?;
     let mut options = request.options;
@@ -75,6 +76,7 @@ pub(super) fn prepare(
     let turn = Turn {
         core,
         base,
+        presented,
         claims,
         nonce: entropy.nonce,
         lines,
@@ -134,11 +136,43 @@ fn lines(input: &[Item], elides_inline_images: bool) -> (String, usize) {
     (lines, elided)
 }
 
+/// The token that a request came with, as far as it matters whether it was used before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// Its id.
+    pub token_id: Id,
+    /// When it was issued.
+    pub issued_at: UnixSeconds,
+    /// When it stops being good, leeway not counted.
+    pub good_until: UnixSeconds,
+    /// The start of a hash of the input that came with it, keyed by the token's tag: equal for an equal input alone, and
+    /// telling nothing of it to who does not hold the token.
+    pub input: [u8; 16],
+}
+
+impl Presented {
+    pub(super) fn new(token: &VerifiedToken, input: &[Item], policy: &TokenPolicy) -> Self {
+        let mut lines = String::new();
+        input.iter().for_each(|item| item.write_line(&mut lines));
+        let mut start = [0; 16];
+        start.iter_mut().zip(token.keyed_hash(&lines)).for_each(|(to, from)| *to = from);
+        let claims = token.claims();
+        Self {
+            token_id: claims.token_id,
+            issued_at: claims.issued_at,
+            good_until: claims.good_until(policy),
+            input: start,
+        }
+    }
+}
+
 /// What all states of an exchange know.
 pub(super) struct Turn {
     pub(super) core: Arc<Core>,
     /// The token to continue, less what was trimmed of it; none at the first turn.
     pub(super) base: Option<VerifiedToken>,
+    /// The same as it was presented.
+    pub(super) presented: Option<Presented>,
     pub(super) claims: Claims,
     pub(super) nonce: [u8; NONCE_BYTES],
     /// The lines to put after the base's own: the input, then the reply.

@@ -29,7 +29,7 @@ pub(super) use super::error::TokenFault;
 use super::{
     chat::{History, Item},
     error::{Error, Excess},
-    key::{KeyId, KeyRing, SigningKey},
+    key::{KeyId, KeyRing, SigningKey, TAG_BYTES, keyed_hash},
     limits::Limits,
     time::UnixSeconds,
 };
@@ -106,7 +106,8 @@ impl<'a> RawToken<'a> {
             return Err(TokenFault::Lines("more items than the limit"));
         }
         let claims = Claims::from_line(frames.claims())?;
-        Ok(UnverifiedToken { claims, kind, frames })
+        let tag = tag.try_into().map_err(|_| TokenFault::Tag)?;
+        Ok(UnverifiedToken { claims, kind, tag, frames })
     }
 }
 
@@ -114,6 +115,7 @@ impl<'a> RawToken<'a> {
 pub struct UnverifiedToken {
     claims: Claims,
     kind: Kind,
+    tag: [u8; TAG_BYTES],
     frames: Frames,
 }
 
@@ -185,6 +187,12 @@ impl VerifiedToken {
 }
 
 impl VerifiedToken {
+    /// A hash of `text` that only who holds this token can make: its tag is the key, which is equal on all instances, is
+    /// the same under every ring that verifies it, and is nowhere but in the token.
+    pub(super) fn keyed_hash(&self, text: &str) -> [u8; TAG_BYTES] {
+        keyed_hash(&self.0.tag, text.as_bytes())
+    }
+
     /// This token without its oldest `items`; `None` once nothing is left.
     ///
     /// # Errors
@@ -193,8 +201,8 @@ impl VerifiedToken {
         if items >= self.0.items() {
             return Ok(None);
         }
-        let UnverifiedToken { claims, kind, frames } = self.0;
-        Ok(Some(Self(UnverifiedToken { claims, kind, frames: frames.without_oldest(items, limits, codec)? })))
+        let UnverifiedToken { claims, kind, tag, frames } = self.0;
+        Ok(Some(Self(UnverifiedToken { claims, kind, tag, frames: frames.without_oldest(items, limits, codec)? })))
     }
 }
 

@@ -53,7 +53,7 @@ impl Hand {
     /// A service of this configuration.
     pub(crate) fn of(config: Config) -> Self {
         let (clock, upstream, log) = <(TestClock, FakeUpstream, Records)>::default();
-        let guard = LocalGuard::new(config.turns_per_user);
+        let guard = LocalGuard::new(config.guard);
         let sink = Box::new(log.clone());
         let service = Service::new(config.core, config.settings, upstream.clone(), guard, clock.clone(), sink);
         Self { service: Arc::new(service), clock, upstream, log }

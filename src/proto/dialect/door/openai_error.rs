@@ -57,10 +57,7 @@ impl<'a> OpenAiError<'a> {
     /// The error that `told` is at a door whose tokens travel in `member`.
     pub(super) fn new(told: &Told<'_>, member: TokenMember, partial: Option<&'a Partial>) -> Self {
         let (status, code) = match (told.error, member) {
-            (
-                Error::TokenExpired { .. } | Error::TokenInvalid { .. } | Error::TokenTooLarge(_),
-                TokenMember::PreviousResponseId,
-            ) => (400, "previous_response_not_found"),
+            (error, TokenMember::PreviousResponseId) if refuses_token(error) => (400, "previous_response_not_found"),
             (Error::ModelUnknown { .. }, _) => (404, "model_not_found"),
             (Error::UpstreamRefused { overflow: true, .. }, _) => (400, "context_length_exceeded"),
             (error, _) => (told.status, error.code()),
@@ -73,9 +70,7 @@ impl<'a> OpenAiError<'a> {
             error => error.to_string(),
         };
         let param = match told.error {
-            Error::TokenExpired { .. } | Error::TokenInvalid { .. } | Error::TokenTooLarge(_) => {
-                Some(member.name().to_owned())
-            }
+            error if refuses_token(error) => Some(member.name().to_owned()),
             Error::ModelUnknown { .. } => Some("model".to_owned()),
             Error::RequestInvalid { detail } | Error::Unsupported { detail } => named_first(detail),
             _ => None,
@@ -104,6 +99,18 @@ pub(super) fn refusal(told: &Told<'_>, member: TokenMember) -> Refusal {
 #[derive(Serialize)]
 struct Body<'a> {
     error: &'a OpenAiError<'a>,
+}
+
+/// Whether what is wrong is the token.
+fn refuses_token(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::TokenExpired { .. }
+            | Error::TokenInvalid { .. }
+            | Error::TokenRevoked
+            | Error::TokenTooLarge(_)
+            | Error::TokenUsed { .. }
+    )
 }
 
 /// OpenAI's class for a status.
@@ -164,7 +171,9 @@ mod tests {
         for (error, status) in [
             (Error::TokenExpired { expires_at: UnixSeconds(0), now: UnixSeconds(1) }, 410),
             (Error::TokenInvalid { fault: TokenFault::Tag }, 400),
+            (Error::TokenRevoked, 410),
             (Error::TokenTooLarge(excess), 413),
+            (Error::TokenUsed { under_way: false }, 409),
         ] {
             let (as_response, body) = read(&error, status, TokenMember::PreviousResponseId);
             assert_eq!((as_response, &body["code"]), (400, &json!("previous_response_not_found")));

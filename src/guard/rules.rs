@@ -1,0 +1,94 @@
+//! What a guard enforces, as configured.
+
+use std::{fmt, time::Duration};
+
+use zeroize::Zeroizing;
+
+/// The limits on one user, and what is asked of tokens beyond themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Turns at once.
+    pub turns_at_once: usize,
+    /// How fast turns may follow each other.
+    pub rate: Option<Rate>,
+    /// How much there is for a period.
+    pub quotas: Vec<Quota>,
+    /// Whether a token is good for one turn alone. Takes a store.
+    pub single_use: bool,
+    /// Whether tokens can be revoked. Takes a store.
+    pub revocation: bool,
+    /// Conversations of one user that are good at once: one more revokes the one whose last turn is longest ago. Takes a
+    /// store.
+    pub live_conversations: Option<u64>,
+    /// How long a turn may hold what it has taken, should its process die.
+    pub lease: Duration,
+    /// How long a token can be good at the longest, and so a revocation has to be remembered.
+    pub memory: Duration,
+    /// Whether tokens from before the store's birth are taken on trust.
+    pub trusts_empty_store: bool,
+}
+
+impl Default for Rules {
+    /// Eight turns at once for a user, and no other limit.
+    fn default() -> Self {
+        Self {
+            turns_at_once: 8,
+            rate: None,
+            quotas: Vec::new(),
+            single_use: false,
+            revocation: false,
+            live_conversations: None,
+            lease: Duration::from_secs(660),
+            memory: Duration::from_secs(30 * 86_400 + 60),
+            trusts_empty_store: false,
+        }
+    }
+}
+
+/// How fast turns may follow each other, by the generic cell rate algorithm (ITU-T I.371).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Turns in a period, evenly.
+    pub turns: u64,
+    /// The period.
+    pub period: Duration,
+    /// Turns that may come at once after a pause; at least 1.
+    pub burst: u64,
+}
+
+/// How much a user may have in each period; periods are counted from 1970, so that a day is a day in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The period, whole seconds.
+    pub period_seconds: u64,
+    /// Turns.
+    pub turns: Option<u64>,
+    /// Conversations begun.
+    pub conversations: Option<u64>,
+    /// Model tokens, in and out. Known after the fact: the turns under way may go over it.
+    pub model_tokens: Option<u64>,
+    /// Inflated history that turns carried; likewise.
+    pub history_bytes: Option<u64>,
+    /// Seconds for which upstreams worked; likewise.
+    pub upstream_seconds: Option<u64>,
+}
+
+/// A server of the Redis protocol that instances share.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Store {
+    /// `redis://` or `rediss://` URL; may hold a password.
+    pub url: Zeroizing<String>,
+    /// How long it may take to answer.
+    pub timeout: Duration,
+    /// What its keys begin with: the deployment's name.
+    pub namespace: String,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("timeout", &self.timeout)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,95 @@
+//! Keys that callers hold and we only recognise: SHA-256 digests of them, compared in constant time.
+//!
+//! A key is random and long, so a plain digest is enough: there is nothing to guess, and nothing to stretch. What is
+//! configured is worthless to whoever reads the configuration.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+/// The SHA-256 digest of a key.
+#[derive(Clone, Copy)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of `key`.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    /// Reads 64 hexadecimal digits, as `sha256sum` prints them.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (at, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(Self(digest))
+    }
+
+    /// Whether the two are one, in constant time.
+    #[must_use]
+    pub fn ct_eq(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(…)")
+    }
+}
+
+/// The keys of those who run the deployment, which name no user.
+#[derive(Clone, Debug, Default)]
+pub struct OperatorKeys(Vec<KeyDigest>);
+
+impl OperatorKeys {
+    /// Keys with these digests.
+    #[must_use]
+    pub fn new(digests: Vec<KeyDigest>) -> Self {
+        Self(digests)
+    }
+
+    /// Whether `key` is one of them. How long this takes does not depend on which.
+    #[must_use]
+    pub fn holds(&self, key: &KeyDigest) -> bool {
+        bool::from(self.0.iter().fold(Choice::from(0), |found, own| found | own.ct_eq(key)))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The digest of `abc` (FIPS 180-4, the standard's own example).
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_digest_is_64_hexadecimal_digits() {
+        let digest = KeyDigest::from_hex(ABC).unwrap();
+        assert!(bool::from(digest.ct_eq(&KeyDigest::of("abc"))));
+        assert!(bool::from(KeyDigest::from_hex(&ABC.to_uppercase()).unwrap().ct_eq(&digest)));
+        for text in ["", &ABC[1..], &format!("{ABC}0"), &ABC.replace('b', "+"), &ABC.replace("ba", "é")] {
+            assert!(KeyDigest::from_hex(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_key_of_the_set_is_held() {
+        let keys = OperatorKeys::new(vec![KeyDigest::of("one"), KeyDigest::of("two")]);
+        assert!(keys.holds(&KeyDigest::of("one")) && keys.holds(&KeyDigest::of("two")));
+        assert!(!keys.holds(&KeyDigest::of("three")) && !OperatorKeys::default().holds(&KeyDigest::of("")));
+    }
+}
