@@ -1,4 +1,5 @@
-//! `holdall keys`: making, listing and rotating the keys that sign tokens. Secrets are shown once, when they are made.
+//! `holdall keys`: making, listing and rotating the keys that sign tokens, and making those that callers hold. Secrets are
+//! shown once, when they are made.
 //!
 //! A key is rotated in three steps, each a change to the keys file that all instances must have before the next:
 //! ```text
@@ -17,7 +18,7 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::{
-    CliError,
+    CliError, caller_keys,
     console::Console,
     file::{self, Holder, Lock},
     settings::{KeySettings, System},
@@ -57,6 +58,21 @@ enum Command {
     },
     /// Change the keys of a keys file: `add`, then `use`, then `drop`
     Rotate(RotateArgs),
+    /// Make a key that a caller holds, and its line for identity.api_key.keys_file
+    Api {
+        /// For whom it is to speak
+        #[arg(long, value_name = "NAME", value_parser = caller_keys::user)]
+        user: String,
+        /// Both as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a key that an operator holds, and its digest for operator_keys
+    Operator {
+        /// Both as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -114,6 +130,8 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
             console.print(&list(&ring, *json))
         }
         Command::Rotate(RotateArgs { step }) => rotate(step, console),
+        Command::Api { user, json } => caller_keys::api(user, *json, console),
+        Command::Operator { json } => caller_keys::operator(*json, console),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Answers go to standard output; what is said about them, errors and hints to standard error. Who stops reading our
 //! answer, as `head` does, gets no error message.
 
+mod caller_keys;
+mod callers;
 mod chat;
 mod completions;
 mod connect;
@@ -70,7 +72,7 @@ enum Command {
     /// Say one thing and print the reply
     Send(send::Args),
     /// Answer requests over HTTP
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Look into tokens, check them, make them of transcripts
     Token(token::Args),
     /// Make and change the keys that sign tokens

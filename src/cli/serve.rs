@@ -1,10 +1,10 @@
 //! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew.
 
 use clap::builder::BoolishValueParser;
-use toml::{Table, Value};
 
 use super::{
     CliError,
+    callers::CallerSettings,
     console::Console,
     keys,
     settings::{Draft, ModelSettings, System, TokenSettings},
@@ -34,33 +34,6 @@ pub(super) struct Args {
     doors: DoorSettings,
 }
 
-/// The settings that say who may call.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Callers")]
-struct CallerSettings {
-    /// Who vouches for callers: none or jwt [default: none]
-    #[arg(long, env = "HOLDALL_IDENTITY", value_name = "MODE")]
-    identity: Option<String>,
-    /// `iss` of callers' JSON Web Tokens
-    #[arg(long, env = "HOLDALL_JWT_ISSUER", value_name = "TEXT")]
-    jwt_issuer: Option<String>,
-    /// Accepted `aud`, several parted by commas
-    #[arg(long, env = "HOLDALL_JWT_AUDIENCE", value_name = "TEXT", value_delimiter = ',')]
-    jwt_audience: Vec<String>,
-    /// Key set to check them with
-    #[arg(long, env = "HOLDALL_JWT_JWKS_FILE", value_name = "FILE")]
-    jwt_jwks_file: Option<String>,
-    /// A single key instead: PEM, or the bytes of a shared secret
-    #[arg(long, env = "HOLDALL_JWT_KEY_FILE", value_name = "FILE")]
-    jwt_key_file: Option<String>,
-    /// Origins whose pages may call, parted by commas [default: none]
-    #[arg(long, env = "HOLDALL_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
-    cors_origins: Vec<String>,
-    /// Let anyone who reaches the port name any user
-    #[arg(long, env = "HOLDALL_DANGEROUS_OPEN", value_parser = BoolishValueParser::new())]
-    dangerous_open: bool,
-}
-
 /// The settings that say how the doors behave.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Doors")]
@@ -84,26 +57,6 @@ impl DoorSettings {
     }
 }
 
-impl CallerSettings {
-    /// The table `identity`, empty where nothing is set.
-    fn identity(&self) -> Table {
-        let mut jwt = Table::new();
-        let mut set = |key: &str, value: Option<Value>| value.map(|value| jwt.insert(key.to_owned(), value));
-        set("issuer", self.jwt_issuer.as_deref().map(Value::from));
-        set("audience", (!self.jwt_audience.is_empty()).then(|| self.jwt_audience.clone().into()));
-        set("jwks_file", self.jwt_jwks_file.as_deref().map(Value::from));
-        set("key_file", self.jwt_key_file.as_deref().map(Value::from));
-        let mut identity = Table::new();
-        if let Some(mode) = &self.identity {
-            identity.insert("mode".to_owned(), mode.as_str().into());
-        }
-        if !jwt.is_empty() {
-            identity.insert("jwt".to_owned(), jwt.into());
-        }
-        identity
-    }
-}
-
 impl Args {
     fn load(&self, dev_keys: Option<&str>) -> Result<Config, CliError> {
         let mut draft = self.tokens.draft(&System)?;
@@ -113,11 +66,7 @@ impl Args {
             draft.set_keys(keys);
         }
         draft.set_some("listen", self.listen.as_deref());
-        let callers = &self.callers;
-        draft.set_some("cors_origins", (!callers.cors_origins.is_empty()).then(|| callers.cors_origins.clone()));
-        draft.set_some("dangerous_open", callers.dangerous_open.then_some(true));
-        let identity = callers.identity();
-        draft.set_some("identity", (!identity.is_empty()).then_some(identity));
+        self.callers.lay(&mut draft, &System);
         draft.check(&System)
     }
 }
@@ -164,14 +113,17 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
 /// it was.
 fn reload(args: &Args, dev_keys: Option<&str>, fixed: &str, service: &NativeService, console: Console) {
     match args.load(dev_keys) {
-        // The new models would ask upstreams that are not there, and the old rules would guard the new keys.
+        // The new models would ask upstreams that are not there, and users of one mode are not those of another.
         Ok(config) if config.fixed() != fixed => {
-            let error = CliError::new("not reloaded, all stays as it was: upstreams or identity rules have changed");
+            let error = CliError::new(
+                "not reloaded, all stays as it was: upstreams, identity.mode or identity.jwt.jwks_url have changed",
+            );
             console.error(&error.hint("restart the server to change those"));
         }
         Ok(config) => {
             let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
-            service.reload(config.core);
+            config.warnings.iter().for_each(|warning| console.warn(warning));
+            service.reload(config.core, config.access);
             console.say(&format!("reloaded; keys {}", keys.join(", ")));
         }
         Err(error) => console.error(&CliError::new(format!("not reloaded, all stays as it was: {error}"))),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{Config, ConfigError, CorsOrigins, RawConfig, ServerConfig, Settings, Sources, Timeouts, raw::RawLimits};
 use crate::{
-    principal::{Authenticator, KeyDigest, OperatorKeys},
+    principal::Authenticator,
     proto::{dialect::door::Ways, exchange::Core, key::KeyRing, limits::Limits, token::TokenPolicy},
 };
 
@@ -17,8 +17,8 @@ impl RawConfig {
         let listen = self.listen(sources)?;
         let keys = self.key_ring(sources)?;
         let mut warnings = Vec::new();
-        let authenticator = self.identity.authenticator(sources, &keys, &mut warnings)?;
-        let unvouched = matches!(authenticator, Authenticator::None);
+        let access = self.access(sources, &keys, &mut warnings)?;
+        let unvouched = matches!(access.authenticator, Authenticator::None);
         if unvouched && !listen.ip().is_loopback() && !self.dangerous_open {
             return Err(ConfigError::OpenToAll { listen });
         }
@@ -31,9 +31,8 @@ impl RawConfig {
         let origins = self.cors_origins.iter().map(String::as_str);
         Ok(Config {
             listen,
+            access,
             settings: Settings {
-                authenticator,
-                operator_keys: self.operator_keys()?,
                 timeouts,
                 cors_origins: CorsOrigins::new(origins)
                     .map_err(|error| ConfigError::invalid("cors_origins", error.to_string()))?,
@@ -91,18 +90,6 @@ impl RawConfig {
         KeyRing::parse(&text).map_err(ConfigError::Keys)
     }
 
-    fn operator_keys(&self) -> Result<OperatorKeys, ConfigError> {
-        let digest = |text: &String| {
-            KeyDigest::from_hex(text).ok_or_else(|| {
-                ConfigError::invalid(
-                    "operator_keys",
-                    "are SHA-256 digests of 64 hexadecimal digits, as sha256sum prints",
-                )
-            })
-        };
-        self.operator_keys.iter().map(digest).collect::<Result<_, _>>().map(OperatorKeys::new)
-    }
-
     fn policy(&self) -> Result<TokenPolicy, ConfigError> {
         let default = TokenPolicy::default();
         let policy = TokenPolicy {
@@ -126,6 +113,7 @@ impl RawConfig {
             body: self.timeouts.body.unwrap_or(default.body),
             first_byte: self.timeouts.first_byte.unwrap_or(default.first_byte),
             idle: self.timeouts.idle.unwrap_or(default.idle),
+            issuer: self.timeouts.issuer.unwrap_or(default.issuer),
             total: self.timeouts.total.unwrap_or(default.total),
             heartbeat: self.timeouts.heartbeat.unwrap_or(default.heartbeat),
         }

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     guard::{Rules, Store},
+    principal::Access,
     proto::{dialect::Dialect, exchange::Core, key::KeyError},
 };
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What turns need.
     pub core: Core,
+    /// Who may call.
+    pub access: Access,
     /// What the service needs.
     pub settings: Settings,
     /// The model services.
@@ -49,10 +52,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a reload cannot change, for comparison: upstreams and identity rules, without secrets.
+    /// What a reload cannot change, for comparison: upstreams, and the way to tell callers apart; without secrets.
     #[must_use]
     pub fn fixed(&self) -> String {
-        format!("{:?} {:?}", self.upstreams, self.settings.authenticator)
+        format!("{:?} {}", self.upstreams, self.access.authenticator.fixed())
     }
 }
 
@@ -152,7 +155,7 @@ impl ConfigError {
                  or try things out with --dev",
             ),
             Self::OpenToAll { .. } => Some(
-                "set identity.mode = \"jwt\" (HOLDALL_IDENTITY=jwt), or listen on 127.0.0.1, or say \
+                "set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or listen on 127.0.0.1, or say \
                  dangerous_open = true",
             ),
             Self::Keys(_) => Some("`holdall keys new` makes a key that fits"),

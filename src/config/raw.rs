@@ -28,6 +28,7 @@ pub struct RawConfig {
     pub(super) elide_inline_images: bool,
     pub(super) responses_stream: Option<String>,
     pub(super) operator_keys: Vec<String>,
+    pub(super) trusted_proxies: Vec<String>,
     pub(super) guard: RawGuard,
     pub(super) identity: RawIdentity,
     pub(super) limits: RawLimits,
@@ -47,9 +48,11 @@ impl RawConfig {
         toml::from_str::<Self>(text).map_err(|error| fault(&error, text))?;
         let mut table: toml::Table = toml::from_str(text).map_err(|error| fault(&error, text))?;
         // What is set above takes the place of its alternative below.
-        for pair in [["keys", "keys_file"], ["system_prompt", "system_prompt_file"]] {
-            if pair.iter().any(|key| overlay.contains_key(*key)) {
-                pair.iter().for_each(|key| drop(table.remove(*key)));
+        for (path, alternatives) in ALTERNATIVES {
+            if table_at(&overlay, path).is_some_and(|above| alternatives.iter().any(|key| above.contains_key(*key)))
+                && let Some(below) = table_at_mut(&mut table, path)
+            {
+                alternatives.iter().for_each(|key| drop(below.remove(*key)));
             }
         }
         lay_over(&mut table, overlay);
@@ -57,11 +60,53 @@ impl RawConfig {
     }
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+/// Keys of one table, given by its path, of which one is set.
+const ALTERNATIVES: &[(&[&str], &[&str])] = &[
+    (&[], &["keys", "keys_file"]),
+    (&[], &["system_prompt", "system_prompt_file"]),
+    (&["identity", "header"], &["secret", "secret_file"]),
+    (&["identity", "jwt"], &["jwks_file", "jwks_url", "key_file"]),
+];
+
+fn table_at<'a>(table: &'a toml::Table, path: &[&str]) -> Option<&'a toml::Table> {
+    path.iter().try_fold(table, |table, key| table.get(*key)?.as_table())
+}
+
+fn table_at_mut<'a>(table: &'a mut toml::Table, path: &[&str]) -> Option<&'a mut toml::Table> {
+    path.iter().try_fold(table, |table, key| table.get_mut(*key)?.as_table_mut())
+}
+
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawIdentity {
     pub(super) mode: Option<String>,
+    pub(super) api_key: RawApiKeys,
+    pub(super) header: RawHeader,
     pub(super) jwt: RawJwt,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawApiKeys {
+    pub(super) keys_file: Option<String>,
+    pub(super) keys: Vec<RawApiKey>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawApiKey {
+    pub(super) digest: String,
+    pub(super) user: String,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawHeader {
+    pub(super) name: Option<String>,
+    pub(super) peers: Vec<String>,
+    pub(super) secret_header: Option<String>,
+    pub(super) secret: Option<zeroize::Zeroizing<String>>,
+    pub(super) secret_file: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -70,6 +115,7 @@ pub(super) struct RawJwt {
     pub(super) issuer: Option<String>,
     pub(super) audience: Vec<String>,
     pub(super) jwks_file: Option<String>,
+    pub(super) jwks_url: Option<String>,
     pub(super) key_file: Option<String>,
 }
 
@@ -138,6 +184,8 @@ pub(super) struct RawTimeouts {
     pub(super) heartbeat: Option<Duration>,
     #[serde(deserialize_with = "duration")]
     pub(super) drain: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) issuer: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

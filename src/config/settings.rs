@@ -1,4 +1,4 @@
-//! What the service is told once, at its start: who may speak, which pages may call, how long things may take.
+//! What the service is told once, at its start: which pages may call, how long things may take.
 //!
 //! These stand here because the service may read the configuration, and not the other way round.
 
@@ -6,15 +6,9 @@ use std::{fmt, time::Duration};
 
 use http::HeaderValue;
 
-use crate::principal::{Authenticator, OperatorKeys};
-
 /// What a service is told once, at its start.
 #[derive(Debug)]
 pub struct Settings {
-    /// Who may speak for whom.
-    pub authenticator: Authenticator,
-    /// Who may revoke what is not their own.
-    pub operator_keys: OperatorKeys,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// Which web pages may call.
@@ -37,6 +31,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// An upstream's answer, whole.
     pub total: Duration,
+    /// An identity issuer's key set, whole, connecting included.
+    pub issuer: Duration,
     /// The silence after which a streaming client gets a comment, and by which it gets a head at the latest.
     pub heartbeat: Duration,
 }
@@ -48,6 +44,7 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             total: Duration::from_secs(600),
+            issuer: Duration::from_secs(5),
             heartbeat: Duration::from_secs(15),
         }
     }

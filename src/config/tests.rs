@@ -1,5 +1,7 @@
 //! Tests of what may start and what may not.
 
+mod identity;
+
 use std::collections::HashMap;
 
 use super::*;

@@ -5,8 +5,12 @@
 
 use std::fmt;
 
+use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+
+use super::credential;
+use crate::proto::error::Error;
 
 /// The SHA-256 digest of a key.
 #[derive(Clone, Copy)]
@@ -16,6 +20,12 @@ impl KeyDigest {
     /// The digest of `key`.
     #[must_use]
     pub fn of(key: &str) -> Self {
+        Self::of_bytes(key.as_bytes())
+    }
+
+    /// The digest of a key that may be no text.
+    #[must_use]
+    pub fn of_bytes(key: &[u8]) -> Self {
         Self(Sha256::digest(key).into())
     }
 
@@ -30,6 +40,17 @@ impl KeyDigest {
             *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
         }
         Some(Self(digest))
+    }
+
+    /// The digest as [`Self::from_hex`] reads it.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// For finding one that stands twice in a configuration; what a caller presents goes through [`Self::ct_eq`].
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// Whether the two are one, in constant time.
@@ -62,6 +83,18 @@ impl OperatorKeys {
         bool::from(self.0.iter().fold(Choice::from(0), |found, own| found | own.ct_eq(key)))
     }
 
+    /// Whether the one credential in `headers`, as `Authorization: Bearer` or `x-api-key`, is one of them.
+    ///
+    /// # Errors
+    /// [`Error::RequestInvalid`] if there are two.
+    pub fn speaks(&self, headers: &HeaderMap) -> Result<bool, Error> {
+        match credential::presented(headers) {
+            Ok(key) => Ok(self.holds(&KeyDigest::of(key))),
+            Err(Error::Unauthenticated { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -80,6 +113,7 @@ mod tests {
     fn a_digest_is_64_hexadecimal_digits() {
         let digest = KeyDigest::from_hex(ABC).unwrap();
         assert!(bool::from(digest.ct_eq(&KeyDigest::of("abc"))));
+        assert_eq!(KeyDigest::of("abc").to_hex(), ABC);
         assert!(bool::from(KeyDigest::from_hex(&ABC.to_uppercase()).unwrap().ct_eq(&digest)));
         for text in ["", &ABC[1..], &format!("{ABC}0"), &ABC.replace('b', "+"), &ABC.replace("ba", "é")] {
             assert!(KeyDigest::from_hex(text).is_none(), "{text}");
@@ -91,5 +125,30 @@ mod tests {
         let keys = OperatorKeys::new(vec![KeyDigest::of("one"), KeyDigest::of("two")]);
         assert!(keys.holds(&KeyDigest::of("one")) && keys.holds(&KeyDigest::of("two")));
         assert!(!keys.holds(&KeyDigest::of("three")) && !OperatorKeys::default().holds(&KeyDigest::of("")));
+    }
+
+    #[test]
+    fn an_operator_speaks_with_one_credential() {
+        let keys = OperatorKeys::new(vec![KeyDigest::of("one"), KeyDigest::of("two")]);
+        let speaks = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, http::HeaderValue::from_static(value));
+            }
+            keys.speaks(&headers)
+        };
+        for pairs in [[("authorization", "Bearer one")], [("authorization", "bearer two")], [("x-api-key", "one")]] {
+            assert_eq!(speaks(&pairs), Ok(true));
+        }
+        for pairs in [&[][..], &[("authorization", "Basic one")], &[("x-api-key", "on")], &[("x-api-key", "one two")]] {
+            assert_eq!(speaks(pairs), Ok(false), "{pairs:?}");
+        }
+        for pairs in [
+            [("authorization", "Bearer one"), ("x-api-key", "one")],
+            [("x-api-key", "three"), ("x-api-key", "one")],
+            [("authorization", "Bearer one"), ("authorization", "Basic x")],
+        ] {
+            assert_eq!(speaks(&pairs).unwrap_err().code(), "request_invalid");
+        }
     }
 }

@@ -1,21 +1,41 @@
 //! Credentials to [`Principal`]: who may speak for whom (design §5, Identity).
 //!
-//! An [`Authenticator`] is built once from the configuration and asked once a request. It opens no file or socket and
-//! reads no clock: key documents and `now` are arguments. It never looks at a body, and it never guesses: a credential
-//! either names exactly one principal or the request is refused. What a credential said goes no further, upstream least
-//! of all.
+//! An [`Authenticator`] is built from the configuration, anew with each reload, and asked once a request. It opens no file
+//! or socket and reads no clock: key documents and the time are arguments. It never looks at a body, and it never guesses: a
+//! credential either names exactly one principal or the request is refused. What a credential said goes no further,
+//! upstream least of all.
 
-#[cfg(feature = "jwt")]
+mod api_key;
 mod credential;
 mod digest;
+mod forwarded;
+mod header;
 #[cfg(feature = "jwt")]
 pub mod jwt;
+mod network;
 
-use std::net::IpAddr;
+use std::{
+    fmt,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use http::HeaderMap;
 
-pub use self::digest::{KeyDigest, OperatorKeys};
+pub use self::{
+    api_key::{API_KEYS_MAX, ApiKeys, ApiKeysError, IDP_KEY},
+    digest::{KeyDigest, OperatorKeys},
+    forwarded::sender,
+    header::{HEADER_SECRET_MIN_BYTES, HeaderRule, IDP_HEADER},
+    network::{NetworkError, Networks},
+};
 use crate::proto::{error::Error, principal::Principal, time::UnixSeconds};
 
 /// Where a request came from: the other end of its connection. A shell puts it into the request's extensions.
@@ -31,30 +51,145 @@ pub enum Identity {
     Known(Principal),
 }
 
+/// Who may call, and as whom: all of it is taken over by a reload.
+#[derive(Debug)]
+pub struct Access {
+    /// Who may speak for whom.
+    pub authenticator: Authenticator,
+    /// Who may revoke what is not their own.
+    pub operator_keys: OperatorKeys,
+    /// The proxies that are believed when they say whom a request came from, for counting callers without a name.
+    pub trusted_proxies: Networks,
+}
+
 /// One way to tell who sends a request (`identity.mode`).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Authenticator {
-    /// Mode `none`: credentials are ignored, whatever they are, so that a stock SDK with a made-up key works.
-    None,
+    /// Mode `api_key`: the credential is one of the keys that were given out.
+    ApiKey(ApiKeys),
+    /// Mode `header`: a listed proxy names the user.
+    Header(HeaderRule),
     /// Mode `jwt`: the credential is a JSON Web Token of one trusted issuer.
     #[cfg(feature = "jwt")]
     Jwt(jwt::JwtVerifier),
+    /// Mode `none`: credentials are ignored, whatever they are, so that a stock SDK with a made-up key works.
+    None,
 }
 
 impl Authenticator {
-    /// Reads the credential in `headers`, as it counts at `now`.
+    /// Reads the credential of a request.
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`] if one is needed and there is none
-    /// or it does not hold, with the failed check as its cause. Mode `none` never fails.
-    #[cfg_attr(not(feature = "jwt"), expect(unused_variables, reason = "mode none looks at nothing"))]
-    pub fn authenticate(&self, headers: &HeaderMap, now: UnixSeconds) -> Result<Identity, Error> {
+    /// or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
+    /// Mode `none` never fails.
+    pub fn authenticate(&self, asking: &Asking<'_>) -> Result<Verdict, Error> {
+        let known = |principal| Verdict::Told(Identity::Known(principal));
         match self {
-            Self::None => Ok(Identity::Anonymous),
+            Self::ApiKey(keys) => keys.verify(credential::presented(asking.headers)?).map(known),
+            Self::Header(rule) => rule.verify(asking.headers, asking.peer).map(known),
             #[cfg(feature = "jwt")]
-            Self::Jwt(verifier) => verifier.verify(credential::presented(headers)?, now).map(Identity::Known),
+            Self::Jwt(verifier) => {
+                let credential = credential::presented(asking.headers)?;
+                verifier.judge(credential, asking.now, asking.elapsed, asking.has_waited)
+            }
+            Self::None => Ok(Verdict::Told(Identity::Anonymous)),
         }
+    }
+
+    /// What a reload cannot change: the mode, and where an issuer's keys are fetched.
+    #[must_use]
+    pub fn fixed(&self) -> String {
+        match self {
+            Self::ApiKey(_) => "api_key".to_owned(),
+            Self::Header(_) => "header".to_owned(),
+            #[cfg(feature = "jwt")]
+            Self::Jwt(verifier) => format!("jwt {}", verifier.remote().map_or("", |keys| keys.url())),
+            Self::None => "none".to_owned(),
+        }
+    }
+
+    /// Whether it has what it takes to tell callers apart.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match self {
+            #[cfg(feature = "jwt")]
+            Self::Jwt(verifier) => verifier.remote().is_none_or(|keys| keys.are_there()),
+            _ => true,
+        }
+    }
+
+    /// The keys that have to be fetched, if any.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn remote_keys(&self) -> Option<&Arc<jwt::RemoteKeys>> {
+        match self {
+            Self::Jwt(verifier) => verifier.remote(),
+            _ => None,
+        }
+    }
+
+    /// Goes on with what the one before it has fetched.
+    pub fn inherit(&mut self, before: &Self) {
+        match (self, before) {
+            #[cfg(feature = "jwt")]
+            (Self::Jwt(verifier), Self::Jwt(before)) => verifier.inherit(before),
+            _ => {}
+        }
+    }
+}
+
+/// A request that asks to be known.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The other end of its connection.
+    pub peer: Option<IpAddr>,
+    /// The time of day.
+    pub now: UnixSeconds,
+    /// The time since some fixed moment; never goes back.
+    pub elapsed: Duration,
+    /// Whether it was told to [wait](Verdict::Wait) before; it is not told so again.
+    pub has_waited: bool,
+}
+
+/// What comes of asking.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Who it is.
+    Told(Identity),
+    /// To be asked again, once, when this ends.
+    Wait(Coming),
+}
+
+/// Ends when what a request waits for has come, or has failed to.
+#[derive(Clone)]
+pub struct Coming {
+    ended: Shared<BoxFuture<'static, ()>>,
+    /// Counts those who wait.
+    _place: Arc<()>,
+}
+
+impl Coming {
+    #[cfg(feature = "jwt")]
+    fn new(ended: Shared<BoxFuture<'static, ()>>, place: Arc<()>) -> Self {
+        Self { ended, _place: place }
+    }
+}
+
+impl Future for Coming {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.ended.poll_unpin(context)
+    }
+}
+
+impl fmt::Debug for Coming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coming").finish_non_exhaustive()
     }
 }
 
@@ -70,7 +205,15 @@ mod tests {
         for credential in ["Bearer sk-made-up", "Bearer another", "Basic !"] {
             headers.append(AUTHORIZATION, HeaderValue::from_static(credential));
             headers.append("x-api-key", HeaderValue::from_static(credential));
-            assert_eq!(Authenticator::None.authenticate(&headers, UnixSeconds(0)), Ok(Identity::Anonymous));
+            let asking = Asking {
+                headers: &headers,
+                peer: None,
+                now: UnixSeconds(0),
+                elapsed: Duration::ZERO,
+                has_waited: false,
+            };
+            let verdict = Authenticator::None.authenticate(&asking).unwrap();
+            assert!(matches!(verdict, Verdict::Told(Identity::Anonymous)));
         }
     }
 }

@@ -58,10 +58,15 @@ impl KeyRing {
         let secrets = entries.enumerate().map(|(at, entry)| {
             let number = at.saturating_add(1);
             let (id, secret) = entry.split_once(':').ok_or(KeyError::Entry(number))?;
-            let secret = wire::decode(secret.as_bytes()).map_err(|_| KeyError::Entry(number))?;
-            Ok((KeyId::new(id)?, Zeroizing::new(secret)))
+            let secret = Self::secret_of(secret).ok_or(KeyError::Entry(number))?;
+            Ok((KeyId::new(id)?, secret))
         });
         Self::new(secrets.collect::<Result<Vec<_>, KeyError>>()?)
+    }
+
+    /// The secret that an entry writes as `text`.
+    pub(crate) fn secret_of(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+        wire::decode(text.as_bytes()).ok().map(Zeroizing::new)
     }
 
     /// The key that signs.

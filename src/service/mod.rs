@@ -10,6 +10,7 @@
 mod body;
 mod cors;
 mod flow;
+mod identity;
 mod limits;
 mod models;
 mod record;
@@ -40,7 +41,7 @@ use self::{
 };
 use crate::{
     guard::{self, Ask, Ending, Guard, Moment, Permit as _},
-    principal::{Identity, Peer},
+    principal::{Access, Identity},
     problem::Problem,
     proto::{
         dialect::door::{DOORS, Door, Purpose, native},
@@ -54,7 +55,7 @@ use crate::{
 
 pub use self::{
     body::Body,
-    record::{Entry, Log},
+    record::{Entry, Log, Notice},
 };
 pub use crate::config::{CorsOrigins, OriginError, Settings, Timeouts};
 
@@ -81,7 +82,7 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The service: one for a process, shared by all its connections.
 pub struct Service<U, G, C> {
-    core: RwLock<Arc<Core>>,
+    terms: RwLock<Terms>,
     settings: Settings,
     upstream: U,
     guard: G,
@@ -94,16 +95,31 @@ pub struct Service<U, G, C> {
     stop: AbortHandle,
 }
 
+/// What a reload replaces.
+#[derive(Clone)]
+struct Terms {
+    core: Arc<Core>,
+    access: Arc<Access>,
+}
+
 /// Ends once the service was told to stop.
 type Stopped = Shared<BoxFuture<'static, ()>>;
 
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// A service that answers from its first request on.
-    pub fn new(core: Core, settings: Settings, upstream: U, guard: G, clock: C, log: Box<dyn Log>) -> Self {
+    pub fn new(
+        core: Core,
+        access: Access,
+        settings: Settings,
+        upstream: U,
+        guard: G,
+        clock: C,
+        log: Box<dyn Log>,
+    ) -> Self {
         let slots = Slots::new(settings.concurrent_requests);
         let (stop, registration) = AbortHandle::new_pair();
         Self {
-            core: RwLock::new(Arc::new(core)),
+            terms: RwLock::new(Terms { core: Arc::new(core), access: Arc::new(access) }),
             settings,
             upstream,
             guard,
@@ -161,9 +177,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         response.map(|body| RecordedBody::new(body, recording).boxed_unsync())
     }
 
-    /// Replaces keys, terms, bounds and models for the requests to come; those under way end as they began.
-    pub fn reload(&self, core: Core) {
-        *self.core.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(core);
+    /// Replaces keys, terms, bounds, models and who may call for the requests to come; those under way end as they
+    /// began. What was fetched of an issuer's keys stays.
+    pub fn reload(&self, core: Core, mut access: Access) {
+        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        access.authenticator.inherit(&terms.access.authenticator);
+        *terms = Terms { core: Arc::new(core), access: Arc::new(access) };
     }
 
     /// Says at `/ready` from now on that no more requests should be sent here.
@@ -205,12 +224,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             return Ok(preflight);
         }
         if let Some(rest) = models::below(path) {
-            return self.models(head, rest);
+            return self.models(head, rest).await;
         }
         let Some(door) = door_of(path) else {
             return match path {
                 "/v1/history" => {
-                    let sender = self.post(head)?;
+                    let sender = self.post(head).await?;
                     let slot = self.slots.take()?;
                     let response = self.history(sender, &self.read(head, body).await?).await;
                     drop(slot);
@@ -226,7 +245,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
             });
         }
-        let sender = self.post(head)?;
+        let sender = self.post(head).await?;
         let slot = self.slots.take()?;
         let body = self.read(head, body).await?;
         let incoming = Incoming { sender, body, request_id: request_id.to_owned(), record, slot };
@@ -237,11 +256,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// What every `POST` is checked for before its body is read.
-    fn post(&self, head: &request::Parts) -> Result<Sender, Error> {
+    async fn post(&self, head: &request::Parts) -> Result<Sender, Error> {
         if head.method != Method::POST {
             return Err(Error::MethodNotAllowed { allow: "POST" });
         }
-        let sender = self.authenticate(head)?;
+        let sender = self.authenticate(head).await?;
         body::check_json(head)?;
         Ok(sender)
     }
@@ -257,11 +276,6 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             body = reading.fuse() => body,
             () = self.clock.sleep(limit).fuse() => Err(Error::RequestTimeout { limit }),
         }
-    }
-
-    fn authenticate(&self, head: &request::Parts) -> Result<Sender, Error> {
-        let identity = self.settings.authenticator.authenticate(&head.headers, self.clock.now())?;
-        Ok(Sender { identity, peer: head.extensions.get().map(|Peer(address)| *address) })
     }
 
     fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
@@ -280,13 +294,16 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     fn ready(&self) -> Response<Body> {
-        if self.draining.load(Ordering::Relaxed) {
-            let mut response = json_response(&json!({ "status": "draining" }));
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            response
+        let (status, text) = if self.draining.load(Ordering::Relaxed) {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else if !self.access().authenticator.is_ready() {
+            (StatusCode::SERVICE_UNAVAILABLE, "waiting for the identity issuer's keys")
         } else {
-            json_response(&json!({ "status": "ready" }))
-        }
+            (StatusCode::OK, "ready")
+        };
+        let mut response = json_response(&json!({ "status": text }));
+        *response.status_mut() = status;
+        response
     }
 
     async fn history(&self, sender: Sender, body: &[u8]) -> Result<Response<Body>, Error> {
@@ -320,7 +337,15 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     fn core(&self) -> Arc<Core> {
-        Arc::clone(&self.core.read().unwrap_or_else(PoisonError::into_inner))
+        self.terms().core
+    }
+
+    fn access(&self) -> Arc<Access> {
+        self.terms().access
+    }
+
+    fn terms(&self) -> Terms {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lends a compression context, one that was used before if there is one.

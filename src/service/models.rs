@@ -35,9 +35,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     ///
     /// # Errors
     /// [`Error::ModelUnknown`]; [`Error::NotFound`] for what can be no name; [`Error::MethodNotAllowed`].
-    pub(super) fn models(&self, head: &request::Parts, rest: &str) -> Result<Response<Body>, Error> {
+    pub(super) async fn models(&self, head: &request::Parts, rest: &str) -> Result<Response<Body>, Error> {
         only_get(head)?;
-        self.authenticate(head)?;
+        self.authenticate(head).await?;
         let core = self.core();
         let entry = |alias: &str| entry(alias, &core.policy.issuer);
         if let Some(name) = rest.strip_prefix('/') {

@@ -28,6 +28,18 @@ use crate::proto::{
 pub trait Log: Send + Sync + 'static {
     /// One request has ended.
     fn record(&self, record: &Entry);
+
+    /// Something happened beside the requests. Not every log wants to know.
+    fn notice(&self, _notice: &Notice) {}
+}
+
+/// Something that an operator should know of and that belongs to no request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Notice {
+    /// Its stable name, `snake_case`.
+    pub notice: &'static str,
+    /// The same in words.
+    pub detail: String,
 }
 
 /// One ended request.

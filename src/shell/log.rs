@@ -1,8 +1,10 @@
-//! The operator's log: one JSON line a request, on standard error.
+//! The operator's log: one JSON line a request, and one for what happens beside them, on standard error.
 
 use std::io::Write as _;
 
-use crate::service::{Entry, Log};
+use serde::Serialize;
+
+use crate::service::{Entry, Log, Notice};
 
 /// Writes records to standard error.
 #[derive(Clone, Copy, Debug, Default)]
@@ -10,9 +12,17 @@ pub struct StderrLog;
 
 impl Log for StderrLog {
     fn record(&self, entry: &Entry) {
-        let mut line = serde_json::to_vec(entry).unwrap_or_default();
-        line.push(b'\n');
-        // One write a line, so that lines of several threads do not mix. A closed log must not stop the server.
-        let _ = std::io::stderr().lock().write_all(&line);
+        write(entry);
     }
+
+    fn notice(&self, notice: &Notice) {
+        write(notice);
+    }
+}
+
+fn write(entry: &impl Serialize) {
+    let mut line = serde_json::to_vec(entry).unwrap_or_default();
+    line.push(b'\n');
+    // One write a line, so that lines of several threads do not mix. A closed log must not stop the server.
+    let _ = std::io::stderr().lock().write_all(&line);
 }

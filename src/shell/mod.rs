@@ -3,6 +3,7 @@
 pub mod client;
 mod clock;
 mod forward;
+mod issuer;
 mod log;
 mod process;
 mod serve;
@@ -33,10 +34,11 @@ pub type NativeService = Service<Forward, LocalGuard, SystemClock>;
 /// # Errors
 /// [`StartError`] if the address cannot be bound, or the upstreams cannot be set up.
 pub async fn start(config: Config, log: Box<dyn Log>) -> Result<Server, StartError> {
-    let Config { listen, core, settings, upstreams, server, guard, store: _, warnings: _ } = config;
+    let Config { listen, core, access, settings, upstreams, server, guard, store: _, warnings: _ } = config;
     let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
-    let service = Service::new(core, settings, upstream, LocalGuard::new(guard), SystemClock::new(), log);
-    Server::bind(listen, server, service).await.map_err(StartError::Listen)
+    let issuer = issuer::Issuer::new().map_err(StartError::Upstreams)?;
+    let service = Service::new(core, access, settings, upstream, LocalGuard::new(guard), SystemClock::new(), log);
+    Server::bind(listen, server, service, issuer).await.map_err(StartError::Listen)
 }
 
 /// Why a server does not start.

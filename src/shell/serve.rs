@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time};
 
-use super::{Forward, LocalGuard, NativeService, SystemClock, socket::Socket, unread::Watched};
+use super::{Forward, LocalGuard, NativeService, SystemClock, issuer::Issuer, socket::Socket, unread::Watched};
 use crate::{config::ServerConfig, principal::Peer, service::Service};
 
 /// A bound listener with its service.
@@ -20,6 +20,7 @@ pub struct Server {
     listener: TcpListener,
     config: ServerConfig,
     service: Arc<NativeService>,
+    issuer: Issuer,
 }
 
 impl Server {
@@ -27,9 +28,10 @@ impl Server {
         address: SocketAddr,
         config: ServerConfig,
         service: Service<Forward, LocalGuard, SystemClock>,
+        issuer: Issuer,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, config, service: Arc::new(service) })
+        Ok(Self { listener, config, service: Arc::new(service), issuer })
     }
 
     /// The address in use, with the port that the system chose where port 0 was asked for.
@@ -50,7 +52,18 @@ impl Server {
     ///
     /// Once this ends, or is dropped, no connection is open any more.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, config, service } = self;
+        let Self { listener, config, service, issuer } = self;
+        // Ends with this future, as the connections do.
+        let mut beside = JoinSet::new();
+        let keeper = Arc::clone(&service);
+        beside.spawn(async move {
+            keeper
+                .keep_keys(|url| {
+                    let issuer = issuer.clone();
+                    async move { issuer.fetch(url).await }
+                })
+                .await;
+        });
         let places = Arc::new(Semaphore::new(config.connections));
         let mut connections = JoinSet::new();
         let graceful = GracefulShutdown::new();

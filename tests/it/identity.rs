@@ -1,5 +1,11 @@
 //! Who may speak for whom: credentials, named users and anonymous ones, and what a stranger learns of a token.
 
+mod api_keys;
+mod header;
+mod issuer;
+mod proxies;
+mod reload;
+
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Request, StatusCode};

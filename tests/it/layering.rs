@@ -45,7 +45,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("etcetera", &["cli/"]),
     ("futures_core", &["service/", "shell/", "upstream.rs"]),
-    ("futures_util", &["service/", "shell/"]),
+    ("futures_util", &["principal/", "service/", "shell/"]),
     ("getrandom", &["cli/", "shell/"]),
     ("hkdf", &["proto/key.rs"]),
     ("hmac", &["proto/key.rs"]),
@@ -70,7 +70,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["principal/"]),
     ("memchr", &["proto/token/frames.rs"]),
     ("pkcs1", &["principal/jwt/"]),
-    ("reqwest", &["shell/client.rs", "shell/forward.rs"]),
+    ("reqwest", &["shell/client.rs", "shell/forward.rs", "shell/issuer.rs"]),
     ("rustls", &["shell/client.rs", "shell/forward.rs"]),
     ("rustyline", &["cli/"]),
     (
@@ -86,6 +86,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "proto/token/claims.rs",
             "service/",
             "shell/client.rs",
+            "shell/log.rs",
         ],
     ),
     (

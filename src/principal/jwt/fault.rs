@@ -23,10 +23,12 @@ pub(super) enum Fault {
     Issuer,
     Layout,
     NoKey,
+    NoKeySet,
     Signature,
     Subject(&'static str),
     TooLarge { bytes: usize, limit: usize },
     Type,
+    UnknownKey,
 }
 
 impl fmt::Display for Fault {
@@ -45,10 +47,12 @@ impl fmt::Display for Fault {
             Self::Issuer => f.write_str("iss: not the configured issuer"),
             Self::Layout => f.write_str("layout: not three parts with two dots"),
             Self::NoKey => f.write_str("key: none of the configured keys has this `kid` and verifies this `alg`"),
+            Self::NoKeySet => f.write_str("key: the issuer's key set has not been fetched"),
             Self::Signature => f.write_str("signature: does not match"),
             Self::Subject(rule) => write!(f, "sub: {rule}"),
             Self::TooLarge { bytes, limit } => write!(f, "credential is {bytes} bytes, limit {limit}"),
             Self::Type => f.write_str("header: `typ` is neither `JWT` nor `at+jwt`"),
+            Self::UnknownKey => f.write_str("key: none of the issuer's keys has this `kid`"),
         }
     }
 }

@@ -76,9 +76,8 @@ impl JwtKeys {
         &self.skipped
     }
 
-    /// The payload of `credential`, if a key of ours signed it: bytes of any kind, believed from here on.
-    pub(super) fn verify_signature(&self, credential: &str) -> Result<Vec<u8>, Fault> {
-        let jws = UnverifiedJws::parse(credential)?;
+    /// The payload of a credential, if a key of ours signed it: bytes of any kind, believed from here on.
+    pub(super) fn verify_signature(&self, jws: &UnverifiedJws<'_>) -> Result<Vec<u8>, Fault> {
         let mut candidates = self.candidates(&jws.header).peekable();
         candidates.peek().ok_or(Fault::NoKey)?;
         if !candidates.any(|key| key.verifies(jws.signature, jws.signed, jws.header.algorithm)) {
@@ -90,12 +89,28 @@ impl JwtKeys {
     /// The keys that may have made a credential with this header: those called as it says, or else those without a
     /// name; never one with another name, nor one of another algorithm.
     fn candidates<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = &'a VerifyingKey> {
-        let named = self.keys.iter().any(|key| key.kid.is_some() && key.kid == header.kid);
+        let named = self.knows(header);
         self.keys
             .iter()
             .filter(move |key| if named { key.kid == header.kid } else { header.kid.is_none() || key.kid.is_none() })
             .filter(|key| key.algorithms.contains(&header.algorithm))
             .take(MAX_TRIES)
+    }
+
+    /// Whether the header names a key that is there.
+    pub(super) fn knows(&self, header: &Header) -> bool {
+        header.kid.is_some() && self.keys.iter().any(|key| key.kid == header.kid)
+    }
+
+    /// Whether the other set has keys of the same names, and nothing else to say.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.keys.iter().map(|key| &key.kid).eq(other.keys.iter().map(|key| &key.kid)) && self.skipped == other.skipped
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.keys.len()
     }
 
     pub(super) fn secrets(&self) -> impl Iterator<Item = &[u8]> {

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! credential ─▶ jws: split, header ─▶ keys: candidates ─▶ signature ─▶ claims: iss aud exp nbf iat ─▶ sub
+//!                                       ▲
+//!                   a file, or remote: what the issuer publishes, fetched when schedule says so
 //! ```
 //!
 //! jsonwebtoken does the cryptography and nothing else: its own `decode` accepts unknown `crit`, `b64`, any `typ`,
@@ -17,12 +19,19 @@ mod jws;
 mod key;
 mod keys;
 mod pem;
+mod remote;
+mod schedule;
+
+use std::{sync::Arc, time::Duration};
 
 use claims::Claims;
 pub use error::{JwtConfigError, KeyFault, SkippedKey};
 use fault::Fault;
+use jws::UnverifiedJws;
 pub use keys::{JwtKeys, Origin};
+pub use remote::RemoteKeys;
 
+use super::{Identity, Verdict};
 use crate::proto::{error::Error, principal::Principal, time::UnixSeconds};
 
 /// What precedes the issuer in [`Principal::idp`].
@@ -36,7 +45,16 @@ pub struct JwtConfig {
     /// The names this service goes by at the issuer: `aud` is or holds one of them. At least one, none empty.
     pub audience: Vec<String>,
     /// The issuer's keys.
-    pub keys: JwtKeys,
+    pub keys: KeySource,
+}
+
+/// Where an issuer's keys are.
+#[derive(Debug)]
+pub enum KeySource {
+    /// Here.
+    Fixed(JwtKeys),
+    /// With the issuer, which may change them at any time.
+    Remote(Arc<RemoteKeys>),
 }
 
 /// Tells callers by the tokens of one issuer. `Debug` never shows key material.
@@ -44,7 +62,7 @@ pub struct JwtConfig {
 pub struct JwtVerifier {
     issuer: String,
     audience: Vec<String>,
-    keys: JwtKeys,
+    keys: KeySource,
 }
 
 impl JwtVerifier {
@@ -66,23 +84,77 @@ impl JwtVerifier {
     /// A start-up must refuse one that is also a token key: a caller's issuer could then forge histories. HMAC pads a
     /// key with zeros, so compare without trailing zero bytes, and in constant time.
     pub fn hmac_secrets(&self) -> impl Iterator<Item = &[u8]> {
-        self.keys.secrets()
+        self.fixed().into_iter().flat_map(JwtKeys::secrets)
     }
 
     /// The keys of the configured set that are left out, each with its reason; for the operator's log.
     #[must_use]
     pub fn skipped_keys(&self) -> &[SkippedKey] {
-        self.keys.skipped()
+        self.fixed().map_or(&[], JwtKeys::skipped)
     }
 
-    /// Whom `credential` names at `now`.
+    /// The issuer's keys, if they have to be fetched.
+    #[must_use]
+    pub fn remote(&self) -> Option<&Arc<RemoteKeys>> {
+        match &self.keys {
+            KeySource::Fixed(_) => None,
+            KeySource::Remote(keys) => Some(keys),
+        }
+    }
+
+    /// Goes on with the keys that were fetched before, if both are of one place.
+    pub(super) fn inherit(&mut self, other: &Self) {
+        if let (Some(mine), Some(theirs)) = (self.remote(), other.remote())
+            && mine.url() == theirs.url()
+        {
+            self.keys = KeySource::Remote(Arc::clone(theirs));
+        }
+    }
+
+    /// Whom `credential` names at `now`; `elapsed` is the time since some fixed moment. Who `has_waited` for a fetch is
+    /// not told to wait again.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`], with the failed check as its cause.
-    pub(super) fn verify(&self, credential: &str, now: UnixSeconds) -> Result<Principal, Error> {
-        let payload = self.keys.verify_signature(credential)?;
+    /// [`Error::Unauthenticated`], with the failed check as its cause; [`Error::GuardUnavailable`] if the keys that tell
+    /// cannot be had.
+    pub(super) fn judge(
+        &self,
+        credential: &str,
+        now: UnixSeconds,
+        elapsed: Duration,
+        has_waited: bool,
+    ) -> Result<Verdict, Error> {
+        match (self.check(credential, now), self.remote()) {
+            (Ok(principal), _) => Ok(Verdict::Told(Identity::Known(principal))),
+            (Err(fault @ (Fault::NoKeySet | Fault::UnknownKey)), Some(keys)) => {
+                keys.missing(fault, elapsed, has_waited).map(Verdict::Wait)
+            }
+            (Err(fault), _) => Err(fault.into()),
+        }
+    }
+
+    fn check(&self, credential: &str, now: UnixSeconds) -> Result<Principal, Fault> {
+        let jws = UnverifiedJws::parse(credential)?;
+        let payload = match &self.keys {
+            KeySource::Fixed(keys) => keys.verify_signature(&jws)?,
+            KeySource::Remote(remote) => {
+                let keys = remote.keys().ok_or(Fault::NoKeySet)?;
+                keys.verify_signature(&jws).map_err(|fault| match fault {
+                    // It may be good by a key that the issuer has and we have not.
+                    Fault::NoKey | Fault::Signature if !keys.knows(&jws.header) => Fault::UnknownKey,
+                    fault => fault,
+                })?
+            }
+        };
         let subject = Claims::parse(&payload)?.subject(&self.issuer, &self.audience, now)?;
-        Ok(Principal::new(subject, idp(&self.issuer)).map_err(Fault::Subject)?)
+        Principal::new(subject, idp(&self.issuer)).map_err(Fault::Subject)
+    }
+
+    fn fixed(&self) -> Option<&JwtKeys> {
+        match &self.keys {
+            KeySource::Fixed(keys) => Some(keys),
+            KeySource::Remote(_) => None,
+        }
     }
 }
 

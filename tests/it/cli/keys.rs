@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use holdall::principal::KeyDigest;
+
 use super::home::{Home, Ran};
 
 #[test]
@@ -110,4 +112,51 @@ fn no_secret_is_ever_listed() {
         home.holdall(&["chat", "--help"]).env("HOLDALL_BEARER", "hush").env("HOLDALL_URL", "u").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     assert!(help.contains("HOLDALL_BEARER") && !help.contains("hush"), "{help}");
+}
+
+/// What follows the last `: ` of the first line: the key.
+fn shown_key(said: &str) -> &str {
+    said.lines().next().unwrap().rsplit_once(": ").unwrap().1
+}
+
+#[test]
+fn a_callers_key_is_shown_once_and_its_line_goes_into_the_file() {
+    let home = Home::new();
+    let ran = home.run(&["keys", "api", "--user", "ada lovelace"]).expect(
+        0,
+        "… ada lovelace\n",
+        "key, for ada lovelace alone and not shown again: hk_…\n\
+         line for identity.api_key.keys_file (append it with `>> FILE`):\n",
+    );
+    let (key, digest) = (shown_key(&ran.err), ran.out.split(' ').next().unwrap());
+    assert_eq!(key.len(), 3 + 43, "32 bytes in base64url");
+    assert_eq!(KeyDigest::of(key).to_hex(), digest);
+    assert_ne!(ran, home.run(&["keys", "api", "--user", "ada lovelace"]));
+    let json = home.run(&["keys", "api", "--user", "ada", "--json"]).ok("{…}\n").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["user"], "ada");
+    assert_eq!(KeyDigest::of(json["key"].as_str().unwrap()).to_hex(), json["digest"]);
+    // What is printed is what a server reads.
+    home.write("api-keys", &ran.out);
+    home.write(
+        "conf",
+        "listen = \"192.0.2.1:1\"\n[identity]\nmode = \"api_key\"\napi_key = { keys_file = \"api-keys\" }\n",
+    );
+    let served = home.run(&["serve", "--dev", "--config", "conf"]);
+    assert!(served.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", served.err);
+    assert!(home.files() == ["api-keys", "conf"] && !home.path("data").exists(), "nothing else is made");
+}
+
+#[test]
+fn an_operators_key_is_shown_once_with_its_digest() {
+    let home = Home::new();
+    let ran = home.run(&["keys", "operator"]).expect(
+        0,
+        "…\n",
+        "key, for the operator alone and not shown again: hk_…\n\
+         digest for operator_keys (HOLDALL_OPERATOR_KEYS):\n",
+    );
+    assert_eq!(KeyDigest::of(shown_key(&ran.err)).to_hex(), ran.out.trim_end());
+    let json: serde_json::Value = serde_json::from_str(&home.run(&["keys", "operator", "--json"]).out).unwrap();
+    assert_eq!(KeyDigest::of(json["key"].as_str().unwrap()).to_hex(), json["digest"]);
 }

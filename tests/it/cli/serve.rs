@@ -66,3 +66,50 @@ fn a_providers_key_goes_with_its_own_address() {
     serve(&home, &arguments, &[])
         .fails("error: upstream.kind: `responses` is none of anthropic, builtin, openai, openai-responses\n");
 }
+
+#[test]
+fn who_may_call_is_a_flag_a_variable_and_a_key() {
+    let home = Home::new();
+    home.write("secret", &"s".repeat(32));
+    home.write("api-keys", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ada\n");
+    let listens = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let ran = serve(&home, &[&NOWHERE[..1], arguments].concat(), variables);
+        assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{arguments:?}: {}", ran.err);
+    };
+    listens(&["--identity", "api_key", "--api-keys-file", "api-keys"], &[]);
+    listens(&[], &[("HOLDALL_IDENTITY", "api_key"), ("HOLDALL_API_KEYS_FILE", "api-keys")]);
+    let jwt = ["--identity=jwt", "--jwt-issuer=i", "--jwt-audience=a"];
+    listens(&[&jwt[..], &["--jwt-jwks-url", "https://issuer.example/jwks"]].concat(), &[]);
+    listens(&jwt, &[("HOLDALL_JWT_JWKS_URL", "https://issuer.example/jwks")]);
+    let header = ["--identity=header", "--header-name=x-user", "--header-peers=10.0.0.0/8,::1"];
+    listens(&[&header[..], &["--header-secret-file=secret", "--header-secret-header=x-s"]].concat(), &[]);
+    listens(
+        &["--header-secret-file=secret"],
+        &[
+            ("HOLDALL_IDENTITY", "header"),
+            ("HOLDALL_HEADER_NAME", "x-user"),
+            ("HOLDALL_HEADER_PEERS", "10.0.0.0/8,::1"),
+            ("HOLDALL_HEADER_SECRET_HEADER", "x-s"),
+            ("HOLDALL_HEADER_SECRET", "too short, and laid over by the flag"),
+        ],
+    );
+    // A variable with the secret takes the place of the file's.
+    home.write("conf", "[identity]\nmode = \"header\"\nheader = { secret_file = \"none\" }\n");
+    let from_file = [&header[1..], &["--config", "conf"]].concat();
+    listens(&from_file, &[("HOLDALL_HEADER_SECRET", &"s".repeat(32))]);
+    serve(&home, &from_file, &[]).fails("error: identity.header.secret_file: none: …\n");
+    let short = serve(&home, &from_file, &[("HOLDALL_HEADER_SECRET", "a short secret")]);
+    assert!(short.err.contains("at least 32") && !short.err.contains("a short"), "{}", short.err);
+    let many = serve(&home, &["--header-secret=x"], &[]);
+    assert_eq!(many.code, Some(2), "secrets have no flags");
+    for (flag, variable, fault) in [
+        ("--operator-keys", "HOLDALL_OPERATOR_KEYS", "operator_keys: are SHA-256 digests of 64 hexadecimal digits, …"),
+        ("--trusted-proxies", "HOLDALL_TRUSTED_PROXIES", "trusted_proxies: `x` is no address or network, …"),
+    ] {
+        serve(&home, &[flag, "x"], &[]).fails(&format!("error: {fault}\n"));
+        serve(&home, &[], &[(variable, "x")]).fails(&format!("error: {fault}\n"));
+    }
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    serve(&home, &["--identity=api_key", "--api-keys-file=api-keys", "--operator-keys", digest], &[])
+        .fails("error: operator_keys: a key of a user's is an operator's as well; make one for each\n");
+}

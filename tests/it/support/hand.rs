@@ -55,7 +55,8 @@ impl Hand {
         let (clock, upstream, log) = <(TestClock, FakeUpstream, Records)>::default();
         let guard = LocalGuard::new(config.guard);
         let sink = Box::new(log.clone());
-        let service = Service::new(config.core, config.settings, upstream.clone(), guard, clock.clone(), sink);
+        let service =
+            Service::new(config.core, config.access, config.settings, upstream.clone(), guard, clock.clone(), sink);
         Self { service: Arc::new(service), clock, upstream, log }
     }
 

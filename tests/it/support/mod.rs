@@ -33,7 +33,8 @@ pub(crate) fn config(settings: &str) -> Config {
 
 /// The same with files to name in it.
 pub(crate) fn config_with(settings: &str, files: &[(&'static str, &str)]) -> Config {
-    let or = |key: &str, default: &str| if settings.contains(key) { String::new() } else { default.to_owned() };
+    let is_set = |key: &str| settings.lines().any(|line| line.trim_start().starts_with(key));
+    let or = |key: &str, default: &str| if is_set(key) { String::new() } else { default.to_owned() };
     let keys = or("keys = ", &format!("keys = \"k1:{SECRET}\"\n"));
     let listen = or("listen = ", "listen = \"127.0.0.1:0\"\n");
     let model = or("[[upstream]]", BUILTIN);

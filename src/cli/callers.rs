@@ -1,0 +1,118 @@
+//! The settings of `serve` that say who may call.
+
+use clap::builder::BoolishValueParser;
+use toml::{Table, Value};
+
+use super::settings::Draft;
+use crate::config::Sources;
+
+/// The settings that say who may call.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Callers")]
+pub(super) struct CallerSettings {
+    /// Who vouches for callers: none, header, jwt or api_key [default: none]
+    #[arg(long, env = "HOLDALL_IDENTITY", value_name = "MODE")]
+    identity: Option<String>,
+    /// `iss` of callers' JSON Web Tokens
+    #[arg(long, env = "HOLDALL_JWT_ISSUER", value_name = "TEXT")]
+    jwt_issuer: Option<String>,
+    /// Accepted `aud`, several parted by commas
+    #[arg(long, env = "HOLDALL_JWT_AUDIENCE", value_name = "TEXT", value_delimiter = ',')]
+    jwt_audience: Vec<String>,
+    /// Where the issuer publishes its key set
+    #[arg(long, env = "HOLDALL_JWT_JWKS_URL", value_name = "URL")]
+    jwt_jwks_url: Option<String>,
+    /// Key set in a file instead
+    #[arg(long, env = "HOLDALL_JWT_JWKS_FILE", value_name = "FILE")]
+    jwt_jwks_file: Option<String>,
+    /// A single key instead: PEM, or the bytes of a shared secret
+    #[arg(long, env = "HOLDALL_JWT_KEY_FILE", value_name = "FILE")]
+    jwt_key_file: Option<String>,
+    /// Keys of callers, one `digest user` a line
+    #[arg(long, env = "HOLDALL_API_KEYS_FILE", value_name = "FILE")]
+    api_keys_file: Option<String>,
+    /// Header in which a proxy names the user
+    #[arg(long, env = "HOLDALL_HEADER_NAME", value_name = "NAME")]
+    header_name: Option<String>,
+    /// Addresses and networks of such proxies, parted by commas
+    #[arg(long, env = "HOLDALL_HEADER_PEERS", value_name = "NETWORKS", value_delimiter = ',')]
+    header_peers: Vec<String>,
+    /// Header in which they show their secret [default: x-holdall-secret]
+    #[arg(long, env = "HOLDALL_HEADER_SECRET_HEADER", value_name = "NAME")]
+    header_secret_header: Option<String>,
+    /// The secret; HOLDALL_HEADER_SECRET can hold it instead
+    #[arg(long, env = "HOLDALL_HEADER_SECRET_FILE", value_name = "FILE")]
+    header_secret_file: Option<String>,
+    /// SHA-256 digests of operators' keys, parted by commas
+    #[arg(long, env = "HOLDALL_OPERATOR_KEYS", value_name = "DIGESTS", value_delimiter = ',')]
+    operator_keys: Vec<String>,
+    /// Proxies whose X-Forwarded-For is believed for counting callers without a name, parted by commas
+    #[arg(long, env = "HOLDALL_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
+    trusted_proxies: Vec<String>,
+    /// Origins whose pages may call, parted by commas [default: none]
+    #[arg(long, env = "HOLDALL_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    cors_origins: Vec<String>,
+    /// Let anyone who reaches the port name any user
+    #[arg(long, env = "HOLDALL_DANGEROUS_OPEN", value_parser = BoolishValueParser::new())]
+    dangerous_open: bool,
+}
+
+impl CallerSettings {
+    /// Lays these settings over the draft's own.
+    pub(super) fn lay(&self, draft: &mut Draft, sources: &impl Sources) {
+        draft.set_some("operator_keys", list(&self.operator_keys));
+        draft.set_some("trusted_proxies", list(&self.trusted_proxies));
+        draft.set_some("cors_origins", list(&self.cors_origins));
+        draft.set_some("dangerous_open", self.dangerous_open.then_some(true));
+        let identity = self.identity(sources);
+        draft.set_some("identity", (!identity.is_empty()).then_some(identity));
+    }
+
+    /// The table `identity`, empty where nothing is set.
+    fn identity(&self, sources: &impl Sources) -> Table {
+        let secret = match &self.header_secret_file {
+            None => sources.variable("HOLDALL_HEADER_SECRET"),
+            Some(_) => None,
+        };
+        table([
+            ("mode", text(self.identity.as_ref())),
+            ("api_key", nested([("keys_file", text(self.api_keys_file.as_ref()))])),
+            (
+                "header",
+                nested([
+                    ("name", text(self.header_name.as_ref())),
+                    ("peers", list(&self.header_peers)),
+                    ("secret_header", text(self.header_secret_header.as_ref())),
+                    ("secret_file", text(self.header_secret_file.as_ref())),
+                    ("secret", secret.map(|secret| Value::from(secret.as_str()))),
+                ]),
+            ),
+            (
+                "jwt",
+                nested([
+                    ("issuer", text(self.jwt_issuer.as_ref())),
+                    ("audience", list(&self.jwt_audience)),
+                    ("jwks_file", text(self.jwt_jwks_file.as_ref())),
+                    ("jwks_url", text(self.jwt_jwks_url.as_ref())),
+                    ("key_file", text(self.jwt_key_file.as_ref())),
+                ]),
+            ),
+        ])
+    }
+}
+
+fn text(value: Option<&String>) -> Option<Value> {
+    value.map(|value| value.as_str().into())
+}
+
+fn list(values: &[String]) -> Option<Value> {
+    (!values.is_empty()).then(|| values.to_vec().into())
+}
+
+fn nested<const N: usize>(members: [(&str, Option<Value>); N]) -> Option<Value> {
+    Some(table(members)).filter(|table| !table.is_empty()).map(Value::Table)
+}
+
+fn table<const N: usize>(members: [(&str, Option<Value>); N]) -> Table {
+    members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}

@@ -1,0 +1,177 @@
+//! Who may call: which rules start, and which do not.
+
+use super::*;
+use crate::principal::{Authenticator, KeyDigest};
+
+/// The digest of `abc` (FIPS 180-4), and another.
+const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+
+const PROXY_SECRET: &str = "a-secret-of-more-than-thirty-two-bytes";
+
+/// What starts with these lines beside the token key, listening to all the world.
+fn with(lines: &str, sources: &[(&'static str, &'static str)]) -> Result<Config, ConfigError> {
+    check(&format!("{}\nlisten = \"0.0.0.0:80\"\n{lines}", keys()), sources)
+}
+
+#[track_caller]
+fn refused(lines: &str, sources: &[(&'static str, &'static str)]) -> String {
+    with(lines, sources).map(|_| panic!("it starts: {lines}")).unwrap_err().to_string()
+}
+
+fn header(members: &str) -> String {
+    format!("identity = {{ mode = \"header\", header = {{ {members} }} }}")
+}
+
+fn api_key(members: &str) -> String {
+    format!("identity = {{ mode = \"api_key\", api_key = {{ {members} }} }}")
+}
+
+#[test]
+fn a_header_needs_a_name_peers_and_a_secret() {
+    let sources = [("secret", "a-secret-of-more-than-thirty-two-bytes\r\n"), ("short", "short")];
+    let whole = "name = \"X-User\", peers = [\"10.0.0.0/8\", \"::1\"], secret_file = \"secret\"";
+    let config = with(&header(whole), &sources).unwrap();
+    assert!(matches!(config.access.authenticator, Authenticator::Header(_)));
+    assert!(config.warnings.is_empty() && !config.settings.loopback_host_only);
+    let inline = whole.replace("secret_file = \"secret\"", &format!("secret = \"{PROXY_SECRET}\""));
+    assert!(with(&header(&inline), &[]).is_ok());
+    for (members, fault) in [
+        ("", "identity.header.name: is not set"),
+        ("name = \"x y\"", "identity.header.name: `x y` is no name of a header"),
+        ("name = \"\"", "identity.header.name: `` is no name"),
+        (&whole.replace("\"::1\"", "\"localhost\""), "identity.header.peers: `localhost` is no address"),
+        (&whole.replace("[\"10.0.0.0/8\", \"::1\"]", "[]"), "identity.header: no peer is listed"),
+        (&whole.replace(", secret_file = \"secret\"", ""), "identity.header: set exactly one of secret_file"),
+        (&format!("{whole}, secret = \"{PROXY_SECRET}\""), "identity.header: set exactly one of secret_file"),
+        (&whole.replace("\"secret\"", "\"short\""), "identity.header: the secret is at least 32 visible ASCII"),
+        (&whole.replace("\"secret\"", "\"none\""), "identity.header.secret_file: none: no such file"),
+        (&inline.replace(PROXY_SECRET, &PROXY_SECRET.replace('-', " ")), "identity.header: the secret is at least 32"),
+        (&format!("{whole}, secret_header = \"x_user\""), "identity.header: the user and the secret stand in one"),
+        (&format!("{whole}, secret_header = \"cookie\""), "identity.header: a header with a meaning of its own"),
+        (&format!("{whole}, users = 1"), "configuration: "),
+    ] {
+        let found = refused(&header(members), &sources);
+        assert!(found.starts_with(fault), "{members}: {found}");
+    }
+    let everyone = whole.replace("\"::1\"", "\"0.0.0.0/0\"");
+    assert!(with(&header(&everyone), &sources).unwrap().warnings[0].contains("lists everyone"));
+}
+
+#[test]
+fn a_headers_secret_is_no_token_key() {
+    let whole = "name = \"x-user\", peers = [\"::1\"], secret_file = \"secret\"";
+    for secret in [SECRET, "k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"] {
+        assert!(refused(&header(whole), &[("secret", secret)]).contains("also a token key"), "{secret}");
+    }
+    let raw = "YS1zZWNyZXQtb2YtbW9yZS10aGFuLXRoaXJ0eS10d28tYnl0ZXM";
+    let text = format!("keys = \"k1:{raw}\"\n{}\n{BUILTIN}", header(whole));
+    let raw = RawConfig::parse(&text, toml::Table::new()).unwrap();
+    let error = raw.check(&Fixture([("secret", PROXY_SECRET)].into())).unwrap_err();
+    assert!(error.to_string().contains("also a token key"), "{error}");
+}
+
+#[test]
+fn api_keys_stand_in_a_file_and_in_the_configuration() {
+    let file = "# ours\nba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ada\n";
+    let sources = [("file", file), ("broken", "# ours\nada\n"), ("empty", "# none\n")];
+    let inline = |digest: &str, user: &str| format!("keys = [{{ digest = \"{digest}\", user = \"{user}\" }}]");
+    let both = format!("keys_file = \"file\", {}", inline(ONE, "bob"));
+    let config = with(&api_key(&both), &sources).unwrap();
+    let Authenticator::ApiKey(keys) = &config.access.authenticator else { panic!("{config:?}") };
+    let digests: Vec<_> = keys.digests().map(KeyDigest::to_hex).collect();
+    assert_eq!(digests, [ABC, ONE]);
+    assert!(with(&api_key("keys_file = \"file\""), &sources).is_ok() && with(&api_key(&inline(ABC, "a")), &[]).is_ok());
+    for (members, fault) in [
+        ("", "identity.api_key: there is no key"),
+        ("keys_file = \"empty\"", "identity.api_key: there is no key"),
+        ("keys_file = \"none\"", "identity.api_key.keys_file: none: no such file"),
+        ("keys_file = \"broken\"", "identity.api_key.keys_file: broken: line 2 is not a digest"),
+        (&inline(&ABC[1..], "ada"), "identity.api_key.keys: are SHA-256 digests"),
+        (&inline("hk_abc", "ada"), "identity.api_key.keys: are SHA-256 digests"),
+        (&inline(ABC, ""), "identity.api_key: key 1: subject is empty"),
+        (&format!("keys_file = \"file\", {}", inline(ABC, "bob")), "identity.api_key: key 2 is key 1 again"),
+        ("keys = [{ digest = \"\", user = \"\", key = \"\" }]", "configuration: "),
+    ] {
+        let found = refused(&api_key(members), &sources);
+        assert!(found.starts_with(fault), "{members}: {found}");
+    }
+}
+
+#[test]
+fn no_key_is_a_users_and_an_operators() {
+    let user = api_key(&format!("keys = [{{ digest = \"{ABC}\", user = \"ada\" }}]"));
+    let operators = |digests: &str| format!("operator_keys = [{digests}]\n{user}");
+    let config = with(&operators(&format!("\"{ONE}\", \" {}\"", ONE.to_uppercase())), &[]).unwrap();
+    assert!(config.access.operator_keys.holds(&KeyDigest::from_hex(ONE).unwrap()));
+    let found = refused(&operators(&format!("\"{ONE}\", \"{}\"", ABC.to_uppercase())), &[]);
+    assert_eq!(found, "operator_keys: a key of a user's is an operator's as well; make one for each");
+    assert!(refused(&operators("\"abc\""), &[]).starts_with("operator_keys: are SHA-256 digests"));
+}
+
+#[cfg(feature = "jwt")]
+#[test]
+fn an_issuers_keys_are_in_one_place() {
+    let jwt = |members: &str| {
+        format!("identity = {{ mode = \"jwt\", jwt = {{ issuer = \"i\", audience = [\"a\"], {members} }} }}")
+    };
+    let config = with(&jwt("jwks_url = \"https://issuer.example/jwks\""), &[]).unwrap();
+    assert!(!config.access.authenticator.is_ready());
+    assert!(config.fixed().ends_with("jwt https://issuer.example/jwks"), "{}", config.fixed());
+    for (members, fault) in [
+        ("", "identity.jwt: set exactly one of jwks_url, jwks_file and key_file"),
+        ("jwks_url = \"https://a\", key_file = \"b\"", "identity.jwt: set exactly one"),
+        ("jwks_url = \"https://a\", jwks_file = \"b\"", "identity.jwt: set exactly one"),
+        ("jwks_url = \"http://a/jwks\"", "identity.jwt.jwks_url: `http://a/jwks` is no https: URL; whoever"),
+        ("jwks_url = \"a\"", "identity.jwt.jwks_url: `a` is no https: URL"),
+    ] {
+        let found = refused(&jwt(members), &[]);
+        assert!(found.starts_with(fault), "{members}: {found}");
+    }
+}
+
+#[test]
+fn what_is_set_above_takes_the_place_of_what_is_below() {
+    let text = format!(
+        "{}\n[identity]\nmode = \"header\"\n[identity.header]\nname = \"x-user\"\npeers = [\"::1\"]\nsecret_file = \"none\"\n\
+         [identity.jwt]\njwks_file = \"none\"\n{BUILTIN}",
+        keys()
+    );
+    let overlay = format!("[identity.header]\nsecret = \"{PROXY_SECRET}\"\n[identity.jwt]\njwks_url = \"https://a\"");
+    let raw = RawConfig::parse(&text, overlay.parse().unwrap()).unwrap();
+    assert!(raw.identity.jwt.jwks_file.is_none() && raw.identity.jwt.jwks_url.is_some());
+    assert!(raw.check(&Fixture(HashMap::new())).is_ok());
+}
+
+#[test]
+fn proxies_are_networks() {
+    let config = with("trusted_proxies = [\"10.0.0.0/8\"]\ndangerous_open = true", &[]).unwrap();
+    assert!(config.access.trusted_proxies.contains("10.1.1.1".parse().unwrap()));
+    let fault = refused("trusted_proxies = [\"10.0.0.1/8\"]\ndangerous_open = true", &[]);
+    assert!(fault.starts_with("trusted_proxies: `10.0.0.1/8` is no address or network"), "{fault}");
+    let everyone = with("trusted_proxies = [\"::/0\"]\ndangerous_open = true", &[]).unwrap();
+    assert!(everyone.warnings[0].starts_with("trusted_proxies lists everyone"));
+}
+
+#[test]
+fn a_reload_changes_all_but_the_mode() {
+    let fixed = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().fixed();
+    let key = |digest: &str| api_key(&format!("keys = [{{ digest = \"{digest}\", user = \"ada\" }}]"));
+    assert_eq!(fixed(&key(ABC)), fixed(&format!("operator_keys = [\"{ABC}\"]\n{}", key(ONE))));
+    let named = |name: &str| header(&format!("name = \"{name}\", peers = [\"::1\"], secret_file = \"secret\""));
+    assert_eq!(fixed(&named("x-a")), fixed(&named("x-b")));
+    assert_ne!(fixed(&named("x-a")), fixed(&key(ABC)));
+    assert_ne!(fixed("dangerous_open = true"), fixed(&key(ABC)));
+}
+
+#[test]
+fn no_secret_of_identity_shows() {
+    let whole = format!("name = \"x-user\", peers = [\"::1\"], secret = \"{PROXY_SECRET}\"");
+    let config = with(&header(&whole), &[]).unwrap();
+    assert!(!format!("{config:?}{}", config.fixed()).contains("a-secret"));
+    for broken in
+        [format!("{whole}, peers = 1"), format!("{whole}, name = 1"), format!("secret = [\"{PROXY_SECRET}\"]")]
+    {
+        assert!(!refused(&header(&broken), &[]).contains("a-secret"));
+    }
+}

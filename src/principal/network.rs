@@ -1,0 +1,159 @@
+//! IP networks as operators list them: `10.0.0.0/8`, `2001:db8::/32`, or one address.
+//!
+//! An IPv4 address and the same one mapped into IPv6 (RFC 4291 §2.5.5.2) are one: which of the two a socket shows depends
+//! on how it listens.
+
+use std::{fmt, net::IpAddr};
+
+/// A list of networks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(Vec<Network>);
+
+impl Networks {
+    /// Reads addresses, each alone or with the length of a prefix (RFC 4632 §3.1, RFC 4291 §2.3).
+    ///
+    /// # Errors
+    /// [`NetworkError`] with the first text that is none, or that has bits set beyond its prefix.
+    pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, NetworkError> {
+        let read = |text: &str| Network::parse(text.trim()).ok_or_else(|| NetworkError(text.to_owned()));
+        texts.into_iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether one of them has this address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether every IPv4 or every IPv6 address is in one of them.
+    #[must_use]
+    pub fn is_everyone(&self) -> bool {
+        self.0.iter().any(|network| network.prefix_bits == 0 || *network == Network::ALL_IPV4)
+    }
+}
+
+/// One network; IPv4 stands as mapped into IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    address: u128,
+    prefix_bits: u32,
+}
+
+impl Network {
+    const ALL_IPV4: Self = Self { address: 0xffff_0000_0000, prefix_bits: MAPPED_BITS };
+
+    fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().ok()?;
+        let width: u32 = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => width,
+            Some(bits) if !bits.is_empty() && bits.bytes().all(|digit| digit.is_ascii_digit()) => bits.parse().ok()?,
+            Some(_) => return None,
+        };
+        let prefix_bits = Some(prefix).filter(|bits| *bits <= width)?.saturating_add(128 - width);
+        let network = Self { address: bits(address), prefix_bits };
+        (network.address & network.mask() == network.address).then_some(network)
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        bits(address) & self.mask() == self.address
+    }
+
+    fn mask(&self) -> u128 {
+        !u128::MAX.checked_shr(self.prefix_bits).unwrap_or(0)
+    }
+}
+
+/// The bits before an IPv4 address that is mapped into IPv6.
+const MAPPED_BITS: u32 = 96;
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+/// A text that is no network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkError(String);
+
+impl std::error::Error for NetworkError {}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no address or network, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contains(network: &str, address: &str) -> bool {
+        Networks::new([network]).unwrap().contains(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_below_its_prefix() {
+        for (network, within, without) in [
+            ("10.0.0.0/8", ["10.0.0.0", "10.255.255.255"], ["9.255.255.255", "11.0.0.0"]),
+            ("192.0.2.7", ["192.0.2.7", "::ffff:192.0.2.7"], ["192.0.2.6", "192.0.2.8"]),
+            ("192.0.2.128/25", ["192.0.2.128", "192.0.2.255"], ["192.0.2.127", "192.0.3.0"]),
+            ("0.0.0.0/0", ["0.0.0.0", "255.255.255.255"], ["::1", "2001:db8::1"]),
+            ("2001:db8::/32", ["2001:db8::", "2001:db8:ffff::1"], ["2001:db9::", "2001:db7:ffff::"]),
+            ("::1", ["::1", "0:0:0:0:0:0:0:1"], ["::2", "127.0.0.1"]),
+            ("::ffff:10.0.0.0/104", ["10.1.2.3", "::ffff:10.1.2.3"], ["11.0.0.0", "::10.1.2.3"]),
+        ] {
+            assert!(within.iter().all(|address| contains(network, address)), "{network}");
+            assert!(!without.iter().any(|address| contains(network, address)), "{network}");
+        }
+        assert!(contains("::/0", "192.0.2.7") && contains("::/0", "2001:db8::1"));
+        assert!(!Networks::default().contains("127.0.0.1".parse().unwrap()) && Networks::default().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in [
+            "",
+            "/",
+            "localhost",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "10.0.0.0/-1",
+            "10.0.0.0/8/8",
+            "10.0.0/8",
+            "10.0.0.1/8",
+            "::1/129",
+            "2001:db8::1/32",
+            "[::1]",
+            "fe80::1%1",
+            "10.0.0.1:80",
+            "*",
+            "::/8a",
+        ] {
+            assert_eq!(Networks::new([text]), Err(NetworkError(text.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_everyone_is_seen_as_one() {
+        for (text, everyone) in [
+            ("0.0.0.0/0", true),
+            ("::/0", true),
+            ("::ffff:0.0.0.0/96", true),
+            ("0.0.0.0/1", false),
+            ("10.0.0.0/8", false),
+        ] {
+            assert_eq!(Networks::new([text]).unwrap().is_everyone(), everyone, "{text}");
+        }
+    }
+}

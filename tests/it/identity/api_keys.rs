@@ -1,0 +1,74 @@
+//! Callers known by keys that were given out.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::{Hand, ask, turn, with};
+use crate::support::{client::json_request, config, upstream};
+
+/// The digests of `hk_ada`, `hk_ada_phone` and `hk_bob`, and of the operator's `hk_operator`.
+fn guarded() -> Hand {
+    let keys: Vec<_> = [("hk_ada", "ada"), ("hk_ada_phone", "ada"), ("hk_bob", "bob")]
+        .map(|(key, user)| {
+            let digest = holdall::principal::KeyDigest::of(key).to_hex();
+            format!("{{ digest = \"{digest}\", user = \"{user}\" }}")
+        })
+        .into();
+    let operator = holdall::principal::KeyDigest::of("hk_operator").to_hex();
+    let identity = format!("identity = {{ mode = \"api_key\", api_key = {{ keys = [{}] }} }}", keys.join(", "));
+    let settings = format!("operator_keys = [\"{operator}\"]\n{identity}\n{}", upstream("openai", "http://model.test"));
+    Hand::of(config(&settings))
+}
+
+#[test]
+fn all_keys_of_a_user_are_that_user() {
+    let hand = guarded();
+    let first = turn(&hand, "hk_ada", &json!({ "input": "hi" })).json();
+    assert_eq!(first["user_id"], "ada");
+    let go_on = json!({ "input": "and?", "token": first["token"] });
+    assert_eq!(turn(&hand, "hk_ada_phone", &go_on).json()["conversation"]["turn"], 2);
+    turn(&hand, "hk_bob", &go_on).problem("token_invalid");
+    turn(&hand, "hk_ada", &json!({ "input": "hi", "user_id": "bob" })).problem("request_invalid");
+    let models = |header: &'static str, value: &'static str| {
+        let request = http::Request::get("/v1/models").body(String::new()).unwrap();
+        hand.ask(with(request, &[(header, value)])).answer().status
+    };
+    assert_eq!(models("x-api-key", "hk_bob"), StatusCode::OK);
+    assert_eq!(models("x-api-key", "hk_eve"), StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn what_is_no_key_gets_one_answer() {
+    let hand = guarded();
+    let token = turn(&hand, "hk_ada", &json!({ "input": "hi" })).json()["token"].as_str().unwrap().to_owned();
+    let digest = holdall::principal::KeyDigest::of("hk_ada").to_hex();
+    // Neither a token, nor a digest, nor an operator's key names a user.
+    for bearer in [&token, &digest, "hk_operator", "hk_ad", "hk_ada_", "HK_ADA", "a.b.c"] {
+        let problem = turn(&hand, bearer, &json!({ "input": "hi" })).problem("unauthenticated");
+        assert_eq!(problem["detail"], "a valid credential is needed, as `Authorization: Bearer …`");
+    }
+    for key in ["hk_ada", "hk_operator"] {
+        turn(&hand, "hk_ada", &json!({ "input": "hi", "token": key })).problem("token_invalid");
+    }
+    for headers in [
+        [("authorization", "Bearer hk_ada"), ("x-api-key", "hk_bob")],
+        [("x-api-key", "hk_ada"), ("x-api-key", "hk_ada")],
+    ] {
+        let request = with(json_request("/v1/turns", &json!({ "input": "hi" })), &headers);
+        hand.ask(request).answer().problem("request_invalid");
+    }
+    let entries = format!("{:?}", hand.log.take());
+    assert!(
+        !entries.contains("hk_") && !entries.contains(&token[..40]) && entries.contains("no API key has this digest")
+    );
+}
+
+#[test]
+fn a_nameless_users_token_is_useless_where_callers_are_known() {
+    let (open, hand) = (Hand::new(""), guarded());
+    let anonymous = open.whole_turn(&json!({ "input": "hi" }), "hello");
+    let named = json!({ "input": "and?", "token": anonymous["token"] });
+    turn(&hand, "hk_ada", &named).problem("token_invalid");
+    hand.ask(json_request("/v1/turns", &named)).answer().problem("unauthenticated");
+    ask(&hand, "hk_ada", "/v1/history", &json!({ "token": anonymous["token"] })).problem("token_invalid");
+}

@@ -1,0 +1,382 @@
+//! An issuer that publishes its keys: when they are fetched, who waits for them, and what becomes of callers while it is
+//! down. Credentials are those of `tests/vectors/jwt`, made by PyJWT.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::FutureExt as _;
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::oneshot,
+    time::{Duration, timeout},
+};
+
+use super::{Hand, with};
+use crate::support::{
+    client::{Client, json_request},
+    config,
+    hand::Asked,
+    model::{Model, Step},
+    server::Running,
+    upstream,
+};
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("../../vectors/jwt/cases.json")).unwrap()
+}
+
+/// The key set of these kids.
+fn key_set(kids: &[&str]) -> String {
+    let mut set = vectors()["keys"]["public"]["jwks"].take();
+    set["keys"].as_array_mut().unwrap().retain(|key| kids.contains(&key["kid"].as_str().unwrap()));
+    set.to_string()
+}
+
+/// A credential of alice's, by its name among the vectors.
+fn credential(name: &str) -> String {
+    let cases = vectors()["cases"].take();
+    let case = cases.as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
+    format!("Bearer {}", case["token"].as_str().unwrap())
+}
+
+const RSA: &str = "RS256 with a kid";
+const P256: &str = "ES256 with a kid";
+
+fn settings(url: &str) -> String {
+    format!(
+        "identity = {{ mode = \"jwt\", jwt = {{ issuer = \"https://issuer.example\", audience = [\"holdall\"], \
+         jwks_url = \"{url}\" }} }}\n"
+    )
+}
+
+type Fetched = Result<String, String>;
+
+/// A service driven by hand, and the fetches that it makes.
+struct Deployment {
+    hand: Hand,
+    keeper: Pin<Box<dyn Future<Output = ()>>>,
+    fetches: Arc<Mutex<VecDeque<oneshot::Sender<Fetched>>>>,
+}
+
+impl Deployment {
+    /// At the time of the vectors, with the first fetch under way.
+    fn new() -> Self {
+        let settings =
+            format!("{}{}", settings("https://issuer.example/jwks"), upstream("openai", "http://model.test"));
+        let hand = Hand::of(config(&settings));
+        hand.clock.advance_seconds(vectors()["now"].as_u64().unwrap() - 1_795_000_000);
+        let fetches = Arc::<Mutex<VecDeque<_>>>::default();
+        let (service, made) = (Arc::clone(&hand.service), Arc::clone(&fetches));
+        let keeper = Box::pin(async move {
+            service
+                .keep_keys(|url| {
+                    assert_eq!(url, "https://issuer.example/jwks");
+                    let (sender, fetched) = oneshot::channel();
+                    made.lock().unwrap().push_back(sender);
+                    async { fetched.await.unwrap() }
+                })
+                .await;
+        });
+        let mut deployment = Self { hand, keeper, fetches };
+        deployment.step();
+        deployment
+    }
+
+    /// The same with the keys of these kids.
+    fn with_keys(kids: &[&str]) -> Self {
+        let mut deployment = Self::new();
+        deployment.answer(Ok(key_set(kids)));
+        deployment
+    }
+
+    /// Lets the keeper do what is due.
+    fn step(&mut self) {
+        assert!(self.keeper.as_mut().now_or_never().is_none(), "the keeper has gone");
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        self.hand.clock.advance_seconds(seconds);
+        self.step();
+    }
+
+    /// How many fetches are under way.
+    fn fetches(&mut self) -> usize {
+        self.step();
+        self.fetches.lock().unwrap().iter().filter(|fetch| !fetch.is_closed()).count()
+    }
+
+    /// Ends the one fetch under way.
+    fn answer(&mut self, fetched: Fetched) {
+        assert_eq!(self.fetches(), 1);
+        self.fetches.lock().unwrap().pop_back().unwrap().send(fetched).unwrap();
+        self.step();
+    }
+
+    fn ask(&self, credential: &str) -> Asked {
+        let request = with(json_request("/v1/history", &json!({ "token": "t" })), &[("authorization", credential)]);
+        self.hand.ask(request)
+    }
+
+    fn readiness(&self) -> StatusCode {
+        self.hand.ask(Request::get("/ready").body(String::new()).unwrap()).answer().status
+    }
+}
+
+/// Who is let in is told that `t` is no token.
+#[track_caller]
+fn is_let_in(asked: Asked) {
+    asked.answer().problem("token_invalid");
+}
+
+/// A credential whose header names this kid, and that nobody signed.
+fn stranger(kid: &str) -> String {
+    let credential = super::jws(&json!({ "alg": "ES256", "kid": kid }), &super::claims("alice"), b"");
+    format!("Bearer {credential}")
+}
+
+#[test]
+fn until_the_first_keys_callers_wait_and_probes_say_so() {
+    let mut deployment = Deployment::new();
+    assert_eq!(deployment.readiness(), StatusCode::SERVICE_UNAVAILABLE);
+    let (mut alice, mut eve) = (deployment.ask(&credential(RSA)), deployment.ask(&stranger("x")));
+    alice.wait();
+    eve.wait();
+    // What is no JSON Web Token needs no key to be refused.
+    deployment.ask("Bearer sk-made-up").answer().problem("unauthenticated");
+    deployment.answer(Ok(key_set(&["rsa-1"])));
+    is_let_in(alice);
+    eve.answer().problem("unauthenticated");
+    assert_eq!(deployment.readiness(), StatusCode::OK);
+    deployment.hand.service.drain();
+    assert_eq!(deployment.readiness(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[test]
+fn an_issuer_that_is_down_at_the_start_is_asked_again() {
+    let mut deployment = Deployment::new();
+    deployment.answer(Err("connection refused".to_owned()));
+    for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+        let answer = deployment.ask(&credential(RSA)).answer();
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        let problem = answer.problem("guard_unavailable");
+        assert!(!problem["detail"].as_str().unwrap().contains("refused"));
+        let cause = deployment.hand.log.take().pop().unwrap().cause.unwrap();
+        assert!(cause.ends_with("the last fetch failed: connection refused"), "{cause}");
+        deployment.advance(pause - 1);
+        assert_eq!(deployment.fetches(), 0, "{pause}");
+        deployment.advance(1);
+        if pause < 60 {
+            deployment.answer(Err("connection refused".to_owned()));
+        } else if deployment.fetches() == 1 {
+            break;
+        }
+    }
+    assert_eq!(deployment.readiness(), StatusCode::SERVICE_UNAVAILABLE);
+    deployment.answer(Ok(key_set(&["rsa-1"])));
+    is_let_in(deployment.ask(&credential(RSA)));
+    assert_eq!(deployment.readiness(), StatusCode::OK);
+}
+
+#[test]
+fn a_fetch_that_hangs_is_given_up() {
+    let mut deployment = Deployment::new();
+    let mut alice = deployment.ask(&credential(RSA));
+    alice.wait();
+    deployment.advance(4);
+    alice.wait();
+    assert_eq!(deployment.fetches(), 1);
+    deployment.advance(1);
+    assert_eq!(deployment.fetches(), 0);
+    alice.answer().problem("guard_unavailable");
+    deployment.ask(&credential(RSA)).answer().problem("guard_unavailable");
+    let causes = format!("{:?}", deployment.hand.log.take());
+    assert!(causes.contains("no whole answer within 5000 ms"), "{causes}");
+}
+
+#[test]
+fn known_keys_serve_on_while_the_issuer_is_down_and_never_wait() {
+    let mut deployment = Deployment::with_keys(&["rsa-1"]);
+    deployment.advance(599);
+    assert_eq!(deployment.fetches(), 0);
+    deployment.advance(1);
+    assert_eq!(deployment.fetches(), 1);
+    is_let_in(deployment.ask(&credential(RSA)));
+    for failed in [Err("status 500".to_owned()), Ok("<html>".to_owned()), Ok("{\"keys\":[]}".to_owned())] {
+        deployment.answer(failed);
+        is_let_in(deployment.ask(&credential(RSA)));
+        assert_eq!(deployment.readiness(), StatusCode::OK);
+        deployment.advance(4);
+    }
+    // Whether a key that is not there is the issuer's cannot be told now.
+    let mut bob = deployment.ask(&credential(P256));
+    bob.wait();
+    deployment.answer(Err("status 500".to_owned()));
+    bob.answer().problem("guard_unavailable");
+}
+
+#[test]
+fn a_new_key_of_the_issuers_is_found_at_once() {
+    let mut deployment = Deployment::with_keys(&["rsa-1"]);
+    let mut alice = deployment.ask(&credential(P256));
+    alice.wait();
+    is_let_in(deployment.ask(&credential(RSA)));
+    deployment.answer(Ok(key_set(&["p256-1"])));
+    is_let_in(alice);
+    is_let_in(deployment.ask(&credential(P256)));
+    // And the one that the issuer has withdrawn is good no more.
+    deployment.ask(&credential(RSA)).answer().problem("unauthenticated");
+    assert_eq!(deployment.fetches(), 0);
+}
+
+#[test]
+fn a_thousand_unknown_keys_cause_one_fetch_a_minute() {
+    let mut deployment = Deployment::with_keys(&["rsa-1"]);
+    for _ in 0..2 {
+        let mut asked: Vec<_> = (0..1_000).map(|number| deployment.ask(&stranger(&number.to_string()))).collect();
+        asked.iter_mut().for_each(Asked::wait);
+        assert_eq!(deployment.fetches(), 1);
+        is_let_in(deployment.ask(&credential(RSA)));
+        deployment.answer(Ok(key_set(&["rsa-1"])));
+        for asked in asked {
+            asked.answer().problem("unauthenticated");
+        }
+        for seconds in [0, 10, 49] {
+            deployment.advance(seconds);
+            deployment.ask(&stranger("another")).answer().problem("unauthenticated");
+            assert_eq!(deployment.fetches(), 0);
+        }
+        deployment.advance(1);
+    }
+}
+
+#[test]
+fn a_known_key_that_does_not_fit_causes_no_fetch() {
+    let mut deployment = Deployment::with_keys(&["rsa-1", "p256-1"]);
+    for kid in ["p256-1", "rsa-1"] {
+        deployment.ask(&stranger(kid)).answer().problem("unauthenticated");
+    }
+    assert_eq!(deployment.fetches(), 0);
+}
+
+#[test]
+fn a_reload_keeps_what_was_fetched() {
+    let mut deployment = Deployment::with_keys(&["rsa-1"]);
+    let reloaded =
+        |url: &str, audience: &str| config(&settings(url).replace("\"holdall\"", &format!("\"{audience}\"")));
+    let same = reloaded("https://issuer.example/jwks", "holdall");
+    deployment.hand.service.reload(same.core, same.access);
+    is_let_in(deployment.ask(&credential(RSA)));
+    assert_eq!(deployment.fetches(), 0);
+    let mut bob = deployment.ask(&credential(P256));
+    bob.wait();
+    deployment.answer(Ok(key_set(&["p256-1"])));
+    is_let_in(bob);
+    let other = reloaded("https://issuer.example/jwks", "another");
+    deployment.hand.service.reload(other.core, other.access);
+    deployment.ask(&credential(P256)).answer().problem("unauthenticated");
+}
+
+/// Asks a server whose issuer is at `url`; the code of its answer, and its cause. The vectors' times are over, so who is
+/// let in by its key is told that it comes too late.
+async fn told(url: &str) -> (String, String) {
+    let server = Running::start(config(&format!("timeouts.issuer = \"400ms\"\n{}", settings(url)))).await;
+    let request = with(json_request("/v1/turns", &json!({ "input": "hi" })), &[("authorization", &credential(RSA))]);
+    let answer = Client::connect(server.address).await.send(request).await;
+    let problem: Value = serde_json::from_slice(&answer.body).unwrap();
+    let cause = loop {
+        // The record is written once the answer is.
+        if let Some(entry) = server.log.take().pop() {
+            break entry.cause.unwrap_or_default();
+        }
+        tokio::task::yield_now().await;
+    };
+    (problem["code"].as_str().unwrap().to_owned(), cause)
+}
+
+fn document(status: &str, headers: &str, body: &str) -> Vec<Step> {
+    let length = body.len();
+    vec![Step::send(format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}"))]
+}
+
+#[tokio::test]
+async fn keys_come_over_the_network() {
+    let issuer = Model::start(|_| document("200 OK", "", &key_set(&["rsa-1"]))).await;
+    let (code, cause) = told(&issuer.url()).await;
+    assert_eq!(code, "unauthenticated");
+    assert!(cause.starts_with("exp: expired"), "{cause}");
+    let requests = issuer.requests();
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].head.starts_with("GET /base HTTP/1.1\r\n"), "{}", requests[0].head);
+}
+
+#[tokio::test]
+async fn an_issuer_that_fails_keeps_callers_out_for_the_time_being() {
+    let elsewhere = Model::start(|_| document("200 OK", "", &key_set(&["rsa-1"]))).await;
+    let redirect = format!("location: {}\r\n", elsewhere.url());
+    let large = key_set(&["rsa-1"]) + &" ".repeat(256 << 10);
+    let endless = vec![
+        Step::send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+        Step::Repeat(format!("10000\r\n{}\r\n", " ".repeat(0x10000)).into(), 1_000),
+    ];
+    for (steps, fault) in [
+        (document("500 Oh", "", &key_set(&["rsa-1"])), "status 500"),
+        (document("404 No", "", ""), "status 404"),
+        (document("204 No Content", "", ""), "status 204"),
+        (document("302 Found", &redirect, ""), "status 302"),
+        (document("307 Temporary", &redirect, ""), "status 307"),
+        (document("200 OK", "content-type: text/html\r\n", "<html>sign in</html>"), "the JWT key set is not readable"),
+        (document("200 OK", "", ""), "the JWT key set is not readable"),
+        (document("200 OK", "", &large), "over 262144 bytes"),
+        (vec![Step::send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 10 << 20))], "over 262144 bytes"),
+        (endless, "over 262144 bytes"),
+        (vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\u{80}")], "not readable"),
+        (vec![Step::send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n\xff".to_vec())], "not UTF-8"),
+        (vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"keys\"")], "fetch failed: "),
+        (vec![Step::Wait], "takes its time|no whole answer within 400 ms"),
+        (
+            vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), Step::Wait],
+            "takes its time|no whole answer",
+        ),
+        (vec![Step::Reset], "fetch failed: "),
+    ] {
+        let issuer = Model::start(move |_| steps.clone()).await;
+        let (code, cause) = told(&issuer.url()).await;
+        assert_eq!(code, "guard_unavailable", "{fault}");
+        assert!(fault.split('|').any(|fault| cause.contains(fault)), "{fault}: {cause}");
+        assert!(issuer.sent_bytes() < 40 << 20, "{}", issuer.sent_bytes());
+    }
+    assert!(elsewhere.requests().is_empty(), "a redirect was followed");
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (code, cause) = told(&format!("http://{nobody}/jwks")).await;
+    assert_eq!(code, "guard_unavailable");
+    assert!(cause.contains("fetch failed: "), "{cause}");
+}
+
+#[tokio::test]
+async fn an_issuer_that_drips_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+    let dripping = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Until the client leaves.
+        while timeout(Duration::from_millis(5), stream.readable()).await.is_err() {
+            if stream.write_all(b" ").await.is_err() {
+                break;
+            }
+        }
+    });
+    let (code, cause) = told(&url).await;
+    assert_eq!(code, "guard_unavailable");
+    assert!(cause.contains("takes its time") || cause.contains("no whole answer within 400 ms"), "{cause}");
+    timeout(Duration::from_secs(20), dripping).await.unwrap().unwrap();
+}
