@@ -49,11 +49,20 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a reload cannot change, for comparison: upstreams and identity rules, without secrets.
+    /// What a reload cannot change, for comparison: upstreams, identity rules, and the guard's store.
     #[must_use]
-    pub fn fixed(&self) -> String {
-        format!("{:?} {:?}", self.upstreams, self.settings.authenticator)
+    pub fn fixed(&self) -> Fixed {
+        let rest = format!("{:?} {:?}", self.upstreams, self.settings.authenticator);
+        Fixed { store: self.store.clone(), rest }
     }
+}
+
+/// What a reload cannot change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    store: Option<Store>,
+    /// Upstreams and identity rules, without secrets.
+    rest: String,
 }
 
 /// The bounds on connections.

@@ -14,6 +14,7 @@ mod limits;
 mod models;
 mod record;
 mod turn;
+mod usage;
 
 use std::{
     net::IpAddr,
@@ -166,6 +167,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         *self.core.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(core);
     }
 
+    /// The guard, for what can be changed about it.
+    pub fn guard(&self) -> &G {
+        &self.guard
+    }
+
     /// Says at `/ready` from now on that no more requests should be sent here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -206,6 +212,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         }
         if let Some(rest) = models::below(path) {
             return self.models(head, rest);
+        }
+        if path == usage::PATH {
+            return self.usage(head).await;
         }
         let Some(door) = door_of(path) else {
             return match path {

@@ -73,12 +73,12 @@ impl Caller {
     }
 
     fn rate_standing(&self, limits: &Limits, moment: Moment) -> Option<Standing> {
-        let (gcra, policy) = limits.rate?;
+        let (gcra, rate) = limits.rate?;
         let allowance = Allowance {
             name: "rate",
-            limit: policy.turns,
-            remaining: gcra.remaining(self.schedule, moment.elapsed).min(policy.turns),
-            period_seconds: policy.period_seconds,
+            limit: rate.burst,
+            remaining: gcra.remaining(self.schedule, moment.elapsed),
+            period_seconds: rate.burst_seconds(),
             reset_seconds: whole_seconds(gcra.full_in(self.schedule, moment.elapsed)),
         };
         let wait_seconds = whole_seconds(gcra.wait(self.schedule, moment.elapsed));

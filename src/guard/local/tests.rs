@@ -106,7 +106,7 @@ fn one_user_does_not_count_against_another() {
 fn a_rate_says_when_the_next_turn_may_come() {
     let guard = rated(6, 60, 2);
     let first = admit(&guard, ask("ada", at(0))).unwrap();
-    let told = Allowance { name: "rate", limit: 6, remaining: 1, period_seconds: 60, reset_seconds: 10 };
+    let told = Allowance { name: "rate", limit: 2, remaining: 1, period_seconds: 20, reset_seconds: 10 };
     assert_eq!(first.standing(), [told]);
     // What the rate gave is not given back, however the turn ends.
     settle(first, Ending::Failed);
