@@ -79,7 +79,9 @@ impl RawConfig {
         let form = || fault("is no rate, such as 30/1m or 5/s");
         let (turns, period) = text.split_once('/').ok_or_else(form)?;
         let (turns, period) = (turns.trim().parse().map_err(|_| form())?, period.trim());
-        let period = parse_duration(period).or_else(|| parse_duration(&format!("1{period}"))).ok_or_else(form)?;
+        // A unit alone is one of it.
+        let one = if period.starts_with(|character: char| character.is_ascii_digit()) { "" } else { "1" };
+        let period = parse_duration(&format!("{one}{period}")).ok_or_else(form)?;
         if !(1..=TURNS_MOST).contains(&turns) {
             return Err(fault("is not from 1 to 1000000000 turns"));
         }

@@ -91,8 +91,8 @@ fn a_period_has_so_many_conversations_of_any_length() {
 
 #[test]
 fn what_turns_use_counts_against_the_next() {
-    // A turn uses 5 model tokens, 110 bytes of history and, here, 2 seconds.
-    for (limit, per_turn) in [("model_tokens", 5), ("history_bytes", 110), ("upstream_seconds", 2)] {
+    // A turn uses 5 model tokens, 108 bytes of history and, here, 2 seconds.
+    for (limit, per_turn) in [("model_tokens", 5), ("history_bytes", 108), ("upstream_seconds", 2)] {
         for (quantity, turns) in [(per_turn * 2 - 1, 2), (per_turn * 2, 2), (per_turn * 2 + 1, 3)] {
             let hand = quota(&format!("{limit} = {quantity}"));
             for _ in 0..turns {
@@ -100,7 +100,7 @@ fn what_turns_use_counts_against_the_next() {
                 asked.wait();
                 hand.clock.advance_seconds(2);
                 hand.upstream.call().reply("hello");
-                assert_eq!(asked.answer().json()["conversation"]["history_bytes"], 110);
+                assert_eq!(asked.answer().json()["conversation"]["history_bytes"], 108);
             }
             assert_eq!(refused(&hand, "ada", "quota_exceeded"), TO_MIDNIGHT - 2 * turns);
             turn(&hand, "bob");
@@ -179,8 +179,9 @@ fn several_limits_hold_at_once() {
     );
     let mut first = ask(&hand, "ada");
     first.wait();
+    let mut call = hand.upstream.call();
     assert_eq!(refused(&hand, "ada", "user_busy"), 1);
-    hand.upstream.call().reply("hello");
+    call.reply("hello");
     let policy = first.answer().header("ratelimit-policy").to_owned();
     assert_eq!(policy, "\"rate-60\";q=2;w=60, \"turns-3600\";q=3;w=3600, \"turns-86400\";q=4;w=86400");
     turn(&hand, "ada");
