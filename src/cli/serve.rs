@@ -1,6 +1,7 @@
 //! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew.
 
 use clap::builder::BoolishValueParser;
+use toml::{Table, Value};
 
 use super::{
     CliError,
@@ -10,7 +11,7 @@ use super::{
     settings::{Draft, ModelSettings, System, TokenSettings},
 };
 use crate::{
-    config::Config,
+    config::{Config, Fixed, Sources},
     proto::key::KeyId,
     shell::{self, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
 };
@@ -32,6 +33,8 @@ pub(super) struct Args {
     callers: CallerSettings,
     #[command(flatten)]
     doors: DoorSettings,
+    #[command(flatten)]
+    guard: GuardSettings,
 }
 
 /// The settings that say how the doors behave.
@@ -49,6 +52,42 @@ struct DoorSettings {
     responses_stream: Option<String>,
 }
 
+/// The settings that bound what one user may have. A store's URL may hold a password: that is a variable only.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits on users")]
+struct GuardSettings {
+    /// Turns of one user in a period, such as 30/1m [default: no limit]
+    #[arg(long, env = "HOLDALL_RATE", value_name = "RATE")]
+    rate: Option<String>,
+    /// Turns of these that may come at once [default: those of the period]
+    #[arg(long, env = "HOLDALL_BURST", value_name = "TURNS")]
+    burst: Option<u32>,
+    /// Turns of one user under way at once [default: 8]
+    #[arg(long, env = "HOLDALL_TURNS_PER_USER", value_name = "TURNS")]
+    turns_per_user: Option<u32>,
+    /// Take each token for one turn alone; needs HOLDALL_REDIS_URL [default: false]
+    #[arg(long, env = "HOLDALL_SINGLE_USE", value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    single_use: Option<bool>,
+    /// Conversations of one user that are good at once; needs HOLDALL_REDIS_URL [default: no limit]
+    #[arg(long, env = "HOLDALL_LIVE_CONVERSATIONS", value_name = "COUNT")]
+    live_conversations: Option<u32>,
+}
+
+impl GuardSettings {
+    fn lay(&self, draft: &mut Draft, sources: &impl Sources) {
+        let mut guard = Table::new();
+        let mut set = |key: &str, value: Option<Value>| value.map(|value| guard.insert(key.to_owned(), value));
+        set("rate", self.rate.as_deref().map(Value::from));
+        set("burst", self.burst.map(Value::from));
+        set("single_use", self.single_use.map(Value::from));
+        set("live_conversations", self.live_conversations.map(Value::from));
+        set("redis_url", sources.variable("HOLDALL_REDIS_URL").map(|url| url.as_str().into()));
+        draft.set_some("guard", (!guard.is_empty()).then_some(guard));
+        let turns = self.turns_per_user.map(|turns| Table::from_iter([("turns_per_user".to_owned(), turns.into())]));
+        draft.set_some("limits", turns);
+    }
+}
+
 impl DoorSettings {
     fn lay(&self, draft: &mut Draft) {
         draft.set_some("client_history", self.client_history.as_deref());
@@ -62,6 +101,7 @@ impl Args {
         let mut draft = self.tokens.draft(&System)?;
         self.model.lay(&mut draft, &System)?;
         self.doors.lay(&mut draft);
+        self.guard.lay(&mut draft, &System);
         if let Some(keys) = dev_keys {
             draft.set_keys(keys);
         }
@@ -111,19 +151,19 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
 
 /// Takes what the settings say now; a fault in them, or a change of what only a start can change, leaves everything as
 /// it was.
-fn reload(args: &Args, dev_keys: Option<&str>, fixed: &str, service: &NativeService, console: Console) {
+fn reload(args: &Args, dev_keys: Option<&str>, fixed: &Fixed, service: &NativeService, console: Console) {
     match args.load(dev_keys) {
         // The new models would ask upstreams that are not there, and users of one mode are not those of another.
-        Ok(config) if config.fixed() != fixed => {
-            let error = CliError::new(
-                "not reloaded, all stays as it was: upstreams, identity.mode or identity.jwt.jwks_url have changed",
-            );
+        Ok(config) if config.fixed() != *fixed => {
+            let changed = "upstreams, identity.mode, identity.jwt.jwks_url or the guard's store have changed";
+            let error = CliError::new(format!("not reloaded, all stays as it was: {changed}"));
             console.error(&error.hint("restart the server to change those"));
         }
         Ok(config) => {
             let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
             config.warnings.iter().for_each(|warning| console.warn(warning));
             service.reload(config.core, config.access);
+            service.guard().set_rules(config.guard);
             console.say(&format!("reloaded; keys {}", keys.join(", ")));
         }
         Err(error) => console.error(&CliError::new(format!("not reloaded, all stays as it was: {error}"))),

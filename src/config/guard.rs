@@ -47,10 +47,14 @@ impl RawConfig {
             memory: Duration::from_secs(policy.max_age_seconds.saturating_add(LEEWAY_SECONDS)),
             trusts_empty_store: guard.dangerous_trust_empty_guard,
         };
+        if rules.quotas.len() > PERIODS_MOST {
+            return Err(ConfigError::invalid("guard.quota", format!("there are more than {PERIODS_MOST}")));
+        }
         let mut periods: Vec<_> = rules.quotas.iter().map(|quota| quota.period_seconds).collect();
         periods.sort_unstable();
-        if periods.windows(2).any(|pair| pair.first() == pair.last()) {
-            return Err(ConfigError::invalid("guard.quota.period", "one period stands twice; join the two"));
+        if let Some([twice, _]) = periods.array_windows().find(|[one, next]| one == next) {
+            let fault = format!("the period of {twice} s stands twice; join the two tables");
+            return Err(ConfigError::invalid("guard.quota.period", fault));
         }
         Ok(rules)
     }
@@ -71,14 +75,22 @@ impl RawConfig {
                 None => Ok(None),
             };
         };
-        let fault = || ConfigError::invalid("guard.rate", format!("`{text}` is no rate, such as 30/1m or 5/s"));
-        let (turns, period) = text.split_once('/').ok_or_else(fault)?;
-        let turns: u64 = turns.trim().parse().ok().filter(|turns| *turns > 0).ok_or_else(fault)?;
-        let period = period.trim();
-        let period = parse_duration(period).or_else(|| parse_duration(&format!("1{period}"))).ok_or_else(fault)?;
+        let fault = |fault: &str| ConfigError::invalid("guard.rate", format!("`{text}` {fault}"));
+        let form = || fault("is no rate, such as 30/1m or 5/s");
+        let (turns, period) = text.split_once('/').ok_or_else(form)?;
+        let (turns, period) = (turns.trim().parse().map_err(|_| form())?, period.trim());
+        // A unit alone is one of it.
+        let one = if period.starts_with(|character: char| character.is_ascii_digit()) { "" } else { "1" };
+        let period = parse_duration(&format!("{one}{period}")).ok_or_else(form)?;
+        if !(1..=TURNS_MOST).contains(&turns) {
+            return Err(fault("is not from 1 to 1000000000 turns"));
+        }
+        if whole_seconds(period).is_none() {
+            return Err(fault("is not for a period of whole seconds, at most 366d"));
+        }
         let burst = guard.burst.unwrap_or(turns);
-        if burst == 0 {
-            return Err(ConfigError::invalid("guard.burst", "must be at least 1"));
+        if !(1..=TURNS_MOST).contains(&burst) {
+            return Err(ConfigError::invalid("guard.burst", format!("{burst} is not from 1 to {TURNS_MOST}")));
         }
         Ok(Some(Rate { turns, period, burst }))
     }
@@ -86,27 +98,38 @@ impl RawConfig {
 
 impl RawQuota {
     fn quota(&self) -> Result<Quota, ConfigError> {
-        let quota = Quota {
-            period_seconds: self.period.map_or(0, |period| period.as_secs()),
-            turns: self.turns,
-            conversations: self.conversations,
-            model_tokens: self.model_tokens,
-            history_bytes: self.history_bytes,
-            upstream_seconds: self.upstream_seconds,
+        let Some(period_seconds) = self.period.and_then(whole_seconds) else {
+            return Err(ConfigError::invalid("guard.quota.period", "is whole seconds from 1s to 366d, such as 1d"));
         };
-        if quota.period_seconds == 0 {
-            return Err(ConfigError::invalid("guard.quota.period", "is a time span of at least 1s, such as 1d"));
-        }
-        let Quota { turns, conversations, model_tokens, history_bytes, upstream_seconds, .. } = quota;
-        if [turns, conversations, model_tokens, history_bytes, upstream_seconds].iter().all(Option::is_none) {
+        let Self { turns, conversations, model_tokens, history_bytes, upstream_seconds, .. } = *self;
+        let limits = [turns, conversations, model_tokens, history_bytes, upstream_seconds];
+        if limits.iter().all(Option::is_none) {
             return Err(ConfigError::invalid(
                 "guard.quota",
                 "limits nothing; set turns, conversations, model_tokens, history_bytes or upstream_seconds",
             ));
         }
-        Ok(quota)
+        // Nobody could ever have a turn under a limit of 0, and would still be told when to come back.
+        if let Some(limit) = limits.into_iter().flatten().find(|limit| !(1..=QUOTA_MOST).contains(limit)) {
+            return Err(ConfigError::invalid("guard.quota", format!("{limit} is not from 1 to {QUOTA_MOST}")));
+        }
+        Ok(Quota { period_seconds, turns, conversations, model_tokens, history_bytes, upstream_seconds })
     }
 }
+
+/// A span in seconds, if it is whole ones, and not so many that it must be a mistake.
+fn whole_seconds(span: Duration) -> Option<u64> {
+    (span.subsec_nanos() == 0 && (1..=PERIOD_MOST_SECONDS).contains(&span.as_secs())).then_some(span.as_secs())
+}
+
+/// As many turns as a rate or a burst may have.
+const TURNS_MOST: u64 = 1_000_000_000;
+/// The largest limit of a period: the largest integer of a structured header field (RFC 9651 §3.3.1).
+const QUOTA_MOST: u64 = 999_999_999_999_999;
+/// A leap year.
+const PERIOD_MOST_SECONDS: u64 = 366 * 86_400;
+/// The most periods: each is counted for each caller, and told in each answer's head.
+const PERIODS_MOST: usize = 8;
 
 /// One server by `redis://` or `rediss://`: what a turn asks for is one script over keys that a cluster would part.
 fn check_url(url: &str) -> Result<(), ConfigError> {

@@ -52,11 +52,20 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a reload cannot change, for comparison: upstreams, and the way to tell callers apart; without secrets.
+    /// What a reload cannot change, for comparison: upstreams, the way to tell callers apart, and the guard's store.
     #[must_use]
-    pub fn fixed(&self) -> String {
-        format!("{:?} {}", self.upstreams, self.access.authenticator.fixed())
+    pub fn fixed(&self) -> Fixed {
+        let rest = format!("{:?} {}", self.upstreams, self.access.authenticator.fixed());
+        Fixed { store: self.store.clone(), rest }
     }
+}
+
+/// What a reload cannot change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    store: Option<Store>,
+    /// Upstreams and identity rules, without secrets.
+    rest: String,
 }
 
 /// The bounds on connections.

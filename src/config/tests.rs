@@ -179,6 +179,80 @@ fn doors_are_strict_unless_told_otherwise() {
 }
 
 #[test]
+fn limits_on_users_are_read_as_they_are_written() {
+    let guard = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().guard;
+    assert_eq!(guard(""), Rules::default());
+    for (lines, turns, seconds, burst) in [
+        ("guard.rate = \"30/1m\"", 30, 60, 30),
+        ("guard.rate = \" 5 / s \"", 5, 1, 5),
+        ("guard.rate = \"1000/d\"", 1_000, 86_400, 1_000),
+        ("guard = { rate = \"5/s\", burst = 20 }", 5, 1, 20),
+        ("guard = { rate = \"1000000000/366d\", burst = 1 }", 1_000_000_000, 366 * 86_400, 1),
+    ] {
+        let rate = guard(lines).rate.unwrap();
+        assert_eq!((rate.turns, rate.period.as_secs(), rate.burst), (turns, seconds, burst), "{lines}");
+    }
+    let lines = "limits.turns_per_user = 3\n[[guard.quota]]\nperiod = \"1h\"\nturns = 1\nconversations = 2\n\
+        [[guard.quota]]\nperiod = \"1d\"\nmodel_tokens = 3\nhistory_bytes = 4\nupstream_seconds = 999999999999999";
+    let Rules { turns_at_once, rate, quotas, .. } = guard(lines);
+    assert_eq!((turns_at_once, rate, quotas.len()), (3, None, 2));
+    assert_eq!((quotas[0].period_seconds, quotas[0].turns, quotas[0].conversations), (3_600, Some(1), Some(2)));
+    assert_eq!((quotas[0].model_tokens, quotas[0].history_bytes, quotas[0].upstream_seconds), (None, None, None));
+    assert_eq!((quotas[1].period_seconds, quotas[1].turns, quotas[1].model_tokens), (86_400, None, Some(3)));
+    assert_eq!((quotas[1].history_bytes, quotas[1].upstream_seconds), (Some(4), Some(999_999_999_999_999)));
+}
+
+#[test]
+fn limits_that_limit_nothing_or_everything_do_not_start() {
+    let quota = |lines: &str| format!("[[guard.quota]]\n{lines}");
+    let day = |lines: &str| quota(&format!("period = \"1d\"\n{lines}"));
+    let nine = (1..=9).map(|hours| quota(&format!("period = \"{hours}h\"\nturns = 1\n"))).collect::<String>();
+    for (lines, named) in [
+        ("guard.rate = \"fast\"".to_owned(), "guard.rate: `fast` is no rate, such as 30/1m or 5/s"),
+        ("guard.rate = \"5\"".to_owned(), "guard.rate: `5` is no rate"),
+        ("guard.rate = \"-5/s\"".to_owned(), "guard.rate: `-5/s` is no rate"),
+        ("guard.rate = \"5/\"".to_owned(), "guard.rate: `5/` is no rate"),
+        ("guard.rate = \"5/0s\"".to_owned(), "guard.rate: `5/0s` is no rate"),
+        ("guard.rate = \"5/1w\"".to_owned(), "guard.rate: `5/1w` is no rate"),
+        ("guard.rate = \"0/s\"".to_owned(), "guard.rate: `0/s` is not from 1 to 1000000000 turns"),
+        ("guard.rate = \"1000000001/s\"".to_owned(), "guard.rate: `1000000001/s` is not from 1 to"),
+        ("guard.rate = \"5/1500ms\"".to_owned(), "guard.rate: `5/1500ms` is not for a period of whole seconds"),
+        (
+            "guard.rate = \"5/367d\"".to_owned(),
+            "guard.rate: `5/367d` is not for a period of whole seconds, at most 366d",
+        ),
+        ("guard.burst = 5".to_owned(), "guard.burst: goes with guard.rate"),
+        ("guard = { rate = \"5/s\", burst = 0 }".to_owned(), "guard.burst: 0 is not from 1 to 1000000000"),
+        (quota("turns = 5"), "guard.quota.period: is whole seconds from 1s to 366d"),
+        (quota("period = \"1500ms\"\nturns = 5"), "guard.quota.period: is whole seconds"),
+        (quota("period = \"367d\"\nturns = 5"), "guard.quota.period: is whole seconds"),
+        (day(""), "guard.quota: limits nothing; set turns"),
+        (day("turns = 0"), "guard.quota: 0 is not from 1 to 999999999999999"),
+        (day("turns = 1\nmodel_tokens = 1000000000000000"), "guard.quota: 1000000000000000 is not from 1"),
+        (
+            format!("{}\n{}", day("turns = 1"), quota("period = \"24h\"\nmodel_tokens = 1")),
+            "guard.quota.period: the period of 86400 s",
+        ),
+        (nine, "guard.quota: there are more than 8"),
+        ("guard.single_use = true".to_owned(), "guard.single_use: takes a store"),
+        ("guard.live_conversations = 3".to_owned(), "guard.live_conversations: takes a store"),
+    ] {
+        let fault = fault(&format!("{}\n{lines}", keys()), &[]);
+        assert!(fault.starts_with(named), "{lines}: {fault}");
+    }
+}
+
+#[test]
+fn another_store_takes_a_restart_and_other_limits_do_not() {
+    let fixed = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().fixed();
+    let store = |password: &str| fixed(&format!("guard.redis_url = \"redis://:{password}@store.test\""));
+    assert_eq!(fixed(""), fixed("guard.rate = \"5/s\"\nlimits.turns_per_user = 1"));
+    assert_eq!(store("secret"), store("secret"));
+    assert!(fixed("") != store("secret") && store("secret") != store("other"));
+    assert!(!format!("{:?}", store("secret")).contains("secret"));
+}
+
+#[test]
 fn an_overlay_replaces_values_and_joins_tables() {
     let overlay = "issuer = \"over\"\n[identity]\nmode = \"none\"".parse().unwrap();
     let raw = RawConfig::parse("issuer = \"under\"\nttl = \"1h\"\n[limits]\nimage_bytes = 5", overlay).unwrap();

@@ -1,25 +1,64 @@
-//! The guard in this process: turns at once per user. Counts live while turns do; nothing is kept after.
+//! The guard in this process: rates, quotas, and turns at once, for each caller.
+//!
+//! ```text
+//! admit: rate, each quota, places ── one refuses: nothing is taken, the longest wait is told
+//!           │ all allow
+//!           ▼ takes of the rate, a turn, a conversation if it begins one, a place
+//!        permit ── whole, cut: adds what was used, to the periods in which it was admitted
+//!               └─ failed: gives back turn and conversation
+//! ```
+//! What the rate gave is not given back: a client whose turns fail is not to hammer on. Model tokens, history and the
+//! upstream's time are known at the end only; a turn is admitted while any are left. Everything is in memory: a restart
+//! forgets it, and each instance counts for itself. Time comes from [`Moment`] alone.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, PoisonError},
+mod caller;
+mod ledger;
+mod limits;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::{
+    caller::{Caller, Receipt, Standing, Takers},
+    ledger::{Key, Ledger},
+    limits::Limits,
+};
+use super::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Rules, Used};
+use crate::proto::{
+    allowance::{Allowance, Exhausted},
+    error::Error,
 };
 
-use super::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Rules};
-use crate::proto::{allowance::Allowance, error::Error};
+/// Holds each caller to the rules, as far as this process sees.
+#[derive(Clone, Debug)]
+pub struct LocalGuard(Arc<Mutex<State>>);
 
-/// Bounds how many turns one user has under way.
 #[derive(Debug)]
-pub struct LocalGuard {
-    rules: Rules,
-    under_way: Arc<Mutex<HashMap<Counted, usize>>>,
+struct State {
+    limits: Limits,
+    ledger: Ledger,
 }
 
 impl LocalGuard {
     /// A guard of these rules.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, under_way: Arc::default() }
+        Self(Arc::new(Mutex::new(State { limits: Limits::new(rules), ledger: Ledger::default() })))
+    }
+
+    /// Replaces the rules for the turns to come. What was counted stays counted in every period that the new rules have
+    /// as well; another rate begins anew for all.
+    pub fn set_rules(&self, rules: Rules) {
+        let mut state = self.lock();
+        if state.limits.rules.rate != rules.rate {
+            state.ledger.each(Caller::begin_anew);
+        }
+        state.limits = Limits::new(rules);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -27,22 +66,27 @@ impl Guard for LocalGuard {
     type Permit = LocalPermit;
 
     async fn admit(&self, ask: Ask) -> Result<LocalPermit, Error> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let limit = self.rules.turns_at_once;
-        let counted = Counted::User(ask.principal.clone());
-        let place = (ask.purpose != Purpose::Read).then(|| (counted.clone(), Arc::clone(&self.under_way)));
-        if place.is_some() {
-            let count = under_way.entry(counted).or_default();
-            if *count >= limit {
-                return Err(Error::UserBusy { limit });
-            }
-            *count = count.saturating_add(1);
+        if ask.purpose == Purpose::Read {
+            return Ok(LocalPermit { standing: Vec::new(), held: None });
         }
-        Ok(LocalPermit { place })
+        let mut state = self.lock();
+        let key = state.ledger.key(&ask.counted());
+        let (receipt, standing) = state.admit(key, &ask)?;
+        Ok(LocalPermit { standing, held: Some(Held { guard: self.clone(), key, receipt, shown: false }) })
     }
 
-    async fn standing(&self, _: Counted, _: Moment) -> Result<Vec<Allowance>, Error> {
-        Ok(Vec::new())
+    async fn standing(&self, counted: Counted, moment: Moment) -> Result<Vec<Allowance>, Error> {
+        let state = self.lock();
+        let key = state.ledger.key(&counted);
+        let standings = match state.ledger.find(key) {
+            Some(caller) => caller.standings(&state.limits, moment),
+            None => Caller::default().standings(&state.limits, moment),
+        };
+        Ok(allowances(&standings))
+    }
+
+    fn turns_at_once(&self) -> Option<usize> {
+        Some(self.lock().limits.rules.turns_at_once)
     }
 
     async fn revoke(&self, _: Revocation, _: Moment) -> Result<(), Error> {
@@ -53,61 +97,107 @@ impl Guard for LocalGuard {
     }
 }
 
-/// One admitted turn.
-#[derive(Debug)]
-pub struct LocalPermit {
-    place: Option<(Counted, Arc<Mutex<HashMap<Counted, usize>>>)>,
-}
-
-impl Permit for LocalPermit {
-    fn standing(&self) -> &[Allowance] {
-        &[]
+impl State {
+    /// Takes all that a turn takes, or nothing.
+    fn admit(&mut self, key: Key, ask: &Ask) -> Result<(Option<Receipt>, Vec<Allowance>), Error> {
+        let Self { limits, ledger } = self;
+        ledger.tidy(limits, ask.moment);
+        let begins = ask.presented.is_none();
+        let is_turn = ask.purpose == Purpose::Turn;
+        let fresh = Caller::default();
+        let caller = ledger.find(key).unwrap_or(&fresh);
+        let standings = caller.standings(limits, ask.moment);
+        let concerns = |standing: &&Standing| match standing.takers {
+            Takers::Beginnings => is_turn && begins,
+            Takers::Calls => true,
+            Takers::Turns => is_turn,
+        };
+        let longest = standings.iter().filter(concerns).max_by_key(|standing| standing.wait_seconds);
+        if let Some(standing) = longest.filter(|standing| standing.wait_seconds > 0) {
+            return Err(exhausted(standing, &standings));
+        }
+        let limit = limits.rules.turns_at_once;
+        if caller.places >= limit {
+            return Err(Error::UserBusy { limit });
+        }
+        let caller = ledger.entry(key, limits, ask.moment);
+        caller.places = caller.places.saturating_add(1);
+        caller.take_rate(limits, ask.moment);
+        let receipt = is_turn.then(|| caller.take_turn(begins, limits, ask.moment));
+        Ok((receipt, allowances(&caller.standings(limits, ask.moment))))
     }
 
-    fn show(&mut self) {}
-
-    async fn settle(self, _: Ending) {}
-}
-
-impl Drop for LocalPermit {
-    fn drop(&mut self) {
-        let Some((counted, under_way)) = self.place.take() else { return };
-        let mut under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = under_way.entry(counted) {
-            if *count.get() <= 1 {
-                count.remove();
-            } else {
-                *count.get_mut() -= 1;
-            }
+    fn end(&mut self, key: Key, receipt: Option<&Receipt>, ending: Ending) {
+        // There while a turn of its is under way.
+        let Some(caller) = self.ledger.find_mut(key) else { return };
+        caller.places = caller.places.saturating_sub(1);
+        match (receipt, ending) {
+            (Some(receipt), Ending::Cut(used) | Ending::Whole(used)) => caller.add(used, receipt),
+            (Some(receipt), Ending::Failed) => caller.give_back(receipt),
+            (None, _) => {}
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
+fn exhausted(standing: &Standing, standings: &[Standing]) -> Error {
+    let (limit, retry_after_seconds) = (standing.allowance, standing.wait_seconds);
+    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, standing: allowances(standings) });
+    match standing.takers {
+        Takers::Calls => Error::RateLimited(exhausted),
+        Takers::Beginnings | Takers::Turns => Error::QuotaExceeded(exhausted),
+    }
+}
 
-    use super::*;
-    use crate::proto::{principal::Principal, time::UnixSeconds, token::Id};
+fn allowances(standings: &[Standing]) -> Vec<Allowance> {
+    standings.iter().map(|standing| standing.allowance).collect()
+}
 
-    #[test]
-    fn one_user_does_not_count_against_another() {
-        let guard = LocalGuard::new(Rules { turns_at_once: 2, ..Rules::default() });
-        let ask = |name: &str| Ask {
-            purpose: Purpose::Turn,
-            principal: Principal::new(name, "none").unwrap(),
-            peer: None,
-            conversation: Id::new(UnixSeconds(0), [0; 16]),
-            presented: None,
-            moment: Moment::default(),
-        };
-        let admit = |name: &str| guard.admit(ask(name)).now_or_never().unwrap();
-        let (first, second) = (admit("alice").unwrap(), admit("alice").unwrap());
-        assert_eq!(admit("alice").unwrap_err(), Error::UserBusy { limit: 2 });
-        assert!(admit("bob").is_ok());
-        drop(first);
-        assert!(admit("alice").is_ok());
-        drop(second);
-        assert!(guard.under_way.lock().unwrap().is_empty());
+/// One admitted turn.
+#[derive(Debug)]
+pub struct LocalPermit {
+    standing: Vec<Allowance>,
+    /// What it holds; none if it takes nothing, or has ended.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    guard: LocalGuard,
+    key: Key,
+    receipt: Option<Receipt>,
+    shown: bool,
+}
+
+impl LocalPermit {
+    fn end(&mut self, ending: impl FnOnce(&Held) -> Ending) {
+        if let Some(held) = self.held.take() {
+            held.guard.lock().end(held.key, held.receipt.as_ref(), ending(&held));
+        }
+    }
+}
+
+impl Permit for LocalPermit {
+    fn standing(&self) -> &[Allowance] {
+        &self.standing
+    }
+
+    fn show(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.shown = true;
+        }
+    }
+
+    async fn settle(mut self, ending: Ending) {
+        self.end(|_| ending);
+    }
+
+    fn leave(mut self, used: Used) {
+        self.end(|held| if held.shown { Ending::Cut(used) } else { Ending::Failed });
+    }
+}
+
+impl Drop for LocalPermit {
+    fn drop(&mut self) {
+        self.end(|held| if held.shown { Ending::Cut(Used::default()) } else { Ending::Failed });
     }
 }

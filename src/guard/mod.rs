@@ -8,6 +8,7 @@
 //! ```
 //! A guard is asked once before the model is called and told once after. What it remembers are counts and hashes.
 
+mod gcra;
 mod local;
 mod rules;
 
@@ -40,6 +41,11 @@ pub trait Guard: Send + Sync + 'static {
     /// [`Error::GuardUnavailable`].
     fn standing(&self, counted: Counted, moment: Moment) -> impl Future<Output = Result<Vec<Allowance>, Error>> + Send;
 
+    /// How many turns a caller may have under way; `None` where this guard does not say.
+    fn turns_at_once(&self) -> Option<usize> {
+        None
+    }
+
     /// Ends the use of tokens before their time.
     ///
     /// # Errors
@@ -57,6 +63,16 @@ pub trait Permit: Send + 'static {
 
     /// Ends the turn.
     fn settle(self, ending: Ending) -> impl Future<Output = ()> + Send;
+
+    /// Ends the turn of a client that has left, without waiting for anything: as dropping it does, but for what it used
+    /// until then, which counts if something was shown.
+    fn leave(self, used: Used)
+    where
+        Self: Sized,
+    {
+        let _ = used;
+        drop(self);
+    }
 }
 
 /// What a guard is asked.

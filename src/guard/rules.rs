@@ -56,6 +56,16 @@ pub struct Rate {
     pub burst: u64,
 }
 
+impl Rate {
+    /// How long it takes for a whole burst to come back, in seconds, rounded up: a rate is told as so many turns, the
+    /// burst, for that long.
+    #[must_use]
+    pub fn burst_seconds(&self) -> u64 {
+        let nanos = self.period.as_nanos().saturating_mul(self.burst.into()) / u128::from(self.turns).max(1);
+        u64::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
+    }
+}
+
 /// How much a user may have in each period; periods are counted from 1970, so that a day is a day in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -90,5 +100,21 @@ impl fmt::Debug for Store {
             .field("timeout", &self.timeout)
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_comes_back_at_the_rate() {
+        for (turns, seconds, burst, back) in
+            [(30, 60, 30, 60), (30, 60, 5, 10), (5, 1, 20, 4), (7, 60, 10, 86), (5, 1, 1, 1), (1, 86_400, 1, 86_400)]
+        {
+            let rate = Rate { turns, period: Duration::from_secs(seconds), burst };
+            assert_eq!(rate.burst_seconds(), back, "{turns}/{seconds}s, {burst}");
+        }
+        assert_eq!(Rate { turns: 0, period: Duration::MAX, burst: u64::MAX }.burst_seconds(), u64::MAX);
     }
 }

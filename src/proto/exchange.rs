@@ -34,7 +34,6 @@ use self::{
     turn::{Plan, Room, Turn},
 };
 use super::{
-    chat::Usage,
     dialect::{
         Delta, FinishReason, ReplyBounds, ReplyReader,
         door::{Answer, Partial, TurnRequest},
@@ -45,10 +44,10 @@ use super::{
 };
 
 pub use self::{
-    count::{Counted, Counting},
+    count::Counting,
     deployment::{Asker, Core, Model, Models},
     summary::Summarizing,
-    turn::Presented,
+    turn::{Presented, Spent},
 };
 
 /// The chance that one exchange takes: fresh from the operating system each time, never used twice.
@@ -218,6 +217,12 @@ impl Exchange<Replying> {
         self.state.reply.is_full() || self.state.reader.is_complete()
     }
 
+    /// What the turn has used so far.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.turn.spent(self.state.reply.usage(), self.state.reply.text_bytes())
+    }
+
     /// Says that no byte follows, and issues the fresh token. `deltas` takes what was still open.
     ///
     /// # Errors
@@ -250,11 +255,10 @@ impl Exchange<Replying> {
             return error.into();
         }
         let (text, items, usage) = self.state.reply.into_parts(true);
-        let spent = self.turn.spent.plus(usage);
         // Without room for the partial reply there is still the old token.
         let partial = self.turn.issue(&text, items, usage, FinishReason::Stop, elapsed, codec).ok();
         let partial = partial.map(|answer| Partial { reply: answer.reply, token: answer.token });
-        Failure { error, partial, usage: spent }
+        Failure { error, partial }
     }
 }
 
@@ -291,13 +295,11 @@ pub struct Failure {
     pub error: Error,
     /// What had flowed.
     pub partial: Option<Partial>,
-    /// What it used all the same, as far as the upstream said.
-    pub usage: Usage,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, partial: None, usage: Usage::default() }
+        Self { error, partial: None }
     }
 }
 

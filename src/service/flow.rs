@@ -2,7 +2,13 @@
 //!
 //! Dropping a flow, or the future that opens one, drops the upstream's call and so cancels it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -12,10 +18,9 @@ use super::{Clock, Service, Sleep, Stopped, record::Slot};
 use crate::{
     guard::{Ending, Guard, Permit as _, Used},
     proto::{
-        chat::Usage,
         dialect::{Delta, door::Answer},
         error::Error,
-        exchange::{ASIDE_BYTES, Exchange, Failure, Ready, Replying, Response},
+        exchange::{ASIDE_BYTES, Exchange, Failure, Ready, Replying, Response, Spent},
     },
     upstream::{Upstream, UpstreamError},
 };
@@ -30,6 +35,8 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     unread: Option<Option<Result<Bytes, UpstreamError>>>,
     /// When the upstream was called.
     called: Duration,
+    /// For how long it had worked before, on a summary.
+    summarizing: Duration,
     /// When it was last heard of.
     heard: Duration,
     /// When the client last got something to see.
@@ -48,15 +55,24 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
 /// What a turn has taken of what there is for all: the guard's permit, and a place among the requests.
 pub(super) struct Held<G: Guard> {
     permit: G::Permit,
-    /// Whether what comes in is shown to the client as it comes.
-    shows: bool,
-    /// Whether something was.
+    shows: Shows,
+    /// Whether something of the reply was shown.
     shown: bool,
     _slot: Slot,
 }
 
+/// What a client gets to see of a reply before it is whole.
+pub(super) enum Shows {
+    /// What had come of one that fails, if the head of the answer was sent before: a stream that is held.
+    AfterHead(Arc<AtomicBool>),
+    /// All of it.
+    AsItComes,
+    /// Nothing: it is not streamed.
+    Nothing,
+}
+
 impl<G: Guard> Held<G> {
-    pub(super) fn new(permit: G::Permit, shows: bool, slot: Slot) -> Self {
+    pub(super) fn new(permit: G::Permit, shows: Shows, slot: Slot) -> Self {
         Self { permit, shows, shown: false, _slot: slot }
     }
 
@@ -66,9 +82,18 @@ impl<G: Guard> Held<G> {
     }
 
     fn show(&mut self) {
-        if self.shows && !self.shown {
+        if matches!(self.shows, Shows::AsItComes) && !self.shown {
             self.shown = true;
             self.permit.show();
+        }
+    }
+
+    /// Whether what had come of a failed reply is shown.
+    fn shows_partial(&self) -> bool {
+        match &self.shows {
+            Shows::AfterHead(sent) => sent.load(Ordering::Relaxed),
+            Shows::AsItComes => true,
+            Shows::Nothing => false,
         }
     }
 }
@@ -89,6 +114,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         service: Arc<Service<U, G, C>>,
         mut exchange: Exchange<Ready>,
         holds: bool,
+        summarizing: Duration,
     ) -> Result<Self, Error> {
         let called = service.clock.elapsed();
         let request = exchange.take_request();
@@ -113,6 +139,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                     body,
                     unread,
                     called,
+                    summarizing,
                     heard,
                     told,
                     holds,
@@ -140,8 +167,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     /// The same with what the turn has taken, to be given back at its end.
-    pub(super) fn holding(self, held: Held<G>) -> Self {
-        Self { held: Some(held), ..self }
+    pub(super) fn holding(mut self, held: Held<G>) -> Self {
+        self.held = Some(held);
+        self
     }
 
     /// Waits for the next bytes, and for what else is ready with them; appends to `deltas` what the client is to see.
@@ -226,38 +254,67 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     async fn finish(&mut self, deltas: &mut Vec<Delta>) -> Step {
         let elapsed = self.elapsed();
         let Some(exchange) = self.exchange.take() else { return ended(Err(Error::UpstreamCut.into())) };
+        let spent = exchange.spent();
         let outcome = self.service.with_codec(|codec| Ok(exchange.finish(elapsed, deltas, codec)));
         let outcome = outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure);
-        self.settle(outcome, elapsed).await
+        self.settle(outcome, spent).await
     }
 
     async fn fail(&mut self, error: Error) -> Step {
         let elapsed = self.elapsed();
         let Some(exchange) = self.exchange.take() else { return ended(Err(error.into())) };
+        let spent = exchange.spent();
         let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
-        self.settle(Err(failure.unwrap_or_else(Failure::from)), elapsed).await
+        self.settle(Err(failure.unwrap_or_else(Failure::from)), spent).await
     }
 
     /// Tells the guard, before the client can come back with the fresh token.
-    async fn settle(&mut self, outcome: Result<Answer, Failure>, elapsed: Duration) -> Step {
-        if let Some(held) = self.held.take() {
-            let used = |usage: Usage, history_bytes: usize| Used {
-                model_tokens: usage.input_tokens.saturating_add(usage.output_tokens),
-                history_bytes: history_bytes as u64,
-                upstream_millis: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-            };
-            let ending = match &outcome {
-                Ok(answer) => Ending::Whole(used(answer.usage, answer.conversation.history_bytes)),
-                Err(failure) if held.shown => Ending::Cut(used(failure.usage, 0)),
-                Err(_) => Ending::Failed,
-            };
-            held.settle(ending).await;
-        }
+    async fn settle(&mut self, mut outcome: Result<Answer, Failure>, spent: Spent) -> Step {
+        let Some(held) = self.held.take() else { return ended(outcome) };
+        let ending = match &mut outcome {
+            Ok(answer) => {
+                let told = answer.usage.input_tokens.saturating_add(answer.usage.output_tokens);
+                let model_tokens = if told > 0 { told } else { spent.estimated_tokens };
+                Ending::Whole(self.used(model_tokens, answer.conversation.history_bytes))
+            }
+            Err(failure) => {
+                // A token that the client does not get to see leaves the turn as if it had not been.
+                failure.partial = failure.partial.take().filter(|_| held.shows_partial());
+                if held.shown || failure.partial.is_some() {
+                    Ending::Cut(self.used_so_far(&spent))
+                } else {
+                    Ending::Failed
+                }
+            }
+        };
+        held.settle(ending).await;
         ended(outcome)
+    }
+
+    /// What a turn has used that breaks off: most upstreams tell their counts at the end alone.
+    fn used_so_far(&self, spent: &Spent) -> Used {
+        let told = spent.usage.input_tokens.saturating_add(spent.usage.output_tokens);
+        self.used(told.max(spent.estimated_tokens), spent.history_bytes)
+    }
+
+    fn used(&self, model_tokens: u64, history_bytes: usize) -> Used {
+        let millis = self.elapsed().saturating_add(self.summarizing).as_millis();
+        let upstream_millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        Used { model_tokens, history_bytes: history_bytes as u64, upstream_millis }
     }
 
     fn elapsed(&self) -> Duration {
         self.service.clock.elapsed().saturating_sub(self.called)
+    }
+}
+
+impl<U: Upstream, G: Guard, C: Clock> Drop for Flow<U, G, C> {
+    /// The client has left, or it has its answer.
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            let spent = self.exchange.as_ref().map(Exchange::<Replying>::spent).unwrap_or_default();
+            held.permit.leave(self.used_so_far(&spent));
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod limits;
 mod models;
 mod record;
 mod turn;
+mod usage;
 
 use std::{
     net::IpAddr,
@@ -185,6 +186,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         *terms = Terms { core: Arc::new(core), access: Arc::new(access) };
     }
 
+    /// The guard, for what can be changed about it.
+    pub fn guard(&self) -> &G {
+        &self.guard
+    }
+
     /// Says at `/ready` from now on that no more requests should be sent here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -225,6 +231,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         }
         if let Some(rest) = models::below(path) {
             return self.models(head, rest).await;
+        }
+        if path == usage::PATH {
+            return self.usage(head).await;
         }
         let Some(door) = door_of(path) else {
             return match path {

@@ -70,8 +70,8 @@ fn entry(alias: &str, owner: &str) -> Value {
     })
 }
 
-/// A piece of a path with its escapes read (RFC 3986 §2.1): SDKs write the slashes of a name as `%2F`.
-fn percent_decoded(text: &str) -> Option<String> {
+/// A piece of a path or a query with its escapes read (RFC 3986 §2.1): SDKs write the slashes of a name as `%2F`.
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let (first, rest) = text.split_once('%').map_or((text, None), |(first, rest)| (first, Some(rest)));
     let mut bytes = first.as_bytes().to_vec();
     for escape in rest.into_iter().flat_map(|rest| rest.split('%')) {

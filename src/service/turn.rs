@@ -3,7 +3,15 @@
 //! A streaming client gets its head with the first delta, or after 15 seconds; whatever fails before is a true HTTP
 //! status, which SDKs raise and retry.
 
-use std::{convert::Infallible, pin::Pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, stream};
@@ -14,7 +22,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use super::{
     Clock, Incoming, Sender, Service, asker,
     body::{Body, utf8},
-    flow::{Flow, Held, Step},
+    flow::{Flow, Held, Shows, Step},
     json_bytes, limits,
     record::Record,
 };
@@ -24,11 +32,11 @@ use crate::{
     problem::Problem,
     proto::{
         dialect::{
-            Delta,
+            Delta, TokenCount,
             door::{Answer, Asked, Door, ReplyWriter, TurnRequest},
         },
         error::Error,
-        exchange::{Asker, Begun, Core, Counted, Exchange, Failure},
+        exchange::{Asker, Begun, Core, Exchange, Failure},
         sse,
     },
     upstream::Upstream,
@@ -47,7 +55,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         record.turn(&claims);
         let permit = self.admit(Purpose::Turn, peer, &claims, begun.presented()).await?;
         let standing = permit.standing().to_vec();
-        let held = Held::new(permit, streamed && !writer.holds(), slot);
+        let head_sent = Arc::new(AtomicBool::new(false));
+        let shows = match (streamed, writer.holds()) {
+            (false, _) => Shows::Nothing,
+            (true, false) => Shows::AsItComes,
+            (true, true) => Shows::AfterHead(Arc::clone(&head_sent)),
+        };
+        let held = Held::new(permit, shows, slot);
         let opening = Opening::begin(Arc::clone(&self), begun, held, writer.holds());
         if !streamed {
             let Opening { mut flow, mut deltas, mut ended } = opening.await?;
@@ -69,12 +83,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let (mut unsent, mut signs) = (Vec::new(), Vec::new());
         let phase = futures_util::select_biased! {
             opened = opening.as_mut().fuse() => match opened? {
-                Opening { ended: Some(Err(Failure { error, partial, .. })), .. } if partial.is_none() || writer.holds() => {
-                    return Err(error);
-                }
+                Opening { ended: Some(Err(Failure { error, partial: None })), .. } => return Err(error),
                 opened => Phase::Opened(Box::new(opened)),
             },
             () = self.clock.sleep(self.settings.timeouts.heartbeat).fuse() => {
+                head_sent.store(true, Ordering::Relaxed);
                 sse::write_comment(&mut signs, HEARTBEAT);
                 Phase::Opening(opening)
             }
@@ -101,21 +114,22 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let core = self.core();
         let (request, asker, _) = ask(door, &core, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
-        let counted = self.with_codec(|codec| Exchange::count(core, request, &asker, now, &entropy, codec))?;
-        let tokens = match counted {
-            Counted::Known(tokens) => tokens,
-            Counted::Asking(mut exchange) => {
-                record.turn(exchange.claims());
-                let permit = self.admit(Purpose::Count, peer, exchange.claims(), exchange.presented()).await?;
-                let request = exchange.take_request();
-                let answer = self.aside(exchange.upstream(), request).await;
-                permit.settle(Ending::Failed).await;
-                drop(slot);
-                let (head, answer) = answer?;
-                exchange.counted(&head, &answer)?
+        let (exchange, count) =
+            self.with_codec(|codec| Exchange::count(core, request, &asker, now, &entropy, codec))?;
+        record.turn(exchange.claims());
+        let permit = self.admit(Purpose::Count, peer, exchange.claims(), exchange.presented()).await?;
+        let standing = permit.standing().to_vec();
+        let answer = match count {
+            TokenCount::Ask(request) => {
+                self.aside(exchange.upstream(), *request).await.and_then(|(head, body)| exchange.counted(&head, &body))
             }
+            TokenCount::Known(tokens) => Ok(tokens),
         };
-        Ok(json_bytes(door.counted(tokens)))
+        permit.settle(Ending::Failed).await;
+        drop(slot);
+        let mut response = json_bytes(door.counted(answer?));
+        limits::write_headers(&standing, response.headers_mut());
+        Ok(response)
     }
 
     fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Begun, Box<dyn ReplyWriter>), Error> {
@@ -164,7 +178,13 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
         let mut deltas = Vec::new();
         let ended = loop {
             match flow.step(&mut deltas).await {
-                Step::Ended(outcome) => break Some(*outcome),
+                Step::Ended(outcome) => {
+                    if matches!(*outcome, Err(Failure { partial: None, .. })) {
+                        // Nothing that could be gone on from: the turn has failed, and nothing of it is shown.
+                        deltas.clear();
+                    }
+                    break Some(*outcome);
+                }
                 // A reply that is held has nothing to show before its end.
                 Step::Read if holds => deltas.clear(),
                 Step::Read if !deltas.is_empty() => break None,
@@ -175,15 +195,16 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
     }
 
     async fn open(service: Arc<Service<U, G, C>>, begun: Begun, holds: bool) -> Result<Flow<U, G, C>, Error> {
-        let exchange = match begun {
-            Begun::Ready(exchange) => exchange,
+        let (exchange, summarizing) = match begun {
+            Begun::Ready(exchange) => (exchange, Duration::ZERO),
             Begun::Summarizing(mut exchange) => {
                 let (called, request) = (service.clock.elapsed(), exchange.take_request());
                 let (head, body) = service.aside(exchange.upstream(), request).await?;
-                exchange.go_on(&head, &body, service.clock.elapsed().saturating_sub(called))?
+                let elapsed = service.clock.elapsed().saturating_sub(called);
+                (exchange.go_on(&head, &body, elapsed)?, elapsed)
             }
         };
-        Flow::open(service, exchange, holds).await
+        Flow::open(service, exchange, holds, summarizing).await
     }
 }
 

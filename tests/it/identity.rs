@@ -281,3 +281,21 @@ fn a_stranger_learns_nothing_of_a_token() {
     let read = json!({ "token": token, "user_id": "ada" }).to_string();
     assert_eq!(hand.post("/v1/history", read).answer().json()["items"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn a_credential_says_whose_usage_is_told() {
+    let hand = guarded("https://issuer.test");
+    let usage = |bearer: Option<&str>, path: &str| {
+        let mut request = Request::get(path).body(String::new()).unwrap();
+        if let Some(bearer) = bearer {
+            request = with(request, &[("authorization", &format!("Bearer {bearer}"))]);
+        }
+        hand.ask(request).answer()
+    };
+    let alice = credential("alice");
+    for path in ["/v1/usage", "/v1/usage?user_id=alice"] {
+        assert_eq!(usage(Some(&alice), path).json()["user_id"], "alice");
+    }
+    usage(Some(&alice), "/v1/usage?user_id=bob").problem("request_invalid");
+    usage(None, "/v1/usage?user_id=alice").problem("unauthenticated");
+}

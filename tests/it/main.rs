@@ -6,6 +6,7 @@
 mod cli;
 mod corpus;
 mod doors;
+mod guard;
 mod http;
 mod identity;
 mod isolation;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, response};
+use http::response;
 
 use super::{
     Asker, Core, Entropy, Exchange, retry_after,
@@ -16,21 +15,12 @@ use crate::proto::{
     token::Codec,
 };
 
-/// The provider is to be asked how many model tokens a turn would send.
-pub struct Counting {
-    request: Request<Bytes>,
-}
-
-/// What came of beginning to count.
-pub enum Counted {
-    /// The provider knows; ask it.
-    Asking(Box<Exchange<Counting>>),
-    /// So many, without asking.
-    Known(u64),
-}
+/// What a turn would send is being counted.
+pub struct Counting;
 
 impl Exchange<Counting> {
-    /// Counts what a turn would send, without taking it. Its history has no bound but those on tokens and input.
+    /// Counts what a turn would send, without taking it: the count, or what is to be sent to [`Exchange::upstream`] to
+    /// learn it. Its history has no bound but those on tokens and input.
     ///
     /// # Errors
     /// As for the turn, short of room for a reply.
@@ -41,19 +31,10 @@ impl Exchange<Counting> {
         now: UnixSeconds,
         entropy: &Entropy,
         codec: &mut Codec,
-    ) -> Result<Counted, Error> {
+    ) -> Result<(Self, TokenCount), Error> {
         let (turn, plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
-        Ok(match turn.dialect.count(&plan.call(false))? {
-            TokenCount::Ask(request) => {
-                Counted::Asking(Box::new(Self { turn: Box::new(turn), state: Counting { request: *request } }))
-            }
-            TokenCount::Known(tokens) => Counted::Known(tokens),
-        })
-    }
-
-    /// Takes out what is to be sent to [`Exchange::upstream`].
-    pub fn take_request(&mut self) -> Request<Bytes> {
-        std::mem::take(&mut self.state.request)
+        let count = turn.dialect.count(&plan.call(false))?;
+        Ok((Self { turn: Box::new(turn), state: Counting }, count))
     }
 
     /// The count, read from the upstream's whole answer.

@@ -160,6 +160,17 @@ pub enum Asker {
 }
 
 impl Asker {
+    /// Who asks without a token; `None` for someone without a name.
+    ///
+    /// # Errors
+    /// [`Error::RequestInvalid`] for a user that the caller cannot be.
+    pub fn principal(&self) -> Result<Option<Principal>, Error> {
+        Ok(self.caller(false)?.and_then(|caller| match caller {
+            Caller::Bearer => None,
+            Caller::Known(principal) => Some(principal),
+        }))
+    }
+
     /// Whose token may be presented; `None` for a new anonymous user.
     pub(super) fn caller(&self, has_token: bool) -> Result<Option<Caller>, Error> {
         match self {

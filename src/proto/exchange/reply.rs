@@ -121,6 +121,16 @@ impl Reply {
         !self.text.is_empty()
     }
 
+    /// The bytes of its text.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The counts, as far as the upstream has told them.
+    pub(super) fn usage(&self) -> Usage {
+        self.usage
+    }
+
     /// Why the reply ended; `None` if it did not.
     pub(super) fn finish_reason(&self) -> Option<FinishReason> {
         let calls = self.items.iter().any(|item| matches!(item, Item::Call { .. }));

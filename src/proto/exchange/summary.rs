@@ -65,7 +65,7 @@ impl Exchange<Summarizing> {
         turn.items = plan.history.items().len();
         turn.summarized_items = items;
         turn.trimmed_items = items;
-        turn.spent = usage;
+        turn.summary_usage = usage;
         turn.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         match turn.shortage() {
             Some(shortage) => Err(Error::HistoryTooLarge(shortage.excess)),

@@ -84,7 +84,7 @@ pub(super) fn prepare(
         trimmed_items: 0,
         summarized_items: 0,
         elided_images,
-        spent: Usage::default(),
+        summary_usage: Usage::default(),
         provider: model.provider.clone(),
         dialect: model.dialect,
         upstream: model.upstream.clone(),
@@ -183,7 +183,7 @@ pub(super) struct Turn {
     pub(super) summarized_items: usize,
     pub(super) elided_images: usize,
     /// What a summary has used; the reply's own comes on top.
-    pub(super) spent: Usage,
+    pub(super) summary_usage: Usage,
     /// Whose reasoning the reply holds.
     pub(super) provider: String,
     pub(super) dialect: &'static dyn Dialect,
@@ -265,6 +265,17 @@ impl Turn {
         self.core.limits.history_items.saturating_sub(self.items)
     }
 
+    /// What the turn has used with a reply that came this far.
+    pub(super) fn spent(&self, usage: Usage, reply_bytes: usize) -> Spent {
+        let base = self.base.as_ref().map_or("", |base| base.history_lines());
+        let text_bytes = words(base).saturating_add(words(&self.lines)).saturating_add(reply_bytes);
+        Spent {
+            usage: self.summary_usage.plus(usage),
+            estimated_tokens: u64::try_from(text_bytes.div_ceil(4)).unwrap_or(u64::MAX),
+            history_bytes: base.len().saturating_add(self.lines.len()).saturating_add(reply_bytes),
+        }
+    }
+
     pub(super) fn issue(
         mut self,
         text: &str,
@@ -286,10 +297,31 @@ impl Turn {
             summarized_items: self.summarized_items,
             elided_images: self.elided_images,
         };
-        let usage = self.spent.plus(usage);
+        let usage = self.summary_usage.plus(usage);
         Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish, elapsed })
     }
 }
+
+/// What a turn has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// The model tokens that the upstream has told of. Some tell none, most only at the end.
+    pub usage: Usage,
+    /// About how many there were, in and out: four bytes of text each, as is common for English.
+    pub estimated_tokens: u64,
+    /// The inflated history with the input, and the text of the reply so far.
+    pub history_bytes: usize,
+}
+
+/// The bytes of item lines, less those of their inline images.
+fn words(lines: &str) -> usize {
+    // Within a text, quotation marks are escaped.
+    let images = lines.split(INLINE_IMAGE).skip(1).map(|rest| rest.find('"').unwrap_or(rest.len()));
+    lines.len().saturating_sub(images.fold(0, usize::saturating_add))
+}
+
+/// How an inline image begins in an item's line.
+const INLINE_IMAGE: &str = "\"image\":\"data:";
 
 /// By how much a conversation is too long.
 pub(super) struct Shortage {

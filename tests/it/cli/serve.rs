@@ -113,3 +113,41 @@ fn who_may_call_is_a_flag_a_variable_and_a_key() {
     serve(&home, &["--identity=api_key", "--api-keys-file=api-keys", "--operator-keys", digest], &[])
         .fails("error: operator_keys: a key of a user's is an operator's as well; make one for each\n");
 }
+
+#[test]
+fn limits_on_users_are_flags_variables_and_keys() {
+    let home = Home::new();
+    for (flag, variable, key, value, fault) in [
+        ("--rate", "HOLDALL_RATE", "guard.rate", "fast", "`fast` is no rate, such as 30/1m or 5/s"),
+        ("--burst", "HOLDALL_BURST", "guard.burst", "5", "goes with guard.rate"),
+        ("--turns-per-user", "HOLDALL_TURNS_PER_USER", "limits.turns_per_user", "0", "must be at least 1"),
+        ("--single-use", "HOLDALL_SINGLE_USE", "guard.single_use", "true", "takes a store"),
+        ("--live-conversations", "HOLDALL_LIVE_CONVERSATIONS", "guard.live_conversations", "3", "takes a store"),
+    ] {
+        let written = if key == "guard.rate" { format!("\"{value}\"") } else { value.to_owned() };
+        home.write("holdall.toml", &format!("{key} = {written}\n"));
+        for ran in [
+            serve(&home, &[flag, value], &[]),
+            serve(&home, &[], &[(variable, value)]),
+            serve(&home, &["--config", "holdall.toml"], &[]),
+        ] {
+            assert!(ran.err.starts_with(&format!("error: {key}: {fault}")), "{}", ran.err);
+        }
+    }
+    // A flag joins what the file says of the rest.
+    for (written, arguments, fault) in [
+        ("guard.rate = \"5/s\"", ["--burst", "0"], "guard.burst: 0 is not from 1"),
+        ("limits.history_bytes = 1000", ["--turns-per-user", "1"], "limits.history_bytes: must be at least twice"),
+    ] {
+        home.write("holdall.toml", written);
+        let ran = serve(&home, &[&["--config", "holdall.toml"], &arguments[..]].concat(), &[]);
+        assert!(ran.err.starts_with(&format!("error: {fault}")), "{}", ran.err);
+    }
+    let ran = serve(&home, &[&NOWHERE[..], &["--rate=30/1m", "--burst=5", "--turns-per-user=2"]].concat(), &[]);
+    assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
+    // A store's address may hold a password: no flag, and never repeated.
+    let url = "http://:hunter2@store.test";
+    let ran = serve(&home, &[], &[("HOLDALL_REDIS_URL", url)]);
+    assert!(ran.err.starts_with("error: guard.redis_url: ") && !ran.err.contains("hunter2"), "{}", ran.err);
+    assert_eq!(serve(&home, &["--redis-url", url], &[]).code, Some(2));
+}

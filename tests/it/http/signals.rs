@@ -66,6 +66,31 @@ async fn a_hangup_changes_the_keys_and_keeps_the_conversations() {
 }
 
 #[tokio::test]
+async fn a_hangup_changes_the_limits_on_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("holdall.toml");
+    let write = |rules: &str| fs::write(&path, format!("keys = \"k1:{SECRET}\"\n{rules}")).unwrap();
+    write("guard.rate = \"1/1h\"\n[[guard.quota]]\nperiod = \"366d\"\nturns = 5\n");
+    let mut binary = Binary::serve(&["--config", path.to_str().unwrap()]);
+    let ask = || json!({ "input": "hi", "user_id": "ada" });
+    turn(&binary, ask()).await.json();
+    turn(&binary, ask()).await.problem("rate_limited");
+
+    write("guard.rate = \"100/1h\"\n[[guard.quota]]\nperiod = \"366d\"\nturns = 2\n");
+    binary.signal("HUP");
+    binary.until("reloaded; keys k1");
+    turn(&binary, ask()).await.json();
+    turn(&binary, ask()).await.problem("quota_exceeded");
+
+    // Where instances count together is for a start to say.
+    write("guard.redis_url = \"redis://:hunter2@store.test\"\n");
+    binary.signal("HUP");
+    let said = binary.until("not reloaded");
+    assert!(said.contains("the guard's store have changed") && !said.contains("hunter2"), "{said}");
+    turn(&binary, ask()).await.problem("quota_exceeded");
+}
+
+#[tokio::test]
 async fn a_termination_lets_a_stream_end() {
     let mut binary = Binary::serve(&["--dev", "--builtin-pace-ms", "20"]);
     let mut client = Client::connect(binary.address).await;

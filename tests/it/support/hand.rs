@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use holdall::{
     config::Config,
-    guard::LocalGuard,
+    guard::{Guard, LocalGuard},
     service::{Body, Entry, Log, Service},
 };
 use http::{Method, Request, Response, header, response};
@@ -20,8 +20,8 @@ use serde_json::Value;
 use super::{answer::Answer, clock::TestClock, config, fake::FakeUpstream, upstream};
 
 /// A service with all that it was given.
-pub(crate) struct Hand {
-    pub(crate) service: Arc<Service<FakeUpstream, LocalGuard, TestClock>>,
+pub(crate) struct Hand<G = LocalGuard> {
+    pub(crate) service: Arc<Service<FakeUpstream, G, TestClock>>,
     pub(crate) clock: TestClock,
     pub(crate) upstream: FakeUpstream,
     pub(crate) log: Records,
@@ -52,8 +52,15 @@ impl Hand {
 
     /// A service of this configuration.
     pub(crate) fn of(config: Config) -> Self {
+        let guard = LocalGuard::new(config.guard.clone());
+        Self::guarded(config, guard)
+    }
+}
+
+impl<G: Guard> Hand<G> {
+    /// A service of this configuration under a guard of the test's.
+    pub(crate) fn guarded(config: Config, guard: G) -> Self {
         let (clock, upstream, log) = <(TestClock, FakeUpstream, Records)>::default();
-        let guard = LocalGuard::new(config.guard);
         let sink = Box::new(log.clone());
         let service =
             Service::new(config.core, config.access, config.settings, upstream.clone(), guard, clock.clone(), sink);
@@ -71,6 +78,12 @@ impl Hand {
     /// Sends a body of JSON to a path.
     pub(crate) fn post(&self, path: &str, body: impl Into<Bytes>) -> Asked {
         self.ask(post(path).body(Full::new(body.into())).unwrap())
+    }
+
+    /// Asks for what a path holds.
+    pub(crate) fn get(&self, path: &str) -> Asked {
+        let request = Request::builder().uri(path).header(header::HOST, "localhost");
+        self.ask(request.body(Full::<Bytes>::default()).unwrap())
     }
 
     /// Asks for a turn.

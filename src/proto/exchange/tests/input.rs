@@ -139,8 +139,8 @@ fn a_count_is_made_without_taking_the_turn() {
         let entropy = desk.entropy();
         let nobody = Asker::Unvouched { user_id: None };
         match Exchange::count(Arc::clone(&desk.core), request, &nobody, desk.now, &entropy, &mut desk.codec) {
-            Ok(Counted::Known(tokens)) => Ok(tokens),
-            Ok(Counted::Asking(_)) => panic!("this format has no way to ask"),
+            Ok((_, dialect::TokenCount::Known(tokens))) => Ok(tokens),
+            Ok((_, dialect::TokenCount::Ask(_))) => panic!("this format has no way to ask"),
             Err(error) => Err(error.code()),
         }
     };

@@ -1,0 +1,97 @@
+//! A guard that admits everything and writes down what it was asked and told.
+
+use std::sync::{Arc, Mutex};
+
+use holdall::{
+    guard::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Used},
+    proto::{allowance::Allowance, error::Error},
+};
+
+/// What a guard was asked or told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Asked(Purpose),
+    Shown,
+    Settled(Ending),
+    /// The client left; what was used until then.
+    Left(Used),
+    /// The permit was dropped without a word.
+    Dropped,
+}
+
+/// Copies are the same guard.
+#[derive(Clone, Default)]
+pub(crate) struct Witness(Arc<Mutex<(Vec<Heard>, Vec<Ask>)>>);
+
+impl Witness {
+    /// Takes out what was heard so far.
+    pub(crate) fn take(&self) -> Vec<Heard> {
+        std::mem::take(&mut self.0.lock().unwrap().0)
+    }
+
+    /// Takes out what was asked so far.
+    pub(crate) fn asks(&self) -> Vec<Ask> {
+        std::mem::take(&mut self.0.lock().unwrap().1)
+    }
+
+    fn hear(&self, heard: Heard) {
+        self.0.lock().unwrap().0.push(heard);
+    }
+}
+
+impl Guard for Witness {
+    type Permit = WitnessPermit;
+
+    async fn admit(&self, ask: Ask) -> Result<WitnessPermit, Error> {
+        self.hear(Heard::Asked(ask.purpose));
+        self.0.lock().unwrap().1.push(ask);
+        Ok(WitnessPermit(Some(self.clone())))
+    }
+
+    async fn standing(&self, _: Counted, _: Moment) -> Result<Vec<Allowance>, Error> {
+        Ok(STANDING.to_vec())
+    }
+
+    async fn revoke(&self, _: Revocation, _: Moment) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Where every caller stands.
+pub(crate) const STANDING: [Allowance; 1] =
+    [Allowance { name: "turns", limit: 5, remaining: 4, period_seconds: 60, reset_seconds: 30 }];
+
+/// The permit; none inside once the turn has ended.
+pub(crate) struct WitnessPermit(Option<Witness>);
+
+impl WitnessPermit {
+    fn end(&mut self, heard: Heard) {
+        if let Some(witness) = self.0.take() {
+            witness.hear(heard);
+        }
+    }
+}
+
+impl Permit for WitnessPermit {
+    fn standing(&self) -> &[Allowance] {
+        &STANDING
+    }
+
+    fn show(&mut self) {
+        self.0.as_ref().unwrap().hear(Heard::Shown);
+    }
+
+    async fn settle(mut self, ending: Ending) {
+        self.end(Heard::Settled(ending));
+    }
+
+    fn leave(mut self, used: Used) {
+        self.end(Heard::Left(used));
+    }
+}
+
+impl Drop for WitnessPermit {
+    fn drop(&mut self) {
+        self.end(Heard::Dropped);
+    }
+}
