@@ -214,6 +214,13 @@ fn a_user_of_one_source_is_no_user_of_another() {
     open.turn(&named).answer().problem("token_invalid");
     let open_token = open.whole_turn(&json!({ "input": "hi", "user_id": "alice" }), "hello")["token"].clone();
     turn(&one, &credential("alice"), &json!({ "input": "and?", "token": open_token })).problem("token_invalid");
+    let anonymous = open.whole_turn(&json!({ "input": "hi" }), "hello");
+    for subject in ["alice", anonymous["user_id"].as_str().unwrap()] {
+        let body = json!({ "input": "and?", "token": anonymous["token"] });
+        turn(&one, &credential(subject), &body).problem("token_invalid");
+        ask(&one, &credential(subject), "/v1/history", &json!({ "token": anonymous["token"] }))
+            .problem("token_invalid");
+    }
 }
 
 #[test]

@@ -165,6 +165,19 @@ fn a_reload_changes_all_but_the_mode() {
     assert_ne!(fixed("dangerous_open = true"), fixed(&key(ABC)));
 }
 
+#[cfg(feature = "jwt")]
+#[test]
+fn the_examples_of_the_documents_start() {
+    let text = include_str!("../../../docs/configuration.md");
+    let section = text.split("## Who may call").nth(1).unwrap().split("\n## ").next().unwrap();
+    let file = format!("{ONE} ada\n");
+    let sources = [("api-keys", &*Box::leak(file.into_boxed_str())), ("/run/secrets/proxy", PROXY_SECRET)];
+    let examples: Vec<_> = section.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let modes = examples.iter().map(|example| with(example, &sources).unwrap().access.authenticator.fixed());
+    let modes: Vec<_> = modes.collect();
+    assert_eq!(modes, ["jwt https://login.example/.well-known/jwks.json", "api_key", "header"]);
+}
+
 #[test]
 fn no_secret_of_identity_shows() {
     let whole = format!("name = \"x-user\", peers = [\"::1\"], secret = \"{PROXY_SECRET}\"");

@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{Hand, with};
 use crate::support::{
+    binary::Binary,
     client::{Client, json_request},
     config,
     hand::Asked,
@@ -357,6 +358,25 @@ async fn an_issuer_that_fails_keeps_callers_out_for_the_time_being() {
     let (code, cause) = told(&format!("http://{nobody}/jwks")).await;
     assert_eq!(code, "guard_unavailable");
     assert!(cause.contains("fetch failed: "), "{cause}");
+}
+
+#[tokio::test]
+async fn the_operator_is_told_once_an_issuer_fails_and_once_it_is_back() {
+    let issuer = Model::start(|number| match number {
+        0 => document("503 No", "", ""),
+        _ => document("200 OK", "", &key_set(&["rsa-1", "p256-1"])),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("holdall.toml");
+    std::fs::write(&path, settings(&issuer.url())).unwrap();
+    let mut binary = Binary::serve(&["--dev", "--config", path.to_str().unwrap()]);
+    let said = binary.until("issuer_keys_failed");
+    assert!(said.ends_with("{\"notice\":\"issuer_keys_failed\",\"detail\":\"status 503\"}\n"), "{said}");
+    let said = binary.until("issuer_keys_fetched");
+    let notice = "{\"notice\":\"issuer_keys_fetched\",\"detail\":\"2 of the issuer's keys in use\"}\n";
+    assert_eq!(said, notice);
+    assert_eq!(issuer.requests().len(), 2);
 }
 
 #[tokio::test]
