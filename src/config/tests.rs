@@ -139,7 +139,7 @@ fn reasoning_is_a_providers_at_its_address() {
         ("builtin", String::new(), "builtin"),
     ] {
         let config = upstream(kind, &lines, "").unwrap();
-        assert_eq!(config.core.models.as_slice()[0].provider, provider);
+        assert_eq!(config.core.models.as_slice()[0].target.provider, provider);
     }
     let fault = upstream("openai-responses", "", "").unwrap_err().to_string();
     assert!(fault.contains("https://api.openai.com/v1 wants a key"), "{fault}");
@@ -158,7 +158,7 @@ fn prompts_are_cached_and_nothing_is_trimmed_unless_told_otherwise() {
     ] {
         let config = upstream("builtin", lines, model_lines).unwrap();
         let model = &config.core.models.as_slice()[0];
-        assert_eq!((model.prompt_cache, model.truncation), (prompt_cache, truncation));
+        assert_eq!((model.target.prompt_cache, model.truncation), (prompt_cache, truncation));
     }
     let fault = upstream("builtin", "", "truncation = \"auto\"").unwrap_err().to_string();
     assert_eq!(fault, "model.truncation: `auto` is none of refuse, oldest, summarize");

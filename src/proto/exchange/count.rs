@@ -43,7 +43,7 @@ impl Exchange<Counting> {
         codec: &mut Codec,
     ) -> Result<Counted, Error> {
         let (turn, plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
-        Ok(match turn.dialect.count(&plan.call(false))? {
+        Ok(match turn.target.dialect.count(&plan.call(&turn.target, false))? {
             TokenCount::Ask(request) => {
                 Counted::Asking(Box::new(Self { turn: Box::new(turn), state: Counting { request: *request } }))
             }
@@ -51,9 +51,10 @@ impl Exchange<Counting> {
         })
     }
 
-    /// Takes out what is to be sent to [`Exchange::upstream`].
-    pub fn take_request(&mut self) -> Request<Bytes> {
-        std::mem::take(&mut self.state.request)
+    /// What is to be sent to [`Exchange::upstream`].
+    #[must_use]
+    pub fn request(&self) -> Request<Bytes> {
+        self.state.request.clone()
     }
 
     /// The count, read from the upstream's whole answer.
@@ -62,7 +63,7 @@ impl Exchange<Counting> {
     /// What the answer amounts to if it is no count.
     pub fn counted(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
         self.turn.check_aside(head, body)?;
-        self.turn.dialect.counted(body)
+        self.turn.target.dialect.counted(body)
     }
 }
 
@@ -73,7 +74,7 @@ impl Turn {
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.dialect.refusal(status.as_u16(), retry_after(&head.headers), body))
+            Err(self.target.dialect.refusal(status.as_u16(), retry_after(&head.headers), body))
         } else {
             Err(Error::malformed(format!("status {status}")))
         }

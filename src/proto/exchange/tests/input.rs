@@ -15,8 +15,8 @@ fn bring(token: Option<&str>, input: Vec<Item>) -> TurnRequest {
 }
 
 /// What the model is asked, as its format has it.
-fn asked(mut exchange: Exchange<Ready>) -> Value {
-    serde_json::from_slice(exchange.take_request().body()).unwrap()
+fn asked(exchange: Exchange<Ready>) -> Value {
+    serde_json::from_slice(exchange.request().body()).unwrap()
 }
 
 #[test]
@@ -88,8 +88,8 @@ fn a_clients_system_prompt_holds_for_its_turn_where_the_alias_has_none() {
     let mut desk = Desk::new(Limits::default());
     let with =
         |token: Option<&str>| TurnRequest { system: Some("Be brief.".to_owned()), ..bring(token, vec![user("hi")]) };
-    let mut exchange = desk.begin(with(None)).unwrap();
-    let sent: Value = serde_json::from_slice(exchange.take_request().body()).unwrap();
+    let exchange = desk.begin(with(None)).unwrap();
+    let sent: Value = serde_json::from_slice(exchange.request().body()).unwrap();
     assert_eq!(sent["messages"][0], json!({ "role": "system", "content": "Be brief." }));
     let token = desk.turn(with(None), "hello").token;
     assert_eq!(desk.history(&token).unwrap().0, [user("hi"), model_said("hello")]);
