@@ -26,6 +26,9 @@ pub(super) struct Args {
     dev: bool,
     #[command(flatten)]
     model: ModelSettings,
+    /// How often a call that failed is made again at the same upstream [default: 2]
+    #[arg(long, env = "HOLDALL_RETRIES", value_name = "COUNT", help_heading = "Model")]
+    retries: Option<u32>,
     #[command(flatten)]
     tokens: TokenSettings,
     #[command(flatten)]
@@ -109,6 +112,7 @@ impl Args {
         let mut draft = self.tokens.draft(&System)?;
         self.model.lay(&mut draft, &System)?;
         self.doors.lay(&mut draft);
+        draft.set_some("retries", self.retries);
         if let Some(keys) = dev_keys {
             draft.set_keys(keys);
         }

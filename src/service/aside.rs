@@ -114,7 +114,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Exchange<S>: Aside,
     {
         let others = exchange.fallbacks_left();
-        let limit = errand.attempts.call(self.settings.timeouts.total, others, self.clock.elapsed());
+        let limit = errand.attempts.call(others, self.clock.elapsed());
         errand.record.call(exchange.upstream());
         let outcome = Outcome::default();
         let call = Call {

@@ -10,7 +10,7 @@
 //! ejected, overloaded                                     at once ─────▶ then this
 //! 400, 413, 422, too long a prompt                                       at once
 //! ```
-//! A reply that had begun was paid for: one such is asked for anew in a turn, not more. Something that the client was
+//! A reply that had begun was paid for: one such is asked for anew in a turn, not more, and elsewhere if it can be. Something that the client was
 //! shown is never taken back, and so never comes here.
 
 use std::time::Duration;
@@ -124,13 +124,12 @@ impl Attempts {
         self.deadline
     }
 
-    /// A call is made now; says for how long its answer may be waited for, up to `limit`. `others` targets come after the
-    /// present one, and are left a share of the time where the answer may take all of it.
-    pub(super) fn call(&mut self, limit: Duration, others: usize, now: Duration) -> Duration {
+    /// A call is made now; says how long it may take to give something to show: all the time that is left, less the share
+    /// of the `others` that come after the present target.
+    pub(super) fn call(&mut self, others: usize, now: Duration) -> Duration {
         self.here = self.here.saturating_add(1);
         let targets = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        let left = self.deadline.saturating_sub(now);
-        if limit < left { limit } else { left / targets }
+        self.deadline.saturating_sub(now) / targets
     }
 
     /// Whether the present target is to be called though it has been failing, where `others` come after it.
@@ -153,6 +152,7 @@ impl Attempts {
         let left = self.deadline.saturating_sub(now);
         let patience = if others > 0 { PATIENCE_BETWEEN } else { PATIENCE };
         let wait = match cure {
+            Cure::Here(_) if begun && others > 0 => None,
             Cure::Here(asked) if self.here <= self.retries && asked.is_none_or(|asked| asked <= patience) => {
                 Some(back_off(*asked, self.here, chance))
             }

@@ -38,6 +38,8 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     outcome: Outcome,
     /// When the upstream was called.
     called: Duration,
+    /// When it must have given something to show, so that another can be asked in time.
+    due: Duration,
     /// When it was last heard of.
     heard: Duration,
     /// When the client last got something to see.
@@ -125,6 +127,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             unread: None,
             outcome: Outcome::default(),
             called: now,
+            due: now,
             heard: now,
             told: now,
             holds,
@@ -212,11 +215,11 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         let (service, errand) = (&self.service, &mut self.errand);
         self.called = service.clock.elapsed();
         self.outcome = Outcome::default();
-        let timeouts = &service.settings.timeouts;
-        // Of a reply that is not streamed, no byte comes before the model has written the last one.
-        let limit = if exchange.is_streamed() { timeouts.first_byte } else { timeouts.total };
         let others = exchange.fallbacks_left();
-        let limit = errand.attempts.call(limit, others, self.called);
+        let share = errand.attempts.call(others, self.called);
+        self.due = self.called + share;
+        // Of a reply that is not streamed, no byte comes before the model has written the last one.
+        let limit = if exchange.is_streamed() { share.min(service.settings.timeouts.first_byte) } else { share };
         errand.record.call(exchange.upstream());
         let call = Call {
             upstream: exchange.upstream().to_owned(),
@@ -340,7 +343,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     async fn next_piece(&mut self) -> Result<Option<Option<Result<Bytes, UpstreamError>>>, Error> {
         let timeouts = &self.service.settings.timeouts;
         let clock = &self.service.clock;
-        let total = self.errand.attempts.deadline();
+        // What the client was shown something of is not cut short for another's sake.
+        let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if exchange.can_go_back());
+        let total = if waits { self.due } else { self.errand.attempts.deadline() };
         loop {
             // Looked at before the body, which may never run dry.
             if clock.elapsed() >= total {

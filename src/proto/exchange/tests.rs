@@ -1,5 +1,6 @@
 //! Turns without a runtime: who may take one, what it is measured against, and how it ends.
 
+mod failover;
 mod input;
 mod room;
 mod summary;

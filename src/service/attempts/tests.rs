@@ -9,7 +9,7 @@ const fn seconds(seconds: u64) -> Duration {
 /// A turn of ten minutes that may make each call twice again; one was made.
 fn attempts() -> Attempts {
     let mut attempts = Attempts::new(2, seconds(600));
-    attempts.call(seconds(60), 0, Duration::ZERO);
+    attempts.call(0, Duration::ZERO);
     attempts
 }
 
@@ -91,12 +91,12 @@ fn retries_are_counted_at_each_target_and_pauses_grow() {
             for millis in pauses {
                 let next = attempts.after(&fault, false, target, Duration::ZERO, chance);
                 assert_eq!(next, Move::Again { wait: Duration::from_millis(millis) });
-                attempts.call(seconds(60), target, Duration::ZERO);
+                attempts.call(target, Duration::ZERO);
             }
             match attempts.after(&fault, false, target, Duration::ZERO, chance) {
                 Move::Elsewhere if target == 1 => {
                     attempts.moved();
-                    attempts.call(seconds(60), 0, Duration::ZERO);
+                    attempts.call(0, Duration::ZERO);
                 }
                 Move::GiveUp(error) if target == 0 => assert_eq!(error, unavailable(None)),
                 other => panic!("{other:?}"),
@@ -117,14 +117,19 @@ fn no_wait_outlasts_the_turn() {
 }
 
 #[test]
-fn a_reply_that_had_begun_is_asked_for_anew_once() {
+fn a_reply_that_had_begun_is_asked_for_anew_once_and_elsewhere_if_it_can_be() {
     let cut = Fault::from(Error::UpstreamCut);
-    let mut attempts = attempts();
-    assert!(matches!(attempts.after(&cut, true, 1, Duration::ZERO, 0), Move::Again { .. }));
-    attempts.call(seconds(60), 1, Duration::ZERO);
-    assert!(matches!(attempts.after(&cut, false, 1, Duration::ZERO, 0), Move::Again { .. }), "nothing was paid for");
-    attempts.call(seconds(60), 1, Duration::ZERO);
-    assert_eq!(attempts.after(&cut, true, 1, Duration::ZERO, 0), Move::GiveUp(Error::UpstreamCut));
+    let mut alone = attempts();
+    assert!(matches!(alone.after(&cut, true, 0, Duration::ZERO, 0), Move::Again { .. }));
+    alone.call(0, Duration::ZERO);
+    assert!(matches!(alone.after(&cut, false, 0, Duration::ZERO, 0), Move::Again { .. }), "nothing was paid for");
+    alone.call(0, Duration::ZERO);
+    assert_eq!(alone.after(&cut, true, 0, Duration::ZERO, 0), Move::GiveUp(Error::UpstreamCut));
+    let mut others = attempts();
+    assert_eq!(others.after(&cut, true, 2, Duration::ZERO, 0), Move::Elsewhere);
+    others.moved();
+    others.call(1, Duration::ZERO);
+    assert_eq!(others.after(&cut, true, 1, Duration::ZERO, 0), Move::GiveUp(Error::UpstreamCut));
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn the_error_that_is_told_is_the_last_that_helps_most() {
         let mut end = None;
         for error in errors {
             others -= 1;
-            attempts.call(seconds(60), others, Duration::ZERO);
+            attempts.call(others, Duration::ZERO);
             match attempts.after(&Fault::from(error), false, others, Duration::ZERO, 0) {
                 Move::GiveUp(error) => end = Some(error),
                 Move::Elsewhere => attempts.moved(),
@@ -155,10 +160,10 @@ fn the_error_that_is_told_is_the_last_that_helps_most() {
 }
 
 #[test]
-fn an_answer_that_may_take_all_the_time_leaves_others_their_share() {
+fn those_that_come_after_are_left_their_share_of_the_time() {
     let mut attempts = Attempts::new(2, seconds(600));
-    assert_eq!(attempts.call(seconds(60), 1, Duration::ZERO), seconds(60), "a stream's first byte");
-    assert_eq!(attempts.call(seconds(600), 1, Duration::ZERO), seconds(300), "a whole reply");
-    assert_eq!(attempts.call(seconds(600), 0, seconds(300)), seconds(300));
-    assert_eq!(attempts.call(seconds(60), 0, seconds(580)), seconds(20));
+    assert_eq!(attempts.call(2, Duration::ZERO), seconds(200));
+    assert_eq!(attempts.call(1, seconds(200)), seconds(200));
+    assert_eq!(attempts.call(0, seconds(400)), seconds(200));
+    assert_eq!(attempts.call(0, seconds(601)), Duration::ZERO);
 }

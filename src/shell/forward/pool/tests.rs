@@ -16,10 +16,11 @@ fn visit(pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamEr
     entering.map(|visit| (visit, outcome))
 }
 
-fn fail(pool: &Arc<Pool>) -> usize {
-    let (visit, outcome) = visit(pool, true).unwrap();
-    outcome.set_failed();
-    visit.index()
+/// Makes calls, one after the other, that fail.
+fn fail(pool: &Arc<Pool>, calls: usize) {
+    for _ in 0..calls {
+        visit(pool, true).unwrap().1.set_failed();
+    }
 }
 
 fn under_way(pool: &Pool) -> Vec<usize> {
@@ -76,7 +77,7 @@ async fn an_address_that_fails_is_left_alone_and_then_tried_once() {
 #[tokio::test(start_paused = true)]
 async fn where_all_fail_only_a_call_with_nowhere_else_to_go_is_made() {
     let pool = Pool::new(2, None);
-    (0..10).for_each(|_| drop(fail(&pool)));
+    fail(&pool, 10);
     assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
     let (one, other) = (visit(&pool, true).unwrap().0, visit(&pool, true).unwrap().0);
     assert_ne!(one.index(), other.index(), "they share what is asked of them");
@@ -91,7 +92,7 @@ async fn where_all_fail_only_a_call_with_nowhere_else_to_go_is_made() {
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_works_counts_before_its_reply_ends() {
     let pool = Pool::new(1, None);
-    (0..5).for_each(|_| drop(fail(&pool)));
+    fail(&pool, 5);
     advance(Duration::from_secs(7)).await;
     let (mut trial, outcome) = visit(&pool, false).unwrap();
     assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
@@ -103,7 +104,7 @@ async fn a_trial_that_works_counts_before_its_reply_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_trial_whose_client_leaves_is_made_by_the_next() {
     let pool = Pool::new(1, None);
-    (0..5).for_each(|_| drop(fail(&pool)));
+    fail(&pool, 5);
     advance(Duration::from_secs(7)).await;
     drop(visit(&pool, false).unwrap());
     assert!(visit(&pool, false).is_ok());

@@ -154,7 +154,9 @@ proptest! {
     fn nobody_waits_for_more_than_one_turn_of_each_other_user(lengths in prop::collection::vec(1_usize..20, 1..12)) {
         let mut queue = busy(1_000);
         for (user, length) in lengths.iter().enumerate() {
-            (0..*length).for_each(|_| drop(wait(&mut queue, user as u64, user)));
+            for _ in 0..*length {
+                wait(&mut queue, user as u64, user);
+            }
         }
         wait(&mut queue, 99, 99);
         let before = std::iter::from_fn(|| queue.release()).take_while(|user| *user != 99).count();
