@@ -1,6 +1,12 @@
 //! What a shell must supply to reach model services.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -13,12 +19,8 @@ pub trait Upstream: Send + Sync + 'static {
     /// The bytes of an answer as they come.
     type Body: Stream<Item = Result<Bytes, UpstreamError>> + Send + Unpin + 'static;
 
-    /// Sends `request`, whose URI is a path, to the upstream of this name, with the operator's credential for it.
-    fn call(
-        &self,
-        upstream: &str,
-        request: Request<Bytes>,
-    ) -> impl Future<Output = Result<Response<Self::Body>, UpstreamError>> + Send;
+    /// Makes a call, with the operator's credential for its upstream.
+    fn call(&self, call: Call) -> impl Future<Output = Result<Response<Self::Body>, UpstreamError>> + Send;
 
     /// Takes back the body of an answer that was whole before its last byte: some formats say their end before the
     /// connection is free for the next call.
@@ -26,6 +28,52 @@ pub trait Upstream: Send + Sync + 'static {
         drop(body);
     }
 }
+
+/// One call of an upstream.
+#[derive(Debug)]
+pub struct Call {
+    /// The upstream's name.
+    pub upstream: String,
+    /// Whose call it is: the same number for the same user, while this process lives. Where calls have to wait, users take
+    /// turns.
+    pub user: u64,
+    /// Whether there is nowhere else to go, so that an upstream is to be tried that has been failing.
+    pub is_last: bool,
+    /// Where what came of it will stand.
+    pub outcome: Outcome,
+    /// What to send; its URI is a path.
+    pub request: Request<Bytes>,
+}
+
+/// What came of a call, told by who reads the answer to who made the call: whether an address works shows only in what it
+/// answers. Copies are the same outcome.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome(Arc<AtomicU8>);
+
+impl Outcome {
+    /// The upstream is at fault: it did not answer, or not with a reply or a refusal.
+    pub fn set_failed(&self) {
+        self.0.store(FAILED, Ordering::Relaxed);
+    }
+
+    /// The upstream answered as it should. What fails after that is told as failed all the same.
+    pub fn set_worked(&self) {
+        self.0.store(WORKED, Ordering::Relaxed);
+    }
+
+    /// Whether it worked; `None` as long as nothing is known.
+    #[must_use]
+    pub fn worked(&self) -> Option<bool> {
+        match self.0.load(Ordering::Relaxed) {
+            WORKED => Some(true),
+            FAILED => Some(false),
+            _ => None,
+        }
+    }
+}
+
+const WORKED: u8 = 1;
+const FAILED: u8 = 2;
 
 /// Why an upstream's answer did not come, or not whole. Never holds what was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +84,10 @@ pub enum UpstreamError {
         /// What happened, for the operator.
         cause: String,
     },
+    /// It has been failing, and is left alone for a while; nothing was sent. Code `upstream_unavailable`.
+    Ejected,
+    /// As many calls are under way as it takes, and as many wait as may; nothing was sent. Code `overloaded`.
+    Overloaded,
     /// No answer came. Code `upstream_unavailable`.
     Unreachable {
         /// What happened, for the operator.
@@ -49,6 +101,8 @@ impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cut { cause } => write!(f, "answer cut: {cause}"),
+            Self::Ejected => f.write_str("not asked: it has been failing"),
+            Self::Overloaded => f.write_str("not asked: as many calls wait for it as may"),
             Self::Unreachable { cause } => write!(f, "no answer: {cause}"),
         }
     }
@@ -58,6 +112,10 @@ impl From<UpstreamError> for Error {
     fn from(error: UpstreamError) -> Self {
         match error {
             UpstreamError::Cut { .. } => Self::UpstreamCut,
+            UpstreamError::Ejected => {
+                Self::UpstreamUnavailable { cause: "ejected: it has been failing".to_owned(), retry_after: None }
+            }
+            UpstreamError::Overloaded => Self::Overloaded,
             UpstreamError::Unreachable { cause } => Self::UpstreamUnavailable { cause, retry_after: None },
         }
     }

@@ -27,6 +27,9 @@ pub(super) struct Args {
     dev: bool,
     #[command(flatten)]
     model: ModelSettings,
+    /// How often a call that failed is made again at the same upstream [default: 2]
+    #[arg(long, env = "HOLDALL_RETRIES", value_name = "COUNT", help_heading = "Model")]
+    retries: Option<u32>,
     #[command(flatten)]
     tokens: TokenSettings,
     #[command(flatten)]
@@ -102,6 +105,7 @@ impl Args {
         self.model.lay(&mut draft, &System)?;
         self.doors.lay(&mut draft);
         self.guard.lay(&mut draft, &System);
+        draft.set_some("retries", self.retries);
         if let Some(keys) = dev_keys {
             draft.set_keys(keys);
         }

@@ -97,6 +97,9 @@ pub(crate) struct ModelSettings {
     /// Its base URL, such as http://127.0.0.1:11434/v1 [default: the provider's]
     #[arg(long, env = "HOLDALL_UPSTREAM_URL", value_name = "URL")]
     upstream_url: Option<String>,
+    /// Most calls that it takes at once; further ones wait, users in turns [default: no bound]
+    #[arg(long, env = "HOLDALL_UPSTREAM_CONCURRENCY", value_name = "COUNT")]
+    upstream_concurrency: Option<u32>,
     /// Name of the model; its key comes from HOLDALL_UPSTREAM_KEY, OPENAI_API_KEY or ANTHROPIC_API_KEY
     #[arg(long, env = "HOLDALL_MODEL", value_name = "NAME")]
     pub(crate) model: Option<String>,
@@ -120,6 +123,10 @@ impl ModelSettings {
         let service_named = self.upstream.is_some() || self.upstream_url.is_some();
         match &self.model {
             _ if service_named || !draft.lists_models() => self.lay_service(draft, sources),
+            _ if self.upstream_concurrency.is_some() => {
+                Err(CliError::new("the configuration lists its upstreams; which of them is to be bounded is not said")
+                    .hint("set max_concurrency in its [[upstream]] table instead"))
+            }
             Some(alias) => draft.put_first(alias),
             None => Ok(()),
         }
@@ -167,7 +174,11 @@ impl ModelSettings {
             Value::Table(entry)
         });
         draft.set("model", Value::Array(models.collect()));
-        draft.set("upstream", Value::Array(vec![Value::Table(table(upstream))]));
+        let mut upstream = table(upstream);
+        if let Some(calls) = self.upstream_concurrency {
+            upstream.insert("max_concurrency".to_owned(), i64::from(calls).into());
+        }
+        draft.set("upstream", Value::Array(vec![Value::Table(upstream)]));
         Ok(())
     }
 }

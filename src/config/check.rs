@@ -34,6 +34,7 @@ impl RawConfig {
             access,
             settings: Settings {
                 timeouts,
+                retries: self.retries()?,
                 cors_origins: CorsOrigins::new(origins)
                     .map_err(|error| ConfigError::invalid("cors_origins", error.to_string()))?,
                 concurrent_requests: at_least_one(
@@ -105,6 +106,13 @@ impl RawConfig {
             return Err(ConfigError::invalid("ttl", "ttl and max_age are at least 1s"));
         }
         Ok(policy)
+    }
+
+    fn retries(&self) -> Result<u32, ConfigError> {
+        match self.retries.unwrap_or(2) {
+            retries @ 0..=10 => Ok(retries),
+            retries => Err(ConfigError::invalid("retries", format!("{retries} is not from 0 to 10"))),
+        }
     }
 
     fn timeouts(&self) -> Timeouts {

@@ -94,8 +94,11 @@ pub struct UpstreamConfig {
     pub provider: String,
     /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
     pub prompt_cache: bool,
-    /// `http:` or `https:` URL that its paths are appended to, without a trailing slash; empty for the built-in model.
-    pub base_url: String,
+    /// `http:` or `https:` URLs that its paths are appended to, without a trailing slash, each as good as the other; one
+    /// empty text for the built-in model.
+    pub base_urls: Vec<String>,
+    /// How many calls it takes at once; none for as many as there are.
+    pub concurrency: Option<Concurrency>,
     /// The operator's credential; some need none.
     pub api_key: Option<Zeroizing<String>>,
     /// How long connecting may take.
@@ -107,8 +110,23 @@ pub struct UpstreamConfig {
 impl fmt::Debug for UpstreamConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = if self.api_key.is_some() { "with a key" } else { "without a key" };
-        write!(f, "{} ({} at {}, {key})", self.name, self.dialect.name(), self.base_url)
+        write!(f, "{} ({} at {}, {key}", self.name, self.dialect.name(), self.base_urls.join(", "))?;
+        if let Some(Concurrency { calls, queue, .. }) = self.concurrency {
+            write!(f, ", {calls} calls at once and {queue} waiting")?;
+        }
+        f.write_str(")")
     }
+}
+
+/// How many calls an upstream takes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Calls at once.
+    pub calls: usize,
+    /// Calls that may wait for one of them to end.
+    pub queue: usize,
+    /// How long each waits.
+    pub wait: Duration,
 }
 
 /// Where files and variables come from.

@@ -27,6 +27,7 @@ pub struct RawConfig {
     pub(super) client_history: Option<String>,
     pub(super) elide_inline_images: bool,
     pub(super) responses_stream: Option<String>,
+    pub(super) retries: Option<u32>,
     pub(super) operator_keys: Vec<String>,
     pub(super) trusted_proxies: Vec<String>,
     pub(super) guard: RawGuard,
@@ -175,6 +176,8 @@ pub(super) struct RawTimeouts {
     #[serde(deserialize_with = "duration")]
     pub(super) connect: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    pub(super) queue: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
     pub(super) first_byte: Option<Duration>,
     #[serde(deserialize_with = "duration")]
     pub(super) idle: Option<Duration>,
@@ -194,7 +197,10 @@ pub(super) struct RawUpstream {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) base_url: Option<String>,
+    pub(super) base_urls: Option<Vec<String>>,
     pub(super) api_key_env: Option<String>,
+    pub(super) max_concurrency: Option<usize>,
+    pub(super) queue: Option<usize>,
     pub(super) prompt_cache: Option<bool>,
 }
 
@@ -202,12 +208,37 @@ pub(super) struct RawUpstream {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawModel {
     pub(super) alias: String,
-    pub(super) upstreams: Vec<String>,
+    pub(super) upstreams: Vec<RawTarget>,
     pub(super) model: String,
     pub(super) system_prompt: Option<String>,
     pub(super) system_prompt_file: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
     pub(super) truncation: Option<String>,
+}
+
+/// An upstream by its name, or with the name that the model has there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "the name of an upstream, or { name = …, model = … }")]
+pub(super) enum RawTarget {
+    Name(String),
+    Named(RawNamedTarget),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawNamedTarget {
+    pub(super) name: String,
+    pub(super) model: Option<String>,
+}
+
+impl RawTarget {
+    /// The upstream, and the model's own name there.
+    pub(super) fn parts(&self) -> (&str, Option<&str>) {
+        match self {
+            Self::Name(name) => (name, None),
+            Self::Named(RawNamedTarget { name, model }) => (name, model.as_deref()),
+        }
+    }
 }
 
 /// Reads a time span: digits and one of `ms`, `s`, `m`, `h`, `d`; not zero, which would be over before it began.

@@ -13,6 +13,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Which web pages may call.
     pub cors_origins: CorsOrigins,
+    /// How often a call that failed is made again at the same upstream, before the next one is asked.
+    pub retries: u32,
     /// Requests at once, over all callers.
     pub concurrent_requests: usize,
     /// Whether to answer only where the request's `Host` names the loopback, so that no web page can reach a

@@ -141,7 +141,7 @@ fn reasoning_is_a_providers_at_its_address() {
         ("builtin", String::new(), "builtin"),
     ] {
         let config = upstream(kind, &lines, "").unwrap();
-        assert_eq!(config.core.models.as_slice()[0].provider, provider);
+        assert_eq!(config.core.models.as_slice()[0].target.provider, provider);
     }
     let fault = upstream("openai-responses", "", "").unwrap_err().to_string();
     assert!(fault.contains("https://api.openai.com/v1 wants a key"), "{fault}");
@@ -160,10 +160,107 @@ fn prompts_are_cached_and_nothing_is_trimmed_unless_told_otherwise() {
     ] {
         let config = upstream("builtin", lines, model_lines).unwrap();
         let model = &config.core.models.as_slice()[0];
-        assert_eq!((model.prompt_cache, model.truncation), (prompt_cache, truncation));
+        assert_eq!((model.target.prompt_cache, model.truncation), (prompt_cache, truncation));
     }
     let fault = upstream("builtin", "", "truncation = \"auto\"").unwrap_err().to_string();
     assert_eq!(fault, "model.truncation: `auto` is none of refuse, oldest, summarize");
+}
+
+/// Three upstreams, `a` to `c`, and a model that names these.
+fn targets(upstreams: &str) -> Result<Config, ConfigError> {
+    let services = ["a", "b", "c"].map(|name| format!("[[upstream]]\nname = \"{name}\"\nkind = \"builtin\"\n"));
+    let model = format!("[[model]]\nalias = \"m\"\nmodel = \"own\"\nupstreams = {upstreams}\n");
+    check(&format!("{}\n{}{model}", keys(), services.concat()), &[])
+}
+
+#[test]
+fn a_model_names_upstreams_in_order_each_with_its_own_name_for_it() {
+    let config =
+        targets(r#"["b", { name = "a", model = "other" }, { name = "c" }, { name = "b", model = "more" }]"#).unwrap();
+    let model = &config.core.models.as_slice()[0];
+    let named: Vec<_> = model.targets().map(|target| (target.upstream.as_str(), target.name.as_str())).collect();
+    assert_eq!(named, [("b", "own"), ("a", "other"), ("c", "own"), ("b", "more")]);
+    for (upstreams, fault) in [
+        ("[]", "model.upstreams: `m` names no upstream"),
+        (r#"["d"]"#, "model.upstreams: there is no upstream called `d`"),
+        (r#"["a", "a"]"#, "model.upstreams: `m` names `a` twice"),
+        (r#"["a", { name = "a", model = "own" }]"#, "model.upstreams: `m` names `a` twice"),
+        (r#"["a","a","a","a","a","a","a","a","a"]"#, "model.upstreams: `m` names more than 8 upstreams"),
+        (
+            r#"[{ name = "a", modle = "x" }]"#,
+            "configuration: line 11: the name of an upstream, or { name = …, model = … }",
+        ),
+        ("[5]", "configuration: line 11: the name of an upstream, or { name = …, model = … }"),
+    ] {
+        assert_eq!(targets(upstreams).unwrap_err().to_string(), fault, "{upstreams}");
+    }
+}
+
+#[test]
+fn several_addresses_are_one_upstream() {
+    let of = |lines: &str| upstream("openai", lines, "").map(|config| config.upstreams[0].clone());
+    let two = of("base_urls = [\"http://one.test/v1/\", \"http://two.test/v1\"]").unwrap();
+    assert_eq!(two.base_urls, ["http://one.test/v1", "http://two.test/v1"]);
+    assert_eq!(two.provider, "openai@one.test");
+    assert_eq!(of("base_url = \"http://one.test\"").unwrap().base_urls, ["http://one.test"]);
+    assert_eq!(upstream("builtin", "", "").unwrap().upstreams[0].base_urls, [""]);
+    let many: Vec<_> = (0..65).map(|number| format!("\"http://{number}.test\"")).collect();
+    for (lines, fault) in [
+        ("base_urls = []".to_owned(), "upstream.base_urls: names 0 addresses; 1 to 64 are allowed"),
+        (format!("base_urls = [{}]", many.join(", ")), "upstream.base_urls: names 65 addresses; 1 to 64 are allowed"),
+        (
+            "base_url = \"http://a.test\"\nbase_urls = [\"http://b.test\"]".to_owned(),
+            "upstream.base_urls: set either base_url or base_urls, not both",
+        ),
+        (
+            "base_urls = [\"http://a.test\", \"http://a.test/\"]".to_owned(),
+            "upstream.base_urls: `http://a.test` stands twice",
+        ),
+        (
+            "api_key_env = \"KEY\"\nbase_urls = [\"https://api.openai.com/v1\", \"http://a.test\"]".to_owned(),
+            "upstream.base_urls: https://api.openai.com/v1 is a provider's own address, and goes with no other",
+        ),
+        (
+            "base_urls = [\"http://a.test\", \"ftp://a.test\"]".to_owned(),
+            "upstream.base_url: `ftp://a.test`: not an http: or https: URL without credentials and query",
+        ),
+    ] {
+        assert_eq!(of(&lines).unwrap_err().to_string(), fault);
+    }
+    let fault = upstream("builtin", "base_urls = [\"http://a.test\"]", "").unwrap_err().to_string();
+    assert_eq!(fault, "upstream.base_url: `builtin` has no address");
+}
+
+#[test]
+fn calls_at_once_are_bounded_where_a_bound_is_set() {
+    let of = |lines: &str| upstream("builtin", lines, "").map(|config| config.upstreams[0].concurrency);
+    let wait = Duration::from_secs(10);
+    assert_eq!(of("").unwrap(), None);
+    assert_eq!(of("max_concurrency = 8").unwrap(), Some(Concurrency { calls: 8, queue: 32, wait }));
+    assert_eq!(of("max_concurrency = 8\nqueue = 0").unwrap(), Some(Concurrency { calls: 8, queue: 0, wait }));
+    let lines = format!("{}\n[timeouts]\nqueue = \"3s\"\n", keys());
+    let model = "[[upstream]]\nname = \"u\"\nkind = \"builtin\"\nmax_concurrency = 1\n[[model]]\nalias = \"a\"\nupstreams = [\"u\"]\nmodel = \"m\"";
+    let config = check(&format!("{lines}{model}"), &[]).unwrap();
+    assert_eq!(config.upstreams[0].concurrency.unwrap().wait, Duration::from_secs(3));
+    for (lines, fault) in [
+        ("max_concurrency = 0", "upstream.max_concurrency: is from 1 to 65536"),
+        ("max_concurrency = 65537", "upstream.max_concurrency: is from 1 to 65536"),
+        ("max_concurrency = 1\nqueue = 262145", "upstream.queue: is at most 262144"),
+        ("queue = 5", "upstream.queue: goes with upstream.max_concurrency"),
+    ] {
+        assert_eq!(of(lines).unwrap_err().to_string(), fault);
+    }
+    // What a reload cannot change shows in what it compares.
+    let (eight, nine) =
+        (upstream("builtin", "max_concurrency = 8", ""), upstream("builtin", "max_concurrency = 9", ""));
+    assert_ne!(eight.unwrap().fixed(), nine.unwrap().fixed());
+}
+
+#[test]
+fn calls_are_made_twice_again_unless_told_otherwise() {
+    let retries = |line: &str| check(&format!("{}\n{line}", keys()), &[]).map(|config| config.settings.retries);
+    assert_eq!((retries("").unwrap(), retries("retries = 0").unwrap(), retries("retries = 10").unwrap()), (2, 0, 10));
+    assert_eq!(retries("retries = 11").unwrap_err().to_string(), "retries: 11 is not from 0 to 10");
 }
 
 #[test]

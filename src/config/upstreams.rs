@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    ConfigError, RawConfig, Sources, UpstreamConfig,
+    Concurrency, ConfigError, RawConfig, Sources, UpstreamConfig,
     check::read,
     raw::{RawModel, RawUpstream},
 };
 use crate::proto::{
-    dialect::{self, door::Truncation},
-    exchange::{Model, Models},
+    dialect::{self, Dialect, door::Truncation},
+    exchange::{Model, Models, Target},
 };
 
 impl RawConfig {
@@ -30,14 +30,9 @@ impl RawConfig {
             let kinds: Vec<_> = dialect::DIALECTS.iter().map(|dialect| dialect.name()).collect();
             ConfigError::invalid("upstream.kind", format!("`{}` is none of {}", raw.kind, kinds.join(", ")))
         })?;
-        let base_url =
-            raw.base_url.as_deref().unwrap_or_else(|| dialect.default_base_url()).trim_end_matches('/').to_owned();
-        let networked = !dialect.default_base_url().is_empty();
-        if networked {
-            check_url(&base_url)?;
-        } else if raw.base_url.is_some() {
-            return Err(ConfigError::invalid("upstream.base_url", format!("`{}` has no address", raw.kind)));
-        }
+        let base_urls = base_urls(raw, dialect)?;
+        let base_url = base_urls.first().map_or("", String::as_str);
+        let networked = !base_url.is_empty();
         let own = base_url == dialect.default_base_url();
         let dialect = dialect.elsewhere().filter(|_| !own).unwrap_or(dialect);
         let api_key = match &raw.api_key_env {
@@ -52,9 +47,10 @@ impl RawConfig {
         Ok(UpstreamConfig {
             name: raw.name.clone(),
             dialect,
-            provider: if own { dialect.name().to_owned() } else { format!("{}@{}", dialect.name(), host(&base_url)) },
+            provider: if own { dialect.name().to_owned() } else { format!("{}@{}", dialect.name(), host(base_url)) },
             prompt_cache: raw.prompt_cache.unwrap_or(true),
-            base_url,
+            concurrency: concurrency(raw, self.timeouts.queue)?,
+            base_urls,
             api_key,
             connect_timeout: self.timeouts.connect.unwrap_or(Duration::from_secs(5)),
             builtin_pace: Duration::from_millis(self.builtin_pace_ms),
@@ -85,13 +81,10 @@ impl RawConfig {
         if !named {
             return Err(ConfigError::invalid("model.alias", "is 1 to 256 of A-Z a-z 0-9 / : . _ -, or `*`"));
         }
-        let [name] = raw.upstreams.as_slice() else {
-            return Err(ConfigError::invalid("model.upstreams", format!("`{}` names exactly one upstream", raw.alias)));
-        };
-        let upstream = upstreams
-            .iter()
-            .find(|upstream| upstream.name == *name)
-            .ok_or_else(|| ConfigError::invalid("model.upstreams", format!("there is no upstream called `{name}`")))?;
+        let mut targets = targets(raw, upstreams)?.into_iter();
+        let target = targets
+            .next()
+            .ok_or_else(|| ConfigError::invalid("model.upstreams", format!("`{}` names no upstream", raw.alias)))?;
         let own = prompt(raw.system_prompt.as_ref(), raw.system_prompt_file.as_ref(), sources)?;
         let system_prompt = match own {
             Some(own) => Some(own),
@@ -99,17 +92,98 @@ impl RawConfig {
         };
         Ok(Model {
             alias: raw.alias.clone(),
-            upstream: name.clone(),
-            dialect: upstream.dialect,
-            provider: upstream.provider.clone(),
-            prompt_cache: upstream.prompt_cache,
-            name: raw.model.clone(),
+            target,
+            fallbacks: targets.collect(),
             system_prompt,
             max_output_tokens: raw.max_output_tokens,
             truncation: truncation(raw.truncation.as_deref())?,
         })
     }
 }
+
+/// Where the model is served, in the order of preference.
+fn targets(raw: &RawModel, upstreams: &[UpstreamConfig]) -> Result<Vec<Target>, ConfigError> {
+    let invalid = |fault: String| ConfigError::invalid("model.upstreams", fault);
+    if raw.upstreams.len() > TARGETS_MOST {
+        return Err(invalid(format!("`{}` names more than {TARGETS_MOST} upstreams", raw.alias)));
+    }
+    let mut targets: Vec<Target> = Vec::new();
+    for entry in &raw.upstreams {
+        let (name, model) = entry.parts();
+        let upstream = upstreams
+            .iter()
+            .find(|upstream| upstream.name == name)
+            .ok_or_else(|| invalid(format!("there is no upstream called `{name}`")))?;
+        let model = model.unwrap_or(&raw.model);
+        if targets.iter().any(|target| target.upstream == name && target.name == model) {
+            return Err(invalid(format!("`{}` names `{name}` twice", raw.alias)));
+        }
+        targets.push(Target {
+            upstream: name.to_owned(),
+            dialect: upstream.dialect,
+            provider: upstream.provider.clone(),
+            prompt_cache: upstream.prompt_cache,
+            name: model.to_owned(),
+        });
+    }
+    Ok(targets)
+}
+
+/// The addresses of an upstream, without trailing slashes; an empty one for what needs no network.
+fn base_urls(raw: &RawUpstream, dialect: &dyn Dialect) -> Result<Vec<String>, ConfigError> {
+    let invalid = |fault: String| ConfigError::invalid("upstream.base_urls", fault);
+    let own = dialect.default_base_url();
+    let urls = match (&raw.base_url, &raw.base_urls) {
+        (Some(_), Some(_)) => return Err(invalid("set either base_url or base_urls, not both".to_owned())),
+        (Some(url), None) => std::slice::from_ref(url),
+        (None, Some(urls)) => urls.as_slice(),
+        (None, None) => return Ok(vec![own.to_owned()]),
+    };
+    if own.is_empty() {
+        return Err(ConfigError::invalid("upstream.base_url", format!("`{}` has no address", raw.kind)));
+    }
+    if !(1..=ADDRESSES_MOST).contains(&urls.len()) {
+        return Err(invalid(format!("names {} addresses; 1 to {ADDRESSES_MOST} are allowed", urls.len())));
+    }
+    let mut checked: Vec<String> = Vec::new();
+    for url in urls {
+        let url = url.trim_end_matches('/');
+        check_url(url)?;
+        if checked.iter().any(|other| other == url) {
+            return Err(invalid(format!("`{url}` stands twice")));
+        }
+        checked.push(url.to_owned());
+    }
+    // What one of them answers, any of them is sent the next time.
+    if checked.len() > 1 && checked.iter().any(|url| url == own) {
+        return Err(invalid(format!("{own} is a provider's own address, and goes with no other")));
+    }
+    Ok(checked)
+}
+
+fn concurrency(raw: &RawUpstream, wait: Option<Duration>) -> Result<Option<Concurrency>, ConfigError> {
+    let Some(calls) = raw.max_concurrency else {
+        return match raw.queue {
+            Some(_) => Err(ConfigError::invalid("upstream.queue", "goes with upstream.max_concurrency")),
+            None => Ok(None),
+        };
+    };
+    if !(1..=CALLS_MOST).contains(&calls) {
+        return Err(ConfigError::invalid("upstream.max_concurrency", format!("is from 1 to {CALLS_MOST}")));
+    }
+    let queue = raw.queue.unwrap_or_else(|| calls.saturating_mul(4));
+    if queue > 4 * CALLS_MOST {
+        return Err(ConfigError::invalid("upstream.queue", format!("is at most {}", 4 * CALLS_MOST)));
+    }
+    Ok(Some(Concurrency { calls, queue, wait: wait.unwrap_or(Duration::from_secs(10)) }))
+}
+
+/// The most upstreams that one model names.
+const TARGETS_MOST: usize = 8;
+/// The most addresses of one upstream.
+const ADDRESSES_MOST: usize = 64;
+/// The most calls at once that an upstream can be held to.
+const CALLS_MOST: usize = 65_536;
 
 fn truncation(name: Option<&str>) -> Result<Truncation, ConfigError> {
     let Some(name) = name else { return Ok(Truncation::default()) };

@@ -5,15 +5,17 @@
 //! request ─────┬───▶ Exchange<Ready> ────┬──────────▶ Exchange<Replying> ─────────▶ Answer, fresh token
 //!   token      │      .request() is      │ 2xx            │
 //!   input      │      what to send       │                └─ fail ─▶ Failure, partial token if text had flowed
-//!              │            ▲            └──────────▶ Exchange<Refused> ── into_error ─▶ Error
-//!              │            │ go_on        other
+//!              │            ▲ ▲          └──────────▶ Exchange<Refused> ── into_unanswered ─▶ Error
+//!              │            │ │ go_back      other      │
+//!              │      go_on │ └──── nothing was shown ◀─┘
 //!              └───▶ Exchange<Summarizing>      too long, and a summary was asked for
 //!
 //! request ─────────▶ Exchange<Counting> ─────────▶ model tokens
 //!            count                         counted
 //! ```
 //! Each state owns only its legal calls. Nothing here waits, sends or keeps: the shell moves bytes and says what time it
-//! is. A turn that fails leaves the old token as good as it was, since nothing but its text was ever its state.
+//! is. An attempt that failed before the client was shown anything leads back to where it began: the same request can be
+//! sent again, or the next of the model's targets be asked, were it in another dialect. A turn that fails leaves the old token as good as it was, since nothing but its text was ever its state.
 
 mod count;
 mod deployment;
@@ -45,8 +47,8 @@ use super::{
 
 pub use self::{
     count::Counting,
-    deployment::{Asker, Core, Model, Models},
-    summary::Summarizing,
+    deployment::{Asker, Core, Model, Models, Target},
+    summary::{Summarizing, Summary},
     turn::{Presented, Spent},
 };
 
@@ -71,10 +73,13 @@ pub struct Exchange<S> {
 /// The request to the upstream is ready.
 pub struct Ready {
     request: Request<Bytes>,
+    /// What the next target would be asked; it can be megabytes, and is not kept where there is no such target.
+    plan: Option<Box<Plan>>,
 }
 
 /// The upstream said no; its reasons are being read.
 pub struct Refused {
+    back: Box<Ready>,
     status: u16,
     retry_after: Option<Duration>,
     body: Vec<u8>,
@@ -84,6 +89,10 @@ pub struct Refused {
 pub struct Replying {
     reader: Box<dyn ReplyReader>,
     reply: Reply,
+    /// The state before, until something of the reply was handed out to be shown.
+    back: Option<Box<Ready>>,
+    begun: bool,
+    closed: bool,
 }
 
 impl Exchange<Ready> {
@@ -101,40 +110,77 @@ impl Exchange<Ready> {
     ) -> Result<Begun, Error> {
         let (mut turn, mut plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
         match turn.make_room(&mut plan, codec)? {
-            Room::Found => Self::ready(Box::new(turn), &plan).map(Begun::Ready),
+            Room::Found => Self::ready(Box::new(turn), Box::new(plan)).map(Begun::Ready),
             Room::Summarize { items } => {
                 Exchange::summarizing(Box::new(turn), Box::new(plan), items).map(Begun::Summarizing)
             }
         }
     }
 
-    fn ready(turn: Box<Turn>, plan: &Plan) -> Result<Self, Error> {
-        let request = turn.dialect.request(&plan.call(turn.stream))?;
-        Ok(Self { turn, state: Ready { request } })
+    fn ready(turn: Box<Turn>, plan: Box<Plan>) -> Result<Self, Error> {
+        let request = turn.target.dialect.request(&plan.call(&turn.target, turn.stream))?;
+        let plan = (turn.fallbacks_left > 0).then_some(plan);
+        Ok(Self { turn, state: Ready { request, plan } })
     }
 
-    /// Takes out what is to be sent to [`Exchange::upstream`]; its URI is a path below that upstream's base URL.
-    pub fn take_request(&mut self) -> Request<Bytes> {
-        std::mem::take(&mut self.state.request)
+    /// Says that the client is shown nothing before the reply's end: until then it can be asked for again.
+    #[must_use]
+    pub fn holding(mut self) -> Self {
+        self.turn.holds = true;
+        self
+    }
+
+    /// What is to be sent to [`Exchange::upstream`]; its URI is a path below that upstream's base URL. The body is shared,
+    /// not copied.
+    #[must_use]
+    pub fn request(&self) -> Request<Bytes> {
+        self.state.request.clone()
+    }
+
+    /// Turns to the next target whose format can say what is asked; says whether there is one.
+    pub fn next_target(&mut self) -> bool {
+        let Some(plan) = self.state.plan.take() else { return false };
+        let stream = self.turn.stream;
+        let write = |target: &Target| target.dialect.request(&plan.call(target, stream));
+        let Some(request) = self.turn.next_target(&plan.model, write) else { return false };
+        let plan = (self.turn.fallbacks_left > 0).then_some(plan);
+        self.state = Ready { request, plan };
+        true
     }
 
     /// Goes on with the head of the upstream's answer.
     ///
     /// # Errors
     /// [`Error::UpstreamMalformed`] for a redirect, or a head that announces no reply of this dialect.
-    pub fn respond(self, head: &response::Parts) -> Result<Response, Error> {
-        if head.status.is_success() {
+    pub fn respond(self, head: &response::Parts) -> Result<Response, Box<Unanswered>> {
+        let status = head.status;
+        if status.is_success() {
             let bounds = ReplyBounds { reply_bytes: self.turn.core.limits.reply_bytes };
-            let reader = self.turn.dialect.reply(head, bounds)?;
-            let reply = Reply::new(&self.turn.provider, self.turn.reply_room(), self.turn.items_room());
-            return Ok(Response::Replying(Exchange { turn: self.turn, state: Replying { reader, reply } }));
+            let reader = match self.turn.target.dialect.reply(head, bounds) {
+                Ok(reader) => reader,
+                Err(error) => return Err(Box::new(Unanswered { error, exchange: self })),
+            };
+            let reply = Reply::new(&self.turn.target.provider, self.turn.reply_room(), self.turn.items_room());
+            let back = Some(Box::new(self.state));
+            let state = Replying { reader, reply, back, begun: false, closed: false };
+            return Ok(Response::Replying(Exchange { turn: self.turn, state }));
         }
-        if !head.status.is_client_error() && !head.status.is_server_error() {
-            return Err(Error::malformed(format!("status {}", head.status)));
+        if !status.is_client_error() && !status.is_server_error() {
+            let error = Error::malformed(format!("status {status}"));
+            return Err(Box::new(Unanswered { error, exchange: self }));
         }
-        let state = Refused { status: head.status.as_u16(), retry_after: retry_after(&head.headers), body: Vec::new() };
+        let (retry_after, back) = (retry_after(&head.headers), Box::new(self.state));
+        let state = Refused { back, status: status.as_u16(), retry_after, body: Vec::new() };
         Ok(Response::Refused(Exchange { turn: self.turn, state }))
     }
+}
+
+/// An attempt that came to no reply, and the turn as it was before it.
+pub struct Unanswered {
+    /// What the answer amounted to.
+    pub error: Error,
+    /// The turn.
+    pub exchange: Exchange<Ready>,
 }
 
 /// What came of beginning a turn.
@@ -190,11 +236,12 @@ impl Exchange<Refused> {
         room > bytes.len()
     }
 
-    /// The error that the refusal amounts to.
+    /// The error that the refusal amounts to, and the way back.
     #[must_use]
-    pub fn into_error(self) -> Error {
-        let Refused { status, retry_after, body } = self.state;
-        self.turn.dialect.refusal(status, retry_after, &body)
+    pub fn into_unanswered(self) -> Unanswered {
+        let Refused { back, status, retry_after, body } = self.state;
+        let error = self.turn.target.dialect.refusal(status, retry_after, &body);
+        Unanswered { error, exchange: Exchange { turn: self.turn, state: *back } }
     }
 }
 
@@ -206,9 +253,20 @@ impl Exchange<Replying> {
     pub fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let mut read = Vec::new();
         let outcome = self.state.reader.push(bytes, &mut read);
-        deltas.extend(read.into_iter().filter_map(|delta| self.state.reply.take(delta)));
+        // Of a whole reply the first byte comes once the model has written the last.
+        self.state.begun |= !self.turn.stream;
+        self.hand_out(read, deltas);
         // What follows on the last that there was room for is not wanted, were it an error.
         if self.state.reply.is_full() { Ok(()) } else { outcome }
+    }
+
+    fn hand_out(&mut self, read: Vec<Delta>, deltas: &mut Vec<Delta>) {
+        self.state.begun |= !read.is_empty();
+        let before = deltas.len();
+        deltas.extend(read.into_iter().filter_map(|delta| self.state.reply.take(delta)));
+        if deltas.len() > before && !self.turn.holds {
+            self.state.back = None;
+        }
     }
 
     /// Whether the reply has come to its end, by the upstream's word or for want of room.
@@ -223,7 +281,40 @@ impl Exchange<Replying> {
         self.turn.spent(self.state.reply.usage(), self.state.reply.text_bytes())
     }
 
-    /// Says that no byte follows, and issues the fresh token. `deltas` takes what was still open.
+    /// Whether the model has been at work on it, and so at the operator's cost.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.state.begun
+    }
+
+    /// Whether [`Self::go_back`] leads anywhere: nothing was handed out that the client may have been shown.
+    #[must_use]
+    pub fn can_go_back(&self) -> bool {
+        self.state.back.is_some()
+    }
+
+    /// The turn as it was before this reply, to be asked for again; `None` once something was handed out to be shown.
+    #[must_use]
+    pub fn go_back(self) -> Option<Exchange<Ready>> {
+        Some(Exchange { turn: self.turn, state: *self.state.back? })
+    }
+
+    /// Says that no byte follows. `deltas` takes what was still open.
+    ///
+    /// # Errors
+    /// What keeps the reply from being whole. Go on with [`Self::fail`], or with [`Self::go_back`].
+    pub fn close(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        if !self.state.closed && !self.state.reply.is_full() {
+            let mut read = Vec::new();
+            let outcome = self.state.reader.finish(&mut read);
+            self.hand_out(read, deltas);
+            outcome?;
+        }
+        self.state.closed = true;
+        self.state.reply.finish_reason().map(drop).ok_or(Error::UpstreamCut)
+    }
+
+    /// Issues the fresh token, after [`Self::close`] if that was not said yet.
     ///
     /// # Errors
     /// A [`Failure`] if the reply is not whole.
@@ -233,17 +324,10 @@ impl Exchange<Replying> {
         deltas: &mut Vec<Delta>,
         codec: &mut Codec,
     ) -> Result<Answer, Box<Failure>> {
-        if !self.state.reply.is_full() {
-            let mut read = Vec::new();
-            let outcome = self.state.reader.finish(&mut read);
-            deltas.extend(read.into_iter().filter_map(|delta| self.state.reply.take(delta)));
-            if let Err(error) = outcome {
-                return Err(Box::new(self.fail(error, elapsed, codec)));
-            }
+        if let Err(error) = self.close(deltas) {
+            return Err(Box::new(self.fail(error, elapsed, codec)));
         }
-        let Some(finish) = self.state.reply.finish_reason() else {
-            return Err(Box::new(self.fail(Error::UpstreamCut, elapsed, codec)));
-        };
+        let finish = self.state.reply.finish_reason().unwrap_or(FinishReason::Stop);
         let (text, items, usage) = self.state.reply.into_parts(false);
         self.turn.issue(&text, items, usage, finish, elapsed, codec).map_err(|error| Box::new(error.into()))
     }
@@ -272,7 +356,13 @@ impl<S> Exchange<S> {
     /// The name of the upstream to call.
     #[must_use]
     pub fn upstream(&self) -> &str {
-        &self.turn.upstream
+        &self.turn.target.upstream
+    }
+
+    /// How many of the model's targets come after this one.
+    #[must_use]
+    pub fn fallbacks_left(&self) -> usize {
+        self.turn.fallbacks_left
     }
 
     /// The claims of the token that this exchange is to issue.

@@ -12,31 +12,39 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
-use http::{Request, response};
+use http::response;
 
-use super::{Clock, Service, Sleep, Stopped, record::Slot};
+use super::{
+    Clock, Service, Sleep, Stopped,
+    attempts::{Attempts, Fault, Move},
+    record::{Record, Slot},
+};
 use crate::{
     guard::{Ending, Guard, Permit as _, Used},
     proto::{
         dialect::{Delta, door::Answer},
         error::Error,
-        exchange::{ASIDE_BYTES, Exchange, Failure, Ready, Replying, Response, Spent},
+        exchange::{Exchange, Failure, Ready, Replying, Response, Spent, Unanswered},
     },
-    upstream::{Upstream, UpstreamError},
+    upstream::{Call, Outcome, Upstream, UpstreamError},
 };
 
-/// A reply that is coming in.
+/// A turn's way to its reply, over as many calls as it takes.
 pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     service: Arc<Service<U, G, C>>,
-    exchange: Option<Exchange<Replying>>,
+    errand: Errand,
+    /// None once the turn has ended.
+    exchange: Option<State>,
     /// The rest of the answer; none once it was let go.
     body: Option<U::Body>,
     /// What was read of the body and not yet looked at; `Some(None)` is its end.
     unread: Option<Option<Result<Bytes, UpstreamError>>>,
+    /// What is told of the answer to who made the call.
+    outcome: Outcome,
     /// When the upstream was called.
     called: Duration,
-    /// For how long it had worked before, on a summary.
-    summarizing: Duration,
+    /// When it must have given something to show, so that another can be asked in time.
+    due: Duration,
     /// When it was last heard of.
     heard: Duration,
     /// When the client last got something to see.
@@ -50,6 +58,21 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     stopped: Stopped,
     /// What the turn has taken; none once it was settled.
     held: Option<Held<G>>,
+}
+
+/// What all the calls for one request have in common.
+pub(super) struct Errand {
+    /// Whose they are, as a number.
+    pub(super) user: u64,
+    pub(super) attempts: Attempts,
+    /// For how long upstreams have worked on it before the call that is under way.
+    pub(super) worked: Duration,
+    pub(super) record: Record,
+}
+
+enum State {
+    Ready(Exchange<Ready>),
+    Replying(Exchange<Replying>),
 }
 
 /// What a turn has taken of what there is for all: the guard's permit, and a place among the requests.
@@ -104,53 +127,99 @@ pub(super) enum Step {
     Read,
     /// The client has been without news for long enough to want a sign of life.
     Quiet,
+    /// The answer is no whole reply; the turn is to be ended with [`Flow::fail`].
+    Failed(Fault),
     /// The turn has ended.
     Ended(Box<Result<Answer, Failure>>),
 }
 
 impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
-    /// Calls the upstream and waits for its first byte.
-    pub(super) async fn open(
+    /// A turn that is ready to be taken; nobody is called yet.
+    pub(super) fn new(
         service: Arc<Service<U, G, C>>,
-        mut exchange: Exchange<Ready>,
+        exchange: Exchange<Ready>,
+        errand: Errand,
+        held: Held<G>,
         holds: bool,
-        summarizing: Duration,
-    ) -> Result<Self, Error> {
-        let called = service.clock.elapsed();
-        let request = exchange.take_request();
-        let timeouts = &service.settings.timeouts;
-        // Of a reply that is not streamed, no byte comes before the model has written the last one.
-        let limit = if exchange.is_streamed() { timeouts.first_byte } else { timeouts.total };
-        let mut stopped = service.stopped.clone();
-        let (head, mut body, first) = futures_util::select_biased! {
-            answer = Box::pin(call(&service.upstream, exchange.upstream(), request)).fuse() => answer?,
-            () = service.clock.sleep(limit).fuse() => {
-                return Err(Error::UpstreamTimeout { phase: "first byte", limit });
+    ) -> Self {
+        let (now, stopped) = (service.clock.elapsed(), service.stopped.clone());
+        let exchange = if holds { exchange.holding() } else { exchange };
+        Self {
+            service,
+            errand,
+            exchange: Some(State::Ready(exchange)),
+            body: None,
+            unread: None,
+            outcome: Outcome::default(),
+            called: now,
+            due: now,
+            heard: now,
+            told: now,
+            holds,
+            alarm: None,
+            stopped,
+            held: Some(held),
+        }
+    }
+
+    /// Calls the upstream, again or another one where that failed, until there is something to show, which `deltas` then
+    /// has, or until the turn has ended.
+    pub(super) async fn begin(&mut self, deltas: &mut Vec<Delta>) -> Option<Result<Answer, Failure>> {
+        loop {
+            let fault = match self.attempt(deltas).await {
+                Ok(ended) => return ended,
+                Err(fault) => fault,
+            };
+            match self.recover(fault).await {
+                Some(error) => {
+                    let outcome = self.fail(error).await;
+                    if matches!(outcome, Err(Failure { partial: None, .. })) {
+                        // Nothing that could be gone on from: the turn has failed, and nothing of it is shown.
+                        deltas.clear();
+                    }
+                    return Some(outcome);
+                }
+                None => deltas.clear(),
             }
-            () = stopped => return Err(stopping()),
+        }
+    }
+
+    /// Makes one call, and follows its answer until there is something to show.
+    async fn attempt(&mut self, deltas: &mut Vec<Delta>) -> Result<Option<Result<Answer, Failure>>, Fault> {
+        self.call().await?;
+        loop {
+            match self.step(deltas).await {
+                Step::Ended(outcome) => return Ok(Some(*outcome)),
+                Step::Failed(fault) => return Err(fault),
+                // A reply that is held has nothing to show before its end.
+                Step::Read if self.holds => deltas.clear(),
+                Step::Read if !deltas.is_empty() => return Ok(None),
+                Step::Quiet | Step::Read => {}
+            }
+        }
+    }
+
+    /// Calls the upstream and waits for the first byte of its reply.
+    async fn call(&mut self) -> Result<(), Fault> {
+        let Some(State::Ready(exchange)) = self.exchange.take() else { return Err(lost().into()) };
+        let (head, mut body, first) = match self.answer(&exchange).await {
+            Ok(answer) => answer,
+            Err(fault) => {
+                self.exchange = Some(State::Ready(exchange));
+                return Err(fault);
+            }
         };
-        match exchange.respond(&head)? {
-            Response::Replying(exchange) => {
-                let heard = service.clock.elapsed();
-                let (exchange, body, unread, told) = (Some(exchange), Some(body), Some(first), heard);
-                Ok(Self {
-                    service,
-                    exchange,
-                    body,
-                    unread,
-                    called,
-                    summarizing,
-                    heard,
-                    told,
-                    holds,
-                    alarm: None,
-                    stopped,
-                    held: None,
-                })
+        let unanswered = match exchange.respond(&head) {
+            Ok(Response::Replying(exchange)) => {
+                self.heard = self.service.clock.elapsed();
+                self.exchange = Some(State::Replying(exchange));
+                self.alarm = None;
+                (self.body, self.unread) = (Some(body), Some(first));
+                return Ok(());
             }
-            Response::Refused(mut exchange) => {
+            Ok(Response::Refused(mut exchange)) => {
                 // Reasons that break off, or stall, are still reasons.
-                let mut stall = service.clock.sleep(service.settings.timeouts.idle).fuse();
+                let mut stall = self.service.clock.sleep(self.service.settings.timeouts.idle).fuse();
                 let mut piece = first;
                 while let Some(Ok(bytes)) = piece {
                     if !exchange.push(&bytes) {
@@ -161,15 +230,96 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                         () = stall => None,
                     };
                 }
-                Err(exchange.into_error())
+                exchange.into_unanswered()
             }
+            Err(unanswered) => *unanswered,
+        };
+        let Unanswered { error, exchange } = unanswered;
+        self.exchange = Some(State::Ready(exchange));
+        let fault = Fault::from(error);
+        // Before the body goes: who made the call looks at it then.
+        tell(&self.outcome, &fault);
+        Err(fault)
+    }
+
+    /// The head of the answer to the exchange's request, and the first bytes after it.
+    async fn answer(&mut self, exchange: &Exchange<Ready>) -> Result<Answered<U::Body>, Fault> {
+        let (service, errand) = (&self.service, &mut self.errand);
+        self.called = service.clock.elapsed();
+        self.outcome = Outcome::default();
+        let others = exchange.fallbacks_left();
+        let share = errand.attempts.call(others, self.called);
+        self.due = self.called + share;
+        // Of a reply that is not streamed, no byte comes before the model has written the last one.
+        let limit = if exchange.is_streamed() { share.min(service.settings.timeouts.first_byte) } else { share };
+        errand.record.call(exchange.upstream());
+        let call = Call {
+            upstream: exchange.upstream().to_owned(),
+            user: errand.user,
+            is_last: errand.attempts.is_last(others),
+            outcome: self.outcome.clone(),
+            request: exchange.request(),
+        };
+        let mut calling = Box::pin(answered(&service.upstream, call)).fuse();
+        let mut stopped = self.stopped.clone();
+        let answer = futures_util::select_biased! {
+            answer = calling => answer.map_err(Fault::from),
+            () = service.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "first byte", limit }.into()),
+            () = stopped => Err(stopping().into()),
+        };
+        // Before the call goes: who made it looks at it then.
+        answer.inspect_err(|fault| tell(&self.outcome, fault))
+    }
+
+    /// Sees to it that another call can be made, as soon as one should be; gives the error to end with if none should.
+    async fn recover(&mut self, fault: Fault) -> Option<Error> {
+        let (begun, others) = match &self.exchange {
+            Some(State::Ready(exchange)) => (false, exchange.fallbacks_left()),
+            Some(State::Replying(exchange)) if exchange.can_go_back() => {
+                (exchange.has_begun(), exchange.fallbacks_left())
+            }
+            _ => return Some(fault.error),
+        };
+        self.errand.record.setback(&fault.error);
+        let now = self.service.clock.elapsed();
+        let chance = self.service.chance();
+        let attempts = &mut self.errand.attempts;
+        let wait = match attempts.after(&fault, begun, others, now, chance) {
+            Move::Again { wait } => wait,
+            Move::Elsewhere => {
+                if self.go_back().is_some_and(Exchange::<Ready>::next_target) {
+                    self.errand.attempts.moved();
+                    return None;
+                }
+                // None of the others can say what the turn asks for.
+                match self.errand.attempts.after(&fault, false, 0, now, chance) {
+                    Move::Again { wait } => wait,
+                    Move::Elsewhere => return Some(fault.error),
+                    Move::GiveUp(error) => return Some(error),
+                }
+            }
+            Move::GiveUp(error) => return Some(error),
+        };
+        self.go_back();
+        let mut stopped = self.stopped.clone();
+        futures_util::select_biased! {
+            () = stopped => Some(stopping()),
+            () = self.service.clock.sleep(wait).fuse() => None,
         }
     }
 
-    /// The same with what the turn has taken, to be given back at its end.
-    pub(super) fn holding(mut self, held: Held<G>) -> Self {
-        self.held = Some(held);
-        self
+    /// Takes the turn back to before its call.
+    fn go_back(&mut self) -> Option<&mut Exchange<Ready>> {
+        (self.body, self.unread) = (None, None);
+        let back = match self.exchange.take()? {
+            State::Ready(exchange) => Some(exchange),
+            State::Replying(exchange) => exchange.go_back(),
+        };
+        self.exchange = back.map(State::Ready);
+        match &mut self.exchange {
+            Some(State::Ready(exchange)) => Some(exchange),
+            _ => None,
+        }
     }
 
     /// Waits for the next bytes, and for what else is ready with them; appends to `deltas` what the client is to see.
@@ -179,28 +329,25 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             None => match self.next_piece().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return Step::Quiet,
-                Err(timeout) => return self.fail(timeout).await,
+                Err(timeout) => return self.failed(timeout),
             },
         };
         self.heard = self.service.clock.elapsed();
         let shown = deltas.len();
         let mut taken = 0_usize;
         loop {
+            let Some(State::Replying(exchange)) = &mut self.exchange else { return self.failed(lost()) };
             match piece {
                 Some(Ok(bytes)) => {
                     taken = taken.saturating_add(bytes.len());
-                    let Some(exchange) = &mut self.exchange else { return self.fail(Error::UpstreamCut).await };
                     if let Err(error) = exchange.push(&bytes, deltas) {
-                        return self.fail(error).await;
+                        return self.failed(error);
                     }
                     if exchange.is_complete() {
-                        if let Some(body) = self.body.take() {
-                            self.service.upstream.release(body);
-                        }
                         return self.finish(deltas).await;
                     }
                 }
-                Some(Err(error)) => return self.fail(error.into()).await,
+                Some(Err(error)) => return self.failed(error.into()),
                 None => return self.finish(deltas).await,
             }
             // Deltas that are ready together are written together.
@@ -211,6 +358,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                 Some(piece) => piece,
                 None => break,
             };
+        }
+        if deltas.len() > shown {
+            self.outcome.set_worked();
         }
         if deltas.len() > shown && !self.holds {
             self.told = self.heard;
@@ -225,7 +375,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     async fn next_piece(&mut self) -> Result<Option<Option<Result<Bytes, UpstreamError>>>, Error> {
         let timeouts = &self.service.settings.timeouts;
         let clock = &self.service.clock;
-        let total = self.called + timeouts.total;
+        // What the client was shown something of is not cut short for another's sake.
+        let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if exchange.can_go_back());
+        let total = if waits { self.due } else { self.errand.attempts.deadline() };
         loop {
             // Looked at before the body, which may never run dry.
             if clock.elapsed() >= total {
@@ -251,26 +403,48 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         }
     }
 
+    fn failed(&mut self, error: Error) -> Step {
+        let fault = Fault::from(error);
+        tell(&self.outcome, &fault);
+        self.body = None;
+        Step::Failed(fault)
+    }
+
     async fn finish(&mut self, deltas: &mut Vec<Delta>) -> Step {
+        let Some(State::Replying(exchange)) = &mut self.exchange else { return self.failed(lost()) };
+        if let Err(error) = exchange.close(deltas) {
+            return self.failed(error);
+        }
+        self.outcome.set_worked();
+        if let Some(body) = self.body.take() {
+            self.service.upstream.release(body);
+        }
         let elapsed = self.elapsed();
-        let Some(exchange) = self.exchange.take() else { return ended(Err(Error::UpstreamCut.into())) };
+        let Some(State::Replying(exchange)) = self.exchange.take() else { return self.failed(lost()) };
         let spent = exchange.spent();
         let outcome = self.service.with_codec(|codec| Ok(exchange.finish(elapsed, deltas, codec)));
         let outcome = outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure);
-        self.settle(outcome, spent).await
+        Step::Ended(Box::new(self.settle(outcome, spent).await))
     }
 
-    async fn fail(&mut self, error: Error) -> Step {
+    /// Ends the turn with an error.
+    pub(super) async fn fail(&mut self, error: Error) -> Result<Answer, Failure> {
         let elapsed = self.elapsed();
-        let Some(exchange) = self.exchange.take() else { return ended(Err(error.into())) };
-        let spent = exchange.spent();
-        let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
-        self.settle(Err(failure.unwrap_or_else(Failure::from)), spent).await
+        self.body = None;
+        let (failure, spent) = match self.exchange.take() {
+            Some(State::Replying(exchange)) => {
+                let spent = exchange.spent();
+                let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
+                (failure.unwrap_or_else(Failure::from), spent)
+            }
+            _ => (error.into(), Spent::default()),
+        };
+        self.settle(Err(failure), spent).await
     }
 
     /// Tells the guard, before the client can come back with the fresh token.
-    async fn settle(&mut self, mut outcome: Result<Answer, Failure>, spent: Spent) -> Step {
-        let Some(held) = self.held.take() else { return ended(outcome) };
+    async fn settle(&mut self, mut outcome: Result<Answer, Failure>, spent: Spent) -> Result<Answer, Failure> {
+        let Some(held) = self.held.take() else { return outcome };
         let ending = match &mut outcome {
             Ok(answer) => {
                 let told = answer.usage.input_tokens.saturating_add(answer.usage.output_tokens);
@@ -288,7 +462,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             }
         };
         held.settle(ending).await;
-        ended(outcome)
+        outcome
     }
 
     /// What a turn has used that breaks off: most upstreams tell their counts at the end alone.
@@ -298,7 +472,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     fn used(&self, model_tokens: u64, history_bytes: usize) -> Used {
-        let millis = self.elapsed().saturating_add(self.summarizing).as_millis();
+        let millis = self.elapsed().saturating_add(self.errand.worked).as_millis();
         let upstream_millis = u64::try_from(millis).unwrap_or(u64::MAX);
         Used { model_tokens, history_bytes: history_bytes as u64, upstream_millis }
     }
@@ -312,38 +486,11 @@ impl<U: Upstream, G: Guard, C: Clock> Drop for Flow<U, G, C> {
     /// The client has left, or it has its answer.
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            let spent = self.exchange.as_ref().map(Exchange::<Replying>::spent).unwrap_or_default();
+            let spent = match &self.exchange {
+                Some(State::Replying(exchange)) => exchange.spent(),
+                _ => Spent::default(),
+            };
             held.permit.leave(self.used_so_far(&spent));
-        }
-    }
-}
-
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
-    /// Makes a call beside the turn's own; gives its whole answer, up to a bound.
-    pub(super) async fn aside(
-        &self,
-        upstream: &str,
-        request: Request<Bytes>,
-    ) -> Result<(response::Parts, Vec<u8>), Error> {
-        let limit = self.settings.timeouts.total;
-        let mut stopped = self.stopped.clone();
-        let answer = async {
-            let (head, mut body, mut piece) = call(&self.upstream, upstream, request).await?;
-            let mut bytes = Vec::new();
-            while let Some(read) = piece {
-                bytes.extend_from_slice(&read?);
-                if bytes.len() > ASIDE_BYTES {
-                    return Err(Error::UpstreamMalformed { cause: format!("an answer over {ASIDE_BYTES} bytes") });
-                }
-                piece = body.next().await;
-            }
-            self.upstream.release(body);
-            Ok((head, bytes))
-        };
-        futures_util::select_biased! {
-            answer = Box::pin(answer).fuse() => answer,
-            () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }),
-            () = stopped => Err(stopping()),
         }
     }
 }
@@ -351,19 +498,29 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 /// As much as is read at once before the client is told of it.
 const TOGETHER_BYTES: usize = 64 << 10;
 
-fn ended(outcome: Result<Answer, Failure>) -> Step {
-    Step::Ended(Box::new(outcome))
-}
+/// The head of an answer, its body, and the first bytes of that.
+pub(super) type Answered<B> = (response::Parts, B, Option<Result<Bytes, UpstreamError>>);
 
-type Answered<B> = (response::Parts, B, Option<Result<Bytes, UpstreamError>>);
-
-/// The head of the upstream's answer, and the first bytes after it.
-async fn call<U: Upstream>(upstream: &U, name: &str, request: Request<Bytes>) -> Result<Answered<U::Body>, Error> {
-    let (head, mut body) = upstream.call(name, request).await?.into_parts();
+/// Makes a call, and waits for the first bytes of its answer.
+pub(super) async fn answered<U: Upstream>(upstream: &U, call: Call) -> Result<Answered<U::Body>, UpstreamError> {
+    let (head, mut body) = upstream.call(call).await?.into_parts();
     let first = body.next().await;
     Ok((head, body, first))
 }
 
-fn stopping() -> Error {
+/// Tells who made a call what its failure says of the address that was called.
+pub(super) fn tell(outcome: &Outcome, fault: &Fault) {
+    if fault.blames_address() {
+        outcome.set_failed();
+    } else if fault.clears_address() {
+        outcome.set_worked();
+    }
+}
+
+pub(super) fn stopping() -> Error {
     Error::internal("the server stopped before the reply was whole")
+}
+
+fn lost() -> Error {
+    Error::internal("a turn went on after its end")
 }

@@ -7,6 +7,8 @@
 //! ```
 //! The service keeps nothing between requests but counters, and compression contexts that hold no text.
 
+mod aside;
+mod attempts;
 mod body;
 mod cors;
 mod flow;
@@ -18,6 +20,7 @@ mod turn;
 mod usage;
 
 use std::{
+    hash::RandomState,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -90,6 +93,8 @@ pub struct Service<U, G, C> {
     clock: C,
     log: Box<dyn Log>,
     slots: Slots,
+    /// Makes users into numbers, other ones in each process.
+    users: RandomState,
     codecs: Mutex<Vec<Codec>>,
     draining: AtomicBool,
     stopped: Stopped,
@@ -127,6 +132,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             clock,
             log,
             slots,
+            users: RandomState::new(),
             codecs: Mutex::default(),
             draining: AtomicBool::new(false),
             stopped: Abortable::new(future::pending::<()>(), registration).map(drop).boxed().shared(),
@@ -376,6 +382,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         self.clock.fill_random(&mut entropy.user)?;
         self.clock.fill_random(&mut entropy.nonce)?;
         Ok(entropy)
+    }
+
+    /// A number for pauses to differ by; it does not matter where there is no randomness.
+    fn chance(&self) -> u32 {
+        let mut random = [0; 4];
+        let _ = self.clock.fill_random(&mut random);
+        u32::from_ne_bytes(random)
     }
 
     fn request_id(&self) -> String {

@@ -67,6 +67,20 @@ pub struct Entry {
     /// The turn of that conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turn: Option<u64>,
+    /// How many calls were made of upstreams; those for summaries and counts are among them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// The upstream that was called last, and so answered if anyone did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// The calls that failed and did not end the turn: the upstream, the code, and the cause where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub setbacks: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A request's record while the request is under way, shared by what takes part in it.
@@ -90,6 +104,9 @@ impl Record {
             cause: None,
             conversation: None,
             turn: None,
+            attempts: 0,
+            upstream: None,
+            setbacks: Vec::new(),
         };
         Self(Arc::new(Mutex::new(State { entry, began: now })))
     }
@@ -99,6 +116,26 @@ impl Record {
         self.with(|state| {
             state.entry.conversation = Some(claims.conversation);
             state.entry.turn = Some(claims.turn);
+        });
+    }
+
+    /// Notes that an upstream is called.
+    pub(super) fn call(&self, upstream: &str) {
+        self.with(|state| {
+            state.entry.attempts = state.entry.attempts.saturating_add(1);
+            state.entry.upstream = Some(upstream.to_owned());
+        });
+    }
+
+    /// Notes the error that the last call came to, after which another is made, or the turn ends.
+    pub(super) fn setback(&self, error: &Error) {
+        self.with(|state| {
+            let Entry { setbacks, upstream, .. } = &mut state.entry;
+            if setbacks.len() < SETBACKS_MOST {
+                let upstream = upstream.as_deref().unwrap_or_default();
+                let cause = error.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
+                setbacks.push(format!("{upstream}: {}{cause}", error.code()));
+            }
         });
     }
 
@@ -232,6 +269,9 @@ fn shown(path: &str) -> String {
     let segments = path.split('/').map(|segment| if segment.len() > SEGMENT_BYTES { "…" } else { segment });
     segments.collect::<Vec<_>>().join("/").chars().take(64).collect()
 }
+
+/// As many failed calls as are listed.
+const SETBACKS_MOST: usize = 16;
 
 /// The longest segment of a path that is logged; no token is so short.
 const SEGMENT_BYTES: usize = 32;

@@ -5,6 +5,8 @@
 
 use std::{
     convert::Infallible,
+    hash::BuildHasher as _,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -21,23 +23,25 @@ use http_body_util::{BodyExt as _, StreamBody};
 
 use super::{
     Clock, Incoming, Sender, Service, asker,
+    attempts::Attempts,
     body::{Body, utf8},
-    flow::{Flow, Held, Shows, Step},
+    flow::{Errand, Flow, Held, Shows, Step},
     json_bytes, limits,
     record::Record,
 };
 use crate::{
-    guard::{Ending, Guard, Permit as _, Purpose},
+    guard::{self, Ending, Guard, Permit as _, Purpose},
     principal::Identity,
     problem::Problem,
     proto::{
         dialect::{
-            Delta, TokenCount,
+            Delta,
             door::{Answer, Asked, Door, ReplyWriter, TurnRequest},
         },
         error::Error,
         exchange::{Asker, Begun, Core, Exchange, Failure},
         sse,
+        token::Claims,
     },
     upstream::Upstream,
 };
@@ -55,6 +59,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         record.turn(&claims);
         let permit = self.admit(Purpose::Turn, peer, &claims, begun.presented()).await?;
         let standing = permit.standing().to_vec();
+        let holds = !streamed || writer.holds();
         let head_sent = Arc::new(AtomicBool::new(false));
         let shows = match (streamed, writer.holds()) {
             (false, _) => Shows::Nothing,
@@ -62,20 +67,15 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             (true, true) => Shows::AfterHead(Arc::clone(&head_sent)),
         };
         let held = Held::new(permit, shows, slot);
-        let opening = Opening::begin(Arc::clone(&self), begun, held, writer.holds());
+        let errand = self.errand(&claims, peer, &record);
+        let opening = Opening::begin(Arc::clone(&self), begun, errand, held, holds);
         if !streamed {
-            let Opening { mut flow, mut deltas, mut ended } = opening.await?;
-            let outcome = loop {
-                match ended {
-                    Some(outcome) => break outcome,
-                    None => deltas.clear(),
-                }
-                ended = match flow.step(&mut deltas).await {
-                    Step::Ended(outcome) => Some(*outcome),
-                    Step::Quiet | Step::Read => None,
-                };
+            let answer = match opening.await?.ended {
+                Some(Ok(answer)) => answer,
+                Some(Err(failure)) => return Err(failure.error),
+                None => return Err(Error::internal("a held reply has no end")),
             };
-            let mut response = json_bytes(writer.answer(&outcome.map_err(|failure| failure.error)?));
+            let mut response = json_bytes(writer.answer(&answer));
             limits::write_headers(&standing, response.headers_mut());
             return Ok(response);
         }
@@ -114,22 +114,33 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let core = self.core();
         let (request, asker, _) = ask(door, &core, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
-        let (exchange, count) =
-            self.with_codec(|codec| Exchange::count(core, request, &asker, now, &entropy, codec))?;
+        let mut exchange = self.with_codec(|codec| Exchange::count(core, request, &asker, now, &entropy, codec))?;
         record.turn(exchange.claims());
         let permit = self.admit(Purpose::Count, peer, exchange.claims(), exchange.presented()).await?;
         let standing = permit.standing().to_vec();
-        let answer = match count {
-            TokenCount::Ask(request) => {
-                self.aside(exchange.upstream(), *request).await.and_then(|(head, body)| exchange.counted(&head, &body))
+        let tokens = match exchange.known() {
+            Some(tokens) => Ok(tokens),
+            None => {
+                let mut errand = self.errand(exchange.claims(), peer, &record);
+                self.aside(&mut exchange, &mut errand).await
             }
-            TokenCount::Known(tokens) => Ok(tokens),
         };
         permit.settle(Ending::Failed).await;
         drop(slot);
-        let mut response = json_bytes(door.counted(answer?));
+        let mut response = json_bytes(door.counted(tokens?));
         limits::write_headers(&standing, response.headers_mut());
         Ok(response)
+    }
+
+    /// What all calls for this request have in common.
+    fn errand(&self, claims: &Claims, peer: Option<IpAddr>, record: &Record) -> Errand {
+        let deadline = self.clock.elapsed() + self.settings.timeouts.total;
+        Errand {
+            user: self.users.hash_one(guard::Counted::of(&claims.principal, peer)),
+            attempts: Attempts::new(self.settings.retries, deadline),
+            worked: Duration::ZERO,
+            record: record.clone(),
+        }
     }
 
     fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Begun, Box<dyn ReplyWriter>), Error> {
@@ -166,45 +177,29 @@ struct Opening<U: Upstream, G: Guard, C: Clock> {
 }
 
 impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
-    async fn begin(service: Arc<Service<U, G, C>>, begun: Begun, held: Held<G>, holds: bool) -> Result<Self, Error> {
-        let mut flow = match Self::open(service, begun, holds).await {
-            Ok(flow) => flow.holding(held),
+    async fn begin(
+        service: Arc<Service<U, G, C>>,
+        begun: Begun,
+        mut errand: Errand,
+        held: Held<G>,
+        holds: bool,
+    ) -> Result<Self, Error> {
+        let ready = match begun {
+            Begun::Ready(exchange) => Ok(exchange),
+            Begun::Summarizing(exchange) => service.summarize(exchange, &mut errand).await,
+        };
+        let exchange = match ready {
+            Ok(exchange) => exchange,
             Err(error) => {
                 // Before the client hears of it, so that its next try finds the token good.
                 held.settle(Ending::Failed).await;
                 return Err(error);
             }
         };
+        let mut flow = Flow::new(service, exchange, errand, held, holds);
         let mut deltas = Vec::new();
-        let ended = loop {
-            match flow.step(&mut deltas).await {
-                Step::Ended(outcome) => {
-                    if matches!(*outcome, Err(Failure { partial: None, .. })) {
-                        // Nothing that could be gone on from: the turn has failed, and nothing of it is shown.
-                        deltas.clear();
-                    }
-                    break Some(*outcome);
-                }
-                // A reply that is held has nothing to show before its end.
-                Step::Read if holds => deltas.clear(),
-                Step::Read if !deltas.is_empty() => break None,
-                Step::Quiet | Step::Read => {}
-            }
-        };
+        let ended = flow.begin(&mut deltas).await;
         Ok(Self { flow, deltas, ended })
-    }
-
-    async fn open(service: Arc<Service<U, G, C>>, begun: Begun, holds: bool) -> Result<Flow<U, G, C>, Error> {
-        let (exchange, summarizing) = match begun {
-            Begun::Ready(exchange) => (exchange, Duration::ZERO),
-            Begun::Summarizing(mut exchange) => {
-                let (called, request) = (service.clock.elapsed(), exchange.take_request());
-                let (head, body) = service.aside(exchange.upstream(), request).await?;
-                let elapsed = service.clock.elapsed().saturating_sub(called);
-                (exchange.go_on(&head, &body, elapsed)?, elapsed)
-            }
-        };
-        Flow::open(service, exchange, holds, summarizing).await
     }
 }
 
@@ -259,6 +254,10 @@ impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
                     self.writer.deltas(&deltas, &mut out);
                     match step {
                         Step::Ended(outcome) => self.end(*outcome, &mut out),
+                        Step::Failed(fault) => {
+                            let outcome = flow.fail(fault.error).await;
+                            self.end(outcome, &mut out)
+                        }
                         Step::Quiet => {
                             sse::write_comment(&mut out, HEARTBEAT);
                             Phase::Flowing(flow)

@@ -1,6 +1,6 @@
 //! A client of the native door, for the command line: turns as they stream, histories, models.
 //!
-//! The one file beside `forward.rs` that names the HTTP client; its TLS and its manners are the same: no redirects, no
+//! The one file beside `forward/mod.rs` that names the HTTP client; its TLS and its manners are the same: no redirects, no
 //! proxy from the environment, Mozilla's roots. What a server says is bounded and read leniently: members that a newer
 //! server adds are passed over.
 

@@ -70,8 +70,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["principal/"]),
     ("memchr", &["proto/token/frames.rs"]),
     ("pkcs1", &["principal/jwt/"]),
-    ("reqwest", &["shell/client.rs", "shell/forward.rs", "shell/issuer.rs"]),
-    ("rustls", &["shell/client.rs", "shell/forward.rs"]),
+    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs"]),
+    ("rustls", &["shell/client.rs", "shell/forward/mod.rs"]),
     ("rustyline", &["cli/"]),
     (
         "serde",
@@ -109,7 +109,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tempfile", &["cli/"]),
     ("tokio", &["cli/", "shell/"]),
     ("toml", &["cli/", "config/"]),
-    ("webpki_roots", &["shell/client.rs", "shell/forward.rs"]),
+    ("webpki_roots", &["shell/client.rs", "shell/forward/mod.rs"]),
     ("zeroize", &["cli/", "config/", "guard/", "proto/key.rs"]),
     ("zstd", &["proto/token/frames.rs"]),
 ];

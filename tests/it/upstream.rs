@@ -2,8 +2,12 @@
 //! bounds, and costs nobody a token.
 
 mod bounds;
+mod care;
 mod cuts;
+mod failover;
 mod faults;
 mod prefix;
+mod queue;
 mod reasoning;
 mod recorded;
+mod sockets;

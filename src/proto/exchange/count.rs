@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::response;
+use bytes::Bytes;
+use http::{Request, response};
 
 use super::{
     Asker, Core, Entropy, Exchange, retry_after,
@@ -16,11 +17,12 @@ use crate::proto::{
 };
 
 /// What a turn would send is being counted.
-pub struct Counting;
+pub struct Counting {
+    count: TokenCount,
+}
 
 impl Exchange<Counting> {
-    /// Counts what a turn would send, without taking it: the count, or what is to be sent to [`Exchange::upstream`] to
-    /// learn it. Its history has no bound but those on tokens and input.
+    /// Counts what a turn would send, without taking it. Its history has no bound but those on tokens and input.
     ///
     /// # Errors
     /// As for the turn, short of room for a reply.
@@ -31,10 +33,28 @@ impl Exchange<Counting> {
         now: UnixSeconds,
         entropy: &Entropy,
         codec: &mut Codec,
-    ) -> Result<(Self, TokenCount), Error> {
+    ) -> Result<Self, Error> {
         let (turn, plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
-        let count = turn.dialect.count(&plan.call(false))?;
-        Ok((Self { turn: Box::new(turn), state: Counting }, count))
+        let count = turn.target.dialect.count(&plan.call(&turn.target, false))?;
+        Ok(Self { turn: Box::new(turn), state: Counting { count } })
+    }
+
+    /// The count, where nobody has to be asked for it.
+    #[must_use]
+    pub fn known(&self) -> Option<u64> {
+        match self.state.count {
+            TokenCount::Ask(_) => None,
+            TokenCount::Known(tokens) => Some(tokens),
+        }
+    }
+
+    /// What is to be sent to [`Exchange::upstream`] to learn it, where it is not [`Self::known`].
+    #[must_use]
+    pub fn request(&self) -> Request<Bytes> {
+        match &self.state.count {
+            TokenCount::Ask(request) => Request::clone(request),
+            TokenCount::Known(_) => Request::default(),
+        }
     }
 
     /// The count, read from the upstream's whole answer.
@@ -43,7 +63,7 @@ impl Exchange<Counting> {
     /// What the answer amounts to if it is no count.
     pub fn counted(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
         self.turn.check_aside(head, body)?;
-        self.turn.dialect.counted(body)
+        self.turn.target.dialect.counted(body)
     }
 }
 
@@ -54,7 +74,7 @@ impl Turn {
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.dialect.refusal(status.as_u16(), retry_after(&head.headers), body))
+            Err(self.target.dialect.refusal(status.as_u16(), retry_after(&head.headers), body))
         } else {
             Err(Error::malformed(format!("status {status}")))
         }

@@ -116,7 +116,36 @@ impl Models {
 pub struct Model {
     /// What clients call it.
     pub alias: String,
-    /// The name of the upstream that serves it.
+    /// Where it is asked first.
+    pub target: Target,
+    /// Where it is asked when that fails, in this order.
+    pub fallbacks: Vec<Target>,
+    /// The system prompt, applied anew each turn.
+    pub system_prompt: Option<String>,
+    /// The bound on a reply's model tokens where the caller sets none.
+    pub max_output_tokens: Option<u32>,
+    /// What to do about a conversation that has outgrown its limits, where the caller does not say.
+    pub truncation: Truncation,
+}
+
+impl Model {
+    /// Every target, in the order of preference.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        std::iter::once(&self.target).chain(&self.fallbacks)
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} → {:?}", self.alias, self.target)?;
+        self.fallbacks.iter().try_for_each(|target| write!(f, ", else {target:?}"))
+    }
+}
+
+/// A model at one upstream.
+#[derive(Clone)]
+pub struct Target {
+    /// The name of the upstream.
     pub upstream: String,
     /// How that upstream speaks.
     pub dialect: &'static dyn Dialect,
@@ -126,19 +155,13 @@ pub struct Model {
     pub provider: String,
     /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
     pub prompt_cache: bool,
-    /// What that upstream calls it.
+    /// What that upstream calls the model.
     pub name: String,
-    /// The system prompt, applied anew each turn.
-    pub system_prompt: Option<String>,
-    /// The bound on a reply's model tokens where the caller sets none.
-    pub max_output_tokens: Option<u32>,
-    /// What to do about a conversation that has outgrown its limits, where the caller does not say.
-    pub truncation: Truncation,
 }
 
-impl std::fmt::Debug for Model {
+impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} → {} {} at {}", self.alias, self.dialect.name(), self.name, self.upstream)
+        write!(f, "{} {} at {}", self.dialect.name(), self.name, self.upstream)
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, response};
 
 use super::{
-    Exchange, Ready,
+    Exchange, Ready, Target,
     turn::{Plan, Shortage, Turn},
 };
 use crate::proto::{
@@ -27,28 +27,37 @@ pub struct Summarizing {
     items: usize,
 }
 
+/// What is to stand for the older turns.
+pub struct Summary {
+    text: String,
+    usage: Usage,
+}
+
 impl Exchange<Summarizing> {
     pub(super) fn summarizing(turn: Box<Turn>, plan: Box<Plan>, items: usize) -> Result<Self, Error> {
-        let transcript = transcript(plan.history.items().get(..items).unwrap_or_default());
-        let ask = [Item::text(Role::User, format!("{SUMMARY_REQUEST}\n\n{transcript}"))];
-        let options = ModelOptions { max_output_tokens: Some(SUMMARY_TOKENS), ..ModelOptions::default() };
-        // No later request begins like this one.
-        let call = ModelCall { system: None, items: &ask, options: &options, prompt_cache: false, ..plan.call(false) };
-        let request = turn.dialect.request(&call)?;
+        let request = write(&plan, &turn.target, items)?;
         Ok(Self { turn, state: Summarizing { request, plan, items } })
     }
 
-    /// Takes out what is to be sent to [`Exchange::upstream`] first.
-    pub fn take_request(&mut self) -> Request<Bytes> {
-        std::mem::take(&mut self.state.request)
+    /// What is to be sent to [`Exchange::upstream`] first.
+    #[must_use]
+    pub fn request(&self) -> Request<Bytes> {
+        self.state.request.clone()
     }
 
-    /// Puts the summary, read from the upstream's whole answer, in the place of the older turns.
+    /// Turns to the next target, which the turn itself then begins with; says whether there is one.
+    pub fn next_target(&mut self) -> bool {
+        let Summarizing { plan, items, .. } = &self.state;
+        let request = self.turn.next_target(&plan.model, |target| write(plan, target, *items));
+        request.map(|request| self.state.request = request).is_some()
+    }
+
+    /// Puts a summary in the place of the older turns.
     ///
     /// # Errors
-    /// What the answer amounts to if it is no summary; [`Error::HistoryTooLarge`] if there is no room even so.
-    pub fn go_on(mut self, head: &response::Parts, body: &[u8], elapsed: Duration) -> Result<Exchange<Ready>, Error> {
-        let (summary, usage) = self.read(head, body)?;
+    /// [`Error::HistoryTooLarge`] if there is no room even so.
+    pub fn go_on(mut self, summary: Summary, elapsed: Duration) -> Result<Exchange<Ready>, Error> {
+        let Summary { text: summary, usage } = summary;
         let Summarizing { mut plan, items, .. } = self.state;
         let turn = &mut self.turn;
         let new = turn.items.saturating_sub(turn.base_items());
@@ -69,12 +78,16 @@ impl Exchange<Summarizing> {
         turn.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         match turn.shortage() {
             Some(shortage) => Err(Error::HistoryTooLarge(shortage.excess)),
-            None => Exchange::ready(self.turn, &plan),
+            None => Exchange::ready(self.turn, plan),
         }
     }
 
-    fn read(&self, head: &response::Parts, body: &[u8]) -> Result<(String, Usage), Error> {
-        let dialect = self.turn.dialect;
+    /// Reads the summary from the upstream's whole answer.
+    ///
+    /// # Errors
+    /// What the answer amounts to if it is no summary.
+    pub fn summary(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
+        let dialect = self.turn.target.dialect;
         self.turn.check_aside(head, body)?;
         let mut deltas = Vec::new();
         let mut reader = dialect.reply(head, ReplyBounds { reply_bytes: SUMMARY_BYTES.saturating_mul(4) })?;
@@ -97,8 +110,19 @@ impl Exchange<Summarizing> {
         if summary.trim().is_empty() {
             return Err(Error::malformed("the summary is empty"));
         }
-        Ok((summary, usage))
+        Ok(Summary { text: summary, usage })
     }
+}
+
+/// The request for a summary of the oldest `items`.
+fn write(plan: &Plan, target: &Target, items: usize) -> Result<Request<Bytes>, Error> {
+    let transcript = transcript(plan.history.items().get(..items).unwrap_or_default());
+    let ask = [Item::text(Role::User, format!("{SUMMARY_REQUEST}\n\n{transcript}"))];
+    let options = ModelOptions { max_output_tokens: Some(SUMMARY_TOKENS), ..ModelOptions::default() };
+    // No later request begins like this one.
+    let call =
+        ModelCall { system: None, items: &ask, options: &options, prompt_cache: false, ..plan.call(target, false) };
+    target.dialect.request(&call)
 }
 
 /// How many of the oldest items a summary should stand for: half of the conversation, so that not every turn asks for

@@ -1,5 +1,6 @@
 //! Turns without a runtime: who may take one, what it is measured against, and how it ends.
 
+mod failover;
 mod input;
 mod room;
 mod summary;
@@ -112,21 +113,27 @@ const MILLIS: Duration = Duration::from_millis(1_500);
 fn model(alias: &str) -> Model {
     Model {
         alias: alias.to_owned(),
-        upstream: "m".to_owned(),
-        dialect: dialect::by_name("openai").unwrap(),
-        provider: "openai".to_owned(),
-        prompt_cache: false,
-        name: "m-1".to_owned(),
+        target: target("openai", "m"),
+        fallbacks: Vec::new(),
         system_prompt: None,
         max_output_tokens: None,
         truncation: Truncation::Refuse,
     }
 }
 
-fn replying(mut exchange: Exchange<Ready>, content_type: &str) -> Exchange<Replying> {
-    exchange.take_request();
+fn target(kind: &str, upstream: &str) -> Target {
+    Target {
+        upstream: upstream.to_owned(),
+        dialect: dialect::by_name(kind).unwrap(),
+        provider: kind.to_owned(),
+        prompt_cache: false,
+        name: "m-1".to_owned(),
+    }
+}
+
+fn replying(exchange: Exchange<Ready>, content_type: &str) -> Exchange<Replying> {
     let head = HttpResponse::builder().header("content-type", content_type).body(()).unwrap().into_parts().0;
-    match exchange.respond(&head).unwrap() {
+    match exchange.respond(&head).ok().unwrap() {
         Response::Replying(exchange) => exchange,
         Response::Refused(_) => panic!("refused"),
     }
@@ -424,10 +431,10 @@ fn refusals_are_told_apart_by_their_status() {
         match exchange.respond(&head.into_parts().0) {
             Ok(Response::Refused(mut exchange)) => {
                 exchange.push(body.as_bytes());
-                exchange.into_error()
+                exchange.into_unanswered().error
             }
             Ok(Response::Replying(_)) => panic!("a reply"),
-            Err(error) => error,
+            Err(unanswered) => unanswered.error,
         }
     };
     let said = "{\"error\":{\"message\":\"no\"}}";

@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Asker, Core, Entropy, Model, summary};
+use bytes::Bytes;
+use http::Request;
+
+use super::{Asker, Core, Entropy, Model, Target, summary};
 use crate::proto::{
     chat::{History, Item, Usage, without_inline_images},
     dialect::{
-        Dialect, FinishReason, ModelCall, ModelOptions,
+        FinishReason, ModelCall, ModelOptions,
         door::{Answer, Conversation, Truncation, TurnRequest},
     },
     error::{Error, Excess},
@@ -26,11 +29,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn call(&self, stream: bool) -> ModelCall<'_> {
+    /// The call of the model at `target`, the same for the same target each time.
+    pub(super) fn call<'a>(&'a self, target: &'a Target, stream: bool) -> ModelCall<'a> {
         ModelCall {
-            model: &self.model.name,
-            provider: &self.model.provider,
-            prompt_cache: self.model.prompt_cache,
+            model: &target.name,
+            provider: &target.provider,
+            prompt_cache: target.prompt_cache,
             system: self.system.as_deref(),
             items: self.history.items(),
             options: &self.options,
@@ -85,10 +89,10 @@ pub(super) fn prepare(
         summarized_items: 0,
         elided_images,
         summary_usage: Usage::default(),
-        provider: model.provider.clone(),
-        dialect: model.dialect,
-        upstream: model.upstream.clone(),
+        target: model.target.clone(),
+        fallbacks_left: model.fallbacks.len(),
         stream: request.stream,
+        holds: !request.stream,
     };
     let truncation = request.truncation.unwrap_or(model.truncation);
     Ok((turn, Plan { model, history, system, options, truncation }))
@@ -184,14 +188,33 @@ pub(super) struct Turn {
     pub(super) elided_images: usize,
     /// What a summary has used; the reply's own comes on top.
     pub(super) summary_usage: Usage,
-    /// Whose reasoning the reply holds.
-    pub(super) provider: String,
-    pub(super) dialect: &'static dyn Dialect,
-    pub(super) upstream: String,
+    /// Where the model is asked.
+    pub(super) target: Target,
+    /// How many of the model's targets come after it.
+    pub(super) fallbacks_left: usize,
     pub(super) stream: bool,
+    /// Whether the client is shown nothing before the reply's end.
+    pub(super) holds: bool,
 }
 
 impl Turn {
+    /// Turns to the next target that can say what is asked, and says it by `write`; `None` if there is none.
+    pub(super) fn next_target(
+        &mut self,
+        model: &Model,
+        write: impl Fn(&Target) -> Result<Request<Bytes>, Error>,
+    ) -> Option<Request<Bytes>> {
+        let first = model.fallbacks.len().saturating_sub(self.fallbacks_left);
+        for target in model.fallbacks.iter().skip(first) {
+            self.fallbacks_left = self.fallbacks_left.saturating_sub(1);
+            if let Ok(request) = write(target) {
+                self.target = target.clone();
+                return Some(request);
+            }
+        }
+        None
+    }
+
     /// Sees to it that the reply will find its reserved room, before the model is called.
     pub(super) fn make_room(&mut self, plan: &mut Plan, codec: &mut Codec) -> Result<Room, Error> {
         // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again, and for

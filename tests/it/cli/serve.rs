@@ -47,6 +47,29 @@ fn what_doors_do_is_a_flag_a_variable_and_a_key() {
 }
 
 #[test]
+fn how_often_an_upstream_is_asked_is_a_flag_a_variable_and_a_key() {
+    let home = Home::new();
+    let fault = "error: retries: 11 is not from 0 to 10\n";
+    home.write("holdall.toml", "retries = 11\n");
+    serve(&home, &["--retries", "11"], &[]).fails(fault);
+    serve(&home, &[], &[("HOLDALL_RETRIES", "11")]).fails(fault);
+    serve(&home, &["--config", "holdall.toml"], &[]).fails(fault);
+    let fault = "error: upstream.max_concurrency: is from 1 to 65536\n";
+    serve(&home, &["--upstream-concurrency", "0"], &[]).fails(fault);
+    serve(&home, &[], &[("HOLDALL_UPSTREAM_CONCURRENCY", "0")]).fails(fault);
+    home.write("two.toml", "[[upstream]]\nname = \"a\"\nkind = \"builtin\"\n[[model]]\nalias = \"a\"\nupstreams = [\"a\"]\nmodel = \"m\"\n");
+    let ran = serve(&home, &["--config", "two.toml", "--upstream-concurrency", "8"], &[]);
+    assert!(ran.err.contains("which of them is to be bounded is not said"), "{}", ran.err);
+    for (arguments, variables) in [
+        (&["--config", "holdall.toml", "--retries", "0"][..], &[][..]),
+        (&["--upstream-concurrency", "8"], &[("HOLDALL_RETRIES", "10")]),
+    ] {
+        let ran = serve(&home, &[&NOWHERE, arguments].concat(), variables);
+        assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_providers_key_goes_with_its_own_address() {
     let home = Home::new();
     for (kind, variable, url) in [

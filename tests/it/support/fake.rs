@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
-use holdall::upstream::{Upstream, UpstreamError};
+use holdall::upstream::{Outcome, Upstream, UpstreamError};
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,14 @@ pub(crate) struct FakeUpstream(Arc<Mutex<VecDeque<Call>>>);
 /// One call of the service's, to be answered by the test.
 pub(crate) struct Call {
     pub(crate) request: Request<Bytes>,
+    /// The name of the upstream that was called.
+    pub(crate) upstream: String,
+    /// Whose call it is.
+    pub(crate) user: u64,
+    /// Whether there is nowhere else to go.
+    pub(crate) is_last: bool,
+    /// What the service made of the answer.
+    pub(crate) outcome: Outcome,
     head: Option<oneshot::Sender<Result<Response<Pieces>, UpstreamError>>>,
     pieces: Option<mpsc::UnboundedSender<Piece>>,
     body: Option<mpsc::UnboundedReceiver<Piece>>,
@@ -44,10 +52,12 @@ impl FakeUpstream {
 impl Upstream for FakeUpstream {
     type Body = Pieces;
 
-    async fn call(&self, _upstream: &str, request: Request<Bytes>) -> Result<Response<Pieces>, UpstreamError> {
+    async fn call(&self, call: holdall::upstream::Call) -> Result<Response<Pieces>, UpstreamError> {
         let (head, answer) = oneshot::channel();
         let (pieces, body) = mpsc::unbounded_channel();
-        let call = Call { request, head: Some(head), pieces: Some(pieces), body: Some(body) };
+        let holdall::upstream::Call { upstream, user, is_last, outcome, request } = call;
+        let (head, pieces, body) = (Some(head), Some(pieces), Some(body));
+        let call = Call { request, upstream, user, is_last, outcome, head, pieces, body };
         self.0.lock().unwrap().push_back(call);
         answer.await.unwrap_or_else(|_| Err(UpstreamError::Unreachable { cause: "the test let it go".to_owned() }))
     }
@@ -57,6 +67,11 @@ impl Call {
     /// The body of the request, as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(self.request.body()).unwrap()
+    }
+
+    /// Fails as a shell does that gets no answer.
+    pub(crate) fn refuse(&mut self, error: UpstreamError) {
+        let _ = self.head.take().unwrap().send(Err(error));
     }
 
     /// Answers with a head.

@@ -45,9 +45,9 @@ impl Log for Records {
 }
 
 impl Hand {
-    /// A service under these settings, before a Chat Completions upstream.
+    /// A service under these settings, before a Chat Completions upstream that is called once for each turn.
     pub(crate) fn new(settings: &str) -> Self {
-        Self::of(config(&format!("{settings}\n{}", upstream("openai", "http://model.test"))))
+        Self::of(config(&format!("retries = 0\n{settings}\n{}", upstream("openai", "http://model.test"))))
     }
 
     /// A service of this configuration.
@@ -72,7 +72,7 @@ impl<G: Guard> Hand<G> {
     where
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
-        Asked { handling: Box::pin(Arc::clone(&self.service).handle(request)), answer: None }
+        Asked::new(Arc::clone(&self.service).handle(request))
     }
 
     /// Sends a body of JSON to a path.
@@ -117,6 +117,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// A request that a service handles.
+    pub(crate) fn new(handling: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
+        Self { handling: Box::pin(handling), answer: None }
+    }
+
     /// Lets the service do what it can; whether that leaves it waiting.
     pub(crate) fn is_waiting(&mut self) -> bool {
         if self.answer.is_none() {
@@ -136,7 +141,7 @@ impl Asked {
     pub(crate) fn head(mut self) -> Coming {
         assert!(!self.is_waiting(), "no answer yet");
         let (head, body) = self.answer.unwrap().into_parts();
-        Coming { head, body }
+        Coming { head, body, ended: false }
     }
 
     /// The whole answer, which must be due.
@@ -150,6 +155,7 @@ impl Asked {
 pub(crate) struct Coming {
     pub(crate) head: response::Parts,
     body: Body,
+    ended: bool,
 }
 
 impl Coming {
@@ -163,6 +169,18 @@ impl Coming {
                 Some(Some(frame)) => chunks.push(ok(frame).into_data().unwrap()),
             }
         }
+    }
+
+    /// What is due now, as text, whether the body ends there or not.
+    pub(crate) fn text_so_far(&mut self) -> String {
+        let (chunks, ended) = self.chunks();
+        self.ended |= ended;
+        String::from_utf8(chunks.concat()).unwrap()
+    }
+
+    /// Whether [`Self::text_so_far`] has met the end of the body.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// What is due now, as text; the body must be left open.

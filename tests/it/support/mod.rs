@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod binary;
 pub(crate) mod client;
 pub(crate) mod clock;
+pub(crate) mod drive;
 pub(crate) mod events;
 pub(crate) mod fake;
 pub(crate) mod guard;

@@ -24,10 +24,11 @@ fn reply(text: &str) -> Vec<Step> {
 }
 
 /// Has a good turn, then a streamed and a whole one that fail as `steps` say, and a good one again with the old token.
-/// Gives the problem, which must be the same for both, without what names the request.
+/// Gives the problem, which must be the same for both, without what names the request. Each is tried once: what is made
+/// again, and where, stands in `care`.
 async fn problem_of(steps: Vec<Step>, code: &str, status: u16) -> Value {
     let model = Model::start(move |number| if matches!(number, 1 | 2) { steps.clone() } else { reply("hello") }).await;
-    let settings = "timeouts = { first_byte = \"300ms\", idle = \"300ms\", total = \"300ms\" }\n";
+    let settings = "retries = 0\ntimeouts = { first_byte = \"300ms\", idle = \"300ms\", total = \"300ms\" }\n";
     let server = Running::start(config(&format!("{settings}{}", upstream("openai", &model.url())))).await;
     let mut client = Client::connect(server.address).await;
     let first = client.turn(&json!({ "input": "hi" })).await.json();

@@ -54,11 +54,11 @@ fn take_turn(core: &Arc<Core>, body: &str, chance: u8, codec: &mut Codec) -> Opt
     let entropy =
         Entropy { token_id: [chance; 16], conversation: [chance; 16], user: [chance; 16], nonce: [chance; 24] };
     let request = Native.request(body, &Ways::default()).ok()?.turn;
-    let Begun::Ready(mut exchange) = Exchange::begin(Arc::clone(core), request, &alice(), NOW, &entropy, codec).ok()?
+    let Begun::Ready(exchange) = Exchange::begin(Arc::clone(core), request, &alice(), NOW, &entropy, codec).ok()?
     else {
         return None;
     };
-    let sent = exchange.take_request();
+    let sent = exchange.request();
     let head = http::Response::builder().header("content-type", builtin_content_type(false)).body(()).ok()?;
     let Response::Replying(mut exchange) = exchange.respond(&head.into_parts().0).ok()? else { return None };
     let mut deltas = Vec::new();

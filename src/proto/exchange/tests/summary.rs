@@ -35,6 +35,14 @@ fn summarizing(desk: &mut Desk, token: &str) -> Exchange<Summarizing> {
     }
 }
 
+fn go_on_with(
+    exchange: Exchange<Summarizing>,
+    (head, body): &(response::Parts, Vec<u8>),
+) -> Result<Exchange<Ready>, Error> {
+    let summary = exchange.summary(head, body)?;
+    exchange.go_on(summary, MILLIS)
+}
+
 fn answer(status: u16, body: &Value) -> (response::Parts, Vec<u8>) {
     let head = HttpResponse::builder().status(status).header("content-type", "application/json").body(()).unwrap();
     (head.into_parts().0, body.to_string().into_bytes())
@@ -50,17 +58,16 @@ fn a_summary_takes_the_place_of_the_older_half() {
     let mut desk = Desk::new(limits());
     let (token, items) = full(&mut desk);
     let before_summary = desk.history(&token).unwrap().0;
-    let mut exchange = summarizing(&mut desk, &token);
-    let sent: Value = serde_json::from_slice(exchange.take_request().body()).unwrap();
+    let exchange = summarizing(&mut desk, &token);
+    let sent: Value = serde_json::from_slice(exchange.request().body()).unwrap();
     assert_eq!((sent["stream"].as_bool(), sent["messages"].as_array().unwrap().len()), (Some(false), 1));
     let text = sent["messages"][0]["content"].as_str().unwrap();
     assert!(text.starts_with(SUMMARY_REQUEST) && text.contains(
             "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"My name is Ada.\"}]}\n{\"t\":\"msg\",\"role\":\"assistant\","
         ));
 
-    let (head, body) = summary_of("Her name is Ada.");
-    let mut ready = exchange.go_on(&head, &body, MILLIS).unwrap();
-    let sent: Value = serde_json::from_slice(ready.take_request().body()).unwrap();
+    let ready = go_on_with(exchange, &summary_of("Her name is Ada.")).unwrap();
+    let sent: Value = serde_json::from_slice(ready.request().body()).unwrap();
     let first = format!("{SUMMARY_LEAD}\nHer name is Ada.");
     assert_eq!(sent["messages"][0], json!({ "role": "user", "content": first }));
     let told = desk.finish(ready, [said("Your name is Ada.").as_bytes()]).1.unwrap();
@@ -91,8 +98,7 @@ fn a_summary_takes_the_place_of_the_older_half() {
 fn only_as_much_of_a_summary_is_kept_as_has_room() {
     let mut desk = Desk::new(limits());
     let (token, _) = full(&mut desk);
-    let (head, body) = summary_of(&"ä".repeat(20_000));
-    let ready = summarizing(&mut desk, &token).go_on(&head, &body, MILLIS).unwrap();
+    let ready = go_on_with(summarizing(&mut desk, &token), &summary_of(&"ä".repeat(20_000))).unwrap();
     let told = desk.finish(ready, [said("well").as_bytes()]).1.unwrap();
     let Item::Message { parts, .. } = &desk.history(&told.token).unwrap().0[0] else { panic!("no message") };
     let Part::Text(text) = &parts[0] else { panic!("no text") };
@@ -104,7 +110,7 @@ fn what_is_no_summary_ends_the_turn_and_leaves_the_token_good() {
     let mut desk = Desk::new(limits());
     let (token, _) = full(&mut desk);
     let refusal = json!({ "error": { "message": "no" } });
-    for ((head, body), code) in [
+    for (answer, code) in [
         (summary_of("  \n"), "upstream_malformed"),
         (answer(200, &json!({ "choices": 1 })), "upstream_malformed"),
         (answer(302, &json!({})), "upstream_malformed"),
@@ -119,7 +125,7 @@ fn what_is_no_summary_ends_the_turn_and_leaves_the_token_good() {
         (answer(503, &refusal), "upstream_unavailable"),
         ((summary_of("a").0, summary_of("a").1[..40].to_vec()), "upstream_cut"),
     ] {
-        let outcome = summarizing(&mut desk, &token).go_on(&head, &body, MILLIS);
+        let outcome = go_on_with(summarizing(&mut desk, &token), &answer);
         assert_eq!(outcome.err().unwrap().code(), code);
     }
     assert!(desk.history(&token).is_ok());

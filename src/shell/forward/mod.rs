@@ -1,21 +1,35 @@
 //! Upstreams over the network, and the built-in one beside them.
 //!
-//! One pooled client for all, HTTP/1.1 and HTTP/2. No redirects (they could carry a credential elsewhere), no proxy from
+//! One pooled client for all, HTTP/1.1 and HTTP/2. Each upstream has its bound on calls at once, its queue, and an eye on
+//! which of its addresses work. No redirects (they could carry a credential elsewhere), no proxy from
 //! the environment, no address that a client chose. Certificates are checked against the Mozilla roots in the binary,
 //! since a scratch image has none.
 
-use std::{collections::HashMap, error::Error as _, fmt, pin::Pin, sync::Arc, time::Duration};
+mod health;
+mod pool;
+mod queue;
+
+use std::{
+    collections::HashMap,
+    error::Error as _,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
-use http::{HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, header, response};
 use tokio::time::{sleep, timeout};
 
+use self::pool::{Pool, Visit};
 use crate::{
     config::UpstreamConfig,
     proto::dialect,
-    upstream::{Upstream, UpstreamError},
+    upstream::{Call, Upstream, UpstreamError},
 };
 
 /// The configured upstreams.
@@ -36,39 +50,52 @@ impl Forward {
         Ok(Self { client, targets: targets.collect::<Result<_, _>>()? })
     }
 
-    async fn send(&self, remote: &Remote, request: Request<Bytes>) -> Result<Response<Pieces>, UpstreamError> {
+    async fn send(
+        &self,
+        remote: &Remote,
+        index: usize,
+        request: Request<Bytes>,
+    ) -> Result<(response::Parts, Inner), UpstreamError> {
+        let unreachable = |cause: String| UpstreamError::Unreachable { cause };
         let (mut head, body) = request.into_parts();
         if let Some((name, value)) = &remote.credential {
             head.headers.insert(name, value.clone());
         }
-        let url = format!("{}{}", remote.base_url, head.uri);
+        let base_url = remote.base_urls.get(index).ok_or_else(|| unreachable("no such address".to_owned()))?;
+        let url = format!("{base_url}{}", head.uri);
         let request = self.client.request(head.method, url).headers(head.headers).body(body);
-        let response = request.send().await.map_err(|error| UpstreamError::Unreachable { cause: cause(error) })?;
-        let mut answer = Response::builder().status(response.status());
-        if let Some(headers) = answer.headers_mut() {
-            *headers = response.headers().clone();
+        let answer = request.send().await.map_err(|error| unreachable(cause(error)))?;
+        let mut head = Response::builder().status(answer.status());
+        if let Some(headers) = head.headers_mut() {
+            *headers = answer.headers().clone();
         }
+        let (head, ()) = head.body(()).map_err(|error| unreachable(error.to_string()))?.into_parts();
         let pieces =
-            response.bytes_stream().map(|piece| piece.map_err(|error| UpstreamError::Cut { cause: cause(error) }));
-        let pieces: Pieces = Box::pin(pieces);
-        answer.body(pieces).map_err(|error| UpstreamError::Unreachable { cause: error.to_string() })
+            answer.bytes_stream().map(|piece| piece.map_err(|error| UpstreamError::Cut { cause: cause(error) }));
+        Ok((head, Box::pin(pieces)))
     }
 }
 
 impl Upstream for Forward {
     type Body = Pieces;
 
-    async fn call(&self, upstream: &str, request: Request<Bytes>) -> Result<Response<Pieces>, UpstreamError> {
-        match self.targets.get(upstream) {
-            Some(Target::Remote(remote)) => self.send(remote, request).await,
-            Some(Target::Builtin { pace }) => builtin(&request, *pace),
-            None => Err(UpstreamError::Unreachable { cause: format!("no upstream is called {upstream}") }),
-        }
+    async fn call(&self, call: Call) -> Result<Response<Pieces>, UpstreamError> {
+        let Call { upstream, user, is_last, outcome, request } = call;
+        let Some(Target { pool, kind }) = self.targets.get(&upstream) else {
+            return Err(UpstreamError::Unreachable { cause: format!("no upstream is called {upstream}") });
+        };
+        let visit = pool.enter(user, is_last, outcome).await?;
+        let (head, inner) = match kind {
+            Kind::Builtin { pace } => builtin(&request, *pace)?,
+            Kind::Remote(remote) => self.send(remote, visit.index(), request).await?,
+        };
+        Ok(Response::from_parts(head, Pieces { inner, visit: Some(visit) }))
     }
 
     /// Reads on for a moment, off the turn's way: a connection dropped in mid-answer cannot be used again, and the next
     /// turn would pay for another TLS handshake.
     fn release(&self, mut body: Pieces) {
+        drop(body.visit.take());
         let rest = async move {
             let mut bytes = 0;
             while let Some(Ok(piece)) = body.next().await {
@@ -100,22 +127,56 @@ impl fmt::Display for ForwardError {
     }
 }
 
-/// An answer's bytes as they come.
-pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
+/// An answer's bytes as they come; dropping them ends the call.
+pub struct Pieces {
+    inner: Inner,
+    visit: Option<Visit>,
+}
 
-enum Target {
+type Inner = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, UpstreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(visit) = &mut self.visit {
+            visit.look();
+        }
+        self.inner.as_mut().poll_next(context)
+    }
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pieces").field("visit", &self.visit).finish_non_exhaustive()
+    }
+}
+
+struct Target {
+    pool: Arc<Pool>,
+    kind: Kind,
+}
+
+enum Kind {
     Builtin { pace: Duration },
     Remote(Remote),
 }
 
 struct Remote {
-    base_url: String,
+    base_urls: Vec<String>,
     credential: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Target {
     fn new(upstream: &UpstreamConfig) -> Result<Self, ForwardError> {
-        if upstream.base_url.is_empty() {
+        let pool = Pool::new(upstream.base_urls.len(), upstream.concurrency);
+        Ok(Self { pool, kind: Kind::new(upstream)? })
+    }
+}
+
+impl Kind {
+    fn new(upstream: &UpstreamConfig) -> Result<Self, ForwardError> {
+        if upstream.base_urls.iter().all(String::is_empty) {
             return Ok(Self::Builtin { pace: upstream.builtin_pace });
         }
         let credential = upstream.api_key.as_ref().map(|key| {
@@ -126,17 +187,17 @@ impl Target {
             value.set_sensitive(true);
             Ok((name, value))
         });
-        Ok(Self::Remote(Remote { base_url: upstream.base_url.clone(), credential: credential.transpose()? }))
+        Ok(Self::Remote(Remote { base_urls: upstream.base_urls.clone(), credential: credential.transpose()? }))
     }
 }
 
 /// Asks the built-in model, which answers at once; its words come at `pace`.
-fn builtin(request: &Request<Bytes>, pace: Duration) -> Result<Response<Pieces>, UpstreamError> {
+fn builtin(request: &Request<Bytes>, pace: Duration) -> Result<(response::Parts, Inner), UpstreamError> {
     let unreachable = |cause: String| UpstreamError::Unreachable { cause };
     let pieces = dialect::builtin_answer(request.body()).map_err(|error| unreachable(error.to_string()))?;
     let streamed =
         request.headers().get(header::ACCEPT).is_some_and(|form| form == dialect::builtin_content_type(true));
-    let pieces: Pieces = if pace.is_zero() {
+    let pieces: Inner = if pace.is_zero() {
         Box::pin(stream::iter(pieces.into_iter().map(Ok)))
     } else {
         Box::pin(stream::iter(pieces).then(move |piece| async move {
@@ -144,10 +205,9 @@ fn builtin(request: &Request<Bytes>, pace: Duration) -> Result<Response<Pieces>,
             Ok(piece)
         }))
     };
-    Response::builder()
-        .header(header::CONTENT_TYPE, dialect::builtin_content_type(streamed))
-        .body(pieces)
-        .map_err(|error| unreachable(error.to_string()))
+    let head = Response::builder().header(header::CONTENT_TYPE, dialect::builtin_content_type(streamed)).body(());
+    let (head, ()) = head.map_err(|error| unreachable(error.to_string()))?.into_parts();
+    Ok((head, pieces))
 }
 
 /// As much as is read of an answer after its end; the last chunk and an empty line, as a rule.

@@ -1,0 +1,175 @@
+//! Calls beside a turn's own, whose answers are read whole: for a summary, for a count.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use http::{Request, response};
+
+use super::{
+    Clock, Service,
+    attempts::{Fault, Move},
+    flow::{Errand, answered, stopping, tell},
+};
+use crate::{
+    guard::Guard,
+    proto::{
+        error::Error,
+        exchange::{ASIDE_BYTES, Counting, Exchange, Ready, Summarizing, Summary},
+    },
+    upstream::{Call, Outcome, Upstream},
+};
+
+/// What is asked beside the turn.
+pub(super) trait Aside {
+    /// What the answer says.
+    type Answer;
+
+    /// What to send.
+    fn request(&self) -> Request<Bytes>;
+
+    /// Reads the answer.
+    fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Self::Answer, Error>;
+
+    /// Turns to the next target; says whether there is one.
+    fn next_target(&mut self) -> bool;
+}
+
+impl Aside for Exchange<Counting> {
+    type Answer = u64;
+
+    fn request(&self) -> Request<Bytes> {
+        self.request()
+    }
+
+    fn read(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
+        self.counted(head, body)
+    }
+
+    /// Each provider counts in its own way, and only the one that is asked first was asked for.
+    fn next_target(&mut self) -> bool {
+        false
+    }
+}
+
+impl Aside for Exchange<Summarizing> {
+    type Answer = Summary;
+
+    fn request(&self) -> Request<Bytes> {
+        self.request()
+    }
+
+    fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
+        self.summary(head, body)
+    }
+
+    fn next_target(&mut self) -> bool {
+        self.next_target()
+    }
+}
+
+impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+    /// Has the older turns summarized, so that the turn can be taken.
+    pub(super) async fn summarize(
+        &self,
+        mut exchange: Exchange<Summarizing>,
+        errand: &mut Errand,
+    ) -> Result<Exchange<Ready>, Error> {
+        let called = self.clock.elapsed();
+        let summary = self.aside(&mut exchange, errand).await?;
+        errand.attempts.moved();
+        errand.worked = self.clock.elapsed().saturating_sub(called);
+        exchange.go_on(summary, errand.worked)
+    }
+
+    /// Makes a call beside the turn's own, again or elsewhere where that failed.
+    pub(super) async fn aside<S>(&self, exchange: &mut Exchange<S>, errand: &mut Errand) -> Result<Asided<S>, Error>
+    where
+        Exchange<S>: Aside,
+    {
+        loop {
+            let fault = match self.ask_aside(exchange, errand).await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            errand.record.setback(&fault.error);
+            let others = exchange.fallbacks_left();
+            let mut next = errand.attempts.after(&fault, false, others, self.clock.elapsed(), self.chance());
+            if next == Move::Elsewhere {
+                if Aside::next_target(exchange) {
+                    errand.attempts.moved();
+                    continue;
+                }
+                next = errand.attempts.after(&fault, false, 0, self.clock.elapsed(), self.chance());
+            }
+            match next {
+                Move::Again { wait } => self.pause(wait).await?,
+                Move::Elsewhere => return Err(fault.error),
+                Move::GiveUp(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn ask_aside<S>(&self, exchange: &Exchange<S>, errand: &mut Errand) -> Result<Asided<S>, Fault>
+    where
+        Exchange<S>: Aside,
+    {
+        let others = exchange.fallbacks_left();
+        let limit = errand.attempts.call(others, self.clock.elapsed());
+        errand.record.call(exchange.upstream());
+        let outcome = Outcome::default();
+        let call = Call {
+            upstream: exchange.upstream().to_owned(),
+            user: errand.user,
+            is_last: errand.attempts.is_last(others),
+            outcome: outcome.clone(),
+            request: Aside::request(exchange),
+        };
+        let mut stopped = self.stopped.clone();
+        let mut answering = Box::pin(self.whole_answer(call)).fuse();
+        let answer = futures_util::select_biased! {
+            answer = answering => answer,
+            () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }.into()),
+            () = stopped => Err(stopping().into()),
+        };
+        let read = answer.and_then(|(head, bytes, body)| {
+            let read = exchange.read(&head, &bytes).map_err(Fault::from);
+            read.map(|read| (read, body))
+        });
+        match read {
+            Ok((read, body)) => {
+                outcome.set_worked();
+                self.upstream.release(body);
+                Ok(read)
+            }
+            Err(fault) => {
+                tell(&outcome, &fault);
+                Err(fault)
+            }
+        }
+    }
+
+    /// An answer up to a bound, and what is left of its body.
+    async fn whole_answer(&self, call: Call) -> Result<(response::Parts, Vec<u8>, U::Body), Fault> {
+        let (head, mut body, mut piece) = answered(&self.upstream, call).await?;
+        let mut bytes = Vec::new();
+        while let Some(read) = piece {
+            bytes.extend_from_slice(&read?);
+            if bytes.len() > ASIDE_BYTES {
+                return Err(Error::malformed(format!("an answer over {ASIDE_BYTES} bytes")).into());
+            }
+            piece = body.next().await;
+        }
+        Ok((head, bytes, body))
+    }
+
+    async fn pause(&self, wait: Duration) -> Result<(), Error> {
+        let mut stopped = self.stopped.clone();
+        futures_util::select_biased! {
+            () = stopped => Err(stopping()),
+            () = self.clock.sleep(wait).fuse() => Ok(()),
+        }
+    }
+}
+
+type Asided<S> = <Exchange<S> as Aside>::Answer;

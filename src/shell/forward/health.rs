@@ -1,0 +1,190 @@
+//! Whether an address is worth a call: one that fails again and again is left alone for a while, then tried by one call.
+//!
+//! ```text
+//!         5 failures in a row            the pause is over
+//! well ───────────────────────▶ ejected ───────────────────▶ on trial, by one call
+//!   ▲                              ▲                           │
+//!   │ it works                     └── it fails: longer pause ─┤
+//!   └──────────────────────────────────────────────────────────┘
+//! ```
+//! Time and chance are arguments.
+
+use std::time::Duration;
+
+/// What is known of one address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Health {
+    /// In a row, up to now.
+    failures: u32,
+    last_failure: Duration,
+    /// Successes in a row since the last pause.
+    successes: u32,
+    /// How often it was ejected since it last worked for a while.
+    ejections: u32,
+    /// Until when it is left alone; none while it is well.
+    ejected_until: Option<Duration>,
+    on_trial: bool,
+}
+
+/// Whether a call should go to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has been failing, and is to be left alone until then.
+    Ejected(Duration),
+    /// It was left alone for long enough, and one call is to show what has become of it.
+    Due,
+    /// It works, as far as is known, but for so many failures that were not long ago.
+    Well(u32),
+}
+
+impl Health {
+    /// How it stands at `now`.
+    pub(super) fn standing(&self, now: Duration) -> Standing {
+        match self.ejected_until {
+            None if now.saturating_sub(self.last_failure) < FAILURE_FADES => Standing::Well(self.failures),
+            None => Standing::Well(0),
+            Some(until) if until <= now && !self.on_trial => Standing::Due,
+            Some(until) => Standing::Ejected(until),
+        }
+    }
+
+    /// A call goes there; says whether it is the one that tries it.
+    pub(super) fn call(&mut self, now: Duration) -> bool {
+        let tries = self.standing(now) == Standing::Due;
+        self.on_trial |= tries;
+        tries
+    }
+
+    /// A call has worked.
+    pub(super) fn worked(&mut self, tried: bool) {
+        self.on_trial &= !tried;
+        self.ejected_until = None;
+        self.failures = 0;
+        self.successes = self.successes.saturating_add(1);
+        if self.successes >= RUN {
+            self.ejections = 0;
+        }
+    }
+
+    /// A call has failed; `tried` is what [`Self::call`] said of it, `chance` any number.
+    pub(super) fn failed(&mut self, tried: bool, now: Duration, chance: u32) {
+        self.on_trial &= !tried;
+        self.last_failure = now;
+        self.failures = self.failures.saturating_add(1);
+        self.successes = 0;
+        // While it is left alone, calls that had begun before say nothing new.
+        let is_well = self.ejected_until.is_none();
+        if tried || (is_well && self.failures >= RUN) {
+            self.ejected_until = Some(now.saturating_add(pause(self.ejections, chance)));
+            self.ejections = self.ejections.saturating_add(1);
+        }
+    }
+
+    /// A call has ended without telling: the client left.
+    pub(super) fn untold(&mut self, tried: bool) {
+        self.on_trial &= !tried;
+    }
+}
+
+/// How long an address is left alone that was ejected so often before: twice as long each time, and up to a quarter
+/// longer, so that what failed together is not tried together.
+fn pause(ejections: u32, chance: u32) -> Duration {
+    let pause = PAUSE.saturating_mul(1 << ejections.min(16)).min(PAUSE_MOST);
+    pause.saturating_add(pause.mul_f64(f64::from(chance) / f64::from(u32::MAX) / 4.0))
+}
+
+/// As many failures in a row eject, as many successes make good for earlier pauses.
+const RUN: u32 = 5;
+/// The first pause.
+const PAUSE: Duration = Duration::from_secs(5);
+/// The longest, chance aside.
+const PAUSE_MOST: Duration = Duration::from_secs(300);
+/// After this a failure does not count against an address that has others beside it.
+const FAILURE_FADES: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// Fails as a call that is made now.
+    fn fail(health: &mut Health, now: Duration) {
+        let tried = health.call(now);
+        health.failed(tried, now, 0);
+    }
+
+    #[test]
+    fn five_failures_in_a_row_eject_and_a_success_between_forgives() {
+        let mut health = Health::default();
+        for count in 1..=4 {
+            fail(&mut health, at(count));
+            assert_eq!(health.standing(at(count)), Standing::Well(u32::try_from(count).unwrap()));
+        }
+        health.worked(false);
+        (5..=8).for_each(|count| fail(&mut health, at(count)));
+        assert_eq!(health.standing(at(8)), Standing::Well(4));
+        assert_eq!(health.standing(at(10_008)), Standing::Well(0), "long ago");
+        fail(&mut health, at(10_009));
+        assert_eq!(health.standing(at(10_009)), Standing::Ejected(at(15_009)));
+    }
+
+    #[test]
+    fn after_its_pause_one_call_tries_it() {
+        let mut health = Health::default();
+        (0..5).for_each(|_| fail(&mut health, at(0)));
+        assert_eq!(health.standing(at(4_999)), Standing::Ejected(at(5_000)));
+        assert_eq!(health.standing(at(5_000)), Standing::Due);
+        assert!(health.call(at(5_000)));
+        assert_eq!(health.standing(at(5_000)), Standing::Ejected(at(5_000)), "one call at a time");
+        assert!(!health.call(at(5_000)));
+        health.untold(true);
+        assert_eq!(health.standing(at(5_001)), Standing::Due, "who left has not tried it");
+        assert!(health.call(at(5_001)));
+        health.worked(true);
+        assert_eq!(health.standing(at(5_002)), Standing::Well(0));
+    }
+
+    #[test]
+    fn pauses_double_up_to_their_bound_and_chance_makes_them_longer() {
+        let mut health = Health::default();
+        let mut now = at(0);
+        (0..5).for_each(|_| fail(&mut health, now));
+        for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+            let until = now + Duration::from_secs(seconds);
+            assert_eq!(health.standing(now), Standing::Ejected(until));
+            now = until;
+            fail(&mut health, now);
+        }
+        assert_eq!(pause(0, u32::MAX), Duration::from_millis(6_250));
+        assert_eq!(pause(99, u32::MAX), Duration::from_secs(375));
+    }
+
+    #[test]
+    fn what_began_before_the_pause_does_not_lengthen_it() {
+        let mut health = Health::default();
+        (0..5).for_each(|_| fail(&mut health, at(0)));
+        for _ in 0..60 {
+            health.failed(false, at(100), 0);
+        }
+        assert_eq!(health.standing(at(100)), Standing::Ejected(at(5_000)));
+    }
+
+    #[test]
+    fn one_that_flaps_is_left_alone_for_longer_each_time_and_forgiven_after_a_run() {
+        let mut health = Health::default();
+        let mut now = at(0);
+        for seconds in [5, 10, 20] {
+            (0..5).for_each(|_| fail(&mut health, now));
+            now += Duration::from_secs(seconds);
+            assert_eq!(health.standing(now), Standing::Due);
+            assert!(health.call(now));
+            health.worked(true);
+        }
+        (0..4).for_each(|_| health.worked(false));
+        (0..5).for_each(|_| fail(&mut health, now));
+        assert_eq!(health.standing(now), Standing::Ejected(now + Duration::from_secs(5)));
+    }
+}

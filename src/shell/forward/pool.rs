@@ -1,0 +1,230 @@
+//! One upstream: its addresses, of which each call gets the one with the least to do, and the places for calls at once.
+//!
+//! A call waits for a place, goes to an address, and holds both until the answer's body is gone. What it was worth is read
+//! from its [`Outcome`] then, or as soon as it is known to have worked.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use super::{
+    health::{Health, Standing},
+    queue::{Entered, FairQueue, Ticket},
+};
+use crate::{
+    config::Concurrency,
+    upstream::{Outcome, UpstreamError},
+};
+
+/// The addresses of one upstream, and its places.
+#[derive(Debug)]
+pub(super) struct Pool {
+    began: Instant,
+    wait: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// None where there are as many places as calls.
+    queue: Option<FairQueue<oneshot::Sender<Place>>>,
+    addresses: Vec<Address>,
+    /// Counts choices, so that equals take turns.
+    choices: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Address {
+    under_way: usize,
+    health: Health,
+}
+
+impl Pool {
+    /// So many addresses, all of them well.
+    pub(super) fn new(addresses: usize, concurrency: Option<Concurrency>) -> Arc<Self> {
+        let state = State {
+            queue: concurrency.map(|Concurrency { calls, queue, .. }| FairQueue::new(calls, queue)),
+            addresses: vec![Address::default(); addresses],
+            choices: 0,
+        };
+        let wait = concurrency.map_or(Duration::ZERO, |concurrency| concurrency.wait);
+        Arc::new(Self { began: Instant::now(), wait, state: Mutex::new(state) })
+    }
+
+    /// Waits for a place, then chooses the address for a call of `user`'s. Where all have been failing, it is one of them
+    /// only if the call has nowhere else to go.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Ejected`], [`UpstreamError::Overloaded`].
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        user: u64,
+        is_last: bool,
+        outcome: Outcome,
+    ) -> Result<Visit, UpstreamError> {
+        // Not to wait for what will not be.
+        if self.lock().choice(self.now(), is_last).is_none() {
+            return Err(UpstreamError::Ejected);
+        }
+        let place = self.place(user).await?;
+        let now = self.now();
+        let mut state = self.lock();
+        let index = state.choice(now, is_last).ok_or(UpstreamError::Ejected)?;
+        state.choices = state.choices.wrapping_add(1);
+        let address = state.addresses.get_mut(index).ok_or(UpstreamError::Ejected)?;
+        address.under_way += 1;
+        let tries = address.health.call(now);
+        drop(state);
+        Ok(Visit { pool: Arc::clone(self), index, tries, worked: false, outcome, _place: place })
+    }
+
+    async fn place(self: &Arc<Self>, user: u64) -> Result<Place, UpstreamError> {
+        let (sender, placed) = oneshot::channel();
+        let (ticket, gave_way) = {
+            let mut state = self.lock();
+            let Some(queue) = &mut state.queue else { return Ok(Place(None)) };
+            match queue.enter(user, sender) {
+                Entered::Placed(_) => return Ok(Place(Some(Arc::clone(self)))),
+                Entered::Refused(_) => return Err(UpstreamError::Overloaded),
+                Entered::Waiting(ticket, gave_way) => (ticket, gave_way),
+            }
+        };
+        // Whoever gave way hears of it by its sender's end.
+        drop(gave_way);
+        let _waiting = Waiting { pool: self, user, ticket };
+        match timeout(self.wait, placed).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(UpstreamError::Overloaded),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The address for the next call: one that is due for its trial, else the well one with the least under way, else, if
+    /// it must be, the ejected one with the least under way.
+    fn choice(&self, now: Duration, must: bool) -> Option<usize> {
+        let count = self.addresses.len().max(1);
+        let rank = |(index, address): (usize, &Address)| {
+            let turn = (index + count - self.choices % count) % count;
+            // What has failed of late counts as if it were busier by as much.
+            let (class, load, until) = match address.health.standing(now) {
+                Standing::Due => (0, address.under_way, Duration::ZERO),
+                Standing::Well(failures) => (1, address.under_way.saturating_add(failures as usize), Duration::ZERO),
+                Standing::Ejected(until) => (2, address.under_way, until),
+            };
+            (class, load, until, turn, index)
+        };
+        let best = self.addresses.iter().enumerate().map(rank).min()?;
+        (must || best.0 < 2).then_some(best.4)
+    }
+}
+
+/// A call under way at one of the addresses; dropping it is the call's end.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pool: Arc<Pool>,
+    index: usize,
+    /// Whether it tries an address that was ejected.
+    tries: bool,
+    /// Whether it was already noted to have worked.
+    worked: bool,
+    outcome: Outcome,
+    _place: Place,
+}
+
+impl Visit {
+    /// Which of the addresses it is.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Notes that the call has worked, as soon as that is known: its answer may go on for minutes.
+    pub(super) fn look(&mut self) {
+        if !self.worked && self.outcome.worked() == Some(true) {
+            self.worked = true;
+            let tries = std::mem::take(&mut self.tries);
+            self.note(|health| health.worked(tries));
+        }
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Health)) {
+        if let Some(address) = self.pool.lock().addresses.get_mut(self.index) {
+            note(&mut address.health);
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.look();
+        let (tries, now) = (self.tries, self.pool.now());
+        match self.outcome.worked() {
+            Some(false) => {
+                let chance = chance();
+                self.note(|health| health.failed(tries, now, chance));
+            }
+            _ => self.note(|health| health.untold(tries)),
+        }
+        if let Some(address) = self.pool.lock().addresses.get_mut(self.index) {
+            address.under_way = address.under_way.saturating_sub(1);
+        }
+    }
+}
+
+/// A place taken, or none where there are no bounds; dropping it hands it on.
+#[derive(Debug)]
+struct Place(Option<Arc<Pool>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(pool) = self.0.take() else { return };
+        loop {
+            let next = pool.lock().queue.as_mut().and_then(FairQueue::release);
+            let Some(waiter) = next else { return };
+            match waiter.send(Self(Some(Arc::clone(&pool)))) {
+                Ok(()) => return,
+                // Its turn came as it left; the place is still ours to hand on.
+                Err(mut place) => place.0 = None,
+            }
+        }
+    }
+}
+
+/// A call that waits for a place; dropping it leaves no trace.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    user: u64,
+    ticket: Ticket,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = &mut self.pool.lock().queue {
+            queue.leave(self.user, self.ticket);
+        }
+    }
+}
+
+/// A number for pauses to differ by; it does not matter where there is no randomness.
+fn chance() -> u32 {
+    let mut random = [0; 4];
+    let _ = getrandom::fill(&mut random);
+    u32::from_ne_bytes(random)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Which address a call goes to, and that places and addresses come free whatever becomes of a call. Time stands still
+//! unless it is stepped.
+
+use futures_util::FutureExt as _;
+use tokio::time::advance;
+
+use super::*;
+
+fn bounded(calls: usize, queue: usize) -> Arc<Pool> {
+    Pool::new(1, Some(Concurrency { calls, queue, wait: Duration::from_secs(10) }))
+}
+
+fn visit(pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
+    let outcome = Outcome::default();
+    let entering = pool.enter(1, is_last, outcome.clone()).now_or_never().expect("it waits");
+    entering.map(|visit| (visit, outcome))
+}
+
+/// Makes calls, one after the other, that fail.
+fn fail(pool: &Arc<Pool>, calls: usize) {
+    for _ in 0..calls {
+        visit(pool, true).unwrap().1.set_failed();
+    }
+}
+
+fn under_way(pool: &Pool) -> Vec<usize> {
+    pool.lock().addresses.iter().map(|address| address.under_way).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_goes_where_the_least_is_under_way() {
+    let pool = Pool::new(3, None);
+    let visits: Vec<_> = (0..7).map(|_| visit(&pool, true).unwrap().0).collect();
+    assert_eq!(visits.iter().map(Visit::index).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2, 0]);
+    let others: Vec<_> = visits.into_iter().filter(|visit| visit.index() != 2).collect();
+    assert_eq!(under_way(&pool), [3, 2, 0]);
+    let more: Vec<_> = (0..2).map(|_| visit(&pool, true).unwrap().0).collect();
+    assert_eq!(more.iter().map(Visit::index).collect::<Vec<_>>(), [2, 2]);
+    drop((others, more));
+    assert_eq!(under_way(&pool), [0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn equals_take_turns() {
+    let pool = Pool::new(3, None);
+    let indices: Vec<_> = (0..6).map(|_| visit(&pool, true).unwrap().0.index()).collect();
+    assert_eq!(indices, [0, 1, 2, 0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_fails_is_left_alone_and_then_tried_once() {
+    let pool = Pool::new(2, None);
+    let mut calls = [0, 0];
+    for _ in 0..200 {
+        let (visit, outcome) = visit(&pool, true).unwrap();
+        calls[visit.index()] += 1;
+        if visit.index() == 0 { outcome.set_failed() } else { outcome.set_worked() }
+    }
+    assert!(calls[0] <= 5, "{calls:?}");
+    // What has failed of late is asked last: five in a row take a while, or many calls at once.
+    let busy: Vec<_> = (0..40).map(|_| visit(&pool, true).unwrap()).collect();
+    for (_, outcome) in busy.iter().filter(|(visit, _)| visit.index() == 0) {
+        outcome.set_failed();
+    }
+    drop(busy);
+    assert!((0..20).all(|_| visit(&pool, false).unwrap().0.index() == 1), "ejected");
+    advance(Duration::from_secs(7)).await;
+    let (trial, outcome) = visit(&pool, true).unwrap();
+    assert_eq!(trial.index(), 0);
+    assert!((0..20).all(|_| visit(&pool, true).unwrap().0.index() == 1), "by one call");
+    outcome.set_worked();
+    drop(trial);
+    let (one, other) = (visit(&pool, true).unwrap(), visit(&pool, true).unwrap());
+    assert_ne!(one.0.index(), other.0.index());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_fail_only_a_call_with_nowhere_else_to_go_is_made() {
+    let pool = Pool::new(2, None);
+    fail(&pool, 10);
+    assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
+    let (one, other) = (visit(&pool, true).unwrap().0, visit(&pool, true).unwrap().0);
+    assert_ne!(one.index(), other.index(), "they share what is asked of them");
+    drop((one, other));
+    advance(Duration::from_secs(7)).await;
+    let (trial, outcome) = visit(&pool, false).unwrap();
+    outcome.set_worked();
+    drop(trial);
+    assert!(visit(&pool, false).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_works_counts_before_its_reply_ends() {
+    let pool = Pool::new(1, None);
+    fail(&pool, 5);
+    advance(Duration::from_secs(7)).await;
+    let (mut trial, outcome) = visit(&pool, false).unwrap();
+    assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
+    outcome.set_worked();
+    trial.look();
+    assert!(visit(&pool, false).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_whose_client_leaves_is_made_by_the_next() {
+    let pool = Pool::new(1, None);
+    fail(&pool, 5);
+    advance(Duration::from_secs(7)).await;
+    drop(visit(&pool, false).unwrap());
+    assert!(visit(&pool, false).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_held_until_the_visit_ends_and_goes_to_who_waits() {
+    let pool = bounded(1, 2);
+    let first = visit(&pool, true).unwrap().0;
+    let mut second = Box::pin(pool.enter(1, true, Outcome::default()));
+    assert!(second.as_mut().now_or_never().is_none());
+    drop(first);
+    let second = second.now_or_never().unwrap().unwrap();
+    assert_eq!(under_way(&pool), [1]);
+    drop(second);
+    assert!(visit(&pool, true).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_or_is_one_too_many_is_refused() {
+    let pool = bounded(1, 1);
+    let first = visit(&pool, true).unwrap().0;
+    let mut second = Box::pin(pool.enter(1, true, Outcome::default()));
+    assert!(second.as_mut().now_or_never().is_none());
+    assert_eq!(visit(&pool, true).unwrap_err(), UpstreamError::Overloaded);
+    advance(Duration::from_millis(9_999)).await;
+    assert!(second.as_mut().now_or_never().is_none());
+    advance(Duration::from_millis(2)).await;
+    assert_eq!(second.now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
+    drop(first);
+    assert!(visit(&pool, true).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_way_is_refused_at_once() {
+    let pool = bounded(1, 2);
+    let _first = visit(&pool, true).unwrap();
+    let mut floods: Vec<_> = (0..2).map(|_| Box::pin(pool.enter(1, true, Outcome::default()))).collect();
+    assert!(floods.iter_mut().all(|flood| flood.as_mut().now_or_never().is_none()));
+    let mut quiet = Box::pin(pool.enter(2, true, Outcome::default()));
+    assert!(quiet.as_mut().now_or_never().is_none());
+    assert_eq!(floods[1].as_mut().now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
+    assert!(floods[0].as_mut().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_survive_whoever_leaves_at_any_moment() {
+    let pool = bounded(2, 8);
+    for leaves_placed in [false, true] {
+        let held: Vec<_> = (0..2).map(|_| visit(&pool, true).unwrap().0).collect();
+        let mut waiting: Vec<_> = (0..8).map(|user| Box::pin(pool.enter(user, true, Outcome::default()))).collect();
+        assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
+        if leaves_placed {
+            // Their turns have come, and they have not looked yet.
+            drop(held);
+            drop(waiting);
+        } else {
+            drop(waiting);
+            drop(held);
+        }
+        assert_eq!(under_way(&pool), [0]);
+        let both = (visit(&pool, true).unwrap(), visit(&pool, true).unwrap());
+        drop(both);
+    }
+}

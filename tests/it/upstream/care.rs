@@ -1,0 +1,484 @@
+//! What a failed call leads to: how many calls each upstream gets, what the client hears, and that nothing is ever asked
+//! for twice once something of it was shown.
+
+use std::sync::{Arc, Mutex};
+
+use holdall::{
+    guard::{Ask, Counted, Ending, Guard, Moment, Permit, Revocation},
+    proto::{allowance::Allowance, error::Error},
+    service::Service,
+    upstream::UpstreamError,
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    config,
+    drive::{Driven, behind_one_alias, drive},
+    events::{events, text_of},
+    fake::Call,
+    hand::{Hand, Records, post},
+};
+
+/// One of the ways in which a call fails.
+type Fail = fn(&mut Call);
+
+fn status(call: &mut Call, status: u16, headers: &[(&str, &str)], body: &str) {
+    call.head(status, headers);
+    call.send(body.to_owned());
+    call.end();
+}
+
+fn body(call: &mut Call, content_type: &str, body: &[u8]) {
+    call.head(200, &[("content-type", content_type)]);
+    if !body.is_empty() {
+        call.send(body.to_vec());
+    }
+    call.end();
+}
+
+const JSON: &str = "application/json";
+const SSE: &str = "text/event-stream";
+const OVERFLOW: &str = r#"{"error":{"message":"prompt is too long: 210000 tokens"}}"#;
+const QUOTA: &str = r#"{"error":{"type":"insufficient_quota","message":"no"}}"#;
+
+/// How a call fails before anything was shown: its name, how, the calls it leads to without another upstream and with one,
+/// and the code where there is none.
+const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
+    (
+        "no connection",
+        |call| call.refuse(UpstreamError::Unreachable { cause: "refused".into() }),
+        3,
+        3,
+        "upstream_unavailable",
+    ),
+    ("status 500", |call| status(call, 500, &[], "{}"), 3, 3, "upstream_unavailable"),
+    (
+        "a page with status 502",
+        |call| status(call, 502, &[("content-type", "text/html")], "<h1>"),
+        3,
+        3,
+        "upstream_unavailable",
+    ),
+    ("status 503", |call| status(call, 503, &[], ""), 3, 3, "upstream_unavailable"),
+    ("status 529", |call| status(call, 529, &[], ""), 3, 3, "upstream_unavailable"),
+    ("503, come back in 1 s", |call| status(call, 503, &[("retry-after", "1")], ""), 3, 3, "upstream_unavailable"),
+    ("503, come back in 4 s", |call| status(call, 503, &[("retry-after", "4")], ""), 3, 1, "upstream_unavailable"),
+    ("503, come back in 30 s", |call| status(call, 503, &[("retry-after", "30")], ""), 1, 1, "upstream_unavailable"),
+    ("429, come back at once", |call| status(call, 429, &[("retry-after", "0")], ""), 3, 3, "upstream_refused"),
+    ("429", |call| status(call, 429, &[], ""), 3, 1, "upstream_refused"),
+    ("429, come back in 60 s", |call| status(call, 429, &[("retry-after", "60")], ""), 1, 1, "upstream_refused"),
+    ("429, nothing left", |call| status(call, 429, &[], QUOTA), 1, 1, "upstream_refused"),
+    ("status 401", |call| status(call, 401, &[], ""), 1, 1, "upstream_refused"),
+    ("status 402", |call| status(call, 402, &[], ""), 1, 1, "upstream_refused"),
+    ("status 403", |call| status(call, 403, &[], ""), 1, 1, "upstream_refused"),
+    ("status 404", |call| status(call, 404, &[], ""), 1, 1, "upstream_refused"),
+    ("status 408", |call| status(call, 408, &[], ""), 1, 1, "upstream_refused"),
+    ("a page", |call| body(call, "text/html", b"<h1>Welcome</h1>"), 1, 1, "upstream_malformed"),
+    ("no JSON", |call| body(call, JSON, b"<h1>"), 1, 1, "upstream_malformed"),
+    (
+        "no UTF-8",
+        |call| body(call, SSE, b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n"),
+        1,
+        1,
+        "upstream_malformed",
+    ),
+    ("another format", |call| body(call, JSON, b"{\"choices\":1}"), 1, 1, "upstream_malformed"),
+    ("a redirect", |call| status(call, 302, &[("location", "/elsewhere")], ""), 1, 1, "upstream_malformed"),
+    ("an empty stream", |call| body(call, SSE, b""), 3, 3, "upstream_cut"),
+    ("an empty reply", |call| body(call, JSON, b""), 3, 3, "upstream_cut"),
+    (
+        "a cut after the head",
+        |call| {
+            call.stream();
+            call.break_off();
+        },
+        3,
+        3,
+        "upstream_cut",
+    ),
+    ("silence", |_| {}, 1, 1, "upstream_timeout"),
+    ("silence after the head", |call| call.stream(), 1, 1, "upstream_timeout"),
+    (
+        "silence after a comment",
+        |call| {
+            call.stream();
+            call.send(":\n\n");
+        },
+        1,
+        1,
+        "upstream_timeout",
+    ),
+    ("a queue that is full", |call| call.refuse(UpstreamError::Overloaded), 1, 1, "overloaded"),
+    ("one that was ejected", |call| call.refuse(UpstreamError::Ejected), 2, 1, "upstream_unavailable"),
+];
+
+/// The same for what no other upstream would mend.
+const FINAL: &[(&str, Fail)] = &[
+    ("status 400", |call| status(call, 400, &[], "{}")),
+    ("status 413", |call| status(call, 413, &[], "{}")),
+    ("status 422", |call| status(call, 422, &[], "{}")),
+    ("too long a prompt", |call| status(call, 400, &[], OVERFLOW)),
+    ("an error in the stream", |call| body(call, SSE, b"data: {\"error\":{\"message\":\"no\"}}\n\n")),
+];
+
+/// How the client asks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    Held,
+    Streamed,
+    Whole,
+}
+
+const FORMS: [Form; 3] = [Form::Held, Form::Streamed, Form::Whole];
+
+fn ask(hand: &Hand, form: Form, token: &Value, fail: impl FnMut(&mut Call)) -> Driven {
+    let asked = match form {
+        Form::Held => {
+            hand.post("/v1/responses", json!({ "model": "default", "input": "hi", "stream": true }).to_string())
+        }
+        _ => hand.turn(&json!({ "input": "hi", "token": token, "stream": form == Form::Streamed })),
+    };
+    drive(hand, asked, fail)
+}
+
+/// The code that an answer has, in its head or in its stream; none for a turn that went well.
+fn code(form: Form, driven: &Driven) -> Option<String> {
+    let text = driven.answer.text();
+    let document = match driven.answer.header("content-type") {
+        "text/event-stream" => {
+            let events = events(&text);
+            match events.iter().find(|(name, _)| name == "error") {
+                Some((_, data)) => data.clone(),
+                None => {
+                    let end = if form == Form::Held { "response.completed" } else { "done" };
+                    assert_eq!(events.last().unwrap().0, end, "{text}");
+                    return None;
+                }
+            }
+        }
+        _ if driven.answer.status == 200 => return None,
+        _ if form == Form::Held => serde_json::from_str::<Value>(&text).unwrap()["error"].clone(),
+        _ => serde_json::from_str(&text).unwrap(),
+    };
+    Some(document["code"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned())
+}
+
+fn one() -> Hand {
+    Hand::of(config(&behind_one_alias(&[("a", "openai")])))
+}
+
+fn two() -> Hand {
+    Hand::of(config(&behind_one_alias(&[("a", "openai"), ("b", "openai")])))
+}
+
+#[test]
+fn without_another_upstream_each_fault_has_its_count_and_its_code() {
+    for (name, fail, calls, _, expected) in FAULTS {
+        for form in FORMS {
+            let hand = one();
+            let driven = ask(&hand, form, &Value::Null, *fail);
+            assert_eq!(
+                (driven.calls.len(), code(form, &driven).as_deref()),
+                (*calls, Some(*expected)),
+                "{name}, {form:?}"
+            );
+            assert_eq!(hand.service.requests_under_way(), 0);
+            let entry = hand.log.take().remove(0);
+            assert_eq!((entry.attempts as usize, entry.upstream.as_deref()), (*calls, Some("a")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn with_another_upstream_the_turn_succeeds() {
+    for (name, fail, _, calls, expected) in FAULTS {
+        for form in FORMS {
+            let hand = two();
+            let driven =
+                ask(&hand, form, &Value::Null, |call| if call.upstream == "a" { fail(call) } else { say(call) });
+            assert_eq!(code(form, &driven), None, "{name}, {form:?}: {}", driven.answer.text());
+            assert_eq!((driven.count("a"), driven.count("b")), (*calls, 1), "{name}, {form:?}");
+            assert!(driven.calls.iter().all(|call| call.is_last == (call.upstream == "b")), "{name}");
+            let entry = hand.log.take().remove(0);
+            assert_eq!((entry.attempts as usize, entry.upstream.as_deref()), (calls + 1, Some("b")), "{name}");
+            assert_eq!((entry.code, entry.setbacks.len()), (None, *calls), "{name}");
+            assert!(entry.setbacks[0].starts_with(&format!("a: {expected}")), "{:?}", entry.setbacks);
+        }
+    }
+}
+
+/// Replies in full, in the form that was asked for.
+fn say(call: &mut Call) {
+    if call.json()["stream"] == true {
+        call.stream();
+        call.say("hello");
+        call.stop();
+    } else {
+        call.reply("hello");
+    }
+}
+
+#[test]
+fn what_is_the_requests_fault_is_asked_of_nobody_else() {
+    for (name, fail) in FINAL {
+        for form in FORMS {
+            let hand = two();
+            let driven = ask(&hand, form, &Value::Null, *fail);
+            assert_eq!((driven.count("a"), driven.count("b")), (1, 0), "{name}, {form:?}");
+            assert!(code(form, &driven).is_some(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn where_all_fail_the_error_is_the_one_that_helps_most_and_the_token_stays_good() {
+    let hand = two();
+    let first = ask(&hand, Form::Whole, &Value::Null, say).answer.json();
+    for (at_a, at_b, expected, wait) in [
+        ((503, ""), (401, ""), "upstream_unavailable", None),
+        ((401, ""), (503, ""), "upstream_unavailable", None),
+        ((429, "30"), (503, ""), "upstream_refused", Some(30)),
+        ((503, "20"), (429, "30"), "upstream_refused", Some(30)),
+        ((404, ""), (401, ""), "upstream_refused", None),
+    ] {
+        let driven = ask(&hand, Form::Whole, &first["token"], |call| {
+            let (code, wait) = if call.upstream == "a" { at_a } else { at_b };
+            status(call, code, &[("retry-after", wait)], "");
+        });
+        let problem = driven.answer.problem(expected);
+        assert_eq!(problem.get("retry_after_seconds").and_then(Value::as_u64), wait, "{at_a:?}, {at_b:?}");
+    }
+    let again = ask(&hand, Form::Whole, &first["token"], say).answer.json();
+    assert_eq!(again["conversation"]["turn"], 2);
+}
+
+#[test]
+fn after_something_was_shown_the_count_is_exactly_one() {
+    let ways: [(&str, Fail, &str); 5] = [
+        ("cut", |call| call.break_off(), "upstream_cut"),
+        ("end", |call| call.end(), "upstream_cut"),
+        ("silence", |_| {}, "upstream_timeout"),
+        ("nonsense", |call| call.send("data: nonsense\n\n"), "upstream_malformed"),
+        ("error", |call| call.send("data: {\"error\":{\"type\":\"overloaded_error\"}}\n\n"), "upstream_unavailable"),
+    ];
+    for (name, way, expected) in ways {
+        for together in [false, true] {
+            let hand = two();
+            let mut asked = hand.turn(&json!({ "input": "hi", "stream": true }));
+            asked.wait();
+            let mut call = hand.upstream.call();
+            call.stream();
+            call.say("Once");
+            // What was read together with the text was shown as well, and is not asked for again either.
+            if together {
+                way(&mut call);
+            }
+            let mut coming = asked.head();
+            let mut shown = coming.text_so_far();
+            assert_eq!(text_of(&events(&shown)), "Once", "{name}");
+            if !together {
+                way(&mut call);
+            }
+            while !coming.has_ended() {
+                hand.clock.advance_seconds(1);
+                shown.push_str(&coming.text_so_far());
+            }
+            let (event, data) = events(&shown).pop().unwrap();
+            assert_eq!((event.as_str(), &data["code"]), ("error", &json!(expected)), "{name}: {data}");
+            assert_eq!(data["partial"]["reply"], "Once", "{name}");
+            assert!(!hand.upstream.is_called(), "{name}");
+            assert_eq!(hand.log.take().remove(0).attempts, 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_was_read_of_a_held_reply_is_asked_for_anew_once() {
+    for form in [Form::Held, Form::Whole] {
+        let part = |call: &mut Call| {
+            // A reply that was asked for whole may come as a stream.
+            call.stream();
+            call.say("lost");
+            call.break_off();
+        };
+        let (alone, hand) = (one(), two());
+        let driven = ask(&alone, form, &Value::Null, part);
+        assert_eq!((driven.calls.len(), code(form, &driven).as_deref()), (2, Some("upstream_cut")), "{form:?}");
+        let driven = ask(&hand, form, &Value::Null, part);
+        assert_eq!((driven.count("a"), driven.count("b")), (1, 1), "{form:?}");
+        let driven = ask(&hand, form, &Value::Null, |call| if call.upstream == "a" { part(call) } else { say(call) });
+        let text = driven.answer.text();
+        assert!(text.contains("hello") && !text.contains("lost"), "{text}");
+    }
+}
+
+#[test]
+fn a_slow_upstream_is_waited_for() {
+    for stream in [true, false] {
+        let hand = two();
+        let mut asked = hand.turn(&json!({ "input": "hi", "stream": stream }));
+        asked.wait();
+        hand.clock.advance_seconds(59);
+        asked.is_waiting();
+        let mut call = hand.upstream.call();
+        call.stream();
+        for _ in 0..4 {
+            call.say("a");
+            asked.is_waiting();
+            hand.clock.advance_seconds(55);
+        }
+        call.stop();
+        let driven = drive(&hand, asked, |call| panic!("{} was called", call.upstream));
+        assert!(!call.is_cancelled() && driven.calls.is_empty());
+        assert_eq!(code(if stream { Form::Streamed } else { Form::Whole }, &driven), None);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_between_two_calls_is_not_called_for() {
+    let hand = one();
+    let mut asked = hand.turn(&json!({ "input": "hi" }));
+    asked.wait();
+    status(&mut hand.upstream.call(), 503, &[], "");
+    asked.wait();
+    drop(asked);
+    hand.clock.advance_seconds(60);
+    assert!(!hand.upstream.is_called());
+    assert_eq!(hand.service.requests_under_way(), 0);
+}
+
+#[test]
+fn a_server_that_stops_between_two_calls_makes_no_other() {
+    let hand = two();
+    let mut asked = hand.turn(&json!({ "input": "hi" }));
+    asked.wait();
+    status(&mut hand.upstream.call(), 503, &[], "");
+    asked.wait();
+    hand.service.stop();
+    asked.answer().problem("internal");
+    assert!(!hand.upstream.is_called());
+}
+
+#[test]
+fn the_whole_turn_has_ended_in_time() {
+    let settings = behind_one_alias(&[("a", "openai"), ("b", "openai"), ("c", "openai")]);
+    let hand = Hand::of(config(&format!("timeouts = {{ total = \"90s\", first_byte = \"40s\" }}\n{settings}")));
+    for form in FORMS {
+        let began = holdall::service::Clock::elapsed(&hand.clock);
+        let driven = ask(&hand, form, &Value::Null, |_| {});
+        assert_eq!(code(form, &driven).as_deref(), Some("upstream_timeout"), "{form:?}");
+        let took = holdall::service::Clock::elapsed(&hand.clock) - began;
+        assert!((89..=92).contains(&took.as_secs()), "{form:?}: {took:?}");
+        assert_eq!(driven.calls.len(), 3);
+        assert!(driven.calls[..2].iter().all(Call::is_cancelled), "{form:?}");
+    }
+}
+
+#[test]
+fn what_came_of_a_call_is_told_to_who_made_it() {
+    for (name, fail, _, _, expected) in FAULTS {
+        let hand = two();
+        let driven =
+            ask(&hand, Form::Streamed, &Value::Null, |call| if call.upstream == "a" { fail(call) } else { say(call) });
+        let worked = |at: &str| driven.calls.iter().find(|call| call.upstream == at).unwrap().outcome.worked();
+        assert_eq!(worked("b"), Some(true), "{name}");
+        let told = match *expected {
+            "upstream_refused" => Some(true),
+            "overloaded" => None,
+            _ if *name == "one that was ejected" => None,
+            _ => Some(false),
+        };
+        assert_eq!(worked("a"), told, "{name}");
+    }
+}
+
+#[test]
+fn the_same_user_has_the_same_number_and_others_have_others() {
+    let hand = one();
+    let mut numbers = Vec::new();
+    for user in ["ada", "bob", "ada"] {
+        let asked = hand.turn(&json!({ "input": "hi", "user_id": user }));
+        numbers.push(drive(&hand, asked, say).calls.remove(0).user);
+    }
+    assert_eq!(numbers[0], numbers[2]);
+    assert_ne!(numbers[0], numbers[1]);
+    let asked = one().turn(&json!({ "input": "hi", "user_id": "ada" }));
+    drop(asked);
+    let other = one();
+    let asked = other.turn(&json!({ "input": "hi", "user_id": "ada" }));
+    assert_ne!(drive(&other, asked, say).calls.remove(0).user, numbers[0], "another process, another number");
+}
+
+/// A guard that admits everyone and notes how turns end.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<String>>>);
+
+impl Guard for Notes {
+    type Permit = Self;
+
+    async fn admit(&self, _: Ask) -> Result<Self, Error> {
+        self.0.lock().unwrap().push("admitted".to_owned());
+        Ok(self.clone())
+    }
+
+    async fn standing(&self, _: Counted, _: Moment) -> Result<Vec<Allowance>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn revoke(&self, _: Revocation, _: Moment) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Permit for Notes {
+    fn standing(&self) -> &[Allowance] {
+        &[]
+    }
+
+    fn show(&mut self) {
+        self.0.lock().unwrap().push("shown".to_owned());
+    }
+
+    async fn settle(self, ending: Ending) {
+        let ending = match ending {
+            Ending::Cut(_) => "cut",
+            Ending::Failed => "failed",
+            Ending::Whole(_) => "whole",
+        };
+        self.0.lock().unwrap().push(ending.to_owned());
+    }
+}
+
+#[test]
+fn the_guard_is_asked_once_and_told_once_however_many_calls_it_takes() {
+    for (stream, until_works, notes) in [
+        (false, 2, vec!["admitted", "whole"]),
+        (true, 2, vec!["admitted", "shown", "whole"]),
+        (false, 99, vec!["admitted", "failed"]),
+        (true, 99, vec!["admitted", "failed"]),
+    ] {
+        // The hand's own service is not asked; its clock and its upstream are.
+        let (hand, guard) = (one(), Notes::default());
+        let config = config(&behind_one_alias(&[("a", "openai")]));
+        let service = Arc::new(Service::new(
+            config.core,
+            config.access,
+            config.settings,
+            hand.upstream.clone(),
+            guard.clone(),
+            hand.clock.clone(),
+            Box::new(Records::default()),
+        ));
+        let body = json!({ "input": "hi", "stream": stream }).to_string();
+        let asked = crate::support::hand::Asked::new(
+            service.handle(post("/v1/turns").body(http_body_util::Full::<bytes::Bytes>::from(body)).unwrap()),
+        );
+        let mut calls = 0;
+        drive(&hand, asked, |call| {
+            calls += 1;
+            if calls > until_works { say(call) } else { status(call, 503, &[], "") }
+        });
+        assert_eq!(calls, 3);
+        assert_eq!(*guard.0.lock().unwrap(), notes);
+    }
+}

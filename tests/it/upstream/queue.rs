@@ -1,0 +1,124 @@
+//! A bound on calls at once: users take turns for the places, through the whole service and in time that passes when all
+//! wait.
+
+use std::{sync::Arc, time::Duration};
+
+use holdall::{
+    guard::LocalGuard,
+    service::Service,
+    shell::{Forward, NativeService, SystemClock},
+};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{
+    config,
+    hand::{Records, post},
+};
+
+/// A service with the built-in model, which takes 100 ms for a reply, and these settings for it.
+fn service(settings: &str, upstream: &str) -> Arc<NativeService> {
+    let config = config(&format!(
+        "builtin_pace_ms = 100\nlimits = {{ turns_per_user = 1000 }}\n{settings}\n\
+         [[upstream]]\nname = \"builtin\"\nkind = \"builtin\"\n{upstream}\n\
+         [[model]]\nalias = \"default\"\nupstreams = [\"builtin\"]\nmodel = \"builtin\"\n"
+    ));
+    let (forward, guard) = (Forward::new(config.upstreams).unwrap(), LocalGuard::new(config.guard));
+    let log = Box::new(Records::default());
+    Arc::new(Service::new(config.core, config.access, config.settings, forward, guard, SystemClock::new(), log))
+}
+
+/// A turn of a new conversation; the answer's code if it is an error, and how long it took.
+async fn turn(service: &Arc<NativeService>, user: &str) -> (Option<String>, Duration) {
+    let began = Instant::now();
+    let body = json!({ "input": "hi", "user_id": user }).to_string();
+    let request = post("/v1/turns").body(Full::<bytes::Bytes>::from(body)).unwrap();
+    let answer = Arc::clone(service).handle(request).await.into_body().collect().await.unwrap().to_bytes();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    (answer["code"].as_str().map(str::to_owned), began.elapsed())
+}
+
+/// What 99 of 100 turns of a quiet user stay within, beside 64 calls that `flood` keeps up against 8 places.
+async fn p99_beside_a_flood(quiet: &str, flood: &'static str) -> Duration {
+    let service = service("timeouts = { queue = \"1h\" }", "max_concurrency = 8\nqueue = 1000");
+    let floods: Vec<_> = (0..64)
+        .map(|number| {
+            let service = Arc::clone(&service);
+            tokio::spawn(async move {
+                // So that places come free one after the other.
+                sleep(Duration::from_micros(12_500) * (number % 8)).await;
+                loop {
+                    turn(&service, flood).await;
+                }
+            })
+        })
+        .collect();
+    sleep(Duration::from_secs(3)).await;
+    let mut took = Vec::new();
+    for number in 0..300_u64 {
+        // A pause that is in step with nothing.
+        sleep(Duration::from_micros(7_000 + number * 7_919 % 100_000)).await;
+        let (code, time) = turn(&service, quiet).await;
+        assert_eq!(code, None);
+        took.push(time);
+    }
+    floods.iter().for_each(tokio::task::JoinHandle::abort);
+    took.sort_unstable();
+    took[297 - 1]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flooding_user_does_not_slow_a_quiet_one() {
+    let alone = turn(&service("", "max_concurrency = 8"), "quiet").await.1;
+    let fair = p99_beside_a_flood("quiet", "flood").await;
+    // The same with one line for all: the quiet user's calls are among the flood's own.
+    let plain = p99_beside_a_flood("flood", "flood").await;
+    println!("p99 of a quiet user's turn: {alone:?} alone, {fair:?} in turns, {plain:?} first come first served");
+    assert!(fair - alone <= alone, "waits for {:?}", fair - alone);
+    assert!(plain - alone >= alone * 6, "waits for {:?}", plain - alone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_calls_than_may_wait_are_refused_and_nothing_is_left_of_them() {
+    let service = service("timeouts = { queue = \"150ms\" }\nretries = 0", "max_concurrency = 2\nqueue = 3");
+    let all = futures_util::future::join_all((0..9).map(|_| turn(&service, "ada"))).await;
+    let mut times: Vec<_> = all.iter().map(|(code, took)| (took.as_millis(), code.as_deref())).collect();
+    times.sort_unstable();
+    let refused = Some("overloaded");
+    // Two at once, two after them, one that waits too long for the third round, four for which there is no place to wait.
+    assert_eq!(
+        times,
+        [
+            (0, refused),
+            (0, refused),
+            (0, refused),
+            (0, refused),
+            (101, None),
+            (101, None),
+            (151, refused),
+            (202, None),
+            (202, None),
+        ]
+    );
+    assert_eq!(service.requests_under_way(), 0);
+    let both = futures_util::future::join_all((0..2).map(|_| turn(&service, "ada"))).await;
+    assert!(both.iter().all(|(code, _)| code.is_none()), "all places are free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_the_queue_leaves_its_place_in_it() {
+    let service = service("", "max_concurrency = 1\nqueue = 1");
+    let (first, second, third) = tokio::join!(
+        turn(&service, "ada"),
+        async {
+            // Leaves while it waits.
+            tokio::time::timeout(Duration::from_millis(50), turn(&service, "bob")).await.is_err()
+        },
+        async {
+            sleep(Duration::from_millis(60)).await;
+            turn(&service, "cleo").await
+        },
+    );
+    assert_eq!((first.0, second, third.0), (None, true, None));
+}

@@ -1,0 +1,155 @@
+//! Upstreams over real sockets that fail in every way: with another upstream the turn succeeds. And what becomes of one of
+//! several addresses that fails, flaps, or accepts and never answers.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{
+    client::Client,
+    config,
+    events::{events, text_of},
+    model::{Model, Step},
+    server::Running,
+};
+
+/// A whole HTTP answer.
+fn http(status: &str, headers: &str, body: &str) -> Vec<Step> {
+    vec![Step::send(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len()))]
+}
+
+fn good() -> Vec<Step> {
+    let events =
+        "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    http("200 OK", "content-type: text/event-stream\r\n", events)
+}
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1073741824\r\n\r\n";
+
+/// The TOML of one alias before these upstreams, each of these addresses.
+fn settings(upstreams: &[&[&Model]]) -> String {
+    let service = |(number, models): (usize, &&[&Model])| {
+        let urls: Vec<_> = models.iter().map(|model| format!("\"{}\"", model.url())).collect();
+        format!("[[upstream]]\nname = \"u{number}\"\nkind = \"openai\"\nbase_urls = [{}]\n", urls.join(", "))
+    };
+    let names: Vec<_> = (0..upstreams.len()).map(|number| format!("\"u{number}\"")).collect();
+    let services: String = upstreams.iter().enumerate().map(service).collect();
+    format!("{services}[[model]]\nalias = \"default\"\nupstreams = [{}]\nmodel = \"m-1\"\n", names.join(", "))
+}
+
+/// The ways of the list, each with the calls that it leads to.
+fn ways() -> Vec<(&'static str, Vec<Step>, usize)> {
+    let sse = |body: &[u8]| vec![Step::send([STREAM.as_bytes(), body].concat())];
+    vec![
+        ("closes at once", vec![], 3),
+        ("resets", vec![Step::Reset], 3),
+        ("cut in the head", vec![Step::send("HTTP/1.1 200 OK\r\ncontent-ty")], 3),
+        ("closes after the head", sse(b""), 3),
+        ("resets after the head", vec![Step::send(STREAM), Step::Reset], 3),
+        ("cut in a line", sse(b"data: {\"choi"), 3),
+        ("another protocol", vec![Step::send("SSH-2.0-OpenSSH_9.2\r\n")], 3),
+        ("a page with 502", http("502 Bad Gateway", "content-type: text/html\r\n", "<h1>502</h1>"), 3),
+        ("an empty 200", http("200 OK", "", ""), 1),
+        ("a page", http("200 OK", "content-type: text/html\r\n", "<h1>Welcome</h1>"), 1),
+        ("no UTF-8", sse(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n"), 1),
+        ("a line without end", vec![Step::send(STREAM), Step::Repeat("a".repeat(1 << 16).into(), 16_384)], 1),
+        ("a reply of 1 GB", vec![Step::send(WHOLE), Step::Repeat("a".repeat(1 << 16).into(), 16_384)], 1),
+        ("comments without end", vec![Step::send(STREAM), Step::Repeat(":\n\n".repeat(1 << 14).into(), 1 << 20)], 1),
+        ("half-dead", vec![Step::Wait], 1),
+        ("half-dead after the head", vec![Step::send(STREAM), Step::Wait], 1),
+    ]
+}
+
+#[tokio::test]
+async fn with_another_upstream_the_turn_succeeds_however_the_first_fails() {
+    let limits =
+        "limits = { reply_bytes = 65536 }\ntimeouts = { first_byte = \"300ms\", idle = \"300ms\", total = \"4s\" }\n";
+    for (name, steps, calls) in ways() {
+        let (bad, ok) = (Model::start(move |_| steps.clone()).await, Model::start(|_| good()).await);
+        for stream in [true, false] {
+            // Each form has a server of its own, for which nobody was ejected yet. A whole reply has half of the time.
+            let limits = if stream { limits.to_owned() } else { limits.replace("4s", "2s") };
+            let server = Running::start(config(&format!("{limits}{}", settings(&[&[&bad], &[&ok]])))).await;
+            let mut client = Client::connect(server.address).await;
+            let answer = client.turn(&json!({ "input": "hi", "stream": stream })).await;
+            assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+            if stream {
+                let events = events(&answer.text());
+                assert_eq!((text_of(&events).as_str(), events.last().unwrap().0.as_str()), ("hello", "done"), "{name}");
+            } else {
+                assert_eq!(answer.json()["reply"], "hello", "{name}");
+            }
+            let seen = (bad.requests().len(), ok.requests().len());
+            // A reply that was asked for whole was begun when it broke off.
+            let begun = !stream && name == "cut in a line";
+            assert_eq!(seen, (if begun { 1 } else { calls }, 1), "{name}, {stream}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_addresses_that_is_down_is_asked_less_and_less() {
+    let down = Model::start(|_| http("503 Down", "", "")).await;
+    let (one, other) = (Model::start(|_| good()).await, Model::start(|_| good()).await);
+    let server = Running::start(config(&settings(&[&[&down, &one, &other]]))).await;
+    let mut client = Client::connect(server.address).await;
+    for _ in 0..60 {
+        client.turn(&json!({ "input": "hi" })).await.json();
+    }
+    let seen = [&down, &one, &other].map(|model| model.requests().len());
+    assert!(seen[0] <= 5 && seen[1] + seen[2] == 60 && seen[1].abs_diff(seen[2]) <= 6, "{seen:?}");
+    let failed = server.log.take().iter().filter(|entry| !entry.setbacks.is_empty()).count();
+    assert_eq!(failed, seen[0]);
+}
+
+#[tokio::test]
+async fn one_that_fails_again_and_again_is_passed_over_for_the_next() {
+    let (down, ok) = (Model::start(|_| http("500 Oh", "", "")).await, Model::start(|_| good()).await);
+    let server = Running::start(config(&settings(&[&[&down], &[&ok]]))).await;
+    let mut client = Client::connect(server.address).await;
+    for _ in 0..10 {
+        client.turn(&json!({ "input": "hi" })).await.json();
+    }
+    // Three calls of the first turn, two of the second; then it is left alone.
+    assert_eq!((down.requests().len(), ok.requests().len()), (5, 10));
+    let log = server.log.take();
+    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected: it has been failing"]);
+}
+
+#[tokio::test]
+async fn one_that_flaps_loses_no_turn() {
+    let flaps = Model::start(|number| if number % 2 == 0 { http("502 Oh", "", "") } else { good() }).await;
+    let server = Running::start(config(&settings(&[&[&flaps]]))).await;
+    let mut client = Client::connect(server.address).await;
+    let mut token = json!(null);
+    for turn in 1..=8 {
+        let answer = client.turn(&json!({ "input": "hi", "token": token })).await.json();
+        assert_eq!(answer["conversation"]["turn"], turn);
+        token = answer["token"].clone();
+    }
+    assert_eq!(flaps.requests().len(), 16);
+}
+
+#[tokio::test]
+async fn a_half_dead_address_does_not_take_the_calls_of_the_others() {
+    let (dead, ok) = (Model::start(|_| vec![Step::Wait]).await, Model::start(|_| good()).await);
+    let limits = "timeouts = { first_byte = \"2s\", total = \"20s\" }\n";
+    let server = Running::start(config(&format!("{limits}{}", settings(&[&[&dead, &ok]])))).await;
+    let address = server.address;
+    let turns: Vec<_> = (0..30)
+        .map(|_| {
+            tokio::spawn(async move {
+                let answer = Client::connect(address).await.turn(&json!({ "input": "hi", "stream": true })).await;
+                answer.text().contains("event: done")
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for turn in turns {
+        done += usize::from(tokio::time::timeout(Duration::from_secs(10), turn).await.unwrap().unwrap());
+    }
+    let (at_dead, at_ok) = (dead.requests().len(), ok.requests().len());
+    // Who never answers has ever more under way, and so gets ever less.
+    assert!(at_dead < at_ok && done >= at_ok && at_dead + at_ok == 30, "{at_dead} {at_ok} {done}");
+}
