@@ -360,7 +360,8 @@ async fn an_issuer_that_fails_keeps_callers_out_for_the_time_being() {
     assert!(cause.contains("fetch failed: "), "{cause}");
 }
 
-#[tokio::test]
+// Reading what a process says keeps a thread waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_operator_is_told_once_an_issuer_fails_and_once_it_is_back() {
     let issuer = Model::start(|number| match number {
         0 => document("503 No", "", ""),
