@@ -30,7 +30,6 @@ pub trait Upstream: Send + Sync + 'static {
 }
 
 /// One call of an upstream.
-#[derive(Debug)]
 pub struct Call {
     /// The upstream's name.
     pub upstream: String,
@@ -43,6 +42,15 @@ pub struct Call {
     pub outcome: Outcome,
     /// What to send; its URI is a path.
     pub request: Request<Bytes>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { upstream, user, is_last, outcome, request: _ } = self;
+        let mut call = f.debug_struct("Call");
+        call.field("upstream", upstream).field("user", user).field("is_last", is_last).field("outcome", outcome);
+        call.finish_non_exhaustive()
+    }
 }
 
 /// What came of a call, told by who reads the answer to who made the call: whether an address works shows only in what it

@@ -188,9 +188,9 @@ fn a_model_names_upstreams_in_order_each_with_its_own_name_for_it() {
         (r#"["a","a","a","a","a","a","a","a","a"]"#, "model.upstreams: `m` names more than 8 upstreams"),
         (
             r#"[{ name = "a", modle = "x" }]"#,
-            "configuration: line 11: the name of an upstream, or { name = …, model = … }",
+            "configuration: line 14: the name of an upstream, or { name = …, model = … }",
         ),
-        ("[5]", "configuration: line 11: the name of an upstream, or { name = …, model = … }"),
+        ("[5]", "configuration: line 14: the name of an upstream, or { name = …, model = … }"),
     ] {
         assert_eq!(targets(upstreams).unwrap_err().to_string(), fault, "{upstreams}");
     }

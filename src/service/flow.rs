@@ -2,6 +2,8 @@
 //!
 //! Dropping a flow, or the future that opens one, drops the upstream's call and so cancels it.
 
+mod calls;
+
 use std::{
     sync::{
         Arc,
@@ -12,11 +14,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
-use http::response;
 
 use super::{
     Clock, Service, Sleep, Stopped,
-    attempts::{Attempts, Fault, Move},
+    attempts::{Attempts, Fault},
     record::{Record, Slot},
 };
 use crate::{
@@ -24,10 +25,12 @@ use crate::{
     proto::{
         dialect::{Delta, door::Answer},
         error::Error,
-        exchange::{Exchange, Failure, Ready, Replying, Response, Spent, Unanswered},
+        exchange::{Exchange, Failure, Ready, Replying, Spent},
     },
-    upstream::{Call, Outcome, Upstream, UpstreamError},
+    upstream::{Outcome, Upstream, UpstreamError},
 };
+
+pub(super) use self::calls::{answered, tell};
 
 /// A turn's way to its reply, over as many calls as it takes.
 pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
@@ -159,166 +162,6 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             alarm: None,
             stopped,
             held: Some(held),
-        }
-    }
-
-    /// Calls the upstream, again or another one where that failed, until there is something to show, which `deltas` then
-    /// has, or until the turn has ended.
-    pub(super) async fn begin(&mut self, deltas: &mut Vec<Delta>) -> Option<Result<Answer, Failure>> {
-        loop {
-            let fault = match self.attempt(deltas).await {
-                Ok(ended) => return ended,
-                Err(fault) => fault,
-            };
-            match self.recover(fault).await {
-                Some(error) => {
-                    let outcome = self.fail(error).await;
-                    if matches!(outcome, Err(Failure { partial: None, .. })) {
-                        // Nothing that could be gone on from: the turn has failed, and nothing of it is shown.
-                        deltas.clear();
-                    }
-                    return Some(outcome);
-                }
-                None => deltas.clear(),
-            }
-        }
-    }
-
-    /// Makes one call, and follows its answer until there is something to show.
-    async fn attempt(&mut self, deltas: &mut Vec<Delta>) -> Result<Option<Result<Answer, Failure>>, Fault> {
-        self.call().await?;
-        loop {
-            match self.step(deltas).await {
-                Step::Ended(outcome) => return Ok(Some(*outcome)),
-                Step::Failed(fault) => return Err(fault),
-                // A reply that is held has nothing to show before its end.
-                Step::Read if self.holds => deltas.clear(),
-                Step::Read if !deltas.is_empty() => return Ok(None),
-                Step::Quiet | Step::Read => {}
-            }
-        }
-    }
-
-    /// Calls the upstream and waits for the first byte of its reply.
-    async fn call(&mut self) -> Result<(), Fault> {
-        let Some(State::Ready(exchange)) = self.exchange.take() else { return Err(lost().into()) };
-        let (head, mut body, first) = match self.answer(&exchange).await {
-            Ok(answer) => answer,
-            Err(fault) => {
-                self.exchange = Some(State::Ready(exchange));
-                return Err(fault);
-            }
-        };
-        let unanswered = match exchange.respond(&head) {
-            Ok(Response::Replying(exchange)) => {
-                self.heard = self.service.clock.elapsed();
-                self.exchange = Some(State::Replying(exchange));
-                self.alarm = None;
-                (self.body, self.unread) = (Some(body), Some(first));
-                return Ok(());
-            }
-            Ok(Response::Refused(mut exchange)) => {
-                // Reasons that break off, or stall, are still reasons.
-                let mut stall = self.service.clock.sleep(self.service.settings.timeouts.idle).fuse();
-                let mut piece = first;
-                while let Some(Ok(bytes)) = piece {
-                    if !exchange.push(&bytes) {
-                        break;
-                    }
-                    piece = futures_util::select_biased! {
-                        piece = body.next().fuse() => piece,
-                        () = stall => None,
-                    };
-                }
-                exchange.into_unanswered()
-            }
-            Err(unanswered) => *unanswered,
-        };
-        let Unanswered { error, exchange } = unanswered;
-        self.exchange = Some(State::Ready(exchange));
-        let fault = Fault::from(error);
-        // Before the body goes: who made the call looks at it then.
-        tell(&self.outcome, &fault);
-        Err(fault)
-    }
-
-    /// The head of the answer to the exchange's request, and the first bytes after it.
-    async fn answer(&mut self, exchange: &Exchange<Ready>) -> Result<Answered<U::Body>, Fault> {
-        let (service, errand) = (&self.service, &mut self.errand);
-        self.called = service.clock.elapsed();
-        self.outcome = Outcome::default();
-        let others = exchange.fallbacks_left();
-        let share = errand.attempts.call(others, self.called);
-        self.due = self.called + share;
-        // Of a reply that is not streamed, no byte comes before the model has written the last one.
-        let limit = if exchange.is_streamed() { share.min(service.settings.timeouts.first_byte) } else { share };
-        errand.record.call(exchange.upstream());
-        let call = Call {
-            upstream: exchange.upstream().to_owned(),
-            user: errand.user,
-            is_last: errand.attempts.is_last(others),
-            outcome: self.outcome.clone(),
-            request: exchange.request(),
-        };
-        let mut calling = Box::pin(answered(&service.upstream, call)).fuse();
-        let mut stopped = self.stopped.clone();
-        let answer = futures_util::select_biased! {
-            answer = calling => answer.map_err(Fault::from),
-            () = service.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "first byte", limit }.into()),
-            () = stopped => Err(stopping().into()),
-        };
-        // Before the call goes: who made it looks at it then.
-        answer.inspect_err(|fault| tell(&self.outcome, fault))
-    }
-
-    /// Sees to it that another call can be made, as soon as one should be; gives the error to end with if none should.
-    async fn recover(&mut self, fault: Fault) -> Option<Error> {
-        let (begun, others) = match &self.exchange {
-            Some(State::Ready(exchange)) => (false, exchange.fallbacks_left()),
-            Some(State::Replying(exchange)) if exchange.can_go_back() => {
-                (exchange.has_begun(), exchange.fallbacks_left())
-            }
-            _ => return Some(fault.error),
-        };
-        self.errand.record.setback(&fault.error);
-        let now = self.service.clock.elapsed();
-        let chance = self.service.chance();
-        let attempts = &mut self.errand.attempts;
-        let wait = match attempts.after(&fault, begun, others, now, chance) {
-            Move::Again { wait } => wait,
-            Move::Elsewhere => {
-                if self.go_back().is_some_and(Exchange::<Ready>::next_target) {
-                    self.errand.attempts.moved();
-                    return None;
-                }
-                // None of the others can say what the turn asks for.
-                match self.errand.attempts.after(&fault, false, 0, now, chance) {
-                    Move::Again { wait } => wait,
-                    Move::Elsewhere => return Some(fault.error),
-                    Move::GiveUp(error) => return Some(error),
-                }
-            }
-            Move::GiveUp(error) => return Some(error),
-        };
-        self.go_back();
-        let mut stopped = self.stopped.clone();
-        futures_util::select_biased! {
-            () = stopped => Some(stopping()),
-            () = self.service.clock.sleep(wait).fuse() => None,
-        }
-    }
-
-    /// Takes the turn back to before its call.
-    fn go_back(&mut self) -> Option<&mut Exchange<Ready>> {
-        (self.body, self.unread) = (None, None);
-        let back = match self.exchange.take()? {
-            State::Ready(exchange) => Some(exchange),
-            State::Replying(exchange) => exchange.go_back(),
-        };
-        self.exchange = back.map(State::Ready);
-        match &mut self.exchange {
-            Some(State::Ready(exchange)) => Some(exchange),
-            _ => None,
         }
     }
 
@@ -497,25 +340,6 @@ impl<U: Upstream, G: Guard, C: Clock> Drop for Flow<U, G, C> {
 
 /// As much as is read at once before the client is told of it.
 const TOGETHER_BYTES: usize = 64 << 10;
-
-/// The head of an answer, its body, and the first bytes of that.
-pub(super) type Answered<B> = (response::Parts, B, Option<Result<Bytes, UpstreamError>>);
-
-/// Makes a call, and waits for the first bytes of its answer.
-pub(super) async fn answered<U: Upstream>(upstream: &U, call: Call) -> Result<Answered<U::Body>, UpstreamError> {
-    let (head, mut body) = upstream.call(call).await?.into_parts();
-    let first = body.next().await;
-    Ok((head, body, first))
-}
-
-/// Tells who made a call what its failure says of the address that was called.
-pub(super) fn tell(outcome: &Outcome, fault: &Fault) {
-    if fault.blames_address() {
-        outcome.set_failed();
-    } else if fault.clears_address() {
-        outcome.set_worked();
-    }
-}
 
 pub(super) fn stopping() -> Error {
     Error::internal("the server stopped before the reply was whole")

@@ -73,7 +73,7 @@ pub struct Entry {
     /// The upstream that was called last, and so answered if anyone did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
-    /// The calls that failed and did not end the turn: the upstream, the code, and the cause where there is one.
+    /// The calls that failed before anything was shown: the upstream, the code, and the cause where there is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub setbacks: Vec<String>,
 }
@@ -127,7 +127,7 @@ impl Record {
         });
     }
 
-    /// Notes the error that the last call came to, after which another is made, or the turn ends.
+    /// Notes the error that the last call came to, before anything was shown.
     pub(super) fn setback(&self, error: &Error) {
         self.with(|state| {
             let Entry { setbacks, upstream, .. } = &mut state.entry;

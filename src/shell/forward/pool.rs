@@ -36,12 +36,14 @@ struct State {
     queue: Option<FairQueue<oneshot::Sender<Place>>>,
     addresses: Vec<Address>,
     /// Counts choices, so that equals take turns.
-    choices: usize,
+    choices: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Address {
     under_way: usize,
+    /// The number of the choice that fell on it last.
+    chosen: u64,
     health: Health,
 }
 
@@ -76,8 +78,10 @@ impl Pool {
         let now = self.now();
         let mut state = self.lock();
         let index = state.choice(now, is_last).ok_or(UpstreamError::Ejected)?;
-        state.choices = state.choices.wrapping_add(1);
-        let address = state.addresses.get_mut(index).ok_or(UpstreamError::Ejected)?;
+        let State { addresses, choices, .. } = &mut *state;
+        *choices = choices.saturating_add(1);
+        let address = addresses.get_mut(index).ok_or(UpstreamError::Ejected)?;
+        address.chosen = *choices;
         address.under_way += 1;
         let tries = address.health.call(now);
         drop(state);
@@ -117,16 +121,14 @@ impl State {
     /// The address for the next call: one that is due for its trial, else the well one with the least under way, else, if
     /// it must be, the ejected one with the least under way.
     fn choice(&self, now: Duration, must: bool) -> Option<usize> {
-        let count = self.addresses.len().max(1);
         let rank = |(index, address): (usize, &Address)| {
-            let turn = (index + count - self.choices % count) % count;
             // What has failed of late counts as if it were busier by as much.
             let (class, load, until) = match address.health.standing(now) {
                 Standing::Due => (0, address.under_way, Duration::ZERO),
                 Standing::Well(failures) => (1, address.under_way.saturating_add(failures as usize), Duration::ZERO),
                 Standing::Ejected(until) => (2, address.under_way, until),
             };
-            (class, load, until, turn, index)
+            (class, load, until, address.chosen, index)
         };
         let best = self.addresses.iter().enumerate().map(rank).min()?;
         (must || best.0 < 2).then_some(best.4)

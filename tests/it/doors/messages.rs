@@ -337,7 +337,7 @@ fn an_error_of_the_upstreams_is_a_true_status() {
     ];
     for stream in [false, true] {
         for (fail, status, class, code, retry) in cases {
-            let hand = Hand::of(config(&upstream("anthropic", "http://model.test")));
+            let hand = Hand::of(config(&format!("retries = 0\n{}", upstream("anthropic", "http://model.test"))));
             let mut asked = ask(&hand, &says("x", &json!({ "stream": stream })));
             asked.wait();
             fail(&mut hand.upstream.call());

@@ -94,11 +94,11 @@ async fn more_calls_than_may_wait_are_refused_and_nothing_is_left_of_them() {
             (0, refused),
             (0, refused),
             (0, refused),
-            (101, None),
-            (101, None),
-            (151, refused),
-            (202, None),
-            (202, None),
+            (100, None),
+            (100, None),
+            (150, refused),
+            (200, None),
+            (200, None),
         ]
     );
     assert_eq!(service.requests_under_way(), 0);
