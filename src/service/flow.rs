@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Request, response};
 
-use super::{Clock, Service, Sleep, Stopped, record::Slot};
+use super::{Clock, Service, Sleep, Stopped};
 use crate::{
     guard::{Ending, Guard, Permit as _, Used},
     proto::{
@@ -45,22 +45,21 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     held: Option<Held<G>>,
 }
 
-/// What a turn has taken of what there is for all: the guard's permit, and a place among the requests.
+/// What a turn has taken of what there is for all: the guard's permit.
 pub(super) struct Held<G: Guard> {
     permit: G::Permit,
     /// Whether what comes in is shown to the client as it comes.
     shows: bool,
     /// Whether something was.
     shown: bool,
-    _slot: Slot,
 }
 
 impl<G: Guard> Held<G> {
-    pub(super) fn new(permit: G::Permit, shows: bool, slot: Slot) -> Self {
-        Self { permit, shows, shown: false, _slot: slot }
+    pub(super) fn new(permit: G::Permit, shows: bool) -> Self {
+        Self { permit, shows, shown: false }
     }
 
-    /// Tells the guard how the turn ended, and gives the place back.
+    /// Tells the guard how the turn ended.
     pub(super) async fn settle(self, ending: Ending) {
         self.permit.settle(ending).await;
     }

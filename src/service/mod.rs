@@ -13,6 +13,7 @@ mod flow;
 mod limits;
 mod models;
 mod record;
+mod slots;
 mod turn;
 
 use std::{
@@ -36,7 +37,7 @@ use serde_json::json;
 
 use self::{
     body::{full, read_body},
-    record::{Record, RecordedBody, Recording, Slot, Slots},
+    record::{Record, RecordedBody, Recording},
 };
 use crate::{
     guard::{self, Ask, Ending, Guard, Moment, Permit as _},
@@ -52,6 +53,7 @@ use crate::{
     upstream::Upstream,
 };
 
+pub(crate) use self::slots::Slots;
 pub use self::{
     body::Body,
     record::{Entry, Log},
@@ -100,7 +102,7 @@ type Stopped = Shared<BoxFuture<'static, ()>>;
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// A service that answers from its first request on.
     pub fn new(core: Core, settings: Settings, upstream: U, guard: G, clock: C, log: Box<dyn Log>) -> Self {
-        let slots = Slots::new(settings.concurrent_requests);
+        let slots = Slots::new(settings.concurrent_requests, settings.requests_per_peer);
         let (stop, registration) = AbortHandle::new_pair();
         Self {
             core: RwLock::new(Arc::new(core)),
@@ -211,10 +213,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             return match path {
                 "/v1/history" => {
                     let sender = self.post(head)?;
-                    let slot = self.slots.take()?;
-                    let response = self.history(sender, &self.read(head, body).await?).await;
-                    drop(slot);
-                    response
+                    let slot = self.slots.take(peer(head))?;
+                    let response = self.history(sender, &self.read(head, body).await?).await?;
+                    record.keep(slot);
+                    Ok(response)
                 }
                 _ => Err(Error::NotFound { hint: HINT }),
             };
@@ -227,13 +229,15 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             });
         }
         let sender = self.post(head)?;
-        let slot = self.slots.take()?;
+        let slot = self.slots.take(peer(head))?;
         let body = self.read(head, body).await?;
-        let incoming = Incoming { sender, body, request_id: request_id.to_owned(), record, slot };
-        match door.purpose() {
-            Purpose::Count => self.count(door, incoming).await,
-            Purpose::Turn => Arc::clone(self).turn(door, incoming).await,
-        }
+        let incoming = Incoming { sender, body, request_id: request_id.to_owned(), record: record.clone() };
+        let response = match door.purpose() {
+            Purpose::Count => self.count(door, incoming).await?,
+            Purpose::Turn => Arc::clone(self).turn(door, incoming).await?,
+        };
+        record.keep(slot);
+        Ok(response)
     }
 
     /// What every `POST` is checked for before its body is read.
@@ -364,7 +368,6 @@ struct Incoming {
     body: Bytes,
     request_id: String,
     record: Record,
-    slot: Slot,
 }
 
 /// How long what is left of a refused request is read on.
@@ -393,6 +396,11 @@ fn door_of(path: &str) -> Option<&'static dyn Door> {
 /// Where to go from a path that is none.
 const HINT: &str = "turns are taken by POST at /v1/turns, /v1/responses, \
     /v1/chat/completions and /v1/messages; an SDK's base URL ends in /v1 for OpenAI's, and without it for Anthropic's";
+
+/// Whose request it is among those at once: the address of the connection, or of an IPv6 one its network.
+fn peer(head: &request::Parts) -> Option<IpAddr> {
+    head.extensions.get().map(|Peer(address)| guard::network(*address))
+}
 
 /// `user_hint` is a user that the request names in passing; it counts where nobody vouches for the caller.
 fn asker(identity: Identity, user_id: Option<String>, user_hint: Option<String>) -> Asker {

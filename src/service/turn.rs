@@ -41,13 +41,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         door: &'static dyn Door,
         incoming: Incoming,
     ) -> Result<Response<Body>, Error> {
-        let Incoming { sender: Sender { identity, peer }, body, request_id, record, slot } = incoming;
+        let Incoming { sender: Sender { identity, peer }, body, request_id, record } = incoming;
         let (begun, mut writer) = self.begin(door, identity, body)?;
         let (claims, streamed) = (begun.claims().clone(), begun.is_streamed());
         record.turn(&claims);
         let permit = self.admit(Purpose::Turn, peer, &claims, begun.presented()).await?;
         let standing = permit.standing().to_vec();
-        let held = Held::new(permit, streamed && !writer.holds(), slot);
+        let held = Held::new(permit, streamed && !writer.holds());
         let opening = Opening::begin(Arc::clone(&self), begun, held, writer.holds());
         if !streamed {
             let Opening { mut flow, mut deltas, mut ended } = opening.await?;
@@ -97,7 +97,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// Counts the model tokens that a turn at `door` would send.
     pub(super) async fn count(&self, door: &dyn Door, incoming: Incoming) -> Result<Response<Body>, Error> {
-        let Incoming { sender: Sender { identity, peer }, body, record, slot, .. } = incoming;
+        let Incoming { sender: Sender { identity, peer }, body, record, .. } = incoming;
         let core = self.core();
         let (request, asker, _) = ask(door, &core, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
@@ -110,7 +110,6 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 let request = exchange.take_request();
                 let answer = self.aside(exchange.upstream(), request).await;
                 permit.settle(Ending::Failed).await;
-                drop(slot);
                 let (head, answer) = answer?;
                 exchange.counted(&head, &answer)?
             }

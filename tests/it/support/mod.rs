@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod events;
 pub(crate) mod fake;
+pub(crate) mod frames;
 pub(crate) mod hand;
 pub(crate) mod kind;
 pub(crate) mod model;

@@ -1,0 +1,167 @@
+//! Clients that do not read what they asked for, or as slowly as they can.
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::{
+    binary::Binary,
+    client::{Client, PATIENCE, Raw, beside},
+    config,
+    frames::{DATA, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, RST_STREAM, post, streams, window_update},
+    server::Running,
+};
+
+const IMPATIENT: &str = "timeouts.write = \"200ms\"\ntimeouts.head = \"300ms\"\n";
+
+fn endless() -> String {
+    json!({ "input": "Write 100000 words", "stream": true }).to_string()
+}
+
+/// Waits until the server has let go of what the attack began.
+async fn let_go(server: &Running) {
+    let waiting = async {
+        while server.service.requests_under_way() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("requests stay under way");
+}
+
+#[tokio::test]
+async fn streams_without_a_window_are_let_go_and_their_connection_ends() {
+    let server = Running::start(config(IMPATIENT)).await;
+    for (window, body) in [
+        (0, endless()),
+        (1, endless()),
+        (0, json!({ "input": "hi" }).to_string()),
+        (1, json!({ "input": "hi" }).to_string()),
+        (65_535, endless()),
+    ] {
+        beside(server.address, async {
+            let mut raw = Raw::connect_http2(server.address, &[(INITIAL_WINDOW_SIZE, window)]).await;
+            let attack: Vec<_> = streams(60).flat_map(|id| post(id, "/v1/turns", &body)).collect();
+            raw.send(attack).await;
+            raw.next(HEADERS).await.expect("no answer");
+            let_go(&server).await;
+            // It answers pings, and would stay.
+            raw.blamed().await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_opens_byte_by_byte_is_no_way_to_stay() {
+    let server = Running::start(config(IMPATIENT)).await;
+    beside(server.address, async {
+        let mut raw = Raw::connect_http2(server.address, &[(INITIAL_WINDOW_SIZE, 1)]).await;
+        raw.send(post(1, "/v1/turns", &endless())).await;
+        let dripping = async {
+            while let Some(frame) = raw.frame().await {
+                if frame.kind == DATA {
+                    raw.send(window_update(1, 1)).await;
+                }
+                if server.service.requests_under_way() == 0 {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, dripping).await.expect("never let go");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_taken_byte_by_byte_ends_in_time() {
+    // Twice the one and the other are what a client may take for all of its answer, which no pause of this one's shows.
+    let server = Running::start(config("timeouts.total = \"300ms\"\ntimeouts.write = \"1s\"\n")).await;
+    let ask = long_history(&mut Client::connect(server.address).await).await;
+    beside(server.address, async {
+        let mut raw = Raw::connect_http2(server.address, &[(INITIAL_WINDOW_SIZE, 1)]).await;
+        raw.send(post(1, "/v1/history", &ask)).await;
+        loop {
+            let frame = raw.frame().await.expect("closed");
+            match frame.kind {
+                DATA if frame.flags & END_STREAM == 0 => {
+                    raw.send([window_update(0, 1), window_update(1, 1)].concat()).await;
+                }
+                DATA => panic!("it took the whole answer"),
+                RST_STREAM => break,
+                _ => {}
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_keep_their_places() {
+    // Ten places, of which one peer may have four.
+    let limits = "limits.concurrent_requests = 10\nlimits.requests_per_peer = 4\ntimeouts.write = \"1s\"\n";
+    let server = Running::start(config(limits)).await;
+    let mut client = Client::connect(server.address).await;
+    let ask = long_history(&mut client).await;
+    let mut raw = Raw::connect_from(2, server.address).await;
+    raw.begin_http2(&[(INITIAL_WINDOW_SIZE, 1)]).await;
+    raw.send(streams(6).flat_map(|id| post(id, "/v1/history", &ask)).collect::<Vec<_>>()).await;
+    let mut statuses = Vec::new();
+    while statuses.len() < 6 {
+        let head = raw.next(HEADERS).await.expect("closed");
+        statuses.push(head.payload.windows(3).any(|status| status == b"503"));
+    }
+    assert_eq!(statuses.iter().filter(|refused| **refused).count(), 2, "{statuses:?}");
+    assert_eq!(server.service.requests_under_way(), 4);
+    // Others have places left; and the four come back once they were waited for long enough.
+    let answer: Value = client.turn(&json!({ "input": "hi" })).await.json();
+    assert!(answer["token"].is_string());
+    let_go(&server).await;
+}
+
+/// What asks for a history that no socket's buffers hold.
+async fn long_history(client: &mut Client) -> String {
+    let answer = client.turn(&json!({ "input": "a ".repeat(100_000) })).await.json();
+    json!({ "token": answer["token"], "user_id": answer["user_id"] }).to_string()
+}
+
+/// A history of nearly four megabytes in a request of a few kilobytes: what a client asks for without effort.
+async fn large_history(client: &mut Client) -> String {
+    let mut turn = json!({ "input": "a ".repeat(120_000) });
+    for _ in 0..12 {
+        let answer = client.turn(&turn).await.json();
+        turn["token"] = answer["token"].clone();
+        turn["user_id"] = answer["user_id"].clone();
+    }
+    json!({ "token": turn["token"], "user_id": turn["user_id"] }).to_string()
+}
+
+#[tokio::test]
+async fn unread_answers_take_no_memory_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("holdall.toml");
+    std::fs::write(&settings, "timeouts.write = \"500ms\"\ntimeouts.head = \"10s\"\n").unwrap();
+    let server = Binary::serve(&["--dev", "--config", settings.to_str().unwrap()]);
+    let mut client = Client::connect(server.address).await;
+    let ask = large_history(&mut client).await;
+    let whole = client.post("/v1/history", &serde_json::from_str(&ask).unwrap()).await;
+    let answer_bytes = whole.body.len() as u64;
+    assert!(answer_bytes > 2 << 20, "{answer_bytes}");
+
+    let mut held = Vec::new();
+    let mut grown = Vec::new();
+    let before = server.memory("VmRSS");
+    for _ in 0..6 {
+        let mut raw = Raw::connect_http2(server.address, &[(INITIAL_WINDOW_SIZE, 1)]).await;
+        raw.send(streams(30).flat_map(|id| post(id, "/v1/history", &ask)).collect::<Vec<_>>()).await;
+        for _ in 0..30 {
+            raw.next(HEADERS).await.expect("closed");
+        }
+        // A ping in good order: the connection is there, and only its answers have gone.
+        held.push(raw);
+        tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+        grown.push(server.memory("VmRSS").saturating_sub(before));
+    }
+    // Kept, they would be 180 answers.
+    let most = 60 * answer_bytes;
+    assert!(grown.iter().all(|grown| *grown < most), "{grown:?}, answers of {answer_bytes}");
+    drop(held);
+}
