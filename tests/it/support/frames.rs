@@ -20,10 +20,6 @@ pub(crate) const ACK: u8 = 1;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-pub(crate) const PROTOCOL_ERROR: u32 = 1;
-pub(crate) const FLOW_CONTROL_ERROR: u32 = 3;
-pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
-pub(crate) const COMPRESSION_ERROR: u32 = 9;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// What `SETTINGS` calls the window that streams begin with.
@@ -156,6 +152,16 @@ impl Raw {
             }
             if frame_of_any.kind == PING && frame_of_any.flags & ACK == 0 {
                 self.send(frame(PING, ACK, 0, &frame_of_any.payload)).await;
+            }
+        }
+    }
+
+    /// The text of the next `DATA` frame that has any: a problem document, where that is the answer.
+    pub(crate) async fn text(&mut self) -> String {
+        loop {
+            let data = self.next(DATA).await.expect("the server closed");
+            if !data.payload.is_empty() {
+                return String::from_utf8(data.payload).unwrap();
             }
         }
     }
