@@ -269,6 +269,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
+        // What stands in front may have gone by the other one (RFC 9112 §3.2).
+        if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
+            return Err(Error::invalid("a request has one Host"));
+        }
         if !self.settings.loopback_host_only {
             return Ok(());
         }

@@ -2,4 +2,6 @@
 
 mod floods;
 mod peers;
+mod slow;
+mod smuggling;
 mod unread;
