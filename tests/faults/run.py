@@ -143,7 +143,7 @@ def converse(each: Conversation, all_of_them: list[Conversation], until: float) 
 
 def run(options: argparse.Namespace, folder: Path) -> bool:
     store = Store() if options.store else None
-    key = secrets.token_bytes(32) if options.identity == "jwt" else None
+    key = secrets.token_hex(32).encode() if options.identity == "jwt" else None
     model = Model(options.rate, options.seed, patience=30.0)
     threading.Thread(target=model.serve_forever, daemon=True).start()
     text = settings(options, store, folder, key) + config("openai", model.url, [("default", "Be brief.")])
