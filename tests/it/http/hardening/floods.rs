@@ -1,9 +1,12 @@
 //! HTTP/2 that costs its sender little: resets, frames without end, header blocks that grow, streams that stay.
 
+use std::{sync::Arc, time::Duration};
+
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use crate::support::{
+    binary::Binary,
     client::{PATIENCE, Raw, beside},
     config,
     frames::{
@@ -180,6 +183,47 @@ async fn frames_that_do_nothing_do_not_hold_up_others() {
 }
 
 #[tokio::test]
+async fn floods_take_no_memory() {
+    let server = Binary::serve(&["--dev"]);
+    beside(server.address, async {}).await;
+    let before = server.memory("VmHWM");
+    let remembered = [vec![0x40], string("x"), string(&"a".repeat(4_000))].concat();
+    let unfolding = |id| {
+        let block = [request("GET", "/health", &[]), remembered.clone(), vec![0x80 | 62; 10_000]].concat();
+        frame(HEADERS, END_HEADERS | END_STREAM, id, &block)
+    };
+    for flood in [
+        frame(PING, 0, 0, &[0; 8]).repeat(50_000),
+        settings(&[(INITIAL_WINDOW_SIZE, 65_535)]).repeat(50_000),
+        (1..50_000).flat_map(|by| frame(PRIORITY, 0, 2 * by + 1, &[0, 0, 0, 0, 1])).collect(),
+        (1..50_000).flat_map(|by| window_update(2 * by + 1, 1)).collect(),
+        streams(10_000).flat_map(|id| [open(id, "/v1/turns"), reset(id)].concat()).collect(),
+        streams(10_000).flat_map(|id| get(id, "/v1/models")).collect(),
+        streams(60).flat_map(unfolding).collect(),
+        frame(CONTINUATION, 0, 1, &field("x", &"a".repeat(16_000))).repeat(1_000),
+    ] {
+        let flood = Arc::new(flood);
+        let attacks = (0..8).map(|_| {
+            let (address, flood) = (server.address, Arc::clone(&flood));
+            tokio::spawn(async move {
+                let mut raw = Raw::connect_http2(address, &[]).await;
+                // Until the server reads no more of it, and nothing is read of the answers.
+                let _ = timeout(Duration::from_secs(1), raw.0.write_all(&flood)).await;
+            })
+        });
+        let attacks: Vec<_> = attacks.collect();
+        beside(server.address, async {
+            for attack in attacks {
+                attack.await.unwrap();
+            }
+        })
+        .await;
+    }
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown}");
+}
+
+#[tokio::test]
 async fn a_body_of_nothing_is_no_way_to_stay() {
     let server = Running::start(config("timeouts.body = \"300ms\"\ntimeouts.head = \"500ms\"")).await;
     for piece in [&b""[..], b" "] {
@@ -189,8 +233,7 @@ async fn a_body_of_nothing_is_no_way_to_stay() {
             let many = frame(DATA, 0, 1, piece).repeat(100);
             let dripping = async {
                 // Until it is closed; the server may end the stream before.
-                while timeout(std::time::Duration::from_millis(1), raw.0.readable()).await.is_err()
-                    || raw.frame().await.is_some()
+                while timeout(Duration::from_millis(1), raw.0.readable()).await.is_err() || raw.frame().await.is_some()
                 {
                     raw.send(&many).await;
                 }

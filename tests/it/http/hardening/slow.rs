@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 
 use crate::support::{
     binary::Binary,
@@ -107,12 +110,12 @@ async fn requests_sent_without_an_end_wait_at_their_senders() {
         let read = async {
             let (mut bytes, mut piece) = (0, [0; 65_536]);
             while bytes < 1 << 20 {
-                bytes += tokio::io::AsyncReadExt::read(&mut reader, &mut piece).await.unwrap();
+                bytes += reader.read(&mut piece).await.unwrap();
             }
         };
         let write = async {
             loop {
-                tokio::io::AsyncWriteExt::write_all(&mut writer, many.as_bytes()).await.unwrap();
+                writer.write_all(many.as_bytes()).await.unwrap();
             }
         };
         tokio::select! {
