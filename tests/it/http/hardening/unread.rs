@@ -141,29 +141,30 @@ async fn unread_answers_take_no_memory_for_long() {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("holdall.toml");
     std::fs::write(&settings, "timeouts.write = \"500ms\"\ntimeouts.head = \"10s\"\n").unwrap();
-    let server = Binary::serve(&["--dev", "--config", settings.to_str().unwrap()]);
+    let mut server = Binary::serve(&["--dev", "--config", settings.to_str().unwrap()]);
     let mut client = Client::connect(server.address).await;
     let ask = large_history(&mut client).await;
     let whole = client.post("/v1/history", &serde_json::from_str(&ask).unwrap()).await;
+    server.until("\"path\":\"/v1/history\"");
     let answer_bytes = whole.body.len() as u64;
     assert!(answer_bytes > 2 << 20, "{answer_bytes}");
 
-    let mut held = Vec::new();
-    let mut grown = Vec::new();
     let before = server.memory("VmRSS");
+    let (mut held, mut grown) = (Vec::new(), Vec::new());
     for _ in 0..6 {
         let mut raw = Raw::connect_http2(server.address, &[(INITIAL_WINDOW_SIZE, 1)]).await;
-        raw.send(streams(30).flat_map(|id| post(id, "/v1/history", &ask)).collect::<Vec<_>>()).await;
-        for _ in 0..30 {
+        for id in streams(30) {
+            raw.send(post(id, "/v1/history", &ask)).await;
             raw.next(HEADERS).await.expect("closed");
         }
-        // A ping in good order: the connection is there, and only its answers have gone.
+        // Each is in the log once it was let go; the connection is still there.
+        for _ in 0..30 {
+            server.until("\"path\":\"/v1/history\"");
+        }
         held.push(raw);
-        tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
-        grown.push(server.memory("VmRSS").saturating_sub(before));
+        grown.push(server.memory("VmRSS").saturating_sub(before) / answer_bytes);
     }
-    // Kept, they would be 180 answers.
-    let most = 60 * answer_bytes;
-    assert!(grown.iter().all(|grown| *grown < most), "{grown:?}, answers of {answer_bytes}");
+    // Memory that was freed is not always given back, but it is used again.
+    assert!(grown.iter().all(|answers| *answers < 60), "of 180 answers {grown:?} are kept");
     drop(held);
 }
