@@ -76,7 +76,7 @@ class Chaos:
         self.done: Counter[str] = Counter()
         self.faults: list[str] = []
         self.conversations: list[Conversation] = []
-        self.threads = [threading.Thread(target=self.guarded, args=(work,)) for work in self.works()]
+        self.threads = [threading.Thread(target=self.guarded, args=(work,), daemon=True) for work in self.works()]
 
     def works(self) -> list:
         return [self.instances, self.keys] + ([self.stops] if self.store is not None else [])
@@ -88,7 +88,7 @@ class Chaos:
     def stop(self) -> None:
         """Lets all be as it should; gives back once it is."""
         self.over.set()
-        for thread in self.threads:
+        for thread in filter(threading.Thread.is_alive, self.threads):
             thread.join()
 
     def guarded(self, work) -> None:
@@ -151,16 +151,18 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
     tally = Tally()
     world = World(model, tally, Disturbances(), options.turns, key, store is not None and options.single_use)
     memory: list[tuple[float, int]] = []
+    chaos = Chaos(options, fleet, store, world)
     try:
         if store is not None:
             store.start()
         fleet.start()
-        chaos = Chaos(options, fleet, store, world)
         all_of_them = [Conversation(n, options.seed, fleet.port, world) for n in range(options.conversations)]
         chaos.conversations = all_of_them
         began = time.monotonic()
         until = began + options.seconds
-        threads = [threading.Thread(target=converse, args=(each, all_of_them, until)) for each in all_of_them]
+        threads = [
+            threading.Thread(target=converse, args=(each, all_of_them, until), daemon=True) for each in all_of_them
+        ]
         chaos.start()
         for thread in threads:
             thread.start()
@@ -176,6 +178,8 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
         ended = [each.turn(all_of_them) for each in all_of_them]
         return report(options, tally, chaos, model, memory, ended)
     finally:
+        # First what would start an instance again.
+        chaos.stop()
         model.shutdown()
         fleet.end()
         if store is not None:
@@ -244,7 +248,13 @@ def percentiles(times: list[float]) -> str:
     return "/".join(f"{1000 * time_:.0f}" for time_ in at.values()) + " ms (p50/p95/p99)"
 
 
+def interrupted(*_: object) -> None:
+    raise SystemExit("interrupted")
+
+
 def main() -> int:
+    # So that what was started is ended.
+    signal.signal(signal.SIGTERM, interrupted)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--conversations", type=int, default=100)

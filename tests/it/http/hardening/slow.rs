@@ -108,7 +108,7 @@ async fn requests_sent_without_an_end_wait_at_their_senders() {
         let mut raw = Raw::connect(server.address).await;
         let (mut reader, mut writer) = raw.0.split();
         let read = async {
-            let (mut bytes, mut piece) = (0, [0; 65_536]);
+            let (mut bytes, mut piece) = (0, vec![0; 65_536]);
             while bytes < 1 << 20 {
                 bytes += reader.read(&mut piece).await.unwrap();
             }
