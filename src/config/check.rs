@@ -27,7 +27,10 @@ impl RawConfig {
         let upstreams = self.upstreams(sources)?;
         let models = self.models(&upstreams, sources)?;
         let timeouts = self.timeouts();
-        let (guard, store) = (self.rules(&policy, timeouts.total)?, self.store(&policy)?);
+        let total = timeouts.total;
+        let (guard, store) = (self.rules(&policy, total)?, self.store(&policy)?);
+        let concurrent_requests = at_least_one("limits.concurrent_requests", self.limits.concurrent_requests, 1_024)?;
+        let requests_per_peer = concurrent_requests.div_ceil(PEER_SHARE);
         let origins = self.cors_origins.iter().map(String::as_str);
         Ok(Config {
             listen,
@@ -37,20 +40,15 @@ impl RawConfig {
                 retries: self.retries()?,
                 cors_origins: CorsOrigins::new(origins)
                     .map_err(|error| ConfigError::invalid("cors_origins", error.to_string()))?,
-                concurrent_requests: at_least_one(
-                    "limits.concurrent_requests",
-                    self.limits.concurrent_requests,
-                    1_024,
+                concurrent_requests,
+                requests_per_peer: at_least_one(
+                    "limits.requests_per_peer",
+                    self.limits.requests_per_peer,
+                    requests_per_peer,
                 )?,
                 loopback_host_only: unvouched && listen.ip().is_loopback() && !self.dangerous_open,
             },
-            server: ServerConfig {
-                head_timeout: self.timeouts.head.unwrap_or(Duration::from_secs(10)),
-                write_timeout: self.timeouts.write.unwrap_or(Duration::from_secs(60)),
-                head_bytes: self.limits.head_bytes()?,
-                connections: at_least_one("limits.connections", self.limits.connections, 4_096)?,
-                drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
-            },
+            server: self.server(total)?,
             guard,
             store,
             core: Core {
@@ -115,6 +113,22 @@ impl RawConfig {
         }
     }
 
+    /// What connections are held to; `total` bounds an upstream's answer.
+    fn server(&self, total: Duration) -> Result<ServerConfig, ConfigError> {
+        let connections = at_least_one("limits.connections", self.limits.connections, 4_096)?;
+        let of_peer = self.limits.connections_per_peer;
+        let write_timeout = self.timeouts.write.unwrap_or(Duration::from_secs(60));
+        Ok(ServerConfig {
+            head_timeout: self.timeouts.head.unwrap_or(Duration::from_secs(10)),
+            write_timeout,
+            answer_timeout: total.saturating_add(write_timeout),
+            head_bytes: self.limits.head_bytes()?,
+            connections,
+            connections_per_peer: at_least_one("limits.connections_per_peer", of_peer, connections)?,
+            drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
+        })
+    }
+
     fn timeouts(&self) -> Timeouts {
         let default = Timeouts::default();
         Timeouts {
@@ -171,6 +185,9 @@ impl RawLimits {
         }
     }
 }
+
+/// The share of the places for requests that one peer may have, unless told otherwise: a quarter.
+const PEER_SHARE: usize = 4;
 
 /// No limit may be set beyond this: sizes are added up in memory.
 const LIMIT_MOST: usize = 1 << 30;

@@ -75,10 +75,14 @@ pub struct ServerConfig {
     pub head_timeout: Duration,
     /// A pause in which the client takes nothing of its answer.
     pub write_timeout: Duration,
+    /// An answer, from its head until the client has taken its last byte.
+    pub answer_timeout: Duration,
     /// A request's head, in bytes.
     pub head_bytes: usize,
     /// Connections at once.
     pub connections: usize,
+    /// Of these, connections of one peer address.
+    pub connections_per_peer: usize,
     /// How long requests under way may go on once the server was asked to stop.
     pub drain_timeout: Duration,
 }

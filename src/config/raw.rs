@@ -160,7 +160,9 @@ pub(super) struct RawLimits {
     pub(super) reply_reserve_bytes: Option<usize>,
     pub(super) head_bytes: Option<usize>,
     pub(super) connections: Option<usize>,
+    pub(super) connections_per_peer: Option<usize>,
     pub(super) concurrent_requests: Option<usize>,
+    pub(super) requests_per_peer: Option<usize>,
     pub(super) turns_per_user: Option<usize>,
 }
 

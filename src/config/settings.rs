@@ -17,6 +17,8 @@ pub struct Settings {
     pub retries: u32,
     /// Requests at once, over all callers.
     pub concurrent_requests: usize,
+    /// Of these, requests of one peer address.
+    pub requests_per_peer: usize,
     /// Whether to answer only where the request's `Host` names the loopback, so that no web page can reach a
     /// developer's server by a name of its own (DNS rebinding).
     pub loopback_host_only: bool,

@@ -50,6 +50,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!((config.core.policy.ttl_seconds, config.core.policy.max_age_seconds), (604_800, 2_592_000));
     assert!(config.core.policy.seal && config.settings.loopback_host_only);
     assert_eq!((config.settings.concurrent_requests, config.guard.turns_at_once), (1_024, 8));
+    assert_eq!((config.settings.requests_per_peer, config.server.connections_per_peer), (256, 4_096));
 }
 
 #[test]
@@ -99,6 +100,8 @@ fn each_fault_names_its_key() {
         ("limits.history_bytes = 1000", "limits.history_bytes:"),
         ("limits.reply_bytes = 0", "limits:"),
         ("limits.turns_per_user = 0", "limits.turns_per_user:"),
+        ("limits.requests_per_peer = 0", "limits.requests_per_peer:"),
+        ("limits.connections_per_peer = 0", "limits.connections_per_peer:"),
         ("limits.head_bytes = 100", "limits.head_bytes:"),
         ("system_prompt = \"a\"\nsystem_prompt_file = \"b\"", "system_prompt:"),
         ("client_history = \"trust\"", "client_history: `trust` is none of refuse, accept"),

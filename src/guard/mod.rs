@@ -132,7 +132,8 @@ impl Counted {
     }
 }
 
-fn network(peer: IpAddr) -> IpAddr {
+/// Whom an address stands for: itself, or of an IPv6 address the network of 64 bits that one party has.
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
         address @ IpAddr::V4(_) => address,

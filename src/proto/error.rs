@@ -57,6 +57,11 @@ pub enum Error {
     },
     /// More requests at once than the server takes. Code `overloaded`.
     Overloaded,
+    /// More requests at once than the server takes from one address. Code `overloaded`: it passes as that does.
+    PeerBusy {
+        /// The bound.
+        limit: usize,
+    },
     /// The user has had as much as a period allows. Code `quota_exceeded`.
     QuotaExceeded(Box<Exhausted>),
     /// The user's turns follow each other too fast. Code `rate_limited`.
@@ -165,7 +170,7 @@ impl Error {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::ModelUnknown { .. } => "model_unknown",
             Self::NotFound { .. } => "not_found",
-            Self::Overloaded => "overloaded",
+            Self::Overloaded | Self::PeerBusy { .. } => "overloaded",
             Self::QuotaExceeded(_) => "quota_exceeded",
             Self::RateLimited(_) => "rate_limited",
             Self::RequestInvalid { .. } => "request_invalid",
@@ -199,6 +204,7 @@ impl Error {
             }
             Self::GuardUnavailable { .. }
             | Self::Overloaded
+            | Self::PeerBusy { .. }
             | Self::TokenUsed { under_way: true }
             | Self::UserBusy { .. } => Retry::After(Duration::from_secs(1)),
             Self::Internal { .. }
@@ -220,6 +226,7 @@ impl Error {
             | Self::Unauthenticated { cause }
             | Self::UpstreamMalformed { cause }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
+            Self::PeerBusy { limit } => Some(format!("one address has {limit} requests under way")),
             Self::TokenInvalid { fault } => Some(fault.to_string()),
             Self::UpstreamRefused { status, .. } => Some(format!("status {status}")),
             _ => None,
@@ -258,6 +265,9 @@ impl fmt::Display for Error {
             }
             Self::NotFound { hint } => write!(f, "nothing is served at this path; {hint}"),
             Self::Overloaded => f.write_str("the server has as many requests under way as it takes"),
+            Self::PeerBusy { limit } => {
+                write!(f, "{limit} requests from this address are under way, the most allowed")
+            }
             Self::QuotaExceeded(exhausted) => {
                 let Allowance { name, limit, period_seconds, .. } = exhausted.limit;
                 write!(f, "this user has had the {limit} {} that {period_seconds} s allow", name.replace('_', " "))

@@ -17,8 +17,8 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
 
 /// Refuses bodies that are not uncompressed JSON. A page's form cannot send this type, and so cannot send a turn.
 pub(super) fn check_json(head: &request::Parts) -> Result<(), Error> {
-    let encoded = head.headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
-    if encoded {
+    let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Error::UnsupportedMediaType { detail: "send the body without Content-Encoding".to_owned() });
     }
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

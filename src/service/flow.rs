@@ -18,7 +18,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use super::{
     Clock, Service, Sleep, Stopped,
     attempts::{Attempts, Fault},
-    record::{Record, Slot},
+    record::Record,
 };
 use crate::{
     guard::{Ending, Guard, Permit as _, Used},
@@ -78,13 +78,12 @@ enum State {
     Replying(Exchange<Replying>),
 }
 
-/// What a turn has taken of what there is for all: the guard's permit, and a place among the requests.
+/// What a turn has taken of what there is for all: the guard's permit.
 pub(super) struct Held<G: Guard> {
     permit: G::Permit,
     shows: Shows,
     /// Whether something of the reply was shown.
     shown: bool,
-    _slot: Slot,
 }
 
 /// What a client gets to see of a reply before it is whole.
@@ -98,11 +97,11 @@ pub(super) enum Shows {
 }
 
 impl<G: Guard> Held<G> {
-    pub(super) fn new(permit: G::Permit, shows: Shows, slot: Slot) -> Self {
-        Self { permit, shows, shown: false, _slot: slot }
+    pub(super) fn new(permit: G::Permit, shows: Shows) -> Self {
+        Self { permit, shows, shown: false }
     }
 
-    /// Tells the guard how the turn ended, and gives the place back.
+    /// Tells the guard how the turn ended.
     pub(super) async fn settle(self, ending: Ending) {
         self.permit.settle(ending).await;
     }

@@ -16,6 +16,7 @@ mod identity;
 mod limits;
 mod models;
 mod record;
+mod slots;
 mod turn;
 mod usage;
 
@@ -41,7 +42,7 @@ use serde_json::json;
 
 use self::{
     body::{full, read_body},
-    record::{Record, RecordedBody, Recording, Slot, Slots},
+    record::{Record, RecordedBody, Recording},
 };
 use crate::{
     guard::{self, Ask, Ending, Guard, Moment, Permit as _},
@@ -57,6 +58,7 @@ use crate::{
     upstream::Upstream,
 };
 
+pub(crate) use self::slots::Slots;
 pub use self::{
     body::Body,
     record::{Entry, Log, Notice},
@@ -122,7 +124,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         clock: C,
         log: Box<dyn Log>,
     ) -> Self {
-        let slots = Slots::new(settings.concurrent_requests);
+        let slots = Slots::new(settings.concurrent_requests, settings.requests_per_peer);
         let (stop, registration) = AbortHandle::new_pair();
         Self {
             terms: RwLock::new(Terms { core: Arc::new(core), access: Arc::new(access) }),
@@ -245,10 +247,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             return match path {
                 "/v1/history" => {
                     let sender = self.post(head).await?;
-                    let slot = self.slots.take()?;
-                    let response = self.history(sender, &self.read(head, body).await?).await;
-                    drop(slot);
-                    response
+                    let slot = self.slots.take(sender.network())?;
+                    let response = self.history(sender, &self.read(head, body).await?).await?;
+                    record.keep(slot);
+                    Ok(response)
                 }
                 _ => Err(Error::NotFound { hint: HINT }),
             };
@@ -261,13 +263,15 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             });
         }
         let sender = self.post(head).await?;
-        let slot = self.slots.take()?;
+        let slot = self.slots.take(sender.network())?;
         let body = self.read(head, body).await?;
-        let incoming = Incoming { sender, body, request_id: request_id.to_owned(), record, slot };
-        match door.purpose() {
-            Purpose::Count => self.count(door, incoming).await,
-            Purpose::Turn => Arc::clone(self).turn(door, incoming).await,
-        }
+        let incoming = Incoming { sender, body, request_id: request_id.to_owned(), record: record.clone() };
+        let response = match door.purpose() {
+            Purpose::Count => self.count(door, incoming).await?,
+            Purpose::Turn => Arc::clone(self).turn(door, incoming).await?,
+        };
+        record.keep(slot);
+        Ok(response)
     }
 
     /// What every `POST` is checked for before its body is read.
@@ -294,6 +298,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
+        // What stands in front may have gone by the other one (RFC 9112 §3.2).
+        if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
+            return Err(Error::invalid("a request has one Host"));
+        }
         if !self.settings.loopback_host_only {
             return Ok(());
         }
@@ -405,13 +413,19 @@ struct Sender {
     peer: Option<IpAddr>,
 }
 
+impl Sender {
+    /// Whose request it is among those at once: the client's address, or of an IPv6 one its network.
+    fn network(&self) -> Option<IpAddr> {
+        self.peer.map(guard::network)
+    }
+}
+
 /// A request for a turn whose body has arrived.
 struct Incoming {
     sender: Sender,
     body: Bytes,
     request_id: String,
     record: Record,
-    slot: Slot,
 }
 
 /// How long what is left of a refused request is read on.

@@ -1,14 +1,11 @@
-//! What an operator is told of each request, and how many there are at once.
+//! What an operator is told of each request.
 //!
 //! A record holds no token, credential, key or message text: paths are cut before a query, ids are our own.
 
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -18,7 +15,7 @@ use http::request;
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
-use super::Body;
+use super::{Body, slots::Slot};
 use crate::proto::{
     error::Error,
     token::{Claims, Id},
@@ -90,6 +87,8 @@ pub(super) struct Record(Arc<Mutex<State>>);
 struct State {
     entry: Entry,
     began: Duration,
+    /// The request's place, once its answer is on its way.
+    slot: Option<Slot>,
 }
 
 impl Record {
@@ -108,7 +107,7 @@ impl Record {
             upstream: None,
             setbacks: Vec::new(),
         };
-        Self(Arc::new(Mutex::new(State { entry, began: now })))
+        Self(Arc::new(Mutex::new(State { entry, began: now, slot: None })))
     }
 
     /// Notes which turn this is.
@@ -150,6 +149,11 @@ impl Record {
     /// Notes the status of its answer.
     pub(super) fn status(&self, status: u16) {
         self.with(|state| state.entry.status = status);
+    }
+
+    /// Keeps the request's place until the last of its answer has been taken: what waits for a client takes memory too.
+    pub(super) fn keep(&self, slot: Slot) {
+        self.with(|state| state.slot = Some(slot));
     }
 
     /// The entry as it stands at `now`.
@@ -227,40 +231,6 @@ impl<F: FnOnce(&Record)> Drop for RecordedBody<F> {
         if self.open {
             self.recording.record.status(CLIENT_LEFT);
         }
-    }
-}
-
-/// The places for requests at once.
-#[derive(Debug)]
-pub(super) struct Slots {
-    limit: usize,
-    taken: Arc<AtomicUsize>,
-}
-
-impl Slots {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, taken: Arc::default() }
-    }
-
-    /// Takes a place, until what it gives is dropped.
-    pub(super) fn take(&self) -> Result<Slot, Error> {
-        let slot = Slot(Arc::clone(&self.taken));
-        // The slot gives back what is added here, also where it was one too many.
-        if self.taken.fetch_add(1, Ordering::Relaxed) < self.limit { Ok(slot) } else { Err(Error::Overloaded) }
-    }
-
-    pub(super) fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
-    }
-}
-
-/// One place taken.
-#[derive(Debug)]
-pub(super) struct Slot(Arc<AtomicUsize>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -53,7 +53,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         door: &'static dyn Door,
         incoming: Incoming,
     ) -> Result<Response<Body>, Error> {
-        let Incoming { sender: Sender { identity, peer }, body, request_id, record, slot } = incoming;
+        let Incoming { sender: Sender { identity, peer }, body, request_id, record } = incoming;
         let (begun, mut writer) = self.begin(door, identity, body)?;
         let (claims, streamed) = (begun.claims().clone(), begun.is_streamed());
         record.turn(&claims);
@@ -66,7 +66,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             (true, false) => Shows::AsItComes,
             (true, true) => Shows::AfterHead(Arc::clone(&head_sent)),
         };
-        let held = Held::new(permit, shows, slot);
+        let held = Held::new(permit, shows);
         let errand = self.errand(&claims, peer, &record);
         let opening = Opening::begin(Arc::clone(&self), begun, errand, held, holds);
         if !streamed {
@@ -110,7 +110,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// Counts the model tokens that a turn at `door` would send.
     pub(super) async fn count(&self, door: &dyn Door, incoming: Incoming) -> Result<Response<Body>, Error> {
-        let Incoming { sender: Sender { identity, peer }, body, record, slot, .. } = incoming;
+        let Incoming { sender: Sender { identity, peer }, body, record, .. } = incoming;
         let core = self.core();
         let (request, asker, _) = ask(door, &core, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
@@ -126,7 +126,6 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             }
         };
         permit.settle(Ending::Failed).await;
-        drop(slot);
         let mut response = json_bytes(door.counted(tokens?));
         limits::write_headers(&standing, response.headers_mut());
         Ok(response)

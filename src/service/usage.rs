@@ -24,10 +24,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// [`Error::MethodNotAllowed`].
     pub(super) async fn usage(&self, head: &request::Parts) -> Result<Response<Body>, Error> {
         only_get(head)?;
-        let Sender { identity, peer } = self.authenticate(head).await?;
-        let principal = asker(identity, user_id(head.uri.query())?, None).principal()?;
+        let sender = self.authenticate(head).await?;
         // The guard may have to ask a store for it.
-        let slot = self.slots.take()?;
+        let slot = self.slots.take(sender.network())?;
+        let Sender { identity, peer } = sender;
+        let principal = asker(identity, user_id(head.uri.query())?, None).principal()?;
         let nobody = || Principal::anonymous([0; 16]);
         let counted = Counted::of(&principal.clone().unwrap_or_else(nobody), peer);
         let moment = self.moment();

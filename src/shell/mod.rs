@@ -1,5 +1,6 @@
 //! The native shell: sockets, timers, randomness and signals for the service, and the client that the command line uses.
 
+mod busy;
 pub mod client;
 mod clock;
 mod forward;

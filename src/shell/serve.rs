@@ -1,19 +1,35 @@
 //! The listener: HTTP/1.1 and HTTP/2 in clear text, connection limits, header timers, drain.
 //!
-//! TLS is left to what stands in front. A connection costs at most one head buffer until its head is whole.
+//! TLS is left to what stands in front. A connection costs at most one head buffer until its head is whole, and ends
+//! when it has been without a request for as long as a head may take.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http_body_util::Either;
-use hyper::{Version, body::Incoming, service::service_fn};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
 };
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time,
+};
 
-use super::{Forward, LocalGuard, NativeService, SystemClock, issuer::Issuer, socket::Socket, unread::Watched};
-use crate::{config::ServerConfig, principal::Peer, service::Service};
+use super::{
+    Forward, LocalGuard, NativeService, SystemClock,
+    busy::Requests,
+    issuer::Issuer,
+    socket::Socket,
+    unread::{Patience, Watched},
+};
+use crate::{
+    config::ServerConfig,
+    guard,
+    principal::Peer,
+    service::{Service, Slots},
+};
 
 /// A bound listener with its service.
 pub struct Server {
@@ -65,8 +81,9 @@ impl Server {
                 .await;
         });
         let places = Arc::new(Semaphore::new(config.connections));
+        let peers = Slots::new(usize::MAX, config.connections_per_peer);
+        let (leave, leaving) = watch::channel(());
         let mut connections = JoinSet::new();
-        let graceful = GracefulShutdown::new();
         let mut stop = std::pin::pin!(stop);
         loop {
             // Over the limit, connections wait in the system's queue instead of costing memory here.
@@ -74,7 +91,7 @@ impl Server {
                 () = &mut stop => break,
                 place = Arc::clone(&places).acquire_owned() => place,
             };
-            let (stream, peer) = tokio::select! {
+            let (stream, address) = tokio::select! {
                 () = &mut stop => break,
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => accepted,
@@ -85,42 +102,68 @@ impl Server {
                     }
                 },
             };
+            // One connection too many of this peer is closed without a word.
+            let Ok(share) = peers.take(Some(guard::network(address.ip()))) else { continue };
             // Deltas are small, and wanted at once.
             let _ = stream.set_nodelay(true);
-            let service = Arc::clone(&service);
-            let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
-                request.extensions_mut().insert(Peer(peer.ip()));
-                let service = Arc::clone(&service);
-                async move {
-                    let is_http2 = request.version() == Version::HTTP_2;
-                    let answer = service.handle(request).await;
-                    let body = |body| match is_http2 {
-                        true => Either::Left(Watched::new(body, config.write_timeout)),
-                        false => Either::Right(body),
-                    };
-                    Ok::<_, Infallible>(answer.map(body))
-                }
-            });
-            let builder = connection_builder(&config);
-            let socket = Socket::new(stream, config.head_timeout, config.write_timeout);
-            let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
-            let connection = graceful.watch(connection);
             // What is left of the connections that have ended.
             while connections.try_join_next().is_some() {}
+            let connection = serve(stream, Peer(address.ip()), Arc::clone(&service), config.clone(), leaving.clone());
             connections.spawn(async move {
-                // A broken connection is its client's affair; the request's record says how far it came.
-                let _ = connection.await;
-                drop(place);
+                connection.await;
+                drop((place, share));
             });
         }
-        drop(listener);
+        drop((listener, leaving));
         service.drain();
-        let mut ended = std::pin::pin!(graceful.shutdown());
+        let _ = leave.send(());
+        let ended = async { while connections.join_next().await.is_some() {} };
+        let mut ended = std::pin::pin!(ended);
         if time::timeout(config.drain_timeout, &mut ended).await.is_err() {
             // Streams that cannot end well are to end with a word, and with what had flowed.
             service.stop();
             let _ = time::timeout(LAST_WORDS, ended).await;
         }
+    }
+}
+
+/// Answers the requests of one connection, until it ends, or has been idle for too long, or everything is to.
+async fn serve(
+    stream: TcpStream,
+    peer: Peer,
+    service: Arc<NativeService>,
+    config: ServerConfig,
+    mut leaving: watch::Receiver<()>,
+) {
+    let requests = Requests::new();
+    let patience = Patience { pause: config.write_timeout, whole: config.answer_timeout };
+    let answer = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let (service, busy) = (Arc::clone(&service), requests.begin());
+        async move {
+            let answer = service.handle(request).await;
+            Ok::<_, Infallible>(answer.map(|body| Watched::new(body, busy, patience)))
+        }
+    });
+    let socket = Socket::new(stream, config.head_timeout, config.write_timeout);
+    let builder = connection_builder(&config);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), answer));
+    let (mut told, mut is_idle) = (false, false);
+    loop {
+        tokio::select! {
+            // A broken connection is its client's affair; the request's record says how far it came.
+            _ = connection.as_mut() => return,
+            _ = leaving.changed(), if !told => told = true,
+            () = requests.idle(config.head_timeout) => {
+                // The client was told, and stays: with streams that it does not read to their end, for one.
+                if is_idle {
+                    return;
+                }
+                is_idle = true;
+                requests.restart();
+            }
+        }
+        connection.as_mut().graceful_shutdown();
     }
 }
 
@@ -138,6 +181,9 @@ fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_MAX)
+        .max_send_buf_size(SEND_BYTES)
         .keep_alive_interval(config.head_timeout)
         .keep_alive_timeout(config.head_timeout);
     builder
@@ -151,3 +197,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HEADERS_MAX: usize = 100;
 /// The most requests at once on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
+/// The most streams of an HTTP/2 connection that were reset before they were looked at (CVE-2023-44487), and the most that
+/// its client's errors made us reset (CVE-2025-8671); one more ends the connection. Clients that keep to the rules cause
+/// none of the latter.
+const RESETS_MAX: usize = 64;
+/// The most bytes of an answer that wait in an HTTP/2 stream for its client's window.
+const SEND_BYTES: usize = 64 << 10;

@@ -2,6 +2,7 @@
 
 mod drain;
 mod errors;
+mod hardening;
 mod limits;
 mod models;
 mod pages;

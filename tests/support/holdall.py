@@ -29,12 +29,17 @@ def new_keys() -> str:
 
 
 class Server:
-    """A `holdall serve` on a loopback port of the system's choice."""
+    """A `holdall serve` on a loopback port, of the system's choice unless one is named.
 
-    def __init__(self, config: Path, keys: str, **variables: str) -> None:
+    `keys` is a key ring, or none where the configuration names a file of keys.
+    """
+
+    def __init__(self, config: Path, keys: str | None, port: int = 0, **variables: str) -> None:
         # Nothing of this shell's settings is to reach the server.
-        environment = {"PATH": os.environ["PATH"], "HOLDALL_KEYS": keys, **variables}
-        command = [str(binary()), "serve", "--config", str(config), "--listen", "127.0.0.1:0"]
+        environment = {"PATH": os.environ["PATH"], **variables}
+        if keys is not None:
+            environment["HOLDALL_KEYS"] = keys
+        command = [str(binary()), "serve", "--config", str(config), "--listen", f"127.0.0.1:{port}"]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )

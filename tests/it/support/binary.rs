@@ -1,6 +1,7 @@
 //! The real command, as a process of its own.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
@@ -31,6 +32,13 @@ impl Binary {
             }
         };
         Self { address, child, said }
+    }
+
+    /// A line of its `/proc/…/status` that counts memory, such as `VmRSS`, in bytes.
+    pub(crate) fn memory(&self, key: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// Sends a signal, such as `HUP`.

@@ -3,24 +3,24 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
 use super::{answer::Answer, hand};
 
 /// Longer than anything here takes; what takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection of a client that keeps to the rules.
 pub(crate) enum Client {
@@ -91,6 +91,33 @@ impl Client {
     }
 }
 
+/// Makes an attack, while a client that keeps to the rules takes one turn after another, and one more when it is over.
+pub(crate) async fn beside<T>(address: SocketAddr, attack: impl Future<Output = T>) -> T {
+    let hi = json!({ "input": "My name is Ada." });
+    let outcome = {
+        let turns = async {
+            let mut client = Client::connect(address).await;
+            loop {
+                match client.try_send(json_request("/v1/turns", &hi)).await {
+                    Ok(answer) => assert_eq!(answer.status, StatusCode::OK),
+                    // Where the attack kept this thread busy, the connection may have been idle for too long: then a
+                    // client opens another, and is answered there.
+                    Err(_) => {
+                        client = Client::connect(address).await;
+                        assert_eq!(client.turn(&hi).await.status, StatusCode::OK);
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            outcome = timeout(PATIENCE, attack) => outcome.expect("the attack does not end"),
+            never = turns => never,
+        }
+    };
+    assert_eq!(Client::connect(address).await.turn(&hi).await.status, StatusCode::OK);
+    outcome
+}
+
 /// A request with a body of JSON.
 pub(crate) fn json_request(path: &str, body: &Value) -> Request<Full<Bytes>> {
     hand::post(path).body(Full::new(body.to_string().into())).unwrap()
@@ -102,6 +129,13 @@ pub(crate) struct Raw(pub(crate) TcpStream);
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Connects as another peer of the loopback's many, `127.0.0.n`.
+    pub(crate) async fn connect_from(peer: u8, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, peer], 0).into()).unwrap();
+        Self(socket.connect(address).await.unwrap())
     }
 
     /// Sends bytes; that the server has closed already is no matter.

@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod drive;
 pub(crate) mod events;
 pub(crate) mod fake;
+pub(crate) mod frames;
 pub(crate) mod guard;
 pub(crate) mod hand;
 pub(crate) mod kind;

@@ -77,7 +77,7 @@ impl<'a> ErrorBody<'a> {
 /// The API's class for an error of this status.
 fn class(error: &Error, status: u16) -> &'static str {
     match (error, status) {
-        (Error::Overloaded, _) => "overloaded_error",
+        (Error::Overloaded | Error::PeerBusy { .. }, _) => "overloaded_error",
         (_, 401) => "authentication_error",
         (_, 403) => "permission_error",
         (_, 404) => "not_found_error",

@@ -1,0 +1,7 @@
+//! Attacks on the transport, byte by byte: each is refused or bounded, and other clients are served meanwhile.
+
+mod floods;
+mod peers;
+mod slow;
+mod smuggling;
+mod unread;

@@ -1,0 +1,122 @@
+//! One peer's share of the places: others are served while it holds all that it may have.
+
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::support::{
+    client::{Client, PATIENCE, Raw, beside},
+    config,
+    frames::{open, streams},
+    server::Running,
+};
+
+/// The head of a turn whose body does not come.
+const BODILESS: &str = "POST /v1/turns HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+    content-length: 1000\r\n\r\n";
+
+/// Waits until so many requests are under way.
+async fn under_way(server: &Running, count: usize) {
+    let waiting = async {
+        while server.service.requests_under_way() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("not as many as there should be");
+}
+
+#[tokio::test]
+async fn slow_bodies_of_one_peer_do_not_lock_out_others() {
+    let server = Running::start(config("limits.concurrent_requests = 16\ntimeouts.body = \"2s\"")).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut raw = Raw::connect_from(2, server.address).await;
+        raw.send(BODILESS).await;
+        slow.push(raw);
+    }
+    under_way(&server, 4).await;
+    // The fifth of sixteen is one too many of this peer, and none at all of another.
+    let mut fifth = Raw::connect_from(2, server.address).await;
+    fifth.send(format!("{BODILESS}{}", "x".repeat(1_000))).await;
+    let refused = fifth.until("}").await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("\"code\":\"overloaded\""), "{refused}");
+    assert!(refused.contains("4 requests from this address are under way"), "{refused}");
+    beside(server.address, async {
+        for raw in &mut slow {
+            assert!(raw.rest().await.starts_with("HTTP/1.1 408 "));
+        }
+    })
+    .await;
+    under_way(&server, 0).await;
+    // What was given back can be had again.
+    let mut again = Raw::connect_from(2, server.address).await;
+    again.send(BODILESS).await;
+    under_way(&server, 1).await;
+}
+
+#[tokio::test]
+async fn the_share_is_the_peers_over_all_its_connections_and_streams() {
+    let server = Running::start(config("limits.requests_per_peer = 100\ntimeouts.body = \"1s\"")).await;
+    let mut connections = Vec::new();
+    let mut refused = 0;
+    for _ in 0..2 {
+        let mut raw = Raw::connect_from(2, server.address).await;
+        raw.begin_http2(&[]).await;
+        raw.send(streams(60).flat_map(|id| open(id, "/v1/turns")).collect::<Vec<_>>()).await;
+        connections.push(raw);
+    }
+    beside(server.address, async {
+        for raw in &mut connections {
+            for _ in 0..60 {
+                refused += usize::from(raw.text().await.contains("\"code\":\"overloaded\""));
+            }
+        }
+    })
+    .await;
+    assert_eq!(refused, 20);
+}
+
+#[tokio::test]
+async fn connections_of_one_peer_are_bounded_where_that_is_set() {
+    let server = Running::start(config("limits.connections_per_peer = 8")).await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut raw = Raw::connect_from(2, server.address).await;
+        raw.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        raw.until("{\"status\":\"ok\"}").await;
+        held.push(raw);
+    }
+    beside(server.address, async {
+        for _ in 0..500 {
+            let mut raw = Raw::connect_from(2, server.address).await;
+            raw.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            assert_eq!(raw.rest().await, "");
+        }
+    })
+    .await;
+    held.clear();
+    // Closing is seen in its own time.
+    let again = async {
+        loop {
+            let mut raw = Raw::connect_from(2, server.address).await;
+            raw.send("GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+            if raw.rest().await.ends_with("{\"status\":\"ok\"}") {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, again).await.expect("the peer stays shut out");
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_waits_and_passes() {
+    let server = Running::start(config("limits.connections = 64\ntimeouts.head = \"200ms\"")).await;
+    let mut flood = Vec::new();
+    for _ in 0..600 {
+        flood.push(Raw::connect_from(2, server.address).await);
+    }
+    // They hold all the places, say nothing, and lose them in turn; whoever waits is served then.
+    let mut client = Client::connect(server.address).await;
+    let answer = client.turn(&json!({ "input": "My name is Ada." })).await;
+    assert_eq!(answer.json()["conversation"]["turn"], 1);
+    drop(flood);
+}

@@ -1,0 +1,205 @@
+//! Shapes of HTTP/1 in which two servers could see different requests: refused, or understood as the standard has it.
+
+use serde_json::json;
+
+use crate::support::{
+    client::{Raw, beside},
+    config,
+    server::Running,
+};
+
+/// What no request here may bring in: asked for by nobody, and answered by `ok`.
+const SMUGGLED: &str = "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+/// A turn with these header lines, and these bytes after its head.
+fn turn(headers: &str, rest: &str) -> String {
+    format!("POST /v1/turns HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}\r\n{rest}")
+}
+
+fn chunked(body: &str) -> String {
+    turn("transfer-encoding: chunked\r\n", body)
+}
+
+/// All that comes of a request whose sender says that nothing follows.
+async fn answers(server: &Running, request: &str) -> String {
+    let mut raw = Raw::connect(server.address).await;
+    raw.send(request).await;
+    raw.finish().await;
+    raw.rest().await
+}
+
+/// One answer at most, no turn, and nothing that was smuggled.
+async fn refused(server: &Running, request: &str) {
+    let answers = answers(server, request).await;
+    let shown: String = request.chars().take(300).collect();
+    assert!(answers.matches("HTTP/1.1 ").count() <= 1, "{shown:?}\n{answers}");
+    assert!(!answers.contains("HTTP/1.1 200") && !answers.contains("\"ok\""), "{shown:?}\n{answers}");
+}
+
+#[tokio::test]
+async fn lengths_that_contradict_or_are_none_are_refused() {
+    let server = Running::start(config("")).await;
+    beside(server.address, async {
+        for headers in [
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+            "content-length: 5, 6\r\n",
+            "content-length: 5\r\ncontent-length: 05\r\ncontent-length: 6\r\n",
+            "content-length: -5\r\n",
+            "content-length: 5 5\r\n",
+            "content-length: 1e1\r\n",
+            "content-length: \r\n",
+            "content-length: 18446744073709551616\r\n",
+            "content-length\t: 5\r\n",
+            "transfer-encoding: identity\r\n",
+            "transfer-encoding: gzip\r\n",
+            "transfer-encoding: chunked, gzip\r\n",
+            "transfer-encoding: \"chunked\"\r\n",
+            "transfer-encoding: chunked;q=1\r\n",
+            "transfer-encoding: chunked\x0b\r\n",
+            "transfer-encoding: \r\n",
+            "transfer-encoding : chunked\r\n",
+            "transfer-encoding:\r\n chunked\r\n",
+            "x: y\r\n transfer-encoding: chunked\r\n",
+            "transfer-encoding\0: chunked\r\n",
+        ] {
+            refused(&server, &turn(headers, &format!("0\r\n\r\n{SMUGGLED}"))).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn chunks_of_odd_shapes_are_refused() {
+    let server = Running::start(config("")).await;
+    beside(server.address, async {
+        for size in [
+            "-1",
+            "+5",
+            "0x5",
+            "5 5",
+            "",
+            " ",
+            "g",
+            "5\n",
+            "\u{b}5",
+            "FFFFFFFFFFFFFFFF",
+            "FFFFFFFFFFFFFFFFF",
+            "10000000000000005",
+        ] {
+            refused(&server, &chunked(&format!("{size}\r\nhello\r\n0\r\n\r\n{SMUGGLED}"))).await;
+        }
+        for body in [
+            // No line's end after a chunk, or another one; data beyond a chunk; a chunk that is too short.
+            format!("2\r\n{{}}0\r\n\r\n{SMUGGLED}"),
+            format!("2\r\n{{}}\n0\r\n\r\n{SMUGGLED}"),
+            format!("2\r\n{{}}\r0\r\n\r\n{SMUGGLED}"),
+            format!("2\r\n{{}}{{}}\r\n0\r\n\r\n{SMUGGLED}"),
+            format!("40\r\n{{}}\r\n0\r\n\r\n{SMUGGLED}"),
+            // Extensions that hold a line's end (CVE-2025-22871 and its kin).
+            format!("2;a\n{{}}\r\n0\r\n\r\n{SMUGGLED}"),
+            format!("2;a=\"\n\"\r\n{{}}\r\n0\r\n\r\n{SMUGGLED}"),
+            format!("0;a\n\r\n{SMUGGLED}"),
+            // What follows the last chunk is no trailer.
+            format!("2\r\n{{}}\r\n0\r\nGET /health HTTP/1.1\r\n{SMUGGLED}"),
+            format!("2\r\n{{}}\r\n0\r\nx\r\n\r\n{SMUGGLED}"),
+        ] {
+            refused(&server, &chunked(&body)).await;
+        }
+        // Extensions, and trailers, without an end.
+        for endless in
+            [format!("2;{}", "a".repeat(1 << 20)), format!("2\r\n{{}}\r\n0\r\n{}", "x: y\r\n".repeat(1 << 17))]
+        {
+            refused(&server, &chunked(&endless)).await;
+        }
+        refused(&server, &chunked(&"1;a=b\r\n \r\n".repeat(1 << 17))).await;
+    })
+    .await;
+    assert_eq!(server.service.requests_under_way(), 0);
+}
+
+#[tokio::test]
+async fn trailers_change_nothing() {
+    let server = Running::start(config("")).await;
+    let body = json!({ "input": "hi" }).to_string();
+    for trailer in ["content-length: 0", "transfer-encoding: chunked", "host: evil.example", "authorization: Bearer x"]
+    {
+        let request = chunked(&format!("{:x}\r\n{body}\r\n0\r\n{trailer}\r\n\r\n", body.len()));
+        let answers = answers(&server, &request).await;
+        assert!(answers.matches("HTTP/1.1 ").count() == 1 && answers.starts_with("HTTP/1.1 200 OK\r\n"), "{answers}");
+    }
+}
+
+#[tokio::test]
+async fn heads_of_odd_shapes_are_refused() {
+    let server = Running::start(config("")).await;
+    beside(server.address, async {
+        for head in [
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx : y\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\n host: localhost\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx: y\r\n z\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\n: y\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx(y: z\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx: y\0z\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx: y\rz: a\r\n\r\n",
+            "GET /v1/models HTTP/1.1\rhost: localhost\r\r",
+            "GET /v1/models\r\n\r\n",
+            "GET  /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "GET /v1/models HTTP/1.1 x\r\nhost: localhost\r\n\r\n",
+            "GET /v1/mo dels HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "G\0T /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "GET /v1/models HTTP/2.0\r\nhost: localhost\r\n\r\n",
+            "GET /v1/models http/1.1\r\nhost: localhost\r\n\r\n",
+            "PRI * HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            // More than one name for this server, or none.
+            "GET /v1/models HTTP/1.1\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost, evil.example\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: evil.example\r\n\r\n",
+            "GET /v1/models HTTP/1.1\r\nhost: localhost@evil.example\r\n\r\n",
+            "GET http://evil.example/v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "GET //evil.example/v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "CONNECT localhost:80 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        ] {
+            refused(&server, head).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_host_is_refused_with_any_identity_rule() {
+    let server = Running::start(config("dangerous_open = true")).await;
+    let mut raw = Raw::connect(server.address).await;
+    raw.send("GET /v1/models HTTP/1.1\r\nhost: a.example\r\nhost: b.example\r\nconnection: close\r\n\r\n").await;
+    let answer = raw.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"code\":\"request_invalid\""), "{answer}");
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_refused() {
+    let server = Running::start(config("")).await;
+    // A gzip bomb's first bytes; none of them is looked at.
+    let body = "\u{1f}\u{8b}\u{8}";
+    for encoding in [
+        "content-encoding: gzip\r\n",
+        "content-encoding: br\r\n",
+        "content-encoding: zstd\r\n",
+        "content-encoding: deflate\r\n",
+        "content-encoding: identity, gzip\r\n",
+        "content-encoding: identity\r\ncontent-encoding: gzip\r\n",
+        "content-encoding: \r\n",
+    ] {
+        let headers = format!("{encoding}connection: close\r\ncontent-length: {}\r\n", body.len());
+        let mut raw = Raw::connect(server.address).await;
+        raw.send(turn(&headers, body)).await;
+        let answer = raw.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 415 "), "{encoding}{answer}");
+    }
+    let body = json!({ "input": "hi" }).to_string();
+    let headers = format!("content-encoding: Identity\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut raw = Raw::connect(server.address).await;
+    raw.send(turn(&headers, &body)).await;
+    assert!(raw.rest().await.starts_with("HTTP/1.1 200 OK\r\n"));
+}
