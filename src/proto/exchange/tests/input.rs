@@ -15,7 +15,7 @@ fn bring(token: Option<&str>, input: Vec<Item>) -> TurnRequest {
 }
 
 /// What the model is asked, as its format has it.
-fn asked(exchange: Exchange<Ready>) -> Value {
+fn asked(exchange: &Exchange<Ready>) -> Value {
     serde_json::from_slice(exchange.request().body()).unwrap()
 }
 
@@ -23,9 +23,9 @@ fn asked(exchange: Exchange<Ready>) -> Value {
 fn a_repeated_conversation_enters_from_the_token_alone() {
     let mut desk = Desk::new(Limits::default());
     let first = desk.turn(say("hi"), "hello").token;
-    let plain = asked(desk.begin(go_on(&first, "and?")).unwrap());
+    let plain = asked(&desk.begin(go_on(&first, "and?")).unwrap());
     let repeated = bring(Some(&first), vec![user("hi"), model_said("hello"), user("and?")]);
-    assert_eq!(asked(desk.begin(repeated.clone()).unwrap()), plain);
+    assert_eq!(asked(&desk.begin(repeated.clone()).unwrap()), plain);
     let answer = desk.turn(repeated, "yes");
     let items = desk.history(&answer.token).unwrap().0;
     assert_eq!(items, [user("hi"), model_said("hello"), user("and?"), model_said("yes")]);
@@ -93,12 +93,12 @@ fn a_clients_system_prompt_holds_for_its_turn_where_the_alias_has_none() {
     assert_eq!(sent["messages"][0], json!({ "role": "system", "content": "Be brief." }));
     let token = desk.turn(with(None), "hello").token;
     assert_eq!(desk.history(&token).unwrap().0, [user("hi"), model_said("hello")]);
-    assert_eq!(asked(desk.begin(go_on(&token, "and?")).unwrap())["messages"][0]["role"], "user");
+    assert_eq!(asked(&desk.begin(go_on(&token, "and?")).unwrap())["messages"][0]["role"], "user");
 
     let own = Model { system_prompt: Some("Be kind.".to_owned()), ..model("default") };
     let mut desk = Desk::with(Limits::default(), TokenPolicy::default(), vec![own]);
     assert_eq!(code(desk.begin(with(None))), "role_forbidden");
-    assert_eq!(asked(desk.begin(say("hi")).unwrap())["messages"][0]["content"], "Be kind.");
+    assert_eq!(asked(&desk.begin(say("hi")).unwrap())["messages"][0]["content"], "Be kind.");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn an_inline_image_is_seen_once_and_then_a_note() {
         parts: vec![Part::Text("look".to_owned()), Part::Image(url.to_owned())],
         cut: false,
     };
-    let sent = asked(desk.begin(bring(None, vec![look(inline)])).unwrap());
+    let sent = asked(&desk.begin(bring(None, vec![look(inline)])).unwrap());
     assert_eq!(sent["messages"][0]["content"][1]["image_url"]["url"], inline);
     let first = desk.turn(bring(None, vec![look(inline), look("https://e.test/a.png")]), "nice");
     assert_eq!(first.conversation.elided_images, 1);
