@@ -151,16 +151,23 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// An answer up to a bound, and what is left of its body.
     async fn whole_answer(&self, call: Call) -> Result<(response::Parts, Vec<u8>, U::Body), Fault> {
+        let outcome = call.outcome.clone();
         let (head, mut body, mut piece) = answered(&self.upstream, call).await?;
         let mut bytes = Vec::new();
-        while let Some(read) = piece {
-            bytes.extend_from_slice(&read?);
+        let fault = loop {
+            match piece {
+                Some(Ok(read)) => bytes.extend_from_slice(&read),
+                Some(Err(error)) => break Fault::from(error),
+                None => return Ok((head, bytes, body)),
+            }
             if bytes.len() > ASIDE_BYTES {
-                return Err(Error::malformed(format!("an answer over {ASIDE_BYTES} bytes")).into());
+                break Error::malformed(format!("an answer over {ASIDE_BYTES} bytes")).into();
             }
             piece = body.next().await;
-        }
-        Ok((head, bytes, body))
+        };
+        // Before the body goes: who made the call looks at it then.
+        tell(&outcome, &fault);
+        Err(fault)
     }
 
     async fn pause(&self, wait: Duration) -> Result<(), Error> {

@@ -104,6 +104,8 @@ const FAILURE_FADES: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const fn at(millis: u64) -> Duration {
@@ -160,6 +162,35 @@ mod tests {
         }
         assert_eq!(pause(0, u32::MAX), Duration::from_millis(6_250));
         assert_eq!(pause(99, u32::MAX), Duration::from_secs(375));
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_left_alone_for_good_and_one_call_at_a_time_tries(
+            acts in prop::collection::vec((0_u8..4, 0_u64..400_000, any::<u32>()), 1..200),
+        ) {
+            let (mut health, mut now, mut trial) = (Health::default(), Duration::ZERO, false);
+            for (act, millis, chance) in acts {
+                now += at(millis / 100);
+                match act {
+                    0 => {
+                        let tries = health.call(now);
+                        prop_assert!(!(tries && trial), "one at a time");
+                        trial |= tries;
+                    }
+                    1 => health.worked(std::mem::take(&mut trial)),
+                    2 => health.failed(std::mem::take(&mut trial), now, chance),
+                    _ => health.untold(std::mem::take(&mut trial)),
+                }
+                if let Standing::Ejected(until) = health.standing(now) {
+                    prop_assert!(until <= now + PAUSE_MOST + PAUSE_MOST / 4);
+                    let later = health.standing(until);
+                    prop_assert!(trial || later == Standing::Due, "{later:?}");
+                }
+            }
+            health.worked(trial);
+            prop_assert_eq!(health.standing(now), Standing::Well(0));
+        }
     }
 
     #[test]

@@ -84,11 +84,13 @@ impl Upstream for Forward {
         let Some(Target { pool, kind }) = self.targets.get(&upstream) else {
             return Err(UpstreamError::Unreachable { cause: format!("no upstream is called {upstream}") });
         };
-        let visit = pool.enter(user, is_last, outcome).await?;
-        let (head, inner) = match kind {
-            Kind::Builtin { pace } => builtin(&request, *pace)?,
-            Kind::Remote(remote) => self.send(remote, visit.index(), request).await?,
+        let visit = pool.enter(user, is_last, outcome.clone()).await?;
+        let answer = match kind {
+            Kind::Builtin { pace } => builtin(&request, *pace),
+            Kind::Remote(remote) => self.send(remote, visit.index(), request).await,
         };
+        // The visit ends here then, before anyone else can tell.
+        let (head, inner) = answer.inspect_err(|_| outcome.set_failed())?;
         Ok(Response::from_parts(head, Pieces { inner, visit: Some(visit) }))
     }
 

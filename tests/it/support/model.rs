@@ -81,6 +81,12 @@ impl Model {
         Self { address, seen, task }
     }
 
+    /// Ends it, and waits until nobody listens any more.
+    pub(crate) async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
     /// Its base URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/base", self.address)

@@ -118,6 +118,23 @@ async fn one_that_fails_again_and_again_is_passed_over_for_the_next() {
 }
 
 #[tokio::test]
+async fn one_that_cannot_be_reached_is_passed_over_for_the_next() {
+    let nobody = Model::start(|_| good()).await;
+    let ok = Model::start(|_| good()).await;
+    let settings = settings(&[&[&nobody], &[&ok]]);
+    // Its port is free again, and nobody listens there.
+    nobody.stop().await;
+    let server = Running::start(config(&settings)).await;
+    let mut client = Client::connect(server.address).await;
+    for _ in 0..10 {
+        client.turn(&json!({ "input": "hi" })).await.json();
+    }
+    let log = server.log.take();
+    assert!(log[0].setbacks.len() == 3 && log[0].setbacks[0].contains("refused"), "{:?}", log[0].setbacks);
+    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected: it has been failing"]);
+}
+
+#[tokio::test]
 async fn one_that_flaps_loses_no_turn() {
     let flaps = Model::start(|number| if number % 2 == 0 { http("502 Oh", "", "") } else { good() }).await;
     let server = Running::start(config(&settings(&[&[&flaps]]))).await;
