@@ -9,6 +9,8 @@
 //! A guard is asked once before the model is called and told once after. What it remembers are counts and hashes.
 
 mod local;
+#[cfg(feature = "redis")]
+mod redis;
 mod rules;
 
 use std::{net::IpAddr, time::Duration};
@@ -17,6 +19,8 @@ use crate::proto::{
     allowance::Allowance, error::Error, exchange::Presented, principal::Principal, time::UnixSeconds, token::Id,
 };
 
+#[cfg(feature = "redis")]
+pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
 pub use self::{
     local::{LocalGuard, LocalPermit},
     rules::{Quota, Rate, Rules, Store},

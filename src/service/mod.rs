@@ -176,6 +176,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         self.stop.abort();
     }
 
+    /// The guard that it asks.
+    pub fn guard(&self) -> &G {
+        &self.guard
+    }
+
     /// The requests under way.
     pub fn requests_under_way(&self) -> usize {
         self.slots.taken()

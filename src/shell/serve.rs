@@ -12,24 +12,26 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time};
 
-use super::{Forward, LocalGuard, NativeService, SystemClock, socket::Socket, unread::Watched};
-use crate::{config::ServerConfig, principal::Peer, service::Service};
+use super::{NativeService, socket::Socket, unread::Watched};
+use crate::{config::ServerConfig, principal::Peer};
 
 /// A bound listener with its service.
 pub struct Server {
     listener: TcpListener,
     config: ServerConfig,
     service: Arc<NativeService>,
+    notes: Vec<String>,
 }
 
 impl Server {
     pub(super) async fn bind(
         address: SocketAddr,
         config: ServerConfig,
-        service: Service<Forward, LocalGuard, SystemClock>,
+        service: NativeService,
+        notes: Vec<String>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, config, service: Arc::new(service) })
+        Ok(Self { listener, config, service: Arc::new(service), notes })
     }
 
     /// The address in use, with the port that the system chose where port 0 was asked for.
@@ -46,11 +48,17 @@ impl Server {
         Arc::clone(&self.service)
     }
 
+    /// What an operator should know of, as it was seen at the start.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Answers until `stop` ends; then lets requests under way end, for as long as the configuration allows.
     ///
     /// Once this ends, or is dropped, no connection is open any more.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, config, service } = self;
+        let Self { listener, config, service, notes: _ } = self;
         let places = Arc::new(Semaphore::new(config.connections));
         let mut connections = JoinSet::new();
         let graceful = GracefulShutdown::new();
@@ -108,6 +116,9 @@ impl Server {
             service.stop();
             let _ = time::timeout(LAST_WORDS, ended).await;
         }
+        // Turns that end here give back what they have taken.
+        connections.shutdown().await;
+        service.guard().flush(LAST_WORDS).await;
     }
 }
 

@@ -1,0 +1,132 @@
+//! The guard of the native server: on the store that the configuration names, else in this process.
+
+use std::{io::Write as _, time::Duration};
+
+#[cfg(feature = "redis")]
+use crate::guard::{News, RedisGuard, RedisPermit};
+use crate::{
+    guard::{Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Store},
+    proto::{allowance::Allowance, error::Error},
+};
+
+/// What turns are admitted by.
+#[derive(Debug)]
+pub enum NativeGuard {
+    /// Counts of this process.
+    Local(LocalGuard),
+    /// Counts of all instances.
+    #[cfg(feature = "redis")]
+    Redis(Box<RedisGuard>),
+}
+
+impl NativeGuard {
+    /// A guard of these rules, on `store` if there is one. To be called on a runtime.
+    ///
+    /// # Errors
+    /// Why there is no way to the store, without the feature `redis` too.
+    pub fn new(rules: Rules, store: Option<&Store>) -> Result<Self, String> {
+        let Some(store) = store else { return Ok(Self::Local(LocalGuard::new(rules))) };
+        #[cfg(feature = "redis")]
+        let guard = RedisGuard::new(rules, store, Box::new(tell))
+            .map(|guard| Self::Redis(Box::new(guard)))
+            .map_err(|fault| format!("guard.redis_url: {fault}"));
+        #[cfg(not(feature = "redis"))]
+        let guard = Err(format!("guard.redis_url: built without the feature `redis`, so {store:?} cannot be asked"));
+        guard
+    }
+
+    /// What an operator should know of the store, that it does not answer for one.
+    pub async fn look(&self) -> Vec<String> {
+        match self {
+            Self::Local(_) => Vec::new(),
+            #[cfg(feature = "redis")]
+            Self::Redis(guard) => guard.look().await.unwrap_or_else(Some).into_iter().collect(),
+        }
+    }
+
+    /// Waits until the store was told of all turns that have ended, or for `limit`.
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "nothing is told late in one process"))]
+    pub async fn flush(&self, limit: Duration) {
+        match self {
+            Self::Local(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(guard) => guard.flush(limit).await,
+        }
+    }
+}
+
+impl Guard for NativeGuard {
+    type Permit = NativePermit;
+
+    async fn admit(&self, ask: Ask) -> Result<NativePermit, Error> {
+        match self {
+            Self::Local(guard) => guard.admit(ask).await.map(NativePermit::Local),
+            #[cfg(feature = "redis")]
+            Self::Redis(guard) => guard.admit(ask).await.map(|permit| NativePermit::Redis(Box::new(permit))),
+        }
+    }
+
+    async fn standing(&self, counted: Counted, moment: Moment) -> Result<Vec<Allowance>, Error> {
+        match self {
+            Self::Local(guard) => guard.standing(counted, moment).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(guard) => guard.standing(counted, moment).await,
+        }
+    }
+
+    async fn revoke(&self, revocation: Revocation, moment: Moment) -> Result<(), Error> {
+        match self {
+            Self::Local(guard) => guard.revoke(revocation, moment).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(guard) => guard.revoke(revocation, moment).await,
+        }
+    }
+}
+
+/// One admitted turn.
+#[derive(Debug)]
+pub enum NativePermit {
+    /// Counted in this process.
+    Local(LocalPermit),
+    /// Counted by the store.
+    #[cfg(feature = "redis")]
+    Redis(Box<RedisPermit>),
+}
+
+impl Permit for NativePermit {
+    fn standing(&self) -> &[Allowance] {
+        match self {
+            Self::Local(permit) => permit.standing(),
+            #[cfg(feature = "redis")]
+            Self::Redis(permit) => permit.standing(),
+        }
+    }
+
+    fn show(&mut self) {
+        match self {
+            Self::Local(permit) => permit.show(),
+            #[cfg(feature = "redis")]
+            Self::Redis(permit) => permit.show(),
+        }
+    }
+
+    async fn settle(self, ending: Ending) {
+        match self {
+            Self::Local(permit) => permit.settle(ending).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(permit) => permit.settle(ending).await,
+        }
+    }
+}
+
+/// Puts a line into the operator's log, beside those of requests.
+#[cfg(feature = "redis")]
+fn tell(news: News<'_>) {
+    let line = match news {
+        News::Found => serde_json::json!({ "guard_store": "found" }),
+        News::Lost(cause) => serde_json::json!({ "guard_store": "lost", "cause": cause }),
+        News::Troubled(cause) => serde_json::json!({ "guard_store": "troubled", "cause": cause }),
+    };
+    // A closed log must not stop the server.
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
