@@ -84,7 +84,7 @@ class Case(unittest.TestCase):
 
     def fleet(self, guard: str, more: str = "", instances: int = 3, url: str | None = None) -> Fleet:
         more = f'operator_keys = ["{OPERATOR_DIGEST}"]\n{more}'
-        fleet = Fleet(url or self.store.url, self.upstream, guard + '\ntimeout = "2s"\n', more, instances)
+        fleet = Fleet(url or self.store.url, self.upstream, 'timeout = "2s"\n' + guard, more, instances)
         self.addCleanup(fleet.close)
         return fleet
 
