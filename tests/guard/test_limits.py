@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
-from fleet import Case, codes, eventually, together
+from fleet import Case, codes, together
+from holdall import Answer
 from upstream import INPUT_TOKENS, OUTPUT_TOKENS
 
 
@@ -53,8 +55,6 @@ class Limits(Case):
                 self.assertEqual(passed, 3)
 
     def pause_then_release(self, seconds: float) -> None:
-        import threading
-
         threading.Timer(seconds, self.upstream.released.set).start()
 
     def test_a_rate_lets_its_burst_pass_and_then_an_even_stream(self) -> None:
@@ -76,21 +76,23 @@ class Limits(Case):
     def test_turns_at_once_are_counted_over_all_instances(self) -> None:
         fleet = self.fleet("", "[limits]\nturns_per_user = 4")
 
-        def ask(at: int):
+        left = threading.Semaphore(0)
+
+        def ask(at: int) -> Answer:
             answer = fleet.turn("ada", f"hold {at}")
+            left.release()
             return answer
 
-        def release() -> bool:
+        def release() -> None:
             # All but those that are held have been answered.
-            return self.upstream.under_way == 4
+            for _ in range(26):
+                left.acquire(timeout=20)
+            self.upstream.released.set()
 
-        import threading
-
-        threading.Thread(target=lambda: (eventually(release, 20), time.sleep(1), self.upstream.released.set())).start()
+        threading.Thread(target=release).start()
         answers = together(30, ask)
         self.assertEqual(codes(answers), {"ok": 4, "user_busy": 26})
         self.assertEqual(self.upstream.most_under_way, 4)
-        self.upstream.released.set()
         self.assertEqual(codes([fleet.turn("ada", "say hi") for _ in range(6)]), {"ok": 6})
         self.assertEqual(self.store.keys("places"), [])
 

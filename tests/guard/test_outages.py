@@ -7,7 +7,8 @@ import threading
 import time
 
 from fleet import Case, Fleet, codes, eventually, together
-from store import Store, free_port
+from holdall import Server
+from store import Connection, Store, free_port
 
 # How long an instance may take to notice that the store is back: the pause of its breaker, and some.
 BACK = 5
@@ -63,8 +64,6 @@ class FailsClosed(Case):
         trusting = self.fleet("dangerous_trust_empty_guard = true", instances=1)
         trusting.servers[0].kill()
         trusting.keys = fleet.keys
-        from holdall import Server
-
         trusting.servers = [Server(trusting.config, fleet.keys)]
         self.whole(trusting.turn("ada", "say on", token))
 
@@ -128,10 +127,9 @@ class FailsClosed(Case):
         held = threading.Thread(target=lambda: fleet.turn("ada", "hold on"))
         held.start()
         eventually(lambda: self.upstream.under_way == 1, 10)
-        kinds = {kind: self.store.keys(kind) for kind in ("places", "rate", "quota", "used-token", "live")}
+        kinds = {kind: self.store.keys(kind) for kind in ("places", "rate", "quota", "used-token")}
         self.upstream.released.set()
         held.join()
-        (live,) = kinds.pop("live")
         for kind, keys in kinds.items():
             with self.subTest(kind):
                 self.assertEqual(len(keys), 1)
@@ -142,10 +140,15 @@ class FailsClosed(Case):
                     self.assertEqual(fleet.turn("bob", "say hi").status, 200)
                 self.store.do("DEL", keys[0])
                 self.assertEqual(fleet.turn("ada", "say hi").status, 200)
-        # What only the end of a turn needs: the turn is whole, and the operator is told.
+
+    def test_what_only_the_end_of_a_turn_meets_is_told_to_the_operator(self) -> None:
+        fleet = self.fleet("live_conversations = 5", instances=1)
+        self.whole(fleet.turn("ada", "say hi"))
+        (live,) = self.store.keys("live")
         self.store.do("SET", live, "text")
-        self.assertEqual(fleet.turn("ada", "say hi").status, 200)
-        self.assertEqual(self.store.do("TYPE", live), "string")
+        self.whole(fleet.turn("ada", "say hi"))
+        eventually(lambda: '"guard_store":"troubled"' in fleet.log(), 5)
+        self.assertIn("WRONGTYPE", fleet.log())
 
     def test_a_store_that_refuses_for_a_while(self) -> None:
         fleet = self.fleet("", instances=1)
@@ -169,8 +172,6 @@ class FailsClosed(Case):
         self.unavailable(fleet, None, "refuses the user or password")
         bare = self.fleet("", instances=1, url=store.url)
         self.unavailable(bare, None, "wants a user or password")
-        from store import Connection
-
         connection = Connection(store.port)
         connection("AUTH", "right-password")
         connection("CONFIG", "SET", "requirepass", "wrong-password")

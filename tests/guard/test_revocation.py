@@ -6,9 +6,10 @@ import base64
 import json
 import os
 import subprocess
+import threading
 import time
 
-from fleet import Case, Fleet
+from fleet import Case, Fleet, eventually
 from holdall import binary
 
 
@@ -48,13 +49,9 @@ class Revocation(Case):
         fleet = self.fleet("live_conversations = 2")
         token = self.whole(fleet.turn("ada", "say hi"))
         self.upstream.forget()
-        import threading
-
         answers: list = []
         thread = threading.Thread(target=lambda: answers.append(fleet.turn("ada", "hold on", token)))
         thread.start()
-        from fleet import eventually
-
         eventually(lambda: self.upstream.under_way == 1, 10)
         self.assertEqual(fleet.revoke({"token": token, "scope": "conversation", "user_id": "ada"}).status, 200)
         self.upstream.released.set()
