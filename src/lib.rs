@@ -13,8 +13,9 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `cli` (default) | the command line, and `shell` |
+//! | `cli` (default) | the command line, `shell` and `redis` |
 //! | `shell` | the native server, and `jwt` |
+//! | `redis` | limits and revocation that instances share on a server of the Redis protocol, and `shell` |
 //! | `jwt` | callers identified by JSON Web Tokens |
 //!
 //! Without default features the crate opens no socket and builds for `wasm32-unknown-unknown`.

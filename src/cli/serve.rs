@@ -137,9 +137,10 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
     let server = shell::start(config, Box::new(StderrLog)).await.map_err(|error| match error {
         StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {error}"))
             .hint("another process may hold the port; pass --listen"),
-        StartError::Upstreams(error) => CliError::new(error.to_string()),
+        error @ (StartError::Guard(_) | StartError::Upstreams(_)) => CliError::new(error.to_string()),
     })?;
     let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
+    server.notes().iter().for_each(|note| console.warn(note));
     console.say(&format!("holdall {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
     models.iter().for_each(|model| console.say(&format!("  model {model}")));
     let service = server.service();

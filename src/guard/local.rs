@@ -85,8 +85,8 @@ impl Guard for LocalGuard {
         Ok(allowances(&standings))
     }
 
-    fn turns_at_once(&self) -> Option<usize> {
-        Some(self.lock().limits.rules.turns_at_once)
+    fn turns_at_once(&self) -> usize {
+        self.lock().limits.rules.turns_at_once
     }
 
     async fn revoke(&self, _: Revocation, _: Moment) -> Result<(), Error> {

@@ -10,6 +10,8 @@
 
 mod gcra;
 mod local;
+#[cfg(feature = "redis")]
+mod redis;
 mod rules;
 
 use std::{net::IpAddr, time::Duration};
@@ -18,6 +20,8 @@ use crate::proto::{
     allowance::Allowance, error::Error, exchange::Presented, principal::Principal, time::UnixSeconds, token::Id,
 };
 
+#[cfg(feature = "redis")]
+pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
 pub use self::{
     local::{LocalGuard, LocalPermit},
     rules::{Quota, Rate, Rules, Store},
@@ -41,10 +45,8 @@ pub trait Guard: Send + Sync + 'static {
     /// [`Error::GuardUnavailable`].
     fn standing(&self, counted: Counted, moment: Moment) -> impl Future<Output = Result<Vec<Allowance>, Error>> + Send;
 
-    /// How many turns a caller may have under way; `None` where this guard does not say.
-    fn turns_at_once(&self) -> Option<usize> {
-        None
-    }
+    /// How many turns a caller may have under way.
+    fn turns_at_once(&self) -> usize;
 
     /// Ends the use of tokens before their time.
     ///
@@ -66,13 +68,7 @@ pub trait Permit: Send + 'static {
 
     /// Ends the turn of a client that has left, without waiting for anything: as dropping it does, but for what it used
     /// until then, which counts if something was shown.
-    fn leave(self, used: Used)
-    where
-        Self: Sized,
-    {
-        let _ = used;
-        drop(self);
-    }
+    fn leave(self, used: Used);
 }
 
 /// What a guard is asked.

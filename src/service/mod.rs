@@ -16,6 +16,7 @@ mod identity;
 mod limits;
 mod models;
 mod record;
+mod revocations;
 mod slots;
 mod turn;
 mod usage;
@@ -252,6 +253,15 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     record.keep(slot);
                     Ok(response)
                 }
+                "/v1/revocations" => {
+                    only_post(head)?;
+                    let revoker = self.revoker(head).await?;
+                    body::check_json(head)?;
+                    let slot = self.slots.take(revoker.network())?;
+                    let response = self.revocations(revoker, &self.read(head, body).await?, &record).await?;
+                    record.keep(slot);
+                    Ok(response)
+                }
                 _ => Err(Error::NotFound { hint: HINT }),
             };
         };
@@ -276,9 +286,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// What every `POST` is checked for before its body is read.
     async fn post(&self, head: &request::Parts) -> Result<Sender, Error> {
-        if head.method != Method::POST {
-            return Err(Error::MethodNotAllowed { allow: "POST" });
-        }
+        only_post(head)?;
         let sender = self.authenticate(head).await?;
         body::check_json(head)?;
         Ok(sender)
@@ -469,6 +477,10 @@ fn only_get(head: &request::Parts) -> Result<(), Error> {
     } else {
         Err(Error::MethodNotAllowed { allow: "GET, HEAD" })
     }
+}
+
+fn only_post(head: &request::Parts) -> Result<(), Error> {
+    if head.method == Method::POST { Ok(()) } else { Err(Error::MethodNotAllowed { allow: "POST" }) }
 }
 
 /// Whether an authority is a name of this machine for itself, at any port.

@@ -34,13 +34,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let moment = self.moment();
         let standing = self.guard.standing(counted, moment).await?;
         drop(slot);
-        let mut answer = json!({
+        let answer = json!({
             "user_id": principal.as_ref().map(Principal::subject),
             "limits": standing.iter().map(|allowance| entry(allowance, moment.now)).collect::<Vec<_>>(),
+            "turns_at_once": self.guard.turns_at_once(),
         });
-        if let (Some(members), Some(turns)) = (answer.as_object_mut(), self.guard.turns_at_once()) {
-            members.insert("turns_at_once".to_owned(), turns.into());
-        }
         let mut response = json_response(&answer);
         limits::write_headers(&standing, response.headers_mut());
         Ok(response)

@@ -18,18 +18,13 @@ use tokio::{
 };
 
 use super::{
-    Forward, LocalGuard, NativeService, SystemClock,
+    NativeService,
     busy::Requests,
     issuer::Issuer,
     socket::Socket,
     unread::{Patience, Watched},
 };
-use crate::{
-    config::ServerConfig,
-    guard,
-    principal::Peer,
-    service::{Service, Slots},
-};
+use crate::{config::ServerConfig, guard, principal::Peer, service::Slots};
 
 /// A bound listener with its service.
 pub struct Server {
@@ -37,17 +32,19 @@ pub struct Server {
     config: ServerConfig,
     service: Arc<NativeService>,
     issuer: Issuer,
+    notes: Vec<String>,
 }
 
 impl Server {
     pub(super) async fn bind(
         address: SocketAddr,
         config: ServerConfig,
-        service: Service<Forward, LocalGuard, SystemClock>,
+        service: NativeService,
         issuer: Issuer,
+        notes: Vec<String>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, config, service: Arc::new(service), issuer })
+        Ok(Self { listener, config, service: Arc::new(service), issuer, notes })
     }
 
     /// The address in use, with the port that the system chose where port 0 was asked for.
@@ -64,11 +61,17 @@ impl Server {
         Arc::clone(&self.service)
     }
 
+    /// What an operator should know of, as it was seen at the start.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Answers until `stop` ends; then lets requests under way end, for as long as the configuration allows.
     ///
     /// Once this ends, or is dropped, no connection is open any more.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, config, service, issuer } = self;
+        let Self { listener, config, service, issuer, notes: _ } = self;
         // Ends with this future, as the connections do.
         let mut beside = JoinSet::new();
         let keeper = Arc::clone(&service);
@@ -117,14 +120,19 @@ impl Server {
         drop((listener, leaving));
         service.drain();
         let _ = leave.send(());
-        let ended = async { while connections.join_next().await.is_some() {} };
-        let mut ended = std::pin::pin!(ended);
-        if time::timeout(config.drain_timeout, &mut ended).await.is_err() {
+        if time::timeout(config.drain_timeout, ended(&mut connections)).await.is_err() {
             // Streams that cannot end well are to end with a word, and with what had flowed.
             service.stop();
-            let _ = time::timeout(LAST_WORDS, ended).await;
+            let _ = time::timeout(LAST_WORDS, ended(&mut connections)).await;
         }
+        // Turns that end here give back what they have taken.
+        connections.shutdown().await;
+        service.guard().flush(LAST_WORDS).await;
     }
+}
+
+async fn ended(connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
 }
 
 /// Answers the requests of one connection, until it ends, or has been idle for too long, or everything is to.

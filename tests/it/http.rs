@@ -6,5 +6,6 @@ mod hardening;
 mod limits;
 mod models;
 mod pages;
+mod revocations;
 mod signals;
 mod transport;

@@ -288,7 +288,7 @@ fn other_rules_keep_what_still_counts() {
     let guard = LocalGuard::new(rules(1, 2));
     let held = admit(&guard, ask("ada", at(0))).unwrap();
     guard.set_rules(Rules { turns_at_once: 1, ..rules(1, 2) });
-    assert_eq!(guard.turns_at_once(), Some(1));
+    assert_eq!(guard.turns_at_once(), 1);
     let left = |seconds: u64| standing(&guard, "ada", at(seconds)).iter().map(|one| one.remaining).collect::<Vec<_>>();
     assert_eq!(left(0), [0, 1]);
     assert_eq!(refused(&guard, ask("ada", at(0))).0, "rate_limited");

@@ -21,21 +21,33 @@ pub(crate) enum Heard {
 
 /// Copies are the same guard.
 #[derive(Clone, Default)]
-pub(crate) struct Witness(Arc<Mutex<(Vec<Heard>, Vec<Ask>)>>);
+pub(crate) struct Witness(Arc<Mutex<Testimony>>);
+
+#[derive(Default)]
+struct Testimony {
+    heard: Vec<Heard>,
+    asks: Vec<Ask>,
+    revoked: Vec<Revocation>,
+}
 
 impl Witness {
     /// Takes out what was heard so far.
     pub(crate) fn take(&self) -> Vec<Heard> {
-        std::mem::take(&mut self.0.lock().unwrap().0)
+        std::mem::take(&mut self.0.lock().unwrap().heard)
     }
 
     /// Takes out what was asked so far.
     pub(crate) fn asks(&self) -> Vec<Ask> {
-        std::mem::take(&mut self.0.lock().unwrap().1)
+        std::mem::take(&mut self.0.lock().unwrap().asks)
+    }
+
+    /// Takes out what was revoked so far.
+    pub(crate) fn revoked(&self) -> Vec<Revocation> {
+        std::mem::take(&mut self.0.lock().unwrap().revoked)
     }
 
     fn hear(&self, heard: Heard) {
-        self.0.lock().unwrap().0.push(heard);
+        self.0.lock().unwrap().heard.push(heard);
     }
 }
 
@@ -44,7 +56,7 @@ impl Guard for Witness {
 
     async fn admit(&self, ask: Ask) -> Result<WitnessPermit, Error> {
         self.hear(Heard::Asked(ask.purpose));
-        self.0.lock().unwrap().1.push(ask);
+        self.0.lock().unwrap().asks.push(ask);
         Ok(WitnessPermit(Some(self.clone())))
     }
 
@@ -52,7 +64,12 @@ impl Guard for Witness {
         Ok(STANDING.to_vec())
     }
 
-    async fn revoke(&self, _: Revocation, _: Moment) -> Result<(), Error> {
+    fn turns_at_once(&self) -> usize {
+        5
+    }
+
+    async fn revoke(&self, revocation: Revocation, _: Moment) -> Result<(), Error> {
+        self.0.lock().unwrap().revoked.push(revocation);
         Ok(())
     }
 }

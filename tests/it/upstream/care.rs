@@ -1,12 +1,8 @@
 //! What a failed call leads to: how many calls each upstream gets, what the client hears, and that nothing is ever asked
 //! for twice once something of it was shown.
 
-use std::sync::{Arc, Mutex};
-
 use holdall::{
-    guard::{Ask, Counted, Ending, Guard, Moment, Permit, Revocation},
-    proto::{allowance::Allowance, error::Error},
-    service::Service,
+    guard::{Ending, Purpose},
     upstream::UpstreamError,
 };
 use serde_json::{Value, json};
@@ -16,7 +12,8 @@ use crate::support::{
     drive::{Driven, behind_one_alias, drive},
     events::{events, text_of},
     fake::Call,
-    hand::{Hand, Records, post},
+    guard::{Heard, Witness},
+    hand::Hand,
 };
 
 /// One of the ways in which a call fails.
@@ -410,76 +407,23 @@ fn the_same_user_has_the_same_number_and_others_have_others() {
     assert_ne!(drive(&other, asked, say).calls.remove(0).user, numbers[0], "another process, another number");
 }
 
-/// A guard that admits everyone and notes how turns end.
-#[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<String>>>);
-
-impl Guard for Notes {
-    type Permit = Self;
-
-    async fn admit(&self, _: Ask) -> Result<Self, Error> {
-        self.0.lock().unwrap().push("admitted".to_owned());
-        Ok(self.clone())
-    }
-
-    async fn standing(&self, _: Counted, _: Moment) -> Result<Vec<Allowance>, Error> {
-        Ok(Vec::new())
-    }
-
-    async fn revoke(&self, _: Revocation, _: Moment) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-impl Permit for Notes {
-    fn standing(&self) -> &[Allowance] {
-        &[]
-    }
-
-    fn show(&mut self) {
-        self.0.lock().unwrap().push("shown".to_owned());
-    }
-
-    async fn settle(self, ending: Ending) {
-        let ending = match ending {
-            Ending::Cut(_) => "cut",
-            Ending::Failed => "failed",
-            Ending::Whole(_) => "whole",
-        };
-        self.0.lock().unwrap().push(ending.to_owned());
-    }
-}
-
 #[test]
 fn the_guard_is_asked_once_and_told_once_however_many_calls_it_takes() {
-    for (stream, until_works, notes) in [
-        (false, 2, vec!["admitted", "whole"]),
-        (true, 2, vec!["admitted", "whole"]),
-        (false, 99, vec!["admitted", "failed"]),
-        (true, 99, vec!["admitted", "failed"]),
-    ] {
-        // The hand's own service is not asked; its clock and its upstream are.
-        let (hand, guard) = (one(), Notes::default());
-        let config = config(&behind_one_alias(&[("a", "openai")]));
-        let service = Arc::new(Service::new(
-            config.core,
-            config.access,
-            config.settings,
-            hand.upstream.clone(),
-            guard.clone(),
-            hand.clock.clone(),
-            Box::new(Records::default()),
-        ));
-        let body = json!({ "input": "hi", "stream": stream }).to_string();
-        let asked = crate::support::hand::Asked::new(
-            service.handle(post("/v1/turns").body(http_body_util::Full::<bytes::Bytes>::from(body)).unwrap()),
-        );
+    for (stream, until_works, ends_well) in [(false, 2, true), (true, 2, true), (false, 99, false), (true, 99, false)] {
+        let witness = Witness::default();
+        let hand = Hand::guarded(config(&behind_one_alias(&[("a", "openai")])), witness.clone());
         let mut calls = 0;
+        let asked = hand.turn(&json!({ "input": "hi", "stream": stream }));
         drive(&hand, asked, |call| {
             calls += 1;
             if calls > until_works { say(call) } else { status(call, 503, &[], "") }
         });
         assert_eq!(calls, 3);
-        assert_eq!(*guard.0.lock().unwrap(), notes);
+        let heard = witness.take();
+        let well = |heard: &Heard| matches!(heard, Heard::Settled(Ending::Whole(_)));
+        assert_eq!(heard.first(), Some(&Heard::Asked(Purpose::Turn)));
+        assert_eq!(heard.iter().filter(|heard| matches!(heard, Heard::Settled(_))).count(), 1, "{heard:?}");
+        assert_eq!(heard.last().is_some_and(well), ends_well, "{heard:?}");
+        assert!(ends_well || heard.last() == Some(&Heard::Settled(Ending::Failed)), "{heard:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use holdall::{
     guard::LocalGuard,
     service::Service,
-    shell::{Forward, NativeService, SystemClock},
+    shell::{Forward, NativeGuard, NativeService, SystemClock},
 };
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn service(settings: &str, upstream: &str) -> Arc<NativeService> {
          [[upstream]]\nname = \"builtin\"\nkind = \"builtin\"\n{upstream}\n\
          [[model]]\nalias = \"default\"\nupstreams = [\"builtin\"]\nmodel = \"builtin\"\n"
     ));
-    let (forward, guard) = (Forward::new(config.upstreams).unwrap(), LocalGuard::new(config.guard));
+    let (forward, guard) = (Forward::new(config.upstreams).unwrap(), NativeGuard::Local(LocalGuard::new(config.guard)));
     let log = Box::new(Records::default());
     Arc::new(Service::new(config.core, config.access, config.settings, forward, guard, SystemClock::new(), log))
 }
