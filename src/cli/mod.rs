@@ -10,6 +10,7 @@ mod console;
 mod file;
 mod home;
 mod keys;
+mod revoke;
 mod send;
 mod serve;
 mod settings;
@@ -32,6 +33,7 @@ pub fn run() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Completions(args) => completions::run(args, command()),
         Command::Keys(args) => keys::run(args),
+        Command::Revoke(args) => revoke::run(args),
         Command::Send(args) => send::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Token(args) => token::run(args),
@@ -75,6 +77,8 @@ enum Command {
     Token(token::Args),
     /// Make and change the keys that sign tokens
     Keys(keys::Args),
+    /// Make tokens good no more, before their time
+    Revoke(revoke::Args),
     /// Print a completion script
     Completions(completions::Args),
 }

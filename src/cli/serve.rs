@@ -147,8 +147,8 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
         error @ (StartError::Guard(_) | StartError::Upstreams(_)) => CliError::new(error.to_string()),
     })?;
     let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
-    console.say(&format!("holdall {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
     server.notes().iter().for_each(|note| console.warn(note));
+    console.say(&format!("holdall {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
     models.iter().for_each(|model| console.say(&format!("  model {model}")));
     let service = server.service();
     let stop = async {

@@ -65,6 +65,9 @@ impl TokenSettings {
         draft.set_some("ttl", self.ttl.as_deref());
         draft.set_some("max_age", self.max_age.as_deref());
         draft.set_some("seal", self.seal);
+        if let Some(url) = sources.variable("HOLDALL_REDIS_URL") {
+            draft.set_in("guard", "redis_url", url.as_str());
+        }
         Ok(draft)
     }
 
@@ -80,10 +83,7 @@ impl TokenSettings {
             })?;
             draft.set("keys_file", &*own.to_string_lossy());
         }
-        draft.stay_local();
-        draft.set("system_prompt", "");
-        ModelSettings::default().lay_service(&mut draft, sources)?;
-        draft.check(sources)
+        draft.check_for_tokens(sources)
     }
 }
 
@@ -202,7 +202,15 @@ impl Draft {
         self.over.insert(key.to_owned(), value.into());
     }
 
-    /// The same, if there is a value.
+    /// Sets a key of a table, and leaves what else was set in it.
+    pub(crate) fn set_in(&mut self, table: &str, key: &str, value: impl Into<Value>) {
+        let entry = self.over.entry(table.to_owned()).or_insert_with(|| Table::new().into());
+        if let Value::Table(members) = entry {
+            members.insert(key.to_owned(), value.into());
+        }
+    }
+
+    /// Sets a key if there is a value.
     pub(crate) fn set_some(&mut self, key: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.set(key, value);
@@ -235,6 +243,14 @@ impl Draft {
     /// Checks the whole.
     pub(crate) fn check(self, sources: &impl Sources) -> Result<Config, CliError> {
         Ok(RawConfig::parse(&self.text, self.over)?.check(sources)?)
+    }
+
+    /// Checks what matters to commands that talk to no model.
+    pub(crate) fn check_for_tokens(mut self, sources: &impl Sources) -> Result<Config, CliError> {
+        self.stay_local();
+        self.set("system_prompt", "");
+        ModelSettings::default().lay_service(&mut self, sources)?;
+        self.check(sources)
     }
 
     fn lists_models(&self) -> bool {

@@ -43,7 +43,7 @@ impl RawConfig {
             single_use,
             revocation,
             live_conversations: guard.live_conversations,
-            lease: total.saturating_add(Duration::from_secs(60)),
+            lease: total.saturating_add(guard.lease_grace.unwrap_or(Duration::from_secs(60))),
             memory: Duration::from_secs(policy.max_age_seconds.saturating_add(LEEWAY_SECONDS)),
             trusts_empty_store: guard.dangerous_trust_empty_guard,
         };

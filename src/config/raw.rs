@@ -85,6 +85,8 @@ pub(super) struct RawGuard {
     pub(super) single_use: Option<bool>,
     pub(super) revocation: Option<bool>,
     pub(super) live_conversations: Option<u64>,
+    #[serde(deserialize_with = "duration")]
+    pub(super) lease_grace: Option<Duration>,
     pub(super) dangerous_trust_empty_guard: bool,
 }
 

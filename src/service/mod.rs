@@ -13,6 +13,7 @@ mod flow;
 mod limits;
 mod models;
 mod record;
+mod revocations;
 mod turn;
 
 use std::{
@@ -221,6 +222,15 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     drop(slot);
                     response
                 }
+                "/v1/revocations" => {
+                    only_post(head)?;
+                    let revoker = self.revoker(head)?;
+                    body::check_json(head)?;
+                    let slot = self.slots.take()?;
+                    let response = self.revocations(revoker, &self.read(head, body).await?, &record).await;
+                    drop(slot);
+                    response
+                }
                 _ => Err(Error::NotFound { hint: HINT }),
             };
         };
@@ -243,9 +253,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// What every `POST` is checked for before its body is read.
     fn post(&self, head: &request::Parts) -> Result<Sender, Error> {
-        if head.method != Method::POST {
-            return Err(Error::MethodNotAllowed { allow: "POST" });
-        }
+        only_post(head)?;
         let sender = self.authenticate(head)?;
         body::check_json(head)?;
         Ok(sender)
@@ -413,6 +421,10 @@ fn only_get(head: &request::Parts) -> Result<(), Error> {
     } else {
         Err(Error::MethodNotAllowed { allow: "GET, HEAD" })
     }
+}
+
+fn only_post(head: &request::Parts) -> Result<(), Error> {
+    if head.method == Method::POST { Ok(()) } else { Err(Error::MethodNotAllowed { allow: "POST" }) }
 }
 
 /// Whether an authority is a name of this machine for itself, at any port.

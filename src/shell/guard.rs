@@ -1,9 +1,11 @@
 //! The guard of the native server: on the store that the configuration names, else in this process.
 
-use std::{io::Write as _, time::Duration};
+#[cfg(feature = "redis")]
+use std::io::Write as _;
+use std::time::Duration;
 
 #[cfg(feature = "redis")]
-use crate::guard::{News, RedisGuard, RedisPermit};
+use crate::guard::{News, RedisGuard, RedisPermit, Watch};
 use crate::{
     guard::{Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Store},
     proto::{allowance::Allowance, error::Error},
@@ -25,14 +27,28 @@ impl NativeGuard {
     /// # Errors
     /// Why there is no way to the store, without the feature `redis` too.
     pub fn new(rules: Rules, store: Option<&Store>) -> Result<Self, String> {
-        let Some(store) = store else { return Ok(Self::Local(LocalGuard::new(rules))) };
-        #[cfg(feature = "redis")]
-        let guard = RedisGuard::new(rules, store, Box::new(tell))
-            .map(|guard| Self::Redis(Box::new(guard)))
-            .map_err(|fault| format!("guard.redis_url: {fault}"));
-        #[cfg(not(feature = "redis"))]
-        let guard = Err(format!("guard.redis_url: built without the feature `redis`, so {store:?} cannot be asked"));
-        guard
+        match store {
+            None => Ok(Self::Local(LocalGuard::new(rules))),
+            #[cfg(feature = "redis")]
+            Some(store) => Self::shared(rules, store, Box::new(tell)),
+            #[cfg(not(feature = "redis"))]
+            Some(_) => Err("guard.redis_url: this was built without the feature `redis`".to_owned()),
+        }
+    }
+
+    /// A guard on a store, for a command that says itself what went wrong.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    #[cfg(feature = "redis")]
+    pub fn quiet(rules: Rules, store: &Store) -> Result<Self, String> {
+        Self::shared(rules, store, Box::new(|_| ()))
+    }
+
+    #[cfg(feature = "redis")]
+    fn shared(rules: Rules, store: &Store, watch: Watch) -> Result<Self, String> {
+        let guard = RedisGuard::new(rules, store, watch).map_err(|fault| format!("guard.redis_url: {fault}"))?;
+        Ok(Self::Redis(Box::new(guard)))
     }
 
     /// What an operator should know of the store, that it does not answer for one.

@@ -5,5 +5,6 @@ mod errors;
 mod limits;
 mod models;
 mod pages;
+mod revocations;
 mod signals;
 mod transport;

@@ -171,7 +171,8 @@ fn explain(loaded: &Loaded, error: &Error) -> CliError {
     }
 }
 
-fn user(principal: &Principal) -> String {
+/// A user, and who vouches for it.
+pub(in crate::cli) fn user(principal: &Principal) -> String {
     match principal.idp() {
         _ if principal.is_anonymous() => format!("{} (whoever has the token)", principal.subject()),
         IDP_NONE => format!("{} (vouched for by nobody)", principal.subject()),

@@ -14,6 +14,7 @@ use std::{
 
 use clap::{Subcommand, ValueEnum};
 
+pub(super) use self::inspect::user;
 use self::transcript::{Format, Transcript};
 use super::{
     CliError,
@@ -151,9 +152,9 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
 }
 
 /// A token's text and what it is to be read with.
-struct Loaded {
-    text: String,
-    config: Config,
+pub(super) struct Loaded {
+    pub(super) text: String,
+    pub(super) config: Config,
 }
 
 impl Source {
@@ -172,7 +173,7 @@ impl Source {
 
 impl Loaded {
     /// Opens the token, checking all that does not depend on who presents it or when.
-    fn open(&self) -> Result<UnverifiedToken, CliError> {
+    pub(super) fn open(&self) -> Result<UnverifiedToken, CliError> {
         let mut codec = codec()?;
         let core = &self.config.core;
         let opened =
@@ -210,7 +211,7 @@ fn codec() -> Result<Codec, CliError> {
 }
 
 /// The text of a file, or of standard input for `-`.
-fn read(path: &Path) -> Result<String, CliError> {
+pub(super) fn read(path: &Path) -> Result<String, CliError> {
     if path == Path::new("-") {
         let mut text = String::new();
         return match std::io::stdin().read_to_string(&mut text) {

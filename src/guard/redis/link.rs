@@ -72,7 +72,7 @@ struct Outage {
 #[derive(Clone)]
 struct Connection {
     redis: MultiplexedConnection,
-    _driver: Arc<Driver>,
+    driver: Arc<Driver>,
 }
 
 struct Driver(AbortHandle);
@@ -167,7 +167,8 @@ impl Link {
     }
 
     async fn connection(&self) -> Result<Connection, Fault> {
-        let kept = || self.state().connection.clone();
+        // One that the store has closed meanwhile, for want of work or to restart, is no failure yet.
+        let kept = || self.state().connection.clone().filter(|connection| !connection.driver.0.is_finished());
         if let Some(connection) = kept() {
             return Ok(connection);
         }
@@ -266,7 +267,7 @@ impl Target {
             Err(error) if error.code() == Some("NOPERM") => {}
             Err(error) => return Err(Fault::of(&error)),
         }
-        Ok(Connection { redis, _driver: driver })
+        Ok(Connection { redis, driver })
     }
 }
 

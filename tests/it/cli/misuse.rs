@@ -29,6 +29,12 @@ fn misuse_is_exit_code_2() {
         &["keys", "rotate", "add"],
         &["keys", "rotate", "use", "ring"],
         &["keys", "rotate", "drop", "ring"],
+        &["revoke"],
+        &["revoke", "--user", "ada"],
+        &["revoke", "--idp", "none"],
+        &["revoke", "-t", "a", "--token-id", "b"],
+        &["revoke", "-t", "a", "--scope", "all"],
+        &["revoke", "--token-id", "a", "--scope", "token"],
         &["completions"],
         &["completions", "tcsh"],
     ] {
@@ -56,6 +62,7 @@ Commands:
   serve        Answer requests over HTTP
   token        Look into tokens, check them, make them of transcripts
   keys         Make and change the keys that sign tokens
+  revoke       Make tokens good no more, before their time
   completions  Print a completion script
 
 Options:
@@ -80,6 +87,7 @@ Options:
         &["keys", "rotate", "add"],
         &["keys", "rotate", "use"],
         &["keys", "rotate", "drop"],
+        &["revoke"],
         &["completions"],
     ] {
         let ran = home.run(&[command, &["--help"]].concat());
@@ -95,7 +103,7 @@ fn completions_know_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ran = home.run(&["completions", shell]);
         assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{shell}");
-        for command in ["chat", "send", "serve", "inspect", "rotate", "completions"] {
+        for command in ["chat", "send", "serve", "inspect", "rotate", "revoke", "completions"] {
             assert!(ran.out.contains(command), "{shell} {command}");
         }
     }

@@ -9,6 +9,7 @@ mod chat;
 mod home;
 mod keys;
 mod misuse;
+mod revoke;
 mod send;
 mod serve;
 #[cfg(target_os = "linux")]

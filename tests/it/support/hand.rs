@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use holdall::{
     config::Config,
-    guard::LocalGuard,
+    guard::{Guard, LocalGuard},
     service::{Body, Entry, Log, Service},
 };
 use http::{Method, Request, Response, header, response};
@@ -20,8 +20,8 @@ use serde_json::Value;
 use super::{answer::Answer, clock::TestClock, config, fake::FakeUpstream, upstream};
 
 /// A service with all that it was given.
-pub(crate) struct Hand {
-    pub(crate) service: Arc<Service<FakeUpstream, LocalGuard, TestClock>>,
+pub(crate) struct Hand<G = LocalGuard> {
+    pub(crate) service: Arc<Service<FakeUpstream, G, TestClock>>,
     pub(crate) clock: TestClock,
     pub(crate) upstream: FakeUpstream,
     pub(crate) log: Records,
@@ -52,8 +52,15 @@ impl Hand {
 
     /// A service of this configuration.
     pub(crate) fn of(config: Config) -> Self {
+        let guard = LocalGuard::new(config.guard.clone());
+        Self::with(config, guard)
+    }
+}
+
+impl<G: Guard> Hand<G> {
+    /// A service of this configuration, with this guard.
+    pub(crate) fn with(config: Config, guard: G) -> Self {
         let (clock, upstream, log) = <(TestClock, FakeUpstream, Records)>::default();
-        let guard = LocalGuard::new(config.guard);
         let sink = Box::new(log.clone());
         let service = Service::new(config.core, config.settings, upstream.clone(), guard, clock.clone(), sink);
         Self { service: Arc::new(service), clock, upstream, log }

@@ -3,6 +3,8 @@
 //! Members that we do not define are refused by name; of roles a client has one, its own. Streamed, a reply is
 //! `event: delta` and `event: tool_call`, then `event: done` with the whole answer or `event: error` with the problem.
 
+mod revocation;
+
 use std::{borrow::Cow, fmt};
 
 use serde::{
@@ -23,6 +25,8 @@ use crate::proto::{
     time::UnixSeconds,
     token::Claims,
 };
+
+pub use self::revocation::{RevocationRequest, RevocationScope, revocation_answer, revocation_request};
 
 /// The native format.
 #[derive(Clone, Copy, Debug)]

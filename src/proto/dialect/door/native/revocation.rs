@@ -1,0 +1,167 @@
+//! What `POST /v1/revocations` asks for, and its answer.
+//!
+//! `{"token", "scope"?, "user_id"?}` names a token, its conversation or its user by the token itself, which everyone who
+//! has it may do. `{"token_id"}`, `{"conversation_id"}` and `{"user_id", "idp"}` name them by id, as an operator's log and
+//! `holdall token inspect` show it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{body, to_json};
+use crate::proto::{error::Error, principal::Principal, token::Id};
+
+/// What is to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RevocationRequest {
+    /// The conversation with this id.
+    Conversation(Id),
+    /// What a token stands for.
+    Presented {
+        /// The token.
+        token: String,
+        /// How much of what it stands for.
+        scope: RevocationScope,
+        /// Who the request says it comes from.
+        user_id: Option<String>,
+    },
+    /// The token with this id.
+    Token(Id),
+    /// All that this user has.
+    User(Principal),
+}
+
+/// How much is revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevocationScope {
+    /// All tokens of a conversation.
+    Conversation,
+    /// One token.
+    #[default]
+    Token,
+    /// All tokens of a user that were issued until now.
+    User,
+}
+
+/// Reads the body of `POST /v1/revocations`.
+///
+/// # Errors
+/// [`Error::RequestInvalid`].
+pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
+    let raw: RawRevocation = body::read(body)?;
+    let id = |member: &str, text: &str| {
+        text.parse().map_err(|_| Error::invalid(format!("`{member}` is a UUIDv7 in lower case with hyphens")))
+    };
+    match raw {
+        RawRevocation { token: Some(token), scope, user_id, token_id: None, conversation_id: None, idp: None } => {
+            Ok(RevocationRequest::Presented { token, scope: scope.unwrap_or_default(), user_id })
+        }
+        RawRevocation {
+            token_id: Some(token_id),
+            token: None,
+            scope: None,
+            conversation_id: None,
+            user_id: None,
+            idp: None,
+        } => id("token_id", &token_id).map(RevocationRequest::Token),
+        RawRevocation {
+            conversation_id: Some(conversation),
+            token: None,
+            scope: None,
+            token_id: None,
+            user_id: None,
+            idp: None,
+        } => id("conversation_id", &conversation).map(RevocationRequest::Conversation),
+        RawRevocation {
+            user_id: Some(user_id),
+            idp: Some(idp),
+            token: None,
+            scope: None,
+            token_id: None,
+            conversation_id: None,
+        } => {
+            let principal = Principal::new(user_id, idp);
+            principal.map(RevocationRequest::User).map_err(|fault| Error::invalid(format!("`user_id`, `idp`: {fault}")))
+        }
+        _ => Err(Error::invalid(
+            "name one thing to revoke: `token` (with `scope` token, conversation or user), `token_id`, \
+             `conversation_id`, or `user_id` with `idp`",
+        )),
+    }
+}
+
+/// Writes the answer.
+#[must_use]
+pub fn revocation_answer(scope: RevocationScope, id: &str) -> Vec<u8> {
+    to_json(&RevocationBody { revoked: Revoked { scope, id } })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRevocation {
+    token: Option<String>,
+    scope: Option<RevocationScope>,
+    token_id: Option<String>,
+    conversation_id: Option<String>,
+    user_id: Option<String>,
+    idp: Option<String>,
+}
+
+#[derive(Serialize)]
+struct RevocationBody<'a> {
+    revoked: Revoked<'a>,
+}
+
+#[derive(Serialize)]
+struct Revoked<'a> {
+    scope: RevocationScope,
+    id: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+    #[test]
+    fn one_thing_is_named_and_nothing_beside_it() {
+        let presented = |scope, user: Option<&str>| RevocationRequest::Presented {
+            token: "t".to_owned(),
+            scope,
+            user_id: user.map(str::to_owned),
+        };
+        for (body, request) in [
+            (r#"{"token":"t"}"#.to_owned(), presented(RevocationScope::Token, None)),
+            (
+                r#"{"token":"t","scope":"user","user_id":"ada"}"#.to_owned(),
+                presented(RevocationScope::User, Some("ada")),
+            ),
+            (r#"{"token":"t","scope":"conversation"}"#.to_owned(), presented(RevocationScope::Conversation, None)),
+            (format!(r#"{{"token_id":"{ID}"}}"#), RevocationRequest::Token(ID.parse().unwrap())),
+            (format!(r#"{{"conversation_id":"{ID}"}}"#), RevocationRequest::Conversation(ID.parse().unwrap())),
+            (
+                r#"{"user_id":"ada","idp":"key"}"#.to_owned(),
+                RevocationRequest::User(Principal::new("ada", "key").unwrap()),
+            ),
+        ] {
+            assert_eq!(revocation_request(&body), Ok(request), "{body}");
+        }
+        for body in [
+            "{}".to_owned(),
+            r#"{"user_id":"ada"}"#.to_owned(),
+            r#"{"idp":"none"}"#.to_owned(),
+            r#"{"scope":"user"}"#.to_owned(),
+            r#"{"token":"t","idp":"none"}"#.to_owned(),
+            r#"{"token":"t","scope":"all"}"#.to_owned(),
+            r#"{"token":"t","extra":1}"#.to_owned(),
+            r#"{"user_id":"","idp":"none"}"#.to_owned(),
+            r#"{"token_id":"1"}"#.to_owned(),
+            format!(r#"{{"token_id":"{ID}","conversation_id":"{ID}"}}"#),
+            format!(r#"{{"token_id":"{ID}","scope":"token"}}"#),
+            format!(r#"{{"token_id":"{}"}}"#, ID.to_uppercase()),
+            "[]".to_owned(),
+        ] {
+            assert_eq!(revocation_request(&body).unwrap_err().code(), "request_invalid", "{body}");
+        }
+    }
+}

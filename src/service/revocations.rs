@@ -1,0 +1,116 @@
+//! `POST /v1/revocations`: ends the use of tokens before their time.
+//!
+//! Users revoke what is theirs, by a token that the caller check lets through, an expired one as well; whatever is wrong
+//! with another's has the one answer that it has everywhere. Who presents an operator's key may revoke anything, by any
+//! token or by id.
+
+use http::{HeaderMap, HeaderValue, Response, header, request};
+
+use super::{
+    Clock, Sender, Service, asker,
+    body::{Body, utf8},
+    json_bytes,
+    record::Record,
+};
+use crate::{
+    guard::{Guard, Revocation},
+    principal::KeyDigest,
+    proto::{
+        dialect::door::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
+        error::Error,
+        exchange::Asker,
+        token::{Claims, RawToken},
+    },
+    upstream::Upstream,
+};
+
+/// Who wants to revoke.
+pub(super) enum Revoker {
+    /// Whoever runs the deployment.
+    Operator,
+    /// Anyone else.
+    Caller(Sender),
+}
+
+impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+    /// Tells operators from callers. An operator's key names no user, so it is looked for before the identity rules.
+    pub(super) fn revoker(&self, head: &request::Parts) -> Result<Revoker, Error> {
+        let keys = &self.settings.operator_keys;
+        match credential(&head.headers) {
+            Some(key) if keys.holds(&KeyDigest::of(key)) => Ok(Revoker::Operator),
+            _ => self.authenticate(head).map(Revoker::Caller),
+        }
+    }
+
+    /// Revokes what `body` names.
+    pub(super) async fn revocations(
+        &self,
+        revoker: Revoker,
+        body: &[u8],
+        record: &Record,
+    ) -> Result<Response<Body>, Error> {
+        let request = revocation_request(utf8(body)?)?;
+        let moment = self.moment();
+        let (scope, id, revocation) = match (request, revoker) {
+            (RevocationRequest::Presented { token, scope, user_id }, revoker) => {
+                let asker = match revoker {
+                    Revoker::Operator => self.owner(&token, user_id)?,
+                    Revoker::Caller(sender) => asker(sender.identity, user_id, None),
+                };
+                let core = self.core();
+                let read = self.with_codec(|codec| core.read_history(&token, &asker, moment.now, codec));
+                let (_, conversation, _) = read?;
+                let claims = conversation.claims;
+                record.turn(&claims);
+                let Claims { principal, conversation, token_id, .. } = claims;
+                match scope {
+                    RevocationScope::Conversation => {
+                        (scope, conversation.to_string(), Revocation::Conversation { id: conversation })
+                    }
+                    RevocationScope::Token => (scope, token_id.to_string(), Revocation::Token { id: token_id }),
+                    RevocationScope::User => {
+                        (scope, principal.subject().to_owned(), Revocation::User { principal, until: moment.now })
+                    }
+                }
+            }
+            (_, Revoker::Caller(_)) => {
+                let cause = "revoking by id takes an operator's key".to_owned();
+                return Err(Error::Unauthenticated { cause });
+            }
+            (RevocationRequest::Conversation(id), Revoker::Operator) => {
+                (RevocationScope::Conversation, id.to_string(), Revocation::Conversation { id })
+            }
+            (RevocationRequest::Token(id), Revoker::Operator) => {
+                (RevocationScope::Token, id.to_string(), Revocation::Token { id })
+            }
+            (RevocationRequest::User(principal), Revoker::Operator) => {
+                let id = principal.subject().to_owned();
+                (RevocationScope::User, id, Revocation::User { principal, until: moment.now })
+            }
+        };
+        self.guard.revoke(revocation, moment).await?;
+        Ok(json_bytes(revocation_answer(scope, &id)))
+    }
+
+    /// The user whose token this is, for an operator, who may speak for all.
+    fn owner(&self, token: &str, user_id: Option<String>) -> Result<Asker, Error> {
+        let core = self.core();
+        let opened = self.with_codec(|codec| RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec))?;
+        Ok(Asker::Vouched { principal: opened.claims().principal.clone(), user_id })
+    }
+}
+
+/// The one credential of a request, if there is exactly one.
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    let bearers = headers.get_all(header::AUTHORIZATION).iter().map(bearer);
+    let mut found = bearers.chain(headers.get_all("x-api-key").iter().map(|key| key.to_str().ok()));
+    match (found.next(), found.next()) {
+        (Some(only), None) => only,
+        _ => None,
+    }
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start_matches(' '))
+}

@@ -1,0 +1,128 @@
+"""Limits hold over all instances: whatever three of them are asked in parallel, no more passes than one would let."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from fleet import Case, codes, together
+from holdall import Answer
+from upstream import INPUT_TOKENS, OUTPUT_TOKENS
+
+
+class Limits(Case):
+    def test_three_instances_never_give_more_turns_than_there_are(self) -> None:
+        fleet = self.fleet('[[guard.quota]]\nperiod = "1d"\nturns = 15', "[limits]\nturns_per_user = 60")
+        answers = together(60, lambda at: fleet.turn("ada", f"say {at}"))
+        self.assertEqual(codes(answers), {"ok": 15, "quota_exceeded": 45})
+        self.assertEqual(self.upstream.calls, 15)
+        refusal = next(answer for answer in answers if answer.status == 429)
+        self.assertGreater(int(refusal.headers["retry-after"]), 0)
+        self.assertIn('"turns-86400";r=0', refusal.headers["ratelimit"])
+        self.assertEqual(fleet.turn("eve", "say hi").status, 200)
+
+    def test_a_failed_turn_is_given_back(self) -> None:
+        fleet = self.fleet('[[guard.quota]]\nperiod = "1d"\nturns = 3\nconversations = 3')
+        self.assertEqual(codes([fleet.turn("ada", "fail") for _ in range(7)]), {"upstream_unavailable": 7})
+        answers = [fleet.turn("ada", "say hi") for _ in range(5)]
+        self.assertEqual(codes(answers), {"ok": 3, "quota_exceeded": 2})
+
+    def test_conversations_are_counted_when_they_begin(self) -> None:
+        fleet = self.fleet('[[guard.quota]]\nperiod = "1d"\nconversations = 4', "[limits]\nturns_per_user = 60")
+        answers = together(30, lambda at: fleet.turn("ada", f"say {at}"))
+        self.assertEqual(codes(answers), {"ok": 4, "quota_exceeded": 26})
+        token = self.whole(next(answer for answer in answers if answer.status == 200))
+        for _ in range(3):
+            token = self.whole(fleet.turn("ada", "say more", token))
+
+    def test_what_turns_use_adds_up_over_instances(self) -> None:
+        turn = INPUT_TOKENS + OUTPUT_TOKENS
+        for limit in (f"model_tokens = {2 * turn + 1}", "history_bytes = 500", "upstream_seconds = 1"):
+            with self.subTest(limit):
+                user = limit.split()[0]
+                fleet = self.fleet(f'[[guard.quota]]\nperiod = "1d"\n{limit}')
+                token, passed = None, 0
+                while passed < 20:
+                    if user == "upstream_seconds":
+                        self.upstream.forget()
+                        self.pause_then_release(0.4)
+                    answer = fleet.turn(user, "hold on" if user == "upstream_seconds" else "say on", token)
+                    if answer.status != 200:
+                        break
+                    token, passed = self.whole(answer), passed + 1
+                self.assertEqual(self.refused(answer, 429, "quota_exceeded")["retry"], "after")
+                # Known after the fact: the turn that passes the limit is the last.
+                self.assertEqual(passed, 3)
+
+    def pause_then_release(self, seconds: float) -> None:
+        threading.Timer(seconds, self.upstream.released.set).start()
+
+    def test_a_rate_lets_its_burst_pass_and_then_an_even_stream(self) -> None:
+        fleet = self.fleet('rate = "5/1h"', "[limits]\nturns_per_user = 60")
+        answers = together(60, lambda at: fleet.turn("ada", f"say {at}"))
+        self.assertEqual(codes(answers), {"ok": 5, "rate_limited": 55})
+        self.assertGreater(int(next(a for a in answers if a.status == 429).headers["retry-after"]), 60)
+        fleet = self.fleet('rate = "10/1s"\nburst = 3', "[limits]\nturns_per_user = 60")
+        began, passed = time.monotonic(), 0
+        while time.monotonic() - began < 2:
+            passed += codes(together(12, lambda at: fleet.turn("bob", f"say {at}")))["ok"]
+        self.assertLessEqual(passed, 3 + 10 * (time.monotonic() - began))
+        self.assertGreater(passed, 10)
+
+    def test_who_has_no_name_counts_by_address(self) -> None:
+        fleet = self.fleet('rate = "3/1h"')
+        self.assertEqual(codes([fleet.turn(None, "say hi") for _ in range(5)]), {"ok": 3, "rate_limited": 2})
+
+    def test_turns_at_once_are_counted_over_all_instances(self) -> None:
+        fleet = self.fleet("", "[limits]\nturns_per_user = 4")
+
+        left = threading.Semaphore(0)
+
+        def ask(at: int) -> Answer:
+            answer = fleet.turn("ada", f"hold {at}")
+            left.release()
+            return answer
+
+        def release() -> None:
+            # All but those that are held have been answered.
+            for _ in range(26):
+                left.acquire(timeout=20)
+            self.upstream.released.set()
+
+        threading.Thread(target=release).start()
+        answers = together(30, ask)
+        self.assertEqual(codes(answers), {"ok": 4, "user_busy": 26})
+        self.assertEqual(self.upstream.most_under_way, 4)
+        self.assertEqual(codes([fleet.turn("ada", "say hi") for _ in range(6)]), {"ok": 6})
+        self.assertEqual(self.store.keys("places"), [])
+
+    def test_of_live_conversations_the_oldest_go(self) -> None:
+        fleet = self.fleet("live_conversations = 3", "[limits]\nturns_per_user = 60")
+        tokens = []
+        for number in range(5):
+            tokens.append(self.whole(fleet.turn("ada", f"say {number}")))
+            alive = [fleet.history("ada", token).status for token in tokens]
+            self.assertEqual(alive, [410] * max(0, number - 2) + [200] * min(number + 1, 3))
+        # A turn makes its conversation the youngest.
+        tokens[2] = self.whole(fleet.turn("ada", "say again", tokens[2]))
+        tokens.append(self.whole(fleet.turn("ada", "say 5")))
+        alive = [fleet.history("ada", token).status for token in tokens]
+        self.assertEqual(alive, [410, 410, 200, 410, 200, 200])
+        self.refused(fleet.turn("ada", "say", tokens[3]), 410, "token_revoked")
+        self.assertEqual(fleet.turn("eve", "say hi").status, 200)
+
+    def test_conversations_begun_at_once_never_outnumber_the_limit(self) -> None:
+        fleet = self.fleet("live_conversations = 3", "[limits]\nturns_per_user = 60")
+        for round in range(3):
+            tokens = [self.whole(answer) for answer in together(12, lambda at: fleet.turn("ada", f"say {round} {at}"))]
+            alive = [fleet.history("ada", token).status for token in tokens]
+            self.assertEqual((alive.count(200), alive.count(410)), (3, 9))
+
+    def test_what_was_revoked_takes_no_place_among_the_live(self) -> None:
+        fleet = self.fleet("live_conversations = 2")
+        first, second = (self.whole(fleet.turn("ada", f"say {number}")) for number in range(2))
+        revoked = fleet.revoke({"token": second, "scope": "conversation", "user_id": "ada"})
+        self.assertEqual(revoked.status, 200, revoked.body)
+        third = self.whole(fleet.turn("ada", "say 2"))
+        alive = [fleet.history("ada", token).status for token in (first, second, third)]
+        self.assertEqual(alive, [200, 410, 200])

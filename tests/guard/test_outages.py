@@ -1,0 +1,282 @@
+"""What happens without the store, or with something else in its place; and that it passes by itself."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+from fleet import Case, Fleet, codes, eventually, together
+from holdall import Server
+from store import Connection, Store, free_port
+
+# How long an instance may take to notice that the store is back: the pause of its breaker, and some.
+BACK = 5
+
+
+class FailsClosed(Case):
+    """With revocation on, as it is by default with a store."""
+
+    def unavailable(self, fleet: Fleet, token: str | None, cause: str, user: str = "ada") -> None:
+        """All instances refuse, say that it will pass, and say why in the log alone."""
+        for server in range(len(fleet.servers)):
+            answer = fleet.turn(user, "say on", token, server)
+            told = self.refused(answer, 503, "guard_unavailable")
+            self.assertEqual((told["retry"], answer.headers["retry-after"]), ("after", "1"))
+            self.assertNotIn("guard store", answer.body.decode())
+            log = fleet.servers[server].log
+            eventually(lambda: any('"code":"guard_unavailable"' in line and cause in line for line in log), 5)
+
+    def back(self, fleet: Fleet, token: str, user: str = "ada") -> None:
+        """All instances go on, and nothing was lost."""
+        for server in range(len(fleet.servers)):
+            eventually(lambda: fleet.turn(user, "say on", token, server).status == 200, BACK)
+
+    def test_killed_and_started_with_what_it_had(self) -> None:
+        fleet = self.fleet("single_use = true", instances=2)
+        token, other = (self.whole(fleet.turn("ada", "say hi")) for _ in range(2))
+        self.assertEqual(fleet.revoke({"token": other, "user_id": "ada"}).status, 200)
+        self.store.do("SAVE")
+        self.store.kill()
+        self.unavailable(fleet, token, "cannot connect")
+        self.assertEqual(fleet.turn("ada", "say hi").status, 503)
+        self.assertEqual(fleet.history("ada", token).status, 503)
+        self.assertEqual(fleet.revoke({"token": token, "user_id": "ada"}).status, 503)
+        self.store.start()
+        self.back(fleet, token)
+        self.refused(fleet.turn("ada", "say on", other), 410, "token_revoked")
+        eventually(lambda: fleet.log().count('"guard_store":"found"') == 2, 5)
+        self.assertEqual(fleet.log().count('"guard_store":"lost"'), 2)
+
+    def test_started_empty_it_does_not_vouch_for_what_is_older(self) -> None:
+        fleet = self.fleet("")
+        token = self.whole(fleet.turn("ada", "say hi"))
+        self.store.kill()
+        time.sleep(1.1)
+        self.store.start()
+        eventually(lambda: fleet.turn("bob", "say hi", server=0).status == 200, BACK)
+        fresh = self.whole(fleet.turn("ada", "say hi", server=0))
+        eventually(lambda: all(fleet.turn("bob", "say", server=at).status == 200 for at in range(3)), BACK)
+        self.unavailable(fleet, token, "born at 20")
+        self.refused(fleet.history("ada", token), 503, "guard_unavailable")
+        self.back(fleet, fresh)
+        # An operator who knows that nothing was revoked says so.
+        trusting = self.fleet("dangerous_trust_empty_guard = true", instances=1)
+        trusting.servers[0].kill()
+        trusting.keys = fleet.keys
+        trusting.servers = [Server(trusting.config, fleet.keys)]
+        self.whole(trusting.turn("ada", "say on", token))
+
+    def test_hung_it_is_waited_for_once(self) -> None:
+        fleet = self.fleet('single_use = true\nlease_grace = "300s"')
+        token = self.whole(fleet.turn("ada", "say hi"))
+        for server in range(3):
+            self.whole(fleet.turn("bob", "say hi", server=server))
+        self.store.hang()
+        began = time.monotonic()
+        told = codes(together(9, lambda at: fleet.turn("ada", "say on", token, at)))
+        self.assertEqual(told, {"guard_unavailable": 9})
+        self.assertLess(time.monotonic() - began, 4)
+        began = time.monotonic()
+        self.unavailable(fleet, token, "no answer within 2000 ms")
+        self.assertLess(time.monotonic() - began, 1)
+        self.store.go_on()
+        # What it was asked before it hung is not held against anyone, though it reads it only now.
+        self.back(fleet, token)
+        eventually(lambda: self.store.keys("places") == [], 5)
+
+    def test_a_turn_under_way_ends_well_and_is_settled_later(self) -> None:
+        fleet = self.fleet('single_use = true\nlease_grace = "300s"')
+        token = self.whole(fleet.turn("ada", "say hi"))
+        self.upstream.forget()
+        answers: list = []
+        thread = threading.Thread(target=lambda: answers.append(fleet.turn("ada", "hold on", token, server=0)))
+        thread.start()
+        eventually(lambda: self.upstream.under_way == 1, 10)
+        self.store.hang()
+        self.upstream.released.set()
+        thread.join(15)
+        fresh = self.whole(answers[0])
+        self.store.go_on()
+        eventually(lambda: self.store.keys("places") == [], BACK)
+        eventually(lambda: fleet.turn("ada", "say on", fresh, server=1).status == 200, BACK)
+        # Another input: it is spent, not forgotten.
+        self.refused(fleet.turn("ada", "say other", token, server=1), 409, "token_used")
+
+    def test_a_server_of_another_kind_in_its_place(self) -> None:
+        fleet = self.fleet("", instances=1)
+        token = self.whole(fleet.turn("ada", "say hi"))
+        self.store.do("SAVE")
+        self.store.kill()
+        with Stranger(self.store.port):
+            eventually(lambda: "does not speak the Redis protocol" in fleet.log() or self.ask(fleet, token), 10)
+            self.unavailable(fleet, token, "does not speak the Redis protocol")
+        self.store.start()
+        self.back(fleet, token)
+
+    def ask(self, fleet: Fleet, token: str) -> bool:
+        self.assertEqual(fleet.turn("ada", "say on", token).status, 503)
+        return False
+
+    def test_keys_of_the_wrong_type_are_their_owners_trouble(self) -> None:
+        guard = 'single_use = true\nlive_conversations = 5\nrate = "1000/1h"\n'
+        fleet = self.fleet(f'{guard}[[guard.quota]]\nperiod = "1d"\nturns = 1000', instances=1)
+        token = self.whole(fleet.turn("ada", "say hi"))
+        self.whole(fleet.turn("ada", "say on", token))
+        self.upstream.forget()
+        held = threading.Thread(target=lambda: fleet.turn("ada", "hold on"))
+        held.start()
+        eventually(lambda: self.upstream.under_way == 1, 10)
+        kinds = {kind: self.store.keys(kind) for kind in ("places", "rate", "quota", "used-token")}
+        self.upstream.released.set()
+        held.join()
+        for kind, keys in kinds.items():
+            with self.subTest(kind):
+                self.assertEqual(len(keys), 1)
+                self.store.do("DEL", keys[0])
+                self.store.do("RPUSH", keys[0], "a list")
+                self.unavailable(fleet, token, "a key of ours was written to by others")
+                if kind != "used-token":
+                    self.assertEqual(fleet.turn("bob", "say hi").status, 200)
+                self.store.do("DEL", keys[0])
+                self.assertEqual(fleet.turn("ada", "say hi").status, 200)
+
+    def test_what_only_the_end_of_a_turn_meets_is_told_to_the_operator(self) -> None:
+        fleet = self.fleet("live_conversations = 5", instances=1)
+        self.whole(fleet.turn("ada", "say hi"))
+        (live,) = self.store.keys("live")
+        self.store.do("SET", live, "text")
+        self.whole(fleet.turn("ada", "say hi"))
+        eventually(lambda: '"guard_store":"troubled"' in fleet.log(), 5)
+        self.assertIn("WRONGTYPE", fleet.log())
+
+    def test_a_store_that_refuses_for_a_while(self) -> None:
+        fleet = self.fleet("", instances=1)
+        token = self.whole(fleet.turn("ada", "say hi"))
+        for begin, end, cause in (
+            (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "is a replica"),
+            (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "memory is full"),
+        ):
+            with self.subTest(cause):
+                self.store.do(*begin)
+                self.unavailable(fleet, token, cause)
+                self.store.do(*end)
+                self.back(fleet, token)
+
+    def test_a_wrong_password_is_named_and_never_shown(self) -> None:
+        store = Store("--requirepass", "right-password")
+        self.addCleanup(store.close)
+        url = f"redis://:wrong-password@127.0.0.1:{store.port}"
+        fleet = self.fleet("", instances=1, url=url)
+        self.assertIn("refuses the user or password", fleet.log())
+        self.unavailable(fleet, None, "refuses the user or password")
+        bare = self.fleet("", instances=1, url=store.url)
+        self.unavailable(bare, None, "wants a user or password")
+        connection = Connection(store.port)
+        connection("AUTH", "right-password")
+        connection("CONFIG", "SET", "requirepass", "wrong-password")
+        eventually(lambda: fleet.turn("ada", "say hi").status == 200, BACK)
+        connection.close()
+        for text in (fleet.log(), bare.log()):
+            self.assertNotIn("-password", text)
+
+    def test_scripts_and_connections_that_the_store_forgets_are_no_outage(self) -> None:
+        fleet = self.fleet("", instances=1)
+        token = self.whole(fleet.turn("ada", "say hi"))
+        for forget in (("SCRIPT", "FLUSH"), ("CLIENT", "KILL", "TYPE", "normal")):
+            self.store.do(*forget)
+            # The other end has to hear of it, as it would have long before the next turn.
+            time.sleep(0.2)
+            self.whole(fleet.turn("ada", "say on", token))
+        self.assertNotIn("guard_store", fleet.log())
+
+    def test_clusters_and_sentinels_are_refused_by_name(self) -> None:
+        cluster = Store("--cluster-enabled", "yes")
+        self.addCleanup(cluster.close)
+        port = free_port()
+        settings = cluster.folder / "sentinel.conf"
+        settings.write_text(f"port {port}\n")
+        sentinel = Store(str(settings), "--sentinel", port=port)
+        self.addCleanup(sentinel.close)
+        for url, cause in ((cluster.url, "a node of a Redis Cluster"), (sentinel.url, "a Redis Sentinel")):
+            fleet = self.fleet("", instances=1, url=url)
+            # At the start, and at each turn.
+            self.assertIn(f"warning: guard store: it is {cause}", fleet.log())
+            self.unavailable(fleet, None, cause)
+
+    def test_an_eviction_policy_that_forgets_is_told_at_the_start(self) -> None:
+        self.store.do("CONFIG", "SET", "maxmemory", "100mb")
+        self.assertNotIn("maxmemory", self.fleet("", instances=1).log())
+        self.store.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        self.assertIn("set noeviction", self.fleet("", instances=1).log())
+
+
+class FallsBack(Case):
+    """Without revocation and single use, where a limit that holds on each instance is better than none."""
+
+    def test_each_instance_counts_for_itself_until_it_is_back(self) -> None:
+        fleet = self.fleet("revocation = false", "[limits]\nturns_per_user = 2")
+        token = self.whole(fleet.turn("ada", "say hi"))
+        self.store.kill()
+        self.upstream.forget()
+        threading.Thread(target=lambda: (self.held(6), self.upstream.released.set())).start()
+        # Two on each of three instances; with the store there were two in all.
+        told = codes(together(12, lambda at: fleet.turn("ada", "hold on", token, at)))
+        self.assertEqual(told, {"ok": 6, "user_busy": 6})
+        self.store.start()
+        for server in range(3):
+            eventually(lambda: fleet.turn("ada", "say hi", token, server).status == 200, BACK)
+        eventually(lambda: fleet.log().count('"guard_store":"found"') == 3, BACK)
+        self.upstream.forget()
+        threading.Thread(target=lambda: (self.held(2), self.upstream.released.set())).start()
+        told = codes(together(12, lambda at: fleet.turn("ada", "hold on", token, at)))
+        self.assertEqual(told, {"ok": 2, "user_busy": 10})
+
+    def held(self, count: int) -> None:
+        eventually(lambda: self.upstream.under_way == count, 20)
+        time.sleep(1)
+
+    def test_hung_it_costs_one_wait(self) -> None:
+        fleet = self.fleet("revocation = false", instances=1)
+        token = self.whole(fleet.turn("ada", "say hi"))
+        self.store.hang()
+        began = time.monotonic()
+        self.whole(fleet.turn("ada", "say on", token))
+        self.assertLess(time.monotonic() - began, 4)
+        began = time.monotonic()
+        self.whole(fleet.turn("ada", "say on", token))
+        self.assertLess(time.monotonic() - began, 1)
+        self.store.go_on()
+
+    def test_nothing_is_revoked_where_nobody_looks(self) -> None:
+        fleet = self.fleet("revocation = false", instances=1)
+        token = self.whole(fleet.turn("ada", "say hi"))
+        self.refused(fleet.revoke({"token": token, "user_id": "ada"}), 400, "unsupported")
+
+
+class Stranger:
+    """A server that answers everything as an HTTP server would."""
+
+    def __init__(self, port: int) -> None:
+        self.listener = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+            except OSError:
+                pass
+            client.close()
+
+    def __enter__(self) -> Stranger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()

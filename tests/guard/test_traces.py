@@ -1,0 +1,142 @@
+"""What the store sees: one command before a turn and one after; and what it keeps: hashes and numbers, for a time."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+from fleet import Case, Fleet, eventually
+from store import Connection, Refused
+
+EVERYTHING = """single_use = true
+live_conversations = 2
+rate = "1000/1m"
+[[guard.quota]]
+period = "1h"
+turns = 1000
+conversations = 1000
+model_tokens = 100000
+history_bytes = 100000
+upstream_seconds = 1000
+[[guard.quota]]
+period = "1d"
+turns = 5000
+"""
+# Names and texts that must not be found at the store.
+USER, TEXT = "ada-lovelace@example.com", "my-secret-is-forty-two"
+NAME = re.compile(rb"holdall1:\{[0-9a-f]{32}\}:[a-z0-9-]+:[0-9a-f]{32}")
+
+
+class Monitor:
+    """What clients send to the store; what scripts do in it is left out."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = Connection(port)
+        self.connection("MONITOR")
+        self.commands: list[str] = []
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self) -> None:
+        try:
+            while True:
+                line = self.connection.read()
+                if " lua] " not in line:
+                    self.commands.append(line.split('"')[1].lower())
+        except (OSError, ValueError, ConnectionError, Refused):
+            pass
+
+
+class Traces(Case):
+    def mixture(self, fleet: Fleet) -> None:
+        """A bit of everything."""
+        tokens = [self.whole(fleet.turn(USER, f"say {TEXT}"))]
+        for _ in range(3):
+            tokens.append(self.whole(fleet.turn(USER, f"say {TEXT}", tokens[-1])))
+        fleet.turn(USER, f"say {TEXT}", tokens[0])
+        fleet.turn(USER, f"fail {TEXT}", tokens[-1])
+        fleet.turn(USER, f"cut {TEXT}", tokens[-1], stream=True)
+        for _ in range(3):
+            token = self.whole(fleet.turn(USER, f"say {TEXT}"))
+        self.whole(fleet.turn(None, f"say {TEXT}"))
+        for scope in ("token", "conversation"):
+            fleet.revoke({"token": token, "scope": scope, "user_id": USER})
+        fleet.revoke({"user_id": USER + "2", "idp": "none"}, operator=True)
+
+    def test_a_turn_is_one_round_trip_before_and_one_after(self) -> None:
+        fleet = self.fleet(EVERYTHING)
+        for server in range(3):
+            token = self.whole(fleet.turn(USER, "say hi", server=server))
+        # Each script is loaded by whoever needs it first.
+        self.assertEqual(fleet.revoke({"token": token, "user_id": USER}).status, 200)
+        token = self.whole(fleet.turn(USER, "say hi"))
+        monitor = Monitor(self.store.port)
+        turns = 12
+        for number in range(turns):
+            token = self.whole(fleet.turn(USER, f"say {number}", token, stream=False))
+        self.refused(fleet.turn(USER, "fail", token), 502, "upstream_unavailable")
+        # A settled turn was told before its answer came.
+        self.assertEqual(monitor.commands, ["evalsha"] * 2 * (turns + 1))
+        del monitor.commands[:]
+        self.assertEqual(fleet.history(USER, token).status, 200)
+        self.assertEqual(fleet.revoke({"token": token, "user_id": USER}).status, 200)
+        self.refused(fleet.turn(USER, "say on", token), 410, "token_revoked")
+        self.store.do("PING")
+        eventually(lambda: "ping" in monitor.commands, 5)
+        self.assertEqual(monitor.commands, ["evalsha"] * 3 + ["ping"])
+
+    def test_every_key_but_the_birth_expires(self) -> None:
+        fleet = self.fleet(EVERYTHING)
+        self.mixture(fleet)
+        self.upstream.forget()
+        threading.Thread(target=lambda: fleet.turn(USER, "hold on"), daemon=True).start()
+        eventually(lambda: self.upstream.under_way == 1, 10)
+        keys = self.store.keys()
+        kinds = {re.sub(rb"^holdall1:\{\w+\}:|:\w+$", b"", key) for key in keys}
+        self.assertEqual(
+            kinds,
+            {
+                b"birth",
+                b"done",
+                b"live",
+                b"places",
+                b"quota-3600",
+                b"quota-86400",
+                b"rate",
+                b"revoked-conversation",
+                b"revoked-token",
+                b"revoked-user",
+                b"used-token",
+            },
+        )
+        for key in keys:
+            left = self.store.do("PTTL", key)
+            if key.endswith(b":birth"):
+                self.assertEqual(left, -1)
+            else:
+                # The longest is a revocation, by `max_age`.
+                self.assertTrue(0 < left <= (30 * 86_400 + 60) * 1000, (key, left))
+        self.upstream.released.set()
+
+    def test_no_key_and_no_value_holds_text(self) -> None:
+        fleet = self.fleet(EVERYTHING, "seal = false")
+        self.mixture(fleet)
+        ids = set()
+        token = self.whole(fleet.turn(USER, f"say {TEXT}"))
+        ids.add(fleet.history(USER, token).json()["conversation"]["id"])
+        read = {
+            "string": lambda key: [self.store.do("GET", key)],
+            "hash": lambda key: self.store.do("HGETALL", key),
+            "zset": lambda key: self.store.do("ZRANGE", key, 0, -1, "WITHSCORES"),
+        }
+        fields = {
+            b"input", b"holder", b"until", b"spent", b"period",
+            b"turns", b"conversations", b"model_tokens", b"history_bytes", b"upstream_millis",
+        }  # fmt: skip
+        for key in self.store.keys():
+            if not key.endswith(b":birth"):
+                self.assertRegex(key, NAME)
+            for value in read[self.store.do("TYPE", key)](key):
+                number, digits = re.fullmatch(rb"\d+", value), re.fullmatch(rb"[0-9a-f]{32}", value)
+                self.assertTrue(number or digits or value in fields or len(value) == 16, (key, value))
+                for text in (USER, TEXT, "ada", "secret", "127.0.0.1", *ids):
+                    self.assertNotIn(text.encode(), key + b" " + value)

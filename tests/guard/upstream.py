@@ -1,0 +1,107 @@
+"""A Chat Completions service that does what the last message says. Python's standard library only.
+
+`say …` answers it, `fail` is a 500, `cut` streams a word and breaks off, `hold …` waits for `release` and then answers.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+# What each turn is said to have used.
+INPUT_TOKENS, OUTPUT_TOKENS = 60, 40
+
+
+class Upstream:
+    """The service, on a free port."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.lock = threading.Lock()
+        self.under_way = 0
+        self.most_under_way = 0
+        self.calls = 0
+        upstream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                upstream.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128
+            daemon_threads = True
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.base_url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+        content = body["messages"][-1]["content"]
+        text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+        word, _, rest = text.partition(" ")
+        with self.lock:
+            self.calls += 1
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if word == "hold":
+                self.released.wait(30)
+            if word == "fail":
+                reply(handler, 500, "application/json", b'{"error":{"message":"out of order"}}')
+            elif body.get("stream"):
+                stream(handler, rest or "yes", whole=word != "cut")
+            else:
+                choice = {"index": 0, "message": {"role": "assistant", "content": rest or "yes"}, "finish_reason": "stop"}
+                reply(handler, 200, "application/json", json.dumps({"choices": [choice], "usage": USAGE}).encode())
+        except (BrokenPipeError, ConnectionResetError):
+            handler.close_connection = True
+        finally:
+            with self.lock:
+                self.under_way -= 1
+
+    def forget(self) -> None:
+        """Begins a new count, and holds again."""
+        with self.lock:
+            self.most_under_way = self.under_way
+            self.calls = 0
+        self.released.clear()
+
+    def close(self) -> None:
+        self.released.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+USAGE = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
+
+
+def reply(handler: BaseHTTPRequestHandler, status: int, kind: str, body: bytes) -> None:
+    handler.send_response(status)
+    handler.send_header("content-type", kind)
+    handler.send_header("content-length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def stream(handler: BaseHTTPRequestHandler, text: str, whole: bool) -> None:
+    handler.send_response(200)
+    handler.send_header("content-type", "text/event-stream")
+    handler.send_header("connection", "close")
+    handler.end_headers()
+    handler.close_connection = True
+    send(handler, {"choices": [{"index": 0, "delta": {"content": text}}]})
+    if whole:
+        send(handler, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": USAGE})
+        handler.wfile.write(b"data: [DONE]\n\n")
+
+
+def send(handler: BaseHTTPRequestHandler, event: dict) -> None:
+    handler.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+    handler.wfile.flush()

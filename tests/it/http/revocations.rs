@@ -1,0 +1,174 @@
+//! `POST /v1/revocations`: who may revoke what, and what is told to the guard.
+
+use std::sync::{Arc, Mutex};
+
+use holdall::{
+    guard::{Ask, Counted, Ending, Guard, Moment, Permit, Revocation},
+    principal::KeyDigest,
+    proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},
+};
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{SECRET, answer::Answer, client::json_request, config, hand::Hand, upstream};
+
+/// A guard that admits everything and notes what is revoked.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<Revocation>>>);
+
+struct Admitted;
+
+impl Guard for Notes {
+    type Permit = Admitted;
+
+    async fn admit(&self, _: Ask) -> Result<Admitted, Error> {
+        Ok(Admitted)
+    }
+
+    async fn standing(&self, _: Counted, _: Moment) -> Result<Vec<Allowance>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn revoke(&self, revocation: Revocation, _: Moment) -> Result<(), Error> {
+        self.0.lock().unwrap().push(revocation);
+        Ok(())
+    }
+}
+
+impl Permit for Admitted {
+    fn standing(&self) -> &[Allowance] {
+        &[]
+    }
+
+    fn show(&mut self) {}
+
+    async fn settle(self, _: Ending) {}
+}
+
+/// The SHA-256 digest of `abc` (FIPS 180-4, the standard's own example).
+const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+fn noting() -> (Hand<Notes>, Notes) {
+    let notes = Notes::default();
+    let settings = format!("operator_keys = [\"{ABC}\"]\n{}", upstream("openai", "http://model.test"));
+    (Hand::with(config(&settings), notes.clone()), notes)
+}
+
+fn revoke(hand: &Hand<Notes>, body: &Value, headers: &[(&'static str, &str)]) -> Answer {
+    let mut request: Request<_> = json_request("/v1/revocations", body);
+    for (name, value) in headers {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    hand.ask(request).answer()
+}
+
+fn ada() -> Principal {
+    Principal::new("ada", "none").unwrap()
+}
+
+#[test]
+fn without_a_store_it_is_not_offered() {
+    let hand = Hand::new("");
+    let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
+    let answer = hand.post("/v1/revocations", json!({ "token": token, "user_id": "ada" }).to_string()).answer();
+    let problem = answer.problem("unsupported");
+    assert!(problem["detail"].as_str().unwrap().contains("HOLDALL_REDIS_URL"), "{problem:?}");
+}
+
+#[test]
+fn a_token_names_itself_its_conversation_and_its_user() {
+    let (hand, notes) = noting();
+    let answer = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello");
+    let (token, conversation) = (&answer["token"], &answer["conversation"]["id"]);
+    let told = |scope: &str| revoke(&hand, &json!({ "token": token, "scope": scope, "user_id": "ada" }), &[]).json();
+    assert_eq!(told("conversation"), json!({ "revoked": { "scope": "conversation", "id": conversation } }));
+    assert_eq!(told("user"), json!({ "revoked": { "scope": "user", "id": "ada" } }));
+    let of_token = told("token");
+    let id = of_token["revoked"]["id"].as_str().unwrap();
+    let revoked = notes.0.lock().unwrap().clone();
+    assert_eq!(
+        revoked,
+        [
+            Revocation::Conversation { id: conversation.as_str().unwrap().parse().unwrap() },
+            Revocation::User { principal: ada(), until: UnixSeconds(1_795_000_000) },
+            Revocation::Token { id: id.parse().unwrap() },
+        ]
+    );
+}
+
+#[test]
+fn an_expired_token_revokes_until_its_conversations_greatest_age() {
+    let (hand, notes) = noting();
+    let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
+    let body = json!({ "token": token, "scope": "user", "user_id": "ada" });
+    hand.clock.advance_seconds(8 * 86_400);
+    revoke(&hand, &body, &[]).json();
+    hand.clock.advance_seconds(23 * 86_400);
+    assert_eq!(revoke(&hand, &body, &[]).status, StatusCode::GONE);
+    assert_eq!(notes.0.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_not_ones_own_has_one_answer() {
+    let (hand, notes) = noting();
+    let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
+    let strange = |body: &Value| {
+        let mut problem = revoke(&hand, body, &[]).problem("token_invalid");
+        problem.remove("request_id");
+        problem
+    };
+    let garbage = strange(&json!({ "token": "garbage", "user_id": "eve" }));
+    for body in [
+        json!({ "token": token, "user_id": "eve" }),
+        json!({ "token": token, "user_id": "Ada" }),
+        json!({ "token": token }),
+    ] {
+        assert_eq!(strange(&body), garbage, "{body}");
+    }
+    for body in
+        [json!({ "token_id": ID }), json!({ "conversation_id": ID }), json!({ "user_id": "ada", "idp": "none" })]
+    {
+        revoke(&hand, &body, &[]).problem("unauthenticated");
+        revoke(&hand, &body, &[("authorization", "Bearer abd")]).problem("unauthenticated");
+        // Of two credentials neither counts.
+        revoke(&hand, &body, &[("authorization", "Bearer abc"), ("x-api-key", "abc")]).problem("unauthenticated");
+    }
+    revoke(&hand, &json!({}), &[]).problem("request_invalid");
+    assert!(notes.0.lock().unwrap().is_empty());
+}
+
+#[test]
+fn an_operators_key_revokes_anything() {
+    let (hand, notes) = noting();
+    assert!(bool::from(KeyDigest::from_hex(ABC).unwrap().ct_eq(&KeyDigest::of("abc"))));
+    let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
+    for header in [("authorization", "Bearer abc"), ("authorization", "bearer  abc"), ("x-api-key", "abc")] {
+        for (body, id) in [
+            (json!({ "token_id": ID }), ID),
+            (json!({ "conversation_id": ID }), ID),
+            (json!({ "user_id": "ada", "idp": "none" }), "ada"),
+            (json!({ "token": token, "scope": "user" }), "ada"),
+        ] {
+            assert_eq!(revoke(&hand, &body, &[header]).json()["revoked"]["id"], id, "{body}");
+        }
+        revoke(&hand, &json!({ "token": "garbage" }), &[header]).problem("token_invalid");
+        revoke(&hand, &json!({ "token": token, "user_id": "eve" }), &[header]).problem("request_invalid");
+    }
+    let user = Revocation::User { principal: ada(), until: UnixSeconds(1_795_000_000) };
+    let id = ID.parse().unwrap();
+    let each = [Revocation::Token { id }, Revocation::Conversation { id }, user.clone(), user];
+    assert_eq!(*notes.0.lock().unwrap(), [&each[..], &each, &each].concat());
+}
+
+#[test]
+fn the_record_shows_the_conversation_and_no_credential() {
+    let (hand, _) = noting();
+    let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
+    hand.log.take();
+    revoke(&hand, &json!({ "token": token }), &[("x-api-key", "abc")]).json();
+    let entries = hand.log.take();
+    assert!(entries[0].conversation.is_some());
+    let text = serde_json::to_string(&entries).unwrap();
+    assert!(!text.contains("abc\"") && !text.contains(token.as_str().unwrap()) && !text.contains(SECRET), "{text}");
+}
