@@ -30,7 +30,10 @@ use crate::{
 
 /// The arguments of `revoke`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true))]
+#[command(
+    group = clap::ArgGroup::new("what").required(true),
+    override_usage = "holdall revoke <-t FILE|--token-id ID|--conversation-id ID|--user NAME --idp SOURCE>"
+)]
 pub(super) struct Args {
     /// File that holds the token; `-` for standard input
     #[arg(short, long = "token", value_name = "FILE", group = "what")]

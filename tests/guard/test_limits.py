@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 from fleet import Case, codes, together
 from holdall import Answer
 from upstream import INPUT_TOKENS, OUTPUT_TOKENS
+
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "src" / "guard" / "redis"
 
 
 class Limits(Case):
@@ -68,6 +72,33 @@ class Limits(Case):
             passed += codes(together(12, lambda at: fleet.turn("bob", f"say {at}")))["ok"]
         self.assertLessEqual(passed, 3 + 10 * (time.monotonic() - began))
         self.assertGreater(passed, 10)
+
+    def test_the_longest_wait_is_told(self) -> None:
+        # The rate leaves a turn in two days and more, the quota at midnight in UTC.
+        left = 86_400 - int(time.time()) % 86_400
+        for burst, code, wait in ((1, "rate_limited", 200_000), (99, "quota_exceeded", left)):
+            guard = f'rate = "1/200000s"\nburst = {burst}\n[[guard.quota]]\nperiod = "1d"\nturns = 1'
+            fleet = self.fleet(guard, instances=1)
+            user = f"user-{burst}"
+            self.whole(fleet.turn(user, "say hi"))
+            told = self.refused(fleet.turn(user, "say hi"), 429, code)
+            self.assertAlmostEqual(told["retry_after_seconds"], wait, delta=60)
+
+    def test_what_is_left_is_told_without_taking_anything(self) -> None:
+        quota = '[[guard.quota]]\nperiod = "1d"\nturns = 10\nmodel_tokens = 1000'
+        fleet = self.fleet(f'rate = "60/1h"\n{quota}')
+        for _ in range(3):
+            answer = fleet.turn("ada", "say hi")
+        self.assertEqual(answer.headers["ratelimit-policy"].split(", ")[0], '"rate-3600";q=60;w=3600')
+        left = [limit.split(";")[:2] for limit in answer.headers["ratelimit"].split(", ")]
+        self.assertEqual(left, [['"rate-3600"', "r=57"], ['"turns-86400"', "r=7"], ['"model_tokens-86400"', "r=800"]])
+        script = (SCRIPTS / "standing.lua").read_text()
+        keys = [*self.store.keys("rate"), *self.store.keys("quota")]
+        for _ in range(2):
+            debt, period, seconds, *counts = self.store.do("EVAL", script, len(keys), *keys, 86_400)
+            self.assertTrue(175_000_000 < debt <= 180_000_000 and 0 < seconds <= 86_400, (debt, seconds))
+            self.assertEqual((period, counts), (int(time.time()) // 86_400, [3, 0, 300, 0, 0]))
+        self.assertEqual(self.store.do("EVAL", script, 2, "none", "neither", 60)[3:], [0] * 5)
 
     def test_who_has_no_name_counts_by_address(self) -> None:
         fleet = self.fleet('rate = "3/1h"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 import time
 
@@ -180,6 +181,18 @@ class FailsClosed(Case):
         for text in (fleet.log(), bare.log()):
             self.assertNotIn("-password", text)
 
+    def test_a_certificate_that_nobody_vouches_for_is_refused(self) -> None:
+        port = free_port()
+        command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+        files = ["-keyout", "key", "-out", "certificate"]
+        subprocess.run([*command.split(), *files], cwd=self.store.folder, check=True, capture_output=True)
+        key, certificate = self.store.folder / "key", self.store.folder / "certificate"
+        options = ["--tls-port", str(port), "--tls-auth-clients", "no", "--tls-key-file", str(key)]
+        store = Store(*options, "--tls-cert-file", str(certificate), "--tls-ca-cert-file", str(certificate))
+        self.addCleanup(store.close)
+        fleet = self.fleet("", instances=1, url=f"rediss://localhost:{port}")
+        self.unavailable(fleet, None, "cannot connect: invalid peer certificate: ")
+
     def test_scripts_and_connections_that_the_store_forgets_are_no_outage(self) -> None:
         fleet = self.fleet("", instances=1)
         token = self.whole(fleet.turn("ada", "say hi"))
@@ -191,7 +204,7 @@ class FailsClosed(Case):
         self.assertNotIn("guard_store", fleet.log())
 
     def test_clusters_and_sentinels_are_refused_by_name(self) -> None:
-        cluster = Store("--cluster-enabled", "yes")
+        cluster = Store("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
         self.addCleanup(cluster.close)
         port = free_port()
         settings = cluster.folder / "sentinel.conf"

@@ -138,5 +138,5 @@ class Traces(Case):
             for value in read[self.store.do("TYPE", key)](key):
                 number, digits = re.fullmatch(rb"\d+", value), re.fullmatch(rb"[0-9a-f]{32}", value)
                 self.assertTrue(number or digits or value in fields or len(value) == 16, (key, value))
-                for text in (USER, TEXT, "ada", "secret", "127.0.0.1", *ids):
+                for text in (USER, TEXT, "lovelace", "secret", "127.0.0.1", *ids):
                     self.assertNotIn(text.encode(), key + b" " + value)

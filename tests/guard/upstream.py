@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # What each turn is said to have used.
@@ -67,10 +68,11 @@ class Upstream:
                 self.under_way -= 1
 
     def forget(self) -> None:
-        """Begins a new count, and holds again."""
-        with self.lock:
-            self.most_under_way = self.under_way
-            self.calls = 0
+        """Begins a new count, once all calls have ended, and holds again."""
+        self.released.set()
+        while self.under_way > 0:
+            time.sleep(0.01)
+        self.most_under_way = self.calls = 0
         self.released.clear()
 
     def close(self) -> None:

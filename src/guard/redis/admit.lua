@@ -95,14 +95,15 @@ if purpose == 'turn' then
       local limit = tonumber(ARGV[at + 1 + place])
       row[place + 2] = count
       local counts_here = limit >= 0 and (place ~= 2 or ARGV[12] == '1')
-      if counts_here and count >= limit and not short then
-        short = {number, place}
+      if counts_here and count >= limit and (not short or row[2] > short[3]) then
+        short = {number, place, row[2]}
       end
     end
     counts[number] = row
   end
 end
-if fast then
+-- The longest wait is told: what comes before it would be refused again.
+if fast and not (short and short[3] * 1000000 > fast) then
   return answer('fast', math.ceil(fast))
 end
 if short then

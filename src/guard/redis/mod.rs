@@ -39,7 +39,10 @@ mod scripts;
 mod settling;
 mod standing;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 pub use self::link::{News, Watch};
 use self::{
@@ -66,7 +69,7 @@ pub struct RedisGuard {
 /// What calls need, wherever they come from.
 #[derive(Debug)]
 struct Shared {
-    rules: Rules,
+    rules: RwLock<Arc<Rules>>,
     keys: Keys,
     scripts: Scripts,
     link: Link,
@@ -81,8 +84,14 @@ impl RedisGuard {
     pub fn new(rules: Rules, store: &Store, watch: Watch) -> Result<Self, String> {
         let local = LocalGuard::new(rules.clone());
         let (keys, scripts) = (Keys::new(&store.namespace), Scripts::new());
-        let shared = Arc::new(Shared { rules, keys, scripts, link: Link::new(store, watch)? });
+        let shared =
+            Arc::new(Shared { rules: RwLock::new(Arc::new(rules)), keys, scripts, link: Link::new(store, watch)? });
         Ok(Self { settling: Settling::start(Arc::clone(&shared)), shared, local })
+    }
+
+    /// Replaces the rules for the turns to come. What was counted stays counted in every period that the new rules have.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.shared.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
     /// Sees whether the store answers, and says what an operator should know of it.
@@ -99,12 +108,11 @@ impl RedisGuard {
     }
 
     async fn ask(&self, turn: &Turn) -> Result<Admission, Fault> {
-        let Shared { rules, keys, scripts, link } = &*self.shared;
-        link.run(&scripts.admit(keys, rules, turn)).await
+        let Shared { keys, scripts, link, .. } = &*self.shared;
+        link.run(&scripts.admit(keys, turn)).await
     }
 
-    fn refusal(&self, verdict: Verdict, counts: &Counts) -> Error {
-        let rules = &self.shared.rules;
+    fn refusal(rules: &Rules, verdict: Verdict, counts: &Counts) -> Error {
         let unavailable = |cause: String| Error::GuardUnavailable { cause: format!("guard store: {cause}") };
         let told = || unavailable("its counts do not fit the rules".to_owned());
         match verdict {
@@ -134,21 +142,22 @@ impl Guard for RedisGuard {
         let mut holder = [0; HOLDER_BYTES];
         getrandom::fill(&mut holder).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
         // From here on the turn is given back if this is dropped, or the answer gets lost.
-        let mut asking = SharedPermit::new(self, Turn::new(&ask, holder));
+        let mut asking = SharedPermit::new(self, Turn::new(&ask, self.shared.rules(), holder));
         match self.ask(&asking.turn).await {
             Ok(Admission { verdict: Verdict::Admitted, counts }) => {
-                let standing = counts.standing(&self.shared.rules);
+                let standing = counts.standing(&asking.turn.rules);
                 asking.turn.admitted = Some(counts);
                 Ok(RedisPermit { standing, of: Of::Store(Box::new(asking)) })
             }
             Ok(Admission { verdict, counts }) => {
                 asking.is_open = false;
-                Err(self.refusal(verdict, &counts))
+                Err(Self::refusal(&asking.turn.rules, verdict, &counts))
             }
             Err(fault) => {
                 asking.is_open &= fault.may_have_run;
+                let fails_closed = fails_closed(&asking.turn.rules);
                 drop(asking);
-                if self.shared.fails_closed() {
+                if fails_closed {
                     return Err(fault.into());
                 }
                 let permit = self.local.admit(ask).await?;
@@ -158,34 +167,33 @@ impl Guard for RedisGuard {
     }
 
     async fn standing(&self, counted: Counted, moment: Moment) -> Result<Vec<Allowance>, Error> {
-        let Shared { rules, keys, scripts, link } = &*self.shared;
-        match link.run(&scripts.standing(keys, rules, &counted)).await {
-            Ok(numbers) => Ok(Counts::new(numbers).standing(rules)),
-            Err(fault) if self.shared.fails_closed() => Err(fault.into()),
+        let (Shared { keys, scripts, link, .. }, rules) = (&*self.shared, self.shared.rules());
+        match link.run(&scripts.standing(keys, &rules, &counted)).await {
+            Ok(numbers) => Ok(Counts::new(numbers).standing(&rules)),
+            Err(fault) if fails_closed(&rules) => Err(fault.into()),
             Err(_) => self.local.standing(counted, moment).await,
         }
     }
 
     async fn revoke(&self, revocation: Revocation, _: Moment) -> Result<(), Error> {
-        let Shared { rules, keys, scripts, link } = &*self.shared;
+        let (Shared { keys, scripts, link, .. }, rules) = (&*self.shared, self.shared.rules());
         if !rules.revocation {
             return Err(Error::Unsupported {
                 detail: "nothing is revoked here: guard.revocation is off, and nobody would look".to_owned(),
             });
         }
-        let _: u64 = link.run(&scripts.revoke(keys, rules, &revocation)).await?;
+        let _: u64 = link.run(&scripts.revoke(keys, &rules, &revocation)).await?;
         Ok(())
     }
 }
 
 impl Shared {
-    /// Whether a turn may not go on without the store's word.
-    fn fails_closed(&self) -> bool {
-        self.rules.revocation || self.rules.single_use
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn settle(&self, turn: &Turn, ending: Ending) -> Result<(), Fault> {
-        let part: String = self.link.run(&self.scripts.settle(&self.keys, &self.rules, turn, ending)).await?;
+        let part: String = self.link.run(&self.scripts.settle(&self.keys, turn, ending)).await?;
         if part.is_empty() {
             return Ok(());
         }
@@ -193,6 +201,11 @@ impl Shared {
         self.link.trouble(&fault);
         Err(fault)
     }
+}
+
+/// Whether a turn may not go on without the store's word.
+fn fails_closed(rules: &Rules) -> bool {
+    rules.revocation || rules.single_use
 }
 
 impl From<Fault> for Error {

@@ -2,7 +2,7 @@
 //!
 //! Each is atomic and runs by the store's own clock. An argument is a number, a hash or random bytes; none is text.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::{FromRedisValue, ParsingError, Script, ScriptInvocation, Value};
 
@@ -35,8 +35,8 @@ impl Scripts {
     }
 
     /// Asks for a turn.
-    pub(super) fn admit(&self, keys: &Keys, rules: &Rules, turn: &Turn) -> ScriptInvocation<'_> {
-        let quotas = turn.quotas(rules);
+    pub(super) fn admit(&self, keys: &Keys, turn: &Turn) -> ScriptInvocation<'_> {
+        let (rules, quotas) = (&*turn.rules, turn.quotas());
         let mut call = self.admit.prepare_invoke();
         call.key(keys.birth())
             .key(keys.done(&turn.holder))
@@ -72,8 +72,8 @@ impl Scripts {
     }
 
     /// Ends a turn.
-    pub(super) fn settle(&self, keys: &Keys, rules: &Rules, turn: &Turn, ending: Ending) -> ScriptInvocation<'_> {
-        let quotas = turn.quotas(rules);
+    pub(super) fn settle(&self, keys: &Keys, turn: &Turn, ending: Ending) -> ScriptInvocation<'_> {
+        let (rules, quotas) = (&*turn.rules, turn.quotas());
         let once = turn.presented.filter(|_| turn.purpose == Purpose::Turn && rules.single_use);
         let mut call = self.settle.prepare_invoke();
         call.key(keys.done(&turn.holder)).key(keys.places(&turn.counted));
@@ -97,7 +97,9 @@ impl Scripts {
         };
         call.arg(turn.presented.is_none());
         call.arg(whole(used.model_tokens)).arg(whole(used.history_bytes)).arg(whole(used.upstream_millis));
-        call.arg(rules.live_conversations.unwrap_or(0)).arg(conversation(turn.conversation));
+        // Without a name there is one conversation: nobody can begin another as the same user.
+        let live = rules.live_conversations.filter(|_| !turn.principal.is_anonymous());
+        call.arg(live.map_or(0, whole)).arg(conversation(turn.conversation));
         call.arg(millis(rules.memory)).arg(keys.conversations_revoked());
         for (number, quota) in quotas.iter().enumerate() {
             let period = turn.admitted.as_ref().and_then(|counts| counts.period(number));
@@ -137,6 +139,8 @@ impl Scripts {
 /// A turn as the store is told of it, before and after.
 #[derive(Clone, Debug)]
 pub(super) struct Turn {
+    /// The rules that it began under, and ends under.
+    pub(super) rules: Arc<Rules>,
     /// Names the leases that it takes.
     pub(super) holder: [u8; HOLDER_BYTES],
     pub(super) purpose: Purpose,
@@ -149,8 +153,9 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub(super) fn new(ask: &Ask, holder: [u8; HOLDER_BYTES]) -> Self {
+    pub(super) fn new(ask: &Ask, rules: Arc<Rules>, holder: [u8; HOLDER_BYTES]) -> Self {
         Self {
+            rules,
             holder,
             purpose: ask.purpose,
             counted: ask.counted(),
@@ -162,8 +167,8 @@ impl Turn {
     }
 
     /// The quotas that it counts against.
-    fn quotas<'a>(&self, rules: &'a Rules) -> &'a [Quota] {
-        if self.purpose == Purpose::Turn { &rules.quotas } else { &[] }
+    fn quotas(&self) -> &[Quota] {
+        if self.purpose == Purpose::Turn { &self.rules.quotas } else { &[] }
     }
 
     /// How long its token could still be presented: the leeway once for the verifier's sake, and once for clocks that

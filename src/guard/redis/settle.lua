@@ -69,8 +69,8 @@ for number = 1, quotas do
   local period, began = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local index = math.floor(second / period)
   local kept = try('HGET', key, 'period')
+  -- What counted in a period that is over is gone with it.
   if failed then
-    -- What counted in a period that is over is gone with it.
     if held and kept == int(index) and (began == index or began < 0) then
       for place = 1, 2 do
         local limits = ARGV[at + 2 + place] == '1' and (place == 1 or ARGV[7] == '1')
@@ -79,12 +79,11 @@ for number = 1, quotas do
         end
       end
     end
-  else
+  elseif began == index then
     local writes = false
     for place = 3, 5 do
       if ARGV[at + 2 + place] == '1' and used[place] > 0 then
         if kept ~= int(index) then
-          -- Known only now, it counts in the period that it is known in.
           try('DEL', key)
           try('HSET', key, 'period', int(index))
           kept = int(index)

@@ -56,14 +56,15 @@ impl Counts {
         Some(Exhausted { limit, retry_after_seconds: limit.reset_seconds.max(1), standing: self.standing(rules) })
     }
 
+    /// A rate is told as its burst, and the time in which that comes back.
     fn of_rate(&self, rate: &Rate) -> Allowance {
         let interval = interval_micros(rate.turns, rate.period);
-        let room = interval.saturating_mul(rate.burst).saturating_sub(self.debt_micros());
+        let room = interval.saturating_mul(rate.burst);
         Allowance {
             name: "rate",
-            limit: rate.turns,
-            remaining: room / interval,
-            period_seconds: rate.period.as_secs().max(1),
+            limit: rate.burst,
+            remaining: room.saturating_sub(self.debt_micros()) / interval,
+            period_seconds: room.div_ceil(MICROS),
             reset_seconds: self.debt_micros().div_ceil(MICROS),
         }
     }
@@ -130,7 +131,7 @@ mod tests {
         assert_eq!(
             standing,
             [
-                allowance("rate", 30, 3, 60, 3),
+                allowance("rate", 5, 3, 10, 3),
                 allowance("turns", 10, 6, 3_600, 600),
                 allowance("upstream_seconds", 7, 4, 3_600, 600),
                 // More than there is: turns under way went over it.

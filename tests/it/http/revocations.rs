@@ -51,7 +51,8 @@ const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 fn noting() -> (Hand<Notes>, Notes) {
     let notes = Notes::default();
-    let settings = format!("operator_keys = [\"{ABC}\"]\n{}", upstream("openai", "http://model.test"));
+    let keys = format!("keys = \"k1:{SECRET}\"\noperator_keys = [\"{ABC}\"]\n");
+    let settings = format!("{keys}{}", upstream("openai", "http://model.test"));
     (Hand::with(config(&settings), notes.clone()), notes)
 }
 
