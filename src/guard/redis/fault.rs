@@ -63,7 +63,8 @@ impl Fault {
 
     /// What `INFO` says that no store of ours may say.
     pub(super) fn of_mode(info: &str) -> Option<Self> {
-        match field(info, "redis_mode") {
+        // Valkey has a word of its own for it.
+        match field(info, "redis_mode").or_else(|| field(info, "server_mode")) {
             Some("cluster") => Some(Self::of_store(CLUSTER)),
             Some("sentinel") => Some(Self::of_store(
                 "it is a Redis Sentinel, which keeps no data; guard.redis_url is to name the primary itself, or an \
@@ -147,11 +148,13 @@ mod tests {
 
     #[test]
     fn clusters_and_sentinels_are_known_by_their_own_word() {
-        let info = |mode: &str| format!("# Server\r\nredis_version:7.0.15\r\nredis_mode:{mode}\r\nos:Linux\r\n");
-        assert_eq!(Fault::of_mode(&info("standalone")), None);
         assert_eq!(Fault::of_mode(""), None);
-        assert!(Fault::of_mode(&info("cluster")).unwrap().to_string().contains("Cluster"));
-        assert!(Fault::of_mode(&info("sentinel")).unwrap().to_string().contains("Sentinel"));
+        for field in ["redis_mode", "server_mode"] {
+            let info = |mode: &str| format!("# Server\r\nredis_version:7.0.15\r\n{field}:{mode}\r\nos:Linux\r\n");
+            assert_eq!(Fault::of_mode(&info("standalone")), None);
+            assert!(Fault::of_mode(&info("cluster")).unwrap().to_string().contains("Cluster"));
+            assert!(Fault::of_mode(&info("sentinel")).unwrap().to_string().contains("Sentinel"));
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@
 //! are hashes, values are numbers, random bytes and keyed hashes: there is no text at the store (`keys`).
 //!
 //! **Checked, in this order:** the store's birth, revocation (user, conversation, token), single use, places, rate,
-//! quotas. Nothing is taken where anything refuses. To read a history asks for the first two; to count model tokens takes
+//! quotas; of rate and quotas the longest wait is told. Nothing is taken where anything refuses. What a turn uses counts in
+//! the period in which it began; failed, it gives back turn and conversation, and what it took of the rate stays taken, as
+//! in [`LocalGuard`]. To read a history asks for the first two; to count model tokens takes
 //! a place and from the rate.
 //!
 //! **Birth.** The store notes when it first saw itself empty. While revocation or single use are on, tokens issued in an
