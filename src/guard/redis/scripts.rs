@@ -257,3 +257,44 @@ const DONE: Duration = Duration::from_secs(120);
 /// The same where it is not known whether the turn was ever admitted: what asks for it may still lie unread at a store
 /// that hangs.
 const UNSURE: Duration = Duration::from_secs(900);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer(verdict: &str, numbers: &[i64]) -> Result<Admission, ParsingError> {
+        let numbers = numbers.iter().map(|number| Value::Int(*number)).collect();
+        Admission::from_redis_value(Value::Array(vec![Value::BulkString(verdict.into()), Value::Array(numbers)]))
+    }
+
+    #[test]
+    fn each_verdict_is_read_and_no_other() {
+        for (word, numbers, verdict) in [
+            ("busy", [0, 0], Verdict::Busy),
+            ("fast", [1_500_000, 0], Verdict::Fast(1_500_000)),
+            ("ok", [0, 0], Verdict::Admitted),
+            ("older", [1_795_000_000, 0], Verdict::Older(1_795_000_000)),
+            ("revoked", [0, 0], Verdict::Revoked),
+            ("short", [2, 3], Verdict::Short(1, 2)),
+            ("stale", [0, 0], Verdict::Stale),
+            ("used", [1, 0], Verdict::Used { under_way: true }),
+            ("used", [0, 0], Verdict::Used { under_way: false }),
+        ] {
+            let counts = Counts::new(vec![7]);
+            assert_eq!(answer(word, &[&numbers[..], &[7]].concat()).unwrap(), Admission { verdict, counts }, "{word}");
+        }
+        assert!(answer("maybe", &[0, 0]).is_err() && answer("ok", &[0]).is_err());
+        assert!(Admission::from_redis_value(Value::Okay).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_rounding_lets_one_turn_more_through(turns in 1_u64..=1_000_000_000, seconds in 1_u64..=366 * 86_400) {
+            let (interval, micros) = (interval_micros(turns, Duration::from_secs(seconds)), seconds * 1_000_000);
+            prop_assert!(interval * turns >= micros);
+            prop_assert!((interval - 1) * turns < micros);
+        }
+    }
+}
