@@ -16,9 +16,10 @@ use crate::support::{
     upstream,
 };
 
+/// A service that makes each call once.
 fn hand(settings: &str) -> (Hand<Witness>, Witness) {
     let witness = Witness::default();
-    let config = config(&format!("{settings}\n{}", upstream("openai", "http://model.test")));
+    let config = config(&format!("retries = 0\n{settings}\n{}", upstream("openai", "http://model.test")));
     (Hand::guarded(config, witness.clone()), witness)
 }
 

@@ -130,10 +130,10 @@ fn usage_is_read_only() {
 }
 
 #[test]
-fn a_guard_that_does_not_say_is_not_spoken_for() {
+fn what_the_guard_says_is_what_is_told() {
     let hand = Hand::guarded(config(""), Witness::default());
     let told = hand.get("/v1/usage?user_id=ada").answer().json();
     let entry = json!({ "name": "turns", "limit": 5, "remaining": 4, "used": 1, "period_seconds": 60,
         "resets_at": told["limits"][0]["resets_at"] });
-    assert_eq!(told, json!({ "user_id": "ada", "limits": [entry] }));
+    assert_eq!(told, json!({ "user_id": "ada", "limits": [entry], "turns_at_once": 5 }));
 }

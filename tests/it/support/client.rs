@@ -93,7 +93,8 @@ impl Client {
 
 /// Makes an attack, while a client that keeps to the rules takes one turn after another, and one more when it is over.
 pub(crate) async fn beside<T>(address: SocketAddr, attack: impl Future<Output = T>) -> T {
-    let hi = json!({ "input": "My name is Ada." });
+    // By name: callers without one are counted by address, and this is the attacker's as well.
+    let hi = json!({ "input": "My name is Ada.", "user_id": "ada" });
     let outcome = {
         let turns = async {
             let mut client = Client::connect(address).await;

@@ -11,7 +11,7 @@ use crate::support::{
     server::Running,
 };
 
-const IMPATIENT: &str = "timeouts.write = \"200ms\"\ntimeouts.head = \"1s\"\n";
+const IMPATIENT: &str = "timeouts.write = \"200ms\"\ntimeouts.head = \"1s\"\nlimits.turns_per_user = 1000\n";
 
 /// `:status` 200 (RFC 7541, appendix A).
 const OK: u8 = 0x88;
