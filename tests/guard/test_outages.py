@@ -47,8 +47,8 @@ class FailsClosed(Case):
         self.store.start()
         self.back(fleet, token)
         self.refused(fleet.turn("ada", "say on", other), 410, "token_revoked")
-        eventually(lambda: fleet.log().count('"guard_store":"found"') == 2, 5)
-        self.assertEqual(fleet.log().count('"guard_store":"lost"'), 2)
+        eventually(lambda: fleet.log().count('"notice":"guard_store_found"') == 2, 5)
+        self.assertEqual(fleet.log().count('"notice":"guard_store_lost"'), 2)
 
     def test_started_empty_it_does_not_vouch_for_what_is_older(self) -> None:
         fleet = self.fleet("")
@@ -149,7 +149,7 @@ class FailsClosed(Case):
         (live,) = self.store.keys("live")
         self.store.do("SET", live, "text")
         self.whole(fleet.turn("ada", "say hi"))
-        eventually(lambda: '"guard_store":"troubled"' in fleet.log(), 5)
+        eventually(lambda: '"notice":"guard_store_troubled"' in fleet.log(), 5)
         self.assertIn("WRONGTYPE", fleet.log())
 
     def test_a_store_that_refuses_for_a_while(self) -> None:
@@ -240,7 +240,7 @@ class FallsBack(Case):
         self.store.start()
         for server in range(3):
             eventually(lambda: fleet.turn("ada", "say hi", token, server).status == 200, BACK)
-        eventually(lambda: fleet.log().count('"guard_store":"found"') == 3, BACK)
+        eventually(lambda: fleet.log().count('"notice":"guard_store_found"') == 3, BACK)
         self.upstream.forget()
         threading.Thread(target=lambda: (self.held(2), self.upstream.released.set())).start()
         told = codes(together(12, lambda at: fleet.turn("ada", "hold on", token, at)))
