@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -103,3 +104,29 @@ def write(folders: pytest.TempPathFactory, text: str) -> Path:
     path = folders.mktemp("settings") / "holdall.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def limited_keys() -> dict[str, str]:
+    """API keys of users, by name: for each door the one who asks too often, and another."""
+    names = [name for door in ("responses", "chat", "messages") for name in (door, f"beside {door}")]
+    return {name: f"hk_{secrets.token_urlsafe(32)}" for name in names}
+
+
+@pytest.fixture(scope="session")
+def limited_address(tmp_path_factory: pytest.TempPathFactory, limited_keys: dict[str, str]) -> Iterator[str]:
+    """A server that knows callers by API keys and lets each have two turns an hour."""
+    digests = [(hashlib.sha256(key.encode()).hexdigest(), name) for name, key in limited_keys.items()]
+    keys = ", ".join(f"{{ digest = {toml(digest)}, user = {toml(name)} }}" for digest, name in digests)
+    identity = f'[identity]\nmode = "api_key"\n[identity.api_key]\nkeys = [{keys}]\n'
+    server = Server(write(tmp_path_factory, f'{identity}[guard]\nrate = "2/1h"\n'), new_keys())
+    yield server.address
+    server.kill()
+
+
+@pytest.fixture
+def limited(limited_address: str) -> Iterator[Balancer]:
+    """In front of that server; counts requests."""
+    balancer = Balancer([limited_address])
+    yield balancer
+    balancer.close()
