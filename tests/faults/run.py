@@ -36,7 +36,7 @@ sys.path.insert(0, str(HERE.parent / "support"))
 from fleet import Fleet, Store, missing  # noqa: E402
 from holdall import binary, config, toml  # noqa: E402
 from model import WAYS, Model  # noqa: E402
-from talk import Conversation, Disturbances, Tally, World  # noqa: E402
+from talk import LEASE, TOTAL, Conversation, Disturbances, Tally, World  # noqa: E402
 
 INSTANCES = 3
 # Broken rules that are shown; the rest is counted.
@@ -48,7 +48,8 @@ MIB = 1 << 20
 
 
 def settings(options: argparse.Namespace, store: Store | None, folder: Path, key: bytes | None) -> str:
-    lines = ['timeouts = { connect = "1s", first_byte = "2s", idle = "2s", total = "6s", heartbeat = "1s", drain = "2s" }']
+    times = f'connect = "1s", first_byte = "2s", idle = "2s", total = "{TOTAL}s", heartbeat = "1s", drain = "2s"'
+    lines = [f"timeouts = {{ {times} }}"]
     if key is not None:
         path = folder / "credentials"
         path.write_bytes(key)
@@ -59,7 +60,7 @@ def settings(options: argparse.Namespace, store: Store | None, folder: Path, key
     if store is not None:
         single = str(options.single_use).lower()
         lines += [f"redis_url = {toml(store.url)}", "revocation = false", f"single_use = {single}"]
-        lines.append(f"dangerous_trust_empty_guard = {single}")
+        lines += [f"dangerous_trust_empty_guard = {single}", f'lease_grace = "{LEASE - TOTAL}s"']
     lines.append('quota = [{ period = "1d", turns = 1000000 }]')
     return "\n".join(lines) + "\n"
 

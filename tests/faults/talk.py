@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from fleet import kid
 from model import WAYS, Model, digest
 
-# How often, and for how long, a turn is tried before the conversation counts as lost. A token that is good for one turn
-# stays taken for `total` and 60 s where the instance that took it was killed.
+# Seconds that a turn's calls may take, and for which a token stays taken whose instance was killed.
+TOTAL = 6
+LEASE = 8
+# How often, and for how long, a turn is tried before the conversation counts as lost.
 TRIES = 300
-PATIENCE = 120.0
+PATIENCE = 60.0
 # Longest answer; instances give up on the model long before.
 ANSWER = 30.0
 MEMBERS = {"type", "title", "status", "detail", "code", "retry", "request_id"}
@@ -93,6 +95,8 @@ class Conversation:
         self.user = f"user-{self.number}-{self.conversations}"
         self.secret = f"secret-{self.chance.getrandbits(64):016x}"
         self.token: str | None = None
+        # When an instance last went away with a try of this turn.
+        self.left_under_way: float | None = None
         self.said: list[tuple[str, str]] = []
         self.turns = 0
 
@@ -106,6 +110,7 @@ class Conversation:
         text = f"My name is {self.user}, this is input {self.turns + 1}, and {self.secret}."
         streamed = self.chance.random() < 0.6
         began = time.monotonic()
+        self.left_under_way = None
         for tried in range(TRIES):
             started = time.monotonic()
             if started - began > PATIENCE:
@@ -115,6 +120,7 @@ class Conversation:
             except Broken as broken:
                 tally.broken.append(str(broken))
                 self.drop_connection()
+                self.left_under_way = time.monotonic()
                 if not self.disturbed("instance", started):
                     tally.unexpected.append(f"{self.place()}: {broken}, though no instance was down")
                 self.world.model.recent(self.secret)
@@ -195,6 +201,9 @@ class Conversation:
             allowed |= ENDING | {"user_busy", "token_used"}
         if self.world.store_is_asked and (self.disturbed("store", started) or ways):
             allowed |= {"guard_unavailable", "token_used"}
+        # A killed instance has told nobody; the token is free again at the end of its lease.
+        if self.left_under_way is not None and time.monotonic() - self.left_under_way < LEASE + 2:
+            allowed |= {"token_used"}
         if code not in allowed:
             tally.unexpected.append(f"{self.place()}: {code} after {ways or 'nothing'}: {problem.get('detail')}")
         self.pause(min(after or 0.05, 2.0))

@@ -80,7 +80,7 @@ struct Verify {
     /// User whose token it is to be; without one, only an anonymous user's token is good
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Who vouches for the user: none, or `jwt:` and the issuer [default: none]
+    /// Who vouches for the user: none, header, key, or `jwt:` and the issuer [default: none]
     #[arg(long, value_name = "SOURCE", requires = "user")]
     idp: Option<String>,
     /// One JSON object instead
@@ -114,7 +114,7 @@ struct Import {
     /// User whose conversation it is to be
     #[arg(long, value_name = "NAME", default_value = OWN_USER)]
     user: String,
-    /// Who vouches for the user: none, or `jwt:` and the issuer
+    /// Who vouches for the user: none, header, key, or `jwt:` and the issuer
     #[arg(long, value_name = "SOURCE", default_value = IDP_NONE)]
     idp: String,
     /// Alias of the model that it goes on with
