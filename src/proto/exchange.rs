@@ -91,7 +91,6 @@ pub struct Replying {
     reply: Reply,
     /// The state before, until something of the reply was handed out to be shown.
     back: Option<Box<Ready>>,
-    begun: bool,
     closed: bool,
 }
 
@@ -162,7 +161,7 @@ impl Exchange<Ready> {
             };
             let reply = Reply::new(&self.turn.target.provider, self.turn.reply_room(), self.turn.items_room());
             let back = Some(Box::new(self.state));
-            let state = Replying { reader, reply, back, begun: false, closed: false };
+            let state = Replying { reader, reply, back, closed: false };
             return Ok(Response::Replying(Exchange { turn: self.turn, state }));
         }
         if !status.is_client_error() && !status.is_server_error() {
@@ -253,15 +252,12 @@ impl Exchange<Replying> {
     pub fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let mut read = Vec::new();
         let outcome = self.state.reader.push(bytes, &mut read);
-        // Of a whole reply the first byte comes once the model has written the last.
-        self.state.begun |= !self.turn.stream;
         self.hand_out(read, deltas);
         // What follows on the last that there was room for is not wanted, were it an error.
         if self.state.reply.is_full() { Ok(()) } else { outcome }
     }
 
     fn hand_out(&mut self, read: Vec<Delta>, deltas: &mut Vec<Delta>) {
-        self.state.begun |= !read.is_empty();
         let before = deltas.len();
         deltas.extend(read.into_iter().filter_map(|delta| self.state.reply.take(delta)));
         if deltas.len() > before && !self.turn.holds {
@@ -284,7 +280,7 @@ impl Exchange<Replying> {
     /// Whether the model has been at work on it, and so at the operator's cost.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.state.begun
+        self.state.reader.has_begun()
     }
 
     /// Whether [`Self::go_back`] leads anywhere: nothing was handed out that the client may have been shown.

@@ -8,7 +8,7 @@ use http::{Request, response};
 
 use super::{
     Clock, Service,
-    attempts::{Fault, Move},
+    attempts::Fault,
     flow::{Errand, answered, stopping, tell},
 };
 use crate::{
@@ -77,7 +77,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     ) -> Result<Exchange<Ready>, Error> {
         let called = self.clock.elapsed();
         let summary = self.aside(&mut exchange, errand).await?;
-        errand.attempts.moved();
+        errand.attempts.succeeded();
         errand.worked = self.clock.elapsed().saturating_sub(called);
         exchange.go_on(summary, errand.worked)
     }
@@ -88,29 +88,26 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Exchange<S>: Aside,
     {
         loop {
-            let fault = match self.ask_aside(exchange, errand).await {
+            let mut begun = false;
+            let fault = match self.ask_aside(exchange, errand, &mut begun).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
             errand.record.setback(&fault.error);
-            let others = exchange.fallbacks_left();
-            let mut next = errand.attempts.after(&fault, false, others, self.clock.elapsed(), self.chance());
-            if next == Move::Elsewhere {
-                if Aside::next_target(exchange) {
-                    errand.attempts.moved();
-                    continue;
-                }
-                next = errand.attempts.after(&fault, false, 0, self.clock.elapsed(), self.chance());
-            }
-            match next {
-                Move::Again { wait } => self.pause(wait).await?,
-                Move::Elsewhere => return Err(fault.error),
-                Move::GiveUp(error) => return Err(error),
-            }
+            let (others, now, chance) = (exchange.fallbacks_left(), self.clock.elapsed(), self.chance());
+            let next_target = || Aside::next_target(exchange);
+            let wait = errand.attempts.recover(&fault, begun, others, now, chance, next_target)?;
+            self.pause(wait).await?;
         }
     }
 
-    async fn ask_aside<S>(&self, exchange: &Exchange<S>, errand: &mut Errand) -> Result<Asided<S>, Fault>
+    /// Makes one call; `begun` is set once something came of its answer that will have to be paid for.
+    async fn ask_aside<S>(
+        &self,
+        exchange: &Exchange<S>,
+        errand: &mut Errand,
+        begun: &mut bool,
+    ) -> Result<Asided<S>, Fault>
     where
         Exchange<S>: Aside,
     {
@@ -126,7 +123,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             request: Aside::request(exchange),
         };
         let mut stopped = self.stopped.clone();
-        let mut answering = Box::pin(self.whole_answer(call)).fuse();
+        let mut answering = Box::pin(self.whole_answer(call, begun)).fuse();
         let answer = futures_util::select_biased! {
             answer = answering => answer,
             () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }.into()),
@@ -150,13 +147,16 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// An answer up to a bound, and what is left of its body.
-    async fn whole_answer(&self, call: Call) -> Result<(response::Parts, Vec<u8>, U::Body), Fault> {
+    async fn whole_answer(&self, call: Call, begun: &mut bool) -> Result<(response::Parts, Vec<u8>, U::Body), Fault> {
         let outcome = call.outcome.clone();
         let (head, mut body, mut piece) = answered(&self.upstream, call).await?;
         let mut bytes = Vec::new();
         let fault = loop {
             match piece {
-                Some(Ok(read)) => bytes.extend_from_slice(&read),
+                Some(Ok(read)) => {
+                    *begun |= head.status.is_success() && !read.is_empty();
+                    bytes.extend_from_slice(&read);
+                }
                 Some(Err(error)) => break Fault::from(error),
                 None => return Ok((head, bytes, body)),
             }

@@ -4,14 +4,15 @@
 //! ```text
 //! the call failed because            same target again    next target    given up
 //! it could not be made, 5xx, cut     `retries` times ───▶ then this ───▶ then this
-//! 429, of 5 s at most                after that wait ───▶ then this ───▶ then this
+//! 429, of 5 s at most (1 s if there
+//! is a next target)                  after that wait ───▶ then this ───▶ then this
 //! 429 of longer, or a used-up quota                       at once ─────▶ then this
 //! silent, malformed, other 4xx,
 //! ejected, overloaded                                     at once ─────▶ then this
 //! 400, 413, 422, too long a prompt                                       at once
 //! ```
-//! A reply that had begun was paid for: one such is asked for anew in a turn, not more, and elsewhere if it can be. Something that the client was
-//! shown is never taken back, and so never comes here.
+//! A reply that had begun was paid for: one such is asked for anew in a turn, not more, and elsewhere if it can be. Something
+//! that the client was shown is never taken back, and so never comes here.
 
 use std::time::Duration;
 
@@ -89,7 +90,7 @@ impl From<UpstreamError> for Fault {
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Move {
+enum Move {
     /// Make the call again after a wait.
     Again { wait: Duration },
     /// Ask the next target.
@@ -138,13 +139,42 @@ impl Attempts {
     }
 
     /// The next call goes to another target.
-    pub(super) fn moved(&mut self) {
+    fn moved(&mut self) {
         self.here = 0;
         self.insists = false;
     }
 
+    /// What comes of a fault: the pause before the next call, which `next_target` may have turned elsewhere, or the error to
+    /// end with. `begun` says whether a reply had; `chance` is any number.
+    pub(super) fn recover(
+        &mut self,
+        fault: &Fault,
+        begun: bool,
+        others: usize,
+        now: Duration,
+        chance: u32,
+        next_target: impl FnOnce() -> bool,
+    ) -> Result<Duration, Error> {
+        match self.after(fault, begun, others, now, chance) {
+            Move::Again { wait } => Ok(wait),
+            Move::GiveUp(error) => Err(error),
+            Move::Elsewhere if next_target() => {
+                self.moved();
+                Ok(Duration::ZERO)
+            }
+            // None of the others can say what the turn asks for.
+            Move::Elsewhere => self.recover(fault, false, 0, now, chance, || false),
+        }
+    }
+
+    /// A call beside the turn's own has succeeded: its failures before are nothing to end the turn with.
+    pub(super) fn succeeded(&mut self) {
+        self.moved();
+        self.told = None;
+    }
+
     /// What to do about a fault. `begun` says whether a reply had; `chance` is any number.
-    pub(super) fn after(&mut self, fault: &Fault, begun: bool, others: usize, now: Duration, chance: u32) -> Move {
+    fn after(&mut self, fault: &Fault, begun: bool, others: usize, now: Duration, chance: u32) -> Move {
         let Fault { error, cure } = fault;
         if *cure == Cure::None {
             return Move::GiveUp(error.clone());

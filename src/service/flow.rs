@@ -217,8 +217,8 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     async fn next_piece(&mut self) -> Result<Option<Option<Result<Bytes, UpstreamError>>>, Error> {
         let timeouts = &self.service.settings.timeouts;
         let clock = &self.service.clock;
-        // What the client was shown something of is not cut short for another's sake.
-        let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if exchange.can_go_back());
+        // What the client was shown something of is not cut short for another's sake, nor is what is being paid for.
+        let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if !exchange.has_begun());
         let total = if waits { self.due } else { self.errand.attempts.deadline() };
         loop {
             // Looked at before the body, which may never run dry.

@@ -49,10 +49,12 @@ pub(super) fn reader<F: Format>(head: &response::Parts, bounds: ReplyBounds) -> 
     let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case(EVENT_STREAM) {
-        return Ok(Box::new(Streamed { decoder: sse::Decoder::new(wire_bytes(bounds)), format, draft }));
+        let decoder = sse::Decoder::new(wire_bytes(bounds));
+        return Ok(Box::new(Streamed { decoder, format, draft, begun: false }));
     }
     if media_type.eq_ignore_ascii_case(JSON) {
-        return Ok(Box::new(Whole { body: Vec::new(), max_bytes: wire_bytes(bounds), format, draft }));
+        let max_bytes = wire_bytes(bounds);
+        return Ok(Box::new(Whole { body: Vec::new(), max_bytes, format, draft, begun: false }));
     }
     let shown: String = media_type.chars().take(80).collect();
     Err(Error::malformed(format!("content type is `{shown}`, neither {EVENT_STREAM} nor {JSON}")))
@@ -67,6 +69,8 @@ struct Streamed<F> {
     decoder: sse::Decoder,
     format: F,
     draft: Draft,
+    /// An event has come; comments are none.
+    begun: bool,
 }
 
 impl<F: Format> ReplyReader for Streamed<F> {
@@ -74,6 +78,7 @@ impl<F: Format> ReplyReader for Streamed<F> {
         let mut input = bytes;
         while !self.draft.complete {
             let Some(event) = self.decoder.next_event(&mut input)? else { break };
+            self.begun = true;
             self.format.event(&event, &mut self.draft, deltas)?;
         }
         Ok(())
@@ -89,6 +94,10 @@ impl<F: Format> ReplyReader for Streamed<F> {
         Err(Error::UpstreamCut)
     }
 
+    fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     fn is_complete(&self) -> bool {
         self.draft.complete
     }
@@ -99,6 +108,8 @@ struct Whole<F> {
     max_bytes: usize,
     format: F,
     draft: Draft,
+    /// A byte has come.
+    begun: bool,
 }
 
 impl<F: Format> ReplyReader for Whole<F> {
@@ -107,6 +118,7 @@ impl<F: Format> ReplyReader for Whole<F> {
             return Err(Error::malformed(format!("the reply is over the bound of {} bytes", self.max_bytes)));
         }
         self.body.extend_from_slice(bytes);
+        self.begun |= !bytes.is_empty();
         Ok(())
     }
 
@@ -125,6 +137,10 @@ impl<F: Format> ReplyReader for Whole<F> {
             if breaks_off { Error::UpstreamCut } else { error }
         })?;
         self.draft.complete(deltas)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun
     }
 
     fn is_complete(&self) -> bool {

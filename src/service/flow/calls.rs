@@ -6,6 +6,8 @@
 //!             └──── recover ◀────┘ after a pause, or at the next target; or gives up
 //! ```
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::response;
@@ -18,10 +20,7 @@ use crate::{
         error::Error,
         exchange::{Exchange, Failure, Ready, Response, Unanswered},
     },
-    service::{
-        Clock,
-        attempts::{Fault, Move},
-    },
+    service::{Clock, attempts::Fault},
     upstream::{Call, Outcome, Upstream, UpstreamError},
 };
 
@@ -82,8 +81,10 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                 return Ok(());
             }
             Ok(Response::Refused(mut exchange)) => {
-                // Reasons that break off, or stall, are still reasons.
-                let mut stall = self.service.clock.sleep(self.service.settings.timeouts.idle).fuse();
+                // Reasons that break off, or do not end, are still reasons.
+                let limit = REFUSAL_TIMEOUT.min(self.due.saturating_sub(self.service.clock.elapsed()));
+                let mut stall = self.service.clock.sleep(limit).fuse();
+                let mut stopped = self.stopped.clone();
                 let mut piece = first;
                 while let Some(Ok(bytes)) = piece {
                     if !exchange.push(&bytes) {
@@ -92,6 +93,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                     piece = futures_util::select_biased! {
                         piece = body.next().fuse() => piece,
                         () = stall => None,
+                        () = stopped => None,
                     };
                 }
                 exchange.into_unanswered()
@@ -131,8 +133,14 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             () = service.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "first byte", limit }.into()),
             () = stopped => Err(stopping().into()),
         };
-        // Before the call goes: who made it looks at it then.
-        answer.inspect_err(|fault| tell(&self.outcome, fault))
+        // Before the call goes: who made it looks at it then. That a whole reply takes longer than its share of the time is
+        // nobody's fault.
+        let is_in_time = others > 0 && !exchange.is_streamed();
+        answer.inspect_err(|fault| {
+            if !(is_in_time && matches!(fault.error, Error::UpstreamTimeout { .. })) {
+                tell(&self.outcome, fault);
+            }
+        })
     }
 
     /// Sees to it that another call can be made, as soon as one should be; gives the error to end with if none should.
@@ -147,45 +155,36 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         self.errand.record.setback(&fault.error);
         let now = self.service.clock.elapsed();
         let chance = self.service.chance();
-        let attempts = &mut self.errand.attempts;
-        let wait = match attempts.after(&fault, begun, others, now, chance) {
-            Move::Again { wait } => wait,
-            Move::Elsewhere => {
-                if self.go_back().is_some_and(Exchange::<Ready>::next_target) {
-                    self.errand.attempts.moved();
-                    return None;
-                }
-                // None of the others can say what the turn asks for.
-                match self.errand.attempts.after(&fault, false, 0, now, chance) {
-                    Move::Again { wait } => wait,
-                    Move::Elsewhere => return Some(fault.error),
-                    Move::GiveUp(error) => return Some(error),
-                }
-            }
-            Move::GiveUp(error) => return Some(error),
+        (self.body, self.unread) = (None, None);
+        let next_target = || back(&mut self.exchange).is_some_and(Exchange::<Ready>::next_target);
+        let wait = match self.errand.attempts.recover(&fault, begun, others, now, chance, next_target) {
+            Ok(wait) => wait,
+            Err(error) => return Some(error),
         };
-        self.go_back();
+        back(&mut self.exchange);
         let mut stopped = self.stopped.clone();
         futures_util::select_biased! {
             () = stopped => Some(stopping()),
             () = self.service.clock.sleep(wait).fuse() => None,
         }
     }
+}
 
-    /// Takes the turn back to before its call.
-    fn go_back(&mut self) -> Option<&mut Exchange<Ready>> {
-        (self.body, self.unread) = (None, None);
-        let back = match self.exchange.take()? {
-            State::Ready(exchange) => Some(exchange),
-            State::Replying(exchange) => exchange.go_back(),
-        };
-        self.exchange = back.map(State::Ready);
-        match &mut self.exchange {
-            Some(State::Ready(exchange)) => Some(exchange),
-            _ => None,
-        }
+/// Takes a turn back to before its call.
+fn back(turn: &mut Option<State>) -> Option<&mut Exchange<Ready>> {
+    let back = match turn.take()? {
+        State::Ready(exchange) => Some(exchange),
+        State::Replying(exchange) => exchange.go_back(),
+    };
+    *turn = back.map(State::Ready);
+    match turn {
+        Some(State::Ready(exchange)) => Some(exchange),
+        _ => None,
     }
 }
+
+/// How long the reasons of a refusal are read; they come at once, or are not worth the wait.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The head of an answer, its body, and the first bytes of that.
 type Answered<B> = (response::Parts, B, Option<Result<Bytes, UpstreamError>>);
