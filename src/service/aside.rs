@@ -95,8 +95,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             };
             errand.record.setback(&fault.error);
             let (others, now, chance) = (exchange.fallbacks_left(), self.clock.elapsed(), self.chance());
-            let next_target = || Aside::next_target(exchange);
-            let wait = errand.attempts.recover(&fault, begun, others, now, chance, next_target)?;
+            let mut next_target = || Aside::next_target(exchange);
+            let wait = errand.attempts.recover(&fault, begun, others, now, chance, &mut next_target)?;
             self.pause(wait).await?;
         }
     }

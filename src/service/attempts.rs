@@ -153,7 +153,7 @@ impl Attempts {
         others: usize,
         now: Duration,
         chance: u32,
-        next_target: impl FnOnce() -> bool,
+        next_target: &mut dyn FnMut() -> bool,
     ) -> Result<Duration, Error> {
         match self.after(fault, begun, others, now, chance) {
             Move::Again { wait } => Ok(wait),
@@ -163,7 +163,7 @@ impl Attempts {
                 Ok(Duration::ZERO)
             }
             // None of the others can say what the turn asks for.
-            Move::Elsewhere => self.recover(fault, false, 0, now, chance, || false),
+            Move::Elsewhere => self.recover(fault, false, 0, now, chance, &mut || false),
         }
     }
 

@@ -156,8 +156,8 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         let now = self.service.clock.elapsed();
         let chance = self.service.chance();
         (self.body, self.unread) = (None, None);
-        let next_target = || back(&mut self.exchange).is_some_and(Exchange::<Ready>::next_target);
-        let wait = match self.errand.attempts.recover(&fault, begun, others, now, chance, next_target) {
+        let mut next_target = || back(&mut self.exchange).is_some_and(Exchange::<Ready>::next_target);
+        let wait = match self.errand.attempts.recover(&fault, begun, others, now, chance, &mut next_target) {
             Ok(wait) => wait,
             Err(error) => return Some(error),
         };

@@ -13,7 +13,7 @@ use crate::support::{
     events::{events, text_of},
     fake::Call,
     guard::{Heard, Witness},
-    hand::Hand,
+    hand::{Asked, Hand},
 };
 
 /// One of the ways in which a call fails.
@@ -61,6 +61,16 @@ const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
     ("503, come back in 1 s", |call| status(call, 503, &[("retry-after", "1")], ""), 3, 3, "upstream_unavailable"),
     ("503, come back in 4 s", |call| status(call, 503, &[("retry-after", "4")], ""), 3, 1, "upstream_unavailable"),
     ("503, come back in 30 s", |call| status(call, 503, &[("retry-after", "30")], ""), 1, 1, "upstream_unavailable"),
+    (
+        "503 whose reasons do not end",
+        |call| {
+            call.head(503, &[("content-type", JSON)]);
+            call.send("{");
+        },
+        3,
+        3,
+        "upstream_unavailable",
+    ),
     ("429, come back at once", |call| status(call, 429, &[("retry-after", "0")], ""), 3, 3, "upstream_refused"),
     ("429", |call| status(call, 429, &[], ""), 3, 1, "upstream_refused"),
     ("429, come back in 60 s", |call| status(call, 429, &[("retry-after", "60")], ""), 1, 1, "upstream_refused"),
@@ -311,25 +321,64 @@ fn what_was_read_of_a_held_reply_is_asked_for_anew_once() {
 }
 
 #[test]
-fn a_slow_upstream_is_waited_for() {
-    for stream in [true, false] {
+fn a_slow_upstream_is_waited_for_beyond_its_share_of_the_time() {
+    for form in FORMS {
         let hand = two();
-        let mut asked = hand.turn(&json!({ "input": "hi", "stream": stream }));
+        let mut asked = match form {
+            Form::Held => {
+                hand.post("/v1/responses", json!({ "model": "default", "input": "hi", "stream": true }).to_string())
+            }
+            _ => hand.turn(&json!({ "input": "hi", "stream": form == Form::Streamed })),
+        };
         asked.wait();
-        hand.clock.advance_seconds(59);
+        // Before a held stream's head is due.
+        hand.clock.advance_seconds(14);
         asked.is_waiting();
         let mut call = hand.upstream.call();
         call.stream();
-        for _ in 0..4 {
-            call.say("a");
-            asked.is_waiting();
-            hand.clock.advance_seconds(55);
-        }
+        // The first share ends after 300 s; that the model is at work is enough, were it nothing to be shown.
+        call.send("data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
+        let asked = in_steps(&hand, asked, &call, 8);
         call.stop();
         let driven = drive(&hand, asked, |call| panic!("{} was called", call.upstream));
         assert!(!call.is_cancelled() && driven.calls.is_empty());
-        assert_eq!(code(if stream { Form::Streamed } else { Form::Whole }, &driven), None);
+        assert_eq!(code(form, &driven), None);
     }
+}
+
+/// Lets a reply come in, one piece in each of so many times 55 s.
+fn in_steps(hand: &Hand, mut asked: Asked, call: &Call, steps: usize) -> Asked {
+    for _ in 0..steps {
+        asked.is_waiting();
+        hand.clock.advance_seconds(55);
+        call.say("a");
+    }
+    asked
+}
+
+#[test]
+fn a_reply_that_had_begun_is_paid_for_once_more_at_the_most() {
+    let thinking = "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n";
+    for form in FORMS {
+        let hand = one();
+        let driven = ask(&hand, form, &Value::Null, |call| {
+            call.stream();
+            call.send(thinking);
+            call.break_off();
+        });
+        assert_eq!((driven.calls.len(), code(form, &driven).as_deref()), (2, Some("upstream_cut")), "{form:?}");
+    }
+}
+
+#[test]
+fn a_whole_reply_that_outlasts_its_share_is_not_held_against_its_address() {
+    let hand = two();
+    let mut asked = hand.turn(&json!({ "input": "hi" }));
+    asked.wait();
+    hand.clock.advance_seconds(300);
+    asked.is_waiting();
+    let slow = hand.upstream.call();
+    assert!(slow.is_cancelled() && slow.outcome.worked().is_none(), "too late for a share, and no failure");
 }
 
 #[test]

@@ -100,8 +100,10 @@ fn the_way_back_is_open_until_something_was_handed_out() {
     let before = exchange.request();
     let mut exchange = replying(exchange, "text/event-stream");
     let mut deltas = Vec::new();
-    exchange.push(event(&json!({ "role": "assistant", "content": "" }), None).as_bytes(), &mut deltas).unwrap();
+    exchange.push(b": a comment\n\n", &mut deltas).unwrap();
     assert!(exchange.can_go_back() && !exchange.has_begun());
+    exchange.push(event(&json!({ "role": "assistant", "content": "" }), None).as_bytes(), &mut deltas).unwrap();
+    assert!(exchange.can_go_back() && exchange.has_begun(), "the model is at work, and nothing was shown");
     let exchange = exchange.go_back().unwrap();
     assert_eq!(exchange.request().body(), before.body());
     let mut exchange = replying(exchange, "text/event-stream");
