@@ -125,6 +125,7 @@ impl RawConfig {
             head_bytes: self.limits.head_bytes()?,
             connections,
             connections_per_peer: at_least_one("limits.connections_per_peer", of_peer, connections)?,
+            lame_duck: self.timeouts.lame_duck.unwrap_or(Duration::ZERO),
             drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
         })
     }

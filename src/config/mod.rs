@@ -83,6 +83,8 @@ pub struct ServerConfig {
     pub connections: usize,
     /// Of these, connections of one peer address.
     pub connections_per_peer: usize,
+    /// How long connections are still accepted once the server was asked to stop, and says at `/ready` that it is.
+    pub lame_duck: Duration,
     /// How long requests under way may go on once the server was asked to stop.
     pub drain_timeout: Duration,
 }

@@ -192,6 +192,8 @@ pub(super) struct RawTimeouts {
     #[serde(deserialize_with = "duration")]
     pub(super) drain: Option<Duration>,
     #[serde(deserialize_with = "duration")]
+    pub(super) lame_duck: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
     pub(super) issuer: Option<Duration>,
 }
 

@@ -235,6 +235,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                 () = stopped => return Err(stopping()),
             }
             let now = clock.elapsed();
+            if now >= total {
+                continue;
+            }
             if now >= idle {
                 return Err(Error::UpstreamTimeout { phase: "further piece of its reply", limit: timeouts.idle });
             }

@@ -205,6 +205,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it was told to [`Self::drain`].
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Ends the turns under way: their clients get an error, with what had flowed.
     pub fn stop(&self) {
         self.stop.abort();
@@ -325,7 +330,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     fn ready(&self) -> Response<Body> {
-        let (status, text) = if self.draining.load(Ordering::Relaxed) {
+        let (status, text) = if self.is_draining() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining")
         } else if !self.access().authenticator.is_ready() {
             (StatusCode::SERVICE_UNAVAILABLE, "waiting for the identity issuer's keys")

@@ -5,6 +5,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use http::{HeaderValue, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -83,42 +84,21 @@ impl Server {
                 })
                 .await;
         });
-        let places = Arc::new(Semaphore::new(config.connections));
-        let peers = Slots::new(usize::MAX, config.connections_per_peer);
         let (leave, leaving) = watch::channel(());
-        let mut connections = JoinSet::new();
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            // Over the limit, connections wait in the system's queue instead of costing memory here.
-            let place = tokio::select! {
-                () = &mut stop => break,
-                place = Arc::clone(&places).acquire_owned() => place,
-            };
-            let (stream, address) = tokio::select! {
-                () = &mut stop => break,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(_) => {
-                        // Out of descriptors, mostly: other connections must end first.
-                        time::sleep(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                },
-            };
-            // One connection too many of this peer is closed without a word.
-            let Ok(share) = peers.take(Some(guard::network(address.ip()))) else { continue };
-            // Deltas are small, and wanted at once.
-            let _ = stream.set_nodelay(true);
-            // What is left of the connections that have ended.
-            while connections.try_join_next().is_some() {}
-            let connection = serve(stream, Peer(address.ip()), Arc::clone(&service), config.clone(), leaving.clone());
-            connections.spawn(async move {
-                connection.await;
-                drop((place, share));
-            });
-        }
-        drop((listener, leaving));
+        let mut door = Door {
+            listener,
+            places: Arc::new(Semaphore::new(config.connections)),
+            peers: Slots::new(usize::MAX, config.connections_per_peer),
+            config: config.clone(),
+            service: Arc::clone(&service),
+            leaving,
+            connections: JoinSet::new(),
+        };
+        door.accept_until(stop).await;
         service.drain();
+        // Balancers find out by `/ready`, and send some more until then.
+        door.accept_until(time::sleep(config.lame_duck)).await;
+        let mut connections = door.close();
         let _ = leave.send(());
         if time::timeout(config.drain_timeout, ended(&mut connections)).await.is_err() {
             // Streams that cannot end well are to end with a word, and with what had flowed.
@@ -128,6 +108,62 @@ impl Server {
         // Turns that end here give back what they have taken.
         connections.shutdown().await;
         service.guard().flush(LAST_WORDS).await;
+    }
+}
+
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    config: ServerConfig,
+    service: Arc<NativeService>,
+    /// Connections at once.
+    places: Arc<Semaphore>,
+    /// The same of one peer.
+    peers: Slots,
+    /// Changes when all are to leave.
+    leaving: watch::Receiver<()>,
+    connections: JoinSet<()>,
+}
+
+impl Door {
+    /// Serves those who come until `end` ends.
+    async fn accept_until(&mut self, end: impl Future<Output = ()>) {
+        let mut end = std::pin::pin!(end);
+        loop {
+            // Over the limit, connections wait in the system's queue instead of costing memory here.
+            let place = tokio::select! {
+                () = &mut end => return,
+                place = Arc::clone(&self.places).acquire_owned() => place,
+            };
+            let (stream, address) = tokio::select! {
+                () = &mut end => return,
+                accepted = self.listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(_) => {
+                        // Out of descriptors, mostly: other connections must end first.
+                        time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            // One connection too many of this peer is closed without a word.
+            let Ok(share) = self.peers.take(Some(guard::network(address.ip()))) else { continue };
+            // Deltas are small, and wanted at once.
+            let _ = stream.set_nodelay(true);
+            // What is left of the connections that have ended.
+            while self.connections.try_join_next().is_some() {}
+            let (service, config) = (Arc::clone(&self.service), self.config.clone());
+            let connection = serve(stream, Peer(address.ip()), service, config, self.leaving.clone());
+            self.connections.spawn(async move {
+                connection.await;
+                drop((place, share));
+            });
+        }
+    }
+
+    /// Lets nobody in any more; gives the connections that there are.
+    fn close(self) -> JoinSet<()> {
+        self.connections
     }
 }
 
@@ -149,7 +185,11 @@ async fn serve(
         request.extensions_mut().insert(peer);
         let (service, busy) = (Arc::clone(&service), requests.begin());
         async move {
-            let answer = service.handle(request).await;
+            let is_last = request.version() < Version::HTTP_2 && service.is_draining();
+            let mut answer = service.handle(request).await;
+            if is_last {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(answer.map(|body| Watched::new(body, busy, patience)))
         }
     });

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
 use serde_json::json;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -76,4 +77,30 @@ async fn http2_connections_are_let_go_as_well() {
     let rest = answer.collect().await.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&rest).contains("event: done"));
     timeout(Duration::from_secs(10), server.stopped()).await.expect("does not stop");
+}
+
+#[tokio::test]
+async fn a_balancer_is_told_before_the_door_closes() {
+    let mut server = Running::start(config("timeouts.lame_duck = \"1s\"")).await;
+    let mut kept = Client::connect(server.address).await;
+    let hi = json!({ "input": "hi" });
+    assert!(!kept.turn(&hi).await.headers.contains_key("connection"));
+    server.stop();
+    while !server.service.is_draining() {
+        tokio::task::yield_now().await;
+    }
+    // Who comes meanwhile is served, for this once.
+    let mut late = Client::connect(server.address).await;
+    for client in [&mut kept, &mut late] {
+        let answer = client.turn(&hi).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("connection"), "close");
+        assert!(client.try_send(json_request("/v1/turns", &hi)).await.is_err(), "the connection goes on");
+    }
+    let ready = Request::get("/ready").body(Full::default()).unwrap();
+    let ready = Client::connect(server.address).await.send(ready).await;
+    assert_eq!((ready.status, &ready.body[..]), (StatusCode::SERVICE_UNAVAILABLE, &br#"{"status":"draining"}"#[..]));
+    let address = server.address;
+    timeout(Duration::from_secs(10), server.stopped()).await.expect("does not stop");
+    assert!(TcpStream::connect(address).await.is_err(), "still listening");
 }
