@@ -17,6 +17,7 @@ mod limits;
 mod models;
 mod record;
 mod revocations;
+mod route;
 mod slots;
 mod turn;
 mod usage;
@@ -37,20 +38,19 @@ use futures_util::{
     FutureExt as _,
     future::{self, AbortHandle, Abortable, BoxFuture, Shared},
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
-use serde_json::json;
 
 use self::{
-    body::{full, read_body},
+    body::full,
     record::{Record, RecordedBody, Recording},
+    route::door_of,
 };
 use crate::{
-    guard::{self, Ask, Ending, Guard, Moment, Permit as _},
+    guard::{self, Ask, Guard, Moment},
     principal::{Access, Identity},
     problem::Problem,
     proto::{
-        dialect::door::{DOORS, Door, Purpose, native},
         error::Error,
         exchange::{Asker, Core, Entropy, Presented},
         time::UnixSeconds,
@@ -220,142 +220,6 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         self.slots.taken()
     }
 
-    async fn route<B>(
-        self: &Arc<Self>,
-        head: &request::Parts,
-        body: Pin<&mut B>,
-        request_id: &str,
-        record: Record,
-    ) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
-    {
-        let path = head.uri.path();
-        match path {
-            // Probes come by address, whatever the name.
-            "/health" | "/healthz" => return only_get(head).map(|()| json_response(&json!({ "status": "ok" }))),
-            "/ready" | "/readyz" => return only_get(head).map(|()| self.ready()),
-            _ => {}
-        }
-        self.check_host(head)?;
-        if head.method == Method::OPTIONS
-            && let Some(preflight) = self.settings.cors_origins.preflight(head)
-        {
-            return Ok(preflight);
-        }
-        if let Some(rest) = models::below(path) {
-            return self.models(head, rest).await;
-        }
-        if path == usage::PATH {
-            return self.usage(head).await;
-        }
-        let Some(door) = door_of(path) else {
-            return match path {
-                "/v1/history" => {
-                    let sender = self.post(head).await?;
-                    let slot = self.slots.take(sender.network())?;
-                    let response = self.history(sender, &self.read(head, body).await?).await?;
-                    record.keep(slot);
-                    Ok(response)
-                }
-                "/v1/revocations" => {
-                    only_post(head)?;
-                    let revoker = self.revoker(head).await?;
-                    body::check_json(head)?;
-                    let slot = self.slots.take(revoker.network())?;
-                    let response = self.revocations(revoker, &self.read(head, body).await?, &record).await?;
-                    record.keep(slot);
-                    Ok(response)
-                }
-                _ => Err(Error::NotFound { hint: HINT }),
-            };
-        };
-        if door.path() != path {
-            // What formats keep at their paths is read and deleted by id; anything else there is unknown to us.
-            return Err(match (door.below(), &head.method) {
-                (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
-                (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
-            });
-        }
-        let sender = self.post(head).await?;
-        let slot = self.slots.take(sender.network())?;
-        let body = self.read(head, body).await?;
-        let incoming = Incoming { sender, body, request_id: request_id.to_owned(), record: record.clone() };
-        let response = match door.purpose() {
-            Purpose::Count => self.count(door, incoming).await?,
-            Purpose::Turn => Arc::clone(self).turn(door, incoming).await?,
-        };
-        record.keep(slot);
-        Ok(response)
-    }
-
-    /// What every `POST` is checked for before its body is read.
-    async fn post(&self, head: &request::Parts) -> Result<Sender, Error> {
-        only_post(head)?;
-        let sender = self.authenticate(head).await?;
-        body::check_json(head)?;
-        Ok(sender)
-    }
-
-    async fn read<B>(&self, head: &request::Parts, body: Pin<&mut B>) -> Result<Bytes, Error>
-    where
-        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
-    {
-        let limit = self.settings.timeouts.body;
-        let limit_bytes = self.core().limits.body_bytes;
-        let reading = Box::pin(read_body(head, body, limit_bytes));
-        futures_util::select_biased! {
-            body = reading.fuse() => body,
-            () = self.clock.sleep(limit).fuse() => Err(Error::RequestTimeout { limit }),
-        }
-    }
-
-    fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
-        // What stands in front may have gone by the other one (RFC 9112 §3.2).
-        if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
-            return Err(Error::invalid("a request has one Host"));
-        }
-        if !self.settings.loopback_host_only {
-            return Ok(());
-        }
-        // HTTP/2 carries the host in the URI's authority.
-        let authority = head.uri.authority().map(http::uri::Authority::as_str);
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        match authority.or(host) {
-            Some(host) if names_loopback(host) => Ok(()),
-            _ => Err(Error::invalid(
-                "without an identity rule this server answers to loopback names only; ask for it as localhost",
-            )),
-        }
-    }
-
-    fn ready(&self) -> Response<Body> {
-        let (status, text) = if self.is_draining() {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining")
-        } else if !self.access().authenticator.is_ready() {
-            (StatusCode::SERVICE_UNAVAILABLE, "waiting for the identity issuer's keys")
-        } else {
-            (StatusCode::OK, "ready")
-        };
-        let mut response = json_response(&json!({ "status": text }));
-        *response.status_mut() = status;
-        response
-    }
-
-    async fn history(&self, sender: Sender, body: &[u8]) -> Result<Response<Body>, Error> {
-        let (token, user_id) = native::history_request(body::utf8(body)?)?;
-        let peer = sender.peer;
-        let asker = asker(sender.identity, user_id, None);
-        let core = self.core();
-        let (items, conversation, presented) =
-            self.with_codec(|codec| core.read_history(&token, &asker, self.clock.now(), codec))?;
-        self.admit(guard::Purpose::Read, peer, &conversation.claims, Some(presented))
-            .await?
-            .settle(Ending::Failed)
-            .await;
-        Ok(json_bytes(native::history_answer(&items, &conversation)))
-    }
-
     /// Asks the guard.
     async fn admit(
         &self,
@@ -458,44 +322,12 @@ fn refused(problem: Problem) -> Response<Body> {
     response.map(|_| full(problem.into_body()))
 }
 
-/// The door at a path, or the one that the path lies below.
-fn door_of(path: &str) -> Option<&'static dyn Door> {
-    let below = |door: &&dyn Door| path.strip_prefix(door.path()).is_some_and(|rest| rest.starts_with('/'));
-    DOORS.iter().copied().find(|door| door.path() == path).or_else(|| DOORS.iter().copied().find(below))
-}
-
-/// Where to go from a path that is none.
-const HINT: &str = "turns are taken by POST at /v1/turns, /v1/responses, \
-    /v1/chat/completions and /v1/messages; an SDK's base URL ends in /v1 for OpenAI's, and without it for Anthropic's";
-
 /// `user_hint` is a user that the request names in passing; it counts where nobody vouches for the caller.
 fn asker(identity: Identity, user_id: Option<String>, user_hint: Option<String>) -> Asker {
     match identity {
         Identity::Anonymous => Asker::Unvouched { user_id: user_id.or(user_hint) },
         Identity::Known(principal) => Asker::Vouched { principal, user_id },
     }
-}
-
-fn only_get(head: &request::Parts) -> Result<(), Error> {
-    if head.method == Method::GET || head.method == Method::HEAD {
-        Ok(())
-    } else {
-        Err(Error::MethodNotAllowed { allow: "GET, HEAD" })
-    }
-}
-
-fn only_post(head: &request::Parts) -> Result<(), Error> {
-    if head.method == Method::POST { Ok(()) } else { Err(Error::MethodNotAllowed { allow: "POST" }) }
-}
-
-/// Whether an authority is a name of this machine for itself, at any port.
-fn names_loopback(authority: &str) -> bool {
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => return rest.split_once(']').is_some_and(|(host, _)| host == "::1"),
-        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_ascii_lowercase(),
-    };
-    let v4 = host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
-    v4 || host == "localhost" || host.ends_with(".localhost")
 }
 
 fn json_response(body: &serde_json::Value) -> Response<Body> {

@@ -6,7 +6,12 @@
 use http::{Response, request};
 use serde_json::{Value, json};
 
-use super::{Clock, HINT, Service, body::Body, json_response, only_get};
+use super::{
+    Clock, Service,
+    body::Body,
+    json_response,
+    route::{HINT, only_get},
+};
 use crate::{
     guard::Guard,
     proto::{

@@ -6,7 +6,9 @@
 use http::{Response, request};
 use serde_json::{Value, json};
 
-use super::{Clock, Sender, Service, asker, body::Body, json_response, limits, models::percent_decoded, only_get};
+use super::{
+    Clock, Sender, Service, asker, body::Body, json_response, limits, models::percent_decoded, route::only_get,
+};
 use crate::{
     guard::{Counted, Guard},
     proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},
