@@ -30,6 +30,12 @@ impl Fault {
         Self { cause: plain(said), is_of_store: false, may_have_run: true }
     }
 
+    /// There is no room to remember that it is to be told of a turn's end.
+    pub(super) fn untold() -> Self {
+        let cause = "turns end faster than it can be told; what some took stays taken until their leases end";
+        Self { is_of_store: false, ..Self::of_store(cause) }
+    }
+
     /// It cannot be connected to.
     pub(super) fn unreachable(error: &io::Error) -> Self {
         Self::of_store(format!("cannot connect: {}", plain(&error.to_string())))

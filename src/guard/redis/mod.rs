@@ -4,7 +4,7 @@
 //!                 admit.lua                                   settle.lua
 //! turn ─▶ admit ─────────────▶ permit ─▶ upstream ─▶ settle ─────────────▶ counted, spent or given back
 //!           │ all or nothing: lease of the token,       │ once, however often it is told
-//!           │ a place, the rate, turns, conversations   └ no answer: told again beside, for a minute
+//!           │ a place, the rate, turns, conversations   └ no answer: told again beside, for a lease
 //!           ▼
 //!         Error
 //! ```
@@ -300,8 +300,10 @@ impl SharedPermit {
 
 impl Drop for SharedPermit {
     fn drop(&mut self) {
-        if self.is_open {
-            self.settling.tell(self.turn.clone(), self.ending);
+        if self.is_open
+            && let Err(fault) = self.settling.tell(self.turn.clone(), self.ending)
+        {
+            self.shared.link.trouble(&fault);
         }
     }
 }

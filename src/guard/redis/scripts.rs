@@ -89,8 +89,7 @@ impl Scripts {
             Ending::Failed => ("failed", Used::default()),
             Ending::Whole(used) => ("whole", used),
         };
-        let memory = if turn.admitted.is_some() { DONE } else { UNSURE };
-        call.arg(&turn.holder[..]).arg(ending).arg(millis(memory)).arg(once.is_some());
+        call.arg(&turn.holder[..]).arg(ending).arg(millis(turn.done_memory())).arg(once.is_some());
         match once {
             Some(presented) => call.arg(&presented.input[..]).arg(millis(turn.memory(presented))),
             None => call.arg("").arg(0),
@@ -169,6 +168,12 @@ impl Turn {
     /// The quotas that it counts against.
     fn quotas(&self) -> &[Quota] {
         if self.purpose == Purpose::Turn { &self.rules.quotas } else { &[] }
+    }
+
+    /// How long it is remembered that it has ended: for longer than it is told again ([`super::settling`]).
+    fn done_memory(&self) -> Duration {
+        let told = self.rules.lease.saturating_add(DONE);
+        if self.admitted.is_some() { told } else { told.max(UNSURE) }
     }
 
     /// How long its token could still be presented: the leeway once for the verifier's sake, and once for clocks that
@@ -252,10 +257,10 @@ fn whole(number: u64) -> i64 {
 
 /// The greatest whole number that Lua's floating point counts up to, halved, for sums (IEEE 754 binary64).
 const WHOLE: u64 = 1 << 52;
-/// How long it is remembered that a turn has ended; telling again stops well before.
+/// How much longer it is remembered that a turn has ended than it is told.
 const DONE: Duration = Duration::from_secs(120);
-/// The same where it is not known whether the turn was ever admitted: what asks for it may still lie unread at a store
-/// that hangs.
+/// The least for which it is remembered where it is not known whether the turn was ever admitted: what asks for it may
+/// still lie unread at a store that hangs.
 const UNSURE: Duration = Duration::from_secs(900);
 
 #[cfg(test)]
