@@ -138,6 +138,14 @@ impl Permit for NativePermit {
         }
     }
 
+    fn call(&mut self) {
+        match self {
+            Self::Local(permit) => permit.call(),
+            #[cfg(feature = "redis")]
+            Self::Redis(permit) => permit.call(),
+        }
+    }
+
     fn show(&mut self) {
         match self {
             Self::Local(permit) => permit.show(),

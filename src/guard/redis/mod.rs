@@ -13,8 +13,8 @@
 //!
 //! **Checked, in this order:** the store's birth, revocation (user, conversation, token), single use, places, rate,
 //! quotas; of rate and quotas the longest wait is told. Nothing is taken where anything refuses. What a turn uses counts in
-//! the period in which it began; failed, it gives back turn and conversation, and what it took of the rate stays taken, as
-//! in [`LocalGuard`]. To read a history asks for the first two; to count model tokens takes
+//! the period in which it began, left by its client as well; failed, it gives back turn and conversation, and what it took
+//! of the rate stays taken, as in [`LocalGuard`]. To read a history asks for the first two; to count model tokens takes
 //! a place and from the rate.
 //!
 //! **Birth.** The store notes when it first saw itself empty. While revocation or single use are on, tokens issued in an
@@ -26,7 +26,7 @@
 //! **Single use** is a lease while the turn is under way, named by random bytes and holding the keyed hash of the input;
 //! the store forgets it after [`Rules::lease`](super::Rules::lease), should nobody come back. Whole or cut, the token is
 //! spent until it would have expired. Spent, it is taken again for ten minutes from its first use with the same input: the
-//! answer may have been lost. A turn that failed gives it back.
+//! answer may have been lost. A turn that failed, or was left before anything was shown, gives it back.
 //!
 //! **Without the store** each call fails within the time-out, and at once for a second after one that did. Where revocation
 //! or single use are on, turns are refused (`guard_unavailable`); else the limits of one instance count ([`LocalGuard`]).
@@ -240,6 +240,13 @@ impl Permit for RedisPermit {
         &self.standing
     }
 
+    fn call(&mut self) {
+        match &mut self.of {
+            Of::Process(permit) => permit.call(),
+            Of::Store(permit) => permit.ending = permit.ending.called(),
+        }
+    }
+
     fn show(&mut self) {
         match &mut self.of {
             Of::Process(permit) => permit.show(),
@@ -257,11 +264,7 @@ impl Permit for RedisPermit {
     fn leave(self, used: Used) {
         match self.of {
             Of::Process(permit) => permit.leave(used),
-            Of::Store(mut permit) => {
-                if let Ending::Cut(so_far) = &mut permit.ending {
-                    *so_far = used;
-                }
-            }
+            Of::Store(mut permit) => permit.ending = permit.ending.having(used),
         }
     }
 }

@@ -87,6 +87,7 @@ impl Scripts {
         let (ending, used) = match ending {
             Ending::Cut(used) => ("cut", used),
             Ending::Failed => ("failed", Used::default()),
+            Ending::Left(used) => ("left", used),
             Ending::Whole(used) => ("whole", used),
         };
         call.arg(&turn.holder[..]).arg(ending).arg(millis(turn.done_memory())).arg(once.is_some());
