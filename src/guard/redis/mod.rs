@@ -11,8 +11,8 @@
 //! One round trip before a turn and one after. Time is the store's own. Each key but the birth expires by itself; names
 //! are hashes, values are numbers, random bytes and keyed hashes: there is no text at the store (`keys`).
 //!
-//! **Checked, in this order:** the store's birth, revocation (user, conversation, token), single use, places, rate,
-//! quotas; of rate and quotas the longest wait is told. Nothing is taken where anything refuses. What a turn uses counts in
+//! **Checked, in this order:** the store's birth, revocation (user, conversation, token), single use, rate, quotas,
+//! places; of rate and quotas the longest wait is told. Nothing is taken where anything refuses. What a turn uses counts in
 //! the period in which it began, left by its client as well; failed, it gives back turn and conversation, and what it took
 //! of the rate stays taken, as in [`LocalGuard`]. To read a history asks for the first two; to count model tokens takes
 //! a place and from the rate.

@@ -76,7 +76,7 @@ for number = 1, quotas do
     if held and kept == int(index) and (began == index or began < 0) then
       for place = 1, 2 do
         local limits = ARGV[at + 2 + place] == '1' and (place == 1 or ARGV[7] == '1')
-        if limits and tonumber(try('HGET', key, fields[place]) or 0) > 0 then
+        if limits and (tonumber(try('HGET', key, fields[place]) or 0) or 0) > 0 then
           try('HINCRBY', key, fields[place], -1)
         end
       end

@@ -60,12 +60,14 @@ impl Counts {
     fn of_rate(&self, rate: &Rate) -> Allowance {
         let interval = interval_micros(rate.turns, rate.period);
         let room = interval.saturating_mul(rate.burst);
+        // What was written by another rate, or a clock that ran ahead, is no more than a burst of this one.
+        let debt = self.debt_micros().min(room);
         Allowance {
             name: "rate",
             limit: rate.burst,
-            remaining: room.saturating_sub(self.debt_micros()) / interval,
+            remaining: (room - debt) / interval,
             period_seconds: room.div_ceil(MICROS),
-            reset_seconds: self.debt_micros().div_ceil(MICROS),
+            reset_seconds: debt.div_ceil(MICROS),
         }
     }
 
@@ -144,6 +146,12 @@ mod tests {
         let short = counts.used_up(&rules(), 1, 2).unwrap();
         assert_eq!((short.limit, short.retry_after_seconds), (standing[3], 7_000));
         assert_eq!(counts.used_up(&rules(), 1, 0), None);
+    }
+
+    #[test]
+    fn no_debt_is_more_than_a_burst() {
+        let standing = Counts::new(vec![86_400_000_000]).standing(&rules());
+        assert_eq!((standing[0].remaining, standing[0].reset_seconds), (0, 10));
     }
 
     #[test]
