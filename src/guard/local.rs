@@ -28,6 +28,7 @@ use super::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Ru
 use crate::proto::{
     allowance::{Allowance, Exhausted},
     error::Error,
+    time::UnixSeconds,
 };
 
 /// Holds each caller to the rules, as far as this process sees.
@@ -89,7 +90,7 @@ impl Guard for LocalGuard {
         self.lock().limits.rules.turns_at_once
     }
 
-    async fn revoke(&self, _: Revocation, _: Moment) -> Result<(), Error> {
+    async fn revoke(&self, _: Revocation) -> Result<Option<UnixSeconds>, Error> {
         Err(Error::Unsupported {
             detail: "nothing is revoked here: that takes a store which all instances share (HOLDALL_REDIS_URL)"
                 .to_owned(),

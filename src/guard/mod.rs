@@ -49,11 +49,12 @@ pub trait Guard: Send + Sync + 'static {
     /// How many turns a caller may have under way.
     fn turns_at_once(&self) -> usize;
 
-    /// Ends the use of tokens before their time.
+    /// Ends the use of tokens before their time. For a user, gives the last second whose tokens are revoked: the one it
+    /// is by the clock that all instances share.
     ///
     /// # Errors
     /// [`Error::Unsupported`] without a shared store; [`Error::GuardUnavailable`].
-    fn revoke(&self, revocation: Revocation, moment: Moment) -> impl Future<Output = Result<(), Error>> + Send;
+    fn revoke(&self, revocation: Revocation) -> impl Future<Output = Result<Option<UnixSeconds>, Error>> + Send;
 }
 
 /// An admitted turn. Dropping it ends the turn without a word: as failed, as left once the model was called, or as cut if
@@ -205,12 +206,10 @@ pub enum Revocation {
         /// Its id.
         id: Id,
     },
-    /// Every token of a user's that was issued in this second or before.
+    /// Every token of a user's that was issued until now, this second included.
     User {
         /// The user.
         principal: Principal,
-        /// The last second whose tokens are revoked.
-        until: UnixSeconds,
     },
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::guard::{News, RedisGuard, RedisPermit, Watch};
 use crate::{
     guard::{Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Store, Used},
-    proto::{allowance::Allowance, error::Error},
+    proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
 #[cfg(feature = "redis")]
 use crate::{
@@ -72,6 +72,18 @@ impl NativeGuard {
         }
     }
 
+    /// Whether the store has seen this deployment take a turn.
+    ///
+    /// # Errors
+    /// Why it does not answer, in words for the operator.
+    pub async fn is_known(&self) -> Result<bool, String> {
+        match self {
+            Self::Local(_) => Ok(true),
+            #[cfg(feature = "redis")]
+            Self::Redis(guard) => guard.is_known().await,
+        }
+    }
+
     /// Waits until the store was told of all turns that have ended, or for `limit`.
     #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "nothing is told late in one process"))]
     pub async fn flush(&self, limit: Duration) {
@@ -110,11 +122,11 @@ impl Guard for NativeGuard {
         }
     }
 
-    async fn revoke(&self, revocation: Revocation, moment: Moment) -> Result<(), Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
         match self {
-            Self::Local(guard) => guard.revoke(revocation, moment).await,
+            Self::Local(guard) => guard.revoke(revocation).await,
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.revoke(revocation, moment).await,
+            Self::Redis(guard) => guard.revoke(revocation).await,
         }
     }
 }

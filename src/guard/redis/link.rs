@@ -120,6 +120,14 @@ impl Link {
         }))
     }
 
+    /// Whether there is a key of this name.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) async fn has(&self, key: &str) -> Result<bool, Fault> {
+        self.bounded(async |mut redis| cmd("EXISTS").arg(key).query_async(&mut redis).await).await
+    }
+
     async fn bounded<T>(
         &self,
         call: impl AsyncFnOnce(MultiplexedConnection) -> redis::RedisResult<T>,

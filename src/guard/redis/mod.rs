@@ -105,6 +105,15 @@ impl RedisGuard {
         self.shared.link.look().await.map_err(|fault| fault.to_string())
     }
 
+    /// Whether the store has seen this deployment take a turn.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub async fn is_known(&self) -> Result<bool, String> {
+        let Shared { link, keys, .. } = &*self.shared;
+        link.has(&keys.birth()).await.map_err(|fault| fault.to_string())
+    }
+
     /// Waits until the store was told of all turns that have ended, or for `limit`.
     pub async fn flush(&self, limit: Duration) {
         self.settling.flush(limit).await;
@@ -182,15 +191,15 @@ impl Guard for RedisGuard {
         self.shared.rules().turns_at_once
     }
 
-    async fn revoke(&self, revocation: Revocation, _: Moment) -> Result<(), Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
         let (Shared { keys, scripts, link, .. }, rules) = (&*self.shared, self.shared.rules());
         if !rules.revocation {
             return Err(Error::Unsupported {
                 detail: "nothing is revoked here: guard.revocation is off, and nobody would look".to_owned(),
             });
         }
-        let _: u64 = link.run(&scripts.revoke(keys, &rules, &revocation)).await?;
-        Ok(())
+        let second: u64 = link.run(&scripts.revoke(keys, &rules, &revocation)).await?;
+        Ok(matches!(revocation, Revocation::User { .. }).then_some(UnixSeconds(second)))
     }
 }
 

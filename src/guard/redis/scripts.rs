@@ -116,13 +116,11 @@ impl Scripts {
     /// Revokes.
     pub(super) fn revoke(&self, keys: &Keys, rules: &Rules, revocation: &Revocation) -> ScriptInvocation<'_> {
         let mut call = self.revoke.prepare_invoke();
-        call.key(keys.birth()).arg(millis(rules.memory));
+        call.arg(millis(rules.memory));
         match revocation {
             Revocation::Conversation { id } => call.key(keys.conversation_revoked(*id)),
             Revocation::Token { id } => call.key(keys.token_revoked(*id)),
-            Revocation::User { principal, until } => {
-                call.key(keys.user_revoked(principal)).key(keys.live(principal)).arg(until.0)
-            }
+            Revocation::User { principal } => call.key(keys.user_revoked(principal)).key(keys.live(principal)),
         };
         call
     }

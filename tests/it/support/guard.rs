@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use holdall::{
     guard::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Used},
-    proto::{allowance::Allowance, error::Error},
+    proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
 
 /// What a guard was asked or told.
@@ -68,9 +68,9 @@ impl Guard for Witness {
         5
     }
 
-    async fn revoke(&self, revocation: Revocation, _: Moment) -> Result<(), Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
         self.0.lock().unwrap().revoked.push(revocation);
-        Ok(())
+        Ok(None)
     }
 }
 
