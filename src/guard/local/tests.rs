@@ -33,7 +33,7 @@ fn going_on(name: &str, moment: Moment) -> Ask {
     let presented = Presented {
         token_id: Id::new(UnixSeconds(0), [0; 16]),
         issued_at: UnixSeconds(0),
-        good_until: UnixSeconds(1),
+        expires_at: UnixSeconds(1),
         input: [0; 16],
     };
     Ask { presented: Some(presented), ..ask(name, moment) }

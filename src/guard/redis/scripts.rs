@@ -177,10 +177,10 @@ impl Turn {
         if self.admitted.is_some() { told } else { told.max(UNSURE) }
     }
 
-    /// How long its token could still be presented: the leeway once for the verifier's sake, and once for clocks that
+    /// How long its token could still be presented, were a shorter `ttl` taken back: the leeway once for the verifier's sake, and once for clocks that
     /// differ from the store's.
     fn memory(&self, presented: Presented) -> Duration {
-        let lasts = presented.good_until.0.saturating_sub(presented.issued_at.0);
+        let lasts = presented.expires_at.0.saturating_sub(presented.issued_at.0);
         Duration::from_secs(lasts.saturating_add(2 * LEEWAY_SECONDS))
     }
 }
