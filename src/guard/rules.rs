@@ -20,7 +20,7 @@ pub struct Rules {
     /// Conversations of one user that are good at once: one more revokes the one whose last turn is longest ago. Takes a
     /// store.
     pub live_conversations: Option<u64>,
-    /// How long a turn may hold what it has taken, should its process die.
+    /// How long a turn may hold what it has taken, should its process die. Changes at a start alone.
     pub lease: Duration,
     /// How long a token can be good at the longest, and so a revocation has to be remembered.
     pub memory: Duration,

@@ -92,7 +92,9 @@ impl RedisGuard {
     }
 
     /// Replaces the rules for the turns to come. What was counted stays counted in every period that the new rules have.
+    /// Leases stay as long as they were: they go by how long a turn may take, which only a start changes.
     pub fn set_rules(&self, rules: Rules) {
+        let rules = Rules { lease: self.shared.rules().lease, ..rules };
         self.local.set_rules(rules.clone());
         *self.shared.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
