@@ -66,7 +66,7 @@ impl Scripts {
         call.arg(rules.turns_at_once).arg(interval).arg(burst).arg(turn.presented.is_none());
         for quota in quotas {
             call.arg(quota.period_seconds);
-            for limit in limits(quota) {
+            for limit in quota.limits() {
                 call.arg(limit.map_or(-1, whole));
             }
         }
@@ -106,7 +106,7 @@ impl Scripts {
         for (number, quota) in quotas.iter().enumerate() {
             let period = turn.admitted.as_ref().and_then(|counts| counts.period(number));
             call.arg(quota.period_seconds).arg(period.unwrap_or(-1));
-            for limit in limits(quota) {
+            for limit in quota.limits() {
                 call.arg(limit.is_some());
             }
         }
@@ -239,12 +239,6 @@ fn counts_birth(rules: &Rules) -> bool {
 /// What a turn costs of the rate, rounded up, so that no rounding lets one more through.
 pub(super) fn interval_micros(turns: u64, period: Duration) -> u64 {
     u64::try_from(period.as_micros()).unwrap_or(u64::MAX).div_ceil(turns.max(1)).clamp(1, WHOLE)
-}
-
-/// The limits of a quota in the order of [`super::standing::NAMES`], upstream seconds in milliseconds.
-pub(super) fn limits(quota: &Quota) -> [Option<u64>; 5] {
-    let Quota { turns, conversations, model_tokens, history_bytes, upstream_seconds, .. } = *quota;
-    [turns, conversations, model_tokens, history_bytes, upstream_seconds.map(|seconds| seconds.saturating_mul(1_000))]
 }
 
 fn millis(duration: Duration) -> i64 {
