@@ -127,7 +127,8 @@ impl RedisGuard {
     }
 
     fn refusal(rules: &Rules, verdict: Verdict, counts: &Counts) -> Error {
-        let unavailable = |cause: String| Error::GuardUnavailable { cause: format!("guard store: {cause}") };
+        let unavailable =
+            |cause: String| Error::GuardUnavailable { cause: format!("guard store: {cause}"), passes: true };
         let told = || unavailable("its counts do not fit the rules".to_owned());
         match verdict {
             Verdict::Admitted | Verdict::Stale => unavailable("the turn was given up".to_owned()),
@@ -135,11 +136,14 @@ impl RedisGuard {
             Verdict::Fast(wait) => {
                 counts.too_fast(rules, wait).map_or_else(told, |of| Error::RateLimited(Box::new(of)))
             }
-            Verdict::Older(birth) => unavailable(format!(
-                "born at {}, after the token was issued; what it knew of older tokens may be lost \
-                 (guard.dangerous_trust_empty_guard)",
-                UnixSeconds(birth)
-            )),
+            Verdict::Older(birth) => Error::GuardUnavailable {
+                cause: format!(
+                    "guard store: born at {}, after the token was issued; what it knew of older tokens may be lost \
+                     (guard.dangerous_trust_empty_guard)",
+                    UnixSeconds(birth)
+                ),
+                passes: false,
+            },
             Verdict::Revoked => Error::TokenRevoked,
             Verdict::Short(quota, count) => {
                 counts.used_up(rules, quota, count).map_or_else(told, |of| Error::QuotaExceeded(Box::new(of)))
@@ -228,7 +232,7 @@ fn fails_closed(rules: &Rules) -> bool {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Self::GuardUnavailable { cause: fault.to_string() }
+        Self::GuardUnavailable { cause: fault.to_string(), passes: true }
     }
 }
 
