@@ -68,7 +68,7 @@ impl NativeGuard {
         match self {
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.look().await.unwrap_or_else(Some).into_iter().collect(),
+            Self::Redis(guard) => guard.look().await.unwrap_or_else(|fault| vec![fault]),
         }
     }
 

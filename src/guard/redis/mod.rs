@@ -103,7 +103,7 @@ impl RedisGuard {
     ///
     /// # Errors
     /// Why it does not, in words for the operator.
-    pub async fn look(&self) -> Result<Option<String>, String> {
+    pub async fn look(&self) -> Result<Vec<String>, String> {
         self.shared.link.look().await.map_err(|fault| fault.to_string())
     }
 
