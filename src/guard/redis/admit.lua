@@ -76,9 +76,14 @@ end
 -- The generic cell rate algorithm (ITU-T I.371), with its theoretical arrival time as the one thing kept.
 local interval, fast = tonumber(ARGV[10]), nil
 if interval > 0 then
-  -- Never more than a burst, whatever rate or clock it was written by.
-  debt = math.min(math.max(count_of(redis.call('GET', KEYS[4])) - micros, 0), interval * tonumber(ARGV[11]))
-  local wait = debt + interval - interval * tonumber(ARGV[11])
+  local room = interval * tonumber(ARGV[11])
+  debt = math.max(count_of(redis.call('GET', KEYS[4])) - micros, 0)
+  if debt > room then
+    -- Written by another rate, or by a clock that ran ahead: from here on it goes down.
+    debt = room
+    redis.call('SET', KEYS[4], int(micros + debt), 'PX', int(math.ceil(debt / 1000) + 1))
+  end
+  local wait = debt + interval - room
   if wait > 0 then
     fast = wait
   end
