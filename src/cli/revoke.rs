@@ -31,6 +31,7 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("what").required(true),
+    after_help = "The revocation is remembered for --max-age and a minute: give it, and --issuer, as the servers have them.",
     override_usage = "holdall revoke <-t FILE|--token-id ID|--conversation-id ID|--user NAME --idp SOURCE>"
 )]
 pub(super) struct Args {

@@ -151,12 +151,17 @@ impl Link {
         match &outcome {
             Err(fault) if fault.is_of_store => self.went_down(fault),
             Err(fault) => {
-                self.is_up();
+                self.came_up();
                 self.trouble(fault);
             }
-            Ok(_) => self.is_up(),
+            Ok(_) => self.came_up(),
         }
         outcome
+    }
+
+    /// Whether the last call found the store.
+    pub(super) fn is_up(&self) -> bool {
+        self.state().outage.is_none()
     }
 
     /// Tells of what went wrong at a store that answers.
@@ -209,7 +214,7 @@ impl Link {
         }
     }
 
-    fn is_up(&self) {
+    fn came_up(&self) {
         let was_down = self.state().outage.take().is_some();
         if was_down {
             (self.watch)(News::Found);

@@ -157,10 +157,15 @@ impl Guard for RedisGuard {
     type Permit = RedisPermit;
 
     async fn admit(&self, ask: Ask) -> Result<RedisPermit, Error> {
+        let rules = self.shared.rules();
+        // Without the store such turns wait to be told of through no fault of their caller's.
+        if ask.purpose != Purpose::Read && self.shared.link.is_up() && self.settling.is_busy(&ask.counted()) {
+            return Err(Error::UserBusy { limit: rules.turns_at_once });
+        }
         let mut holder = [0; HOLDER_BYTES];
         getrandom::fill(&mut holder).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
         // From here on the turn is given back if this is dropped, or the answer gets lost.
-        let mut asking = SharedPermit::new(self, Turn::new(&ask, self.shared.rules(), holder));
+        let mut asking = SharedPermit::new(self, Turn::new(&ask, rules, holder));
         match self.ask(&asking.turn).await {
             Ok(Admission { verdict: Verdict::Admitted, counts }) => {
                 let standing = counts.standing(&asking.turn.rules);

@@ -263,6 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{guard::Moment, proto::time::UnixSeconds};
 
     fn answer(verdict: &str, numbers: &[i64]) -> Result<Admission, ParsingError> {
         let numbers = numbers.iter().map(|number| Value::Int(*number)).collect();
@@ -287,6 +288,25 @@ mod tests {
         }
         assert!(answer("maybe", &[0, 0]).is_err() && answer("ok", &[0]).is_err());
         assert!(Admission::from_redis_value(Value::Okay).is_err());
+    }
+
+    #[test]
+    fn an_end_is_remembered_for_longer_than_it_is_told() {
+        let ask = Ask {
+            purpose: Purpose::Turn,
+            principal: Principal::new("ada", "none").unwrap(),
+            peer: None,
+            conversation: Id::new(UnixSeconds(1), [1; 16]),
+            presented: None,
+            moment: Moment::default(),
+        };
+        for lease in [1, 660, 86_400].map(Duration::from_secs) {
+            let rules = Arc::new(Rules { lease, ..Rules::default() });
+            let mut turn = Turn::new(&ask, rules, [0; HOLDER_BYTES]);
+            assert!(turn.done_memory() > lease && turn.done_memory() >= UNSURE);
+            turn.admitted = Some(Counts::default());
+            assert!(turn.done_memory() > lease);
+        }
     }
 
     proptest! {

@@ -6,8 +6,9 @@
 //!
 //! **Bounds.** What ends a turn that was admitted waits in a queue of its own measure, and a caller has no more of those
 //! than turns at once. Where it is not known whether a turn was admitted, its caller left while it was asked for, and can
-//! make any number of those: each has room for [`CALLER_MOST`], all of them for [`UNSURE_MOST`]. What there is no room for
-//! is not told, and left to its lease, which holds up that caller alone; the operator's log says so.
+//! make any number of those: who has [`CALLER_BUSY`] of them is busy, each has room for [`CALLER_MOST`], all of them for
+//! [`UNSURE_MOST`]. What there is no room for is not told, and left to its lease, which holds up that caller alone; the
+//! operator's log says so.
 
 use std::{
     collections::HashMap,
@@ -63,6 +64,11 @@ impl Settling {
         // The task outlives what sends to it.
         let _ = self.jobs.send(job);
         Ok(())
+    }
+
+    /// Whether a caller has left so often that it should wait until the store was told of it.
+    pub(super) fn is_busy(&self, caller: &Counted) -> bool {
+        self.room.has(caller) >= CALLER_BUSY
     }
 
     /// Waits until nothing is left to be told, or for `limit`.
@@ -134,6 +140,11 @@ impl Room {
         Some(Place { room: Arc::clone(self), unsure: unsure.cloned() })
     }
 
+    fn has(&self, caller: &Counted) -> usize {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.callers.get(caller).copied().unwrap_or_default()
+    }
+
     fn change<T>(&self, work: impl FnOnce(&mut Taken) -> T) -> T {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = work(&mut taken);
@@ -164,7 +175,9 @@ const SURE_MOST: usize = 16_384;
 /// The most where it is not known whether the turn was admitted.
 const UNSURE_MOST: usize = 4_096;
 /// The same of one caller.
-const CALLER_MOST: usize = 64;
+const CALLER_MOST: usize = 256;
+/// With so many a caller gets no other turn; those that it has asked for by then have room beyond.
+const CALLER_BUSY: usize = 32;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 
@@ -180,7 +193,7 @@ mod tests {
     fn a_callers_flood_meets_its_own_bound() {
         let room = Arc::new(Room::default());
         let mut flood: Vec<_> = (0..CALLER_MOST).map(|_| room.take(Some(&caller(1))).unwrap()).collect();
-        assert!(room.take(Some(&caller(1))).is_none());
+        assert!(room.take(Some(&caller(1))).is_none() && room.has(&caller(1)) == CALLER_MOST);
         let others = (room.take(Some(&caller(2))).unwrap(), room.take(None).unwrap());
         assert_eq!(*room.waiting.borrow(), CALLER_MOST + 2);
         flood.pop();
