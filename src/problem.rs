@@ -230,7 +230,8 @@ mod tests {
             |status, retry_after| Error::UpstreamRefused { status, message: None, retry_after, overflow: false };
         vec![
             (Error::BodyTooLarge { limit_bytes: 1 }, 413, "never"),
-            (Error::GuardUnavailable { cause: cause() }, 503, "after 1"),
+            (Error::GuardUnavailable { cause: cause(), passes: true }, 503, "after 1"),
+            (Error::GuardUnavailable { cause: cause(), passes: false }, 503, "never"),
             (Error::HistoryTooLarge(excess), 413, "never"),
             (Error::ImageTooLarge(excess), 413, "never"),
             (Error::Internal { cause: cause() }, 500, "safe"),

@@ -1,7 +1,8 @@
 //! `holdall revoke`: ends the use of tokens before their time, at the store itself: no server need run.
 //!
 //! It takes the settings that the servers have: the store, the deployment's name, which its keys at the store hang on, and
-//! for a token the keys. Whoever can reach the store may revoke; whose the token is does not matter here.
+//! for a token the keys. Whoever can reach the store may revoke; whose the token is does not matter here. A deployment that
+//! the store does not know is taken for a name that was mistaken, and nothing is written.
 
 use std::path::PathBuf;
 
@@ -17,21 +18,20 @@ use super::{
 };
 use crate::{
     config::Config,
-    guard::{Guard as _, Moment, Revocation},
+    guard::{Guard as _, Revocation, Rules, Store},
     proto::{
-        error::Error,
         principal::Principal,
         time::UnixSeconds,
         token::{Claims, Id},
     },
-    service::Clock as _,
-    shell::{NativeGuard, Runtime, SystemClock},
+    shell::{NativeGuard, Runtime},
 };
 
 /// The arguments of `revoke`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("what").required(true),
+    after_help = "The revocation is remembered for --max-age and a minute: give it, and --issuer, as the servers have them.",
     override_usage = "holdall revoke <-t FILE|--token-id ID|--conversation-id ID|--user NAME --idp SOURCE>"
 )]
 pub(super) struct Args {
@@ -73,28 +73,31 @@ enum Scope {
 /// Revokes, and says what was.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let console = Console::system();
-    let now = SystemClock::new().now();
-    let (config, revocation) = args.load(now)?;
+    let (config, revocation) = args.load()?;
     let Config { guard, store, .. } = config;
     let store = store.ok_or_else(|| {
         CliError::new("nothing is revoked without a store that all instances share")
             .hint("set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as the servers have it")
     })?;
     let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
-    let moment = Moment { now, ..Moment::default() };
-    let revoked = runtime.block_on(async {
-        let guard = NativeGuard::quiet(guard, &store)?;
-        guard.revoke(revocation.clone(), moment).await.map_err(|error| match &error {
-            Error::GuardUnavailable { cause } => cause.clone(),
-            _ => error.to_string(),
-        })
-    });
-    revoked.map_err(|cause| CliError::new(format!("not revoked: {cause}")))?;
-    console.print(&told(&revocation, args.json))
+    let until = runtime.block_on(revoke(guard, &store, revocation.clone()))?;
+    console.print(&told(&revocation, until, args.json))
+}
+
+async fn revoke(rules: Rules, store: &Store, revocation: Revocation) -> Result<Option<UnixSeconds>, CliError> {
+    let failed = |cause: String| CliError::new(format!("not revoked: {cause}"));
+    let (looks, guard) = (rules.revocation, NativeGuard::quiet(rules, store).map_err(failed)?);
+    if looks && !guard.is_known().await.map_err(failed)? {
+        let name = &store.namespace;
+        return Err(failed(format!("the store knows no deployment called `{name}`")).hint(
+            "pass --issuer (HOLDALL_ISSUER) as the servers have it; a store that came back empty has known none since",
+        ));
+    }
+    guard.revoke(revocation).await.map_err(|error| failed(error.cause().unwrap_or_else(|| error.to_string())))
 }
 
 impl Args {
-    fn load(&self, now: UnixSeconds) -> Result<(Config, Revocation), CliError> {
+    fn load(&self) -> Result<(Config, Revocation), CliError> {
         if let Some(path) = &self.token {
             let text = read(path)?.trim().to_owned();
             let loaded = Loaded { text, config: self.settings.load(false, &System)? };
@@ -102,7 +105,7 @@ impl Args {
             let revocation = match self.scope {
                 Scope::Conversation => Revocation::Conversation { id: conversation },
                 Scope::Token => Revocation::Token { id: token_id },
-                Scope::User => Revocation::User { principal, until: now },
+                Scope::User => Revocation::User { principal },
             };
             return Ok((loaded.config, revocation));
         }
@@ -116,7 +119,7 @@ impl Args {
                 let (user, idp) = (user.as_deref().unwrap_or_default(), self.idp.as_deref().unwrap_or_default());
                 let principal = Principal::new(user, idp);
                 let principal = principal.map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?;
-                Revocation::User { principal, until: now }
+                Revocation::User { principal }
             }
         };
         // No token is read, so any key will do where the settings have none.
@@ -128,14 +131,15 @@ impl Args {
     }
 }
 
-fn told(revocation: &Revocation, as_json: bool) -> String {
+fn told(revocation: &Revocation, until: Option<UnixSeconds>, as_json: bool) -> String {
     match revocation {
         Revocation::Conversation { id } if as_json => answer("conversation", &id.to_string()),
         Revocation::Conversation { id } => format!("revoked: conversation {id}, with all of its tokens\n"),
         Revocation::Token { id } if as_json => answer("token", &id.to_string()),
         Revocation::Token { id } => format!("revoked: token {id}\n"),
-        Revocation::User { principal, .. } if as_json => answer("user", principal.subject()),
-        Revocation::User { principal, until } => {
+        Revocation::User { principal } if as_json => answer("user", principal.subject()),
+        Revocation::User { principal } => {
+            let until = until.map_or_else(|| "now".to_owned(), |until| until.to_string());
             format!("revoked: all tokens of {} that were issued until {until}\n", user(principal))
         }
     }

@@ -4,7 +4,7 @@
 //! admit: rate, each quota, places ── one refuses: nothing is taken, the longest wait is told
 //!           │ all allow
 //!           ▼ takes of the rate, a turn, a conversation if it begins one, a place
-//!        permit ── whole, cut: adds what was used, to the periods in which it was admitted
+//!        permit ── whole, cut, left: adds what was used, to the periods in which it was admitted
 //!               └─ failed: gives back turn and conversation
 //! ```
 //! What the rate gave is not given back: a client whose turns fail is not to hammer on. Model tokens, history and the
@@ -28,6 +28,7 @@ use super::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Ru
 use crate::proto::{
     allowance::{Allowance, Exhausted},
     error::Error,
+    time::UnixSeconds,
 };
 
 /// Holds each caller to the rules, as far as this process sees.
@@ -72,7 +73,7 @@ impl Guard for LocalGuard {
         let mut state = self.lock();
         let key = state.ledger.key(&ask.counted());
         let (receipt, standing) = state.admit(key, &ask)?;
-        Ok(LocalPermit { standing, held: Some(Held { guard: self.clone(), key, receipt, shown: false }) })
+        Ok(LocalPermit { standing, held: Some(Held { guard: self.clone(), key, receipt, left: Ending::Failed }) })
     }
 
     async fn standing(&self, counted: Counted, moment: Moment) -> Result<Vec<Allowance>, Error> {
@@ -89,7 +90,7 @@ impl Guard for LocalGuard {
         self.lock().limits.rules.turns_at_once
     }
 
-    async fn revoke(&self, _: Revocation, _: Moment) -> Result<(), Error> {
+    async fn revoke(&self, _: Revocation) -> Result<Option<UnixSeconds>, Error> {
         Err(Error::Unsupported {
             detail: "nothing is revoked here: that takes a store which all instances share (HOLDALL_REDIS_URL)"
                 .to_owned(),
@@ -132,7 +133,7 @@ impl State {
         let Some(caller) = self.ledger.find_mut(key) else { return };
         caller.places = caller.places.saturating_sub(1);
         match (receipt, ending) {
-            (Some(receipt), Ending::Cut(used) | Ending::Whole(used)) => caller.add(used, receipt),
+            (Some(receipt), Ending::Cut(used) | Ending::Left(used) | Ending::Whole(used)) => caller.add(used, receipt),
             (Some(receipt), Ending::Failed) => caller.give_back(receipt),
             (None, _) => {}
         }
@@ -165,7 +166,8 @@ struct Held {
     guard: LocalGuard,
     key: Key,
     receipt: Option<Receipt>,
-    shown: bool,
+    /// How the turn ends if nothing more is said.
+    left: Ending,
 }
 
 impl LocalPermit {
@@ -181,9 +183,15 @@ impl Permit for LocalPermit {
         &self.standing
     }
 
+    fn call(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.left = held.left.called();
+        }
+    }
+
     fn show(&mut self) {
         if let Some(held) = &mut self.held {
-            held.shown = true;
+            held.left = Ending::Cut(Used::default());
         }
     }
 
@@ -192,12 +200,12 @@ impl Permit for LocalPermit {
     }
 
     fn leave(mut self, used: Used) {
-        self.end(|held| if held.shown { Ending::Cut(used) } else { Ending::Failed });
+        self.end(|held| held.left.having(used));
     }
 }
 
 impl Drop for LocalPermit {
     fn drop(&mut self) {
-        self.end(|held| if held.shown { Ending::Cut(Used::default()) } else { Ending::Failed });
+        self.end(|held| held.left);
     }
 }

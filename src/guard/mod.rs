@@ -4,7 +4,8 @@
 //! turn ─▶ admit ─▶ permit ─▶ upstream ─▶ settle(ending)
 //!           │ revoked, used, too fast, used up, busy: the error        │ whole: counts what was used
 //!           ▼                                                          │ cut: the token is spent
-//!         Error                                                        └ failed: as if it had not been
+//!         Error                                                        │ left: counts, and the token is good
+//!                                                                      └ failed: as if it had not been
 //! ```
 //! A guard is asked once before the model is called and told once after. What it remembers are counts and hashes.
 
@@ -48,17 +49,22 @@ pub trait Guard: Send + Sync + 'static {
     /// How many turns a caller may have under way.
     fn turns_at_once(&self) -> usize;
 
-    /// Ends the use of tokens before their time.
+    /// Ends the use of tokens before their time. For a user, gives the last second whose tokens are revoked: the one it
+    /// is by the clock that all instances share.
     ///
     /// # Errors
     /// [`Error::Unsupported`] without a shared store; [`Error::GuardUnavailable`].
-    fn revoke(&self, revocation: Revocation, moment: Moment) -> impl Future<Output = Result<(), Error>> + Send;
+    fn revoke(&self, revocation: Revocation) -> impl Future<Output = Result<Option<UnixSeconds>, Error>> + Send;
 }
 
-/// An admitted turn. Dropping it ends the turn without a word: as failed, or as cut if something had been shown.
+/// An admitted turn. Dropping it ends the turn without a word: as failed, as left once the model was called, or as cut if
+/// something had been shown.
 pub trait Permit: Send + 'static {
     /// Where the caller stands with this turn counted.
     fn standing(&self) -> &[Allowance];
+
+    /// The model is about to be called: a client that leaves from here on has had its turn.
+    fn call(&mut self);
 
     /// Something of the reply was shown to the client: the token is spent from here on.
     fn show(&mut self);
@@ -67,7 +73,7 @@ pub trait Permit: Send + 'static {
     fn settle(self, ending: Ending) -> impl Future<Output = ()> + Send;
 
     /// Ends the turn of a client that has left, without waiting for anything: as dropping it does, but for what it used
-    /// until then, which counts if something was shown.
+    /// until then, which counts once the model was called.
     fn leave(self, used: Used);
 }
 
@@ -150,10 +156,30 @@ pub struct Moment {
 pub enum Ending {
     /// It broke off after something was shown: the token is spent.
     Cut(Used),
-    /// Nothing was shown; the token is good for another try, and nothing counts.
+    /// It failed before anything was shown; the token is good for another try, and nothing counts.
     Failed,
+    /// Its client left before anything was shown: the token is good for another try, and the turn counts, since leaving
+    /// is the client's doing.
+    Left(Used),
     /// It is whole.
     Whole(Used),
+}
+
+impl Ending {
+    /// The end of a turn that is left once the model is called, if this is how it ends when it is left now.
+    fn called(self) -> Self {
+        if self == Self::Failed { Self::Left(Used::default()) } else { self }
+    }
+
+    /// The same, having used this.
+    fn having(self, used: Used) -> Self {
+        match self {
+            Self::Cut(_) => Self::Cut(used),
+            Self::Failed => Self::Failed,
+            Self::Left(_) => Self::Left(used),
+            Self::Whole(_) => Self::Whole(used),
+        }
+    }
 }
 
 /// What a turn used.
@@ -180,12 +206,10 @@ pub enum Revocation {
         /// Its id.
         id: Id,
     },
-    /// Every token of a user's that was issued in this second or before.
+    /// Every token of a user's that was issued until now, this second included.
     User {
         /// The user.
         principal: Principal,
-        /// The last second whose tokens are revoked.
-        until: UnixSeconds,
     },
 }
 

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use zeroize::Zeroizing;
 
+use crate::proto::allowance::Allowance;
+
 /// The limits on one user, and what is asked of tokens beyond themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -20,7 +22,7 @@ pub struct Rules {
     /// Conversations of one user that are good at once: one more revokes the one whose last turn is longest ago. Takes a
     /// store.
     pub live_conversations: Option<u64>,
-    /// How long a turn may hold what it has taken, should its process die.
+    /// How long a turn may hold what it has taken, should its process die. Changes at a start alone.
     pub lease: Duration,
     /// How long a token can be good at the longest, and so a revocation has to be remembered.
     pub memory: Duration,
@@ -83,6 +85,27 @@ pub struct Quota {
     pub upstream_seconds: Option<u64>,
 }
 
+impl Quota {
+    /// What it limits, in the order of [`COUNTS`], as it is counted: upstream time in milliseconds.
+    pub(super) fn limits(&self) -> [Option<u64>; COUNTS.len()] {
+        let Self { turns, conversations, model_tokens, history_bytes, upstream_seconds, .. } = *self;
+        let upstream_millis = upstream_seconds.map(|seconds| seconds.saturating_mul(1_000));
+        [turns, conversations, model_tokens, history_bytes, upstream_millis]
+    }
+
+    /// Where a caller stands that has `had` so much of the count with this number; none where that has no limit.
+    pub(super) fn allowance(&self, count: usize, had: u64, reset_seconds: u64) -> Option<Allowance> {
+        let (name, limit) = (*COUNTS.get(count)?, self.limits().get(count).copied().flatten()?);
+        let unit = if name == "upstream_seconds" { 1_000 } else { 1 };
+        // A second that has begun is still to be had: nothing is left only where a turn is refused.
+        let remaining = limit.saturating_sub(had).div_ceil(unit);
+        Some(Allowance { name, limit: limit / unit, remaining, period_seconds: self.period_seconds, reset_seconds })
+    }
+}
+
+/// What quotas count.
+pub(super) const COUNTS: [&str; 5] = ["turns", "conversations", "model_tokens", "history_bytes", "upstream_seconds"];
+
 /// A server of the Redis protocol that instances share.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Store {
@@ -106,6 +129,22 @@ impl fmt::Debug for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_left_only_where_a_turn_is_refused() {
+        let quota = Quota {
+            period_seconds: 60,
+            turns: Some(3),
+            conversations: None,
+            model_tokens: None,
+            history_bytes: None,
+            upstream_seconds: Some(7),
+        };
+        let remaining = |count, had| quota.allowance(count, had, 9).map(|allowance| allowance.remaining);
+        assert_eq!((remaining(0, 2), remaining(0, 3), remaining(0, 4)), (Some(1), Some(0), Some(0)));
+        assert_eq!((remaining(4, 0), remaining(4, 6_999), remaining(4, 7_000)), (Some(7), Some(1), Some(0)));
+        assert_eq!((remaining(1, 0), remaining(5, 0)), (None, None));
+    }
 
     #[test]
     fn a_burst_comes_back_at_the_rate() {

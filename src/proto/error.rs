@@ -26,6 +26,8 @@ pub enum Error {
     GuardUnavailable {
         /// What happened, for the operator.
         cause: String,
+        /// Whether waiting helps; it does not where a conversation is older than the records of what was revoked.
+        passes: bool,
     },
     /// History, input and the room for a reply do not fit together. Code `history_too_large`.
     HistoryTooLarge(Excess),
@@ -202,7 +204,7 @@ impl Error {
             Self::QuotaExceeded(exhausted) | Self::RateLimited(exhausted) => {
                 Retry::After(Duration::from_secs(exhausted.retry_after_seconds))
             }
-            Self::GuardUnavailable { .. }
+            Self::GuardUnavailable { passes: true, .. }
             | Self::Overloaded
             | Self::PeerBusy { .. }
             | Self::TokenUsed { under_way: true }
@@ -221,7 +223,7 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
-            Self::GuardUnavailable { cause }
+            Self::GuardUnavailable { cause, .. }
             | Self::Internal { cause }
             | Self::Unauthenticated { cause }
             | Self::UpstreamMalformed { cause }
@@ -252,6 +254,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BodyTooLarge { limit_bytes } => write!(f, "request body is over the limit of {limit_bytes} bytes"),
+            Self::GuardUnavailable { passes: false, .. } => {
+                f.write_str("this conversation began before the server's records of revoked tokens; start a new one")
+            }
             Self::GuardUnavailable { .. } => {
                 f.write_str("a service that has to be asked before a turn is out of reach; nothing was spent")
             }

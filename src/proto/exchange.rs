@@ -122,6 +122,12 @@ impl Exchange<Ready> {
         Ok(Self { turn, state: Ready { request, plan } })
     }
 
+    /// What the turn has used once it was sent, whatever comes of it.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.turn.spent(super::chat::Usage::default(), 0)
+    }
+
     /// Says that the client is shown nothing before the reply's end: until then it can be asked for again.
     #[must_use]
     pub fn holding(mut self) -> Self {

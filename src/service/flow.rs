@@ -44,6 +44,8 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     unread: Option<Option<Result<Bytes, UpstreamError>>>,
     /// What is told of the answer to who made the call.
     outcome: Outcome,
+    /// What the calls so far have used at the least; none before the first.
+    sent: Option<Spent>,
     /// When the upstream was called.
     called: Duration,
     /// When it must have given something to show, so that another can be asked in time.
@@ -106,6 +108,11 @@ impl<G: Guard> Held<G> {
         self.permit.settle(ending).await;
     }
 
+    /// Tells the guard that the upstream is about to be called.
+    pub(super) fn call(&mut self) {
+        self.permit.call();
+    }
+
     fn show(&mut self) {
         if matches!(self.shows, Shows::AsItComes) && !self.shown {
             self.shown = true;
@@ -153,6 +160,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             body: None,
             unread: None,
             outcome: Outcome::default(),
+            sent: None,
             called: now,
             due: now,
             heard: now,
@@ -332,10 +340,11 @@ impl<U: Upstream, G: Guard, C: Clock> Drop for Flow<U, G, C> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             let spent = match &self.exchange {
-                Some(State::Replying(exchange)) => exchange.spent(),
-                _ => Spent::default(),
+                Some(State::Replying(exchange)) => Some(exchange.spent()),
+                _ => self.sent,
             };
-            held.permit.leave(self.used_so_far(&spent));
+            let used = spent.map(|spent| self.used_so_far(&spent)).unwrap_or_default();
+            held.permit.leave(used);
         }
     }
 }

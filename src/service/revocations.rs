@@ -62,15 +62,14 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         record: &Record,
     ) -> Result<Response<Body>, Error> {
         let request = revocation_request(utf8(body)?)?;
-        let moment = self.moment();
         let (scope, id, revocation) = match (request, revoker) {
             (RevocationRequest::Presented { token, scope, user_id }, revoker) => {
                 let asker = match revoker {
                     Revoker::Operator => self.owner(&token, user_id)?,
                     Revoker::Caller(sender) => asker(sender.identity, user_id, None),
                 };
-                let core = self.core();
-                let read = self.with_codec(|codec| core.read_history(&token, &asker, moment.now, codec));
+                let (core, now) = (self.core(), self.clock.now());
+                let read = self.with_codec(|codec| core.read_history(&token, &asker, now, codec));
                 let (_, conversation, _) = read?;
                 let claims = conversation.claims;
                 record.turn(&claims);
@@ -80,9 +79,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                         (scope, conversation.to_string(), Revocation::Conversation { id: conversation })
                     }
                     RevocationScope::Token => (scope, token_id.to_string(), Revocation::Token { id: token_id }),
-                    RevocationScope::User => {
-                        (scope, principal.subject().to_owned(), Revocation::User { principal, until: moment.now })
-                    }
+                    RevocationScope::User => (scope, principal.subject().to_owned(), Revocation::User { principal }),
                 }
             }
             (_, Revoker::Caller(_)) => {
@@ -97,10 +94,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             }
             (RevocationRequest::User(principal), Revoker::Operator) => {
                 let id = principal.subject().to_owned();
-                (RevocationScope::User, id, Revocation::User { principal, until: moment.now })
+                (RevocationScope::User, id, Revocation::User { principal })
             }
         };
-        self.guard.revoke(revocation, moment).await?;
+        self.guard.revoke(revocation).await?;
         Ok(json_bytes(revocation_answer(scope, &id)))
     }
 

@@ -180,12 +180,15 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
         service: Arc<Service<U, G, C>>,
         begun: Begun,
         mut errand: Errand,
-        held: Held<G>,
+        mut held: Held<G>,
         holds: bool,
     ) -> Result<Self, Error> {
         let ready = match begun {
             Begun::Ready(exchange) => Ok(exchange),
-            Begun::Summarizing(exchange) => service.summarize(exchange, &mut errand).await,
+            Begun::Summarizing(exchange) => {
+                held.call();
+                service.summarize(exchange, &mut errand).await
+            }
         };
         let exchange = match ready {
             Ok(exchange) => exchange,

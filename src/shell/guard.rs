@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::guard::{News, RedisGuard, RedisPermit, Watch};
 use crate::{
     guard::{Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Store, Used},
-    proto::{allowance::Allowance, error::Error},
+    proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
 #[cfg(feature = "redis")]
 use crate::{
@@ -68,7 +68,19 @@ impl NativeGuard {
         match self {
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.look().await.unwrap_or_else(Some).into_iter().collect(),
+            Self::Redis(guard) => guard.look().await.unwrap_or_else(|fault| vec![fault]),
+        }
+    }
+
+    /// Whether the store has seen this deployment take a turn.
+    ///
+    /// # Errors
+    /// Why it does not answer, in words for the operator.
+    pub async fn is_known(&self) -> Result<bool, String> {
+        match self {
+            Self::Local(_) => Ok(true),
+            #[cfg(feature = "redis")]
+            Self::Redis(guard) => guard.is_known().await,
         }
     }
 
@@ -110,11 +122,11 @@ impl Guard for NativeGuard {
         }
     }
 
-    async fn revoke(&self, revocation: Revocation, moment: Moment) -> Result<(), Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
         match self {
-            Self::Local(guard) => guard.revoke(revocation, moment).await,
+            Self::Local(guard) => guard.revoke(revocation).await,
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.revoke(revocation, moment).await,
+            Self::Redis(guard) => guard.revoke(revocation).await,
         }
     }
 }
@@ -135,6 +147,14 @@ impl Permit for NativePermit {
             Self::Local(permit) => permit.standing(),
             #[cfg(feature = "redis")]
             Self::Redis(permit) => permit.standing(),
+        }
+    }
+
+    fn call(&mut self) {
+        match self {
+            Self::Local(permit) => permit.call(),
+            #[cfg(feature = "redis")]
+            Self::Redis(permit) => permit.call(),
         }
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -56,6 +57,25 @@ class Fleet:
     def turn(self, user: str | None, text: str, token: str | None = None, server: int | None = None, **more) -> Answer:
         body = {"input": text, "token": token, **({"user_id": user} if user else {}), **more}
         return self.post("/v1/turns", body, server)
+
+    def hang_up(self, user: str, text: str, after: Callable[[], object] = lambda: None, **more) -> None:
+        """Asks for a turn, and leaves once `after` has come back."""
+        parts = urlsplit(f"//{self.servers[0].address}")
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+        body = json.dumps({"input": text, "user_id": user, **more})
+        connection.request("POST", "/v1/turns", body, {"content-type": "application/json"})
+        after()
+        connection.close()
+
+    def reload(self, old: str, new: str) -> None:
+        """Changes the settings of all instances."""
+        text = self.config.read_text()
+        assert old in text, old
+        self.config.write_text(text.replace(old, new))
+        for server in self.servers:
+            said = len(server.log)
+            server.process.send_signal(signal.SIGHUP)
+            eventually(lambda: len(server.log) > said, 10)
 
     def history(self, user: str | None, token: str, server: int | None = None) -> Answer:
         return self.post("/v1/history", {"token": token, **({"user_id": user} if user else {})}, server)

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from fleet import Case, codes, together
+from fleet import Case, codes, eventually, together
 from holdall import Answer
 from upstream import INPUT_TOKENS, OUTPUT_TOKENS
 
@@ -30,6 +30,98 @@ class Limits(Case):
         self.assertEqual(codes([fleet.turn("ada", "fail") for _ in range(7)]), {"upstream_unavailable": 7})
         answers = [fleet.turn("ada", "say hi") for _ in range(5)]
         self.assertEqual(codes(answers), {"ok": 3, "quota_exceeded": 2})
+
+    def test_who_hangs_up_has_had_a_turn(self) -> None:
+        for stream in (False, True):
+            user = f"user-{stream}"
+            fleet = self.fleet('single_use = true\n[[guard.quota]]\nperiod = "1d"\nturns = 3\nmodel_tokens = 1000')
+            token = self.whole(fleet.turn(user, "say hi"))
+            for _ in range(2):
+                self.upstream.forget()
+                called = lambda: eventually(lambda: self.upstream.under_way == 1, 10)
+                fleet.hang_up(user, "hold on", called, token=token, stream=stream)
+                # The token is good for another try, of which there are as many as the quota has turns.
+                eventually(lambda: self.store.keys("places") == [], 10)
+                (used,) = self.store.keys("used-token") or [None]
+                self.assertIsNone(used)
+            self.refused(fleet.turn(user, "say hi", token), 429, "quota_exceeded")
+            (quota,) = [key for key in self.store.keys("quota") if self.store.do("HGET", key, "turns") == b"3"]
+            self.assertGreater(int(self.store.do("HGET", quota, "model_tokens")), 100)
+            self.store.do("DEL", quota)
+            self.upstream.released.set()
+            self.whole(fleet.turn(user, "say hi", token))
+            self.store.do("FLUSHALL")
+
+    def test_a_flood_of_requests_that_are_given_up_costs_others_nothing(self) -> None:
+        fleet = self.fleet("", "[limits]\nturns_per_user = 4\nrequests_per_peer = 1000", instances=1)
+        stop = threading.Event()
+
+        def flood() -> None:
+            while not stop.is_set():
+                fleet.hang_up("eve", "say hi")
+
+        floods = [threading.Thread(target=flood) for _ in range(8)]
+        for thread in floods:
+            thread.start()
+        for at in range(60):
+            self.assertEqual(fleet.turn("ada", f"say {at}").status, 200)
+        stop.set()
+        for thread in floods:
+            thread.join()
+        # Nor does it hold up for long who made it.
+        eventually(lambda: self.store.keys("places") == [], 10)
+        self.whole(fleet.turn("eve", "say hi"))
+
+    def test_no_rate_and_no_clock_locks_anyone_out(self) -> None:
+        fleet = self.fleet('rate = "1/1d"', instances=1)
+        self.whole(fleet.turn("ada", "say hi"))
+        self.refused(fleet.turn("ada", "say hi"), 429, "rate_limited")
+        fleet.reload('rate = "1/1d"', 'rate = "10/1s"')
+        eventually(lambda: fleet.turn("ada", "say hi").status == 200, 5)
+        (rate,) = self.store.keys("rate")
+        # As a clock that ran a year ahead leaves it.
+        self.store.do("SET", rate, int((time.time() + 366 * 86_400) * 1_000_000))
+        told = self.refused(fleet.turn("ada", "say hi"), 429, "rate_limited")
+        self.assertLessEqual(told["retry_after_seconds"], 1)
+        eventually(lambda: fleet.turn("ada", "say hi").status == 200, 5)
+
+    def test_what_is_strange_at_the_store_troubles_its_caller_alone(self) -> None:
+        fleet = self.fleet('rate = "60/1h"\n[[guard.quota]]\nperiod = "1d"\nturns = 60', instances=1)
+        for user in ("ada", "eve"):
+            self.whole(fleet.turn(user, "say hi"))
+        for key in self.store.keys("rate"):
+            self.store.do("SET", key, "x")
+        for key in self.store.keys("quota"):
+            self.store.do("HSET", key, "turns", "x")
+        self.assertEqual(codes([fleet.turn(user, "say hi") for user in ("ada", "eve")]), {"ok": 2})
+        rate = self.store.keys("rate")[0]
+        self.store.do("DEL", rate)
+        self.store.do("LPUSH", rate, "x")
+        told = codes([fleet.turn(user, "say hi") for user in ("ada", "eve", "ada", "eve", "bob")])
+        self.assertEqual(told, {"ok": 3, "guard_unavailable": 2})
+        self.assertNotIn("guard_store_lost", fleet.log())
+
+    def test_counting_model_tokens_says_what_is_left_and_takes_no_turn(self) -> None:
+        fleet = self.fleet('rate = "60/1h"\n[[guard.quota]]\nperiod = "1d"\nturns = 10', instances=1)
+        for _ in range(2):
+            self.whole(fleet.turn("ada", "say hi"))
+        body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+        body["metadata"] = {"user_id": "ada"}
+        for left in (57, 56):
+            answer = fleet.post("/v1/messages/count_tokens", body)
+            self.assertEqual(answer.status, 200, answer.body)
+            told = [limit.split(";")[:2] for limit in answer.headers["ratelimit"].split(", ")]
+            self.assertEqual(told, [['"rate-3600"', f"r={left}"], ['"turns-86400"', "r=8"]])
+
+    def test_the_wait_for_a_rate_is_told_before_that_for_a_place(self) -> None:
+        fleet = self.fleet('rate = "1/1h"', "[limits]\nturns_per_user = 1", instances=1)
+        self.upstream.forget()
+        thread = threading.Thread(target=lambda: fleet.turn("ada", "hold on"))
+        thread.start()
+        eventually(lambda: self.upstream.under_way == 1, 10)
+        self.refused(fleet.turn("ada", "say hi"), 429, "rate_limited")
+        self.upstream.released.set()
+        thread.join()
 
     def test_conversations_are_counted_when_they_begin(self) -> None:
         fleet = self.fleet('[[guard.quota]]\nperiod = "1d"\nconversations = 4', "[limits]\nturns_per_user = 60")

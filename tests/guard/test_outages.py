@@ -59,7 +59,12 @@ class FailsClosed(Case):
         eventually(lambda: fleet.turn("bob", "say hi", server=0).status == 200, BACK)
         fresh = self.whole(fleet.turn("ada", "say hi", server=0))
         eventually(lambda: all(fleet.turn("bob", "say", server=at).status == 200 for at in range(3)), BACK)
-        self.unavailable(fleet, token, "born at 20")
+        for server in range(3):
+            told = self.refused(fleet.turn("ada", "say on", token, server), 503, "guard_unavailable")
+            # Waiting does not help, a new conversation does.
+            self.assertEqual(told["retry"], "never")
+            log = fleet.servers[server].log
+            eventually(lambda: any('"code":"guard_unavailable"' in line and "born at 20" in line for line in log), 5)
         self.refused(fleet.history("ada", token), 503, "guard_unavailable")
         self.back(fleet, fresh)
         # An operator who knows that nothing was revoked says so.
@@ -217,6 +222,25 @@ class FailsClosed(Case):
             # At the start, and at each turn.
             self.assertIn(f"warning: guard store: it is {cause}", fleet.log())
             self.unavailable(fleet, None, cause)
+
+    def test_a_user_of_few_rights_is_enough_and_one_of_fewer_is_told(self) -> None:
+        rights = "+evalsha +script|load +select +info +get +set +del +exists +pttl +pexpire +pexpireat +@hash +@sortedset +time"
+        for missing, cause in (("", None), ("-info", None), ("-pttl", "its user may not do what is needed")):
+            self.store.do("ACL", "SETUSER", "ada", "reset", "on", ">pass", "~holdall1:*", *rights.split(), *missing.split())
+            url = self.store.url.replace("redis://", "redis://ada:pass@") + "/1"
+            fleet = self.fleet("", instances=1, url=url)
+            if cause is None:
+                self.whole(fleet.turn("ada", "say hi"))
+                self.assertNotIn("warning: guard store", fleet.log())
+            else:
+                self.unavailable(fleet, None, cause)
+
+    def test_snapshots_alone_are_told_at_the_start(self) -> None:
+        self.assertNotIn("snapshots", self.fleet("", instances=1).log())
+        self.store.do("CONFIG", "SET", "save", "3600 1")
+        self.assertIn("it saves snapshots without an append-only file", self.fleet("", instances=1).log())
+        self.store.do("CONFIG", "SET", "appendonly", "yes")
+        self.assertNotIn("snapshots", self.fleet("", instances=1).log())
 
     def test_an_eviction_policy_that_forgets_is_told_at_the_start(self) -> None:
         self.store.do("CONFIG", "SET", "maxmemory", "100mb")

@@ -136,6 +136,25 @@ class Revocation(Case):
             ),
         )
 
+    def test_under_another_issuer_nothing_is_revoked_and_nothing_written(self) -> None:
+        fleet = self.fleet("", 'issuer = "shop"')
+        self.whole(fleet.turn("ada", "say hi"))
+        before = self.store.keys()
+        code, out, err = self.run_revoke(fleet, "--user", "ada", "--idp", "none", "--issuer", "holdall")
+        self.assertEqual((code, out), (1, ""))
+        self.assertTrue(err.startswith("error: not revoked: the store knows no deployment called `holdall`\nhint: pass --issuer"), err)
+        self.assertEqual(self.store.keys(), before)
+        code, out, err = self.run_revoke(fleet, "--user", "ada", "--idp", "none")
+        self.assertEqual((code, err), (0, ""))
+
+    def test_a_user_is_revoked_by_the_stores_clock(self) -> None:
+        fleet = self.fleet("")
+        self.whole(fleet.turn("ada", "say hi"))
+        before = int(self.store.do("TIME")[0])
+        self.assertEqual(fleet.revoke({"user_id": "ada", "idp": "none"}, operator=True).status, 200)
+        (key,) = self.store.keys("revoked-user")
+        self.assertTrue(before <= int(self.store.do("GET", key)) <= before + 2)
+
     def test_a_user_revocation_never_goes_back(self) -> None:
         fleet = self.fleet("")
         token = self.whole(fleet.turn("ada", "say hi"))

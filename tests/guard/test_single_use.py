@@ -47,6 +47,27 @@ class SingleUse(Case):
             # It may yet fail, and then this one could be taken.
             self.assertTrue(all(a.json()["retry"] == "after" for a in answers if a.status == 409))
 
+    def test_a_ttl_that_is_taken_back_brings_no_used_token_back(self) -> None:
+        fleet = self.fleet("single_use = true", 'ttl = "1h"', instances=1)
+        token = self.whole(fleet.turn("ada", "say hi"))
+        fleet.reload('ttl = "1h"', 'ttl = "30s"')
+        self.whole(fleet.turn("ada", "say on", token))
+        (used,) = [key for key in self.store.keys("used-token") if self.store.do("HEXISTS", key, "spent")]
+        self.assertGreater(self.store.do("TTL", used), 3_000)
+
+    def test_a_reload_shortens_no_lease(self) -> None:
+        fleet = self.fleet('single_use = true\nlease_grace = "1s"', '[timeouts]\ntotal = "90s"', instances=1)
+        token = self.whole(fleet.turn("ada", "say hi"))
+        fleet.reload('total = "90s"', 'total = "2s"')
+        self.upstream.forget()
+        thread = threading.Thread(target=lambda: fleet.turn("ada", "hold on", token))
+        thread.start()
+        eventually(lambda: self.upstream.under_way == 1, 10)
+        (used,) = self.store.keys("used-token")
+        self.assertGreater(int(self.store.do("HGET", used, "until")), (time.time() + 60) * 1_000)
+        self.upstream.released.set()
+        thread.join()
+
     def test_a_failure_before_the_first_delta_gives_it_back(self) -> None:
         fleet = self.single()
         token = self.whole(fleet.turn("ada", "say hi"))

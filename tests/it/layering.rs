@@ -45,7 +45,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("etcetera", &["cli/"]),
     ("futures_core", &["service/", "shell/", "upstream.rs"]),
-    ("futures_util", &["principal/", "service/", "shell/"]),
+    ("futures_util", &["guard/redis/", "principal/", "service/", "shell/"]),
     ("getrandom", &["cli/", "guard/redis/", "shell/"]),
     ("hkdf", &["proto/key.rs"]),
     ("hmac", &["proto/key.rs"]),

@@ -85,27 +85,16 @@ impl Caller {
         Some(Standing { allowance, wait_seconds, takers: Takers::Calls })
     }
 
-    fn quota_standings(&self, quota: &Quota, moment: Moment) -> impl Iterator<Item = Standing> + use<> {
+    fn quota_standings<'a>(&self, quota: &'a Quota, moment: Moment) -> impl Iterator<Item = Standing> + use<'a> {
         let period = self.period(quota.period_seconds, moment);
         let counts = self.tally(period).map_or_else(Counts::default, |tally| tally.counts);
         let reset_seconds = period.ends_in(moment);
-        let upstream_millis = quota.upstream_seconds.map(|seconds| seconds.saturating_mul(1_000));
-        let period_seconds = quota.period_seconds;
-        // A second that has begun is still to be had: nothing is left only where a turn is refused.
-        [
-            ("turns", quota.turns, counts.turns, 1),
-            ("conversations", quota.conversations, counts.conversations, 1),
-            ("model_tokens", quota.model_tokens, counts.model_tokens, 1),
-            ("history_bytes", quota.history_bytes, counts.history_bytes, 1),
-            ("upstream_seconds", upstream_millis, counts.upstream_millis, 1_000),
-        ]
-        .into_iter()
-        .filter_map(move |(name, limit, used, unit): (_, Option<u64>, u64, u64)| {
-            let limit = limit?;
-            let remaining = limit.saturating_sub(used).div_ceil(unit);
-            let allowance = Allowance { name, limit: limit / unit, remaining, period_seconds, reset_seconds };
-            let wait_seconds = if remaining == 0 { reset_seconds } else { 0 };
-            let takers = if name == "conversations" { Takers::Beginnings } else { Takers::Turns };
+        let Counts { turns, conversations, model_tokens, history_bytes, upstream_millis } = counts;
+        let had = [turns, conversations, model_tokens, history_bytes, upstream_millis];
+        had.into_iter().enumerate().filter_map(move |(count, had)| {
+            let allowance = quota.allowance(count, had, reset_seconds)?;
+            let wait_seconds = if allowance.remaining == 0 { reset_seconds } else { 0 };
+            let takers = if allowance.name == "conversations" { Takers::Beginnings } else { Takers::Turns };
             Some(Standing { allowance, wait_seconds, takers })
         })
     }

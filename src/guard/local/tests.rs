@@ -33,7 +33,7 @@ fn going_on(name: &str, moment: Moment) -> Ask {
     let presented = Presented {
         token_id: Id::new(UnixSeconds(0), [0; 16]),
         issued_at: UnixSeconds(0),
-        good_until: UnixSeconds(1),
+        expires_at: UnixSeconds(1),
         input: [0; 16],
     };
     Ask { presented: Some(presented), ..ask(name, moment) }
@@ -243,7 +243,7 @@ fn what_refuses_takes_nothing() {
 }
 
 #[test]
-fn a_permit_that_is_dropped_has_failed_unless_something_was_shown() {
+fn a_permit_that_is_dropped_has_failed_unless_the_model_was_called() {
     let guard = quotas(&[Quota { turns: Some(5), model_tokens: Some(100), ..quota(60) }]);
     let left = || standing(&guard, "ada", at(0)).iter().map(|allowance| allowance.remaining).collect::<Vec<_>>();
     drop(admit(&guard, ask("ada", at(0))).unwrap());
@@ -257,6 +257,14 @@ fn a_permit_that_is_dropped_has_failed_unless_something_was_shown() {
     shown.show();
     shown.leave(used(7, 0, 0));
     assert_eq!(left(), [3, 93]);
+    let mut called = admit(&guard, ask("ada", at(0))).unwrap();
+    called.call();
+    called.leave(used(7, 0, 0));
+    assert_eq!(left(), [2, 86]);
+    let mut called = admit(&guard, ask("ada", at(0))).unwrap();
+    called.call();
+    drop(called);
+    assert_eq!(left(), [1, 86]);
     let state = guard.lock();
     let key = state.ledger.key(&ask("ada", at(0)).counted());
     assert_eq!(state.ledger.find(key).unwrap().places, 0);

@@ -12,6 +12,11 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
+-- What others may have written in place of a number counts for nothing.
+local function count_of(value)
+  return tonumber(value or 0) or 0
+end
+
 local time = redis.call('TIME')
 local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local millis = math.floor(micros / 1000)
@@ -40,7 +45,8 @@ if issued and ARGV[4] == '1' and issued < birth then
 end
 
 if issued and ARGV[5] == '1' then
-  local until_second = tonumber(redis.call('GET', KEYS[5]) or -1)
+  -- What is no number has revoked everything.
+  local until_second = tonumber(redis.call('GET', KEYS[5]) or -1) or math.huge
   if issued <= until_second or redis.call('EXISTS', KEYS[6], KEYS[7 + quotas]) > 0 then
     return answer('revoked')
   end
@@ -59,48 +65,48 @@ local use = KEYS[8 + quotas]
 if once then
   local input, held_until, spent = unpack(redis.call('HMGET', use, 'input', 'until', 'spent'))
   local same = input == ARGV[8]
-  if held_until and millis < tonumber(held_until) then
+  if held_until and millis < count_of(held_until) then
     return answer('used', same and 1 or 0)
   end
-  if spent and not (same and millis < tonumber(spent) + 600000) then
+  if spent and not (same and millis < count_of(spent) + 600000) then
     return answer('used', 0)
   end
-end
-
-if redis.call('ZCOUNT', KEYS[3], '(' .. int(millis), '+inf') >= tonumber(ARGV[9]) then
-  return answer('busy')
 end
 
 -- The generic cell rate algorithm (ITU-T I.371), with its theoretical arrival time as the one thing kept.
 local interval, fast = tonumber(ARGV[10]), nil
 if interval > 0 then
-  local arrival = math.max(tonumber(redis.call('GET', KEYS[4]) or 0), micros)
-  debt = arrival - micros
-  local wait = debt + interval - interval * tonumber(ARGV[11])
+  local room = interval * tonumber(ARGV[11])
+  debt = math.max(count_of(redis.call('GET', KEYS[4])) - micros, 0)
+  if debt > room then
+    -- Written by another rate, or by a clock that ran ahead: from here on it goes down.
+    debt = room
+    redis.call('SET', KEYS[4], int(micros + debt), 'PX', int(math.ceil(debt / 1000) + 1))
+  end
+  local wait = debt + interval - room
   if wait > 0 then
     fast = wait
   end
 end
 
+-- Read for all, to be told; only turns are held to them.
 local short
-if purpose == 'turn' then
-  for number = 1, quotas do
-    local at = 12 + (number - 1) * 6
-    local period = tonumber(ARGV[at + 1])
-    local index = math.floor(tonumber(time[1]) / period)
-    local row = {index, (index + 1) * period - tonumber(time[1])}
-    local kept = redis.call('HMGET', KEYS[6 + number], 'period', unpack(fields))
-    for place = 1, 5 do
-      local count = kept[1] == int(index) and tonumber(kept[place + 1] or 0) or 0
-      local limit = tonumber(ARGV[at + 1 + place])
-      row[place + 2] = count
-      local counts_here = limit >= 0 and (place ~= 2 or ARGV[12] == '1')
-      if counts_here and count >= limit and (not short or row[2] > short[3]) then
-        short = {number, place, row[2]}
-      end
+for number = 1, quotas do
+  local at = 12 + (number - 1) * 6
+  local period = tonumber(ARGV[at + 1])
+  local index = math.floor(tonumber(time[1]) / period)
+  local row = {index, (index + 1) * period - tonumber(time[1])}
+  local kept = redis.call('HMGET', KEYS[6 + number], 'period', unpack(fields))
+  for place = 1, 5 do
+    local count = kept[1] == int(index) and count_of(kept[place + 1]) or 0
+    local limit = tonumber(ARGV[at + 1 + place])
+    row[place + 2] = count
+    local counts_here = purpose == 'turn' and limit >= 0 and (place ~= 2 or ARGV[12] == '1')
+    if counts_here and count >= limit and (not short or row[2] > short[3]) then
+      short = {number, place, row[2]}
     end
-    counts[number] = row
   end
+  counts[number] = row
 end
 -- The longest wait is told: what comes before it would be refused again.
 if fast and not (short and short[3] * 1000000 > fast) then
@@ -108,6 +114,11 @@ if fast and not (short and short[3] * 1000000 > fast) then
 end
 if short then
   return answer('short', short[1], short[2])
+end
+
+-- Last, so that a wait which is told is one for everything that is counted by time.
+if redis.call('ZCOUNT', KEYS[3], '(' .. int(millis), '+inf') >= tonumber(ARGV[9]) then
+  return answer('busy')
 end
 
 -- From here on everything is taken.
@@ -130,16 +141,18 @@ end
 for number, row in ipairs(counts) do
   local key, at = KEYS[6 + number], 12 + (number - 1) * 6
   local turns, conversations = tonumber(ARGV[at + 2]) >= 0, tonumber(ARGV[at + 3]) >= 0 and ARGV[12] == '1'
-  if turns or conversations then
+  if purpose == 'turn' and (turns or conversations) then
     if redis.call('HGET', key, 'period') ~= int(row[1]) then
       redis.call('DEL', key)
       redis.call('HSET', key, 'period', int(row[1]))
     end
     if turns then
-      row[3] = redis.call('HINCRBY', key, 'turns', 1)
+      row[3] = row[3] + 1
+      redis.call('HSET', key, 'turns', int(row[3]))
     end
     if conversations then
-      row[4] = redis.call('HINCRBY', key, 'conversations', 1)
+      row[4] = row[4] + 1
+      redis.call('HSET', key, 'conversations', int(row[4]))
     end
     redis.call('PEXPIREAT', key, int((row[1] + 1) * tonumber(ARGV[at + 1]) * 1000))
   end

@@ -30,6 +30,12 @@ impl Fault {
         Self { cause: plain(said), is_of_store: false, may_have_run: true }
     }
 
+    /// There is no room to remember that it is to be told of a turn's end.
+    pub(super) fn untold() -> Self {
+        let cause = "turns end faster than it can be told; what some took stays taken until their leases end";
+        Self { is_of_store: false, ..Self::of_store(cause) }
+    }
+
     /// It cannot be connected to.
     pub(super) fn unreachable(error: &io::Error) -> Self {
         Self::of_store(format!("cannot connect: {}", plain(&error.to_string())))
@@ -45,7 +51,8 @@ impl Fault {
             ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => {
                 "it is a replica; guard.redis_url is to name the primary"
             }
-            ErrorKind::Server(ServerErrorKind::NoPerm) => "its user may not do what is needed (docs/configuration.md)",
+            ErrorKind::Server(ServerErrorKind::NoPerm) => NO_PERMISSION,
+            _ if said.contains("NOPERM") || said.contains("can't run this command") => NO_PERMISSION,
             _ if error.is_cluster_error() || error.kind() == ErrorKind::Server(ServerErrorKind::CrossSlot) => CLUSTER,
             _ => match error.code() {
                 Some("NOAUTH" | "WRONGPASS") => "it wants a user or password that guard.redis_url does not have",
@@ -53,12 +60,15 @@ impl Fault {
                 Some("WRONGTYPE") => WRONG_TYPE,
                 _ if said.contains("WRONGTYPE") => WRONG_TYPE,
                 _ if said.contains("OOM command not allowed") => "its memory is full",
+                _ if is_of_key(&said) => STRANGE,
                 _ => "",
             },
         };
         let cause = if advice.is_empty() { said } else { format!("{advice}: {said}") };
         // A key that others have written to is the trouble of those alone whose key it is.
-        Self { cause, is_of_store: advice != WRONG_TYPE, may_have_run: error.is_io_error() }
+        let is_of_store = ![STRANGE, WRONG_TYPE].contains(&advice);
+        // A script that failed may have come half the way.
+        Self { cause, is_of_store, may_have_run: error.is_io_error() || !is_of_store }
     }
 
     /// What `INFO` says that no store of ours may say.
@@ -96,6 +106,13 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Whether a script of ours failed by what it found in a key: the values are all that differs from call to call. What the
+/// store as a whole cannot do, scripts say in words that begin with a code of its own.
+fn is_of_key(said: &str) -> bool {
+    let of_store = ["BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "READONLY"];
+    said.contains("user_script") && !of_store.iter().any(|code| said.contains(code))
+}
+
 /// A field of what `INFO` answers.
 pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
@@ -109,6 +126,8 @@ fn plain(text: &str) -> String {
 const CLUSTER: &str = "it is a node of a Redis Cluster, which is not supported; name one server, or a proxy that stands \
     for the primary";
 const WRONG_TYPE: &str = "a key of ours was written to by others";
+const NO_PERMISSION: &str = "its user may not do what is needed (docs/configuration.md)";
+const STRANGE: &str = "a key of ours holds what is none of ours";
 const SAID_MOST: usize = 200;
 
 #[cfg(test)]
@@ -126,6 +145,13 @@ mod tests {
             ("OOM", "command not allowed when used memory > 'maxmemory'.", "memory is full"),
             ("ERR", "Error running script: -OOM command not allowed", "memory is full"),
             ("ERR", "something else", "guard store: "),
+            (
+                "ERR",
+                "The user executing the script can't run this command or subcommand script: 0a1b, on @user_script:3.",
+                "its user may not",
+            ),
+            ("NOPERM", "User ada has no permissions to run the 'pttl' command", "its user may not"),
+            ("MISCONF", "Errors writing to the AOF file script: 0a1b, on @user_script:9.", "MISCONF"),
         ] {
             let fault = server(code, detail);
             assert!(fault.to_string().contains(words) && fault.is_of_store, "{fault}");
@@ -141,6 +167,8 @@ mod tests {
         for (code, detail) in [
             ("WRONGTYPE", "Operation against a key holding the wrong kind of value"),
             ("ERR", "Error running script: WRONGTYPE Operation against a key"),
+            ("ERR", "user_script:64: attempt to compare number with nil script: 0a1b, on @user_script:64."),
+            ("ERR", "Error running script (call to f_0a1b): @user_script:64: hash value is not an integer"),
         ] {
             assert!(!server(code, detail).is_of_store, "{code}");
         }

@@ -17,8 +17,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, ScriptInvocation,
-    aio::MultiplexedConnection, cmd,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, RedisError,
+    ScriptInvocation, aio::MultiplexedConnection, cmd,
 };
 use tokio::{
     net::TcpStream,
@@ -110,14 +110,31 @@ impl Link {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub(super) async fn look(&self) -> Result<Option<String>, Fault> {
-        let info: String =
-            self.bounded(async |mut redis| cmd("INFO").arg("memory").query_async(&mut redis).await).await?;
-        let evicts = field(&info, "maxmemory_policy").filter(|policy| *policy != "noeviction");
-        let bounded = field(&info, "maxmemory").is_some_and(|most| most != "0");
-        Ok(evicts.filter(|_| bounded).map(|policy| {
-            format!("guard store: with maxmemory-policy {policy} it may forget revocations; set noeviction")
-        }))
+    pub(super) async fn look(&self) -> Result<Vec<String>, Fault> {
+        let (memory, persistence) = (self.info("memory").await?, self.info("persistence").await?);
+        let save = self.bounded(async |mut redis| {
+            // Managed services do not let everyone ask.
+            let asked: Result<Vec<String>, _> = cmd("CONFIG").arg("GET").arg("save").query_async(&mut redis).await;
+            Ok(asked.ok().and_then(|pair| pair.into_iter().nth(1)).unwrap_or_default())
+        });
+        Ok(evicts(&memory).into_iter().chain(goes_back(&persistence, &save.await?)).collect())
+    }
+
+    /// A section of what the store says of itself; nothing if we may not ask.
+    async fn info(&self, section: &str) -> Result<String, Fault> {
+        self.bounded(async |mut redis| {
+            let info = cmd("INFO").arg(section).query_async(&mut redis).await;
+            info.or_else(|error: RedisError| if may_not(&error) { Ok(String::new()) } else { Err(error) })
+        })
+        .await
+    }
+
+    /// Whether there is a key of this name.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) async fn has(&self, key: &str) -> Result<bool, Fault> {
+        self.bounded(async |mut redis| cmd("EXISTS").arg(key).query_async(&mut redis).await).await
     }
 
     async fn bounded<T>(
@@ -134,12 +151,17 @@ impl Link {
         match &outcome {
             Err(fault) if fault.is_of_store => self.went_down(fault),
             Err(fault) => {
-                self.is_up();
+                self.came_up();
                 self.trouble(fault);
             }
-            Ok(_) => self.is_up(),
+            Ok(_) => self.came_up(),
         }
         outcome
+    }
+
+    /// Whether the last call found the store.
+    pub(super) fn is_up(&self) -> bool {
+        self.state().outage.is_none()
     }
 
     /// Tells of what went wrong at a store that answers.
@@ -192,7 +214,7 @@ impl Link {
         }
     }
 
-    fn is_up(&self) {
+    fn came_up(&self) {
         let was_down = self.state().outage.take().is_some();
         if was_down {
             (self.watch)(News::Found);
@@ -264,11 +286,33 @@ impl Target {
         let info: Result<String, _> = cmd("INFO").arg("server").query_async(&mut redis).await;
         match info {
             Ok(info) => Fault::of_mode(&info).map_or(Ok(()), Err)?,
-            Err(error) if error.code() == Some("NOPERM") => {}
+            Err(error) if may_not(&error) => {}
             Err(error) => return Err(Fault::of(&error)),
         }
         Ok(Connection { redis, driver })
     }
+}
+
+fn may_not(error: &RedisError) -> bool {
+    error.code() == Some("NOPERM")
+}
+
+fn evicts(memory: &str) -> Option<String> {
+    let policy = field(memory, "maxmemory_policy").filter(|policy| *policy != "noeviction")?;
+    field(memory, "maxmemory").filter(|most| *most != "0")?;
+    Some(format!("guard store: with maxmemory-policy {policy} it may forget revocations; set noeviction"))
+}
+
+/// A snapshot brings back the birth with the rest, so that what came after it is forgotten unnoticed. `save` is when the
+/// store saves one, as far as it may be asked; else it shows by what it has done.
+fn goes_back(persistence: &str, save: &str) -> Option<String> {
+    let has = |name, none| field(persistence, name).is_some_and(|value| value != none);
+    let saves = !save.is_empty() || has("rdb_saves", "0") || has("rdb_last_bgsave_time_sec", "-1");
+    (saves && field(persistence, "aof_enabled") == Some("0")).then(|| {
+        "guard store: it saves snapshots without an append-only file: after a crash it forgets, unnoticed, what was revoked \
+         or used since the last; set appendonly yes, or save \"\""
+            .to_owned()
+    })
 }
 
 /// The Mozilla roots in the binary and one provider, as for upstreams.
@@ -291,6 +335,15 @@ const QUIET: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_goes_back_to_a_snapshot_is_told() {
+        let never = "aof_enabled:0\r\nrdb_saves:0\r\nrdb_last_bgsave_time_sec:-1\r\n";
+        let once = "aof_enabled:0\r\nrdb_last_bgsave_time_sec:1\r\n";
+        assert!(goes_back(never, "").is_none() && goes_back("", "3600 1").is_none());
+        assert!(goes_back(never, "3600 1").is_some() && goes_back(once, "").is_some());
+        assert!(goes_back(&once.replace("aof_enabled:0", "aof_enabled:1"), "3600 1").is_none());
+    }
 
     #[test]
     fn urls_are_read_and_never_repeated() {

@@ -4,17 +4,17 @@
 //!                 admit.lua                                   settle.lua
 //! turn ─▶ admit ─────────────▶ permit ─▶ upstream ─▶ settle ─────────────▶ counted, spent or given back
 //!           │ all or nothing: lease of the token,       │ once, however often it is told
-//!           │ a place, the rate, turns, conversations   └ no answer: told again beside, for a minute
+//!           │ a place, the rate, turns, conversations   └ no answer: told again beside, for a lease
 //!           ▼
 //!         Error
 //! ```
 //! One round trip before a turn and one after. Time is the store's own. Each key but the birth expires by itself; names
 //! are hashes, values are numbers, random bytes and keyed hashes: there is no text at the store (`keys`).
 //!
-//! **Checked, in this order:** the store's birth, revocation (user, conversation, token), single use, places, rate,
-//! quotas; of rate and quotas the longest wait is told. Nothing is taken where anything refuses. What a turn uses counts in
-//! the period in which it began; failed, it gives back turn and conversation, and what it took of the rate stays taken, as
-//! in [`LocalGuard`]. To read a history asks for the first two; to count model tokens takes
+//! **Checked, in this order:** the store's birth, revocation (user, conversation, token), single use, rate, quotas,
+//! places; of rate and quotas the longest wait is told. Nothing is taken where anything refuses. What a turn uses counts in
+//! the period in which it began, left by its client as well; failed, it gives back turn and conversation, and what it took
+//! of the rate stays taken, as in [`LocalGuard`]. To read a history asks for the first two; to count model tokens takes
 //! a place and from the rate.
 //!
 //! **Birth.** The store notes when it first saw itself empty. While revocation or single use are on, tokens issued in an
@@ -26,7 +26,7 @@
 //! **Single use** is a lease while the turn is under way, named by random bytes and holding the keyed hash of the input;
 //! the store forgets it after [`Rules::lease`](super::Rules::lease), should nobody come back. Whole or cut, the token is
 //! spent until it would have expired. Spent, it is taken again for ten minutes from its first use with the same input: the
-//! answer may have been lost. A turn that failed gives it back.
+//! answer may have been lost. A turn that failed, or was left before anything was shown, gives it back.
 //!
 //! **Without the store** each call fails within the time-out, and at once for a second after one that did. Where revocation
 //! or single use are on, turns are refused (`guard_unavailable`); else the limits of one instance count ([`LocalGuard`]).
@@ -92,7 +92,9 @@ impl RedisGuard {
     }
 
     /// Replaces the rules for the turns to come. What was counted stays counted in every period that the new rules have.
+    /// Leases stay as long as they were: they go by how long a turn may take, which only a start changes.
     pub fn set_rules(&self, rules: Rules) {
+        let rules = Rules { lease: self.shared.rules().lease, ..rules };
         self.local.set_rules(rules.clone());
         *self.shared.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
@@ -101,8 +103,17 @@ impl RedisGuard {
     ///
     /// # Errors
     /// Why it does not, in words for the operator.
-    pub async fn look(&self) -> Result<Option<String>, String> {
+    pub async fn look(&self) -> Result<Vec<String>, String> {
         self.shared.link.look().await.map_err(|fault| fault.to_string())
+    }
+
+    /// Whether the store has seen this deployment take a turn.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub async fn is_known(&self) -> Result<bool, String> {
+        let Shared { link, keys, .. } = &*self.shared;
+        link.has(&keys.birth()).await.map_err(|fault| fault.to_string())
     }
 
     /// Waits until the store was told of all turns that have ended, or for `limit`.
@@ -116,7 +127,8 @@ impl RedisGuard {
     }
 
     fn refusal(rules: &Rules, verdict: Verdict, counts: &Counts) -> Error {
-        let unavailable = |cause: String| Error::GuardUnavailable { cause: format!("guard store: {cause}") };
+        let unavailable =
+            |cause: String| Error::GuardUnavailable { cause: format!("guard store: {cause}"), passes: true };
         let told = || unavailable("its counts do not fit the rules".to_owned());
         match verdict {
             Verdict::Admitted | Verdict::Stale => unavailable("the turn was given up".to_owned()),
@@ -124,11 +136,14 @@ impl RedisGuard {
             Verdict::Fast(wait) => {
                 counts.too_fast(rules, wait).map_or_else(told, |of| Error::RateLimited(Box::new(of)))
             }
-            Verdict::Older(birth) => unavailable(format!(
-                "born at {}, after the token was issued; what it knew of older tokens may be lost \
-                 (guard.dangerous_trust_empty_guard)",
-                UnixSeconds(birth)
-            )),
+            Verdict::Older(birth) => Error::GuardUnavailable {
+                cause: format!(
+                    "guard store: born at {}, after the token was issued; what it knew of older tokens may be lost \
+                     (guard.dangerous_trust_empty_guard)",
+                    UnixSeconds(birth)
+                ),
+                passes: false,
+            },
             Verdict::Revoked => Error::TokenRevoked,
             Verdict::Short(quota, count) => {
                 counts.used_up(rules, quota, count).map_or_else(told, |of| Error::QuotaExceeded(Box::new(of)))
@@ -142,10 +157,15 @@ impl Guard for RedisGuard {
     type Permit = RedisPermit;
 
     async fn admit(&self, ask: Ask) -> Result<RedisPermit, Error> {
+        let rules = self.shared.rules();
+        // Without the store such turns wait to be told of through no fault of their caller's.
+        if ask.purpose != Purpose::Read && self.shared.link.is_up() && self.settling.is_busy(&ask.counted()) {
+            return Err(Error::UserBusy { limit: rules.turns_at_once });
+        }
         let mut holder = [0; HOLDER_BYTES];
         getrandom::fill(&mut holder).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
         // From here on the turn is given back if this is dropped, or the answer gets lost.
-        let mut asking = SharedPermit::new(self, Turn::new(&ask, self.shared.rules(), holder));
+        let mut asking = SharedPermit::new(self, Turn::new(&ask, rules, holder));
         match self.ask(&asking.turn).await {
             Ok(Admission { verdict: Verdict::Admitted, counts }) => {
                 let standing = counts.standing(&asking.turn.rules);
@@ -182,15 +202,15 @@ impl Guard for RedisGuard {
         self.shared.rules().turns_at_once
     }
 
-    async fn revoke(&self, revocation: Revocation, _: Moment) -> Result<(), Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
         let (Shared { keys, scripts, link, .. }, rules) = (&*self.shared, self.shared.rules());
         if !rules.revocation {
             return Err(Error::Unsupported {
                 detail: "nothing is revoked here: guard.revocation is off, and nobody would look".to_owned(),
             });
         }
-        let _: u64 = link.run(&scripts.revoke(keys, &rules, &revocation)).await?;
-        Ok(())
+        let second: u64 = link.run(&scripts.revoke(keys, &rules, &revocation)).await?;
+        Ok(matches!(revocation, Revocation::User { .. }).then_some(UnixSeconds(second)))
     }
 }
 
@@ -217,7 +237,7 @@ fn fails_closed(rules: &Rules) -> bool {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Self::GuardUnavailable { cause: fault.to_string() }
+        Self::GuardUnavailable { cause: fault.to_string(), passes: true }
     }
 }
 
@@ -240,6 +260,13 @@ impl Permit for RedisPermit {
         &self.standing
     }
 
+    fn call(&mut self) {
+        match &mut self.of {
+            Of::Process(permit) => permit.call(),
+            Of::Store(permit) => permit.ending = permit.ending.called(),
+        }
+    }
+
     fn show(&mut self) {
         match &mut self.of {
             Of::Process(permit) => permit.show(),
@@ -257,11 +284,7 @@ impl Permit for RedisPermit {
     fn leave(self, used: Used) {
         match self.of {
             Of::Process(permit) => permit.leave(used),
-            Of::Store(mut permit) => {
-                if let Ending::Cut(so_far) = &mut permit.ending {
-                    *so_far = used;
-                }
-            }
+            Of::Store(mut permit) => permit.ending = permit.ending.having(used),
         }
     }
 }
@@ -300,8 +323,10 @@ impl SharedPermit {
 
 impl Drop for SharedPermit {
     fn drop(&mut self) {
-        if self.is_open {
-            self.settling.tell(self.turn.clone(), self.ending);
+        if self.is_open
+            && let Err(fault) = self.settling.tell(self.turn.clone(), self.ending)
+        {
+            self.shared.link.trouble(&fault);
         }
     }
 }

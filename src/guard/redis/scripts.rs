@@ -36,7 +36,9 @@ impl Scripts {
 
     /// Asks for a turn.
     pub(super) fn admit(&self, keys: &Keys, turn: &Turn) -> ScriptInvocation<'_> {
-        let (rules, quotas) = (&*turn.rules, turn.quotas());
+        let rules = &*turn.rules;
+        // To count model tokens takes nothing of them, and says where its caller stands all the same.
+        let quotas = if turn.purpose == Purpose::Read { &[][..] } else { &rules.quotas };
         let mut call = self.admit.prepare_invoke();
         call.key(keys.birth())
             .key(keys.done(&turn.holder))
@@ -64,7 +66,7 @@ impl Scripts {
         call.arg(rules.turns_at_once).arg(interval).arg(burst).arg(turn.presented.is_none());
         for quota in quotas {
             call.arg(quota.period_seconds);
-            for limit in limits(quota) {
+            for limit in quota.limits() {
                 call.arg(limit.map_or(-1, whole));
             }
         }
@@ -87,10 +89,10 @@ impl Scripts {
         let (ending, used) = match ending {
             Ending::Cut(used) => ("cut", used),
             Ending::Failed => ("failed", Used::default()),
+            Ending::Left(used) => ("left", used),
             Ending::Whole(used) => ("whole", used),
         };
-        let memory = if turn.admitted.is_some() { DONE } else { UNSURE };
-        call.arg(&turn.holder[..]).arg(ending).arg(millis(memory)).arg(once.is_some());
+        call.arg(&turn.holder[..]).arg(ending).arg(millis(turn.done_memory())).arg(once.is_some());
         match once {
             Some(presented) => call.arg(&presented.input[..]).arg(millis(turn.memory(presented))),
             None => call.arg("").arg(0),
@@ -104,7 +106,7 @@ impl Scripts {
         for (number, quota) in quotas.iter().enumerate() {
             let period = turn.admitted.as_ref().and_then(|counts| counts.period(number));
             call.arg(quota.period_seconds).arg(period.unwrap_or(-1));
-            for limit in limits(quota) {
+            for limit in quota.limits() {
                 call.arg(limit.is_some());
             }
         }
@@ -114,13 +116,11 @@ impl Scripts {
     /// Revokes.
     pub(super) fn revoke(&self, keys: &Keys, rules: &Rules, revocation: &Revocation) -> ScriptInvocation<'_> {
         let mut call = self.revoke.prepare_invoke();
-        call.key(keys.birth()).arg(millis(rules.memory));
+        call.arg(millis(rules.memory));
         match revocation {
             Revocation::Conversation { id } => call.key(keys.conversation_revoked(*id)),
             Revocation::Token { id } => call.key(keys.token_revoked(*id)),
-            Revocation::User { principal, until } => {
-                call.key(keys.user_revoked(principal)).key(keys.live(principal)).arg(until.0)
-            }
+            Revocation::User { principal } => call.key(keys.user_revoked(principal)).key(keys.live(principal)),
         };
         call
     }
@@ -171,10 +171,16 @@ impl Turn {
         if self.purpose == Purpose::Turn { &self.rules.quotas } else { &[] }
     }
 
-    /// How long its token could still be presented: the leeway once for the verifier's sake, and once for clocks that
+    /// How long it is remembered that it has ended: for longer than it is told again ([`super::settling`]).
+    fn done_memory(&self) -> Duration {
+        let told = self.rules.lease.saturating_add(DONE);
+        if self.admitted.is_some() { told } else { told.max(UNSURE) }
+    }
+
+    /// How long its token could still be presented, were a shorter `ttl` taken back: the leeway once for the verifier's sake, and once for clocks that
     /// differ from the store's.
     fn memory(&self, presented: Presented) -> Duration {
-        let lasts = presented.good_until.0.saturating_sub(presented.issued_at.0);
+        let lasts = presented.expires_at.0.saturating_sub(presented.issued_at.0);
         Duration::from_secs(lasts.saturating_add(2 * LEEWAY_SECONDS))
     }
 }
@@ -235,12 +241,6 @@ pub(super) fn interval_micros(turns: u64, period: Duration) -> u64 {
     u64::try_from(period.as_micros()).unwrap_or(u64::MAX).div_ceil(turns.max(1)).clamp(1, WHOLE)
 }
 
-/// The limits of a quota in the order of [`super::standing::NAMES`], upstream seconds in milliseconds.
-pub(super) fn limits(quota: &Quota) -> [Option<u64>; 5] {
-    let Quota { turns, conversations, model_tokens, history_bytes, upstream_seconds, .. } = *quota;
-    [turns, conversations, model_tokens, history_bytes, upstream_seconds.map(|seconds| seconds.saturating_mul(1_000))]
-}
-
 fn millis(duration: Duration) -> i64 {
     whole(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
@@ -252,10 +252,10 @@ fn whole(number: u64) -> i64 {
 
 /// The greatest whole number that Lua's floating point counts up to, halved, for sums (IEEE 754 binary64).
 const WHOLE: u64 = 1 << 52;
-/// How long it is remembered that a turn has ended; telling again stops well before.
+/// How much longer it is remembered that a turn has ended than it is told.
 const DONE: Duration = Duration::from_secs(120);
-/// The same where it is not known whether the turn was ever admitted: what asks for it may still lie unread at a store
-/// that hangs.
+/// The least for which it is remembered where it is not known whether the turn was ever admitted: what asks for it may
+/// still lie unread at a store that hangs.
 const UNSURE: Duration = Duration::from_secs(900);
 
 #[cfg(test)]
@@ -263,6 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{guard::Moment, proto::time::UnixSeconds};
 
     fn answer(verdict: &str, numbers: &[i64]) -> Result<Admission, ParsingError> {
         let numbers = numbers.iter().map(|number| Value::Int(*number)).collect();
@@ -287,6 +288,25 @@ mod tests {
         }
         assert!(answer("maybe", &[0, 0]).is_err() && answer("ok", &[0]).is_err());
         assert!(Admission::from_redis_value(Value::Okay).is_err());
+    }
+
+    #[test]
+    fn an_end_is_remembered_for_longer_than_it_is_told() {
+        let ask = Ask {
+            purpose: Purpose::Turn,
+            principal: Principal::new("ada", "none").unwrap(),
+            peer: None,
+            conversation: Id::new(UnixSeconds(1), [1; 16]),
+            presented: None,
+            moment: Moment::default(),
+        };
+        for lease in [1, 660, 86_400].map(Duration::from_secs) {
+            let rules = Arc::new(Rules { lease, ..Rules::default() });
+            let mut turn = Turn::new(&ask, rules, [0; HOLDER_BYTES]);
+            assert!(turn.done_memory() > lease && turn.done_memory() >= UNSURE);
+            turn.admitted = Some(Counts::default());
+            assert!(turn.done_memory() > lease);
+        }
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 done  2 places  3 conversation revoked  4 conversations of the user that are live  5… quotas
 --       then, where a token was presented that is good once: token used
--- ARGV  1 holder  2 ending: whole, cut, failed  3 how long to remember that, ms  4 whether a token is good once
+-- ARGV  1 holder  2 ending: whole, cut, left, failed  3 how long to remember that, ms  4 whether a token is good once
 --       5 hash of its input  6 how long a used token is remembered, ms  7 whether a conversation began
 --       8 model tokens  9 history bytes  10 upstream ms  11 live conversations, 0 without a limit
 --       12 the conversation's hash  13 how long a revocation is remembered, ms  14 what keys of revoked conversations begin with
@@ -25,6 +25,8 @@ local second = tonumber(time[1])
 local micros = second * 1000000 + tonumber(time[2])
 local millis = math.floor(micros / 1000)
 local holder, failed = ARGV[1], ARGV[2] == 'failed'
+-- Who left before anything was shown has had a turn, and may try the token again.
+local unspent = failed or ARGV[2] == 'left'
 local quotas = (#ARGV - 14) / 7
 local fault = ''
 
@@ -49,7 +51,7 @@ if ARGV[4] == '1' then
     if ours then
       try('HDEL', use, 'holder', 'until')
     end
-    if failed then
+    if unspent then
       -- What was spent before this try stays spent.
       if ours and not spent then
         try('DEL', use)
@@ -74,7 +76,7 @@ for number = 1, quotas do
     if held and kept == int(index) and (began == index or began < 0) then
       for place = 1, 2 do
         local limits = ARGV[at + 2 + place] == '1' and (place == 1 or ARGV[7] == '1')
-        if limits and tonumber(try('HGET', key, fields[place]) or 0) > 0 then
+        if limits and (tonumber(try('HGET', key, fields[place]) or 0) or 0) > 0 then
           try('HINCRBY', key, fields[place], -1)
         end
       end
@@ -99,7 +101,7 @@ for number = 1, quotas do
 end
 
 local limit = tonumber(ARGV[11])
-if not failed and limit > 0 and try('EXISTS', KEYS[3]) == 0 then
+if not unspent and limit > 0 and try('EXISTS', KEYS[3]) == 0 then
   local live, conversation, memory, prefix = KEYS[4], ARGV[12], ARGV[13], ARGV[14]
   try('ZREMRANGEBYSCORE', live, '-inf', int(micros - tonumber(memory) * 1000))
   try('ZREM', live, conversation)

@@ -4,10 +4,14 @@
 -- ARGV  the period of each quota, s
 -- Gives the debt of the rate in µs, then for each quota: its number, s left, and the five counts.
 
+local function count_of(value)
+  return tonumber(value or 0) or 0
+end
+
 local time = redis.call('TIME')
 local second = tonumber(time[1])
 local micros = second * 1000000 + tonumber(time[2])
-local numbers = {math.max(tonumber(redis.call('GET', KEYS[1]) or 0) - micros, 0)}
+local numbers = {math.max(count_of(redis.call('GET', KEYS[1])) - micros, 0)}
 for number, period in ipairs(ARGV) do
   local index = math.floor(second / tonumber(period))
   local kept = redis.call('HMGET', KEYS[1 + number], 'period', 'turns', 'conversations', 'model_tokens',
@@ -15,7 +19,7 @@ for number, period in ipairs(ARGV) do
   numbers[#numbers + 1] = index
   numbers[#numbers + 1] = (index + 1) * tonumber(period) - second
   for place = 1, 5 do
-    numbers[#numbers + 1] = kept[1] == string.format('%.0f', index) and tonumber(kept[place + 1] or 0) or 0
+    numbers[#numbers + 1] = kept[1] == string.format('%.0f', index) and count_of(kept[place + 1]) or 0
   end
 end
 return numbers

@@ -1,8 +1,8 @@
 //! Counts of the store, as allowances.
 
-use super::scripts::{interval_micros, limits};
+use super::scripts::interval_micros;
 use crate::{
-    guard::{Rate, Rules},
+    guard::{Quota, Rate, Rules, rules::COUNTS},
     proto::allowance::{Allowance, Exhausted},
 };
 
@@ -36,9 +36,10 @@ impl Counts {
     /// Where the caller stands under each limit, in the order of the rules.
     pub(super) fn standing(&self, rules: &Rules) -> Vec<Allowance> {
         let rate = rules.rate.iter().map(|rate| self.of_rate(rate));
-        let quotas = rules.quotas.iter().enumerate().flat_map(|(number, quota)| {
-            (0..NAMES.len()).filter_map(move |count| self.of_quota(number, count, quota.period_seconds, limits(quota)))
-        });
+        let quotas =
+            rules.quotas.iter().enumerate().flat_map(|(number, quota)| {
+                (0..COUNTS.len()).filter_map(move |count| self.of_quota(number, count, quota))
+            });
         rate.chain(quotas).collect()
     }
 
@@ -52,7 +53,7 @@ impl Counts {
     /// What to say where a quota has nothing left.
     pub(super) fn used_up(&self, rules: &Rules, quota: usize, count: usize) -> Option<Exhausted> {
         let of = rules.quotas.get(quota)?;
-        let limit = self.of_quota(quota, count, of.period_seconds, limits(of))?;
+        let limit = self.of_quota(quota, count, of)?;
         Some(Exhausted { limit, retry_after_seconds: limit.reset_seconds.max(1), standing: self.standing(rules) })
     }
 
@@ -60,35 +61,25 @@ impl Counts {
     fn of_rate(&self, rate: &Rate) -> Allowance {
         let interval = interval_micros(rate.turns, rate.period);
         let room = interval.saturating_mul(rate.burst);
+        // What was written by another rate, or a clock that ran ahead, is no more than a burst of this one.
+        let debt = self.debt_micros().min(room);
         Allowance {
             name: "rate",
             limit: rate.burst,
-            remaining: room.saturating_sub(self.debt_micros()) / interval,
+            remaining: (room - debt) / interval,
             period_seconds: room.div_ceil(MICROS),
-            reset_seconds: self.debt_micros().div_ceil(MICROS),
+            reset_seconds: debt.div_ceil(MICROS),
         }
     }
 
-    fn of_quota(&self, quota: usize, count: usize, period_seconds: u64, limits: [Option<u64>; 5]) -> Option<Allowance> {
-        let limit = limits.get(count).copied().flatten()?;
-        let had = self.row(quota).and_then(|row| u64::try_from(*row.get(2 + count)?).ok()).unwrap_or_default();
-        let name = NAMES.get(count)?;
-        // Upstream time is counted in milliseconds, and told in seconds.
-        let unit = if *name == "upstream_seconds" { 1_000 } else { 1 };
-        Some(Allowance {
-            name,
-            limit: limit / unit,
-            remaining: limit.saturating_sub(had) / unit,
-            period_seconds,
-            reset_seconds: self.seconds_left(quota),
-        })
+    fn of_quota(&self, number: usize, count: usize, quota: &Quota) -> Option<Allowance> {
+        let had = self.row(number).and_then(|row| u64::try_from(*row.get(2 + count)?).ok()).unwrap_or_default();
+        quota.allowance(count, had, self.seconds_left(number))
     }
 }
 
-/// What quotas count, in the scripts' order.
-pub(super) const NAMES: [&str; 5] = ["turns", "conversations", "model_tokens", "history_bytes", "upstream_seconds"];
 /// The numbers of a quota: the period's, the seconds left, and the counts.
-const ROW: usize = 7;
+const ROW: usize = 2 + COUNTS.len();
 const MICROS: u64 = 1_000_000;
 
 #[cfg(test)]
@@ -133,7 +124,7 @@ mod tests {
             [
                 allowance("rate", 5, 3, 10, 3),
                 allowance("turns", 10, 6, 3_600, 600),
-                allowance("upstream_seconds", 7, 4, 3_600, 600),
+                allowance("upstream_seconds", 7, 5, 3_600, 600),
                 // More than there is: turns under way went over it.
                 allowance("model_tokens", 1_000, 0, 86_400, 7_000),
             ]
@@ -144,6 +135,12 @@ mod tests {
         let short = counts.used_up(&rules(), 1, 2).unwrap();
         assert_eq!((short.limit, short.retry_after_seconds), (standing[3], 7_000));
         assert_eq!(counts.used_up(&rules(), 1, 0), None);
+    }
+
+    #[test]
+    fn no_debt_is_more_than_a_burst() {
+        let standing = Counts::new(vec![86_400_000_000]).standing(&rules());
+        assert_eq!((standing[0].remaining, standing[0].reset_seconds), (0, 10));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Core {
             summarized_items: 0,
             elided_images: 0,
         };
-        let presented = Presented::new(&verified, &[], &self.policy);
+        let presented = Presented::new(&verified, &[]);
         Ok((verified.history()?.items().to_vec(), conversation, presented))
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn prepare(
     let system = system_prompt(request.system, &model)?;
 
     let input = new_input(request.input, &history, base.as_ref(), &core)?;
-    let presented = base.as_ref().map(|base| Presented::new(base, &input, &core.policy));
+    let presented = base.as_ref().map(|base| Presented::new(base, &input));
     let (lines, elided_images) = lines(&input, core.elides_inline_images);
     history.push_input(input, core.accepts_client_history, &core.limits)?;
     let mut options = request.options;
@@ -147,26 +147,21 @@ pub struct Presented {
     pub token_id: Id,
     /// When it was issued.
     pub issued_at: UnixSeconds,
-    /// When it stops being good, leeway not counted.
-    pub good_until: UnixSeconds,
+    /// When it stops being good at the latest, whatever the settings come to be; leeway not counted.
+    pub expires_at: UnixSeconds,
     /// The start of a hash of the input that came with it, keyed by the token's tag: equal for an equal input alone, and
     /// telling nothing of it to who does not hold the token.
     pub input: [u8; 16],
 }
 
 impl Presented {
-    pub(super) fn new(token: &VerifiedToken, input: &[Item], policy: &TokenPolicy) -> Self {
+    pub(super) fn new(token: &VerifiedToken, input: &[Item]) -> Self {
         let mut lines = String::new();
         input.iter().for_each(|item| item.write_line(&mut lines));
         let mut start = [0; 16];
         start.iter_mut().zip(token.keyed_hash(&lines)).for_each(|(to, from)| *to = from);
         let claims = token.claims();
-        Self {
-            token_id: claims.token_id,
-            issued_at: claims.issued_at,
-            good_until: claims.good_until(policy),
-            input: start,
-        }
+        Self { token_id: claims.token_id, issued_at: claims.issued_at, expires_at: claims.expires_at, input: start }
     }
 }
 

@@ -112,6 +112,10 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     async fn answer(&mut self, exchange: &Exchange<Ready>) -> Result<Answered<U::Body>, Fault> {
         let (service, errand) = (&self.service, &mut self.errand);
         self.called = service.clock.elapsed();
+        self.sent = Some(exchange.spent());
+        if let Some(held) = &mut self.held {
+            held.call();
+        }
         self.outcome = Outcome::default();
         let others = exchange.fallbacks_left();
         let share = errand.attempts.call(others, self.called);

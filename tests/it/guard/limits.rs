@@ -154,6 +154,20 @@ fn a_reply_that_breaks_off_counts_and_so_does_one_that_its_client_leaves() {
 }
 
 #[test]
+fn who_hangs_up_before_anything_was_shown_has_had_a_turn() {
+    let hand = quota("turns = 2\nmodel_tokens = 1000");
+    for streamed in [false, true] {
+        let mut asked = hand.turn(&json!({ "input": "hi", "user_id": "ada", "stream": streamed }));
+        asked.wait();
+        let call = hand.upstream.call();
+        drop((asked, call));
+    }
+    let usage = hand.get("/v1/usage?user_id=ada").answer().json();
+    assert!(usage["limits"][0]["used"] == 2 && usage["limits"][1]["used"].as_u64() > Some(0), "{usage}");
+    refused(&hand, "ada", "quota_exceeded");
+}
+
+#[test]
 fn callers_without_a_name_are_counted_by_address() {
     let hand = quota("turns = 1");
     let ask = |peer: &str| {

@@ -9,7 +9,7 @@ use crate::support::{
     config,
     fake::Call,
     guard::{
-        Heard::{self, Asked, Dropped, Left, Settled, Shown},
+        Heard::{self, Asked, Left, Settled, Shown},
         Witness,
     },
     hand::{Asked as Request, Hand},
@@ -223,9 +223,10 @@ fn a_client_that_leaves_has_used_what_it_was_shown() {
         }
         if stage < 2 {
             drop(asked);
-            // Nothing was shown, so what is told of its use does not count.
-            let heard = witness.take();
-            assert!(matches!(heard.as_slice(), [ASKED, Dropped | Left(_)]), "{heard:?}");
+            // Nothing was shown; leaving is the client's doing all the same.
+            let bytes = history_bytes("", true);
+            let used = Used { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: 2_000 };
+            assert_eq!(witness.take(), [ASKED, Left(used)]);
             continue;
         }
         call.say("So far");
@@ -247,17 +248,17 @@ fn a_client_that_leaves_has_used_what_it_was_shown() {
 }
 
 #[test]
-fn a_whole_turn_whose_client_leaves_has_failed() {
+fn a_whole_turn_whose_client_leaves_has_been_taken() {
     let (hand, witness) = hand("");
     let (mut asked, mut call) = begun(&hand, "/v1/turns", &json!({ "input": "hi" }));
     call.head(200, &[("content-type", "application/json")]);
     call.send("{\"choices\":");
     asked.wait();
+    hand.clock.advance_seconds(3);
     drop(asked);
     let heard = witness.take();
-    // Nothing was shown, so what is told of its use does not count.
-    assert!(matches!(heard.as_slice(), [ASKED, Left(_) | Dropped]), "{heard:?}");
-    assert!(!heard.contains(&Shown));
+    let [ASKED, Left(used)] = heard.as_slice() else { panic!("{heard:?}") };
+    assert!(used.upstream_millis == 3_000 && used.model_tokens > 0 && used.history_bytes > 0, "{used:?}");
 }
 
 #[test]
@@ -270,6 +271,9 @@ fn a_summary_counts_with_the_turn_that_asked_for_it() {
     let token = first.answer().json()["token"].clone();
     witness.take();
     let body = json!({ "input": long, "user_id": "ada", "token": token, "truncation": "summarize" });
+    let (left, summary) = begun(&hand, "/v1/turns", &body);
+    drop((left, summary));
+    assert_eq!(witness.take(), [ASKED, Left(Used::default())]);
     let (mut asked, mut summary) = begun(&hand, "/v1/turns", &body);
     assert_eq!(witness.take(), [ASKED]);
     hand.clock.advance_seconds(4);

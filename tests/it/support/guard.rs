@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use holdall::{
     guard::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Used},
-    proto::{allowance::Allowance, error::Error},
+    proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
 
 /// What a guard was asked or told.
@@ -13,9 +13,9 @@ pub(crate) enum Heard {
     Asked(Purpose),
     Shown,
     Settled(Ending),
-    /// The client left; what was used until then.
+    /// The client left once the model was called; what was used until then.
     Left(Used),
-    /// The permit was dropped without a word.
+    /// The permit was dropped without a word, before the model was called.
     Dropped,
 }
 
@@ -57,7 +57,7 @@ impl Guard for Witness {
     async fn admit(&self, ask: Ask) -> Result<WitnessPermit, Error> {
         self.hear(Heard::Asked(ask.purpose));
         self.0.lock().unwrap().asks.push(ask);
-        Ok(WitnessPermit(Some(self.clone())))
+        Ok(WitnessPermit { witness: Some(self.clone()), called: false })
     }
 
     async fn standing(&self, _: Counted, _: Moment) -> Result<Vec<Allowance>, Error> {
@@ -68,9 +68,9 @@ impl Guard for Witness {
         5
     }
 
-    async fn revoke(&self, revocation: Revocation, _: Moment) -> Result<(), Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
         self.0.lock().unwrap().revoked.push(revocation);
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -78,12 +78,16 @@ impl Guard for Witness {
 pub(crate) const STANDING: [Allowance; 1] =
     [Allowance { name: "turns", limit: 5, remaining: 4, period_seconds: 60, reset_seconds: 30 }];
 
-/// The permit; none inside once the turn has ended.
-pub(crate) struct WitnessPermit(Option<Witness>);
+/// The permit.
+pub(crate) struct WitnessPermit {
+    /// None once the turn has ended.
+    witness: Option<Witness>,
+    called: bool,
+}
 
 impl WitnessPermit {
     fn end(&mut self, heard: Heard) {
-        if let Some(witness) = self.0.take() {
+        if let Some(witness) = self.witness.take() {
             witness.hear(heard);
         }
     }
@@ -94,8 +98,12 @@ impl Permit for WitnessPermit {
         &STANDING
     }
 
+    fn call(&mut self) {
+        self.called = true;
+    }
+
     fn show(&mut self) {
-        self.0.as_ref().unwrap().hear(Heard::Shown);
+        self.witness.as_ref().unwrap().hear(Heard::Shown);
     }
 
     async fn settle(mut self, ending: Ending) {
@@ -109,6 +117,6 @@ impl Permit for WitnessPermit {
 
 impl Drop for WitnessPermit {
     fn drop(&mut self) {
-        self.end(Heard::Dropped);
+        self.end(if self.called { Heard::Left(Used::default()) } else { Heard::Dropped });
     }
 }
