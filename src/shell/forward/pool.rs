@@ -92,9 +92,9 @@ impl Pool {
         let (sender, placed) = oneshot::channel();
         let (ticket, gave_way) = {
             let mut state = self.lock();
-            let Some(queue) = &mut state.queue else { return Ok(Place(None)) };
+            let Some(queue) = &mut state.queue else { return Ok(Place { pool: None, user }) };
             match queue.enter(user, sender) {
-                Entered::Placed(_) => return Ok(Place(Some(Arc::clone(self)))),
+                Entered::Placed(_) => return Ok(Place { pool: Some(Arc::clone(self)), user }),
                 Entered::Refused(_) => return Err(UpstreamError::Overloaded),
                 Entered::Waiting(ticket, gave_way) => (ticket, gave_way),
             }
@@ -187,20 +187,25 @@ impl Drop for Visit {
     }
 }
 
-/// A place taken, or none where there are no bounds; dropping it hands it on.
+/// A user's place, or none where there are no bounds; dropping it hands it on.
 #[derive(Debug)]
-struct Place(Option<Arc<Pool>>);
+struct Place {
+    pool: Option<Arc<Pool>>,
+    user: u64,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(pool) = self.0.take() else { return };
+        let Some(pool) = self.pool.take() else { return };
+        let mut user = self.user;
         loop {
-            let next = pool.lock().queue.as_mut().and_then(FairQueue::release);
-            let Some(waiter) = next else { return };
-            match waiter.send(Self(Some(Arc::clone(&pool)))) {
+            let next = pool.lock().queue.as_mut().and_then(|queue| queue.release(user));
+            let Some((next, waiter)) = next else { return };
+            user = next;
+            match waiter.send(Self { pool: Some(Arc::clone(&pool)), user }) {
                 Ok(()) => return,
-                // Its turn came as it left; the place is still ours to hand on.
-                Err(mut place) => place.0 = None,
+                // Its turn came as it left; the place is still to be handed on.
+                Err(mut place) => place.pool = None,
             }
         }
     }

@@ -11,8 +11,12 @@ fn bounded(calls: usize, queue: usize) -> Arc<Pool> {
 }
 
 fn visit(pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
+    visit_of(1, pool, is_last)
+}
+
+fn visit_of(user: u64, pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
     let outcome = Outcome::default();
-    let entering = pool.enter(1, is_last, outcome.clone()).now_or_never().expect("it waits");
+    let entering = pool.enter(user, is_last, outcome.clone()).now_or_never().expect("it waits");
     entering.map(|visit| (visit, outcome))
 }
 
@@ -151,10 +155,22 @@ async fn who_gives_way_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_user_leaves_a_place_to_others_and_gets_its_own_back() {
+    let pool = bounded(4, 8);
+    let mut held: Vec<_> = (0..3).map(|_| visit(&pool, true).unwrap().0).collect();
+    let mut fourth = Box::pin(pool.enter(1, true, Outcome::default()));
+    assert!(fourth.as_mut().now_or_never().is_none(), "its share is three");
+    drop(visit_of(2, &pool, true).unwrap());
+    assert!(fourth.as_mut().now_or_never().is_none());
+    held.pop();
+    assert!(fourth.now_or_never().unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn places_survive_whoever_leaves_at_any_moment() {
     let pool = bounded(2, 8);
     for leaves_placed in [false, true] {
-        let held: Vec<_> = (0..2).map(|_| visit(&pool, true).unwrap().0).collect();
+        let held = [8, 9].map(|user| visit_of(user, &pool, true).unwrap().0);
         let mut waiting: Vec<_> = (0..8).map(|user| Box::pin(pool.enter(user, true, Outcome::default()))).collect();
         assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
         if leaves_placed {
@@ -166,7 +182,6 @@ async fn places_survive_whoever_leaves_at_any_moment() {
             drop(held);
         }
         assert_eq!(under_way(&pool), [0]);
-        let both = (visit(&pool, true).unwrap(), visit(&pool, true).unwrap());
-        drop(both);
+        drop([1, 2].map(|user| visit_of(user, &pool, true).unwrap()));
     }
 }
