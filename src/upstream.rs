@@ -64,12 +64,23 @@ impl Outcome {
         self.0.store(FAILED, Ordering::Relaxed);
     }
 
-    /// The upstream answered as it should. What fails after that is told as failed all the same.
+    /// Something of a reply has come. What fails after that is told as failed all the same.
+    pub fn set_answers(&self) {
+        self.0.store(ANSWERS, Ordering::Relaxed);
+    }
+
+    /// The upstream answered as it should, with a whole reply or a refusal.
     pub fn set_worked(&self) {
         self.0.store(WORKED, Ordering::Relaxed);
     }
 
-    /// Whether it worked; `None` as long as nothing is known.
+    /// Whether something of a reply, or a refusal, has come, and nothing has failed since.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        matches!(self.0.load(Ordering::Relaxed), ANSWERS | WORKED)
+    }
+
+    /// Whether it worked; `None` as long as that is not known.
     #[must_use]
     pub fn worked(&self) -> Option<bool> {
         match self.0.load(Ordering::Relaxed) {
@@ -82,6 +93,7 @@ impl Outcome {
 
 const WORKED: u8 = 1;
 const FAILED: u8 = 2;
+const ANSWERS: u8 = 3;
 
 /// Why an upstream's answer did not come, or not whole. Never holds what was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

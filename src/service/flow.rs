@@ -202,7 +202,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             };
         }
         if deltas.len() > shown {
-            self.outcome.set_worked();
+            self.outcome.set_answers();
         }
         if deltas.len() > shown && !self.holds {
             self.told = self.heard;

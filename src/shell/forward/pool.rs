@@ -1,7 +1,7 @@
 //! One upstream: its addresses, of which each call gets the one with the least to do, and the places for calls at once.
 //!
 //! A call waits for a place, goes to an address, and holds both until the answer's body is gone. What it was worth is read
-//! from its [`Outcome`] then, or as soon as it is known to have worked.
+//! from its [`Outcome`] then; that something of an answer has come, as soon as it is known.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -85,7 +85,7 @@ impl Pool {
         address.under_way += 1;
         let tries = address.health.call(now);
         drop(state);
-        Ok(Visit { pool: Arc::clone(self), index, tries, worked: false, outcome, _place: place })
+        Ok(Visit { pool: Arc::clone(self), index, tries, answers: false, outcome, _place: place })
     }
 
     async fn place(self: &Arc<Self>, user: u64) -> Result<Place, UpstreamError> {
@@ -142,8 +142,8 @@ pub(super) struct Visit {
     index: usize,
     /// Whether it tries an address that was ejected.
     tries: bool,
-    /// Whether it was already noted to have worked.
-    worked: bool,
+    /// Whether it was already noted that something of its answer has come.
+    answers: bool,
     outcome: Outcome,
     _place: Place,
 }
@@ -154,12 +154,12 @@ impl Visit {
         self.index
     }
 
-    /// Notes that the call has worked, as soon as that is known: its answer may go on for minutes.
+    /// Notes that something of the answer has come, as soon as that is known: the rest may take minutes.
     pub(super) fn look(&mut self) {
-        if !self.worked && self.outcome.worked() == Some(true) {
-            self.worked = true;
+        if !self.answers && self.outcome.answers() {
+            self.answers = true;
             let tries = std::mem::take(&mut self.tries);
-            self.note(|health| health.worked(tries));
+            self.note(|health| health.answers(tries));
         }
     }
 
@@ -175,11 +175,12 @@ impl Drop for Visit {
         self.look();
         let (tries, now) = (self.tries, self.pool.now());
         match self.outcome.worked() {
+            Some(true) => self.note(Health::worked),
             Some(false) => {
                 let chance = chance();
                 self.note(|health| health.failed(tries, now, chance));
             }
-            _ => self.note(|health| health.untold(tries)),
+            None => self.note(|health| health.untold(tries)),
         }
         if let Some(address) = self.pool.lock().addresses.get_mut(self.index) {
             address.under_way = address.under_way.saturating_sub(1);

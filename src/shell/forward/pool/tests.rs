@@ -100,9 +100,40 @@ async fn a_trial_that_works_counts_before_its_reply_ends() {
     advance(Duration::from_secs(7)).await;
     let (mut trial, outcome) = visit(&pool, false).unwrap();
     assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
-    outcome.set_worked();
+    outcome.set_answers();
     trial.look();
     assert!(visit(&pool, false).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_cuts_each_reply_half_way_is_left_alone() {
+    let pool = Pool::new(2, None);
+    let mut calls = [0, 0];
+    for _ in 0..200 {
+        // So that both are asked.
+        let mut both: Vec<_> = (0..2).map(|_| visit(&pool, true).unwrap()).collect();
+        for (visit, outcome) in &mut both {
+            calls[visit.index()] += 1;
+            outcome.set_answers();
+            visit.look();
+            if visit.index() == 0 { outcome.set_failed() } else { outcome.set_worked() }
+        }
+    }
+    assert!(calls[0] <= 10 && calls[1] >= 390, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_whose_client_leaves_in_the_middle_neither_forgives_nor_blames() {
+    let pool = Pool::new(1, None);
+    fail(&pool, 4);
+    for _ in 0..9 {
+        let (mut visit, outcome) = visit(&pool, false).unwrap();
+        outcome.set_answers();
+        visit.look();
+    }
+    assert_eq!(pool.lock().addresses[0].health.standing(pool.now()), Standing::Well(4));
+    fail(&pool, 1);
+    assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
 }
 
 #[tokio::test(start_paused = true)]
