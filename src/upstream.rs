@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -38,6 +38,8 @@ pub struct Call {
     pub user: u64,
     /// Whether there is nowhere else to go, so that an upstream is to be tried that has been failing.
     pub is_last: bool,
+    /// Which of the upstream's addresses this turn has called before, so that it goes to another if it can.
+    pub tried: Tried,
     /// Where what came of it will stand.
     pub outcome: Outcome,
     /// What to send; its URI is a path.
@@ -46,11 +48,33 @@ pub struct Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { upstream, user, is_last, outcome, request: _ } = self;
+        let Self { upstream, user, is_last, tried, outcome, request: _ } = self;
         let mut call = f.debug_struct("Call");
-        call.field("upstream", upstream).field("user", user).field("is_last", is_last).field("outcome", outcome);
-        call.finish_non_exhaustive()
+        call.field("upstream", upstream).field("user", user).field("is_last", is_last).field("tried", tried);
+        call.field("outcome", outcome).finish_non_exhaustive()
     }
+}
+
+/// Which addresses of an upstream were called, of 64 at most. Copies are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Tried(Arc<AtomicU64>);
+
+impl Tried {
+    /// The address of that number is called.
+    pub fn set(&self, index: usize) {
+        self.0.fetch_or(bit(index), Ordering::Relaxed);
+    }
+
+    /// Whether it was called.
+    #[must_use]
+    pub fn has(&self, index: usize) -> bool {
+        self.0.load(Ordering::Relaxed) & bit(index) != 0
+    }
+}
+
+/// None for a number above 63, which so is never known to have been called.
+fn bit(index: usize) -> u64 {
+    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
 }
 
 /// What came of a call, told by who reads the answer to who made the call: whether an address works shows only in what it

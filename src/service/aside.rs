@@ -122,6 +122,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             upstream: exchange.upstream().to_owned(),
             user: errand.user,
             is_last: errand.attempts.is_last(others),
+            tried: errand.attempts.tried(),
             outcome: outcome.clone(),
             request: Aside::request(exchange),
         };

@@ -121,6 +121,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             upstream: exchange.upstream().to_owned(),
             user: errand.user,
             is_last: errand.attempts.is_last(others),
+            tried: errand.attempts.tried(),
             outcome: self.outcome.clone(),
             request: exchange.request(),
         };

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::Concurrency,
-    upstream::{Outcome, UpstreamError},
+    upstream::{Outcome, Tried, UpstreamError},
 };
 
 /// The addresses of one upstream, and its places.
@@ -59,8 +59,8 @@ impl Pool {
         Arc::new(Self { began: Instant::now(), wait, state: Mutex::new(state) })
     }
 
-    /// Waits for a place, then chooses the address for a call of `user`'s. Where all have been failing, it is one of them
-    /// only if the call has nowhere else to go.
+    /// Waits for a place, then chooses the address for a call of `user`'s, and notes it in `tried`. Where all have been
+    /// failing, it is one of them only if the call has nowhere else to go.
     ///
     /// # Errors
     /// [`UpstreamError::Ejected`], [`UpstreamError::Overloaded`].
@@ -68,16 +68,17 @@ impl Pool {
         self: &Arc<Self>,
         user: u64,
         is_last: bool,
+        tried: &Tried,
         outcome: Outcome,
     ) -> Result<Visit, UpstreamError> {
         // Not to wait for what will not be.
-        if self.lock().choice(self.now(), is_last).is_none() {
+        if self.lock().choice(self.now(), is_last, tried).is_none() {
             return Err(UpstreamError::Ejected);
         }
         let place = self.place(user).await?;
         let now = self.now();
         let mut state = self.lock();
-        let index = state.choice(now, is_last).ok_or(UpstreamError::Ejected)?;
+        let index = state.choice(now, is_last, tried).ok_or(UpstreamError::Ejected)?;
         let State { addresses, choices, .. } = &mut *state;
         *choices = choices.saturating_add(1);
         let address = addresses.get_mut(index).ok_or(UpstreamError::Ejected)?;
@@ -85,6 +86,7 @@ impl Pool {
         address.under_way += 1;
         let tries = address.health.call(now);
         drop(state);
+        tried.set(index);
         Ok(Visit { pool: Arc::clone(self), index, tries, answers: false, outcome, _place: place })
     }
 
@@ -118,9 +120,9 @@ impl Pool {
 }
 
 impl State {
-    /// The address for the next call: one that is due for its trial, else the well one with the least under way, else, if
-    /// it must be, the ejected one with the least under way.
-    fn choice(&self, now: Duration, must: bool) -> Option<usize> {
+    /// The address for the next call: one that is due for its trial, else a well one, else, if it must be, an ejected one. Of
+    /// several, one that was not `tried`; of these, the one with the least under way.
+    fn choice(&self, now: Duration, must: bool, tried: &Tried) -> Option<usize> {
         let rank = |(index, address): (usize, &Address)| {
             // What has failed of late counts as if it were busier by as much.
             let (class, load, until) = match address.health.standing(now) {
@@ -128,10 +130,10 @@ impl State {
                 Standing::Well(failures) => (1, address.under_way.saturating_add(failures as usize), Duration::ZERO),
                 Standing::Ejected(until) => (2, address.under_way, until),
             };
-            (class, load, until, address.chosen, index)
+            (class, tried.has(index), load, until, address.chosen, index)
         };
         let best = self.addresses.iter().enumerate().map(rank).min()?;
-        (must || best.0 < 2).then_some(best.4)
+        (must || best.0 < 2).then_some(best.5)
     }
 }
 

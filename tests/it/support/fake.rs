@@ -55,7 +55,7 @@ impl Upstream for FakeUpstream {
     async fn call(&self, call: holdall::upstream::Call) -> Result<Response<Pieces>, UpstreamError> {
         let (head, answer) = oneshot::channel();
         let (pieces, body) = mpsc::unbounded_channel();
-        let holdall::upstream::Call { upstream, user, is_last, outcome, request } = call;
+        let holdall::upstream::Call { upstream, user, is_last, outcome, request, .. } = call;
         let (head, pieces, body) = (Some(head), Some(pieces), Some(body));
         let call = Call { request, upstream, user, is_last, outcome, head, pieces, body };
         self.0.lock().unwrap().push_back(call);

@@ -15,9 +15,18 @@ fn visit(pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamEr
 }
 
 fn visit_of(user: u64, pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
+    visit_after(&Tried::default(), user, pool, is_last)
+}
+
+fn visit_after(tried: &Tried, user: u64, pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
     let outcome = Outcome::default();
-    let entering = pool.enter(user, is_last, outcome.clone()).now_or_never().expect("it waits");
+    let entering = pool.enter(user, is_last, tried, outcome.clone()).now_or_never().expect("it waits");
     entering.map(|visit| (visit, outcome))
+}
+
+/// Asks for a visit, for which it may have to wait.
+async fn enter(pool: &Arc<Pool>, user: u64) -> Result<Visit, UpstreamError> {
+    pool.enter(user, true, &Tried::default(), Outcome::default()).await
 }
 
 /// Makes calls, one after the other, that fail.
@@ -25,6 +34,12 @@ fn fail(pool: &Arc<Pool>, calls: usize) {
     for _ in 0..calls {
         visit(pool, true).unwrap().1.set_failed();
     }
+}
+
+/// Has one address left alone.
+fn fail_at(pool: &Pool, index: usize) {
+    let now = pool.now();
+    (0..5).for_each(|_| pool.lock().addresses[index].health.failed(false, now, 0));
 }
 
 fn under_way(pool: &Pool) -> Vec<usize> {
@@ -76,6 +91,28 @@ async fn an_address_that_fails_is_left_alone_and_then_tried_once() {
     drop(trial);
     let (one, other) = (visit(&pool, true).unwrap(), visit(&pool, true).unwrap());
     assert_ne!(one.0.index(), other.0.index());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_made_again_goes_to_another_address_while_one_is_well() {
+    let pool = Pool::new(3, None);
+    let tried = Tried::default();
+    let failing = |index| index != 1;
+    // The well one has the most to do.
+    let busy: Vec<_> = (0..30).map(|_| visit(&pool, true).unwrap()).filter(|(visit, _)| visit.index() == 1).collect();
+    let visits: Vec<_> = (0..3).map(|_| visit_after(&tried, 1, &pool, true).unwrap()).collect();
+    let mut indices: Vec<_> = visits.iter().map(|(visit, _)| visit.index()).collect();
+    visits.iter().filter(|(visit, _)| failing(visit.index())).for_each(|(_, outcome)| outcome.set_failed());
+    drop(visits);
+    indices.sort_unstable();
+    assert_eq!(indices, [0, 1, 2], "each once");
+    assert_ne!(visit_after(&tried, 1, &pool, true).unwrap().0.index(), 1, "none is left that was not tried");
+    drop(busy);
+    fail_at(&pool, 0);
+    let tried = Tried::default();
+    tried.set(1);
+    tried.set(2);
+    assert_ne!(visit_after(&tried, 1, &pool, true).unwrap().0.index(), 0, "rather than what is left alone");
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,7 +186,7 @@ async fn a_trial_whose_client_leaves_is_made_by_the_next() {
 async fn a_place_is_held_until_the_visit_ends_and_goes_to_who_waits() {
     let pool = bounded(1, 2);
     let first = visit(&pool, true).unwrap().0;
-    let mut second = Box::pin(pool.enter(1, true, Outcome::default()));
+    let mut second = Box::pin(enter(&pool, 1));
     assert!(second.as_mut().now_or_never().is_none());
     drop(first);
     let second = second.now_or_never().unwrap().unwrap();
@@ -162,7 +199,7 @@ async fn a_place_is_held_until_the_visit_ends_and_goes_to_who_waits() {
 async fn who_waits_too_long_or_is_one_too_many_is_refused() {
     let pool = bounded(1, 1);
     let first = visit(&pool, true).unwrap().0;
-    let mut second = Box::pin(pool.enter(1, true, Outcome::default()));
+    let mut second = Box::pin(enter(&pool, 1));
     assert!(second.as_mut().now_or_never().is_none());
     assert_eq!(visit(&pool, true).unwrap_err(), UpstreamError::Overloaded);
     advance(Duration::from_millis(9_999)).await;
@@ -177,9 +214,9 @@ async fn who_waits_too_long_or_is_one_too_many_is_refused() {
 async fn who_gives_way_is_refused_at_once() {
     let pool = bounded(1, 2);
     let _first = visit(&pool, true).unwrap();
-    let mut floods: Vec<_> = (0..2).map(|_| Box::pin(pool.enter(1, true, Outcome::default()))).collect();
+    let mut floods: Vec<_> = (0..2).map(|_| Box::pin(enter(&pool, 1))).collect();
     assert!(floods.iter_mut().all(|flood| flood.as_mut().now_or_never().is_none()));
-    let mut quiet = Box::pin(pool.enter(2, true, Outcome::default()));
+    let mut quiet = Box::pin(enter(&pool, 2));
     assert!(quiet.as_mut().now_or_never().is_none());
     assert_eq!(floods[1].as_mut().now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
     assert!(floods[0].as_mut().now_or_never().is_none());
@@ -189,7 +226,7 @@ async fn who_gives_way_is_refused_at_once() {
 async fn one_user_leaves_a_place_to_others_and_gets_its_own_back() {
     let pool = bounded(4, 8);
     let mut held: Vec<_> = (0..3).map(|_| visit(&pool, true).unwrap().0).collect();
-    let mut fourth = Box::pin(pool.enter(1, true, Outcome::default()));
+    let mut fourth = Box::pin(enter(&pool, 1));
     assert!(fourth.as_mut().now_or_never().is_none(), "its share is three");
     drop(visit_of(2, &pool, true).unwrap());
     assert!(fourth.as_mut().now_or_never().is_none());
@@ -202,7 +239,7 @@ async fn places_survive_whoever_leaves_at_any_moment() {
     let pool = bounded(2, 8);
     for leaves_placed in [false, true] {
         let held = [8, 9].map(|user| visit_of(user, &pool, true).unwrap().0);
-        let mut waiting: Vec<_> = (0..8).map(|user| Box::pin(pool.enter(user, true, Outcome::default()))).collect();
+        let mut waiting: Vec<_> = (0..8).map(|user| Box::pin(enter(&pool, user))).collect();
         assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
         if leaves_placed {
             // Their turns have come, and they have not looked yet.
