@@ -20,6 +20,9 @@ pub(super) struct Health {
     /// Since the last call that worked.
     failures: u32,
     last_failure: Duration,
+    /// Calls that were left before anything was heard, since the last answer; so many at most as do not yet eject.
+    silences: u32,
+    last_silence: Duration,
     /// In a row since the last failure.
     successes: u32,
     /// How often it was ejected since it last worked for a while.
@@ -36,7 +39,7 @@ pub(super) enum Standing {
     Ejected(Duration),
     /// It was left alone for long enough, and one call is to show what has become of it.
     Due,
-    /// It works, as far as is known, but for so many failures that were not long ago.
+    /// It works, as far as is known, but for so many failures and silences that were not long ago.
     Well(u32),
 }
 
@@ -44,8 +47,11 @@ impl Health {
     /// How it stands at `now`.
     pub(super) fn standing(&self, now: Duration) -> Standing {
         match self.ejected_until {
-            None if now.saturating_sub(self.last_failure) < FAILURE_FADES => Standing::Well(self.failures),
-            None => Standing::Well(0),
+            None => {
+                let of_late = |count, last| if now.saturating_sub(last) < FAILURE_FADES { count } else { 0 };
+                let failures: u32 = of_late(self.failures, self.last_failure);
+                Standing::Well(failures.saturating_add(of_late(self.silences, self.last_silence)))
+            }
             Some(until) if until <= now && !self.on_trial => Standing::Due,
             Some(until) => Standing::Ejected(until),
         }
@@ -62,6 +68,7 @@ impl Health {
     pub(super) fn answers(&mut self, tried: bool) {
         self.on_trial &= !tried;
         self.ejected_until = None;
+        self.silences = 0;
     }
 
     /// A call has worked, to its end.
@@ -87,9 +94,14 @@ impl Health {
         }
     }
 
-    /// A call has ended without telling: the client left.
-    pub(super) fn untold(&mut self, tried: bool) {
+    /// A call has ended without telling: the client left, after nothing was heard for `waited`. Clients may be impatient,
+    /// and so that ejects nobody; but one that hangs is not to be everyone's first choice for that.
+    pub(super) fn untold(&mut self, tried: bool, now: Duration, waited: Duration) {
         self.on_trial &= !tried;
+        if waited > SILENCE {
+            self.silences = self.silences.saturating_add(1).min(RUN - 1);
+            self.last_silence = now;
+        }
     }
 }
 
@@ -106,6 +118,8 @@ const RUN: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(5);
 /// The longest, chance aside.
 const PAUSE_MOST: Duration = Duration::from_secs(300);
+/// A call that is left sooner says nothing of an address.
+const SILENCE: Duration = Duration::from_secs(1);
 /// After this a failure does not count against an address that has others beside it.
 const FAILURE_FADES: Duration = Duration::from_secs(10);
 
@@ -155,13 +169,29 @@ mod tests {
         assert!(health.call(at(5_000)));
         assert_eq!(health.standing(at(5_000)), Standing::Ejected(at(5_000)), "one call at a time");
         assert!(!health.call(at(5_000)));
-        health.untold(true);
+        health.untold(true, at(5_001), at(1));
         assert_eq!(health.standing(at(5_001)), Standing::Due, "who left has not tried it");
         assert!(health.call(at(5_001)));
         health.answers(true);
         assert_eq!(health.standing(at(5_002)), Standing::Well(5), "more calls, but not the first choice");
         health.worked();
         assert_eq!(health.standing(at(5_003)), Standing::Well(0));
+    }
+
+    #[test]
+    fn silence_counts_against_it_for_a_while_and_never_ejects() {
+        let mut health = Health::default();
+        health.untold(false, at(0), at(1_000));
+        assert_eq!(health.standing(at(0)), Standing::Well(0), "it had no time to answer");
+        for count in [1, 2, 3, 4, 4, 4] {
+            health.untold(false, at(0), at(1_001));
+            assert_eq!(health.standing(at(9_999)), Standing::Well(count));
+        }
+        assert_eq!(health.standing(at(10_000)), Standing::Well(0));
+        fail(&mut health, at(5));
+        assert_eq!(health.standing(at(5)), Standing::Well(5), "a failure is but one");
+        health.answers(false);
+        assert_eq!(health.standing(at(5)), Standing::Well(1));
     }
 
     #[test]
@@ -212,7 +242,7 @@ mod tests {
                     1 => health.answers(std::mem::take(&mut trial)),
                     2 => health.worked(),
                     3 => health.failed(std::mem::take(&mut trial), now, chance),
-                    _ => health.untold(std::mem::take(&mut trial)),
+                    _ => health.untold(std::mem::take(&mut trial), now, at(millis)),
                 }
                 if let Standing::Ejected(until) = health.standing(now) {
                     prop_assert!(until <= now + PAUSE_MOST + PAUSE_MOST / 4);

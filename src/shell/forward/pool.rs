@@ -87,7 +87,7 @@ impl Pool {
         let tries = address.health.call(now);
         drop(state);
         tried.set(index);
-        Ok(Visit { pool: Arc::clone(self), index, tries, answers: false, outcome, _place: place })
+        Ok(Visit { pool: Arc::clone(self), index, began: now, tries, answers: false, outcome, _place: place })
     }
 
     async fn place(self: &Arc<Self>, user: u64) -> Result<Place, UpstreamError> {
@@ -124,7 +124,7 @@ impl State {
     /// several, one that was not `tried`; of these, the one with the least under way.
     fn choice(&self, now: Duration, must: bool, tried: &Tried) -> Option<usize> {
         let rank = |(index, address): (usize, &Address)| {
-            // What has failed of late counts as if it were busier by as much.
+            // What has failed or was silent of late counts as if it were busier by as much.
             let (class, load, until) = match address.health.standing(now) {
                 Standing::Due => (0, address.under_way, Duration::ZERO),
                 Standing::Well(failures) => (1, address.under_way.saturating_add(failures as usize), Duration::ZERO),
@@ -142,6 +142,7 @@ impl State {
 pub(super) struct Visit {
     pool: Arc<Pool>,
     index: usize,
+    began: Duration,
     /// Whether it tries an address that was ejected.
     tries: bool,
     /// Whether it was already noted that something of its answer has come.
@@ -182,7 +183,10 @@ impl Drop for Visit {
                 let chance = chance();
                 self.note(|health| health.failed(tries, now, chance));
             }
-            None => self.note(|health| health.untold(tries)),
+            None => {
+                let silent = if self.answers { Duration::ZERO } else { now.saturating_sub(self.began) };
+                self.note(|health| health.untold(tries, now, silent));
+            }
         }
         if let Some(address) = self.pool.lock().addresses.get_mut(self.index) {
             address.under_way = address.under_way.saturating_sub(1);
