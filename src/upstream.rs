@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -78,40 +79,57 @@ fn bit(index: usize) -> u64 {
 }
 
 /// What came of a call, told by who reads the answer to who made the call: whether an address works shows only in what it
-/// answers. Copies are the same outcome.
+/// answers. It also tells the other way for how long the call was not made yet. Copies are the same outcome.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome(Arc<AtomicU8>);
+pub struct Outcome(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    what: AtomicU8,
+    waited_micros: AtomicU64,
+}
 
 impl Outcome {
     /// The upstream is at fault: it did not answer, or not with a reply or a refusal.
     pub fn set_failed(&self) {
-        self.0.store(FAILED, Ordering::Relaxed);
+        self.0.what.store(FAILED, Ordering::Relaxed);
     }
 
     /// Something of a reply has come. What fails after that is told as failed all the same.
     pub fn set_answers(&self) {
-        self.0.store(ANSWERS, Ordering::Relaxed);
+        self.0.what.store(ANSWERS, Ordering::Relaxed);
     }
 
     /// The upstream answered as it should, with a whole reply or a refusal.
     pub fn set_worked(&self) {
-        self.0.store(WORKED, Ordering::Relaxed);
+        self.0.what.store(WORKED, Ordering::Relaxed);
     }
 
     /// Whether something of a reply, or a refusal, has come, and nothing has failed since.
     #[must_use]
     pub fn answers(&self) -> bool {
-        matches!(self.0.load(Ordering::Relaxed), ANSWERS | WORKED)
+        matches!(self.0.what.load(Ordering::Relaxed), ANSWERS | WORKED)
     }
 
     /// Whether it worked; `None` as long as that is not known.
     #[must_use]
     pub fn worked(&self) -> Option<bool> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.what.load(Ordering::Relaxed) {
             WORKED => Some(true),
             FAILED => Some(false),
             _ => None,
         }
+    }
+
+    /// The call waited for so long before it was made, or not made.
+    pub fn set_waited(&self, waited: Duration) {
+        self.0.waited_micros.store(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// For how long the call waited before it was made, in whole microseconds: time that the model has no part in.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        Duration::from_micros(self.0.waited_micros.load(Ordering::Relaxed))
     }
 }
 

@@ -78,7 +78,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let called = self.clock.elapsed();
         let summary = self.aside(&mut exchange, errand).await?;
         errand.attempts.moved();
-        errand.worked = self.clock.elapsed().saturating_sub(called);
+        errand.worked = self.clock.elapsed().saturating_sub(called).saturating_sub(errand.waited);
         exchange.go_on(summary, errand.worked)
     }
 
@@ -133,6 +133,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }.into()),
             () = stopped => Err(stopping().into()),
         };
+        errand.waited = errand.waited.saturating_add(outcome.waited());
         let read = answer.and_then(|(head, bytes, body)| {
             let read = exchange.read(&head, &bytes).map_err(Fault::from);
             read.map(|read| (read, body))

@@ -44,7 +44,7 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     unread: Option<Option<Result<Bytes, UpstreamError>>>,
     /// What is told of the answer to who made the call.
     outcome: Outcome,
-    /// When the upstream was called.
+    /// When the upstream was called, once the call had its place there.
     called: Duration,
     /// When it must have given something to show, so that another can be asked in time.
     due: Duration,
@@ -70,6 +70,8 @@ pub(super) struct Errand {
     pub(super) attempts: Attempts,
     /// For how long upstreams have worked on it before the call that is under way.
     pub(super) worked: Duration,
+    /// For how long calls beside the turn's own have waited in their lines.
+    pub(super) waited: Duration,
     pub(super) record: Record,
 }
 

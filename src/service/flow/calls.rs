@@ -133,7 +133,11 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             () = stopped => Err(stopping().into()),
         };
         // Before the call goes: who made it looks at it then.
-        answer.inspect_err(|fault| tell(&self.outcome, fault))
+        let answer = answer.inspect_err(|fault| tell(&self.outcome, fault));
+        drop(calling);
+        // The time in an upstream's line is not the model's.
+        self.called = self.called.saturating_add(self.outcome.waited());
+        answer
     }
 
     /// Sees to it that another call can be made, as soon as one should be; gives the error to end with if none should.

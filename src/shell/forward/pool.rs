@@ -75,7 +75,7 @@ impl Pool {
         if self.lock().choice(self.now(), is_last, tried).is_none() {
             return Err(UpstreamError::Ejected);
         }
-        let place = self.place(user).await?;
+        let place = self.place(user, &outcome).await?;
         let now = self.now();
         let mut state = self.lock();
         let index = state.choice(now, is_last, tried).ok_or(UpstreamError::Ejected)?;
@@ -90,7 +90,7 @@ impl Pool {
         Ok(Visit { pool: Arc::clone(self), index, began: now, tries, answers: false, outcome, _place: place })
     }
 
-    async fn place(self: &Arc<Self>, user: u64) -> Result<Place, UpstreamError> {
+    async fn place(self: &Arc<Self>, user: u64, outcome: &Outcome) -> Result<Place, UpstreamError> {
         let (sender, placed) = oneshot::channel();
         let (ticket, gave_way) = {
             let mut state = self.lock();
@@ -103,7 +103,7 @@ impl Pool {
         };
         // Whoever gave way hears of it by its sender's end.
         drop(gave_way);
-        let _waiting = Waiting { pool: self, user, ticket };
+        let _waiting = Waiting { pool: self, user, ticket, since: self.now(), outcome };
         match timeout(self.wait, placed).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(UpstreamError::Overloaded),
@@ -218,15 +218,18 @@ impl Drop for Place {
     }
 }
 
-/// A call that waits for a place; dropping it leaves no trace.
+/// A call that waits for a place; dropping it leaves no trace but of how long that took.
 struct Waiting<'a> {
     pool: &'a Pool,
     user: u64,
     ticket: Ticket,
+    since: Duration,
+    outcome: &'a Outcome,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.outcome.set_waited(self.pool.now().saturating_sub(self.since));
         if let Some(queue) = &mut self.pool.lock().queue {
             queue.leave(self.user, self.ticket);
         }

@@ -229,6 +229,27 @@ async fn who_waits_too_long_or_is_one_too_many_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_tells_how_long_it_waited_whatever_came_of_that() {
+    let pool = bounded(1, 3);
+    let first = visit(&pool, true).unwrap();
+    assert_eq!(first.1.waited(), Duration::ZERO);
+    let (outcomes, tried) = ([(); 3].map(|()| Outcome::default()), Tried::default());
+    let enter = |at: usize| Box::pin(pool.enter(at as u64, true, &tried, outcomes[at].clone()));
+    let (mut placed, mut leaves, mut refused) = (enter(0), enter(1), enter(2));
+    for one in [&mut placed, &mut leaves, &mut refused] {
+        assert!(one.as_mut().now_or_never().is_none());
+    }
+    advance(Duration::from_secs(3)).await;
+    drop(leaves);
+    drop(first);
+    let _visit = placed.now_or_never().unwrap().unwrap();
+    advance(Duration::from_millis(7_001)).await;
+    assert_eq!(refused.now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
+    let [placed, left, refused] = outcomes.map(|outcome| outcome.waited().as_secs());
+    assert_eq!((placed, left, refused), (3, 3, 10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_gives_way_is_refused_at_once() {
     let pool = bounded(1, 2);
     let _first = visit(&pool, true).unwrap();
