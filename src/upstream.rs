@@ -4,8 +4,9 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -38,6 +39,8 @@ pub struct Call {
     pub user: u64,
     /// Whether there is nowhere else to go, so that an upstream is to be tried that has been failing.
     pub is_last: bool,
+    /// Which of the upstream's addresses this turn has called before, so that it goes to another if it can.
+    pub tried: Tried,
     /// Where what came of it will stand.
     pub outcome: Outcome,
     /// What to send; its URI is a path.
@@ -46,42 +49,93 @@ pub struct Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { upstream, user, is_last, outcome, request: _ } = self;
+        let Self { upstream, user, is_last, tried, outcome, request: _ } = self;
         let mut call = f.debug_struct("Call");
-        call.field("upstream", upstream).field("user", user).field("is_last", is_last).field("outcome", outcome);
-        call.finish_non_exhaustive()
+        call.field("upstream", upstream).field("user", user).field("is_last", is_last).field("tried", tried);
+        call.field("outcome", outcome).finish_non_exhaustive()
     }
 }
 
-/// What came of a call, told by who reads the answer to who made the call: whether an address works shows only in what it
-/// answers. Copies are the same outcome.
+/// Which addresses of an upstream were called, of 64 at most. Copies are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome(Arc<AtomicU8>);
+pub struct Tried(Arc<AtomicU64>);
+
+impl Tried {
+    /// The address of that number is called.
+    pub fn set(&self, index: usize) {
+        self.0.fetch_or(bit(index), Ordering::Relaxed);
+    }
+
+    /// Whether it was called.
+    #[must_use]
+    pub fn has(&self, index: usize) -> bool {
+        self.0.load(Ordering::Relaxed) & bit(index) != 0
+    }
+}
+
+/// None for a number above 63, which so is never known to have been called.
+fn bit(index: usize) -> u64 {
+    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
+}
+
+/// What came of a call, told by who reads the answer to who made the call: whether an address works shows only in what it
+/// answers. It also tells the other way for how long the call was not made yet. Copies are the same outcome.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    what: AtomicU8,
+    waited_micros: AtomicU64,
+}
 
 impl Outcome {
     /// The upstream is at fault: it did not answer, or not with a reply or a refusal.
     pub fn set_failed(&self) {
-        self.0.store(FAILED, Ordering::Relaxed);
+        self.0.what.store(FAILED, Ordering::Relaxed);
     }
 
-    /// The upstream answered as it should. What fails after that is told as failed all the same.
+    /// Something of a reply has come. What fails after that is told as failed all the same.
+    pub fn set_answers(&self) {
+        self.0.what.store(ANSWERS, Ordering::Relaxed);
+    }
+
+    /// The upstream answered as it should, with a whole reply or a refusal.
     pub fn set_worked(&self) {
-        self.0.store(WORKED, Ordering::Relaxed);
+        self.0.what.store(WORKED, Ordering::Relaxed);
     }
 
-    /// Whether it worked; `None` as long as nothing is known.
+    /// Whether something of a reply, or a refusal, has come, and nothing has failed since.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        matches!(self.0.what.load(Ordering::Relaxed), ANSWERS | WORKED)
+    }
+
+    /// Whether it worked; `None` as long as that is not known.
     #[must_use]
     pub fn worked(&self) -> Option<bool> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.what.load(Ordering::Relaxed) {
             WORKED => Some(true),
             FAILED => Some(false),
             _ => None,
         }
     }
+
+    /// The call waited for so long before it was made, or not made.
+    pub fn set_waited(&self, waited: Duration) {
+        self.0.waited_micros.store(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// For how long the call waited before it was made, in whole microseconds: time that the model has no part in.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        Duration::from_micros(self.0.waited_micros.load(Ordering::Relaxed))
+    }
 }
 
 const WORKED: u8 = 1;
 const FAILED: u8 = 2;
+const ANSWERS: u8 = 3;
 
 /// Why an upstream's answer did not come, or not whole. Never holds what was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

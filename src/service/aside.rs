@@ -78,7 +78,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let called = self.clock.elapsed();
         let summary = self.aside(&mut exchange, errand).await?;
         errand.attempts.succeeded();
-        errand.worked = self.clock.elapsed().saturating_sub(called);
+        errand.worked = self.clock.elapsed().saturating_sub(called).saturating_sub(errand.waited);
         exchange.go_on(summary, errand.worked)
     }
 
@@ -119,6 +119,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             upstream: exchange.upstream().to_owned(),
             user: errand.user,
             is_last: errand.attempts.is_last(others),
+            tried: errand.attempts.tried(),
             outcome: outcome.clone(),
             request: Aside::request(exchange),
         };
@@ -129,6 +130,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }.into()),
             () = stopped => Err(stopping().into()),
         };
+        errand.waited = errand.waited.saturating_add(outcome.waited());
         let read = answer.and_then(|(head, bytes, body)| {
             let read = exchange.read(&head, &bytes).map_err(Fault::from);
             read.map(|read| (read, body))

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::{
     proto::error::{Error, Retry},
-    upstream::UpstreamError,
+    upstream::{Tried, UpstreamError},
 };
 
 /// Why a call failed, and where it might not.
@@ -111,6 +111,8 @@ pub(super) struct Attempts {
     begun_anew: bool,
     /// Whether the present target is to be called though it has been failing.
     insists: bool,
+    /// The addresses that were called at the present target.
+    tried: Tried,
     /// The error that helps its reader most, so far.
     told: Option<Error>,
 }
@@ -118,7 +120,7 @@ pub(super) struct Attempts {
 impl Attempts {
     /// A turn that makes a call `retries` times again at most at each target, and has ended by `deadline`.
     pub(super) fn new(retries: u32, deadline: Duration) -> Self {
-        Self { retries, deadline, here: 0, begun_anew: false, insists: false, told: None }
+        Self { retries, deadline, here: 0, begun_anew: false, insists: false, tried: Tried::default(), told: None }
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -142,6 +144,12 @@ impl Attempts {
     fn moved(&mut self) {
         self.here = 0;
         self.insists = false;
+        self.tried = Tried::default();
+    }
+
+    /// The addresses that were called at the present target.
+    pub(super) fn tried(&self) -> Tried {
+        self.tried.clone()
     }
 
     /// What comes of a fault: the pause before the next call, which `next_target` may have turned elsewhere, or the error to

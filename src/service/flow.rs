@@ -46,7 +46,7 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     outcome: Outcome,
     /// What the calls so far have used at the least; none before the first.
     sent: Option<Spent>,
-    /// When the upstream was called.
+    /// When the upstream was called, once the call had its place there.
     called: Duration,
     /// When it must have given something to show, so that another can be asked in time.
     due: Duration,
@@ -72,6 +72,8 @@ pub(super) struct Errand {
     pub(super) attempts: Attempts,
     /// For how long upstreams have worked on it before the call that is under way.
     pub(super) worked: Duration,
+    /// For how long calls beside the turn's own have waited in their lines.
+    pub(super) waited: Duration,
     pub(super) record: Record,
 }
 
@@ -210,7 +212,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             };
         }
         if deltas.len() > shown {
-            self.outcome.set_worked();
+            self.outcome.set_answers();
         }
         if deltas.len() > shown && !self.holds {
             self.told = self.heard;

@@ -138,6 +138,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             user: self.users.hash_one(guard::Counted::of(&claims.principal, peer)),
             attempts: Attempts::new(self.settings.retries, deadline),
             worked: Duration::ZERO,
+            waited: Duration::ZERO,
             record: record.clone(),
         }
     }

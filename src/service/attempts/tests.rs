@@ -167,3 +167,14 @@ fn those_that_come_after_are_left_their_share_of_the_time() {
     assert_eq!(attempts.call(0, seconds(400)), seconds(200));
     assert_eq!(attempts.call(0, seconds(601)), Duration::ZERO);
 }
+
+#[test]
+fn the_addresses_of_one_target_are_not_those_of_the_next() {
+    let mut attempts = attempts();
+    attempts.tried().set(3);
+    assert!(attempts.tried().has(3) && !attempts.tried().has(2));
+    attempts.moved();
+    assert!(!attempts.tried().has(3));
+    attempts.tried().set(64);
+    assert!(!attempts.tried().has(64) && !attempts.tried().has(0), "there are no more than 64");
+}

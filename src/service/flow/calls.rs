@@ -127,6 +127,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             upstream: exchange.upstream().to_owned(),
             user: errand.user,
             is_last: errand.attempts.is_last(others),
+            tried: errand.attempts.tried(),
             outcome: self.outcome.clone(),
             request: exchange.request(),
         };
@@ -140,11 +141,15 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         // Before the call goes: who made it looks at it then. That a whole reply takes longer than its share of the time is
         // nobody's fault.
         let is_in_time = others > 0 && !exchange.is_streamed();
-        answer.inspect_err(|fault| {
+        let answer = answer.inspect_err(|fault| {
             if !(is_in_time && matches!(fault.error, Error::UpstreamTimeout { .. })) {
                 tell(&self.outcome, fault);
             }
-        })
+        });
+        drop(calling);
+        // The time in an upstream's line is not the model's.
+        self.called = self.called.saturating_add(self.outcome.waited());
+        answer
     }
 
     /// Sees to it that another call can be made, as soon as one should be; gives the error to end with if none should.

@@ -4,9 +4,12 @@
 //!         5 failures in a row            the pause is over
 //! well ───────────────────────▶ ejected ───────────────────▶ on trial, by one call
 //!   ▲                              ▲                           │
-//!   │ it works                     └── it fails: longer pause ─┤
+//!   │ it answers                   └── it fails: longer pause ─┤
 //!   └──────────────────────────────────────────────────────────┘
 //! ```
+//! An answer that has begun is worth another call, but only a whole one makes good for failures: what cuts each reply
+//! half-way fails each time.
+//!
 //! Time and chance are arguments.
 
 use std::time::Duration;
@@ -14,10 +17,13 @@ use std::time::Duration;
 /// What is known of one address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
-    /// In a row, up to now.
+    /// Since the last call that worked.
     failures: u32,
     last_failure: Duration,
-    /// Successes in a row since the last pause.
+    /// Calls that were left before anything was heard, since the last answer; so many at most as do not yet eject.
+    silences: u32,
+    last_silence: Duration,
+    /// In a row since the last failure.
     successes: u32,
     /// How often it was ejected since it last worked for a while.
     ejections: u32,
@@ -33,7 +39,7 @@ pub(super) enum Standing {
     Ejected(Duration),
     /// It was left alone for long enough, and one call is to show what has become of it.
     Due,
-    /// It works, as far as is known, but for so many failures that were not long ago.
+    /// It works, as far as is known, but for so many failures and silences that were not long ago.
     Well(u32),
 }
 
@@ -41,8 +47,11 @@ impl Health {
     /// How it stands at `now`.
     pub(super) fn standing(&self, now: Duration) -> Standing {
         match self.ejected_until {
-            None if now.saturating_sub(self.last_failure) < FAILURE_FADES => Standing::Well(self.failures),
-            None => Standing::Well(0),
+            None => {
+                let of_late = |count, last| if now.saturating_sub(last) < FAILURE_FADES { count } else { 0 };
+                let failures: u32 = of_late(self.failures, self.last_failure);
+                Standing::Well(failures.saturating_add(of_late(self.silences, self.last_silence)))
+            }
             Some(until) if until <= now && !self.on_trial => Standing::Due,
             Some(until) => Standing::Ejected(until),
         }
@@ -55,10 +64,15 @@ impl Health {
         tries
     }
 
-    /// A call has worked.
-    pub(super) fn worked(&mut self, tried: bool) {
+    /// Something of an answer has come; `tried` is what [`Self::call`] said of its call.
+    pub(super) fn answers(&mut self, tried: bool) {
         self.on_trial &= !tried;
         self.ejected_until = None;
+        self.silences = 0;
+    }
+
+    /// A call has worked, to its end.
+    pub(super) fn worked(&mut self) {
         self.failures = 0;
         self.successes = self.successes.saturating_add(1);
         if self.successes >= RUN {
@@ -80,9 +94,14 @@ impl Health {
         }
     }
 
-    /// A call has ended without telling: the client left.
-    pub(super) fn untold(&mut self, tried: bool) {
+    /// A call has ended without telling: the client left, after nothing was heard for `waited`. Clients may be impatient,
+    /// and so that ejects nobody; but one that hangs is not to be everyone's first choice for that.
+    pub(super) fn untold(&mut self, tried: bool, now: Duration, waited: Duration) {
         self.on_trial &= !tried;
+        if waited > SILENCE {
+            self.silences = self.silences.saturating_add(1).min(RUN - 1);
+            self.last_silence = now;
+        }
     }
 }
 
@@ -99,6 +118,8 @@ const RUN: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(5);
 /// The longest, chance aside.
 const PAUSE_MOST: Duration = Duration::from_secs(300);
+/// A call that is left sooner says nothing of an address.
+const SILENCE: Duration = Duration::from_secs(1);
 /// After this a failure does not count against an address that has others beside it.
 const FAILURE_FADES: Duration = Duration::from_secs(10);
 
@@ -118,6 +139,12 @@ mod tests {
         health.failed(tried, now, 0);
     }
 
+    /// Works as a call of which that was said.
+    fn work(health: &mut Health, tried: bool) {
+        health.answers(tried);
+        health.worked();
+    }
+
     #[test]
     fn five_failures_in_a_row_eject_and_a_success_between_forgives() {
         let mut health = Health::default();
@@ -125,7 +152,7 @@ mod tests {
             fail(&mut health, at(count));
             assert_eq!(health.standing(at(count)), Standing::Well(u32::try_from(count).unwrap()));
         }
-        health.worked(false);
+        work(&mut health, false);
         (5..=8).for_each(|count| fail(&mut health, at(count)));
         assert_eq!(health.standing(at(8)), Standing::Well(4));
         assert_eq!(health.standing(at(10_008)), Standing::Well(0), "long ago");
@@ -142,11 +169,45 @@ mod tests {
         assert!(health.call(at(5_000)));
         assert_eq!(health.standing(at(5_000)), Standing::Ejected(at(5_000)), "one call at a time");
         assert!(!health.call(at(5_000)));
-        health.untold(true);
+        health.untold(true, at(5_001), at(1));
         assert_eq!(health.standing(at(5_001)), Standing::Due, "who left has not tried it");
         assert!(health.call(at(5_001)));
-        health.worked(true);
-        assert_eq!(health.standing(at(5_002)), Standing::Well(0));
+        health.answers(true);
+        assert_eq!(health.standing(at(5_002)), Standing::Well(5), "more calls, but not the first choice");
+        health.worked();
+        assert_eq!(health.standing(at(5_003)), Standing::Well(0));
+    }
+
+    #[test]
+    fn silence_counts_against_it_for_a_while_and_never_ejects() {
+        let mut health = Health::default();
+        health.untold(false, at(0), at(1_000));
+        assert_eq!(health.standing(at(0)), Standing::Well(0), "it had no time to answer");
+        for count in [1, 2, 3, 4, 4, 4] {
+            health.untold(false, at(0), at(1_001));
+            assert_eq!(health.standing(at(9_999)), Standing::Well(count));
+        }
+        assert_eq!(health.standing(at(10_000)), Standing::Well(0));
+        fail(&mut health, at(5));
+        assert_eq!(health.standing(at(5)), Standing::Well(5), "a failure is but one");
+        health.answers(false);
+        assert_eq!(health.standing(at(5)), Standing::Well(1));
+    }
+
+    #[test]
+    fn what_cuts_each_reply_half_way_is_ejected_and_again_after_its_trial() {
+        let mut health = Health::default();
+        let cut = |health: &mut Health, now| {
+            let tried = health.call(now);
+            health.answers(tried);
+            health.failed(false, now, 0);
+        };
+        (0..4).for_each(|_| cut(&mut health, at(0)));
+        assert_eq!(health.standing(at(0)), Standing::Well(4));
+        cut(&mut health, at(0));
+        assert_eq!(health.standing(at(0)), Standing::Ejected(at(5_000)));
+        cut(&mut health, at(5_000));
+        assert_eq!(health.standing(at(5_000)), Standing::Ejected(at(15_000)), "for twice as long");
     }
 
     #[test]
@@ -167,7 +228,7 @@ mod tests {
     proptest! {
         #[test]
         fn nobody_is_left_alone_for_good_and_one_call_at_a_time_tries(
-            acts in prop::collection::vec((0_u8..4, 0_u64..400_000, any::<u32>()), 1..200),
+            acts in prop::collection::vec((0_u8..5, 0_u64..400_000, any::<u32>()), 1..200),
         ) {
             let (mut health, mut now, mut trial) = (Health::default(), Duration::ZERO, false);
             for (act, millis, chance) in acts {
@@ -178,9 +239,10 @@ mod tests {
                         prop_assert!(!(tries && trial), "one at a time");
                         trial |= tries;
                     }
-                    1 => health.worked(std::mem::take(&mut trial)),
-                    2 => health.failed(std::mem::take(&mut trial), now, chance),
-                    _ => health.untold(std::mem::take(&mut trial)),
+                    1 => health.answers(std::mem::take(&mut trial)),
+                    2 => health.worked(),
+                    3 => health.failed(std::mem::take(&mut trial), now, chance),
+                    _ => health.untold(std::mem::take(&mut trial), now, at(millis)),
                 }
                 if let Standing::Ejected(until) = health.standing(now) {
                     prop_assert!(until <= now + PAUSE_MOST + PAUSE_MOST / 4);
@@ -188,7 +250,7 @@ mod tests {
                     prop_assert!(trial || later == Standing::Due, "{later:?}");
                 }
             }
-            health.worked(trial);
+            work(&mut health, trial);
             prop_assert_eq!(health.standing(now), Standing::Well(0));
         }
     }
@@ -212,9 +274,9 @@ mod tests {
             now += Duration::from_secs(seconds);
             assert_eq!(health.standing(now), Standing::Due);
             assert!(health.call(now));
-            health.worked(true);
+            work(&mut health, true);
         }
-        (0..4).for_each(|_| health.worked(false));
+        (0..4).for_each(|_| work(&mut health, false));
         (0..5).for_each(|_| fail(&mut health, now));
         assert_eq!(health.standing(now), Standing::Ejected(now + Duration::from_secs(5)));
     }

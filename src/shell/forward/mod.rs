@@ -80,11 +80,11 @@ impl Upstream for Forward {
     type Body = Pieces;
 
     async fn call(&self, call: Call) -> Result<Response<Pieces>, UpstreamError> {
-        let Call { upstream, user, is_last, outcome, request } = call;
+        let Call { upstream, user, is_last, tried, outcome, request } = call;
         let Some(Target { pool, kind }) = self.targets.get(&upstream) else {
             return Err(UpstreamError::Unreachable { cause: format!("no upstream is called {upstream}") });
         };
-        let visit = pool.enter(user, is_last, outcome.clone()).await?;
+        let visit = pool.enter(user, is_last, &tried, outcome.clone()).await?;
         let answer = match kind {
             Kind::Builtin { pace } => builtin(&request, *pace),
             Kind::Remote(remote) => self.send(remote, visit.index(), request).await,

@@ -1,7 +1,7 @@
 //! One upstream: its addresses, of which each call gets the one with the least to do, and the places for calls at once.
 //!
 //! A call waits for a place, goes to an address, and holds both until the answer's body is gone. What it was worth is read
-//! from its [`Outcome`] then, or as soon as it is known to have worked.
+//! from its [`Outcome`] then; that something of an answer has come, as soon as it is known.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::Concurrency,
-    upstream::{Outcome, UpstreamError},
+    upstream::{Outcome, Tried, UpstreamError},
 };
 
 /// The addresses of one upstream, and its places.
@@ -59,8 +59,8 @@ impl Pool {
         Arc::new(Self { began: Instant::now(), wait, state: Mutex::new(state) })
     }
 
-    /// Waits for a place, then chooses the address for a call of `user`'s. Where all have been failing, it is one of them
-    /// only if the call has nowhere else to go.
+    /// Waits for a place, then chooses the address for a call of `user`'s, and notes it in `tried`. Where all have been
+    /// failing, it is one of them only if the call has nowhere else to go.
     ///
     /// # Errors
     /// [`UpstreamError::Ejected`], [`UpstreamError::Overloaded`].
@@ -68,16 +68,17 @@ impl Pool {
         self: &Arc<Self>,
         user: u64,
         is_last: bool,
+        tried: &Tried,
         outcome: Outcome,
     ) -> Result<Visit, UpstreamError> {
         // Not to wait for what will not be.
-        if self.lock().choice(self.now(), is_last).is_none() {
+        if self.lock().choice(self.now(), is_last, tried).is_none() {
             return Err(UpstreamError::Ejected);
         }
-        let place = self.place(user).await?;
+        let place = self.place(user, &outcome).await?;
         let now = self.now();
         let mut state = self.lock();
-        let index = state.choice(now, is_last).ok_or(UpstreamError::Ejected)?;
+        let index = state.choice(now, is_last, tried).ok_or(UpstreamError::Ejected)?;
         let State { addresses, choices, .. } = &mut *state;
         *choices = choices.saturating_add(1);
         let address = addresses.get_mut(index).ok_or(UpstreamError::Ejected)?;
@@ -85,23 +86,24 @@ impl Pool {
         address.under_way += 1;
         let tries = address.health.call(now);
         drop(state);
-        Ok(Visit { pool: Arc::clone(self), index, tries, worked: false, outcome, _place: place })
+        tried.set(index);
+        Ok(Visit { pool: Arc::clone(self), index, began: now, tries, answers: false, outcome, _place: place })
     }
 
-    async fn place(self: &Arc<Self>, user: u64) -> Result<Place, UpstreamError> {
+    async fn place(self: &Arc<Self>, user: u64, outcome: &Outcome) -> Result<Place, UpstreamError> {
         let (sender, placed) = oneshot::channel();
         let (ticket, gave_way) = {
             let mut state = self.lock();
-            let Some(queue) = &mut state.queue else { return Ok(Place(None)) };
+            let Some(queue) = &mut state.queue else { return Ok(Place { pool: None, user }) };
             match queue.enter(user, sender) {
-                Entered::Placed(_) => return Ok(Place(Some(Arc::clone(self)))),
+                Entered::Placed(_) => return Ok(Place { pool: Some(Arc::clone(self)), user }),
                 Entered::Refused(_) => return Err(UpstreamError::Overloaded),
                 Entered::Waiting(ticket, gave_way) => (ticket, gave_way),
             }
         };
         // Whoever gave way hears of it by its sender's end.
         drop(gave_way);
-        let _waiting = Waiting { pool: self, user, ticket };
+        let _waiting = Waiting { pool: self, user, ticket, since: self.now(), outcome };
         match timeout(self.wait, placed).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(UpstreamError::Overloaded),
@@ -118,20 +120,20 @@ impl Pool {
 }
 
 impl State {
-    /// The address for the next call: one that is due for its trial, else the well one with the least under way, else, if
-    /// it must be, the ejected one with the least under way.
-    fn choice(&self, now: Duration, must: bool) -> Option<usize> {
+    /// The address for the next call: one that is due for its trial, else a well one, else, if it must be, an ejected one. Of
+    /// several, one that was not `tried`; of these, the one with the least under way.
+    fn choice(&self, now: Duration, must: bool, tried: &Tried) -> Option<usize> {
         let rank = |(index, address): (usize, &Address)| {
-            // What has failed of late counts as if it were busier by as much.
+            // What has failed or was silent of late counts as if it were busier by as much.
             let (class, load, until) = match address.health.standing(now) {
                 Standing::Due => (0, address.under_way, Duration::ZERO),
                 Standing::Well(failures) => (1, address.under_way.saturating_add(failures as usize), Duration::ZERO),
                 Standing::Ejected(until) => (2, address.under_way, until),
             };
-            (class, load, until, address.chosen, index)
+            (class, tried.has(index), load, until, address.chosen, index)
         };
         let best = self.addresses.iter().enumerate().map(rank).min()?;
-        (must || best.0 < 2).then_some(best.4)
+        (must || best.0 < 2).then_some(best.5)
     }
 }
 
@@ -140,10 +142,11 @@ impl State {
 pub(super) struct Visit {
     pool: Arc<Pool>,
     index: usize,
+    began: Duration,
     /// Whether it tries an address that was ejected.
     tries: bool,
-    /// Whether it was already noted to have worked.
-    worked: bool,
+    /// Whether it was already noted that something of its answer has come.
+    answers: bool,
     outcome: Outcome,
     _place: Place,
 }
@@ -154,12 +157,12 @@ impl Visit {
         self.index
     }
 
-    /// Notes that the call has worked, as soon as that is known: its answer may go on for minutes.
+    /// Notes that something of the answer has come, as soon as that is known: the rest may take minutes.
     pub(super) fn look(&mut self) {
-        if !self.worked && self.outcome.worked() == Some(true) {
-            self.worked = true;
+        if !self.answers && self.outcome.answers() {
+            self.answers = true;
             let tries = std::mem::take(&mut self.tries);
-            self.note(|health| health.worked(tries));
+            self.note(|health| health.answers(tries));
         }
     }
 
@@ -175,11 +178,15 @@ impl Drop for Visit {
         self.look();
         let (tries, now) = (self.tries, self.pool.now());
         match self.outcome.worked() {
+            Some(true) => self.note(Health::worked),
             Some(false) => {
                 let chance = chance();
                 self.note(|health| health.failed(tries, now, chance));
             }
-            _ => self.note(|health| health.untold(tries)),
+            None => {
+                let silent = if self.answers { Duration::ZERO } else { now.saturating_sub(self.began) };
+                self.note(|health| health.untold(tries, now, silent));
+            }
         }
         if let Some(address) = self.pool.lock().addresses.get_mut(self.index) {
             address.under_way = address.under_way.saturating_sub(1);
@@ -187,34 +194,42 @@ impl Drop for Visit {
     }
 }
 
-/// A place taken, or none where there are no bounds; dropping it hands it on.
+/// A user's place, or none where there are no bounds; dropping it hands it on.
 #[derive(Debug)]
-struct Place(Option<Arc<Pool>>);
+struct Place {
+    pool: Option<Arc<Pool>>,
+    user: u64,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(pool) = self.0.take() else { return };
+        let Some(pool) = self.pool.take() else { return };
+        let mut user = self.user;
         loop {
-            let next = pool.lock().queue.as_mut().and_then(FairQueue::release);
-            let Some(waiter) = next else { return };
-            match waiter.send(Self(Some(Arc::clone(&pool)))) {
+            let next = pool.lock().queue.as_mut().and_then(|queue| queue.release(user));
+            let Some((next, waiter)) = next else { return };
+            user = next;
+            match waiter.send(Self { pool: Some(Arc::clone(&pool)), user }) {
                 Ok(()) => return,
-                // Its turn came as it left; the place is still ours to hand on.
-                Err(mut place) => place.0 = None,
+                // Its turn came as it left; the place is still to be handed on.
+                Err(mut place) => place.pool = None,
             }
         }
     }
 }
 
-/// A call that waits for a place; dropping it leaves no trace.
+/// A call that waits for a place; dropping it leaves no trace but of how long that took.
 struct Waiting<'a> {
     pool: &'a Pool,
     user: u64,
     ticket: Ticket,
+    since: Duration,
+    outcome: &'a Outcome,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.outcome.set_waited(self.pool.now().saturating_sub(self.since));
         if let Some(queue) = &mut self.pool.lock().queue {
             queue.leave(self.user, self.ticket);
         }

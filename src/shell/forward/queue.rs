@@ -10,20 +10,27 @@
 //! ```
 //! So how long one waits goes by how many users wait, not by how much one of them asks for. Nor can one keep the others
 //! from waiting: where no more may wait, the last of the longest line gives way to who comes with a shorter one.
+//!
+//! Nor can one hold all places, however long its calls take: a quarter of them, and one at least, is left to others even
+//! where there are none. Who holds its share waits for one of its own calls to end, and keeps nobody behind it from a place.
 //! Decides only; it holds what is put in, and wakes nobody.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 /// A bounded number of places, and who waits for one. `T` is whatever is to be told once there is a place.
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
     places: usize,
+    /// The most places that one user holds.
+    share: usize,
     taken: usize,
+    /// Of these, each user's; none of the counts is 0.
+    held: HashMap<u64, usize>,
     most: usize,
     waiting: usize,
     /// Who waits, by user; none of the lines is empty.
     lines: HashMap<u64, VecDeque<(Ticket, T)>>,
-    /// The users with a line, in the order of their turns.
+    /// The users with a line, in the order of their turns. While a place is free, all of them hold their share.
     turns: VecDeque<u64>,
     next_ticket: u64,
 }
@@ -46,13 +53,24 @@ pub(super) enum Entered<T> {
 impl<T> FairQueue<T> {
     /// So many places, for which at most `most` wait.
     pub(super) fn new(places: usize, most: usize) -> Self {
-        Self { places, taken: 0, most, waiting: 0, lines: HashMap::new(), turns: VecDeque::new(), next_ticket: 0 }
+        let others = (places / 4).max(1);
+        Self {
+            places,
+            share: places.saturating_sub(others).max(1),
+            taken: 0,
+            held: HashMap::new(),
+            most,
+            waiting: 0,
+            lines: HashMap::new(),
+            turns: VecDeque::new(),
+            next_ticket: 0,
+        }
     }
 
     /// Asks for a place for `user`.
     pub(super) fn enter(&mut self, user: u64, waiter: T) -> Entered<T> {
-        if self.taken < self.places {
-            self.taken += 1;
+        if self.taken < self.places && self.has_share_left(user) {
+            self.take(user);
             return Entered::Placed(waiter);
         }
         let mut gave_way = None;
@@ -75,21 +93,22 @@ impl<T> FairQueue<T> {
         Entered::Waiting(ticket, gave_way)
     }
 
-    /// Gives a place back; it is the next one's, who is to be told, or free.
-    pub(super) fn release(&mut self) -> Option<T> {
-        let Some(user) = self.turns.pop_front() else {
-            self.taken = self.taken.saturating_sub(1);
-            return None;
-        };
-        let line = self.lines.get_mut(&user)?;
+    /// Gives back a place of `user`'s; it is the next one's, who is to be told, or free. With whoever is next comes whose
+    /// the place is then.
+    pub(super) fn release(&mut self, user: u64) -> Option<(u64, T)> {
+        self.give_back(user);
+        let at = self.turns.iter().position(|user| self.has_share_left(*user))?;
+        let next = self.turns.remove(at)?;
+        let line = self.lines.get_mut(&next)?;
         let (_, waiter) = line.pop_front()?;
         if line.is_empty() {
-            self.lines.remove(&user);
+            self.lines.remove(&next);
         } else {
-            self.turns.push_back(user);
+            self.turns.push_back(next);
         }
         self.waiting = self.waiting.saturating_sub(1);
-        Some(waiter)
+        self.take(next);
+        Some((next, waiter))
     }
 
     /// Waits no longer; nothing happens if the ticket's turn has come.
@@ -99,6 +118,26 @@ impl<T> FairQueue<T> {
         line.remove(at);
         self.waiting = self.waiting.saturating_sub(1);
         self.forget_if_empty(user);
+    }
+
+    fn has_share_left(&self, user: u64) -> bool {
+        self.held.get(&user).is_none_or(|held| *held < self.share)
+    }
+
+    fn take(&mut self, user: u64) {
+        self.taken = self.taken.saturating_add(1);
+        let held = self.held.entry(user).or_default();
+        *held = held.saturating_add(1);
+    }
+
+    fn give_back(&mut self, user: u64) {
+        self.taken = self.taken.saturating_sub(1);
+        if let Entry::Occupied(mut held) = self.held.entry(user) {
+            *held.get_mut() = held.get().saturating_sub(1);
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
     }
 
     fn longest(&self) -> Option<(u64, usize)> {

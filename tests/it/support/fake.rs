@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
-use holdall::upstream::{Outcome, Upstream, UpstreamError};
+use holdall::upstream::{Outcome, Tried, Upstream, UpstreamError};
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -30,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) user: u64,
     /// Whether there is nowhere else to go.
     pub(crate) is_last: bool,
+    /// The addresses that the turn has called.
+    pub(crate) tried: Tried,
     /// What the service made of the answer.
     pub(crate) outcome: Outcome,
     head: Option<oneshot::Sender<Result<Response<Pieces>, UpstreamError>>>,
@@ -55,9 +57,9 @@ impl Upstream for FakeUpstream {
     async fn call(&self, call: holdall::upstream::Call) -> Result<Response<Pieces>, UpstreamError> {
         let (head, answer) = oneshot::channel();
         let (pieces, body) = mpsc::unbounded_channel();
-        let holdall::upstream::Call { upstream, user, is_last, outcome, request } = call;
+        let holdall::upstream::Call { upstream, user, is_last, tried, outcome, request } = call;
         let (head, pieces, body) = (Some(head), Some(pieces), Some(body));
-        let call = Call { request, upstream, user, is_last, outcome, head, pieces, body };
+        let call = Call { request, upstream, user, is_last, tried, outcome, head, pieces, body };
         self.0.lock().unwrap().push_back(call);
         answer.await.unwrap_or_else(|_| Err(UpstreamError::Unreachable { cause: "the test let it go".to_owned() }))
     }

@@ -440,6 +440,22 @@ fn what_came_of_a_call_is_told_to_who_made_it() {
 }
 
 #[test]
+fn a_call_made_again_knows_which_addresses_of_its_target_the_turn_has_called() {
+    let (hand, mut seen) = (two(), Vec::new());
+    ask(&hand, Form::Streamed, &Value::Null, |call| {
+        seen.push((call.upstream.clone(), call.tried.has(0)));
+        call.tried.set(0);
+        if call.upstream == "a" {
+            call.refuse(UpstreamError::Unreachable { cause: "down".to_owned() })
+        } else {
+            say(call)
+        }
+    });
+    let seen: Vec<_> = seen.iter().map(|(upstream, tried)| (upstream.as_str(), *tried)).collect();
+    assert_eq!(seen, [("a", false), ("a", true), ("a", true), ("b", false)]);
+}
+
+#[test]
 fn the_same_user_has_the_same_number_and_others_have_others() {
     let hand = one();
     let mut numbers = Vec::new();

@@ -19,8 +19,13 @@ use crate::support::{
 
 /// A service with the built-in model, which takes 100 ms for a reply, and these settings for it.
 fn service(settings: &str, upstream: &str) -> Arc<NativeService> {
+    paced(100, settings, upstream)
+}
+
+/// The same with a model that takes that long.
+fn paced(pace: u32, settings: &str, upstream: &str) -> Arc<NativeService> {
     let config = config(&format!(
-        "builtin_pace_ms = 100\nlimits = {{ turns_per_user = 1000 }}\n{settings}\n\
+        "builtin_pace_ms = {pace}\nlimits = {{ turns_per_user = 1000 }}\n{settings}\n\
          [[upstream]]\nname = \"builtin\"\nkind = \"builtin\"\n{upstream}\n\
          [[model]]\nalias = \"default\"\nupstreams = [\"builtin\"]\nmodel = \"builtin\"\n"
     ));
@@ -80,9 +85,31 @@ async fn a_flooding_user_does_not_slow_a_quiet_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_whose_calls_are_long_does_not_shut_another_out() {
+    // Eight such calls at eight places would keep another for longer than it waits, which is 10 s.
+    let service = paced(15_000, "", "max_concurrency = 8");
+    let busy: Vec<_> = (0..8)
+        .map(|_| {
+            let service = Arc::clone(&service);
+            tokio::spawn(async move { turn(&service, "busy").await })
+        })
+        .collect();
+    sleep(Duration::from_millis(1)).await;
+    let alone = turn(&service, "alone").await;
+    assert_eq!(alone.0, None);
+    let both = Box::pin(futures_util::future::join(turn(&service, "quiet"), turn(&service, "other"))).await;
+    assert!([both.0, both.1].iter().all(|(code, took)| code.is_none() && *took == alone.1), "at once");
+    for turn in busy {
+        // What is above the share comes after it.
+        assert!(turn.await.unwrap().1 <= alone.1 * 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_calls_than_may_wait_are_refused_and_nothing_is_left_of_them() {
     let service = service("timeouts = { queue = \"150ms\" }\nretries = 0", "max_concurrency = 2\nqueue = 3");
-    let all = futures_util::future::join_all((0..9).map(|_| turn(&service, "ada"))).await;
+    let users: Vec<_> = (0..9).map(|number| format!("user {number}")).collect();
+    let all = futures_util::future::join_all(users.iter().map(|user| turn(&service, user))).await;
     let mut times: Vec<_> = all.iter().map(|(code, took)| (took.as_millis(), code.as_deref())).collect();
     times.sort_unstable();
     let refused = Some("overloaded");
@@ -102,7 +129,7 @@ async fn more_calls_than_may_wait_are_refused_and_nothing_is_left_of_them() {
         ]
     );
     assert_eq!(service.requests_under_way(), 0);
-    let both = futures_util::future::join_all((0..2).map(|_| turn(&service, "ada"))).await;
+    let both = futures_util::future::join_all(["ada", "bob"].map(|user| turn(&service, user))).await;
     assert!(both.iter().all(|(code, _)| code.is_none()), "all places are free");
 }
 

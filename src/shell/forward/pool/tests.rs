@@ -11,9 +11,22 @@ fn bounded(calls: usize, queue: usize) -> Arc<Pool> {
 }
 
 fn visit(pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
+    visit_of(1, pool, is_last)
+}
+
+fn visit_of(user: u64, pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
+    visit_after(&Tried::default(), user, pool, is_last)
+}
+
+fn visit_after(tried: &Tried, user: u64, pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
     let outcome = Outcome::default();
-    let entering = pool.enter(1, is_last, outcome.clone()).now_or_never().expect("it waits");
+    let entering = pool.enter(user, is_last, tried, outcome.clone()).now_or_never().expect("it waits");
     entering.map(|visit| (visit, outcome))
+}
+
+/// Asks for a visit, for which it may have to wait.
+async fn enter(pool: &Arc<Pool>, user: u64) -> Result<Visit, UpstreamError> {
+    pool.enter(user, true, &Tried::default(), Outcome::default()).await
 }
 
 /// Makes calls, one after the other, that fail.
@@ -21,6 +34,12 @@ fn fail(pool: &Arc<Pool>, calls: usize) {
     for _ in 0..calls {
         visit(pool, true).unwrap().1.set_failed();
     }
+}
+
+/// Has one address left alone.
+fn fail_at(pool: &Pool, index: usize) {
+    let now = pool.now();
+    (0..5).for_each(|_| pool.lock().addresses[index].health.failed(false, now, 0));
 }
 
 fn under_way(pool: &Pool) -> Vec<usize> {
@@ -75,6 +94,28 @@ async fn an_address_that_fails_is_left_alone_and_then_tried_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_is_made_again_goes_to_another_address_while_one_is_well() {
+    let pool = Pool::new(3, None);
+    let tried = Tried::default();
+    let failing = |index| index != 1;
+    // The well one has the most to do.
+    let busy: Vec<_> = (0..30).map(|_| visit(&pool, true).unwrap()).filter(|(visit, _)| visit.index() == 1).collect();
+    let visits: Vec<_> = (0..3).map(|_| visit_after(&tried, 1, &pool, true).unwrap()).collect();
+    let mut indices: Vec<_> = visits.iter().map(|(visit, _)| visit.index()).collect();
+    visits.iter().filter(|(visit, _)| failing(visit.index())).for_each(|(_, outcome)| outcome.set_failed());
+    drop(visits);
+    indices.sort_unstable();
+    assert_eq!(indices, [0, 1, 2], "each once");
+    assert_ne!(visit_after(&tried, 1, &pool, true).unwrap().0.index(), 1, "none is left that was not tried");
+    drop(busy);
+    fail_at(&pool, 0);
+    let tried = Tried::default();
+    tried.set(1);
+    tried.set(2);
+    assert_ne!(visit_after(&tried, 1, &pool, true).unwrap().0.index(), 0, "rather than what is left alone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_all_fail_only_a_call_with_nowhere_else_to_go_is_made() {
     let pool = Pool::new(2, None);
     fail(&pool, 10);
@@ -96,9 +137,58 @@ async fn a_trial_that_works_counts_before_its_reply_ends() {
     advance(Duration::from_secs(7)).await;
     let (mut trial, outcome) = visit(&pool, false).unwrap();
     assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
-    outcome.set_worked();
+    outcome.set_answers();
     trial.look();
     assert!(visit(&pool, false).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_cuts_each_reply_half_way_is_left_alone() {
+    let pool = Pool::new(2, None);
+    let mut calls = [0, 0];
+    for _ in 0..200 {
+        // So that both are asked.
+        let mut both: Vec<_> = (0..2).map(|_| visit(&pool, true).unwrap()).collect();
+        for (visit, outcome) in &mut both {
+            calls[visit.index()] += 1;
+            outcome.set_answers();
+            visit.look();
+            if visit.index() == 0 { outcome.set_failed() } else { outcome.set_worked() }
+        }
+    }
+    assert!(calls[0] <= 10 && calls[1] >= 390, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_hangs_is_not_the_first_choice_of_clients_that_leave() {
+    let pool = Pool::new(2, None);
+    let mut hung = 0;
+    for _ in 0..100 {
+        let (visit, outcome) = visit(&pool, true).unwrap();
+        if visit.index() == 0 {
+            hung += 1;
+            advance(Duration::from_secs(2)).await;
+        } else {
+            advance(Duration::from_millis(100)).await;
+            outcome.set_worked();
+        }
+    }
+    // One now and then, not every other.
+    assert!((1..=2).contains(&hung), "{hung}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_whose_client_leaves_in_the_middle_neither_forgives_nor_blames() {
+    let pool = Pool::new(1, None);
+    fail(&pool, 4);
+    for _ in 0..9 {
+        let (mut visit, outcome) = visit(&pool, false).unwrap();
+        outcome.set_answers();
+        visit.look();
+    }
+    assert_eq!(pool.lock().addresses[0].health.standing(pool.now()), Standing::Well(4));
+    fail(&pool, 1);
+    assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +204,7 @@ async fn a_trial_whose_client_leaves_is_made_by_the_next() {
 async fn a_place_is_held_until_the_visit_ends_and_goes_to_who_waits() {
     let pool = bounded(1, 2);
     let first = visit(&pool, true).unwrap().0;
-    let mut second = Box::pin(pool.enter(1, true, Outcome::default()));
+    let mut second = Box::pin(enter(&pool, 1));
     assert!(second.as_mut().now_or_never().is_none());
     drop(first);
     let second = second.now_or_never().unwrap().unwrap();
@@ -127,7 +217,7 @@ async fn a_place_is_held_until_the_visit_ends_and_goes_to_who_waits() {
 async fn who_waits_too_long_or_is_one_too_many_is_refused() {
     let pool = bounded(1, 1);
     let first = visit(&pool, true).unwrap().0;
-    let mut second = Box::pin(pool.enter(1, true, Outcome::default()));
+    let mut second = Box::pin(enter(&pool, 1));
     assert!(second.as_mut().now_or_never().is_none());
     assert_eq!(visit(&pool, true).unwrap_err(), UpstreamError::Overloaded);
     advance(Duration::from_millis(9_999)).await;
@@ -139,23 +229,56 @@ async fn who_waits_too_long_or_is_one_too_many_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_tells_how_long_it_waited_whatever_came_of_that() {
+    let pool = bounded(1, 3);
+    let first = visit(&pool, true).unwrap();
+    assert_eq!(first.1.waited(), Duration::ZERO);
+    let (outcomes, tried) = ([(); 3].map(|()| Outcome::default()), Tried::default());
+    let enter = |at: usize| Box::pin(pool.enter(at as u64, true, &tried, outcomes[at].clone()));
+    let (mut placed, mut leaves, mut refused) = (enter(0), enter(1), enter(2));
+    for one in [&mut placed, &mut leaves, &mut refused] {
+        assert!(one.as_mut().now_or_never().is_none());
+    }
+    advance(Duration::from_secs(3)).await;
+    drop(leaves);
+    drop(first);
+    let _visit = placed.now_or_never().unwrap().unwrap();
+    advance(Duration::from_millis(7_001)).await;
+    assert_eq!(refused.now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
+    let [placed, left, refused] = outcomes.map(|outcome| outcome.waited().as_secs());
+    assert_eq!((placed, left, refused), (3, 3, 10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_gives_way_is_refused_at_once() {
     let pool = bounded(1, 2);
     let _first = visit(&pool, true).unwrap();
-    let mut floods: Vec<_> = (0..2).map(|_| Box::pin(pool.enter(1, true, Outcome::default()))).collect();
+    let mut floods: Vec<_> = (0..2).map(|_| Box::pin(enter(&pool, 1))).collect();
     assert!(floods.iter_mut().all(|flood| flood.as_mut().now_or_never().is_none()));
-    let mut quiet = Box::pin(pool.enter(2, true, Outcome::default()));
+    let mut quiet = Box::pin(enter(&pool, 2));
     assert!(quiet.as_mut().now_or_never().is_none());
     assert_eq!(floods[1].as_mut().now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
     assert!(floods[0].as_mut().now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_user_leaves_a_place_to_others_and_gets_its_own_back() {
+    let pool = bounded(4, 8);
+    let mut held: Vec<_> = (0..3).map(|_| visit(&pool, true).unwrap().0).collect();
+    let mut fourth = Box::pin(enter(&pool, 1));
+    assert!(fourth.as_mut().now_or_never().is_none(), "its share is three");
+    drop(visit_of(2, &pool, true).unwrap());
+    assert!(fourth.as_mut().now_or_never().is_none());
+    held.pop();
+    assert!(fourth.now_or_never().unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn places_survive_whoever_leaves_at_any_moment() {
     let pool = bounded(2, 8);
     for leaves_placed in [false, true] {
-        let held: Vec<_> = (0..2).map(|_| visit(&pool, true).unwrap().0).collect();
-        let mut waiting: Vec<_> = (0..8).map(|user| Box::pin(pool.enter(user, true, Outcome::default()))).collect();
+        let held = [8, 9].map(|user| visit_of(user, &pool, true).unwrap().0);
+        let mut waiting: Vec<_> = (0..8).map(|user| Box::pin(enter(&pool, user))).collect();
         assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
         if leaves_placed {
             // Their turns have come, and they have not looked yet.
@@ -166,7 +289,6 @@ async fn places_survive_whoever_leaves_at_any_moment() {
             drop(held);
         }
         assert_eq!(under_way(&pool), [0]);
-        let both = (visit(&pool, true).unwrap(), visit(&pool, true).unwrap());
-        drop(both);
+        drop([1, 2].map(|user| visit_of(user, &pool, true).unwrap()));
     }
 }
