@@ -194,6 +194,8 @@ pub(crate) struct Draft {
     /// The same, read; empty where the text has a fault, which [`Self::check`] then tells.
     file: Table,
     over: Table,
+    /// Whether it is to serve this process alone.
+    is_local: bool,
 }
 
 impl Draft {
@@ -205,7 +207,7 @@ impl Draft {
                 .map_err(|fault| CliError::new(format!("cannot read the configuration {}: {fault}", path.display())))?,
         };
         let file = text.parse().unwrap_or_default();
-        Ok(Self { text, file, over: Table::new() })
+        Ok(Self { text, file, over: Table::new(), is_local: false })
     }
 
     /// Sets a key, whatever the file says.
@@ -246,14 +248,13 @@ impl Draft {
 
     /// Takes back what would open the proxy to others: it is to serve this process alone.
     pub(crate) fn stay_local(&mut self) {
-        self.set("listen", "127.0.0.1:0");
-        self.set("dangerous_open", false);
-        self.set("identity", Value::Table(table([("mode", Some("none"))])));
+        self.is_local = true;
     }
 
     /// Checks the whole.
     pub(crate) fn check(self, sources: &impl Sources) -> Result<Config, CliError> {
-        Ok(RawConfig::parse(&self.text, self.over)?.check(sources)?)
+        let raw = RawConfig::parse(&self.text, self.over)?;
+        Ok(if self.is_local { raw.local() } else { raw }.check(sources)?)
     }
 
     /// Checks what matters to commands that talk to no model.

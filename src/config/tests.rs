@@ -336,6 +336,9 @@ fn limits_that_limit_nothing_or_everything_do_not_start() {
         (nine, "guard.quota: there are more than 8"),
         ("guard.single_use = true".to_owned(), "guard.single_use: takes a store"),
         ("guard.live_conversations = 3".to_owned(), "guard.live_conversations: takes a store"),
+        ("guard.timeout = \"1s\"".to_owned(), "guard.timeout: takes a store"),
+        ("guard.lease_grace = \"1s\"".to_owned(), "guard.lease_grace: takes a store"),
+        ("guard.dangerous_trust_empty_guard = true".to_owned(), "guard.dangerous_trust_empty_guard: takes a store"),
     ] {
         let fault = fault(&format!("{}\n{lines}", keys()), &[]);
         assert!(fault.starts_with(named), "{lines}: {fault}");

@@ -59,6 +59,33 @@ fn a_header_needs_a_name_peers_and_a_secret() {
 }
 
 #[test]
+fn settings_of_another_mode_are_not_passed_over() {
+    let tables = [
+        ("api_key", "identity.api_key.keys_file = \"file\""),
+        ("header", "identity.header.peers = [\"::1\"]"),
+        ("header", "identity.header.secret_header = \"x-s\""),
+        ("jwt", "identity.jwt.jwks_url = \"https://a\""),
+        ("jwt", "identity.jwt.audience = [\"a\"]"),
+    ];
+    for (of, table) in tables {
+        for mode in ["none", "api_key", "header", "jwt"].into_iter().filter(|mode| *mode != of) {
+            let found = refused(&format!("identity.mode = \"{mode}\"\n{table}"), &[]);
+            assert!(found.starts_with(&format!("identity.{of}: is set, but identity.mode is {mode}; set ")), "{found}");
+        }
+        let found = refused(&format!("dangerous_open = true\n{table}"), &[]);
+        let next = format!("identity.mode is none; set identity.mode = \"{of}\" (HOLDALL_IDENTITY={of})");
+        assert!(found.contains(&next), "{found}");
+        // What talks to nobody needs none of it.
+        let text = format!("{}\ndangerous_open = true\nlisten = \"0.0.0.0:80\"\n{table}\n{BUILTIN}", keys());
+        let local = RawConfig::parse(&text, toml::Table::new()).unwrap().local();
+        let config = local.check(&Fixture(HashMap::new())).unwrap();
+        assert!(matches!(config.access.authenticator, Authenticator::None));
+        assert!(config.listen.to_string() == "127.0.0.1:0" && config.settings.loopback_host_only);
+    }
+    assert!(with("dangerous_open = true\nidentity.jwt = {}\nidentity.header.peers = []", &[]).is_ok());
+}
+
+#[test]
 fn a_headers_secret_is_no_token_key() {
     let whole = "name = \"x-user\", peers = [\"::1\"], secret_file = \"secret\"";
     for secret in [SECRET, "k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"] {
@@ -133,15 +160,14 @@ fn an_issuers_keys_are_in_one_place() {
 
 #[test]
 fn what_is_set_above_takes_the_place_of_what_is_below() {
-    let text = format!(
-        "{}\n[identity]\nmode = \"header\"\n[identity.header]\nname = \"x-user\"\npeers = [\"::1\"]\nsecret_file = \"none\"\n\
-         [identity.jwt]\njwks_file = \"none\"\n{BUILTIN}",
-        keys()
-    );
-    let overlay = format!("[identity.header]\nsecret = \"{PROXY_SECRET}\"\n[identity.jwt]\njwks_url = \"https://a\"");
+    let header = "mode = \"header\"\nheader = { name = \"x-user\", peers = [\"::1\"], secret_file = \"none\" }";
+    let text = format!("{}\n[identity]\n{header}\n{BUILTIN}", keys());
+    let overlay = format!("[identity.header]\nsecret = \"{PROXY_SECRET}\"");
     let raw = RawConfig::parse(&text, overlay.parse().unwrap()).unwrap();
-    assert!(raw.identity.jwt.jwks_file.is_none() && raw.identity.jwt.jwks_url.is_some());
     assert!(raw.check(&Fixture(HashMap::new())).is_ok());
+    let (below, above) = ("[identity.jwt]\njwks_file = \"none\"", "[identity.jwt]\njwks_url = \"https://a\"");
+    let raw = RawConfig::parse(below, above.parse().unwrap()).unwrap();
+    assert!(raw.identity.jwt.jwks_file.is_none() && raw.identity.jwt.jwks_url.is_some());
 }
 
 #[test]
