@@ -159,16 +159,21 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
 fn reload(args: &Args, dev_keys: Option<&str>, fixed: &Fixed, service: &NativeService, console: Console) {
     match args.load(dev_keys) {
         // The new models would ask upstreams that are not there, and users of one mode are not those of another.
-        Ok(config) if config.fixed() != *fixed => {
-            let changed = "upstreams, identity.mode, identity.jwt.jwks_url or the guard's store have changed";
-            let error = CliError::new(format!("not reloaded, all stays as it was: {changed}"));
-            console.error(&error.hint("restart the server to change those"));
+        Ok(config) if !fixed.pinned_changes(&config.fixed()).is_empty() => {
+            let changed = fixed.pinned_changes(&config.fixed()).join(", ");
+            let error = CliError::new(format!("not reloaded, all stays as it was; changed: {changed}"));
+            console.error(&error.hint("restart the server to change that"));
         }
         Ok(config) => {
+            let later = fixed.kept_changes(&config.fixed());
+            let rules = fixed.rules(&config);
             let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
             config.warnings.iter().for_each(|warning| console.warn(warning));
             service.reload(config.core, config.access);
-            service.guard().set_rules(config.guard);
+            service.guard().set_rules(rules);
+            if !later.is_empty() {
+                console.warn(&format!("takes effect at a restart: {}", later.join(", ")));
+            }
             console.say(&format!("reloaded; keys {}", keys.join(", ")));
         }
         Err(error) => console.error(&CliError::new(format!("not reloaded, all stays as it was: {error}"))),

@@ -98,15 +98,25 @@ impl Authenticator {
         }
     }
 
-    /// What a reload cannot change: the mode, and where an issuer's keys are fetched.
+    /// The mode, as it is configured.
     #[must_use]
-    pub fn fixed(&self) -> String {
+    pub fn mode(&self) -> &'static str {
         match self {
-            Self::ApiKey(_) => "api_key".to_owned(),
-            Self::Header(_) => "header".to_owned(),
+            Self::ApiKey(_) => "api_key",
+            Self::Header(_) => "header",
             #[cfg(feature = "jwt")]
-            Self::Jwt(verifier) => format!("jwt {}", verifier.remote().map_or("", |keys| keys.url())),
-            Self::None => "none".to_owned(),
+            Self::Jwt(_) => "jwt",
+            Self::None => "none",
+        }
+    }
+
+    /// Where an issuer's keys are fetched, if they are.
+    #[must_use]
+    pub fn jwks_url(&self) -> Option<&str> {
+        match self {
+            #[cfg(feature = "jwt")]
+            Self::Jwt(verifier) => verifier.remote().map(|keys| keys.url()),
+            _ => None,
         }
     }
 

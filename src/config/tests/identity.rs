@@ -145,7 +145,7 @@ fn an_issuers_keys_are_in_one_place() {
     let config = with(&jwt("jwks_url = \"https://issuer.example/jwks\""), &[]).unwrap();
     assert!(!config.access.authenticator.is_ready());
     let elsewhere = with(&jwt("jwks_url = \"https://issuer.example/other\""), &[]).unwrap();
-    assert_ne!(config.fixed(), elsewhere.fixed());
+    assert_eq!(config.fixed().pinned_changes(&elsewhere.fixed()), ["identity.jwt.jwks_url"]);
     for (members, fault) in [
         ("", "identity.jwt: set exactly one of jwks_url, jwks_file and key_file"),
         ("jwks_url = \"https://a\", key_file = \"b\"", "identity.jwt: set exactly one"),
@@ -184,11 +184,15 @@ fn proxies_are_networks() {
 fn a_reload_changes_all_but_the_mode() {
     let fixed = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().fixed();
     let key = |digest: &str| api_key(&format!("keys = [{{ digest = \"{digest}\", user = \"ada\" }}]"));
-    assert_eq!(fixed(&key(ABC)), fixed(&format!("operator_keys = [\"{ABC}\"]\n{}", key(ONE))));
+    let changed = |from: &str, to: &str| {
+        let (from, to) = (fixed(from), fixed(to));
+        [from.pinned_changes(&to), from.kept_changes(&to)].concat()
+    };
+    assert!(changed(&key(ABC), &format!("operator_keys = [\"{ABC}\"]\n{}", key(ONE))).is_empty());
     let named = |name: &str| header(&format!("name = \"{name}\", peers = [\"::1\"], secret_file = \"secret\""));
-    assert_eq!(fixed(&named("x-a")), fixed(&named("x-b")));
-    assert_ne!(fixed(&named("x-a")), fixed(&key(ABC)));
-    assert_ne!(fixed("dangerous_open = true"), fixed(&key(ABC)));
+    assert!(changed(&named("x-a"), &named("x-b")).is_empty());
+    assert_eq!(changed(&named("x-a"), &key(ABC)), ["identity.mode"]);
+    assert_eq!(changed("dangerous_open = true", &key(ABC)), ["identity.mode"]);
 }
 
 #[cfg(feature = "jwt")]
@@ -199,9 +203,11 @@ fn the_examples_of_the_documents_start() {
     let file = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed ada\n";
     let sources = [("api-keys", file), ("/run/secrets/proxy", PROXY_SECRET)];
     let examples: Vec<_> = section.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    let modes = examples.iter().map(|example| with(example, &sources).unwrap().access.authenticator.fixed());
-    let modes: Vec<_> = modes.collect();
-    assert_eq!(modes, ["jwt https://login.example/.well-known/jwks.json", "api_key", "header"]);
+    let started = examples.iter().map(|example| with(example, &sources).unwrap().access.authenticator);
+    let started: Vec<_> = started.collect();
+    let modes: Vec<_> = started.iter().map(Authenticator::mode).collect();
+    assert_eq!(modes, ["jwt", "api_key", "header"]);
+    assert_eq!(started[0].jwks_url(), Some("https://login.example/.well-known/jwks.json"));
 }
 
 #[test]
