@@ -1,7 +1,6 @@
 //! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew.
 
 use clap::builder::BoolishValueParser;
-use toml::{Table, Value};
 
 use super::{
     CliError,
@@ -11,7 +10,7 @@ use super::{
     settings::{Draft, ModelSettings, System, TokenSettings},
 };
 use crate::{
-    config::{Config, Fixed, Sources},
+    config::{Config, Fixed},
     proto::key::KeyId,
     shell::{self, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
 };
@@ -77,17 +76,12 @@ struct GuardSettings {
 }
 
 impl GuardSettings {
-    fn lay(&self, draft: &mut Draft, sources: &impl Sources) {
-        let mut guard = Table::new();
-        let mut set = |key: &str, value: Option<Value>| value.map(|value| guard.insert(key.to_owned(), value));
-        set("rate", self.rate.as_deref().map(Value::from));
-        set("burst", self.burst.map(Value::from));
-        set("single_use", self.single_use.map(Value::from));
-        set("live_conversations", self.live_conversations.map(Value::from));
-        set("redis_url", sources.variable("HOLDALL_REDIS_URL").map(|url| url.as_str().into()));
-        draft.set_some("guard", (!guard.is_empty()).then_some(guard));
-        let turns = self.turns_per_user.map(|turns| Table::from_iter([("turns_per_user".to_owned(), turns.into())]));
-        draft.set_some("limits", turns);
+    fn lay(&self, draft: &mut Draft) {
+        draft.set_some_in("guard", "rate", self.rate.as_deref());
+        draft.set_some_in("guard", "burst", self.burst);
+        draft.set_some_in("guard", "single_use", self.single_use);
+        draft.set_some_in("guard", "live_conversations", self.live_conversations);
+        draft.set_some_in("limits", "turns_per_user", self.turns_per_user);
     }
 }
 
@@ -104,7 +98,7 @@ impl Args {
         let mut draft = self.tokens.draft(&System)?;
         self.model.lay(&mut draft, &System)?;
         self.doors.lay(&mut draft);
-        self.guard.lay(&mut draft, &System);
+        self.guard.lay(&mut draft);
         draft.set_some("retries", self.retries);
         if let Some(keys) = dev_keys {
             draft.set_keys(keys);

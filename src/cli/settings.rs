@@ -65,9 +65,7 @@ impl TokenSettings {
         draft.set_some("ttl", self.ttl.as_deref());
         draft.set_some("max_age", self.max_age.as_deref());
         draft.set_some("seal", self.seal);
-        if let Some(url) = sources.variable("HOLDALL_REDIS_URL") {
-            draft.set_in("guard", "redis_url", url.as_str());
-        }
+        draft.set_some_in("guard", "redis_url", sources.variable("HOLDALL_REDIS_URL").as_ref().map(|url| url.as_str()));
         Ok(draft)
     }
 
@@ -215,8 +213,9 @@ impl Draft {
         self.over.insert(key.to_owned(), value.into());
     }
 
-    /// Sets a key of a table, and leaves what else was set in it.
-    pub(crate) fn set_in(&mut self, table: &str, key: &str, value: impl Into<Value>) {
+    /// Sets a key of a table if there is a value, and leaves what else was set in it.
+    pub(crate) fn set_some_in(&mut self, table: &str, key: &str, value: Option<impl Into<Value>>) {
+        let Some(value) = value else { return };
         let entry = self.over.entry(table.to_owned()).or_insert_with(|| Table::new().into());
         if let Value::Table(members) = entry {
             members.insert(key.to_owned(), value.into());
