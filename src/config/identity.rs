@@ -31,6 +31,16 @@ impl RawConfig {
             let fault = "a key of a user's is an operator's as well; make one for each";
             return Err(ConfigError::invalid("operator_keys", fault));
         }
+        // Whoever holds such a key could forge histories.
+        let fault = "the digest is of a token key's secret; make a key of its own with `openssl rand -hex 32`";
+        if keys.texts(KeyDigest::of).any(|secret| operator_keys.holds(&secret)) {
+            return Err(ConfigError::invalid("operator_keys", fault));
+        }
+        if let Authenticator::ApiKey(api_keys) = &authenticator
+            && keys.texts(KeyDigest::of).any(|secret| api_keys.digests().any(|digest| digest.ct_eq(&secret).into()))
+        {
+            return Err(ConfigError::invalid("identity.api_key", fault));
+        }
         let trusted_proxies = networks("trusted_proxies", &self.trusted_proxies)?;
         if trusted_proxies.is_everyone() {
             warnings.push(
@@ -133,7 +143,7 @@ impl RawIdentity {
                 Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())
             }
             _ => {
-                let fault = "set exactly one of secret_file and HOLDALL_HEADER_SECRET";
+                let fault = "set exactly one of secret_file and secret (HOLDALL_HEADER_SECRET)";
                 return Err(ConfigError::invalid("identity.header", fault));
             }
         };

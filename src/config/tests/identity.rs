@@ -99,6 +99,26 @@ fn a_headers_secret_is_no_token_key() {
 }
 
 #[test]
+fn a_callers_key_is_no_token_key() {
+    let retired = "YS1zZWNyZXQtb2YtbW9yZS10aGFuLXRoaXJ0eS10d28tYnl0ZXM";
+    for secret in [SECRET, retired] {
+        let hex = KeyDigest::of(secret).to_hex();
+        let user = api_key(&format!("keys = [{{ digest = \"{hex}\", user = \"ada\" }}]"));
+        let operator = format!(
+            "operator_keys = [\"{ONE}\", \"{hex}\"]\n{}",
+            api_key(&format!("keys = [{{ digest = \"{ABC}\", user = \"a\" }}]"))
+        );
+        for (key, lines) in [("identity.api_key", user), ("operator_keys", operator)] {
+            let text = format!("keys = \"k1:{SECRET},k2:{retired}\"\n{lines}\n{BUILTIN}");
+            let raw = RawConfig::parse(&text, toml::Table::new()).unwrap();
+            let found = raw.check(&Fixture(HashMap::new())).unwrap_err().to_string();
+            assert!(found.starts_with(&format!("{key}: the digest is of a token key's secret")), "{found}");
+            assert!(!found.contains(secret));
+        }
+    }
+}
+
+#[test]
 fn api_keys_stand_in_a_file_and_in_the_configuration() {
     let file = "# ours\nba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ada\n";
     let sources = [("file", file), ("broken", "# ours\nada\n"), ("empty", "# none\n")];
