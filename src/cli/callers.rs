@@ -78,10 +78,7 @@ impl CallerSettings {
 
     /// The table `identity`, empty where nothing is set.
     fn identity(&self, sources: &impl Sources) -> Table {
-        let secret = match &self.header_secret_file {
-            None => sources.variable("HOLDALL_HEADER_SECRET"),
-            Some(_) => None,
-        };
+        let secret = sources.variable("HOLDALL_HEADER_SECRET");
         table([
             ("mode", text(self.identity.as_ref())),
             ("api_key", nested([("keys_file", text(self.api_keys_file.as_ref()))])),
