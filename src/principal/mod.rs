@@ -81,8 +81,8 @@ impl Authenticator {
     /// Reads the credential of a request.
     ///
     /// # Errors
-    /// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`] if one is needed and there is none
-    /// or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
+    /// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`], or in mode `header`
+    /// [`Error::Unvouched`], if one is needed and there is none or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
     /// Mode `none` never fails.
     pub fn authenticate(&self, asking: &Asking<'_>) -> Result<Verdict, Error> {
         let known = |principal| Verdict::Told(Identity::Known(principal));

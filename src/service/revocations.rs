@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     guard::{Guard, Revocation},
+    principal::Identity,
     proto::{
         dialect::door::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
         error::Error,
@@ -84,6 +85,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                         (scope, principal.subject().to_owned(), Revocation::User { principal, until: moment.now })
                     }
                 }
+            }
+            (_, Revoker::Caller(Sender { identity: Identity::Known(_), .. })) => {
+                return Err(Error::invalid("revoking by id takes an operator's key; send the token"));
             }
             (_, Revoker::Caller(_)) => {
                 let cause = "revoking by id takes an operator's key".to_owned();
