@@ -365,11 +365,22 @@ fn another_store_takes_a_restart_and_other_limits_do_not() {
 }
 
 #[test]
+fn a_store_wants_a_deployment_with_a_name_of_its_own() {
+    let warnings = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().warnings;
+    let url = "guard.redis_url = \"redis://store.test\"";
+    for issuer in ["", "issuer = \"holdall\""] {
+        let found = warnings(&format!("{issuer}\n{url}"));
+        assert!(found.len() == 1 && found[0].ends_with("name this one (issuer)"), "{found:?}");
+    }
+    assert!(warnings(&format!("issuer = \"shop\"\n{url}")).is_empty() && warnings("").is_empty());
+}
+
+#[test]
 fn a_lease_outlasts_the_answers_of_the_run_it_is_of() {
     let config =
         |lines: &str| check(&format!("{}\nguard.redis_url = \"redis://store.test\"\n{lines}", keys()), &[]).unwrap();
     let fixed = config("timeouts.total = \"100s\"").fixed();
-    let rules = fixed.rules(&config("timeouts.total = \"10s\"\nguard = { single_use = true, lease_grace = \"7s\" }"));
+    let rules = fixed.rules(&config("timeouts.total = \"10s\"\nguard.single_use = true\nguard.lease_grace = \"7s\""));
     assert!(rules.single_use && rules.lease == Duration::from_secs(107));
 }
 
