@@ -98,8 +98,12 @@ impl Problem {
         let shape = if self.refusal.is_some() { "application/json" } else { "application/problem+json" };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(shape));
         let retry = self.error.retry();
-        // Stock SDKs obey this header before their own list of statuses.
-        let should_retry = if retry == Retry::Never { "false" } else { "true" };
+        // Stock SDKs obey this header before their own list of statuses, and wait for seconds, whatever `Retry-After` says.
+        let should_retry = match retry {
+            Retry::Never => "false",
+            Retry::After(wait) if wait > WAIT_MOST => "false",
+            Retry::After(_) | Retry::Safe => "true",
+        };
         headers.insert(SHOULD_RETRY, HeaderValue::from_static(should_retry));
         if let Retry::After(wait) = retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
@@ -107,6 +111,10 @@ impl Problem {
         match &self.error {
             Error::Unauthenticated { .. } => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"holdall\""));
+            }
+            // A 401 has a challenge (RFC 9110 §15.5.2), and this one asks for nothing that the caller itself could send.
+            Error::Unvouched { .. } => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Proxied realm=\"holdall\""));
             }
             Error::MethodNotAllowed { allow } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -153,7 +161,7 @@ fn status(error: &Error) -> StatusCode {
         Error::RequestTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
         Error::TokenExpired { .. } | Error::TokenRevoked => StatusCode::GONE,
         Error::TokenUsed { .. } => StatusCode::CONFLICT,
-        Error::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+        Error::Unauthenticated { .. } | Error::Unvouched { .. } => StatusCode::UNAUTHORIZED,
         Error::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::UpstreamCut
         | Error::UpstreamMalformed { .. }
@@ -187,7 +195,7 @@ fn title(error: &Error) -> &'static str {
         Error::TokenRevoked => "Token revoked",
         Error::TokenTooLarge(_) => "Token too large",
         Error::TokenUsed { .. } => "Token used",
-        Error::Unauthenticated { .. } => "Not authenticated",
+        Error::Unauthenticated { .. } | Error::Unvouched { .. } => "Not authenticated",
         Error::Unsupported { .. } => "Not supported",
         Error::UnsupportedMediaType { .. } => "Unsupported media type",
         Error::UpstreamCut => "Reply cut short",
@@ -203,6 +211,9 @@ fn title(error: &Error) -> &'static str {
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
+
+/// The longest wait after which SDKs are told to try again by themselves: the longest that they sleep for a `Retry-After`.
+const WAIT_MOST: Duration = Duration::from_secs(60);
 
 /// Read by the OpenAI and Anthropic SDKs.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -253,6 +264,7 @@ mod tests {
             (Error::TokenUsed { under_way: false }, 409, "never"),
             (Error::TokenUsed { under_way: true }, 409, "after 1"),
             (Error::Unauthenticated { cause: cause() }, 401, "never"),
+            (Error::Unvouched { cause: cause() }, 401, "never"),
             (Error::Unsupported { detail: detail() }, 400, "never"),
             (Error::UnsupportedMediaType { detail: detail() }, 415, "never"),
             (Error::UpstreamCut, 502, "safe"),
@@ -288,16 +300,42 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_told_to_try_again_by_itself_after_a_long_wait() {
+        for (seconds, should_retry) in [(1, "true"), (60, "true"), (61, "false"), (86_400, "false")] {
+            let limit = Allowance { name: "turns", limit: 5, remaining: 0, period_seconds: 60, reset_seconds: seconds };
+            let exhausted = Exhausted { limit, retry_after_seconds: seconds, standing: vec![limit] };
+            let problem = Problem::new(Error::QuotaExceeded(Box::new(exhausted)), "req_1");
+            let mut headers = HeaderMap::new();
+            problem.write_headers(&mut headers);
+            assert_eq!(
+                (&headers["x-should-retry"], &headers["retry-after"]),
+                (&HeaderValue::from_static(should_retry), &HeaderValue::from(seconds))
+            );
+            let document: Value = serde_json::from_str(&problem.to_json()).unwrap();
+            assert_eq!(
+                (&document["retry"], document["retry_after_seconds"].as_u64()),
+                (&Value::from("after"), Some(seconds))
+            );
+        }
+    }
+
+    #[test]
     fn headers_say_what_to_do_next() {
         for (error, _, retry) in all() {
             let code = error.code();
             let mut headers = HeaderMap::new();
-            Problem::new(error, "req_1").write_headers(&mut headers);
+            let problem = Problem::new(error, "req_1");
+            problem.write_headers(&mut headers);
             assert_eq!(headers["content-type"], "application/problem+json");
             assert_eq!(headers["x-should-retry"], if retry == "never" { "false" } else { "true" });
             let after = headers.get("retry-after").map(|wait| wait.to_str().unwrap());
             assert_eq!(after, retry.strip_prefix("after "));
-            assert_eq!(headers.contains_key("www-authenticate"), code == "unauthenticated");
+            let challenge = match problem.error {
+                Error::Unauthenticated { .. } => Some("Bearer realm=\"holdall\""),
+                Error::Unvouched { .. } => Some("Proxied realm=\"holdall\""),
+                _ => None,
+            };
+            assert_eq!(headers.get("www-authenticate").map(|value| value.to_str().unwrap()), challenge);
             assert_eq!(headers.contains_key("allow"), code == "method_not_allowed");
             assert_eq!(headers.contains_key("connection"), ["body_too_large", "request_timeout"].contains(&code));
         }

@@ -53,8 +53,16 @@ pub(super) struct CallerSettings {
     #[arg(long, env = "HOLDALL_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     cors_origins: Vec<String>,
     /// Let anyone who reaches the port name any user
-    #[arg(long, env = "HOLDALL_DANGEROUS_OPEN", value_parser = BoolishValueParser::new())]
-    dangerous_open: bool,
+    #[arg(
+        long,
+        env = "HOLDALL_DANGEROUS_OPEN",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    dangerous_open: Option<bool>,
 }
 
 impl CallerSettings {
@@ -63,17 +71,14 @@ impl CallerSettings {
         draft.set_some("operator_keys", list(&self.operator_keys));
         draft.set_some("trusted_proxies", list(&self.trusted_proxies));
         draft.set_some("cors_origins", list(&self.cors_origins));
-        draft.set_some("dangerous_open", self.dangerous_open.then_some(true));
+        draft.set_some("dangerous_open", self.dangerous_open);
         let identity = self.identity(sources);
         draft.set_some("identity", (!identity.is_empty()).then_some(identity));
     }
 
     /// The table `identity`, empty where nothing is set.
     fn identity(&self, sources: &impl Sources) -> Table {
-        let secret = match &self.header_secret_file {
-            None => sources.variable("HOLDALL_HEADER_SECRET"),
-            Some(_) => None,
-        };
+        let secret = sources.variable("HOLDALL_HEADER_SECRET");
         table([
             ("mode", text(self.identity.as_ref())),
             ("api_key", nested([("keys_file", text(self.api_keys_file.as_ref()))])),

@@ -1,7 +1,6 @@
 //! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew.
 
 use clap::builder::BoolishValueParser;
-use toml::{Table, Value};
 
 use super::{
     CliError,
@@ -11,7 +10,7 @@ use super::{
     settings::{Draft, ModelSettings, System, TokenSettings},
 };
 use crate::{
-    config::{Config, Fixed, Sources},
+    config::{Config, Fixed},
     proto::key::KeyId,
     shell::{self, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
 };
@@ -77,17 +76,12 @@ struct GuardSettings {
 }
 
 impl GuardSettings {
-    fn lay(&self, draft: &mut Draft, sources: &impl Sources) {
-        let mut guard = Table::new();
-        let mut set = |key: &str, value: Option<Value>| value.map(|value| guard.insert(key.to_owned(), value));
-        set("rate", self.rate.as_deref().map(Value::from));
-        set("burst", self.burst.map(Value::from));
-        set("single_use", self.single_use.map(Value::from));
-        set("live_conversations", self.live_conversations.map(Value::from));
-        set("redis_url", sources.variable("HOLDALL_REDIS_URL").map(|url| url.as_str().into()));
-        draft.set_some("guard", (!guard.is_empty()).then_some(guard));
-        let turns = self.turns_per_user.map(|turns| Table::from_iter([("turns_per_user".to_owned(), turns.into())]));
-        draft.set_some("limits", turns);
+    fn lay(&self, draft: &mut Draft) {
+        draft.set_some_in("guard", "rate", self.rate.as_deref());
+        draft.set_some_in("guard", "burst", self.burst);
+        draft.set_some_in("guard", "single_use", self.single_use);
+        draft.set_some_in("guard", "live_conversations", self.live_conversations);
+        draft.set_some_in("limits", "turns_per_user", self.turns_per_user);
     }
 }
 
@@ -104,7 +98,7 @@ impl Args {
         let mut draft = self.tokens.draft(&System)?;
         self.model.lay(&mut draft, &System)?;
         self.doors.lay(&mut draft);
-        self.guard.lay(&mut draft, &System);
+        self.guard.lay(&mut draft);
         draft.set_some("retries", self.retries);
         if let Some(keys) = dev_keys {
             draft.set_keys(keys);
@@ -159,16 +153,21 @@ async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<()
 fn reload(args: &Args, dev_keys: Option<&str>, fixed: &Fixed, service: &NativeService, console: Console) {
     match args.load(dev_keys) {
         // The new models would ask upstreams that are not there, and users of one mode are not those of another.
-        Ok(config) if config.fixed() != *fixed => {
-            let changed = "upstreams, identity.mode, identity.jwt.jwks_url or the guard's store have changed";
-            let error = CliError::new(format!("not reloaded, all stays as it was: {changed}"));
-            console.error(&error.hint("restart the server to change those"));
+        Ok(config) if !fixed.pinned_changes(&config.fixed()).is_empty() => {
+            let changed = fixed.pinned_changes(&config.fixed()).join(", ");
+            let error = CliError::new(format!("not reloaded, all stays as it was; changed: {changed}"));
+            console.error(&error.hint("restart the server to change that"));
         }
         Ok(config) => {
+            let later = fixed.kept_changes(&config.fixed());
+            let rules = fixed.rules(&config);
             let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
             config.warnings.iter().for_each(|warning| console.warn(warning));
             service.reload(config.core, config.access);
-            service.guard().set_rules(config.guard);
+            service.guard().set_rules(rules);
+            if !later.is_empty() {
+                console.warn(&format!("takes effect at a restart: {}", later.join(", ")));
+            }
             console.say(&format!("reloaded; keys {}", keys.join(", ")));
         }
         Err(error) => console.error(&CliError::new(format!("not reloaded, all stays as it was: {error}"))),

@@ -65,9 +65,7 @@ impl TokenSettings {
         draft.set_some("ttl", self.ttl.as_deref());
         draft.set_some("max_age", self.max_age.as_deref());
         draft.set_some("seal", self.seal);
-        if let Some(url) = sources.variable("HOLDALL_REDIS_URL") {
-            draft.set_in("guard", "redis_url", url.as_str());
-        }
+        draft.set_some_in("guard", "redis_url", sources.variable("HOLDALL_REDIS_URL").as_ref().map(|url| url.as_str()));
         Ok(draft)
     }
 
@@ -194,6 +192,8 @@ pub(crate) struct Draft {
     /// The same, read; empty where the text has a fault, which [`Self::check`] then tells.
     file: Table,
     over: Table,
+    /// Whether it is to serve this process alone.
+    is_local: bool,
 }
 
 impl Draft {
@@ -205,7 +205,7 @@ impl Draft {
                 .map_err(|fault| CliError::new(format!("cannot read the configuration {}: {fault}", path.display())))?,
         };
         let file = text.parse().unwrap_or_default();
-        Ok(Self { text, file, over: Table::new() })
+        Ok(Self { text, file, over: Table::new(), is_local: false })
     }
 
     /// Sets a key, whatever the file says.
@@ -213,8 +213,9 @@ impl Draft {
         self.over.insert(key.to_owned(), value.into());
     }
 
-    /// Sets a key of a table, and leaves what else was set in it.
-    pub(crate) fn set_in(&mut self, table: &str, key: &str, value: impl Into<Value>) {
+    /// Sets a key of a table if there is a value, and leaves what else was set in it.
+    pub(crate) fn set_some_in(&mut self, table: &str, key: &str, value: Option<impl Into<Value>>) {
+        let Some(value) = value else { return };
         let entry = self.over.entry(table.to_owned()).or_insert_with(|| Table::new().into());
         if let Value::Table(members) = entry {
             members.insert(key.to_owned(), value.into());
@@ -246,14 +247,13 @@ impl Draft {
 
     /// Takes back what would open the proxy to others: it is to serve this process alone.
     pub(crate) fn stay_local(&mut self) {
-        self.set("listen", "127.0.0.1:0");
-        self.set("dangerous_open", false);
-        self.set("identity", Value::Table(table([("mode", Some("none"))])));
+        self.is_local = true;
     }
 
     /// Checks the whole.
     pub(crate) fn check(self, sources: &impl Sources) -> Result<Config, CliError> {
-        Ok(RawConfig::parse(&self.text, self.over)?.check(sources)?)
+        let raw = RawConfig::parse(&self.text, self.over)?;
+        Ok(if self.is_local { raw.local() } else { raw }.check(sources)?)
     }
 
     /// Checks what matters to commands that talk to no model.

@@ -29,6 +29,11 @@ impl RawConfig {
         let timeouts = self.timeouts();
         let total = timeouts.total;
         let (guard, store) = (self.rules(&policy, total)?, self.store(&policy)?);
+        if store.is_some() && policy.issuer == TokenPolicy::default().issuer {
+            let named =
+                "deployments that share a store and an issuer share counts and revocations; name this one (issuer)";
+            warnings.push(named.to_owned());
+        }
         let concurrent_requests = at_least_one("limits.concurrent_requests", self.limits.concurrent_requests, 1_024)?;
         let requests_per_peer = concurrent_requests.div_ceil(PEER_SHARE);
         let origins = self.cors_origins.iter().map(String::as_str);

@@ -21,6 +21,9 @@ impl RawConfig {
             ("guard.single_use", single_use),
             ("guard.revocation", guard.revocation == Some(true)),
             ("guard.live_conversations", guard.live_conversations.is_some()),
+            ("guard.timeout", guard.timeout.is_some()),
+            ("guard.lease_grace", guard.lease_grace.is_some()),
+            ("guard.dangerous_trust_empty_guard", guard.dangerous_trust_empty_guard),
         ] {
             if set && !shared {
                 return Err(ConfigError::invalid(

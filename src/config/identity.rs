@@ -3,7 +3,11 @@
 use http::HeaderName;
 use zeroize::Zeroizing;
 
-use super::{ConfigError, RawConfig, Sources, check::read, raw::RawIdentity};
+use super::{
+    ConfigError, RawConfig, Sources,
+    check::read,
+    raw::{RawApiKeys, RawHeader, RawIdentity, RawJwt},
+};
 use crate::{
     principal::{
         Access, ApiKeys, Authenticator, HEADER_SECRET_MIN_BYTES, HeaderRule, KeyDigest, Networks, OperatorKeys,
@@ -27,6 +31,16 @@ impl RawConfig {
             let fault = "a key of a user's is an operator's as well; make one for each";
             return Err(ConfigError::invalid("operator_keys", fault));
         }
+        // Whoever holds such a key could forge histories.
+        let fault = "the digest is of a token key's secret; make a key of its own with `openssl rand -hex 32`";
+        if keys.texts(KeyDigest::of).any(|secret| operator_keys.holds(&secret)) {
+            return Err(ConfigError::invalid("operator_keys", fault));
+        }
+        if let Authenticator::ApiKey(api_keys) = &authenticator
+            && keys.texts(KeyDigest::of).any(|secret| api_keys.digests().any(|digest| digest.ct_eq(&secret).into()))
+        {
+            return Err(ConfigError::invalid("identity.api_key", fault));
+        }
         let trusted_proxies = networks("trusted_proxies", &self.trusted_proxies)?;
         if trusted_proxies.is_everyone() {
             warnings.push(
@@ -45,6 +59,7 @@ impl RawIdentity {
         keys: &KeyRing,
         warnings: &mut Vec<String>,
     ) -> Result<Authenticator, ConfigError> {
+        self.check_mode()?;
         match self.mode.as_deref() {
             None | Some("none") => Ok(Authenticator::None),
             Some("api_key") => self.api_keys(sources),
@@ -54,6 +69,22 @@ impl RawIdentity {
                 Err(ConfigError::invalid("identity.mode", format!("`{other}` is none of none, header, jwt, api_key")))
             }
         }
+    }
+
+    /// Refuses settings of a mode that is not the one in use: they would hold for nobody, and look as if they did.
+    fn check_mode(&self) -> Result<(), ConfigError> {
+        let mode = self.mode.as_deref().unwrap_or("none");
+        for (key, of, is_set) in [
+            ("identity.api_key", "api_key", self.api_key != RawApiKeys::default()),
+            ("identity.header", "header", self.header != RawHeader::default()),
+            ("identity.jwt", "jwt", self.jwt != RawJwt::default()),
+        ] {
+            if is_set && mode != of && MODES.contains(&mode) {
+                let next = format!("set identity.mode = \"{of}\" (HOLDALL_IDENTITY={of}), or take its settings away");
+                return Err(ConfigError::invalid(key, format!("is set, but identity.mode is {mode}; {next}")));
+            }
+        }
+        Ok(())
     }
 
     fn api_keys(&self, sources: &impl Sources) -> Result<Authenticator, ConfigError> {
@@ -112,7 +143,7 @@ impl RawIdentity {
                 Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())
             }
             _ => {
-                let fault = "set exactly one of secret_file and HOLDALL_HEADER_SECRET";
+                let fault = "set exactly one of secret_file and secret (HOLDALL_HEADER_SECRET)";
                 return Err(ConfigError::invalid("identity.header", fault));
             }
         };
@@ -180,6 +211,9 @@ impl RawIdentity {
         Err(ConfigError::invalid("identity.mode", "this build is without the feature `jwt`"))
     }
 }
+
+/// The ways to tell callers apart.
+const MODES: [&str; 4] = ["none", "header", "jwt", "api_key"];
 
 /// Whether the secret is a token key's as a key file writes it.
 fn keys_as_text(keys: &KeyRing, secret: &str) -> bool {

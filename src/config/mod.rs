@@ -4,6 +4,7 @@
 //! supply its own. Every refusal names the key, and the next step.
 
 mod check;
+mod fixed;
 mod guard;
 mod identity;
 mod raw;
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub use self::{
+    fixed::Fixed,
     raw::{RawConfig, parse_duration},
     settings::{CorsOrigins, OriginError, Settings, Timeouts},
 };
@@ -49,23 +51,6 @@ pub struct Config {
     pub store: Option<Store>,
     /// What an operator should know of, though it does not keep the server from starting.
     pub warnings: Vec<String>,
-}
-
-impl Config {
-    /// What a reload cannot change, for comparison: upstreams, the way to tell callers apart, and the guard's store.
-    #[must_use]
-    pub fn fixed(&self) -> Fixed {
-        let rest = format!("{:?} {}", self.upstreams, self.access.authenticator.fixed());
-        Fixed { store: self.store.clone(), rest }
-    }
-}
-
-/// What a reload cannot change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fixed {
-    store: Option<Store>,
-    /// Upstreams and identity rules, without secrets.
-    rest: String,
 }
 
 /// The bounds on connections.

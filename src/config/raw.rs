@@ -59,6 +59,15 @@ impl RawConfig {
         lay_over(&mut table, overlay);
         table.try_into().map_err(|error| fault(&error, ""))
     }
+
+    /// The same for this process alone: on a free port of the loopback, with nobody to be told from another.
+    #[must_use]
+    pub fn local(mut self) -> Self {
+        self.listen = Some("127.0.0.1:0".to_owned());
+        self.dangerous_open = false;
+        self.identity = RawIdentity::default();
+        self
+    }
 }
 
 /// Keys of one table, given by its path, of which one is set.
@@ -86,21 +95,21 @@ pub(super) struct RawIdentity {
     pub(super) jwt: RawJwt,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawApiKeys {
     pub(super) keys_file: Option<String>,
     pub(super) keys: Vec<RawApiKey>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawApiKey {
     pub(super) digest: String,
     pub(super) user: String,
 }
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawHeader {
     pub(super) name: Option<String>,
@@ -110,7 +119,7 @@ pub(super) struct RawHeader {
     pub(super) secret_file: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawJwt {
     pub(super) issuer: Option<String>,

@@ -256,7 +256,7 @@ fn calls_at_once_are_bounded_where_a_bound_is_set() {
     // What a reload cannot change shows in what it compares.
     let (eight, nine) =
         (upstream("builtin", "max_concurrency = 8", ""), upstream("builtin", "max_concurrency = 9", ""));
-    assert_ne!(eight.unwrap().fixed(), nine.unwrap().fixed());
+    assert_eq!(eight.unwrap().fixed().pinned_changes(&nine.unwrap().fixed()), ["upstream"]);
 }
 
 #[test]
@@ -336,6 +336,9 @@ fn limits_that_limit_nothing_or_everything_do_not_start() {
         (nine, "guard.quota: there are more than 8"),
         ("guard.single_use = true".to_owned(), "guard.single_use: takes a store"),
         ("guard.live_conversations = 3".to_owned(), "guard.live_conversations: takes a store"),
+        ("guard.timeout = \"1s\"".to_owned(), "guard.timeout: takes a store"),
+        ("guard.lease_grace = \"1s\"".to_owned(), "guard.lease_grace: takes a store"),
+        ("guard.dangerous_trust_empty_guard = true".to_owned(), "guard.dangerous_trust_empty_guard: takes a store"),
     ] {
         let fault = fault(&format!("{}\n{lines}", keys()), &[]);
         assert!(fault.starts_with(named), "{lines}: {fault}");
@@ -346,10 +349,69 @@ fn limits_that_limit_nothing_or_everything_do_not_start() {
 fn another_store_takes_a_restart_and_other_limits_do_not() {
     let fixed = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().fixed();
     let store = |password: &str| fixed(&format!("guard.redis_url = \"redis://:{password}@store.test\""));
-    assert_eq!(fixed(""), fixed("guard.rate = \"5/s\"\nlimits.turns_per_user = 1"));
-    assert_eq!(store("secret"), store("secret"));
-    assert!(fixed("") != store("secret") && store("secret") != store("other"));
+    let limits =
+        "guard.rate = \"5/s\"\nlimits.turns_per_user = 1\nlimits.image_bytes = 7\nissuer = \"other\"\nttl = \"1h\"";
+    assert!(fixed("").pinned_changes(&fixed(limits)).is_empty() && fixed("").kept_changes(&fixed(limits)).is_empty());
+    assert!(store("secret").pinned_changes(&store("secret")).is_empty());
+    assert_eq!(store("secret").pinned_changes(&store("other")), ["guard.redis_url"]);
+    assert_eq!(fixed("").pinned_changes(&store("secret")), ["guard.redis_url"]);
+    let url = "guard.redis_url = \"redis://:secret@store.test\"";
+    let renamed = fixed(&format!("{url}\nissuer = \"other\""));
+    assert_eq!(store("secret").pinned_changes(&renamed), ["issuer"]);
+    let slower = fixed(&format!("{url}\nguard.timeout = \"1s\""));
+    assert!(store("secret").pinned_changes(&slower).is_empty());
+    assert_eq!(store("secret").kept_changes(&slower), ["guard.timeout"]);
     assert!(!format!("{:?}", store("secret")).contains("secret"));
+}
+
+#[test]
+fn a_store_wants_a_deployment_with_a_name_of_its_own() {
+    let warnings = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().warnings;
+    let url = "guard.redis_url = \"redis://store.test\"";
+    for issuer in ["", "issuer = \"holdall\""] {
+        let found = warnings(&format!("{issuer}\n{url}"));
+        assert!(found.len() == 1 && found[0].ends_with("name this one (issuer)"), "{found:?}");
+    }
+    assert!(warnings(&format!("issuer = \"shop\"\n{url}")).is_empty() && warnings("").is_empty());
+}
+
+#[test]
+fn a_lease_outlasts_the_answers_of_the_run_it_is_of() {
+    let config =
+        |lines: &str| check(&format!("{}\nguard.redis_url = \"redis://store.test\"\n{lines}", keys()), &[]).unwrap();
+    let fixed = config("timeouts.total = \"100s\"").fixed();
+    let rules = fixed.rules(&config("timeouts.total = \"10s\"\nguard.single_use = true\nguard.lease_grace = \"7s\""));
+    assert!(rules.single_use && rules.lease == Duration::from_secs(107));
+}
+
+#[test]
+fn what_takes_a_restart_is_named_by_its_key() {
+    let fixed = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().fixed();
+    for (line, named) in [
+        ("listen = \"127.0.0.1:1\"", &["listen"][..]),
+        ("dangerous_open = true", &["dangerous_open"]),
+        ("cors_origins = [\"https://app.test\"]", &["cors_origins"]),
+        ("retries = 0", &["retries"]),
+        ("builtin_pace_ms = 1", &["builtin_pace_ms"]),
+        ("limits.concurrent_requests = 9", &["limits.concurrent_requests", "limits.requests_per_peer"]),
+        ("limits.requests_per_peer = 9", &["limits.requests_per_peer"]),
+        ("limits.connections = 9", &["limits.connections", "limits.connections_per_peer"]),
+        ("limits.connections_per_peer = 9", &["limits.connections_per_peer"]),
+        ("limits.head_bytes = 9000", &["limits.head_bytes"]),
+        ("timeouts.head = \"9s\"", &["timeouts.head"]),
+        ("timeouts.body = \"9s\"", &["timeouts.body"]),
+        ("timeouts.write = \"9s\"", &["timeouts.write"]),
+        ("timeouts.connect = \"9s\"", &["timeouts.connect"]),
+        ("timeouts.first_byte = \"9s\"", &["timeouts.first_byte"]),
+        ("timeouts.idle = \"9s\"", &["timeouts.idle"]),
+        ("timeouts.total = \"9s\"", &["timeouts.total"]),
+        ("timeouts.heartbeat = \"9s\"", &["timeouts.heartbeat"]),
+        ("timeouts.drain = \"9s\"", &["timeouts.drain"]),
+        ("timeouts.issuer = \"9s\"", &["timeouts.issuer"]),
+    ] {
+        let (before, after) = (fixed(""), fixed(line));
+        assert_eq!((before.kept_changes(&after), before.pinned_changes(&after)), (named.to_vec(), vec![]), "{line}");
+    }
 }
 
 #[test]

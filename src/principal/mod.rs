@@ -81,8 +81,8 @@ impl Authenticator {
     /// Reads the credential of a request.
     ///
     /// # Errors
-    /// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`] if one is needed and there is none
-    /// or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
+    /// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`], or in mode `header`
+    /// [`Error::Unvouched`], if one is needed and there is none or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
     /// Mode `none` never fails.
     pub fn authenticate(&self, asking: &Asking<'_>) -> Result<Verdict, Error> {
         let known = |principal| Verdict::Told(Identity::Known(principal));
@@ -98,15 +98,25 @@ impl Authenticator {
         }
     }
 
-    /// What a reload cannot change: the mode, and where an issuer's keys are fetched.
+    /// The mode, as it is configured.
     #[must_use]
-    pub fn fixed(&self) -> String {
+    pub fn mode(&self) -> &'static str {
         match self {
-            Self::ApiKey(_) => "api_key".to_owned(),
-            Self::Header(_) => "header".to_owned(),
+            Self::ApiKey(_) => "api_key",
+            Self::Header(_) => "header",
             #[cfg(feature = "jwt")]
-            Self::Jwt(verifier) => format!("jwt {}", verifier.remote().map_or("", |keys| keys.url())),
-            Self::None => "none".to_owned(),
+            Self::Jwt(_) => "jwt",
+            Self::None => "none",
+        }
+    }
+
+    /// Where an issuer's keys are fetched, if they are.
+    #[must_use]
+    pub fn jwks_url(&self) -> Option<&str> {
+        match self {
+            #[cfg(feature = "jwt")]
+            Self::Jwt(verifier) => verifier.remote().map(|keys| keys.url()),
+            _ => None,
         }
     }
 

@@ -119,6 +119,11 @@ pub enum Error {
         /// What is not taken.
         detail: String,
     },
+    /// The sender is not the proxy that names users here, or does not name one. Code `unauthenticated`.
+    Unvouched {
+        /// Which check failed, for the operator.
+        cause: String,
+    },
     /// The upstream stopped in the middle of its reply. Code `upstream_cut`.
     UpstreamCut,
     /// The upstream's reply is not what its dialect allows. Code `upstream_malformed`.
@@ -183,7 +188,7 @@ impl Error {
             Self::TokenRevoked => "token_revoked",
             Self::TokenTooLarge(_) => "token_too_large",
             Self::TokenUsed { .. } => "token_used",
-            Self::Unauthenticated { .. } => "unauthenticated",
+            Self::Unauthenticated { .. } | Self::Unvouched { .. } => "unauthenticated",
             Self::Unsupported { .. } => "unsupported",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::UpstreamCut => "upstream_cut",
@@ -226,6 +231,7 @@ impl Error {
             Self::GuardUnavailable { cause, .. }
             | Self::Internal { cause }
             | Self::Unauthenticated { cause }
+            | Self::Unvouched { cause }
             | Self::UpstreamMalformed { cause }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
             Self::PeerBusy { limit } => Some(format!("one address has {limit} requests under way")),
@@ -308,6 +314,7 @@ impl fmt::Display for Error {
                 f.write_str("the token was used, and is good for one turn; go on with the one that came of it")
             }
             Self::Unauthenticated { .. } => f.write_str("a valid credential is needed, as `Authorization: Bearer …`"),
+            Self::Unvouched { .. } => f.write_str("this server takes callers from its proxy alone"),
             Self::UpstreamCut => f.write_str("the model service stopped in the middle of its reply"),
             Self::UpstreamMalformed { .. } => {
                 f.write_str("the model service sent something that is not a reply in its own format")

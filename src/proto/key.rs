@@ -93,6 +93,11 @@ impl KeyRing {
         bool::from(self.keys().fold(Choice::from(0), |found, key| found | key.block.ct_eq(&*block)))
     }
 
+    /// What `of` makes of each secret's text, as an entry writes it; the texts themselves stay here.
+    pub(crate) fn texts<T>(&self, of: impl Fn(&str) -> T) -> impl Iterator<Item = T> {
+        self.keys().map(move |key| of(&key.text))
+    }
+
     fn keys(&self) -> impl Iterator<Item = &SigningKey> {
         std::iter::once(&self.current).chain(&self.retired)
     }
@@ -113,6 +118,8 @@ pub(crate) struct SigningKey {
     mac: Hmac<Sha256>,
     seal: Zeroizing<[u8; 32]>,
     block: Zeroizing<[u8; HMAC_BLOCK_BYTES]>,
+    /// The secret as an entry of a key file writes it.
+    text: Zeroizing<String>,
     headers: [String; 2],
 }
 
@@ -127,7 +134,15 @@ impl SigningKey {
         let (Ok(mac), Some(())) = (Hmac::new_from_slice(secret), derived) else {
             return Err(KeyError::SecretLength { id, bytes: secret.len() });
         };
-        Ok(Self { mac, seal, block: hmac_block(secret), headers: Kind::ALL.map(|kind| wire::header(&id, kind)), id })
+        let text = Zeroizing::new(wire::encode(secret));
+        Ok(Self {
+            mac,
+            seal,
+            text,
+            block: hmac_block(secret),
+            headers: Kind::ALL.map(|kind| wire::header(&id, kind)),
+            id,
+        })
     }
 
     /// The header segment, base64url, that this key writes for a kind.

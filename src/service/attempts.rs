@@ -11,8 +11,8 @@
 //! ejected, overloaded                                     at once ─────▶ then this
 //! 400, 413, 422, too long a prompt                                       at once
 //! ```
-//! A reply that had begun was paid for: one such is asked for anew in a turn, not more, and elsewhere if it can be. Something
-//! that the client was shown is never taken back, and so never comes here.
+//! A reply that had begun was paid for: one such is asked for anew in a turn, not more, and elsewhere if it can be.
+//! Something that the client was shown is never taken back, and so never comes here.
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     guard::{Guard, Revocation},
+    principal::Identity,
     proto::{
         dialect::door::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
         error::Error,
@@ -81,6 +82,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     RevocationScope::Token => (scope, token_id.to_string(), Revocation::Token { id: token_id }),
                     RevocationScope::User => (scope, principal.subject().to_owned(), Revocation::User { principal }),
                 }
+            }
+            (_, Revoker::Caller(Sender { identity: Identity::Known(_), .. })) => {
+                return Err(Error::invalid("revoking by id takes an operator's key; send the token"));
             }
             (_, Revoker::Caller(_)) => {
                 let cause = "revoking by id takes an operator's key".to_owned();

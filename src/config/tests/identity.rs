@@ -59,6 +59,33 @@ fn a_header_needs_a_name_peers_and_a_secret() {
 }
 
 #[test]
+fn settings_of_another_mode_are_not_passed_over() {
+    let tables = [
+        ("api_key", "identity.api_key.keys_file = \"file\""),
+        ("header", "identity.header.peers = [\"::1\"]"),
+        ("header", "identity.header.secret_header = \"x-s\""),
+        ("jwt", "identity.jwt.jwks_url = \"https://a\""),
+        ("jwt", "identity.jwt.audience = [\"a\"]"),
+    ];
+    for (of, table) in tables {
+        for mode in ["none", "api_key", "header", "jwt"].into_iter().filter(|mode| *mode != of) {
+            let found = refused(&format!("identity.mode = \"{mode}\"\n{table}"), &[]);
+            assert!(found.starts_with(&format!("identity.{of}: is set, but identity.mode is {mode}; set ")), "{found}");
+        }
+        let found = refused(&format!("dangerous_open = true\n{table}"), &[]);
+        let next = format!("identity.mode is none; set identity.mode = \"{of}\" (HOLDALL_IDENTITY={of})");
+        assert!(found.contains(&next), "{found}");
+        // What talks to nobody needs none of it.
+        let text = format!("{}\ndangerous_open = true\nlisten = \"0.0.0.0:80\"\n{table}\n{BUILTIN}", keys());
+        let local = RawConfig::parse(&text, toml::Table::new()).unwrap().local();
+        let config = local.check(&Fixture(HashMap::new())).unwrap();
+        assert!(matches!(config.access.authenticator, Authenticator::None));
+        assert!(config.listen.to_string() == "127.0.0.1:0" && config.settings.loopback_host_only);
+    }
+    assert!(with("dangerous_open = true\nidentity.jwt = {}\nidentity.header.peers = []", &[]).is_ok());
+}
+
+#[test]
 fn a_headers_secret_is_no_token_key() {
     let whole = "name = \"x-user\", peers = [\"::1\"], secret_file = \"secret\"";
     for secret in [SECRET, "k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"] {
@@ -69,6 +96,26 @@ fn a_headers_secret_is_no_token_key() {
     let raw = RawConfig::parse(&text, toml::Table::new()).unwrap();
     let error = raw.check(&Fixture([("secret", PROXY_SECRET)].into())).unwrap_err();
     assert!(error.to_string().contains("also a token key"), "{error}");
+}
+
+#[test]
+fn a_callers_key_is_no_token_key() {
+    let retired = "YS1zZWNyZXQtb2YtbW9yZS10aGFuLXRoaXJ0eS10d28tYnl0ZXM";
+    for secret in [SECRET, retired] {
+        let hex = KeyDigest::of(secret).to_hex();
+        let user = api_key(&format!("keys = [{{ digest = \"{hex}\", user = \"ada\" }}]"));
+        let operator = format!(
+            "operator_keys = [\"{ONE}\", \"{hex}\"]\n{}",
+            api_key(&format!("keys = [{{ digest = \"{ABC}\", user = \"a\" }}]"))
+        );
+        for (key, lines) in [("identity.api_key", user), ("operator_keys", operator)] {
+            let text = format!("keys = \"k1:{SECRET},k2:{retired}\"\n{lines}\n{BUILTIN}");
+            let raw = RawConfig::parse(&text, toml::Table::new()).unwrap();
+            let found = raw.check(&Fixture(HashMap::new())).unwrap_err().to_string();
+            assert!(found.starts_with(&format!("{key}: the digest is of a token key's secret")), "{found}");
+            assert!(!found.contains(secret));
+        }
+    }
 }
 
 #[test]
@@ -118,7 +165,7 @@ fn an_issuers_keys_are_in_one_place() {
     let config = with(&jwt("jwks_url = \"https://issuer.example/jwks\""), &[]).unwrap();
     assert!(!config.access.authenticator.is_ready());
     let elsewhere = with(&jwt("jwks_url = \"https://issuer.example/other\""), &[]).unwrap();
-    assert_ne!(config.fixed(), elsewhere.fixed());
+    assert_eq!(config.fixed().pinned_changes(&elsewhere.fixed()), ["identity.jwt.jwks_url"]);
     for (members, fault) in [
         ("", "identity.jwt: set exactly one of jwks_url, jwks_file and key_file"),
         ("jwks_url = \"https://a\", key_file = \"b\"", "identity.jwt: set exactly one"),
@@ -133,15 +180,14 @@ fn an_issuers_keys_are_in_one_place() {
 
 #[test]
 fn what_is_set_above_takes_the_place_of_what_is_below() {
-    let text = format!(
-        "{}\n[identity]\nmode = \"header\"\n[identity.header]\nname = \"x-user\"\npeers = [\"::1\"]\nsecret_file = \"none\"\n\
-         [identity.jwt]\njwks_file = \"none\"\n{BUILTIN}",
-        keys()
-    );
-    let overlay = format!("[identity.header]\nsecret = \"{PROXY_SECRET}\"\n[identity.jwt]\njwks_url = \"https://a\"");
+    let header = "mode = \"header\"\nheader = { name = \"x-user\", peers = [\"::1\"], secret_file = \"none\" }";
+    let text = format!("{}\n[identity]\n{header}\n{BUILTIN}", keys());
+    let overlay = format!("[identity.header]\nsecret = \"{PROXY_SECRET}\"");
     let raw = RawConfig::parse(&text, overlay.parse().unwrap()).unwrap();
-    assert!(raw.identity.jwt.jwks_file.is_none() && raw.identity.jwt.jwks_url.is_some());
     assert!(raw.check(&Fixture(HashMap::new())).is_ok());
+    let (below, above) = ("[identity.jwt]\njwks_file = \"none\"", "[identity.jwt]\njwks_url = \"https://a\"");
+    let raw = RawConfig::parse(below, above.parse().unwrap()).unwrap();
+    assert!(raw.identity.jwt.jwks_file.is_none() && raw.identity.jwt.jwks_url.is_some());
 }
 
 #[test]
@@ -158,11 +204,15 @@ fn proxies_are_networks() {
 fn a_reload_changes_all_but_the_mode() {
     let fixed = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().fixed();
     let key = |digest: &str| api_key(&format!("keys = [{{ digest = \"{digest}\", user = \"ada\" }}]"));
-    assert_eq!(fixed(&key(ABC)), fixed(&format!("operator_keys = [\"{ABC}\"]\n{}", key(ONE))));
+    let changed = |from: &str, to: &str| {
+        let (from, to) = (fixed(from), fixed(to));
+        [from.pinned_changes(&to), from.kept_changes(&to)].concat()
+    };
+    assert!(changed(&key(ABC), &format!("operator_keys = [\"{ABC}\"]\n{}", key(ONE))).is_empty());
     let named = |name: &str| header(&format!("name = \"{name}\", peers = [\"::1\"], secret_file = \"secret\""));
-    assert_eq!(fixed(&named("x-a")), fixed(&named("x-b")));
-    assert_ne!(fixed(&named("x-a")), fixed(&key(ABC)));
-    assert_ne!(fixed("dangerous_open = true"), fixed(&key(ABC)));
+    assert!(changed(&named("x-a"), &named("x-b")).is_empty());
+    assert_eq!(changed(&named("x-a"), &key(ABC)), ["identity.mode"]);
+    assert_eq!(changed("dangerous_open = true", &key(ABC)), ["identity.mode"]);
 }
 
 #[cfg(feature = "jwt")]
@@ -173,9 +223,11 @@ fn the_examples_of_the_documents_start() {
     let file = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed ada\n";
     let sources = [("api-keys", file), ("/run/secrets/proxy", PROXY_SECRET)];
     let examples: Vec<_> = section.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    let modes = examples.iter().map(|example| with(example, &sources).unwrap().access.authenticator.fixed());
-    let modes: Vec<_> = modes.collect();
-    assert_eq!(modes, ["jwt https://login.example/.well-known/jwks.json", "api_key", "header"]);
+    let started = examples.iter().map(|example| with(example, &sources).unwrap().access.authenticator);
+    let started: Vec<_> = started.collect();
+    let modes: Vec<_> = started.iter().map(Authenticator::mode).collect();
+    assert_eq!(modes, ["jwt", "api_key", "header"]);
+    assert_eq!(started[0].jwks_url(), Some("https://login.example/.well-known/jwks.json"));
 }
 
 #[test]

@@ -47,6 +47,54 @@ fn what_doors_do_is_a_flag_a_variable_and_a_key() {
 }
 
 #[test]
+fn what_is_open_can_be_closed_by_a_flag_and_a_variable() {
+    let home = Home::new();
+    home.write("open.toml", "dangerous_open = true\n");
+    let (open, closed) =
+        ("error: cannot listen on 192.0.2.1:1", "error: identity.mode is none, and 192.0.2.1:1 can be");
+    for (file, flag, variable, said) in [
+        (false, None, None, closed),
+        (false, Some("--dangerous-open"), None, open),
+        (false, Some("--dangerous-open"), Some("false"), open),
+        (false, Some("--dangerous-open=yes"), None, open),
+        (false, None, Some("1"), open),
+        (false, None, Some("false"), closed),
+        (false, Some("--dangerous-open=false"), Some("true"), closed),
+        (true, None, None, open),
+        (true, None, Some("false"), closed),
+        (true, Some("--dangerous-open=false"), None, closed),
+        (true, Some("--dangerous-open"), Some("0"), open),
+    ] {
+        let from_file = if file { &["--config", "open.toml"][..] } else { &[] };
+        let flag: Vec<_> = flag.into_iter().collect();
+        let variable: Vec<_> = variable.into_iter().map(|value| ("HOLDALL_DANGEROUS_OPEN", value)).collect();
+        // The flag stands before another one, which is not its value.
+        let ran = serve(&home, &[from_file, &flag, &["--listen=192.0.2.1:1", "--issuer", "x"]].concat(), &variable);
+        assert!(ran.err.contains(said), "{file} {flag:?} {variable:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn two_secrets_of_a_proxy_are_not_one() {
+    let home = Home::new();
+    home.write("secret", &"s".repeat(32));
+    home.write("held.toml", &format!("identity.header.secret = \"{}\"", "h".repeat(32)));
+    let rule = ["--listen=192.0.2.1:1", "--identity=header", "--header-name=x-user", "--header-peers=::1"];
+    let (file, variable) = ("--header-secret-file=secret", ("HOLDALL_HEADER_SECRET", "v".repeat(32)));
+    let variable = [(variable.0, variable.1.as_str())];
+    let both = "error: identity.header: set exactly one of secret_file and secret (HOLDALL_HEADER_SECRET)\n";
+    serve(&home, &[&rule[..], &[file]].concat(), &variable).fails(both);
+    serve(&home, &rule, &[variable[0], ("HOLDALL_HEADER_SECRET_FILE", "secret")]).fails(both);
+    // One that is set above takes the place of one that is set below.
+    let held = ["--config", "held.toml"];
+    let alone = [(&[][..], &variable[..]), (&[file], &[]), (&held, &[]), (&[held[0], held[1], file], &[])];
+    for (arguments, variables) in alone {
+        let ran = serve(&home, &[&rule, arguments].concat(), variables);
+        assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn how_often_an_upstream_is_asked_is_a_flag_a_variable_and_a_key() {
     let home = Home::new();
     let fault = "error: retries: 11 is not from 0 to 10\n";
@@ -113,7 +161,6 @@ fn who_may_call_is_a_flag_a_variable_and_a_key() {
             ("HOLDALL_HEADER_NAME", "x-user"),
             ("HOLDALL_HEADER_PEERS", "10.0.0.0/8,::1"),
             ("HOLDALL_HEADER_SECRET_HEADER", "x-s"),
-            ("HOLDALL_HEADER_SECRET", "too short, and laid over by the flag"),
         ],
     );
     // A variable with the secret takes the place of the file's.

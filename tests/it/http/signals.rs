@@ -86,8 +86,28 @@ async fn a_hangup_changes_the_limits_on_users() {
     write("guard.redis_url = \"redis://:hunter2@store.test\"\n");
     binary.signal("HUP");
     let said = binary.until("not reloaded");
-    assert!(said.contains("the guard's store have changed") && !said.contains("hunter2"), "{said}");
+    assert!(said.contains("changed: guard.redis_url\n") && !said.contains("hunter2"), "{said}");
     turn(&binary, ask()).await.problem("quota_exceeded");
+}
+
+#[tokio::test]
+async fn a_hangup_says_what_takes_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("holdall.toml");
+    let write = |rules: &str| fs::write(&path, format!("keys = \"k1:{SECRET}\"\n{rules}")).unwrap();
+    write("");
+    let mut binary = Binary::serve(&["--config", path.to_str().unwrap()]);
+    write("cors_origins = [\"https://app.test\"]\nlimits = { connections_per_peer = 9, turns_per_user = 9 }\n");
+    for _ in 0..2 {
+        binary.signal("HUP");
+        let said = binary.until("reloaded; keys k1");
+        let warning = "warning: takes effect at a restart: cors_origins, limits.connections_per_peer\n";
+        assert!(said.contains(warning), "{said}");
+    }
+    write("");
+    binary.signal("HUP");
+    let said = binary.until("reloaded; keys k1");
+    assert!(!said.contains("restart"), "{said}");
 }
 
 #[tokio::test]

@@ -38,6 +38,19 @@ fn all_keys_of_a_user_are_that_user() {
 }
 
 #[test]
+fn who_is_known_and_no_operator_is_told_so() {
+    let hand = guarded();
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for body in [json!({ "conversation_id": id }), json!({ "token_id": id }), json!({ "user_id": "ada", "idp": "key" })]
+    {
+        let problem = ask(&hand, "hk_ada", "/v1/revocations", &body).problem("request_invalid");
+        assert_eq!(problem["detail"], "revoking by id takes an operator's key; send the token");
+        ask(&hand, "hk_eve", "/v1/revocations", &body).problem("unauthenticated");
+        hand.ask(json_request("/v1/revocations", &body)).answer().problem("unauthenticated");
+    }
+}
+
+#[test]
 fn what_is_no_key_gets_one_answer() {
     let hand = guarded();
     let token = turn(&hand, "hk_ada", &json!({ "input": "hi" })).json()["token"].as_str().unwrap().to_owned();
