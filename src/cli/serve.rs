@@ -160,11 +160,10 @@ fn reload(args: &Args, dev_keys: Option<&str>, fixed: &Fixed, service: &NativeSe
         }
         Ok(config) => {
             let later = fixed.kept_changes(&config.fixed());
-            let rules = fixed.rules(&config);
             let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
             config.warnings.iter().for_each(|warning| console.warn(warning));
             service.reload(config.core, config.access);
-            service.guard().set_rules(rules);
+            service.guard().set_rules(config.guard);
             if !later.is_empty() {
                 console.warn(&format!("takes effect at a restart: {}", later.join(", ")));
             }

@@ -1,9 +1,9 @@
 //! What a reload does not take over, by the keys that set it.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use super::{Config, UpstreamConfig};
-use crate::{guard::Rules, principal::KeyDigest};
+use crate::principal::KeyDigest;
 
 impl Config {
     /// What holds from a start to the next, for comparison.
@@ -13,7 +13,6 @@ impl Config {
             pinned: self.pinned(),
             kept: self.kept(),
             namespace: self.store.as_ref().map(|store| store.namespace.clone()),
-            total: self.settings.timeouts.total,
         }
     }
 
@@ -41,6 +40,7 @@ impl Config {
             Setting::new("builtin_pace_ms", each(upstreams, |upstream| upstream.builtin_pace)),
             Setting::new("upstream.prompt_cache", each(upstreams, |upstream| upstream.prompt_cache)),
             Setting::new("upstream.api_key_env", each(upstreams, digest_of_key)),
+            Setting::new("guard.lease_grace", self.guard.lease.saturating_sub(self.settings.timeouts.total)),
             Setting::new("guard.timeout", self.store.as_ref().map(|store| store.timeout)),
             Setting::new("limits.concurrent_requests", settings.concurrent_requests),
             Setting::new("limits.requests_per_peer", settings.requests_per_peer),
@@ -56,6 +56,7 @@ impl Config {
             Setting::new("timeouts.idle", timeouts.idle),
             Setting::new("timeouts.total", timeouts.total),
             Setting::new("timeouts.heartbeat", timeouts.heartbeat),
+            Setting::new("timeouts.lame_duck", server.lame_duck),
             Setting::new("timeouts.drain", server.drain_timeout),
             Setting::new("timeouts.issuer", timeouts.issuer),
         ]
@@ -69,8 +70,6 @@ pub struct Fixed {
     kept: Vec<Setting>,
     /// The issuer, where a store keeps counts under its name.
     namespace: Option<String>,
-    /// How long an upstream's answer may take.
-    total: Duration,
 }
 
 impl Fixed {
@@ -90,13 +89,6 @@ impl Fixed {
     #[must_use]
     pub fn kept_changes(&self, other: &Self) -> Vec<&'static str> {
         changes(&self.kept, &other.kept)
-    }
-
-    /// The rules of `config` as they hold beside what stays: a lease outlasts the longest answer of this run.
-    #[must_use]
-    pub fn rules(&self, config: &Config) -> Rules {
-        let grace = config.guard.lease.saturating_sub(config.settings.timeouts.total);
-        Rules { lease: self.total.saturating_add(grace), ..config.guard.clone() }
     }
 }
 

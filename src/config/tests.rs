@@ -376,15 +376,6 @@ fn a_store_wants_a_deployment_with_a_name_of_its_own() {
 }
 
 #[test]
-fn a_lease_outlasts_the_answers_of_the_run_it_is_of() {
-    let config =
-        |lines: &str| check(&format!("{}\nguard.redis_url = \"redis://store.test\"\n{lines}", keys()), &[]).unwrap();
-    let fixed = config("timeouts.total = \"100s\"").fixed();
-    let rules = fixed.rules(&config("timeouts.total = \"10s\"\nguard.single_use = true\nguard.lease_grace = \"7s\""));
-    assert!(rules.single_use && rules.lease == Duration::from_secs(107));
-}
-
-#[test]
 fn what_takes_a_restart_is_named_by_its_key() {
     let fixed = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().fixed();
     for (line, named) in [

@@ -97,8 +97,8 @@ async fn a_user_whose_calls_are_long_does_not_shut_another_out() {
     sleep(Duration::from_millis(1)).await;
     let alone = turn(&service, "alone").await;
     assert_eq!(alone.0, None);
-    let both = Box::pin(futures_util::future::join(turn(&service, "quiet"), turn(&service, "other"))).await;
-    assert!([both.0, both.1].iter().all(|(code, took)| code.is_none() && *took == alone.1), "at once");
+    let both = futures_util::future::join_all(["quiet", "other"].map(|user| turn(&service, user))).await;
+    assert!(both.iter().all(|(code, took)| code.is_none() && *took == alone.1), "at once");
     for turn in busy {
         // What is above the share comes after it.
         assert!(turn.await.unwrap().1 <= alone.1 * 2);
