@@ -52,7 +52,7 @@ impl Fault {
                 "it is a replica; guard.redis_url is to name the primary"
             }
             ErrorKind::Server(ServerErrorKind::NoPerm) => NO_PERMISSION,
-            _ if said.contains("NOPERM") || said.contains("can't run this command") => NO_PERMISSION,
+            _ if NO_PERMISSION_SAID.iter().any(|words| said.contains(words)) => NO_PERMISSION,
             _ if error.is_cluster_error() || error.kind() == ErrorKind::Server(ServerErrorKind::CrossSlot) => CLUSTER,
             _ => match error.code() {
                 Some("NOAUTH" | "WRONGPASS") => "it wants a user or password that guard.redis_url does not have",
@@ -127,6 +127,8 @@ const CLUSTER: &str = "it is a node of a Redis Cluster, which is not supported; 
     for the primary";
 const WRONG_TYPE: &str = "a key of ours was written to by others";
 const NO_PERMISSION: &str = "its user may not do what is needed (docs/configuration.md)";
+/// How servers say it: by the error's code, and from within a script before and since Redis 7.2, which Valkey follows.
+const NO_PERMISSION_SAID: [&str; 3] = ["NOPERM", "can't run this command", "ACL failure in script"];
 const STRANGE: &str = "a key of ours holds what is none of ours";
 const SAID_MOST: usize = 200;
 
@@ -148,6 +150,11 @@ mod tests {
             (
                 "ERR",
                 "The user executing the script can't run this command or subcommand script: 0a1b, on @user_script:3.",
+                "its user may not",
+            ),
+            (
+                "ERR",
+                "ACL failure in script: User ada has no permissions to run the 'pttl' command script: 0a1b, on @user_script:1.",
                 "its user may not",
             ),
             ("NOPERM", "User ada has no permissions to run the 'pttl' command", "its user may not"),
