@@ -31,15 +31,18 @@ def new_keys() -> str:
 class Server:
     """A `holdall serve` on a loopback port, of the system's choice unless one is named.
 
-    `keys` is a key ring, or none where the configuration names a file of keys.
+    `keys` is a key ring, or none where the configuration names a file of keys; `program` is another than the one under
+    test.
     """
 
-    def __init__(self, config: Path, keys: str | None, port: int = 0, **variables: str) -> None:
+    def __init__(
+        self, config: Path, keys: str | None, port: int = 0, program: Path | None = None, **variables: str
+    ) -> None:
         # Nothing of this shell's settings is to reach the server.
         environment = {"PATH": os.environ["PATH"], **variables}
         if keys is not None:
             environment["HOLDALL_KEYS"] = keys
-        command = [str(binary()), "serve", "--config", str(config), "--listen", f"127.0.0.1:{port}"]
+        command = [str(program or binary()), "serve", "--config", str(config), "--listen", f"127.0.0.1:{port}"]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
