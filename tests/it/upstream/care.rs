@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use crate::support::{
     config,
     drive::{Driven, behind_one_alias, drive},
-    events::{events, text_of},
+    events::events,
     fake::Call,
     guard::{Heard, Witness},
     hand::{Asked, Hand},
+    wire::Wire,
 };
 
 /// One of the ways in which a call fails.
@@ -269,9 +270,13 @@ fn after_something_was_shown_the_count_is_exactly_one() {
         ("error", |call| call.send("data: {\"error\":{\"type\":\"overloaded_error\"}}\n\n"), "upstream_unavailable"),
     ];
     for (name, way, expected) in ways {
-        for together in [false, true] {
+        for (wire, together) in Wire::ALL.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
             let hand = two();
-            let mut asked = hand.turn(&json!({ "input": "hi", "stream": true }));
+            let mut body = wire.turn(None, None, "hi", true);
+            if wire == Wire::Responses {
+                body["metadata"] = json!({ "holdall_stream": "live" });
+            }
+            let mut asked = hand.post(wire.path(), body.to_string());
             asked.wait();
             let mut call = hand.upstream.call();
             call.stream();
@@ -282,7 +287,7 @@ fn after_something_was_shown_the_count_is_exactly_one() {
             }
             let mut coming = asked.head();
             let mut shown = coming.text_so_far();
-            assert_eq!(text_of(&events(&shown)), "Once", "{name}");
+            assert!(shown.contains("Once"), "{name}, {wire:?}: {shown}");
             if !together {
                 way(&mut call);
             }
@@ -290,12 +295,15 @@ fn after_something_was_shown_the_count_is_exactly_one() {
                 hand.clock.advance_seconds(1);
                 shown.push_str(&coming.text_so_far());
             }
-            let (event, data) = events(&shown).pop().unwrap();
-            assert_eq!((event.as_str(), &data["code"]), ("error", &json!(expected)), "{name}: {data}");
-            assert_eq!(data["partial"]["reply"], "Once", "{name}");
-            assert!(!hand.upstream.is_called(), "{name}");
+            assert!(shown.contains(expected), "{name}, {wire:?}: {shown}");
+            if wire == Wire::Native {
+                let (event, data) = events(&shown).pop().unwrap();
+                assert_eq!((event.as_str(), &data["code"]), ("error", &json!(expected)), "{name}: {data}");
+                assert_eq!(data["partial"]["reply"], "Once", "{name}");
+            }
+            assert!(!hand.upstream.is_called(), "{name}, {wire:?}");
             drop(coming);
-            assert_eq!(hand.log.take().remove(0).attempts, 1, "{name}");
+            assert_eq!(hand.log.take().remove(0).attempts, 1, "{name}, {wire:?}");
         }
     }
 }
