@@ -1,5 +1,7 @@
 //! What a shell must supply to reach model services.
 
+pub mod builtin;
+
 use std::{
     fmt,
     sync::{

@@ -10,12 +10,9 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    CliError, home,
-    settings::{ModelSettings, System, TokenSettings},
-};
+use super::{CliError, home, settings::System};
 use crate::{
-    config::Config,
+    config::{Config, ModelSettings, TokenSettings},
     proto::token::{Codec, RawToken},
     service::{Entry, Log},
     shell::{
@@ -60,7 +57,7 @@ impl Proxy {
     /// `token`, if there is one, tells which model the conversation is with.
     pub(super) fn open(args: &ConnectArgs, token: Option<&str>, pace_millis: u32) -> Result<Self, CliError> {
         let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
-        let alias = args.model.model.clone();
+        let alias = args.model.alias().map(str::to_owned);
         if let Some(url) = &args.url {
             let client = Client::new(url, args.bearer.as_deref()).map_err(|error| CliError::new(error.to_string()))?;
             let model = alias.as_deref().map_or_else(|| url.clone(), |alias| format!("{alias} at {url}"));

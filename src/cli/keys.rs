@@ -21,10 +21,10 @@ use super::{
     CliError, caller_keys,
     console::Console,
     file::{self, Holder, Lock},
-    settings::{KeySettings, System},
+    settings::{System, key_ring},
 };
 use crate::{
-    config::ConfigError,
+    config::{ConfigError, KeySettings},
     proto::{
         key::{KeyId, KeyRing},
         token,
@@ -126,7 +126,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
             Ok(())
         }
         Command::List { json, settings } => {
-            let ring = settings.ring(&System)?;
+            let ring = key_ring(settings, &System)?;
             console.print(&list(&ring, *json))
         }
         Command::Rotate(RotateArgs { step }) => rotate(step, console),

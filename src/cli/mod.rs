@@ -4,7 +4,6 @@
 //! answer, as `head` does, gets no error message.
 
 mod caller_keys;
-mod callers;
 mod chat;
 mod completions;
 mod connect;

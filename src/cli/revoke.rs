@@ -13,11 +13,11 @@ use super::{
     CliError,
     console::Console,
     keys::new_entry,
-    settings::{System, TokenSettings},
+    settings::{System, for_tokens},
     token::{Loaded, read, user},
 };
 use crate::{
-    config::Config,
+    config::{Config, TokenSettings},
     guard::{Guard as _, Revocation, Rules, Store},
     proto::{
         principal::Principal,
@@ -100,7 +100,7 @@ impl Args {
     fn load(&self) -> Result<(Config, Revocation), CliError> {
         if let Some(path) = &self.token {
             let text = read(path)?.trim().to_owned();
-            let loaded = Loaded { text, config: self.settings.load(false, &System)? };
+            let loaded = Loaded { text, config: for_tokens(&self.settings, false, &System)? };
             let Claims { principal, conversation, token_id, .. } = loaded.open()?.claims().clone();
             let revocation = match self.scope {
                 Scope::Conversation => Revocation::Conversation { id: conversation },

@@ -1,16 +1,8 @@
 //! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew.
 
-use clap::builder::BoolishValueParser;
-
-use super::{
-    CliError,
-    callers::CallerSettings,
-    console::Console,
-    keys,
-    settings::{Draft, ModelSettings, System, TokenSettings},
-};
+use super::{CliError, console::Console, keys, settings::System};
 use crate::{
-    config::{Config, Fixed},
+    config::{Config, Fixed, ServeSettings},
     proto::key::KeyId,
     shell::{self, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
 };
@@ -18,94 +10,16 @@ use crate::{
 /// The arguments of `serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
-    /// Address to listen on [default: 127.0.0.1:8787, or 0.0.0.0:$PORT where PORT is set]
-    #[arg(long, env = "HOLDALL_LISTEN", value_name = "ADDRESS")]
-    listen: Option<String>,
     /// Make a key for this run: tokens die with the process
     #[arg(long)]
     dev: bool,
     #[command(flatten)]
-    model: ModelSettings,
-    /// How often a call that failed is made again at the same upstream [default: 2]
-    #[arg(long, env = "HOLDALL_RETRIES", value_name = "COUNT", help_heading = "Model")]
-    retries: Option<u32>,
-    #[command(flatten)]
-    tokens: TokenSettings,
-    #[command(flatten)]
-    callers: CallerSettings,
-    #[command(flatten)]
-    doors: DoorSettings,
-    #[command(flatten)]
-    guard: GuardSettings,
-}
-
-/// The settings that say how the doors behave.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Doors")]
-struct DoorSettings {
-    /// Assistant turns that clients bring: refuse or accept [default: refuse]
-    #[arg(long, env = "HOLDALL_CLIENT_HISTORY", value_name = "WAY")]
-    client_history: Option<String>,
-    /// Keep a note in the token in the place of inline images [default: false]
-    #[arg(long, env = "HOLDALL_ELIDE_INLINE_IMAGES", value_name = "BOOL", value_parser = BoolishValueParser::new())]
-    elide_inline_images: Option<bool>,
-    /// Streams of the Responses door: hold or live [default: hold]
-    #[arg(long, env = "HOLDALL_RESPONSES_STREAM", value_name = "WAY")]
-    responses_stream: Option<String>,
-}
-
-/// The settings that bound what one user may have. A store's URL may hold a password: that is a variable only.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Limits on users")]
-struct GuardSettings {
-    /// Turns of one user in a period, such as 30/1m [default: no limit]
-    #[arg(long, env = "HOLDALL_RATE", value_name = "RATE")]
-    rate: Option<String>,
-    /// Turns of these that may come at once [default: those of the period]
-    #[arg(long, env = "HOLDALL_BURST", value_name = "TURNS")]
-    burst: Option<u32>,
-    /// Turns of one user under way at once [default: 8]
-    #[arg(long, env = "HOLDALL_TURNS_PER_USER", value_name = "TURNS")]
-    turns_per_user: Option<u32>,
-    /// Take each token for one turn alone; needs HOLDALL_REDIS_URL [default: false]
-    #[arg(long, env = "HOLDALL_SINGLE_USE", value_name = "BOOL", value_parser = BoolishValueParser::new())]
-    single_use: Option<bool>,
-    /// Conversations of one user that are good at once; needs HOLDALL_REDIS_URL [default: no limit]
-    #[arg(long, env = "HOLDALL_LIVE_CONVERSATIONS", value_name = "COUNT")]
-    live_conversations: Option<u32>,
-}
-
-impl GuardSettings {
-    fn lay(&self, draft: &mut Draft) {
-        draft.set_some_in("guard", "rate", self.rate.as_deref());
-        draft.set_some_in("guard", "burst", self.burst);
-        draft.set_some_in("guard", "single_use", self.single_use);
-        draft.set_some_in("guard", "live_conversations", self.live_conversations);
-        draft.set_some_in("limits", "turns_per_user", self.turns_per_user);
-    }
-}
-
-impl DoorSettings {
-    fn lay(&self, draft: &mut Draft) {
-        draft.set_some("client_history", self.client_history.as_deref());
-        draft.set_some("elide_inline_images", self.elide_inline_images);
-        draft.set_some("responses_stream", self.responses_stream.as_deref());
-    }
+    settings: ServeSettings,
 }
 
 impl Args {
     fn load(&self, dev_keys: Option<&str>) -> Result<Config, CliError> {
-        let mut draft = self.tokens.draft(&System)?;
-        self.model.lay(&mut draft, &System)?;
-        self.doors.lay(&mut draft);
-        self.guard.lay(&mut draft);
-        draft.set_some("retries", self.retries);
-        if let Some(keys) = dev_keys {
-            draft.set_keys(keys);
-        }
-        draft.set_some("listen", self.listen.as_deref());
-        self.callers.lay(&mut draft, &System);
-        draft.check(&System)
+        Ok(self.settings.load(dev_keys, &System)?)
     }
 }
 

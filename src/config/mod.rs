@@ -4,18 +4,23 @@
 //! supply its own. Every refusal names the key, and the next step.
 
 mod check;
+mod draft;
 mod fixed;
 mod guard;
 mod identity;
+mod isolate;
+mod overlay;
 mod raw;
 mod settings;
 mod upstreams;
+mod variables;
 
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -25,7 +30,9 @@ use crate::{
 };
 
 pub use self::{
+    draft::Draft,
     fixed::Fixed,
+    overlay::{CallerSettings, DoorSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, TokenSettings},
     raw::{RawConfig, parse_duration},
     settings::{CorsOrigins, OriginError, Settings, Timeouts},
 };
@@ -98,6 +105,28 @@ pub struct UpstreamConfig {
     pub builtin_pace: Duration,
 }
 
+impl UpstreamConfig {
+    /// Whether it is the built-in model, which needs no network.
+    #[must_use]
+    pub fn is_builtin(&self) -> bool {
+        self.base_urls.iter().all(String::is_empty)
+    }
+
+    /// The header that carries the operator's credential, if there is one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for a key that no header may hold.
+    pub fn credential(&self) -> Result<Option<(HeaderName, HeaderValue)>, ConfigError> {
+        let Some(key) = &self.api_key else { return Ok(None) };
+        let (name, prefix) = self.dialect.credential();
+        let mut value = HeaderValue::from_str(&format!("{prefix}{}", &**key)).map_err(|_| {
+            ConfigError::invalid("upstream", format!("the key of {} holds a control character", self.name))
+        })?;
+        value.set_sensitive(true);
+        Ok(Some((name, value)))
+    }
+}
+
 impl fmt::Debug for UpstreamConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = if self.api_key.is_some() { "with a key" } else { "without a key" };
@@ -152,6 +181,13 @@ pub enum ConfigError {
         /// The address.
         listen: SocketAddr,
     },
+    /// What was set does not go together, or a variable does not take its text.
+    Settings {
+        /// What is wrong.
+        fault: String,
+        /// The next step, where there is one.
+        hint: Option<String>,
+    },
     /// A file cannot be read.
     Unreadable {
         /// The key that names it.
@@ -166,7 +202,7 @@ pub enum ConfigError {
 impl ConfigError {
     /// The next step, where there is one.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         match self {
             Self::NoKeys => Some(
                 "make one with `holdall keys new > keys` and pass --keys-file keys (the same on all instances), \
@@ -177,12 +213,17 @@ impl ConfigError {
                  dangerous_open = true",
             ),
             Self::Keys(_) => Some("`holdall keys new` makes a key that fits"),
+            Self::Settings { hint, .. } => hint.as_deref(),
             _ => None,
         }
     }
 
     fn invalid(key: &'static str, fault: impl Into<String>) -> Self {
         Self::Invalid { key, fault: fault.into() }
+    }
+
+    fn settings(fault: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Settings { fault: fault.into(), hint: Some(hint.into()) }
     }
 }
 
@@ -204,6 +245,7 @@ impl fmt::Display for ConfigError {
             Self::OpenToAll { listen } => {
                 write!(f, "identity.mode is none, and {listen} can be reached from other machines")
             }
+            Self::Settings { fault, .. } => f.write_str(fault),
             Self::Unreadable { key, fault } => write!(f, "{key}: {fault}"),
             Self::Toml(fault) => write!(f, "configuration: {fault}"),
         }

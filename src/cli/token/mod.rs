@@ -23,10 +23,10 @@ use super::{
     file::{self, in_words},
     home,
     keys::random,
-    settings::{System, TokenSettings},
+    settings::{System, for_tokens},
 };
 use crate::{
-    config::Config,
+    config::{Config, TokenSettings},
     proto::{
         chat::Item,
         error::Error,
@@ -167,7 +167,7 @@ impl Source {
         if text.is_empty() {
             return Err(CliError::new(format!("{} holds no token", path.display())));
         }
-        Ok(Loaded { text, config: self.settings.load(false, &System)? })
+        Ok(Loaded { text, config: for_tokens(&self.settings, false, &System)? })
     }
 }
 
@@ -227,7 +227,7 @@ fn import_transcript(args: &Import, console: Console) -> Result<(), CliError> {
         .map_err(|fault| CliError::new(format!("{}: {fault}", args.file.display())))?;
     let principal = Principal::new(args.user.as_str(), args.idp.as_str())
         .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?;
-    let Config { core, .. } = args.settings.load(true, &System)?;
+    let Config { core, .. } = for_tokens(&args.settings, true, &System)?;
     let now = SystemClock::new().now();
     let mut chance = [[0; 16]; 2];
     chance.iter_mut().try_for_each(|bytes| random(bytes))?;

@@ -21,15 +21,17 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::{StreamExt as _, stream};
-use http::{HeaderName, HeaderValue, Request, Response, header, response};
+use futures_util::StreamExt as _;
+use http::{HeaderName, HeaderValue, Request, Response, response};
 use tokio::time::{sleep, timeout};
 
 use self::pool::{Pool, Visit};
 use crate::{
     config::UpstreamConfig,
-    proto::dialect,
-    upstream::{Call, Upstream, UpstreamError},
+    upstream::{
+        Call, Upstream, UpstreamError,
+        builtin::{self, Words},
+    },
 };
 
 /// The configured upstreams.
@@ -55,7 +57,7 @@ impl Forward {
         remote: &Remote,
         index: usize,
         request: Request<Bytes>,
-    ) -> Result<(response::Parts, Inner), UpstreamError> {
+    ) -> Result<(response::Parts, Words), UpstreamError> {
         let unreachable = |cause: String| UpstreamError::Unreachable { cause };
         let (mut head, body) = request.into_parts();
         if let Some((name, value)) = &remote.credential {
@@ -86,7 +88,7 @@ impl Upstream for Forward {
         };
         let visit = pool.enter(user, is_last, &tried, outcome.clone()).await?;
         let answer = match kind {
-            Kind::Builtin { pace } => builtin(&request, *pace),
+            Kind::Builtin { pace } => builtin::answer(&request, *pace, sleep),
             Kind::Remote(remote) => self.send(remote, visit.index(), request).await,
         };
         // The visit ends here then, before anyone else can tell.
@@ -131,11 +133,9 @@ impl fmt::Display for ForwardError {
 
 /// An answer's bytes as they come; dropping them ends the call.
 pub struct Pieces {
-    inner: Inner,
+    inner: Words,
     visit: Option<Visit>,
 }
-
-type Inner = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
 
 impl Stream for Pieces {
     type Item = Result<Bytes, UpstreamError>;
@@ -178,38 +178,12 @@ impl Target {
 
 impl Kind {
     fn new(upstream: &UpstreamConfig) -> Result<Self, ForwardError> {
-        if upstream.base_urls.iter().all(String::is_empty) {
+        if upstream.is_builtin() {
             return Ok(Self::Builtin { pace: upstream.builtin_pace });
         }
-        let credential = upstream.api_key.as_ref().map(|key| {
-            let (name, prefix) = upstream.dialect.credential();
-            let mut value = HeaderValue::from_str(&format!("{prefix}{}", &**key)).map_err(|_| {
-                ForwardError(format!("the key of upstream {} holds a control character", upstream.name))
-            })?;
-            value.set_sensitive(true);
-            Ok((name, value))
-        });
-        Ok(Self::Remote(Remote { base_urls: upstream.base_urls.clone(), credential: credential.transpose()? }))
+        let credential = upstream.credential().map_err(|error| ForwardError(error.to_string()))?;
+        Ok(Self::Remote(Remote { base_urls: upstream.base_urls.clone(), credential }))
     }
-}
-
-/// Asks the built-in model, which answers at once; its words come at `pace`.
-fn builtin(request: &Request<Bytes>, pace: Duration) -> Result<(response::Parts, Inner), UpstreamError> {
-    let unreachable = |cause: String| UpstreamError::Unreachable { cause };
-    let pieces = dialect::builtin_answer(request.body()).map_err(|error| unreachable(error.to_string()))?;
-    let streamed =
-        request.headers().get(header::ACCEPT).is_some_and(|form| form == dialect::builtin_content_type(true));
-    let pieces: Inner = if pace.is_zero() {
-        Box::pin(stream::iter(pieces.into_iter().map(Ok)))
-    } else {
-        Box::pin(stream::iter(pieces).then(move |piece| async move {
-            sleep(pace).await;
-            Ok(piece)
-        }))
-    };
-    let head = Response::builder().header(header::CONTENT_TYPE, dialect::builtin_content_type(streamed)).body(());
-    let (head, ()) = head.map_err(|error| unreachable(error.to_string()))?.into_parts();
-    Ok((head, pieces))
 }
 
 /// As much as is read of an answer after its end; the last chunk and an empty line, as a rule.

@@ -1,0 +1,135 @@
+//! The service of an isolate, and the way of a request to it and back.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
+use holdall::{
+    Error, Service,
+    config::{Config, ConfigError},
+    guard::LocalGuard,
+    principal::Peer,
+    problem::Problem,
+    service::{Body, Log as _, Notice},
+};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use wasm_bindgen::JsCast as _;
+use worker::{Context, Env, web_sys};
+
+use crate::{
+    clock::IsolateClock,
+    log::ConsoleLog,
+    settings,
+    stream::{Pieces, array, headers},
+    upstream::Fetch,
+};
+
+type IsolateService = Service<Fetch, LocalGuard, IsolateClock>;
+
+/// What an isolate answers with.
+pub(crate) enum Host {
+    /// The configuration is not one that may start; the log says why.
+    Broken,
+    /// The service.
+    Serving(Arc<IsolateService>),
+}
+
+impl Host {
+    /// Builds the service of the bindings.
+    pub(crate) fn start(env: &Env) -> Self {
+        match settings::load(env).and_then(build) {
+            Ok(service) => Self::Serving(Arc::new(service)),
+            Err(error) => {
+                let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                tell("configuration_refused", format!("{error}{hint}"));
+                Self::Broken
+            }
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(
+        &self,
+        request: web_sys::Request,
+        _context: &Context,
+    ) -> worker::Result<web_sys::Response> {
+        let response = match (self, read(&request)) {
+            (Self::Serving(service), Ok(request)) => Arc::clone(service).handle(request).await,
+            (Self::Serving(_), Err(error)) => refuse(Error::RequestInvalid { detail: error.to_string() }),
+            (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => unready(),
+            (Self::Broken, _) => refuse(Error::Internal { cause: "the configuration was refused".to_owned() }),
+        };
+        reply(response).await
+    }
+}
+
+fn build(config: Config) -> Result<IsolateService, ConfigError> {
+    let Config { core, access, settings, upstreams, guard, warnings, .. } = config;
+    warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
+    let (upstream, guard) = (Fetch::new(&upstreams)?, LocalGuard::new(guard));
+    Ok(Service::new(core, access, settings, upstream, guard, IsolateClock::default(), Box::new(ConsoleLog)))
+}
+
+fn tell(notice: &'static str, detail: String) {
+    ConsoleLog.notice(&Notice { notice, detail });
+}
+
+/// A body that comes in.
+type Incoming = StreamBody<BoxStream<'static, Result<Frame<Bytes>, String>>>;
+
+/// A request as the service takes it.
+fn read(request: &web_sys::Request) -> Result<Request<Incoming>, http::Error> {
+    let headers = headers(&request.headers());
+    let peer = headers.get(CF_CONNECTING_IP).and_then(|peer| peer.to_str().ok()?.parse::<IpAddr>().ok());
+    let mut read = Request::builder().method(request.method().as_str()).uri(request.url());
+    if let Some(own) = read.headers_mut() {
+        *own = headers;
+    }
+    if let Some(peer) = peer {
+        read = read.extension(Peer(peer));
+    }
+    let pieces = match request.body() {
+        Some(body) => Pieces::new(body).map_ok(Frame::data).boxed(),
+        None => stream::empty().boxed(),
+    };
+    read.body(StreamBody::new(pieces))
+}
+
+/// An answer as the platform takes it: streamed, or with its length where that is known.
+async fn reply(response: Response<Body>) -> worker::Result<web_sys::Response> {
+    let (head, body) = response.into_parts();
+    let init = web_sys::ResponseInit::new();
+    init.set_status(head.status.as_u16());
+    init.set_headers(&worker::Headers::from(&head.headers).0);
+    let Some(_) = body.size_hint().exact() else {
+        let pieces = body.into_data_stream().map_ok(|piece| array(&piece).into()).map_err(|never| match never {});
+        let stream = wasm_streams::ReadableStream::from_stream(pieces).into_raw();
+        return Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(stream.unchecked_ref()), &init)?);
+    };
+    let Ok(bytes) = body.collect().await.map(|body| body.to_bytes());
+    Ok(web_sys::Response::new_with_opt_u8_array_and_init(Some(&mut bytes.to_vec()), &init)?)
+}
+
+/// What a balancer is told of an isolate that serves nobody.
+fn unready() -> Response<Body> {
+    let mut response = Response::new(Full::from("{\"status\":\"the configuration was refused\"}").boxed_unsync());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn refuse(error: Error) -> Response<Body> {
+    let problem = Problem::new(error, "");
+    let mut response = Response::new(());
+    *response.status_mut() = problem.status();
+    problem.write_headers(response.headers_mut());
+    response.map(|()| Full::from(problem.into_body()).boxed_unsync())
+}
+
+/// Who called, by the word of Cloudflare's edge, which sets it whatever the client says.
+const CF_CONNECTING_IP: &str = "cf-connecting-ip";

@@ -1,0 +1,33 @@
+//! Holdall as a Cloudflare Worker: every door of the native server, by the same service.
+//!
+//! ```text
+//! fetch event ─▶ Request ─▶ holdall::Service ─▶ Response ─▶ the client
+//!                              │      ▲
+//!                              └ fetch ┘ upstream.rs
+//! ```
+//! An isolate builds the service at its first request and keeps it; it holds no conversation. Workers forbid one request
+//! to wait for the I/O of another, so nothing here is shared but counters and keys.
+
+mod clock;
+mod host;
+mod log;
+mod settings;
+mod stream;
+mod upstream;
+
+use std::{cell::OnceCell, rc::Rc};
+
+use worker::{Context, Env, event, web_sys};
+
+use self::host::Host;
+
+thread_local! {
+    /// What the isolate keeps between requests.
+    static HOST: OnceCell<Rc<Host>> = const { OnceCell::new() };
+}
+
+#[event(fetch)]
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
+    let host = HOST.with(|host| Rc::clone(host.get_or_init(|| Rc::new(Host::start(&env)))));
+    host.answer(request, &context).await
+}

@@ -1,0 +1,189 @@
+//! The model services by `fetch`, and the built-in one beside them.
+//!
+//! The platform keeps the connections. There are no lines and no eye on which address works: isolates come and go, and
+//! know nothing of each other. No redirects, no address that a client chose; a call that is dropped is aborted.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use holdall::{
+    config::{ConfigError, UpstreamConfig},
+    upstream::{
+        Call, Tried, Upstream, UpstreamError,
+        builtin::{self, Words},
+    },
+};
+use http::{HeaderName, HeaderValue, Method, Request, Response, response};
+use wasm_bindgen::JsCast as _;
+use worker::{
+    send::{SendFuture, SendWrapper},
+    wasm_bindgen_futures::JsFuture,
+    web_sys,
+};
+
+use crate::{
+    clock::{scope, sleep},
+    stream::{Pieces, array, headers, words},
+};
+
+/// The configured upstreams.
+#[derive(Debug)]
+pub(crate) struct Fetch(HashMap<String, Target>);
+
+impl Fetch {
+    /// Ways to these upstreams.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a key is no header value.
+    pub(crate) fn new(upstreams: &[UpstreamConfig]) -> Result<Self, ConfigError> {
+        let targets = upstreams.iter().map(|upstream| Ok((upstream.name.clone(), Target::new(upstream)?)));
+        targets.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Upstream for Fetch {
+    type Body = Answer;
+
+    async fn call(&self, call: Call) -> Result<Response<Answer>, UpstreamError> {
+        let Call { upstream, user, is_last: _, tried, outcome, request } = call;
+        let Some(target) = self.0.get(&upstream) else {
+            return Err(UpstreamError::Unreachable { cause: format!("no upstream is called {upstream}") });
+        };
+        let answer = match target {
+            Target::Builtin(config) => {
+                builtin::answer(&request, config.builtin_pace, sleep).map(|(head, words)| (head, Answer::Words(words)))
+            }
+            Target::Remote(remote) => SendFuture::new(remote.send(user, &tried, request)).await,
+        };
+        let (head, body) = answer.inspect_err(|_| outcome.set_failed())?;
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+/// An answer's bytes as they come; dropping them ends the call.
+pub(crate) enum Answer {
+    Pieces { pieces: Option<Pieces>, _abort: AbortOnDrop },
+    Words(Words),
+}
+
+impl Stream for Answer {
+    type Item = Result<Bytes, UpstreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut *self {
+            Self::Pieces { pieces: None, .. } => Poll::Ready(None),
+            Self::Pieces { pieces: Some(pieces), .. } => {
+                let piece = pieces.poll_next_unpin(context);
+                piece.map(|piece| Some(piece?.map_err(|cause| UpstreamError::Cut { cause })))
+            }
+            Self::Words(words) => words.poll_next_unpin(context),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Target {
+    Builtin(UpstreamConfig),
+    Remote(Remote),
+}
+
+impl Target {
+    fn new(upstream: &UpstreamConfig) -> Result<Self, ConfigError> {
+        if upstream.is_builtin() {
+            return Ok(Self::Builtin(upstream.clone()));
+        }
+        let remote = Remote { base_urls: upstream.base_urls.clone(), credential: upstream.credential()? };
+        Ok(Self::Remote(remote))
+    }
+}
+
+struct Remote {
+    base_urls: Vec<String>,
+    credential: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Remote {
+    async fn send(
+        &self,
+        user: u64,
+        tried: &Tried,
+        request: Request<Bytes>,
+    ) -> Result<(response::Parts, Answer), UpstreamError> {
+        let (mut head, body) = request.into_parts();
+        if let Some((name, value)) = &self.credential {
+            head.headers.insert(name, value.clone());
+        }
+        let index = self.choose(user, tried);
+        tried.set(index);
+        let base_url = self.base_urls.get(index).ok_or_else(|| unreachable("no such address".to_owned()))?;
+        head.uri.path_and_query().ok_or_else(|| unreachable("no path".to_owned()))?;
+        let url = format!("{base_url}{}", head.uri);
+        let (answer, abort) = fetch(&url, &head.method, &head.headers, Some(&body)).await.map_err(unreachable)?;
+        let mut parts = Response::builder().status(answer.status());
+        if let Some(own) = parts.headers_mut() {
+            *own = headers(&answer.headers());
+        }
+        let (parts, ()) = parts.body(()).map_err(|error| unreachable(error.to_string()))?.into_parts();
+        Ok((parts, Answer::Pieces { pieces: answer.body().map(Pieces::new), _abort: abort }))
+    }
+
+    /// An address that this turn has not called; users begin at different ones.
+    fn choose(&self, user: u64, tried: &Tried) -> usize {
+        let count = self.base_urls.len().max(1);
+        let first = usize::try_from(user % count as u64).unwrap_or_default();
+        let order = (0..count).map(|step| (first + step) % count);
+        order.clone().find(|index| !tried.has(*index)).unwrap_or(first)
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.base_urls).finish()
+    }
+}
+
+fn unreachable(cause: String) -> UpstreamError {
+    UpstreamError::Unreachable { cause }
+}
+
+/// Asks a server, and follows no redirect: one could carry a credential elsewhere. The answer is for as long as what comes
+/// with it is kept.
+///
+/// # Errors
+/// What the platform says.
+pub(crate) async fn fetch(
+    url: &str,
+    method: &Method,
+    headers: &http::HeaderMap,
+    body: Option<&[u8]>,
+) -> Result<(web_sys::Response, AbortOnDrop), String> {
+    let controller = web_sys::AbortController::new().map_err(|error| words(&error))?;
+    let init = web_sys::RequestInit::new();
+    init.set_method(method.as_str());
+    init.set_headers(&worker::Headers::from(headers).0);
+    init.set_redirect(web_sys::RequestRedirect::Manual);
+    init.set_signal(Some(&controller.signal()));
+    if let Some(body) = body {
+        init.set_body(&array(body));
+    }
+    // Aborts as well if it is dropped while the answer is waited for.
+    let abort = AbortOnDrop(SendWrapper::new(controller));
+    let answer = JsFuture::from(scope().fetch_with_str_and_init(url, &init)).await.map_err(|error| words(&error))?;
+    let answer = answer.dyn_into::<web_sys::Response>().map_err(|_| "fetch gave no response".to_owned())?;
+    Ok((answer, abort))
+}
+
+/// Ends a `fetch` that is not over.
+pub(crate) struct AbortOnDrop(SendWrapper<web_sys::AbortController>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,122 @@
+//! A configuration where the platform listens, and starts and ends isolates as it likes: a Worker.
+//!
+//! What cannot hold there keeps it from starting: it would hold for nobody, and look as if it did. The bounds on
+//! connections and heads are the platform's own, and those of the configuration are passed over.
+
+use super::{Config, ConfigError, ServeSettings, Sources};
+
+impl Config {
+    /// The configuration that variables make, for an isolate.
+    ///
+    /// # Errors
+    /// The first thing that keeps it from starting.
+    pub fn of_isolate(sources: &impl Sources) -> Result<Self, ConfigError> {
+        let config = ServeSettings::from_variables(sources)?.load(None, sources)?;
+        config.fits_isolate().map(|()| config)
+    }
+
+    fn fits_isolate(&self) -> Result<(), ConfigError> {
+        // Strangers reach an isolate, whatever address a listener would have had.
+        if self.settings.loopback_host_only {
+            return Err(ConfigError::settings(
+                "identity.mode is none, and whoever reaches this could be any user",
+                "set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or say HOLDALL_DANGEROUS_OPEN=true",
+            ));
+        }
+        if self.store.is_some() {
+            let fault = "an isolate keeps no connection to a store; leave it out, and each isolate counts for itself";
+            return Err(ConfigError::invalid("guard.redis_url", fault));
+        }
+        if self.upstreams.iter().any(|upstream| upstream.concurrency.is_some()) {
+            let fault = "isolates know nothing of each other's calls; leave it out, and bound the rate at the provider";
+            return Err(ConfigError::invalid("upstream.max_concurrency", fault));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    /// Bindings: each is a variable, and a file.
+    struct Bindings(HashMap<&'static str, String>);
+
+    impl Sources for Bindings {
+        fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
+            self.variable(path).ok_or_else(|| "no such binding".to_owned())
+        }
+
+        fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
+            self.0.get(name).filter(|value| !value.is_empty()).cloned().map(Zeroizing::new)
+        }
+    }
+
+    fn config<const N: usize>(bindings: [(&'static str, &str); N]) -> Result<Config, String> {
+        let keys = ("HOLDALL_KEYS", format!("k1:{}", "A".repeat(43)));
+        let bindings = bindings.into_iter().map(|(name, value)| (name, value.to_owned()));
+        Config::of_isolate(&Bindings([keys].into_iter().chain(bindings).collect())).map_err(|error| error.to_string())
+    }
+
+    const OPEN: (&str, &str) = ("HOLDALL_DANGEROUS_OPEN", "yes");
+
+    #[test]
+    fn bindings_set_what_variables_set() {
+        let config = config([
+            OPEN,
+            ("HOLDALL_CONFIG_TEXT", "issuer = 'of the text'\nretries = 3"),
+            ("HOLDALL_ISSUER", "of the binding"),
+            ("HOLDALL_TTL", "2h"),
+            ("HOLDALL_SEAL", "off"),
+            ("HOLDALL_CORS_ORIGINS", "https://a.example,https://b.example"),
+            ("HOLDALL_TURNS_PER_USER", "3"),
+            ("HOLDALL_SYSTEM_PROMPT_FILE", "PROMPT"),
+            ("PROMPT", "Be brief.\n"),
+            ("HOLDALL_MAX_AGE", ""),
+        ])
+        .unwrap();
+        assert_eq!((config.core.policy.issuer.as_str(), config.core.policy.ttl_seconds), ("of the binding", 7_200));
+        assert_eq!((config.core.policy.seal, config.settings.retries, config.guard.turns_at_once), (false, 3, 3));
+        assert_eq!(config.core.models.as_slice()[0].system_prompt.as_deref(), Some("Be brief."));
+    }
+
+    #[test]
+    fn anyone_could_be_any_user_where_nobody_vouches() {
+        let fault = "identity.mode is none, and whoever reaches this could be any user";
+        assert_eq!(config([]).unwrap_err(), fault);
+        assert_eq!(config([("HOLDALL_LISTEN", "127.0.0.1:1")]).unwrap_err(), fault);
+        assert!(config([("HOLDALL_LISTEN", "0.0.0.0:1")]).unwrap_err().starts_with("identity.mode is none"));
+        config([OPEN]).unwrap();
+        config([("HOLDALL_IDENTITY", "api_key"), ("HOLDALL_API_KEYS_FILE", "DIGESTS"), ("DIGESTS", DIGEST)]).unwrap();
+    }
+
+    const DIGEST: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 ada";
+
+    #[test]
+    fn what_cannot_hold_in_an_isolate_is_refused_by_name() {
+        for (bindings, key) in [
+            ([OPEN, ("HOLDALL_REDIS_URL", "redis://127.0.0.1"), ("HOLDALL_ISSUER", "mine")], "guard.redis_url: "),
+            (
+                [OPEN, ("HOLDALL_UPSTREAM_CONCURRENCY", "3"), ("HOLDALL_UPSTREAM", "builtin")],
+                "upstream.max_concurrency: ",
+            ),
+            (
+                [OPEN, ("HOLDALL_SEAL", "maybe"), ("HOLDALL_TTL", "1h")],
+                "HOLDALL_SEAL: `maybe` is neither true nor false",
+            ),
+            ([OPEN, ("HOLDALL_BURST", "-1"), ("HOLDALL_TTL", "1h")], "HOLDALL_BURST: `-1` is no whole number"),
+            ([OPEN, ("HOLDALL_KEYS_FILE", "GONE"), ("HOLDALL_TTL", "1h")], "keys_file: GONE: no such binding"),
+            (
+                [OPEN, ("HOLDALL_CONFIG", "TEXT"), ("HOLDALL_CONFIG_TEXT", "issuer = 'a'")],
+                "there are two configurations: the file TEXT and HOLDALL_CONFIG_TEXT",
+            ),
+        ] {
+            let fault = config(bindings).unwrap_err();
+            assert!(fault.starts_with(key), "{fault}");
+        }
+    }
+}

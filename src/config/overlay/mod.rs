@@ -1,0 +1,150 @@
+//! What lies over the file: settings by flag and by variable, the same ones wherever the proxy runs.
+
+mod callers;
+mod model;
+
+use super::{Config, ConfigError, Draft, Sources, variables::settings};
+
+pub use self::{callers::CallerSettings, model::ModelSettings};
+
+settings! {
+    /// The settings that say which keys there are.
+    pub struct KeySettings in "Tokens" {
+        /// Configuration file, TOML; HOLDALL_CONFIG_TEXT can hold it instead
+        config: Option<std::path::PathBuf> = "HOLDALL_CONFIG" (value_name = "FILE"),
+        /// Token keys, one `kid:secret` a line, the first signs; HOLDALL_KEYS can hold them instead
+        keys_file: Option<String> = "HOLDALL_KEYS_FILE" (value_name = "FILE"),
+    }
+}
+
+settings! {
+    /// The settings that tokens depend on.
+    pub struct TokenSettings in "Tokens" {
+        ..keys: KeySettings,
+        /// Name of the deployment [default: holdall]
+        issuer: Option<String> = "HOLDALL_ISSUER" (value_name = "NAME"),
+        /// How long a token is good, such as 2h [default: 7d]
+        ttl: Option<String> = "HOLDALL_TTL" (value_name = "SPAN"),
+        /// How long a conversation can go on [default: 30d]
+        max_age: Option<String> = "HOLDALL_MAX_AGE" (value_name = "SPAN"),
+        /// Encrypt what tokens hold [default: true]
+        seal: Option<bool> = "HOLDALL_SEAL" (
+            value_name = "BOOL",
+            value_parser = clap::builder::BoolishValueParser::new()
+        ),
+    }
+}
+
+impl TokenSettings {
+    /// Keys alone; all else as the file has it.
+    #[must_use]
+    pub fn of_keys(keys: KeySettings) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
+    /// Reads the file and lays these settings over it.
+    ///
+    /// # Errors
+    /// Those of [`Draft::open`].
+    pub fn draft(&self, sources: &impl Sources) -> Result<Draft, ConfigError> {
+        let KeySettings { config, keys_file } = &self.keys;
+        let mut draft = Draft::open(config.as_deref(), sources)?;
+        draft.set_some("keys_file", keys_file.as_deref());
+        if keys_file.is_none() {
+            draft.set_some("keys", sources.variable("HOLDALL_KEYS").as_ref().map(|keys| keys.as_str()));
+        }
+        draft.set_some("issuer", self.issuer.as_deref());
+        draft.set_some("ttl", self.ttl.as_deref());
+        draft.set_some("max_age", self.max_age.as_deref());
+        draft.set_some("seal", self.seal);
+        draft.set_some_in("guard", "redis_url", sources.variable("HOLDALL_REDIS_URL").as_ref().map(|url| url.as_str()));
+        Ok(draft)
+    }
+}
+
+settings! {
+    /// The settings that say how the doors behave.
+    pub struct DoorSettings in "Doors" {
+        /// Assistant turns that clients bring: refuse or accept [default: refuse]
+        client_history: Option<String> = "HOLDALL_CLIENT_HISTORY" (value_name = "WAY"),
+        /// Keep a note in the token in the place of inline images [default: false]
+        elide_inline_images: Option<bool> = "HOLDALL_ELIDE_INLINE_IMAGES" (
+            value_name = "BOOL",
+            value_parser = clap::builder::BoolishValueParser::new()
+        ),
+        /// Streams of the Responses door: hold or live [default: hold]
+        responses_stream: Option<String> = "HOLDALL_RESPONSES_STREAM" (value_name = "WAY"),
+    }
+}
+
+impl DoorSettings {
+    fn lay(&self, draft: &mut Draft) {
+        draft.set_some("client_history", self.client_history.as_deref());
+        draft.set_some("elide_inline_images", self.elide_inline_images);
+        draft.set_some("responses_stream", self.responses_stream.as_deref());
+    }
+}
+
+settings! {
+    /// The settings that bound what one user may have. A store's URL may hold a password: that is a variable only.
+    pub struct GuardSettings in "Limits on users" {
+        /// Turns of one user in a period, such as 30/1m [default: no limit]
+        rate: Option<String> = "HOLDALL_RATE" (value_name = "RATE"),
+        /// Turns of these that may come at once [default: those of the period]
+        burst: Option<u32> = "HOLDALL_BURST" (value_name = "TURNS"),
+        /// Turns of one user under way at once [default: 8]
+        turns_per_user: Option<u32> = "HOLDALL_TURNS_PER_USER" (value_name = "TURNS"),
+        /// Take each token for one turn alone; needs HOLDALL_REDIS_URL [default: false]
+        single_use: Option<bool> = "HOLDALL_SINGLE_USE" (
+            value_name = "BOOL",
+            value_parser = clap::builder::BoolishValueParser::new()
+        ),
+        /// Conversations of one user that are good at once; needs HOLDALL_REDIS_URL [default: no limit]
+        live_conversations: Option<u32> = "HOLDALL_LIVE_CONVERSATIONS" (value_name = "COUNT"),
+    }
+}
+
+impl GuardSettings {
+    fn lay(&self, draft: &mut Draft) {
+        draft.set_some_in("guard", "rate", self.rate.as_deref());
+        draft.set_some_in("guard", "burst", self.burst);
+        draft.set_some_in("guard", "single_use", self.single_use);
+        draft.set_some_in("guard", "live_conversations", self.live_conversations);
+        draft.set_some_in("limits", "turns_per_user", self.turns_per_user);
+    }
+}
+
+settings! {
+    /// The settings of a server: all that there are.
+    pub struct ServeSettings in "Options" {
+        ..model: ModelSettings,
+        ..tokens: TokenSettings,
+        ..callers: CallerSettings,
+        ..doors: DoorSettings,
+        ..guard: GuardSettings,
+        /// Address to listen on [default: 127.0.0.1:8787, or 0.0.0.0:$PORT where PORT is set]
+        listen: Option<String> = "HOLDALL_LISTEN" (value_name = "ADDRESS", help_heading = None),
+        /// How often a call that failed is made again at the same upstream [default: 2]
+        retries: Option<u32> = "HOLDALL_RETRIES" (value_name = "COUNT", help_heading = "Model"),
+    }
+}
+
+impl ServeSettings {
+    /// Lays these settings over the file and checks the whole; `dev_keys` stand in for all other token keys.
+    ///
+    /// # Errors
+    /// The first thing that keeps a server from starting.
+    pub fn load(&self, dev_keys: Option<&str>, sources: &impl Sources) -> Result<Config, ConfigError> {
+        let mut draft = self.tokens.draft(sources)?;
+        self.model.lay(&mut draft, sources)?;
+        self.doors.lay(&mut draft);
+        self.guard.lay(&mut draft);
+        draft.set_some("retries", self.retries);
+        if let Some(keys) = dev_keys {
+            draft.set_keys(keys);
+        }
+        draft.set_some("listen", self.listen.as_deref());
+        self.callers.lay(&mut draft, sources);
+        draft.check(sources)
+    }
+}
