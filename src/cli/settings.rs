@@ -194,6 +194,8 @@ pub(crate) struct Draft {
     over: Table,
     /// Whether it is to serve this process alone.
     is_local: bool,
+    /// Whether a platform is to call it.
+    is_function: bool,
 }
 
 impl Draft {
@@ -205,7 +207,7 @@ impl Draft {
                 .map_err(|fault| CliError::new(format!("cannot read the configuration {}: {fault}", path.display())))?,
         };
         let file = text.parse().unwrap_or_default();
-        Ok(Self { text, file, over: Table::new(), is_local: false })
+        Ok(Self { text, file, over: Table::new(), is_local: false, is_function: false })
     }
 
     /// Sets a key, whatever the file says.
@@ -250,10 +252,16 @@ impl Draft {
         self.is_local = true;
     }
 
+    /// There is no listener: a platform calls, for whoever may call it.
+    pub(crate) fn become_function(&mut self) {
+        self.is_function = true;
+    }
+
     /// Checks the whole.
     pub(crate) fn check(self, sources: &impl Sources) -> Result<Config, CliError> {
         let raw = RawConfig::parse(&self.text, self.over)?;
-        Ok(if self.is_local { raw.local() } else { raw }.check(sources)?)
+        let raw = if self.is_local { raw.local() } else { raw };
+        Ok(if self.is_function { raw.function() } else { raw }.check(sources)?)
     }
 
     /// Checks what matters to commands that talk to no model.
