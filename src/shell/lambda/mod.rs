@@ -236,7 +236,27 @@ const AT_ONCE_MOST: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use http_body_util::{BodyExt as _, Full};
+    use serde_json::Value;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_the_platform_would_not_take_is_a_refusal() {
+        let answer = |bytes: usize| {
+            let mut answer = Response::new(Full::from("x".repeat(bytes)).boxed_unsync());
+            answer.headers_mut().insert("x-request-id", HeaderValue::from_static("req_1"));
+            whole(answer, "/v1/chat/completions")
+        };
+        let beside = answer(0).await.len();
+        assert_eq!(answer(BUFFERED_BYTES - beside).await.len(), BUFFERED_BYTES);
+        let refused: Value = serde_json::from_slice(&answer(BUFFERED_BYTES - beside + 1).await).unwrap();
+        assert_eq!(refused["statusCode"], 413);
+        assert_eq!(refused["headers"]["x-should-retry"], "false");
+        let problem: Value = serde_json::from_str(refused["body"].as_str().unwrap()).unwrap();
+        assert_eq!(problem["error"]["code"], "history_too_large", "in the door's own shape: {problem}");
+    }
 
     #[test]
     fn a_turn_ends_before_the_platform_ends_it() {
@@ -244,7 +264,7 @@ mod tests {
         let url = |deadline| left(Some(deadline), Some(1_000_000), Origin::FunctionUrl);
         assert_eq!(url(1_900_000), Some(899_000));
         assert_eq!(url(1_003_000), Some(2_250), "Lambda's own timeout by default");
-        assert_eq!(url(1_000_001), Some(1));
+        assert_eq!(url(1_000_001), Some(0));
         assert_eq!((url(1_000_000), url(600_000)), (None, None), "no time to keep to");
         assert_eq!(left(None, Some(1), Origin::FunctionUrl), None);
         assert_eq!(left(Some(1), None, Origin::FunctionUrl), None);
