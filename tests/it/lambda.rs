@@ -295,6 +295,6 @@ async fn a_function_ends_when_it_is_told_to_or_gets_no_events() {
     let Running { stop, task, .. } = Running::start(&platform, "dangerous_open = true").await;
     platform.give.send(None).unwrap();
     let ended = task.await.unwrap().unwrap_err();
-    assert_eq!(ended.to_string(), "the Lambda runtime gives no events: status 403");
+    assert_eq!(ended.to_string(), "no more events are taken: status 403");
     drop(stop);
 }

@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::answer;
 use crate::{
@@ -96,13 +97,20 @@ impl Api {
     pub(super) async fn stream(&self, to: &Invocation, answer: Response<Body>) -> Result<(), String> {
         let (head, body) = answer.into_parts();
         let begin = [Bytes::from(answer::prelude(&head)), Bytes::from_static(&[0; 8])].map(Ok);
-        let pieces = stream::iter(begin).chain(body.into_data_stream());
+        let (flowing, ended) = oneshot::channel::<()>();
+        let pieces = stream::iter(begin).chain(body.into_data_stream()).inspect(move |_| {
+            // Goes with the stream.
+            let _ = &flowing;
+        });
         let request = self
             .post(to, "response")
             .header("lambda-runtime-function-response-mode", "streaming")
             .header(header::CONTENT_TYPE, "application/vnd.awslambda.http-integration-response")
             .body(reqwest::Body::wrap_stream(pieces));
-        sent(request).await
+        let outcome = sent(request).await;
+        // Some say that they have it as soon as it begins.
+        let _ = ended.await;
+        outcome
     }
 
     /// Says that an event cannot be answered, and why.

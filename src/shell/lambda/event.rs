@@ -48,7 +48,7 @@ pub(super) fn read(event: &[u8]) -> Result<Event, String> {
     // `<url-id>.lambda-url.<region>.on.aws`; an HTTP API has `<api-id>.execute-api.…`, or a name of its owner.
     let is_url = domain.split('.').nth(1) == Some("lambda-url");
     let origin = if is_url { Origin::FunctionUrl } else { Origin::HttpApi };
-    let request = serde_json::from_str::<Raw<'_>>(text).map_err(|error| format!("event: {error}")).and_then(request);
+    let request = serde_json::from_str::<Raw<'_>>(text).map_err(|error| unlike(&error)).and_then(request);
     Ok(Event { origin, request })
 }
 
@@ -101,6 +101,11 @@ struct RawHttp {
     method: String,
     #[serde(default)]
     source_ip: Option<String>,
+}
+
+/// Where an event is not as documented; its own words stay out of it.
+fn unlike(error: &serde_json::Error) -> String {
+    format!("event: a member is missing or of another type, before byte {} of line {}", error.column(), error.line())
 }
 
 fn request(raw: Raw<'_>) -> Result<Request<Full<Bytes>>, String> {

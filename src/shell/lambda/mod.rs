@@ -103,7 +103,9 @@ impl Function {
         }
         let outcome = tokio::select! {
             () = stop => Ok(()),
-            Some(Ok(ended)) = workers.join_next() => ended,
+            Some(ended) = workers.join_next() => {
+                ended.unwrap_or_else(|_| Err(FunctionError("who takes them has panicked".to_owned())))
+            }
         };
         worker.service.drain();
         let _ = leave.send(());
@@ -120,7 +122,7 @@ impl std::error::Error for FunctionError {}
 
 impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the Lambda runtime gives no events: {}", self.0)
+        write!(f, "no more events are taken: {}", self.0)
     }
 }
 
@@ -159,18 +161,24 @@ impl Worker {
             }
         };
         let Event { origin, request } = event;
+        let streams = self.streams(origin);
         let (path, answer) = match request {
             Ok(mut request) => {
-                if let Some(left) = time_left(invocation.deadline_millis, clock::unix_millis(), origin) {
+                let patience = (origin == Origin::HttpApi && !streams).then_some(INTEGRATION_TIMEOUT);
+                if let Some(left) = time_left(invocation.deadline_millis, clock::unix_millis(), patience) {
                     request.extensions_mut().insert(left);
                 }
                 (request.uri().path().to_owned(), Arc::clone(&self.service).handle(request).await)
             }
-            Err(detail) => (String::new(), service::refusal(Error::invalid(detail), "", "")),
+            Err(detail) => {
+                tell("lambda_event_malformed", detail.clone());
+                (String::new(), service::refusal(Error::invalid(detail), "", ""))
+            }
         };
-        self.sent(match self.streams(origin) {
-            true => self.api.stream(invocation, answer).await,
-            false => self.api.respond(invocation, whole(answer, &path).await).await,
+        self.sent(if streams {
+            self.api.stream(invocation, answer).await
+        } else {
+            self.api.respond(invocation, whole(answer, &path).await).await
         });
     }
 
@@ -203,16 +211,13 @@ async fn whole(answer: Response<Body>, path: &str) -> Vec<u8> {
     }
 }
 
-/// How long a turn may take that is to be ended before the platform ends it.
+/// How long a turn may take that is to be ended before the platform ends it, or before who called has lost patience.
 ///
 /// A deadline that has passed is none: emulators give a fixed number.
-fn time_left(deadline_millis: Option<u64>, now_millis: Option<u64>, origin: Origin) -> Option<TimeLeft> {
+fn time_left(deadline_millis: Option<u64>, now_millis: Option<u64>, patience: Option<Duration>) -> Option<TimeLeft> {
     let left = deadline_millis.zip(now_millis).and_then(|(deadline, now)| deadline.checked_sub(now));
     let left = left.filter(|left| *left > 0).map(Duration::from_millis);
-    let left = match origin {
-        Origin::FunctionUrl => left,
-        Origin::HttpApi => Some(left.unwrap_or(INTEGRATION_TIMEOUT).min(INTEGRATION_TIMEOUT)),
-    }?;
+    let left = left.into_iter().chain(patience).min()?;
     Some(TimeLeft(left.saturating_sub((left / 4).min(MARGIN))))
 }
 
@@ -260,15 +265,15 @@ mod tests {
 
     #[test]
     fn a_turn_ends_before_the_platform_ends_it() {
-        let left = |deadline, now, origin| time_left(deadline, now, origin).map(|TimeLeft(left)| left.as_millis());
-        let url = |deadline| left(Some(deadline), Some(1_000_000), Origin::FunctionUrl);
+        let left = |deadline, now, patience| time_left(deadline, now, patience).map(|TimeLeft(left)| left.as_millis());
+        let url = |deadline| left(Some(deadline), Some(1_000_000), None);
         assert_eq!(url(1_900_000), Some(899_000));
         assert_eq!(url(1_003_000), Some(2_250), "Lambda's own timeout by default");
         assert_eq!(url(1_000_001), Some(0));
         assert_eq!((url(1_000_000), url(600_000)), (None, None), "no time to keep to");
-        assert_eq!(left(None, Some(1), Origin::FunctionUrl), None);
-        assert_eq!(left(Some(1), None, Origin::FunctionUrl), None);
-        let api = |deadline| left(Some(deadline), Some(1_000_000), Origin::HttpApi);
+        assert_eq!(left(None, Some(1), None), None);
+        assert_eq!(left(Some(1), None, None), None);
+        let api = |deadline| left(Some(deadline), Some(1_000_000), Some(INTEGRATION_TIMEOUT));
         assert_eq!(api(1_900_000), Some(29_000), "a gateway does not wait for longer");
         assert_eq!((api(1_010_000), api(1)), (Some(9_000), Some(29_000)));
     }

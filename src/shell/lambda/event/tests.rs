@@ -194,7 +194,10 @@ fn what_no_request_holds_is_refused_and_not_left_out() {
     }
     let mut event = function_url();
     event["headers"] = json!({ "x": 1 });
-    assert!(fault(&event).starts_with("event: invalid type"), "{}", fault(&event));
+    assert!(fault(&event).starts_with("event: a member is missing or of another type"), "{}", fault(&event));
+    event["headers"] = Value::Null;
+    event.as_object_mut().unwrap().remove("rawPath");
+    assert!(fault(&event).starts_with("event: a member is missing"), "{}", fault(&event));
 }
 
 #[test]
