@@ -13,8 +13,9 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `cli` (default) | the command line, `shell` and `redis` |
+//! | `cli` (default) | the command line, `shell`, `lambda` and `redis` |
 //! | `shell` | the native server, and `jwt` |
+//! | `lambda` | the native server as an AWS Lambda function, and `shell` |
 //! | `redis` | limits and revocation that instances share on a server of the Redis protocol, and `shell` |
 //! | `jwt` | callers identified by JSON Web Tokens |
 //!

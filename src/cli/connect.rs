@@ -12,7 +12,7 @@ use std::{
 
 use super::{CliError, home, settings::System};
 use crate::{
-    config::{Config, ModelSettings, TokenSettings},
+    config::{Config, ModelSettings, Reach, TokenSettings},
     proto::token::{Codec, RawToken},
     service::{Entry, Log},
     shell::{
@@ -71,7 +71,7 @@ impl Proxy {
         if !draft.has("builtin_pace_ms") {
             draft.set("builtin_pace_ms", i64::from(pace_millis));
         }
-        draft.stay_local();
+        draft.set_reach(Reach::Local);
         let config = draft.check(&System)?;
         let model = describe_model(&config, alias.as_deref(), token);
         let (sender, causes) = mpsc::channel();

@@ -22,14 +22,20 @@ use std::{fmt, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use self::console::Console;
-use crate::config::ConfigError;
+use self::{console::Console, settings::System};
+use crate::{config::ConfigError, shell::Place};
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    // AWS Lambda starts a program without any.
+    if arguments.len() == 1 && Place::find(&System).is_some() {
+        arguments.push("serve".into());
+    }
     // clap prints its own errors and exits with 2.
-    let arguments = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let matches = command().get_matches_from(arguments);
+    let arguments = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match &arguments.command {
         Command::Chat(args) => chat::run(args),
         Command::Completions(args) => completions::run(args, command()),

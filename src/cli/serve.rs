@@ -1,10 +1,11 @@
-//! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew.
+//! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew. Where AWS Lambda started the process,
+//! its events take the place of a listener.
 
 use super::{CliError, console::Console, keys, settings::System};
 use crate::{
-    config::{Config, Fixed, ServeSettings},
+    config::{Config, Fixed, Reach, ServeSettings},
     proto::key::KeyId,
-    shell::{self, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
+    shell::{self, Function, NativeService, Place, Runtime, Signal, Signals, StartError, StderrLog},
 };
 
 /// The arguments of `serve`.
@@ -18,71 +19,98 @@ pub(super) struct Args {
 }
 
 impl Args {
-    fn load(&self, dev_keys: Option<&str>) -> Result<Config, CliError> {
-        Ok(self.settings.load(dev_keys, &System)?)
+    /// A function takes another configuration than a listener: what is open to all is another matter.
+    fn load(&self, dev_keys: Option<&str>, place: Option<&Place>) -> Result<Config, CliError> {
+        let reach = if place.is_some() { Reach::Platform } else { Reach::Listener };
+        Ok(self.settings.load(dev_keys, reach, &System)?)
     }
 }
 
 /// Serves until SIGTERM or SIGINT, and then until requests under way have ended.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
+    let place = Place::find(&System);
     let dev_keys = if args.dev { Some(keys::new_entry("dev")?) } else { None };
     let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
-    let config = args.load(dev_keys)?;
-    let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(serve(args, config, dev_keys))
+    let config = args.load(dev_keys, place.as_ref())?;
+    let runtime = if place.is_some() { Runtime::single() } else { Runtime::new() };
+    let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(serve(&Settings { args, dev_keys, place }, config))
 }
 
-async fn serve(args: &Args, config: Config, dev_keys: Option<&str>) -> Result<(), CliError> {
+/// What the settings were made of, for making them anew.
+struct Settings<'a> {
+    args: &'a Args,
+    dev_keys: Option<&'a str>,
+    place: Option<Place>,
+}
+
+async fn serve(settings: &Settings<'_>, config: Config) -> Result<(), CliError> {
     let console = Console::system();
-    let listen = config.listen;
     config.warnings.iter().for_each(|warning| console.warn(warning));
-    if dev_keys.is_some() {
+    if settings.dev_keys.is_some() {
         console.warn("--dev made a key for this run; every token dies with this process");
     }
     let models: Vec<_> = config.core.models.as_slice().iter().map(|model| format!("{model:?}")).collect();
+    let greet = |notes: &[String], what: &str| {
+        notes.iter().for_each(|note| console.warn(note));
+        console.say(&format!("holdall {} {what}", env!("CARGO_PKG_VERSION")));
+        models.iter().for_each(|model| console.say(&format!("  model {model}")));
+    };
     let mut signals = Signals::watch().map_err(|error| CliError::new(format!("cannot watch signals: {error}")))?;
-    let fixed = config.fixed();
-    let server = shell::start(config, Box::new(StderrLog)).await.map_err(|error| match error {
+    let (fixed, listen) = (config.fixed(), config.listen);
+    let failed = |error| match error {
         StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {error}"))
             .hint("another process may hold the port; pass --listen"),
         error @ (StartError::Guard(_) | StartError::Upstreams(_)) => CliError::new(error.to_string()),
-    })?;
-    let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
-    server.notes().iter().for_each(|note| console.warn(note));
-    console.say(&format!("holdall {} listens on http://{address}", env!("CARGO_PKG_VERSION")));
-    models.iter().for_each(|model| console.say(&format!("  model {model}")));
-    let service = server.service();
-    let stop = async {
+    };
+    let mut stop = async |service: &NativeService| {
         while signals.next().await == Signal::Reload {
-            reload(args, dev_keys, &fixed, &service, console);
+            settings.reload(&fixed, service, console);
         }
         console.say("stopping; requests under way may end");
     };
-    server.run(stop).await;
-    Ok(())
+    let log = Box::new(StderrLog);
+    match &settings.place {
+        Some(place) => {
+            let function = Function::start(config, place, log).await.map_err(failed)?;
+            greet(function.notes(), "takes events of AWS Lambda");
+            let service = function.service();
+            function.run(stop(&service)).await.map_err(|error| CliError::new(error.to_string()))
+        }
+        None => {
+            let server = shell::start(config, log).await.map_err(failed)?;
+            let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
+            greet(server.notes(), &format!("listens on http://{address}"));
+            let service = server.service();
+            server.run(stop(&service)).await;
+            Ok(())
+        }
+    }
 }
 
-/// Takes what the settings say now; a fault in them, or a change of what only a start can change, leaves everything as
-/// it was.
-fn reload(args: &Args, dev_keys: Option<&str>, fixed: &Fixed, service: &NativeService, console: Console) {
-    match args.load(dev_keys) {
-        // The new models would ask upstreams that are not there, and users of one mode are not those of another.
-        Ok(config) if !fixed.pinned_changes(&config.fixed()).is_empty() => {
-            let changed = fixed.pinned_changes(&config.fixed()).join(", ");
-            let error = CliError::new(format!("not reloaded, all stays as it was; changed: {changed}"));
-            console.error(&error.hint("restart the server to change that"));
-        }
-        Ok(config) => {
-            let later = fixed.kept_changes(&config.fixed());
-            let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
-            config.warnings.iter().for_each(|warning| console.warn(warning));
-            service.reload(config.core, config.access);
-            service.guard().set_rules(config.guard);
-            if !later.is_empty() {
-                console.warn(&format!("takes effect at a restart: {}", later.join(", ")));
+impl Settings<'_> {
+    /// Takes what the settings say now; a fault in them, or a change of what only a start can change, leaves everything as
+    /// it was.
+    fn reload(&self, fixed: &Fixed, service: &NativeService, console: Console) {
+        match self.args.load(self.dev_keys, self.place.as_ref()) {
+            // The new models would ask upstreams that are not there, and users of one mode are not those of another.
+            Ok(config) if !fixed.pinned_changes(&config.fixed()).is_empty() => {
+                let changed = fixed.pinned_changes(&config.fixed()).join(", ");
+                let error = CliError::new(format!("not reloaded, all stays as it was; changed: {changed}"));
+                console.error(&error.hint("restart the server to change that"));
             }
-            console.say(&format!("reloaded; keys {}", keys.join(", ")));
+            Ok(config) => {
+                let later = fixed.kept_changes(&config.fixed());
+                let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
+                config.warnings.iter().for_each(|warning| console.warn(warning));
+                service.reload(config.core, config.access);
+                service.guard().set_rules(config.guard);
+                if !later.is_empty() {
+                    console.warn(&format!("takes effect at a restart: {}", later.join(", ")));
+                }
+                console.say(&format!("reloaded; keys {}", keys.join(", ")));
+            }
+            Err(error) => console.error(&CliError::new(format!("not reloaded, all stays as it was: {error}"))),
         }
-        Err(error) => console.error(&CliError::new(format!("not reloaded, all stays as it was: {error}"))),
     }
 }

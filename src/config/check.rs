@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Config, ConfigError, CorsOrigins, RawConfig, ServerConfig, Settings, Sources, Timeouts, raw::RawLimits};
+use super::{
+    Config, ConfigError, CorsOrigins, LambdaResponse, RawConfig, ServerConfig, Settings, Sources, Timeouts,
+    raw::RawLimits,
+};
 use crate::{
     principal::Authenticator,
     proto::{dialect::door::Ways, exchange::Core, key::KeyRing, limits::Limits, token::TokenPolicy},
@@ -19,8 +22,9 @@ impl RawConfig {
         let mut warnings = Vec::new();
         let access = self.access(sources, &keys, &mut warnings)?;
         let unvouched = matches!(access.authenticator, Authenticator::None);
-        if unvouched && !listen.ip().is_loopback() && !self.dangerous_open {
-            return Err(ConfigError::OpenToAll { listen });
+        let is_local = listen.ip().is_loopback() && !self.is_hosted;
+        if unvouched && !is_local && !self.dangerous_open {
+            return Err(ConfigError::OpenToAll { listen: (!self.is_hosted).then_some(listen) });
         }
         let limits = self.limits.limits()?;
         let policy = self.policy()?;
@@ -51,8 +55,9 @@ impl RawConfig {
                     self.limits.requests_per_peer,
                     requests_per_peer,
                 )?,
-                loopback_host_only: unvouched && listen.ip().is_loopback() && !self.dangerous_open,
+                loopback_host_only: unvouched && is_local && !self.dangerous_open,
             },
+            lambda_response: self.lambda_response()?,
             server: self.server(total)?,
             guard,
             store,
@@ -109,6 +114,17 @@ impl RawConfig {
             return Err(ConfigError::invalid("ttl", "ttl and max_age are at least 1s"));
         }
         Ok(policy)
+    }
+
+    fn lambda_response(&self) -> Result<LambdaResponse, ConfigError> {
+        match self.lambda_response.as_deref() {
+            None | Some("auto") => Ok(LambdaResponse::Auto),
+            Some("buffer") => Ok(LambdaResponse::Buffer),
+            Some("stream") => Ok(LambdaResponse::Stream),
+            Some(way) => {
+                Err(ConfigError::invalid("lambda_response", format!("`{way}` is none of auto, buffer, stream")))
+            }
+        }
     }
 
     fn retries(&self) -> Result<u32, ConfigError> {

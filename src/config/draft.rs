@@ -16,8 +16,19 @@ pub struct Draft {
     /// The same, read; empty where the text has a fault, which [`Self::check`] then tells.
     file: Table,
     over: Table,
-    /// Whether it is to serve this process alone.
-    is_local: bool,
+    reach: Reach,
+}
+
+/// Who will be able to call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Whoever reaches the address that the configuration says.
+    #[default]
+    Listener,
+    /// This process alone.
+    Local,
+    /// Whoever may call the platform that calls us.
+    Platform,
 }
 
 impl std::fmt::Debug for Draft {
@@ -46,7 +57,7 @@ impl Draft {
             }
         };
         let file = text.parse().unwrap_or_default();
-        Ok(Self { text, file, over: Table::new(), is_local: false })
+        Ok(Self { text, file, over: Table::new(), reach: Reach::default() })
     }
 
     /// Sets a key, whatever the file says.
@@ -88,9 +99,9 @@ impl Draft {
         self.set("keys", keys);
     }
 
-    /// Takes back what would open the proxy to others: it is to serve this process alone.
-    pub fn stay_local(&mut self) {
-        self.is_local = true;
+    /// Says who will be able to call; for [`Reach::Local`] what would open the proxy to others is taken back.
+    pub fn set_reach(&mut self, reach: Reach) {
+        self.reach = reach;
     }
 
     /// Checks the whole.
@@ -99,7 +110,12 @@ impl Draft {
     /// Those of [`RawConfig::parse`] and [`RawConfig::check`].
     pub fn check(self, sources: &impl Sources) -> Result<Config, ConfigError> {
         let raw = RawConfig::parse(&self.text, self.over)?;
-        if self.is_local { raw.local() } else { raw }.check(sources)
+        let raw = match self.reach {
+            Reach::Listener => raw,
+            Reach::Local => raw.local(),
+            Reach::Platform => raw.hosted(),
+        };
+        raw.check(sources)
     }
 
     /// Checks what matters to whoever talks to no model.
@@ -107,7 +123,7 @@ impl Draft {
     /// # Errors
     /// As [`Self::check`].
     pub fn check_for_tokens(mut self, sources: &impl Sources) -> Result<Config, ConfigError> {
-        self.stay_local();
+        self.set_reach(Reach::Local);
         self.set("system_prompt", "");
         ModelSettings::default().lay_service(&mut self, sources)?;
         self.check(sources)

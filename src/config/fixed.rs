@@ -36,6 +36,7 @@ impl Config {
             Setting::new("listen", self.listen),
             Setting::new("dangerous_open", settings.loopback_host_only),
             Setting::new("cors_origins", &settings.cors_origins),
+            Setting::new("lambda_response", self.lambda_response),
             Setting::new("retries", settings.retries),
             Setting::new("builtin_pace_ms", each(upstreams, |upstream| upstream.builtin_pace)),
             Setting::new("upstream.prompt_cache", each(upstreams, |upstream| upstream.prompt_cache)),

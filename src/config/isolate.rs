@@ -3,7 +3,7 @@
 //! What cannot hold there keeps it from starting: it would hold for nobody, and look as if it did. The bounds on
 //! connections and heads are the platform's own, and those of the configuration are passed over.
 
-use super::{Config, ConfigError, ServeSettings, Sources};
+use super::{Config, ConfigError, Reach, ServeSettings, Sources};
 
 impl Config {
     /// The configuration that variables make, for an isolate.
@@ -11,18 +11,11 @@ impl Config {
     /// # Errors
     /// The first thing that keeps it from starting.
     pub fn of_isolate(sources: &impl Sources) -> Result<Self, ConfigError> {
-        let config = ServeSettings::from_variables(sources)?.load(None, sources)?;
+        let config = ServeSettings::from_variables(sources)?.load(None, Reach::Platform, sources)?;
         config.fits_isolate().map(|()| config)
     }
 
     fn fits_isolate(&self) -> Result<(), ConfigError> {
-        // Strangers reach an isolate, whatever address a listener would have had.
-        if self.settings.loopback_host_only {
-            return Err(ConfigError::settings(
-                "identity.mode is none, and whoever reaches this could be any user",
-                "set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or say HOLDALL_DANGEROUS_OPEN=true",
-            ));
-        }
         if self.store.is_some() {
             let fault = "an isolate keeps no connection to a store; leave it out, and each isolate counts for itself";
             return Err(ConfigError::invalid("guard.redis_url", fault));

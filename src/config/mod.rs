@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use self::{
-    draft::Draft,
+    draft::{Draft, Reach},
     fixed::Fixed,
     overlay::{CallerSettings, DoorSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, TokenSettings},
     raw::{RawConfig, parse_duration},
@@ -50,6 +50,8 @@ pub struct Config {
     pub settings: Settings,
     /// The model services.
     pub upstreams: Vec<UpstreamConfig>,
+    /// How events of AWS Lambda are answered.
+    pub lambda_response: LambdaResponse,
     /// What the listener needs.
     pub server: ServerConfig,
     /// What users are held to.
@@ -58,6 +60,18 @@ pub struct Config {
     pub store: Option<Store>,
     /// What an operator should know of, though it does not keep the server from starting.
     pub warnings: Vec<String>,
+}
+
+/// How events of AWS Lambda are answered; the platform does not tell a function what it makes of its answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LambdaResponse {
+    /// Streamed to function URLs, whole to HTTP APIs.
+    #[default]
+    Auto,
+    /// Whole: what function URLs in the invoke mode `BUFFERED` understand.
+    Buffer,
+    /// Streamed, whoever asks.
+    Stream,
 }
 
 /// The bounds on connections.
@@ -178,8 +192,8 @@ pub enum ConfigError {
     NoKeys,
     /// Anyone who reaches the port could be any user, and spend the operator's key.
     OpenToAll {
-        /// The address.
-        listen: SocketAddr,
+        /// The address; none where a platform calls.
+        listen: Option<SocketAddr>,
     },
     /// What was set does not go together, or a variable does not take its text.
     Settings {
@@ -208,7 +222,10 @@ impl ConfigError {
                 "make one with `holdall keys new > keys` and pass --keys-file keys (the same on all instances), \
                  or try things out with --dev",
             ),
-            Self::OpenToAll { .. } => Some(
+            Self::OpenToAll { listen: None } => {
+                Some("set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or say dangerous_open = true")
+            }
+            Self::OpenToAll { listen: Some(_) } => Some(
                 "set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or listen on 127.0.0.1, or say \
                  dangerous_open = true",
             ),
@@ -242,8 +259,11 @@ impl fmt::Display for ConfigError {
             Self::Invalid { key, fault } => write!(f, "{key}: {fault}"),
             Self::Keys(error) => write!(f, "keys: {error}"),
             Self::NoKeys => f.write_str("there is no key to sign tokens with"),
-            Self::OpenToAll { listen } => {
+            Self::OpenToAll { listen: Some(listen) } => {
                 write!(f, "identity.mode is none, and {listen} can be reached from other machines")
+            }
+            Self::OpenToAll { listen: None } => {
+                f.write_str("identity.mode is none, and whoever reaches this could be any user")
             }
             Self::Settings { fault, .. } => f.write_str(fault),
             Self::Unreadable { key, fault } => write!(f, "{key}: {fault}"),

@@ -27,6 +27,7 @@ pub struct RawConfig {
     pub(super) client_history: Option<String>,
     pub(super) elide_inline_images: bool,
     pub(super) responses_stream: Option<String>,
+    pub(super) lambda_response: Option<String>,
     pub(super) retries: Option<u32>,
     pub(super) operator_keys: Vec<String>,
     pub(super) trusted_proxies: Vec<String>,
@@ -36,6 +37,9 @@ pub struct RawConfig {
     pub(super) timeouts: RawTimeouts,
     pub(super) upstream: Vec<RawUpstream>,
     pub(super) model: Vec<RawModel>,
+    /// Whether a platform calls, and there is no listener of our own.
+    #[serde(skip)]
+    pub(super) is_hosted: bool,
 }
 
 impl RawConfig {
@@ -58,6 +62,12 @@ impl RawConfig {
         }
         lay_over(&mut table, overlay);
         table.try_into().map_err(|error| fault(&error, ""))
+    }
+
+    /// The same where a platform calls, for anyone who may call the platform; `listen` has no meaning.
+    #[must_use]
+    pub fn hosted(self) -> Self {
+        Self { is_hosted: true, ..self }
     }
 
     /// The same for this process alone: on a free port of the loopback, with nobody to be told from another.

@@ -69,6 +69,8 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
 pub(super) struct Errand {
     /// Whose they are, as a number.
     pub(super) user: u64,
+    /// How long all of them together may take.
+    pub(super) limit: Duration,
     pub(super) attempts: Attempts,
     /// For how long upstreams have worked on it before the call that is under way.
     pub(super) worked: Duration,
@@ -233,7 +235,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         loop {
             // Looked at before the body, which may never run dry.
             if clock.elapsed() >= total {
-                return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: timeouts.total });
+                return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: self.errand.limit });
             }
             let (idle, heartbeat) = (self.heard + timeouts.idle, self.told + timeouts.heartbeat);
             let due = total.min(idle).min(heartbeat);

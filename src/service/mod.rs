@@ -84,6 +84,12 @@ pub trait Clock: Send + Sync + 'static {
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), Error>;
 }
 
+/// How long whoever carries a request can wait for the end of its answer, from its arrival on: to be found in the request's
+/// extensions, where a platform ends what takes longer. The upstream's time is cut to it, so that what has come by then
+/// still reaches the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLeft(pub Duration);
+
 /// A sleep under way.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -169,12 +175,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     }
                 }
                 record.fail(&error);
-                let problem = Problem::new(error, &request_id);
-                let path = head.uri.path();
-                refused(match door_of(path).or_else(|| models::door(path)) {
-                    Some(door) => problem.shaped(|told| door.refusal(told)),
-                    None => problem,
-                })
+                refusal(error, head.uri.path(), &request_id)
             }
         };
         if let Ok(id) = HeaderValue::from_str(&request_id) {
@@ -301,6 +302,8 @@ impl Sender {
 struct Incoming {
     sender: Sender,
     body: Bytes,
+    /// When its answer must have ended, where something ends it then.
+    ends: Option<Duration>,
     request_id: String,
     record: Record,
 }
@@ -314,7 +317,13 @@ const CODECS_KEPT: usize = 64;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-fn refused(problem: Problem) -> Response<Body> {
+/// The answer that `error` is to a request at `path`, in that door's shape.
+pub fn refusal(error: Error, path: &str, request_id: &str) -> Response<Body> {
+    let problem = Problem::new(error, request_id);
+    let problem = match door_of(path).or_else(|| models::door(path)) {
+        Some(door) => problem.shaped(|told| door.refusal(told)),
+        None => problem,
+    };
     let mut response = Response::new(full(""));
     *response.status_mut() = problem.status();
     problem.write_headers(response.headers_mut());

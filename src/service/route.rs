@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode, header, request};
 use serde_json::json;
 
 use super::{
-    Clock, Incoming, Sender, Service, asker,
+    Clock, Incoming, Sender, Service, TimeLeft, asker,
     body::{Body, check_json, read_body, utf8},
     json_bytes, json_response, models,
     record::Record,
@@ -81,10 +81,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     where
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
+        let ends = head.extensions.get().map(|TimeLeft(left)| self.clock.elapsed().saturating_add(*left));
         let sender = self.post(head).await?;
         let slot = self.slots.take(sender.network())?;
         let body = self.read(head, body).await?;
-        let incoming = Incoming { sender, body, request_id: request_id.to_owned(), record: record.clone() };
+        let incoming = Incoming { sender, body, ends, request_id: request_id.to_owned(), record: record.clone() };
         let response = match door.purpose() {
             Purpose::Count => self.count(door, incoming).await?,
             Purpose::Turn => Arc::clone(self).turn(door, incoming).await?,

@@ -53,7 +53,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         door: &'static dyn Door,
         incoming: Incoming,
     ) -> Result<Response<Body>, Error> {
-        let Incoming { sender: Sender { identity, peer }, body, request_id, record } = incoming;
+        let Incoming { sender: Sender { identity, peer }, body, ends, request_id, record } = incoming;
         let (begun, mut writer) = self.begin(door, identity, body)?;
         let (claims, streamed) = (begun.claims().clone(), begun.is_streamed());
         record.turn(&claims);
@@ -67,7 +67,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             (true, true) => Shows::AfterHead(Arc::clone(&head_sent)),
         };
         let held = Held::new(permit, shows);
-        let errand = self.errand(&claims, peer, &record);
+        let errand = self.errand(&claims, peer, ends, &record);
         let opening = Opening::begin(Arc::clone(&self), begun, errand, held, holds);
         if !streamed {
             let answer = match opening.await?.ended {
@@ -110,7 +110,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// Counts the model tokens that a turn at `door` would send.
     pub(super) async fn count(&self, door: &dyn Door, incoming: Incoming) -> Result<Response<Body>, Error> {
-        let Incoming { sender: Sender { identity, peer }, body, record, .. } = incoming;
+        let Incoming { sender: Sender { identity, peer }, body, ends, record, .. } = incoming;
         let core = self.core();
         let (request, asker, _) = ask(door, &core, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
@@ -121,7 +121,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let tokens = match exchange.known() {
             Some(tokens) => Ok(tokens),
             None => {
-                let mut errand = self.errand(exchange.claims(), peer, &record);
+                let mut errand = self.errand(exchange.claims(), peer, ends, &record);
                 self.aside(&mut exchange, &mut errand).await
             }
         };
@@ -132,11 +132,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// What all calls for this request have in common.
-    fn errand(&self, claims: &Claims, peer: Option<IpAddr>, record: &Record) -> Errand {
-        let deadline = self.clock.elapsed() + self.settings.timeouts.total;
+    fn errand(&self, claims: &Claims, peer: Option<IpAddr>, ends: Option<Duration>, record: &Record) -> Errand {
+        let (now, total) = (self.clock.elapsed(), self.settings.timeouts.total);
+        let limit = ends.map_or(total, |ends| ends.saturating_sub(now).min(total));
         Errand {
+            limit,
             user: self.users.hash_one(guard::Counted::of(&claims.principal, peer)),
-            attempts: Attempts::new(self.settings.retries, deadline),
+            attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
             worked: Duration::ZERO,
             waited: Duration::ZERO,
             record: record.clone(),

@@ -23,6 +23,14 @@ impl SystemClock {
     }
 }
 
+/// The milliseconds since 1970 by the system's clock; none where that is set to before.
+#[cfg(feature = "lambda")]
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]
+pub(super) fn unix_millis() -> Option<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 impl Default for SystemClock {
     fn default() -> Self {
         Self::new()

@@ -6,19 +6,26 @@ mod clock;
 mod forward;
 mod guard;
 mod issuer;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod log;
 mod process;
 mod serve;
 mod socket;
 mod unread;
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc, time::Duration};
 
+use tokio::{task::JoinSet, time};
+
+use self::issuer::Issuer;
 use crate::{
     config::Config,
     service::{Log, Service},
 };
 
+#[cfg(feature = "lambda")]
+pub use self::lambda::{Function, FunctionError, Place};
 pub use self::{
     clock::SystemClock,
     forward::{Forward, ForwardError, Pieces},
@@ -37,14 +44,64 @@ pub type NativeService = Service<Forward, NativeGuard, SystemClock>;
 /// [`StartError`] if the address cannot be bound, or the upstreams or the guard cannot be set up. A store that does not
 /// answer is none: it may come later, and is told of by [`Server::notes`].
 pub async fn start(config: Config, log: Box<dyn Log>) -> Result<Server, StartError> {
-    let Config { listen, core, access, settings, upstreams, server, guard, store, warnings: _ } = config;
-    let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
-    let issuer = issuer::Issuer::new().map_err(StartError::Upstreams)?;
-    let guard = NativeGuard::new(guard, store.as_ref()).map_err(StartError::Guard)?;
-    let notes = guard.look().await;
-    let service = Service::new(core, access, settings, upstream, guard, SystemClock::new(), log);
-    Server::bind(listen, server, service, issuer, notes).await.map_err(StartError::Listen)
+    let (listen, server) = (config.listen, config.server.clone());
+    let prepared = Prepared::new(config, log).await?;
+    Server::bind(listen, server, prepared).await.map_err(StartError::Listen)
 }
+
+/// A service with what goes on beside it, however requests come to it.
+struct Prepared {
+    service: Arc<NativeService>,
+    issuer: Issuer,
+    /// What an operator should know of, as it was seen at the start.
+    notes: Vec<String>,
+}
+
+impl Prepared {
+    async fn new(config: Config, log: Box<dyn Log>) -> Result<Self, StartError> {
+        let Config { core, access, settings, upstreams, guard, store, .. } = config;
+        let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
+        let issuer = Issuer::new().map_err(StartError::Upstreams)?;
+        let guard = NativeGuard::new(guard, store.as_ref()).map_err(StartError::Guard)?;
+        let notes = guard.look().await;
+        let service = Service::new(core, access, settings, upstream, guard, SystemClock::new(), log);
+        Ok(Self { service: Arc::new(service), issuer, notes })
+    }
+
+    /// Does what is done beside the requests, for as long as what this gives is kept.
+    fn work_beside(&self) -> JoinSet<()> {
+        let (service, issuer) = (Arc::clone(&self.service), self.issuer.clone());
+        let mut beside = JoinSet::new();
+        beside.spawn(async move {
+            service
+                .keep_keys(|url| {
+                    let issuer = issuer.clone();
+                    async move { issuer.fetch(url).await }
+                })
+                .await;
+        });
+        beside
+    }
+}
+
+/// Lets `tasks` end that requests are answered in: for `limit` as they like, then with a word of what had flowed.
+async fn wind_down<T: 'static>(service: &NativeService, mut tasks: JoinSet<T>, limit: Duration) {
+    if time::timeout(limit, ended(&mut tasks)).await.is_err() {
+        // Streams that cannot end well are to end with a word, and with what had flowed.
+        service.stop();
+        let _ = time::timeout(LAST_WORDS, ended(&mut tasks)).await;
+    }
+    // Turns that end here give back what they have taken.
+    tasks.shutdown().await;
+    service.guard().flush(LAST_WORDS).await;
+}
+
+async fn ended<T: 'static>(tasks: &mut JoinSet<T>) {
+    while tasks.join_next().await.is_some() {}
+}
+
+/// How long clients may take their last bytes after the time to drain is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a server does not start.
 #[derive(Debug)]

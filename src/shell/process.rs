@@ -4,17 +4,25 @@ use std::{io, time::Duration};
 
 use tokio::signal::unix::{self, SignalKind};
 
-/// Runs futures on all cores. What was spawned ends with it.
+/// Runs futures. What was spawned ends with it.
 #[derive(Debug)]
 pub struct Runtime(tokio::runtime::Runtime);
 
 impl Runtime {
-    /// A runtime with timers and sockets.
+    /// A runtime on all cores, with timers and sockets.
     ///
     /// # Errors
     /// [`io::Error`] if the system has no threads or descriptors to give.
     pub fn new() -> io::Result<Self> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map(Self)
+    }
+
+    /// The same on this thread alone, for who is given a part of a core.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the system has no descriptors to give.
+    pub fn single() -> io::Result<Self> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map(Self)
     }
 
     /// Runs `future` to its end on this thread.

@@ -19,11 +19,11 @@ use tokio::{
 };
 
 use super::{
-    NativeService,
+    NativeService, Prepared,
     busy::Requests,
-    issuer::Issuer,
     socket::Socket,
     unread::{Patience, Watched},
+    wind_down,
 };
 use crate::{config::ServerConfig, guard, principal::Peer, service::Slots};
 
@@ -31,21 +31,13 @@ use crate::{config::ServerConfig, guard, principal::Peer, service::Slots};
 pub struct Server {
     listener: TcpListener,
     config: ServerConfig,
-    service: Arc<NativeService>,
-    issuer: Issuer,
-    notes: Vec<String>,
+    prepared: Prepared,
 }
 
 impl Server {
-    pub(super) async fn bind(
-        address: SocketAddr,
-        config: ServerConfig,
-        service: NativeService,
-        issuer: Issuer,
-        notes: Vec<String>,
-    ) -> io::Result<Self> {
+    pub(super) async fn bind(address: SocketAddr, config: ServerConfig, prepared: Prepared) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, config, service: Arc::new(service), issuer, notes })
+        Ok(Self { listener, config, prepared })
     }
 
     /// The address in use, with the port that the system chose where port 0 was asked for.
@@ -59,31 +51,23 @@ impl Server {
     /// The service, for reloading.
     #[must_use]
     pub fn service(&self) -> Arc<NativeService> {
-        Arc::clone(&self.service)
+        Arc::clone(&self.prepared.service)
     }
 
     /// What an operator should know of, as it was seen at the start.
     #[must_use]
     pub fn notes(&self) -> &[String] {
-        &self.notes
+        &self.prepared.notes
     }
 
     /// Answers until `stop` ends; then lets requests under way end, for as long as the configuration allows.
     ///
     /// Once this ends, or is dropped, no connection is open any more.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, config, service, issuer, notes: _ } = self;
+        let Self { listener, config, prepared } = self;
         // Ends with this future, as the connections do.
-        let mut beside = JoinSet::new();
-        let keeper = Arc::clone(&service);
-        beside.spawn(async move {
-            keeper
-                .keep_keys(|url| {
-                    let issuer = issuer.clone();
-                    async move { issuer.fetch(url).await }
-                })
-                .await;
-        });
+        let _beside = prepared.work_beside();
+        let service = prepared.service;
         let (leave, leaving) = watch::channel(());
         let mut door = Door {
             listener,
@@ -98,16 +82,9 @@ impl Server {
         service.drain();
         // Balancers find out by `/ready`, and send some more until then.
         door.accept_until(time::sleep(config.lame_duck)).await;
-        let mut connections = door.close();
+        let connections = door.close();
         let _ = leave.send(());
-        if time::timeout(config.drain_timeout, ended(&mut connections)).await.is_err() {
-            // Streams that cannot end well are to end with a word, and with what had flowed.
-            service.stop();
-            let _ = time::timeout(LAST_WORDS, ended(&mut connections)).await;
-        }
-        // Turns that end here give back what they have taken.
-        connections.shutdown().await;
-        service.guard().flush(LAST_WORDS).await;
+        wind_down(&service, connections, config.drain_timeout).await;
     }
 }
 
@@ -165,10 +142,6 @@ impl Door {
     fn close(self) -> JoinSet<()> {
         self.connections
     }
-}
-
-async fn ended(connections: &mut JoinSet<()>) {
-    while connections.join_next().await.is_some() {}
 }
 
 /// Answers the requests of one connection, until it ends, or has been idle for too long, or everything is to.
@@ -237,8 +210,6 @@ fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// How long clients may take their last bytes after the time to drain is over.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long to wait before accepting again after accepting failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The most headers in a request.

@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Where each dependency may be named, tests aside: a folder of `src/`, with `/`, or a file.
 const CRATES: &[(&str, &[&str])] = &[
-    ("base64", &["principal/jwt/", "proto/token/wire.rs"]),
+    ("base64", &["principal/jwt/", "proto/token/wire.rs", "shell/lambda/"]),
     (
         "bytes",
         &[
@@ -71,7 +71,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("memchr", &["proto/token/frames.rs"]),
     ("pkcs1", &["principal/jwt/"]),
     ("redis", &["guard/redis/"]),
-    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs"]),
+    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs", "shell/lambda/api.rs"]),
     ("rustls", &["guard/redis/link.rs", "shell/client.rs", "shell/forward/mod.rs"]),
     ("rustyline", &["cli/"]),
     (
@@ -87,6 +87,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "proto/token/claims.rs",
             "service/",
             "shell/client.rs",
+            "shell/lambda/",
             "shell/log.rs",
         ],
     ),

@@ -11,6 +11,8 @@ mod http;
 mod identity;
 mod isolation;
 mod jose;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod layering;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use holdall::service::TimeLeft;
 use http::StatusCode;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -13,7 +15,7 @@ use crate::support::{
     config,
     events::{events, text_of},
     fake::Call,
-    hand::{Asked, Hand},
+    hand::{Asked, Hand, post},
     model::{Model, Step},
     server::Running,
     upstream,
@@ -50,6 +52,38 @@ fn the_head_waits_for_the_first_delta() {
     }
     assert!(coming.head.headers.contains_key("x-request-id"));
     assert_eq!(coming.text(), "event: delta\ndata: {\"text\":\"Hel\"}\n\n");
+}
+
+#[test]
+fn where_a_platform_ends_what_takes_longer_the_turn_ends_before() {
+    let hand = Hand::new("");
+    let turn = |stream: bool| {
+        let body = json!({ "input": "hi", "stream": stream }).to_string();
+        let request = post("/v1/turns").extension(TimeLeft(Duration::from_secs(4)));
+        hand.ask(request.body(Full::<Bytes>::from(body)).unwrap())
+    };
+    let mut asked = turn(true);
+    asked.wait();
+    let mut call = hand.upstream.call();
+    call.stream();
+    call.say("Half of");
+    let mut coming = asked.head();
+    assert_eq!(text_of(&events(&coming.text())), "Half of");
+    hand.clock.advance(Duration::from_millis(3_999));
+    assert_eq!(coming.text(), "");
+    hand.clock.advance(Duration::from_millis(1));
+    let (name, error) = events(&coming.rest()).pop().unwrap();
+    assert_eq!((name.as_str(), &error["code"]), ("error", &json!("upstream_timeout")));
+    assert_eq!(error["detail"], "the model service sent no end of its reply within 4 s");
+    assert_eq!(error["partial"]["reply"], "Half of");
+    assert!(error["partial"]["token"].is_string());
+    // Whole, it is a true status; a longer time than the configuration's changes nothing.
+    let mut asked = turn(false);
+    asked.wait();
+    hand.clock.advance_seconds(4);
+    let answer = asked.answer();
+    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+    answer.problem("upstream_timeout");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod callers;
 mod model;
 
-use super::{Config, ConfigError, Draft, Sources, variables::settings};
+use super::{Config, ConfigError, Draft, Reach, Sources, variables::settings};
 
 pub use self::{callers::CallerSettings, model::ModelSettings};
 
@@ -124,6 +124,8 @@ settings! {
         ..guard: GuardSettings,
         /// Address to listen on [default: 127.0.0.1:8787, or 0.0.0.0:$PORT where PORT is set]
         listen: Option<String> = "HOLDALL_LISTEN" (value_name = "ADDRESS", help_heading = None),
+        /// Answers to events of AWS Lambda: auto, buffer or stream [default: auto, streamed to function URLs alone]
+        lambda_response: Option<String> = "HOLDALL_LAMBDA_RESPONSE" (value_name = "WAY", help_heading = None),
         /// How often a call that failed is made again at the same upstream [default: 2]
         retries: Option<u32> = "HOLDALL_RETRIES" (value_name = "COUNT", help_heading = "Model"),
     }
@@ -134,8 +136,9 @@ impl ServeSettings {
     ///
     /// # Errors
     /// The first thing that keeps a server from starting.
-    pub fn load(&self, dev_keys: Option<&str>, sources: &impl Sources) -> Result<Config, ConfigError> {
+    pub fn load(&self, dev_keys: Option<&str>, reach: Reach, sources: &impl Sources) -> Result<Config, ConfigError> {
         let mut draft = self.tokens.draft(sources)?;
+        draft.set_reach(reach);
         self.model.lay(&mut draft, sources)?;
         self.doors.lay(&mut draft);
         self.guard.lay(&mut draft);
@@ -144,6 +147,7 @@ impl ServeSettings {
             draft.set_keys(keys);
         }
         draft.set_some("listen", self.listen.as_deref());
+        draft.set_some("lambda_response", self.lambda_response.as_deref());
         self.callers.lay(&mut draft, sources);
         draft.check(sources)
     }
