@@ -37,6 +37,8 @@ pub(super) struct Args {
     doors: DoorSettings,
     #[command(flatten)]
     guard: GuardSettings,
+    #[command(flatten)]
+    stop: StopSettings,
 }
 
 /// The settings that say how the doors behave.
@@ -75,6 +77,25 @@ struct GuardSettings {
     live_conversations: Option<u32>,
 }
 
+/// The settings that say how a stop goes: what platforms wait for differs, and most are set up by variables alone.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Stopping")]
+struct StopSettings {
+    /// How long connections are still taken after SIGTERM, while /ready says 503 [default: 0s]
+    #[arg(long, env = "HOLDALL_LAME_DUCK", value_name = "SPAN")]
+    lame_duck: Option<String>,
+    /// How long turns under way may go on after that [default: 30s]
+    #[arg(long, env = "HOLDALL_DRAIN", value_name = "SPAN")]
+    drain: Option<String>,
+}
+
+impl StopSettings {
+    fn lay(&self, draft: &mut Draft) {
+        draft.set_some_in("timeouts", "lame_duck", self.lame_duck.as_deref());
+        draft.set_some_in("timeouts", "drain", self.drain.as_deref());
+    }
+}
+
 impl GuardSettings {
     fn lay(&self, draft: &mut Draft) {
         draft.set_some_in("guard", "rate", self.rate.as_deref());
@@ -99,6 +120,7 @@ impl Args {
         self.model.lay(&mut draft, &System)?;
         self.doors.lay(&mut draft);
         self.guard.lay(&mut draft);
+        self.stop.lay(&mut draft);
         draft.set_some("retries", self.retries);
         if let Some(keys) = dev_keys {
             draft.set_keys(keys);
