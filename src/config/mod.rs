@@ -32,7 +32,10 @@ use crate::{
 pub use self::{
     draft::{Draft, Reach},
     fixed::Fixed,
-    overlay::{CallerSettings, DoorSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, TokenSettings},
+    overlay::{
+        CallerSettings, DoorSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, StopSettings,
+        TokenSettings,
+    },
     raw::{RawConfig, parse_duration},
     settings::{CorsOrigins, OriginError, Settings, Timeouts},
 };

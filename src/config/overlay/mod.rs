@@ -115,6 +115,23 @@ impl GuardSettings {
 }
 
 settings! {
+    /// The settings that say how a stop goes: what platforms wait for differs, and most are set up by variables alone.
+    pub struct StopSettings in "Stopping" {
+        /// How long connections are still taken after SIGTERM, while /ready says 503 [default: 0s]
+        lame_duck: Option<String> = "HOLDALL_LAME_DUCK" (value_name = "SPAN"),
+        /// How long turns under way may go on after that [default: 30s]
+        drain: Option<String> = "HOLDALL_DRAIN" (value_name = "SPAN"),
+    }
+}
+
+impl StopSettings {
+    fn lay(&self, draft: &mut Draft) {
+        draft.set_some_in("timeouts", "lame_duck", self.lame_duck.as_deref());
+        draft.set_some_in("timeouts", "drain", self.drain.as_deref());
+    }
+}
+
+settings! {
     /// The settings of a server: all that there are.
     pub struct ServeSettings in "Options" {
         ..model: ModelSettings,
@@ -122,6 +139,7 @@ settings! {
         ..callers: CallerSettings,
         ..doors: DoorSettings,
         ..guard: GuardSettings,
+        ..stop: StopSettings,
         /// Address to listen on [default: 127.0.0.1:8787, or 0.0.0.0:$PORT where PORT is set]
         listen: Option<String> = "HOLDALL_LISTEN" (value_name = "ADDRESS", help_heading = None),
         /// Answers to events of AWS Lambda: auto, buffer or stream [default: auto, streamed to function URLs alone]
@@ -142,6 +160,7 @@ impl ServeSettings {
         self.model.lay(&mut draft, sources)?;
         self.doors.lay(&mut draft);
         self.guard.lay(&mut draft);
+        self.stop.lay(&mut draft);
         draft.set_some("retries", self.retries);
         if let Some(keys) = dev_keys {
             draft.set_keys(keys);

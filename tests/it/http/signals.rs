@@ -126,3 +126,19 @@ async fn a_termination_lets_a_stream_end() {
     assert!(status.success(), "{status}");
     assert_eq!((&entry["path"], &entry["status"], &entry["turn"]), (&json!("/v1/turns"), &json!(200), &json!(1)));
 }
+
+#[tokio::test]
+async fn flags_bound_how_long_a_stop_takes() {
+    let stop = ["--lame-duck", "50ms", "--drain", "50ms"];
+    let mut binary = Binary::serve(&[&["--dev", "--builtin-pace-ms", "20"][..], &stop[..]].concat());
+    let mut client = Client::connect(binary.address).await;
+    let ask = json_request("/v1/turns", &json!({ "input": "Write 100000 words", "stream": true }));
+    let mut answer = client.open(ask).await.unwrap();
+    answer.frame().await.unwrap().unwrap();
+    binary.signal("TERM");
+    let rest = answer.collect().await.unwrap().to_bytes();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.contains("event: error\n") && rest.contains("\"partial\":{\"reply\":"), "{rest}");
+    let (status, _) = binary.ended();
+    assert!(status.success(), "{status}");
+}
