@@ -12,10 +12,14 @@ mod content;
 mod error;
 mod reply;
 mod request;
+#[cfg(test)]
+mod shapes;
 
 use serde::Serialize;
 
 use self::{error::ErrorBody, reply::MessagesWriter, request::RawMessages};
+#[cfg(test)]
+use super::described::{Described, Schemas};
 use super::{Asked, Door, Purpose, Refusal, Told, Ways, body};
 use crate::proto::error::Error;
 
@@ -42,6 +46,11 @@ impl Door for Messages {
 
     fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
         Some(ErrorBody::new(told, None).into_refusal())
+    }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::messages(schemas)
     }
 }
 
@@ -73,6 +82,11 @@ impl Door for CountTokens {
 
     fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
         Messages.refusal(told)
+    }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::count(schemas)
     }
 }
 
