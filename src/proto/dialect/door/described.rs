@@ -63,16 +63,17 @@ impl Schemas {
         refer(name)
     }
 
-    /// The events of a stream, by their names: one schema of either.
+    /// The events of a stream, one schema of either; the name of an event is empty where it has none.
     pub fn events(&mut self, name: &str, events: &[(&str, Value)]) -> Value {
         let one_of: Vec<_> = events
             .iter()
-            .map(|(event, data)| {
-                json!({
+            .map(|(event, data)| match *event {
+                "" => json!({ "type": "object", "properties": { "data": data }, "required": ["data"] }),
+                event => json!({
                     "type": "object",
                     "properties": { "event": { "const": event }, "data": data },
                     "required": ["event", "data"],
-                })
+                }),
             })
             .collect();
         let description = "One event of the stream: its name, and what the JSON text in its `data` holds.";
@@ -96,4 +97,9 @@ impl Schemas {
 /// A reference to a schema by its name.
 pub fn refer(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// The names that a member may have, for one that may also be `null`.
+pub fn nullable(names: &[&'static str]) -> Vec<Option<&'static str>> {
+    names.iter().copied().map(Some).chain([None]).collect()
 }

@@ -68,12 +68,7 @@ impl Door for CountTokens {
     }
 
     fn counted(&self, tokens: u64) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Count {
-            input_tokens: u64,
-        }
-
-        serde_json::to_vec(&Count { input_tokens: tokens }).unwrap_or_default()
+        serde_json::to_vec(&CountBody { input_tokens: tokens }).unwrap_or_default()
     }
 
     fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
@@ -88,6 +83,13 @@ impl Door for CountTokens {
     fn described(&self, schemas: &mut Schemas) -> Described {
         shapes::count(schemas)
     }
+}
+
+/// How many model tokens the message would send.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageTokenCount"))]
+struct CountBody {
+    input_tokens: u64,
 }
 
 fn asked(raw: RawMessages<'_>) -> Result<Asked, Error> {

@@ -106,8 +106,11 @@ impl Door for InputTokens {
 /// What ids begin with; some clients look for it before they send one back.
 const ID_PREFIX: &str = "resp_";
 
+/// How many model tokens the turn would send.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseTokenCount"))]
 struct CountBody {
+    #[cfg_attr(test, schemars(extend("const" = "response.input_tokens")))]
     object: &'static str,
     input_tokens: u64,
 }

@@ -133,6 +133,8 @@ struct Revoked<'a> {
 /// One type for each form.
 #[cfg(test)]
 pub(super) mod shapes {
+    #![expect(dead_code, reason = "only their shape is used")]
+
     use schemars::JsonSchema;
 
     use super::{super::shapes::UserId, RevocationScope};

@@ -1,6 +1,7 @@
 //! The shapes of what is read by hand, and what the API's description says of the native paths.
 //!
 //! The reader takes all members of all shapes at once and then looks which are there; here is one type for each shape.
+#![expect(dead_code, reason = "only their shape is used")]
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
