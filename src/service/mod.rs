@@ -15,6 +15,8 @@ mod flow;
 mod identity;
 mod limits;
 mod models;
+pub mod openapi;
+mod pages;
 mod record;
 mod revocations;
 mod route;
@@ -38,8 +40,9 @@ use futures_util::{
     FutureExt as _,
     future::{self, AbortHandle, Abortable, BoxFuture, Shared},
 };
-use http::{HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
+use serde::Serialize;
 
 use self::{
     body::full,
@@ -175,7 +178,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     }
                 }
                 record.fail(&error);
-                refusal(error, head.uri.path(), &request_id)
+                refusal(error, head.uri.path(), &head.headers, &request_id)
             }
         };
         if let Ok(id) = HeaderValue::from_str(&request_id) {
@@ -317,10 +320,10 @@ const CODECS_KEPT: usize = 64;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-/// The answer that `error` is to a request at `path`, in that door's shape.
-pub fn refusal(error: Error, path: &str, request_id: &str) -> Response<Body> {
+/// The answer that `error` is to a request at `path` with these headers, in the shape of the door there.
+pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) -> Response<Body> {
     let problem = Problem::new(error, request_id);
-    let problem = match door_of(path).or_else(|| models::door(path)) {
+    let problem = match door_of(path).or_else(|| models::door(path, headers)) {
         Some(door) => problem.shaped(|told| door.refusal(told)),
         None => problem,
     };
@@ -339,11 +342,12 @@ fn asker(identity: Identity, user_id: Option<String>, user_hint: Option<String>)
     }
 }
 
-fn json_response(body: &serde_json::Value) -> Response<Body> {
-    json_bytes(body.to_string().into_bytes())
+fn json_response(body: &impl Serialize) -> Response<Body> {
+    // Our own structs of strings and numbers always serialize.
+    json_bytes(serde_json::to_vec(body).unwrap_or_default())
 }
 
-fn json_bytes(body: Vec<u8>) -> Response<Body> {
+fn json_bytes(body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

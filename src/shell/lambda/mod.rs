@@ -21,7 +21,7 @@ mod event;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::Response;
+use http::{HeaderMap, Response};
 use tokio::{sync::watch, task::JoinSet, time};
 
 use self::{
@@ -172,7 +172,7 @@ impl Worker {
             }
             Err(detail) => {
                 tell("lambda_event_malformed", detail.clone());
-                (String::new(), service::refusal(Error::invalid(detail), "", ""))
+                (String::new(), service::refusal(Error::invalid(detail), "", &HeaderMap::new(), ""))
             }
         };
         self.sent(if streams {
@@ -206,7 +206,7 @@ async fn whole(answer: Response<Body>, path: &str) -> Vec<u8> {
         None => document,
         Some(excess) => {
             tell("lambda_answer_too_large", format!("{id}: {excess}; lower limits.token_bytes and limits.reply_bytes"));
-            answer::buffered(service::refusal(Error::HistoryTooLarge(excess), path, &id)).await
+            answer::buffered(service::refusal(Error::HistoryTooLarge(excess), path, &HeaderMap::new(), &id)).await
         }
     }
 }
