@@ -26,6 +26,7 @@ import { Turn } from "./turn";
 import { parse, type Answer, type History, type Input, type Standing, type TurnOptions } from "./types";
 
 export { HoldallError } from "./error";
+export { EventParser, readEvents, type ServerEvent } from "./events";
 export type { Fetch, HttpResponse } from "./http";
 export { indexedDbStorage, memoryStorage, type TokenStorage } from "./storage";
 export { Turn, type TurnEvent } from "./turn";
