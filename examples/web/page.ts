@@ -3,7 +3,9 @@
 import { Conversation, type HoldallError, type Input, type Item, type Turn } from "./holdall";
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+const main = document.querySelector("main")!;
 const log = $("log");
+const messages = $("messages");
 const text = $<HTMLTextAreaElement>("text");
 const server = document.querySelector<HTMLMetaElement>("meta[name=holdall]")!.content;
 
@@ -23,7 +25,7 @@ function add(role: string, words = ""): HTMLElement {
   const said = document.createElement("p");
   said.textContent = words;
   entry.append(speaker, said);
-  log.append(entry);
+  messages.append(entry);
   entry.scrollIntoView({ block: "end" });
   return said;
 }
@@ -42,7 +44,9 @@ async function showHistory(): Promise<void> {
   shown = chat.state.token;
   try {
     const { items } = await chat.history();
-    log.replaceChildren();
+    // What came meanwhile is newer.
+    if (turn || chat.state.token !== shown) return;
+    messages.replaceChildren();
     items.forEach(addItem);
   } catch (error) {
     failed(error as HoldallError);
@@ -97,6 +101,8 @@ function failed(error: HoldallError | undefined): void {
 function note(words: string): void {
   $("what").textContent = words;
   $("notice").hidden = words === "";
+  // It takes room from the log, whose end is what it is about.
+  if (words !== "") requestAnimationFrame(() => (main.scrollTop = main.scrollHeight));
   for (const id of ["again", "keep", "anew"]) $(id).hidden = true;
 }
 
@@ -136,7 +142,8 @@ function show(): void {
     return;
   }
   const { turn: turns, token_bytes, expires_at } = conversation;
-  const until = new Date(expires_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const day = { day: "numeric", month: "short" } as const;
+  const until = new Date(expires_at).toLocaleString([], expiry === "good" ? day : { hour: "numeric", minute: "2-digit", ...day });
   const size = token_bytes < 10_000 ? `${token_bytes} bytes` : `${Math.round(token_bytes / 1024)} KB`;
   standing.textContent = `${turns} turn${turns === 1 ? "" : "s"} · ${size} · ${expiry === "past" ? "expired" : "until"} ${until}`;
 }
@@ -146,7 +153,7 @@ async function begin(input?: Input): Promise<void> {
   await chat.reset();
   shown = undefined;
   failed(undefined);
-  log.replaceChildren();
+  messages.replaceChildren();
   show();
   text.focus();
   if (input !== undefined) await say(input);
@@ -156,13 +163,13 @@ function submit(): void {
   const words = text.value.trim();
   if (words === "" || turn) return;
   text.value = "";
-  log.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
+  messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
   void say(words);
 }
 
 function sendAgain(): void {
   const input = failure?.input ?? chat.state.unsent;
-  log.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
+  messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
   if (input !== undefined) void say(input);
 }
 
@@ -178,7 +185,6 @@ async function keep(): Promise<void> {
   }
 }
 
-const main = document.querySelector("main")!;
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   submit();

