@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::proto::{
     allowance::Allowance,
     dialect::door::{Refusal, Told},
-    error::{Error, Retry},
+    error::{Code, Error, Retry},
 };
 
 /// An error as it is told to a caller.
@@ -27,7 +27,7 @@ impl Problem {
     /// The problem that `error` is to the caller of request `request_id`.
     #[must_use]
     pub fn new(error: Error, request_id: &str) -> Self {
-        Self { status: status(&error), error, request_id: request_id.to_owned(), refusal: None }
+        Self { status: status(error.kind()), error, request_id: request_id.to_owned(), refusal: None }
     }
 
     /// The same in the shape that `shape` gives it, if it has one of its own.
@@ -82,7 +82,7 @@ impl Problem {
         };
         let body = Body {
             r#type: format!("urn:holdall:problem:{code}"),
-            title: title(&self.error),
+            title: title(self.error.kind()),
             status: self.status.as_u16(),
             detail: self.error.to_string(),
             code,
@@ -128,82 +128,94 @@ impl Problem {
     }
 }
 
+/// Why a request was refused or failed (RFC 9457), and what to do about it.
 #[derive(Serialize)]
-struct Body<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
+pub(crate) struct Body<'a> {
+    /// `urn:holdall:problem:` and the code.
     r#type: String,
+    /// What the code means in a few words.
     title: &'static str,
+    /// The HTTP status; in an event, the one that it would have been.
+    #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
     status: u16,
+    /// What happened this time, for people.
     detail: String,
+    /// What happened, for programs.
+    #[cfg_attr(test, schemars(with = "Code"))]
     code: &'static str,
+    /// Whether the same request may be sent again: at once, after the wait, or not without a change. The token is as good
+    /// as before.
+    #[cfg_attr(test, schemars(extend("enum" = ["safe", "after", "never"])))]
     retry: &'static str,
+    /// How long to wait; there where `retry` is `after`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "u64"))]
     retry_after_seconds: Option<u64>,
+    /// The id under which the server's log has the request.
     request_id: &'a str,
 }
 
 /// The status of each code (design §6).
-fn status(error: &Error) -> StatusCode {
-    match error {
-        Error::BodyTooLarge { .. }
-        | Error::HistoryTooLarge(_)
-        | Error::ImageTooLarge(_)
-        | Error::MessageTooLarge(_)
-        | Error::TokenTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-        Error::ModelUnknown { .. }
-        | Error::RequestInvalid { .. }
-        | Error::RoleForbidden { .. }
-        | Error::TokenInvalid { .. }
-        | Error::Unsupported { .. } => StatusCode::BAD_REQUEST,
-        Error::NotFound { .. } => StatusCode::NOT_FOUND,
-        Error::GuardUnavailable { .. } | Error::Overloaded | Error::PeerBusy { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Error::QuotaExceeded(_) | Error::RateLimited(_) | Error::UserBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::RequestTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
-        Error::TokenExpired { .. } | Error::TokenRevoked => StatusCode::GONE,
-        Error::TokenUsed { .. } => StatusCode::CONFLICT,
-        Error::Unauthenticated { .. } | Error::Unvouched { .. } => StatusCode::UNAUTHORIZED,
-        Error::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Error::UpstreamCut
-        | Error::UpstreamMalformed { .. }
-        | Error::UpstreamRefused { .. }
-        | Error::UpstreamUnavailable { .. } => StatusCode::BAD_GATEWAY,
-        Error::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-        Error::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+pub(crate) fn status(code: Code) -> StatusCode {
+    match code {
+        Code::BodyTooLarge
+        | Code::HistoryTooLarge
+        | Code::ImageTooLarge
+        | Code::MessageTooLarge
+        | Code::TokenTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::ModelUnknown | Code::RequestInvalid | Code::RoleForbidden | Code::TokenInvalid | Code::Unsupported => {
+            StatusCode::BAD_REQUEST
+        }
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::GuardUnavailable | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Code::QuotaExceeded | Code::RateLimited | Code::UserBusy => StatusCode::TOO_MANY_REQUESTS,
+        Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Code::TokenExpired | Code::TokenRevoked => StatusCode::GONE,
+        Code::TokenUsed => StatusCode::CONFLICT,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::UpstreamCut | Code::UpstreamMalformed | Code::UpstreamRefused | Code::UpstreamUnavailable => {
+            StatusCode::BAD_GATEWAY
+        }
+        Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 /// What the code means in a few words, the same for every occurrence (RFC 9457 §3.1.3).
-fn title(error: &Error) -> &'static str {
-    match error {
-        Error::BodyTooLarge { .. } => "Request body too large",
-        Error::GuardUnavailable { .. } => "Guard unavailable",
-        Error::HistoryTooLarge(_) => "Conversation too long",
-        Error::ImageTooLarge(_) => "Image too large",
-        Error::Internal { .. } => "Internal error",
-        Error::MessageTooLarge(_) => "Message too large",
-        Error::MethodNotAllowed { .. } => "Method not allowed",
-        Error::ModelUnknown { .. } => "Unknown model",
-        Error::NotFound { .. } => "Not found",
-        Error::Overloaded | Error::PeerBusy { .. } => "Server overloaded",
-        Error::QuotaExceeded(_) => "Quota exceeded",
-        Error::RateLimited(_) => "Rate limited",
-        Error::RequestInvalid { .. } => "Invalid request",
-        Error::RequestTimeout { .. } => "Request timed out",
-        Error::RoleForbidden { .. } => "Role not allowed",
-        Error::TokenExpired { .. } => "Token expired",
-        Error::TokenInvalid { .. } => "Invalid token",
-        Error::TokenRevoked => "Token revoked",
-        Error::TokenTooLarge(_) => "Token too large",
-        Error::TokenUsed { .. } => "Token used",
-        Error::Unauthenticated { .. } | Error::Unvouched { .. } => "Not authenticated",
-        Error::Unsupported { .. } => "Not supported",
-        Error::UnsupportedMediaType { .. } => "Unsupported media type",
-        Error::UpstreamCut => "Reply cut short",
-        Error::UpstreamMalformed { .. } => "Malformed reply",
-        Error::UpstreamRefused { .. } => "Refused by the model service",
-        Error::UpstreamTimeout { .. } => "Model service timed out",
-        Error::UpstreamUnavailable { .. } => "Model service unavailable",
-        Error::UserBusy { .. } => "Too many turns at once",
+fn title(code: Code) -> &'static str {
+    match code {
+        Code::BodyTooLarge => "Request body too large",
+        Code::GuardUnavailable => "Guard unavailable",
+        Code::HistoryTooLarge => "Conversation too long",
+        Code::ImageTooLarge => "Image too large",
+        Code::Internal => "Internal error",
+        Code::MessageTooLarge => "Message too large",
+        Code::MethodNotAllowed => "Method not allowed",
+        Code::ModelUnknown => "Unknown model",
+        Code::NotFound => "Not found",
+        Code::Overloaded => "Server overloaded",
+        Code::QuotaExceeded => "Quota exceeded",
+        Code::RateLimited => "Rate limited",
+        Code::RequestInvalid => "Invalid request",
+        Code::RequestTimeout => "Request timed out",
+        Code::RoleForbidden => "Role not allowed",
+        Code::TokenExpired => "Token expired",
+        Code::TokenInvalid => "Invalid token",
+        Code::TokenRevoked => "Token revoked",
+        Code::TokenTooLarge => "Token too large",
+        Code::TokenUsed => "Token used",
+        Code::Unauthenticated => "Not authenticated",
+        Code::Unsupported => "Not supported",
+        Code::UnsupportedMediaType => "Unsupported media type",
+        Code::UpstreamCut => "Reply cut short",
+        Code::UpstreamMalformed => "Malformed reply",
+        Code::UpstreamRefused => "Refused by the model service",
+        Code::UpstreamTimeout => "Model service timed out",
+        Code::UpstreamUnavailable => "Model service unavailable",
+        Code::UserBusy => "Too many turns at once",
     }
 }
 
@@ -219,7 +231,7 @@ const WAIT_MOST: Duration = Duration::from_secs(60);
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::Value;
 
     use super::*;
@@ -230,7 +242,7 @@ mod tests {
     };
 
     /// Every error with its status and what to do next, as design §6 lists them; `SECRET` is for the operator alone.
-    fn all() -> Vec<(Error, u16, &'static str)> {
+    pub(crate) fn all() -> Vec<(Error, u16, &'static str)> {
         let cause = || "SECRET".to_owned();
         let excess = Excess { actual: 2, limit: 1, unit: "bytes" };
         let (second, limit) = (Some(Duration::from_millis(1_001)), Duration::from_secs(60));

@@ -3,12 +3,16 @@
 //! A variant's public message says what was expected and what was found. What only the operator may learn (why a token
 //! did not verify, why a credential was refused) travels beside it and comes out of [`Error::cause`] alone.
 
+mod code;
+
 use std::{fmt, time::Duration};
 
 use super::{
     allowance::{Allowance, Exhausted},
     time::UnixSeconds,
 };
+
+pub use self::code::Code;
 
 /// Everything that can end a turn other than well.
 ///
@@ -167,36 +171,42 @@ impl Error {
     /// The stable machine-readable name, `snake_case`; never renamed or reused once released.
     #[must_use]
     pub fn code(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    /// Which of the codes it has.
+    #[must_use]
+    pub fn kind(&self) -> Code {
         match self {
-            Self::BodyTooLarge { .. } => "body_too_large",
-            Self::GuardUnavailable { .. } => "guard_unavailable",
-            Self::HistoryTooLarge(_) => "history_too_large",
-            Self::ImageTooLarge(_) => "image_too_large",
-            Self::Internal { .. } => "internal",
-            Self::MessageTooLarge(_) => "message_too_large",
-            Self::MethodNotAllowed { .. } => "method_not_allowed",
-            Self::ModelUnknown { .. } => "model_unknown",
-            Self::NotFound { .. } => "not_found",
-            Self::Overloaded | Self::PeerBusy { .. } => "overloaded",
-            Self::QuotaExceeded(_) => "quota_exceeded",
-            Self::RateLimited(_) => "rate_limited",
-            Self::RequestInvalid { .. } => "request_invalid",
-            Self::RequestTimeout { .. } => "request_timeout",
-            Self::RoleForbidden { .. } => "role_forbidden",
-            Self::TokenExpired { .. } => "token_expired",
-            Self::TokenInvalid { .. } => "token_invalid",
-            Self::TokenRevoked => "token_revoked",
-            Self::TokenTooLarge(_) => "token_too_large",
-            Self::TokenUsed { .. } => "token_used",
-            Self::Unauthenticated { .. } | Self::Unvouched { .. } => "unauthenticated",
-            Self::Unsupported { .. } => "unsupported",
-            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
-            Self::UpstreamCut => "upstream_cut",
-            Self::UpstreamMalformed { .. } => "upstream_malformed",
-            Self::UpstreamRefused { .. } => "upstream_refused",
-            Self::UpstreamTimeout { .. } => "upstream_timeout",
-            Self::UpstreamUnavailable { .. } => "upstream_unavailable",
-            Self::UserBusy { .. } => "user_busy",
+            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::GuardUnavailable { .. } => Code::GuardUnavailable,
+            Self::HistoryTooLarge(_) => Code::HistoryTooLarge,
+            Self::ImageTooLarge(_) => Code::ImageTooLarge,
+            Self::Internal { .. } => Code::Internal,
+            Self::MessageTooLarge(_) => Code::MessageTooLarge,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::ModelUnknown { .. } => Code::ModelUnknown,
+            Self::NotFound { .. } => Code::NotFound,
+            Self::Overloaded | Self::PeerBusy { .. } => Code::Overloaded,
+            Self::QuotaExceeded(_) => Code::QuotaExceeded,
+            Self::RateLimited(_) => Code::RateLimited,
+            Self::RequestInvalid { .. } => Code::RequestInvalid,
+            Self::RequestTimeout { .. } => Code::RequestTimeout,
+            Self::RoleForbidden { .. } => Code::RoleForbidden,
+            Self::TokenExpired { .. } => Code::TokenExpired,
+            Self::TokenInvalid { .. } => Code::TokenInvalid,
+            Self::TokenRevoked => Code::TokenRevoked,
+            Self::TokenTooLarge(_) => Code::TokenTooLarge,
+            Self::TokenUsed { .. } => Code::TokenUsed,
+            Self::Unauthenticated { .. } | Self::Unvouched { .. } => Code::Unauthenticated,
+            Self::Unsupported { .. } => Code::Unsupported,
+            Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+            Self::UpstreamCut => Code::UpstreamCut,
+            Self::UpstreamMalformed { .. } => Code::UpstreamMalformed,
+            Self::UpstreamRefused { .. } => Code::UpstreamRefused,
+            Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
+            Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
+            Self::UserBusy { .. } => Code::UserBusy,
         }
     }
 
@@ -306,7 +316,10 @@ impl fmt::Display for Error {
             Self::TokenExpired { expires_at, .. } => {
                 write!(f, "the token expired at {expires_at}; start a new conversation")
             }
-            Self::TokenInvalid { .. } => f.write_str("the token is not one that this server accepts from this caller"),
+            Self::TokenInvalid { .. } => f.write_str(
+                "the token is not one that this server accepts from this caller; send the conversation's last one, unchanged and \
+                 as the same user, or start a new conversation",
+            ),
             Self::TokenRevoked => f.write_str("the token was revoked; start a new conversation"),
             Self::TokenTooLarge(excess) => write!(f, "token is {excess}"),
             Self::TokenUsed { under_way: true } => f.write_str("a turn with this token and this input is under way"),

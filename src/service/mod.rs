@@ -15,6 +15,8 @@ mod flow;
 mod identity;
 mod limits;
 mod models;
+pub mod openapi;
+mod pages;
 mod record;
 mod revocations;
 mod route;
@@ -40,6 +42,7 @@ use futures_util::{
 };
 use http::{HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
+use serde::Serialize;
 
 use self::{
     body::full,
@@ -171,7 +174,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 record.fail(&error);
                 let problem = Problem::new(error, &request_id);
                 let path = head.uri.path();
-                refused(match door_of(path).or_else(|| models::door(path)) {
+                refused(match door_of(path).or_else(|| models::door(&head)) {
                     Some(door) => problem.shaped(|told| door.refusal(told)),
                     None => problem,
                 })
@@ -330,11 +333,12 @@ fn asker(identity: Identity, user_id: Option<String>, user_hint: Option<String>)
     }
 }
 
-fn json_response(body: &serde_json::Value) -> Response<Body> {
-    json_bytes(body.to_string().into_bytes())
+fn json_response(body: &impl Serialize) -> Response<Body> {
+    // Our own structs of strings and numbers always serialize.
+    json_bytes(serde_json::to_vec(body).unwrap_or_default())
 }
 
-fn json_bytes(body: Vec<u8>) -> Response<Body> {
+fn json_bytes(body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

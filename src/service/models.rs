@@ -4,75 +4,104 @@
 //! own; it has the one that Anthropic's API gives to models whose date is not known, the epoch.
 
 use http::{Response, request};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::{
-    Clock, Service,
-    body::Body,
-    json_response,
-    route::{HINT, only_get},
-};
+use super::{Clock, Service, body::Body, json_response, pages::Page, route::HINT};
 use crate::{
     guard::Guard,
     proto::{
-        dialect::door::{Door, chat_completions::ChatCompletions},
+        dialect::door::{Door, chat_completions::ChatCompletions, messages::Messages},
         error::Error,
         time::UnixSeconds,
     },
     upstream::Upstream,
 };
 
-/// Where the models are listed.
-const PATH: &str = "/v1/models";
-
-/// What follows [`PATH`] in a path: nothing, or a slash and a name.
-pub(super) fn below(path: &str) -> Option<&str> {
-    path.strip_prefix(PATH).filter(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The door in whose shape errors about one model are told: programs look for OpenAI's `model_not_found`.
-pub(super) fn door(path: &str) -> Option<&'static dyn Door> {
-    below(path).filter(|rest| !rest.is_empty()).map(|_| &ChatCompletions as &dyn Door)
+/// The door in whose shape errors about models are told: that of the SDK which asks. Programs look for OpenAI's
+/// `model_not_found`, and Anthropic's SDKs name a version of theirs in each request.
+pub(super) fn door(head: &request::Parts) -> Option<&'static dyn Door> {
+    let (Page::Model | Page::Models, _) = Page::at(head.uri.path())? else { return None };
+    Some(if head.headers.contains_key("anthropic-version") { &Messages } else { &ChatCompletions })
 }
 
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
-    /// All models, or the one whose name `rest` holds after a slash.
+    /// All models.
     ///
     /// # Errors
-    /// [`Error::ModelUnknown`]; [`Error::NotFound`] for what can be no name; [`Error::MethodNotAllowed`].
-    pub(super) async fn models(&self, head: &request::Parts, rest: &str) -> Result<Response<Body>, Error> {
-        only_get(head)?;
+    /// Those of [`Self::authenticate`].
+    pub(super) async fn models(&self, head: &request::Parts) -> Result<Response<Body>, Error> {
         self.authenticate(head).await?;
         let core = self.core();
-        let entry = |alias: &str| entry(alias, &core.policy.issuer);
-        if let Some(name) = rest.strip_prefix('/') {
-            let name = percent_decoded(name).filter(|name| !name.is_empty()).ok_or(Error::NotFound { hint: HINT })?;
-            let (_, alias) = core.models.find(Some(&name))?;
-            return Ok(json_response(&entry(alias)));
-        }
-        let aliases: Vec<_> = core.models.as_slice().iter().map(|model| model.alias.as_str()).collect();
-        Ok(json_response(&json!({
-            "object": "list",
-            "data": aliases.iter().map(|alias| entry(alias)).collect::<Vec<_>>(),
-            "has_more": false,
-            "first_id": aliases.first(),
-            "last_id": aliases.last(),
-        })))
+        let data: Vec<_> =
+            core.models.as_slice().iter().map(|model| ModelBody::new(&model.alias, &core.policy.issuer)).collect();
+        let (first_id, last_id) = (data.first().map(|model| model.id), data.last().map(|model| model.id));
+        Ok(json_response(&ModelsBody { object: "list", first_id, last_id, has_more: false, data }))
+    }
+
+    /// The model of this name, which may have escapes.
+    ///
+    /// # Errors
+    /// [`Error::ModelUnknown`]; [`Error::NotFound`] for what can be no name.
+    pub(super) async fn model(&self, head: &request::Parts, name: &str) -> Result<Response<Body>, Error> {
+        self.authenticate(head).await?;
+        let name = percent_decoded(name).filter(|name| !name.is_empty()).ok_or(Error::NotFound { hint: HINT })?;
+        let core = self.core();
+        let (_, alias) = core.models.find(Some(&name))?;
+        Ok(json_response(&ModelBody::new(alias, &core.policy.issuer)))
     }
 }
 
-fn entry(alias: &str, owner: &str) -> Value {
-    let born = UnixSeconds(0);
-    json!({
-        "id": alias,
-        "object": "model",
-        "created": born.0,
-        "owned_by": owner,
-        "type": "model",
-        "display_name": alias,
-        "created_at": born.to_string(),
-        "lifecycle": "active",
-    })
+/// A model that clients may choose, in the words of OpenAI's and of Anthropic's API.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Model"))]
+pub(super) struct ModelBody<'a> {
+    /// Its name here, for `model`.
+    id: &'a str,
+    #[cfg_attr(test, schemars(extend("const" = "model")))]
+    object: &'static str,
+    /// Unix seconds; always 0.
+    created: u64,
+    /// The deployment's name.
+    owned_by: &'a str,
+    #[cfg_attr(test, schemars(extend("const" = "model")))]
+    r#type: &'static str,
+    /// Its name once more.
+    display_name: &'a str,
+    /// Always the epoch.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
+    created_at: String,
+    #[cfg_attr(test, schemars(extend("const" = "active")))]
+    lifecycle: &'static str,
+}
+
+impl<'a> ModelBody<'a> {
+    fn new(alias: &'a str, owner: &'a str) -> Self {
+        let born = UnixSeconds(0);
+        Self {
+            id: alias,
+            object: "model",
+            created: born.0,
+            owned_by: owner,
+            r#type: "model",
+            display_name: alias,
+            created_at: born.to_string(),
+            lifecycle: "active",
+        }
+    }
+}
+
+/// The models that clients may choose from; the first is the default.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ModelList"))]
+pub(super) struct ModelsBody<'a> {
+    #[cfg_attr(test, schemars(extend("const" = "list")))]
+    object: &'static str,
+    /// All of them.
+    data: Vec<ModelBody<'a>>,
+    /// Always false.
+    has_more: bool,
+    first_id: Option<&'a str>,
+    last_id: Option<&'a str>,
 }
 
 /// A piece of a path or a query with its escapes read (RFC 3986 §2.1): SDKs write the slashes of a name as `%2F`.
@@ -109,19 +138,6 @@ mod tests {
             ("%C3", None),
         ] {
             assert_eq!(percent_decoded(text).as_deref(), name, "{text}");
-        }
-    }
-
-    #[test]
-    fn only_what_is_below_a_slash_is_a_name() {
-        for (path, rest) in [
-            ("/v1/models", Some("")),
-            ("/v1/models/", Some("/")),
-            ("/v1/models/a/b", Some("/a/b")),
-            ("/v1/modelsx", None),
-            ("/v1/model", None),
-        ] {
-            assert_eq!(below(path), rest);
         }
     }
 }

@@ -5,14 +5,14 @@ use std::{pin::Pin, sync::Arc};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Method, Response, StatusCode, header, request};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Clock, Incoming, Sender, Service, asker,
     body::{Body, check_json, read_body, utf8},
-    json_bytes, json_response, models,
+    json_bytes, json_response, openapi,
+    pages::{self, Page},
     record::Record,
-    usage,
 };
 use crate::{
     guard::{self, Ending, Guard, Permit as _},
@@ -22,11 +22,6 @@ use crate::{
     },
     upstream::Upstream,
 };
-
-/// Where a token's owner reads what it holds.
-const HISTORY: &str = "/v1/history";
-/// Where tokens are ended before their time.
-const REVOCATIONS: &str = "/v1/revocations";
 
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// Answers a request, or says why not.
@@ -41,11 +36,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
         let path = head.uri.path();
-        match path {
-            // Probes come by address, whatever the name.
-            "/health" | "/healthz" => return only_get(head).map(|()| json_response(&json!({ "status": "ok" }))),
-            "/ready" | "/readyz" => return only_get(head).map(|()| self.ready()),
-            _ => {}
+        let page = Page::at(path);
+        // Probes come by address, whatever the name.
+        if let Some((page @ (Page::Health | Page::Ready), _)) = page {
+            page.check_method(head)?;
+            return Ok(if page == Page::Health { status("ok") } else { self.ready() });
         }
         self.check_host(head)?;
         if head.method == Method::OPTIONS
@@ -53,16 +48,23 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         {
             return Ok(preflight);
         }
-        if let Some(rest) = models::below(path) {
-            return self.models(head, rest).await;
+        if let Some((page, name)) = page {
+            page.check_method(head)?;
+            return match page {
+                Page::Health => Ok(status("ok")),
+                Page::History => self.history(head, body, record).await,
+                Page::Model => self.model(head, name).await,
+                Page::Models => self.models(head).await,
+                Page::OpenApi => Ok(openapi::answer(head)),
+                Page::Ready => Ok(self.ready()),
+                Page::Revocations => self.revoke(head, body, record).await,
+                Page::Usage => self.usage(head).await,
+            };
         }
-        match (path, door_of(path)) {
-            (usage::PATH, _) => self.usage(head).await,
-            (HISTORY, _) => self.history(head, body, record).await,
-            (REVOCATIONS, _) => self.revoke(head, body, record).await,
-            (_, Some(door)) if door.path() == path => self.pass(door, head, body, request_id, record).await,
+        match door_of(path) {
+            Some(door) if door.path() == path => self.pass(door, head, body, request_id, record).await,
             // What formats keep at their paths is read and deleted by id; anything else there is unknown to us.
-            (_, door) => Err(match (door.and_then(|door| door.below()), &head.method) {
+            door => Err(match (door.and_then(|door| door.below()), &head.method) {
                 (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
                 (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
             }),
@@ -95,7 +97,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// What every `POST` is checked for before its body is read.
     pub(super) async fn post(&self, head: &request::Parts) -> Result<Sender, Error> {
-        only_post(head)?;
+        pages::check_method(head, pages::POST)?;
         let sender = self.authenticate(head).await?;
         check_json(head)?;
         Ok(sender)
@@ -142,7 +144,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         } else {
             (StatusCode::OK, "ready")
         };
-        let mut response = json_response(&json!({ "status": text }));
+        let mut response = self::status(text);
         *response.status_mut() = status;
         response
     }
@@ -175,7 +177,6 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     where
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
-        only_post(head)?;
         let revoker = self.revoker(head).await?;
         check_json(head)?;
         let slot = self.slots.take(revoker.network())?;
@@ -195,16 +196,16 @@ pub(super) fn door_of(path: &str) -> Option<&'static dyn Door> {
 pub(super) const HINT: &str = "turns are taken by POST at /v1/turns, /v1/responses, \
     /v1/chat/completions and /v1/messages; an SDK's base URL ends in /v1 for OpenAI's, and without it for Anthropic's";
 
-pub(super) fn only_get(head: &request::Parts) -> Result<(), Error> {
-    if head.method == Method::GET || head.method == Method::HEAD {
-        Ok(())
-    } else {
-        Err(Error::MethodNotAllowed { allow: "GET, HEAD" })
-    }
+/// How a probe is answered.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Status"))]
+pub(super) struct StatusBody {
+    /// `ok`, `ready`, or why no requests should be sent here.
+    status: &'static str,
 }
 
-pub(super) fn only_post(head: &request::Parts) -> Result<(), Error> {
-    if head.method == Method::POST { Ok(()) } else { Err(Error::MethodNotAllowed { allow: "POST" }) }
+fn status(status: &'static str) -> Response<Body> {
+    json_response(&StatusBody { status })
 }
 
 /// Whether an authority is a name of this machine for itself, at any port.

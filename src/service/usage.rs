@@ -4,28 +4,21 @@
 //! `?user_id=`, and whoever names nobody is counted by address.
 
 use http::{Response, request};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::{
-    Clock, Sender, Service, asker, body::Body, json_response, limits, models::percent_decoded, route::only_get,
-};
+use super::{Clock, Sender, Service, asker, body::Body, json_response, limits, models::percent_decoded};
 use crate::{
     guard::{Counted, Guard},
     proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},
     upstream::Upstream,
 };
 
-/// Where callers ask.
-pub(super) const PATH: &str = "/v1/usage";
-
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// The limits of whoever asks, and what is left of them.
     ///
     /// # Errors
-    /// [`Error::RequestInvalid`] for a user that cannot be the caller; [`Error::GuardUnavailable`];
-    /// [`Error::MethodNotAllowed`].
+    /// [`Error::RequestInvalid`] for a user that cannot be the caller; [`Error::GuardUnavailable`].
     pub(super) async fn usage(&self, head: &request::Parts) -> Result<Response<Body>, Error> {
-        only_get(head)?;
         let sender = self.authenticate(head).await?;
         // The guard may have to ask a store for it.
         let slot = self.slots.take(sender.network())?;
@@ -36,27 +29,54 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let moment = self.moment();
         let standing = self.guard.standing(counted, moment).await?;
         drop(slot);
-        let answer = json!({
-            "user_id": principal.as_ref().map(Principal::subject),
-            "limits": standing.iter().map(|allowance| entry(allowance, moment.now)).collect::<Vec<_>>(),
-            "turns_at_once": self.guard.turns_at_once(),
-        });
+        let answer = UsageBody {
+            user_id: principal.as_ref().map(Principal::subject),
+            limits: standing.iter().map(|allowance| LimitBody::new(allowance, moment.now)).collect(),
+            turns_at_once: self.guard.turns_at_once(),
+        };
         let mut response = json_response(&answer);
         limits::write_headers(&standing, response.headers_mut());
         Ok(response)
     }
 }
 
-fn entry(allowance: &Allowance, now: UnixSeconds) -> Value {
-    let Allowance { name, limit, remaining, period_seconds, reset_seconds } = *allowance;
-    json!({
-        "name": name,
-        "limit": limit,
-        "remaining": remaining,
-        "used": limit.saturating_sub(remaining),
-        "period_seconds": period_seconds,
-        "resets_at": now.plus(reset_seconds).to_string(),
-    })
+/// Where a caller stands under its limits.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UsageReport"))]
+pub(super) struct UsageBody<'a> {
+    /// Who asks; null for whoever named nobody, and is counted by address.
+    user_id: Option<&'a str>,
+    /// Its limits; none where none is set.
+    limits: Vec<LimitBody>,
+    /// How many turns it may have under way at once.
+    turns_at_once: usize,
+}
+
+/// One limit, and what is left of it.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UsageLimit"))]
+struct LimitBody {
+    /// What is counted: `rate`, `turns`, `model_tokens` and the like.
+    name: &'static str,
+    /// How many of them a period allows.
+    limit: u64,
+    /// How many are left.
+    remaining: u64,
+    /// How many are gone.
+    used: u64,
+    /// The length of the period.
+    period_seconds: u64,
+    /// When all of them are back.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
+    resets_at: String,
+}
+
+impl LimitBody {
+    fn new(allowance: &Allowance, now: UnixSeconds) -> Self {
+        let Allowance { name, limit, remaining, period_seconds, reset_seconds } = *allowance;
+        let (used, resets_at) = (limit.saturating_sub(remaining), now.plus(reset_seconds).to_string());
+        Self { name, limit, remaining, used, period_seconds, resets_at }
+    }
 }
 
 /// The user that a query names. A plus stands for itself (RFC 3986), not for a space.

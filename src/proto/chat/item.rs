@@ -16,6 +16,7 @@ use crate::proto::withheld::Withheld;
 /// One entry of the history.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "t")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub enum Item {
     /// The model asks for a tool.
     #[serde(rename = "call")]
@@ -33,8 +34,10 @@ pub enum Item {
         /// Who said it.
         role: Role,
         /// What was said; never empty.
+        #[cfg_attr(test, schemars(length(min = 1)))]
         parts: Vec<Part>,
-        /// An assistant message that ended before its end.
+        /// An assistant message that ended before its end; absent else.
+        #[cfg_attr(test, schemars(extend("const" = true)))]
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
@@ -45,7 +48,8 @@ pub enum Item {
         id: String,
         /// The result.
         out: Output,
-        /// The tool failed.
+        /// The tool failed; absent else.
+        #[cfg_attr(test, schemars(extend("const" = true)))]
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         error: bool,
     },
@@ -115,6 +119,7 @@ impl fmt::Debug for Item {
 /// Who said a message. Tools answer in results, and the system prompt is not part of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Role {
     /// The model.
     Assistant,
@@ -149,10 +154,14 @@ impl<'de> Deserialize<'de> for Role {
 
 /// A piece of a message.
 #[derive(Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Part {
     /// An image, by `https:` or `data:` URL.
     #[serde(rename = "image")]
-    Image(String),
+    Image(
+        #[cfg_attr(test, schemars(regex(pattern = r"^(https?://|data:[^,]*,)")))]
+        String,
+    ),
     /// Text.
     #[serde(rename = "text")]
     Text(String),
@@ -181,9 +190,10 @@ impl<'de> Deserialize<'de> for Part {
 /// A tool's result: plain text, or parts.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Output {
     /// Never empty.
-    Parts(Vec<Part>),
+    Parts(#[cfg_attr(test, schemars(length(min = 1)))] Vec<Part>),
     /// Text, which may be empty.
     Text(String),
 }
@@ -299,6 +309,26 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         }
 
         deserializer.deserialize_map(ObjectVisitor(std::marker::PhantomData))
+    }
+}
+
+/// As what is in it, which says for itself that it is an object.
+#[cfg(test)]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod body;
 pub mod chat_completions;
+#[cfg(test)]
+pub mod described;
 pub mod messages;
 pub mod native;
 mod openai_error;
@@ -48,6 +50,10 @@ pub trait Door: Sync {
 
     /// An error in this format's own shape; `None` for the problem document.
     fn refusal(&self, told: &Told<'_>) -> Option<Refusal>;
+
+    /// What the API's description says of it.
+    #[cfg(test)]
+    fn described(&self, schemas: &mut described::Schemas) -> described::Described;
 }
 
 /// All doors: one line each.
@@ -168,6 +174,7 @@ impl fmt::Debug for TurnRequest {
 
 /// What to do when a conversation has outgrown its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum Truncation {
     /// Take away whole turns, oldest first, and say how many items went.
     Oldest,

@@ -50,3 +50,19 @@ pub(in crate::proto::dialect) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<
     }
     Ok(list)
 }
+
+/// As a list, with its bound.
+#[cfg(test)]
+impl<T: schemars::JsonSchema, const MOST: usize> schemars::JsonSchema for List<T, MOST> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("{}List{MOST}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "array", "items": generator.subschema_for::<T>(), "maxItems": MOST })
+    }
+}

@@ -8,8 +8,12 @@
 
 mod reply;
 mod request;
+#[cfg(test)]
+mod shapes;
 
 use self::{reply::ChatWriter, request::RawChat};
+#[cfg(test)]
+use super::described::{Described, Schemas};
 use super::{
     Asked, Door, Refusal, Told, Ways, body,
     openai_error::{self, TokenMember},
@@ -39,6 +43,11 @@ impl Door for ChatCompletions {
 
     fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
         Some(openai_error::refusal(told, TokenMember::ConversationToken))
+    }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::chat(schemas)
     }
 }
 

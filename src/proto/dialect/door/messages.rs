@@ -12,10 +12,14 @@ mod content;
 mod error;
 mod reply;
 mod request;
+#[cfg(test)]
+mod shapes;
 
 use serde::Serialize;
 
 use self::{error::ErrorBody, reply::MessagesWriter, request::RawMessages};
+#[cfg(test)]
+use super::described::{Described, Schemas};
 use super::{Asked, Door, Purpose, Refusal, Told, Ways, body};
 use crate::proto::error::Error;
 
@@ -43,6 +47,11 @@ impl Door for Messages {
     fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
         Some(ErrorBody::new(told, None).into_refusal())
     }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::messages(schemas)
+    }
 }
 
 /// The question that goes with it: how many model tokens a message would send.
@@ -59,12 +68,7 @@ impl Door for CountTokens {
     }
 
     fn counted(&self, tokens: u64) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Count {
-            input_tokens: u64,
-        }
-
-        serde_json::to_vec(&Count { input_tokens: tokens }).unwrap_or_default()
+        serde_json::to_vec(&CountBody { input_tokens: tokens }).unwrap_or_default()
     }
 
     fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
@@ -74,6 +78,18 @@ impl Door for CountTokens {
     fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
         Messages.refusal(told)
     }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::count(schemas)
+    }
+}
+
+/// How many model tokens the message would send.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageTokenCount"))]
+struct CountBody {
+    input_tokens: u64,
 }
 
 fn asked(raw: RawMessages<'_>) -> Result<Asked, Error> {

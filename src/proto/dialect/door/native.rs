@@ -3,28 +3,37 @@
 //! Members that we do not define are refused by name; of roles a client has one, its own. Streamed, a reply is
 //! `event: delta` and `event: tool_call`, then `event: done` with the whole answer or `event: error` with the problem.
 
+mod answer;
 mod revocation;
+#[cfg(test)]
+#[cfg(test)]
+pub(crate) mod shapes;
 
 use std::{borrow::Cow, fmt};
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
+use self::answer::NativeWriter;
 use super::{
-    Answer, Asked, Conversation, Door, Partial, Refusal, ReplyWriter, Told, TurnRequest, Ways,
+    Asked, Conversation, Door, Refusal, Told, TurnRequest, Ways,
     body::{self, List},
 };
-use crate::proto::{
-    chat::{Item, Object, Output, Part, Role, Usage, present},
-    dialect::{Delta, ModelOptions, Tool, ToolChoice},
-    error::Error,
-    sse,
-    time::UnixSeconds,
-    token::Claims,
+#[cfg(test)]
+use super::{
+    Truncation,
+    described::{Described, Schemas},
 };
+use crate::proto::{
+    chat::{Item, Object, Output, Part, Role, present},
+    dialect::{ModelOptions, Tool, ToolChoice},
+    error::Error,
+};
+
+pub(super) use self::answer::ConversationBody;
 
 pub use self::revocation::{RevocationRequest, RevocationScope, revocation_answer, revocation_request};
 
@@ -67,6 +76,11 @@ impl Door for Native {
     fn refusal(&self, _: &Told<'_>) -> Option<Refusal> {
         None
     }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::turn(schemas)
+    }
 }
 
 /// Reads the body of `POST /v1/history`: the token, and the user where the request has to name it.
@@ -81,74 +95,64 @@ pub fn history_request(body: &str) -> Result<(String, Option<String>), Error> {
 /// Writes the answer of `POST /v1/history`.
 #[must_use]
 pub fn history_answer(items: &[Item], conversation: &Conversation) -> Vec<u8> {
-    to_json(&HistoryBody { items, conversation: conversation.into() })
+    answer::history(items, conversation)
 }
 
-struct NativeWriter;
-
-impl ReplyWriter for NativeWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
-        to_json(&AnswerBody::from(answer))
-    }
-
-    fn begin(&mut self, _: &Claims, _: &mut Vec<u8>) {}
-
-    fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>) {
-        for delta in deltas {
-            match delta {
-                Delta::Text(text) => event("delta", &TextBody { text }, out),
-                Delta::Call { id, name, args } => event("tool_call", &CallBody { id, name, args }, out),
-                Delta::Finish(_) | Delta::Think { .. } | Delta::Usage(_) => {}
-            }
-        }
-    }
-
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
-        event("done", &AnswerBody::from(answer), out);
-    }
-
-    fn error(&mut self, told: &Told<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
-        let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
-        // The problem is an object of ours; the partial reply becomes one more member of it.
-        let members = told.problem.trim_end().strip_suffix('}').unwrap_or("{");
-        let tail = partial.map_or_else(String::new, |partial| {
-            format!(",\"partial\":{}", serde_json::to_string(&partial).unwrap_or_default())
-        });
-        sse::write_event(out, Some("error"), &format!("{members}{tail}}}"));
-    }
-}
-
-/// The body of a turn, as it stands.
+/// A turn: what is new, and the token of what was said before. Members that are not defined are refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnRequest"))]
 struct RawTurn<'a> {
+    /// The conversation's last token; absent or null begins one.
     #[serde(default)]
     token: Option<String>,
+    /// What is new: text, or parts and results of tools. Parts that follow each other are one message.
     #[serde(borrow)]
+    #[cfg_attr(test, schemars(with = "shapes::Input"))]
     input: RawInput<'a>,
+    /// Who speaks, where no credential says so; with a credential it must be the same user. Named once, a user is named in
+    /// each turn. Without a name the first turn makes one up, and its token alone speaks for it.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "shapes::UserId"))]
     user_id: Option<String>,
+    /// One of the names that `GET /v1/models` lists; else the token's, else the first.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "String"))]
     model: Option<String>,
+    /// Whether the reply comes as it is made, as server-sent events.
     #[serde(default)]
     stream: bool,
+    /// The most model tokens that the reply may have.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "u32", range(min = 1)))]
     max_output_tokens: Option<u32>,
+    /// How much chance there is in the choice of words.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "f64", range(min = 0, max = 2)))]
     temperature: Option<serde_json::Number>,
+    /// What the model may call. Calls come back in `output`; their results are sent as `input` of the next turn.
     #[serde(default)]
     tools: List<Object<RawTool>, { body::TOOLS }>,
+    /// Whether the model may, must or must not call, or which tool it must. It takes `tools`.
     #[serde(default, borrow, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "shapes::Choice"))]
     tool_choice: Option<&'a RawValue>,
+    /// What to do when the conversation has outgrown its limits; else what is set for the model, `refuse` by default.
     #[serde(default, borrow, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "Truncation"))]
     truncation: Option<Cow<'a, str>>,
 }
 
+/// What a token's owner asks to read.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HistoryRequest"))]
 struct RawHistoryRequest {
+    /// The token to read.
     token: String,
+    /// Whose it is, where no credential says so.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "shapes::UserId"))]
     user_id: Option<String>,
 }
 
@@ -203,123 +207,37 @@ struct RawElement<'a> {
     error: Option<bool>,
     #[serde(default, borrow, deserialize_with = "present")]
     role: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     parts: Option<&'a RawValue>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     content: Option<&'a RawValue>,
 }
 
+/// What the model may call.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Tool"))]
 struct RawTool {
+    /// What it is called.
+    #[cfg_attr(test, schemars(regex(pattern = body::NAME)))]
     name: String,
+    /// What it is for, in words for the model.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "String"))]
     description: Option<String>,
+    /// The JSON Schema of its arguments.
     #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
     parameters: Option<Box<RawValue>>,
 }
 
+/// One tool, by its name.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ToolName"))]
 struct RawToolName {
+    /// What it is called in `tools`.
     name: String,
-}
-
-#[derive(Serialize)]
-struct AnswerBody<'a> {
-    reply: &'a str,
-    output: &'a [Item],
-    token: &'a str,
-    user_id: &'a str,
-    conversation: ConversationBody,
-    usage: UsageBody,
-    finish_reason: &'static str,
-}
-
-impl<'a> From<&'a Answer> for AnswerBody<'a> {
-    fn from(answer: &'a Answer) -> Self {
-        Self {
-            reply: &answer.reply,
-            output: &answer.output,
-            token: &answer.token,
-            user_id: answer.conversation.claims.principal.subject(),
-            conversation: (&answer.conversation).into(),
-            usage: answer.usage.into(),
-            finish_reason: answer.finish.as_str(),
-        }
-    }
-}
-
-/// What every door tells of a conversation.
-#[derive(Serialize)]
-pub(super) struct ConversationBody {
-    id: String,
-    turn: u64,
-    started_at: String,
-    expires_at: String,
-    history_bytes: usize,
-    token_bytes: usize,
-    trimmed_items: usize,
-    #[serde(skip_serializing_if = "is_zero")]
-    summarized_items: usize,
-    #[serde(skip_serializing_if = "is_zero")]
-    elided_images: usize,
-}
-
-impl From<&Conversation> for ConversationBody {
-    fn from(conversation: &Conversation) -> Self {
-        let Conversation { claims, history_bytes, token_bytes, trimmed_items, summarized_items, elided_images } =
-            conversation;
-        let moment = |seconds: UnixSeconds| seconds.to_string();
-        Self {
-            id: claims.conversation.to_string(),
-            turn: claims.turn,
-            started_at: moment(claims.born_at),
-            expires_at: moment(claims.expires_at),
-            history_bytes: *history_bytes,
-            token_bytes: *token_bytes,
-            trimmed_items: *trimmed_items,
-            summarized_items: *summarized_items,
-            elided_images: *elided_images,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct UsageBody {
-    input_tokens: u64,
-    output_tokens: u64,
-    cached_tokens: u64,
-}
-
-impl From<Usage> for UsageBody {
-    fn from(Usage { input_tokens, output_tokens, cached_tokens, .. }: Usage) -> Self {
-        Self { input_tokens, output_tokens, cached_tokens }
-    }
-}
-
-#[derive(Serialize)]
-struct HistoryBody<'a> {
-    items: &'a [Item],
-    conversation: ConversationBody,
-}
-
-#[derive(Serialize)]
-struct TextBody<'a> {
-    text: &'a str,
-}
-
-#[derive(Serialize)]
-struct CallBody<'a> {
-    id: &'a str,
-    name: &'a str,
-    args: &'a str,
-}
-
-#[derive(Serialize)]
-struct PartialBody<'a> {
-    reply: &'a str,
-    token: &'a str,
 }
 
 fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error> {
@@ -369,20 +287,6 @@ fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
         r#""required""# => Ok(ToolChoice::Required),
         _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")),
     }
-}
-
-fn event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
-    sse::write_event(out, Some(name), &serde_json::to_string(body).unwrap_or_default());
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
-fn to_json(body: &impl Serialize) -> Vec<u8> {
-    // Our own structs of strings and numbers always serialize.
-    serde_json::to_vec(body).unwrap_or_default()
 }
 
 /// The most parts and results in one input; a message of the size that is allowed seldom has ten.

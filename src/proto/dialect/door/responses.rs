@@ -17,6 +17,8 @@ mod events;
 mod reply;
 mod request;
 mod resource;
+#[cfg(test)]
+mod shapes;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,8 @@ mod tests;
 use serde::Serialize;
 
 use self::{reply::ResponsesWriter, request::Request};
+#[cfg(test)]
+use super::described::{Described, Schemas};
 use super::{
     Asked, Door, Purpose, Refusal, Told, Ways,
     openai_error::{self, TokenMember},
@@ -59,6 +63,11 @@ impl Door for Responses {
     fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
         Some(openai_error::refusal(told, TokenMember::PreviousResponseId))
     }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::responses(schemas)
+    }
 }
 
 /// The count that goes with it, `POST /v1/responses/input_tokens`.
@@ -87,13 +96,21 @@ impl Door for InputTokens {
     fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
         Responses.refusal(told)
     }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::count(schemas)
+    }
 }
 
 /// What ids begin with; some clients look for it before they send one back.
 const ID_PREFIX: &str = "resp_";
 
+/// How many model tokens the turn would send.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseTokenCount"))]
 struct CountBody {
+    #[cfg_attr(test, schemars(extend("const" = "response.input_tokens")))]
     object: &'static str,
     input_tokens: u64,
 }

@@ -147,10 +147,11 @@ fn stop_reason(finish: FinishReason) -> &'static str {
     }
 }
 
-/// One event of a stream; its name is its type.
+/// One event of a stream.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Event<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageEventData"))]
+pub(super) enum Event<'a> {
     ContentBlockDelta {
         index: usize,
         delta: BlockDelta<'a>,
@@ -193,9 +194,11 @@ impl Event<'_> {
     }
 }
 
+/// A piece of a block.
 #[derive(Serialize)]
 #[serde(tag = "type")]
-enum BlockDelta<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageBlockDelta"))]
+pub(super) enum BlockDelta<'a> {
     #[serde(rename = "input_json_delta")]
     InputJson { partial_json: &'a str },
     #[serde(rename = "signature_delta")]
@@ -208,16 +211,25 @@ enum BlockDelta<'a> {
 
 /// A message, whole or as it begins; members that the format requires are there, were they `null`.
 #[derive(Serialize)]
-struct Message<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Message"))]
+pub(super) struct Message<'a> {
+    /// Names the message; it is no token.
     id: String,
+    #[cfg_attr(test, schemars(extend("const" = "message")))]
     r#type: &'static str,
+    #[cfg_attr(test, schemars(extend("const" = "assistant")))]
     role: &'static str,
     /// The alias.
     model: &'a str,
     content: Vec<Block<'a>>,
+    /// Why it ended; null where it begins.
+    #[cfg_attr(test, schemars(extend("enum" = ["end_turn", "max_tokens", "refusal", "tool_use", null])))]
     stop_reason: Option<&'static str>,
+    #[cfg_attr(test, schemars(with = "()"))]
     stop_sequence: Option<()>,
+    #[cfg_attr(test, schemars(with = "()"))]
     stop_details: Option<()>,
+    #[cfg_attr(test, schemars(with = "()"))]
     container: Option<()>,
     usage: MessageUsage,
     #[serde(flatten)]
@@ -245,8 +257,11 @@ impl<'a> Message<'a> {
 
 /// What is ours at the end.
 #[derive(Serialize)]
-struct End<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageEnd"))]
+pub(super) struct End<'a> {
+    /// The conversation's new last token.
     conversation_token: &'a str,
+    /// Where the conversation stands.
     holdall: ConversationBody,
 }
 
@@ -257,20 +272,42 @@ impl<'a> End<'a> {
 }
 
 #[derive(Default, Serialize)]
-struct Ending {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(super) struct Ending {
+    #[cfg_attr(test, schemars(extend("enum" = ["end_turn", "max_tokens", "refusal", "tool_use"])))]
     stop_reason: &'static str,
+    #[cfg_attr(test, schemars(with = "()"))]
     stop_sequence: Option<()>,
+    #[cfg_attr(test, schemars(with = "()"))]
     stop_details: Option<()>,
+    #[cfg_attr(test, schemars(with = "()"))]
     container: Option<()>,
 }
 
+/// A piece of what the model said.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Block<'a> {
-    RedactedThinking { data: Cow<'a, str> },
-    Text { text: &'a str, citations: Option<()> },
-    Thinking { thinking: Cow<'a, str>, signature: Cow<'a, str> },
-    ToolUse { id: &'a str, name: &'a str, input: Input<'a>, caller: Caller },
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageBlock"))]
+pub(super) enum Block<'a> {
+    RedactedThinking {
+        data: Cow<'a, str>,
+    },
+    Text {
+        text: &'a str,
+        #[cfg_attr(test, schemars(with = "()"))]
+        citations: Option<()>,
+    },
+    Thinking {
+        thinking: Cow<'a, str>,
+        signature: Cow<'a, str>,
+    },
+    ToolUse {
+        id: &'a str,
+        name: &'a str,
+        #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
+        input: Input<'a>,
+        caller: Caller,
+    },
 }
 
 impl<'a> Block<'a> {
@@ -310,7 +347,7 @@ impl<'a> Block<'a> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Input<'a> {
+pub(super) enum Input<'a> {
     Empty {},
     Given(&'a RawValue),
 }
@@ -332,7 +369,9 @@ impl<'a> Input<'a> {
 
 /// Who calls: the model itself, no code of its own.
 #[derive(Serialize)]
-struct Caller {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(super) struct Caller {
+    #[cfg_attr(test, schemars(extend("const" = "direct")))]
     r#type: &'static str,
 }
 
@@ -355,27 +394,34 @@ fn text_block(part: &Part) -> Option<Block<'_>> {
 
 /// The counts that a message tells, cached input apart from the rest.
 #[derive(Serialize)]
-struct MessageUsage {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageUsage"))]
+pub(super) struct MessageUsage {
     #[serde(flatten)]
     counts: DeltaUsage,
+    #[cfg_attr(test, schemars(with = "()"))]
     cache_creation: Option<()>,
+    #[cfg_attr(test, schemars(with = "()"))]
     inference_geo: Option<()>,
+    #[cfg_attr(test, schemars(with = "()"))]
     service_tier: Option<()>,
 }
 
 /// Those of them that the end of a stream tells.
 #[derive(Serialize)]
-struct DeltaUsage {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageDeltaUsage"))]
+pub(super) struct DeltaUsage {
     input_tokens: u64,
     cache_creation_input_tokens: u64,
     cache_read_input_tokens: u64,
     output_tokens: u64,
     output_tokens_details: Option<OutputDetails>,
+    #[cfg_attr(test, schemars(with = "()"))]
     server_tool_use: Option<()>,
 }
 
 #[derive(Serialize)]
-struct OutputDetails {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(super) struct OutputDetails {
     thinking_tokens: u64,
 }
 

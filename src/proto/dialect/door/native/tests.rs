@@ -3,7 +3,14 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::proto::dialect::{FinishReason, door::Truncation, testing::an_answer};
+use crate::proto::{
+    chat::Usage,
+    dialect::{
+        Delta, FinishReason,
+        door::{Answer, Partial, ReplyWriter as _, Told},
+        testing::an_answer,
+    },
+};
 
 fn read_turn(body: &Value) -> Result<TurnRequest, Error> {
     Native.request(&body.to_string(), &Ways::default()).map(|asked| asked.turn)
