@@ -14,7 +14,7 @@ export type TurnOptions = Omit<Schemas["TurnRequest"], "input" | "stream" | "tok
 export type Answer = Schemas["TurnAnswer"];
 
 /** Where a conversation stands: turn, sizes, expiry. */
-export type Standing = Schemas["ConversationInfo"];
+export type Standing = Schemas["Conversation"];
 
 /** One entry of a history. */
 export type Item = Schemas["Item"];
@@ -23,10 +23,10 @@ export type Item = Schemas["Item"];
 export type History = { items: Item[]; conversation?: Standing };
 
 /** A reply that broke off, with a token that goes on from there. */
-export type PartialReply = Schemas["Partial"];
+export type PartialReply = Schemas["PartialReply"];
 
 /** An error as the server tells it; streamed, with what was shown of the reply. */
-export type Problem = Schemas["Problem"] & { partial?: PartialReply };
+export type Problem = Schemas["TurnError"];
 
 /** Reads JSON; what is none is as good as nothing. */
 export function parse<T>(text: string | null): T | undefined {

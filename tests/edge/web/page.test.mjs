@@ -205,8 +205,8 @@ test("two tabs go on with one conversation, and neither turn is lost", async (t)
   // Both at once: they follow each other.
   await Promise.all([one.begin("Count to 12"), two.begin("Count to 13")]);
   await Promise.all([one.turns(4), two.turns(4)]);
-  await one.log.getByText(/ 13$/).waitFor();
-  await two.log.getByText(/ 12$/).waitFor();
+  await one.log.locator(".assistant").getByText(/ 13$/).waitFor();
+  await two.log.locator(".assistant").getByText(/ 12$/).waitFor();
   assert.equal(await one.stored(), await two.stored());
 });
 

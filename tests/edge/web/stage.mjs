@@ -92,13 +92,15 @@ export async function startStage() {
   const front = await startFront();
   const site = await startSite(front.url);
   const keys = newKeys();
-  const servers = [];
+  const servers = new Set();
   /** Starts a server and sends the page there. */
   const serve = async (...options) => {
     const server = await start(keys, config(site.url, ...options));
-    servers.push(server);
+    servers.add(server);
     front.target = server.url;
-    return server;
+    /** Kills it. */
+    const stop = () => servers.delete(server) && server.stop();
+    return { ...server, stop };
   };
   const stop = async () => {
     await browser.close();
