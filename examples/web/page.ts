@@ -53,7 +53,10 @@ async function showHistory(): Promise<void> {
   }
 }
 
+const turns = () => chat.state.conversation?.turn ?? 0;
+
 async function say(input: Input): Promise<void> {
+  const before = turns();
   turn = chat.send(input);
   failed(undefined);
   const mine = add("user", wordsOf(input)).parentElement!;
@@ -87,6 +90,8 @@ async function say(input: Input): Promise<void> {
     log.removeAttribute("aria-busy");
     show();
   }
+  // Another tab's turn came before this one.
+  if (!failure && turns() !== before + 1) await showHistory();
 }
 
 /** What is to be known and done about a failure; nothing if there is none. */
