@@ -1,0 +1,223 @@
+/** A chat page: what was said, what is being said, and what to do when that fails. All text goes in as text. */
+
+import { Conversation, type HoldallError, type Input, type Item, type Turn } from "./holdall";
+
+const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+const main = document.querySelector("main")!;
+const log = $("log");
+const messages = $("messages");
+const text = $<HTMLTextAreaElement>("text");
+const server = document.querySelector<HTMLMetaElement>("meta[name=holdall]")!.content;
+
+const chat = await Conversation.open({ url: server });
+let turn: Turn | undefined;
+let failure: HoldallError | undefined;
+/** The token whose history the page shows. */
+let shown: string | undefined;
+
+/** Adds a message; the element that its text goes into. */
+function add(role: string, words = ""): HTMLElement {
+  const entry = document.createElement("li");
+  entry.className = role;
+  const speaker = document.createElement("span");
+  speaker.className = "unseen";
+  speaker.textContent = role === "user" ? "You: " : role === "assistant" ? "Model: " : "Note: ";
+  const said = document.createElement("p");
+  said.textContent = words;
+  entry.append(speaker, said);
+  messages.append(entry);
+  entry.scrollIntoView({ block: "end" });
+  return said;
+}
+
+function wordsOf(input: Input | undefined): string {
+  if (input === undefined || typeof input === "string") return input ?? "";
+  return input.map((part) => ("text" in part ? part.text : "")).join("");
+}
+
+function addItem(item: Item): void {
+  if (item.t === "msg") add(item.role, wordsOf(item.parts) + (item.cut ? " …" : ""));
+  if (item.t === "call") add("note", `calls ${item.name}(${item.args})`);
+}
+
+async function showHistory(): Promise<void> {
+  shown = chat.state.token;
+  try {
+    const { items } = await chat.history();
+    // What came meanwhile is newer.
+    if (turn || chat.state.token !== shown) return;
+    messages.replaceChildren();
+    items.forEach(addItem);
+  } catch (error) {
+    failed(error as HoldallError);
+  }
+}
+
+const turns = () => chat.state.conversation?.turn ?? 0;
+
+async function say(input: Input): Promise<void> {
+  const before = turns();
+  turn = chat.send(input);
+  failed(undefined);
+  const mine = add("user", wordsOf(input)).parentElement!;
+  const reply = add("assistant");
+  const entry = reply.parentElement!;
+  entry.classList.add("waiting");
+  // A screen reader says the reply once it is whole.
+  log.setAttribute("aria-busy", "true");
+  try {
+    for await (const event of turn) {
+      if (event.type === "retry") note(`${sentence(event.error)} Trying again in ${Math.ceil(event.waitMs / 1000)} s.`);
+      if (event.type === "delta") {
+        note("");
+        entry.classList.remove("waiting");
+        const follow = main.scrollHeight - main.scrollTop - main.clientHeight < 80;
+        reply.append(event.text);
+        if (follow) main.scrollTop = main.scrollHeight;
+      }
+    }
+    shown = chat.state.token;
+  } catch (thrown) {
+    const error = thrown as HoldallError;
+    if (error.answer) shown = chat.state.token;
+    else mine.classList.add("unsent");
+    if (reply.textContent === "") entry.remove();
+    else if (!error.answer) entry.classList.add("cut");
+    failed(error);
+  } finally {
+    entry.classList.remove("waiting");
+    turn = undefined;
+    log.removeAttribute("aria-busy");
+    show();
+  }
+  // Another tab's turn came before this one.
+  if (!failure && turns() !== before + 1) await showHistory();
+}
+
+/** What is to be known and done about a failure; nothing if there is none. */
+function failed(error: HoldallError | undefined): void {
+  failure = error;
+  note(error ? explain(error) : "");
+  $("again").hidden = !error?.input || error.answer !== undefined || error.final;
+  $("keep").hidden = !error?.partial && error?.code !== "conflict";
+  $("anew").hidden = !error?.final;
+}
+
+function note(words: string): void {
+  $("what").textContent = words;
+  $("notice").hidden = words === "";
+  // It takes room from the log, whose end is what it is about.
+  if (words !== "") requestAnimationFrame(() => (main.scrollTop = main.scrollHeight));
+  for (const id of ["again", "keep", "anew"]) $(id).hidden = true;
+}
+
+function explain(error: HoldallError): string {
+  const kept = " What you wrote is kept.";
+  switch (error.code) {
+    case "stopped":
+      return "Stopped. The chat is where it was before.";
+    case "network":
+      return (navigator.onLine ? "The server cannot be reached." : "You are offline.") + kept;
+    case "stream_lost":
+      return "The connection was lost in the middle of the reply. The chat is where it was before." + kept;
+    case "token_expired":
+      return "This chat has expired. Begin a new one to send what you wrote.";
+    case "storage_full":
+      return "There is no room to keep this chat: it goes on until the page is closed.";
+    case "conflict":
+      return "Another tab has gone on with this chat. Its turn stands.";
+    default:
+      return sentence(error) + (error.retryAfterMs ? ` Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.` : "") + kept;
+  }
+}
+
+function sentence({ message }: HoldallError): string {
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+}
+
+/** Brings buttons and standing up to date. */
+function show(): void {
+  const { conversation, expiry } = chat.state;
+  $("send").hidden = turn !== undefined;
+  $("stop").hidden = turn === undefined;
+  const standing = $("standing");
+  standing.dataset.expiry = expiry;
+  if (!conversation) {
+    standing.textContent = "A new chat";
+    return;
+  }
+  const { turn: turns, token_bytes, expires_at } = conversation;
+  const day = { day: "numeric", month: "short" } as const;
+  const until = new Date(expires_at).toLocaleString([], expiry === "good" ? day : { hour: "numeric", minute: "2-digit", ...day });
+  const size = token_bytes < 10_000 ? `${token_bytes} bytes` : `${Math.round(token_bytes / 1024)} KB`;
+  standing.textContent = `${turns} turn${turns === 1 ? "" : "s"} · ${size} · ${expiry === "past" ? "expired" : "until"} ${until}`;
+}
+
+/** Begins another chat, with what was not answered in this one if there is something. */
+async function begin(input?: Input): Promise<void> {
+  await chat.reset();
+  shown = undefined;
+  failed(undefined);
+  messages.replaceChildren();
+  show();
+  text.focus();
+  if (input !== undefined) await say(input);
+}
+
+function submit(): void {
+  const words = text.value.trim();
+  if (words === "" || turn) return;
+  text.value = "";
+  messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
+  void say(words);
+}
+
+function sendAgain(): void {
+  const input = failure?.input ?? chat.state.unsent;
+  messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
+  if (input !== undefined) void say(input);
+}
+
+async function keep(): Promise<void> {
+  const successor = failure?.partial ?? failure?.answer;
+  if (!successor) return;
+  try {
+    await chat.keep(successor);
+    failed(undefined);
+    await showHistory();
+  } catch (error) {
+    failed(error as HoldallError);
+  }
+}
+
+$("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  submit();
+});
+text.addEventListener("keydown", (event) => {
+  // Not while an input method is composing a character.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    submit();
+  }
+});
+$("stop").addEventListener("click", () => turn?.stop());
+$("again").addEventListener("click", sendAgain);
+$("keep").addEventListener("click", () => void keep());
+$("anew").addEventListener("click", () => void begin(failure?.input));
+$("new").addEventListener("click", () => void begin());
+chat.subscribe(() => {
+  show();
+  // Another tab has gone on.
+  if (!turn && chat.state.token !== shown) void showHistory();
+});
+
+await showHistory();
+const { unsent } = chat.state;
+if (unsent !== undefined) {
+  add("user", wordsOf(unsent)).parentElement!.classList.add("unsent");
+  note("This was not answered before the page was closed.");
+  $("again").hidden = false;
+}
+show();
+text.focus();

@@ -1,0 +1,320 @@
+// The page, in Chromium, against `holdall serve` processes that come and go.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, beforeEach, test } from "node:test";
+import { startSilentModel, startStage } from "./stage.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+let stage;
+before(async () => (stage = await startStage()));
+beforeEach(() => {
+  stage.front.seen.length = 0;
+  stage.front.failures.length = 0;
+});
+after(() => stage.stop());
+
+/** A page of a browser of its own; whatever goes wrong in it fails the test. */
+async function open(t, options = {}) {
+  const context = await stage.browser.newContext(options);
+  const chat = await tab(t, context);
+  return { ...chat, context };
+}
+
+async function tab(t, context) {
+  const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error));
+  t.after(async () => {
+    await page.close();
+    assert.deepEqual(errors, []);
+  });
+  await page.goto(stage.site.url);
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  const text = page.getByLabel("Message");
+  const log = page.getByRole("log");
+  const standing = page.locator("#standing");
+  const notice = page.getByRole("alert");
+  const said = () => log.locator("li p").allTextContents();
+  /** Sends by the keyboard. */
+  const begin = async (words) => {
+    await text.fill(words);
+    await text.press("Enter");
+  };
+  const end = async () => {
+    await button("Send").waitFor();
+    return (await said()).pop();
+  };
+  const say = async (words) => {
+    await begin(words);
+    return end();
+  };
+  const turns = (count) => standing.filter({ hasText: new RegExp(`^${count} turns? ·`) }).waitFor();
+  const stored = () =>
+    page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          indexedDB.open("holdall").onsuccess = ({ target: { result: database } }) => {
+            database.transaction("tokens").objectStore("tokens").get("holdall").onsuccess = ({ target: { result } }) => {
+              database.close();
+              resolve(result && JSON.parse(result).token);
+            };
+          };
+        }),
+    );
+  return { page, button, text, log, standing, notice, said, begin, end, say, turns, stored };
+}
+
+test("a reply is shown while it comes, and a conversation remembers", async (t) => {
+  await stage.serve(40);
+  const { say, begin, end, log, button, turns, page } = await open(t);
+  assert.equal(await say("My name is Ada."), "Noted: your name is Ada.");
+  await begin("Count to 30");
+  await log.getByText(/^1 2 3/).waitFor();
+  assert.ok(await button("Stop").isVisible());
+  assert.equal(await log.locator(".assistant").getByText("30").count(), 0);
+  assert.equal(await log.getAttribute("aria-busy"), "true");
+  assert.match(await end(), /^1 2 .* 30$/);
+  assert.equal(await log.getAttribute("aria-busy"), null);
+  assert.equal(await say("What is my name?"), "Your name is Ada.");
+  await turns(3);
+  assert.ok(await page.evaluate(() => document.activeElement.id === "text"));
+});
+
+test("a reload goes on in mid-conversation", async (t) => {
+  await stage.serve();
+  const { say, said, page, turns } = await open(t);
+  await say("My name is Ada.");
+  const before = await said();
+  await page.reload();
+  await turns(1);
+  await page.getByText("Noted: your name is Ada.").waitFor();
+  assert.deepEqual(await said(), before);
+  assert.equal(await say("What is my name?"), "Your name is Ada.");
+  await turns(2);
+});
+
+test("a reload in the middle of a reply keeps what was said, and sends it again", async (t) => {
+  await stage.serve(40);
+  const { say, begin, page, log, notice, button, end, turns } = await open(t);
+  await say("My name is Ada.");
+  await begin("Count to 20");
+  await log.getByText(/^1 2/).waitFor();
+  await page.reload();
+  await notice.getByText("This was not answered").waitFor();
+  await turns(1);
+  await button("Send again").click();
+  await log.getByText("20").waitFor();
+  assert.match(await end(), /20$/);
+  await turns(2);
+});
+
+test("the server is killed between two turns, and another goes on", async (t) => {
+  const first = await stage.serve();
+  const { say, turns } = await open(t);
+  await say("My name is Ada.");
+  first.stop();
+  await stage.serve();
+  assert.equal(await say("What is my name?"), "Your name is Ada.");
+  await turns(2);
+});
+
+test("the server is killed in the middle of a reply: nothing is lost", async (t) => {
+  const first = await stage.serve(40);
+  const { say, begin, log, notice, button, stored, end, turns } = await open(t);
+  await say("My name is Ada.");
+  const token = await stored();
+  await begin("Count to 20");
+  await log.getByText(/^1 2/).waitFor();
+  first.stop();
+  await notice.getByText("The connection was lost in the middle of the reply.").waitFor();
+  assert.equal(await stored(), token);
+  assert.equal(await log.locator("li.unsent p").textContent(), "Count to 20");
+  await stage.serve();
+  await button("Send again").click();
+  await log.getByText(/ 20$/).waitFor();
+  await end();
+  assert.equal(await log.locator("li.unsent").count(), 0);
+  assert.equal(await say("What is my name?"), "Your name is Ada.");
+  await turns(3);
+});
+
+test("refusals that pass are waited for, as long as they say", async (t) => {
+  await stage.serve();
+  const { say, begin, end, notice, said } = await open(t);
+  await say("My name is Ada.");
+  stage.front.seen.length = 0;
+  stage.front.failures.push([503, { "retry-after": "1" }, "<h1>busy</h1>"], [429, { "retry-after": "1" }, ""]);
+  await begin("What is my name?");
+  await notice.getByText(/Trying again in \d s/).first().waitFor();
+  await end();
+  assert.equal((await said()).pop(), "Your name is Ada.");
+  assert.ok(await notice.isHidden());
+  const posts = stage.front.seen.filter(({ method }) => method === "POST");
+  assert.equal(posts.length, 3);
+  for (const at of [1, 2]) assert.ok(posts[at].at - posts[at - 1].at >= 1_000, "asked too early");
+});
+
+test("an expired chat says so, and what was written begins another", async (t) => {
+  const first = await stage.serve();
+  const { say, begin, notice, button, stored, end, turns, said } = await open(t);
+  await say("My name is Ada.");
+  const token = await stored();
+  first.stop();
+  // The same conversation, under terms that it has outlived.
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  const strict = await stage.serve(0, 'max_age = "1s"\nttl = "1s"');
+  await begin("What is my name?");
+  await notice.getByText("This chat has expired.").waitFor();
+  assert.equal(await stored(), token);
+  assert.ok(await button("Send again").isHidden());
+  strict.stop();
+  await stage.serve();
+  await button("Begin anew").click();
+  await turns(1);
+  await end();
+  assert.equal((await said())[0], "What is my name?");
+  assert.notEqual((await said())[1], "Your name is Ada.");
+});
+
+test("the expiry is noticed a day ahead, and when it comes", async (t) => {
+  await stage.serve();
+  const { say, page, standing } = await open(t);
+  await page.clock.install();
+  await page.reload();
+  await say("My name is Ada.");
+  assert.equal(await standing.getAttribute("data-expiry"), "good");
+  await page.clock.fastForward(145 * 3_600_000);
+  assert.equal(await standing.getAttribute("data-expiry"), "soon");
+  await page.clock.fastForward(24 * 3_600_000);
+  assert.match(await standing.textContent(), /expired/);
+});
+
+test("two tabs go on with one conversation, and neither turn is lost", async (t) => {
+  await stage.serve(20);
+  const { context, ...one } = await open(t);
+  await one.say("My name is Ada.");
+  const two = await tab(t, context);
+  await two.turns(1);
+  assert.equal(await two.say("What is my name?"), "Your name is Ada.");
+  await one.turns(2);
+  await one.log.getByText("Your name is Ada.", { exact: true }).waitFor();
+  // Both at once: they follow each other.
+  await Promise.all([one.begin("Count to 12"), two.begin("Count to 13")]);
+  await Promise.all([one.turns(4), two.turns(4)]);
+  await one.log.locator(".assistant").getByText(/ 13$/).waitFor();
+  await two.log.locator(".assistant").getByText(/ 12$/).waitFor();
+  assert.equal(await one.stored(), await two.stored());
+});
+
+test("a page that is offline says so, and goes on when it is back", async (t) => {
+  await stage.serve();
+  const { context, ...chat } = await open(t);
+  await chat.say("My name is Ada.");
+  await context.setOffline(true);
+  await chat.begin("What is my name?");
+  await chat.notice.getByText("You are offline. What you wrote is kept.").waitFor();
+  await context.setOffline(false);
+  await chat.button("Send again").click();
+  await chat.log.getByText("Your name is Ada.", { exact: true }).waitFor();
+  await chat.turns(2);
+});
+
+test("text is text, whoever said it", async (t) => {
+  await stage.serve();
+  const { say, said, page, log } = await open(t);
+  const text = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>&amp;';
+  assert.equal(await say(`Repeat ${text}`), text);
+  await page.reload();
+  await log.getByText(text).first().waitFor();
+  assert.deepEqual(await said(), [`Repeat ${text}`, text]);
+  assert.equal(await log.locator("img, script").count(), 0);
+  assert.equal(await page.evaluate(() => window.hit), undefined);
+});
+
+test("a stopped turn leaves the old token, and the model is let go of", async (t) => {
+  await stage.serve();
+  const { say, begin, log, button, notice, stored, turns } = await open(t);
+  await say("My name is Ada.");
+  const token = await stored();
+  const model = await startSilentModel();
+  t.after(model.stop);
+  await stage.serve(0, "", model.upstream);
+  await begin("Tell me more.");
+  await log.getByText("Well").waitFor();
+  await button("Stop").click();
+  await notice.getByText("Stopped. The chat is where it was before.").waitFor();
+  await model.left;
+  assert.equal(await stored(), token);
+  await stage.serve();
+  assert.equal(await say("What is my name?"), "Your name is Ada.");
+  await turns(2);
+  assert.ok(await notice.isHidden());
+});
+
+test("a reply that is cut can be kept, and the chat goes on from it", async (t) => {
+  await stage.serve();
+  const { say, begin, log, button, notice, turns, page } = await open(t);
+  await say("My name is Ada.");
+  const model = await startSilentModel();
+  await stage.serve(0, "", model.upstream);
+  await begin("Tell me more.");
+  await log.getByText("Well").waitFor();
+  model.stop();
+  await notice.getByText("The model service stopped in the middle of its reply.").waitFor();
+  await button("Keep what came").click();
+  await log.getByText("Well …").waitFor();
+  await turns(2);
+  await stage.serve();
+  assert.equal(await say("What is my name?"), "Your name is Ada.");
+  await page.reload();
+  await turns(3);
+  await log.getByText("Well …").waitFor();
+});
+
+test("a new chat knows nothing of the old one, after a reload too", async (t) => {
+  await stage.serve();
+  const { say, button, standing, page, stored, log } = await open(t);
+  await say("My name is Ada.");
+  await button("New chat").click();
+  await standing.getByText("A new chat").waitFor();
+  assert.equal(await stored(), undefined);
+  await page.reload();
+  await standing.getByText("A new chat").waitFor();
+  assert.equal(await log.locator("li").count(), 0);
+  assert.notEqual(await say("What is my name?"), "Your name is Ada.");
+});
+
+test("the page asks nobody but its own server and the proxy", async (t) => {
+  await stage.serve();
+  const { say, page } = await open(t);
+  const hosts = new Set();
+  page.on("request", (request) => hosts.add(new URL(request.url()).origin));
+  await page.reload();
+  await say("Hello");
+  hosts.delete("null");
+  assert.deepEqual([...hosts].sort(), [stage.front.url, stage.site.url].sort());
+  const posts = stage.front.seen.filter(({ method }) => method === "POST");
+  for (const { headers } of posts) assert.deepEqual([headers.cookie, headers.referer], [undefined, undefined]);
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`the page is accessible by axe-core's rules, ${colorScheme}`, async (t) => {
+    await stage.serve(30);
+    const viewport = colorScheme === "light" ? { width: 390, height: 700 } : { width: 1280, height: 800 };
+    const { say, begin, log, button, page, notice } = await open(t, { colorScheme, viewport, bypassCSP: true });
+    await say("My name is Ada.");
+    await begin("Count to 100");
+    await log.getByText(/^1 2/).waitFor();
+    await button("Stop").click();
+    await notice.waitFor();
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+    const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.equal(width, 0, "the page is wider than the screen");
+  });
+}
