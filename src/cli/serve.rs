@@ -81,7 +81,7 @@ struct GuardSettings {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Stopping")]
 struct StopSettings {
-    /// How long connections are still taken after SIGTERM, while /ready says 503 [default: 0s]
+    /// How long connections are still taken after SIGTERM, while /ready says 503 [default: none]
     #[arg(long, env = "HOLDALL_LAME_DUCK", value_name = "SPAN")]
     lame_duck: Option<String>,
     /// How long turns under way may go on after that [default: 30s]
