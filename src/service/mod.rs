@@ -40,7 +40,8 @@ use futures_util::{
     FutureExt as _,
     future::{self, AbortHandle, Abortable, BoxFuture, Shared},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 
@@ -188,6 +189,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         self.settings.cors_origins.write_headers(origin.as_ref(), response.headers_mut());
         record.status(response.status().as_u16());
+        if head.method == Method::HEAD {
+            response = without_content(response);
+        }
         response.map(|body| RecordedBody::new(body, recording).boxed_unsync())
     }
 
@@ -332,6 +336,16 @@ pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) 
     problem.write_headers(response.headers_mut());
     limits::write_headers(problem.standing(), response.headers_mut());
     response.map(|_| full(problem.into_body()))
+}
+
+/// What HEAD gets of an answer (RFC 9110 §9.3.2). Over HTTP/1 hyper drops the content by itself; over HTTP/2 it would send
+/// it, which clients take for a broken stream.
+fn without_content(response: Response<Body>) -> Response<Body> {
+    let (mut head, content) = response.into_parts();
+    if let Some(length_bytes) = content.size_hint().exact() {
+        head.headers.insert(header::CONTENT_LENGTH, length_bytes.into());
+    }
+    Response::from_parts(head, full(""))
 }
 
 /// `user_hint` is a user that the request names in passing; it counts where nobody vouches for the caller.

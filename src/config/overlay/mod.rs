@@ -117,7 +117,7 @@ impl GuardSettings {
 settings! {
     /// The settings that say how a stop goes: what platforms wait for differs, and most are set up by variables alone.
     pub struct StopSettings in "Stopping" {
-        /// How long connections are still taken after SIGTERM, while /ready says 503 [default: 0s]
+        /// How long connections are still taken after SIGTERM, while /ready says 503 [default: none]
         lame_duck: Option<String> = "HOLDALL_LAME_DUCK" (value_name = "SPAN"),
         /// How long turns under way may go on after that [default: 30s]
         drain: Option<String> = "HOLDALL_DRAIN" (value_name = "SPAN"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import unittest
 
+import budgets
 from binaries import GLIBC, STATIC, command, program, serve
 from holdall import Client, new_keys
 
@@ -34,6 +35,12 @@ class Files(unittest.TestCase):
         for name in (GLIBC, *STATIC):
             with self.subTest(name):
                 self.assertNotIn(".symtab", readelf(name, "--wide", "--section-headers"))
+
+    def test_all_are_within_the_budget_of_size(self) -> None:
+        """Also those that run by an emulator alone, whose times say nothing."""
+        for name in (GLIBC, *STATIC):
+            with self.subTest(name):
+                self.assertLess(program(name).stat().st_size, budgets.FILE_BYTES)
 
 
 class Runs(unittest.TestCase):

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -66,6 +66,25 @@ async fn http2_is_spoken_in_clear_text() {
     let mut wide = Request::get(format!("{base}/health")).body(Full::default()).unwrap();
     wide.headers_mut().insert("x-wide", "a".repeat(20_000).parse().unwrap());
     assert_eq!(client.send(wide).await.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_the_length_of_its_content_and_none_of_it() {
+    let server = Running::start(config("")).await;
+    let base = format!("http://{}", server.address);
+    for mut client in [Client::connect(server.address).await, Client::connect_http2(server.address).await] {
+        for (path, status) in [("/health", StatusCode::OK), ("/v1/turns", StatusCode::METHOD_NOT_ALLOWED)] {
+            let ask = |method: Method| {
+                let request = Request::builder().method(method).uri(format!("{base}{path}"));
+                request.header("host", server.address.to_string()).body(Full::default()).unwrap()
+            };
+            let whole = client.send(ask(Method::GET)).await;
+            let answer = client.send(ask(Method::HEAD)).await;
+            assert_eq!((answer.status, whole.status), (status, status));
+            assert_eq!(answer.header("content-length"), whole.body.len().to_string());
+            assert!(answer.body.is_empty() && !whole.body.is_empty(), "{path}");
+        }
+    }
 }
 
 #[tokio::test]
