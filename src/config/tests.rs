@@ -62,6 +62,20 @@ fn nobody_vouching_stays_on_loopback_unless_told_otherwise() {
     assert!(!open.settings.loopback_host_only);
 }
 
+#[test]
+fn a_function_is_open_wherever_it_would_listen() {
+    let check = |settings: &str| {
+        let text = format!("{}\n{settings}\n{BUILTIN}", keys());
+        RawConfig::parse(&text, toml::Table::new()).unwrap().function().check(&Fixture(HashMap::new()))
+    };
+    let refused = check("").unwrap_err();
+    assert!(matches!(refused, ConfigError::OpenToAll { listen: None }));
+    assert!(!refused.hint().unwrap().contains("listen"));
+    let open = check("dangerous_open = true\nlambda_response = \"buffer\"").unwrap();
+    assert_eq!((open.settings.loopback_host_only, open.lambda_response), (false, LambdaResponse::Buffer));
+    assert_eq!(check("dangerous_open = true").unwrap().lambda_response, LambdaResponse::Auto);
+}
+
 #[cfg(feature = "jwt")]
 #[test]
 fn a_secret_of_credentials_is_no_token_key() {

@@ -1,6 +1,7 @@
 //! What reaches `serve` as a flag, as a variable and from the file: nothing here gets as far as to listen.
 
 use super::home::{BINARY, Home, Ran};
+use crate::support::SECRET;
 
 /// Runs `serve` with a key of its own and these arguments and variables.
 fn serve(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
@@ -18,6 +19,7 @@ fn what_doors_do_is_a_flag_a_variable_and_a_key() {
     for (flag, variable, key, ways) in [
         ("--client-history", "HOLDALL_CLIENT_HISTORY", "client_history", "refuse, accept"),
         ("--responses-stream", "HOLDALL_RESPONSES_STREAM", "responses_stream", "hold, live"),
+        ("--lambda-response", "HOLDALL_LAMBDA_RESPONSE", "lambda_response", "auto, buffer, stream"),
     ] {
         let good = ways.split(", ").last().unwrap();
         home.write("holdall.toml", &format!("{key} = \"maybe\"\n"));
@@ -44,6 +46,32 @@ fn what_doors_do_is_a_flag_a_variable_and_a_key() {
     }
     let ran = serve(&home, &["--elide-inline-images=maybe"], &[]);
     assert_eq!(ran.code, Some(2), "{}", ran.err);
+}
+
+#[test]
+fn where_lambda_started_it_a_program_without_arguments_serves() {
+    let home = Home::new();
+    let start = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = home.program(BINARY, arguments);
+        // Nobody listens at port 0.
+        command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:0").env("HOLDALL_KEYS", format!("k1:{SECRET}"));
+        Ran::of(command.envs(variables.iter().copied()).output().unwrap(), home.path("").parent().unwrap())
+    };
+    for arguments in [&[][..], &["serve"]] {
+        let ran = start(arguments, &[]);
+        assert_eq!(ran.code, Some(1));
+        assert!(
+            ran.err.starts_with("error: identity.mode is none, and others can call this function\n"),
+            "{}",
+            ran.err
+        );
+        let ran = start(arguments, &[("HOLDALL_DANGEROUS_OPEN", "true"), ("HOLDALL_LISTEN", "192.0.2.1:1")]);
+        assert_eq!(ran.code, Some(1));
+        let lines: Vec<_> = ran.err.lines().collect();
+        assert!(lines[0].ends_with(" takes events of AWS Lambda"), "{}", ran.err);
+        assert!(lines.last().unwrap().starts_with("error: no more events are taken: "), "{}", ran.err);
+    }
+    assert_eq!(start(&["keys"], &[]).code, Some(2), "other commands are as elsewhere");
 }
 
 #[test]
