@@ -12,6 +12,7 @@ mod console;
 mod file;
 mod home;
 mod keys;
+mod openapi;
 mod revoke;
 mod send;
 mod serve;
@@ -35,6 +36,7 @@ pub fn run() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Completions(args) => completions::run(args, command()),
         Command::Keys(args) => keys::run(args),
+        Command::Openapi => openapi::run(),
         Command::Revoke(args) => revoke::run(args),
         Command::Send(args) => send::run(args),
         Command::Serve(args) => serve::run(args),
@@ -81,6 +83,8 @@ enum Command {
     Keys(keys::Args),
     /// Make tokens good no more, before their time
     Revoke(revoke::Args),
+    /// Print the description of the HTTP API, an OpenAPI 3.1 document
+    Openapi,
     /// Print a completion script
     Completions(completions::Args),
 }

@@ -5,6 +5,7 @@ mod errors;
 mod hardening;
 mod limits;
 mod models;
+mod openapi;
 mod pages;
 mod revocations;
 mod signals;

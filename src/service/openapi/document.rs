@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::schemas;
+use super::{
+    examples::{self, Examples},
+    schemas,
+};
 use crate::{
     problem::{self, Problem},
     proto::{
@@ -14,7 +17,7 @@ use crate::{
             described::{Described, Schemas, refer},
             native,
         },
-        error::Code,
+        error::{Code, TokenFault},
     },
     service::{
         models::{ModelBody, ModelsBody},
@@ -32,8 +35,10 @@ pub(super) fn text() -> String {
 }
 
 fn document() -> Value {
-    let mut schemas = Schemas::new();
+    let mut schemas = Schemas::default();
     schemas.written::<problem::Body<'_>>();
+    let sample = Problem::new(TokenFault::Tag.into(), "req_01a21998-5c00-7d0a-8000-2f1d8a3c5b7e").to_json();
+    let sample: Value = serde_json::from_str(&sample).unwrap();
     let mut paths = Map::new();
     for door in DOORS {
         let described = door.described(&mut schemas);
@@ -60,7 +65,7 @@ fn document() -> Value {
         "tags": TAGS.map(|(name, description)| json!({ "name": name, "description": description })),
         "paths": paths,
         "components": {
-            "schemas": schemas::finished(schemas.into_all()),
+            "schemas": schemas::finished(schemas.into_all(), &sample),
             "headers": headers(),
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": CREDENTIAL },
@@ -94,7 +99,8 @@ fn at_door(door: &dyn Door, described: Described) -> Value {
     if door.purpose() == Purpose::Count {
         codes.retain(|code| !matches!(code, Code::TokenUsed));
     }
-    let mut content = json!({ "application/json": { "schema": answer } });
+    let Examples { begin, go_on, answer: answered_with } = examples::at_door(door);
+    let mut content = json!({ "application/json": { "schema": answer, "example": answered_with } });
     if let Some(event) = event {
         content["text/event-stream"] = json!({ "schema": event });
     }
@@ -104,7 +110,12 @@ fn at_door(door: &dyn Door, described: Described) -> Value {
         "headers": answered(true),
         "content": content,
     }));
-    operation(tag, id, summary, &description, Some(request), responses)
+    let mut operation = operation(tag, id, summary, &description, Some(request), responses);
+    operation["requestBody"]["content"]["application/json"]["examples"] = json!({
+        "begin": { "summary": "Begin a conversation", "value": begin },
+        "goOn": { "summary": "Go on with it", "value": go_on },
+    });
+    operation
 }
 
 fn at_page(page: Page, path: &str, schemas: &mut Schemas) -> Value {
@@ -120,7 +131,8 @@ fn at_page(page: Page, path: &str, schemas: &mut Schemas) -> Value {
     };
     let codes: &[&[Code]] = match page {
         Page::Health | Page::Ready => &[],
-        Page::History | Page::Revocations => &[EVERYWHERE, POSTED, TOKEN, &[Code::RateLimited]],
+        Page::History => &[EVERYWHERE, POSTED, TOKEN],
+        Page::Revocations => &[EVERYWHERE, POSTED, TOKEN, &[Code::Unsupported]],
         Page::Model => &[EVERYWHERE, &[Code::ModelUnknown, Code::NotFound]],
         Page::OpenApi => &[&[Code::RequestInvalid]],
         Page::Models | Page::Usage => &[EVERYWHERE],
@@ -144,6 +156,11 @@ fn at_page(page: Page, path: &str, schemas: &mut Schemas) -> Value {
     }
     let mut operation = operation(tag, &id, summary, description, request, responses);
     match page {
+        Page::History => {
+            let (request, answer) = examples::history();
+            operation["requestBody"]["content"]["application/json"]["example"] = request;
+            operation["responses"]["200"]["content"]["application/json"]["example"] = answer;
+        }
         Page::Model => {
             operation["parameters"] = json!([{
                 "name": "model", "in": "path", "required": true, "schema": { "type": "string" },
@@ -157,7 +174,7 @@ fn at_page(page: Page, path: &str, schemas: &mut Schemas) -> Value {
             }]);
         }
         Page::Health | Page::OpenApi | Page::Ready => operation["security"] = json!([]),
-        Page::History | Page::Models | Page::Revocations => {}
+        Page::Models | Page::Revocations => {}
     }
     operation
 }
@@ -203,8 +220,8 @@ fn words(page: Page, path: &str) -> Words {
             "native",
             "End tokens before their time",
             "Callers revoke what is theirs, by a token. Who presents an operator's key may revoke anything, by any token \
-             or by id. It holds as long as the server's store does: without a store until this process ends, and for this \
-             process alone.",
+             or by id. It takes a store that all instances share (`HOLDALL_REDIS_URL`); a server without one answers \
+             `unsupported`.",
         ),
         Page::Usage => (
             "readUsage",

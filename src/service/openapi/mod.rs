@@ -13,6 +13,8 @@ use super::{
 #[cfg(test)]
 mod document;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod schemas;
 #[cfg(test)]
 mod tests;

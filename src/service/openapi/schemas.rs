@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-/// The schemas under their names, in order.
-pub(super) fn finished(mut named: Map<String, Value>) -> Map<String, Value> {
+/// The schemas under their names, in order; `problem` is what a problem looks like.
+pub(super) fn finished(mut named: Map<String, Value>, problem: &Value) -> Map<String, Value> {
     for schema in named.values_mut() {
         finish(schema);
     }
+    named["Problem"]["examples"] = json!([problem]);
     named.sort_keys();
     named
 }

@@ -203,12 +203,12 @@ fn a_chat_that_cannot_go_on_says_so_at_its_start() {
     let home = Home::new();
     home.feed(&["chat", "-t", "a"], "Repeat one\n").ok("one\n");
     home.feed(&["chat", "-t", "a", "--user", "bob"], "hi\n").fails(
-        "error: the token is not one that this server accepts from this caller (subject: another caller's token)\n\
+        "error: the token is not one that this server accepts from this caller; … (subject: another caller's token)\n\
          hint: a stays; `holdall token verify --user bob a` looks closer\n",
     );
     home.write("b", "no token\n");
     home.feed(&["chat", "-t", "b"], "hi\n").fails(
-        "error: the token is not one that this server accepts from this caller (charset: a byte outside […])\n\
+        "error: the token is not one that this server accepts from this caller; … (charset: a byte outside […])\n\
          hint: b stays; `holdall token verify --user local b` looks closer\n",
     );
     assert_eq!(home.read("b"), "no token\n");

@@ -42,6 +42,8 @@ fn misuse_is_exit_code_2() {
         &["revoke", "--token-id", "a", "--scope", "token"],
         &["completions"],
         &["completions", "tcsh"],
+        &["openapi", "--json"],
+        &["openapi", "openapi.json"],
     ] {
         let ran = home.run(arguments);
         assert_eq!((ran.code, &*ran.out), (Some(2), ""), "{arguments:?}: {}", ran.err);
@@ -68,6 +70,7 @@ Commands:
   token        Look into tokens, check them, make them of transcripts
   keys         Make and change the keys that sign tokens
   revoke       Make tokens good no more, before their time
+  openapi      Print the description of the HTTP API, an OpenAPI 3.1 document
   completions  Print a completion script
 
 Options:
@@ -93,6 +96,7 @@ Options:
         &["keys", "rotate", "use"],
         &["keys", "rotate", "drop"],
         &["revoke"],
+        &["openapi"],
         &["completions"],
     ] {
         let ran = home.run(&[command, &["--help"]].concat());
@@ -108,7 +112,7 @@ fn completions_know_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ran = home.run(&["completions", shell]);
         assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{shell}");
-        for command in ["chat", "send", "serve", "inspect", "rotate", "revoke", "completions"] {
+        for command in ["chat", "send", "serve", "inspect", "rotate", "revoke", "openapi", "completions"] {
             assert!(ran.out.contains(command), "{shell} {command}");
         }
     }

@@ -9,6 +9,7 @@ mod chat;
 mod home;
 mod keys;
 mod misuse;
+mod openapi;
 mod revoke;
 mod send;
 mod serve;

@@ -63,7 +63,7 @@ fn a_turn_that_fails_leaves_the_file() {
     );
     home.run(&["send", "-t", "a", ""]).fails("error: the input message is empty\n");
     home.run(&["send", "-t", "a", "--user", "bob", "hi"]).fails(
-        "error: the token is not one that this server accepts from this caller (subject: another caller's token)\n\
+        "error: the token is not one that this server accepts from this caller; … (subject: another caller's token)\n\
          hint: a stays; `holdall token verify --user bob a` looks closer\n",
     );
     assert_eq!((home.read("a"), home.files()), (before, vec!["a".to_owned()]));
@@ -163,7 +163,7 @@ fn a_server_elsewhere_is_spoken_to_alike() {
     home.run(&["send", "-t", "a", "--url", &url, "My name is Ada."]).ok("…\n");
     home.run(&["send", "-t", "a", "--url", &url, "What is my name?"]).ok("…Ada…\n");
     home.run(&["send", "-t", "a", "--url", &url, "--user", "eve", "What is my name?"]).fails(
-        "error: the token is not one that this server accepts from this caller\n\
+        "error: the token is not one that this server accepts from this caller; …\n\
          hint: a stays; it may be another user's, or of a server with other keys\n",
     );
     home.run(&["send", "-t", "a", "--url", &url, "--model", "none", "hi"])

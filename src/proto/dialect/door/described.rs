@@ -31,9 +31,9 @@ pub struct Schemas {
     named: Map<String, Value>,
 }
 
-impl Schemas {
+impl Default for Schemas {
     /// None yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let generator = |contract: Contract| {
             SchemaSettings::draft2020_12()
                 .with(|settings| {
@@ -45,7 +45,9 @@ impl Schemas {
         };
         Self { reader: generator(Contract::Deserialize), writer: generator(Contract::Serialize), named: Map::new() }
     }
+}
 
+impl Schemas {
     /// The schema of what is read as a `T`.
     pub fn read<T: JsonSchema>(&mut self) -> Value {
         self.reader.subschema_for::<T>().to_value()
