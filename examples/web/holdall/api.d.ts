@@ -113,7 +113,12 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Chat Completions */
+        /**
+         * Take a turn in OpenAI's Chat Completions format
+         * @description `conversation_token` brings the conversation, and comes back beside the reply: at the top and in the message; streamed, in the chunk with `finish_reason`. A stream that fails ends with an error, and without `[DONE]`.
+         *
+         *     Refused by name, because they are known and not offered: `audio`, `function_call`, `functions`, `logit_bias`, `logprobs`, `moderation`, `prediction`, `previous_response_id`, `top_logprobs`, `web_search_options`, and `n` over 1.
+         */
         post: operations["createChatCompletion"];
         delete?: never;
         options?: never;
@@ -150,7 +155,12 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Messages */
+        /**
+         * Take a turn in Anthropic's Messages format
+         * @description `conversation_token` brings the conversation, and comes back beside the reply; streamed, on `message_delta` and `message_stop`. A stream that fails ends with `error`.
+         *
+         *     Refused by name, because they are known and not offered: `compaction`, `container`, `context_management`, `fallbacks`, `inference_geo`, `mcp_servers`, `thread`, `top_k`, tools of other types than one's own, and a last message of the assistant's.
+         */
         post: operations["createMessage"];
         delete?: never;
         options?: never;
@@ -167,7 +177,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Count */
+        /**
+         * Count what a message would send
+         * @description How many model tokens the turn would send, the conversation included. Nothing is spent.
+         */
         post: operations["countMessageTokens"];
         delete?: never;
         options?: never;
@@ -224,7 +237,12 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Responses */
+        /**
+         * Take a turn in OpenAI's Responses format
+         * @description The token is the id: `previous_response_id` brings the conversation, and the answer's `id` is its next. Streamed, all events have that one id, and come when the reply is whole; `metadata.holdall_stream`: `live` has them come as they are made, with the token in the last one alone.
+         *
+         *     Refused by name, because they are known and not offered: `background`, `context_management`, `conversation`, `conversation_token`, `moderation`, `prompt`, items of the type `item_reference`, tools of other types than functions, and `n` over 1. `GET` and `DELETE` below this path are refused as well: an id is not for URLs.
+         */
         post: operations["createResponse"];
         delete?: never;
         options?: never;
@@ -241,7 +259,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Count */
+        /**
+         * Count what a response would send
+         * @description How many model tokens the turn would send, the conversation included. Nothing is spent.
+         */
         post: operations["countResponseTokens"];
         delete?: never;
         options?: never;
@@ -315,6 +336,356 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Why a request was refused or failed, as Anthropic's API says it. */
+        AnthropicError: {
+            /** @description What happened, for programs. */
+            code: components["schemas"]["ErrorCode"];
+            details: {
+                /** @description The code once more. */
+                error_code: components["schemas"]["ErrorCode"];
+            };
+            /** @description What happened this time, for people. */
+            message: string;
+            partial?: components["schemas"]["AnthropicPartialReply"];
+            /** @enum {string} */
+            type: "api_error" | "authentication_error" | "invalid_request_error" | "not_found_error" | "overloaded_error" | "permission_error" | "rate_limit_error" | "request_too_large" | "timeout_error";
+        };
+        /** @description An error in the shape of Anthropic's API. */
+        AnthropicErrorBody: {
+            error: components["schemas"]["AnthropicError"];
+            /** @description The id under which the server's log has the request. */
+            request_id: string;
+            /** @constant */
+            type: "error";
+        };
+        /** @description What had flowed of a reply that was cut, and the token that holds it. */
+        AnthropicPartialReply: {
+            /** @description A token that holds it, its last item marked cut. */
+            conversation_token: string;
+            /** @description The text so far. */
+            reply: string;
+        };
+        /** @description Some of the tools. */
+        ChatAllowedTools: {
+            allowed_tools: {
+                /** @enum {string} */
+                mode: "auto" | "required";
+                tools: {
+                    function: {
+                        name: string;
+                    };
+                }[];
+            };
+            /** @constant */
+            type: "allowed_tools";
+        };
+        /** @description What is called. */
+        ChatCalled: {
+            /** @description JSON text, as the model wrote it. */
+            arguments: string;
+            /** @description The tool. */
+            name: string;
+        };
+        /** @description The reply. */
+        ChatChoice: {
+            /** @description Why it ended. */
+            finish_reason: components["schemas"]["FinishReason"];
+            /** @description Always 0. */
+            index: number;
+            logprobs: null;
+            message: components["schemas"]["ChatReply"];
+        };
+        /** @description The piece. */
+        ChatChunkChoice: {
+            delta: components["schemas"]["ChatDelta"];
+            /** @description Why the reply ended; null before. */
+            finish_reason: components["schemas"]["FinishReason"] | null;
+            /** @description Always 0. */
+            index: number;
+            logprobs: null;
+        };
+        /** @description A whole reply. */
+        ChatCompletion: {
+            choices: components["schemas"]["ChatChoice"][];
+            /** @description The conversation's new last token. */
+            conversation_token: string;
+            /** @description Unix seconds. */
+            created: number;
+            /** @description Where the conversation stands. */
+            holdall: components["schemas"]["Conversation"];
+            /** @description Names the answer; it is no token. */
+            id: string;
+            /** @description The alias. */
+            model: string;
+            /** @constant */
+            object: "chat.completion";
+            usage: components["schemas"]["ChatUsage"];
+        };
+        /** @description A piece of a reply. The last one but for usage has `finish_reason` and the token. */
+        ChatCompletionChunk: {
+            choices: components["schemas"]["ChatChunkChoice"][];
+            /** @description The conversation's new last token. */
+            conversation_token?: string;
+            /** @description Unix seconds. */
+            created: number;
+            /** @description Where the conversation stands. */
+            holdall?: components["schemas"]["Conversation"];
+            /** @description Names the answer; it is no token. */
+            id: string;
+            /** @description The alias. */
+            model: string;
+            /** @constant */
+            object: "chat.completion.chunk";
+            /** @description Where usage was asked for, `null` in all chunks but the last. */
+            usage?: components["schemas"]["ChatUsage"] | null;
+        };
+        /** @description One event of the stream: its name, and what the JSON text in its `data` holds. */
+        ChatCompletionEvent: {
+            data: components["schemas"]["ChatCompletionChunk"];
+        } | {
+            data: components["schemas"]["OpenAiErrorBody"];
+        } | {
+            /**
+             * @description The end of a whole reply; it is no JSON.
+             * @constant
+             */
+            data: "[DONE]";
+        };
+        /** @description What is read of a Chat Completions request. Other members are ignored, and `null` is as good as absent. */
+        ChatCompletionRequest: {
+            /** @description The conversation's last token; absent begins one. */
+            conversation_token?: string | null;
+            /**
+             * Format: double
+             * @description Not offered: 0 alone.
+             */
+            frequency_penalty?: number | null;
+            /** @description The most model tokens that the reply may have. */
+            max_completion_tokens?: number | null;
+            /** @description The same, by its older name. */
+            max_tokens?: number | null;
+            /** @description What is new: the user's messages and results of tools. What was said before may stand before them, as clients repeat it: it is held against the token and left out. */
+            messages: components["schemas"]["ChatMessage"][];
+            /** @description `text` alone. */
+            modalities?: "text"[] | null;
+            /** @description One of the names that `GET /v1/models` lists. */
+            model: string;
+            /** @description 1 alone: a token holds one conversation. */
+            n?: number | null;
+            /** @description Whether there may be several calls in a turn. */
+            parallel_tool_calls?: boolean | null;
+            /**
+             * Format: double
+             * @description Not offered: 0 alone.
+             */
+            presence_penalty?: number | null;
+            /**
+             * @description How much the model is to think.
+             * @enum {string|null}
+             */
+            reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | null;
+            /** @description What the reply is to be. */
+            response_format?: components["schemas"]["ChatFormat"] | null;
+            /** @description Who speaks, where no credential says so. */
+            safety_identifier?: string | null;
+            /**
+             * Format: int64
+             * @description Where chance begins, for models that know of it.
+             */
+            seed?: number | null;
+            /** @description What ends a reply. */
+            stop?: components["schemas"]["ChatStop"] | null;
+            /** @description Whether the reply comes as it is made, in chunks. */
+            stream?: boolean | null;
+            /** @description What is told of a stream. */
+            stream_options?: {
+                /** @description Whether the last chunk tells what was used. */
+                include_usage?: boolean | null;
+            } | null;
+            /**
+             * Format: double
+             * @description How much chance there is in the choice of words.
+             */
+            temperature?: number | null;
+            /** @description Whether the model may, must or must not call, or what. It takes `tools`. */
+            tool_choice?: components["schemas"]["ChatToolChoice"] | null;
+            /** @description What the model may call. */
+            tools?: components["schemas"]["ChatTool"][] | null;
+            /**
+             * Format: double
+             * @description How likely words have to be.
+             */
+            top_p?: number | null;
+            /** @description What to do when the conversation has outgrown its limits. */
+            truncation?: components["schemas"]["Truncation"] | null;
+            /** @description The same, by its older name. */
+            user?: string | null;
+        };
+        /** @description Text, or parts. */
+        ChatContent: string | components["schemas"]["ChatPart"][];
+        /** @description One fragment of a message; SDKs join their strings. */
+        ChatDelta: {
+            content?: string;
+            /** @description The conversation's new last token, in the chunk with `finish_reason` alone. */
+            conversation_token?: string;
+            /** @constant */
+            role?: "assistant";
+            tool_calls?: components["schemas"]["ChatToolCall"][];
+        };
+        /** @description What the reply is to be. */
+        ChatFormat: {
+            /** @constant */
+            type: "json_object";
+        } | {
+            /** @description A JSON Schema with a name. */
+            json_schema: {
+                description?: string | null;
+                name: string;
+                schema: {
+                    [key: string]: unknown;
+                };
+                strict?: boolean | null;
+            };
+            /** @constant */
+            type: "json_schema";
+        } | {
+            /** @constant */
+            type: "text";
+        };
+        /** @description A function that the client runs. */
+        ChatFunction: {
+            /** @description What it is for, in words for the model. */
+            description?: string | null;
+            /** @description What it is called. */
+            name: string;
+            /** @description The JSON Schema of its arguments. */
+            parameters?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Whether arguments are to keep to the schema. */
+            strict?: boolean | null;
+        };
+        /** @description A message, by its role. */
+        ChatMessage: {
+            content?: components["schemas"]["ChatContent"] | null;
+            refusal?: string | null;
+            /** @constant */
+            role: "assistant";
+            tool_calls?: components["schemas"]["ChatRepeatedCall"][] | null;
+        } | {
+            content: components["schemas"]["ChatTextContent"];
+            /** @constant */
+            role: "developer";
+        } | {
+            content: components["schemas"]["ChatTextContent"];
+            /** @constant */
+            role: "system";
+        } | {
+            content: components["schemas"]["ChatContent"];
+            /** @constant */
+            role: "tool";
+            /** @description The id of the call. */
+            tool_call_id: string;
+        } | {
+            content: components["schemas"]["ChatContent"];
+            /** @constant */
+            role: "user";
+        };
+        /** @description A piece of a message. */
+        ChatPart: {
+            /** @description An image. */
+            image_url: {
+                /** @description Its `https:` or `data:` URL. */
+                url: string;
+            };
+            /** @constant */
+            type: "image_url";
+        } | {
+            refusal: string;
+            /** @constant */
+            type: "refusal";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
+        };
+        /** @description A call that the model made. */
+        ChatRepeatedCall: {
+            /** @description What it called. */
+            function: {
+                arguments: string;
+                name: string;
+            };
+            id: string;
+            /** @enum {string|null} */
+            type?: "function" | null;
+        };
+        /** @description What the model said. */
+        ChatReply: {
+            annotations: unknown[];
+            /** @description `null` where there are only calls. */
+            content: string | null;
+            /** @description The conversation's new last token, once more: some clients keep the message alone. */
+            conversation_token: string;
+            refusal: null;
+            /** @constant */
+            role: "assistant";
+            /** @description What it called; absent if nothing. */
+            tool_calls?: components["schemas"]["ChatToolCall"][];
+        };
+        /** @description What ends a reply. */
+        ChatStop: string | string[];
+        /** @description Text alone, whole or in parts. */
+        ChatTextContent: string | components["schemas"]["ChatTextPart"][];
+        /** @description A piece of a message that can have text alone. */
+        ChatTextPart: {
+            refusal: string;
+            /** @constant */
+            type: "refusal";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
+        };
+        /** @description What the model may call. */
+        ChatTool: {
+            /** @description The function. */
+            function: components["schemas"]["ChatFunction"];
+            /** @constant */
+            type: "function";
+        };
+        /** @description The model asks for a tool. */
+        ChatToolCall: {
+            function: components["schemas"]["ChatCalled"];
+            /** @description The id that the result will name. */
+            id: string;
+            /** @description Its place among the calls, in fragments alone. */
+            index?: number;
+            /** @constant */
+            type: "function";
+        };
+        /** @description Whether the model may, must or must not call, or what. */
+        ChatToolChoice: ("auto" | "none" | "required") | components["schemas"]["ChatToolName"] | components["schemas"]["ChatAllowedTools"];
+        /** @description One function, by its name. */
+        ChatToolName: {
+            function: {
+                name: string;
+            };
+            /** @constant */
+            type: "function";
+        };
+        /** @description The model tokens that the turn used. */
+        ChatUsage: {
+            completion_tokens: number;
+            completion_tokens_details: {
+                reasoning_tokens: number;
+            };
+            prompt_tokens: number;
+            prompt_tokens_details: {
+                cached_tokens: number;
+            };
+            total_tokens: number;
+        };
         /** @description Where a conversation stands. */
         Conversation: {
             /** @description How many inline images of this turn the token has only a note of; absent if none. */
@@ -446,6 +817,374 @@ export interface components {
             /** @constant */
             t: "think";
         };
+        /** @description A message, whole or as it begins; members that the format requires are there, were they `null`. */
+        Message: {
+            container: null;
+            content: components["schemas"]["MessageBlock"][];
+            /** @description The conversation's new last token. */
+            conversation_token?: string;
+            /** @description Where the conversation stands. */
+            holdall?: components["schemas"]["Conversation"];
+            /** @description Names the message; it is no token. */
+            id: string;
+            /** @description The alias. */
+            model: string;
+            /** @constant */
+            role: "assistant";
+            stop_details: null;
+            /**
+             * @description Why it ended; null where it begins.
+             * @enum {string|null}
+             */
+            stop_reason: "end_turn" | "max_tokens" | "refusal" | "tool_use" | null;
+            stop_sequence: null;
+            /** @constant */
+            type: "message";
+            usage: components["schemas"]["MessageUsage"];
+        };
+        /** @description A piece of what the model said; its thinking is left out, since the token has it. */
+        MessageAssistantBlock: {
+            /** @constant */
+            type: "redacted_thinking";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
+        } | {
+            /** @constant */
+            type: "thinking";
+        } | {
+            id: string;
+            input: {
+                [key: string]: unknown;
+            };
+            name: string;
+            /** @constant */
+            type: "tool_use";
+        };
+        /** @description Text, or blocks. */
+        MessageAssistantContent: string | components["schemas"]["MessageAssistantBlock"][];
+        /** @description A piece of what the model said. */
+        MessageBlock: {
+            data: string;
+            /** @constant */
+            type: "redacted_thinking";
+        } | {
+            citations: null;
+            text: string;
+            /** @constant */
+            type: "text";
+        } | {
+            signature: string;
+            thinking: string;
+            /** @constant */
+            type: "thinking";
+        } | {
+            /** @description Who calls: the model itself, no code of its own. */
+            caller: {
+                /** @constant */
+                type: "direct";
+            };
+            id: string;
+            input: {
+                [key: string]: unknown;
+            };
+            name: string;
+            /** @constant */
+            type: "tool_use";
+        };
+        /** @description A piece of a block. */
+        MessageBlockDelta: {
+            partial_json: string;
+            /** @constant */
+            type: "input_json_delta";
+        } | {
+            signature: string;
+            /** @constant */
+            type: "signature_delta";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text_delta";
+        } | {
+            thinking: string;
+            /** @constant */
+            type: "thinking_delta";
+        };
+        /** @description What is read of a Messages request. Other members are ignored, and `null` is as good as absent. */
+        MessageCountRequest: {
+            /** @description The conversation's last token; absent begins one. */
+            conversation_token?: string | null;
+            /** @description The most model tokens that the reply may have. */
+            max_tokens?: number | null;
+            /** @description What is new: the user's messages, with results of tools. What was said before may stand before them, as clients repeat it: it is held against the token and left out. */
+            messages: components["schemas"]["MessageParam"][];
+            /** @description Who speaks. */
+            metadata?: {
+                /** @description Who speaks, where no credential says so. */
+                user_id?: string | null;
+            } | null;
+            /** @description One of the names that `GET /v1/models` lists. */
+            model: string;
+            /** @description What the reply is to be. */
+            output_config?: components["schemas"]["MessageOutputConfig"] | null;
+            /** @description The form of the reply, where it stood before there was `output_config`. */
+            output_format?: components["schemas"]["MessageFormat"] | null;
+            /** @description What ends a reply. */
+            stop_sequences?: string[] | null;
+            /** @description Whether the reply comes as it is made, as server-sent events. */
+            stream?: boolean | null;
+            /** @description A system prompt for this turn, where the model has none of its own. It is not kept. */
+            system?: components["schemas"]["MessageText"] | null;
+            /**
+             * Format: double
+             * @description How much chance there is in the choice of words.
+             */
+            temperature?: number | null;
+            /** @description Whether and how much the model is to think. */
+            thinking?: components["schemas"]["MessageThinking"] | null;
+            /** @description Whether the model may, must or must not call, or what. It takes `tools`. */
+            tool_choice?: components["schemas"]["MessageToolChoice"] | null;
+            /** @description What the model may call. */
+            tools?: components["schemas"]["MessageTool"][] | null;
+            /**
+             * Format: double
+             * @description How likely words have to be.
+             */
+            top_p?: number | null;
+            /** @description What to do when the conversation has outgrown its limits. */
+            truncation?: components["schemas"]["Truncation"] | null;
+        };
+        /** @description Those of them that the end of a stream tells. */
+        MessageDeltaUsage: {
+            cache_creation_input_tokens: number;
+            cache_read_input_tokens: number;
+            input_tokens: number;
+            output_tokens: number;
+            output_tokens_details: {
+                thinking_tokens: number;
+            } | null;
+            server_tool_use: null;
+        };
+        /** @description One event of the stream: its name, and what the JSON text in its `data` holds. */
+        MessageEvent: {
+            data: components["schemas"]["MessageEventData"];
+            /** @constant */
+            event: "message_start";
+        } | {
+            data: components["schemas"]["MessageEventData"];
+            /** @constant */
+            event: "content_block_start";
+        } | {
+            data: components["schemas"]["MessageEventData"];
+            /** @constant */
+            event: "content_block_delta";
+        } | {
+            data: components["schemas"]["MessageEventData"];
+            /** @constant */
+            event: "content_block_stop";
+        } | {
+            data: components["schemas"]["MessageEventData"];
+            /** @constant */
+            event: "message_delta";
+        } | {
+            data: components["schemas"]["MessageEventData"];
+            /** @constant */
+            event: "message_stop";
+        } | {
+            data: components["schemas"]["AnthropicErrorBody"];
+            /** @constant */
+            event: "error";
+        };
+        /** @description One event of a stream. */
+        MessageEventData: {
+            delta: components["schemas"]["MessageBlockDelta"];
+            index: number;
+            /** @constant */
+            type: "content_block_delta";
+        } | {
+            content_block: components["schemas"]["MessageBlock"];
+            index: number;
+            /** @constant */
+            type: "content_block_start";
+        } | {
+            index: number;
+            /** @constant */
+            type: "content_block_stop";
+        } | {
+            /** @description The conversation's new last token. */
+            conversation_token: string;
+            delta: {
+                container: null;
+                stop_details: null;
+                /** @enum {string} */
+                stop_reason: "end_turn" | "max_tokens" | "refusal" | "tool_use";
+                stop_sequence: null;
+            };
+            /** @description Where the conversation stands. */
+            holdall: components["schemas"]["Conversation"];
+            /** @constant */
+            type: "message_delta";
+            usage: components["schemas"]["MessageDeltaUsage"];
+        } | {
+            message: components["schemas"]["Message"];
+            /** @constant */
+            type: "message_start";
+        } | {
+            conversation_token: string;
+            /** @constant */
+            type: "message_stop";
+        };
+        /** @description The form of the reply. */
+        MessageFormat: {
+            schema: {
+                [key: string]: unknown;
+            };
+            /** @constant */
+            type: "json_schema";
+        };
+        /** @description An image: sent along, or by its URL. */
+        MessageImageSource: {
+            data: string;
+            media_type: string;
+            /** @constant */
+            type: "base64";
+        } | {
+            /** @constant */
+            type: "url";
+            url: string;
+        };
+        /** @description What the reply is to be. */
+        MessageOutputConfig: {
+            /**
+             * @description How much the model is to think.
+             * @enum {string|null}
+             */
+            effort?: "low" | "medium" | "high" | "xhigh" | "max" | null;
+            format?: components["schemas"]["MessageFormat"] | null;
+        };
+        /** @description A message, by its role. */
+        MessageParam: {
+            content: components["schemas"]["MessageAssistantContent"];
+            /** @constant */
+            role: "assistant";
+        } | {
+            content: components["schemas"]["MessageText"];
+            /** @constant */
+            role: "system";
+        } | {
+            content: components["schemas"]["MessageUserContent"];
+            /** @constant */
+            role: "user";
+        };
+        MessageRequest: {
+            max_tokens: number;
+        } & WithRequired<components["schemas"]["MessageCountRequest"], "max_tokens">;
+        /** @description A piece of what a tool gave back. */
+        MessageResultBlock: {
+            source: components["schemas"]["MessageImageSource"];
+            /** @constant */
+            type: "image";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
+        };
+        /** @description What a tool gave back: text, or blocks. */
+        MessageResultContent: string | components["schemas"]["MessageResultBlock"][];
+        /** @description Text, or blocks of it. */
+        MessageText: string | components["schemas"]["MessageTextBlock"][];
+        /** @description Text. */
+        MessageTextBlock: {
+            text: string;
+            /** @constant */
+            type: "text";
+        };
+        /** @description Whether and how much the model is to think, and whether that is shown. */
+        MessageThinking: {
+            budget_tokens: number;
+            /** @enum {string|null} */
+            display?: "omitted" | "summarized" | null;
+            /** @constant */
+            type: "enabled";
+        } | {
+            /** @enum {string|null} */
+            display?: "omitted" | "summarized" | null;
+            /** @enum {string} */
+            type: "adaptive" | "disabled";
+        };
+        /** @description How many model tokens the message would send. */
+        MessageTokenCount: {
+            input_tokens: number;
+        };
+        /** @description What the model may call. */
+        MessageTool: {
+            /** @description What it is for, in words for the model. */
+            description?: string | null;
+            /** @description The JSON Schema of its arguments. */
+            input_schema: {
+                [key: string]: unknown;
+            };
+            /** @description What it is called. */
+            name: string;
+            /** @description Whether arguments are to keep to the schema. */
+            strict?: boolean | null;
+            /** @enum {string|null} */
+            type?: "custom" | null;
+        };
+        /** @description Whether the model may, must or must not call, or what. */
+        MessageToolChoice: {
+            disable_parallel_tool_use?: boolean | null;
+            /** @constant */
+            type: "any";
+        } | {
+            disable_parallel_tool_use?: boolean | null;
+            /** @constant */
+            type: "auto";
+        } | {
+            disable_parallel_tool_use?: boolean | null;
+            /** @constant */
+            type: "none";
+        } | {
+            disable_parallel_tool_use?: boolean | null;
+            name: string;
+            /** @constant */
+            type: "tool";
+        };
+        /** @description The counts that a message tells, cached input apart from the rest. */
+        MessageUsage: {
+            cache_creation: null;
+            cache_creation_input_tokens: number;
+            cache_read_input_tokens: number;
+            inference_geo: null;
+            input_tokens: number;
+            output_tokens: number;
+            output_tokens_details: {
+                thinking_tokens: number;
+            } | null;
+            server_tool_use: null;
+            service_tier: null;
+        };
+        /** @description A piece of what the user says, or a tool's result. */
+        MessageUserBlock: {
+            source: components["schemas"]["MessageImageSource"];
+            /** @constant */
+            type: "image";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
+        } | {
+            content?: components["schemas"]["MessageResultContent"] | null;
+            /** @description Whether the tool failed. */
+            is_error?: boolean | null;
+            /** @description The id of the call. */
+            tool_use_id: string;
+            /** @constant */
+            type: "tool_result";
+        };
+        /** @description Text, or blocks. */
+        MessageUserContent: string | components["schemas"]["MessageUserBlock"][];
         /** @description A model that clients may choose, in the words of OpenAI's and of Anthropic's API. */
         Model: {
             /** @description Unix seconds; always 0. */
@@ -478,6 +1217,37 @@ export interface components {
             last_id: string | null;
             /** @constant */
             object: "list";
+        };
+        /** @description Why a request was refused or failed, as OpenAI's API says it. */
+        OpenAiError: {
+            /** @description What happened, for programs: ours, or one that programs know by OpenAI's name. */
+            code: components["schemas"]["OpenAiErrorCode"];
+            /** @description What happened this time, for people. */
+            message: string;
+            /** @description The member of the request that is at fault, where one is known. */
+            param: string | null;
+            /** @description What had flowed of a reply that was cut. */
+            partial?: components["schemas"]["OpenAiPartialReply"];
+            /**
+             * @description The class of error, which the status tells, too.
+             * @enum {string}
+             */
+            type: "authentication_error" | "permission_error" | "rate_limit_error" | "server_error" | "invalid_request_error";
+        };
+        /** @description An error in the shape of OpenAI's API. */
+        OpenAiErrorBody: {
+            error: components["schemas"]["OpenAiError"];
+        };
+        /** @description Our codes, and those that programs know by OpenAI's names. */
+        OpenAiErrorCode: components["schemas"]["ErrorCode"] | ("context_length_exceeded" | "model_not_found" | "previous_response_not_found");
+        /** @description A cut reply and the token that holds it. */
+        OpenAiPartialReply: {
+            /** @description The token, under the name and in the form in which the door takes it back. */
+            conversation_token?: string;
+            /** @description The same at `/v1/responses`: what to send as `previous_response_id`. */
+            id?: string;
+            /** @description The text so far. */
+            reply: string;
         };
         /** @description A tool's result: plain text, or parts. */
         Output: components["schemas"]["Part"][] | string;
@@ -515,6 +1285,544 @@ export interface components {
             title: string;
             /** @description `urn:holdall:problem:` and the code. */
             type: string;
+        };
+        /** @description A response, whole or as it stands in an event. */
+        Response: {
+            background: boolean;
+            completed_at: number | null;
+            created_at: number;
+            error: components["schemas"]["ResponseError"] | null;
+            /** Format: double */
+            frequency_penalty: number;
+            /** @description What every door tells of a conversation, where there is one. */
+            holdall?: components["schemas"]["Conversation"];
+            /** @description `resp_` and the conversation's new last token: the next `previous_response_id`. */
+            id: string;
+            /** @description Why a response ended before its end. */
+            incomplete_details: {
+                /** @enum {string} */
+                reason: "max_output_tokens" | "content_filter";
+            } | null;
+            instructions: string | null;
+            max_output_tokens: number | null;
+            max_tool_calls: number | null;
+            metadata: {
+                [key: string]: string;
+            };
+            model: string;
+            /** @constant */
+            object: "response";
+            output: components["schemas"]["ResponseOutputItem"][];
+            parallel_tool_calls: boolean;
+            /** Format: double */
+            presence_penalty: number;
+            /** @description Always null: a token would be told a second time. */
+            previous_response_id: null;
+            prompt_cache_key: string | null;
+            reasoning: {
+                effort: string | null;
+                summary: string | null;
+            };
+            safety_identifier: string | null;
+            service_tier: string;
+            status: components["schemas"]["ResponseStatus"];
+            store: boolean;
+            /**
+             * Format: double
+             * @description A number always.
+             */
+            temperature: number;
+            text: {
+                format: components["schemas"]["ResponseFormat"];
+                verbosity?: string;
+            };
+            tool_choice: components["schemas"]["ResponseToolChoice"];
+            tools: components["schemas"]["ResponseToolBody"][];
+            top_logprobs: number;
+            /**
+             * Format: double
+             * @description A number always.
+             */
+            top_p: number;
+            /** @enum {string} */
+            truncation: "auto" | "disabled";
+            usage: components["schemas"]["ResponseUsage"] | null;
+            user?: string;
+        };
+        /** @description Some of the tools. */
+        ResponseAllowedTools: {
+            /** @enum {string|null} */
+            mode?: "auto" | "none" | "required" | null;
+            tools: {
+                name: string;
+                /** @enum {string|null} */
+                type?: "function" | null;
+            }[];
+            /** @constant */
+            type: "allowed_tools";
+        };
+        /** @description One function, by its name. */
+        ResponseChosenTool: {
+            name: string;
+            /** @constant */
+            type: "function";
+        };
+        /** @description Text, or parts. */
+        ResponseContent: string | components["schemas"]["ResponseInputPart"][];
+        /** @description Why a response failed. */
+        ResponseError: {
+            code: string;
+            message: string;
+        };
+        /** @description One event of the stream: its name, and what the JSON text in its `data` holds. */
+        ResponseEvent: {
+            data: components["schemas"]["ResponseStreamStateEvent"];
+            /** @constant */
+            event: "response.created";
+        } | {
+            data: components["schemas"]["ResponseStreamStateEvent"];
+            /** @constant */
+            event: "response.completed";
+        } | {
+            data: components["schemas"]["ResponseStreamStateEvent"];
+            /** @constant */
+            event: "response.incomplete";
+        } | {
+            data: components["schemas"]["ResponseStreamStateEvent"];
+            /** @constant */
+            event: "response.failed";
+        } | {
+            data: components["schemas"]["ResponseStreamItemEvent"];
+            /** @constant */
+            event: "response.output_item.added";
+        } | {
+            data: components["schemas"]["ResponseStreamItemEvent"];
+            /** @constant */
+            event: "response.output_item.done";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.content_part.added";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.content_part.done";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.function_call_arguments.delta";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.function_call_arguments.done";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.output_text.delta";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.output_text.done";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.reasoning.delta";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.reasoning.done";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.reasoning_summary_part.added";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.reasoning_summary_part.done";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.reasoning_summary_text.delta";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.reasoning_summary_text.done";
+        } | {
+            data: components["schemas"]["ResponseStreamErrorEvent"];
+            /** @constant */
+            event: "error";
+        } | {
+            /**
+             * @description The end of the stream; it is no JSON.
+             * @constant
+             */
+            data: "[DONE]";
+        };
+        /** @description The form of the reply, as it was asked for. */
+        ResponseFormat: {
+            /** @constant */
+            type: "json_object";
+        } | {
+            description: string | null;
+            name: string;
+            /** @description Null, as the specification has it of answers. */
+            schema: null;
+            strict: boolean;
+            /** @constant */
+            type: "json_schema";
+        } | {
+            /** @constant */
+            type: "text";
+        };
+        /** @description The form of the reply. */
+        ResponseFormatRequest: {
+            /** @constant */
+            type: "json_object";
+        } | {
+            description?: string | null;
+            name: string;
+            schema: {
+                [key: string]: unknown;
+            };
+            strict?: boolean | null;
+            /** @constant */
+            type: "json_schema";
+        } | {
+            /** @constant */
+            type: "text";
+        };
+        /** @description Text, or items. */
+        ResponseInput: string | components["schemas"]["ResponseInputItem"][];
+        /** @description A message, a call or its result. Reasoning is passed over: the token has it. */
+        ResponseInputItem: components["schemas"]["ResponseInputMessage"] | components["schemas"]["ResponseInputOther"];
+        /** @description A message; of what the model said only an echo of what the token holds. */
+        ResponseInputMessage: {
+            content: components["schemas"]["ResponseTextContent"];
+            /** @constant */
+            role: "assistant";
+            /** @enum {string|null} */
+            type?: "message" | null;
+        } | {
+            content: components["schemas"]["ResponseTextContent"];
+            /** @constant */
+            role: "developer";
+            /** @enum {string|null} */
+            type?: "message" | null;
+        } | {
+            content: components["schemas"]["ResponseTextContent"];
+            /** @constant */
+            role: "system";
+            /** @enum {string|null} */
+            type?: "message" | null;
+        } | {
+            content: components["schemas"]["ResponseContent"];
+            /** @constant */
+            role: "user";
+            /** @enum {string|null} */
+            type?: "message" | null;
+        };
+        /** @description What is no message. */
+        ResponseInputOther: {
+            arguments: string;
+            call_id: string;
+            name: string;
+            /** @constant */
+            type: "function_call";
+        } | {
+            call_id: string;
+            output: components["schemas"]["ResponseContent"];
+            /** @constant */
+            type: "function_call_output";
+        } | {
+            /** @constant */
+            type: "reasoning";
+        };
+        /** @description A piece of a message. */
+        ResponseInputPart: {
+            image_url: string;
+            /** @constant */
+            type: "input_image";
+        } | {
+            text: string;
+            /** @constant */
+            type: "input_text";
+        } | {
+            text: string;
+            /** @constant */
+            type: "output_text";
+        } | {
+            refusal: string;
+            /** @constant */
+            type: "refusal";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
+        };
+        /** @description Pairs of text. */
+        ResponseMetadata: {
+            /**
+             * @description How a stream goes; else as the server is set, `hold` by default.
+             * @enum {string}
+             */
+            holdall_stream?: "hold" | "live";
+        } & {
+            [key: string]: string;
+        };
+        /** @description One item of a reply. */
+        ResponseOutputItem: {
+            arguments: string;
+            call_id: string;
+            id: string;
+            name: string;
+            status: components["schemas"]["ResponseStatus"];
+            /** @constant */
+            type: "function_call";
+        } | {
+            content: components["schemas"]["ResponsePart"][];
+            id: string;
+            role: string;
+            status: components["schemas"]["ResponseStatus"];
+            /** @constant */
+            type: "message";
+        } | {
+            content?: components["schemas"]["ResponsePart"][];
+            encrypted_content?: string;
+            id: string;
+            summary: components["schemas"]["ResponsePart"][];
+            /** @constant */
+            type: "reasoning";
+        };
+        /** @description A piece of what an item says. */
+        ResponsePart: {
+            annotations: unknown[];
+            logprobs: unknown[];
+            text: string;
+            /** @constant */
+            type: "output_text";
+        } | {
+            text: string;
+            /** @constant */
+            type: "reasoning_text";
+        } | {
+            text: string;
+            /** @constant */
+            type: "summary_text";
+        };
+        /** @description What is read of a Responses request. Other members are ignored, and `null` is as good as absent. */
+        ResponseRequest: {
+            /**
+             * @description Not offered: `false` alone.
+             * @enum {boolean|null}
+             */
+            background?: false | null;
+            /**
+             * Format: double
+             * @description Not offered: 0 alone.
+             */
+            frequency_penalty?: number | null;
+            /** @description `reasoning.encrypted_content` shows what only the provider can read of its reasoning. */
+            include?: string[] | null;
+            /** @description What is new: text, or items. What was said before may stand before them, as clients repeat it: it is held against the token and left out. */
+            input: components["schemas"]["ResponseInput"];
+            /** @description A system prompt for this turn, where the model has none of its own. It is not kept. */
+            instructions?: string | null;
+            /** @description The most model tokens that the reply may have. */
+            max_output_tokens?: number | null;
+            /** @description Repeated, and not acted on. */
+            max_tool_calls?: number | null;
+            /** @description Pairs of text that the answer repeats. `holdall_stream` says how a stream goes: `hold`, with the token as its one id once the reply is whole, or `live`, with the reply as it is made and the token in the last event alone. */
+            metadata?: components["schemas"]["ResponseMetadata"] | null;
+            /** @description One of the names that `GET /v1/models` lists. It may be absent where the conversation has one. */
+            model?: string | null;
+            /**
+             * Format: double
+             * @description 1 alone: an id holds one conversation.
+             */
+            n?: number | null;
+            /** @description Whether there may be several calls in a turn. */
+            parallel_tool_calls?: boolean | null;
+            /**
+             * Format: double
+             * @description Not offered: 0 alone.
+             */
+            presence_penalty?: number | null;
+            /** @description The id of the conversation's last response, which is `resp_` and its token; absent begins one. */
+            previous_response_id?: string | null;
+            /** @description Repeated, and not acted on. */
+            prompt_cache_key?: string | null;
+            /** @description How the model is to think. */
+            reasoning?: {
+                /**
+                 * @description How much.
+                 * @enum {string|null}
+                 */
+                effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | null;
+                /**
+                 * @description Whether it is told in short.
+                 * @enum {string|null}
+                 */
+                summary?: "auto" | "concise" | "detailed" | null;
+            } | null;
+            /** @description Who speaks, where no credential says so. */
+            safety_identifier?: string | null;
+            /** @description `false` gives an id that is no token: nothing can follow it. */
+            store?: boolean | null;
+            /** @description Whether the reply comes as server-sent events. */
+            stream?: boolean | null;
+            /**
+             * Format: double
+             * @description How much chance there is in the choice of words.
+             */
+            temperature?: number | null;
+            /** @description What the reply is to be. */
+            text?: {
+                /** @description The form of the reply. */
+                format?: components["schemas"]["ResponseFormatRequest"] | null;
+                /** @description How long it is to be: `low`, `medium` or `high`. Repeated, and not acted on. */
+                verbosity?: string | null;
+            } | null;
+            /** @description Whether the model may, must or must not call, or what. It takes `tools`. */
+            tool_choice?: components["schemas"]["ResponseToolChoiceRequest"] | null;
+            /** @description What the model may call. */
+            tools?: components["schemas"]["ResponseTool"][] | null;
+            /**
+             * Format: double
+             * @description Not offered: 0 alone.
+             */
+            top_logprobs?: number | null;
+            /**
+             * Format: double
+             * @description How likely words have to be.
+             */
+            top_p?: number | null;
+            /**
+             * @description What to do when the conversation has outgrown its limits: OpenAI's words, or ours.
+             * @enum {string|null}
+             */
+            truncation?: "auto" | "disabled" | "oldest" | "refuse" | "summarize" | null;
+            /** @description The same, by its older name. */
+            user?: string | null;
+        };
+        /**
+         * @description Where a response stands, or an item of one.
+         * @enum {string}
+         */
+        ResponseStatus: "completed" | "failed" | "in_progress" | "incomplete";
+        /** @description What went wrong, in the words of the specification and in those of the SDKs. */
+        ResponseStreamErrorEvent: {
+            code: string;
+            error: components["schemas"]["OpenAiError"];
+            message: string;
+            param: string | null;
+            sequence_number: number;
+            type: string;
+        };
+        /** @description An item that begins, or has ended. */
+        ResponseStreamItemEvent: {
+            item: components["schemas"]["ResponseOutputItem"];
+            output_index: number;
+            sequence_number: number;
+            type: string;
+        };
+        /** @description A piece of an item. */
+        ResponseStreamPieceEvent: {
+            arguments?: string;
+            content_index?: number;
+            delta?: string;
+            item_id: string;
+            logprobs?: unknown[];
+            output_index: number;
+            part?: components["schemas"]["ResponsePart"];
+            sequence_number: number;
+            summary_index?: number;
+            text?: string;
+            type: string;
+        };
+        /** @description Where the response stands. */
+        ResponseStreamStateEvent: {
+            response: components["schemas"]["Response"];
+            sequence_number: number;
+            type: string;
+        };
+        /** @description Text alone, whole or in parts. */
+        ResponseTextContent: string | components["schemas"]["ResponseTextPart"][];
+        /** @description A piece of a message that can have text alone. */
+        ResponseTextPart: {
+            text: string;
+            /** @constant */
+            type: "input_text";
+        } | {
+            text: string;
+            /** @constant */
+            type: "output_text";
+        } | {
+            refusal: string;
+            /** @constant */
+            type: "refusal";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
+        };
+        /** @description How many model tokens the turn would send. */
+        ResponseTokenCount: {
+            input_tokens: number;
+            /** @constant */
+            object: "response.input_tokens";
+        };
+        /** @description A function that the client runs. */
+        ResponseTool: {
+            /** @description What it is for, in words for the model. */
+            description?: string | null;
+            /** @description What it is called. */
+            name: string;
+            /** @description The JSON Schema of its arguments. */
+            parameters?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Whether arguments are to keep to the schema. */
+            strict?: boolean | null;
+            /** @enum {string|null} */
+            type?: "function" | null;
+        };
+        /** @description A tool, as it was described. */
+        ResponseToolBody: {
+            description: string | null;
+            name: string;
+            parameters: {
+                [key: string]: unknown;
+            } | null;
+            strict: boolean | null;
+            /** @constant */
+            type: "function";
+        };
+        /** @description Whether the model might, must or must not call, as it was asked for. */
+        ResponseToolChoice: {
+            mode: string;
+            tools: components["schemas"]["ResponseToolName"][];
+            type: string;
+        } | components["schemas"]["ResponseToolName"] | string;
+        /** @description Whether the model may, must or must not call, or what. */
+        ResponseToolChoiceRequest: ("auto" | "none" | "required") | components["schemas"]["ResponseChosenTool"] | components["schemas"]["ResponseAllowedTools"];
+        /** @description A function by its name. */
+        ResponseToolName: {
+            name: string;
+            /** @constant */
+            type: "function";
+        };
+        /** @description The model tokens that the turn used. */
+        ResponseUsage: {
+            input_tokens: number;
+            input_tokens_details: {
+                cache_write_tokens: number;
+                cached_tokens: number;
+            };
+            output_tokens: number;
+            output_tokens_details: {
+                reasoning_tokens: number;
+            };
+            total_tokens: number;
         };
         /** @description What was revoked. */
         Revocation: {
@@ -750,8 +2058,6 @@ export interface components {
             /** @description Who asks; null for whoever named nobody, and is counted by address. */
             user_id: string | null;
         };
-        AnthropicErrorBody: unknown;
-        OpenAiErrorBody: unknown;
     };
     responses: never;
     parameters: never;
@@ -924,7 +2230,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["ChatCompletionRequest"];
             };
         };
         responses: {
@@ -937,7 +2243,8 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["ChatCompletion"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
@@ -948,7 +2255,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `unauthenticated`. */
@@ -960,7 +2267,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `model_unknown`. */
@@ -971,7 +2278,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `request_timeout`. */
@@ -982,7 +2289,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `token_used`. */
@@ -994,7 +2301,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `token_expired`, `token_revoked`. */
@@ -1005,7 +2312,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
@@ -1016,7 +2323,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `unsupported_media_type`. */
@@ -1027,7 +2334,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
@@ -1041,7 +2348,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `internal`. */
@@ -1052,7 +2359,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
@@ -1064,7 +2371,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
@@ -1076,7 +2383,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_timeout`. */
@@ -1087,7 +2394,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
         };
@@ -1242,7 +2549,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["MessageRequest"];
             };
         };
         responses: {
@@ -1255,7 +2562,8 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["Message"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
                 };
             };
             /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
@@ -1266,7 +2574,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `unauthenticated`. */
@@ -1278,7 +2586,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `model_unknown`. */
@@ -1289,7 +2597,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `request_timeout`. */
@@ -1300,7 +2608,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `token_used`. */
@@ -1312,7 +2620,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `token_expired`, `token_revoked`. */
@@ -1323,7 +2631,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
@@ -1334,7 +2642,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `unsupported_media_type`. */
@@ -1345,7 +2653,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
@@ -1359,7 +2667,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `internal`. */
@@ -1370,7 +2678,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
@@ -1382,7 +2690,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
@@ -1394,7 +2702,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_timeout`. */
@@ -1405,7 +2713,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
         };
@@ -1419,7 +2727,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["MessageCountRequest"];
             };
         };
         responses: {
@@ -1432,7 +2740,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["MessageTokenCount"];
                 };
             };
             /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
@@ -1443,7 +2751,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `unauthenticated`. */
@@ -1455,7 +2763,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `model_unknown`. */
@@ -1466,7 +2774,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `request_timeout`. */
@@ -1477,7 +2785,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `token_expired`, `token_revoked`. */
@@ -1488,7 +2796,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
@@ -1499,7 +2807,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `unsupported_media_type`. */
@@ -1510,7 +2818,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
@@ -1524,7 +2832,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `internal`. */
@@ -1535,7 +2843,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
@@ -1547,7 +2855,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
@@ -1559,7 +2867,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_timeout`. */
@@ -1570,7 +2878,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
         };
@@ -1732,7 +3040,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["ResponseRequest"];
             };
         };
         responses: {
@@ -1745,7 +3053,8 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["Response"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_expired`, `token_invalid`, `token_revoked`, `token_too_large`, `token_used`, `unsupported`. */
@@ -1756,7 +3065,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `unauthenticated`. */
@@ -1768,7 +3077,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `model_unknown`. */
@@ -1779,7 +3088,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `request_timeout`. */
@@ -1790,7 +3099,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`. */
@@ -1801,7 +3110,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `unsupported_media_type`. */
@@ -1812,7 +3121,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
@@ -1826,7 +3135,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `internal`. */
@@ -1837,7 +3146,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
@@ -1849,7 +3158,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
@@ -1861,7 +3170,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_timeout`. */
@@ -1872,7 +3181,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
         };
@@ -1886,7 +3195,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["ResponseRequest"];
             };
         };
         responses: {
@@ -1899,7 +3208,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["ResponseTokenCount"];
                 };
             };
             /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_expired`, `token_invalid`, `token_revoked`, `token_too_large`, `unsupported`. */
@@ -1910,7 +3219,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `unauthenticated`. */
@@ -1922,7 +3231,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `model_unknown`. */
@@ -1933,7 +3242,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `request_timeout`. */
@@ -1944,7 +3253,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`. */
@@ -1955,7 +3264,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `unsupported_media_type`. */
@@ -1966,7 +3275,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
@@ -1980,7 +3289,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `internal`. */
@@ -1991,7 +3300,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
@@ -2003,7 +3312,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
@@ -2015,7 +3324,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
             /** @description Refused or failed: `upstream_timeout`. */
@@ -2026,7 +3335,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
         };
@@ -2412,3 +3721,6 @@ export interface operations {
         };
     };
 }
+type WithRequired<T, K extends keyof T> = T & {
+    [P in K]-?: T[P];
+};
