@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    hash::BuildHasher as _,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -135,7 +134,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     fn errand(&self, claims: &Claims, peer: Option<IpAddr>, record: &Record) -> Errand {
         let deadline = self.clock.elapsed() + self.settings.timeouts.total;
         Errand {
-            user: self.users.hash_one(guard::Counted::of(&claims.principal, peer)),
+            user: self.users.numbers(&guard::Counted::of(&claims.principal, peer))[0],
             attempts: Attempts::new(self.settings.retries, deadline),
             worked: Duration::ZERO,
             waited: Duration::ZERO,
