@@ -47,6 +47,24 @@ fn what_doors_do_is_a_flag_a_variable_and_a_key() {
 }
 
 #[test]
+fn the_configuration_itself_can_be_a_variable() {
+    let home = Home::new();
+    let text = ("HOLDALL_CONFIG_TEXT", "retries = 11\n");
+    let fault = "error: retries: 11 is not from 0 to 10\n";
+    serve(&home, &[], &[text]).fails(fault);
+    serve(&home, &[], &[text, ("HOLDALL_CONFIG", "")]).fails(fault);
+    let ran = serve(&home, &[&NOWHERE[..], &["--retries=3"]].concat(), &[text]);
+    assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
+    let unknown = serve(&home, &[], &[("HOLDALL_CONFIG_TEXT", "issuer = 'a'\nretry = 1")]);
+    assert!(unknown.err.starts_with("error: configuration: line 2: unknown field `retry`"), "{}", unknown.err);
+    home.write("holdall.toml", "retries = 1\n");
+    let both = "error: there are two configurations: the file holdall.toml and HOLDALL_CONFIG_TEXT\n\
+                hint: take out HOLDALL_CONFIG_TEXT, or the file (--config, HOLDALL_CONFIG)\n";
+    serve(&home, &["--config", "holdall.toml"], &[text]).fails(both);
+    serve(&home, &[], &[text, ("HOLDALL_CONFIG", "holdall.toml")]).fails(both);
+}
+
+#[test]
 fn what_is_open_can_be_closed_by_a_flag_and_a_variable() {
     let home = Home::new();
     home.write("open.toml", "dangerous_open = true\n");
