@@ -114,3 +114,38 @@ impl Settings<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::BTreeSet};
+
+    use clap::Args as _;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::config::Sources;
+
+    /// Notes what it is asked for.
+    #[derive(Default)]
+    struct Noting(RefCell<BTreeSet<String>>);
+
+    impl Sources for Noting {
+        fn file(&self, _: &str) -> Result<Zeroizing<String>, String> {
+            Err("there is none".to_owned())
+        }
+
+        fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
+            self.0.borrow_mut().insert(name.to_owned());
+            None
+        }
+    }
+
+    #[test]
+    fn every_flag_is_a_variable_where_there_are_variables_alone() {
+        let noting = Noting::default();
+        ServeSettings::from_variables(&noting).unwrap();
+        let command = Args::augment_args(clap::Command::new("serve"));
+        let flags = command.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_str()?.to_owned()));
+        assert_eq!(noting.0.into_inner(), flags.collect());
+    }
+}

@@ -66,7 +66,7 @@ fn nobody_vouching_stays_on_loopback_unless_told_otherwise() {
 fn a_function_is_open_wherever_it_would_listen() {
     let check = |settings: &str| {
         let text = format!("{}\n{settings}\n{BUILTIN}", keys());
-        RawConfig::parse(&text, toml::Table::new()).unwrap().function().check(&Fixture(HashMap::new()))
+        RawConfig::parse(&text, toml::Table::new()).unwrap().hosted().check(&Fixture(HashMap::new()))
     };
     let refused = check("").unwrap_err();
     assert!(matches!(refused, ConfigError::OpenToAll { listen: None }));

@@ -24,7 +24,7 @@ use self::{
     ledger::{Key, Ledger},
     limits::Limits,
 };
-use super::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Rules, Used};
+use super::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Rules, Seed, Used};
 use crate::proto::{
     allowance::{Allowance, Exhausted},
     error::Error,
@@ -42,10 +42,10 @@ struct State {
 }
 
 impl LocalGuard {
-    /// A guard of these rules.
+    /// A guard of these rules, which knows callers by numbers under `seed`.
     #[must_use]
-    pub fn new(rules: Rules) -> Self {
-        Self(Arc::new(Mutex::new(State { limits: Limits::new(rules), ledger: Ledger::default() })))
+    pub fn new(rules: Rules, seed: Seed) -> Self {
+        Self(Arc::new(Mutex::new(State { limits: Limits::new(rules), ledger: Ledger::new(seed) })))
     }
 
     /// Replaces the rules for the turns to come. What was counted stays counted in every period that the new rules have

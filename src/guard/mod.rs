@@ -14,6 +14,7 @@ mod local;
 #[cfg(feature = "redis")]
 mod redis;
 mod rules;
+mod seed;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -26,6 +27,7 @@ pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
 pub use self::{
     local::{LocalGuard, LocalPermit},
     rules::{Quota, Rate, Rules, Store},
+    seed::Seed,
 };
 
 /// Admits turns, or says why not.

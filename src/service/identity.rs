@@ -1,12 +1,19 @@
 //! Who sends a request, and the keeping of the keys that tell.
 
+#[cfg(feature = "jwt")]
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use http::request;
 
+#[cfg(feature = "jwt")]
+use super::FetchKeys;
 use super::{Clock, Sender, Service};
+#[cfg(feature = "jwt")]
+use crate::principal::jwt::RemoteKeys;
 use crate::{
     guard::Guard,
-    principal::{self, Asking, Peer, Verdict},
+    principal::{self, Asking, Coming, Peer, Verdict},
     proto::error::Error,
     upstream::Upstream,
 };
@@ -25,10 +32,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         };
         let mut verdict = ask(false)?;
         if let Verdict::Wait(coming) = verdict {
-            futures_util::select_biased! {
-                () = coming.fuse() => {}
-                () = self.clock.sleep(self.settings.timeouts.issuer).fuse() => {}
-            }
+            self.await_keys(coming).await;
             verdict = ask(true)?;
         }
         let Verdict::Told(identity) = verdict else {
@@ -38,16 +42,29 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Ok(Sender { identity, peer })
     }
 
+    /// Waits for what an identity issuer is being asked for, as long as that may take.
+    async fn await_keys(&self, coming: Coming) {
+        #[cfg(feature = "jwt")]
+        if self.fetch_keys.is_some() {
+            return self.see_to_keys().await;
+        }
+        futures_util::select_biased! {
+            () = coming.fuse() => {}
+            () = self.clock.sleep(self.settings.timeouts.issuer).fuse() => {}
+        }
+    }
+}
+
+#[cfg(feature = "jwt")]
+impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// Keeps an issuer's keys fresh for as long as it is polled, if there are any to be fetched; `fetch` gets the document
     /// at a URL, or says why it cannot, and is dropped when it takes too long.
-    #[cfg(feature = "jwt")]
     pub async fn keep_keys<F>(&self, fetch: impl Fn(String) -> F)
     where
         F: Future<Output = Result<String, String>>,
     {
         // A reload keeps these.
         let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
-        let limit = self.settings.timeouts.issuer;
         loop {
             let (wait, due) = keys.due_in(self.clock.elapsed());
             if !wait.is_zero() {
@@ -56,18 +73,67 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     () = self.clock.sleep(wait).fuse() => {}
                 }
             }
-            keys.begin();
-            let fetching = Box::pin(fetch(keys.url().to_owned()));
-            let fetched = futures_util::select_biased! {
-                fetched = fetching.fuse() => fetched,
-                () = self.clock.sleep(limit).fuse() => Err(format!("no whole answer within {} ms", limit.as_millis())),
-            };
-            let (notice, detail) = match keys.settle(fetched, self.clock.elapsed()) {
-                Ok(None) => continue,
-                Ok(Some(said)) => ("issuer_keys_fetched", said),
-                Err(failure) => ("issuer_keys_failed", failure),
-            };
-            self.log.notice(&super::Notice { notice, detail });
+            self.renew(&keys, fetch(keys.url().to_owned())).await;
         }
     }
+
+    /// Has each request see to an issuer's keys itself, by `fetch`: for platforms on which nothing runs beside requests, and
+    /// none may wait for what another one does. [`Self::keep_keys`] is not needed then.
+    #[must_use]
+    pub fn fetching_keys(mut self, fetch: FetchKeys) -> Self {
+        self.fetch_keys = Some(fetch);
+        self
+    }
+
+    /// Whether [`Self::refresh_keys`] has something to do.
+    pub fn are_keys_due(&self) -> bool {
+        let limit = self.settings.timeouts.issuer;
+        let access = self.access();
+        access.authenticator.remote_keys().is_some_and(|keys| keys.are_due(self.clock.elapsed(), limit))
+    }
+
+    /// Fetches an issuer's keys, if that is due and nobody is at it.
+    pub async fn refresh_keys(&self) {
+        let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
+        if let Some(fetch) = &self.fetch_keys
+            && keys.are_due(self.clock.elapsed(), self.settings.timeouts.issuer)
+        {
+            self.renew(&keys, fetch(keys.url().to_owned())).await;
+        }
+    }
+
+    /// Fetches the keys, or looks again and again whether the request that does has them.
+    async fn see_to_keys(&self) {
+        let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
+        let since = self.clock.elapsed();
+        loop {
+            self.refresh_keys().await;
+            let now = self.clock.elapsed();
+            if !keys.are_coming(now) || now.saturating_sub(since) >= self.settings.timeouts.issuer {
+                return;
+            }
+            self.clock.sleep(GLANCE).await;
+        }
+    }
+
+    /// One fetch, with what the operator is told of it.
+    async fn renew(&self, keys: &RemoteKeys, fetching: impl Future<Output = Result<String, String>>) {
+        let limit = self.settings.timeouts.issuer;
+        keys.begin(self.clock.elapsed());
+        let fetching = Box::pin(fetching);
+        let fetched = futures_util::select_biased! {
+            fetched = fetching.fuse() => fetched,
+            () = self.clock.sleep(limit).fuse() => Err(format!("no whole answer within {} ms", limit.as_millis())),
+        };
+        let (notice, detail) = match keys.settle(fetched, self.clock.elapsed()) {
+            Ok(None) => return,
+            Ok(Some(said)) => ("issuer_keys_fetched", said),
+            Err(failure) => ("issuer_keys_failed", failure),
+        };
+        self.log.notice(&super::Notice { notice, detail });
+    }
 }
+
+/// How often a request looks whether another one has fetched the keys.
+#[cfg(feature = "jwt")]
+const GLANCE: Duration = Duration::from_millis(20);

@@ -25,7 +25,6 @@ mod turn;
 mod usage;
 
 use std::{
-    hash::RandomState,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -51,7 +50,7 @@ use self::{
     route::door_of,
 };
 use crate::{
-    guard::{self, Ask, Guard, Moment},
+    guard::{self, Ask, Guard, Moment, Seed},
     principal::{Access, Identity},
     problem::Problem,
     proto::{
@@ -107,12 +106,19 @@ pub struct Service<U, G, C> {
     log: Box<dyn Log>,
     slots: Slots,
     /// Makes users into numbers, other ones in each process.
-    users: RandomState,
+    users: Seed,
     codecs: Mutex<Vec<Codec>>,
     draining: AtomicBool,
     stopped: Stopped,
     stop: AbortHandle,
+    /// Fetches an issuer's keys, where each request sees to them itself.
+    #[cfg(feature = "jwt")]
+    fetch_keys: Option<FetchKeys>,
 }
+
+/// Fetches the key set at a URL, or says why it cannot.
+#[cfg(feature = "jwt")]
+pub type FetchKeys = Box<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
 /// What a reload replaces.
 #[derive(Clone)]
@@ -136,6 +142,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         log: Box<dyn Log>,
     ) -> Self {
         let slots = Slots::new(settings.concurrent_requests, settings.requests_per_peer);
+        let mut users = [0; 32];
+        // Without randomness no turn is begun, and nobody is counted.
+        let _ = clock.fill_random(&mut users);
         let (stop, registration) = AbortHandle::new_pair();
         Self {
             terms: RwLock::new(Terms { core: Arc::new(core), access: Arc::new(access) }),
@@ -145,11 +154,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             clock,
             log,
             slots,
-            users: RandomState::new(),
+            users: Seed::new(users),
             codecs: Mutex::default(),
             draining: AtomicBool::new(false),
             stopped: Abortable::new(future::pending::<()>(), registration).map(drop).boxed().shared(),
             stop,
+            #[cfg(feature = "jwt")]
+            fetch_keys: None,
         }
     }
 

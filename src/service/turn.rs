@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    hash::BuildHasher as _,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -137,7 +136,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let limit = ends.map_or(total, |ends| ends.saturating_sub(now).min(total));
         Errand {
             limit,
-            user: self.users.hash_one(guard::Counted::of(&claims.principal, peer)),
+            user: self.users.numbers(&guard::Counted::of(&claims.principal, peer))[0],
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
             worked: Duration::ZERO,
             waited: Duration::ZERO,

@@ -5,7 +5,9 @@ use std::time::Duration;
 #[cfg(feature = "redis")]
 use crate::guard::{News, RedisGuard, RedisPermit, Watch};
 use crate::{
-    guard::{Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Store, Used},
+    guard::{
+        Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Seed, Store, Used,
+    },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
 #[cfg(feature = "redis")]
@@ -31,7 +33,7 @@ impl NativeGuard {
     /// Why there is no way to the store, without the feature `redis` too.
     pub fn new(rules: Rules, store: Option<&Store>) -> Result<Self, String> {
         match store {
-            None => Ok(Self::Local(LocalGuard::new(rules))),
+            None => Ok(Self::Local(LocalGuard::new(rules, seed()))),
             #[cfg(feature = "redis")]
             Some(store) => Self::shared(rules, store, Box::new(tell)),
             #[cfg(not(feature = "redis"))]
@@ -50,7 +52,8 @@ impl NativeGuard {
 
     #[cfg(feature = "redis")]
     fn shared(rules: Rules, store: &Store, watch: Watch) -> Result<Self, String> {
-        let guard = RedisGuard::new(rules, store, watch).map_err(|fault| format!("guard.redis_url: {fault}"))?;
+        let guard =
+            RedisGuard::new(rules, seed(), store, watch).map_err(|fault| format!("guard.redis_url: {fault}"))?;
         Ok(Self::Redis(Box::new(guard)))
     }
 
@@ -181,6 +184,14 @@ impl Permit for NativePermit {
             Self::Redis(permit) => permit.leave(used),
         }
     }
+}
+
+/// What this process knows callers by.
+fn seed() -> Seed {
+    let mut random = [0; 32];
+    // Where there is no randomness no token is issued either, and nobody is counted.
+    let _ = getrandom::fill(&mut random);
+    Seed::new(random)
 }
 
 /// Puts a line into the operator's log, beside those of requests.

@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 
 use super::forward::{ForwardError, cause, client_builder, set_up};
+use crate::principal::jwt::KeyDocument;
 
 /// A client of one issuer.
 #[derive(Clone, Debug)]
@@ -23,31 +24,20 @@ impl Issuer {
         client_builder()?.pool_max_idle_per_host(0).build().map(Self).map_err(set_up)
     }
 
-    /// The document at `url`: at most [`DOCUMENT_BYTES`] of UTF-8.
+    /// The document at `url`, within the bounds of [`KeyDocument`].
     ///
     /// # Errors
     /// What went wrong, without a word of what was sent.
     pub(super) async fn fetch(&self, url: String) -> Result<String, String> {
-        let request = self.0.get(url).header(header::ACCEPT, "application/jwk-set+json, application/json");
-        let response = request.send().await.map_err(cause)?;
+        let response = self.0.get(url).header(header::ACCEPT, KeyDocument::ACCEPT).send().await.map_err(cause)?;
         if response.status() != StatusCode::OK {
             return Err(format!("status {}", response.status().as_u16()));
         }
-        let too_large = || Err(format!("over {DOCUMENT_BYTES} bytes"));
-        if response.content_length().is_some_and(|bytes| bytes > DOCUMENT_BYTES as u64) {
-            return too_large();
-        }
-        let (mut document, mut pieces) = (Vec::new(), response.bytes_stream());
+        let mut document = KeyDocument::announced(response.content_length())?;
+        let mut pieces = response.bytes_stream();
         while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(cause)?;
-            if document.len().saturating_add(piece.len()) > DOCUMENT_BYTES {
-                return too_large();
-            }
-            document.extend_from_slice(&piece);
+            document.push(&piece.map_err(cause)?)?;
         }
-        String::from_utf8(document).map_err(|_| "not UTF-8".to_owned())
+        document.finish()
     }
 }
-
-/// The most bytes of a key set: some hundred RSA keys with their certificates.
-const DOCUMENT_BYTES: usize = 256 << 10;

@@ -59,7 +59,11 @@ pub(crate) fn sleep(duration: Duration) -> Sleep {
 }
 
 /// Milliseconds since 1970.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float casts to the nearest number there is")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float casts to the nearest number there is"
+)]
 fn millis() -> u64 {
     js_sys::Date::now() as u64
 }

@@ -1,6 +1,6 @@
 //! The service of an isolate, and the way of a request to it and back.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{
@@ -10,23 +10,24 @@ use futures_util::{
 use holdall::{
     Error, Service,
     config::{Config, ConfigError},
-    guard::LocalGuard,
+    guard::{LocalGuard, Seed},
     principal::Peer,
     problem::Problem,
-    service::{Body, Log as _, Notice},
+    service::{Body, Clock as _, Log as _, Notice},
 };
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, response};
 use http_body::{Body as _, Frame};
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt as _, Collected, Full, StreamBody};
 use wasm_bindgen::JsCast as _;
-use worker::{Context, Env, web_sys};
+use worker::{Context, Env, send::SendFuture, web_sys};
 
 use crate::{
     clock::IsolateClock,
     log::ConsoleLog,
     settings,
     stream::{Pieces, array, headers},
-    upstream::Fetch,
+    upstream::{Fetch, fetch_keys},
+    visit::Visit,
 };
 
 type IsolateService = Service<Fetch, LocalGuard, IsolateClock>;
@@ -55,24 +56,57 @@ impl Host {
     /// Answers one request.
     pub(crate) async fn answer(
         &self,
-        request: web_sys::Request,
-        _context: &Context,
+        request: &web_sys::Request,
+        context: &Context,
     ) -> worker::Result<web_sys::Response> {
-        let response = match (self, read(&request)) {
-            (Self::Serving(service), Ok(request)) => Arc::clone(service).handle(request).await,
-            (Self::Serving(_), Err(error)) => refuse(Error::RequestInvalid { detail: error.to_string() }),
-            (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => unready(),
-            (Self::Broken, _) => refuse(Error::Internal { cause: "the configuration was refused".to_owned() }),
+        let service = match (self, read(request)) {
+            (Self::Serving(service), Ok(request)) => Arc::clone(service).handle(request),
+            (Self::Serving(_), Err(error)) => {
+                return whole(refuse(Error::RequestInvalid { detail: error.to_string() })).await;
+            }
+            (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => {
+                return whole(unready()).await;
+            }
+            (Self::Broken, _) => {
+                return whole(refuse(Error::Internal { cause: "the configuration was refused".to_owned() })).await;
+            }
         };
-        reply(response).await
+        self.refresh_keys(context);
+        let visit = Rc::new(Visit::new(request.signal()));
+        context.wait_until(Rc::clone(&visit).over());
+        let answer = match visit.unless_left(service).await {
+            Some(response) if response.body().size_hint().exact().is_none() => streamed(response, &visit),
+            Some(response) => {
+                let answer = whole(response).await;
+                visit.end();
+                answer
+            }
+            // Nobody is there to read it.
+            None => Ok(web_sys::Response::new()?),
+        };
+        answer
+    }
+
+    /// Fetches an issuer's keys beside the request, if that is due.
+    fn refresh_keys(&self, context: &Context) {
+        let Self::Serving(service) = self else { return };
+        if service.are_keys_due() {
+            let service = Arc::clone(service);
+            context.wait_until(async move { service.refresh_keys().await });
+        }
     }
 }
 
 fn build(config: Config) -> Result<IsolateService, ConfigError> {
     let Config { core, access, settings, upstreams, guard, warnings, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
-    let (upstream, guard) = (Fetch::new(&upstreams)?, LocalGuard::new(guard));
-    Ok(Service::new(core, access, settings, upstream, guard, IsolateClock::default(), Box::new(ConsoleLog)))
+    let (upstream, clock) = (Fetch::new(&upstreams)?, IsolateClock::default());
+    let mut seed = [0; 32];
+    // Without randomness no turn is begun, and nobody is counted.
+    let _ = clock.fill_random(&mut seed);
+    let guard = LocalGuard::new(guard, Seed::new(seed));
+    let service = Service::new(core, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
+    Ok(service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url))))))
 }
 
 fn tell(notice: &'static str, detail: String) {
@@ -100,19 +134,27 @@ fn read(request: &web_sys::Request) -> Result<Request<Incoming>, http::Error> {
     read.body(StreamBody::new(pieces))
 }
 
-/// An answer as the platform takes it: streamed, or with its length where that is known.
-async fn reply(response: Response<Body>) -> worker::Result<web_sys::Response> {
+/// An answer whose length is known.
+async fn whole(response: Response<Body>) -> worker::Result<web_sys::Response> {
     let (head, body) = response.into_parts();
+    let Ok(bytes) = body.collect().await.map(Collected::to_bytes);
+    let init = init(&head);
+    Ok(web_sys::Response::new_with_opt_js_u8_array_and_init(Some(&array(&bytes)), &init)?)
+}
+
+/// An answer as it comes.
+fn streamed(response: Response<Body>, visit: &Visit) -> worker::Result<web_sys::Response> {
+    let (head, body) = response.into_parts();
+    let stream = wasm_streams::ReadableStream::from_stream(visit.pieces(body)).into_raw();
+    let init = init(&head);
+    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(stream.unchecked_ref()), &init)?)
+}
+
+fn init(head: &response::Parts) -> web_sys::ResponseInit {
     let init = web_sys::ResponseInit::new();
     init.set_status(head.status.as_u16());
     init.set_headers(&worker::Headers::from(&head.headers).0);
-    let Some(_) = body.size_hint().exact() else {
-        let pieces = body.into_data_stream().map_ok(|piece| array(&piece).into()).map_err(|never| match never {});
-        let stream = wasm_streams::ReadableStream::from_stream(pieces).into_raw();
-        return Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(stream.unchecked_ref()), &init)?);
-    };
-    let Ok(bytes) = body.collect().await.map(|body| body.to_bytes());
-    Ok(web_sys::Response::new_with_opt_u8_array_and_init(Some(&mut bytes.to_vec()), &init)?)
+    init
 }
 
 /// What a balancer is told of an isolate that serves nobody.

@@ -14,6 +14,7 @@ mod log;
 mod settings;
 mod stream;
 mod upstream;
+mod visit;
 
 use std::{cell::OnceCell, rc::Rc};
 
@@ -29,5 +30,5 @@ thread_local! {
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
     let host = HOST.with(|host| Rc::clone(host.get_or_init(|| Rc::new(Host::start(&env)))));
-    host.answer(request, &context).await
+    host.answer(&request, &context).await
 }

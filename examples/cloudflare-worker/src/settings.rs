@@ -1,6 +1,6 @@
 //! Bindings as settings: a variable is a binding of its name, and so is a file.
 
-use holdall::config::{Config, ConfigError, RawConfig, Sources};
+use holdall::config::{Config, ConfigError, Sources};
 use wasm_bindgen::JsValue;
 use worker::{Env, js_sys::Reflect};
 use zeroize::Zeroizing;
@@ -10,9 +10,7 @@ use zeroize::Zeroizing;
 /// # Errors
 /// The first thing that keeps it from starting.
 pub(crate) fn load(env: &Env) -> Result<Config, ConfigError> {
-    let bindings = Bindings(env);
-    let text = bindings.variable("HOLDALL_CONFIG_TEXT").unwrap_or_default();
-    RawConfig::parse(&text, Default::default()).and_then(|raw| raw.check(&bindings))
+    Config::of_isolate(&Bindings(env))
 }
 
 struct Bindings<'a>(&'a Env);

@@ -26,7 +26,9 @@ impl Stream for Pieces {
     type Item = Result<Bytes, String>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(context).map(|piece| Some(piece?.map_err(|error| words(&error)).and_then(|piece| bytes(&piece))))
+        self.0
+            .poll_next_unpin(context)
+            .map(|piece| Some(piece?.map_err(|error| words(&error)).and_then(|piece| bytes(&piece))))
     }
 }
 
@@ -47,7 +49,9 @@ pub(crate) fn headers(headers: &web_sys::Headers) -> HeaderMap {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };
     let mut map = HeaderMap::new();
-    entries.entries().filter_map(parse).for_each(|(name, value)| drop(map.append(name, value)));
+    entries.entries().filter_map(parse).for_each(|(name, value)| {
+        map.append(name, value);
+    });
     map
 }
 

@@ -14,12 +14,13 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use holdall::{
     config::{ConfigError, UpstreamConfig},
+    principal::jwt::KeyDocument,
     upstream::{
         Call, Tried, Upstream, UpstreamError,
         builtin::{self, Words},
     },
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, response};
 use wasm_bindgen::JsCast as _;
 use worker::{
     send::{SendFuture, SendWrapper},
@@ -122,7 +123,6 @@ impl Remote {
         let index = self.choose(user, tried);
         tried.set(index);
         let base_url = self.base_urls.get(index).ok_or_else(|| unreachable("no such address".to_owned()))?;
-        head.uri.path_and_query().ok_or_else(|| unreachable("no path".to_owned()))?;
         let url = format!("{base_url}{}", head.uri);
         let (answer, abort) = fetch(&url, &head.method, &head.headers, Some(&body)).await.map_err(unreachable)?;
         let mut parts = Response::builder().status(answer.status());
@@ -160,7 +160,7 @@ fn unreachable(cause: String) -> UpstreamError {
 pub(crate) async fn fetch(
     url: &str,
     method: &Method,
-    headers: &http::HeaderMap,
+    headers: &HeaderMap,
     body: Option<&[u8]>,
 ) -> Result<(web_sys::Response, AbortOnDrop), String> {
     let controller = web_sys::AbortController::new().map_err(|error| words(&error))?;
@@ -177,6 +177,27 @@ pub(crate) async fn fetch(
     let answer = JsFuture::from(scope().fetch_with_str_and_init(url, &init)).await.map_err(|error| words(&error))?;
     let answer = answer.dyn_into::<web_sys::Response>().map_err(|_| "fetch gave no response".to_owned())?;
     Ok((answer, abort))
+}
+
+/// Fetches the key set of an identity issuer.
+///
+/// # Errors
+/// What went wrong, without a word of what was sent.
+pub(crate) async fn fetch_keys(url: String) -> Result<String, String> {
+    let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(KeyDocument::ACCEPT))]);
+    let (answer, _abort) = fetch(&url, &Method::GET, &headers, None).await?;
+    if answer.status() != StatusCode::OK.as_u16() {
+        return Err(format!("status {}", answer.status()));
+    }
+    // What is announced may be of what was compressed; what is kept is bounded as it comes.
+    let mut document = KeyDocument::default();
+    let mut pieces = answer.body().map(Pieces::new);
+    while let Some(pieces) = &mut pieces
+        && let Some(piece) = pieces.next().await
+    {
+        document.push(&piece?)?;
+    }
+    document.finish()
 }
 
 /// Ends a `fetch` that is not over.

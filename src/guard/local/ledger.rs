@@ -8,14 +8,10 @@
 //! names of a flood together, would have let it shut out everyone new. A caller with turns under way stays, and those are
 //! bounded by the requests at once.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use super::{caller::Caller, limits::Limits};
-use crate::guard::{Counted, Moment};
+use crate::guard::{Counted, Moment, Seed};
 
 /// The callers that matter.
 #[derive(Debug)]
@@ -24,7 +20,7 @@ pub(super) struct Ledger {
     entries: Vec<(Key, Caller)>,
     /// The entry to be looked at next.
     hand: usize,
-    hashers: [RandomState; 2],
+    seed: Seed,
     most: usize,
 }
 
@@ -32,22 +28,19 @@ pub(super) struct Ledger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key([u64; 2]);
 
-impl Default for Ledger {
-    fn default() -> Self {
-        Self::of(CALLERS_MOST)
-    }
-}
-
 impl Ledger {
+    /// A ledger of as many callers as are remembered.
+    pub(super) fn new(seed: Seed) -> Self {
+        Self::of(CALLERS_MOST, seed)
+    }
+
     /// A ledger of at most so many callers.
-    pub(super) fn of(most: usize) -> Self {
-        let hashers = [RandomState::new(), RandomState::new()];
-        Self { places: HashMap::new(), entries: Vec::new(), hand: 0, hashers, most }
+    pub(super) fn of(most: usize, seed: Seed) -> Self {
+        Self { places: HashMap::new(), entries: Vec::new(), hand: 0, seed, most }
     }
 
     pub(super) fn key(&self, counted: &Counted) -> Key {
-        let [first, second] = &self.hashers;
-        Key([first.hash_one(counted), second.hash_one(counted)])
+        Key(self.seed.numbers(counted))
     }
 
     /// What is known of a caller, if anything is.

@@ -74,13 +74,17 @@ fn quota(period_seconds: u64) -> Quota {
     }
 }
 
+fn seed() -> Seed {
+    Seed::new([7; 32])
+}
+
 fn quotas(quotas: &[Quota]) -> LocalGuard {
-    LocalGuard::new(Rules { quotas: quotas.to_vec(), turns_at_once: 1_000, ..Rules::default() })
+    LocalGuard::new(Rules { quotas: quotas.to_vec(), turns_at_once: 1_000, ..Rules::default() }, seed())
 }
 
 fn rated(turns: u64, seconds: u64, burst: u64) -> LocalGuard {
     let rate = Some(Rate { turns, period: Duration::from_secs(seconds), burst });
-    LocalGuard::new(Rules { rate, turns_at_once: 1_000, ..Rules::default() })
+    LocalGuard::new(Rules { rate, turns_at_once: 1_000, ..Rules::default() }, seed())
 }
 
 fn used(model_tokens: u64, history_bytes: u64, upstream_millis: u64) -> Used {
@@ -89,7 +93,7 @@ fn used(model_tokens: u64, history_bytes: u64, upstream_millis: u64) -> Used {
 
 #[test]
 fn one_user_does_not_count_against_another() {
-    let guard = LocalGuard::new(Rules { turns_at_once: 2, ..Rules::default() });
+    let guard = LocalGuard::new(Rules { turns_at_once: 2, ..Rules::default() }, seed());
     let admit = |name: &str| admit(&guard, ask(name, Moment::default()));
     let (first, second) = (admit("alice").unwrap(), admit("alice").unwrap());
     assert_eq!(admit("alice").unwrap_err(), Error::UserBusy { limit: 2 });
@@ -124,7 +128,7 @@ fn a_rate_says_when_the_next_turn_may_come() {
 fn counting_takes_of_the_rate_and_a_place_and_reading_takes_nothing() {
     let rate = Some(Rate { turns: 2, period: Duration::from_secs(60), burst: 2 });
     let day = Quota { turns: Some(1), conversations: Some(1), ..quota(86_400) };
-    let guard = LocalGuard::new(Rules { rate, quotas: vec![day], turns_at_once: 1, ..Rules::default() });
+    let guard = LocalGuard::new(Rules { rate, quotas: vec![day], turns_at_once: 1, ..Rules::default() }, seed());
     let with = |purpose: Purpose| Ask { purpose, ..ask("ada", at(0)) };
     let counting = admit(&guard, with(Purpose::Count)).unwrap();
     for _ in 0..3 {
@@ -224,7 +228,8 @@ fn what_refuses_takes_nothing() {
     let rate = Some(Rate { turns: 100, period: Duration::from_secs(100), burst: 100 });
     let minute = Quota { turns: Some(1), ..quota(60) };
     let hour = Quota { turns: Some(50), ..quota(3_600) };
-    let guard = LocalGuard::new(Rules { rate, quotas: vec![minute, hour], turns_at_once: 2, ..Rules::default() });
+    let guard =
+        LocalGuard::new(Rules { rate, quotas: vec![minute, hour], turns_at_once: 2, ..Rules::default() }, seed());
     let held = admit(&guard, ask("ada", at(0))).unwrap();
     let before = standing(&guard, "ada", at(0));
     for _ in 0..200 {
@@ -293,7 +298,7 @@ fn other_rules_keep_what_still_counts() {
         quotas: vec![Quota { turns: Some(limit), ..quota(3_600) }],
         ..Rules::default()
     };
-    let guard = LocalGuard::new(rules(1, 2));
+    let guard = LocalGuard::new(rules(1, 2), seed());
     let held = admit(&guard, ask("ada", at(0))).unwrap();
     guard.set_rules(Rules { turns_at_once: 1, ..rules(1, 2) });
     assert_eq!(guard.turns_at_once(), 1);
@@ -311,7 +316,7 @@ fn other_rules_keep_what_still_counts() {
 fn who_matters_no_more_is_forgotten() {
     let rate = Some(Rate { turns: 1, period: Duration::from_secs(60), burst: 1 });
     let quotas = vec![Quota { turns: Some(5), ..quota(3_600) }];
-    let guard = LocalGuard::new(Rules { rate, quotas, ..Rules::default() });
+    let guard = LocalGuard::new(Rules { rate, quotas, ..Rules::default() }, seed());
     let turn = |name: &str, seconds: u64, ending| settle(admit(&guard, ask(name, at(seconds))).unwrap(), ending);
     for user in 0..1_000 {
         turn(&format!("user{user}"), 0, Ending::Whole(Used::default()));
@@ -339,7 +344,7 @@ fn who_matters_no_more_is_forgotten() {
 #[test]
 fn no_flood_of_names_makes_the_ledger_grow_or_forget_who_is_busy() {
     let guard = quotas(&[Quota { turns: Some(10), ..quota(86_400) }]);
-    guard.lock().ledger = Ledger::of(100);
+    guard.lock().ledger = Ledger::of(100, seed());
     let turn = |name: &str| settle(admit(&guard, ask(name, at(0))).unwrap(), Ending::Whole(Used::default()));
     (0..10).for_each(|_| turn("greedy"));
     let held = admit(&guard, ask("held", at(0))).unwrap();

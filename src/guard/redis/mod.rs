@@ -56,7 +56,7 @@ use self::{
     standing::Counts,
 };
 use super::{
-    Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Purpose, Revocation, Rules, Store, Used,
+    Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Purpose, Revocation, Rules, Seed, Store, Used,
 };
 use crate::proto::{allowance::Allowance, error::Error, time::UnixSeconds};
 
@@ -83,8 +83,8 @@ impl RedisGuard {
     ///
     /// # Errors
     /// What is wrong with the store's URL.
-    pub fn new(rules: Rules, store: &Store, watch: Watch) -> Result<Self, String> {
-        let local = LocalGuard::new(rules.clone());
+    pub fn new(rules: Rules, seed: Seed, store: &Store, watch: Watch) -> Result<Self, String> {
+        let local = LocalGuard::new(rules.clone(), seed);
         let (keys, scripts) = (Keys::new(&store.namespace), Scripts::new());
         let shared =
             Arc::new(Shared { rules: RwLock::new(Arc::new(rules)), keys, scripts, link: Link::new(store, watch)? });

@@ -11,6 +11,7 @@
 //! conversation token is no credential even if the same secret made it.
 
 mod claims;
+mod document;
 mod error;
 mod fault;
 mod json;
@@ -25,6 +26,7 @@ mod schedule;
 use std::{sync::Arc, time::Duration};
 
 use claims::Claims;
+pub use document::KeyDocument;
 pub use error::{JwtConfigError, KeyFault, SkippedKey};
 use fault::Fault;
 use jws::UnverifiedJws;

@@ -40,6 +40,13 @@ struct State {
     places: Arc<()>,
 }
 
+impl State {
+    fn begin(&mut self, now: Duration) {
+        self.schedule.begin(now);
+        self.due = Event::new();
+    }
+}
+
 impl RemoteKeys {
     /// The keys at `url`, none of which is there yet.
     ///
@@ -78,10 +85,20 @@ impl RemoteKeys {
     }
 
     /// A fetch begins.
-    pub fn begin(&self) {
-        let mut state = self.state();
-        state.schedule.begin();
-        state.due = Event::new();
+    pub fn begin(&self, now: Duration) {
+        self.state().begin(now);
+    }
+
+    /// Whether a fetch is to begin now: it is due, and nobody is at it or has been for `limit`.
+    #[must_use]
+    pub fn are_due(&self, now: Duration, limit: Duration) -> bool {
+        self.state().schedule.is_due(now, limit)
+    }
+
+    /// Whether a fetch is under way, or should be.
+    #[must_use]
+    pub fn are_coming(&self, now: Duration) -> bool {
+        self.state().schedule.is_coming(now)
     }
 
     /// The fetch is over: takes over the keys of a document (RFC 7517 §5), or keeps those that there are. What it gives
@@ -229,7 +246,7 @@ mod tests {
     }
 
     fn fetch(keys: &RemoteKeys, fetched: Result<String, String>, now: Duration) -> Result<Option<String>, String> {
-        keys.begin();
+        keys.begin(at(0));
         keys.settle(fetched, now)
     }
 
@@ -242,7 +259,7 @@ mod tests {
         let keys = remote();
         assert!(!keys.are_there() && keys.due_in(at(0)).0.is_zero());
         let early = keys.missing(Fault::NoKeySet, at(0), false).unwrap();
-        keys.begin();
+        keys.begin(at(0));
         let later = keys.missing(Fault::NoKeySet, at(3), false).unwrap();
         assert!(!is_over(&early) && !is_over(&later));
         let said = keys.settle(Ok(document(&["a"])), at(4)).unwrap().unwrap();
@@ -289,7 +306,7 @@ mod tests {
         assert!(wait == at(599) && !is_over(&due));
         let waiting: Vec<_> = (0..1_000).map(|_| keys.missing(Fault::UnknownKey, at(1), false).unwrap()).collect();
         assert!(is_over(&due), "whoever fetches is woken");
-        keys.begin();
+        keys.begin(at(0));
         let (_, due) = keys.due_in(at(1));
         let late = keys.missing(Fault::UnknownKey, at(2), false).unwrap();
         keys.settle(Ok(document(&["a"])), at(3)).unwrap();
@@ -310,7 +327,7 @@ mod tests {
         let keys = remote();
         fetch(&keys, Ok(document(&["a"])), at(0)).unwrap();
         let waiting = keys.missing(Fault::UnknownKey, at(1), false).unwrap();
-        keys.begin();
+        keys.begin(at(0));
         assert_eq!(keys.missing(Fault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
         keys.settle(Err("refused".to_owned()), at(6)).unwrap_err();
         assert!(is_over(&waiting));

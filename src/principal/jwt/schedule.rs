@@ -20,7 +20,8 @@ const REST_MAX_SECONDS: u64 = 60;
 /// What is known of past fetches; times are since some fixed moment.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    under_way: bool,
+    /// Since when a fetch is under way.
+    under_way: Option<Duration>,
     next: Duration,
     failures: u32,
     /// When an unknown key was last the cause.
@@ -35,7 +36,7 @@ impl Schedule {
 
     /// Whether a fetch is under way, or should be.
     pub(super) fn is_coming(&self, now: Duration) -> bool {
-        self.under_way || self.due_in(now).is_zero()
+        self.under_way.is_some() || self.due_in(now).is_zero()
     }
 
     /// A credential names a key that is not there; whether that makes a fetch due.
@@ -48,14 +49,20 @@ impl Schedule {
         true
     }
 
+    /// Whether somebody should fetch now: nobody is at it, or has been for as long as it may take. Who fetches may be
+    /// gone without a word.
+    pub(super) fn is_due(&self, now: Duration, limit: Duration) -> bool {
+        self.due_in(now).is_zero() && self.under_way.is_none_or(|since| since.saturating_add(limit) <= now)
+    }
+
     /// A fetch begins.
-    pub(super) fn begin(&mut self) {
-        self.under_way = true;
+    pub(super) fn begin(&mut self, now: Duration) {
+        self.under_way = Some(now);
     }
 
     /// The fetch under way is over.
     pub(super) fn end(&mut self, whole: bool, now: Duration) {
-        self.under_way = false;
+        self.under_way = None;
         let rest = if whole {
             self.failures = 0;
             MAX_AGE
@@ -78,7 +85,7 @@ mod tests {
 
     fn fetched(now: Duration) -> Schedule {
         let mut schedule = Schedule::default();
-        schedule.begin();
+        schedule.begin(at(0));
         schedule.end(true, now);
         schedule
     }
@@ -87,7 +94,7 @@ mod tests {
     fn the_first_fetch_is_due_at_once() {
         let mut schedule = Schedule::default();
         assert!(schedule.due_in(at(0)).is_zero() && schedule.is_coming(at(0)));
-        schedule.begin();
+        schedule.begin(at(0));
         assert!(schedule.is_coming(at(0)));
         schedule.end(true, at(1));
         assert!(!schedule.is_coming(at(1)));
@@ -107,19 +114,31 @@ mod tests {
         let mut now = at(600);
         let mut rests = Vec::new();
         for _ in 0..100 {
-            schedule.begin();
+            schedule.begin(at(0));
             schedule.end(false, now);
             rests.push(schedule.due_in(now).as_secs());
             now += schedule.due_in(now);
         }
         assert_eq!(rests[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
         assert!(rests[8..].iter().all(|rest| *rest == 60));
-        schedule.begin();
+        schedule.begin(at(0));
         schedule.end(true, now);
         assert_eq!(schedule.due_in(now), at(600));
-        schedule.begin();
+        schedule.begin(at(0));
         schedule.end(false, now);
         assert_eq!(schedule.due_in(now), at(1));
+    }
+
+    #[test]
+    fn a_fetch_that_nobody_ends_is_made_by_another() {
+        let (mut schedule, limit) = (Schedule::default(), at(5));
+        assert!(schedule.is_due(at(100), limit));
+        schedule.begin(at(100));
+        assert!(!schedule.is_due(at(104), limit) && schedule.is_due(at(105), limit));
+        schedule.begin(at(105));
+        assert!(!schedule.is_due(at(109), limit));
+        schedule.end(true, at(106));
+        assert!(!schedule.is_due(at(705), limit) && schedule.is_due(at(706), limit));
     }
 
     #[test]
@@ -127,7 +146,7 @@ mod tests {
         let mut schedule = fetched(at(0));
         assert!(schedule.ask(at(5)));
         assert!(schedule.due_in(at(5)).is_zero());
-        schedule.begin();
+        schedule.begin(at(0));
         assert!((0..1_000).all(|_| !schedule.ask(at(6))));
         schedule.end(true, at(7));
         assert!(!schedule.ask(at(64)));
@@ -135,7 +154,7 @@ mod tests {
         assert!(schedule.ask(at(65)));
         assert!(schedule.due_in(at(65)).is_zero());
         // One that failed counts as well.
-        schedule.begin();
+        schedule.begin(at(0));
         schedule.end(false, at(65));
         assert!(!schedule.ask(at(124)) && schedule.ask(at(125)));
     }

@@ -61,7 +61,7 @@ fn where_lambda_started_it_a_program_without_arguments_serves() {
         let ran = start(arguments, &[]);
         assert_eq!(ran.code, Some(1));
         assert!(
-            ran.err.starts_with("error: identity.mode is none, and others can call this function\n"),
+            ran.err.starts_with("error: identity.mode is none, and whoever reaches this could be any user\n"),
             "{}",
             ran.err
         );
@@ -72,6 +72,24 @@ fn where_lambda_started_it_a_program_without_arguments_serves() {
         assert!(lines.last().unwrap().starts_with("error: no more events are taken: "), "{}", ran.err);
     }
     assert_eq!(start(&["keys"], &[]).code, Some(2), "other commands are as elsewhere");
+}
+
+#[test]
+fn the_configuration_itself_can_be_a_variable() {
+    let home = Home::new();
+    let text = ("HOLDALL_CONFIG_TEXT", "retries = 11\n");
+    let fault = "error: retries: 11 is not from 0 to 10\n";
+    serve(&home, &[], &[text]).fails(fault);
+    serve(&home, &[], &[text, ("HOLDALL_CONFIG", "")]).fails(fault);
+    let ran = serve(&home, &[&NOWHERE[..], &["--retries=3"]].concat(), &[text]);
+    assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
+    let unknown = serve(&home, &[], &[("HOLDALL_CONFIG_TEXT", "issuer = 'a'\nretry = 1")]);
+    assert!(unknown.err.starts_with("error: configuration: line 2: unknown field `retry`"), "{}", unknown.err);
+    home.write("holdall.toml", "retries = 1\n");
+    let both = "error: there are two configurations: the file holdall.toml and HOLDALL_CONFIG_TEXT\n\
+                hint: take out HOLDALL_CONFIG_TEXT, or the file (--config, HOLDALL_CONFIG)\n";
+    serve(&home, &["--config", "holdall.toml"], &[text]).fails(both);
+    serve(&home, &[], &[text, ("HOLDALL_CONFIG", "holdall.toml")]).fails(both);
 }
 
 #[test]

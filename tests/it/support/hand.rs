@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use holdall::{
     config::Config,
-    guard::{Guard, LocalGuard},
+    guard::{Guard, LocalGuard, Seed},
     service::{Body, Entry, Log, Service},
 };
 use http::{Method, Request, Response, header, response};
@@ -52,7 +52,7 @@ impl Hand {
 
     /// A service of this configuration.
     pub(crate) fn of(config: Config) -> Self {
-        let guard = LocalGuard::new(config.guard.clone());
+        let guard = LocalGuard::new(config.guard.clone(), Seed::new([7; 32]));
         Self::guarded(config, guard)
     }
 }

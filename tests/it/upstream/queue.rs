@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use holdall::{
-    guard::LocalGuard,
+    guard::{LocalGuard, Seed},
     service::Service,
     shell::{Forward, NativeGuard, NativeService, SystemClock},
 };
@@ -29,7 +29,10 @@ fn paced(pace: u32, settings: &str, upstream: &str) -> Arc<NativeService> {
          [[upstream]]\nname = \"builtin\"\nkind = \"builtin\"\n{upstream}\n\
          [[model]]\nalias = \"default\"\nupstreams = [\"builtin\"]\nmodel = \"builtin\"\n"
     ));
-    let (forward, guard) = (Forward::new(config.upstreams).unwrap(), NativeGuard::Local(LocalGuard::new(config.guard)));
+    let (forward, guard) = (
+        Forward::new(config.upstreams).unwrap(),
+        NativeGuard::Local(LocalGuard::new(config.guard, Seed::new([7; 32]))),
+    );
     let log = Box::new(Records::default());
     Arc::new(Service::new(config.core, config.access, config.settings, forward, guard, SystemClock::new(), log))
 }
