@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>, and for streams
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html>. By hand instead of by `lambda_runtime`: that one
 //! panics where a variable is missing, changes the environment of the running process, takes events of any size, and
-//! brings eighteen crates.
+//! brings a dozen crates more.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
