@@ -130,7 +130,7 @@ async fn a_termination_lets_a_stream_end() {
 #[tokio::test]
 async fn flags_bound_how_long_a_stop_takes() {
     let stop = ["--lame-duck", "50ms", "--drain", "50ms"];
-    let mut binary = Binary::serve(&[&["--dev", "--builtin-pace-ms", "20"][..], &stop[..]].concat());
+    let binary = Binary::serve(&[&["--dev", "--builtin-pace-ms", "20"][..], &stop[..]].concat());
     let mut client = Client::connect(binary.address).await;
     let ask = json_request("/v1/turns", &json!({ "input": "Write 100000 words", "stream": true }));
     let mut answer = client.open(ask).await.unwrap();
