@@ -95,7 +95,7 @@ fn without_a_credential_nothing_is_answered_but_probes() {
     assert!(!format!("{entries:?}").contains("nonsense"));
     let health = Request::get("/health").body(String::new()).unwrap();
     assert_eq!(hand.ask(health).answer().status, StatusCode::OK);
-    let models = with(models(), &[("x-api-key", &credential("alice"))]);
+    let models = with(usage(), &[("x-api-key", &credential("alice"))]);
     assert_eq!(hand.ask(models).answer().status, StatusCode::OK);
     let model = || Request::get("/v1/models/default").body(String::new()).unwrap();
     let refused = hand.ask(model()).answer();
