@@ -74,10 +74,10 @@ fn turn(hand: &Hand, bearer: &str, body: &Value) -> Answer {
 #[test]
 fn without_a_credential_nothing_is_answered_but_probes() {
     let hand = guarded("https://issuer.test");
-    let models = || Request::get("/v1/models").body(String::new()).unwrap();
+    let usage = || Request::get("/v1/usage").body(String::new()).unwrap();
     let turns = || json_request("/v1/turns", &json!({ "input": "hi" }));
     for answer in [
-        hand.ask(models()).answer(),
+        hand.ask(usage()).answer(),
         hand.ask(turns()).answer(),
         hand.ask(json_request("/v1/history", &json!({ "token": "t" }))).answer(),
         hand.ask(with(turns(), &[("authorization", "Basic YTpi")])).answer(),
@@ -95,7 +95,7 @@ fn without_a_credential_nothing_is_answered_but_probes() {
     assert!(!format!("{entries:?}").contains("nonsense"));
     let health = Request::get("/health").body(String::new()).unwrap();
     assert_eq!(hand.ask(health).answer().status, StatusCode::OK);
-    let models = with(models(), &[("x-api-key", &credential("alice"))]);
+    let models = with(usage(), &[("x-api-key", &credential("alice"))]);
     assert_eq!(hand.ask(models).answer().status, StatusCode::OK);
     let model = || Request::get("/v1/models/default").body(String::new()).unwrap();
     let refused = hand.ask(model()).answer();

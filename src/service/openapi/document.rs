@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize as _;
+use serde_json::{Map, Serializer, Value, json, ser::PrettyFormatter};
 
 use super::{
     examples::{self, Examples},
@@ -27,11 +28,14 @@ use crate::{
     },
 };
 
-/// The document as a file: JSON, each member on its own line.
+/// The document as a file: JSON, each member on its own line, since it is to be compared.
 pub(super) fn text() -> String {
-    let mut text = serde_json::to_string_pretty(&document()).unwrap();
-    text.push('\n');
-    text
+    // Programs carry it: what would be indented further is all blanks.
+    let mut text = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b" "));
+    document().serialize(&mut serializer).unwrap();
+    text.push(b'\n');
+    String::from_utf8(text).unwrap()
 }
 
 fn document() -> Value {

@@ -19,7 +19,8 @@ fn finish(schema: &mut Value) {
         Value::Object(members) => {
             names(members);
             numbers(members);
-            members.retain(|name, value| !(name == "default" && value.is_null()));
+            // Makers of types take a member with a default for one that is always there, in requests as well.
+            members.retain(|name, value| name != "default" || value.is_object());
             if let Some(Value::String(description)) = members.get_mut("description") {
                 *description = one_line(description);
             }

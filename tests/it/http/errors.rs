@@ -33,7 +33,7 @@ fn wrong_methods_are_told_the_right_ones() {
         (Method::OPTIONS, "/v1/turns", "POST"),
         (Method::DELETE, "/v1/history", "POST"),
         (Method::GET, "/v1/revocations", "POST"),
-        (Method::POST, "/v1/models", "GET, HEAD"),
+        (Method::POST, "/v1/usage", "GET, HEAD"),
         (Method::POST, "/health", "GET, HEAD"),
         (Method::OPTIONS, "/ready", "GET, HEAD"),
     ] {

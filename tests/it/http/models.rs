@@ -83,3 +83,26 @@ fn an_unknown_model_is_told_as_openai_tells_it() {
     assert_eq!((answer.status, answer.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD"));
     assert_eq!(ask(&hand, Method::GET, "/v1/modelsx").status, StatusCode::NOT_FOUND);
 }
+
+#[test]
+fn errors_about_models_are_told_as_the_sdk_that_asks_tells_them() {
+    let hand = with_aliases(&["default"]);
+    for (path, method, status) in
+        [("/v1/models", "DELETE", 405), ("/v1/models/default", "POST", 405), ("/v1/models/none", "GET", 404)]
+    {
+        let ask = |version: Option<&str>| {
+            let request = Request::builder().method(method).uri(path).header("host", "localhost");
+            let request =
+                version.into_iter().fold(request, |request, version| request.header("anthropic-version", version));
+            let answer = hand.ask(request.body(Full::<Bytes>::default()).unwrap()).answer();
+            assert_eq!((answer.status.as_u16(), answer.header("content-type")), (status, "application/json"), "{path}");
+            serde_json::from_slice::<Value>(&answer.body).unwrap()
+        };
+        let openai = ask(None);
+        assert_eq!(openai["error"]["type"], "invalid_request_error", "{openai}");
+        assert_eq!(openai["error"].as_object().unwrap().len(), 4, "{openai}");
+        let anthropic = ask(Some("2023-06-01"));
+        let class = if status == 404 { "not_found_error" } else { "invalid_request_error" };
+        assert_eq!((&anthropic["type"], &anthropic["error"]["type"]), (&json!("error"), &json!(class)), "{anthropic}");
+    }
+}

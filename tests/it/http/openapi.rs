@@ -46,9 +46,9 @@ fn the_kept_document_is_served() {
 
 #[test]
 fn nobody_needs_a_credential_to_read_it() {
-    let hand = Hand::new(
-        "[identity]\nmode = \"api_key\"\n[[identity.api_key]]\nuser = \"ada\"\nsha256 = \"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"\n",
-    );
+    let digest = holdall::principal::KeyDigest::of("hk_ada").to_hex();
+    let keys = format!("{{ keys = [{{ digest = \"{digest}\", user = \"ada\" }}] }}");
+    let hand = Hand::new(&format!("identity = {{ mode = \"api_key\", api_key = {keys} }}"));
     assert_eq!(ask(&hand, "GET", "/openapi.json", None).status, StatusCode::OK);
     assert_eq!(ask(&hand, "GET", "/v1/usage", None).status, StatusCode::UNAUTHORIZED);
 }

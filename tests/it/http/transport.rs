@@ -58,9 +58,9 @@ async fn http2_is_spoken_in_clear_text() {
     assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
     large.problem("body_too_large");
 
-    let foreign = Request::get("http://evil.example/v1/models").body(Full::default()).unwrap();
+    let foreign = Request::get("http://evil.example/v1/usage").body(Full::default()).unwrap();
     client.send(foreign).await.problem("request_invalid");
-    let mut spoofed = Request::get("http://evil.example/v1/models").body(Full::default()).unwrap();
+    let mut spoofed = Request::get("http://evil.example/v1/usage").body(Full::default()).unwrap();
     spoofed.headers_mut().insert("host", "localhost".parse().unwrap());
     client.send(spoofed).await.problem("request_invalid");
     let mut wide = Request::get(format!("{base}/health")).body(Full::default()).unwrap();

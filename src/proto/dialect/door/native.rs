@@ -106,7 +106,8 @@ struct RawTurn<'a> {
     /// The conversation's last token; absent or null begins one.
     #[serde(default)]
     token: Option<String>,
-    /// What is new: text, or parts and results of tools. Parts that follow each other are one message.
+    /// What is new: text, or parts and results of tools. Parts that follow each other are one message, of 256 KiB at most,
+    /// and an inline image has 1 MiB at most, by default.
     #[serde(borrow)]
     #[cfg_attr(test, schemars(with = "shapes::Input"))]
     input: RawInput<'a>,

@@ -155,7 +155,7 @@ pub(super) mod shapes {
     pub(in super::super) struct Presented {
         /// The token; an expired one as well.
         token: String,
-        /// Whether that token alone, its conversation, or all that its user has had until now.
+        /// Whether that token alone, as if absent, or its conversation, or all that its user has had until now.
         #[schemars(default)]
         scope: RevocationScope,
         /// Whose it is, where no credential says so.
