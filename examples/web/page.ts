@@ -112,7 +112,8 @@ function note(words: string): void {
 }
 
 function explain(error: HoldallError): string {
-  const kept = " What you wrote is kept.";
+  const kept = error.input === undefined ? "" : " What you wrote is kept.";
+  const anew = error.input === undefined ? " Begin a new one." : " Begin a new one to send what you wrote.";
   switch (error.code) {
     case "stopped":
       return "Stopped. The chat is where it was before.";
@@ -121,7 +122,15 @@ function explain(error: HoldallError): string {
     case "stream_lost":
       return "The connection was lost in the middle of the reply. The chat is where it was before." + kept;
     case "token_expired":
-      return "This chat has expired. Begin a new one to send what you wrote.";
+      return "This chat has expired." + anew;
+    case "token_invalid":
+      return "The server does not accept this chat: its keys or its users have changed." + anew;
+    case "token_revoked":
+    case "token_used":
+      return "This chat has ended." + anew;
+    case "history_too_large":
+    case "token_too_large":
+      return "This chat has grown too long." + anew;
     case "storage_full":
       return "There is no room to keep this chat: it goes on until the page is closed.";
     case "conflict":

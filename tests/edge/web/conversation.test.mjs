@@ -283,11 +283,16 @@ test("silence ends a stream, and a sign of life does not", async (t) => {
 });
 
 test("an answer without a body to read in pieces has the same events", async (t) => {
-  const whole = () => ({
+  const text = delta + event("tool_call", { id: "1", name: "f", args: "{}" }) + done("one");
+  const whole = ({ signal }) => ({
     status: 200,
     headers: new Headers({ "content-type": "text/event-stream" }),
-    // Longer than the silence that a stream would be allowed.
-    text: () => new Promise((resolve) => setTimeout(() => resolve(delta + event("tool_call", { id: "1", name: "f", args: "{}" }) + done("one")), 60)),
+    text: () =>
+      new Promise((resolve, reject) => {
+        signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")));
+        // Longer than the silence that a stream would be allowed.
+        setTimeout(() => resolve(text), 60);
+      }),
   });
   const { chat, kept } = await open(t, server(whole), { silenceMs: 20 });
   assert.deepEqual(types(await events(chat.send("text"))), ["delta", "tool_call", "done"]);
@@ -423,6 +428,11 @@ test("an expiry beyond what a timer counts does not come at once", async (t) => 
   storage.setItem("far", JSON.stringify({ token: "old", conversation: answer("old", now + 60 * 24 * HOUR).conversation }));
   const { chat } = await open(t, server(), { storage, key: "far" });
   let told = 0;
+  const { setTimeout } = globalThis;
+  t.mock.method(globalThis, "setTimeout", (wake, ms) => {
+    assert.ok(ms < 2 ** 31, "at once, in a browser");
+    return setTimeout(wake, ms);
+  });
   chat.subscribe(() => told++);
   t.mock.timers.tick(58 * 24 * HOUR);
   assert.equal(chat.state.expiry, "good");

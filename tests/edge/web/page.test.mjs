@@ -180,6 +180,21 @@ test("an expired chat says so, and what was written begins another", async (t) =
   assert.notEqual((await said())[1], "Your name is Ada.");
 });
 
+test("a server with other keys does not accept the chat, and another begins", async (t) => {
+  await stage.serve();
+  const { say, page, notice, button, turns, end, said } = await open(t);
+  await say("My name is Ada.");
+  await stage.serveOthers();
+  await page.reload();
+  await notice.getByText("The server does not accept this chat: its keys or its users have changed. Begin a new one.").waitFor();
+  await say("What is my name?");
+  await notice.getByText("Begin a new one to send what you wrote.").waitFor();
+  await button("Begin anew").click();
+  await turns(1);
+  await end();
+  assert.equal((await said())[0], "What is my name?");
+});
+
 test("the expiry is noticed a day ahead, and when it comes", async (t) => {
   await stage.serve();
   const { say, page, standing } = await open(t);

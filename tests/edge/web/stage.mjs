@@ -94,7 +94,10 @@ export async function startStage() {
   const keys = newKeys();
   const servers = new Set();
   /** Starts a server and sends the page there. */
-  const serve = async (...options) => {
+  const serve = (...options) => serveWith(keys, ...options);
+  /** The same, with keys that no token of before was signed with. */
+  const serveOthers = () => serveWith(newKeys());
+  const serveWith = async (keys, ...options) => {
     const server = await start(keys, config(site.url, ...options));
     servers.add(server);
     front.target = server.url;
@@ -108,7 +111,7 @@ export async function startStage() {
     front.stop();
     site.stop();
   };
-  return { browser, front, site, serve, stop };
+  return { browser, front, site, serve, serveOthers, stop };
 }
 
 /** A model server in the Chat Completions format that says a word, and then nothing; `left` resolves when it is left. */
