@@ -136,7 +136,9 @@ function explain(error: HoldallError): string {
     case "conflict":
       return "Another tab has gone on with this chat. Its turn stands.";
     default:
-      return sentence(error) + (error.retryAfterMs ? ` Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.` : "") + kept;
+      return (
+        sentence(error) + (error.retryAfterMs ? ` Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.` : "") + kept
+      );
   }
 }
 
@@ -157,7 +159,10 @@ function show(): void {
   }
   const { turn: turns, token_bytes, expires_at } = conversation;
   const day = { day: "numeric", month: "short" } as const;
-  const until = new Date(expires_at).toLocaleString([], expiry === "good" ? day : { hour: "numeric", minute: "2-digit", ...day });
+  const until = new Date(expires_at).toLocaleString(
+    [],
+    expiry === "good" ? day : { hour: "numeric", minute: "2-digit", ...day },
+  );
   const size = token_bytes < 10_000 ? `${token_bytes} bytes` : `${Math.round(token_bytes / 1024)} KB`;
   standing.textContent = `${turns} turn${turns === 1 ? "" : "s"} · ${size} · ${expiry === "past" ? "expired" : "until"} ${until}`;
 }

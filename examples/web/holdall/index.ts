@@ -223,7 +223,10 @@ export class Conversation {
       if (signal?.aborted) throw asError(undefined, signal);
       return work();
     })();
-    queues.set(this.name, mine.catch(() => {}));
+    queues.set(
+      this.name,
+      mine.catch(() => {}),
+    );
     return mine;
   }
 

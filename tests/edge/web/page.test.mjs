@@ -58,7 +58,9 @@ async function tab(t, context) {
       () =>
         new Promise((resolve) => {
           indexedDB.open("holdall").onsuccess = ({ target: { result: database } }) => {
-            database.transaction("tokens").objectStore("tokens").get("holdall").onsuccess = ({ target: { result } }) => {
+            database.transaction("tokens").objectStore("tokens").get("holdall").onsuccess = ({
+              target: { result },
+            }) => {
               database.close();
               resolve(result && JSON.parse(result).token);
             };
@@ -149,7 +151,10 @@ test("refusals that pass are waited for, as long as they say", async (t) => {
   stage.front.seen.length = 0;
   stage.front.failures.push([503, { "retry-after": "1" }, "<h1>busy</h1>"], [429, { "retry-after": "1" }, ""]);
   await begin("What is my name?");
-  await notice.getByText(/Trying again in \d s/).first().waitFor();
+  await notice
+    .getByText(/Trying again in \d s/)
+    .first()
+    .waitFor();
   await end();
   assert.equal((await said()).pop(), "Your name is Ada.");
   assert.ok(await notice.isHidden());
@@ -186,7 +191,9 @@ test("a server with other keys does not accept the chat, and another begins", as
   await say("My name is Ada.");
   await stage.serveOthers();
   await page.reload();
-  await notice.getByText("The server does not accept this chat: its keys or its users have changed. Begin a new one.").waitFor();
+  await notice
+    .getByText("The server does not accept this chat: its keys or its users have changed. Begin a new one.")
+    .waitFor();
   await say("What is my name?");
   await notice.getByText("Begin a new one to send what you wrote.").waitFor();
   await button("Begin anew").click();
@@ -328,7 +335,10 @@ for (const colorScheme of ["light", "dark"]) {
     await notice.waitFor();
     await page.evaluate(axe);
     const { violations } = await page.evaluate(() => globalThis.axe.run());
-    assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+    assert.deepEqual(
+      violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]),
+      [],
+    );
     const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.equal(width, 0, "the page is wider than the screen");
   });
