@@ -226,6 +226,7 @@ chat.subscribe(() => {
   if (!turn && chat.state.token !== shown) void showHistory();
 });
 
+$<HTMLButtonElement>("send").disabled = false;
 await showHistory();
 const { unsent } = chat.state;
 if (unsent !== undefined) {

@@ -32,7 +32,14 @@ async function tab(t, context) {
     await page.close();
     assert.deepEqual(errors, []);
   });
+  // Before that the page does not listen yet.
+  const ready = () => page.locator("#send:enabled").waitFor();
+  const reload = async () => {
+    await page.reload();
+    await ready();
+  };
   await page.goto(stage.site.url);
+  await ready();
   const button = (name) => page.getByRole("button", { name, exact: true });
   const text = page.getByLabel("Message");
   const log = page.getByRole("log");
@@ -67,7 +74,7 @@ async function tab(t, context) {
           };
         }),
     );
-  return { page, button, text, log, standing, notice, said, begin, end, say, turns, stored };
+  return { page, reload, button, text, log, standing, notice, said, begin, end, say, turns, stored };
 }
 
 test("a reply is shown while it comes, and a conversation remembers", async (t) => {
@@ -88,10 +95,10 @@ test("a reply is shown while it comes, and a conversation remembers", async (t) 
 
 test("a reload goes on in mid-conversation", async (t) => {
   await stage.serve();
-  const { say, said, page, turns } = await open(t);
+  const { say, said, page, turns, reload } = await open(t);
   await say("My name is Ada.");
   const before = await said();
-  await page.reload();
+  await reload();
   await turns(1);
   await page.getByText("Noted: your name is Ada.").waitFor();
   assert.deepEqual(await said(), before);
@@ -101,11 +108,11 @@ test("a reload goes on in mid-conversation", async (t) => {
 
 test("a reload in the middle of a reply keeps what was said, and sends it again", async (t) => {
   await stage.serve(40);
-  const { say, begin, page, log, notice, button, end, turns } = await open(t);
+  const { say, begin, log, notice, button, end, turns, reload } = await open(t);
   await say("My name is Ada.");
   await begin("Count to 20");
   await log.getByText(/^1 2/).waitFor();
-  await page.reload();
+  await reload();
   await notice.getByText("This was not answered").waitFor();
   await turns(1);
   await button("Send again").click();
@@ -187,10 +194,10 @@ test("an expired chat says so, and what was written begins another", async (t) =
 
 test("a server with other keys does not accept the chat, and another begins", async (t) => {
   await stage.serve();
-  const { say, page, notice, button, turns, end, said } = await open(t);
+  const { say, notice, button, turns, end, said, reload } = await open(t);
   await say("My name is Ada.");
   await stage.serveOthers();
-  await page.reload();
+  await reload();
   await notice
     .getByText("The server does not accept this chat: its keys or its users have changed. Begin a new one.")
     .waitFor();
@@ -204,9 +211,9 @@ test("a server with other keys does not accept the chat, and another begins", as
 
 test("the expiry is noticed a day ahead, and when it comes", async (t) => {
   await stage.serve();
-  const { say, page, standing } = await open(t);
+  const { say, page, standing, reload } = await open(t);
   await page.clock.install();
-  await page.reload();
+  await reload();
   await say("My name is Ada.");
   assert.equal(await standing.getAttribute("data-expiry"), "good");
   await page.clock.fastForward(145 * 3_600_000);
@@ -247,10 +254,10 @@ test("a page that is offline says so, and goes on when it is back", async (t) =>
 
 test("text is text, whoever said it", async (t) => {
   await stage.serve();
-  const { say, said, page, log } = await open(t);
+  const { say, said, page, log, reload } = await open(t);
   const text = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>&amp;';
   assert.equal(await say(`Repeat ${text}`), text);
-  await page.reload();
+  await reload();
   await log.getByText(text).first().waitFor();
   assert.deepEqual(await said(), [`Repeat ${text}`, text]);
   assert.equal(await log.locator("img, script").count(), 0);
@@ -279,7 +286,7 @@ test("a stopped turn leaves the old token, and the model is let go of", async (t
 
 test("a reply that is cut can be kept, and the chat goes on from it", async (t) => {
   await stage.serve();
-  const { say, begin, log, button, notice, turns, page } = await open(t);
+  const { say, begin, log, button, notice, turns, reload } = await open(t);
   await say("My name is Ada.");
   const model = await startSilentModel();
   await stage.serve(0, "", model.upstream);
@@ -292,19 +299,19 @@ test("a reply that is cut can be kept, and the chat goes on from it", async (t) 
   await turns(2);
   await stage.serve();
   assert.equal(await say("What is my name?"), "Your name is Ada.");
-  await page.reload();
+  await reload();
   await turns(3);
   await log.getByText("Well …").waitFor();
 });
 
 test("a new chat knows nothing of the old one, after a reload too", async (t) => {
   await stage.serve();
-  const { say, button, standing, page, stored, log } = await open(t);
+  const { say, button, standing, stored, log, reload } = await open(t);
   await say("My name is Ada.");
   await button("New chat").click();
   await standing.getByText("A new chat").waitFor();
   assert.equal(await stored(), undefined);
-  await page.reload();
+  await reload();
   await standing.getByText("A new chat").waitFor();
   assert.equal(await log.locator("li").count(), 0);
   assert.notEqual(await say("What is my name?"), "Your name is Ada.");
@@ -312,10 +319,10 @@ test("a new chat knows nothing of the old one, after a reload too", async (t) =>
 
 test("the page asks nobody but its own server and the proxy", async (t) => {
   await stage.serve();
-  const { say, page } = await open(t);
+  const { say, page, reload } = await open(t);
   const hosts = new Set();
   page.on("request", (request) => hosts.add(new URL(request.url()).origin));
-  await page.reload();
+  await reload();
   await say("Hello");
   hosts.delete("null");
   assert.deepEqual([...hosts].sort(), [stage.front.url, stage.site.url].sort());
