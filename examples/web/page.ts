@@ -48,9 +48,22 @@ async function showHistory(): Promise<void> {
     if (turn || chat.state.token !== shown) return;
     messages.replaceChildren();
     items.forEach(addItem);
+    offerUnsent();
   } catch (error) {
     failed(error as HoldallError);
   }
+}
+
+/** Shows what was not answered, here or before the page was closed. */
+function offerUnsent(): void {
+  const input = failure?.input ?? chat.state.unsent;
+  if (input === undefined) return failed(undefined);
+  add("user", wordsOf(input)).parentElement!.classList.add("unsent");
+  if (failure?.input !== undefined) return;
+  failed(undefined);
+  note("This was not answered before the page was closed.");
+  $("again").textContent = "Send again";
+  $("again").hidden = false;
 }
 
 const turns = () => chat.state.conversation?.turn ?? 0;
@@ -98,7 +111,8 @@ async function say(input: Input): Promise<void> {
 function failed(error: HoldallError | undefined): void {
   failure = error;
   note(error ? explain(error) : "");
-  $("again").hidden = !error?.input || error.answer !== undefined || error.final;
+  $("again").hidden = !error || error.answer !== undefined || error.final;
+  $("again").textContent = error?.input === undefined ? "Try again" : "Send again";
   $("keep").hidden = !error?.partial && error?.code !== "conflict";
   $("anew").hidden = !error?.final;
 }
@@ -187,9 +201,10 @@ function submit(): void {
 }
 
 function sendAgain(): void {
-  const input = failure?.input ?? chat.state.unsent;
+  // What failed without a text was the reading of the history.
+  const input = failure ? failure.input : chat.state.unsent;
   messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
-  if (input !== undefined) void say(input);
+  void (input === undefined ? showHistory() : say(input));
 }
 
 async function keep(): Promise<void> {
@@ -228,11 +243,5 @@ chat.subscribe(() => {
 
 $<HTMLButtonElement>("send").disabled = false;
 await showHistory();
-const { unsent } = chat.state;
-if (unsent !== undefined) {
-  add("user", wordsOf(unsent)).parentElement!.classList.add("unsent");
-  note("This was not answered before the page was closed.");
-  $("again").hidden = false;
-}
 show();
 text.focus();

@@ -448,6 +448,26 @@ test("two of one name tell each other", async (t) => {
   await told;
 });
 
+test("what another tab was saying is not unsent once it is said, and what this one said stays", async (t) => {
+  const shared = { storage: memoryStorage(), key: randomUUID() };
+  const one = await open(t, server(stream(delta), stream(delta, done("new"))), shared);
+  await assert.rejects(one.chat.send("mine").answer, { code: "stream_lost" });
+  const two = await open(t, server(stream(done("other"))), shared);
+  assert.equal(two.chat.state.unsent, "mine");
+  const told = new Promise((resolve) => one.chat.subscribe(() => one.chat.state.token === "other" && resolve()));
+  await two.chat.send("another's").answer;
+  await told;
+  assert.equal(one.chat.state.unsent, "mine");
+  const three = await open(t, server(), shared);
+  shared.storage.setItem(`${shared.key}.unsent`, '"under way"');
+  const four = await open(t, server(), shared);
+  assert.equal(four.chat.state.unsent, "under way");
+  const gone = new Promise((resolve) => four.chat.subscribe(() => four.chat.state.token === "new" && resolve()));
+  await one.chat.send("mine").answer;
+  await gone;
+  assert.deepEqual([four.chat.state.unsent, three.chat.state.unsent], [undefined, undefined]);
+});
+
 test("the text of a turn that died with its page is there after it", async (t) => {
   const shared = { storage: memoryStorage(), key: randomUUID() };
   const first = await open(t, server(endless(delta)), { ...shared, token: "old" });

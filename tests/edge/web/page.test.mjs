@@ -106,6 +106,22 @@ test("a reload goes on in mid-conversation", async (t) => {
   await turns(2);
 });
 
+test("a reload without a server says so, and shows the chat once there is one", async (t) => {
+  const first = await stage.serve();
+  const { say, said, notice, button, turns, reload, log } = await open(t);
+  await say("My name is Ada.");
+  const before = await said();
+  first.stop();
+  await reload();
+  await notice.getByText("The server cannot be reached.", { exact: true }).waitFor();
+  await turns(1);
+  await stage.serve();
+  await button("Try again").click();
+  await log.getByText("Noted: your name is Ada.").waitFor();
+  assert.deepEqual(await said(), before);
+  assert.ok(await notice.isHidden());
+});
+
 test("a reload in the middle of a reply keeps what was said, and sends it again", async (t) => {
   await stage.serve(40);
   const { say, begin, log, notice, button, end, turns, reload } = await open(t);
