@@ -48,9 +48,22 @@ async function showHistory(): Promise<void> {
     if (turn || chat.state.token !== shown) return;
     messages.replaceChildren();
     items.forEach(addItem);
+    offerUnsent();
   } catch (error) {
     failed(error as HoldallError);
   }
+}
+
+/** Shows what was not answered, here or before the page was closed. */
+function offerUnsent(): void {
+  const input = failure?.input ?? chat.state.unsent;
+  if (input === undefined) return failed(undefined);
+  add("user", wordsOf(input)).parentElement!.classList.add("unsent");
+  if (failure?.input !== undefined) return;
+  failed(undefined);
+  note("This was not answered before the page was closed.");
+  $("again").textContent = "Send again";
+  $("again").hidden = false;
 }
 
 const turns = () => chat.state.conversation?.turn ?? 0;
@@ -98,7 +111,8 @@ async function say(input: Input): Promise<void> {
 function failed(error: HoldallError | undefined): void {
   failure = error;
   note(error ? explain(error) : "");
-  $("again").hidden = !error?.input || error.answer !== undefined || error.final;
+  $("again").hidden = !error || error.answer !== undefined || error.final;
+  $("again").textContent = error?.input === undefined ? "Try again" : "Send again";
   $("keep").hidden = !error?.partial && error?.code !== "conflict";
   $("anew").hidden = !error?.final;
 }
@@ -112,7 +126,8 @@ function note(words: string): void {
 }
 
 function explain(error: HoldallError): string {
-  const kept = " What you wrote is kept.";
+  const kept = error.input === undefined ? "" : " What you wrote is kept.";
+  const anew = error.input === undefined ? " Begin a new one." : " Begin a new one to send what you wrote.";
   switch (error.code) {
     case "stopped":
       return "Stopped. The chat is where it was before.";
@@ -121,13 +136,23 @@ function explain(error: HoldallError): string {
     case "stream_lost":
       return "The connection was lost in the middle of the reply. The chat is where it was before." + kept;
     case "token_expired":
-      return "This chat has expired. Begin a new one to send what you wrote.";
+      return "This chat has expired." + anew;
+    case "token_invalid":
+      return "The server does not accept this chat: its keys or its users have changed." + anew;
+    case "token_revoked":
+    case "token_used":
+      return "This chat has ended." + anew;
+    case "history_too_large":
+    case "token_too_large":
+      return "This chat has grown too long." + anew;
     case "storage_full":
       return "There is no room to keep this chat: it goes on until the page is closed.";
     case "conflict":
       return "Another tab has gone on with this chat. Its turn stands.";
     default:
-      return sentence(error) + (error.retryAfterMs ? ` Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.` : "") + kept;
+      return (
+        sentence(error) + (error.retryAfterMs ? ` Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.` : "") + kept
+      );
   }
 }
 
@@ -148,7 +173,10 @@ function show(): void {
   }
   const { turn: turns, token_bytes, expires_at } = conversation;
   const day = { day: "numeric", month: "short" } as const;
-  const until = new Date(expires_at).toLocaleString([], expiry === "good" ? day : { hour: "numeric", minute: "2-digit", ...day });
+  const until = new Date(expires_at).toLocaleString(
+    [],
+    expiry === "good" ? day : { hour: "numeric", minute: "2-digit", ...day },
+  );
   const size = token_bytes < 10_000 ? `${token_bytes} bytes` : `${Math.round(token_bytes / 1024)} KB`;
   standing.textContent = `${turns} turn${turns === 1 ? "" : "s"} · ${size} · ${expiry === "past" ? "expired" : "until"} ${until}`;
 }
@@ -173,9 +201,10 @@ function submit(): void {
 }
 
 function sendAgain(): void {
-  const input = failure?.input ?? chat.state.unsent;
+  // What failed without a text was the reading of the history.
+  const input = failure ? failure.input : chat.state.unsent;
   messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
-  if (input !== undefined) void say(input);
+  void (input === undefined ? showHistory() : say(input));
 }
 
 async function keep(): Promise<void> {
@@ -212,12 +241,7 @@ chat.subscribe(() => {
   if (!turn && chat.state.token !== shown) void showHistory();
 });
 
+$<HTMLButtonElement>("send").disabled = false;
 await showHistory();
-const { unsent } = chat.state;
-if (unsent !== undefined) {
-  add("user", wordsOf(unsent)).parentElement!.classList.add("unsent");
-  note("This was not answered before the page was closed.");
-  $("again").hidden = false;
-}
 show();
 text.focus();

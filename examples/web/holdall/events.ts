@@ -28,7 +28,7 @@ async function* pieces(response: HttpResponse, alive: (ms?: number) => void): As
   } else if ("getReader" in body) {
     const reader = body.getReader();
     const decoder = new TextDecoder();
-    for (let next; !(next = await reader.read()).done; ) yield decoder.decode(next.value, { stream: true });
+    for (let next; !(next = await reader.read()).done;) yield decoder.decode(next.value, { stream: true });
   } else {
     yield* body;
   }
@@ -64,7 +64,8 @@ export class EventParser {
 
   private hold(piece: string): void {
     this.length += piece.length;
-    if (this.length > MOST_EVENT_CHARS) throw new HoldallError("unexpected", `an event is over ${MOST_EVENT_CHARS} characters`);
+    if (this.length > MOST_EVENT_CHARS)
+      throw new HoldallError("unexpected", `an event is over ${MOST_EVENT_CHARS} characters`);
     this.line.push(piece);
   }
 

@@ -64,6 +64,8 @@ export class Conversation {
   private current: State = { expiry: "none", busy: false };
   /** What storage held when it was last looked at, to tell whether another tab has gone on. */
   private seen: string | null = null;
+  /** Whether `unsent` was found in storage: it may be of a turn that is under way in another tab. */
+  private recalled = false;
   private readonly key: string;
   private readonly storage: TokenStorage;
   private readonly link: Link;
@@ -87,6 +89,7 @@ export class Conversation {
     const conversation = new Conversation(options);
     await conversation.load();
     const unsent = await stored(() => conversation.storage.getItem(conversation.unsentKey));
+    conversation.recalled = true;
     conversation.change({ unsent: parse<Input>(unsent) });
     return conversation;
   }
@@ -171,6 +174,7 @@ export class Conversation {
   private async take(input: Input, options: TurnOptions, emit: Emit, signal: AbortSignal): Promise<Answer> {
     await this.load();
     const known = this.seen;
+    this.recalled = false;
     this.change({ unsent: input });
     // A turn does not fail because its text could not be kept as well.
     await stored(() => this.storage.setItem(this.unsentKey, JSON.stringify(input))).catch(() => {});
@@ -189,7 +193,7 @@ export class Conversation {
     const found = await stored(() => this.storage.getItem(this.key));
     if (found === this.seen) return;
     this.seen = found;
-    const unsent = this.current.busy ? this.current.unsent : undefined;
+    const unsent = this.recalled ? undefined : this.current.unsent;
     this.change({ token: undefined, conversation: undefined, ended: undefined, ...parse<Saved>(found), unsent });
   }
 
@@ -223,7 +227,10 @@ export class Conversation {
       if (signal?.aborted) throw asError(undefined, signal);
       return work();
     })();
-    queues.set(this.name, mine.catch(() => {}));
+    queues.set(
+      this.name,
+      mine.catch(() => {}),
+    );
     return mine;
   }
 

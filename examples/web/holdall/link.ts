@@ -42,7 +42,13 @@ export class Link {
       if (!shown) emit({ type: "retry", error, waitMs });
       return !shown;
     };
-    return this.persist("/v1/turns", { ...body, stream: true }, (...answer) => readTurn(...answer, show), again, signal);
+    return this.persist(
+      "/v1/turns",
+      { ...body, stream: true },
+      (...answer) => readTurn(...answer, show),
+      again,
+      signal,
+    );
   }
 
   /** What a token says; also of one that has expired. */
@@ -59,7 +65,7 @@ export class Link {
     signal?: AbortSignal,
   ): Promise<T> {
     const { credential, patienceMs = 30_000, retries = 2 } = this.options;
-    for (let failures = 0, refused = false; ; ) {
+    for (let failures = 0, refused = false; ;) {
       try {
         return await this.request(path, body, use, refused, signal);
       } catch (thrown) {
@@ -76,7 +82,13 @@ export class Link {
     }
   }
 
-  private async request<T>(path: string, body: object, use: Use<T>, refused: boolean, signal?: AbortSignal): Promise<T> {
+  private async request<T>(
+    path: string,
+    body: object,
+    use: Use<T>,
+    refused: boolean,
+    signal?: AbortSignal,
+  ): Promise<T> {
     const { url, headers, silenceMs = 60_000, fetch = globalThis.fetch.bind(globalThis) } = this.options;
     const bearer = await this.bearer(refused);
     const cancel = new AbortController();

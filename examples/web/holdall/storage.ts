@@ -37,7 +37,8 @@ export function indexedDbStorage(database = "holdall"): TokenStorage {
     });
   };
   return {
-    getItem: async (key) => ((await run<unknown>("readonly", (tokens) => tokens.get(key))) as string | undefined) ?? null,
+    getItem: async (key) =>
+      ((await run<unknown>("readonly", (tokens) => tokens.get(key))) as string | undefined) ?? null,
     setItem: (key, value) => run("readwrite", (tokens) => tokens.put(value, key)),
     removeItem: (key) => run("readwrite", (tokens) => tokens.delete(key)),
   };

@@ -43,7 +43,7 @@ export class Turn implements AsyncIterable<TurnEvent> {
   /** The events; leaving the loop before `done` stops the turn. */
   async *[Symbol.asyncIterator](): AsyncGenerator<TurnEvent, void> {
     try {
-      for (let at = 0; ; ) {
+      for (let at = 0; ;) {
         while (at < this.events.length) yield this.events[at++]!;
         if (this.settled) break;
         await this.news;

@@ -9,7 +9,7 @@ export const xhrFetch: Fetch = (url, { method = "GET", headers, body, signal }) 
     let outcome: "cut" | "whole" | undefined;
     let tell = () => {};
     async function* text() {
-      for (let read = 0; ; ) {
+      for (let read = 0; ;) {
         const more = new Promise<void>((resolve) => (tell = resolve));
         const { responseText } = xhr;
         if (responseText.length > read) yield responseText.slice(read, (read = responseText.length));

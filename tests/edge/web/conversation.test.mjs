@@ -32,7 +32,15 @@ function answer(token, expires = Date.now() + 48 * HOUR) {
 const event = (name, data) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
 const delta = event("delta", { text: "Hello" });
 const done = (token) => event("done", answer(token));
-const problem = (code, retry, more) => ({ code, title: code, detail: `detail of ${code}`, status: 500, retry, request_id: "r", ...more });
+const problem = (code, retry, more) => ({
+  code,
+  title: code,
+  detail: `detail of ${code}`,
+  status: 500,
+  retry,
+  request_id: "r",
+  ...more,
+});
 
 function stream(...chunks) {
   const body = new ReadableStream({
@@ -45,7 +53,10 @@ function stream(...chunks) {
 }
 
 function refusal(status, code, retry, more) {
-  return new Response(JSON.stringify(problem(code, retry, { status, ...more })), { status, headers: { "x-request-id": "req_1" } });
+  return new Response(JSON.stringify(problem(code, retry, { status, ...more })), {
+    status,
+    headers: { "x-request-id": "req_1" },
+  });
 }
 
 /** A `fetch` that gives these answers in turn (or what they return, or throw) and keeps what it was asked. */
@@ -124,7 +135,13 @@ test("the token goes along, and is replaced by the one of `done`", async (t) => 
   assert.equal(await kept(), "one");
   assert.equal((await chat.send("second").answer).token, "two");
   assert.equal(await kept(), "two");
-  assert.deepEqual(asked.map(({ body }) => [body.token, body.input, body.stream]), [[undefined, "first", true], ["one", "second", true]]);
+  assert.deepEqual(
+    asked.map(({ body }) => [body.token, body.input, body.stream]),
+    [
+      [undefined, "first", true],
+      ["one", "second", true],
+    ],
+  );
   assert.equal(asked[0].url, "http://server/v1/turns");
   assert.deepEqual(chat.state.unsent, undefined);
 });
@@ -141,17 +158,28 @@ test("a stream that ends without `done` is an error, and the old token stays", a
   const turn = await events(chat.send("text"));
   assert.deepEqual([types(turn), turn.error.code, turn.error.retry], [["delta"], "stream_lost", "safe"]);
   assert.equal(turn.error.requestId, "req_1");
-  assert.deepEqual([await kept(), chat.state.token, chat.state.unsent, turn.error.input], ["old", "old", "text", "text"]);
+  assert.deepEqual(
+    [await kept(), chat.state.token, chat.state.unsent, turn.error.input],
+    ["old", "old", "text", "text"],
+  );
   assert.equal(asked.length, 1, "what was shown is not asked for again");
 });
 
 test("before anything was shown a turn is tried again, with the old token", async (t) => {
   instant(t);
-  const { chat, kept, asked } = await open(t, server(network, stream(": alive\n\n"), stream(delta, done("new"))), { token: "old" });
+  const { chat, kept, asked } = await open(t, server(network, stream(": alive\n\n"), stream(delta, done("new"))), {
+    token: "old",
+  });
   const turn = await events(chat.send("text"));
   assert.deepEqual(types(turn), ["retry", "retry", "delta", "done"]);
-  assert.deepEqual(turn.found.slice(0, 2).map(({ error }) => error.code), ["network", "stream_lost"]);
-  assert.deepEqual(asked.map(({ body }) => body.token), ["old", "old", "old"]);
+  assert.deepEqual(
+    turn.found.slice(0, 2).map(({ error }) => error.code),
+    ["network", "stream_lost"],
+  );
+  assert.deepEqual(
+    asked.map(({ body }) => body.token),
+    ["old", "old", "old"],
+  );
   assert.equal(await kept(), "new");
 });
 
@@ -171,10 +199,13 @@ test("Retry-After is waited for, and not undercut", async (t) => {
   const { chat } = await open(t, server(after, strange, stream(done("new"))));
   const turn = await events(chat.send("text"));
   assert.deepEqual(types(turn), ["retry", "retry", "done"]);
-  assert.deepEqual(turn.found.slice(0, 2).map(({ error }) => [error.code, error.status, error.retryAfterMs]), [
-    ["overloaded", 503, 7_000],
-    ["unexpected", 429, 3_000],
-  ]);
+  assert.deepEqual(
+    turn.found.slice(0, 2).map(({ error }) => [error.code, error.status, error.retryAfterMs]),
+    [
+      ["overloaded", 503, 7_000],
+      ["unexpected", 429, 3_000],
+    ],
+  );
   assert.ok(waits[0] >= 7_000 && waits[0] <= 7_500 && waits[1] >= 3_000 && waits[1] <= 3_500, waits);
 });
 
@@ -185,7 +216,11 @@ test("a wait that is too long is an error at once", async (t) => {
 });
 
 test("what waiting does not help is an error at once", async (t) => {
-  for (const refused of [refusal(400, "request_invalid", "never"), new Response("<h1>Log in</h1>", { status: 200 }), new Response("", { status: 404 })]) {
+  for (const refused of [
+    refusal(400, "request_invalid", "never"),
+    new Response("<h1>Log in</h1>", { status: 200 }),
+    new Response("", { status: 404 }),
+  ]) {
     const { chat } = await open(t, server(refused));
     const { found, error } = await events(chat.send("text"));
     assert.deepEqual([found, error.retry, error.final], [[], "never", false]);
@@ -199,7 +234,10 @@ test("a refused credential is asked for again, once", async (t) => {
   const { chat, asked } = await open(t, server(refused, stream(done("one")), refused, refused), { credential });
   await chat.send("text").answer;
   assert.deepEqual(given, [false, true]);
-  assert.deepEqual(asked.map(({ headers }) => headers.authorization), ["Bearer key-1", "Bearer key-2"]);
+  assert.deepEqual(
+    asked.map(({ headers }) => headers.authorization),
+    ["Bearer key-1", "Bearer key-2"],
+  );
   assert.equal((await events(chat.send("text"))).error.code, "unauthenticated");
 });
 
@@ -207,11 +245,20 @@ test("a credential that cannot be had ends the turn, and keeps the text", async 
   const credential = () => Promise.reject(new Error("signed out"));
   const { chat } = await open(t, server(), { credential });
   const { error } = await events(chat.send("text"));
-  assert.deepEqual([error.code, error.message, chat.state.unsent], ["unauthenticated", "there is no credential: signed out", "text"]);
+  assert.deepEqual(
+    [error.code, error.message, chat.state.unsent],
+    ["unauthenticated", "there is no credential: signed out", "text"],
+  );
 });
 
 test("a token that is at its end is said to be, and the text is kept", async (t) => {
-  for (const [status, code] of [[410, "token_expired"], [410, "token_revoked"], [400, "token_invalid"], [409, "token_used"], [413, "history_too_large"]]) {
+  for (const [status, code] of [
+    [410, "token_expired"],
+    [410, "token_revoked"],
+    [400, "token_invalid"],
+    [409, "token_used"],
+    [413, "history_too_large"],
+  ]) {
     const { chat, kept } = await open(t, server(refusal(status, code, "never"), stream(done("new"))), { token: "old" });
     const { error } = await events(chat.send("text"));
     assert.deepEqual([error.code, error.final, chat.state.ended, chat.state.unsent], [code, true, error, "text"]);
@@ -231,9 +278,15 @@ test("a token whose turn is under way elsewhere is waited for", async (t) => {
 });
 
 test("a partial reply is taken if the caller says so, and not before", async (t) => {
-  const cut = event("error", problem("upstream_cut", "safe", { status: 502, partial: { reply: "Hello", token: "part" } }));
+  const cut = event(
+    "error",
+    problem("upstream_cut", "safe", { status: 502, partial: { reply: "Hello", token: "part" } }),
+  );
   const history = () => Response.json({ items: [], conversation: answer("part").conversation });
-  const { chat, kept, asked } = await open(t, server(stream(delta, cut), history), { token: "old", turn: { user_id: "ada" } });
+  const { chat, kept, asked } = await open(t, server(stream(delta, cut), history), {
+    token: "old",
+    turn: { user_id: "ada" },
+  });
   const { found, error } = await events(chat.send("text"));
   assert.deepEqual([found.length, error.code, error.partial.reply, await kept()], [1, "upstream_cut", "Hello", "old"]);
   await chat.keep(error.partial);
@@ -255,7 +308,11 @@ test("a stopped turn lets go of the server, and leaves token and text", async (t
       break;
     }
     await assert.rejects(turn.answer, { code: "stopped", retry: "safe" });
-    assert.deepEqual([answering.left, await kept(), chat.state.unsent, chat.state.busy], [true, "old", "text", false], how);
+    assert.deepEqual(
+      [answering.left, await kept(), chat.state.unsent, chat.state.busy],
+      [true, "old", "text", false],
+      how,
+    );
   }
 });
 
@@ -283,11 +340,16 @@ test("silence ends a stream, and a sign of life does not", async (t) => {
 });
 
 test("an answer without a body to read in pieces has the same events", async (t) => {
-  const whole = () => ({
+  const text = delta + event("tool_call", { id: "1", name: "f", args: "{}" }) + done("one");
+  const whole = ({ signal }) => ({
     status: 200,
     headers: new Headers({ "content-type": "text/event-stream" }),
-    // Longer than the silence that a stream would be allowed.
-    text: () => new Promise((resolve) => setTimeout(() => resolve(delta + event("tool_call", { id: "1", name: "f", args: "{}" }) + done("one")), 60)),
+    text: () =>
+      new Promise((resolve, reject) => {
+        signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")));
+        // Longer than the silence that a stream would be allowed.
+        setTimeout(() => resolve(text), 60);
+      }),
   });
   const { chat, kept } = await open(t, server(whole), { silenceMs: 20 });
   assert.deepEqual(types(await events(chat.send("text"))), ["delta", "tool_call", "done"]);
@@ -295,12 +357,21 @@ test("an answer without a body to read in pieces has the same events", async (t)
 });
 
 test("turns follow each other", async (t) => {
-  const { chat, asked } = await open(t, server(stream(delta, done("one")), network, stream(done("two"))), { retries: 0 });
+  const { chat, asked } = await open(t, server(stream(delta, done("one")), network, stream(done("two"))), {
+    retries: 0,
+  });
   const turns = ["a", "b", "c"].map((text) => chat.send(text));
   await turns[0].answer;
   await assert.rejects(turns[1].answer, { code: "network" });
   await turns[2].answer;
-  assert.deepEqual(asked.map(({ body }) => [body.input, body.token]), [["a", undefined], ["b", "one"], ["c", "one"]]);
+  assert.deepEqual(
+    asked.map(({ body }) => [body.input, body.token]),
+    [
+      ["a", undefined],
+      ["b", "one"],
+      ["c", "one"],
+    ],
+  );
 });
 
 test("a result can be sent from within the turn that called", async (t) => {
@@ -321,7 +392,10 @@ test("where there is no room the reply is there, and the page goes on", async (t
   storage.setItem = () => {
     throw new DOMException("no", "QuotaExceededError");
   };
-  await assert.rejects(first.chat.send("text").answer, (error) => error.code === "storage_full" && error.answer.token === "new");
+  await assert.rejects(
+    first.chat.send("text").answer,
+    (error) => error.code === "storage_full" && error.answer.token === "new",
+  );
   assert.deepEqual([await first.kept(), first.chat.state.token], ["old", "new"]);
   storage.setItem = setItem;
   await first.chat.send("more").answer;
@@ -332,7 +406,10 @@ test("storage that does not work is said to, and nothing is sent", async (t) => 
   const storage = memoryStorage();
   const { chat, asked } = await open(t, server(), { storage });
   storage.getItem = () => Promise.reject(new Error("locked"));
-  await assert.rejects(chat.send("text").answer, { code: "storage_failed", message: "this device's storage does not work: locked" });
+  await assert.rejects(chat.send("text").answer, {
+    code: "storage_failed",
+    message: "this device's storage does not work: locked",
+  });
   assert.equal(asked.length, 0);
 });
 
@@ -347,7 +424,10 @@ test("another's turn is not overwritten, and what lost to it can be kept", async
   const history = () => Response.json({ items: [], conversation: answer("mine").conversation });
   const { chat, kept } = await open(t, server(late, history), { token: "old", storage, key });
   const { error } = await events(chat.send("text"));
-  assert.deepEqual([error.code, error.answer.token, await kept(), chat.state.token], ["conflict", "mine", "other", "other"]);
+  assert.deepEqual(
+    [error.code, error.answer.token, await kept(), chat.state.token],
+    ["conflict", "mine", "other", "other"],
+  );
   await chat.keep(error.answer);
   assert.equal(await kept(), "mine");
 });
@@ -366,6 +446,26 @@ test("two of one name tell each other", async (t) => {
   const told = new Promise((resolve) => two.chat.subscribe(() => two.chat.state.token === "new" && resolve()));
   await one.chat.send("text").answer;
   await told;
+});
+
+test("what another tab was saying is not unsent once it is said, and what this one said stays", async (t) => {
+  const shared = { storage: memoryStorage(), key: randomUUID() };
+  const one = await open(t, server(stream(delta), stream(delta, done("new"))), shared);
+  await assert.rejects(one.chat.send("mine").answer, { code: "stream_lost" });
+  const two = await open(t, server(stream(done("other"))), shared);
+  assert.equal(two.chat.state.unsent, "mine");
+  const told = new Promise((resolve) => one.chat.subscribe(() => one.chat.state.token === "other" && resolve()));
+  await two.chat.send("another's").answer;
+  await told;
+  assert.equal(one.chat.state.unsent, "mine");
+  const three = await open(t, server(), shared);
+  shared.storage.setItem(`${shared.key}.unsent`, '"under way"');
+  const four = await open(t, server(), shared);
+  assert.equal(four.chat.state.unsent, "under way");
+  const gone = new Promise((resolve) => four.chat.subscribe(() => four.chat.state.token === "new" && resolve()));
+  await one.chat.send("mine").answer;
+  await gone;
+  assert.deepEqual([four.chat.state.unsent, three.chat.state.unsent], [undefined, undefined]);
 });
 
 test("the text of a turn that died with its page is there after it", async (t) => {
@@ -420,9 +520,17 @@ test("an expiry beyond what a timer counts does not come at once", async (t) => 
   const now = Date.now();
   t.mock.timers.enable({ apis: ["Date", "setTimeout"], now });
   const storage = memoryStorage();
-  storage.setItem("far", JSON.stringify({ token: "old", conversation: answer("old", now + 60 * 24 * HOUR).conversation }));
+  storage.setItem(
+    "far",
+    JSON.stringify({ token: "old", conversation: answer("old", now + 60 * 24 * HOUR).conversation }),
+  );
   const { chat } = await open(t, server(), { storage, key: "far" });
   let told = 0;
+  const { setTimeout } = globalThis;
+  t.mock.method(globalThis, "setTimeout", (wake, ms) => {
+    assert.ok(ms < 2 ** 31, "at once, in a browser");
+    return setTimeout(wake, ms);
+  });
   chat.subscribe(() => told++);
   t.mock.timers.tick(58 * 24 * HOUR);
   assert.equal(chat.state.expiry, "good");
@@ -467,7 +575,10 @@ test("a request carries nobody's cookies and is not sent on", async (t) => {
   const { chat, asked } = await open(t, server(stream(done("one"))));
   await chat.send("text").answer;
   const { cache, credentials, redirect, referrerPolicy } = asked[0];
-  assert.deepEqual({ cache, credentials, redirect, referrerPolicy }, { cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer" });
+  assert.deepEqual(
+    { cache, credentials, redirect, referrerPolicy },
+    { cache: "no-store", credentials: "omit", redirect: "error", referrerPolicy: "no-referrer" },
+  );
 });
 
 test("IndexedDB is the default, and its absence is said", async () => {

@@ -12,12 +12,19 @@ function parsed(...pieces) {
 
 /** A response whose body comes in these chunks of bytes. */
 function response(...chunks) {
-  return { status: 200, headers: new Headers(), body: new Response(new ReadableStream({
-    start(controller) {
-      for (const chunk of chunks) controller.enqueue(chunk);
-      controller.close();
-    },
-  })).body, text: async () => assert.fail("the body is to be read in pieces") };
+  return {
+    status: 200,
+    headers: new Headers(),
+    body: new Response(
+      new ReadableStream({
+        start(controller) {
+          for (const chunk of chunks) controller.enqueue(chunk);
+          controller.close();
+        },
+      }),
+    ).body,
+    text: async () => assert.fail("the body is to be read in pieces"),
+  };
 }
 
 async function all(events) {
@@ -26,7 +33,8 @@ async function all(events) {
   return found;
 }
 
-const STREAM = '\uFEFF: a comment\r\nevent: delta\r\ndata: {"text":"Grüße, 👋"}\r\n\r\nevent:done\ndata:1\ndata: 2\n\n: alive\n\n\rid: 7\rdata\r\r';
+const STREAM =
+  '\uFEFF: a comment\r\nevent: delta\r\ndata: {"text":"Grüße, 👋"}\r\n\r\nevent:done\ndata:1\ndata: 2\n\n: alive\n\n\rid: 7\rdata\r\r';
 const EVENTS = [
   { event: "delta", data: '{"text":"Grüße, 👋"}' },
   { event: "done", data: "1\n2" },

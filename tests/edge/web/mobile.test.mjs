@@ -67,8 +67,13 @@ const VARYING = [
 /** The message without what differs from run to run. */
 function lasting({ first, fields, body }) {
   const steady = (text) => VARYING.reduce((text, [found, kept]) => text.replace(found, kept), text);
-  const kept = fields.filter(([name]) => !["connection", "content-length", "date", "keep-alive", "transfer-encoding"].includes(name));
-  const values = kept.map(([name, value]) => [name, name === "retry-after" || name.startsWith("ratelimit") ? "*" : steady(value)]);
+  const kept = fields.filter(
+    ([name]) => !["connection", "content-length", "date", "keep-alive", "transfer-encoding"].includes(name),
+  );
+  const values = kept.map(([name, value]) => [
+    name,
+    name === "retry-after" || name.startsWith("ratelimit") ? "*" : steady(value),
+  ]);
   return { first, fields: values.sort(), body: steady(body) };
 }
 
@@ -87,7 +92,11 @@ test("the examples of docs/mobile.md are answered as they say", async (t) => {
   t.after(() => Object.values(servers).forEach((server) => server.stop()));
   let token;
   const played = examples();
-  assert.deepEqual(new Set(played.map(({ server }) => server)), new Set(Object.keys(configs)), "each server has an example");
+  assert.deepEqual(
+    new Set(played.map(({ server }) => server)),
+    new Set(Object.keys(configs)),
+    "each server has an example",
+  );
   for (const { server, asked, answered } of played) {
     servers[server] ??= await start(keys, configs[server]);
     if (server === "one turn in an hour") await play(asked, servers[server], token);
@@ -101,7 +110,10 @@ test("the examples of docs/mobile.md are answered as they say", async (t) => {
 test("an event is one line with its name and one with its data", async (t) => {
   const server = await start(newKeys(), BUILTIN);
   t.after(server.stop);
-  const fields = [["authorization", `Bearer ${KEY}`], ["content-type", "application/json"]];
+  const fields = [
+    ["authorization", `Bearer ${KEY}`],
+    ["content-type", "application/json"],
+  ];
   const body = JSON.stringify({ input: "Repeat one\r\ntwo\n\nthree\rfour", stream: true });
   const answer = await play({ first: "POST /v1/turns HTTP/1.1", fields, body }, server);
   const lines = answer.body.split("\n").filter((line) => line !== "");

@@ -23,7 +23,12 @@ async function open(t, site = stage.site, context = undefined) {
     window.url = url;
     window.holdall = await import("/holdall.mjs");
     /** A thing that can be told to the test. */
-    window.told = (error) => ({ code: error.code, status: error.status, requestId: error.requestId, retryAfterMs: error.retryAfterMs });
+    window.told = (error) => ({
+      code: error.code,
+      status: error.status,
+      requestId: error.requestId,
+      retryAfterMs: error.retryAfterMs,
+    });
   }, stage.front.url);
   return { page, context, run: (work, argument) => page.evaluate(work, argument) };
 }
@@ -34,7 +39,8 @@ test("a token of half a megabyte is kept, and survives a reload", async (t) => {
   const [size, turns] = await run(async () => {
     const chat = await holdall.Conversation.open({ url });
     // Text that does not compress.
-    const noise = () => Array.from(crypto.getRandomValues(new Uint8Array(60_000)), (byte) => byte.toString(36)).join("");
+    const noise = () =>
+      Array.from(crypto.getRandomValues(new Uint8Array(60_000)), (byte) => byte.toString(36)).join("");
     await chat.send("My name is Ada.").answer;
     for (let turn = 0; turn < 5; turn++) await chat.send(`Note: ${noise()} ${noise()}`).answer;
     return [chat.state.token.length, chat.state.conversation.turn];
@@ -186,7 +192,13 @@ test("an origin that is not listed is refused by the browser, and one that is li
   await stage.serve();
   const { run } = await open(t);
   const refused = await run(async () => {
-    const options = { url, storage: holdall.memoryStorage(), retries: 0, credential: () => "a-key", headers: { "x-client-request-id": "1" } };
+    const options = {
+      url,
+      storage: holdall.memoryStorage(),
+      retries: 0,
+      credential: () => "a-key",
+      headers: { "x-client-request-id": "1" },
+    };
     const chat = await holdall.Conversation.open(options);
     await chat.send("Hello").answer;
     return chat.send("Hello", { model: "none" }).answer.catch(told);
@@ -203,7 +215,10 @@ test("an origin that is not listed is refused by the browser, and one that is li
     return chat.send("Hello").answer.catch(told);
   });
   assert.equal(foreign.code, "network");
-  assert.deepEqual(stage.front.seen.map(({ method }) => method), ["OPTIONS"]);
+  assert.deepEqual(
+    stage.front.seen.map(({ method }) => method),
+    ["OPTIONS"],
+  );
 });
 
 test("a limit on a user is told with its wait, and waited for if it is short", async (t) => {
@@ -214,7 +229,8 @@ test("a limit on a user is told with its wait, and waited for if it is short", a
     const chat = await holdall.Conversation.open(options);
     await chat.send("My name is Ada.").answer;
     const types = [];
-    for await (const event of chat.send("What is my name?")) types.push(event.type === "retry" ? event.error.code : event.type);
+    for await (const event of chat.send("What is my name?"))
+      types.push(event.type === "retry" ? event.error.code : event.type);
     const hasty = await holdall.Conversation.open({ ...options, patienceMs: 0 });
     return { types, error: await hasty.send("Hello").answer.catch(told), reply: (await chat.history()).items.length };
   });

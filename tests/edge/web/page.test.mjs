@@ -32,7 +32,14 @@ async function tab(t, context) {
     await page.close();
     assert.deepEqual(errors, []);
   });
+  // Before that the page does not listen yet.
+  const ready = () => page.locator("#send:enabled").waitFor();
+  const reload = async () => {
+    await page.reload();
+    await ready();
+  };
   await page.goto(stage.site.url);
+  await ready();
   const button = (name) => page.getByRole("button", { name, exact: true });
   const text = page.getByLabel("Message");
   const log = page.getByRole("log");
@@ -58,14 +65,16 @@ async function tab(t, context) {
       () =>
         new Promise((resolve) => {
           indexedDB.open("holdall").onsuccess = ({ target: { result: database } }) => {
-            database.transaction("tokens").objectStore("tokens").get("holdall").onsuccess = ({ target: { result } }) => {
+            database.transaction("tokens").objectStore("tokens").get("holdall").onsuccess = ({
+              target: { result },
+            }) => {
               database.close();
               resolve(result && JSON.parse(result).token);
             };
           };
         }),
     );
-  return { page, button, text, log, standing, notice, said, begin, end, say, turns, stored };
+  return { page, reload, button, text, log, standing, notice, said, begin, end, say, turns, stored };
 }
 
 test("a reply is shown while it comes, and a conversation remembers", async (t) => {
@@ -86,10 +95,10 @@ test("a reply is shown while it comes, and a conversation remembers", async (t) 
 
 test("a reload goes on in mid-conversation", async (t) => {
   await stage.serve();
-  const { say, said, page, turns } = await open(t);
+  const { say, said, page, turns, reload } = await open(t);
   await say("My name is Ada.");
   const before = await said();
-  await page.reload();
+  await reload();
   await turns(1);
   await page.getByText("Noted: your name is Ada.").waitFor();
   assert.deepEqual(await said(), before);
@@ -97,17 +106,33 @@ test("a reload goes on in mid-conversation", async (t) => {
   await turns(2);
 });
 
+test("a reload without a server says so, and shows the chat once there is one", async (t) => {
+  const first = await stage.serve();
+  const { say, said, notice, button, turns, reload, log } = await open(t);
+  await say("My name is Ada.");
+  const before = await said();
+  first.stop();
+  await reload();
+  await notice.getByText("The server cannot be reached.", { exact: true }).waitFor();
+  await turns(1);
+  await stage.serve();
+  await button("Try again").click();
+  await log.getByText("Noted: your name is Ada.").waitFor();
+  assert.deepEqual(await said(), before);
+  assert.ok(await notice.isHidden());
+});
+
 test("a reload in the middle of a reply keeps what was said, and sends it again", async (t) => {
   await stage.serve(40);
-  const { say, begin, page, log, notice, button, end, turns } = await open(t);
+  const { say, begin, log, notice, button, end, turns, reload } = await open(t);
   await say("My name is Ada.");
   await begin("Count to 20");
   await log.getByText(/^1 2/).waitFor();
-  await page.reload();
+  await reload();
   await notice.getByText("This was not answered").waitFor();
   await turns(1);
   await button("Send again").click();
-  await log.getByText("20").waitFor();
+  await log.locator(".assistant").getByText(/ 20$/).waitFor();
   assert.match(await end(), /20$/);
   await turns(2);
 });
@@ -135,7 +160,7 @@ test("the server is killed in the middle of a reply: nothing is lost", async (t)
   assert.equal(await log.locator("li.unsent p").textContent(), "Count to 20");
   await stage.serve();
   await button("Send again").click();
-  await log.getByText(/ 20$/).waitFor();
+  await log.locator(".assistant").getByText(/ 20$/).waitFor();
   await end();
   assert.equal(await log.locator("li.unsent").count(), 0);
   assert.equal(await say("What is my name?"), "Your name is Ada.");
@@ -149,7 +174,10 @@ test("refusals that pass are waited for, as long as they say", async (t) => {
   stage.front.seen.length = 0;
   stage.front.failures.push([503, { "retry-after": "1" }, "<h1>busy</h1>"], [429, { "retry-after": "1" }, ""]);
   await begin("What is my name?");
-  await notice.getByText(/Trying again in \d s/).first().waitFor();
+  await notice
+    .getByText(/Trying again in \d s/)
+    .first()
+    .waitFor();
   await end();
   assert.equal((await said()).pop(), "Your name is Ada.");
   assert.ok(await notice.isHidden());
@@ -180,11 +208,28 @@ test("an expired chat says so, and what was written begins another", async (t) =
   assert.notEqual((await said())[1], "Your name is Ada.");
 });
 
+test("a server with other keys does not accept the chat, and another begins", async (t) => {
+  await stage.serve();
+  const { say, notice, button, turns, end, said, reload } = await open(t);
+  await say("My name is Ada.");
+  await stage.serveOthers();
+  await reload();
+  await notice
+    .getByText("The server does not accept this chat: its keys or its users have changed. Begin a new one.")
+    .waitFor();
+  await say("What is my name?");
+  await notice.getByText("Begin a new one to send what you wrote.").waitFor();
+  await button("Begin anew").click();
+  await turns(1);
+  await end();
+  assert.equal((await said())[0], "What is my name?");
+});
+
 test("the expiry is noticed a day ahead, and when it comes", async (t) => {
   await stage.serve();
-  const { say, page, standing } = await open(t);
+  const { say, page, standing, reload } = await open(t);
   await page.clock.install();
-  await page.reload();
+  await reload();
   await say("My name is Ada.");
   assert.equal(await standing.getAttribute("data-expiry"), "good");
   await page.clock.fastForward(145 * 3_600_000);
@@ -225,10 +270,10 @@ test("a page that is offline says so, and goes on when it is back", async (t) =>
 
 test("text is text, whoever said it", async (t) => {
   await stage.serve();
-  const { say, said, page, log } = await open(t);
+  const { say, said, page, log, reload } = await open(t);
   const text = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>&amp;';
   assert.equal(await say(`Repeat ${text}`), text);
-  await page.reload();
+  await reload();
   await log.getByText(text).first().waitFor();
   assert.deepEqual(await said(), [`Repeat ${text}`, text]);
   assert.equal(await log.locator("img, script").count(), 0);
@@ -257,7 +302,7 @@ test("a stopped turn leaves the old token, and the model is let go of", async (t
 
 test("a reply that is cut can be kept, and the chat goes on from it", async (t) => {
   await stage.serve();
-  const { say, begin, log, button, notice, turns, page } = await open(t);
+  const { say, begin, log, button, notice, turns, reload } = await open(t);
   await say("My name is Ada.");
   const model = await startSilentModel();
   await stage.serve(0, "", model.upstream);
@@ -270,19 +315,19 @@ test("a reply that is cut can be kept, and the chat goes on from it", async (t) 
   await turns(2);
   await stage.serve();
   assert.equal(await say("What is my name?"), "Your name is Ada.");
-  await page.reload();
+  await reload();
   await turns(3);
   await log.getByText("Well …").waitFor();
 });
 
 test("a new chat knows nothing of the old one, after a reload too", async (t) => {
   await stage.serve();
-  const { say, button, standing, page, stored, log } = await open(t);
+  const { say, button, standing, stored, log, reload } = await open(t);
   await say("My name is Ada.");
   await button("New chat").click();
   await standing.getByText("A new chat").waitFor();
   assert.equal(await stored(), undefined);
-  await page.reload();
+  await reload();
   await standing.getByText("A new chat").waitFor();
   assert.equal(await log.locator("li").count(), 0);
   assert.notEqual(await say("What is my name?"), "Your name is Ada.");
@@ -290,10 +335,10 @@ test("a new chat knows nothing of the old one, after a reload too", async (t) =>
 
 test("the page asks nobody but its own server and the proxy", async (t) => {
   await stage.serve();
-  const { say, page } = await open(t);
+  const { say, page, reload } = await open(t);
   const hosts = new Set();
   page.on("request", (request) => hosts.add(new URL(request.url()).origin));
-  await page.reload();
+  await reload();
   await say("Hello");
   hosts.delete("null");
   assert.deepEqual([...hosts].sort(), [stage.front.url, stage.site.url].sort());
@@ -313,7 +358,10 @@ for (const colorScheme of ["light", "dark"]) {
     await notice.waitFor();
     await page.evaluate(axe);
     const { violations } = await page.evaluate(() => globalThis.axe.run());
-    assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+    assert.deepEqual(
+      violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]),
+      [],
+    );
     const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.equal(width, 0, "the page is wider than the screen");
   });

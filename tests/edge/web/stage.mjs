@@ -74,9 +74,17 @@ export async function startSite(proxy) {
   const types = { html: "text/html", css: "text/css", js: "text/javascript", mjs: "text/javascript" };
   return listen((incoming, outgoing) => {
     const path = incoming.url === "/" ? "/index.html" : incoming.url.replace(/\?.*/, "");
-    const files = { "/index.html": "web/index.html", "/page.js": "web/page.js", "/page.css": "web/page.css", "/holdall.mjs": "holdall.mjs" };
+    const files = {
+      "/index.html": "web/index.html",
+      "/page.js": "web/page.js",
+      "/page.css": "web/page.css",
+      "/holdall.mjs": "holdall.mjs",
+    };
     const type = types[path.split(".").pop()];
-    const text = path === "/empty.html" ? "<!doctype html><title>empty</title>" : files[path] && readFileSync(join(here, files[path]), "utf8");
+    const text =
+      path === "/empty.html"
+        ? "<!doctype html><title>empty</title>"
+        : files[path] && readFileSync(join(here, files[path]), "utf8");
     if (!text) return void outgoing.writeHead(404).end();
     outgoing.writeHead(200, { "content-type": type }).end(text.replaceAll("http://127.0.0.1:8787", proxy));
   });
@@ -94,7 +102,10 @@ export async function startStage() {
   const keys = newKeys();
   const servers = new Set();
   /** Starts a server and sends the page there. */
-  const serve = async (...options) => {
+  const serve = (...options) => serveWith(keys, ...options);
+  /** The same, with keys that no token of before was signed with. */
+  const serveOthers = () => serveWith(newKeys());
+  const serveWith = async (keys, ...options) => {
     const server = await start(keys, config(site.url, ...options));
     servers.add(server);
     front.target = server.url;
@@ -108,7 +119,7 @@ export async function startStage() {
     front.stop();
     site.stop();
   };
-  return { browser, front, site, serve, stop };
+  return { browser, front, site, serve, serveOthers, stop };
 }
 
 /** A model server in the Chat Completions format that says a word, and then nothing; `left` resolves when it is left. */
