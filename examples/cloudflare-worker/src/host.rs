@@ -74,7 +74,7 @@ impl Host {
         self.refresh_keys(context);
         let visit = Rc::new(Visit::new(request.signal()));
         context.wait_until(Rc::clone(&visit).over());
-        let answer = match visit.unless_left(service).await {
+        match visit.unless_left(service).await {
             Some(response) if response.body().size_hint().exact().is_none() => streamed(response, &visit),
             Some(response) => {
                 let answer = whole(response).await;
@@ -83,8 +83,7 @@ impl Host {
             }
             // Nobody is there to read it.
             None => Ok(web_sys::Response::new()?),
-        };
-        answer
+        }
     }
 
     /// Fetches an issuer's keys beside the request, if that is due.

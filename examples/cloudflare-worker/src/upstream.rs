@@ -6,12 +6,13 @@
 use std::{
     collections::HashMap,
     fmt,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, future::select};
 use holdall::{
     config::{ConfigError, UpstreamConfig},
     principal::jwt::KeyDocument,
@@ -24,7 +25,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use wasm_bindgen::JsCast as _;
 use worker::{
     send::{SendFuture, SendWrapper},
-    wasm_bindgen_futures::JsFuture,
+    wasm_bindgen_futures::{JsFuture, spawn_local},
     web_sys,
 };
 
@@ -65,7 +66,28 @@ impl Upstream for Fetch {
         let (head, body) = answer.inspect_err(|_| outcome.set_failed())?;
         Ok(Response::from_parts(head, body))
     }
+
+    /// Reads on for a moment, beside the turn: an answer that is dropped in its middle costs the platform its connection.
+    fn release(&self, mut body: Answer) {
+        spawn_local(async move {
+            let rest = pin!(async {
+                let mut bytes = 0;
+                while let Some(Ok(piece)) = body.next().await {
+                    bytes += piece.len();
+                    if bytes > REST_BYTES {
+                        break;
+                    }
+                }
+            });
+            select(rest, sleep(REST_TIMEOUT)).await;
+        });
+    }
 }
+
+/// As much as is read of an answer after its end; the last chunk and an empty line, as a rule.
+const REST_BYTES: usize = 4 << 10;
+/// For as long.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An answer's bytes as they come; dropping them ends the call.
 pub(crate) enum Answer {
