@@ -45,6 +45,7 @@ BEYOND = re.compile(
             "`model` is missing, which only a conversation has",
             "is empty",
             "user_id",
+            "no open tool call with id",
         ]
     )
 )
