@@ -43,8 +43,9 @@ BEYOND = re.compile(
             "names functions of `tools`",
             "`thinking.budget_tokens` is at least",
             "`model` is missing, which only a conversation has",
-            "is empty",
-            "user_id",
+            "`input` is empty; send text",
+            "the input message is empty",
+            "no open tool call with id",
         ]
     )
 )
