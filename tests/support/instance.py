@@ -41,6 +41,7 @@ class Instance:
             self.kill()
             raise AssertionError(f"still running after {within} s: {''.join(self.log[-5:])}") from None
         self._reader.join(END)
+        self.process.stderr.close()
         return self.process.returncode
 
     def kill(self) -> None:
