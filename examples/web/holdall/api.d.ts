@@ -281,7 +281,7 @@ export interface paths {
         put?: never;
         /**
          * End tokens before their time
-         * @description Callers revoke what is theirs, by a token. Who presents an operator's key may revoke anything, by any token or by id. It holds as long as the server's store does: without a store until this process ends, and for this process alone.
+         * @description Callers revoke what is theirs, by a token. Who presents an operator's key may revoke anything, by any token or by id. It takes a store that all instances share (`HOLDALL_REDIS_URL`); a server without one answers `unsupported`.
          */
         post: operations["revoke"];
         delete?: never;
@@ -1264,7 +1264,18 @@ export interface components {
             /** @description A token that holds it, its last item marked cut: to go on from, or to ignore. */
             token: string;
         };
-        /** @description Why a request was refused or failed (RFC 9457), and what to do about it. */
+        /**
+         * @description Why a request was refused or failed (RFC 9457), and what to do about it.
+         * @example {
+         *       "code": "token_invalid",
+         *       "detail": "the token is not one that this server accepts from this caller; send the conversation's last one, unchanged and as the same user, or start a new conversation",
+         *       "request_id": "req_01a21998-5c00-7d0a-8000-2f1d8a3c5b7e",
+         *       "retry": "never",
+         *       "status": 400,
+         *       "title": "Invalid token",
+         *       "type": "urn:holdall:problem:token_invalid"
+         *     }
+         */
         Problem: {
             /** @description What happened, for programs. */
             code: components["schemas"]["ErrorCode"];
@@ -1835,10 +1846,7 @@ export interface components {
         };
         /** @description A token, and how much of what it stands for: what everyone may revoke whose it is. */
         RevocationByToken: {
-            /**
-             * @description Whether that token alone, its conversation, or all that its user has had until now.
-             * @default token
-             */
+            /** @description Whether that token alone, as if absent, or its conversation, or all that its user has had until now. */
             scope?: components["schemas"]["RevocationScope"];
             /** @description The token; an expired one as well. */
             token: string;
@@ -1912,10 +1920,7 @@ export interface components {
         };
         /** @description What a tool gave back. */
         ToolResult: {
-            /**
-             * @description Whether the tool failed.
-             * @default false
-             */
+            /** @description Whether the tool failed. */
             error?: boolean;
             /** @description The id of the call. */
             id: string;
@@ -1986,16 +1991,13 @@ export interface components {
         TurnInputElement: components["schemas"]["Part"] | components["schemas"]["ToolResult"];
         /** @description A turn: what is new, and the token of what was said before. Members that are not defined are refused. */
         TurnRequest: {
-            /** @description What is new: text, or parts and results of tools. Parts that follow each other are one message. */
+            /** @description What is new: text, or parts and results of tools. Parts that follow each other are one message, of 256 KiB at most, and an inline image has 1 MiB at most, by default. */
             input: components["schemas"]["TurnInput"];
             /** @description The most model tokens that the reply may have. */
             max_output_tokens?: number;
             /** @description One of the names that `GET /v1/models` lists; else the token's, else the first. */
             model?: string;
-            /**
-             * @description Whether the reply comes as it is made, as server-sent events.
-             * @default false
-             */
+            /** @description Whether the reply comes as it is made, as server-sent events. */
             stream?: boolean;
             /**
              * Format: double
@@ -2243,6 +2245,49 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "choices": [
+                     *         {
+                     *           "finish_reason": "stop",
+                     *           "index": 0,
+                     *           "logprobs": null,
+                     *           "message": {
+                     *             "annotations": [],
+                     *             "content": "Your name is Ada.",
+                     *             "conversation_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6ImV4YW1wbGUiLCJ0eXAiOiJob2xkYWxsMXMifQ.AgICAgICAgICAgICAgICAgICAgICAgICTpF8m6LfdLPyTuBAqRMAEasKS8YCrRmjO5AzOebCzZtl7C7jqzwxDlTbt2aeCXLS5KZtrk0i3VzeW5G3CcxlMC2cp5wdSghuTh6CNtsHydzr1_JLKylkYFRlFubExOSBxVQPrrbkzTrQR7usbGbNfwaBrfVUp9x9wW1zpMGJtirraRdBoOCIKInd2P2kB6Rosl2Tt5qiapvQRtZRouSRQClzoTy6K3a_5GG3-NQA_Tl3XceVxjGz6EHGNTQaAL5mp_mjdxH6Gxfpqeu9AUVMBJRsHWHEO20SQa9K7QWvZc6FyUB_Q4PZZxK-DMQxFcaX0Kumin-2X48YORbzJFTs9wJRpAIGIOfStIeXWDFXpvnPWRHDkIcedjXCgRfeQml0pD6eFhIyQQ6RggvDSjKJHQXpH77FR-g77pHVeP1xV86F6PVQKcpbgpZmoxplJN4892foBkKSYIof5NlYjL76KJ0mFMP35eDR89CcW9CVkIgVd_2VJx1qVWIuTEwinUNYq20fyx-oZNSZexy5pxZ1d1bFUX9P7UyBCIbcHKVTuRn-HEYWRsskEpSZJdXu1FnfheF3pXTvKNVyyppPHEuVeGs5zvGiTvMgw5lgBceeVtJC3brQ5pKJd-Li0NV-rfJnMlFmhUU5wG0MSV-gF1PhZXEUXwNQQKNoO9vliNFlkj64f0HlnNBhVk0Fo0v7rsUL.BRc1Bc_kn2Vkyt0C9DB1FhPs4fz06wujcLUPNzi6rWY",
+                     *             "refusal": null,
+                     *             "role": "assistant"
+                     *           }
+                     *         }
+                     *       ],
+                     *       "conversation_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6ImV4YW1wbGUiLCJ0eXAiOiJob2xkYWxsMXMifQ.AgICAgICAgICAgICAgICAgICAgICAgICTpF8m6LfdLPyTuBAqRMAEasKS8YCrRmjO5AzOebCzZtl7C7jqzwxDlTbt2aeCXLS5KZtrk0i3VzeW5G3CcxlMC2cp5wdSghuTh6CNtsHydzr1_JLKylkYFRlFubExOSBxVQPrrbkzTrQR7usbGbNfwaBrfVUp9x9wW1zpMGJtirraRdBoOCIKInd2P2kB6Rosl2Tt5qiapvQRtZRouSRQClzoTy6K3a_5GG3-NQA_Tl3XceVxjGz6EHGNTQaAL5mp_mjdxH6Gxfpqeu9AUVMBJRsHWHEO20SQa9K7QWvZc6FyUB_Q4PZZxK-DMQxFcaX0Kumin-2X48YORbzJFTs9wJRpAIGIOfStIeXWDFXpvnPWRHDkIcedjXCgRfeQml0pD6eFhIyQQ6RggvDSjKJHQXpH77FR-g77pHVeP1xV86F6PVQKcpbgpZmoxplJN4892foBkKSYIof5NlYjL76KJ0mFMP35eDR89CcW9CVkIgVd_2VJx1qVWIuTEwinUNYq20fyx-oZNSZexy5pxZ1d1bFUX9P7UyBCIbcHKVTuRn-HEYWRsskEpSZJdXu1FnfheF3pXTvKNVyyppPHEuVeGs5zvGiTvMgw5lgBceeVtJC3brQ5pKJd-Li0NV-rfJnMlFmhUU5wG0MSV-gF1PhZXEUXwNQQKNoO9vliNFlkj64f0HlnNBhVk0Fo0v7rsUL.BRc1Bc_kn2Vkyt0C9DB1FhPs4fz06wujcLUPNzi6rWY",
+                     *       "created": 1767225600,
+                     *       "holdall": {
+                     *         "expires_at": "2026-01-08T00:00:00Z",
+                     *         "history_bytes": 274,
+                     *         "id": "019b76da-a800-7101-8101-010101010101",
+                     *         "started_at": "2026-01-01T00:00:00Z",
+                     *         "token_bytes": 847,
+                     *         "trimmed_items": 0,
+                     *         "turn": 2
+                     *       },
+                     *       "id": "chatcmpl-019b76daa80072028202020202020202",
+                     *       "model": "default",
+                     *       "object": "chat.completion",
+                     *       "usage": {
+                     *         "completion_tokens": 4,
+                     *         "completion_tokens_details": {
+                     *           "reasoning_tokens": 0
+                     *         },
+                     *         "prompt_tokens": 13,
+                     *         "prompt_tokens_details": {
+                     *           "cached_tokens": 0
+                     *         },
+                     *         "total_tokens": 17
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["ChatCompletion"];
                     "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
@@ -2408,6 +2453,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "token": "eyJhbGciOiJIUzI1NiIsImtpZCI6ImV4YW1wbGUiLCJ0eXAiOiJob2xkYWxsMXMifQ.AgICAgICAgICAgICAgICAgICAgICAgICTpF8m6LfdLPyTuBAqRMAEasKS8YCrRmjO5AzOebCzZtl7C7jqzwxDlTbt2aeCXLS5KZtrk0i3VzeW5G3CcxlMC2cp5wdSghuTh6CNtsHydzr1_JLKylkYFRlFubExOSBxVQPrrbkzTrQR7usbGbNfwaBrfVUp9x9wW1zpMGJtirraRdBoOCIKInd2P2kB6Rosl2Tt5qiapvQRtZRouSRQClzoTy6K3a_5GG3-NQA_Tl3XceVxjGz6EHGNTQaAL5mp_mjdxH6Gxfpqeu9AUVMBJRsHWHEO20SQa9K7QWvZc6FyUB_Q4PZZxK-DMQxFcaX0Kumin-2X48YORbzJFTs9wJRpAIGIOfStIeXWDFXpvnPWRHDkIcedjXCgRfeQml0pD6eFhIyQQ6RggvDSjKJHQXpH77FR-g77pHVeP1xV86F6PVQKcpbgpZmoxplJN4892foBkKSYIof5NlYjL76KJ0mFMP35eDR89CcW9CVkIgVd_2VJx1qVWIuTEwinUNYq20fyx-oZNSZexy5pxZ1d1bFUX9P7UyBCIbcHKVTuRn-HEYWRsskEpSZJdXu1FnfheF3pXTvKNVyyppPHEuVeGs5zvGiTvMgw5lgBceeVtJC3brQ5pKJd-Li0NV-rfJnMlFmhUU5wG0MSV-gF1PhZXEUXwNQQKNoO9vliNFlkj64f0HlnNBhVk0Fo0v7rsUL.BRc1Bc_kn2Vkyt0C9DB1FhPs4fz06wujcLUPNzi6rWY"
+                 *     }
+                 */
                 "application/json": components["schemas"]["HistoryRequest"];
             };
         };
@@ -2419,6 +2469,57 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "conversation": {
+                     *         "expires_at": "2026-01-08T00:00:00Z",
+                     *         "history_bytes": 274,
+                     *         "id": "019b76da-a800-7101-8101-010101010101",
+                     *         "started_at": "2026-01-01T00:00:00Z",
+                     *         "token_bytes": 847,
+                     *         "trimmed_items": 0,
+                     *         "turn": 2
+                     *       },
+                     *       "items": [
+                     *         {
+                     *           "parts": [
+                     *             {
+                     *               "text": "My name is Ada."
+                     *             }
+                     *           ],
+                     *           "role": "user",
+                     *           "t": "msg"
+                     *         },
+                     *         {
+                     *           "parts": [
+                     *             {
+                     *               "text": "Noted: your name is Ada."
+                     *             }
+                     *           ],
+                     *           "role": "assistant",
+                     *           "t": "msg"
+                     *         },
+                     *         {
+                     *           "parts": [
+                     *             {
+                     *               "text": "What is my name?"
+                     *             }
+                     *           ],
+                     *           "role": "user",
+                     *           "t": "msg"
+                     *         },
+                     *         {
+                     *           "parts": [
+                     *             {
+                     *               "text": "Your name is Ada."
+                     *             }
+                     *           ],
+                     *           "role": "assistant",
+                     *           "t": "msg"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["History"];
                 };
             };
@@ -2501,20 +2602,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `rate_limited`. */
-            429: {
-                headers: {
-                    ratelimit: components["headers"]["ratelimit"];
-                    "ratelimit-policy": components["headers"]["ratelimit-policy"];
-                    "retry-after": components["headers"]["retry-after"];
-                    "x-request-id": components["headers"]["x-request-id"];
-                    "x-should-retry": components["headers"]["x-should-retry"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
             /** @description Refused or failed: `internal`. */
             500: {
                 headers: {
@@ -2562,6 +2649,46 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "container": null,
+                     *       "content": [
+                     *         {
+                     *           "citations": null,
+                     *           "text": "Your name is Ada.",
+                     *           "type": "text"
+                     *         }
+                     *       ],
+                     *       "conversation_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6ImV4YW1wbGUiLCJ0eXAiOiJob2xkYWxsMXMifQ.AgICAgICAgICAgICAgICAgICAgICAgICTpF8m6LfdLPyTuBAqRMAEasKS8YCrRmjO5AzOebCzZtl7C7jqzwxDlTbt2aeCXLS5KZtrk0i3VzeW5G3CcxlMC2cp5wdSghuTh6CNtsHydzr1_JLKylkYFRlFubExOSBxVQPrrbkzTrQR7usbGbNfwaBrfVUp9x9wW1zpMGJtirraRdBoOCIKInd2P2kB6Rosl2Tt5qiapvQRtZRouSRQClzoTy6K3a_5GG3-NQA_Tl3XceVxjGz6EHGNTQaAL5mp_mjdxH6Gxfpqeu9AUVMBJRsHWHEO20SQa9K7QWvZc6FyUB_Q4PZZxK-DMQxFcaX0Kumin-2X48YORbzJFTs9wJRpAIGIOfStIeXWDFXpvnPWRHDkIcedjXCgRfeQml0pD6eFhIyQQ6RggvDSjKJHQXpH77FR-g77pHVeP1xV86F6PVQKcpbgpZmoxplJN4892foBkKSYIof5NlYjL76KJ0mFMP35eDR89CcW9CVkIgVd_2VJx1qVWIuTEwinUNYq20fyx-oZNSZexy5pxZ1d1bFUX9P7UyBCIbcHKVTuRn-HEYWRsskEpSZJdXu1FnfheF3pXTvKNVyyppPHEuVeGs5zvGiTvMgw5lgBceeVtJC3brQ5pKJd-Li0NV-rfJnMlFmhUU5wG0MSV-gF1PhZXEUXwNQQKNoO9vliNFlkj64f0HlnNBhVk0Fo0v7rsUL.BRc1Bc_kn2Vkyt0C9DB1FhPs4fz06wujcLUPNzi6rWY",
+                     *       "holdall": {
+                     *         "expires_at": "2026-01-08T00:00:00Z",
+                     *         "history_bytes": 274,
+                     *         "id": "019b76da-a800-7101-8101-010101010101",
+                     *         "started_at": "2026-01-01T00:00:00Z",
+                     *         "token_bytes": 847,
+                     *         "trimmed_items": 0,
+                     *         "turn": 2
+                     *       },
+                     *       "id": "msg_019b76daa80072028202020202020202",
+                     *       "model": "default",
+                     *       "role": "assistant",
+                     *       "stop_details": null,
+                     *       "stop_reason": "end_turn",
+                     *       "stop_sequence": null,
+                     *       "type": "message",
+                     *       "usage": {
+                     *         "cache_creation": null,
+                     *         "cache_creation_input_tokens": 0,
+                     *         "cache_read_input_tokens": 0,
+                     *         "inference_geo": null,
+                     *         "input_tokens": 13,
+                     *         "output_tokens": 4,
+                     *         "output_tokens_details": null,
+                     *         "server_tool_use": null,
+                     *         "service_tier": null
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Message"];
                     "text/event-stream": components["schemas"]["MessageEvent"];
                 };
@@ -2740,6 +2867,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "input_tokens": 23
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageTokenCount"];
                 };
             };
@@ -3053,6 +3185,83 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "background": false,
+                     *       "completed_at": 1767225600,
+                     *       "created_at": 1767225600,
+                     *       "error": null,
+                     *       "frequency_penalty": 0,
+                     *       "holdall": {
+                     *         "expires_at": "2026-01-08T00:00:00Z",
+                     *         "history_bytes": 274,
+                     *         "id": "019b76da-a800-7101-8101-010101010101",
+                     *         "started_at": "2026-01-01T00:00:00Z",
+                     *         "token_bytes": 847,
+                     *         "trimmed_items": 0,
+                     *         "turn": 2
+                     *       },
+                     *       "id": "resp_eyJhbGciOiJIUzI1NiIsImtpZCI6ImV4YW1wbGUiLCJ0eXAiOiJob2xkYWxsMXMifQ.AgICAgICAgICAgICAgICAgICAgICAgICTpF8m6LfdLPyTuBAqRMAEasKS8YCrRmjO5AzOebCzZtl7C7jqzwxDlTbt2aeCXLS5KZtrk0i3VzeW5G3CcxlMC2cp5wdSghuTh6CNtsHydzr1_JLKylkYFRlFubExOSBxVQPrrbkzTrQR7usbGbNfwaBrfVUp9x9wW1zpMGJtirraRdBoOCIKInd2P2kB6Rosl2Tt5qiapvQRtZRouSRQClzoTy6K3a_5GG3-NQA_Tl3XceVxjGz6EHGNTQaAL5mp_mjdxH6Gxfpqeu9AUVMBJRsHWHEO20SQa9K7QWvZc6FyUB_Q4PZZxK-DMQxFcaX0Kumin-2X48YORbzJFTs9wJRpAIGIOfStIeXWDFXpvnPWRHDkIcedjXCgRfeQml0pD6eFhIyQQ6RggvDSjKJHQXpH77FR-g77pHVeP1xV86F6PVQKcpbgpZmoxplJN4892foBkKSYIof5NlYjL76KJ0mFMP35eDR89CcW9CVkIgVd_2VJx1qVWIuTEwinUNYq20fyx-oZNSZexy5pxZ1d1bFUX9P7UyBCIbcHKVTuRn-HEYWRsskEpSZJdXu1FnfheF3pXTvKNVyyppPHEuVeGs5zvGiTvMgw5lgBceeVtJC3brQ5pKJd-Li0NV-rfJnMlFmhUU5wG0MSV-gF1PhZXEUXwNQQKNoO9vliNFlkj64f0HlnNBhVk0Fo0v7rsUL.BRc1Bc_kn2Vkyt0C9DB1FhPs4fz06wujcLUPNzi6rWY",
+                     *       "incomplete_details": null,
+                     *       "instructions": null,
+                     *       "max_output_tokens": null,
+                     *       "max_tool_calls": null,
+                     *       "metadata": {},
+                     *       "model": "default",
+                     *       "object": "response",
+                     *       "output": [
+                     *         {
+                     *           "content": [
+                     *             {
+                     *               "annotations": [],
+                     *               "logprobs": [],
+                     *               "text": "Your name is Ada.",
+                     *               "type": "output_text"
+                     *             }
+                     *           ],
+                     *           "id": "msg_019b76daa80072028202020202020202_0",
+                     *           "role": "assistant",
+                     *           "status": "completed",
+                     *           "type": "message"
+                     *         }
+                     *       ],
+                     *       "parallel_tool_calls": true,
+                     *       "presence_penalty": 0,
+                     *       "previous_response_id": null,
+                     *       "prompt_cache_key": null,
+                     *       "reasoning": {
+                     *         "effort": null,
+                     *         "summary": null
+                     *       },
+                     *       "safety_identifier": null,
+                     *       "service_tier": "default",
+                     *       "status": "completed",
+                     *       "store": true,
+                     *       "temperature": 1,
+                     *       "text": {
+                     *         "format": {
+                     *           "type": "text"
+                     *         }
+                     *       },
+                     *       "tool_choice": "auto",
+                     *       "tools": [],
+                     *       "top_logprobs": 0,
+                     *       "top_p": 1,
+                     *       "truncation": "disabled",
+                     *       "usage": {
+                     *         "input_tokens": 13,
+                     *         "input_tokens_details": {
+                     *           "cache_write_tokens": 0,
+                     *           "cached_tokens": 0
+                     *         },
+                     *         "output_tokens": 4,
+                     *         "output_tokens_details": {
+                     *           "reasoning_tokens": 0
+                     *         },
+                     *         "total_tokens": 17
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Response"];
                     "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
@@ -3208,6 +3417,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "input_tokens": 23,
+                     *       "object": "response.input_tokens"
+                     *     }
+                     */
                     "application/json": components["schemas"]["ResponseTokenCount"];
                 };
             };
@@ -3363,7 +3578,7 @@ export interface operations {
                     "application/json": components["schemas"]["Revocation"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`, `token_invalid`. */
+            /** @description Refused or failed: `request_invalid`, `token_invalid`, `unsupported`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3442,20 +3657,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `rate_limited`. */
-            429: {
-                headers: {
-                    ratelimit: components["headers"]["ratelimit"];
-                    "ratelimit-policy": components["headers"]["ratelimit-policy"];
-                    "retry-after": components["headers"]["retry-after"];
-                    "x-request-id": components["headers"]["x-request-id"];
-                    "x-should-retry": components["headers"]["x-should-retry"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
             /** @description Refused or failed: `internal`. */
             500: {
                 headers: {
@@ -3503,6 +3704,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "conversation": {
+                     *         "expires_at": "2026-01-08T00:00:00Z",
+                     *         "history_bytes": 274,
+                     *         "id": "019b76da-a800-7101-8101-010101010101",
+                     *         "started_at": "2026-01-01T00:00:00Z",
+                     *         "token_bytes": 847,
+                     *         "trimmed_items": 0,
+                     *         "turn": 2
+                     *       },
+                     *       "finish_reason": "stop",
+                     *       "output": [
+                     *         {
+                     *           "parts": [
+                     *             {
+                     *               "text": "Your name is Ada."
+                     *             }
+                     *           ],
+                     *           "role": "assistant",
+                     *           "t": "msg"
+                     *         }
+                     *       ],
+                     *       "reply": "Your name is Ada.",
+                     *       "token": "eyJhbGciOiJIUzI1NiIsImtpZCI6ImV4YW1wbGUiLCJ0eXAiOiJob2xkYWxsMXMifQ.AgICAgICAgICAgICAgICAgICAgICAgICTpF8m6LfdLPyTuBAqRMAEasKS8YCrRmjO5AzOebCzZtl7C7jqzwxDlTbt2aeCXLS5KZtrk0i3VzeW5G3CcxlMC2cp5wdSghuTh6CNtsHydzr1_JLKylkYFRlFubExOSBxVQPrrbkzTrQR7usbGbNfwaBrfVUp9x9wW1zpMGJtirraRdBoOCIKInd2P2kB6Rosl2Tt5qiapvQRtZRouSRQClzoTy6K3a_5GG3-NQA_Tl3XceVxjGz6EHGNTQaAL5mp_mjdxH6Gxfpqeu9AUVMBJRsHWHEO20SQa9K7QWvZc6FyUB_Q4PZZxK-DMQxFcaX0Kumin-2X48YORbzJFTs9wJRpAIGIOfStIeXWDFXpvnPWRHDkIcedjXCgRfeQml0pD6eFhIyQQ6RggvDSjKJHQXpH77FR-g77pHVeP1xV86F6PVQKcpbgpZmoxplJN4892foBkKSYIof5NlYjL76KJ0mFMP35eDR89CcW9CVkIgVd_2VJx1qVWIuTEwinUNYq20fyx-oZNSZexy5pxZ1d1bFUX9P7UyBCIbcHKVTuRn-HEYWRsskEpSZJdXu1FnfheF3pXTvKNVyyppPHEuVeGs5zvGiTvMgw5lgBceeVtJC3brQ5pKJd-Li0NV-rfJnMlFmhUU5wG0MSV-gF1PhZXEUXwNQQKNoO9vliNFlkj64f0HlnNBhVk0Fo0v7rsUL.BRc1Bc_kn2Vkyt0C9DB1FhPs4fz06wujcLUPNzi6rWY",
+                     *       "usage": {
+                     *         "cached_tokens": 0,
+                     *         "input_tokens": 13,
+                     *         "output_tokens": 4
+                     *       },
+                     *       "user_id": "anon-01010101010101010101010101010101"
+                     *     }
+                     */
                     "application/json": components["schemas"]["TurnAnswer"];
                     "text/event-stream": components["schemas"]["TurnEvent"];
                 };
