@@ -44,6 +44,8 @@ ORIGIN = "https://app.test"
 class Pair:
     """The reference, and what is to be like it, with the same settings."""
 
+    texts_only = False
+
     def __init__(self, reference: Path, candidate: Path, config: Path, **variables: str) -> None:
         keys, variables = new_keys(), {"HOLDALL_DANGEROUS_OPEN": "true", "HOLDALL_CORS_ORIGINS": ORIGIN, **variables}
         self.servers = []
@@ -158,11 +160,13 @@ def blank_member(name: str, member: object, numbers: dict) -> object:
     return "number"
 
 
-def check(reference: Path, candidate: Path, config: Path) -> str:
+def check(reference: Path, candidate: Path, config: Path, texts_only: bool) -> str:
+    """`texts_only` leaves out bodies that are no UTF-8: some emulators refuse them by themselves."""
     asked = 0
     for variables, play in (({}, everyone), ({"HOLDALL_RATE": "3/1h"}, limited), (api_keys(config), vouched)):
         pair = Pair(reference, candidate, config, **variables)
         try:
+            pair.texts_only = texts_only
             play(pair)
         finally:
             pair.close()
@@ -196,7 +200,9 @@ def bad_bodies(pair: Pair, path: str) -> None:
     pair.ask("POST", path, b"{}")
     for encoding in ("gzip", "br", "identity"):
         pair.ask("POST", path, b"{}", content_type="application/json", content_encoding=encoding)
-    for body in (b"", b"{", b"[]", b"null", b"1", b'{"a":1,"a":2}', b'{"input":"a","input":"b"}', b"\xff\xfe", b"\xef\xbb\xbf{}",
+    if not pair.texts_only:
+        pair.ask("POST", path, b"\xff\xfe", content_type="application/json")
+    for body in (b"", b"{", b"[]", b"null", b"1", b'{"a":1,"a":2}', b'{"input":"a","input":"b"}', b"\xef\xbb\xbf{}",
                  b"[" * 100_000, b'{"input":' * 2_000, b'{"input":1e400}', b'{"token":"x"}', b'{"input":"\\ud800"}',
                  b'{"input":"a"} trailing', b'{"input":"' + b"a" * 300_000 + b'"}', b'{"input":"' + b"a" * (5 << 20) + b'"}'):
         pair.ask("POST", path, body, content_type="application/json")
