@@ -101,7 +101,6 @@ export class Conversation {
   /** Opens the conversation that `key` names in storage; where there is none, the first turn begins it. */
   static async open(options: Options): Promise<Conversation> {
     const conversation = new Conversation(options);
-    await conversation.load();
     await conversation.recall();
     return conversation;
   }
@@ -153,7 +152,7 @@ export class Conversation {
     await this.inOrder(undefined, async () => {
       await this.load();
       const { seen } = this;
-      const known = this.origins.has(successor) ? this.origins.get(successor)! : seen;
+      const known = this.origins.has(successor) ? (this.origins.get(successor) ?? null) : seen;
       this.origins.set(successor, seen);
       await this.store({ token, conversation }, known, { partial: successor, input: this.current.unsent });
     });
@@ -196,7 +195,7 @@ export class Conversation {
     const { token } = this.current;
     this.recalled = false;
     this.change({ unsent: input });
-    const record: Unsent = { input, from: mark(token) };
+    const record: Unsent = { input, from: mark(known) };
     // A turn does not fail because its text could not be kept as well.
     await this.stored(() => this.storage.setItem(this.unsentKey, JSON.stringify(record)), signal).catch(() => {});
     try {
@@ -218,13 +217,13 @@ export class Conversation {
     this.change({ unsent: undefined });
   }
 
-  /** Looks for what was not answered; if another tab has a turn under way, once that has come to its end. */
+  /** Looks for what is stored and was not answered; if another tab has a turn under way, once that has come to its end. */
   private async recall(): Promise<void> {
     const look = async () => {
       await this.load();
       const kept = parse<Unsent>(await this.stored(() => this.storage.getItem(this.unsentKey)));
       // Where the token is another, the page ended between the two writes: it was answered.
-      if (!kept || kept.from !== mark(this.current.token)) return;
+      if (!kept || kept.from !== mark(this.seen)) return;
       this.recalled = true;
       this.change({ unsent: kept.input });
     };
@@ -240,6 +239,7 @@ export class Conversation {
           this.elsewhere = false;
           this.change({});
         });
+      await this.load();
     });
   }
 
@@ -338,12 +338,12 @@ export class Conversation {
 
 type Saved = { token: string; conversation?: Standing };
 
-/** What a turn says, and the mark of the token that it was sent with. */
+/** What a turn says, and the mark of the token that was stored when it was sent. */
 type Unsent = { input: Input; from?: string };
 
-/** Tells tokens apart, without room for two of them: no two end alike. */
-function mark(token: string | undefined): string | undefined {
-  return token?.slice(-32);
+/** Tells stored tokens apart without room for two of them: no two end alike. */
+function mark(saved: string | null): string | undefined {
+  return parse<Saved>(saved)?.token.slice(-32);
 }
 
 function webLocks(): LockManager | undefined {

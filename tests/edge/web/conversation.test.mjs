@@ -482,19 +482,23 @@ test("a result can be sent from within the turn that called", async (t) => {
 test("where there is no room the reply is there, and the page goes on", async (t) => {
   const storage = memoryStorage();
   const key = randomUUID();
-  const first = await open(t, server(stream(done("new")), stream(done("newer"))), { token: "old", storage, key });
+  const answers = [stream(done("new")), stream(delta), stream(done("newer"))];
+  const first = await open(t, server(...answers), { token: "old", storage, key });
   const { setItem } = storage;
-  storage.setItem = () => {
-    throw new DOMException("no", "QuotaExceededError");
+  storage.setItem = (name, value) => {
+    if (name === key) throw new DOMException("no", "QuotaExceededError");
+    setItem(name, value);
   };
   await assert.rejects(
     first.chat.send("text").answer,
     (error) => error.code === "storage_full" && error.answer.token === "new",
   );
   assert.deepEqual([await first.kept(), first.chat.state.token], ["old", "new"]);
+  await assert.rejects(first.chat.send("more").answer, { code: "stream_lost" });
+  assert.equal((await open(t, server(), { storage, key })).chat.state.unsent, "more");
   storage.setItem = setItem;
   await first.chat.send("more").answer;
-  assert.deepEqual([first.asked[1].body.token, await first.kept()], ["new", "newer"]);
+  assert.deepEqual([first.asked[2].body.token, await first.kept()], ["new", "newer"]);
 });
 
 test("storage that does not work is said to, and nothing is sent", async (t) => {
