@@ -1,6 +1,14 @@
 /** A chat page: what was said, what is being said, and what to do when that fails. All text goes in as text. */
 
-import { Conversation, memoryStorage, type HoldallError, type Input, type Item, type Turn, type TurnOptions } from "./holdall";
+import {
+  Conversation,
+  memoryStorage,
+  type HoldallError,
+  type Input,
+  type Item,
+  type Turn,
+  type TurnOptions,
+} from "./holdall";
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const main = document.querySelector("main")!;
@@ -9,9 +17,10 @@ const messages = $("messages");
 const text = $<HTMLTextAreaElement>("text");
 const server = document.querySelector<HTMLMetaElement>("meta[name=holdall]")!.content;
 
-let kept = true;
+/** Whether the browser stores nothing: then the chat lasts as long as the page. */
+let fleeting = false;
 const chat = await Conversation.open({ url: server }).catch(() => {
-  kept = false;
+  fleeting = true;
   return Conversation.open({ url: server, storage: memoryStorage() });
 });
 let turn: Turn | undefined;
@@ -274,7 +283,7 @@ chat.subscribe(() => {
 
 $<HTMLButtonElement>("send").disabled = false;
 await showHistory();
-if (!kept) {
+if (fleeting) {
   note("This browser keeps nothing for this page: the chat ends when it is closed.");
   $("fine").textContent = "The server keeps nothing; this page holds the chat until it is closed.";
 }

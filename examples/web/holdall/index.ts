@@ -86,6 +86,7 @@ export class Conversation {
   private readonly running = new Set<Turn>();
   private readonly listeners = new Set<() => void>();
   private channel?: BroadcastChannel;
+  private locks = (globalThis.navigator as Partial<Navigator> | undefined)?.locks;
   private timer?: ReturnType<typeof setTimeout>;
 
   private constructor(private readonly options: Options) {
@@ -227,20 +228,27 @@ export class Conversation {
       this.recalled = true;
       this.change({ unsent: kept.input });
     };
-    const locks = webLocks();
-    if (!locks) return look();
-    await locks.request(this.name, { ifAvailable: true }, async (free) => {
-      if (free) return look();
-      this.elsewhere = true;
+    if (!this.locks) return look();
+    try {
+      await this.locks.request(this.name, { ifAvailable: true }, (free) => (free ? look() : this.wait(look)));
+    } catch (thrown) {
+      // Where a browser refuses storage to a page, it refuses locks as well.
+      if ((thrown as Error).name !== "SecurityError") throw thrown;
+      this.locks = undefined;
+      await look();
+    }
+  }
+
+  /** Is busy with another tab's turn until that has ended, and then looks what became of it. */
+  private async wait(look: () => Promise<void>): Promise<void> {
+    const waits = (elsewhere: boolean) => {
+      this.elsewhere = elsewhere;
       this.change({});
-      void this.inOrder(undefined, look)
-        .catch(() => {})
-        .then(() => {
-          this.elsewhere = false;
-          this.change({});
-        });
-      await this.load();
-    });
+    };
+    waits(true);
+    const over = () => waits(false);
+    void this.inOrder(undefined, look).then(over, over);
+    await this.load();
   }
 
   private read(token: string, signal?: AbortSignal): Promise<Required<History>> {
@@ -293,8 +301,7 @@ export class Conversation {
 
   /** One turn at a time: over all tabs where there are Web Locks, else within this program. */
   private async inOrder<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    const locks = webLocks();
-    if (locks) return await locks.request(this.name, { signal }, work);
+    if (this.locks) return await this.locks.request(this.name, { signal }, work);
     const before = queues.get(this.name);
     const mine = (async () => {
       await before;
@@ -344,10 +351,6 @@ type Unsent = { input: Input; from?: string };
 /** Tells stored tokens apart without room for two of them: no two end alike. */
 function mark(saved: string | null): string | undefined {
   return parse<Saved>(saved)?.token.slice(-32);
-}
-
-function webLocks(): LockManager | undefined {
-  return (globalThis.navigator as Partial<Navigator> | undefined)?.locks;
 }
 
 /** The ends of the lines of turns, where there are no Web Locks. */

@@ -172,7 +172,7 @@ test("a turn that another tab has under way is not unsent, until that tab is gon
   const begin = () =>
     one.run(async () => {
       const chat = await holdall.Conversation.open({ url });
-      const reading = chat.send("Count to 20")[Symbol.asyncIterator]();
+      const reading = chat.send("Count to 100")[Symbol.asyncIterator]();
       while ((await reading.next()).value.type !== "delta");
     });
   const look = (page) =>
@@ -190,7 +190,7 @@ test("a turn that another tab has under way is not unsent, until that tab is gon
   const looking = look(last);
   await last.page.waitForFunction(() => window.opened);
   await one.page.close();
-  assert.deepEqual(await looking, [true, undefined, "Count to 20", 1]);
+  assert.deepEqual(await looking, [true, undefined, "Count to 100", 1]);
 });
 
 test("a `fetch` without streams, as React Native's is, has the same events at the end", async (t) => {

@@ -259,12 +259,12 @@ test("two tabs go on with one conversation, and neither turn is lost", async (t)
 test("a tab that opens during another's reply waits for it, and offers nothing to send again", async (t) => {
   await stage.serve(40);
   const { context, ...one } = await open(t);
-  await one.begin("Count to 30");
+  await one.begin("Count to 100");
   await one.log.getByText(/^1 2/).waitFor();
   const two = await tab(t, context);
   await two.notice.getByText("A reply is under way in another tab.").waitFor();
   assert.ok(await two.button("Send again").isHidden());
-  await two.log.locator(".assistant").getByText(/ 30$/).waitFor();
+  await two.log.locator(".assistant").getByText(/ 100$/).waitFor();
   await two.turns(1);
   await two.notice.waitFor({ state: "hidden" });
 });
@@ -287,7 +287,13 @@ test("a chat that has grown too long goes on without its oldest turns", async (t
   await stage.serve();
   const { say, begin, page, notice, button, log, turns } = await open(t);
   await say("My name is Ada.");
-  const refusal = { code: "history_too_large", detail: "it is too large", status: 413, retry: "never", request_id: "r" };
+  const refusal = {
+    code: "history_too_large",
+    detail: "it is too large",
+    status: 413,
+    retry: "never",
+    request_id: "r",
+  };
   stage.front.failures.push([413, {}, JSON.stringify(refusal)]);
   await begin("What is my name?");
   await notice.getByText("This chat has grown too long for what you wrote.").waitFor();
@@ -305,6 +311,7 @@ test("where nothing can be stored the page says so, and works", async (t) => {
     IDBFactory.prototype.open = () => {
       throw new DOMException("not here", "SecurityError");
     };
+    LockManager.prototype.request = async () => IDBFactory.prototype.open();
   };
   const { say, notice, turns, page } = await open(t, { prepare: refuse });
   await notice.getByText("This browser keeps nothing for this page").waitFor();
