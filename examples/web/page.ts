@@ -1,6 +1,14 @@
 /** A chat page: what was said, what is being said, and what to do when that fails. All text goes in as text. */
 
-import { Conversation, type HoldallError, type Input, type Item, type Turn } from "./holdall";
+import {
+  Conversation,
+  memoryStorage,
+  type HoldallError,
+  type Input,
+  type Item,
+  type Turn,
+  type TurnOptions,
+} from "./holdall";
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const main = document.querySelector("main")!;
@@ -9,11 +17,18 @@ const messages = $("messages");
 const text = $<HTMLTextAreaElement>("text");
 const server = document.querySelector<HTMLMetaElement>("meta[name=holdall]")!.content;
 
-const chat = await Conversation.open({ url: server });
+/** Whether the browser stores nothing: then the chat lasts as long as the page. */
+let fleeting = false;
+const chat = await Conversation.open({ url: server }).catch(() => {
+  fleeting = true;
+  return Conversation.open({ url: server, storage: memoryStorage() });
+});
 let turn: Turn | undefined;
 let failure: HoldallError | undefined;
 /** The token whose history the page shows. */
 let shown: string | undefined;
+/** Whether another tab had a turn under way when the page was opened, and has it still. */
+let elsewhere = chat.state.busy;
 
 /** Adds a message; the element that its text goes into. */
 function add(role: string, words = ""): HTMLElement {
@@ -54,10 +69,17 @@ async function showHistory(): Promise<void> {
   }
 }
 
+/** What was said and not answered. */
+const unanswered = () => chat.state.unsent ?? (failure?.answer ? undefined : failure?.input);
+
 /** Shows what was not answered, here or before the page was closed. */
 function offerUnsent(): void {
-  const input = failure?.input ?? chat.state.unsent;
-  if (input === undefined) return failed(undefined);
+  const input = unanswered();
+  if (input === undefined) {
+    failed(undefined);
+    if (elsewhere) note("A reply is under way in another tab.");
+    return;
+  }
   add("user", wordsOf(input)).parentElement!.classList.add("unsent");
   if (failure?.input !== undefined) return;
   failed(undefined);
@@ -68,9 +90,9 @@ function offerUnsent(): void {
 
 const turns = () => chat.state.conversation?.turn ?? 0;
 
-async function say(input: Input): Promise<void> {
+async function say(input: Input, options?: TurnOptions): Promise<void> {
   const before = turns();
-  turn = chat.send(input);
+  turn = chat.send(input, options);
   failed(undefined);
   const mine = add("user", wordsOf(input)).parentElement!;
   const reply = add("assistant");
@@ -111,10 +133,12 @@ async function say(input: Input): Promise<void> {
 function failed(error: HoldallError | undefined): void {
   failure = error;
   note(error ? explain(error) : "");
-  $("again").hidden = !error || error.answer !== undefined || error.final;
+  const tooLong = error?.code === "history_too_large";
+  $("again").hidden = !error || error.answer !== undefined || error.final || tooLong;
   $("again").textContent = error?.input === undefined ? "Try again" : "Send again";
+  $("shorter").hidden = !tooLong || error?.input === undefined;
   $("keep").hidden = !error?.partial && error?.code !== "conflict";
-  $("anew").hidden = !error?.final;
+  $("anew").hidden = !error?.final && !tooLong;
 }
 
 function note(words: string): void {
@@ -122,7 +146,7 @@ function note(words: string): void {
   $("notice").hidden = words === "";
   // It takes room from the log, whose end is what it is about.
   if (words !== "") requestAnimationFrame(() => (main.scrollTop = main.scrollHeight));
-  for (const id of ["again", "keep", "anew"]) $(id).hidden = true;
+  for (const id of ["again", "shorter", "keep", "anew"]) $(id).hidden = true;
 }
 
 function explain(error: HoldallError): string {
@@ -143,6 +167,7 @@ function explain(error: HoldallError): string {
     case "token_used":
       return "This chat has ended." + anew;
     case "history_too_large":
+      return "This chat has grown too long for what you wrote.";
     case "token_too_large":
       return "This chat has grown too long." + anew;
     case "storage_full":
@@ -181,6 +206,12 @@ function show(): void {
   standing.textContent = `${turns} turn${turns === 1 ? "" : "s"} · ${size} · ${expiry === "past" ? "expired" : "until"} ${until}`;
 }
 
+/** Begins another chat, if this one may be forgotten. */
+function beginAsked(): void {
+  const some = chat.state.conversation !== undefined || turn !== undefined || unanswered() !== undefined;
+  if (!some || confirm("Begin a new chat? This one will be forgotten.")) void begin();
+}
+
 /** Begins another chat, with what was not answered in this one if there is something. */
 async function begin(input?: Input): Promise<void> {
   await chat.reset();
@@ -195,16 +226,18 @@ async function begin(input?: Input): Promise<void> {
 function submit(): void {
   const words = text.value.trim();
   if (words === "" || turn) return;
-  text.value = "";
+  // What is overtaken is not lost: it is to be sent next, or deleted.
+  const overtaken = wordsOf(unanswered());
+  text.value = overtaken === words ? "" : overtaken;
   messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
   void say(words);
 }
 
-function sendAgain(): void {
+function sendAgain(options?: TurnOptions): void {
   // What failed without a text was the reading of the history.
   const input = failure ? failure.input : chat.state.unsent;
   messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
-  void (input === undefined ? showHistory() : say(input));
+  void (input === undefined ? showHistory() : say(input, options));
 }
 
 async function keep(): Promise<void> {
@@ -231,17 +264,28 @@ text.addEventListener("keydown", (event) => {
   }
 });
 $("stop").addEventListener("click", () => turn?.stop());
-$("again").addEventListener("click", sendAgain);
+$("again").addEventListener("click", () => sendAgain());
+$("shorter").addEventListener("click", () => sendAgain({ truncation: "oldest" }));
 $("keep").addEventListener("click", () => void keep());
 $("anew").addEventListener("click", () => void begin(failure?.input));
-$("new").addEventListener("click", () => void begin());
+$("new").addEventListener("click", beginAsked);
+// A button that hides itself would take the focus with it.
+document.querySelector("footer")!.addEventListener("click", ({ target }) => {
+  if (target instanceof HTMLButtonElement) text.focus();
+});
 chat.subscribe(() => {
   show();
-  // Another tab has gone on.
-  if (!turn && chat.state.token !== shown) void showHistory();
+  const ended = elsewhere && !chat.state.busy;
+  if (ended) elsewhere = false;
+  // Another tab has gone on, or was closed in the middle of it.
+  if (!turn && (ended || chat.state.token !== shown)) void showHistory();
 });
 
 $<HTMLButtonElement>("send").disabled = false;
 await showHistory();
+if (fleeting) {
+  note("This browser keeps nothing for this page: the chat ends when it is closed.");
+  $("fine").textContent = "The server keeps nothing; this page holds the chat until it is closed.";
+}
 show();
 text.focus();

@@ -40,7 +40,7 @@ export class HoldallError extends Error {
 
   /** @internal Adds what holds text and tokens, not enumerable: a log or a crash report that takes in the whole error then
    * has neither. */
-  attach(secrets: Pick<ErrorDetails, "answer" | "input" | "partial">): this {
+  attach(secrets: Secrets): this {
     for (const [name, value] of Object.entries(secrets)) {
       if (value !== undefined) Object.defineProperty(this, name, { value, configurable: true, enumerable: false });
     }
@@ -52,9 +52,11 @@ type ErrorDetails = Partial<
   Pick<HoldallError, "answer" | "input" | "partial" | "requestId" | "retry" | "retryAfterMs" | "status">
 >;
 
+/** What an error has of text and tokens. */
+export type Secrets = Pick<ErrorDetails, "answer" | "input" | "partial">;
+
 const FINAL = new Set([
   "guard_unavailable",
-  "history_too_large",
   "token_expired",
   "token_invalid",
   "token_revoked",
@@ -78,7 +80,7 @@ export function refusal(response: HttpResponse, body: string): HoldallError {
   return typeof told?.code === "string" ? problem(told, response) : unexpected(response);
 }
 
-export function problem(told: Problem, response: HttpResponse): HoldallError {
+function problem(told: Problem, response: HttpResponse): HoldallError {
   const wait = told.retry_after_seconds;
   return new HoldallError(told.code, told.detail, {
     ...origin(response),

@@ -22,8 +22,8 @@ export async function* readEvents(
 async function* pieces(response: HttpResponse, alive: (ms?: number) => void): AsyncGenerator<string, void> {
   const { body } = response;
   if (!body) {
-    // Nothing is seen of it until its end, for as long as a turn may take.
-    alive(Infinity);
+    // Nothing is seen of it until its end.
+    alive(LONGEST_TURN_MS);
     yield await response.text();
   } else if ("getReader" in body) {
     const reader = body.getReader();
@@ -86,6 +86,9 @@ export class EventParser {
     else this.length -= line.length;
   }
 }
+
+/** The server ends a turn after 10 minutes (`timeouts.total`); and some for the way. */
+const LONGEST_TURN_MS = 11 * 60 * 1_000;
 
 /** The whole answer is the largest event: a token, and a reply twice with all its escapes. */
 const MOST_EVENT_CHARS = 16 * 1024 * 1024;

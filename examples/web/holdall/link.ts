@@ -1,10 +1,12 @@
 /** Requests to the server: how one is made, and when it is made again. */
 
-import { asError, HoldallError, problem, refusal, unexpected } from "./error";
+import { asError, HoldallError, refusal, unexpected } from "./error";
 import { readEvents } from "./events";
 import type { Fetch, HttpResponse } from "./http";
 import type { TurnEvent } from "./turn";
-import type { Answer, History, Problem } from "./types";
+import type { Answer, History } from "./types";
+import { SILENCE_MS, sleep, within } from "./wait";
+import { xhrFetch } from "./xhr";
 
 export interface LinkOptions {
   /** The proxy, without `/v1`. */
@@ -13,14 +15,18 @@ export interface LinkOptions {
   credential?: (refused: boolean) => string | Promise<string>;
   /** Other headers of each request. */
   headers?: Record<string, string>;
-  /** Another `fetch`: `xhrFetch`, or that of `expo/fetch`. */
+  /** Another `fetch`, such as that of `expo/fetch`; `xhrFetch` is the default where answers have no `body` to stream. */
   fetch?: Fetch;
   /** How often a request is made again; 2. */
   retries?: number;
   /** The longest wait after which it is made again; 30 s. What takes longer is an error with `retryAfterMs`. */
   patienceMs?: number;
-  /** The silence after which a connection is given up; 60 s. The server sends a sign of life every 15 s. */
+  /** The silence after which a connection, `credential` or storage is given up; 60 s. The server sends a sign of life
+   * every 15 s. */
   silenceMs?: number;
+  /** For a `fetch` that shows nothing before the end, not even the status: how long it may take for all, instead of
+   * `silenceMs`; 11 minutes are enough, since the server ends a turn after 10. */
+  wholeMs?: number;
 }
 
 export type Emit = (event: TurnEvent) => void;
@@ -70,7 +76,8 @@ export class Link {
         return await this.request(path, body, use, refused, signal);
       } catch (thrown) {
         const error = asError(thrown, signal);
-        if (error.code === "unauthenticated" && credential && !refused) {
+        // The server's word, not that of `credential` itself.
+        if (error.code === "unauthenticated" && error.status === 401 && credential && !refused) {
           refused = true;
           continue;
         }
@@ -89,20 +96,21 @@ export class Link {
     refused: boolean,
     signal?: AbortSignal,
   ): Promise<T> {
-    const { url, headers, silenceMs = 60_000, fetch = globalThis.fetch.bind(globalThis) } = this.options;
-    const bearer = await this.bearer(refused);
+    const { url, headers, silenceMs = SILENCE_MS, wholeMs, fetch = usualFetch() } = this.options;
+    const bearer = await this.bearer(refused, signal);
     const cancel = new AbortController();
     const abort = () => cancel.abort();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const alive: Alive = (ms = silenceMs) => {
+    const limit = (ms: number) => {
       clearTimeout(timer);
-      timer = ms === Infinity ? undefined : setTimeout(abort, ms);
+      timer = setTimeout(abort, ms);
     };
+    const alive: Alive = wholeMs === undefined ? (ms = silenceMs) => limit(ms) : () => {};
     let response: HttpResponse | undefined;
     signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
     try {
-      alive();
+      limit(wholeMs ?? silenceMs);
       response = await fetch(url.replace(/\/+$/, "") + path, {
         method: "POST",
         headers: { "content-type": "application/json", ...headers, ...bearer },
@@ -127,15 +135,22 @@ export class Link {
     }
   }
 
-  private async bearer(refused: boolean): Promise<Record<string, string>> {
-    const { credential } = this.options;
+  private async bearer(refused: boolean, signal?: AbortSignal): Promise<Record<string, string>> {
+    const { credential, silenceMs = SILENCE_MS } = this.options;
     if (!credential) return {};
     try {
-      return { authorization: `Bearer ${await credential(refused)}` };
+      return { authorization: `Bearer ${await within(silenceMs, signal, () => credential(refused))}` };
     } catch (thrown) {
+      if (signal?.aborted) throw asError(thrown, signal);
       throw new HoldallError("unauthenticated", `there is no credential: ${(thrown as Error)?.message}`);
     }
   }
+}
+
+/** React Native's own `fetch` comes with the whole answer and no sooner; what it answers with has no `body`. */
+function usualFetch(): Fetch {
+  const streams = typeof Response !== "undefined" && "body" in Response.prototype;
+  return streams ? globalThis.fetch.bind(globalThis) : xhrFetch;
 }
 
 /** Reads the stream of a turn to its `done`. */
@@ -145,8 +160,12 @@ async function readTurn(response: HttpResponse, alive: Alive, show: Emit): Promi
     // What is not known here came later, and can be done without.
     if (event === "delta") show({ type: "delta", ...JSON.parse(data) });
     if (event === "tool_call") show({ type: "tool_call", ...JSON.parse(data) });
-    if (event === "done") return JSON.parse(data) as Answer;
-    if (event === "error") throw problem(JSON.parse(data) as Problem, response);
+    if (event === "error") throw refusal(response, data);
+    if (event !== "done") continue;
+    const answer = JSON.parse(data) as Answer | null;
+    // Without a token there is nothing that could go on.
+    if (typeof answer?.token !== "string") throw unexpected(response);
+    return answer;
   }
   throw new TypeError("the stream ended without `done`");
 }
@@ -155,18 +174,4 @@ async function readTurn(response: HttpResponse, alive: Alive, show: Emit): Promi
 function backoff({ retryAfterMs }: HoldallError, failures: number): number {
   const spread = (ms: number) => ms * (0.5 + Math.random() / 2);
   return retryAfterMs === undefined ? spread(1_000 * 2 ** failures) : retryAfterMs + spread(500);
-}
-
-/** Waits; a stop ends the wait, and the next request finds it. */
-function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal?.addEventListener("abort", end);
-    if (signal?.aborted) end();
-  });
 }

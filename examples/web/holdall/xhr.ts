@@ -2,7 +2,12 @@
 
 import type { Fetch } from "./http";
 
-/** `fetch` by XMLHttpRequest: in React Native, whose own `fetch` shows nothing before the end, it streams. */
+/**
+ * `fetch` by XMLHttpRequest: in React Native, whose own `fetch` shows nothing before the end, it streams.
+ *
+ * It cannot be told to follow no redirect, only that one was followed: that is an error. `cache` and `referrerPolicy` are the
+ * platform's.
+ */
 export const xhrFetch: Fetch = (url, { method = "GET", headers, body, signal }) =>
   new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest();
@@ -34,15 +39,23 @@ export const xhrFetch: Fetch = (url, { method = "GET", headers, body, signal }) 
       reject(new TypeError("the server cannot be reached"));
     };
     xhr.onreadystatechange = () => {
-      if (xhr.readyState === 2) resolve(response());
+      if (xhr.readyState === 2 && elsewhere(xhr.responseURL, url)) xhr.abort();
+      else if (xhr.readyState === 2) resolve(response());
       tell();
     };
     xhr.onprogress = () => tell();
     xhr.onload = end("whole");
     xhr.onerror = xhr.onabort = xhr.ontimeout = end("cut");
     xhr.open(method, url);
+    xhr.withCredentials = false;
     for (const [name, value] of Object.entries(headers as Record<string, string>)) xhr.setRequestHeader(name, value);
     signal?.addEventListener("abort", () => xhr.abort());
     if (signal?.aborted) return reject(new TypeError("aborted"));
     xhr.send(body as string);
   });
+
+/** Whether the answer is of another address than the one that was asked. */
+function elsewhere(answered: string | null | undefined, asked: string): boolean {
+  const base = globalThis.location?.href;
+  return Boolean(answered) && new URL(answered!, base).href !== new URL(asked, base).href;
+}

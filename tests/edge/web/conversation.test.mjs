@@ -242,7 +242,8 @@ test("a refused credential is asked for again, once", async (t) => {
 });
 
 test("a credential that cannot be had ends the turn, and keeps the text", async (t) => {
-  const credential = () => Promise.reject(new Error("signed out"));
+  let asked = 0;
+  const credential = () => Promise.reject(new Error(asked++ ? "asked again" : "signed out"));
   const { chat } = await open(t, server(), { credential });
   const { error } = await events(chat.send("text"));
   assert.deepEqual(
@@ -251,13 +252,52 @@ test("a credential that cannot be had ends the turn, and keeps the text", async 
   );
 });
 
+test("a credential that never comes holds up neither a stop nor a reset, and is given up", async (t) => {
+  for (const how of ["stop", "reset", "silence"]) {
+    const credential = () => new Promise(() => {});
+    const { chat } = await open(t, server(), { credential, retries: 0, silenceMs: how === "silence" ? 20 : 60_000 });
+    const turn = chat.send("text");
+    await new Promise(setImmediate);
+    if (how === "stop") turn.stop();
+    if (how === "reset") await chat.reset();
+    await assert.rejects(turn.answer, { code: how === "silence" ? "unauthenticated" : "stopped" });
+    assert.equal(chat.state.busy, false);
+  }
+});
+
+test("storage that never answers holds up neither a stop nor the next turn", async (t) => {
+  const storage = memoryStorage();
+  const { chat, kept } = await open(t, server(stream(done("new"))), { storage, silenceMs: 200 });
+  const { getItem } = storage;
+  storage.getItem = () => new Promise(() => {});
+  const stopped = chat.send("first");
+  await new Promise(setImmediate);
+  stopped.stop();
+  await assert.rejects(stopped.answer, { code: "stopped" });
+  await assert.rejects(chat.send("second").answer, {
+    code: "storage_failed",
+    message: "this device's storage does not work: it took longer than 0.2 s",
+  });
+  storage.getItem = getItem;
+  await chat.send("third").answer;
+  assert.equal(await kept(), "new");
+});
+
+test("a conversation that is too large for a turn goes on without its oldest", async (t) => {
+  const refused = refusal(413, "history_too_large", "never");
+  const { chat, asked } = await open(t, server(refused, stream(done("new"))), { token: "old" });
+  const { error } = await events(chat.send("text"));
+  assert.deepEqual([error.code, error.final, chat.state.ended], ["history_too_large", false, undefined]);
+  await chat.send("text", { truncation: "oldest" }).answer;
+  assert.deepEqual([asked[1].body.truncation, asked[1].body.token], ["oldest", "old"]);
+});
+
 test("a token that is at its end is said to be, and the text is kept", async (t) => {
   for (const [status, code] of [
     [410, "token_expired"],
     [410, "token_revoked"],
     [400, "token_invalid"],
     [409, "token_used"],
-    [413, "history_too_large"],
   ]) {
     const { chat, kept } = await open(t, server(refusal(status, code, "never"), stream(done("new"))), { token: "old" });
     const { error } = await events(chat.send("text"));
@@ -292,6 +332,21 @@ test("a partial reply is taken if the caller says so, and not before", async (t)
   await chat.keep(error.partial);
   assert.deepEqual([await kept(), chat.state.token, chat.state.unsent], ["part", "part", undefined]);
   assert.deepEqual(asked[1].body, { token: "part", user_id: "ada" });
+});
+
+test("a partial reply overwrites another tab's turn only if that is asked for twice", async (t) => {
+  for (const token of ["old", undefined]) {
+    const cut = event("error", problem("upstream_cut", "safe", { partial: { reply: "Hello", token: "part" } }));
+    const history = () => Response.json({ items: [], conversation: answer("part").conversation });
+    const one = await open(t, server(stream(delta, cut), history, history), { token });
+    const { error } = await events(one.chat.send("text"));
+    const two = await open(t, server(stream(done("other"))), { storage: one.storage, key: one.key });
+    await two.chat.send("another's").answer;
+    const conflict = await one.chat.keep(error.partial).catch((error) => error);
+    assert.deepEqual([conflict.code, await one.kept(), conflict.input], ["conflict", "other", "text"]);
+    await one.chat.keep(conflict.partial);
+    assert.equal(await one.kept(), "part");
+  }
 });
 
 test("a stopped turn lets go of the server, and leaves token and text", async (t) => {
@@ -356,6 +411,46 @@ test("an answer without a body to read in pieces has the same events", async (t)
   assert.equal(await kept(), "one");
 });
 
+test("a `fetch` that shows nothing before the end is given as long as it needs, and no longer", async (t) => {
+  const text = () => new Promise((resolve) => setTimeout(resolve, 30, delta + done("one")));
+  const late = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    return { status: 200, headers: new Headers({ "content-type": "text/event-stream" }), text };
+  };
+  const until =
+    (late) =>
+    ({ signal }) =>
+      Promise.race([
+        late(),
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("left")))),
+      ]);
+  const { chat, asked } = await open(t, server(until(late)), { silenceMs: 20, wholeMs: 5_000 });
+  assert.deepEqual(types(await events(chat.send("text"))), ["delta", "done"]);
+  assert.equal(asked.length, 1);
+  const { chat: other } = await open(t, server(until(late)), { wholeMs: 30, retries: 0 });
+  assert.equal((await events(other.send("text"))).error.code, "network");
+});
+
+test("an answer that never ends is given up after what a turn may take", async (t) => {
+  const whole = ({ signal }) => ({
+    status: 200,
+    headers: new Headers({ "content-type": "text/event-stream" }),
+    text: () => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("left")))),
+  });
+  const { chat } = await open(t, server(whole), { retries: 0 });
+  const { setTimeout } = globalThis;
+  t.mock.method(globalThis, "setTimeout", (wake, ms) => setTimeout(wake, ms === 660_000 ? 0 : ms));
+  assert.equal((await events(chat.send("text"))).error.code, "stream_lost");
+});
+
+test("a `done` without a token is not Holdall's, and the old token stays", async (t) => {
+  for (const data of [{}, null, { token: 7 }]) {
+    const { chat, kept } = await open(t, server(stream(event("done", data))), { token: "old" });
+    assert.equal((await events(chat.send("text"))).error.code, "unexpected");
+    assert.deepEqual([await kept(), chat.state.token, chat.state.unsent], ["old", "old", "text"]);
+  }
+});
+
 test("turns follow each other", async (t) => {
   const { chat, asked } = await open(t, server(stream(delta, done("one")), network, stream(done("two"))), {
     retries: 0,
@@ -387,19 +482,23 @@ test("a result can be sent from within the turn that called", async (t) => {
 test("where there is no room the reply is there, and the page goes on", async (t) => {
   const storage = memoryStorage();
   const key = randomUUID();
-  const first = await open(t, server(stream(done("new")), stream(done("newer"))), { token: "old", storage, key });
+  const answers = [stream(done("new")), stream(delta), stream(done("newer"))];
+  const first = await open(t, server(...answers), { token: "old", storage, key });
   const { setItem } = storage;
-  storage.setItem = () => {
-    throw new DOMException("no", "QuotaExceededError");
+  storage.setItem = (name, value) => {
+    if (name === key) throw new DOMException("no", "QuotaExceededError");
+    setItem(name, value);
   };
   await assert.rejects(
     first.chat.send("text").answer,
     (error) => error.code === "storage_full" && error.answer.token === "new",
   );
   assert.deepEqual([await first.kept(), first.chat.state.token], ["old", "new"]);
+  await assert.rejects(first.chat.send("more").answer, { code: "stream_lost" });
+  assert.equal((await open(t, server(), { storage, key })).chat.state.unsent, "more");
   storage.setItem = setItem;
   await first.chat.send("more").answer;
-  assert.deepEqual([first.asked[1].body.token, await first.kept()], ["new", "newer"]);
+  assert.deepEqual([first.asked[2].body.token, await first.kept()], ["new", "newer"]);
 });
 
 test("storage that does not work is said to, and nothing is sent", async (t) => {
@@ -459,7 +558,7 @@ test("what another tab was saying is not unsent once it is said, and what this o
   await told;
   assert.equal(one.chat.state.unsent, "mine");
   const three = await open(t, server(), shared);
-  shared.storage.setItem(`${shared.key}.unsent`, '"under way"');
+  shared.storage.setItem(`${shared.key}.unsent`, JSON.stringify({ input: "under way", from: "other" }));
   const four = await open(t, server(), shared);
   assert.equal(four.chat.state.unsent, "under way");
   const gone = new Promise((resolve) => four.chat.subscribe(() => four.chat.state.token === "new" && resolve()));
@@ -478,6 +577,44 @@ test("the text of a turn that died with its page is there after it", async (t) =
   const second = await open(t, server(stream(done("new"))), shared);
   assert.deepEqual([second.chat.state.unsent, second.chat.state.token], [[{ text: "words" }], "old"]);
   await second.chat.send(second.chat.state.unsent).answer;
+  assert.equal((await open(t, server(), shared)).chat.state.unsent, undefined);
+});
+
+test("a text is not unsent once its reply is stored, whatever becomes of the page after that", async (t) => {
+  const storage = memoryStorage();
+  const { removeItem } = storage;
+  const { chat, kept, key } = await open(t, server(stream(done("new"))), { storage, token: "old" });
+  storage.removeItem = () => Promise.reject(new Error("locked"));
+  assert.equal((await chat.send("text").answer).token, "new");
+  assert.equal(await kept(), "new");
+  storage.removeItem = removeItem;
+  assert.equal((await open(t, server(), { storage, key })).chat.state.unsent, undefined);
+});
+
+test("a turn that ends after `close` is whole", async (t) => {
+  const { chat, kept } = await open(t, server(stream(delta, done("new"))), { token: "old" });
+  const turn = chat.send("text");
+  chat.close();
+  assert.equal((await turn.answer).token, "new");
+  assert.deepEqual([await kept(), chat.state.token, chat.state.unsent], ["new", "new", undefined]);
+  await chat.reset();
+  assert.equal(await kept(), undefined);
+});
+
+test("`reset` ends the turns of other tabs, and forgets what they said", async (t) => {
+  const shared = { storage: memoryStorage(), key: randomUUID() };
+  const answering = endless(delta);
+  const one = await open(t, server(answering), shared);
+  const two = await open(t, server(), shared);
+  const turn = one.chat.send("text");
+  for await (const { type } of turn) {
+    assert.equal(type, "delta");
+    await two.chat.reset();
+    await assert.rejects(turn.answer, { code: "stopped" });
+    break;
+  }
+  while (one.chat.state.unsent !== undefined) await new Promise(setImmediate);
+  assert.deepEqual([answering.left, await one.kept(), one.chat.state.token], [true, undefined, undefined]);
   assert.equal((await open(t, server(), shared)).chat.state.unsent, undefined);
 });
 

@@ -107,6 +107,12 @@ test("the examples of docs/mobile.md are answered as they say", async (t) => {
   }
 });
 
+test("the Swift example ends lines where the server does, and nowhere else", () => {
+  const [, swift] = /```swift\n(struct Turn[^]*?)```/.exec(readFileSync(process.env.HOLDALL_MOBILE, "utf8"));
+  assert.match(swift, /guard byte == 0x0A else/);
+  assert.doesNotMatch(swift, /\.lines\b/);
+});
+
 test("an event is one line with its name and one with its data", async (t) => {
   const server = await start(newKeys(), BUILTIN);
   t.after(server.stop);
@@ -114,9 +120,11 @@ test("an event is one line with its name and one with its data", async (t) => {
     ["authorization", `Bearer ${KEY}`],
     ["content-type", "application/json"],
   ];
-  const body = JSON.stringify({ input: "Repeat one\r\ntwo\n\nthree\rfour", stream: true });
+  const words = "one\r\ntwo\n\nthree\rfour\u0085five\u2028six\u2029seven";
+  const body = JSON.stringify({ input: `Repeat ${words}`, stream: true });
   const answer = await play({ first: "POST /v1/turns HTTP/1.1", fields, body }, server);
   const lines = answer.body.split("\n").filter((line) => line !== "");
   assert.ok(lines.length > 6);
-  lines.forEach((line, at) => assert.match(line, at % 2 === 0 ? /^event: [a-z_]+$/ : /^data: \{.*\}$/));
+  assert.ok(/\u0085five\u2028six\u2029seven/.test(lines.at(-1)), "they are sent as they are");
+  lines.forEach((line, at) => assert.match(line, at % 2 === 0 ? /^event: [a-z_]+$/ : /^data: \{[^]*\}$/));
 });

@@ -91,24 +91,25 @@ test("localStorage that is full: the reply is there, the page goes on, a reload 
   assert.deepEqual(found, { code: "storage_full", whole: true, next: "Your name is Ada.", old: true });
 });
 
-test("XMLHttpRequest streams, with the same events", async (t) => {
+test("XMLHttpRequest streams, with the same events, and is the default where answers have no `body`", async (t) => {
   await stage.serve(30);
   const { run } = await open(t);
-  const { early, reply, said } = await run(async () => {
-    const { memoryStorage, xhrFetch, Conversation } = holdall;
-    const chat = await Conversation.open({ url, storage: memoryStorage(), fetch: xhrFetch });
+  const { took, reply, said } = await run(async () => {
+    delete Response.prototype.body;
+    const { memoryStorage, Conversation } = holdall;
+    const chat = await Conversation.open({ url, storage: memoryStorage() });
     let text = "";
-    let early = false;
+    let first;
     const turn = chat.send("Count to 30");
-    let ended = false;
-    turn.answer.then(() => (ended = true));
     for await (const event of turn) {
-      if (event.type === "delta") text += event.text;
-      if (event.type === "delta" && !ended) early = true;
+      if (event.type !== "delta") continue;
+      first ??= performance.now();
+      text += event.text;
     }
-    return { early, said: text, reply: (await turn.answer).reply };
+    return { took: performance.now() - first, said: text, reply: (await turn.answer).reply };
   });
-  assert.ok(early, "nothing was shown before the end");
+  // Thirty words with 30 ms between them.
+  assert.ok(took > 400, `nothing was shown before the end: all came within ${took} ms`);
   assert.match(reply, / 30$/);
   assert.equal(said, reply);
 });
@@ -147,6 +148,49 @@ test("XMLHttpRequest: refusals, stops and a server that is gone are told apart",
     return chat.send("Hello").answer.catch(told);
   });
   assert.equal(gone.code, "network");
+});
+
+test("XMLHttpRequest: an answer of another address is none", async (t) => {
+  await stage.serve();
+  const { run } = await open(t);
+  const headers = { location: `${stage.front.url}/v1/turns?elsewhere`, "access-control-allow-origin": stage.site.url };
+  for (const redirected of [false, true]) {
+    if (redirected) stage.front.failures.push([307, headers, ""]);
+    const found = await run(async () => {
+      const { memoryStorage, xhrFetch, Conversation } = holdall;
+      const chat = await Conversation.open({ url, storage: memoryStorage(), fetch: xhrFetch, retries: 0 });
+      return chat.send("Hello").answer.then(() => "whole", told);
+    });
+    assert.equal(found.code ?? found, redirected ? "network" : "whole");
+  }
+  assert.ok(stage.front.seen.some(({ path }) => path.endsWith("?elsewhere")));
+});
+
+test("a turn that another tab has under way is not unsent, until that tab is gone", async (t) => {
+  await stage.serve(40);
+  const one = await open(t);
+  const begin = () =>
+    one.run(async () => {
+      const chat = await holdall.Conversation.open({ url });
+      const reading = chat.send("Count to 100")[Symbol.asyncIterator]();
+      while ((await reading.next()).value.type !== "delta");
+    });
+  const look = (page) =>
+    page.run(async () => {
+      const chat = await holdall.Conversation.open({ url });
+      const { busy, unsent } = chat.state;
+      window.opened = true;
+      while (chat.state.busy) await new Promise((resolve) => setTimeout(resolve, 10));
+      return [busy, unsent, chat.state.unsent, chat.state.conversation?.turn];
+    });
+  await begin();
+  assert.deepEqual(await look(await open(t, stage.site, one.context)), [true, undefined, undefined, 1]);
+  await begin();
+  const last = await open(t, stage.site, one.context);
+  const looking = look(last);
+  await last.page.waitForFunction(() => window.opened);
+  await one.page.close();
+  assert.deepEqual(await looking, [true, undefined, "Count to 100", 1]);
 });
 
 test("a `fetch` without streams, as React Native's is, has the same events at the end", async (t) => {

@@ -17,8 +17,9 @@ beforeEach(() => {
 after(() => stage.stop());
 
 /** A page of a browser of its own; whatever goes wrong in it fails the test. */
-async function open(t, options = {}) {
+async function open(t, { prepare, ...options } = {}) {
   const context = await stage.browser.newContext(options);
+  if (prepare) await context.addInitScript(prepare);
   const chat = await tab(t, context);
   return { ...chat, context };
 }
@@ -255,6 +256,85 @@ test("two tabs go on with one conversation, and neither turn is lost", async (t)
   assert.equal(await one.stored(), await two.stored());
 });
 
+test("a tab that opens during another's reply waits for it, and offers nothing to send again", async (t) => {
+  await stage.serve(40);
+  const { context, ...one } = await open(t);
+  await one.begin("Count to 100");
+  await one.log.getByText(/^1 2/).waitFor();
+  const two = await tab(t, context);
+  await two.notice.getByText("A reply is under way in another tab.").waitFor();
+  assert.ok(await two.button("Send again").isHidden());
+  await two.log.locator(".assistant").getByText(/ 100$/).waitFor();
+  await two.turns(1);
+  await two.notice.waitFor({ state: "hidden" });
+});
+
+test("a text that was not answered goes back into the box when another is sent", async (t) => {
+  const first = await stage.serve();
+  const { begin, say, notice, text } = await open(t);
+  first.stop();
+  await begin("What is my name?");
+  await notice.getByText("What you wrote is kept.").waitFor({ timeout: 20_000 });
+  await stage.serve();
+  assert.equal(await say("My name is Ada."), "Noted: your name is Ada.");
+  assert.equal(await text.inputValue(), "What is my name?");
+  await text.press("Enter");
+  await text.page().getByText("Your name is Ada.", { exact: true }).waitFor();
+  assert.equal(await text.inputValue(), "");
+});
+
+test("a chat that has grown too long goes on without its oldest turns", async (t) => {
+  await stage.serve();
+  const { say, begin, page, notice, button, log, turns } = await open(t);
+  await say("My name is Ada.");
+  const refusal = {
+    code: "history_too_large",
+    detail: "it is too large",
+    status: 413,
+    retry: "never",
+    request_id: "r",
+  };
+  stage.front.failures.push([413, {}, JSON.stringify(refusal)]);
+  await begin("What is my name?");
+  await notice.getByText("This chat has grown too long for what you wrote.").waitFor();
+  assert.ok((await button("Begin anew").isVisible()) && (await button("Send again").isHidden()));
+  const sent = page.waitForRequest((request) => request.method() === "POST");
+  await button("Send, leaving out the oldest").click();
+  assert.equal((await sent).postDataJSON().truncation, "oldest");
+  await log.getByText("Your name is Ada.", { exact: true }).waitFor();
+  await turns(2);
+});
+
+test("where nothing can be stored the page says so, and works", async (t) => {
+  await stage.serve();
+  const refuse = () => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("not here", "SecurityError");
+    };
+    LockManager.prototype.request = async () => IDBFactory.prototype.open();
+  };
+  const { say, notice, turns, page } = await open(t, { prepare: refuse });
+  await notice.getByText("This browser keeps nothing for this page").waitFor();
+  await say("My name is Ada.");
+  assert.equal(await say("What is my name?"), "Your name is Ada.");
+  await turns(2);
+  await page.getByText("this page holds the chat until it is closed").waitFor();
+});
+
+test("a button that hides itself leaves the focus in the box", async (t) => {
+  await stage.serve(40);
+  const { text, button, log, notice, page } = await open(t);
+  const focused = () => page.evaluate(() => document.activeElement.id);
+  await text.fill("Count to 100");
+  for (const name of ["Send", "Stop", "Send again", "Stop"]) {
+    await button(name).focus();
+    await page.keyboard.press("Enter");
+    if (name === "Stop") await notice.getByText("Stopped.").waitFor();
+    else await log.getByText(/^1 2/).waitFor();
+    assert.equal(await focused(), "text", name);
+  }
+});
+
 test("a page that is offline says so, and goes on when it is back", async (t) => {
   await stage.serve();
   const { context, ...chat } = await open(t);
@@ -322,8 +402,14 @@ test("a reply that is cut can be kept, and the chat goes on from it", async (t) 
 
 test("a new chat knows nothing of the old one, after a reload too", async (t) => {
   await stage.serve();
-  const { say, button, standing, stored, log, reload } = await open(t);
+  const { say, button, standing, stored, log, reload, page } = await open(t);
   await say("My name is Ada.");
+  const token = await stored();
+  // Asked whether it is meant, first no, then yes.
+  page.once("dialog", (dialog) => dialog.dismiss());
+  await button("New chat").click();
+  assert.equal(await stored(), token);
+  page.once("dialog", (dialog) => dialog.accept());
   await button("New chat").click();
   await standing.getByText("A new chat").waitFor();
   assert.equal(await stored(), undefined);
