@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -48,7 +49,7 @@ def first_turn(program: Path) -> tuple[float, float, int]:
         stderr=subprocess.PIPE,
     )
     # A program that says nothing ends, and with it what is read from it.
-    hung = threading.Timer(WAIT, process.kill)
+    hung = threading.Timer(WAIT, os.kill, (process.pid, signal.SIGKILL))
     hung.start()
     try:
         answer = turn(port(process, program))
@@ -58,8 +59,8 @@ def first_turn(program: Path) -> tuple[float, float, int]:
         status = Path(f"/proc/{process.pid}/status").read_text()
     finally:
         hung.cancel()
-        process.kill()
-        # Popen would throw the usage away.
+        # Popen would reap one that has ended, and throw the usage away.
+        os.kill(process.pid, signal.SIGKILL)
         _, code, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(code)
         process.stderr.close()
