@@ -143,7 +143,21 @@ fn upstream(kind: &str, lines: &str, model_lines: &str) -> Result<Config, Config
     let upstream = format!("[[upstream]]\nname = \"u\"\nkind = \"{kind}\"\n{lines}");
     let model = format!("[[model]]\nalias = \"a\"\nupstreams = [\"u\"]\nmodel = \"m\"\n{model_lines}");
     let text = format!("{}\n{upstream}\n{model}", keys());
-    RawConfig::parse(&text, toml::Table::new())?.check(&Fixture([("KEY", "k")].into()))
+    let variables = [("KEY", "k"), ("FILED", " k\r\n"), ("BLANK", "\n"), ("BROKEN", "k\nl")];
+    RawConfig::parse(&text, toml::Table::new())?.check(&Fixture(variables.into()))
+}
+
+#[test]
+fn an_upstreams_key_may_come_from_a_file_that_ends_in_a_line_end() {
+    let of = |name: &str| upstream("openai", &format!("api_key_env = \"{name}\""), "");
+    for name in ["KEY", "FILED"] {
+        let (_, value) = of(name).unwrap().upstreams[0].credential().unwrap().unwrap();
+        assert_eq!(value, "Bearer k", "{name}");
+    }
+    let fault = of("BLANK").unwrap_err().to_string();
+    assert_eq!(fault, "upstream.api_key_env: the variable BLANK is not set");
+    let fault = of("BROKEN").unwrap().upstreams[0].credential().unwrap_err().to_string();
+    assert_eq!(fault, "upstream: the key of u holds a control character");
 }
 
 #[test]

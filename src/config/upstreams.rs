@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::{
     Concurrency, ConfigError, RawConfig, Sources, UpstreamConfig,
     check::read,
@@ -35,12 +37,7 @@ impl RawConfig {
         let networked = !base_url.is_empty();
         let own = base_url == dialect.default_base_url();
         let dialect = dialect.elsewhere().filter(|_| !own).unwrap_or(dialect);
-        let api_key = match &raw.api_key_env {
-            Some(name) => Some(sources.variable(name).ok_or_else(|| {
-                ConfigError::invalid("upstream.api_key_env", format!("the variable {name} is not set"))
-            })?),
-            None => None,
-        };
+        let api_key = raw.api_key_env.as_deref().map(|name| api_key(name, sources)).transpose()?;
         if networked && api_key.is_none() && own {
             return Err(ConfigError::invalid("upstream", format!("{base_url} wants a key; set HOLDALL_UPSTREAM_KEY")));
         }
@@ -127,6 +124,15 @@ fn targets(raw: &RawModel, upstreams: &[UpstreamConfig]) -> Result<Vec<Target>, 
         });
     }
     Ok(targets)
+}
+
+/// The key in a variable. Platforms hand out files as they are, and most files end with the end of a line.
+fn api_key(name: &str, sources: &impl Sources) -> Result<Zeroizing<String>, ConfigError> {
+    sources
+        .variable(name)
+        .map(|text| Zeroizing::new(text.trim().to_owned()))
+        .filter(|key| !key.is_empty())
+        .ok_or_else(|| ConfigError::invalid("upstream.api_key_env", format!("the variable {name} is not set")))
 }
 
 /// The addresses of an upstream, without trailing slashes; an empty one for what needs no network.

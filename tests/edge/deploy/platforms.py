@@ -20,6 +20,8 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 # From SIGTERM to SIGKILL, by Cloud Run's container contract.
 CLOUD_RUN_GRACE = 10.0
+# Secrets are handed out as they were stored, and files end in the end of a line.
+API_KEY = "sk-test\n"
 
 
 @dataclass
@@ -80,7 +82,7 @@ def kubernetes(keys: str) -> Platform:
     settings, deployment = documents("kubernetes.yaml")[:2]
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    secrets = {("holdall-upstream", "api-key"): "sk-test", ("holdall-keys", "keys"): keys}
+    secrets = {("holdall-upstream", "api-key"): API_KEY, ("holdall-keys", "keys"): keys}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     files = {}
     for mount in container["volumeMounts"]:
@@ -107,7 +109,7 @@ def kubernetes(keys: str) -> Platform:
 def cloud_run(keys: str) -> Platform:
     (service,) = documents("cloudrun.yaml")
     (container,) = service["spec"]["template"]["spec"]["containers"]
-    secrets = {("holdall-keys", "latest"): keys + "\n", ("openai-api-key", "latest"): "sk-test"}
+    secrets = {("holdall-keys", "1"): keys + "\n", ("openai-api-key", "latest"): API_KEY}
     (port,) = (port["containerPort"] for port in container["ports"])
     return Platform(
         name="cloud run",
@@ -125,7 +127,7 @@ def fly(keys: str) -> Platform:
     settings = tomllib.loads(text)
     command = re.search(r"^#\s+fly secrets set (.*)$", text, re.MULTILINE)[1]
     named = re.findall(r"\b([A-Z_]+)=", command)
-    secrets = {"HOLDALL_KEYS": keys, "OPENAI_API_KEY": "sk-test"}
+    secrets = {"HOLDALL_KEYS": keys, "OPENAI_API_KEY": API_KEY}
     service = settings["http_service"]
     (check,) = service["checks"]
     return Platform(

@@ -15,8 +15,7 @@ from pathlib import Path
 import jsonschema
 import kubernetes_validate
 import platforms
-from holdall import binary, new_keys
-from instance import Instance
+from holdall import new_keys
 from platforms import CLOUD_RUN_GRACE, DEPLOY, ROOT, documents
 
 # SAM's transformation wants to know where it is; it asks nobody.
@@ -266,24 +265,14 @@ class Files(unittest.TestCase):
             with self.subTest(new):
                 self.assertFalse(check_sam(self.changed("template.yaml", old, new))[0])
 
-    def test_a_function_starts_with_its_variables(self) -> None:
-        from samtranslator.yaml_helper import yaml_parse
-
-        template = yaml_parse((DEPLOY / "template.yaml").read_text())
-        defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
-        secrets = {"HOLDALL_KEYS": new_keys(), "OPENAI_API_KEY": "sk-test"}
-        variables = {}
-        for name, value in template["Globals"]["Function"]["Environment"]["Variables"].items():
-            if isinstance(value, dict) and "Ref" in value:
-                value = defaults[value["Ref"]]
-            elif isinstance(value, dict):
-                secret = r"^\{\{resolve:secretsmanager:holdall:SecretString:[a-z-]+::\$\{SecretVersion\}\}\}$"
-                self.assertRegex(value["Fn::Sub"], secret)
-                value = secrets.pop(name)
-            variables[name] = value
-        self.assertEqual(secrets, {}, "not from the platform's secrets")
-        server = Instance([str(binary()), "serve"], {**variables, "HOLDALL_LISTEN": "127.0.0.1:0"})
-        server.kill()
+    def test_a_body_holds_what_it_may_hold(self) -> None:
+        """A token, a message and an image, which travels in base64."""
+        limits = tomllib.loads(documents("kubernetes.yaml")[0]["data"]["holdall.toml"])["limits"]
+        message = limits.get("message_bytes", 256 << 10)
+        image = -(-limits["image_bytes"] // 3) * 4
+        self.assertGreater(limits["body_bytes"], limits["token_bytes"] + message + image)
+        # The image has to fit into the conversation as well.
+        self.assertGreater(limits["history_bytes"], message + image)
 
     def test_variables_are_those_of_the_documents(self) -> None:
         known = set(re.findall(r"`(HOLDALL_[A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text()))

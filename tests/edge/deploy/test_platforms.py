@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import signal
-import socket
-import struct
 import subprocess
 import tempfile
 import threading
 import time
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import jwt
 import platforms
-from cryptography.hazmat.primitives.asymmetric import ec
 from holdall import binary, new_keys
 from instance import Instance
+from network import Issuer, own_network
 from platforms import Platform
 
-ISSUER, AUDIENCE = "https://login.example", "chat"
 # Whatever a platform calls by: its probes come by address, under any name.
 HOSTS = ("10.4.0.7:8080", "holdall.svc.cluster.local", "app.example")
 # A second for the machine: the platform's own clock begins when it sends the signal.
 MARGIN = 1.0
-
-
-def own_network() -> None:
-    """Brings up the loopback of the network that `run` made, with the addresses that proxies call from."""
-    flags = struct.pack("16sh14x", b"lo", 1 | 64)
-    with socket.socket() as control:
-        try:
-            fcntl.ioctl(control, 0x8914, flags)  # SIOCSIFFLAGS
-            for at, make in enumerate((platforms.kubernetes, platforms.cloud_run, platforms.fly)):
-                address = struct.pack("H2x4s8x", socket.AF_INET, socket.inet_aton(make("").proxy))
-                fcntl.ioctl(control, 0x8916, struct.pack("16s", f"lo:{at}".encode()) + address)  # SIOCSIFADDR
-        except OSError as error:
-            raise SystemExit(f"started by tests/edge/deploy/run alone: {error}") from None
-
-
-class Issuer:
-    """An identity issuer with one key; its key set cannot be had before `open`."""
-
-    def __init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        document = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.key.public_key()))
-        keys = json.dumps({"keys": [{**document, "kid": "k1", "alg": "ES256", "use": "sig"}]}).encode()
-        self.is_open = threading.Event()
-        issuer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200 if issuer.is_open.is_set() else 503)
-                self.send_header("content-type", "application/json")
-                self.end_headers()
-                self.wfile.write(keys)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        # Servers that are killed hear no answer.
-        self.server.handle_error = lambda *_: None
-        self.url = f"http://127.0.0.1:{self.server.server_port}/.well-known/jwks.json"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def open(self) -> None:
-        self.is_open.set()
-
-    def credential(self, user: str) -> str:
-        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": user, "exp": int(time.time()) + 600}
-        return jwt.encode(claims, self.key, algorithm="ES256", headers={"kid": "k1"})
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def eventually(holds, within: float, what: str) -> None:
@@ -200,6 +143,13 @@ class Deployed:
                 self.assertEqual(self.probe(probe.path), 200)
         self.issuer.open()
         eventually(lambda: self.probe(gate.path) == 200, gate.period * gate.failures + 5, "the gate opens")
+
+    def test_it_starts_for_the_model_that_it_names(self) -> None:
+        """With the secrets as they are handed out; the model service itself is not asked."""
+        model = self.setup.variables["HOLDALL_MODEL"]
+        self.start_ready(HOLDALL_UPSTREAM=self.setup.variables["HOLDALL_UPSTREAM"], HOLDALL_MODEL=model)
+        _, answer = self.request("GET", "/v1/models")
+        self.assertIn(model, [entry["id"] for entry in json.loads(answer.read())["data"]])
 
     def test_callers_are_known_by_their_issuer(self) -> None:
         self.start_ready()

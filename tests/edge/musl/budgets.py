@@ -22,6 +22,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +32,8 @@ IDLE_BYTES = 15 << 20
 FILE_BYTES = 15 << 20
 
 RUNS = 20
+# What a start and a turn get before they count as hung, in seconds.
+WAIT = 10.0
 HEADERS = "POST /v1/turns HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n"
 BODY = json.dumps({"input": "My name is Ada."})
 REQUEST = f"{HEADERS}content-length: {len(BODY)}\r\n\r\n{BODY}".encode()
@@ -45,27 +48,42 @@ def first_turn(program: Path) -> tuple[float, float, int]:
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    said = b""
-    while b" listens on http://127.0.0.1:" not in said:
-        said = process.stderr.readline()
-        if not said:
-            raise SystemExit(f"{program} does not start")
+    # A program that says nothing ends, and with it what is read from it.
+    hung = threading.Timer(WAIT, os.kill, (process.pid, signal.SIGKILL))
+    hung.start()
+    try:
+        answer = turn(port(process, program))
+        clock = (time.monotonic() - began) * 1_000
+        if not answer.startswith(b"HTTP/1.1 200 ") or b'"reply":"Noted: your name is Ada."' not in answer:
+            raise SystemExit(f"{program} answers {answer!r}")
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    finally:
+        hung.cancel()
+        # Popen would reap one that has ended, and throw the usage away.
+        os.kill(process.pid, signal.SIGKILL)
+        _, code, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(code)
+        process.stderr.close()
+    resident = int(status.split("VmRSS:")[1].split()[0]) * 1024
+    return clock, (usage.ru_utime + usage.ru_stime) * 1_000, resident
+
+
+def port(process: subprocess.Popen, program: Path) -> int:
+    """Where it says that it listens."""
+    for said in process.stderr:
+        if b" listens on http://127.0.0.1:" in said:
+            return int(said.rsplit(b":", 1)[1])
+    raise SystemExit(f"{program} does not start within {WAIT} s, or not at all")
+
+
+def turn(at: int) -> bytes:
+    """The whole answer to REQUEST."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", int(said.rsplit(b":", 1)[1]))) as connection:
+    with socket.create_connection(("127.0.0.1", at), timeout=WAIT) as connection:
         connection.sendall(REQUEST)
         while piece := connection.recv(65_536):
             answer += piece
-    clock = (time.monotonic() - began) * 1_000
-    if not answer.startswith(b"HTTP/1.1 200 ") or b'"reply":"Noted: your name is Ada."' not in answer:
-        raise SystemExit(f"{program} answers {answer!r}")
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    resident = int(status.split("VmRSS:")[1].split()[0]) * 1024
-    process.send_signal(signal.SIGKILL)
-    # Popen would throw the usage away.
-    _, code, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(code)
-    process.stderr.close()
-    return clock, (usage.ru_utime + usage.ru_stime) * 1_000, resident
+    return answer
 
 
 def figures(program: Path) -> list[tuple[str, float, float, str]]:
