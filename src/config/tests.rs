@@ -127,6 +127,17 @@ fn each_fault_names_its_key() {
 }
 
 #[test]
+fn a_key_in_the_place_of_its_file_is_not_shown() {
+    let key = format!("k1:{SECRET}");
+    assert_eq!(fault(&format!("keys_file = \"{key}\""), &[]), "keys_file: no such file");
+    for path in ["/etc/holdall/keys-2.txt", "keys"] {
+        assert_eq!(fault(&format!("keys_file = \"{path}\""), &[]), format!("keys_file: {path}: no such file"));
+    }
+    let draft = Draft::open(Some(key.as_ref()), &Fixture(HashMap::new()));
+    assert_eq!(draft.unwrap_err().to_string(), "cannot read the configuration: no such file");
+}
+
+#[test]
 fn an_origin_is_a_scheme_a_host_and_perhaps_a_port() {
     let with = |origin: &str| check(&format!("{}\ncors_origins = [\"{origin}\"]", keys()), &[]);
     for origin in ["https://app.example", "http://localhost:3000", "https://[::1]:8443", "https://App.Example"] {
