@@ -35,6 +35,8 @@ pub enum Reach {
     Local,
     /// Whoever may call the platform that calls us.
     Platform,
+    /// The same, in an isolate.
+    Isolate,
 }
 
 impl std::fmt::Debug for Draft {
@@ -120,6 +122,7 @@ impl Draft {
             Reach::Listener => raw,
             Reach::Local => raw.local(),
             Reach::Platform => raw.hosted(),
+            Reach::Isolate => raw.isolated(),
         };
         raw.check(sources)
     }

@@ -14,7 +14,7 @@ impl Config {
     /// The first thing that keeps it from starting.
     pub fn of_isolate(sources: &impl Sources) -> Result<Self, ConfigError> {
         let sources = &Bindings(sources);
-        let config = ServeSettings::from_variables(sources)?.load(None, Reach::Platform, sources)?;
+        let config = ServeSettings::from_variables(sources)?.load(None, Reach::Isolate, sources)?;
         config.fits_isolate().map(|()| config)
     }
 
@@ -94,6 +94,17 @@ mod tests {
         assert_eq!((config.core.policy.issuer.as_str(), config.core.policy.ttl_seconds), ("of the binding", 7_200));
         assert_eq!((config.core.policy.seal, config.settings.retries, config.guard.turns_at_once), (false, 3, 3));
         assert_eq!(config.core.models.as_slice()[0].system_prompt.as_deref(), Some("Be brief."));
+    }
+
+    #[test]
+    fn an_isolate_takes_as_many_requests_as_fit_unless_told_otherwise() {
+        let bounds = |text| {
+            let settings = config([OPEN, ("HOLDALL_CONFIG_TEXT", text)]).unwrap().settings;
+            (settings.concurrent_requests, settings.requests_per_peer)
+        };
+        assert_eq!(bounds(""), (32, 8));
+        assert_eq!(bounds("limits.concurrent_requests = 100"), (100, 25));
+        assert_eq!(bounds("limits.requests_per_peer = 32"), (32, 32));
     }
 
     #[test]
