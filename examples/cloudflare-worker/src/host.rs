@@ -5,6 +5,7 @@ use std::{net::IpAddr, rc::Rc, sync::Arc};
 use bytes::Bytes;
 use futures_util::{
     StreamExt as _, TryStreamExt as _,
+    future::poll_immediate,
     stream::{self, BoxStream},
 };
 use holdall::{
@@ -25,7 +26,7 @@ use crate::{
     clock::IsolateClock,
     log::ConsoleLog,
     settings,
-    stream::{Pieces, array, headers},
+    stream::{Pieces, array, headers, to_js},
     upstream::{Fetch, fetch_keys},
     visit::Visit,
 };
@@ -71,7 +72,7 @@ impl Host {
                 return whole(refuse(Error::Internal { cause: "the configuration was refused".to_owned() })).await;
             }
         };
-        self.refresh_keys(context);
+        self.refresh_keys(context).await;
         let visit = Rc::new(Visit::new(request.signal()));
         context.wait_until(Rc::clone(&visit).over());
         match visit.unless_left(service).await {
@@ -86,12 +87,16 @@ impl Host {
         }
     }
 
-    /// Fetches an issuer's keys beside the request, if that is due.
-    fn refresh_keys(&self, context: &Context) {
+    /// Fetches an issuer's keys beside the request, if that is due. The fetch has begun when this ends, so that it is not
+    /// the request's own, which ends if its client leaves.
+    async fn refresh_keys(&self, context: &Context) {
         let Self::Serving(service) = self else { return };
         if service.are_keys_due() {
             let service = Arc::clone(service);
-            context.wait_until(async move { service.refresh_keys().await });
+            let mut fetching = Box::pin(async move { service.refresh_keys().await });
+            if poll_immediate(&mut fetching).await.is_none() {
+                context.wait_until(fetching);
+            }
         }
     }
 }
@@ -137,7 +142,7 @@ fn read(request: &web_sys::Request) -> Result<Request<Incoming>, http::Error> {
 async fn whole(response: Response<Body>) -> worker::Result<web_sys::Response> {
     let (head, body) = response.into_parts();
     let Ok(bytes) = body.collect().await.map(Collected::to_bytes);
-    let init = init(&head);
+    let init = init(&head)?;
     Ok(web_sys::Response::new_with_opt_js_u8_array_and_init(Some(&array(&bytes)), &init)?)
 }
 
@@ -145,15 +150,15 @@ async fn whole(response: Response<Body>) -> worker::Result<web_sys::Response> {
 fn streamed(response: Response<Body>, visit: &Visit) -> worker::Result<web_sys::Response> {
     let (head, body) = response.into_parts();
     let stream = wasm_streams::ReadableStream::from_stream(visit.pieces(body)).into_raw();
-    let init = init(&head);
+    let init = init(&head)?;
     Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(stream.unchecked_ref()), &init)?)
 }
 
-fn init(head: &response::Parts) -> web_sys::ResponseInit {
+fn init(head: &response::Parts) -> worker::Result<web_sys::ResponseInit> {
     let init = web_sys::ResponseInit::new();
     init.set_status(head.status.as_u16());
-    init.set_headers(&worker::Headers::from(&head.headers).0);
-    init
+    init.set_headers(&to_js(&head.headers).map_err(worker::Error::RustError)?);
+    Ok(init)
 }
 
 /// What a balancer is told of an isolate that serves nobody.
