@@ -1,6 +1,6 @@
 //! The service of an isolate, and the way of a request to it and back.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -37,15 +37,15 @@ type IsolateService = Service<Fetch, LocalGuard, IsolateClock>;
 pub(crate) enum Host {
     /// The configuration is not one that may start; the log says why.
     Broken,
-    /// The service.
-    Serving(Arc<IsolateService>),
+    /// The service, and how long its answers may take to be taken.
+    Serving(Arc<IsolateService>, Duration),
 }
 
 impl Host {
     /// Builds the service of the bindings.
     pub(crate) fn start(env: &Env) -> Self {
         match settings::load(env).and_then(build) {
-            Ok(service) => Self::Serving(Arc::new(service)),
+            Ok((service, answer_timeout)) => Self::Serving(Arc::new(service), answer_timeout),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 tell("configuration_refused", format!("{error}{hint}"));
@@ -60,9 +60,9 @@ impl Host {
         request: &web_sys::Request,
         context: &Context,
     ) -> worker::Result<web_sys::Response> {
-        let service = match (self, read(request)) {
-            (Self::Serving(service), Ok(request)) => Arc::clone(service).handle(request),
-            (Self::Serving(_), Err(error)) => {
+        let (service, answer_timeout) = match (self, read(request)) {
+            (Self::Serving(service, limit), Ok(request)) => (Arc::clone(service).handle(request), *limit),
+            (Self::Serving(..), Err(error)) => {
                 return whole(refuse(Error::RequestInvalid { detail: error.to_string() })).await;
             }
             (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => {
@@ -74,7 +74,7 @@ impl Host {
         };
         self.refresh_keys(context).await;
         let visit = Rc::new(Visit::new(request.signal()));
-        context.wait_until(Rc::clone(&visit).over());
+        context.wait_until(Rc::clone(&visit).over(answer_timeout));
         match visit.unless_left(service).await {
             Some(response) if response.body().size_hint().exact().is_none() => streamed(response, &visit),
             Some(response) => {
@@ -90,7 +90,7 @@ impl Host {
     /// Fetches an issuer's keys beside the request, if that is due. The fetch has begun when this ends, so that it is not
     /// the request's own, which ends if its client leaves.
     async fn refresh_keys(&self, context: &Context) {
-        let Self::Serving(service) = self else { return };
+        let Self::Serving(service, _) = self else { return };
         if service.are_keys_due() {
             let service = Arc::clone(service);
             let mut fetching = Box::pin(async move { service.refresh_keys().await });
@@ -101,8 +101,8 @@ impl Host {
     }
 }
 
-fn build(config: Config) -> Result<IsolateService, ConfigError> {
-    let Config { core, access, settings, upstreams, guard, warnings, .. } = config;
+fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
+    let Config { core, access, settings, upstreams, guard, warnings, server, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
     let (upstream, clock) = (Fetch::new(&upstreams)?, IsolateClock::default());
     let mut seed = [0; 32];
@@ -110,7 +110,8 @@ fn build(config: Config) -> Result<IsolateService, ConfigError> {
     let _ = clock.fill_random(&mut seed);
     let guard = LocalGuard::new(guard, Seed::new(seed));
     let service = Service::new(core, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
-    Ok(service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url))))))
+    let service = service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url)))));
+    Ok((service, server.answer_timeout))
 }
 
 fn tell(notice: &'static str, detail: String) {

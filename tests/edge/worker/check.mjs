@@ -145,6 +145,29 @@ test("a client that leaves ends its call and gives its place back", async (t) =>
   }
 });
 
+test("who takes nothing of an answer keeps no place for it", async (t) => {
+  const model = await serve(t, (request, response) => {
+    request.resume();
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    const more = () => {
+      while (!response.destroyed && response.write(delta("and so on ".repeat(5_000))));
+      response.once("drain", more);
+    };
+    more();
+  });
+  const limits = "[limits]\nconcurrent_requests = 1\nreply_bytes = 1000000000\nhistory_bytes = 1000000000\nmessage_bytes = 1000000000\n[timeouts]\ntotal = \"2s\"\nwrite = \"1s\"\n";
+  const { url } = await start(t, `${upstream(`${model}/v1`)}\n${limits}`, KEY);
+  const idle = request(`${url}/v1/turns`, { method: "POST", headers: { "content-type": "application/json" } });
+  t.after(() => idle.destroy());
+  idle.on("error", () => undefined);
+  idle.end(JSON.stringify({ input: "Hello", stream: true }));
+  await once(idle, "response");
+  // What is no turn takes a place as well.
+  const isFull = async () => (await turn(url, {})).status === 503;
+  assert.ok(await isFull());
+  await until("there is a place", async () => !(await isFull()));
+});
+
 test("what a model says is shown as it comes", async (t) => {
   let goOn;
   const seen = new Promise((resolve) => (goOn = resolve));
