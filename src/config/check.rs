@@ -236,5 +236,8 @@ pub(super) fn read(
     key: &'static str,
     path: &str,
 ) -> Result<zeroize::Zeroizing<String>, ConfigError> {
-    sources.file(path).map_err(|fault| ConfigError::Unreadable { key, fault: format!("{path}: {fault}") })
+    sources.file(path).map_err(|fault| {
+        let fault = if sources.shows(path) { format!("{path}: {fault}") } else { fault };
+        ConfigError::Unreadable { key, fault }
+    })
 }

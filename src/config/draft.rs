@@ -10,6 +10,12 @@ use super::{Config, ConfigError, ModelSettings, RawConfig, Sources};
 /// The variable that holds the configuration itself, where there are no files.
 const TEXT: &str = "HOLDALL_CONFIG_TEXT";
 
+/// A path as an error shows it, after a space, or nothing.
+fn shown(path: &Path, sources: &impl Sources) -> String {
+    let path = path.to_string_lossy();
+    if sources.shows(&path) { format!(" {path}") } else { String::new() }
+}
+
 /// A configuration in the making.
 pub struct Draft {
     text: Zeroizing<String>,
@@ -29,6 +35,8 @@ pub enum Reach {
     Local,
     /// Whoever may call the platform that calls us.
     Platform,
+    /// The same, in an isolate.
+    Isolate,
 }
 
 impl std::fmt::Debug for Draft {
@@ -47,11 +55,11 @@ impl Draft {
         let text = match (path, sources.variable(TEXT)) {
             (None, text) => text.unwrap_or_default(),
             (Some(path), None) => sources.file(&path.to_string_lossy()).map_err(|cause| ConfigError::Settings {
-                fault: format!("cannot read the configuration {}: {cause}", path.display()),
+                fault: format!("cannot read the configuration{}: {cause}", shown(path, sources)),
                 hint: None,
             })?,
             (Some(path), Some(_)) => {
-                let both = format!("there are two configurations: the file {} and {TEXT}", path.display());
+                let both = format!("there are two configurations: the file{} and {TEXT}", shown(path, sources));
                 let hint = format!("take out {TEXT}, or the file (--config, HOLDALL_CONFIG)");
                 return Err(ConfigError::settings(both, hint));
             }
@@ -114,6 +122,7 @@ impl Draft {
             Reach::Listener => raw,
             Reach::Local => raw.local(),
             Reach::Platform => raw.hosted(),
+            Reach::Isolate => raw.isolated(),
         };
         raw.check(sources)
     }

@@ -3,6 +3,8 @@
 //! What cannot hold there keeps it from starting: it would hold for nobody, and look as if it did. The bounds on
 //! connections and heads are the platform's own, and those of the configuration are passed over.
 
+use zeroize::Zeroizing;
+
 use super::{Config, ConfigError, Reach, ServeSettings, Sources};
 
 impl Config {
@@ -11,7 +13,8 @@ impl Config {
     /// # Errors
     /// The first thing that keeps it from starting.
     pub fn of_isolate(sources: &impl Sources) -> Result<Self, ConfigError> {
-        let config = ServeSettings::from_variables(sources)?.load(None, Reach::Platform, sources)?;
+        let sources = &Bindings(sources);
+        let config = ServeSettings::from_variables(sources)?.load(None, Reach::Isolate, sources)?;
         config.fits_isolate().map(|()| config)
     }
 
@@ -28,18 +31,34 @@ impl Config {
     }
 }
 
+/// Bindings, of which some name others, as paths name files elsewhere. One that names nothing may hold what should have
+/// stood in the other: `wrangler secret put HOLDALL_KEYS_FILE`, and then the key itself.
+struct Bindings<'a, S>(&'a S);
+
+impl<S: Sources> Sources for Bindings<'_, S> {
+    fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
+        self.0.file(path)
+    }
+
+    fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
+        self.0.variable(name)
+    }
+
+    fn shows(&self, _path: &str) -> bool {
+        false
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
-    use zeroize::Zeroizing;
-
     use super::*;
 
     /// Bindings: each is a variable, and a file.
-    struct Bindings(HashMap<&'static str, String>);
+    struct Bound(HashMap<&'static str, String>);
 
-    impl Sources for Bindings {
+    impl Sources for Bound {
         fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
             self.variable(path).ok_or_else(|| "no such binding".to_owned())
         }
@@ -52,7 +71,7 @@ mod tests {
     fn config<const N: usize>(bindings: [(&'static str, &str); N]) -> Result<Config, String> {
         let keys = ("HOLDALL_KEYS", format!("k1:{}", "A".repeat(43)));
         let bindings = bindings.into_iter().map(|(name, value)| (name, value.to_owned()));
-        Config::of_isolate(&Bindings([keys].into_iter().chain(bindings).collect())).map_err(|error| error.to_string())
+        Config::of_isolate(&Bound([keys].into_iter().chain(bindings).collect())).map_err(|error| error.to_string())
     }
 
     const OPEN: (&str, &str) = ("HOLDALL_DANGEROUS_OPEN", "yes");
@@ -75,6 +94,17 @@ mod tests {
         assert_eq!((config.core.policy.issuer.as_str(), config.core.policy.ttl_seconds), ("of the binding", 7_200));
         assert_eq!((config.core.policy.seal, config.settings.retries, config.guard.turns_at_once), (false, 3, 3));
         assert_eq!(config.core.models.as_slice()[0].system_prompt.as_deref(), Some("Be brief."));
+    }
+
+    #[test]
+    fn an_isolate_takes_as_many_requests_as_fit_unless_told_otherwise() {
+        let bounds = |text| {
+            let settings = config([OPEN, ("HOLDALL_CONFIG_TEXT", text)]).unwrap().settings;
+            (settings.concurrent_requests, settings.requests_per_peer)
+        };
+        assert_eq!(bounds(""), (32, 8));
+        assert_eq!(bounds("limits.concurrent_requests = 100"), (100, 25));
+        assert_eq!(bounds("limits.requests_per_peer = 32"), (32, 32));
     }
 
     #[test]
@@ -102,14 +132,29 @@ mod tests {
                 "HOLDALL_SEAL: `maybe` is neither true nor false",
             ),
             ([OPEN, ("HOLDALL_BURST", "-1"), ("HOLDALL_TTL", "1h")], "HOLDALL_BURST: `-1` is no whole number"),
-            ([OPEN, ("HOLDALL_KEYS_FILE", "GONE"), ("HOLDALL_TTL", "1h")], "keys_file: GONE: no such binding"),
+            ([OPEN, ("HOLDALL_KEYS_FILE", "GONE"), ("HOLDALL_TTL", "1h")], "keys_file: no such binding"),
             (
                 [OPEN, ("HOLDALL_CONFIG", "TEXT"), ("HOLDALL_CONFIG_TEXT", "issuer = 'a'")],
-                "there are two configurations: the file TEXT and HOLDALL_CONFIG_TEXT",
+                "there are two configurations: the file and HOLDALL_CONFIG_TEXT",
             ),
         ] {
             let fault = config(bindings).unwrap_err();
             assert!(fault.starts_with(key), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_a_name_is_not_shown() {
+        let secret = "5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b98242cf24dba";
+        for bindings in [
+            [OPEN, ("HOLDALL_KEYS_FILE", secret), ("HOLDALL_TTL", "1h")],
+            [OPEN, ("HOLDALL_CONFIG", secret), ("HOLDALL_TTL", "1h")],
+            [OPEN, ("HOLDALL_SYSTEM_PROMPT_FILE", secret), ("HOLDALL_TTL", "1h")],
+            [OPEN, ("HOLDALL_IDENTITY", "api_key"), ("HOLDALL_API_KEYS_FILE", secret)],
+            [OPEN, ("HOLDALL_CONFIG", secret), ("HOLDALL_CONFIG_TEXT", "issuer = 'a'")],
+        ] {
+            let fault = config(bindings).unwrap_err();
+            assert!(!fault.contains(secret), "{fault}");
         }
     }
 }

@@ -136,8 +136,13 @@ impl UpstreamConfig {
     pub fn credential(&self) -> Result<Option<(HeaderName, HeaderValue)>, ConfigError> {
         let Some(key) = &self.api_key else { return Ok(None) };
         let (name, prefix) = self.dialect.credential();
-        let mut value = HeaderValue::from_str(&format!("{prefix}{}", &**key)).map_err(|_| {
-            ConfigError::invalid("upstream", format!("the key of {} holds a control character", self.name))
+        let is_visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+        let value = is_visible.then(|| HeaderValue::from_str(&format!("{prefix}{}", &**key)).ok()).flatten();
+        let mut value = value.ok_or_else(|| {
+            ConfigError::invalid(
+                "upstream",
+                format!("the key of {} holds what is no visible ASCII character", self.name),
+            )
         })?;
         value.set_sensitive(true);
         Ok(Some((name, value)))
@@ -176,7 +181,17 @@ pub trait Sources {
 
     /// The value of an environment variable, if it is set and not empty.
     fn variable(&self, name: &str) -> Option<Zeroizing<String>>;
+
+    /// Whether an error may show `path`, which could not be read: not where it may be a secret that was put in the wrong
+    /// place.
+    fn shows(&self, path: &str) -> bool {
+        path.len() <= PATH_SHOWN_BYTES
+            && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte))
+    }
 }
+
+/// The longest path that an error shows.
+const PATH_SHOWN_BYTES: usize = 128;
 
 /// Why a configuration may not start. Never shows a secret.
 #[derive(Debug)]

@@ -70,6 +70,13 @@ impl RawConfig {
         Self { is_hosted: true, ..self }
     }
 
+    /// The same in an isolate, whose memory has room for fewer requests unless told otherwise.
+    #[must_use]
+    pub fn isolated(mut self) -> Self {
+        self.limits.concurrent_requests.get_or_insert(ISOLATE_REQUESTS);
+        self.hosted()
+    }
+
     /// The same for this process alone: on a free port of the loopback, with nobody to be told from another.
     #[must_use]
     pub fn local(mut self) -> Self {
@@ -79,6 +86,9 @@ impl RawConfig {
         self
     }
 }
+
+/// Requests at once that an isolate of 128 MB answers by default; a peer's share of them fits with the largest bodies.
+const ISOLATE_REQUESTS: usize = 32;
 
 /// Keys of one table, given by its path, of which one is set.
 const ALTERNATIVES: &[(&[&str], &[&str])] = &[

@@ -127,6 +127,34 @@ fn each_fault_names_its_key() {
 }
 
 #[test]
+fn a_key_in_the_place_of_its_file_is_not_shown() {
+    let key = format!("k1:{SECRET}");
+    assert_eq!(fault(&format!("keys_file = \"{key}\""), &[]), "keys_file: no such file");
+    for path in ["/etc/holdall/keys-2.txt", "keys"] {
+        assert_eq!(fault(&format!("keys_file = \"{path}\""), &[]), format!("keys_file: {path}: no such file"));
+    }
+    let draft = Draft::open(Some(key.as_ref()), &Fixture(HashMap::new()));
+    assert_eq!(draft.unwrap_err().to_string(), "cannot read the configuration: no such file");
+}
+
+#[test]
+fn an_upstreams_key_is_visible_ascii() {
+    let credential = |key| {
+        let head = format!(
+            "{}\n[[upstream]]\nname = \"own\"\nkind = \"openai\"\napi_key_env = \"KEY\"\n\
+             base_url = \"http://127.0.0.1\"",
+            keys()
+        );
+        check(&head, &[("KEY", key)]).unwrap().upstreams[0].credential()
+    };
+    assert_eq!(credential("sk-1").unwrap().unwrap().1, "Bearer sk-1");
+    for key in ["sk-\u{e9}", "sk-\u{1f511}", "sk 1", "sk\u{7}"] {
+        let fault = credential(key).unwrap_err().to_string();
+        assert_eq!(fault, "upstream: the key of own holds what is no visible ASCII character");
+    }
+}
+
+#[test]
 fn an_origin_is_a_scheme_a_host_and_perhaps_a_port() {
     let with = |origin: &str| check(&format!("{}\ncors_origins = [\"{origin}\"]", keys()), &[]);
     for origin in ["https://app.example", "http://localhost:3000", "https://[::1]:8443", "https://App.Example"] {

@@ -119,18 +119,42 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// One fetch, with what the operator is told of it.
     async fn renew(&self, keys: &RemoteKeys, fetching: impl Future<Output = Result<String, String>>) {
         let limit = self.settings.timeouts.issuer;
-        keys.begin(self.clock.elapsed());
+        let begun = self.clock.elapsed();
+        keys.begin(begun);
+        // Whoever asks may leave, and what it began with it.
+        let left = Defer(Some(|| keys.leave(begun)));
         let fetching = Box::pin(fetching);
         let fetched = futures_util::select_biased! {
             fetched = fetching.fuse() => fetched,
             () = self.clock.sleep(limit).fuse() => Err(format!("no whole answer within {} ms", limit.as_millis())),
         };
+        left.cancel();
         let (notice, detail) = match keys.settle(fetched, self.clock.elapsed()) {
             Ok(None) => return,
             Ok(Some(said)) => ("issuer_keys_fetched", said),
             Err(failure) => ("issuer_keys_failed", failure),
         };
         self.log.notice(&super::Notice { notice, detail });
+    }
+}
+
+/// What is done when it is dropped, unless it was cancelled.
+#[cfg(feature = "jwt")]
+struct Defer<F: FnOnce()>(Option<F>);
+
+#[cfg(feature = "jwt")]
+impl<F: FnOnce()> Defer<F> {
+    fn cancel(mut self) {
+        self.0 = None;
+    }
+}
+
+#[cfg(feature = "jwt")]
+impl<F: FnOnce()> Drop for Defer<F> {
+    fn drop(&mut self) {
+        if let Some(work) = self.0.take() {
+            work();
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The service of an isolate, and the way of a request to it and back.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
     StreamExt as _, TryStreamExt as _,
+    future::poll_immediate,
     stream::{self, BoxStream},
 };
 use holdall::{
@@ -25,7 +26,7 @@ use crate::{
     clock::IsolateClock,
     log::ConsoleLog,
     settings,
-    stream::{Pieces, array, headers},
+    stream::{Pieces, array, headers, to_js},
     upstream::{Fetch, fetch_keys},
     visit::Visit,
 };
@@ -36,15 +37,15 @@ type IsolateService = Service<Fetch, LocalGuard, IsolateClock>;
 pub(crate) enum Host {
     /// The configuration is not one that may start; the log says why.
     Broken,
-    /// The service.
-    Serving(Arc<IsolateService>),
+    /// The service, and how long its answers may take to be taken.
+    Serving(Arc<IsolateService>, Duration),
 }
 
 impl Host {
     /// Builds the service of the bindings.
     pub(crate) fn start(env: &Env) -> Self {
         match settings::load(env).and_then(build) {
-            Ok(service) => Self::Serving(Arc::new(service)),
+            Ok((service, answer_timeout)) => Self::Serving(Arc::new(service), answer_timeout),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 tell("configuration_refused", format!("{error}{hint}"));
@@ -59,9 +60,9 @@ impl Host {
         request: &web_sys::Request,
         context: &Context,
     ) -> worker::Result<web_sys::Response> {
-        let service = match (self, read(request)) {
-            (Self::Serving(service), Ok(request)) => Arc::clone(service).handle(request),
-            (Self::Serving(_), Err(error)) => {
+        let (service, answer_timeout) = match (self, read(request)) {
+            (Self::Serving(service, limit), Ok(request)) => (Arc::clone(service).handle(request), *limit),
+            (Self::Serving(..), Err(error)) => {
                 return whole(refuse(Error::RequestInvalid { detail: error.to_string() })).await;
             }
             (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => {
@@ -71,9 +72,9 @@ impl Host {
                 return whole(refuse(Error::Internal { cause: "the configuration was refused".to_owned() })).await;
             }
         };
-        self.refresh_keys(context);
+        self.refresh_keys(context).await;
         let visit = Rc::new(Visit::new(request.signal()));
-        context.wait_until(Rc::clone(&visit).over());
+        context.wait_until(Rc::clone(&visit).over(answer_timeout));
         match visit.unless_left(service).await {
             Some(response) if response.body().size_hint().exact().is_none() => streamed(response, &visit),
             Some(response) => {
@@ -86,18 +87,22 @@ impl Host {
         }
     }
 
-    /// Fetches an issuer's keys beside the request, if that is due.
-    fn refresh_keys(&self, context: &Context) {
-        let Self::Serving(service) = self else { return };
+    /// Fetches an issuer's keys beside the request, if that is due. The fetch has begun when this ends, so that it is not
+    /// the request's own, which ends if its client leaves.
+    async fn refresh_keys(&self, context: &Context) {
+        let Self::Serving(service, _) = self else { return };
         if service.are_keys_due() {
             let service = Arc::clone(service);
-            context.wait_until(async move { service.refresh_keys().await });
+            let mut fetching = Box::pin(async move { service.refresh_keys().await });
+            if poll_immediate(&mut fetching).await.is_none() {
+                context.wait_until(fetching);
+            }
         }
     }
 }
 
-fn build(config: Config) -> Result<IsolateService, ConfigError> {
-    let Config { core, access, settings, upstreams, guard, warnings, .. } = config;
+fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
+    let Config { core, access, settings, upstreams, guard, warnings, server, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
     let (upstream, clock) = (Fetch::new(&upstreams)?, IsolateClock::default());
     let mut seed = [0; 32];
@@ -105,7 +110,8 @@ fn build(config: Config) -> Result<IsolateService, ConfigError> {
     let _ = clock.fill_random(&mut seed);
     let guard = LocalGuard::new(guard, Seed::new(seed));
     let service = Service::new(core, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
-    Ok(service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url))))))
+    let service = service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url)))));
+    Ok((service, server.answer_timeout))
 }
 
 fn tell(notice: &'static str, detail: String) {
@@ -137,7 +143,7 @@ fn read(request: &web_sys::Request) -> Result<Request<Incoming>, http::Error> {
 async fn whole(response: Response<Body>) -> worker::Result<web_sys::Response> {
     let (head, body) = response.into_parts();
     let Ok(bytes) = body.collect().await.map(Collected::to_bytes);
-    let init = init(&head);
+    let init = init(&head)?;
     Ok(web_sys::Response::new_with_opt_js_u8_array_and_init(Some(&array(&bytes)), &init)?)
 }
 
@@ -145,15 +151,15 @@ async fn whole(response: Response<Body>) -> worker::Result<web_sys::Response> {
 fn streamed(response: Response<Body>, visit: &Visit) -> worker::Result<web_sys::Response> {
     let (head, body) = response.into_parts();
     let stream = wasm_streams::ReadableStream::from_stream(visit.pieces(body)).into_raw();
-    let init = init(&head);
+    let init = init(&head)?;
     Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(stream.unchecked_ref()), &init)?)
 }
 
-fn init(head: &response::Parts) -> web_sys::ResponseInit {
+fn init(head: &response::Parts) -> worker::Result<web_sys::ResponseInit> {
     let init = web_sys::ResponseInit::new();
     init.set_status(head.status.as_u16());
-    init.set_headers(&worker::Headers::from(&head.headers).0);
-    init
+    init.set_headers(&to_js(&head.headers).map_err(worker::Error::RustError)?);
+    Ok(init)
 }
 
 /// What a balancer is told of an isolate that serves nobody.

@@ -55,6 +55,19 @@ pub(crate) fn headers(headers: &web_sys::Headers) -> HeaderMap {
     map
 }
 
+/// Headers that go out.
+///
+/// # Errors
+/// What the platform says of the first that it does not take; its value is not shown.
+pub(crate) fn to_js(headers: &HeaderMap) -> Result<JsValue, String> {
+    let own = web_sys::Headers::new().map_err(|error| words(&error))?;
+    for (name, value) in headers {
+        let value = value.to_str().map_err(|_| format!("the header {name} is not ASCII"))?;
+        own.append(name.as_str(), value).map_err(|_| format!("the platform does not take the header {name}"))?;
+    }
+    Ok(own.into())
+}
+
 /// What a JavaScript error says.
 pub(crate) fn words(error: &JsValue) -> String {
     let message = error.dyn_ref::<worker::js_sys::Error>().map(|error| String::from(error.message()));

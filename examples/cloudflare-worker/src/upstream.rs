@@ -31,7 +31,7 @@ use worker::{
 
 use crate::{
     clock::{scope, sleep},
-    stream::{Pieces, array, headers, words},
+    stream::{Pieces, array, headers, to_js, words},
 };
 
 /// The configured upstreams.
@@ -188,7 +188,7 @@ pub(crate) async fn fetch(
     let controller = web_sys::AbortController::new().map_err(|error| words(&error))?;
     let init = web_sys::RequestInit::new();
     init.set_method(method.as_str());
-    init.set_headers(&worker::Headers::from(headers).0);
+    init.set_headers(&to_js(headers)?);
     init.set_redirect(web_sys::RequestRedirect::Manual);
     init.set_signal(Some(&controller.signal()));
     if let Some(body) = body {

@@ -9,15 +9,19 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use futures_util::{Stream, future::poll_fn};
+use futures_util::{
+    Stream,
+    future::{poll_fn, select},
+};
 use holdall::service::Body;
 use http_body::Body as _;
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
 use worker::web_sys::AbortSignal;
 
-use crate::stream::array;
+use crate::{clock::sleep, stream::array};
 
 /// A client that is here.
 pub(crate) struct Visit {
@@ -30,6 +34,10 @@ pub(crate) struct Visit {
 #[derive(Default)]
 struct State {
     has_left: Cell<bool>,
+    /// Whether the answer is there to be taken.
+    is_answering: Cell<bool>,
+    /// Whether the answer was ended before its end.
+    is_cut: Cell<bool>,
     is_over: Cell<bool>,
     /// The answer, while it is taken.
     body: RefCell<Option<Body>>,
@@ -41,6 +49,10 @@ impl State {
         self.is_over.set(true);
         let body = self.body.borrow_mut().take();
         drop(body);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let wakers = std::mem::take(&mut *self.wakers.borrow_mut());
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -84,6 +96,8 @@ impl Visit {
         // Who has left takes nothing of it.
         if !self.state.has_left.get() {
             self.state.body.borrow_mut().replace(body);
+            self.state.is_answering.set(true);
+            self.state.wake();
         }
         BodyPieces(Rc::clone(&self.state))
     }
@@ -93,10 +107,19 @@ impl Visit {
         self.state.end();
     }
 
-    /// Ends when the visit does.
-    pub(crate) async fn over(self: Rc<Self>) {
+    /// Ends when the visit does. An answer that is not taken within `limit` is cut off: it would keep its place for ever.
+    pub(crate) async fn over(self: Rc<Self>, limit: Duration) {
+        self.until(|state| state.is_answering.get() || state.is_over.get()).await;
+        select(pin!(self.until(|state| state.is_over.get())), sleep(limit)).await;
+        if !self.state.is_over.get() {
+            self.state.is_cut.set(true);
+            self.state.end();
+        }
+    }
+
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
         poll_fn(|context| {
-            if self.state.is_over.get() {
+            if is_so(&self.state) {
                 return Poll::Ready(());
             }
             self.state.watch(context);
@@ -121,6 +144,9 @@ impl Stream for BodyPieces {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             let frame = match &mut *self.0.body.borrow_mut() {
+                None if self.0.is_cut.get() => {
+                    return Poll::Ready(Some(Err("the answer was not taken in time".into())));
+                }
                 None => return Poll::Ready(None),
                 Some(body) => std::task::ready!(Pin::new(body).poll_frame(context)),
             };

@@ -89,6 +89,11 @@ impl RemoteKeys {
         self.state().begin(now);
     }
 
+    /// Who fetches since `begun` has left before the end; the next one may begin at once.
+    pub fn leave(&self, begun: Duration) {
+        self.state().schedule.leave(begun);
+    }
+
     /// Whether a fetch is to begin now: it is due, and nobody is at it or has been for `limit`.
     #[must_use]
     pub fn are_due(&self, now: Duration, limit: Duration) -> bool {

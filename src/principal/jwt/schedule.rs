@@ -60,6 +60,12 @@ impl Schedule {
         self.under_way = Some(now);
     }
 
+    /// Who began at `begun` has left, and nothing was fetched.
+    pub(super) fn leave(&mut self, begun: Duration) {
+        // Another may be at it by now.
+        self.under_way = self.under_way.filter(|since| *since != begun);
+    }
+
     /// The fetch under way is over.
     pub(super) fn end(&mut self, whole: bool, now: Duration) {
         self.under_way = None;
@@ -137,6 +143,10 @@ mod tests {
         assert!(!schedule.is_due(at(104), limit) && schedule.is_due(at(105), limit));
         schedule.begin(at(105));
         assert!(!schedule.is_due(at(109), limit));
+        schedule.leave(at(100));
+        assert!(!schedule.is_due(at(109), limit), "the first to leave is not the last to fetch");
+        schedule.leave(at(105));
+        assert!(schedule.is_due(at(105), limit));
         schedule.end(true, at(106));
         assert!(!schedule.is_due(at(705), limit) && schedule.is_due(at(706), limit));
     }

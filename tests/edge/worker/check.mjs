@@ -76,6 +76,11 @@ upstreams = ["upstream"]
 
 const KEY = { HOLDALL_UPSTREAM_KEY: "sk-operators" };
 
+/** Bindings that are no texts. */
+function json(bindings) {
+  return { JSON_BINDINGS: JSON.stringify(bindings) };
+}
+
 function turn(url, body, options = {}) {
   const { headers, ...rest } = options;
   return fetch(`${url}/v1/turns`, {
@@ -140,6 +145,29 @@ test("a client that leaves ends its call and gives its place back", async (t) =>
   }
 });
 
+test("who takes nothing of an answer keeps no place for it", async (t) => {
+  const model = await serve(t, (request, response) => {
+    request.resume();
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    const more = () => {
+      while (!response.destroyed && response.write(delta("and so on ".repeat(5_000))));
+      response.once("drain", more);
+    };
+    more();
+  });
+  const limits = "[limits]\nconcurrent_requests = 1\nreply_bytes = 1000000000\nhistory_bytes = 1000000000\nmessage_bytes = 1000000000\n[timeouts]\ntotal = \"2s\"\nwrite = \"1s\"\n";
+  const { url } = await start(t, `${upstream(`${model}/v1`)}\n${limits}`, KEY);
+  const idle = request(`${url}/v1/turns`, { method: "POST", headers: { "content-type": "application/json" } });
+  t.after(() => idle.destroy());
+  idle.on("error", () => undefined);
+  idle.end(JSON.stringify({ input: "Hello", stream: true }));
+  await once(idle, "response");
+  // What is no turn takes a place as well.
+  const isFull = async () => (await turn(url, {})).status === 503;
+  assert.ok(await isFull());
+  await until("there is a place", async () => !(await isFull()));
+});
+
 test("what a model says is shown as it comes", async (t) => {
   let goOn;
   const seen = new Promise((resolve) => (goOn = resolve));
@@ -201,9 +229,11 @@ test("a call that failed is made again at another address", async (t) => {
 });
 
 test("an issuer's keys are fetched by those who need them, once for all", async (t) => {
-  const issuer = { keys: [], fetches: 0 };
+  const issuer = { keys: [], fetches: 0, left: 0, hangs: false };
   const jwks = await serve(t, (request, response) => {
     issuer.fetches += 1;
+    response.on("close", () => (issuer.left += response.writableEnded ? 0 : 1));
+    if (issuer.hangs) return;
     const body = JSON.stringify({ keys: issuer.keys });
     setTimeout(() => response.writeHead(200, { "content-type": "application/json" }).end(body), 100);
   });
@@ -242,13 +272,25 @@ jwks_url = "${jwks}/jwks"
   assert.equal((await fetch(`${url}/ready`)).status, 200);
   // The issuer goes on to another key.
   issuer.keys = [fresh.jwk];
+  // Whose request fetches them leaves, and holds up nobody.
+  issuer.hangs = true;
+  const headers = { "content-type": "application/json", authorization: `Bearer ${token(fresh, "leaver")}` };
+  const leaving = request(`${url}/v1/turns`, { method: "POST", headers });
+  leaving.on("error", () => undefined);
+  leaving.end(JSON.stringify({ input: "Hello" }));
+  await until("the leaver asks for keys", () => issuer.fetches === 2);
+  issuer.hangs = false;
+  leaving.socket.resetAndDestroy();
+  await until("the leaver's fetch is aborted", () => issuer.left === 1);
+  const since = Date.now();
   const first = await all(fresh);
   assert.deepEqual(statuses(first), [200]);
   assert.equal(first[3].body.user_id, "user-3");
-  assert.equal(issuer.fetches, 2);
+  assert.equal(issuer.fetches, 3);
+  assert.ok(Date.now() - since < 4_000, `held up for ${Date.now() - since} ms`);
   assert.deepEqual(statuses(await all(old)), [401]);
   assert.deepEqual(statuses(await all(stranger)), [401]);
-  assert.equal(issuer.fetches, 2, "strangers cause no fetch within a minute of another");
+  assert.equal(issuer.fetches, 3, "strangers cause no fetch within a minute of another");
   assert.ok(!log.join("\n").includes("on behalf of a different request"), log.join("\n"));
 });
 
@@ -258,12 +300,19 @@ test("a configuration that is refused serves nobody, and only the log says why",
     [BUILTIN, { HOLDALL_REDIS_URL: "redis://127.0.0.1" }, "guard.redis_url: "],
     [BUILTIN.replace("[[model]]", "max_concurrency = 3\n[[model]]"), {}, "upstream.max_concurrency: "],
     ["nonsense = 1", {}, "configuration: line 1: unknown field"],
+    [upstream("http://127.0.0.1:1/v1"), { HOLDALL_UPSTREAM_KEY: "sk-é" }, "the key of upstream holds what is no visible"],
+    [BUILTIN, { HOLDALL_KEYS: "", HOLDALL_KEYS_FILE: "k1:c2VjcmV0" }, "keys_file: there is no such binding"],
+    [BUILTIN, json({ HOLDALL_SINGLE_USE: true }), "guard.single_use"],
+    [BUILTIN, json({ HOLDALL_RETRIES: 11 }), "retries: 11 is not from 0 to 10"],
+    [BUILTIN, json({ HOLDALL_SINGLE_USE: ["yes"] }), "HOLDALL_SINGLE_USE: the binding is no text"],
+    [BUILTIN, json({ HOLDALL_SEAL: {} }), "HOLDALL_SEAL: the binding is no text"],
     [BUILTIN, { HOLDALL_KEYS: "" }, "there is no key to sign tokens with"],
   ]) {
     const { url, log } = await start(t, config, { KEEP_REFUSED: "1", ...variables });
     const answer = await turn(url, { input: "Hello" });
     const { code, detail } = await answer.json();
     assert.deepEqual([answer.status, code], [500, "internal"]);
+    assert.ok(!log.join("\n").includes("c2VjcmV0"));
     assert.ok(!detail.includes(why) && log.join("\n").includes(why), `${detail}\n${log.join("\n")}`);
     assert.equal((await fetch(`${url}/ready`)).status, 503);
   }

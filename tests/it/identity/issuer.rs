@@ -202,6 +202,35 @@ fn a_fetch_that_hangs_is_given_up() {
 }
 
 #[test]
+fn who_fetches_and_leaves_holds_up_nobody() {
+    let issuer = format!("{}{}", settings("https://issuer.example/jwks"), upstream("openai", "http://model.test"));
+    let fetches = Arc::<Mutex<Vec<oneshot::Sender<Fetched>>>>::default();
+    let made = Arc::clone(&fetches);
+    let Hand { service, clock, .. } = Hand::of(config(&issuer));
+    clock.advance_seconds(vectors()["now"].as_u64().unwrap() - 1_795_000_000);
+    let service = Arc::into_inner(service).unwrap().fetching_keys(Box::new(move |_| {
+        let (sender, fetched) = oneshot::channel();
+        made.lock().unwrap().push(sender);
+        Box::pin(async { fetched.await.unwrap() })
+    }));
+    let service = Arc::new(service);
+    let ask = || {
+        let request = json_request("/v1/history", &json!({ "token": "t" }));
+        Asked::new(Arc::clone(&service).handle(with(request, &[("authorization", &credential(RSA))])))
+    };
+    let mut leaver = ask();
+    leaver.wait();
+    assert_eq!(fetches.lock().unwrap().len(), 1);
+    drop(leaver);
+    let mut stayer = ask();
+    stayer.wait();
+    let fetch = fetches.lock().unwrap().pop().unwrap();
+    assert!(!fetch.is_closed(), "nobody fetches");
+    fetch.send(Ok(key_set(&["rsa-1"]))).unwrap();
+    is_let_in(stayer);
+}
+
+#[test]
 fn known_keys_serve_on_while_the_issuer_is_down_and_never_wait() {
     let mut deployment = Deployment::with_keys(&["rsa-1"]);
     deployment.advance(599);
