@@ -121,6 +121,12 @@ impl CliError {
         Self { closed: true, ..Self::new("nobody reads standard output") }
     }
 
+    /// The error with its hint.
+    fn in_a_line(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{}{hint}", self.message)
+    }
+
     fn is_closed(&self) -> bool {
         self.closed
     }

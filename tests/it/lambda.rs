@@ -288,3 +288,24 @@ async fn a_function_ends_when_it_is_told_to_or_gets_no_events() {
     assert_eq!(ended.to_string(), "no more events are taken: status 403");
     drop(stop);
 }
+
+#[cfg(feature = "cli")]
+#[tokio::test]
+async fn the_platform_is_told_why_a_function_does_not_start() {
+    let mut platform = Platform::start().await;
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_holdall"));
+    program.env_clear().env("AWS_LAMBDA_RUNTIME_API", platform.address.to_string()).env("HOLDALL_RETRIES", "11");
+    let program = tokio::task::spawn_blocking(move || program.output().unwrap());
+    let said = platform.said.recv().await.unwrap();
+    assert_eq!(said.path, "/2018-06-01/runtime/init/error");
+    assert_eq!(said.headers["lambda-runtime-function-error-type"], "Holdall.Configuration");
+    let told = said.document();
+    assert_eq!(told["errorType"], "Holdall.Configuration");
+    let ended = program.await.unwrap();
+    let shown = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(shown.trim_start_matches("error: ").replace("\nhint: ", "; ").trim_end(), told["errorMessage"]);
+    assert_eq!(
+        (ended.status.code(), told["errorMessage"].as_str()),
+        (Some(1), Some("retries: 11 is not from 0 to 10"))
+    );
+}

@@ -53,6 +53,13 @@ impl Place {
         let at_once = sources.variable("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|count| count.parse().ok());
         Some(Self { api, at_once: at_once.unwrap_or(1).clamp(1, AT_ONCE_MOST) })
     }
+
+    /// Tells it that this process will take no events, and why. If it does not listen, the process ends all the same.
+    pub async fn fail_start(&self, why: &str) {
+        if let Ok(api) = Api::new(&self.api) {
+            let _ = time::timeout(LAST_WORDS, api.fail_start(why)).await;
+        }
+    }
 }
 
 /// The service as a function of AWS Lambda.
