@@ -31,7 +31,9 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let place = Place::find(&System);
     let dev_keys = if args.dev { Some(keys::new_entry("dev")?) } else { None };
     let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
-    let runtime = if place.is_some() { Runtime::single() } else { Runtime::new() };
+    // An instance that takes one event at a time has a part of a core.
+    let single = place.as_ref().is_some_and(|place| !place.gives_several());
+    let runtime = if single { Runtime::single() } else { Runtime::new() };
     let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
     let settings = Settings { args, dev_keys, place };
     runtime.block_on(async {

@@ -54,6 +54,12 @@ impl Place {
         Some(Self { api, at_once: at_once.unwrap_or(1).clamp(1, AT_ONCE_MOST) })
     }
 
+    /// Whether it gives several events at once, as it does where the process has a machine's cores.
+    #[must_use]
+    pub fn gives_several(&self) -> bool {
+        self.at_once > 1
+    }
+
     /// Tells it that this process will take no events, and why. If it does not listen, the process ends all the same.
     pub async fn fail_start(&self, why: &str) {
         if let Ok(api) = Api::new(&self.api) {
@@ -251,6 +257,7 @@ mod tests {
     use http::HeaderValue;
     use http_body_util::{BodyExt as _, Full};
     use serde_json::Value;
+    use zeroize::Zeroizing;
 
     use super::*;
 
@@ -268,6 +275,31 @@ mod tests {
         assert_eq!(refused["headers"]["x-should-retry"], "false");
         let problem: Value = serde_json::from_str(refused["body"].as_str().unwrap()).unwrap();
         assert_eq!(problem["error"]["code"], "history_too_large", "in the door's own shape: {problem}");
+    }
+
+    #[test]
+    fn where_several_events_come_at_once_the_cores_are_this_process_s() {
+        for (count, several) in [(None, false), (Some("1"), false), (Some("2"), true), (Some("many"), false)] {
+            assert_eq!(Place::find(&Variables(count)).unwrap().gives_several(), several, "{count:?}");
+        }
+    }
+
+    /// What the platform sets, and how many events it says it gives at once.
+    struct Variables(Option<&'static str>);
+
+    impl Sources for Variables {
+        fn file(&self, _: &str) -> Result<Zeroizing<String>, String> {
+            Err("no files".to_owned())
+        }
+
+        fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
+            let value = match name {
+                "AWS_LAMBDA_RUNTIME_API" => Some("127.0.0.1:9001"),
+                "AWS_LAMBDA_MAX_CONCURRENCY" => self.0,
+                _ => None,
+            };
+            value.map(|value| Zeroizing::new(value.to_owned()))
+        }
     }
 
     #[test]
