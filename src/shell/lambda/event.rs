@@ -5,7 +5,7 @@
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>. What else it
 //! says (authorizers, path parameters) is passed over: who calls is decided by the credentials that the service knows.
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -48,32 +48,32 @@ pub(super) fn read(event: &[u8]) -> Result<Event, String> {
     // `<url-id>.lambda-url.<region>.on.aws`; an HTTP API has `<api-id>.execute-api.…`, or a name of its owner.
     let is_url = domain.split('.').nth(1) == Some("lambda-url");
     let origin = if is_url { Origin::FunctionUrl } else { Origin::HttpApi };
-    let request = serde_json::from_str::<Raw<'_>>(text).map_err(|error| unlike(&error)).and_then(request);
+    let request = serde_json::from_str::<Raw>(text).map_err(|error| unlike(&error)).and_then(request);
     Ok(Event { origin, request })
 }
 
 /// What tells events apart.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Kind<'a> {
-    #[serde(borrow, default)]
-    version: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    request_context: Option<KindContext<'a>>,
+struct Kind {
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    request_context: Option<KindContext>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct KindContext<'a> {
-    #[serde(borrow, default)]
-    domain_name: Option<Cow<'a, str>>,
+struct KindContext {
+    #[serde(default)]
+    domain_name: Option<String>,
     #[serde(default)]
     http: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw<'a> {
+struct Raw {
     raw_path: String,
     #[serde(default)]
     raw_query_string: Option<String>,
@@ -81,8 +81,8 @@ struct Raw<'a> {
     cookies: Option<Vec<String>>,
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
-    #[serde(borrow, default)]
-    body: Option<Cow<'a, str>>,
+    #[serde(default)]
+    body: Option<String>,
     #[serde(default)]
     is_base64_encoded: bool,
     request_context: RawContext,
@@ -108,14 +108,14 @@ fn unlike(error: &serde_json::Error) -> String {
     format!("event: a member is missing or of another type, before byte {} of line {}", error.column(), error.line())
 }
 
-fn request(raw: Raw<'_>) -> Result<Request<Full<Bytes>>, String> {
+fn request(raw: Raw) -> Result<Request<Full<Bytes>>, String> {
     let Raw { raw_path, raw_query_string, cookies, headers, body, is_base64_encoded, request_context } = raw;
     let RawContext { stage, http } = request_context;
     let body = match body {
         Some(body) if is_base64_encoded => Bytes::from(
             BASE64_STANDARD.decode(body.as_bytes()).map_err(|_| "event: a body that is no base64".to_owned())?,
         ),
-        Some(body) => Bytes::from(body.into_owned()),
+        Some(body) => Bytes::from(body),
         None => Bytes::new(),
     };
     let mut request = Request::new(Full::new(body));
