@@ -313,7 +313,7 @@ async fn a_function_ends_when_it_is_told_to_or_gets_no_events() {
 async fn the_platform_is_told_why_a_function_does_not_start() {
     let mut platform = Platform::start().await;
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_holdall"));
-    program.env_clear().env("AWS_LAMBDA_RUNTIME_API", platform.address.to_string()).env("HOLDALL_RETRIES", "11");
+    program.env_clear().env("AWS_LAMBDA_RUNTIME_API", platform.address.to_string());
     let program = tokio::task::spawn_blocking(move || program.output().unwrap());
     let said = platform.said.recv().await.unwrap();
     assert_eq!(said.path, "/2018-06-01/runtime/init/error");
