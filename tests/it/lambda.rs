@@ -323,8 +323,6 @@ async fn the_platform_is_told_why_a_function_does_not_start() {
     let ended = program.await.unwrap();
     let shown = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(shown.trim_start_matches("error: ").replace("\nhint: ", "; ").trim_end(), told["errorMessage"]);
-    assert_eq!(
-        (ended.status.code(), told["errorMessage"].as_str()),
-        (Some(1), Some("retries: 11 is not from 0 to 10"))
-    );
+    assert!(shown.starts_with("error: there is no key to sign tokens with\nhint: "), "{shown}");
+    assert_eq!(ended.status.code(), Some(1));
 }
