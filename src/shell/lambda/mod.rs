@@ -31,7 +31,10 @@ use self::{
 use super::{LAST_WORDS, NativeService, Prepared, StartError, clock, wind_down};
 use crate::{
     config::{Config, LambdaResponse, Sources},
-    proto::error::{Error, Excess},
+    proto::{
+        error::{Error, Excess},
+        limits::Limits,
+    },
     service::{self, Body, Log, TimeLeft},
 };
 
@@ -84,7 +87,9 @@ impl Function {
     pub async fn start(config: Config, place: &Place, log: Box<dyn Log>) -> Result<Self, StartError> {
         let (response, drain_timeout) = (config.lambda_response, config.server.drain_timeout);
         let api = Arc::new(Api::new(&place.api).map_err(StartError::Upstreams)?);
-        let prepared = Prepared::new(config, log).await?;
+        let note = size_note(response, &config.core.limits);
+        let mut prepared = Prepared::new(config, log).await?;
+        prepared.notes.extend(note);
         let worker = Worker { api, service: Arc::clone(&prepared.service), response };
         Ok(Self { worker, at_once: place.at_once, drain_timeout, prepared })
     }
@@ -214,6 +219,19 @@ impl Worker {
     }
 }
 
+/// What is to be known of limits under which a whole answer can be more than the platform takes. Where the event decides
+/// how answers go out, that may never happen.
+fn size_note(response: LambdaResponse, limits: &Limits) -> Option<String> {
+    // Some doors show the token twice.
+    let most = limits.token_bytes.saturating_mul(2).saturating_add(limits.reply_bytes);
+    let refused = response == LambdaResponse::Buffer && most > BUFFERED_BYTES;
+    refused.then(|| {
+        format!(
+            "a whole answer can be over the platform's {BUFFERED_BYTES} bytes, and its turn be lost; lower limits.token_bytes"
+        )
+    })
+}
+
 /// An answer as one document; in its place a refusal where the platform would not take it, which `too_large` is told.
 async fn whole(answer: Response<Body>, path: &str, too_large: impl FnOnce(String)) -> Vec<u8> {
     let kept: HeaderMap = answer.headers().iter().filter(|(name, _)| has_any_answer(name)).map(owned).collect();
@@ -288,6 +306,15 @@ mod tests {
         }
         let problem: Value = serde_json::from_str(refused["body"].as_str().unwrap()).unwrap();
         assert_eq!(problem["error"]["code"], "history_too_large", "in the door's own shape: {problem}");
+    }
+
+    #[test]
+    fn limits_over_the_platform_s_are_told_where_all_answers_are_whole() {
+        let limits = |token_bytes| Limits { token_bytes, reply_bytes: 1 << 20, ..Limits::default() };
+        let told = |response, token_bytes| size_note(response, &limits(token_bytes)).is_some();
+        assert!(told(LambdaResponse::Buffer, 3 << 20));
+        assert!(!told(LambdaResponse::Buffer, 1 << 20));
+        assert!(!told(LambdaResponse::Auto, 3 << 20) && !told(LambdaResponse::Stream, 3 << 20));
     }
 
     #[test]
