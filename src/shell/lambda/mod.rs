@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_over_the_platform_s_are_told_where_all_answers_are_whole() {
+    fn too_large_limits_are_told_where_all_answers_are_whole() {
         let limits = |token_bytes| Limits { token_bytes, reply_bytes: 1 << 20, ..Limits::default() };
         let told = |response, token_bytes| size_note(response, &limits(token_bytes)).is_some();
         assert!(told(LambdaResponse::Buffer, 3 << 20));
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn where_several_events_come_at_once_the_cores_are_this_process_s() {
+    fn several_events_at_once_are_taken_on_all_cores() {
         for (count, several) in [(None, false), (Some("1"), false), (Some("2"), true), (Some("many"), false)] {
             assert_eq!(Place::find(&Variables(count)).unwrap().gives_several(), several, "{count:?}");
         }
