@@ -57,13 +57,18 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The command as clap knows it. Help shows the names of variables, never what is in them: some hold secrets.
+/// The command as clap knows it. Help shows the names of variables, never what is in them: some hold secrets. One that is
+/// empty is not set, as everywhere ([`Sources`](crate::config::Sources)).
 fn command() -> clap::Command {
-    hide_values(Cli::command())
+    with_variables(Cli::command())
 }
 
-fn hide_values(command: clap::Command) -> clap::Command {
-    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hide_values)
+fn with_variables(command: clap::Command) -> clap::Command {
+    let variable = |arg: clap::Arg| match arg.get_env().is_some_and(settings::is_empty) {
+        true => arg.env(None::<&str>),
+        false => arg.hide_env_values(true),
+    };
+    command.mut_args(variable).mut_subcommands(with_variables)
 }
 
 /// A stateless conversation proxy for language models: the token holds the chat, the server holds nothing
@@ -114,6 +119,12 @@ impl CliError {
     /// Nobody reads our output any more: a reason to stop, not one to complain.
     fn closed() -> Self {
         Self { closed: true, ..Self::new("nobody reads standard output") }
+    }
+
+    /// The error with its hint.
+    fn in_a_line(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{}{hint}", self.message)
     }
 
     fn is_closed(&self) -> bool {

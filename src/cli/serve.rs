@@ -31,10 +31,17 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let place = Place::find(&System);
     let dev_keys = if args.dev { Some(keys::new_entry("dev")?) } else { None };
     let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
-    let config = args.load(dev_keys, place.as_ref())?;
-    let runtime = if place.is_some() { Runtime::single() } else { Runtime::new() };
+    // An instance that takes one event at a time has a part of a core.
+    let single = place.as_ref().is_some_and(|place| !place.gives_several());
+    let runtime = if single { Runtime::single() } else { Runtime::new() };
     let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(serve(&Settings { args, dev_keys, place }, config))
+    let settings = Settings { args, dev_keys, place };
+    runtime.block_on(async {
+        match args.load(dev_keys, settings.place.as_ref()) {
+            Ok(config) => serve(&settings, config).await,
+            Err(error) => Err(settings.not_started(error).await),
+        }
+    })
 }
 
 /// What the settings were made of, for making them anew.
@@ -72,7 +79,10 @@ async fn serve(settings: &Settings<'_>, config: Config) -> Result<(), CliError> 
     let log = Box::new(StderrLog);
     match &settings.place {
         Some(place) => {
-            let function = Function::start(config, place, log).await.map_err(failed)?;
+            let function = match Function::start(config, place, log).await {
+                Ok(function) => function,
+                Err(error) => return Err(settings.not_started(failed(error)).await),
+            };
             greet(function.notes(), "takes events of AWS Lambda");
             let service = function.service();
             function.run(stop(&service)).await.map_err(|error| CliError::new(error.to_string()))
@@ -89,6 +99,14 @@ async fn serve(settings: &Settings<'_>, config: Config) -> Result<(), CliError> 
 }
 
 impl Settings<'_> {
+    /// Tells the platform as well, if there is one, why there is no service.
+    async fn not_started(&self, error: CliError) -> CliError {
+        if let Some(place) = &self.place {
+            place.fail_start(&error.in_a_line()).await;
+        }
+        error
+    }
+
     /// Takes what the settings say now; a fault in them, or a change of what only a start can change, leaves everything as
     /// it was.
     fn reload(&self, fixed: &Fixed, service: &NativeService, console: Console) {

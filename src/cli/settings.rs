@@ -2,6 +2,8 @@
 //!
 //! What they are and how they lie over each other stands in [`config`](crate::config); here is where they come from.
 
+use std::ffi::OsStr;
+
 use zeroize::Zeroizing;
 
 use super::{CliError, home};
@@ -32,6 +34,12 @@ pub(crate) fn for_tokens(
         draft.set("keys_file", &*own.to_string_lossy());
     }
     Ok(draft.check_for_tokens(sources)?)
+}
+
+/// Whether a variable of this process is set, to nothing.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn is_empty(variable: &OsStr) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
 
 /// Files and variables of this process.

@@ -39,7 +39,7 @@ use futures_util::{
     FutureExt as _,
     future::{self, AbortHandle, Abortable, BoxFuture, Shared},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde::Serialize;
@@ -171,39 +171,60 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     {
         let (head, body) = request.into_parts();
         let mut body = Box::pin(body);
-        let request_id = self.request_id();
-        let record = Record::new(&request_id, &head, self.clock.elapsed());
-        let service = Arc::clone(&self);
-        let recording = Recording::new(record.clone(), move |record: &Record| {
-            service.log.record(&record.entry(service.clock.elapsed()));
-        });
-        let origin = head.headers.get(header::ORIGIN).cloned();
-        let mut response = match self.route(&head, body.as_mut(), &request_id, record.clone()).await {
-            Ok(response) => response,
-            Err(error) => {
-                // A client that is still sending may never look at an answer that comes before it is done; one that asks
-                // first (RFC 9110 §10.1.1), or has been waited for already, is not.
-                if !head.headers.contains_key(header::EXPECT) && !matches!(error, Error::RequestTimeout { .. }) {
-                    futures_util::select_biased! {
-                        () = body::discard(body).fuse() => {}
-                        () = self.clock.sleep(DISCARD_TIMEOUT).fuse() => {}
-                    }
+        let arrival = Arc::clone(&self).arrive(&head);
+        let outcome = self.route(&head, body.as_mut(), &arrival.request_id, arrival.record.clone()).await;
+        if let Err(error) = &outcome {
+            // A client that is still sending may never look at an answer that comes before it is done; one that asks
+            // first (RFC 9110 §10.1.1), or has been waited for already, is not.
+            if !head.headers.contains_key(header::EXPECT) && !matches!(error, Error::RequestTimeout { .. }) {
+                futures_util::select_biased! {
+                    () = body::discard(body).fuse() => {}
+                    () = self.clock.sleep(DISCARD_TIMEOUT).fuse() => {}
                 }
-                record.fail(&error);
-                refusal(error, head.uri.path(), &head.headers, &request_id)
             }
-        };
-        if let Ok(id) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert(X_REQUEST_ID, id.clone());
-            response.headers_mut().insert(REQUEST_ID, id);
         }
-        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        self.settings.cors_origins.write_headers(origin.as_ref(), response.headers_mut());
+        self.answer(&head, arrival, outcome)
+    }
+
+    /// Answers what came to be no request on its way here, with `error`: just as [`Self::handle`] refuses one, and in the
+    /// log as well. `head` is as much as could be read.
+    pub fn refuse(self: Arc<Self>, head: &request::Parts, error: Error) -> Response<Body> {
+        let arrival = Arc::clone(&self).arrive(head);
+        self.answer(head, arrival, Err(error))
+    }
+
+    fn arrive(self: Arc<Self>, head: &request::Parts) -> Arrival<impl FnOnce(&Record) + Send + use<U, G, C>> {
+        let request_id = request_id(&self.clock);
+        let record = Record::new(&request_id, head, self.clock.elapsed());
+        let recording = Recording::new(record.clone(), move |record: &Record| {
+            self.log.record(&record.entry(self.clock.elapsed()));
+        });
+        Arrival { request_id, record, recording }
+    }
+
+    fn answer(
+        &self,
+        head: &request::Parts,
+        arrival: Arrival<impl FnOnce(&Record) + Send + Unpin + 'static>,
+        outcome: Result<Response<Body>, Error>,
+    ) -> Response<Body> {
+        let Arrival { request_id, record, recording } = arrival;
+        let mut response = outcome.unwrap_or_else(|error| {
+            record.fail(&error);
+            refusal(error, head.uri.path(), &head.headers, &request_id)
+        });
+        mark(&request_id, response.headers_mut());
+        self.settings.cors_origins.write_headers(head.headers.get(header::ORIGIN), response.headers_mut());
         record.status(response.status().as_u16());
         if head.method == Method::HEAD {
             response = without_content(response);
         }
         response.map(|body| RecordedBody::new(body, recording).boxed_unsync())
+    }
+
+    /// Puts a line into the log, beside those of requests.
+    pub fn notice(&self, notice: &'static str, detail: String) {
+        self.log.notice(&Notice { notice, detail });
     }
 
     /// Replaces keys, terms, bounds, models and who may call for the requests to come; those under way end as they
@@ -294,13 +315,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let _ = self.clock.fill_random(&mut random);
         u32::from_ne_bytes(random)
     }
+}
 
-    fn request_id(&self) -> String {
-        let mut random = [0; 16];
-        // A request without a random id is still answered; an exchange without randomness is not begun.
-        let _ = self.clock.fill_random(&mut random);
-        format!("req_{}", Id::new(self.clock.now(), random))
-    }
+/// What is noted of a request from its arrival on.
+struct Arrival<F: FnOnce(&Record)> {
+    request_id: String,
+    record: Record,
+    recording: Recording<F>,
 }
 
 /// Who sent a request, as far as its head and its connection say.
@@ -334,6 +355,23 @@ const CODECS_KEPT: usize = 64;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// A new id for a request.
+pub fn request_id(clock: &impl Clock) -> String {
+    let mut random = [0; 16];
+    // A request without a random id is still answered; an exchange without randomness is not begun.
+    let _ = clock.fill_random(&mut random);
+    format!("req_{}", Id::new(clock.now(), random))
+}
+
+/// Writes what every answer has: the request's id, and that nobody keeps it if it does not say otherwise itself.
+pub fn mark(request_id: &str, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(X_REQUEST_ID, id.clone());
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
 
 /// The answer that `error` is to a request at `path` with these headers, in the shape of the door there.
 pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) -> Response<Body> {

@@ -245,7 +245,8 @@ async fn how_answers_go_out_is_a_setting() {
 #[tokio::test]
 async fn what_is_refused_is_told_and_the_next_event_is_taken() {
     let mut platform = Platform::start().await;
-    let function = Running::start(&platform, "dangerous_open = true").await;
+    let settings = "dangerous_open = true\ncors_origins = [\"https://chat.test\"]";
+    let function = Running::start(&platform, settings).await;
     // None of ours: the platform is told.
     for (event, fault) in [
         (json!({ "version": "1.0", "httpMethod": "GET", "path": "/health" }), "an event of payload format 1.0"),
@@ -260,12 +261,27 @@ async fn what_is_refused_is_told_and_the_next_event_is_taken() {
     }
     let said = platform.ask("x".repeat((16 << 20) + 1)).await;
     assert_eq!(said.document()["errorMessage"], "an event of over 16777216 bytes");
-    // No request: the client is told.
-    let mut broken = event(API, "/v1/turns", &Value::Null);
-    broken["headers"]["authorization"] = "Bearer a\r\nx-user: eve".into();
-    let (status, problem) = platform.ask(broken).await.answer();
-    assert_eq!((status, &problem["code"]), (400, &json!("request_invalid")));
-    assert_eq!(problem["detail"], "authorization: a value that no header has");
+    // No request: the client is told as of any other refusal.
+    for (path, code) in [("/v1/turns", "/code"), ("/v1/chat/completions", "/error/code")] {
+        let mut broken = event(API, path, &Value::Null);
+        broken["headers"]["authorization"] = "Bearer a\r\nx-user: eve".into();
+        broken["headers"]["origin"] = "https://chat.test".into();
+        let said = platform.ask(broken).await;
+        let (status, problem) = said.answer();
+        assert_eq!((status, problem.pointer(code)), (400, Some(&json!("request_invalid"))), "{problem}");
+        assert!(problem.to_string().contains("authorization: a value that no header has"), "{problem}");
+        let headers = &said.document()["headers"];
+        let record = function.log.take().pop().unwrap();
+        assert_eq!((record.path.as_str(), record.status, record.code), (path, 400, Some("request_invalid")));
+        for (name, value) in [
+            ("x-request-id", record.request_id.as_str()),
+            ("request-id", &record.request_id),
+            ("cache-control", "no-store"),
+            ("access-control-allow-origin", "https://chat.test"),
+        ] {
+            assert_eq!(headers[name], value, "{name}");
+        }
+    }
     // A request that is refused, in its door's shape.
     let (status, refused) = platform.ask(event(API, "/v1/messages", &json!({ "model": 1 }))).await.answer();
     assert_eq!((status, &refused["error"]["type"]), (400, &json!("invalid_request_error")));
@@ -274,6 +290,9 @@ async fn what_is_refused_is_told_and_the_next_event_is_taken() {
     assert_eq!((status, &problem["code"]), (413, &json!("body_too_large")));
     let statuses: Vec<_> = function.log.take().iter().map(|record| record.status).collect();
     assert_eq!(statuses, [400, 413], "what reached the service");
+    let notices: Vec<_> = function.log.take_notices().iter().map(|notice| notice.notice).collect();
+    let (unknown, malformed) = ("lambda_event_unknown", "lambda_event_malformed");
+    assert_eq!(notices, [unknown, unknown, unknown, malformed, malformed]);
 }
 
 #[tokio::test]
@@ -287,4 +306,23 @@ async fn a_function_ends_when_it_is_told_to_or_gets_no_events() {
     let ended = task.await.unwrap().unwrap_err();
     assert_eq!(ended.to_string(), "no more events are taken: status 403");
     drop(stop);
+}
+
+#[cfg(feature = "cli")]
+#[tokio::test]
+async fn the_platform_is_told_why_a_function_does_not_start() {
+    let mut platform = Platform::start().await;
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_holdall"));
+    program.env_clear().env("AWS_LAMBDA_RUNTIME_API", platform.address.to_string());
+    let program = tokio::task::spawn_blocking(move || program.output().unwrap());
+    let said = platform.said.recv().await.unwrap();
+    assert_eq!(said.path, "/2018-06-01/runtime/init/error");
+    assert_eq!(said.headers["lambda-runtime-function-error-type"], "Holdall.Configuration");
+    let told = said.document();
+    assert_eq!(told["errorType"], "Holdall.Configuration");
+    let ended = program.await.unwrap();
+    let shown = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(shown.trim_start_matches("error: ").replace("\nhint: ", "; ").trim_end(), told["errorMessage"]);
+    assert!(shown.starts_with("error: there is no key to sign tokens with\nhint: "), "{shown}");
+    assert_eq!(ended.status.code(), Some(1));
 }

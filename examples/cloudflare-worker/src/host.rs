@@ -13,10 +13,9 @@ use holdall::{
     config::{Config, ConfigError},
     guard::{LocalGuard, Seed},
     principal::Peer,
-    problem::Problem,
-    service::{Body, Clock as _, Log as _, Notice},
+    service::{self, Body, Clock as _, Log as _, Notice},
 };
-use http::{HeaderValue, Request, Response, StatusCode, response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, Collected, Full, StreamBody};
 use wasm_bindgen::JsCast as _;
@@ -60,22 +59,23 @@ impl Host {
         request: &web_sys::Request,
         context: &Context,
     ) -> worker::Result<web_sys::Response> {
-        let (service, answer_timeout) = match (self, read(request)) {
+        let (answer, answer_timeout) = match (self, read(request)) {
             (Self::Serving(service, limit), Ok(request)) => (Arc::clone(service).handle(request), *limit),
-            (Self::Serving(..), Err(error)) => {
-                return whole(refuse(Error::RequestInvalid { detail: error.to_string() })).await;
+            (Self::Serving(service, _), Err(error)) => {
+                let (mut head, ()) = Request::new(()).into_parts();
+                head.headers = headers(&request.headers());
+                let error = Error::RequestInvalid { detail: error.to_string() };
+                return whole(Arc::clone(service).refuse(&head, error)).await;
             }
             (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => {
                 return whole(unready()).await;
             }
-            (Self::Broken, _) => {
-                return whole(refuse(Error::Internal { cause: "the configuration was refused".to_owned() })).await;
-            }
+            (Self::Broken, request) => return whole(refuse(request.ok().as_ref())).await,
         };
         self.refresh_keys(context).await;
         let visit = Rc::new(Visit::new(request.signal()));
         context.wait_until(Rc::clone(&visit).over(answer_timeout));
-        match visit.unless_left(service).await {
+        match visit.unless_left(answer).await {
             Some(response) if response.body().size_hint().exact().is_none() => streamed(response, &visit),
             Some(response) => {
                 let answer = whole(response).await;
@@ -167,15 +167,20 @@ fn unready() -> Response<Body> {
     let mut response = Response::new(Full::from("{\"status\":\"the configuration was refused\"}").boxed_unsync());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    service::mark(&service::request_id(&IsolateClock::default()), response.headers_mut());
     response
 }
 
-fn refuse(error: Error) -> Response<Body> {
-    let problem = Problem::new(error, "");
-    let mut response = Response::new(());
-    *response.status_mut() = problem.status();
-    problem.write_headers(response.headers_mut());
-    response.map(|()| Full::from(problem.into_body()).boxed_unsync())
+/// What anyone else is told of it, in the shape of the request's door.
+fn refuse(request: Option<&Request<Incoming>>) -> Response<Body> {
+    let id = service::request_id(&IsolateClock::default());
+    let error = Error::Internal { cause: "the configuration was refused".to_owned() };
+    let mut response = match request {
+        Some(request) => service::refusal(error, request.uri().path(), request.headers(), &id),
+        None => service::refusal(error, "", &HeaderMap::new(), &id),
+    };
+    service::mark(&id, response.headers_mut());
+    response
 }
 
 /// Who called, by the word of Cloudflare's edge, which sets it whatever the client says.

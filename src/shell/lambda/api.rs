@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Api {
     client: reqwest::Client,
-    /// Where invocations are, without a trailing slash.
+    /// Where its resources are, without a trailing slash.
     base: String,
 }
 
@@ -47,7 +47,7 @@ impl Api {
         let client = client_builder()?.build().map_err(set_up)?;
         let address = address.trim_end_matches('/');
         let scheme = if address.starts_with("http://") { "" } else { "http://" };
-        Ok(Self { client, base: format!("{scheme}{address}/2018-06-01/runtime/invocation") })
+        Ok(Self { client, base: format!("{scheme}{address}/2018-06-01/runtime") })
     }
 
     /// Waits for the next event, for as long as it takes; `None` where the runtime does not wait.
@@ -55,7 +55,7 @@ impl Api {
     /// # Errors
     /// Why it gives none.
     pub(super) async fn next(&self) -> Result<Option<Invocation>, String> {
-        let answer = self.client.get(format!("{}/next", self.base)).send().await.map_err(cause)?;
+        let answer = self.client.get(format!("{}/invocation/next", self.base)).send().await.map_err(cause)?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT => return Ok(None),
@@ -118,22 +118,33 @@ impl Api {
     /// # Errors
     /// Why that did not arrive.
     pub(super) async fn fail(&self, to: &Invocation, why: &str) -> Result<(), String> {
-        let told = json!({ "errorType": UNKNOWN, "errorMessage": why, "stackTrace": [] });
-        let request = self
-            .post(to, "error")
-            .header("lambda-runtime-function-error-type", UNKNOWN)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(told.to_string());
-        sent(request).await
+        sent(fault(self.post(to, "error"), UNKNOWN, why)).await
+    }
+
+    /// Says that this process takes no events, and why.
+    ///
+    /// # Errors
+    /// Why that did not arrive.
+    pub(super) async fn fail_start(&self, why: &str) -> Result<(), String> {
+        sent(fault(self.client.post(format!("{}/init/error", self.base)), NOT_STARTED, why)).await
     }
 
     fn post(&self, to: &Invocation, what: &str) -> reqwest::RequestBuilder {
-        let request = self.client.post(format!("{}/{}/{what}", self.base, to.id));
+        let request = self.client.post(format!("{}/invocation/{}/{what}", self.base, to.id));
         match &to.attempt {
             Some(attempt) => request.header(INVOCATION_ID, attempt.clone()),
             None => request,
         }
     }
+}
+
+/// `request` with what went wrong.
+fn fault(request: reqwest::RequestBuilder, kind: &str, why: &str) -> reqwest::RequestBuilder {
+    let told = json!({ "errorType": kind, "errorMessage": why, "stackTrace": [] });
+    request
+        .header("lambda-runtime-function-error-type", kind)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(told.to_string())
 }
 
 async fn sent(request: reqwest::RequestBuilder) -> Result<(), String> {
@@ -154,6 +165,9 @@ const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
 /// What is told of events that are none of ours.
 const UNKNOWN: &str = "Holdall.UnknownEvent";
+
+/// What is told of a process that does not start.
+const NOT_STARTED: &str = "Holdall.Configuration";
 
 /// More than the platform's 6 MB, within which an event is.
 const EVENT_BYTES: usize = 16 << 20;

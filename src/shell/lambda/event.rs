@@ -5,7 +5,7 @@
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>. What else it
 //! says (authorizers, path parameters) is passed over: who calls is decided by the credentials that the service knows.
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -24,11 +24,14 @@ pub(super) enum Origin {
     HttpApi,
 }
 
-/// An event, with its request or what makes it none.
+/// An event as a request.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) origin: Origin,
-    pub(super) request: Result<Request<Full<Bytes>>, String>,
+    /// The request, or as much of it as can be read.
+    pub(super) request: Request<Full<Bytes>>,
+    /// What makes it none.
+    pub(super) fault: Option<String>,
 }
 
 /// Reads an event.
@@ -48,32 +51,34 @@ pub(super) fn read(event: &[u8]) -> Result<Event, String> {
     // `<url-id>.lambda-url.<region>.on.aws`; an HTTP API has `<api-id>.execute-api.…`, or a name of its owner.
     let is_url = domain.split('.').nth(1) == Some("lambda-url");
     let origin = if is_url { Origin::FunctionUrl } else { Origin::HttpApi };
-    let request = serde_json::from_str::<Raw<'_>>(text).map_err(|error| unlike(&error)).and_then(request);
-    Ok(Event { origin, request })
+    let mut request = Request::new(Full::default());
+    let raw = serde_json::from_str(text).map_err(|error| unlike(&error));
+    let fault = raw.and_then(|raw| fill(&mut request, raw)).err();
+    Ok(Event { origin, request, fault })
 }
 
 /// What tells events apart.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Kind<'a> {
-    #[serde(borrow, default)]
-    version: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    request_context: Option<KindContext<'a>>,
+struct Kind {
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    request_context: Option<KindContext>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct KindContext<'a> {
-    #[serde(borrow, default)]
-    domain_name: Option<Cow<'a, str>>,
+struct KindContext {
+    #[serde(default)]
+    domain_name: Option<String>,
     #[serde(default)]
     http: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw<'a> {
+struct Raw {
     raw_path: String,
     #[serde(default)]
     raw_query_string: Option<String>,
@@ -81,8 +86,8 @@ struct Raw<'a> {
     cookies: Option<Vec<String>>,
     #[serde(default)]
     headers: Option<BTreeMap<String, String>>,
-    #[serde(borrow, default)]
-    body: Option<Cow<'a, str>>,
+    #[serde(default)]
+    body: Option<String>,
     #[serde(default)]
     is_base64_encoded: bool,
     request_context: RawContext,
@@ -108,26 +113,24 @@ fn unlike(error: &serde_json::Error) -> String {
     format!("event: a member is missing or of another type, before byte {} of line {}", error.column(), error.line())
 }
 
-fn request(raw: Raw<'_>) -> Result<Request<Full<Bytes>>, String> {
+/// Makes `request` what an event says. A refusal is in the shape that path and headers ask for, so they come first.
+fn fill(request: &mut Request<Full<Bytes>>, raw: Raw) -> Result<(), String> {
     let Raw { raw_path, raw_query_string, cookies, headers, body, is_base64_encoded, request_context } = raw;
     let RawContext { stage, http } = request_context;
-    let body = match body {
-        Some(body) if is_base64_encoded => Bytes::from(
-            BASE64_STANDARD.decode(body.as_bytes()).map_err(|_| "event: a body that is no base64".to_owned())?,
-        ),
-        Some(body) => Bytes::from(body.into_owned()),
-        None => Bytes::new(),
-    };
-    let mut request = Request::new(Full::new(body));
+    *request.uri_mut() = uri(within_stage(&raw_path, stage.as_deref()), raw_query_string.as_deref())?;
+    let mut fault = Ok(());
+    for (name, value) in headers.unwrap_or_default() {
+        match field(&name, &value) {
+            Ok((name, value)) => {
+                request.headers_mut().append(name, value);
+            }
+            // Nothing is left out in silence: it may be what the request depends on.
+            Err(other) => fault = fault.and(Err(other)),
+        }
+    }
+    fault?;
     *request.method_mut() =
         Method::from_bytes(http.method.as_bytes()).map_err(|_| "a method that is none".to_owned())?;
-    *request.uri_mut() = uri(within_stage(&raw_path, stage.as_deref()), raw_query_string.as_deref())?;
-    for (name, value) in headers.unwrap_or_default() {
-        // Nothing is left out in silence: it may be what the request depends on.
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header whose name is none".to_owned())?;
-        let value = HeaderValue::from_str(&value).map_err(|_| format!("{name}: a value that no header has"))?;
-        request.headers_mut().append(name, value);
-    }
     if let Some(cookies) = cookies.filter(|cookies| !cookies.is_empty()) {
         let value = HeaderValue::from_str(&cookies.join("; ")).map_err(|_| "a cookie that is none".to_owned())?;
         request.headers_mut().insert(header::COOKIE, value);
@@ -135,7 +138,19 @@ fn request(raw: Raw<'_>) -> Result<Request<Full<Bytes>>, String> {
     if let Some(address) = http.source_ip.and_then(|address| address.parse::<IpAddr>().ok()) {
         request.extensions_mut().insert(Peer(address));
     }
-    Ok(request)
+    *request.body_mut() = Full::new(match body {
+        Some(body) if is_base64_encoded => {
+            Bytes::from(BASE64_STANDARD.decode(body).map_err(|_| "event: a body that is no base64".to_owned())?)
+        }
+        body => Bytes::from(body.unwrap_or_default()),
+    });
+    Ok(())
+}
+
+fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "a header whose name is none".to_owned())?;
+    let value = HeaderValue::from_str(value).map_err(|_| format!("{name}: a value that no header has"))?;
+    Ok((name, value))
 }
 
 /// The path below an HTTP API's stage, whose name is the path's first segment; the stage `$default` has none.

@@ -21,18 +21,21 @@ mod event;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::{sync::watch, task::JoinSet, time};
 
 use self::{
     api::{Api, Invocation},
     event::{Event, Origin},
 };
-use super::{LAST_WORDS, NativeService, Prepared, StartError, StderrLog, clock, wind_down};
+use super::{LAST_WORDS, NativeService, Prepared, StartError, clock, wind_down};
 use crate::{
     config::{Config, LambdaResponse, Sources},
-    proto::error::{Error, Excess},
-    service::{self, Body, Log, Notice, TimeLeft},
+    proto::{
+        error::{Error, Excess},
+        limits::Limits,
+    },
+    service::{self, Body, Log, TimeLeft},
 };
 
 /// Where the platform is, as its variables say.
@@ -53,6 +56,19 @@ impl Place {
         let at_once = sources.variable("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|count| count.parse().ok());
         Some(Self { api, at_once: at_once.unwrap_or(1).clamp(1, AT_ONCE_MOST) })
     }
+
+    /// Whether it gives several events at once, as it does where the process has a machine's cores.
+    #[must_use]
+    pub fn gives_several(&self) -> bool {
+        self.at_once > 1
+    }
+
+    /// Tells it that this process will take no events, and why. If it does not listen, the process ends all the same.
+    pub async fn fail_start(&self, why: &str) {
+        if let Ok(api) = Api::new(&self.api) {
+            let _ = time::timeout(LAST_WORDS, api.fail_start(why)).await;
+        }
+    }
 }
 
 /// The service as a function of AWS Lambda.
@@ -71,7 +87,9 @@ impl Function {
     pub async fn start(config: Config, place: &Place, log: Box<dyn Log>) -> Result<Self, StartError> {
         let (response, drain_timeout) = (config.lambda_response, config.server.drain_timeout);
         let api = Arc::new(Api::new(&place.api).map_err(StartError::Upstreams)?);
-        let prepared = Prepared::new(config, log).await?;
+        let note = size_note(response, &config.core.limits);
+        let mut prepared = Prepared::new(config, log).await?;
+        prepared.notes.extend(note);
         let worker = Worker { api, service: Arc::clone(&prepared.service), response };
         Ok(Self { worker, at_once: place.at_once, drain_timeout, prepared })
     }
@@ -156,29 +174,32 @@ impl Worker {
         let event = match invocation.event.as_deref().map_err(Clone::clone).and_then(event::read) {
             Ok(event) => event,
             Err(fault) => {
-                tell("lambda_event_unknown", fault.clone());
+                self.service.notice("lambda_event_unknown", fault.clone());
                 return self.sent(self.api.fail(invocation, &fault).await);
             }
         };
-        let Event { origin, request } = event;
+        let Event { origin, mut request, fault } = event;
         let streams = self.streams(origin);
-        let (path, answer) = match request {
-            Ok(mut request) => {
+        let path = request.uri().path().to_owned();
+        let service = Arc::clone(&self.service);
+        let answer = match fault {
+            None => {
                 let patience = (origin == Origin::HttpApi && !streams).then_some(INTEGRATION_TIMEOUT);
                 if let Some(left) = time_left(invocation.deadline_millis, clock::unix_millis(), patience) {
                     request.extensions_mut().insert(left);
                 }
-                (request.uri().path().to_owned(), Arc::clone(&self.service).handle(request).await)
+                service.handle(request).await
             }
-            Err(detail) => {
-                tell("lambda_event_malformed", detail.clone());
-                (String::new(), service::refusal(Error::invalid(detail), "", &HeaderMap::new(), ""))
+            Some(fault) => {
+                service.notice("lambda_event_malformed", fault.clone());
+                service.refuse(&request.into_parts().0, Error::invalid(fault))
             }
         };
         self.sent(if streams {
             self.api.stream(invocation, answer).await
         } else {
-            self.api.respond(invocation, whole(answer, &path).await).await
+            let too_large = |detail| self.service.notice("lambda_answer_too_large", detail);
+            self.api.respond(invocation, whole(answer, &path, too_large).await).await
         });
     }
 
@@ -193,22 +214,44 @@ impl Worker {
 
     fn sent(&self, outcome: Result<(), String>) {
         if let Err(cause) = outcome {
-            tell("lambda_answer_lost", cause);
+            self.service.notice("lambda_answer_lost", cause);
         }
     }
 }
 
-/// An answer as one document; in its place a refusal where the platform would not take it.
-async fn whole(answer: Response<Body>, path: &str) -> Vec<u8> {
-    let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+/// What is to be known of limits under which a whole answer can be more than the platform takes. Where the event decides
+/// how answers go out, that may never happen.
+fn size_note(response: LambdaResponse, limits: &Limits) -> Option<String> {
+    // Some doors show the token twice.
+    let most = limits.token_bytes.saturating_mul(2).saturating_add(limits.reply_bytes);
+    let refused = response == LambdaResponse::Buffer && most > BUFFERED_BYTES;
+    refused.then(|| {
+        format!(
+            "a whole answer can be over the platform's {BUFFERED_BYTES} bytes, and its turn be lost; lower limits.token_bytes"
+        )
+    })
+}
+
+/// An answer as one document; in its place a refusal where the platform would not take it, which `too_large` is told.
+async fn whole(answer: Response<Body>, path: &str, too_large: impl FnOnce(String)) -> Vec<u8> {
+    let kept: HeaderMap = answer.headers().iter().filter(|(name, _)| has_any_answer(name)).map(owned).collect();
     let document = answer::buffered(answer).await;
-    match Excess::bytes(document.len(), BUFFERED_BYTES) {
-        None => document,
-        Some(excess) => {
-            tell("lambda_answer_too_large", format!("{id}: {excess}; lower limits.token_bytes and limits.reply_bytes"));
-            answer::buffered(service::refusal(Error::HistoryTooLarge(excess), path, &HeaderMap::new(), &id)).await
-        }
-    }
+    let Some(excess) = Excess::bytes(document.len(), BUFFERED_BYTES) else { return document };
+    let id = kept.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    too_large(format!("{id}: {excess}; lower limits.token_bytes and limits.reply_bytes"));
+    let mut refusal = service::refusal(Error::HistoryTooLarge(excess), path, &HeaderMap::new(), id);
+    refusal.headers_mut().extend(kept);
+    answer::buffered(refusal).await
+}
+
+/// Whether a header is of an answer whatever it says.
+fn has_any_answer(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "x-request-id" | "request-id" | "cache-control" | "vary")
+        || name.as_str().starts_with("access-control-")
+}
+
+fn owned((name, value): (&HeaderName, &HeaderValue)) -> (HeaderName, HeaderValue) {
+    (name.clone(), value.clone())
 }
 
 /// How long a turn may take that is to be ended before the platform ends it, or before who called has lost patience.
@@ -219,11 +262,6 @@ fn time_left(deadline_millis: Option<u64>, now_millis: Option<u64>, patience: Op
     let left = left.filter(|left| *left > 0).map(Duration::from_millis);
     let left = left.into_iter().chain(patience).min()?;
     Some(TimeLeft(left.saturating_sub((left / 4).min(MARGIN))))
-}
-
-/// Puts a line into the operator's log, beside those of requests.
-fn tell(notice: &'static str, detail: String) {
-    StderrLog.notice(&Notice { notice, detail });
 }
 
 /// Time for the last words of a turn that is cut short, and for their way.
@@ -241,9 +279,9 @@ const AT_ONCE_MOST: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use http_body_util::{BodyExt as _, Full};
     use serde_json::Value;
+    use zeroize::Zeroizing;
 
     use super::*;
 
@@ -252,15 +290,56 @@ mod tests {
         let answer = |bytes: usize| {
             let mut answer = Response::new(Full::from("x".repeat(bytes)).boxed_unsync());
             answer.headers_mut().insert("x-request-id", HeaderValue::from_static("req_1"));
-            whole(answer, "/v1/chat/completions")
+            answer.headers_mut().insert("access-control-allow-origin", HeaderValue::from_static("https://chat.test"));
+            whole(answer, "/v1/chat/completions", |_| {})
         };
         let beside = answer(0).await.len();
         assert_eq!(answer(BUFFERED_BYTES - beside).await.len(), BUFFERED_BYTES);
         let refused: Value = serde_json::from_slice(&answer(BUFFERED_BYTES - beside + 1).await).unwrap();
         assert_eq!(refused["statusCode"], 413);
-        assert_eq!(refused["headers"]["x-should-retry"], "false");
+        for (name, value) in [
+            ("x-should-retry", "false"),
+            ("x-request-id", "req_1"),
+            ("access-control-allow-origin", "https://chat.test"),
+        ] {
+            assert_eq!(refused["headers"][name], value);
+        }
         let problem: Value = serde_json::from_str(refused["body"].as_str().unwrap()).unwrap();
         assert_eq!(problem["error"]["code"], "history_too_large", "in the door's own shape: {problem}");
+    }
+
+    #[test]
+    fn too_large_limits_are_told_where_all_answers_are_whole() {
+        let limits = |token_bytes| Limits { token_bytes, reply_bytes: 1 << 20, ..Limits::default() };
+        let told = |response, token_bytes| size_note(response, &limits(token_bytes)).is_some();
+        assert!(told(LambdaResponse::Buffer, 3 << 20));
+        assert!(!told(LambdaResponse::Buffer, 1 << 20));
+        assert!(!told(LambdaResponse::Auto, 3 << 20) && !told(LambdaResponse::Stream, 3 << 20));
+    }
+
+    #[test]
+    fn several_events_at_once_are_taken_on_all_cores() {
+        for (count, several) in [(None, false), (Some("1"), false), (Some("2"), true), (Some("many"), false)] {
+            assert_eq!(Place::find(&Variables(count)).unwrap().gives_several(), several, "{count:?}");
+        }
+    }
+
+    /// What the platform sets, and how many events it says it gives at once.
+    struct Variables(Option<&'static str>);
+
+    impl Sources for Variables {
+        fn file(&self, _: &str) -> Result<Zeroizing<String>, String> {
+            Err("no files".to_owned())
+        }
+
+        fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
+            let value = match name {
+                "AWS_LAMBDA_RUNTIME_API" => Some("127.0.0.1:9001"),
+                "AWS_LAMBDA_MAX_CONCURRENCY" => self.0,
+                _ => None,
+            };
+            value.map(|value| Zeroizing::new(value.to_owned()))
+        }
     }
 
     #[test]

@@ -49,6 +49,28 @@ fn what_doors_do_is_a_flag_a_variable_and_a_key() {
 }
 
 #[test]
+fn an_empty_variable_is_not_set() {
+    let home = Home::new();
+    home.write("holdall.toml", "responses_stream = \"live\"\n");
+    for variable in [
+        "HOLDALL_API_KEYS_FILE",
+        "HOLDALL_BURST",
+        "HOLDALL_CONFIG_TEXT",
+        "HOLDALL_CORS_ORIGINS",
+        "HOLDALL_DANGEROUS_OPEN",
+        "HOLDALL_IDENTITY",
+        "HOLDALL_ISSUER",
+        "HOLDALL_LISTEN",
+        "HOLDALL_RESPONSES_STREAM",
+        "HOLDALL_SEAL",
+        "HOLDALL_SINGLE_USE",
+    ] {
+        let ran = serve(&home, &[&NOWHERE[..], &["--config", "holdall.toml"]].concat(), &[(variable, "")]);
+        assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{variable}: {}", ran.err);
+    }
+}
+
+#[test]
 fn where_lambda_started_it_a_program_without_arguments_serves() {
     let home = Home::new();
     let start = |arguments: &[&str], variables: &[(&str, &str)]| {

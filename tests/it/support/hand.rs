@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use holdall::{
     config::Config,
     guard::{Guard, LocalGuard, Seed},
-    service::{Body, Entry, Log, Service},
+    service::{Body, Entry, Log, Notice, Service},
 };
 use http::{Method, Request, Response, header, response};
 use http_body_util::{BodyExt as _, Full};
@@ -27,20 +27,33 @@ pub(crate) struct Hand<G = LocalGuard> {
     pub(crate) log: Records,
 }
 
-/// The log's entries.
+/// The log's entries, and its notices.
 #[derive(Clone, Default)]
-pub(crate) struct Records(Arc<Mutex<Vec<Entry>>>);
+pub(crate) struct Records {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    notices: Arc<Mutex<Vec<Notice>>>,
+}
 
 impl Records {
     /// Takes out the entries so far.
     pub(crate) fn take(&self) -> Vec<Entry> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+        std::mem::take(&mut *self.entries.lock().unwrap())
+    }
+
+    /// Takes out the notices so far.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock().unwrap())
     }
 }
 
 impl Log for Records {
     fn record(&self, entry: &Entry) {
-        self.0.lock().unwrap().push(entry.clone());
+        self.entries.lock().unwrap().push(entry.clone());
+    }
+
+    fn notice(&self, notice: &Notice) {
+        self.notices.lock().unwrap().push(notice.clone());
     }
 }
 

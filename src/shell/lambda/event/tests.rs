@@ -59,11 +59,13 @@ fn taken(event: &Value) -> Event {
 }
 
 fn request(event: &Value) -> Request<Full<Bytes>> {
-    taken(event).request.unwrap()
+    let Event { request, fault, .. } = taken(event);
+    assert_eq!(fault, None);
+    request
 }
 
 fn fault(event: &Value) -> String {
-    taken(event).request.unwrap_err()
+    taken(event).fault.unwrap()
 }
 
 async fn body(event: &Value) -> Vec<u8> {
