@@ -37,7 +37,6 @@ pub(crate) fn for_tokens(
 }
 
 /// Whether a variable of this process is set, to nothing.
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 pub(crate) fn is_empty(variable: &OsStr) -> bool {
     std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
