@@ -82,8 +82,8 @@ fn document() -> Value {
 const INFO: &str = "The client carries the conversation: each turn it sends a token and what is new, and gets the reply \
     and a fresh token. The server holds nothing between requests; the token holds it all, signed and by default sealed. \
     Tokens travel in bodies, never in headers or URLs.\n\n\
-    Every `GET` here answers `HEAD` as well. Other methods get 405 with `Allow`, other paths 404. Bodies are \
-    uncompressed JSON in UTF-8. Sizes have limits, which an operator may set; where one is told here, it is the default.";
+    Every `GET` here answers `HEAD` as well. Other methods get 405 with `Allow`, other paths 404; what \
+    others keep below `/v1/responses` by id is 400 `unsupported`. Bodies are uncompressed JSON in UTF-8. Sizes have limits, which an operator may set; where one is told here, it is the default.";
 
 const CREDENTIAL: &str = "What names the caller: a JSON Web Token of the operator's issuer, or an API key. One of the two \
     headers, not both. A server in mode `none` asks for nothing and takes the user from the request; one in mode `header` \
