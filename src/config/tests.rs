@@ -185,7 +185,7 @@ fn an_upstreams_key_may_come_from_a_file_that_ends_in_a_line_end() {
     let fault = of("BLANK").unwrap_err().to_string();
     assert_eq!(fault, "upstream.api_key_env: the variable BLANK is not set");
     let fault = of("BROKEN").unwrap().upstreams[0].credential().unwrap_err().to_string();
-    assert_eq!(fault, "upstream: the key of u holds a control character");
+    assert_eq!(fault, "upstream: the key of u holds what is no visible ASCII character");
 }
 
 #[test]
