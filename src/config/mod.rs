@@ -136,12 +136,12 @@ impl UpstreamConfig {
     pub fn credential(&self) -> Result<Option<(HeaderName, HeaderValue)>, ConfigError> {
         let Some(key) = &self.api_key else { return Ok(None) };
         let (name, prefix) = self.dialect.credential();
-        let is_visible = key.bytes().all(|byte| byte.is_ascii_graphic());
-        let value = is_visible.then(|| HeaderValue::from_str(&format!("{prefix}{}", &**key)).ok()).flatten();
+        let is_printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let value = is_printable.then(|| HeaderValue::from_str(&format!("{prefix}{}", &**key)).ok()).flatten();
         let mut value = value.ok_or_else(|| {
             ConfigError::invalid(
                 "upstream",
-                format!("the key of {} holds what is no visible ASCII character", self.name),
+                format!("the key of {} holds what is no printable ASCII character", self.name),
             )
         })?;
         value.set_sensitive(true);

@@ -150,7 +150,7 @@ fn an_upstreams_key_is_visible_ascii() {
     assert_eq!(credential("sk-1").unwrap().unwrap().1, "Bearer sk-1");
     for key in ["sk-\u{e9}", "sk-\u{1f511}", "sk 1", "sk\u{7}"] {
         let fault = credential(key).unwrap_err().to_string();
-        assert_eq!(fault, "upstream: the key of own holds what is no visible ASCII character");
+        assert_eq!(fault, "upstream: the key of own holds what is no printable ASCII character");
     }
 }
 
@@ -185,7 +185,7 @@ fn an_upstreams_key_may_come_from_a_file_that_ends_in_a_line_end() {
     let fault = of("BLANK").unwrap_err().to_string();
     assert_eq!(fault, "upstream.api_key_env: the variable BLANK is not set");
     let fault = of("BROKEN").unwrap().upstreams[0].credential().unwrap_err().to_string();
-    assert_eq!(fault, "upstream: the key of u holds what is no visible ASCII character");
+    assert_eq!(fault, "upstream: the key of u holds what is no printable ASCII character");
 }
 
 #[test]
