@@ -138,7 +138,7 @@ fn a_key_in_the_place_of_its_file_is_not_shown() {
 }
 
 #[test]
-fn an_upstreams_key_is_visible_ascii() {
+fn an_upstreams_key_is_printable_ascii() {
     let credential = |key| {
         let head = format!(
             "{}\n[[upstream]]\nname = \"own\"\nkind = \"openai\"\napi_key_env = \"KEY\"\n\
@@ -147,8 +147,10 @@ fn an_upstreams_key_is_visible_ascii() {
         );
         check(&head, &[("KEY", key)]).unwrap().upstreams[0].credential()
     };
-    assert_eq!(credential("sk-1").unwrap().unwrap().1, "Bearer sk-1");
-    for key in ["sk-\u{e9}", "sk-\u{1f511}", "sk 1", "sk\u{7}"] {
+    for key in ["sk-1", "a key of words"] {
+        assert_eq!(credential(key).unwrap().unwrap().1, format!("Bearer {key}"));
+    }
+    for key in ["sk-\u{e9}", "sk-\u{1f511}", "sk\t1", "sk\u{7}"] {
         let fault = credential(key).unwrap_err().to_string();
         assert_eq!(fault, "upstream: the key of own holds what is no printable ASCII character");
     }
