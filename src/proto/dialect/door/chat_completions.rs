@@ -6,6 +6,7 @@
 //!
 //! Members that we do not know are ignored; those that we know and cannot honour are refused by name.
 
+mod messages;
 mod reply;
 mod request;
 #[cfg(test)]
