@@ -12,14 +12,11 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinHandle,
     time::timeout,
 };
-
-/// What the system keeps of what a model has sent and nobody has taken.
-const SEND_BYTES: u32 = 256 << 10;
 
 /// One thing to do with a connection, after a request was read.
 #[derive(Clone)]
@@ -70,11 +67,7 @@ pub(crate) struct Received {
 impl Model {
     /// Starts a model service that does for each request what `script` says; after that it closes the connection.
     pub(crate) async fn start(script: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        // A fixed buffer, which its connections inherit: one that grows holds megabytes that nobody has taken.
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_send_buffer_size(SEND_BYTES).unwrap();
-        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let listener = socket.listen(1_024).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::<Seen>::default());
         let script: Arc<Script> = Arc::new(script);
         let all = Arc::clone(&seen);
