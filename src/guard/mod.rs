@@ -20,6 +20,7 @@ use crate::proto::{
     allowance::Allowance, error::Error, exchange::Presented, principal::Principal, time::UnixSeconds, token::Id,
 };
 
+#[cfg(feature = "redis")]
 pub(crate) use self::rules::COUNTS;
 pub use self::{
     local::{LocalGuard, LocalPermit},
