@@ -8,18 +8,18 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{self, Caller, Claims, Codec, Id, Kind, NONCE_BYTES, Purpose, RawToken, Terms, TokenPolicy, VerifiedToken},
+    token::{self, TokenHolder, Claims, Codec, Id, Kind, NONCE_BYTES, TokenPurpose, RawToken, TokenContext, TokenPolicy, VerifiedToken},
 };
 
 /// One deployment with its one user.
-pub(crate) struct Deployment {
+pub(crate) struct TestDeployment {
     keys: KeyRing,
     policy: TokenPolicy,
     limits: Limits,
-    caller: Caller,
+    caller: TokenHolder,
 }
 
-impl Deployment {
+impl TestDeployment {
     /// A deployment that issues tokens of this kind.
     pub(crate) fn new(kind: Kind) -> Self {
         let secret = (KeyId::new("k1").unwrap(), SECRET.to_vec().into());
@@ -27,7 +27,7 @@ impl Deployment {
             keys: KeyRing::new([secret]).unwrap(),
             policy: TokenPolicy { seal: kind == Kind::Sealed, ..TokenPolicy::default() },
             limits: Limits::default(),
-            caller: Caller::Known(alice()),
+            caller: TokenHolder::Known(alice()),
         }
     }
 
@@ -41,7 +41,7 @@ impl Deployment {
     /// The first half of a turn.
     pub(crate) fn verify(&self, text: &str, codec: &mut Codec) -> VerifiedToken {
         let token = RawToken::new(text, &self.limits).unwrap().authenticate(self.terms(), codec).unwrap();
-        token.verify(&self.caller, Purpose::Continue, &self.policy, NOW).unwrap()
+        token.verify(&self.caller, TokenPurpose::Continue, &self.policy, NOW).unwrap()
     }
 
     /// All tokens of a conversation that had these turns, each the lines of one, in order.
@@ -63,8 +63,8 @@ impl Deployment {
         token::issue(&claims, None, lines, self.terms(), &NONCE, codec).unwrap().token
     }
 
-    fn terms(&self) -> Terms<'_> {
-        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    fn terms(&self) -> TokenContext<'_> {
+        TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 }
 

@@ -8,7 +8,7 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{self, Caller, Claims, Codec, Id, Purpose, RawToken, Terms, TokenPolicy, UnverifiedToken, VerifiedToken},
+    token::{self, TokenHolder, Claims, Codec, Id, TokenPurpose, RawToken, TokenContext, TokenPolicy, UnverifiedToken, VerifiedToken},
 };
 
 use super::reference::{self, HISTORY_BYTES, ITEMS, KID, MAX_AGE, NOW, SECRET, TOKEN_BYTES, TTL, Verdict};
@@ -57,9 +57,9 @@ fn compare(expected: &reference::Token, found: &UnverifiedToken) {
 
 /// A token that its caller may use holds the items that the reference sees, and the next one keeps them.
 fn continue_it(expected: &reference::Token, text: &str, codec: &mut Codec) {
-    for (purpose, reading) in [(Purpose::Continue, false), (Purpose::Read, true)] {
+    for (purpose, reading) in [(TokenPurpose::Continue, false), (TokenPurpose::Read, true)] {
         let found = authenticate(text, codec)
-            .and_then(|token| token.verify(&Caller::Known(alice()), purpose, &WORLD.policy(false), UnixSeconds(NOW)));
+            .and_then(|token| token.verify(&TokenHolder::Known(alice()), purpose, &WORLD.policy(false), UnixSeconds(NOW)));
         match (reference::verdict(expected, reading), found) {
             (Verdict::Good, Ok(token)) => {
                 compare_items(expected, &token);
@@ -123,8 +123,8 @@ struct World {
 }
 
 impl World {
-    fn terms<'a>(&'a self, policy: &'a TokenPolicy) -> Terms<'a> {
-        Terms { keys: &self.keys, policy, limits: &self.limits }
+    fn terms<'a>(&'a self, policy: &'a TokenPolicy) -> TokenContext<'a> {
+        TokenContext { keys: &self.keys, policy, limits: &self.limits }
     }
 
     fn policy(&self, seal: bool) -> TokenPolicy {

@@ -186,7 +186,7 @@ fn describe_model(config: &Config, asked: Option<&str>, token: Option<&str>) -> 
     let models = config.core.models.as_slice();
     let named = models.iter().find(|model| Some(&model.alias) == alias.as_ref());
     let Some(model) = named.or_else(|| models.first()) else { return String::new() };
-    if model.target.dialect.name() == "builtin" {
+    if model.target.provider.name() == "builtin" {
         return "the built-in model, which needs no network and knows little".to_owned();
     }
     format!("{} at {}", model.target.name, model.target.upstream)

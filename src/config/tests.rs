@@ -193,7 +193,7 @@ fn an_upstreams_key_may_come_from_a_file_that_ends_in_a_line_end() {
 #[test]
 fn reasoning_is_a_providers_at_its_address() {
     let key = "api_key_env = \"KEY\"";
-    for (kind, lines, provider) in [
+    for (kind, lines, provider_id) in [
         ("anthropic", key.to_owned(), "anthropic"),
         ("anthropic", format!("{key}\nbase_url = \"https://api.anthropic.com/\""), "anthropic"),
         ("anthropic", "base_url = \"https://other.test/v2\"".to_owned(), "anthropic@other.test"),
@@ -202,7 +202,7 @@ fn reasoning_is_a_providers_at_its_address() {
         ("builtin", String::new(), "builtin"),
     ] {
         let config = upstream(kind, &lines, "").unwrap();
-        assert_eq!(config.core.models.as_slice()[0].target.provider, provider);
+        assert_eq!(config.core.models.as_slice()[0].target.provider_id, provider_id);
     }
     let fault = upstream("openai-responses", "", "").unwrap_err().to_string();
     assert!(fault.contains("https://api.openai.com/v1 wants a key"), "{fault}");
@@ -262,7 +262,7 @@ fn several_addresses_are_one_upstream() {
     let of = |lines: &str| upstream("openai", lines, "").map(|config| config.upstreams[0].clone());
     let two = of("base_urls = [\"http://one.test/v1/\", \"http://two.test/v1\"]").unwrap();
     assert_eq!(two.base_urls, ["http://one.test/v1", "http://two.test/v1"]);
-    assert_eq!(two.provider, "openai@one.test");
+    assert_eq!(two.provider_id, "openai@one.test");
     assert_eq!(of("base_url = \"http://one.test\"").unwrap().base_urls, ["http://one.test"]);
     assert_eq!(upstream("builtin", "", "").unwrap().upstreams[0].base_urls, [""]);
     let many: Vec<_> = (0..65).map(|number| format!("\"http://{number}.test\"")).collect();

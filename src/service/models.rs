@@ -10,7 +10,7 @@ use super::{Clock, Service, body::Body, json_response, pages::Page, route::HINT}
 use crate::{
     guard::Guard,
     proto::{
-        api::{Door, chat_completions::ChatCompletions, messages::Messages},
+        api::{Api, chat_completions::ChatCompletions, messages::Messages},
         error::Error,
         time::UnixSeconds,
     },
@@ -19,7 +19,7 @@ use crate::{
 
 /// The door in whose shape errors about models are told: that of the SDK which asks. Programs look for OpenAI's
 /// `model_not_found`, and Anthropic's SDKs name a version of theirs in each request.
-pub(super) fn door(path: &str, headers: &HeaderMap) -> Option<&'static dyn Door> {
+pub(super) fn api(path: &str, headers: &HeaderMap) -> Option<&'static dyn Api> {
     let (Page::Model | Page::Models, _) = Page::at(path)? else { return None };
     Some(if headers.contains_key("anthropic-version") { &Messages } else { &ChatCompletions })
 }

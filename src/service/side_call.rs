@@ -8,8 +8,8 @@ use http::{Request, response};
 
 use super::{
     Clock, Service,
-    attempts::Fault,
-    flow::{Errand, answered, stopping, tell},
+    attempts::CallFault,
+    flow::{CallContext, answered, stopping, tell},
 };
 use crate::{
     guard::Guard,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What is asked beside the turn.
-pub(super) trait Aside {
+pub(super) trait SideCall {
     /// What the answer says.
     type Answer;
 
@@ -35,7 +35,7 @@ pub(super) trait Aside {
     fn next_target(&mut self) -> bool;
 }
 
-impl Aside for Exchange<Counting> {
+impl SideCall for Exchange<Counting> {
     type Answer = u64;
 
     fn request(&self) -> Request<Bytes> {
@@ -52,7 +52,7 @@ impl Aside for Exchange<Counting> {
     }
 }
 
-impl Aside for Exchange<Summarizing> {
+impl SideCall for Exchange<Summarizing> {
     type Answer = Summary;
 
     fn request(&self) -> Request<Bytes> {
@@ -73,7 +73,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub(super) async fn summarize(
         &self,
         mut exchange: Exchange<Summarizing>,
-        errand: &mut Errand,
+        errand: &mut CallContext,
     ) -> Result<Exchange<Ready>, Error> {
         let called = self.clock.elapsed();
         let summary = self.aside(&mut exchange, errand).await?;
@@ -83,9 +83,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// Makes a call beside the turn's own, again or elsewhere where that failed.
-    pub(super) async fn aside<S>(&self, exchange: &mut Exchange<S>, errand: &mut Errand) -> Result<Asided<S>, Error>
+    pub(super) async fn aside<S>(&self, exchange: &mut Exchange<S>, errand: &mut CallContext) -> Result<SideCallResult<S>, Error>
     where
-        Exchange<S>: Aside,
+        Exchange<S>: SideCall,
     {
         loop {
             let mut begun = false;
@@ -95,7 +95,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             };
             errand.record.setback(&fault.error);
             let (others, now, chance) = (exchange.fallbacks_left(), self.clock.elapsed(), self.chance());
-            let mut next_target = || Aside::next_target(exchange);
+            let mut next_target = || SideCall::next_target(exchange);
             let wait = errand.attempts.recover(&fault, begun, others, now, chance, &mut next_target)?;
             self.pause(wait).await?;
         }
@@ -105,11 +105,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     async fn ask_aside<S>(
         &self,
         exchange: &Exchange<S>,
-        errand: &mut Errand,
+        errand: &mut CallContext,
         begun: &mut bool,
-    ) -> Result<Asided<S>, Fault>
+    ) -> Result<SideCallResult<S>, CallFault>
     where
-        Exchange<S>: Aside,
+        Exchange<S>: SideCall,
     {
         let others = exchange.fallbacks_left();
         let limit = errand.attempts.call(others, self.clock.elapsed());
@@ -121,7 +121,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             is_last: errand.attempts.is_last(others),
             tried: errand.attempts.tried(),
             outcome: outcome.clone(),
-            request: Aside::request(exchange),
+            request: SideCall::request(exchange),
         };
         let mut stopped = self.stopped.clone();
         let mut answering = Box::pin(self.whole_answer(call, begun)).fuse();
@@ -132,7 +132,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         };
         errand.waited = errand.waited.saturating_add(outcome.waited());
         let read = answer.and_then(|(head, bytes, body)| {
-            let read = exchange.read(&head, &bytes).map_err(Fault::from);
+            let read = exchange.read(&head, &bytes).map_err(CallFault::from);
             read.map(|read| (read, body))
         });
         match read {
@@ -149,7 +149,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// An answer up to a bound, and what is left of its body.
-    async fn whole_answer(&self, call: Call, begun: &mut bool) -> Result<(response::Parts, Vec<u8>, U::Body), Fault> {
+    async fn whole_answer(&self, call: Call, begun: &mut bool) -> Result<(response::Parts, Vec<u8>, U::Body), CallFault> {
         let outcome = call.outcome.clone();
         let (head, mut body, mut piece) = answered(&self.upstream, call).await?;
         let mut bytes = Vec::new();
@@ -159,7 +159,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     *begun |= head.status.is_success() && !read.is_empty();
                     bytes.extend_from_slice(&read);
                 }
-                Some(Err(error)) => break Fault::from(error),
+                Some(Err(error)) => break CallFault::from(error),
                 None => return Ok((head, bytes, body)),
             }
             if bytes.len() > ASIDE_BYTES {
@@ -181,4 +181,4 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 }
 
-type Asided<S> = <Exchange<S> as Aside>::Answer;
+type SideCallResult<S> = <Exchange<S> as SideCall>::Answer;

@@ -24,19 +24,19 @@ use super::{
     Clock, Incoming, Sender, Service, asker,
     attempts::Attempts,
     body::{Body, utf8},
-    flow::{Errand, Flow, Held, Shows, Step},
+    flow::{CallContext, Flow, HeldPermit, StreamMode, Step},
     json_bytes, limits,
     record::Record,
 };
 use crate::{
-    guard::{self, Ending, Guard, Permit as _, Purpose},
+    guard::{self, TurnEnd, Guard, Permit as _, GuardPurpose},
     principal::Identity,
     problem::Problem,
     proto::{
-        api::{Asked, Door, ReplyWriter},
-        deployment::Core,
+        api::{ParsedRequest, Api, ReplyWriter},
+        deployment::Deployment,
         error::Error,
-        exchange::{Asker, Begun, Exchange, Failure},
+        exchange::{Caller, Planned, Exchange, Failure},
         sse,
         token::Claims,
         turn::{Answer, Delta, TurnRequest},
@@ -45,26 +45,26 @@ use crate::{
 };
 
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
-    /// Takes a turn at `door`.
+    /// Takes a turn at `api`.
     pub(super) async fn turn(
         self: Arc<Self>,
-        door: &'static dyn Door,
+        api: &'static dyn Api,
         incoming: Incoming,
     ) -> Result<Response<Body>, Error> {
         let Incoming { sender: Sender { identity, peer }, body, ends, request_id, record } = incoming;
-        let (begun, mut writer) = self.begin(door, identity, body)?;
+        let (begun, mut writer) = self.begin(api, identity, body)?;
         let (claims, streamed) = (begun.claims().clone(), begun.is_streamed());
         record.turn(&claims);
-        let permit = self.admit(Purpose::Turn, peer, &claims, begun.presented()).await?;
+        let permit = self.admit(GuardPurpose::Turn, peer, &claims, begun.presented()).await?;
         let standing = permit.standing().to_vec();
         let holds = !streamed || writer.holds();
         let head_sent = Arc::new(AtomicBool::new(false));
         let shows = match (streamed, writer.holds()) {
-            (false, _) => Shows::Nothing,
-            (true, false) => Shows::AsItComes,
-            (true, true) => Shows::AfterHead(Arc::clone(&head_sent)),
+            (false, _) => StreamMode::Nothing,
+            (true, false) => StreamMode::AsItComes,
+            (true, true) => StreamMode::AfterHead(Arc::clone(&head_sent)),
         };
-        let held = Held::new(permit, shows);
+        let held = HeldPermit::new(permit, shows);
         let errand = self.errand(&claims, peer, ends, &record);
         let opening = Opening::begin(Arc::clone(&self), begun, errand, held, holds);
         if !streamed {
@@ -106,15 +106,15 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Ok(response)
     }
 
-    /// Counts the model tokens that a turn at `door` would send.
-    pub(super) async fn count(&self, door: &dyn Door, incoming: Incoming) -> Result<Response<Body>, Error> {
+    /// Counts the model tokens that a turn at `api` would send.
+    pub(super) async fn count(&self, api: &dyn Api, incoming: Incoming) -> Result<Response<Body>, Error> {
         let Incoming { sender: Sender { identity, peer }, body, ends, record, .. } = incoming;
         let core = self.core();
-        let (request, asker, _) = ask(door, &core, identity, body)?;
+        let (request, asker, _) = ask(api, &core, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
         let mut exchange = self.with_codec(|codec| Exchange::count(core, request, &asker, now, &entropy, codec))?;
         record.turn(exchange.claims());
-        let permit = self.admit(Purpose::Count, peer, exchange.claims(), exchange.presented()).await?;
+        let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
         let standing = permit.standing().to_vec();
         let tokens = match exchange.known() {
             Some(tokens) => Ok(tokens),
@@ -123,19 +123,19 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 self.aside(&mut exchange, &mut errand).await
             }
         };
-        permit.settle(Ending::Failed).await;
-        let mut response = json_bytes(door.counted(tokens?));
+        permit.settle(TurnEnd::Failed).await;
+        let mut response = json_bytes(api.counted(tokens?));
         limits::write_headers(&standing, response.headers_mut());
         Ok(response)
     }
 
     /// What all calls for this request have in common.
-    fn errand(&self, claims: &Claims, peer: Option<IpAddr>, ends: Option<Duration>, record: &Record) -> Errand {
+    fn errand(&self, claims: &Claims, peer: Option<IpAddr>, ends: Option<Duration>, record: &Record) -> CallContext {
         let (now, total) = (self.clock.elapsed(), self.settings.timeouts.total);
         let limit = ends.map_or(total, |ends| ends.saturating_sub(now).min(total));
-        Errand {
+        CallContext {
             limit,
-            user: self.users.numbers(&guard::Counted::of(&claims.principal, peer))[0],
+            user: self.users.numbers(&guard::LimitSubject::of(&claims.principal, peer))[0],
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
             worked: Duration::ZERO,
             waited: Duration::ZERO,
@@ -143,9 +143,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         }
     }
 
-    fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Begun, Box<dyn ReplyWriter>), Error> {
+    fn begin(&self, api: &dyn Api, identity: Identity, body: Bytes) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
         let core = self.core();
-        let (request, asker, writer) = ask(door, &core, identity, body)?;
+        let (request, asker, writer) = ask(api, &core, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
         let begun = self.with_codec(|codec| Exchange::begin(core, request, &asker, now, &entropy, codec))?;
         Ok((begun, writer))
@@ -154,12 +154,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
 /// What `body` asks for, who asks, and who writes the reply.
 fn ask(
-    door: &dyn Door,
-    core: &Core,
+    api: &dyn Api,
+    core: &Deployment,
     identity: Identity,
     body: Bytes,
-) -> Result<(TurnRequest, Asker, Box<dyn ReplyWriter>), Error> {
-    let Asked { mut turn, writer } = door.request(utf8(&body)?, &core.ways)?;
+) -> Result<(TurnRequest, Caller, Box<dyn ReplyWriter>), Error> {
+    let ParsedRequest { mut turn, writer } = api.request(utf8(&body)?, &core.ways)?;
     // Up to 4 MiB, not to be kept while the upstream works.
     drop(body);
     let asker = asker(identity, turn.user_id.take(), turn.user_hint.take());
@@ -179,14 +179,14 @@ struct Opening<U: Upstream, G: Guard, C: Clock> {
 impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
     async fn begin(
         service: Arc<Service<U, G, C>>,
-        begun: Begun,
-        mut errand: Errand,
-        mut held: Held<G>,
+        begun: Planned,
+        mut errand: CallContext,
+        mut held: HeldPermit<G>,
         holds: bool,
     ) -> Result<Self, Error> {
         let ready = match begun {
-            Begun::Ready(exchange) => Ok(exchange),
-            Begun::Summarizing(exchange) => {
+            Planned::Ready(exchange) => Ok(exchange),
+            Planned::Summarizing(exchange) => {
                 held.call();
                 service.summarize(exchange, &mut errand).await
             }
@@ -195,7 +195,7 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
             Ok(exchange) => exchange,
             Err(error) => {
                 // Before the client hears of it, so that its next try finds the token good.
-                held.settle(Ending::Failed).await;
+                held.settle(TurnEnd::Failed).await;
                 return Err(error);
             }
         };

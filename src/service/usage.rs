@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Clock, Sender, Service, asker, body::Body, json_response, limits, models::percent_decoded};
 use crate::{
-    guard::{Counted, Guard},
+    guard::{LimitSubject, Guard},
     proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},
     upstream::Upstream,
 };
@@ -25,7 +25,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let Sender { identity, peer } = sender;
         let principal = asker(identity, user_id(head.uri.query())?, None).principal()?;
         let nobody = || Principal::anonymous([0; 16]);
-        let counted = Counted::of(&principal.clone().unwrap_or_else(nobody), peer);
+        let counted = LimitSubject::of(&principal.clone().unwrap_or_else(nobody), peer);
         let moment = self.moment();
         let standing = self.guard.standing(counted, moment).await?;
         drop(slot);

@@ -27,7 +27,7 @@ use crate::{
 };
 
 #[cfg(feature = "lambda")]
-pub use self::lambda::{Function, FunctionError, Place};
+pub use self::lambda::{Function, FunctionError, LambdaEnvironment};
 #[cfg(feature = "redis")]
 pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
 pub use self::{

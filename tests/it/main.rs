@@ -5,7 +5,7 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod corpus;
-mod doors;
+mod apis;
 mod guard;
 mod http;
 mod identity;

@@ -9,7 +9,7 @@ use crate::{
         error::{Error, TokenFault},
         principal::{IDP_NONE, Principal},
         time::UnixSeconds,
-        token::{Caller, Claims, Purpose, RawToken, TokenPolicy, UnverifiedToken, VerifiedToken},
+        token::{TokenHolder, Claims, TokenPurpose, RawToken, TokenPolicy, UnverifiedToken, VerifiedToken},
     },
     service::Clock as _,
     shell::SystemClock,
@@ -121,8 +121,8 @@ impl View<'_> {
 pub(super) fn verify(args: &Verify, console: Console) -> Result<(), CliError> {
     let loaded = args.source.load()?;
     let caller = match &args.user {
-        None => Caller::Bearer,
-        Some(user) => Caller::Known(
+        None => TokenHolder::Bearer,
+        Some(user) => TokenHolder::Known(
             Principal::new(user.as_str(), args.idp.as_deref().unwrap_or(IDP_NONE))
                 .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?,
         ),
@@ -148,11 +148,11 @@ pub(super) fn verify(args: &Verify, console: Console) -> Result<(), CliError> {
     }
 }
 
-fn check(loaded: &Loaded, caller: &Caller) -> Result<VerifiedToken, Error> {
+fn check(loaded: &Loaded, caller: &TokenHolder) -> Result<VerifiedToken, Error> {
     let core = &loaded.config.core;
     let mut codec = codec().map_err(|error| Error::Internal { cause: error.to_string() })?;
     let token = RawToken::new(&loaded.text, &core.limits)?.authenticate(core.terms(), &mut codec)?;
-    let verified = token.verify(caller, Purpose::Continue, &core.policy, SystemClock::new().now())?;
+    let verified = token.verify(caller, TokenPurpose::Continue, &core.policy, SystemClock::new().now())?;
     verified.history()?;
     Ok(verified)
 }

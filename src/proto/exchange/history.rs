@@ -1,12 +1,12 @@
 //! Reading the history of a token for its owner, without a turn.
 
-use super::{Asker, Presented};
+use super::{Caller, PresentedToken};
 use crate::proto::{
     chat::Item,
-    deployment::Core,
+    deployment::Deployment,
     error::Error,
     time::UnixSeconds,
-    token::{Codec, Purpose, RawToken},
+    token::{Codec, TokenPurpose, RawToken},
     turn::Conversation,
 };
 
@@ -15,16 +15,16 @@ use crate::proto::{
 /// # Errors
 /// As for a turn's token.
 pub fn read_history(
-    core: &Core,
+    core: &Deployment,
     token: &str,
-    asker: &Asker,
+    asker: &Caller,
     now: UnixSeconds,
     codec: &mut Codec,
-) -> Result<(Vec<Item>, Conversation, Presented), Error> {
+) -> Result<(Vec<Item>, Conversation, PresentedToken), Error> {
     let caller = asker.caller(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
     let verified = RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec)?.verify(
         &caller,
-        Purpose::Read,
+        TokenPurpose::Read,
         &core.policy,
         now,
     )?;
@@ -36,6 +36,6 @@ pub fn read_history(
         summarized_items: 0,
         elided_images: 0,
     };
-    let presented = Presented::new(&verified, &[]);
+    let presented = PresentedToken::new(&verified, &[]);
     Ok((verified.history()?.items().to_vec(), conversation, presented))
 }

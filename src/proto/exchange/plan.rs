@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::Request;
 
-use super::{Asker, Entropy};
+use super::{Caller, Entropy};
 use crate::proto::{
     chat::{History, Item, without_inline_images},
-    deployment::{Core, Model, Target},
+    deployment::{Deployment, Model, Target},
     error::{Error, Excess},
     principal::Principal,
     provider::ModelCall,
     time::UnixSeconds,
-    token::{self, Caller, Claims, Codec, Id, NONCE_BYTES, Purpose, RawToken, TokenPolicy, VerifiedToken},
+    token::{self, TokenHolder, Claims, Codec, Id, NONCE_BYTES, TokenPurpose, RawToken, TokenPolicy, VerifiedToken},
     turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation, TurnRequest, Usage},
 };
 
@@ -32,7 +32,7 @@ impl Plan {
     pub(super) fn call<'a>(&'a self, target: &'a Target, stream: bool) -> ModelCall<'a> {
         ModelCall {
             model: &target.name,
-            provider: &target.provider,
+            provider_id: &target.provider_id,
             prompt_cache: target.prompt_cache,
             system: self.system.as_deref(),
             items: self.history.items(),
@@ -44,19 +44,19 @@ impl Plan {
 
 /// Verifies the token, and joins history and input.
 pub(super) fn prepare(
-    core: Arc<Core>,
+    core: Arc<Deployment>,
     request: TurnRequest,
-    asker: &Asker,
+    asker: &Caller,
     now: UnixSeconds,
     entropy: &Entropy,
     codec: &mut Codec,
-) -> Result<(Turn, Plan), Error> {
+) -> Result<(TurnState, Plan), Error> {
     let caller = asker.caller(request.token.is_some())?;
     let base = match (&request.token, &caller) {
         (Some(token), Some(caller)) => {
             Some(RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec)?.verify(
                 caller,
-                Purpose::Continue,
+                TokenPurpose::Continue,
                 &core.policy,
                 now,
             )?)
@@ -71,12 +71,12 @@ pub(super) fn prepare(
     let system = system_prompt(request.system, &model)?;
 
     let input = new_input(request.input, &history, base.as_ref(), &core)?;
-    let presented = base.as_ref().map(|base| Presented::new(base, &input));
+    let presented = base.as_ref().map(|base| PresentedToken::new(base, &input));
     let (lines, elided_images) = lines(&input, core.elides_inline_images);
     history.push_input(input, core.accepts_client_history, &core.limits)?;
     let mut options = request.options;
     options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
-    let turn = Turn {
+    let turn = TurnState {
         core,
         base,
         presented,
@@ -110,7 +110,7 @@ fn new_input(
     input: Vec<Item>,
     history: &History,
     base: Option<&VerifiedToken>,
-    core: &Core,
+    core: &Deployment,
 ) -> Result<Vec<Item>, Error> {
     let turns = base.map_or(0, |base| base.claims().turn);
     if !core.accepts_client_history {
@@ -141,7 +141,7 @@ fn lines(input: &[Item], elides_inline_images: bool) -> (String, usize) {
 
 /// The token that a request came with, as far as it matters whether it was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presented {
+pub struct PresentedToken {
     /// Its id.
     pub token_id: Id,
     /// When it was issued.
@@ -153,7 +153,7 @@ pub struct Presented {
     pub input: [u8; 16],
 }
 
-impl Presented {
+impl PresentedToken {
     pub(super) fn new(token: &VerifiedToken, input: &[Item]) -> Self {
         let mut lines = String::new();
         input.iter().for_each(|item| item.write_line(&mut lines));
@@ -165,12 +165,12 @@ impl Presented {
 }
 
 /// What all states of an exchange know.
-pub(super) struct Turn {
-    pub(super) core: Arc<Core>,
+pub(super) struct TurnState {
+    pub(super) core: Arc<Deployment>,
     /// The token to continue, less what was trimmed of it; none at the first turn.
     pub(super) base: Option<VerifiedToken>,
     /// The same as it was presented.
-    pub(super) presented: Option<Presented>,
+    pub(super) presented: Option<PresentedToken>,
     pub(super) claims: Claims,
     pub(super) nonce: [u8; NONCE_BYTES],
     /// The lines to put after the base's own: the input, then the reply.
@@ -191,7 +191,7 @@ pub(super) struct Turn {
     pub(super) holds: bool,
 }
 
-impl Turn {
+impl TurnState {
     /// Turns to the next target that can say what is asked, and says it by `write`; `None` if there is none.
     pub(super) fn next_target(
         &mut self,
@@ -283,10 +283,10 @@ impl Turn {
     }
 
     /// What the turn has used with a reply that came this far.
-    pub(super) fn spent(&self, usage: Usage, reply_bytes: usize) -> Spent {
+    pub(super) fn spent(&self, usage: Usage, reply_bytes: usize) -> TurnUsage {
         let base = self.base.as_ref().map_or("", |base| base.history_lines());
         let text_bytes = words(base).saturating_add(words(&self.lines)).saturating_add(reply_bytes);
-        Spent {
+        TurnUsage {
             usage: self.summary_usage.plus(usage),
             estimated_tokens: u64::try_from(text_bytes.div_ceil(4)).unwrap_or(u64::MAX),
             history_bytes: base.len().saturating_add(self.lines.len()).saturating_add(reply_bytes),
@@ -321,7 +321,7 @@ impl Turn {
 
 /// What a turn has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct TurnUsage {
     /// The model tokens that the upstream has told of. Some tell none, most only at the end.
     pub usage: Usage,
     /// About how many there were, in and out: four bytes of text each, as is common for English.
@@ -332,7 +332,7 @@ pub struct Spent {
 
 /// How many of the oldest items a summary should stand for: half of the conversation, so that not every turn asks for
 /// one, or as much as there is; `None` if even that gives too little room.
-pub(super) fn items_to_summarize(turn: &Turn, history: &History, shortage: &Shortage) -> Option<usize> {
+pub(super) fn items_to_summarize(turn: &TurnState, history: &History, shortage: &Shortage) -> Option<usize> {
     // At worst every byte of the summary is written as six.
     let room_for_summary = SUMMARY_BYTES.saturating_mul(2);
     let needed = shortage.bytes.saturating_add(room_for_summary);
@@ -372,7 +372,7 @@ pub(super) enum Room {
 
 fn claims(
     base: Option<&VerifiedToken>,
-    caller: Option<Caller>,
+    caller: Option<TokenHolder>,
     alias: String,
     now: UnixSeconds,
     entropy: &Entropy,
@@ -383,7 +383,7 @@ fn claims(
         (Some(base), _) => base.claims().next(alias, token_id, now, policy),
         (None, caller) => {
             let principal = match caller {
-                Some(Caller::Known(principal)) => principal,
+                Some(TokenHolder::Known(principal)) => principal,
                 _ => Principal::anonymous(entropy.user),
             };
             Claims::first(principal, alias, [Id::new(now, entropy.conversation), token_id], now, policy)

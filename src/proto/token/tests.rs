@@ -7,7 +7,7 @@ const LINES: &str = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"hi\
 #[test]
 fn what_is_issued_verifies_and_continues() {
     for seal in [false, true] {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);
         let first = issue(&claims, None, LINES, deployment.terms(), &[5; 24], &mut codec()).unwrap();
         let token = deployment.verify(&first.token).unwrap();
@@ -22,7 +22,7 @@ fn what_is_issued_verifies_and_continues() {
 
 #[test]
 fn frames_shrink_geometrically_over_a_long_conversation() {
-    let deployment = Deployment::new(false);
+    let deployment = TestDeployment::new(false);
     let claims = claims(&deployment.policy);
     let mut token = issue(&claims, None, LINES, deployment.terms(), &[0; 24], &mut codec()).unwrap().token;
     for turn in 2..=500 {
@@ -36,7 +36,7 @@ fn frames_shrink_geometrically_over_a_long_conversation() {
 #[test]
 fn a_header_names_its_key_on_its_own_word() {
     for seal in [false, true] {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);
         let token = issue(&claims, None, LINES, deployment.terms(), &[5; 24], &mut codec()).unwrap().token;
         let named = RawToken::new(&token, &deployment.limits).unwrap().named_key();

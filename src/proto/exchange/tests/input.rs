@@ -137,7 +137,7 @@ fn a_count_is_made_without_taking_the_turn() {
     let token = desk.turn(say("hi"), "hello").token;
     let count = |desk: &mut Desk, request: TurnRequest| {
         let entropy = desk.entropy();
-        let nobody = Asker::Unvouched { user_id: None };
+        let nobody = Caller::Unauthenticated { user_id: None };
         let counted = Exchange::count(Arc::clone(&desk.core), request, &nobody, desk.now, &entropy, &mut desk.codec);
         counted.map(|counting| counting.known().expect("this format has no way to ask")).map_err(|error| error.code())
     };
