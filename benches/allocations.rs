@@ -11,7 +11,7 @@ mod support;
 use dhat::{HeapStats, Profiler};
 use holdall::proto::token::Codec;
 
-use self::support::{TestDeployment, KINDS, corpus, kind_name};
+use self::support::{KINDS, TestDeployment, corpus, kind_name};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;

@@ -11,7 +11,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use holdall::proto::token::Codec;
 
-use self::support::{TestDeployment, KINDS, corpus, floor::Floor, kind_name};
+use self::support::{KINDS, TestDeployment, corpus, floor::Floor, kind_name};
 
 /// Histories of 1 KB to 1 MB, grown turn by turn from the data, and one turn more of two items of 300 bytes. `items`
 /// reads the old items, which is not the token's work but that of the dialect that shows them to a model.

@@ -8,7 +8,10 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{self, TokenHolder, Claims, Codec, Id, Kind, NONCE_BYTES, TokenPurpose, RawToken, TokenContext, TokenPolicy, VerifiedToken},
+    token::{
+        self, Claims, Codec, Id, Kind, NONCE_BYTES, RawToken, TokenContext, TokenHolder, TokenPolicy, TokenPurpose,
+        VerifiedToken,
+    },
 };
 
 /// One deployment with its one user.
@@ -35,12 +38,12 @@ impl TestDeployment {
     pub(crate) fn turn(&self, text: &str, lines: &str, codec: &mut Codec) -> String {
         let token = self.verify(text, codec);
         let claims = token.claims().next("default".to_owned(), Id::new(NOW, [3; 16]), NOW, &self.policy);
-        token::issue(&claims, Some(&token), lines, self.terms(), &NONCE, codec).unwrap().token
+        token::issue(&claims, Some(&token), lines, self.token_context(), &NONCE, codec).unwrap().token
     }
 
     /// The first half of a turn.
     pub(crate) fn verify(&self, text: &str, codec: &mut Codec) -> VerifiedToken {
-        let token = RawToken::new(text, &self.limits).unwrap().authenticate(self.terms(), codec).unwrap();
+        let token = RawToken::new(text, &self.limits).unwrap().authenticate(self.token_context(), codec).unwrap();
         token.verify(&self.caller, TokenPurpose::Continue, &self.policy, NOW).unwrap()
     }
 
@@ -60,10 +63,10 @@ impl TestDeployment {
     fn first(&self, lines: &str, codec: &mut Codec) -> String {
         let ids = [Id::new(NOW, [1; 16]), Id::new(NOW, [2; 16])];
         let claims = Claims::first(alice(), "default".to_owned(), ids, NOW, &self.policy);
-        token::issue(&claims, None, lines, self.terms(), &NONCE, codec).unwrap().token
+        token::issue(&claims, None, lines, self.token_context(), &NONCE, codec).unwrap().token
     }
 
-    fn terms(&self) -> TokenContext<'_> {
+    fn token_context(&self) -> TokenContext<'_> {
         TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 }

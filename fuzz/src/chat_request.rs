@@ -4,7 +4,7 @@
 use holdall::{
     problem::Problem,
     proto::{
-        api::{ParsedRequest, Api as _, chat_completions::ChatCompletions},
+        api::{Api as _, ParsedRequest, chat_completions::ChatCompletions},
         chat::{Item, Output, Part, Role},
         deployment::ApiSettings,
         error::Error,

@@ -2,7 +2,7 @@
 
 use holdall::proto::{
     api::{
-        ParsedRequest, Api as _, PublicError,
+        Api as _, ParsedRequest, PublicError,
         messages::{CountTokens, Messages},
     },
     chat::{Item, Output, Part, Role},

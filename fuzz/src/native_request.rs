@@ -1,7 +1,7 @@
 //! Bodies of `POST /v1/turns`: what is taken is JSON of the documented members, read as it is written.
 
 use holdall::proto::{
-    api::{ParsedRequest, Api as _, native::Native},
+    api::{Api as _, ParsedRequest, native::Native},
     chat::{Item, Role},
     deployment::ApiSettings,
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdall::{
     problem::Problem,
     proto::{
-        api::{ParsedRequest, Api as _, ReplyWriter, responses::Responses},
+        api::{Api as _, ParsedRequest, ReplyWriter, responses::Responses},
         chat::{Item, Output, Part, Role},
         deployment::ApiSettings,
         error::Error,

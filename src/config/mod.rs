@@ -33,7 +33,7 @@ pub use self::{
     draft::{Draft, Reach},
     fixed::Fixed,
     overlay::{
-        CallerSettings, ApiOptions, GuardSettings, KeySettings, ModelSettings, ServeSettings, StopSettings,
+        ApiOptions, CallerSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, StopSettings,
         TokenSettings,
     },
     raw::{RawConfig, parse_duration},
@@ -46,7 +46,7 @@ pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
     /// What turns need.
-    pub core: Deployment,
+    pub deployment: Deployment,
     /// Who may call.
     pub access: Access,
     /// What the service needs.

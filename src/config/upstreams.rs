@@ -45,7 +45,11 @@ impl RawConfig {
         Ok(UpstreamConfig {
             name: raw.name.clone(),
             provider,
-            provider_id: if own { provider.name().to_owned() } else { format!("{}@{}", provider.name(), host(base_url)) },
+            provider_id: if own {
+                provider.name().to_owned()
+            } else {
+                format!("{}@{}", provider.name(), host(base_url))
+            },
             prompt_cache: raw.prompt_cache.unwrap_or(true),
             concurrency: concurrency(raw, self.timeouts.queue)?,
             base_urls,

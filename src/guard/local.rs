@@ -20,11 +20,13 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::{
-    caller::{CallerState, Receipt, LimitStanding, LimitScope},
+    caller::{CallerState, LimitScope, LimitStanding, Receipt},
     ledger::{Key, Ledger},
     limits::Limits,
 };
-use super::{AdmitRequest, LimitSubject, TurnEnd, Guard, Moment, Permit, GuardPurpose, Revocation, Rules, Seed, Charge};
+use super::{
+    AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, Rules, Seed, TurnEnd,
+};
 use crate::proto::{
     allowance::{Allowance, Exhausted},
     error::Error,
@@ -71,9 +73,12 @@ impl Guard for LocalGuard {
             return Ok(LocalPermit { standing: Vec::new(), held: None });
         }
         let mut state = self.lock();
-        let key = state.ledger.key(&ask.counted());
+        let key = state.ledger.key(&ask.subject());
         let (receipt, standing) = state.admit(key, &ask)?;
-        Ok(LocalPermit { standing, held: Some(HeldPermit { guard: self.clone(), key, receipt, left: TurnEnd::Failed }) })
+        Ok(LocalPermit {
+            standing,
+            held: Some(HeldPermit { guard: self.clone(), key, receipt, left: TurnEnd::Failed }),
+        })
     }
 
     async fn standing(&self, counted: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
@@ -133,7 +138,9 @@ impl State {
         let Some(caller) = self.ledger.find_mut(key) else { return };
         caller.places = caller.places.saturating_sub(1);
         match (receipt, ending) {
-            (Some(receipt), TurnEnd::Cut(used) | TurnEnd::ClientLeft(used) | TurnEnd::Complete(used)) => caller.add(used, receipt),
+            (Some(receipt), TurnEnd::Cut(used) | TurnEnd::ClientLeft(used) | TurnEnd::Complete(used)) => {
+                caller.add(used, receipt)
+            }
             (Some(receipt), TurnEnd::Failed) => caller.give_back(receipt),
             (None, _) => {}
         }

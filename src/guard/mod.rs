@@ -44,7 +44,11 @@ pub trait Guard: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::GuardUnavailable`].
-    fn standing(&self, counted: LimitSubject, moment: Moment) -> impl Future<Output = Result<Vec<Allowance>, Error>> + Send;
+    fn standing(
+        &self,
+        counted: LimitSubject,
+        moment: Moment,
+    ) -> impl Future<Output = Result<Vec<Allowance>, Error>> + Send;
 
     /// How many turns a caller may have under way.
     fn turns_at_once(&self) -> usize;
@@ -97,7 +101,7 @@ pub struct AdmitRequest {
 impl AdmitRequest {
     /// Whom the limits count.
     #[must_use]
-    pub fn counted(&self) -> LimitSubject {
+    pub fn subject(&self) -> LimitSubject {
         LimitSubject::of(&self.principal, self.peer)
     }
 }

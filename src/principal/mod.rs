@@ -84,15 +84,15 @@ impl Authenticator {
     /// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`], or in mode `header`
     /// [`Error::UntrustedProxy`], if one is needed and there is none or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
     /// Mode `none` never fails.
-    pub fn authenticate(&self, asking: &AuthRequest<'_>) -> Result<AuthOutcome, Error> {
+    pub fn authenticate(&self, request: &AuthRequest<'_>) -> Result<AuthOutcome, Error> {
         let known = |principal| AuthOutcome::Identified(Identity::Known(principal));
         match self {
-            Self::ApiKey(keys) => keys.verify(credential::presented(asking.headers)?).map(known),
-            Self::Header(rule) => rule.verify(asking.headers, asking.peer).map(known),
+            Self::ApiKey(keys) => keys.verify(credential::presented(request.headers)?).map(known),
+            Self::Header(rule) => rule.verify(request.headers, request.peer).map(known),
             #[cfg(feature = "jwt")]
             Self::Jwt(verifier) => {
-                let credential = credential::presented(asking.headers)?;
-                verifier.judge(credential, asking.now, asking.elapsed, asking.has_waited)
+                let credential = credential::presented(request.headers)?;
+                verifier.judge(credential, request.now, request.elapsed, request.has_waited)
             }
             Self::None => Ok(AuthOutcome::Identified(Identity::Anonymous)),
         }
@@ -215,14 +215,14 @@ mod tests {
         for credential in ["Bearer sk-made-up", "Bearer another", "Basic !"] {
             headers.append(AUTHORIZATION, HeaderValue::from_static(credential));
             headers.append("x-api-key", HeaderValue::from_static(credential));
-            let asking = AuthRequest {
+            let request = AuthRequest {
                 headers: &headers,
                 peer: None,
                 now: UnixSeconds(0),
                 elapsed: Duration::ZERO,
                 has_waited: false,
             };
-            let verdict = Authenticator::None.authenticate(&asking).unwrap();
+            let verdict = Authenticator::None.authenticate(&request).unwrap();
             assert!(matches!(verdict, AuthOutcome::Identified(Identity::Anonymous)));
         }
     }

@@ -21,7 +21,7 @@ pub struct Deployment {
     /// The models that clients may choose from.
     pub models: Models,
     /// How the doors behave where there is a choice.
-    pub ways: ApiSettings,
+    pub apis: ApiSettings,
     /// Whether clients may speak for the model: assistant turns that they bring are then taken as they are.
     pub accepts_client_history: bool,
     /// Whether a token keeps only a note of the inline images of its last turn.
@@ -31,7 +31,7 @@ pub struct Deployment {
 impl Deployment {
     /// The terms under which tokens are issued and verified.
     #[must_use]
-    pub fn terms(&self) -> TokenContext<'_> {
+    pub fn token_context(&self) -> TokenContext<'_> {
         TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 }

@@ -101,14 +101,14 @@ impl Exchange<Ready> {
     /// # Errors
     /// Everything that ends a turn before the model is called; nothing has been spent then.
     pub fn begin(
-        core: Arc<Deployment>,
+        deployment: Arc<Deployment>,
         request: TurnRequest,
-        asker: &Caller,
+        caller: &Caller,
         now: UnixSeconds,
         entropy: &Entropy,
         codec: &mut Codec,
     ) -> Result<Planned, Error> {
-        let (mut turn, mut plan) = plan::prepare(core, request, asker, now, entropy, codec)?;
+        let (mut turn, mut plan) = plan::prepare(deployment, request, caller, now, entropy, codec)?;
         match turn.make_room(&mut plan, codec)? {
             Room::Found => Self::ready(Box::new(turn), Box::new(plan)).map(Planned::Ready),
             Room::Summarize { items } => {
@@ -161,7 +161,7 @@ impl Exchange<Ready> {
     pub fn respond(self, head: &response::Parts) -> Result<Response, Box<FailedAttempt>> {
         let status = head.status;
         if status.is_success() {
-            let bounds = ReplyBounds { reply_bytes: self.turn.core.limits.reply_bytes };
+            let bounds = ReplyBounds { reply_bytes: self.turn.deployment.limits.reply_bytes };
             let reader = match self.turn.target.provider.reply(head, bounds) {
                 Ok(reader) => reader,
                 Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self })),
@@ -403,7 +403,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// As much of a whole answer as is read that is no reply to a turn: a summary, a count, a refusal.
-pub const ASIDE_BYTES: usize = 256 << 10;
+pub const SIDE_CALL_BYTES: usize = 256 << 10;
 /// As much of an error body as is read.
 const REFUSAL_BYTES: usize = 64 << 10;
 /// The longest wait that is passed on.

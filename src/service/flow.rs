@@ -21,7 +21,7 @@ use super::{
     record::Record,
 };
 use crate::{
-    guard::{TurnEnd, Guard, Permit as _, Charge},
+    guard::{Charge, Guard, Permit as _, TurnEnd},
     proto::{
         error::Error,
         exchange::{Exchange, Failure, Ready, Replying, TurnUsage},
@@ -35,7 +35,7 @@ pub(super) use self::calls::{answered, tell};
 /// A turn's way to its reply, over as many calls as it takes.
 pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     service: Arc<Service<U, G, C>>,
-    errand: CallContext,
+    context: CallContext,
     /// None once the turn has ended.
     exchange: Option<State>,
     /// The rest of the answer; none once it was let go.
@@ -87,7 +87,7 @@ enum State {
 /// What a turn has taken of what there is for all: the guard's permit.
 pub(super) struct HeldPermit<G: Guard> {
     permit: G::Permit,
-    shows: StreamMode,
+    stream_mode: StreamMode,
     /// Whether something of the reply was shown.
     shown: bool,
 }
@@ -103,8 +103,8 @@ pub(super) enum StreamMode {
 }
 
 impl<G: Guard> HeldPermit<G> {
-    pub(super) fn new(permit: G::Permit, shows: StreamMode) -> Self {
-        Self { permit, shows, shown: false }
+    pub(super) fn new(permit: G::Permit, stream_mode: StreamMode) -> Self {
+        Self { permit, stream_mode, shown: false }
     }
 
     /// Tells the guard how the turn ended.
@@ -118,7 +118,7 @@ impl<G: Guard> HeldPermit<G> {
     }
 
     fn show(&mut self) {
-        if matches!(self.shows, StreamMode::AsItComes) && !self.shown {
+        if matches!(self.stream_mode, StreamMode::AsItComes) && !self.shown {
             self.shown = true;
             self.permit.show();
         }
@@ -126,7 +126,7 @@ impl<G: Guard> HeldPermit<G> {
 
     /// Whether what had come of a failed reply is shown.
     fn shows_partial(&self) -> bool {
-        match &self.shows {
+        match &self.stream_mode {
             StreamMode::AfterHead(sent) => sent.load(Ordering::Relaxed),
             StreamMode::AsItComes => true,
             StreamMode::Nothing => false,
@@ -151,7 +151,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     pub(super) fn new(
         service: Arc<Service<U, G, C>>,
         exchange: Exchange<Ready>,
-        errand: CallContext,
+        context: CallContext,
         held: HeldPermit<G>,
         holds: bool,
     ) -> Self {
@@ -159,7 +159,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         let exchange = if holds { exchange.holding() } else { exchange };
         Self {
             service,
-            errand,
+            context,
             exchange: Some(State::Ready(exchange)),
             body: None,
             unread: None,
@@ -231,11 +231,11 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         let clock = &self.service.clock;
         // What the client was shown something of is not cut short for another's sake, nor is what is being paid for.
         let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if !exchange.has_begun());
-        let total = if waits { self.due } else { self.errand.attempts.deadline() };
+        let total = if waits { self.due } else { self.context.attempts.deadline() };
         loop {
             // Looked at before the body, which may never run dry.
             if clock.elapsed() >= total {
-                return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: self.errand.limit });
+                return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: self.context.limit });
             }
             let (idle, heartbeat) = (self.heard + timeouts.idle, self.told + timeouts.heartbeat);
             let due = total.min(idle).min(heartbeat);
@@ -329,7 +329,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     fn used(&self, model_tokens: u64, history_bytes: usize) -> Charge {
-        let millis = self.elapsed().saturating_add(self.errand.worked).as_millis();
+        let millis = self.elapsed().saturating_add(self.context.worked).as_millis();
         let upstream_millis = u64::try_from(millis).unwrap_or(u64::MAX);
         Charge { model_tokens, history_bytes: history_bytes as u64, upstream_millis }
     }

@@ -13,7 +13,7 @@ use super::{Clock, Sender, Service};
 use crate::principal::jwt::RemoteKeys;
 use crate::{
     guard::Guard,
-    principal::{self, AuthRequest, PendingKeys, Peer, AuthOutcome},
+    principal::{self, AuthOutcome, AuthRequest, Peer, PendingKeys},
     proto::error::Error,
     upstream::Upstream,
 };

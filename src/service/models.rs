@@ -31,9 +31,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// Those of [`Self::authenticate`].
     pub(super) async fn models(&self, head: &request::Parts) -> Result<Response<Body>, Error> {
         self.authenticate(head).await?;
-        let core = self.core();
-        let data: Vec<_> =
-            core.models.as_slice().iter().map(|model| ModelBody::new(&model.alias, &core.policy.issuer)).collect();
+        let deployment = self.deployment();
+        let data: Vec<_> = deployment
+            .models
+            .as_slice()
+            .iter()
+            .map(|model| ModelBody::new(&model.alias, &deployment.policy.issuer))
+            .collect();
         let (first_id, last_id) = (data.first().map(|model| model.id), data.last().map(|model| model.id));
         Ok(json_response(&ModelsBody { object: "list", first_id, last_id, has_more: false, data }))
     }
@@ -45,9 +49,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub(super) async fn model(&self, head: &request::Parts, name: &str) -> Result<Response<Body>, Error> {
         self.authenticate(head).await?;
         let name = percent_decoded(name).filter(|name| !name.is_empty()).ok_or(Error::NotFound { hint: HINT })?;
-        let core = self.core();
-        let (_, alias) = core.models.find(Some(&name))?;
-        Ok(json_response(&ModelBody::new(alias, &core.policy.issuer)))
+        let deployment = self.deployment();
+        let (_, alias) = deployment.models.find(Some(&name))?;
+        Ok(json_response(&ModelBody::new(alias, &deployment.policy.issuer)))
     }
 }
 

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use http::{Response, request};
 
 use super::{
-    Clock, Sender, Service, asker,
+    Clock, Sender, Service,
     body::{Body, utf8},
-    json_bytes,
+    caller, json_bytes,
     record::Record,
 };
 use crate::proto::exchange;
@@ -66,12 +66,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let request = revocation_request(utf8(body)?)?;
         let (scope, id, revocation) = match (request, revoker) {
             (RevocationRequest::Presented { token, scope, user_id }, revoker) => {
-                let asker = match revoker {
+                let caller = match revoker {
                     Revoker::Operator => self.owner(&token, user_id)?,
-                    Revoker::TokenHolder(sender) => asker(sender.identity, user_id, None),
+                    Revoker::TokenHolder(sender) => caller(sender.identity, user_id, None),
                 };
-                let (core, now) = (self.core(), self.clock.now());
-                let read = self.with_codec(|codec| exchange::read_history(&core, &token, &asker, now, codec));
+                let (deployment, now) = (self.deployment(), self.clock.now());
+                let read = self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, now, codec));
                 let (_, conversation, _) = read?;
                 let claims = conversation.claims;
                 record.turn(&claims);
@@ -108,8 +108,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// The user whose token this is, for an operator, who may speak for all.
     fn owner(&self, token: &str, user_id: Option<String>) -> Result<Caller, Error> {
-        let core = self.core();
-        let opened = self.with_codec(|codec| RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec))?;
+        let deployment = self.deployment();
+        let opened = self.with_codec(|codec| {
+            RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)
+        })?;
         Ok(Caller::Authenticated { principal: opened.claims().principal.clone(), user_id })
     }
 }

@@ -8,15 +8,15 @@ use http::{Method, Response, StatusCode, header, request};
 use serde::Serialize;
 
 use super::{
-    Clock, Incoming, Sender, Service, TimeLeft, asker,
+    Clock, Incoming, Sender, Service, TimeLeft,
     body::{Body, check_json, read_body, utf8},
-    json_bytes, json_response, openapi,
+    caller, json_bytes, json_response, openapi,
     pages::{self, Page},
     record::Record,
 };
 use crate::proto::exchange;
 use crate::{
-    guard::{GuardPurpose, TurnEnd, Guard, Permit as _},
+    guard::{Guard, GuardPurpose, Permit as _, TurnEnd},
     proto::{
         api::{APIS, Api, Operation, native},
         error::Error,
@@ -111,7 +111,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
         let limit = self.settings.timeouts.body;
-        let limit_bytes = self.core().limits.body_bytes;
+        let limit_bytes = self.deployment().limits.body_bytes;
         let reading = Box::pin(read_body(head, body, limit_bytes));
         futures_util::select_biased! {
             body = reading.fuse() => body,
@@ -165,10 +165,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let body = self.read(head, body).await?;
         let (token, user_id) = native::history_request(utf8(&body)?)?;
         let peer = sender.peer;
-        let asker = asker(sender.identity, user_id, None);
-        let core = self.core();
+        let caller = caller(sender.identity, user_id, None);
+        let deployment = self.deployment();
         let (items, conversation, presented) =
-            self.with_codec(|codec| exchange::read_history(&core, &token, &asker, self.clock.now(), codec))?;
+            self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, self.clock.now(), codec))?;
         let permit = self.admit(GuardPurpose::Read, peer, &conversation.claims, Some(presented)).await?;
         permit.settle(TurnEnd::Failed).await;
         record.keep(slot);

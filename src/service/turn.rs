@@ -21,22 +21,23 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::{
-    Clock, Incoming, Sender, Service, asker,
+    Clock, Incoming, Sender, Service,
     attempts::Attempts,
     body::{Body, utf8},
-    flow::{CallContext, Flow, HeldPermit, StreamMode, Step},
+    caller,
+    flow::{CallContext, Flow, HeldPermit, Step, StreamMode},
     json_bytes, limits,
     record::Record,
 };
 use crate::{
-    guard::{self, TurnEnd, Guard, Permit as _, GuardPurpose},
+    guard::{self, Guard, GuardPurpose, Permit as _, TurnEnd},
     principal::Identity,
     problem::Problem,
     proto::{
-        api::{ParsedRequest, Api, ReplyWriter},
+        api::{Api, ParsedRequest, ReplyWriter},
         deployment::Deployment,
         error::Error,
-        exchange::{Caller, Planned, Exchange, Failure},
+        exchange::{Caller, Exchange, Failure, Planned},
         sse,
         token::Claims,
         turn::{Answer, Delta, TurnRequest},
@@ -52,21 +53,21 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         incoming: Incoming,
     ) -> Result<Response<Body>, Error> {
         let Incoming { sender: Sender { identity, peer }, body, ends, request_id, record } = incoming;
-        let (begun, mut writer) = self.begin(api, identity, body)?;
-        let (claims, streamed) = (begun.claims().clone(), begun.is_streamed());
+        let (planned, mut writer) = self.begin(api, identity, body)?;
+        let (claims, streamed) = (planned.claims().clone(), planned.is_streamed());
         record.turn(&claims);
-        let permit = self.admit(GuardPurpose::Turn, peer, &claims, begun.presented()).await?;
+        let permit = self.admit(GuardPurpose::Turn, peer, &claims, planned.presented()).await?;
         let standing = permit.standing().to_vec();
         let holds = !streamed || writer.holds();
         let head_sent = Arc::new(AtomicBool::new(false));
-        let shows = match (streamed, writer.holds()) {
+        let stream_mode = match (streamed, writer.holds()) {
             (false, _) => StreamMode::Nothing,
             (true, false) => StreamMode::AsItComes,
             (true, true) => StreamMode::AfterHead(Arc::clone(&head_sent)),
         };
-        let held = HeldPermit::new(permit, shows);
-        let errand = self.errand(&claims, peer, ends, &record);
-        let opening = Opening::begin(Arc::clone(&self), begun, errand, held, holds);
+        let held = HeldPermit::new(permit, stream_mode);
+        let context = self.context(&claims, peer, ends, &record);
+        let opening = Opening::begin(Arc::clone(&self), planned, context, held, holds);
         if !streamed {
             let answer = match opening.await?.ended {
                 Some(Ok(answer)) => answer,
@@ -109,18 +110,19 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// Counts the model tokens that a turn at `api` would send.
     pub(super) async fn count(&self, api: &dyn Api, incoming: Incoming) -> Result<Response<Body>, Error> {
         let Incoming { sender: Sender { identity, peer }, body, ends, record, .. } = incoming;
-        let core = self.core();
-        let (request, asker, _) = ask(api, &core, identity, body)?;
+        let deployment = self.deployment();
+        let (request, caller, _) = ask(api, &deployment, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
-        let mut exchange = self.with_codec(|codec| Exchange::count(core, request, &asker, now, &entropy, codec))?;
+        let mut exchange =
+            self.with_codec(|codec| Exchange::count(deployment, request, &caller, now, &entropy, codec))?;
         record.turn(exchange.claims());
         let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
         let standing = permit.standing().to_vec();
         let tokens = match exchange.known() {
             Some(tokens) => Ok(tokens),
             None => {
-                let mut errand = self.errand(exchange.claims(), peer, ends, &record);
-                self.aside(&mut exchange, &mut errand).await
+                let mut context = self.context(exchange.claims(), peer, ends, &record);
+                self.side_call(&mut exchange, &mut context).await
             }
         };
         permit.settle(TurnEnd::Failed).await;
@@ -130,7 +132,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// What all calls for this request have in common.
-    fn errand(&self, claims: &Claims, peer: Option<IpAddr>, ends: Option<Duration>, record: &Record) -> CallContext {
+    fn context(&self, claims: &Claims, peer: Option<IpAddr>, ends: Option<Duration>, record: &Record) -> CallContext {
         let (now, total) = (self.clock.elapsed(), self.settings.timeouts.total);
         let limit = ends.map_or(total, |ends| ends.saturating_sub(now).min(total));
         CallContext {
@@ -144,26 +146,26 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     fn begin(&self, api: &dyn Api, identity: Identity, body: Bytes) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
-        let core = self.core();
-        let (request, asker, writer) = ask(api, &core, identity, body)?;
+        let deployment = self.deployment();
+        let (request, caller, writer) = ask(api, &deployment, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
-        let begun = self.with_codec(|codec| Exchange::begin(core, request, &asker, now, &entropy, codec))?;
-        Ok((begun, writer))
+        let planned = self.with_codec(|codec| Exchange::begin(deployment, request, &caller, now, &entropy, codec))?;
+        Ok((planned, writer))
     }
 }
 
 /// What `body` asks for, who asks, and who writes the reply.
 fn ask(
     api: &dyn Api,
-    core: &Deployment,
+    deployment: &Deployment,
     identity: Identity,
     body: Bytes,
 ) -> Result<(TurnRequest, Caller, Box<dyn ReplyWriter>), Error> {
-    let ParsedRequest { mut turn, writer } = api.request(utf8(&body)?, &core.ways)?;
+    let ParsedRequest { mut turn, writer } = api.request(utf8(&body)?, &deployment.apis)?;
     // Up to 4 MiB, not to be kept while the upstream works.
     drop(body);
-    let asker = asker(identity, turn.user_id.take(), turn.user_hint.take());
-    Ok((turn, asker, writer))
+    let caller = caller(identity, turn.user_id.take(), turn.user_hint.take());
+    Ok((turn, caller, writer))
 }
 
 /// An opening on its way.
@@ -179,16 +181,16 @@ struct Opening<U: Upstream, G: Guard, C: Clock> {
 impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
     async fn begin(
         service: Arc<Service<U, G, C>>,
-        begun: Planned,
-        mut errand: CallContext,
+        planned: Planned,
+        mut context: CallContext,
         mut held: HeldPermit<G>,
         holds: bool,
     ) -> Result<Self, Error> {
-        let ready = match begun {
+        let ready = match planned {
             Planned::Ready(exchange) => Ok(exchange),
             Planned::Summarizing(exchange) => {
                 held.call();
-                service.summarize(exchange, &mut errand).await
+                service.summarize(exchange, &mut context).await
             }
         };
         let exchange = match ready {
@@ -199,7 +201,7 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
                 return Err(error);
             }
         };
-        let mut flow = Flow::new(service, exchange, errand, held, holds);
+        let mut flow = Flow::new(service, exchange, context, held, holds);
         let mut deltas = Vec::new();
         let ended = flow.begin(&mut deltas).await;
         Ok(Self { flow, deltas, ended })

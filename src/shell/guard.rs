@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::shell::redis::{News, RedisGuard, RedisPermit, Watch};
 use crate::{
     guard::{
-        AdmitRequest, LimitSubject, TurnEnd, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Seed, Store, Charge,
+        AdmitRequest, Charge, Guard, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Seed,
+        Store, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };

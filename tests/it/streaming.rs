@@ -15,7 +15,7 @@ use crate::support::{
     config,
     events::{events, text_of},
     fake::Call,
-    hand::{PendingCall, Hand, post},
+    hand::{Hand, PendingCall, post},
     model::{Model, Step},
     server::Running,
     upstream,

@@ -12,7 +12,7 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{TokenHolder, Codec, TokenPurpose, RawToken, TokenContext, TokenPolicy, VerifiedToken},
+    token::{Codec, RawToken, TokenContext, TokenHolder, TokenPolicy, TokenPurpose, VerifiedToken},
 };
 use serde_json::Value;
 
@@ -98,9 +98,9 @@ impl Case {
     }
 
     /// What the reader makes of the token, its items not yet parsed.
-    pub(crate) fn verify(&self, terms: TokenContext<'_>, codec: &mut Codec) -> Result<VerifiedToken, Error> {
-        let token = RawToken::new(&self.token, terms.limits)?.authenticate(terms, codec)?;
-        token.verify(&self.caller(), self.purpose(), terms.policy, UnixSeconds(self.number("now")))
+    pub(crate) fn verify(&self, context: TokenContext<'_>, codec: &mut Codec) -> Result<VerifiedToken, Error> {
+        let token = RawToken::new(&self.token, context.limits)?.authenticate(context, codec)?;
+        token.verify(&self.caller(), self.purpose(), context.policy, UnixSeconds(self.number("now")))
     }
 }
 

@@ -102,14 +102,14 @@ impl Host {
 }
 
 fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
-    let Config { core, access, settings, upstreams, guard, warnings, server, .. } = config;
+    let Config { deployment, access, settings, upstreams, guard, warnings, server, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
     let (upstream, clock) = (Fetch::new(&upstreams)?, IsolateClock::default());
     let mut seed = [0; 32];
     // Without randomness no turn is begun, and nobody is counted.
     let _ = clock.fill_random(&mut seed);
     let guard = LocalGuard::new(guard, Seed::new(seed));
-    let service = Service::new(core, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
+    let service = Service::new(deployment, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
     let service = service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url)))));
     Ok((service, server.answer_timeout))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::limits::Limits;
 use crate::{
-    guard::{Moment, Quota, Charge, gcra::Schedule},
+    guard::{Charge, Moment, Quota, gcra::Schedule},
     proto::allowance::Allowance,
 };
 

@@ -212,7 +212,8 @@ fn what_a_turn_used_counts_afterwards_in_the_period_that_it_began_in() {
 #[test]
 fn several_periods_count_at_once_and_the_longest_wait_is_told() {
     let guard = quotas(&[Quota { turns: Some(1), ..quota(60) }, Quota { turns: Some(2), ..quota(3_600) }]);
-    let turn = |seconds: u64| settle(admit(&guard, ask("ada", at(seconds))).unwrap(), TurnEnd::Complete(Charge::default()));
+    let turn =
+        |seconds: u64| settle(admit(&guard, ask("ada", at(seconds))).unwrap(), TurnEnd::Complete(Charge::default()));
     turn(0);
     let (_, exhausted) = refused(&guard, ask("ada", at(1)));
     assert_eq!((exhausted.limit.period_seconds, exhausted.retry_after_seconds), (60, 59));
@@ -271,7 +272,7 @@ fn a_permit_that_is_dropped_has_failed_unless_the_model_was_called() {
     drop(called);
     assert_eq!(left(), [1, 86]);
     let state = guard.lock();
-    let key = state.ledger.key(&ask("ada", at(0)).counted());
+    let key = state.ledger.key(&ask("ada", at(0)).subject());
     assert_eq!(state.ledger.find(key).unwrap().places, 0);
 }
 

@@ -73,7 +73,8 @@ impl Header {
         if let Some(name) = REFUSED_MEMBERS.into_iter().find(|name| members.has(name)) {
             return Err(JwtFault::HeaderMember(name));
         }
-        let name = members.string("alg").map_err(JwtFault::Header)?.ok_or(JwtFault::Header(JsonFault::Missing("alg")))?;
+        let name =
+            members.string("alg").map_err(JwtFault::Header)?.ok_or(JwtFault::Header(JsonFault::Missing("alg")))?;
         let kid = members.string("kid").map_err(JwtFault::Header)?;
         Ok(Self { algorithm: algorithm(&name).ok_or(JwtFault::Algorithm)?, kid })
     }

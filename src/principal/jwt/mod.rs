@@ -33,7 +33,7 @@ use jws::UnverifiedJws;
 pub use keys::{JwtKeys, Origin};
 pub use remote::RemoteKeys;
 
-use super::{Identity, AuthOutcome};
+use super::{AuthOutcome, Identity};
 use crate::proto::{error::Error, principal::Principal, time::UnixSeconds};
 
 /// What precedes the issuer in [`Principal::idp`].

@@ -166,8 +166,8 @@ fn the_credential_comes_from_either_header_and_from_one_only() {
     let now = UnixSeconds(document.now);
     let authenticator = Authenticator::Jwt(document.verifier(document.keys(&case.keys)));
     let ask = |headers: &HeaderMap| {
-        let asking = AuthRequest { headers, peer: None, now, elapsed: Duration::ZERO, has_waited: false };
-        authenticator.authenticate(&asking).map(|verdict| match verdict {
+        let request = AuthRequest { headers, peer: None, now, elapsed: Duration::ZERO, has_waited: false };
+        authenticator.authenticate(&request).map(|verdict| match verdict {
             super::AuthOutcome::Identified(identity) => identity,
             super::AuthOutcome::Wait(_) => panic!("there is nothing to wait for"),
         })

@@ -43,7 +43,7 @@ pub trait Api: Sync {
     ///
     /// # Errors
     /// [`Error::RequestInvalid`], [`Error::RoleForbidden`] or [`Error::Unsupported`], each naming the member.
-    fn request(&self, body: &str, ways: &ApiSettings) -> Result<ParsedRequest, Error>;
+    fn request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error>;
 
     /// An error in this format's own shape; `None` for the problem document.
     fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse>;

@@ -29,14 +29,14 @@ impl Caller {
     /// # Errors
     /// [`Error::RequestInvalid`] for a user that the caller cannot be.
     pub fn principal(&self) -> Result<Option<Principal>, Error> {
-        Ok(self.caller(false)?.and_then(|caller| match caller {
+        Ok(self.holder(false)?.and_then(|holder| match holder {
             TokenHolder::Bearer => None,
             TokenHolder::Known(principal) => Some(principal),
         }))
     }
 
     /// Whose token may be presented; `None` for a new anonymous user.
-    pub(super) fn caller(&self, has_token: bool) -> Result<Option<TokenHolder>, Error> {
+    pub(super) fn holder(&self, has_token: bool) -> Result<Option<TokenHolder>, Error> {
         match self {
             Self::Authenticated { principal, user_id } => match user_id {
                 Some(user_id) if user_id != principal.subject() => {

@@ -25,14 +25,14 @@ impl Exchange<Counting> {
     /// # Errors
     /// As for the turn, short of room for a reply.
     pub fn count(
-        core: Arc<Deployment>,
+        deployment: Arc<Deployment>,
         request: TurnRequest,
-        asker: &Caller,
+        caller: &Caller,
         now: UnixSeconds,
         entropy: &Entropy,
         codec: &mut Codec,
     ) -> Result<Self, Error> {
-        let (turn, plan) = plan::prepare(core, request, asker, now, entropy, codec)?;
+        let (turn, plan) = plan::prepare(deployment, request, caller, now, entropy, codec)?;
         let count = turn.target.provider.count(&plan.call(&turn.target, false))?;
         Ok(Self { turn: Box::new(turn), state: Counting { count } })
     }

@@ -6,7 +6,7 @@ use crate::proto::{
     deployment::Deployment,
     error::Error,
     time::UnixSeconds,
-    token::{Codec, TokenPurpose, RawToken},
+    token::{Codec, RawToken, TokenPurpose},
     turn::Conversation,
 };
 
@@ -15,17 +15,17 @@ use crate::proto::{
 /// # Errors
 /// As for a turn's token.
 pub fn read_history(
-    core: &Deployment,
+    deployment: &Deployment,
     token: &str,
-    asker: &Caller,
+    caller: &Caller,
     now: UnixSeconds,
     codec: &mut Codec,
 ) -> Result<(Vec<Item>, Conversation, PresentedToken), Error> {
-    let caller = asker.caller(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
-    let verified = RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec)?.verify(
-        &caller,
+    let holder = caller.holder(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
+    let verified = RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)?.verify(
+        &holder,
         TokenPurpose::Read,
-        &core.policy,
+        &deployment.policy,
         now,
     )?;
     let conversation = Conversation {

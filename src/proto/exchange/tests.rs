@@ -25,7 +25,7 @@ use crate::proto::{
 
 /// A deployment with its instruments; time stands at `now`.
 struct Desk {
-    core: Arc<Deployment>,
+    deployment: Arc<Deployment>,
     codec: Codec,
     now: UnixSeconds,
     turns: u8,
@@ -38,22 +38,22 @@ impl Desk {
     }
 
     fn with(limits: Limits, policy: TokenPolicy, models: Vec<Model>) -> Self {
-        let core = Deployment {
+        let deployment = Deployment {
             keys: ring(),
             policy,
             limits,
             models: Models::new(models).unwrap(),
-            ways: ApiSettings::default(),
+            apis: ApiSettings::default(),
             accepts_client_history: false,
             elides_inline_images: false,
         };
-        Self { core: Arc::new(core), codec: codec(), now: NOW, turns: 0 }
+        Self { deployment: Arc::new(deployment), codec: codec(), now: NOW, turns: 0 }
     }
 
     /// A deployment whose settings are changed in one way.
     fn changed(change: impl FnOnce(&mut Deployment)) -> Self {
         let mut desk = Self::new(Limits::default());
-        change(Arc::get_mut(&mut desk.core).unwrap());
+        change(Arc::get_mut(&mut desk.deployment).unwrap());
         desk
     }
 
@@ -67,9 +67,9 @@ impl Desk {
         self.begin_as(request, &Caller::Unauthenticated { user_id: None })
     }
 
-    fn begin_as(&mut self, request: TurnRequest, asker: &Caller) -> Result<Exchange<Ready>, Error> {
+    fn begin_as(&mut self, request: TurnRequest, caller: &Caller) -> Result<Exchange<Ready>, Error> {
         let entropy = self.entropy();
-        match Exchange::begin(Arc::clone(&self.core), request, asker, self.now, &entropy, &mut self.codec)? {
+        match Exchange::begin(Arc::clone(&self.deployment), request, caller, self.now, &entropy, &mut self.codec)? {
             Planned::Ready(exchange) => Ok(exchange),
             Planned::Summarizing(_) => panic!("nobody asked for a summary"),
         }
@@ -103,7 +103,7 @@ impl Desk {
 
     fn history(&mut self, token: &str) -> Result<(Vec<Item>, Conversation), Error> {
         let nobody = Caller::Unauthenticated { user_id: None };
-        let read = read_history(&self.core, token, &nobody, self.now, &mut self.codec);
+        let read = read_history(&self.deployment, token, &nobody, self.now, &mut self.codec);
         read.map(|(items, conversation, _)| (items, conversation))
     }
 }
@@ -280,8 +280,8 @@ fn vouched(subject: &str, idp: &str, user_id: Option<&str>) -> Caller {
 #[test]
 fn only_its_owner_continues_a_token() {
     let mut desk = Desk::new(Limits::default());
-    let mut token_of = |asker: &Caller| {
-        let exchange = desk.begin_as(say("hi"), asker).unwrap();
+    let mut token_of = |caller: &Caller| {
+        let exchange = desk.begin_as(say("hi"), caller).unwrap();
         let answer = desk.finish(exchange, [said("hello").as_bytes()]).1.unwrap();
         (answer.token, answer.conversation.claims.principal)
     };
@@ -307,10 +307,10 @@ fn only_its_owner_continues_a_token() {
         (&vouched_alice, &vouched("alice", "jwt:one", Some("bob")), Some("request_invalid")),
         (&vouched_alice, &named("alice"), Some("token_invalid")),
     ];
-    for (number, (token, asker, refused)) in cases.into_iter().enumerate() {
-        let outcome = desk.begin_as(go_on(token, "and?"), asker);
+    for (number, (token, caller, refused)) in cases.into_iter().enumerate() {
+        let outcome = desk.begin_as(go_on(token, "and?"), caller);
         assert_eq!(outcome.err().map(|error| error.code()), refused, "case {number}");
-        let read = read_history(&desk.core, token, asker, desk.now, &mut desk.codec);
+        let read = read_history(&desk.deployment, token, caller, desk.now, &mut desk.codec);
         assert_eq!(read.err().map(|error| error.code()), refused, "case {number}");
     }
     // Without its token nobody is an anonymous user, and nobody is named so.

@@ -34,7 +34,7 @@ use serde_json::{Number, value::RawValue};
 
 use self::reader::Reply;
 use super::{
-    Provider, ModelCall, ReplyBounds, ReplyReader, TokenCount,
+    ModelCall, Provider, ReplyBounds, ReplyReader, TokenCount,
     call::{object, plain_id, post},
     reply,
 };
@@ -142,7 +142,9 @@ impl<'a> Body<'a> {
         let thinking = ThinkingConfig::new(&options.reasoning);
         Ok(Self {
             model: call.model,
-            max_tokens: Some(options.max_output_tokens.unwrap_or_else(|| ThinkingConfig::max_tokens(thinking.as_ref()))),
+            max_tokens: Some(
+                options.max_output_tokens.unwrap_or_else(|| ThinkingConfig::max_tokens(thinking.as_ref())),
+            ),
             system: system.map(|text| System::new(text, mark)),
             temperature: options.temperature.as_ref(),
             top_p: options.top_p.as_ref(),

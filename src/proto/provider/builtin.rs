@@ -18,7 +18,7 @@ use http::{HeaderName, Request, header, response};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Provider, ModelCall, ReplyBounds, ReplyReader, TokenCount,
+    ModelCall, Provider, ReplyBounds, ReplyReader, TokenCount,
     call::{EVENT_STREAM, JSON, post},
     reply::{self, Draft, Format},
 };

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, value::RawValue};
 
 use super::{
-    Provider, ModelCall, ReplyBounds, ReplyReader,
+    ModelCall, Provider, ReplyBounds, ReplyReader,
     call::{plain_id, post},
     refusal,
     reply::{self, Draft, Format},

@@ -24,7 +24,7 @@ use serde_json::{Number, value::RawValue};
 
 use self::reader::Reply;
 use super::{
-    Provider, ModelCall, ReplyBounds, ReplyReader, TokenCount,
+    ModelCall, Provider, ReplyBounds, ReplyReader, TokenCount,
     call::{estimate, object, plain_id, post},
     reply,
 };

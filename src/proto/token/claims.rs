@@ -139,11 +139,11 @@ impl Claims {
     }
 
     /// Checks deployment, then caller; nothing before this may tell the caller more than `token_invalid`.
-    pub(super) fn check_caller(&self, caller: &TokenHolder, policy: &TokenPolicy) -> Result<(), TokenFault> {
+    pub(super) fn check_holder(&self, holder: &TokenHolder, policy: &TokenPolicy) -> Result<(), TokenFault> {
         if self.issuer != policy.issuer {
             return Err(TokenFault::Issuer);
         }
-        let owns = match caller {
+        let owns = match holder {
             TokenHolder::Known(principal) => self.principal == *principal,
             TokenHolder::Bearer => self.principal.is_anonymous(),
         };
@@ -151,7 +151,12 @@ impl Claims {
     }
 
     /// Checks the times; only the token's owner gets to see the outcome.
-    pub(super) fn check_times(&self, purpose: TokenPurpose, policy: &TokenPolicy, now: UnixSeconds) -> Result<(), Error> {
+    pub(super) fn check_times(
+        &self,
+        purpose: TokenPurpose,
+        policy: &TokenPolicy,
+        now: UnixSeconds,
+    ) -> Result<(), Error> {
         let ordered = self.born_at <= self.issued_at && self.issued_at <= self.expires_at;
         if !ordered || self.issued_at > now.plus(LEEWAY_SECONDS) {
             return Err(TokenFault::Times.into());

@@ -36,7 +36,7 @@ use super::{
 };
 
 pub use self::{
-    claims::{TokenHolder, Claims, Id, TokenPurpose, TokenPolicy},
+    claims::{Claims, Id, TokenHolder, TokenPolicy, TokenPurpose},
     frames::Codec,
     seal::NONCE_BYTES,
 };
@@ -130,12 +130,12 @@ impl UnverifiedToken {
     /// [`Error::TokenExpired`].
     pub fn verify(
         self,
-        caller: &TokenHolder,
+        holder: &TokenHolder,
         purpose: TokenPurpose,
         policy: &TokenPolicy,
         now: UnixSeconds,
     ) -> Result<VerifiedToken, Error> {
-        self.claims.check_caller(caller, policy)?;
+        self.claims.check_holder(holder, policy)?;
         self.claims.check_times(purpose, policy, now)?;
         Ok(VerifiedToken(self))
     }

@@ -61,7 +61,7 @@ fn noisy_line(bytes: usize, seed: usize) -> String {
 }
 
 fn issue_plain(deployment: &TestDeployment, base: Option<&VerifiedToken>, lines: &str) -> Result<Issued, Error> {
-    issue(&claims(&deployment.policy), base, lines, deployment.terms(), &[7; NONCE_BYTES], &mut codec())
+    issue(&claims(&deployment.policy), base, lines, deployment.token_context(), &[7; NONCE_BYTES], &mut codec())
 }
 
 /// A conversation of these turns; the last token.
@@ -84,7 +84,7 @@ proptest! {
         let mut claims = Claims::first(owner.clone(), "m".to_owned(), ids, NOW, &deployment.policy);
         let mut base = None;
         for (at, turn) in turns.iter().enumerate() {
-            let text = issue(&claims, base.as_ref(), &lines(turn), deployment.terms(), &nonce, &mut codec()).unwrap();
+            let text = issue(&claims, base.as_ref(), &lines(turn), deployment.token_context(), &nonce, &mut codec()).unwrap();
             let token = deployment.verify_for(&text.token, owner.clone(), NOW).unwrap();
             let so_far = turns[..=at].concat();
             prop_assert_eq!(token.claims(), &claims);
@@ -121,7 +121,7 @@ proptest! {
     fn a_token_is_the_only_text_for_what_it_carries(seal: bool, turn in items(1..6), nonce: [u8; NONCE_BYTES]) {
         let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);
-        let token = issue(&claims, None, &lines(&turn), deployment.terms(), &nonce, &mut codec()).unwrap().token;
+        let token = issue(&claims, None, &lines(&turn), deployment.token_context(), &nonce, &mut codec()).unwrap().token;
         let parts = wire::split(&token).unwrap();
         let (key, kind) = wire::find_key(&deployment.keys, parts.header).unwrap();
         let mut payload = base64url::decode(parts.payload.as_bytes()).unwrap();
@@ -139,7 +139,7 @@ proptest! {
         let deployment = TestDeployment::new(seal);
         let ids = [Id::new(NOW, [1; 16]), Id::new(NOW, [2; 16])];
         let claims = Claims::first(owner.clone(), "m".to_owned(), ids, NOW, &deployment.policy);
-        let token = issue(&claims, None, &lines(&turn), deployment.terms(), &[7; 24], &mut codec()).unwrap().token;
+        let token = issue(&claims, None, &lines(&turn), deployment.token_context(), &[7; 24], &mut codec()).unwrap().token;
         let mixed = [
             Principal::new(owner.subject(), other.idp()).unwrap(),
             Principal::new(other.subject(), owner.idp()).unwrap(),
@@ -176,7 +176,7 @@ proptest! {
             ..claims(&deployment.policy)
         };
         let text = lines(&[Item::text(Role::User, "hello")]);
-        let token = issue(&claims, None, &text, deployment.terms(), &[7; NONCE_BYTES], &mut codec()).unwrap().token;
+        let token = issue(&claims, None, &text, deployment.token_context(), &[7; NONCE_BYTES], &mut codec()).unwrap().token;
         let good_until = if reading { born + max_age } else { (issued + left).min(issued + ttl).min(born + max_age) };
         let purpose = if reading { TokenPurpose::Read } else { TokenPurpose::Continue };
         let (first, end) = (issued - LEEWAY_SECONDS, good_until + LEEWAY_SECONDS);
@@ -184,7 +184,7 @@ proptest! {
         let mut codec = codec();
         for now in moments.into_iter().chain([first - 1, first, end - 1, end]) {
             let outcome = RawToken::new(&token, &deployment.limits).unwrap()
-                .authenticate(deployment.terms(), &mut codec).unwrap()
+                .authenticate(deployment.token_context(), &mut codec).unwrap()
                 .verify(&TokenHolder::Known(alice()), purpose, &deployment.policy, UnixSeconds(now))
                 .map(|_| ());
             let expected = if now < first {
@@ -235,7 +235,7 @@ proptest! {
         deployment.limits.history_bytes = history_bytes;
         let mut base = None;
         for (at, bytes) in turns.into_iter().enumerate() {
-            let room = room_bytes(base.as_ref(), deployment.terms());
+            let room = room_bytes(base.as_ref(), deployment.token_context());
             let line = noisy_line(bytes.min(room), at + usize::from(seed));
             if line.len() > room {
                 break;
@@ -243,7 +243,7 @@ proptest! {
             let token = issue_plain(&deployment, base.as_ref(), &line).unwrap().token;
             base = Some(deployment.verify(&token).unwrap());
         }
-        let room = room_bytes(base.as_ref(), deployment.terms());
+        let room = room_bytes(base.as_ref(), deployment.token_context());
         // All of it, or less, in one line or in two.
         let one = noisy_line(room * share / 4, seed.into());
         let two = noisy_line(room / 3, 1) + &noisy_line(room / 3, 2);
@@ -258,7 +258,7 @@ proptest! {
         let deployment = TestDeployment::new(seal);
         let claims = Claims { model, ..claims(&deployment.policy) };
         let text = lines(&[Item::text(Role::User, "hello")]);
-        let issued = issue(&claims, None, &text, deployment.terms(), &[7; NONCE_BYTES], &mut codec());
+        let issued = issue(&claims, None, &text, deployment.token_context(), &[7; NONCE_BYTES], &mut codec());
         match (claims.to_line(), issued) {
             (Ok(line), Ok(issued)) => {
                 prop_assert!(line.len() <= 4_096);
@@ -369,7 +369,7 @@ fn room_is_honest_in_a_full_house_of_wasteful_frames() {
         assert_eq!(base.history_frames(), frames::FRAMES_MAX - 1);
         for token_bytes in (20_000..60_000).step_by(250) {
             deployment.limits.token_bytes = token_bytes;
-            let room = room_bytes(Some(&base), deployment.terms());
+            let room = room_bytes(Some(&base), deployment.token_context());
             let line = noisy_line(room, 1);
             assert!(line.len() > room || issue_plain(&deployment, Some(&base), &line).is_ok(), "{token_bytes}");
         }

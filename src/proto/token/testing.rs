@@ -5,7 +5,7 @@
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{TokenHolder, Claims, Codec, Id, TokenPurpose, RawToken, TokenContext, TokenPolicy, VerifiedToken};
+use super::{Claims, Codec, Id, RawToken, TokenContext, TokenHolder, TokenPolicy, TokenPurpose, VerifiedToken};
 use crate::proto::{
     error::Error,
     key::{KeyId, KeyRing},
@@ -29,7 +29,7 @@ impl TestDeployment {
         Self { keys: ring(), policy, limits: Limits::default() }
     }
 
-    pub(crate) fn terms(&self) -> TokenContext<'_> {
+    pub(crate) fn token_context(&self) -> TokenContext<'_> {
         TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 
@@ -40,7 +40,7 @@ impl TestDeployment {
 
     /// What a caller gets for a token at some time.
     pub(crate) fn verify_for(&self, text: &str, caller: Principal, now: UnixSeconds) -> Result<VerifiedToken, Error> {
-        let token = RawToken::new(text, &self.limits)?.authenticate(self.terms(), &mut codec())?;
+        let token = RawToken::new(text, &self.limits)?.authenticate(self.token_context(), &mut codec())?;
         token.verify(&TokenHolder::Known(caller), TokenPurpose::Continue, &self.policy, now)
     }
 }

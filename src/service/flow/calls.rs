@@ -17,7 +17,7 @@ use crate::{
     guard::Guard,
     proto::{
         error::Error,
-        exchange::{Exchange, Failure, Ready, Response, FailedAttempt},
+        exchange::{Exchange, FailedAttempt, Failure, Ready, Response},
         turn::{Answer, Delta},
     },
     service::{Clock, attempts::CallFault},
@@ -110,7 +110,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
 
     /// The head of the answer to the exchange's request, and the first bytes after it.
     async fn answer(&mut self, exchange: &Exchange<Ready>) -> Result<Answered<U::Body>, CallFault> {
-        let (service, errand) = (&self.service, &mut self.errand);
+        let (service, context) = (&self.service, &mut self.context);
         self.called = service.clock.elapsed();
         self.sent = Some(exchange.spent());
         if let Some(held) = &mut self.held {
@@ -118,16 +118,16 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         }
         self.outcome = Outcome::default();
         let others = exchange.fallbacks_left();
-        let share = errand.attempts.call(others, self.called);
+        let share = context.attempts.call(others, self.called);
         self.due = self.called + share;
         // Of a reply that is not streamed, no byte comes before the model has written the last one.
         let limit = if exchange.is_streamed() { share.min(service.settings.timeouts.first_byte) } else { share };
-        errand.record.call(exchange.upstream());
+        context.record.call(exchange.upstream());
         let call = Call {
             upstream: exchange.upstream().to_owned(),
-            user: errand.user,
-            is_last: errand.attempts.is_last(others),
-            tried: errand.attempts.tried(),
+            user: context.user,
+            is_last: context.attempts.is_last(others),
+            tried: context.attempts.tried(),
             outcome: self.outcome.clone(),
             request: exchange.request(),
         };
@@ -161,12 +161,12 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             }
             _ => return Some(fault.error),
         };
-        self.errand.record.setback(&fault.error);
+        self.context.record.setback(&fault.error);
         let now = self.service.clock.elapsed();
         let chance = self.service.chance();
         (self.body, self.unread) = (None, None);
         let mut next_target = || back(&mut self.exchange).is_some_and(Exchange::<Ready>::next_target);
-        let wait = match self.errand.attempts.recover(&fault, begun, others, now, chance, &mut next_target) {
+        let wait = match self.context.attempts.recover(&fault, begun, others, now, chance, &mut next_target) {
             Ok(wait) => wait,
             Err(error) => return Some(error),
         };

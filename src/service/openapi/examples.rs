@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::proto::exchange;
 use crate::proto::{
     api::{APIS, Api, Operation, native},
-    deployment::{Deployment, Model, Models, Target, ApiSettings},
-    exchange::{Caller, Planned, Entropy, Exchange, Response as Answered},
+    deployment::{ApiSettings, Deployment, Model, Models, Target},
+    exchange::{Caller, Entropy, Exchange, Planned, Response as Answered},
     key::KeyRing,
     limits::Limits,
     provider,
@@ -45,9 +45,14 @@ pub(super) fn history() -> (Value, Value) {
     let answer = at_api(&native::Native).answer;
     let request = json!({ "token": answer["token"] });
     let nobody = Caller::Unauthenticated { user_id: None };
-    let (items, conversation, _) =
-        exchange::read_history(&core(), answer["token"].as_str().unwrap(), &nobody, NOW, &mut Codec::new().unwrap())
-            .unwrap();
+    let (items, conversation, _) = exchange::read_history(
+        &deployment(),
+        answer["token"].as_str().unwrap(),
+        &nobody,
+        NOW,
+        &mut Codec::new().unwrap(),
+    )
+    .unwrap();
     (request, serde_json::from_slice(&native::history_answer(&items, &conversation)).unwrap())
 }
 
@@ -69,7 +74,7 @@ fn said(path: &str, text: &str, token: Option<&Value>) -> Value {
     request
 }
 
-fn core() -> Deployment {
+fn deployment() -> Deployment {
     let name = "builtin";
     let target = Target {
         upstream: name.to_owned(),
@@ -91,7 +96,7 @@ fn core() -> Deployment {
         policy: TokenPolicy::default(),
         limits: Limits::default(),
         models: Models::new(vec![model]).unwrap(),
-        ways: ApiSettings::default(),
+        apis: ApiSettings::default(),
         accepts_client_history: false,
         elides_inline_images: false,
     }
@@ -103,7 +108,7 @@ fn turn(api: &dyn Api, request: &Value, chance: u8) -> Value {
     let random = [chance; 16];
     let entropy = Entropy { token_id: random, conversation: random, user: random, nonce: [chance; 24] };
     let (nobody, mut codec) = (Caller::Unauthenticated { user_id: None }, Codec::new().unwrap());
-    let begun = Exchange::begin(Arc::new(core()), asked.turn, &nobody, NOW, &entropy, &mut codec).unwrap();
+    let begun = Exchange::begin(Arc::new(deployment()), asked.turn, &nobody, NOW, &entropy, &mut codec).unwrap();
     let Planned::Ready(exchange) = begun else { panic!("nobody asked for a summary") };
     let pieces = provider::builtin_answer(exchange.request().body()).unwrap();
     let form = provider::builtin_content_type(exchange.is_streamed());

@@ -87,7 +87,7 @@ impl Function {
     pub async fn start(config: Config, place: &LambdaEnvironment, log: Box<dyn Log>) -> Result<Self, StartError> {
         let (response, drain_timeout) = (config.lambda_response, config.server.drain_timeout);
         let api = Arc::new(Api::new(&place.api).map_err(StartError::Upstreams)?);
-        let note = size_note(response, &config.core.limits);
+        let note = size_note(response, &config.deployment.limits);
         let mut prepared = Prepared::new(config, log).await?;
         prepared.notes.extend(note);
         let worker = Worker { api, service: Arc::clone(&prepared.service), response };

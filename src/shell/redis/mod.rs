@@ -51,14 +51,14 @@ use self::{
     fault::StoreFault,
     keys::{HOLDER_BYTES, Keys},
     link::Link,
-    scripts::{Admission, Scripts, TurnEntry, AdmissionReply},
+    scripts::{Admission, AdmissionReply, Scripts, TurnEntry},
     settling::Settling,
     standing::Counts,
 };
 use crate::{
     guard::{
-        AdmitRequest, LimitSubject, TurnEnd, Guard, LocalGuard, LocalPermit, Moment, Permit, GuardPurpose, Revocation, Rules, Seed, Store,
-        Charge,
+        AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation,
+        Rules, Seed, Store, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
@@ -162,7 +162,7 @@ impl Guard for RedisGuard {
     async fn admit(&self, ask: AdmitRequest) -> Result<RedisPermit, Error> {
         let rules = self.shared.rules();
         // Without the store such turns wait to be told of through no fault of their caller's.
-        if ask.purpose != GuardPurpose::Read && self.shared.link.is_up() && self.settling.is_busy(&ask.counted()) {
+        if ask.purpose != GuardPurpose::Read && self.shared.link.is_up() && self.settling.is_busy(&ask.subject()) {
             return Err(Error::UserBusy { limit: rules.turns_at_once });
         }
         let mut holder = [0; HOLDER_BYTES];

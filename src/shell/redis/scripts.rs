@@ -11,7 +11,7 @@ use super::{
     standing::Counts,
 };
 use crate::{
-    guard::{AdmitRequest, LimitSubject, TurnEnd, GuardPurpose, Quota, Revocation, Rules, Charge},
+    guard::{AdmitRequest, Charge, GuardPurpose, LimitSubject, Quota, Revocation, Rules, TurnEnd},
     proto::{exchange::PresentedToken, principal::Principal, time::LEEWAY_SECONDS, token::Id},
 };
 
@@ -158,7 +158,7 @@ impl TurnEntry {
             rules,
             holder,
             purpose: ask.purpose,
-            counted: ask.counted(),
+            counted: ask.subject(),
             principal: ask.principal.clone(),
             conversation: ask.conversation,
             presented: ask.presented,

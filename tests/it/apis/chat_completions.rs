@@ -10,7 +10,7 @@ use crate::support::{
     client::{Client, json_request},
     config,
     fake::{Call, completion},
-    hand::{PendingCall, IncomingReply, Hand},
+    hand::{Hand, IncomingReply, PendingCall},
     server::Running,
     upstream,
 };

@@ -10,7 +10,7 @@ use crate::support::{
     config, config_with,
     events::events,
     fake::{Call, completion},
-    hand::{PendingCall, Hand},
+    hand::{Hand, PendingCall},
     server::Running,
     upstream,
 };

@@ -9,7 +9,7 @@ use crate::support::{
     client::Client,
     config, config_with,
     fake::Call,
-    hand::{PendingCall, Hand, post},
+    hand::{Hand, PendingCall, post},
     server::Running,
     upstream,
 };

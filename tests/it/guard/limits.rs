@@ -12,7 +12,7 @@ use crate::support::{
     answer::Answer,
     config,
     events::events,
-    hand::{PendingCall, Hand, post},
+    hand::{Hand, PendingCall, post},
     upstream,
 };
 

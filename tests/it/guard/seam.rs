@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use holdall::guard::{TurnEnd, GuardPurpose, Charge};
+use holdall::guard::{Charge, GuardPurpose, TurnEnd};
 use serde_json::{Value, json};
 
 use crate::support::{
     config,
     fake::Call,
     guard::{
-        Heard::{self, PendingCall, Left, Settled, Shown},
+        Heard::{self, Left, PendingCall, Settled, Shown},
         Witness,
     },
-    hand::{PendingCall as Request, Hand},
+    hand::{Hand, PendingCall as Request},
     upstream,
 };
 

@@ -301,7 +301,7 @@ fn a_reload_keeps_what_was_fetched() {
     let reloaded =
         |url: &str, audience: &str| config(&settings(url).replace("\"holdall\"", &format!("\"{audience}\"")));
     let same = reloaded("https://issuer.example/jwks", "holdall");
-    deployment.hand.service.reload(same.core, same.access);
+    deployment.hand.service.reload(same.deployment, same.access);
     is_let_in(deployment.ask(&credential(RSA)));
     assert_eq!(deployment.fetches(), 0);
     let mut bob = deployment.ask(&credential(P256));
@@ -309,7 +309,7 @@ fn a_reload_keeps_what_was_fetched() {
     deployment.answer(Ok(key_set(&["p256-1"])));
     is_let_in(bob);
     let other = reloaded("https://issuer.example/jwks", "another");
-    deployment.hand.service.reload(other.core, other.access);
+    deployment.hand.service.reload(other.deployment, other.access);
     deployment.ask(&credential(P256)).answer().problem("unauthenticated");
 }
 

@@ -7,7 +7,7 @@ use holdall::guard::Guard;
 use super::{
     answer::Answer,
     fake::Call,
-    hand::{PendingCall, Hand},
+    hand::{Hand, PendingCall},
 };
 
 /// What a request led to.

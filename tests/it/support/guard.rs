@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use holdall::{
-    guard::{AdmitRequest, LimitSubject, TurnEnd, Guard, Moment, Permit, GuardPurpose, Revocation, Charge},
+    guard::{AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, TurnEnd},
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
 

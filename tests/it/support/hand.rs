@@ -75,8 +75,15 @@ impl<G: Guard> Hand<G> {
     pub(crate) fn guarded(config: Config, guard: G) -> Self {
         let (clock, upstream, log) = <(TestClock, FakeUpstream, Records)>::default();
         let sink = Box::new(log.clone());
-        let service =
-            Service::new(config.core, config.access, config.settings, upstream.clone(), guard, clock.clone(), sink);
+        let service = Service::new(
+            config.deployment,
+            config.access,
+            config.settings,
+            upstream.clone(),
+            guard,
+            clock.clone(),
+            sink,
+        );
         Self { service: Arc::new(service), clock, upstream, log }
     }
 

@@ -2,7 +2,7 @@
 //! for twice once something of it was shown.
 
 use holdall::{
-    guard::{TurnEnd, GuardPurpose},
+    guard::{GuardPurpose, TurnEnd},
     upstream::UpstreamError,
 };
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::support::{
     events::events,
     fake::Call,
     guard::{Heard, Witness},
-    hand::{PendingCall, Hand},
+    hand::{Hand, PendingCall},
     wire::Wire,
 };
 

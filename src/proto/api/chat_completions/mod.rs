@@ -16,7 +16,7 @@ use self::{reply::ChatWriter, request::RawChat};
 #[cfg(test)]
 use super::described::{ApiDescription, Schemas};
 use super::{
-    ParsedRequest, Api, ErrorResponse, PublicError, body,
+    Api, ErrorResponse, ParsedRequest, PublicError, body,
     openai_error::{self, TokenMember},
 };
 use crate::proto::{deployment::ApiSettings, error::Error};

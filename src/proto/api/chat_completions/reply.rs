@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::proto::{
     api::{
-        ReplyWriter, PublicError,
+        PublicError, ReplyWriter,
         native::ConversationBody,
         openai_error::{OpenAiError, TokenMember},
     },

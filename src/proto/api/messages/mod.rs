@@ -20,7 +20,7 @@ use serde::Serialize;
 use self::{error::ErrorBody, reply::MessagesWriter, request::RawMessages};
 #[cfg(test)]
 use super::described::{ApiDescription, Schemas};
-use super::{ParsedRequest, Api, Operation, ErrorResponse, PublicError, body};
+use super::{Api, ErrorResponse, Operation, ParsedRequest, PublicError, body};
 use crate::proto::{deployment::ApiSettings, error::Error};
 
 /// The Messages format.

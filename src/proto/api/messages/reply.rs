@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::error::ErrorBody;
 use crate::proto::{
-    api::{ReplyWriter, PublicError, native::ConversationBody},
+    api::{PublicError, ReplyWriter, native::ConversationBody},
     chat::{Item, Part},
     json::Object,
     sse,

@@ -5,7 +5,7 @@ use serde::Serialize;
 #[cfg(test)]
 use crate::proto::turn::FinishReason;
 use crate::proto::{
-    api::{ReplyWriter, PublicError},
+    api::{PublicError, ReplyWriter},
     chat::Item,
     sse,
     time::UnixSeconds,

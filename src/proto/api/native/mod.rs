@@ -21,7 +21,7 @@ use self::answer::NativeWriter;
 #[cfg(test)]
 use super::described::{ApiDescription, Schemas};
 use super::{
-    ParsedRequest, Api, ErrorResponse, PublicError,
+    Api, ErrorResponse, ParsedRequest, PublicError,
     body::{self, List},
 };
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proto::{
-    api::{ReplyWriter as _, PublicError},
+    api::{PublicError, ReplyWriter as _},
     provider::testing::an_answer,
     turn::{Answer, Delta, FinishReason, Partial, Usage},
 };

@@ -29,7 +29,7 @@ use self::{reply::ResponsesWriter, request::Request};
 #[cfg(test)]
 use super::described::{ApiDescription, Schemas};
 use super::{
-    ParsedRequest, Api, Operation, ErrorResponse, PublicError,
+    Api, ErrorResponse, Operation, ParsedRequest, PublicError,
     openai_error::{self, TokenMember},
 };
 use crate::proto::{deployment::ApiSettings, error::Error};
@@ -50,13 +50,13 @@ impl Api for Responses {
         )
     }
 
-    fn request(&self, body: &str, ways: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error> {
         let Request { turn, repeated, live, encrypted_reasoning } = request::read(body)?;
         if turn.model.is_none() && turn.token.is_none() {
             return Err(Error::invalid("`model` is missing, which only a conversation has; GET /v1/models lists them"));
         }
         // An id that is no token is there from the start: nothing to wait for.
-        let live = live.unwrap_or(ways.live_responses || !repeated.store);
+        let live = live.unwrap_or(settings.live_responses || !repeated.store);
         Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, live, encrypted_reasoning)) })
     }
 

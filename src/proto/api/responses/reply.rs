@@ -16,7 +16,7 @@ use super::{
 };
 use crate::proto::{
     api::{
-        ReplyWriter, PublicError,
+        PublicError, ReplyWriter,
         openai_error::{OpenAiError, TokenMember},
     },
     chat::{Item, Part},

@@ -175,7 +175,9 @@ fn a_summary_moves_on_and_the_turn_begins_where_it_came_from() {
         let text = (0..500).map(|n| format!("{} {n} ", token.len())).collect::<String>();
         let request = TurnRequest { truncation: Some(Truncation::Summarize), ..go_on(&token, &text) };
         let (entropy, nobody) = (desk.entropy(), Caller::Unauthenticated { user_id: None });
-        match Exchange::begin(Arc::clone(&desk.core), request, &nobody, desk.now, &entropy, &mut desk.codec).unwrap() {
+        match Exchange::begin(Arc::clone(&desk.deployment), request, &nobody, desk.now, &entropy, &mut desk.codec)
+            .unwrap()
+        {
             Planned::Ready(exchange) => token = desk.finish(exchange, [said("well").as_bytes()]).1.unwrap().token,
             Planned::Summarizing(exchange) => break exchange,
         }
