@@ -285,7 +285,7 @@ export class Conversation {
       const message = "Another tab has stored a turn of this conversation. This turn was not stored.";
       throw new HoldallError("conflict", message).attach(lost);
     }
-    // From here on this tab continues from the new token, even if there is no room to store it.
+    // From here on this tab continues from the new token, even if storage is full.
     this.change({ ...saved, ended: undefined, unsent: undefined });
     const record = JSON.stringify(saved);
     try {
