@@ -3,18 +3,12 @@
 //! What goes into a configuration is printed to standard output, so that `>>` appends it to a file; the key itself goes to
 //! standard error, once, for whoever is to hold it.
 
-use super::{CliError, console::Console, keys::random};
-use crate::{
-    principal::{IDP_KEY, KeyDigest},
-    proto::{principal::Principal, token},
-};
-
-/// By which such keys are known, to people and to scanners of leaked secrets.
-const PREFIX: &str = "hk_";
+use super::{console::Console, error::CliError, secret::CallerKey};
+use crate::{principal::IDP_KEY, proto::principal::Principal};
 
 /// Prints a new key that speaks for `user`, and its line for a keys file.
 pub(super) fn api(user: &str, json: bool, console: Console) -> Result<(), CliError> {
-    let key = NewKey::make()?;
+    let key = CallerKey::generate()?;
     let line = format!("{} {user}", key.digest.to_hex());
     if json {
         let (key, digest) = (key.text.as_str(), key.digest.to_hex());
@@ -27,7 +21,7 @@ pub(super) fn api(user: &str, json: bool, console: Console) -> Result<(), CliErr
 
 /// Prints a new key of an operator's, and its digest.
 pub(super) fn operator(json: bool, console: Console) -> Result<(), CliError> {
-    let key = NewKey::make()?;
+    let key = CallerKey::generate()?;
     let digest = key.digest.to_hex();
     if json {
         return console.print(&format!("{}\n", serde_json::json!({ "key": key.text.as_str(), "digest": digest })));
@@ -43,21 +37,4 @@ pub(super) fn user(text: &str) -> Result<String, &'static str> {
         return Err("white space before or behind the name");
     }
     Principal::new(text, IDP_KEY).map(|_| text.to_owned())
-}
-
-struct NewKey {
-    text: zeroize::Zeroizing<String>,
-    digest: KeyDigest,
-}
-
-impl NewKey {
-    /// 32 random bytes, so that a plain digest of them is safe to show.
-    fn make() -> Result<Self, CliError> {
-        let mut bytes = zeroize::Zeroizing::new([0; 32]);
-        random(&mut *bytes)?;
-        let encoded = zeroize::Zeroizing::new(token::encode_base64url(&*bytes));
-        let text = zeroize::Zeroizing::new(format!("{PREFIX}{}", *encoded));
-        let digest = KeyDigest::of(&text);
-        Ok(Self { text, digest })
-    }
 }

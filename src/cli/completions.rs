@@ -2,7 +2,7 @@
 
 use clap_complete::Shell;
 
-use super::{CliError, console::Console};
+use super::{console::Console, error::CliError};
 
 /// The arguments of `completions`.
 #[derive(Clone, Debug, clap::Args)]

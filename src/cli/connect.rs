@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use super::{CliError, home, settings::System};
+use super::{
+    error::CliError,
+    home::{self, LOCAL_USER},
+    system::System,
+};
 use crate::{
     config::{Config, ModelSettings, Reach, TokenSettings},
     proto::token::{Codec, RawToken},
@@ -81,7 +85,7 @@ impl Proxy {
         let url = format!("http://{}", server.address().map_err(|error| cannot(&error))?);
         runtime.spawn(server.run(std::future::pending()));
         let client = Client::new(&url, None).map_err(|error| CliError::new(error.to_string()))?;
-        let user = Some(args.user.clone().unwrap_or_else(|| OWN_USER.to_owned()));
+        let user = Some(args.user.clone().unwrap_or_else(|| LOCAL_USER.to_owned()));
         Ok(Self { model, runtime, client, user, alias, causes: Some(causes) })
     }
 
@@ -115,14 +119,14 @@ impl Proxy {
                 let cause = news.map(|cause| format!(" ({cause})")).unwrap_or_default();
                 let told = CliError::new(format!("{}{cause}", refusal.detail));
                 match self.hint(refusal, path) {
-                    Some(hint) => told.hint(hint),
+                    Some(hint) => told.with_hint(hint),
                     None => told,
                 }
             }
             ClientError::Unreachable { .. } => {
-                CliError::new(error.to_string()).hint("see that a server runs there; `holdall serve` starts one")
+                CliError::new(error.to_string()).with_hint("see that a server runs there; `holdall serve` starts one")
             }
-            ClientError::Cut { .. } => CliError::new(error.to_string()).hint("nothing is lost; say it again"),
+            ClientError::Cut { .. } => CliError::new(error.to_string()).with_hint("nothing is lost; say it again"),
             _ => CliError::new(error.to_string()),
         }
     }
@@ -192,7 +196,5 @@ fn describe_model(config: &Config, asked: Option<&str>, token: Option<&str>) -> 
     format!("{} at {}", model.target.name, model.target.upstream)
 }
 
-/// The user of a server in this process.
-pub(super) const OWN_USER: &str = "local";
 /// How long to wait for the cause of an error that has been told already.
 const CAUSE_WAIT: Duration = Duration::from_secs(1);

@@ -8,7 +8,10 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
 };
 
-use super::{CliError, settings::System};
+use super::{
+    error::{CliError, system_message},
+    system::System,
+};
 use crate::config::Sources as _;
 
 /// Where this process prints.
@@ -59,12 +62,12 @@ impl Console {
     /// Writes to standard output, at once.
     ///
     /// # Errors
-    /// [`CliError::closed`] if nobody reads any more; that is no failure of ours.
+    /// [`CliError::output_closed`] if nobody reads any more; that is no failure of ours.
     pub(super) fn print(self, text: &str) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => CliError::closed(),
-            _ => CliError::new(format!("cannot write to standard output: {}", super::file::in_words(&error))),
+            io::ErrorKind::BrokenPipe => CliError::output_closed(),
+            _ => CliError::new(format!("cannot write to standard output: {}", system_message(&error))),
         })
     }
 
@@ -74,7 +77,7 @@ impl Console {
     /// [`CliError`] for any other failure.
     pub(super) fn print_if_read(self, text: &str) -> Result<(), CliError> {
         match self.print(text) {
-            Err(error) if error.is_closed() => Ok(()),
+            Err(error) if error.is_output_closed() => Ok(()),
             printed => printed,
         }
     }
@@ -98,7 +101,7 @@ impl Console {
     /// Tells an error, and the next step if there is one.
     pub(super) fn error(self, error: &CliError) {
         self.say(&format!("{} {error}", paint(self.color_errors, RED, "error:")));
-        if let Some(hint) = &error.hint {
+        if let Some(hint) = error.hint() {
             self.say(&format!("{} {hint}", paint(self.color_errors, BOLD, "hint:")));
         }
     }

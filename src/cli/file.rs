@@ -12,7 +12,10 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::{CliError, console::Console};
+use super::{
+    console::Console,
+    error::{CliError, system_message},
+};
 
 /// Replaces what `path` names, or makes it; a symbolic link stays and its target is replaced.
 ///
@@ -24,7 +27,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
         file.persist(&target)?;
         sync_folder(&target)
     });
-    replaced.map_err(|error| cannot("write", path, &error))
+    replaced.map_err(|error| CliError::file("write", path, &error))
 }
 
 /// Makes a file that is not there yet; says whether it has: `false` if there is one.
@@ -32,11 +35,11 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 /// # Errors
 /// [`CliError`].
 pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<bool, CliError> {
-    let file = write_beside(path, bytes).map_err(|error| cannot("write", path, &error))?;
+    let file = write_beside(path, bytes).map_err(|error| CliError::file("write", path, &error))?;
     match file.persist_noclobber(path) {
-        Ok(_) => sync_folder(path).map(|()| true).map_err(|error| cannot("write", path, &error)),
+        Ok(_) => sync_folder(path).map(|()| true).map_err(|error| CliError::file("write", path, &error)),
         Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(failed) => Err(cannot("write", path, &failed.error)),
+        Err(failed) => Err(CliError::file("write", path, &failed.error)),
     }
 }
 
@@ -48,19 +51,20 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, CliError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(cannot("read", path, &error)),
+        Err(error) => Err(CliError::file("read", path, &error)),
     }
 }
 
-/// What a system call on a file failed with.
-pub(super) fn cannot(what: &str, path: &Path, error: &io::Error) -> CliError {
-    CliError::new(format!("cannot {what} {}: {}", path.display(), in_words(error)))
-}
-
-/// An error in the system's words, without its number.
-pub(super) fn in_words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
+/// The text of a file, or of standard input for `-`.
+pub(super) fn read_input(path: &Path) -> Result<String, CliError> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        return match io::stdin().read_to_string(&mut text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(CliError::new(format!("cannot read standard input: {}", system_message(&error)))),
+        };
+    }
+    read(path)?.ok_or_else(|| CliError::new(format!("there is no file {}", path.display())))
 }
 
 /// `path` with `suffix` behind its name.
@@ -107,7 +111,7 @@ impl Lock {
             let mut options = OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
             let mut file = file.map_err(|error| {
-                CliError::new(format!("cannot write beside {}: {}", target.display(), in_words(&error)))
+                CliError::new(format!("cannot write beside {}: {}", target.display(), system_message(&error)))
             })?;
             match file.try_lock() {
                 Ok(()) => {}
@@ -116,14 +120,14 @@ impl Lock {
                     let _ = file.read_to_string(&mut held_by);
                     if held_by.starts_with(Holder::Chat.name()) {
                         return Err(CliError::new(format!("a chat has {} open ({held_by})", target.display()))
-                            .hint("leave that chat first, or use another file"));
+                            .with_hint("leave that chat first, or use another file"));
                     }
                     if !std::mem::replace(&mut told, true) {
                         say(&format!("waiting for another holdall to finish with {}", target.display()));
                     }
-                    file.lock().map_err(|error| cannot("lock", &path, &error))?;
+                    file.lock().map_err(|error| CliError::file("lock", &path, &error))?;
                 }
-                Err(TryLockError::Error(error)) => return Err(cannot("lock", &path, &error)),
+                Err(TryLockError::Error(error)) => return Err(CliError::file("lock", &path, &error)),
             }
             // Who held it before took the file away at last: what we have locked is no longer what others find.
             if names(&path, &file) {
@@ -216,7 +220,7 @@ impl TokenFile {
     /// [`CliError`].
     pub(super) fn remove(&self) -> Result<(), CliError> {
         match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &self.path, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::file("remove", &self.path, &error)),
             _ => Ok(()),
         }
     }

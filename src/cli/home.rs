@@ -10,7 +10,11 @@ use std::{
 
 use etcetera::{BaseStrategy as _, base_strategy::Xdg};
 
-use super::{CliError, file, keys};
+use super::{
+    error::{CliError, system_message},
+    file,
+    secret::token_key_line,
+};
 
 /// The file that `chat` uses where none is named.
 pub(super) fn chat_file() -> Result<PathBuf, CliError> {
@@ -25,8 +29,8 @@ pub(super) fn make_folder() -> Result<(), CliError> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|error| {
-        CliError::new(format!("cannot make the folder {}: {}", path.display(), file::in_words(&error)))
-            .hint("set XDG_DATA_HOME to a folder that can be written to")
+        CliError::new(format!("cannot make the folder {}: {}", path.display(), system_message(&error)))
+            .with_hint("set XDG_DATA_HOME to a folder that can be written to")
     })
 }
 
@@ -42,18 +46,20 @@ pub(super) fn make_keys() -> Result<PathBuf, CliError> {
     let path = folder()?.join(KEYS);
     if !path.exists() {
         // Of two that start at once, the second finds that there is one, and takes what the first made.
-        file::create(&path, keys::new_entry(OWN_KEY)?.as_bytes())?;
+        file::create(&path, token_key_line(OWN_KEY)?.as_bytes())?;
     }
     Ok(path)
 }
 
 fn folder() -> Result<PathBuf, CliError> {
     let strategy = Xdg::new().map_err(|error| {
-        CliError::new(format!("there is no home folder: {error}")).hint("set HOME or XDG_DATA_HOME")
+        CliError::new(format!("there is no home folder: {error}")).with_hint("set HOME or XDG_DATA_HOME")
     })?;
     Ok(strategy.data_dir().join("holdall"))
 }
 
+/// The user of a server in this process.
+pub(super) const LOCAL_USER: &str = "local";
 const KEYS: &str = "keys";
 /// The id of the chat's own key.
 const OWN_KEY: &str = "local";

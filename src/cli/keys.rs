@@ -18,17 +18,17 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::{
-    CliError, caller_keys,
+    caller_keys,
     console::Console,
+    error::CliError,
     file::{self, Holder, Lock},
-    settings::{System, key_ring},
+    secret::{fill_random, parse_key_ring, token_key_line},
+    settings::key_ring,
+    system::System,
 };
 use crate::{
-    config::{ConfigError, KeySettings},
-    proto::{
-        key::{KeyId, KeyRing},
-        token,
-    },
+    config::KeySettings,
+    proto::key::{KeyId, KeyRing},
     service::Clock as _,
     shell::SystemClock,
 };
@@ -121,7 +121,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let console = Console::system();
     match &args.command {
         Command::New { kid } => {
-            console.print(&new_entry(&name(kid.as_ref())?)?)?;
+            console.print(&token_key_line(&name(kid.as_ref())?)?)?;
             warn_of_readers(console);
             Ok(())
         }
@@ -135,31 +135,12 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-/// A new key as a line: `kid:secret`, the secret 32 random bytes in base64url.
-pub(super) fn new_entry(kid: &str) -> Result<Zeroizing<String>, CliError> {
-    let mut secret = Zeroizing::new([0; 32]);
-    random(&mut *secret)?;
-    let secret = Zeroizing::new(token::encode_base64url(&*secret));
-    Ok(Zeroizing::new(format!("{kid}:{}\n", *secret)))
-}
-
-/// Fresh bytes from the operating system.
-pub(super) fn random(bytes: &mut [u8]) -> Result<(), CliError> {
-    let filled = SystemClock::new().fill_random(bytes);
-    filled.map_err(|error| CliError::new(error.cause().unwrap_or_else(|| error.to_string())))
-}
-
-/// A key ring that does not parse, as an error of this command.
-pub(super) fn read_ring(text: &str) -> Result<KeyRing, CliError> {
-    KeyRing::parse(text).map_err(|error| ConfigError::Keys(error).into())
-}
-
 fn name(kid: Option<&KeyId>) -> Result<String, CliError> {
     if let Some(kid) = kid {
         return Ok(kid.to_string());
     }
     let mut chance = [0; 2];
-    random(&mut chance)?;
+    fill_random(&mut chance)?;
     let day: String = SystemClock::new().now().to_string().chars().take(10).filter(|digit| *digit != '-').collect();
     let letters = chance.map(|byte| char::from(b'a'.saturating_add(byte % 26)));
     Ok(format!("k{day}{}", letters.iter().collect::<String>()))
@@ -225,7 +206,7 @@ fn rotate(step: &Step, console: Console) -> Result<(), CliError> {
         }
     };
     let text = keys.to_text();
-    let ring = read_ring(&text)?;
+    let ring = parse_key_ring(&text)?;
     file::replace(path, text.as_bytes())?;
     console.print_if_read(&list(&ring, *json))?;
     console.say(&format!("next: {next}"));
@@ -256,7 +237,7 @@ impl KeysFile {
         });
         let file = Self { path: path.to_owned(), lines: lines.collect() };
         if file.ids().next().is_some() {
-            read_ring(&text)?;
+            parse_key_ring(&text)?;
         }
         Ok(file)
     }
@@ -267,9 +248,9 @@ impl KeysFile {
 
     fn add(&mut self, kid: &str) -> Result<(), CliError> {
         if self.ids().any(|id| id == kid) {
-            return Err(CliError::new(format!("there is a key `{kid}` already")).hint("pass another --kid"));
+            return Err(CliError::new(format!("there is a key `{kid}` already")).with_hint("pass another --kid"));
         }
-        let entry = new_entry(kid)?;
+        let entry = token_key_line(kid)?;
         self.lines.push(Line::Entry(Zeroizing::new(entry.trim_end().to_owned())));
         Ok(())
     }
@@ -283,8 +264,10 @@ impl KeysFile {
 
     fn remove(&mut self, kid: &str) -> Result<(), CliError> {
         if self.ids().next() == Some(kid) {
-            return Err(CliError::new(format!("`{kid}` is the key that signs"))
-                .hint(format!("let another one sign first: `holdall keys rotate use {} ID`", self.path.display())));
+            return Err(CliError::new(format!("`{kid}` is the key that signs")).with_hint(format!(
+                "let another one sign first: `holdall keys rotate use {} ID`",
+                self.path.display()
+            )));
         }
         self.take(kid).map(drop)
     }
@@ -293,7 +276,7 @@ impl KeysFile {
         let at = self.lines.iter().position(|line| line.id() == Some(kid)).ok_or_else(|| {
             let ids: Vec<_> = self.ids().collect();
             let known = if ids.is_empty() { "it has none".to_owned() } else { format!("it has {}", ids.join(", ")) };
-            CliError::new(format!("{} has no key `{kid}`", self.path.display())).hint(known)
+            CliError::new(format!("{} has no key `{kid}`", self.path.display())).with_hint(known)
         })?;
         Ok(self.lines.remove(at))
     }
@@ -333,7 +316,7 @@ mod tests {
 
     #[test]
     fn comments_keep_their_place() {
-        let (one, two) = (new_entry("one").unwrap(), new_entry("two").unwrap());
+        let (one, two) = (token_key_line("one").unwrap(), token_key_line("two").unwrap());
         let (_folder, path) = file(&format!("# ours\n{}, {}\n# end\n", one.trim(), two.trim()));
         let mut keys = KeysFile::read(&path).unwrap();
         keys.put_first("two").unwrap();
@@ -344,11 +327,11 @@ mod tests {
 
     #[test]
     fn the_key_that_signs_is_not_removed() {
-        let (one, two) = (new_entry("one").unwrap(), new_entry("two").unwrap());
+        let (one, two) = (token_key_line("one").unwrap(), token_key_line("two").unwrap());
         let (_folder, path) = file(&format!("{}{}", *one, *two));
         let mut keys = KeysFile::read(&path).unwrap();
         assert!(keys.remove("one").is_err());
-        assert!(keys.remove("three").unwrap_err().hint.unwrap().contains("one, two"));
+        assert!(keys.remove("three").unwrap_err().hint().unwrap().contains("one, two"));
         assert!(keys.add("two").is_err());
     }
 

@@ -8,23 +8,31 @@ mod chat;
 mod completions;
 mod connect;
 mod console;
+mod error;
 mod file;
 mod home;
 mod keys;
 mod openapi;
+mod render;
 mod revoke;
+mod secret;
 mod send;
 mod serve;
 mod settings;
+mod stored_token;
+mod system;
 mod token;
 mod turn;
 
-use std::{fmt, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use self::{console::Console, settings::System};
-use crate::{config::ConfigError, shell::LambdaEnvironment};
+use self::{
+    console::Console,
+    system::{System, is_empty_variable},
+};
+use crate::shell::LambdaEnvironment;
 
 /// Runs the command line of this process.
 #[must_use]
@@ -49,7 +57,7 @@ pub fn run() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_closed() => ExitCode::SUCCESS,
+        Err(error) if error.is_output_closed() => ExitCode::SUCCESS,
         Err(error) => {
             Console::system().error(&error);
             ExitCode::FAILURE
@@ -64,7 +72,7 @@ fn command() -> clap::Command {
 }
 
 fn with_variables(command: clap::Command) -> clap::Command {
-    let variable = |arg: clap::Arg| match arg.get_env().is_some_and(settings::is_empty) {
+    let variable = |arg: clap::Arg| match arg.get_env().is_some_and(is_empty_variable) {
         true => arg.env(None::<&str>),
         false => arg.hide_env_values(true),
     };
@@ -97,51 +105,4 @@ enum Command {
     Openapi,
     /// Print a completion script
     Completions(completions::Args),
-}
-
-/// Why a command failed, and what to do about it.
-#[derive(Debug)]
-pub(crate) struct CliError {
-    message: String,
-    hint: Option<String>,
-    closed: bool,
-}
-
-impl CliError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, closed: false }
-    }
-
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-
-    /// Nobody reads our output any more: a reason to stop, not one to complain.
-    fn closed() -> Self {
-        Self { closed: true, ..Self::new("nobody reads standard output") }
-    }
-
-    /// The error with its hint.
-    fn in_a_line(&self) -> String {
-        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{}{hint}", self.message)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed
-    }
-}
-
-impl std::error::Error for CliError {}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl From<ConfigError> for CliError {
-    fn from(error: ConfigError) -> Self {
-        Self { hint: error.hint().map(str::to_owned), ..Self::new(error.to_string()) }
-    }
 }

@@ -1,6 +1,6 @@
 //! `holdall openapi`: the API's description, as the server has it at `/openapi.json`.
 
-use super::{CliError, console::Console};
+use super::{console::Console, error::CliError};
 use crate::service::openapi::DOCUMENT;
 
 /// Prints the document.

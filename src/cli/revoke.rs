@@ -10,11 +10,8 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::{
-    CliError,
-    console::Console,
-    keys::new_entry,
-    settings::{System, for_tokens},
-    token::{Loaded, read, user},
+    console::Console, error::CliError, file::read_input, render::user, secret::token_key_line, settings::for_tokens,
+    stored_token::StoredToken, system::System,
 };
 use crate::{
     config::{Config, TokenSettings},
@@ -77,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let Config { guard, store, .. } = config;
     let store = store.ok_or_else(|| {
         CliError::new("nothing is revoked without a store that all instances share")
-            .hint("set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as the servers have it")
+            .with_hint("set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as the servers have it")
     })?;
     let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
     let until = runtime.block_on(revoke(guard, &store, revocation.clone()))?;
@@ -89,7 +86,7 @@ async fn revoke(rules: Rules, store: &Store, revocation: Revocation) -> Result<O
     let (looks, guard) = (rules.revocation, NativeGuard::quiet(rules, store).map_err(failed)?);
     if looks && !guard.is_known().await.map_err(failed)? {
         let name = &store.namespace;
-        return Err(failed(format!("the store knows no deployment called `{name}`")).hint(
+        return Err(failed(format!("the store knows no deployment called `{name}`")).with_hint(
             "pass --issuer (HOLDALL_ISSUER) as the servers have it; a store that came back empty has known none since",
         ));
     }
@@ -99,15 +96,15 @@ async fn revoke(rules: Rules, store: &Store, revocation: Revocation) -> Result<O
 impl Args {
     fn load(&self) -> Result<(Config, Revocation), CliError> {
         if let Some(path) = &self.token {
-            let text = read(path)?.trim().to_owned();
-            let loaded = Loaded { text, config: for_tokens(&self.settings, false, &System)? };
-            let Claims { principal, conversation, token_id, .. } = loaded.open()?.claims().clone();
+            let text = read_input(path)?.trim().to_owned();
+            let stored = StoredToken { text, config: for_tokens(&self.settings, false, &System)? };
+            let Claims { principal, conversation, token_id, .. } = stored.open()?.claims().clone();
             let revocation = match self.scope {
                 Scope::Conversation => Revocation::Conversation { id: conversation },
                 Scope::Token => Revocation::Token { id: token_id },
                 Scope::User => Revocation::User { principal },
             };
-            return Ok((loaded.config, revocation));
+            return Ok((stored.config, revocation));
         }
         let id = |name: &str, text: &str| {
             text.parse::<Id>().map_err(|_| CliError::new(format!("{name}: `{text}` is no id of ours (UUIDv7)")))
@@ -125,7 +122,7 @@ impl Args {
         // No token is read, so any key will do where the settings have none.
         let mut draft = self.settings.draft(&System)?;
         if !draft.has_keys() {
-            draft.set_keys(&new_entry("unused")?);
+            draft.set_keys(&token_key_line("unused")?);
         }
         Ok((draft.check_for_tokens(&System)?, revocation))
     }

@@ -3,10 +3,10 @@
 use std::{io::Read as _, path::PathBuf};
 
 use super::{
-    CliError,
     connect::{ConnectArgs, Proxy},
     console::Console,
-    file::{Holder, TokenFile, in_words},
+    error::{CliError, system_message},
+    file::{Holder, TokenFile},
     turn::{self, Outcome, Screen},
 };
 use crate::shell::client::ClientError;
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
                 console.warn(&format!("the reply is not whole: {}", answer.finish_reason));
             }
             file.write(&answer.token)
-                .map_err(|error| error.hint("the file is as it was before this turn; make room and send again"))
+                .map_err(|error| error.with_hint("the file is as it was before this turn; make room and send again"))
         }
         Outcome::Failed(error) => {
             if let (true, ClientError::Refused(refusal)) = (args.json, &error) {
@@ -63,7 +63,7 @@ fn standard_input() -> Result<String, CliError> {
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)
-        .map_err(|error| CliError::new(format!("cannot read standard input: {}", in_words(&error))))?;
+        .map_err(|error| CliError::new(format!("cannot read standard input: {}", system_message(&error))))?;
     // The line end is the file's, not the speaker's.
     let ends = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).map(str::len);
     text.truncate(ends.unwrap_or(text.len()));

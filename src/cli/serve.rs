@@ -1,7 +1,7 @@
 //! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew. Where AWS Lambda started the process,
 //! its events take the place of a listener.
 
-use super::{CliError, console::Console, keys, settings::System};
+use super::{console::Console, error::CliError, secret::token_key_line, system::System};
 use crate::{
     config::{Config, Fixed, Reach, ServeSettings},
     proto::key::KeyId,
@@ -29,7 +29,7 @@ impl Args {
 /// Serves until SIGTERM or SIGINT, and then until requests under way have ended.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let place = LambdaEnvironment::find(&System);
-    let dev_keys = if args.dev { Some(keys::new_entry("dev")?) } else { None };
+    let dev_keys = if args.dev { Some(token_key_line("dev")?) } else { None };
     let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
     // An instance that takes one event at a time has a part of a core.
     let single = place.as_ref().is_some_and(|place| !place.gives_several());
@@ -67,7 +67,7 @@ async fn serve(settings: &Settings<'_>, config: Config) -> Result<(), CliError> 
     let (fixed, listen) = (config.fixed(), config.listen);
     let failed = |error| match error {
         StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {error}"))
-            .hint("another process may hold the port; pass --listen"),
+            .with_hint("another process may hold the port; pass --listen"),
         error @ (StartError::Guard(_) | StartError::Upstreams(_)) => CliError::new(error.to_string()),
     };
     let mut stop = async |service: &NativeService| {
@@ -102,7 +102,7 @@ impl Settings<'_> {
     /// Tells the platform as well, if there is one, why there is no service.
     async fn not_started(&self, error: CliError) -> CliError {
         if let Some(place) = &self.place {
-            place.fail_start(&error.in_a_line()).await;
+            place.fail_start(&error.one_line()).await;
         }
         error
     }
@@ -115,7 +115,7 @@ impl Settings<'_> {
             Ok(config) if !fixed.pinned_changes(&config.fixed()).is_empty() => {
                 let changed = fixed.pinned_changes(&config.fixed()).join(", ");
                 let error = CliError::new(format!("not reloaded, all stays as it was; changed: {changed}"));
-                console.error(&error.hint("restart the server to change that"));
+                console.error(&error.with_hint("restart the server to change that"));
             }
             Ok(config) => {
                 let later = fixed.kept_changes(&config.fixed());

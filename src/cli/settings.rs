@@ -2,11 +2,7 @@
 //!
 //! What they are and how they lie over each other stands in [`config`](crate::config); here is where they come from.
 
-use std::ffi::OsStr;
-
-use zeroize::Zeroizing;
-
-use super::{CliError, home};
+use super::{error::CliError, home};
 use crate::{
     config::{Config, KeySettings, Sources, TokenSettings},
     proto::key::KeyRing,
@@ -29,29 +25,9 @@ pub(crate) fn for_tokens(
         let own = if make_keys { Some(home::make_keys()?) } else { home::keys()? };
         let own = own.ok_or_else(|| {
             CliError::new("there are no keys to read tokens with")
-                .hint("pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS")
+                .with_hint("pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS")
         })?;
         draft.set("keys_file", &*own.to_string_lossy());
     }
     Ok(draft.check_for_tokens(sources)?)
-}
-
-/// Whether a variable of this process is set, to nothing.
-pub(crate) fn is_empty(variable: &OsStr) -> bool {
-    std::env::var_os(variable).is_some_and(|value| value.is_empty())
-}
-
-/// Files and variables of this process.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct System;
-
-impl Sources for System {
-    fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
-        std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| error.to_string())
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-    fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
-        std::env::var(name).ok().filter(|value| !value.is_empty()).map(Zeroizing::new)
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, time::Duration};
 
-use super::{CliError, connect::Proxy, console::Console};
+use super::{connect::Proxy, console::Console, error::CliError};
 use crate::{
     service::Clock as _,
     shell::{
@@ -121,7 +121,7 @@ impl Screen {
             self.in_line.set(last != '\n');
         }
         match self.console.print(&text) {
-            Err(error) if error.is_closed() => self.closed.set(true),
+            Err(error) if error.is_output_closed() => self.closed.set(true),
             printed => printed?,
         }
         Ok(())

@@ -4,7 +4,10 @@ use std::io::{self, BufRead as _};
 
 use rustyline::{Config, DefaultEditor, error::ReadlineError};
 
-use crate::cli::{CliError, console::Console, file::in_words};
+use crate::cli::{
+    console::Console,
+    error::{CliError, system_message},
+};
 
 /// The source of lines.
 pub(super) enum Input {
@@ -53,7 +56,7 @@ impl Input {
             Self::Pipe(stdin) => {
                 let mut bytes = Vec::new();
                 let read = stdin.read_until(b'\n', &mut bytes);
-                read.map_err(|error| CliError::new(format!("cannot read standard input: {}", in_words(&error))))?;
+                read.map_err(|error| CliError::new(format!("cannot read standard input: {}", system_message(&error))))?;
                 if bytes.is_empty() {
                     return Ok(Line::End);
                 }

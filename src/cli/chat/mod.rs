@@ -13,9 +13,9 @@ use self::{
     session::{After, Session},
 };
 use super::{
-    CliError,
     connect::{ConnectArgs, Proxy},
     console::Console,
+    error::CliError,
     file::{Holder, TokenFile},
     home,
 };
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
         match outcome {
             Ok(After::GoOn) => {}
             Ok(After::Leave) => break,
-            Err(error) if error.is_closed() => return Err(error),
+            Err(error) if error.is_output_closed() => return Err(error),
             Err(error) => {
                 console.error(&error);
                 failed = failed.saturating_add(1);

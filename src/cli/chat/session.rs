@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{
-        CliError,
         connect::Proxy,
         console::Console,
+        error::CliError,
         file::{self, Holder, TokenFile},
-        token::render,
+        render,
         turn::{self, Outcome, Screen},
     },
     proto::time::{LEEWAY_SECONDS, UnixSeconds},
@@ -98,7 +98,7 @@ impl Session {
             }
             (name, _) => {
                 return Err(CliError::new(format!("there is no command /{name}"))
-                    .hint("/help lists them; put a space before the slash to say it to the model"));
+                    .with_hint("/help lists them; put a space before the slash to say it to the model"));
             }
         }
         Ok(After::GoOn)
@@ -122,7 +122,7 @@ impl Session {
             }
             Outcome::Failed(ClientError::Refused(refusal)) if refusal.partial.is_some() => {
                 let error = CliError::new(refusal.detail.clone())
-                    .hint("the chat stands as before; /keep goes on from the part of the reply above instead");
+                    .with_hint("the chat stands as before; /keep goes on from the part of the reply above instead");
                 self.partial.clone_from(&refusal.partial);
                 return Err(error);
             }
@@ -130,7 +130,7 @@ impl Session {
             Outcome::Interrupted => self.note("stopped; the chat stands as before"),
         }
         if screen.is_closed() {
-            return Err(CliError::closed());
+            return Err(CliError::output_closed());
         }
         if self.console.is_interactive() {
             self.console.print("\n")?;
@@ -150,12 +150,13 @@ impl Session {
             Some(token) => self.file.write(token),
             None => self.file.remove(),
         };
-        stored.map_err(|error| error.hint("the chat goes on, not saved; `/save FILE` keeps it elsewhere"))
+        stored.map_err(|error| error.with_hint("the chat goes on, not saved; `/save FILE` keeps it elsewhere"))
     }
 
     fn undo(&mut self) -> Result<(), CliError> {
         let before = self.before.pop().ok_or_else(|| {
-            CliError::new("there is nothing to undo").hint("only turns since the chat was opened can be taken back")
+            CliError::new("there is nothing to undo")
+                .with_hint("only turns since the chat was opened can be taken back")
         })?;
         self.token = before;
         self.partial = None;
@@ -173,7 +174,7 @@ impl Session {
             && !name.starts_with('.')
             && name.chars().all(|letter| letter.is_alphanumeric() || "._-".contains(letter));
         if !fits {
-            return Err(CliError::new("a fork has a name of letters, digits, `.`, `_` and `-`").hint("/fork idea"));
+            return Err(CliError::new("a fork has a name of letters, digits, `.`, `_` and `-`").with_hint("/fork idea"));
         }
         let path = self.file.path().with_file_name(format!("{name}.token"));
         let fork = TokenFile::open(&path, Holder::Chat, self.console)?;
@@ -186,7 +187,7 @@ impl Session {
     fn save(&self, path: &str) -> Result<(), CliError> {
         let token = self.token.as_ref().ok_or_else(|| CliError::new("there is nothing to save yet"))?;
         if path.is_empty() {
-            return Err(CliError::new("/save wants a file").hint(format!(
+            return Err(CliError::new("/save wants a file").with_hint(format!(
                 "/save FILE writes a copy; after each turn the chat is saved in {} anyway",
                 self.file.path().display()
             )));
@@ -250,7 +251,7 @@ impl Session {
             return Ok(());
         }
         let (path, expired) = (self.file.path().display(), &conversation.expires_at);
-        Err(CliError::new(format!("the chat in {path} expired at {expired}")).hint(format!(
+        Err(CliError::new(format!("the chat in {path} expired at {expired}")).with_hint(format!(
             "`holdall token history {path}` reads it; with --new a chat begins anew and keeps this one beside"
         )))
     }
@@ -270,7 +271,7 @@ fn make(path: &Path, token: &str) -> Result<(), CliError> {
     if file::create(path, format!("{token}\n").as_bytes())? {
         Ok(())
     } else {
-        Err(CliError::new(format!("{} is there already", path.display())).hint("take another name"))
+        Err(CliError::new(format!("{} is there already", path.display())).with_hint("take another name"))
     }
 }
 

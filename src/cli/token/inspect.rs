@@ -2,29 +2,43 @@
 
 use serde_json::json;
 
-use super::{Loaded, Verify, codec, exact, items};
 use crate::{
-    cli::{CliError, console::Console},
+    cli::{
+        console::Console,
+        error::CliError,
+        render::user,
+        stored_token::{StoredToken, TokenSource, items},
+    },
     proto::{
-        error::{Error, TokenFault},
-        principal::{IDP_NONE, Principal},
         time::UnixSeconds,
-        token::{Claims, RawToken, TokenHolder, TokenPolicy, TokenPurpose, UnverifiedToken, VerifiedToken},
+        token::{Claims, RawToken, TokenPolicy, UnverifiedToken},
     },
     service::Clock as _,
     shell::SystemClock,
 };
 
+/// The arguments of `token inspect`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    /// JSON instead; for a history, one item a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: TokenSource,
+}
+
 /// All that a token says, a line each or as a JSON object.
-pub(super) fn inspect(loaded: &Loaded, json: bool) -> Result<String, CliError> {
-    let token = loaded.open()?;
+pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
+    let stored = args.source.load()?;
+    let token = stored.open()?;
     items(&token)?;
-    let view = View { loaded, token: &token, policy: &loaded.config.deployment.policy, now: SystemClock::new().now() };
-    Ok(if json { view.to_json() } else { view.to_text() })
+    let policy = &stored.config.deployment.policy;
+    let view = View { stored: &stored, token: &token, policy, now: SystemClock::new().now() };
+    console.print(&if args.json { view.to_json() } else { view.to_text() })
 }
 
 struct View<'a> {
-    loaded: &'a Loaded,
+    stored: &'a StoredToken,
     token: &'a UnverifiedToken,
     policy: &'a TokenPolicy,
     now: UnixSeconds,
@@ -32,7 +46,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn kid(&self) -> String {
-        let raw = RawToken::new(&self.loaded.text, &self.loaded.config.deployment.limits).ok();
+        let raw = RawToken::new(&self.stored.text, &self.stored.config.deployment.limits).ok();
         raw.and_then(RawToken::named_key).map(|(kid, _)| kid.to_string()).unwrap_or_default()
     }
 
@@ -70,7 +84,7 @@ impl View<'_> {
                     if token.history_frames() == 1 { "" } else { "s" },
                 ),
             ),
-            ("size", format!("{} bytes", self.loaded.text.len())),
+            ("size", format!("{} bytes", self.stored.text.len())),
             (
                 "model tokens",
                 format!(
@@ -105,7 +119,7 @@ impl View<'_> {
             "items": token.items(),
             "frames": token.history_frames(),
             "history_bytes": token.history_lines().len(),
-            "token_bytes": self.loaded.text.len(),
+            "token_bytes": self.stored.text.len(),
             "usage": {
                 "input_tokens": claims.usage.input_tokens,
                 "output_tokens": claims.usage.output_tokens,
@@ -114,70 +128,6 @@ impl View<'_> {
             },
         });
         format!("{value}\n")
-    }
-}
-
-/// Prints the verdict; the exit code says it too.
-pub(super) fn verify(args: &Verify, console: Console) -> Result<(), CliError> {
-    let loaded = args.source.load()?;
-    let caller = match &args.user {
-        None => TokenHolder::Bearer,
-        Some(user) => TokenHolder::Known(
-            Principal::new(user.as_str(), args.idp.as_deref().unwrap_or(IDP_NONE))
-                .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?,
-        ),
-    };
-    match check(&loaded, &caller) {
-        Ok(token) => {
-            let claims = token.claims();
-            let until = claims.good_until(&loaded.config.deployment.policy);
-            if args.json {
-                let value = json!({ "ok": true, "user": claims.principal.subject(), "turn": claims.turn,
-                    "expires_at": until.to_string() });
-                return console.print(&format!("{value}\n"));
-            }
-            console.print(&format!("ok: turn {} of {}, good until {until}\n", claims.turn, user(&claims.principal)))
-        }
-        Err(error) => {
-            if args.json {
-                let value = json!({ "ok": false, "code": error.code(), "cause": exact(&error) });
-                console.print(&format!("{value}\n"))?;
-            }
-            Err(explain(&loaded, &error))
-        }
-    }
-}
-
-fn check(loaded: &Loaded, caller: &TokenHolder) -> Result<VerifiedToken, Error> {
-    let deployment = &loaded.config.deployment;
-    let mut codec = codec().map_err(|error| Error::Internal { cause: error.to_string() })?;
-    let token =
-        RawToken::new(&loaded.text, &deployment.limits)?.authenticate(deployment.token_context(), &mut codec)?;
-    let verified = token.verify(caller, TokenPurpose::Continue, &deployment.policy, SystemClock::new().now())?;
-    verified.history()?;
-    Ok(verified)
-}
-
-fn explain(loaded: &Loaded, error: &Error) -> CliError {
-    let refused = loaded.refused(error);
-    match (error, loaded.open()) {
-        (Error::TokenInvalid { fault: TokenFault::Subject }, Ok(token)) => {
-            let principal = &token.claims().principal;
-            refused.hint(format!("it is of {}", user(principal)))
-        }
-        (Error::TokenInvalid { fault: TokenFault::Issuer }, Ok(token)) => {
-            refused.hint(format!("it is of {}; pass --issuer to check it as one of those", token.claims().issuer))
-        }
-        _ => refused,
-    }
-}
-
-/// A user, and who vouches for it.
-pub(in crate::cli) fn user(principal: &Principal) -> String {
-    match principal.idp() {
-        _ if principal.is_anonymous() => format!("{} (whoever has the token)", principal.subject()),
-        IDP_NONE => format!("{} (vouched for by nobody)", principal.subject()),
-        idp => format!("{} (vouched for by {idp})", principal.subject()),
     }
 }
 

@@ -2,16 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::{
-    cli::console::Console,
-    proto::{
-        chat::{Item, Output, Part, Role},
-        token::Claims,
-    },
+use super::console::Console;
+use crate::proto::{
+    chat::{Item, Output, Part, Role},
+    principal::{IDP_NONE, Principal},
+    token::Claims,
 };
 
 /// One item: who, and what; lines after the first are indented.
-pub(in crate::cli) fn item(item: &Item, console: Console) -> String {
+pub(super) fn item(item: &Item, console: Console) -> String {
     let (who, what) = match item {
         Item::Call { id, name, args } => (format!("call {}", one_line(id)), format!("{name}({args})")),
         Item::Message { role, parts, cut } => {
@@ -55,6 +54,15 @@ pub(super) fn markdown(claims: &Claims, items: &[Item]) -> String {
         let _ = write!(out, "\n## {heading}\n\n{}\n", body.trim_end());
     }
     out
+}
+
+/// A user, and who vouches for it.
+pub(super) fn user(principal: &Principal) -> String {
+    match principal.idp() {
+        _ if principal.is_anonymous() => format!("{} (whoever has the token)", principal.subject()),
+        IDP_NONE => format!("{} (vouched for by nobody)", principal.subject()),
+        idp => format!("{} (vouched for by {idp})", principal.subject()),
+    }
 }
 
 fn speaker(role: Role) -> &'static str {
