@@ -20,7 +20,7 @@ impl CliError {
 
     /// A failed system call on a file: `cannot ACTION PATH: CAUSE`.
     pub(crate) fn file(action: &str, path: &Path, error: &io::Error) -> Self {
-        Self::new(format!("cannot {action} {}: {}", path.display(), system_message(error)))
+        Self::new(format!("cannot {action} `{}`: {}", path.display(), system_message(error)))
     }
 
     /// Standard output is closed: the command stops and reports success.

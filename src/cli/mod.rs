@@ -1,7 +1,8 @@
-//! Arguments, dispatch, errors and exit codes: 0 done, 1 failed, 2 misuse.
+//! The command line: arguments, dispatch and exit codes.
 //!
-//! Answers go to standard output; what is said about them, errors and hints to standard error. Who stops reading our
-//! answer, as `head` does, gets no error message.
+//! The exit code is 0 for success, 1 for a failure and 2 for wrong arguments. Results go to standard
+//! output. Messages, errors and hints go to standard error. If the reader closes standard output, as
+//! `head` does, the command stops without an error message.
 
 mod caller_keys;
 mod chat;
@@ -12,6 +13,7 @@ mod error;
 mod file;
 mod home;
 mod keys;
+mod keys_file;
 mod openapi;
 mod render;
 mod revoke;
@@ -38,11 +40,11 @@ use crate::shell::LambdaEnvironment;
 #[must_use]
 pub fn run() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().collect();
-    // AWS Lambda starts a program without any.
+    // AWS Lambda starts the program without arguments.
     if arguments.len() == 1 && LambdaEnvironment::find(&System).is_some() {
         arguments.push("serve".into());
     }
-    // clap prints its own errors and exits with 2.
+    // For wrong arguments, clap prints an error and exits with code 2.
     let matches = command().get_matches_from(arguments);
     let arguments = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match &arguments.command {
@@ -65,8 +67,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The command as clap knows it. Help shows the names of variables, never what is in them: some hold secrets. One that is
-/// empty is not set, as everywhere ([`Sources`](crate::config::Sources)).
+/// The command for clap. Its help shows the names of variables without their values, because some are
+/// secrets. An empty variable counts as not set, as in [`Sources`](crate::config::Sources).
 fn command() -> clap::Command {
     with_variables(Cli::command())
 }
@@ -79,7 +81,6 @@ fn with_variables(command: clap::Command) -> clap::Command {
     command.mut_args(variable).mut_subcommands(with_variables)
 }
 
-/// A stateless conversation proxy for language models: the token holds the chat, the server holds nothing
 #[derive(Parser)]
 #[command(version, about, disable_help_subcommand = true)]
 struct Cli {
@@ -89,20 +90,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Talk to a model; the chat is kept in a file and goes on next time
+    /// Chat with a model; the chat is saved and continues next time
     Chat(chat::Args),
-    /// Say one thing and print the reply
+    /// Send one message and print the reply
     Send(send::Args),
-    /// Answer requests over HTTP
+    /// Serve the APIs over HTTP
     Serve(Box<serve::Args>),
-    /// Look into tokens, check them, make them of transcripts
+    /// Inspect, verify, export and import tokens
     Token(token::Args),
-    /// Make and change the keys that sign tokens
+    /// Create, list and rotate keys
     Keys(keys::Args),
-    /// Make tokens good no more, before their time
+    /// Revoke tokens before they expire
     Revoke(revoke::Args),
-    /// Print the description of the HTTP API, an OpenAPI 3.1 document
+    /// Print the OpenAPI 3.1 description of the HTTP API
     Openapi,
-    /// Print a completion script
+    /// Print a completion script for a shell
     Completions(completions::Args),
 }

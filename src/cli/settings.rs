@@ -1,6 +1,7 @@
-//! Settings from file, environment and flags, in that order: each flag is also a variable and a key of the file.
+//! The configuration of commands that read or issue tokens without calling a model.
 //!
-//! What they are and how they lie over each other stands in [`config`](crate::config); here is where they come from.
+//! The settings come from the configuration file, then variables, then flags
+//! ([`config`](crate::config)). Without token keys in them, the key in the data folder is used.
 
 use super::{error::CliError, home};
 use crate::{
@@ -8,26 +9,44 @@ use crate::{
     proto::key::KeyRing,
 };
 
-/// The keys of the settings, else the chat's own.
+/// The key ring of the settings, or of the data folder.
+///
+/// # Errors
+/// The errors of [`token_config`].
 pub(crate) fn key_ring(keys: &KeySettings, sources: &impl Sources) -> Result<KeyRing, CliError> {
-    Ok(for_tokens(&TokenSettings::of_keys(keys.clone()), false, sources)?.deployment.keys)
+    let settings = TokenSettings::of_keys(keys.clone());
+    Ok(token_config(&settings, DataFolderKey::Existing, sources)?.deployment.keys)
 }
 
-/// The configuration as far as tokens depend on it, for commands that talk to no model: with the keys of the settings,
-/// else the chat's own ones, which are made only if `make_keys` says so.
-pub(crate) fn for_tokens(
+/// The part of the configuration that tokens depend on.
+///
+/// # Errors
+/// [`CliError`] if a setting is not valid, or if there are no token keys.
+pub(crate) fn token_config(
     settings: &TokenSettings,
-    make_keys: bool,
+    data_folder_key: DataFolderKey,
     sources: &impl Sources,
 ) -> Result<Config, CliError> {
     let mut draft = settings.draft(sources)?;
     if !draft.has_keys() {
-        let own = if make_keys { Some(home::make_keys()?) } else { home::keys()? };
-        let own = own.ok_or_else(|| {
-            CliError::new("there are no keys to read tokens with")
+        let path = match data_folder_key {
+            DataFolderKey::Create => Some(home::create_keys_file()?),
+            DataFolderKey::Existing => home::keys_file()?,
+        };
+        let path = path.ok_or_else(|| {
+            CliError::new("no token keys are configured")
                 .with_hint("pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS")
         })?;
-        draft.set("keys_file", &*own.to_string_lossy());
+        draft.set("keys_file", &*path.to_string_lossy());
     }
     Ok(draft.check_for_tokens(sources)?)
+}
+
+/// The handling of the data folder's key when the settings have no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DataFolderKey {
+    /// Create the key if it does not exist.
+    Create,
+    /// Fail if the key does not exist.
+    Existing,
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 
 use zeroize::Zeroizing;
 
+use super::error::system_message;
 use crate::config::Sources;
 
 /// Files and variables of this process.
@@ -12,7 +13,7 @@ pub(crate) struct System;
 
 impl Sources for System {
     fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
-        std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| error.to_string())
+        std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| system_message(&error))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]

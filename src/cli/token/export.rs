@@ -1,4 +1,4 @@
-//! `token export`: the conversation of a token as a document.
+//! `holdall token export`: the conversation in a token as a document.
 
 use clap::ValueEnum;
 
@@ -6,32 +6,40 @@ use crate::cli::{
     console::Console,
     error::CliError,
     render,
-    stored_token::{TokenSource, items},
+    stored_token::{TokenArgs, items},
 };
 
 /// The arguments of `token export`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
-    /// Form of the document
-    #[arg(long, value_enum, default_value_t = Document::Markdown)]
-    format: Document,
     #[command(flatten)]
-    source: TokenSource,
+    token: TokenArgs,
+    /// Format: markdown for people, jsonl for `holdall token import`
+    #[arg(long, value_enum, default_value_t = Format::Markdown)]
+    format: Format,
+    /// Print JSON Lines, the same as --format jsonl
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
+// Plain comments: documentation here would turn the help into its long form.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Document {
-    /// Headings and text, for people
+enum Format {
+    // Headings and text.
     Markdown,
-    /// One item a line, as the token holds them; `import` reads it back
+    // One item per line, as in the token.
     Jsonl,
 }
 
 /// Prints the document.
+///
+/// # Errors
+/// [`CliError`] if there is no readable token, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
-    let token = args.source.load()?.open()?;
-    match args.format {
-        Document::Jsonl => console.print(token.history_lines()),
-        Document::Markdown => console.print(&render::markdown(token.claims(), &items(&token)?)),
+    let token = args.token.load()?.open()?;
+    let format = if args.json { Format::Jsonl } else { args.format };
+    match format {
+        Format::Jsonl => console.print(token.history_lines()),
+        Format::Markdown => console.print(&render::markdown(token.claims(), &items(&token)?)),
     }
 }

@@ -1,25 +1,28 @@
-//! `token history`: the conversation of a token, for people or as JSON Lines.
+//! `holdall token history`: the conversation in a token, for people or as JSON Lines.
 
 use crate::cli::{
     console::Console,
     error::CliError,
     render,
-    stored_token::{TokenSource, items},
+    stored_token::{TokenArgs, items},
 };
 
 /// The arguments of `token history`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
-    /// JSON instead; for a history, one item a line
+    #[command(flatten)]
+    token: TokenArgs,
+    /// Print JSON Lines, one item per line
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    source: TokenSource,
 }
 
-/// Prints the history.
+/// Prints the conversation. An expired token can be read too.
+///
+/// # Errors
+/// [`CliError`] if there is no readable token, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
-    let token = args.source.load()?.open()?;
+    let token = args.token.load()?.open()?;
     if args.json {
         return console.print(token.history_lines());
     }

@@ -1,7 +1,7 @@
-//! `holdall token`: what a key holder can do with tokens: look into them, check them, read them out, make them.
+//! `holdall token`: commands for a key holder, to inspect, verify, export and import tokens.
 //!
-//! The keys are those of the settings, else the chat's own. Nothing here asks whose a token is but `verify`: whoever
-//! holds the keys may read every conversation.
+//! The keys come from the settings, or from the data folder. Only `verify` checks the user of a
+//! token: a key holder can read every conversation.
 
 mod export;
 mod history;
@@ -23,19 +23,22 @@ pub(super) struct Args {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// Show what a token says: claims, sizes, times
+    /// Print the claims, sizes and times of a token
     Inspect(inspect::Args),
-    /// Say whether a user's token is good, or exactly why not
+    /// Check if a token is valid for a user, and print the exact cause if not
     Verify(verify::Args),
-    /// Print the conversation
+    /// Print the conversation in a token
     History(history::Args),
-    /// Print the conversation as a document
+    /// Print the conversation in a token as a document
     Export(export::Args),
-    /// Make a token of a transcript
+    /// Create a token from a transcript
     Import(import::Args),
 }
 
-/// Does what is asked.
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`] if the input is not valid, or standard output fails.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let console = Console::system();
     match &args.command {
