@@ -88,7 +88,7 @@ async fn api_keys_are_rotated_without_a_restart() {
     deployment.configure("[identity]\nmode = \"none\"\n");
     binary.signal("HUP");
     let said = binary.until("hint:");
-    assert!(said.contains("error: not reloaded, all stays as it was; changed: identity.mode\n"), "{said}");
+    assert!(said.contains("error: not reloaded, the old settings stay in use; changed: identity.mode\n"), "{said}");
     assert_eq!(status(&binary, &[]).await, OUT);
 }
 
