@@ -12,7 +12,7 @@ use crate::{principal::IDP_KEY, proto::principal::Principal};
 /// Prints a new key of `user`, and its line for the file of caller keys.
 ///
 /// # Errors
-/// [`CliError`] if there are no random bytes or standard output fails.
+/// [`CliError`] if the system gives no random bytes or standard output fails.
 pub(super) fn api(user: &str, json: bool, console: Console) -> Result<(), CliError> {
     let key = CallerKey::generate()?;
     let digest = key.digest.to_hex();
@@ -27,7 +27,7 @@ pub(super) fn api(user: &str, json: bool, console: Console) -> Result<(), CliErr
 /// Prints a new operator key and its digest.
 ///
 /// # Errors
-/// [`CliError`] if there are no random bytes or standard output fails.
+/// [`CliError`] if the system gives no random bytes or standard output fails.
 pub(super) fn operator(json: bool, console: Console) -> Result<(), CliError> {
     let key = CallerKey::generate()?;
     let digest = key.digest.to_hex();

@@ -48,7 +48,7 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<bool, CliError> {
     }
 }
 
-/// The text of a file; `None` if there is no such file.
+/// The text of a file; `None` if it does not exist.
 ///
 /// # Errors
 /// [`CliError`] if the file cannot be read or is not UTF-8.
@@ -273,7 +273,7 @@ impl TokenFile {
     }
 
     /// Moves the token to a new file `FILE.bak`, `FILE.bak2` and so on. Returns its path, or `None`
-    /// if there is no token.
+    /// if the file contains no token.
     ///
     /// # Errors
     /// [`CliError`] if a file cannot be written or deleted.

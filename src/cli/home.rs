@@ -22,7 +22,7 @@ pub(super) const LOCAL_USER: &str = "local";
 /// The default token file of `chat`.
 ///
 /// # Errors
-/// [`CliError`] if there is no home folder.
+/// [`CliError`] if the home folder is unknown.
 pub(super) fn chat_file() -> Result<PathBuf, CliError> {
     Ok(folder()?.join("chat.token"))
 }
@@ -30,7 +30,7 @@ pub(super) fn chat_file() -> Result<PathBuf, CliError> {
 /// Creates the data folder with mode 0700. An existing folder keeps its mode.
 ///
 /// # Errors
-/// [`CliError`] if there is no home folder, or the data folder cannot be created.
+/// [`CliError`] if the home folder is unknown, or the data folder cannot be created.
 pub(super) fn create_folder() -> Result<(), CliError> {
     let path = folder()?;
     if fs::metadata(&path).is_ok_and(|found| found.is_dir()) {
@@ -45,7 +45,7 @@ pub(super) fn create_folder() -> Result<(), CliError> {
 /// The keys file in the data folder; `None` if it does not exist.
 ///
 /// # Errors
-/// [`CliError`] if there is no home folder.
+/// [`CliError`] if the home folder is unknown.
 pub(super) fn keys_file() -> Result<Option<PathBuf>, CliError> {
     let path = folder()?.join(KEYS_FILE);
     Ok(path.exists().then_some(path))
@@ -54,7 +54,7 @@ pub(super) fn keys_file() -> Result<Option<PathBuf>, CliError> {
 /// The keys file in the data folder. Creates it with one new key if it does not exist.
 ///
 /// # Errors
-/// [`CliError`] if there is no home folder, or the file cannot be created.
+/// [`CliError`] if the home folder is unknown, or the file cannot be created.
 pub(super) fn create_keys_file() -> Result<PathBuf, CliError> {
     create_folder()?;
     let path = folder()?.join(KEYS_FILE);

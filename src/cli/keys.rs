@@ -138,7 +138,7 @@ enum RotateStep {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] if there are no random bytes, a file fails, or a key does not fit.
+/// [`CliError`] if the system gives no random bytes, a file fails, or a key does not fit.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let console = Console::system();
     match &args.command {

@@ -46,7 +46,7 @@ impl KeysFile {
         Ok(file)
     }
 
-    /// The id of the key that signs; `None` if there are no keys.
+    /// The id of the key that signs; `None` without keys.
     pub(super) fn signing_id(&self) -> Option<&str> {
         self.ids().next()
     }
@@ -54,7 +54,7 @@ impl KeysFile {
     /// Adds a new key at the end.
     ///
     /// # Errors
-    /// [`CliError`] if the id is in use, or if there are no random bytes.
+    /// [`CliError`] if the id is in use, or if the system gives no random bytes.
     pub(super) fn add(&mut self, kid: &str) -> Result<(), CliError> {
         if self.ids().any(|id| id == kid) {
             let error = CliError::new(format!("`{}` already has a key `{kid}`", self.path.display()));
@@ -68,7 +68,7 @@ impl KeysFile {
     /// Moves a key to the front, so that it signs.
     ///
     /// # Errors
-    /// [`CliError`] if there is no such key.
+    /// [`CliError`] if the file has no such key.
     pub(super) fn move_to_front(&mut self, kid: &str) -> Result<(), CliError> {
         let key = self.take(kid)?;
         let front = self.lines.iter().position(|line| line.id().is_some()).unwrap_or(self.lines.len());
@@ -79,7 +79,7 @@ impl KeysFile {
     /// Removes a key that does not sign.
     ///
     /// # Errors
-    /// [`CliError`] if there is no such key, or if it signs.
+    /// [`CliError`] if the file has no such key, or if it signs.
     pub(super) fn remove(&mut self, kid: &str) -> Result<(), CliError> {
         if self.signing_id() == Some(kid) {
             let path = file::shell_word(&self.path);

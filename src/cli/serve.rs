@@ -184,7 +184,7 @@ mod tests {
 
     impl Sources for Recorder {
         fn file(&self, _: &str) -> Result<Zeroizing<String>, String> {
-            Err("there is no file".to_owned())
+            Err("no files".to_owned())
         }
 
         fn variable(&self, name: &str) -> Option<Zeroizing<String>> {

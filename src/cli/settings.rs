@@ -21,7 +21,7 @@ pub(crate) fn key_ring(keys: &KeySettings, sources: &impl Sources) -> Result<Key
 /// The part of the configuration that tokens depend on.
 ///
 /// # Errors
-/// [`CliError`] if a setting is not valid, or if there are no token keys.
+/// [`CliError`] if a setting is not valid, or if no token keys exist.
 pub(crate) fn token_config(
     settings: &TokenSettings,
     data_folder_key: DataFolderKey,

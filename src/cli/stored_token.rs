@@ -41,7 +41,7 @@ impl TokenArgs {
         }
         let path = home::chat_file()?;
         if !path.exists() {
-            return Err(CliError::new(format!("there is no chat yet: `{}` does not exist", path.display()))
+            return Err(CliError::new(format!("no chat is saved yet: `{}` does not exist", path.display()))
                 .with_hint("start a chat with `holdall chat`, or name a token file"));
         }
         StoredToken::load(&path, &self.settings)
@@ -61,7 +61,7 @@ impl StoredToken {
     /// Reads a token file, or standard input if `path` is `-`, and then the configuration.
     ///
     /// # Errors
-    /// [`CliError`] if there is no token, or the configuration is not valid.
+    /// [`CliError`] if no token is found, or the configuration is not valid.
     pub(super) fn load(path: &Path, settings: &TokenSettings) -> Result<Self, CliError> {
         let text = read_input(path)?.trim().to_owned();
         if text.is_empty() {

@@ -60,7 +60,7 @@ impl Session {
             Some(History { conversation, .. }) => {
                 self.check_expiry(&conversation)?;
                 let turns = count(conversation.turn, "turn");
-                format!("Resuming the chat after {turns}. File: {path}, expires {}.", conversation.expires_at)
+                format!("Resuming the chat in {path} after {turns}. It expires {}.", conversation.expires_at)
             }
         };
         if self.console.input_is_terminal {
@@ -220,7 +220,8 @@ impl Session {
     }
 
     fn keep(&mut self) -> Result<(), CliError> {
-        let partial = self.partial.take().ok_or_else(|| CliError::new("there is no interrupted reply to keep"))?;
+        let partial =
+            self.partial.take().ok_or_else(|| CliError::new("/keep has no interrupted reply to continue with"))?;
         self.continue_with(Some(partial.token))?;
         self.remark("the chat continues with the interrupted reply");
         Ok(())

@@ -34,7 +34,7 @@ enum Format {
 /// Prints the document.
 ///
 /// # Errors
-/// [`CliError`] if there is no readable token, or standard output fails.
+/// [`CliError`] if no token can be read, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
     let token = args.token.load()?.open()?;
     let format = if args.json { Format::Jsonl } else { args.format };

@@ -20,7 +20,7 @@ pub(super) struct Args {
 /// Prints the conversation. An expired token can be read too.
 ///
 /// # Errors
-/// [`CliError`] if there is no readable token, or standard output fails.
+/// [`CliError`] if no token can be read, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
     let token = args.token.load()?.open()?;
     if args.json {

@@ -30,7 +30,7 @@ pub(super) struct Args {
 /// Prints one line per property, or one JSON object.
 ///
 /// # Errors
-/// [`CliError`] if there is no readable token, or standard output fails.
+/// [`CliError`] if no token can be read, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
     let stored = args.token.load()?;
     let token = stored.open()?;

@@ -162,7 +162,7 @@ fn only_keep_continues_with_an_interrupted_reply() {
         "It was\nuser: Why?\nassistant: It was [interrupted]\n",
         &format!(
             "{error}error: the chat has no turns yet\n(the chat continues with the interrupted reply)\n\
-             error: there is no interrupted reply to keep\nerror: 3 of 5 lines failed\n"
+             error: /keep has no interrupted reply to continue with\nerror: 3 of 5 lines failed\n"
         ),
     );
     home.run(&["token", "history", "a"]).ok("user: Why?\nassistant: It was [interrupted]\n");

@@ -131,7 +131,7 @@ fn a_person_gets_a_greeting_and_hints() {
     chat.leave();
 
     let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);
-    chat.wait("Resuming the chat after 1 turn. File: a, expires 20");
+    chat.wait("Resuming the chat in a after 1 turn. It expires 20");
     chat.line("/undo");
     chat.wait("there is nothing to undo");
     chat.line("/quit");

@@ -197,7 +197,7 @@ fn an_imported_conversation_continues() {
     home.write("c", json["token"].as_str().unwrap());
     home.run(&["token", "history", "c"]).ok("user: hi\nassistant: ho\n");
     home.run(&["token", "history"]).fails(
-        "error: there is no chat yet: `HOME/data/holdall/chat.token` does not exist\n\
+        "error: no chat is saved yet: `HOME/data/holdall/chat.token` does not exist\n\
          hint: start a chat with `holdall chat`, or name a token file\n",
     );
 }
