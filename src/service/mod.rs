@@ -9,6 +9,7 @@
 
 mod attempts;
 mod body;
+mod call;
 mod cors;
 mod flow;
 mod identity;

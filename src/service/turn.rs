@@ -24,8 +24,9 @@ use super::{
     Clock, Incoming, Sender, Service,
     attempts::Attempts,
     body::{Body, utf8},
+    call::CallContext,
     caller,
-    flow::{CallContext, Flow, HeldPermit, Step, StreamMode},
+    flow::{Flow, HeldPermit, Step, StreamMode},
     json_bytes, limits,
     record::Record,
 };

@@ -32,7 +32,7 @@ pub use self::lambda::{Function, FunctionError, LambdaEnvironment};
 pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
 pub use self::{
     clock::SystemClock,
-    forward::{Forward, ForwardError, Pieces},
+    forward::{Forward, ForwardError, ForwardResponse},
     guard::{NativeGuard, NativePermit},
     log::StderrLog,
     process::{Interrupts, Runtime, Signal, Signals, first_of},
