@@ -7,12 +7,11 @@ use futures_util::{FutureExt as _, StreamExt as _, future::Fuse};
 use http::{Request, response};
 
 use super::{
-    Clock, Service, Sleep, Stopped,
+    Clock as _, Host, Service, Sleep, Stopped,
     attempts::{Attempts, CallFault},
     record::Record,
 };
 use crate::{
-    guard::Guard,
     proto::{error::Error, exchange::Exchange},
     upstream::{Call, Upstream, UpstreamError, UpstreamResponse},
 };
@@ -97,10 +96,10 @@ pub(super) struct OpenCall<R> {
     pub(super) first: Option<Result<Bytes, UpstreamError>>,
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Starts the time limit of a call. `phase` names what must arrive within it.
     pub(super) fn call_timer(&self, limit: Duration, phase: &'static str, blames: bool) -> CallTimer {
-        CallTimer { timer: self.clock.sleep(limit).fuse(), stopped: self.stopped.clone(), limit, phase, blames }
+        CallTimer { timer: self.host.clock().sleep(limit).fuse(), stopped: self.stopped.clone(), limit, phase, blames }
     }
 
     /// Makes a call and waits for the first bytes of its response. Also returns how long the call
@@ -110,10 +109,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         context: &mut CallContext,
         call: Call,
         timer: &mut CallTimer,
-    ) -> (Duration, Result<OpenCall<U::Response>, CallFault>) {
-        let called = self.clock.elapsed();
-        let response = timer.bound(self.upstream.call(call)).await;
-        let waited = self.clock.elapsed().saturating_sub(called);
+    ) -> (Duration, Result<OpenCall<<H::Upstream as Upstream>::Response>, CallFault>) {
+        let called = self.host.clock().elapsed();
+        let response = timer.bound(self.host.upstream().call(call)).await;
+        let waited = self.host.clock().elapsed().saturating_sub(called);
         let mut response = match response {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return (waited, Err(error.into())),

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::{
-    Clock, Service, Sleep, Stopped,
+    Clock as _, Host, Service, Sleep, Stopped,
     attempts::CallFault,
     call::{CallContext, stopping},
 };
@@ -31,13 +31,13 @@ use crate::{
 };
 
 /// A turn's way to its reply, over as many calls as it takes.
-pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
-    service: Arc<Service<U, G, C>>,
+pub(super) struct Flow<H: Host> {
+    service: Arc<Service<H>>,
     context: CallContext,
     /// None once the turn has ended.
     exchange: Option<State>,
     /// The call and the rest of its response; `None` once the call has ended.
-    response: Option<U::Response>,
+    response: Option<<H::Upstream as Upstream>::Response>,
     /// What was read of the body and not yet looked at; `Some(None)` is its end.
     unread: Option<Option<Result<Bytes, UpstreamError>>>,
     /// What the calls so far have used at the least; none before the first.
@@ -58,7 +58,7 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     /// Ends when the server can wait no longer.
     stopped: Stopped,
     /// What the turn has taken; none once it was settled.
-    held: Option<HeldPermit<G>>,
+    held: Option<HeldPermit<H>>,
 }
 
 enum State {
@@ -67,8 +67,8 @@ enum State {
 }
 
 /// What a turn has taken of what there is for all: the guard's permit.
-pub(super) struct HeldPermit<G: Guard> {
-    permit: G::Permit,
+pub(super) struct HeldPermit<H: Host> {
+    permit: <H::Guard as Guard>::Permit,
     stream_mode: StreamMode,
     /// Whether something of the reply was shown.
     shown: bool,
@@ -84,8 +84,8 @@ pub(super) enum StreamMode {
     Nothing,
 }
 
-impl<G: Guard> HeldPermit<G> {
-    pub(super) fn new(permit: G::Permit, stream_mode: StreamMode) -> Self {
+impl<H: Host> HeldPermit<H> {
+    pub(super) fn new(permit: <H::Guard as Guard>::Permit, stream_mode: StreamMode) -> Self {
         Self { permit, stream_mode, shown: false }
     }
 
@@ -128,16 +128,16 @@ pub(super) enum Step {
     Ended(Box<Result<Answer, Failure>>),
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
+impl<H: Host> Flow<H> {
     /// A turn that is ready to be taken; nobody is called yet.
     pub(super) fn new(
-        service: Arc<Service<U, G, C>>,
+        service: Arc<Service<H>>,
         exchange: Exchange<Ready>,
         context: CallContext,
-        held: HeldPermit<G>,
+        held: HeldPermit<H>,
         holds: bool,
     ) -> Self {
-        let (now, stopped) = (service.clock.elapsed(), service.stopped.clone());
+        let (now, stopped) = (service.host.clock().elapsed(), service.stopped.clone());
         let exchange = if holds { exchange.holding() } else { exchange };
         Self {
             service,
@@ -167,7 +167,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                 Err(timeout) => return self.failed(timeout),
             },
         };
-        self.heard = self.service.clock.elapsed();
+        self.heard = self.service.host.clock().elapsed();
         let shown = deltas.len();
         let mut taken = 0_usize;
         loop {
@@ -211,7 +211,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     /// The next piece of the answer, `Ok(None)` when it is time for a sign of life.
     async fn next_piece(&mut self) -> Result<Option<Option<Result<Bytes, UpstreamError>>>, Error> {
         let timeouts = &self.service.settings.timeouts;
-        let clock = &self.service.clock;
+        let clock = &self.service.host.clock();
         // What the client was shown something of is not cut short for another's sake, nor is what is being paid for.
         let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if !exchange.has_begun());
         let total = if waits { self.due } else { self.context.attempts.deadline() };
@@ -318,11 +318,11 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     fn elapsed(&self) -> Duration {
-        self.service.clock.elapsed().saturating_sub(self.called)
+        self.service.host.clock().elapsed().saturating_sub(self.called)
     }
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Drop for Flow<U, G, C> {
+impl<H: Host> Drop for Flow<H> {
     /// The client has left, or it has its answer.
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {

@@ -7,17 +7,16 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Request, response};
 
 use super::{
-    Clock, Service,
+    Clock as _, EntropySource as _, Host, Service,
     attempts::CallFault,
     call::{CallContext, OpenCall, stopping},
 };
 use crate::{
-    guard::Guard,
     proto::{
         error::Error,
         exchange::{Counting, Exchange, Ready, SIDE_CALL_BYTES, Summarizing, Summary},
     },
-    upstream::{Upstream, UpstreamError, UpstreamResponse, Verdict},
+    upstream::{UpstreamError, UpstreamResponse, Verdict},
 };
 
 /// What is asked beside the turn.
@@ -68,17 +67,17 @@ impl SideCall for Exchange<Summarizing> {
     }
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Has the older turns summarized, so that the turn can be taken.
     pub(super) async fn summarize(
         &self,
         mut exchange: Exchange<Summarizing>,
         context: &mut CallContext,
     ) -> Result<Exchange<Ready>, Error> {
-        let called = self.clock.elapsed();
+        let called = self.host.clock().elapsed();
         let summary = self.side_call(&mut exchange, context).await?;
         context.attempts.succeeded();
-        context.worked = self.clock.elapsed().saturating_sub(called).saturating_sub(context.waited);
+        context.worked = self.host.clock().elapsed().saturating_sub(called).saturating_sub(context.waited);
         exchange.go_on(summary, context.worked)
     }
 
@@ -98,7 +97,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 Err(fault) => fault,
             };
             context.record.setback(&fault.error);
-            let (others, now, chance) = (exchange.fallbacks_left(), self.clock.elapsed(), self.chance());
+            let (others, now, chance) =
+                (exchange.fallbacks_left(), self.host.clock().elapsed(), self.host.entropy().jitter());
             let mut next_target = || SideCall::next_target(exchange);
             let wait = context.attempts.recover(&fault, begun, others, now, chance, &mut next_target)?;
             self.pause(wait).await?;
@@ -115,7 +115,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     where
         Exchange<S>: SideCall,
     {
-        let (call, limit) = context.call(exchange, SideCall::request(exchange), self.clock.elapsed());
+        let (call, limit) = context.call(exchange, SideCall::request(exchange), self.host.clock().elapsed());
         let mut timer = self.call_timer(limit, "whole answer", true);
         let (waited, opened) = self.open_call(context, call, &mut timer).await;
         context.waited = context.waited.saturating_add(waited);
@@ -134,7 +134,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let mut stopped = self.stopped.clone();
         futures_util::select_biased! {
             () = stopped => Err(stopping()),
-            () = self.clock.sleep(wait).fuse() => Ok(()),
+            () = self.host.clock().sleep(wait).fuse() => Ok(()),
         }
     }
 }

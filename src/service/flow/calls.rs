@@ -12,21 +12,20 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::{Flow, State, Step, lost};
 use crate::{
-    guard::Guard,
     proto::{
         error::Error,
         exchange::{Exchange, FailedAttempt, Failure, Ready, Response},
         turn::{Answer, Delta},
     },
     service::{
-        Clock,
+        Clock as _, EntropySource as _, Host,
         attempts::CallFault,
         call::{OpenCall, stopping},
     },
     upstream::Upstream,
 };
 
-impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
+impl<H: Host> Flow<H> {
     /// Calls the upstream, again or another one where that failed, until there is something to show, which `deltas` then
     /// has, or until the turn has ended.
     pub(in crate::service) async fn begin(&mut self, deltas: &mut Vec<Delta>) -> Option<Result<Answer, Failure>> {
@@ -76,7 +75,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         };
         let unanswered = match exchange.respond(&head) {
             Ok(Response::Replying(exchange)) => {
-                self.heard = self.service.clock.elapsed();
+                self.heard = self.service.host.clock().elapsed();
                 self.exchange = Some(State::Replying(exchange));
                 self.alarm = None;
                 (self.response, self.unread) = (Some(response), Some(first));
@@ -84,7 +83,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             }
             Ok(Response::Refused(mut exchange)) => {
                 // Reasons that break off, or do not end, are still reasons.
-                let limit = REFUSAL_TIMEOUT.min(self.due.saturating_sub(self.service.clock.elapsed()));
+                let limit = REFUSAL_TIMEOUT.min(self.due.saturating_sub(self.service.host.clock().elapsed()));
                 let mut timer = self.service.call_timer(limit, "end of a refusal", false);
                 let mut piece = first;
                 while let Some(Ok(bytes)) = piece {
@@ -105,9 +104,12 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     /// Sends the exchange's request, and waits for the first bytes of the response.
-    async fn open(&mut self, exchange: &Exchange<Ready>) -> Result<OpenCall<U::Response>, CallFault> {
+    async fn open(
+        &mut self,
+        exchange: &Exchange<Ready>,
+    ) -> Result<OpenCall<<H::Upstream as Upstream>::Response>, CallFault> {
         let service = &self.service;
-        self.called = service.clock.elapsed();
+        self.called = service.host.clock().elapsed();
         self.sent = Some(exchange.spent());
         if let Some(held) = &mut self.held {
             held.call();
@@ -136,8 +138,8 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             _ => return Some(fault.error),
         };
         self.context.record.setback(&fault.error);
-        let now = self.service.clock.elapsed();
-        let chance = self.service.chance();
+        let now = self.service.host.clock().elapsed();
+        let chance = self.service.host.entropy().jitter();
         (self.response, self.unread) = (None, None);
         let mut next_target = || back(&mut self.exchange).is_some_and(Exchange::<Ready>::next_target);
         let wait = match self.context.attempts.recover(&fault, begun, others, now, chance, &mut next_target) {
@@ -148,7 +150,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         let mut stopped = self.stopped.clone();
         futures_util::select_biased! {
             () = stopped => Some(stopping()),
-            () = self.service.clock.sleep(wait).fuse() => None,
+            () = self.service.host.clock().sleep(wait).fuse() => None,
         }
     }
 }

@@ -20,6 +20,8 @@ use super::{
 };
 use crate::{
     config::Concurrency,
+    service::EntropySource as _,
+    shell::entropy::SystemEntropy,
     upstream::{TriedAddresses, UpstreamError, Verdict},
 };
 
@@ -190,7 +192,7 @@ impl Drop for AddressLease {
                 self.note(Health::worked);
             }
             Some(Verdict::Failed) => {
-                let (is_trial, chance) = (self.is_trial, chance());
+                let (is_trial, chance) = (self.is_trial, SystemEntropy.jitter());
                 self.note(|health| health.failed(is_trial, now, chance));
             }
             None => {
@@ -242,13 +244,6 @@ impl Drop for Waiting<'_> {
             queue.leave(self.user, self.ticket);
         }
     }
-}
-
-/// A number for pauses to differ by; it does not matter where there is no randomness.
-fn chance() -> u32 {
-    let mut random = [0; 4];
-    let _ = getrandom::fill(&mut random);
-    u32::from_ne_bytes(random)
 }
 
 #[cfg(test)]
