@@ -48,7 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("etcetera", &["cli/"]),
     ("futures_core", &["service/", "shell/", "upstream.rs", "upstream/"]),
     ("futures_util", &["shell/redis/", "principal/", "service/", "shell/", "upstream/"]),
-    ("getrandom", &["cli/", "shell/redis/", "shell/"]),
+    ("getrandom", &["shell/entropy.rs"]),
     ("hkdf", &["proto/key.rs"]),
     ("hmac", &["proto/key.rs"]),
     (
