@@ -15,7 +15,7 @@ use crate::{
     guard::Guard,
     proto::{
         error::Error,
-        exchange::{Counting, Exchange, Ready, SIDE_CALL_BYTES, Summarizing, Summary},
+        exchange::{Counting, Exchange, MAX_SIDE_ANSWER_BYTES, Ready, Summarizing, Summary},
     },
     upstream::{Call, Outcome, Upstream},
 };
@@ -43,7 +43,7 @@ impl SideCall for Exchange<Counting> {
     }
 
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
-        self.counted(head, body)
+        self.read_count(head, body)
     }
 
     /// Each provider counts in its own way, and only the one that is asked first was asked for.
@@ -60,7 +60,7 @@ impl SideCall for Exchange<Summarizing> {
     }
 
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
-        self.summary(head, body)
+        self.read_summary(head, body)
     }
 
     fn next_target(&mut self) -> bool {
@@ -79,7 +79,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let summary = self.side_call(&mut exchange, context).await?;
         context.attempts.succeeded();
         context.worked = self.clock.elapsed().saturating_sub(called).saturating_sub(context.waited);
-        exchange.go_on(summary, context.worked)
+        exchange.apply_summary(summary, context.worked)
     }
 
     /// Makes a call beside the turn's own, again or elsewhere where that failed.
@@ -170,8 +170,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 Some(Err(error)) => break CallFault::from(error),
                 None => return Ok((head, bytes, body)),
             }
-            if bytes.len() > SIDE_CALL_BYTES {
-                break Error::malformed(format!("an answer over {SIDE_CALL_BYTES} bytes")).into();
+            if bytes.len() > MAX_SIDE_ANSWER_BYTES {
+                break Error::malformed(format!("an answer over {MAX_SIDE_ANSWER_BYTES} bytes")).into();
             }
             piece = body.next().await;
         };

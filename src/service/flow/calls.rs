@@ -17,7 +17,7 @@ use crate::{
     guard::Guard,
     proto::{
         error::Error,
-        exchange::{Exchange, FailedAttempt, Failure, Ready, Response},
+        exchange::{Exchange, FailedAttempt, Failure, Ready, UpstreamResponse},
         turn::{Answer, Delta},
     },
     service::{Clock, attempts::CallFault},
@@ -73,14 +73,14 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             }
         };
         let unanswered = match exchange.respond(&head) {
-            Ok(Response::Replying(exchange)) => {
+            Ok(UpstreamResponse::Replying(exchange)) => {
                 self.heard = self.service.clock.elapsed();
                 self.exchange = Some(State::Replying(exchange));
                 self.alarm = None;
                 (self.body, self.unread) = (Some(body), Some(first));
                 return Ok(());
             }
-            Ok(Response::Refused(mut exchange)) => {
+            Ok(UpstreamResponse::Refused(mut exchange)) => {
                 // Reasons that break off, or do not end, are still reasons.
                 let limit = REFUSAL_TIMEOUT.min(self.due.saturating_sub(self.service.clock.elapsed()));
                 let mut stall = self.service.clock.sleep(limit).fuse();
@@ -112,7 +112,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     async fn answer(&mut self, exchange: &Exchange<Ready>) -> Result<Answered<U::Body>, CallFault> {
         let (service, context) = (&self.service, &mut self.context);
         self.called = service.clock.elapsed();
-        self.sent = Some(exchange.spent());
+        self.sent = Some(exchange.turn_usage());
         if let Some(held) = &mut self.held {
             held.call();
         }
@@ -156,8 +156,8 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     async fn recover(&mut self, fault: CallFault) -> Option<Error> {
         let (begun, others) = match &self.exchange {
             Some(State::Ready(exchange)) => (false, exchange.fallbacks_left()),
-            Some(State::Replying(exchange)) if exchange.can_go_back() => {
-                (exchange.has_begun(), exchange.fallbacks_left())
+            Some(State::Replying(exchange)) if exchange.can_retry() => {
+                (exchange.has_started(), exchange.fallbacks_left())
             }
             _ => return Some(fault.error),
         };
@@ -183,7 +183,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
 fn back(turn: &mut Option<State>) -> Option<&mut Exchange<Ready>> {
     let back = match turn.take()? {
         State::Ready(exchange) => Some(exchange),
-        State::Replying(exchange) => exchange.go_back(),
+        State::Replying(exchange) => exchange.into_retry(),
     };
     *turn = back.map(State::Ready);
     match turn {
