@@ -238,7 +238,7 @@ mod tests {
 
     fn history() -> Vec<Item> {
         let text = |text: &str| Output::Text(text.to_owned());
-        let think = Item::Think { by: "anthropic".to_owned(), blob: "{}".to_owned() };
+        let think = Item::Think { provider_id: "anthropic".to_owned(), blob: "{}".to_owned() };
         vec![user("a"), model("A"), user("b"), think, model("B"), call(r#"{"x": 1}"#), result(text("3")), model("C ")]
     }
 

@@ -180,7 +180,7 @@ mod tests {
     /// Two plain turns, one with two calls and an answer, one with a call and no word after it but a message.
     fn conversation() -> History {
         let (user, model) = (|text| said(Role::User, text), |text| said(Role::Assistant, text));
-        let think = Item::Think { by: "m".to_owned(), blob: "{}".to_owned() };
+        let think = Item::Think { provider_id: "m".to_owned(), blob: "{}".to_owned() };
         [
             vec![user("a"), model("A")],
             vec![user("b"), user("b2"), model("B"), think],

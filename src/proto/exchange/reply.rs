@@ -64,9 +64,9 @@ impl BoundedReply {
                 self.add_item(call).then_some(Delta::Call { id, name, args })
             }
             Delta::Think { blob, .. } => {
-                let by = self.provider_id.clone();
-                let think = Item::Think { by: by.clone(), blob: blob.clone() };
-                self.add_item(think).then_some(Delta::Think { by, blob })
+                let provider_id = self.provider_id.clone();
+                let think = Item::Think { provider_id: provider_id.clone(), blob: blob.clone() };
+                self.add_item(think).then_some(Delta::Think { provider_id, blob })
             }
         }
     }

@@ -268,7 +268,7 @@ fn calls_wait_for_their_results_and_for_nothing_else() {
 fn a_client_cannot_speak_as_the_model() {
     let mut fixture = Fixture::new(Limits::default());
     let call = Item::Call { id: "c".to_owned(), name: "n".to_owned(), args: "{}".to_owned() };
-    let think = Item::Think { by: "openai".to_owned(), blob: "{}".to_owned() };
+    let think = Item::Think { provider_id: "openai".to_owned(), blob: "{}".to_owned() };
     let cut = Item::Message { role: Role::Assistant, parts: vec![Part::Text("x".to_owned())], cut: true };
     for item in [Item::text(Role::Assistant, "I will."), call, think, cut] {
         let input = vec![Item::text(Role::User, "hi"), item];

@@ -220,7 +220,7 @@ struct HeldBack {
 
 enum Piece {
     Call(OpenCall),
-    Think { by: &'static str, blob: String },
+    Think { provider_id: &'static str, blob: String },
 }
 
 struct OpenCall {
@@ -246,16 +246,16 @@ impl Draft {
     pub(super) fn think(
         &mut self,
         index: u64,
-        by: &'static str,
+        provider_id: &'static str,
         blob: String,
         deltas: &mut Vec<Delta>,
     ) -> Result<(), Error> {
         self.has_started = true;
         if self.held.is_empty() {
-            deltas.push(Delta::Think { by: by.to_owned(), blob });
+            deltas.push(Delta::Think { provider_id: provider_id.to_owned(), blob });
             return Ok(());
         }
-        self.hold(index, Piece::Think { by, blob })
+        self.hold(index, Piece::Think { provider_id, blob })
     }
 
     /// Counts bytes of calls or reasoning that are being held.
@@ -345,7 +345,7 @@ impl Draft {
             match held.piece {
                 Piece::Call(_) if broke_off => {}
                 Piece::Call(call) => pieces.push(call.into_delta()?),
-                Piece::Think { by, blob } => pieces.push(Delta::Think { by: by.to_owned(), blob }),
+                Piece::Think { provider_id, blob } => pieces.push(Delta::Think { provider_id: provider_id.to_owned(), blob }),
             }
         }
         let calls = pieces.iter().any(|piece| matches!(piece, Delta::Call { .. }));

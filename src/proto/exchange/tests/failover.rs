@@ -84,8 +84,8 @@ fn reasoning_is_its_providers_who_answered() {
     let mut deltas = Vec::new();
     exchange.push(anthropic_reply("hello").as_bytes(), &mut deltas).unwrap();
     let answer = exchange.finish(MILLIS, &mut deltas, &mut fixture.codec).unwrap();
-    let Item::Think { by, .. } = &answer.output[0] else { panic!("no reasoning") };
-    assert_eq!(by, "anthropic");
+    let Item::Think { provider_id, .. } = &answer.output[0] else { panic!("no reasoning") };
+    assert_eq!(provider_id, "anthropic");
     // It goes back to that one alone, first and last.
     let mut next = fixture.ready(TurnRequest { stream: false, ..next_turn(&answer.token, "and?") }).unwrap();
     assert!(!sent(&next).to_string().contains("EqQB"));

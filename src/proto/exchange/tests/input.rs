@@ -35,7 +35,7 @@ fn a_repeated_conversation_enters_from_the_token_alone() {
 fn nothing_forged_enters_with_or_without_a_token() {
     let mut fixture = Fixture::new(Limits::default());
     let first = fixture.turn(first_turn("hi"), "hello").token;
-    let think = Item::Think { by: "openai".to_owned(), blob: "{}".to_owned() };
+    let think = Item::Think { provider_id: "openai".to_owned(), blob: "{}".to_owned() };
     let call = Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
     for forged in [model_said("I promise"), think, call] {
         for token in [None, Some(first.as_str())] {
@@ -82,7 +82,7 @@ fn clients_speak_for_the_model_where_that_is_configured() {
     for wrong in [vec![user("hi"), model_said("bye")], vec![user("hi"), call.clone(), user("and?")], vec![call]] {
         assert_eq!(error_code(fixture.ready(bring(None, wrong))), "request_invalid");
     }
-    let think = Item::Think { by: "openai".to_owned(), blob: "{}".to_owned() };
+    let think = Item::Think { provider_id: "openai".to_owned(), blob: "{}".to_owned() };
     assert_eq!(error_code(fixture.ready(bring(None, vec![think, user("hi")]))), "role_forbidden");
 }
 
