@@ -138,7 +138,7 @@ impl<H: Host> Flow<H> {
         holds: bool,
     ) -> Self {
         let (now, stopped) = (service.host.clock().elapsed(), service.stopped.clone());
-        let exchange = if holds { exchange.holding() } else { exchange };
+        let exchange = if holds { exchange.buffered() } else { exchange };
         Self {
             service,
             context,
@@ -213,7 +213,7 @@ impl<H: Host> Flow<H> {
         let timeouts = &self.service.settings.timeouts;
         let clock = &self.service.host.clock();
         // What the client was shown something of is not cut short for another's sake, nor is what is being paid for.
-        let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if !exchange.has_begun());
+        let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if !exchange.has_started());
         let total = if waits { self.due } else { self.context.attempts.deadline() };
         loop {
             // Looked at before the body, which may never run dry.
@@ -261,7 +261,7 @@ impl<H: Host> Flow<H> {
         }
         let elapsed = self.elapsed();
         let Some(State::Replying(exchange)) = self.exchange.take() else { return self.failed(lost()) };
-        let spent = exchange.spent();
+        let spent = exchange.turn_usage();
         let outcome = self.service.with_codec(|codec| Ok(exchange.finish(elapsed, deltas, codec)));
         let outcome = outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure);
         Step::Ended(Box::new(self.settle(outcome, spent).await))
@@ -273,7 +273,7 @@ impl<H: Host> Flow<H> {
         self.response = None;
         let (failure, spent) = match self.exchange.take() {
             Some(State::Replying(exchange)) => {
-                let spent = exchange.spent();
+                let spent = exchange.turn_usage();
                 let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
                 (failure.unwrap_or_else(Failure::from), spent)
             }
@@ -327,7 +327,7 @@ impl<H: Host> Drop for Flow<H> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             let spent = match &self.exchange {
-                Some(State::Replying(exchange)) => Some(exchange.spent()),
+                Some(State::Replying(exchange)) => Some(exchange.turn_usage()),
                 _ => self.sent,
             };
             let used = spent.map(|spent| self.used_so_far(&spent)).unwrap_or_default();

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     proto::{
         error::Error,
-        exchange::{Counting, Exchange, Ready, SIDE_CALL_BYTES, Summarizing, Summary},
+        exchange::{Counting, Exchange, MAX_SIDE_ANSWER_BYTES, Ready, Summarizing, Summary},
     },
     upstream::{UpstreamError, UpstreamResponse, Verdict},
 };
@@ -42,7 +42,7 @@ impl SideCall for Exchange<Counting> {
     }
 
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
-        self.counted(head, body)
+        self.read_count(head, body)
     }
 
     /// Each provider counts in its own way, and only the one that is asked first was asked for.
@@ -59,7 +59,7 @@ impl SideCall for Exchange<Summarizing> {
     }
 
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
-        self.summary(head, body)
+        self.read_summary(head, body)
     }
 
     fn next_target(&mut self) -> bool {
@@ -78,7 +78,7 @@ impl<H: Host> Service<H> {
         let summary = self.side_call(&mut exchange, context).await?;
         context.attempts.succeeded();
         context.worked = self.host.clock().elapsed().saturating_sub(called).saturating_sub(context.waited);
-        exchange.go_on(summary, context.worked)
+        exchange.apply_summary(summary, context.worked)
     }
 
     /// Makes a call beside the turn's own, again or elsewhere where that failed.
@@ -151,8 +151,8 @@ async fn whole_body(
         let read = read?;
         *begun |= is_success && !read.is_empty();
         bytes.extend_from_slice(&read);
-        if bytes.len() > SIDE_CALL_BYTES {
-            return Err(Error::malformed(format!("an answer over {SIDE_CALL_BYTES} bytes")).into());
+        if bytes.len() > MAX_SIDE_ANSWER_BYTES {
+            return Err(Error::malformed(format!("an answer over {MAX_SIDE_ANSWER_BYTES} bytes")).into());
         }
         piece = response.next().await;
     }

@@ -114,11 +114,11 @@ impl<H: Host> Service<H> {
         let (request, caller, _) = ask(api, &deployment, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
         let mut exchange =
-            self.with_codec(|codec| Exchange::count(deployment, request, &caller, now, &entropy, codec))?;
+            self.with_codec(|codec| Exchange::open(deployment, request, &caller, now, &entropy, codec)?.count())?;
         record.turn(exchange.claims());
         let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
         let standing = permit.standing().to_vec();
-        let tokens = match exchange.known() {
+        let tokens = match exchange.known_count() {
             Some(tokens) => Ok(tokens),
             None => {
                 let mut context = self.context(exchange.claims(), peer, ends, &record);
@@ -149,7 +149,8 @@ impl<H: Host> Service<H> {
         let deployment = self.deployment();
         let (request, caller, writer) = ask(api, &deployment, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
-        let planned = self.with_codec(|codec| Exchange::begin(deployment, request, &caller, now, &entropy, codec))?;
+        let planned =
+            self.with_codec(|codec| Exchange::open(deployment, request, &caller, now, &entropy, codec)?.plan(codec))?;
         Ok((planned, writer))
     }
 }

@@ -87,8 +87,10 @@ pub enum Delta {
     Text(String),
     /// A whole piece of the provider's own reasoning.
     Think {
-        /// The provider: the dialect's name, or that and `@host` ([`ModelCall::provider_id`]).
-        by: String,
+        /// The provider whose reasoning it is ([`ModelCall::provider_id`]).
+        ///
+        /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider_id
+        provider_id: String,
         /// JSON text as received.
         blob: String,
     },
@@ -102,7 +104,9 @@ impl fmt::Debug for Delta {
             Self::Call { args, .. } => f.debug_tuple("Call").field(&Withheld::text(args)).finish(),
             Self::Finish(reason) => f.debug_tuple("Finish").field(reason).finish(),
             Self::Text(text) => f.debug_tuple("Text").field(&Withheld::text(text)).finish(),
-            Self::Think { by, blob } => f.debug_tuple("Think").field(by).field(&Withheld::text(blob)).finish(),
+            Self::Think { provider_id, blob } => {
+                f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish()
+            }
             Self::Usage(usage) => usage.fmt(f),
         }
     }
@@ -135,7 +139,7 @@ impl FinishReason {
     }
 }
 
-/// Whether reasoning by `provider_id` is in the words of `provider`.
-pub(in crate::proto) fn speaks(provider_id: &str, provider: &str) -> bool {
+/// Returns true if `provider_id` names the wire format `provider`, at any host.
+pub(in crate::proto) fn is_of_provider(provider_id: &str, provider: &str) -> bool {
     provider_id.split('@').next() == Some(provider)
 }

@@ -14,7 +14,7 @@ use super::{Flow, State, Step, lost};
 use crate::{
     proto::{
         error::Error,
-        exchange::{Exchange, FailedAttempt, Failure, Ready, Response},
+        exchange::{Exchange, FailedAttempt, Failure, Ready, ResponseState},
         turn::{Answer, Delta},
     },
     service::{
@@ -74,14 +74,14 @@ impl<H: Host> Flow<H> {
             }
         };
         let unanswered = match exchange.respond(&head) {
-            Ok(Response::Replying(exchange)) => {
+            Ok(ResponseState::Replying(exchange)) => {
                 self.heard = self.service.host.clock().elapsed();
                 self.exchange = Some(State::Replying(exchange));
                 self.alarm = None;
                 (self.response, self.unread) = (Some(response), Some(first));
                 return Ok(());
             }
-            Ok(Response::Refused(mut exchange)) => {
+            Ok(ResponseState::Refused(mut exchange)) => {
                 // Reasons that break off, or do not end, are still reasons.
                 let limit = REFUSAL_TIMEOUT.min(self.due.saturating_sub(self.service.host.clock().elapsed()));
                 let mut timer = self.service.call_timer(limit, "end of a refusal", false);
@@ -110,7 +110,7 @@ impl<H: Host> Flow<H> {
     ) -> Result<OpenCall<<H::Upstream as Upstream>::Response>, CallFault> {
         let service = &self.service;
         self.called = service.host.clock().elapsed();
-        self.sent = Some(exchange.spent());
+        self.sent = Some(exchange.turn_usage());
         if let Some(held) = &mut self.held {
             held.call();
         }
@@ -132,8 +132,8 @@ impl<H: Host> Flow<H> {
     async fn recover(&mut self, fault: CallFault) -> Option<Error> {
         let (begun, others) = match &self.exchange {
             Some(State::Ready(exchange)) => (false, exchange.fallbacks_left()),
-            Some(State::Replying(exchange)) if exchange.can_go_back() => {
-                (exchange.has_begun(), exchange.fallbacks_left())
+            Some(State::Replying(exchange)) if exchange.can_retry() => {
+                (exchange.has_started(), exchange.fallbacks_left())
             }
             _ => return Some(fault.error),
         };
@@ -159,7 +159,7 @@ impl<H: Host> Flow<H> {
 fn back(turn: &mut Option<State>) -> Option<&mut Exchange<Ready>> {
     let back = match turn.take()? {
         State::Ready(exchange) => Some(exchange),
-        State::Replying(exchange) => exchange.go_back(),
+        State::Replying(exchange) => exchange.into_retry(),
     };
     *turn = back.map(State::Ready);
     match turn {

@@ -9,7 +9,7 @@ use crate::proto::exchange;
 use crate::proto::{
     api::{APIS, Api, Operation, native},
     deployment::{ApiSettings, Deployment, Model, Models, Target},
-    exchange::{Caller, Entropy, Exchange, Planned, Response as Answered},
+    exchange::{Caller, Entropy, Exchange, Planned, ResponseState},
     key::KeyRing,
     limits::Limits,
     provider,
@@ -108,12 +108,12 @@ fn turn(api: &dyn Api, request: &Value, chance: u8) -> Value {
     let random = [chance; 16];
     let entropy = Entropy { token_id: random, conversation: random, user: random, nonce: [chance; 24] };
     let (nobody, mut codec) = (Caller::Unauthenticated { user_id: None }, Codec::new().unwrap());
-    let begun = Exchange::begin(Arc::new(deployment()), asked.turn, &nobody, NOW, &entropy, &mut codec).unwrap();
-    let Planned::Ready(exchange) = begun else { panic!("nobody asked for a summary") };
+    let opened = Exchange::open(Arc::new(deployment()), asked.turn, &nobody, NOW, &entropy, &mut codec).unwrap();
+    let Planned::Ready(exchange) = opened.plan(&mut codec).unwrap() else { panic!("nobody asked for a summary") };
     let pieces = provider::builtin_answer(exchange.request().body()).unwrap();
     let form = provider::builtin_content_type(exchange.is_streamed());
     let head = Response::builder().header(header::CONTENT_TYPE, form).body(()).unwrap().into_parts().0;
-    let Ok(Answered::Replying(mut exchange)) = exchange.respond(&head) else { panic!("refused") };
+    let Ok(ResponseState::Replying(mut exchange)) = exchange.respond(&head) else { panic!("refused") };
     let mut deltas = Vec::new();
     pieces.iter().for_each(|piece| exchange.push(piece, &mut deltas).unwrap());
     let answer = exchange.finish(Duration::from_millis(3), &mut deltas, &mut codec).unwrap();

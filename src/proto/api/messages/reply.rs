@@ -19,7 +19,7 @@ use crate::proto::{
     json::Object,
     sse,
     token::Claims,
-    turn::{Answer, Delta, FinishReason, Partial, Usage, speaks},
+    turn::{Answer, Delta, FinishReason, Partial, Usage, is_of_provider},
 };
 
 /// Writes one reply.
@@ -113,10 +113,10 @@ impl ReplyWriter for MessagesWriter {
                 Delta::Call { id, name, args } => self.block(Block::tool_use(id, name, args), out),
                 Delta::Finish(_) | Delta::Usage(_) => {}
                 Delta::Text(text) => self.text(text, out),
-                Delta::Think { by, blob } => {
+                Delta::Think { provider_id, blob } => {
                     // Also reasoning that is not shown parts the text around it, as it does in the history.
                     self.end_text(out);
-                    if let Some(block) = Block::thinking(by, blob, self.shows_thinking) {
+                    if let Some(block) = Block::thinking(provider_id, blob, self.shows_thinking) {
                         self.block(block, out);
                     }
                 }
@@ -318,7 +318,7 @@ impl<'a> Block<'a> {
     }
 
     /// Reasoning, if it is in this format's own words.
-    fn thinking(by: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
+    fn thinking(provider_id: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
         #[derive(Deserialize)]
         struct Blob<'a> {
             #[serde(borrow)]
@@ -331,7 +331,8 @@ impl<'a> Block<'a> {
             data: Option<Cow<'a, str>>,
         }
 
-        let Object(blob) = speaks(by, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
+        let Object(blob) =
+            is_of_provider(provider_id, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
         match &*blob.r#type {
             "redacted_thinking" => Some(Self::RedactedThinking { data: blob.data? }),
             "thinking" => Some(Self::Thinking {
@@ -379,7 +380,7 @@ fn blocks(item: &Item, shows_thinking: bool) -> Vec<Block<'_>> {
         Item::Call { id, name, args } => vec![Block::tool_use(id, name, args)],
         Item::Message { parts, .. } => parts.iter().filter_map(text_block).collect(),
         Item::Result { .. } => Vec::new(),
-        Item::Think { by, blob } => Block::thinking(by, blob, shows_thinking).into_iter().collect(),
+        Item::Think { provider_id, blob } => Block::thinking(provider_id, blob, shows_thinking).into_iter().collect(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::proto::{
     chat::{Item, Part},
     json::object_from_str,
     token::Claims,
-    turn::{Answer, Delta, FinishReason, Partial, speaks},
+    turn::{Answer, Delta, FinishReason, Partial, is_of_provider},
 };
 
 /// Writes one reply.
@@ -76,9 +76,9 @@ impl ReplyWriter for ResponsesWriter {
                     self.close(&head, Status::Completed, out);
                     self.item(call(&head, self.written.len(), id, name, args), out);
                 }
-                Delta::Think { by, blob } => {
+                Delta::Think { provider_id, blob } => {
                     self.close(&head, Status::Completed, out);
-                    if let Some(item) = self.reasoning(&head, self.written.len(), by, blob) {
+                    if let Some(item) = self.reasoning(&head, self.written.len(), provider_id, blob) {
                         self.item(item, out);
                     }
                 }
@@ -181,7 +181,7 @@ impl ResponsesWriter {
                     let status = if output.peek().is_none() { ended } else { Status::Completed };
                     items.push(OutputItem::message(head.item_id("msg", at), status, &text_of(parts)));
                 }
-                Item::Think { by, blob } => items.extend(self.reasoning(head, at, by, blob)),
+                Item::Think { provider_id, blob } => items.extend(self.reasoning(head, at, provider_id, blob)),
                 Item::Result { .. } => {}
             }
         }
@@ -189,8 +189,8 @@ impl ResponsesWriter {
     }
 
     /// Reasoning as this API has it, if it comes from there.
-    fn reasoning(&self, head: &Head, at: usize, by: &str, blob: &str) -> Option<OutputItem> {
-        let ours = speaks(by, "openai-responses");
+    fn reasoning(&self, head: &Head, at: usize, provider_id: &str, blob: &str) -> Option<OutputItem> {
+        let ours = is_of_provider(provider_id, "openai-responses");
         let raw: RawReasoning = ours.then(|| object_from_str(blob).ok())??;
         (raw.r#type == "reasoning").then(|| OutputItem::Reasoning {
             id: head.item_id("rs", at),
