@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{ErrorResponse, PublicError};
+use super::format::{ErrorResponse, PublicError};
 use crate::proto::{error::Error, turn::Partial};
 
 /// The member of a request in which the token travels; it decides how a refused token is worded.

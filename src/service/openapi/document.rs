@@ -100,7 +100,7 @@ fn at_api(api: &dyn Api, described: ApiDescription) -> Value {
     let ApiDescription { id, summary, description, request, answer, event, error } = described;
     let tag = if error.is_some() { "doors" } else { "native" };
     let mut codes = [EVERYWHERE, POSTED, TOKEN, TURN].concat();
-    if api.purpose() == Operation::CountTokens {
+    if api.operation() == Operation::CountTokens {
         codes.retain(|code| !matches!(code, Code::TokenUsed));
     }
     let Examples { begin, go_on, answer: answered_with } = examples::at_api(api);
@@ -110,7 +110,7 @@ fn at_api(api: &dyn Api, described: ApiDescription) -> Value {
     }
     let mut responses = refusals(&codes, Some(api), error);
     responses.insert("200".to_owned(), json!({
-        "description": if api.purpose() == Operation::CountTokens { "The count." } else { "The reply, whole or as a stream." },
+        "description": if api.operation() == Operation::CountTokens { "The count." } else { "The reply, whole or as a stream." },
         "headers": answered(true),
         "content": content,
     }));
@@ -268,7 +268,7 @@ fn refusals(codes: &[Code], api: Option<&dyn Api>, error: Option<Value>) -> Map<
         }
         let problem = Problem::new(sample, "");
         let problem = match api {
-            Some(api) => problem.shaped(|told| api.refusal(told)),
+            Some(api) => problem.shaped(|told| api.error_response(told)),
             None => problem,
         };
         let names = by_status.entry(problem.status().as_u16()).or_default();

@@ -29,12 +29,12 @@ pub(super) struct Examples {
 pub(super) fn at_api(api: &dyn Api) -> Examples {
     let begin = said(api.path(), "My name is Ada.", None);
     // A count gives no token: the conversation that it counts is one of the format's own door.
-    let turns = APIS.iter().find(|other| other.purpose() == Operation::Turn && api.path().starts_with(other.path()));
+    let turns = APIS.iter().find(|other| other.operation() == Operation::Turn && api.path().starts_with(other.path()));
     let first = turn(*turns.unwrap(), &begin, 1);
     let token = first.get("conversation_token").or_else(|| first.get("token")).or_else(|| first.get("id"));
     let go_on = said(api.path(), "What is my name?", token);
-    let answer = match api.purpose() {
-        Operation::CountTokens => serde_json::from_slice(&api.counted(23)).unwrap(),
+    let answer = match api.operation() {
+        Operation::CountTokens => serde_json::from_slice(&api.token_count_body(23)).unwrap(),
         Operation::Turn => turn(api, &go_on, 2),
     };
     Examples { begin, go_on, answer }
@@ -104,7 +104,7 @@ fn deployment() -> Deployment {
 
 /// A whole turn; what chance there is in it is `chance`.
 fn turn(api: &dyn Api, request: &Value, chance: u8) -> Value {
-    let mut asked = api.request(&request.to_string(), &ApiSettings::default()).unwrap();
+    let mut asked = api.parse_request(&request.to_string(), &ApiSettings::default()).unwrap();
     let random = [chance; 16];
     let entropy = Entropy { token_id: random, conversation: random, user: random, nonce: [chance; 24] };
     let (nobody, mut codec) = (Caller::Unauthenticated { user_id: None }, Codec::new().unwrap());
@@ -117,7 +117,7 @@ fn turn(api: &dyn Api, request: &Value, chance: u8) -> Value {
     let mut deltas = Vec::new();
     pieces.iter().for_each(|piece| exchange.push(piece, &mut deltas).unwrap());
     let answer = exchange.finish(Duration::from_millis(3), &mut deltas, &mut codec).unwrap();
-    serde_json::from_slice(&asked.writer.answer(&answer)).unwrap()
+    serde_json::from_slice(&asked.writer.body(&answer)).unwrap()
 }
 
 /// The start of 2026.

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::proto::{
     api::{
-        PublicError, ReplyWriter,
-        native::ConversationBody,
+        conversation::ConversationBody,
+        format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
     },
     chat::Item,
@@ -45,7 +45,7 @@ impl ChatWriter {
 }
 
 impl ReplyWriter for ChatWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let calls: Vec<_> = calls(answer).collect();
         let content = if answer.reply.is_empty() && !calls.is_empty() { None } else { Some(answer.reply.as_str()) };
         let token = answer.token.as_str();
@@ -69,7 +69,7 @@ impl ReplyWriter for ChatWriter {
         serde_json::to_vec(&completion).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         self.head = Head::new(claims);
         // Whether there will be text is not known yet; empty text would stand beside calls as a reply of its own.
         self.piece(Said { role: Some("assistant"), ..Said::default() }, out);
@@ -89,7 +89,7 @@ impl ReplyWriter for ChatWriter {
         }
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         let delta = Said { conversation_token: Some(&answer.token), ..Said::default() };
         let last = StreamedChoice { finish_reason: Some(answer.finish.as_str()), ..StreamedChoice::new(delta) };
         self.chunk(&[last], None, Some(End::new(answer)), out);
@@ -99,7 +99,7 @@ impl ReplyWriter for ChatWriter {
         sse::write_event(out, None, "[DONE]");
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let error = OpenAiError::new(told, TokenMember::ConversationToken, partial);
         sse::write_event(out, None, &error.to_json());
     }

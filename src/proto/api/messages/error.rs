@@ -9,7 +9,7 @@
 use serde::Serialize;
 
 use crate::proto::{
-    api::{ErrorResponse, PublicError},
+    api::format::{ErrorResponse, PublicError},
     error::Error,
     turn::Partial,
 };

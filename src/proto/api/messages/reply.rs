@@ -14,7 +14,10 @@ use serde_json::value::RawValue;
 
 use super::error::ErrorBody;
 use crate::proto::{
-    api::{PublicError, ReplyWriter, native::ConversationBody},
+    api::{
+        conversation::ConversationBody,
+        format::{PublicError, ReplyWriter},
+    },
     chat::{Item, Part},
     json::Object,
     sse,
@@ -91,7 +94,7 @@ impl MessagesWriter {
 }
 
 impl ReplyWriter for MessagesWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let message = Message {
             content: answer.output.iter().flat_map(|item| blocks(item, self.shows_thinking)).collect(),
             stop_reason: Some(stop_reason(answer.finish)),
@@ -103,7 +106,7 @@ impl ReplyWriter for MessagesWriter {
         serde_json::to_vec(&message).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         Event::MessageStart { message: Message::new(claims) }.write(out);
     }
 
@@ -124,14 +127,14 @@ impl ReplyWriter for MessagesWriter {
         }
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         self.end_text(out);
         let delta = Ending { stop_reason: stop_reason(answer.finish), ..Ending::default() };
         Event::MessageDelta { delta, usage: answer.usage.into(), end: End::new(answer) }.write(out);
         Event::MessageStop { conversation_token: &answer.token }.write(out);
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         sse::write_event(out, Some("error"), &ErrorBody::new(told, partial).to_json());
     }
 }

@@ -1,14 +1,16 @@
-//! The native answer: whole, or event by event; and what every door tells of a conversation.
+//! The native answer: whole, or event by event.
 
 use serde::Serialize;
 
 #[cfg(test)]
 use crate::proto::turn::FinishReason;
 use crate::proto::{
-    api::{PublicError, ReplyWriter},
+    api::{
+        conversation::ConversationBody,
+        format::{PublicError, ReplyWriter},
+    },
     chat::Item,
     sse,
-    time::UnixSeconds,
     token::Claims,
     turn::{Answer, Conversation, Delta, Partial, Usage},
 };
@@ -17,11 +19,11 @@ use crate::proto::{
 pub(super) struct NativeWriter;
 
 impl ReplyWriter for NativeWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         to_json(&AnswerBody::from(answer))
     }
 
-    fn begin(&mut self, _: &Claims, _: &mut Vec<u8>) {}
+    fn start(&mut self, _: &Claims, _: &mut Vec<u8>) {}
 
     fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>) {
         for delta in deltas {
@@ -33,11 +35,11 @@ impl ReplyWriter for NativeWriter {
         }
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         event("done", &AnswerBody::from(answer), out);
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
         // The problem is an object of ours; the partial reply becomes one more member of it.
         let members = told.problem.trim_end().strip_suffix('}').unwrap_or("{");
@@ -79,54 +81,6 @@ impl<'a> From<&'a Answer> for AnswerBody<'a> {
             conversation: (&answer.conversation).into(),
             usage: answer.usage.into(),
             finish_reason: answer.finish.as_str(),
-        }
-    }
-}
-
-/// Where a conversation stands.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Conversation"))]
-pub(in crate::proto::api) struct ConversationBody {
-    /// Its id, the same in all its tokens.
-    #[cfg_attr(test, schemars(extend("format" = "uuid")))]
-    id: String,
-    /// How many turns it has.
-    turn: u64,
-    /// When it began.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
-    started_at: String,
-    /// When its token stops being good; each turn puts it off.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
-    expires_at: String,
-    /// The bytes of what was said so far, as the limits count them (4 MiB by default).
-    history_bytes: usize,
-    /// The bytes of the token's text (3 MiB at most by default).
-    token_bytes: usize,
-    /// How many items were taken away before this turn, because `truncation` says so.
-    trimmed_items: usize,
-    /// How many of them a summary now stands for; absent if none.
-    #[serde(skip_serializing_if = "is_zero")]
-    summarized_items: usize,
-    /// How many inline images of this turn the token has only a note of; absent if none.
-    #[serde(skip_serializing_if = "is_zero")]
-    elided_images: usize,
-}
-
-impl From<&Conversation> for ConversationBody {
-    fn from(conversation: &Conversation) -> Self {
-        let Conversation { claims, history_bytes, token_bytes, trimmed_items, summarized_items, elided_images } =
-            conversation;
-        let moment = |seconds: UnixSeconds| seconds.to_string();
-        Self {
-            id: claims.conversation.to_string(),
-            turn: claims.turn,
-            started_at: moment(claims.born_at),
-            expires_at: moment(claims.expires_at),
-            history_bytes: *history_bytes,
-            token_bytes: *token_bytes,
-            trimmed_items: *trimmed_items,
-            summarized_items: *summarized_items,
-            elided_images: *elided_images,
         }
     }
 }
@@ -196,11 +150,6 @@ pub(super) fn history(items: &[Item], conversation: &Conversation) -> Vec<u8> {
 
 fn event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
     sse::write_event(out, Some(name), &serde_json::to_string(body).unwrap_or_default());
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 pub(super) fn to_json(body: &impl Serialize) -> Vec<u8> {

@@ -6,7 +6,6 @@
 mod answer;
 mod revocation;
 #[cfg(test)]
-#[cfg(test)]
 pub(crate) mod shapes;
 
 use std::{borrow::Cow, fmt};
@@ -21,8 +20,8 @@ use self::answer::NativeWriter;
 #[cfg(test)]
 use super::described::{ApiDescription, Schemas};
 use super::{
-    Api, ErrorResponse, ParsedRequest, PublicError,
     body::{self, List},
+    format::{Api, ErrorResponse, ParsedRequest, PublicError},
 };
 #[cfg(test)]
 use crate::proto::turn::Truncation;
@@ -37,8 +36,6 @@ use crate::proto::{
     turn::{Conversation, TurnRequest},
 };
 
-pub(super) use self::answer::ConversationBody;
-
 pub use self::revocation::{RevocationRequest, RevocationScope, revocation_answer, revocation_request};
 
 /// The native format.
@@ -50,7 +47,7 @@ impl Api for Native {
         "/v1/turns"
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let raw: RawTurn<'_> = body::read(body)?;
         let input = match raw.input {
             RawInput::Text(text) => vec![Item::text(Role::User, text)],
@@ -77,7 +74,7 @@ impl Api for Native {
         Ok(ParsedRequest { turn, writer: Box::new(NativeWriter) })
     }
 
-    fn refusal(&self, _: &PublicError<'_>) -> Option<ErrorResponse> {
+    fn error_response(&self, _: &PublicError<'_>) -> Option<ErrorResponse> {
         None
     }
 

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{answer::to_json, body};
-use crate::proto::{error::Error, json::present, principal::Principal, token::Id};
+use super::answer::to_json;
+use crate::proto::{api::body, error::Error, json::present, principal::Principal, token::Id};
 
 /// What is to be revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,12 @@ use serde::{
 use serde_json::{Number, value::RawValue};
 
 use crate::proto::{
-    api::native::ConversationBody,
+    api::conversation::ConversationBody,
     turn::{Tool, Usage},
 };
+
+/// The prefix of response ids. Some clients check it before they send an id back.
+pub(super) const ID_PREFIX: &str = "resp_";
 
 /// A response, whole or as it stands in an event.
 #[derive(Serialize)]

@@ -3,10 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-use super::{
-    ID_PREFIX,
-    resource::{FormatBody, Metadata, ReasoningBody, Repeated, TextBody, ToolBody},
-};
+use super::resource::{FormatBody, ID_PREFIX, Metadata, ReasoningBody, Repeated, TextBody, ToolBody};
 use crate::proto::{
     api::body::{self, List},
     error::Error,
