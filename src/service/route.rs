@@ -200,10 +200,9 @@ pub(super) const HINT: &str = "turns are taken by POST at /v1/turns, /v1/respons
 
 /// How a probe is answered.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Status"))]
 pub(super) struct StatusBody {
     /// `ok`, `ready`, or why no requests should be sent here.
-    status: &'static str,
+    pub(super) status: &'static str,
 }
 
 fn status(status: &'static str) -> Response<Body> {

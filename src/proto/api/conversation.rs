@@ -6,18 +6,14 @@ use crate::proto::{time::UnixSeconds, turn::Conversation};
 
 /// Where a conversation stands.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Conversation"))]
 pub(super) struct ConversationBody {
     /// Its id, the same in all its tokens.
-    #[cfg_attr(test, schemars(extend("format" = "uuid")))]
     id: String,
     /// How many turns it has.
     turn: u64,
     /// When it began.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     started_at: String,
     /// When its token stops being good; each turn puts it off.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     expires_at: String,
     /// The bytes of what was said so far, as the limits count them (4 MiB by default).
     history_bytes: usize,

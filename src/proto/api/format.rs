@@ -1,7 +1,5 @@
 //! The interface of a client format: [`Api`] parses requests, and [`ReplyWriter`] writes replies and errors.
 
-#[cfg(test)]
-use super::described;
 use crate::proto::{
     deployment::ApiSettings,
     error::Error,
@@ -39,10 +37,6 @@ pub trait Api: Sync {
 
     /// The error response in the format's own shape. `None` for a format that uses the problem document.
     fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse>;
-
-    /// The description of this path in docs/openapi.json.
-    #[cfg(test)]
-    fn described(&self, schemas: &mut described::Schemas) -> described::ApiDescription;
 }
 
 /// The operation that a request asks for.

@@ -8,8 +8,6 @@
 mod body;
 pub mod chat_completions;
 mod conversation;
-#[cfg(test)]
-pub mod described;
 mod format;
 pub mod messages;
 pub mod native;

@@ -9,12 +9,8 @@
 mod messages;
 mod reply;
 mod request;
-#[cfg(test)]
-mod shapes;
 
 use self::{reply::ChatWriter, request::RawChat};
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
 use super::{
     body,
     format::{Api, ErrorResponse, ParsedRequest, PublicError},
@@ -45,11 +41,6 @@ impl Api for ChatCompletions {
 
     fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(openai_error::refusal(told, TokenMember::ConversationToken))
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::chat(schemas)
     }
 }
 

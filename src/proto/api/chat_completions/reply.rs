@@ -107,7 +107,6 @@ impl ReplyWriter for ChatWriter {
 
 /// What an answer and all chunks of a stream have in common.
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatHead"))]
 struct Head {
     /// Names the answer; it is no token.
     id: String,
@@ -126,7 +125,6 @@ impl Head {
 
 /// What an answer ends with, and the chunk with `finish_reason`.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatEnd"))]
 struct End<'a> {
     /// The conversation's new last token.
     conversation_token: &'a str,
@@ -142,11 +140,9 @@ impl<'a> End<'a> {
 
 /// A whole reply.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCompletion"))]
 pub(super) struct Completion<'a> {
     #[serde(flatten)]
     head: &'a Head,
-    #[cfg_attr(test, schemars(extend("const" = "chat.completion")))]
     object: &'static str,
     choices: [Choice<'a>; 1],
     usage: UsageBody,
@@ -156,27 +152,21 @@ pub(super) struct Completion<'a> {
 
 /// The reply.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatChoice"))]
 struct Choice<'a> {
     /// Always 0.
     index: usize,
     message: Message<'a>,
-    #[cfg_attr(test, schemars(with = "()"))]
     logprobs: Option<()>,
     /// Why it ended.
-    #[cfg_attr(test, schemars(with = "crate::proto::turn::FinishReason"))]
     finish_reason: &'static str,
 }
 
 /// What the model said.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatReply"))]
 struct Message<'a> {
-    #[cfg_attr(test, schemars(extend("const" = "assistant")))]
     role: &'static str,
     /// `null` where there are only calls.
     content: Option<&'a str>,
-    #[cfg_attr(test, schemars(with = "()"))]
     refusal: Option<()>,
     annotations: [(); 0],
     /// What it called; absent if nothing.
@@ -188,11 +178,9 @@ struct Message<'a> {
 
 /// A piece of a reply. The last one but for usage has `finish_reason` and the token.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCompletionChunk"))]
 pub(super) struct Chunk<'a> {
     #[serde(flatten)]
     head: &'a Head,
-    #[cfg_attr(test, schemars(extend("const" = "chat.completion.chunk")))]
     object: &'static str,
     choices: &'a [StreamedChoice<'a>],
     /// Where usage was asked for, `null` in all chunks but the last.
@@ -204,15 +192,12 @@ pub(super) struct Chunk<'a> {
 
 /// The piece.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatChunkChoice"))]
 struct StreamedChoice<'a> {
     /// Always 0.
     index: usize,
     delta: Said<'a>,
-    #[cfg_attr(test, schemars(with = "()"))]
     logprobs: Option<()>,
     /// Why the reply ended; null before.
-    #[cfg_attr(test, schemars(with = "Option<crate::proto::turn::FinishReason>"))]
     finish_reason: Option<&'static str>,
 }
 
@@ -224,41 +209,32 @@ impl<'a> StreamedChoice<'a> {
 
 /// One fragment of a message; SDKs join their strings.
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatDelta"))]
 struct Said<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String", extend("const" = "assistant")))]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "[Call<'a>; 1]"))]
     tool_calls: Option<[Call<'a>; 1]>,
     /// The conversation's new last token, in the chunk with `finish_reason` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     conversation_token: Option<&'a str>,
 }
 
 /// The model asks for a tool.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatToolCall"))]
 struct Call<'a> {
     /// Its place among the calls, in fragments alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "usize"))]
     index: Option<usize>,
     /// The id that the result will name.
     id: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "function")))]
     r#type: &'static str,
     function: Called<'a>,
 }
 
 /// What is called.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCalled"))]
 struct Called<'a> {
     /// The tool.
     name: &'a str,
@@ -281,7 +257,6 @@ fn calls(answer: &Answer) -> impl Iterator<Item = Call<'_>> {
 
 /// The model tokens that the turn used.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatUsage"))]
 struct UsageBody {
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -291,13 +266,11 @@ struct UsageBody {
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct InputDetails {
     cached_tokens: u64,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct OutputDetails {
     reasoning_tokens: u64,
 }

@@ -12,14 +12,10 @@ mod content;
 mod error;
 mod reply;
 mod request;
-#[cfg(test)]
-mod shapes;
 
 use serde::Serialize;
 
 use self::{error::ErrorBody, reply::MessagesWriter, request::RawMessages};
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
 use super::{
     body,
     format::{Api, ErrorResponse, Operation, ParsedRequest, PublicError},
@@ -50,11 +46,6 @@ impl Api for Messages {
     fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(ErrorBody::new(told, None).into_refusal())
     }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::messages(schemas)
-    }
 }
 
 /// The question that goes with it: how many model tokens a message would send.
@@ -81,16 +72,10 @@ impl Api for CountTokens {
     fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Messages.error_response(told)
     }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::count(schemas)
-    }
 }
 
 /// How many model tokens the message would send.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageTokenCount"))]
 struct CountBody {
     input_tokens: u64,
 }

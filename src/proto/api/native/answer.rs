@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-#[cfg(test)]
-use crate::proto::turn::FinishReason;
 use crate::proto::{
     api::{
         conversation::ConversationBody,
@@ -52,7 +50,6 @@ impl ReplyWriter for NativeWriter {
 
 /// A turn that was taken: the reply, and the token to go on with.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnAnswer"))]
 pub(super) struct AnswerBody<'a> {
     /// The reply's text.
     reply: &'a str,
@@ -67,7 +64,6 @@ pub(super) struct AnswerBody<'a> {
     /// What the turn used.
     usage: UsageBody,
     /// Why the reply ended.
-    #[cfg_attr(test, schemars(with = "FinishReason"))]
     finish_reason: &'static str,
 }
 
@@ -87,7 +83,6 @@ impl<'a> From<&'a Answer> for AnswerBody<'a> {
 
 /// The model tokens that a turn used, as the model service counts them.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Usage"))]
 struct UsageBody {
     /// Sent, cached ones included.
     input_tokens: u64,
@@ -105,7 +100,6 @@ impl From<Usage> for UsageBody {
 
 /// What a token holds.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "History"))]
 pub(super) struct HistoryBody<'a> {
     /// All of it, oldest first.
     items: &'a [Item],
@@ -115,7 +109,6 @@ pub(super) struct HistoryBody<'a> {
 
 /// A piece of the reply's text.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnDelta"))]
 pub(super) struct TextBody<'a> {
     /// What comes next.
     text: &'a str,
@@ -123,7 +116,6 @@ pub(super) struct TextBody<'a> {
 
 /// The model asks for a tool. Answer with a result of this id in the next turn.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnToolCall"))]
 pub(super) struct CallBody<'a> {
     /// The call's id.
     id: &'a str,
@@ -135,7 +127,6 @@ pub(super) struct CallBody<'a> {
 
 /// What had flowed of a reply that was cut.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PartialReply"))]
 pub(super) struct PartialBody<'a> {
     /// The text so far.
     reply: &'a str,

@@ -17,8 +17,6 @@ mod events;
 mod reply;
 mod request;
 mod resource;
-#[cfg(test)]
-mod shapes;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +24,6 @@ mod tests;
 use serde::Serialize;
 
 use self::{reply::ResponsesWriter, request::Request};
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
 use super::{
     format::{Api, ErrorResponse, Operation, ParsedRequest, PublicError},
     openai_error::{self, TokenMember},
@@ -63,11 +59,6 @@ impl Api for Responses {
     fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(openai_error::refusal(told, TokenMember::PreviousResponseId))
     }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::responses(schemas)
-    }
 }
 
 /// The count that goes with it, `POST /v1/responses/input_tokens`.
@@ -96,18 +87,11 @@ impl Api for InputTokens {
     fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Responses.error_response(told)
     }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::count(schemas)
-    }
 }
 
 /// How many model tokens the turn would send.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseTokenCount"))]
 struct CountBody {
-    #[cfg_attr(test, schemars(extend("const" = "response.input_tokens")))]
     object: &'static str,
     input_tokens: u64,
 }
