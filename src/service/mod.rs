@@ -342,7 +342,7 @@ pub fn mark(request_id: &str, headers: &mut HeaderMap) {
 pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) -> Response<Body> {
     let problem = Problem::new(error, request_id);
     let problem = match api_of(path).or_else(|| models::api(path, headers)) {
-        Some(api) => problem.shaped(|told| api.refusal(told)),
+        Some(api) => problem.shaped(|told| api.error_response(told)),
         None => problem,
     };
     let mut response = Response::new(full(""));

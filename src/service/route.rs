@@ -64,7 +64,7 @@ impl<H: Host> Service<H> {
         match api_of(path) {
             Some(api) if api.path() == path => self.pass(api, head, body, request_id, record).await,
             // What formats keep at their paths is read and deleted by id; anything else there is unknown to us.
-            api => Err(match (api.and_then(|api| api.below()), &head.method) {
+            api => Err(match (api.and_then(|api| api.subpath_hint()), &head.method) {
                 (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
                 (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
             }),
@@ -88,7 +88,7 @@ impl<H: Host> Service<H> {
         let slot = self.slots.take(sender.network())?;
         let body = self.read(head, body).await?;
         let incoming = Incoming { sender, body, ends, request_id: request_id.to_owned(), record: record.clone() };
-        let response = match api.purpose() {
+        let response = match api.operation() {
             Operation::CountTokens => self.count(api, incoming).await?,
             Operation::Turn => Arc::clone(self).turn(api, incoming).await?,
         };
@@ -199,10 +199,9 @@ pub(super) const HINT: &str = "turns are taken by POST at /v1/turns, /v1/respons
 
 /// How a probe is answered.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Status"))]
 pub(super) struct StatusBody {
     /// `ok`, `ready`, or why no requests should be sent here.
-    status: &'static str,
+    pub(super) status: &'static str,
 }
 
 fn status(status: &'static str) -> Response<Body> {

@@ -58,9 +58,9 @@ impl<H: Host> Service<H> {
         record.turn(&claims);
         let permit = self.admit(GuardPurpose::Turn, peer, &claims, planned.presented()).await?;
         let standing = permit.standing().to_vec();
-        let holds = !streamed || writer.holds();
+        let holds = !streamed || writer.buffers_deltas();
         let head_sent = Arc::new(AtomicBool::new(false));
-        let stream_mode = match (streamed, writer.holds()) {
+        let stream_mode = match (streamed, writer.buffers_deltas()) {
             (false, _) => StreamMode::Nothing,
             (true, false) => StreamMode::AsItComes,
             (true, true) => StreamMode::AfterHead(Arc::clone(&head_sent)),
@@ -74,7 +74,7 @@ impl<H: Host> Service<H> {
                 Some(Err(failure)) => return Err(failure.error),
                 None => return Err(Error::internal("a held reply has no end")),
             };
-            let mut response = json_bytes(writer.answer(&answer));
+            let mut response = json_bytes(writer.body(&answer));
             limits::write_headers(&standing, response.headers_mut());
             return Ok(response);
         }
@@ -91,7 +91,7 @@ impl<H: Host> Service<H> {
                 Phase::Opening(opening)
             }
         };
-        writer.begin(&claims, &mut unsent);
+        writer.start(&claims, &mut unsent);
         unsent.append(&mut signs);
         let talk = Talk { service: self, writer, unsent, phase, request_id, record };
         let frames = stream::unfold(talk, |talk| async {
@@ -126,7 +126,7 @@ impl<H: Host> Service<H> {
             }
         };
         permit.settle(TurnEnd::Failed).await;
-        let mut response = json_bytes(api.counted(tokens?));
+        let mut response = json_bytes(api.token_count_body(tokens?));
         limits::write_headers(&standing, response.headers_mut());
         Ok(response)
     }
@@ -162,7 +162,7 @@ fn ask(
     identity: Identity,
     body: Bytes,
 ) -> Result<(TurnRequest, Caller, Box<dyn ReplyWriter>), Error> {
-    let ParsedRequest { mut turn, writer } = api.request(utf8(&body)?, &deployment.apis)?;
+    let ParsedRequest { mut turn, writer } = api.parse_request(utf8(&body)?, &deployment.apis)?;
     // Up to 4 MiB, not to be kept while the upstream works.
     drop(body);
     let caller = caller(identity, turn.user_id.take(), turn.user_hint.take());
@@ -279,11 +279,11 @@ impl<H: Host> Talk<H> {
 
     fn end(&mut self, outcome: Result<Answer, Failure>, out: &mut Vec<u8>) -> Phase<H> {
         match outcome {
-            Ok(answer) => self.writer.done(&answer, out),
+            Ok(answer) => self.writer.finish(&answer, out),
             Err(Failure { error, partial, .. }) => {
                 self.record.fail(&error);
                 let problem = Problem::new(error, &self.request_id);
-                problem.tell(|told| self.writer.error(told, partial.as_ref(), out));
+                problem.tell(|told| self.writer.fail(told, partial.as_ref(), out));
             }
         }
         Phase::Over

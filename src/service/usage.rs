@@ -41,20 +41,18 @@ impl<H: Host> Service<H> {
 
 /// Where a caller stands under its limits.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UsageReport"))]
 pub(super) struct UsageBody<'a> {
     /// Who asks; null for whoever named nobody, and is counted by address.
-    user_id: Option<&'a str>,
+    pub(super) user_id: Option<&'a str>,
     /// Its limits; none where none is set.
-    limits: Vec<LimitBody>,
+    pub(super) limits: Vec<LimitBody>,
     /// How many turns it may have under way at once.
-    turns_at_once: usize,
+    pub(super) turns_at_once: usize,
 }
 
 /// One limit, and what is left of it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UsageLimit"))]
-struct LimitBody {
+pub(super) struct LimitBody {
     /// What is counted: `rate`, `turns`, `model_tokens` and the like.
     name: &'static str,
     /// How many of them a period allows.
@@ -66,12 +64,11 @@ struct LimitBody {
     /// The length of the period.
     period_seconds: u64,
     /// When all of them are back.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     resets_at: String,
 }
 
 impl LimitBody {
-    fn new(allowance: &Allowance, now: UnixSeconds) -> Self {
+    pub(super) fn new(allowance: &Allowance, now: UnixSeconds) -> Self {
         let Allowance { name, limit, remaining, period_seconds, reset_seconds } = *allowance;
         let (used, resets_at) = (limit.saturating_sub(remaining), now.plus(reset_seconds).to_string());
         Self { name, limit, remaining, used, period_seconds, resets_at }

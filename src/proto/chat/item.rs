@@ -19,7 +19,6 @@ use crate::proto::{
 /// One entry of the history.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "t")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub enum Item {
     /// The model asks for a tool.
     #[serde(rename = "call")]
@@ -37,10 +36,8 @@ pub enum Item {
         /// Who said it.
         role: Role,
         /// What was said; never empty.
-        #[cfg_attr(test, schemars(length(min = 1)))]
         parts: Vec<Part>,
         /// An assistant message that ended before its end; absent else.
-        #[cfg_attr(test, schemars(extend("const" = true)))]
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
@@ -52,7 +49,6 @@ pub enum Item {
         /// The result.
         out: Output,
         /// The tool failed; absent else.
-        #[cfg_attr(test, schemars(extend("const" = true)))]
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         error: bool,
     },
@@ -126,7 +122,6 @@ impl fmt::Debug for Item {
 /// Who said a message. Tools answer in results, and the system prompt is not part of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Role {
     /// The model.
     Assistant,
@@ -161,14 +156,10 @@ impl<'de> Deserialize<'de> for Role {
 
 /// A piece of a message.
 #[derive(Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Part {
     /// An image, by `https:` or `data:` URL.
     #[serde(rename = "image")]
-    Image(
-        #[cfg_attr(test, schemars(regex(pattern = r"^(https?://|data:[^,]*,)")))]
-        String,
-    ),
+    Image(String),
     /// Text.
     #[serde(rename = "text")]
     Text(String),
@@ -197,10 +188,9 @@ impl<'de> Deserialize<'de> for Part {
 /// A tool's result: plain text, or parts.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Output {
     /// Never empty.
-    Parts(#[cfg_attr(test, schemars(length(min = 1)))] Vec<Part>),
+    Parts(Vec<Part>),
     /// Text, which may be empty.
     Text(String),
 }

@@ -114,7 +114,6 @@ impl fmt::Debug for Delta {
 
 /// Why a reply ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum FinishReason {
     /// The provider withheld or stopped it.
     ContentFilter,

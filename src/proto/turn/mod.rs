@@ -55,7 +55,6 @@ impl fmt::Debug for TurnRequest {
 
 /// What to do when a conversation has outgrown its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum Truncation {
     /// Take away whole turns, oldest first, and say how many items went.
     Oldest,

@@ -53,7 +53,7 @@ fn converse(count: u32) -> Option<u32> {
 fn take_turn(deployment: &Arc<Deployment>, body: &str, chance: u8, codec: &mut Codec) -> Option<Answer> {
     let entropy =
         Entropy { token_id: [chance; 16], conversation: [chance; 16], user: [chance; 16], nonce: [chance; 24] };
-    let request = Native.request(body, &ApiSettings::default()).ok()?.turn;
+    let request = Native.parse_request(body, &ApiSettings::default()).ok()?.turn;
     let opened = Exchange::open(Arc::clone(deployment), request, &alice(), NOW, &entropy, codec).ok()?;
     let Planned::Ready(exchange) = opened.plan(codec).ok()? else { return None };
     let sent = exchange.request();
