@@ -20,7 +20,7 @@ pub(super) fn item(item: &Item, console: Console) -> String {
             format!("result {}", one_line(id)),
             format!("{}{}", if *error { "[failed] " } else { "" }, output_text(out)),
         ),
-        Item::Think { by, .. } => ("reasoning".to_owned(), format!("[only {by} can read it]")),
+        Item::Think { provider_id, .. } => ("reasoning".to_owned(), format!("[only {provider_id} can read it]")),
     };
     let text = text.trim_end().replace('\n', "\n  ");
     format!("{} {}\n", console.bold(&console.printable(&format!("{speaker}:"))), console.printable(&text))
@@ -73,7 +73,9 @@ fn markdown_section(item: &Item) -> (String, String) {
             let failed = if *error { ", failed" } else { "" };
             (format!("Tool result ({}{failed})", one_line(id)), fenced("", &output_text(out)))
         }
-        Item::Think { by, .. } => (format!("Reasoning ({by})"), "_Only this provider can read it._".to_owned()),
+        Item::Think { provider_id, .. } => {
+            (format!("Reasoning ({provider_id})"), "_Only this provider can read it._".to_owned())
+        }
     }
 }
 

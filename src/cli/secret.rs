@@ -8,6 +8,8 @@ use crate::{
     config::ConfigError,
     principal::KeyDigest,
     proto::{base64url, key::KeyRing},
+    service::EntropySource as _,
+    shell::SystemEntropy,
 };
 
 /// The prefix of caller and operator keys. People and scanners for leaked secrets recognize it.
@@ -58,7 +60,8 @@ pub(super) fn parse_key_ring(text: &str) -> Result<KeyRing, CliError> {
 /// # Errors
 /// [`CliError`] if the operating system gives no random bytes.
 pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), CliError> {
-    getrandom::fill(bytes).map_err(|error| CliError::new(format!("cannot read random bytes: {error}")))
+    let filled = SystemEntropy.fill(bytes);
+    filled.map_err(|error| CliError::new(error.cause().unwrap_or_else(|| error.to_string())))
 }
 
 fn random_base64url() -> Result<Zeroizing<String>, CliError> {

@@ -10,11 +10,13 @@ use crate::{
         Store, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
+    service::EntropySource as _,
+    shell::entropy::SystemEntropy,
 };
 #[cfg(feature = "redis")]
 use crate::{
     service::{Log as _, Notice},
-    shell::StderrLog,
+    shell::log::StderrLog,
 };
 
 /// What turns are admitted by.
@@ -191,7 +193,7 @@ impl Permit for NativePermit {
 fn seed() -> Seed {
     let mut random = [0; 32];
     // Where there is no randomness no token is issued either, and nobody is counted.
-    let _ = getrandom::fill(&mut random);
+    let _ = SystemEntropy.fill(&mut random);
     Seed::new(random)
 }
 

@@ -61,6 +61,8 @@ use crate::{
         Rules, Seed, Store, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
+    service::EntropySource as _,
+    shell::entropy::SystemEntropy,
 };
 
 /// Admits turns by what all instances have counted.
@@ -166,7 +168,7 @@ impl Guard for RedisGuard {
             return Err(Error::UserBusy { limit: rules.turns_at_once });
         }
         let mut holder = [0; HOLDER_BYTES];
-        getrandom::fill(&mut holder).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
+        SystemEntropy.fill(&mut holder)?;
         // From here on the turn is given back if this is dropped, or the answer gets lost.
         let mut asking = SharedPermit::new(self, TurnEntry::new(&ask, rules, holder));
         match self.ask(&asking.turn).await {

@@ -290,10 +290,13 @@ fn a_summary_counts_with_the_turn_that_asked_for_it() {
 #[test]
 fn the_time_in_an_upstreams_line_is_not_the_models() {
     let (hand, witness) = hand("limits.history_bytes = 33000\nlimits.reply_reserve_bytes = 1000");
+    hand.upstream.queue_calls();
     let long = "word ".repeat(5_000);
-    let (asked, mut call) = begun(&hand, "/v1/turns", &json!({ "input": long, "user_id": "ada" }));
-    hand.clock.advance_seconds(9);
-    call.outcome.set_waited(Duration::from_secs(8));
+    let (mut asked, mut call) = begun(&hand, "/v1/turns", &json!({ "input": long, "user_id": "ada" }));
+    hand.clock.advance_seconds(8);
+    call.grant_slot();
+    asked.wait();
+    hand.clock.advance_seconds(1);
     call.reply("hello");
     let token = asked.answer().json()["token"].clone();
     let heard = witness.take();
@@ -301,13 +304,17 @@ fn the_time_in_an_upstreams_line_is_not_the_models() {
     assert_eq!(used.upstream_millis, 1_000);
     let body = json!({ "input": long, "user_id": "ada", "token": token, "truncation": "summarize" });
     let (mut asked, mut summary) = begun(&hand, "/v1/turns", &body);
-    hand.clock.advance_seconds(4);
-    summary.outcome.set_waited(Duration::from_secs(1));
-    summary.reply("They said words.");
+    hand.clock.advance_seconds(1);
+    summary.grant_slot();
     asked.wait();
     hand.clock.advance_seconds(3);
+    summary.reply("They said words.");
+    asked.wait();
+    hand.clock.advance_seconds(2);
     let mut call = hand.upstream.call();
-    call.outcome.set_waited(Duration::from_secs(2));
+    call.grant_slot();
+    asked.wait();
+    hand.clock.advance_seconds(1);
     call.reply("well");
     asked.answer().json();
     let heard = witness.take();
