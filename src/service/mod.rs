@@ -50,7 +50,7 @@ use self::{
     route::api_of,
 };
 use crate::{
-    guard::{self, AdmitRequest, Guard, GuardPurpose, Moment, Seed},
+    guard::{self, AdmitRequest, Guard, GuardPurpose, KeyedHash, Moment},
     principal::{Access, Identity},
     problem::Problem,
     proto::{
@@ -107,7 +107,7 @@ pub struct Service<U, G, C> {
     log: Box<dyn Log>,
     slots: Slots,
     /// Makes users into numbers, other ones in each process.
-    users: Seed,
+    users: KeyedHash,
     codecs: Mutex<Vec<Codec>>,
     draining: AtomicBool,
     stopped: Stopped,
@@ -155,7 +155,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             clock,
             log,
             slots,
-            users: Seed::new(users),
+            users: KeyedHash::new(users),
             codecs: Mutex::default(),
             draining: AtomicBool::new(false),
             stopped: Abortable::new(future::pending::<()>(), registration).map(drop).boxed().shared(),
@@ -386,7 +386,7 @@ pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) 
     let mut response = Response::new(full(""));
     *response.status_mut() = problem.status();
     problem.write_headers(response.headers_mut());
-    limits::write_headers(problem.standing(), response.headers_mut());
+    limits::write_headers(problem.allowances(), response.headers_mut());
     response.map(|_| full(problem.into_body()))
 }
 
