@@ -149,7 +149,7 @@ impl State {
 
 fn exhausted(standing: &LimitStanding, standings: &[LimitStanding]) -> Error {
     let (limit, retry_after_seconds) = (standing.allowance, standing.wait_seconds);
-    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, standing: allowances(standings) });
+    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, allowances: allowances(standings) });
     match standing.takers {
         LimitScope::Calls => Error::RateLimited(exhausted),
         LimitScope::Beginnings | LimitScope::Turns => Error::QuotaExceeded(exhausted),

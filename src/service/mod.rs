@@ -386,7 +386,7 @@ pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) 
     let mut response = Response::new(full(""));
     *response.status_mut() = problem.status();
     problem.write_headers(response.headers_mut());
-    limits::write_headers(problem.standing(), response.headers_mut());
+    limits::write_headers(problem.allowances(), response.headers_mut());
     response.map(|_| full(problem.into_body()))
 }
 

@@ -118,7 +118,7 @@ fn a_rate_says_when_the_next_turn_may_come() {
     let (code, exhausted) = refused(&guard, ask("ada", at(1)));
     let told = Allowance { remaining: 0, reset_seconds: 19, ..told };
     assert_eq!((code, exhausted.limit, exhausted.retry_after_seconds), ("rate_limited", told, 9));
-    assert_eq!(exhausted.standing, [told]);
+    assert_eq!(exhausted.allowances, [told]);
     refused(&guard, ask("ada", at(9)));
     assert!(admit(&guard, ask("bob", at(9))).is_ok());
     assert!(admit(&guard, ask("ada", at(10))).is_ok());
@@ -217,7 +217,7 @@ fn several_periods_count_at_once_and_the_longest_wait_is_told() {
     turn(0);
     let (_, exhausted) = refused(&guard, ask("ada", at(1)));
     assert_eq!((exhausted.limit.period_seconds, exhausted.retry_after_seconds), (60, 59));
-    assert_eq!(exhausted.standing.len(), 2);
+    assert_eq!(exhausted.allowances.len(), 2);
     turn(60);
     let (_, exhausted) = refused(&guard, ask("ada", at(61)));
     assert_eq!((exhausted.limit.period_seconds, exhausted.retry_after_seconds), (3_600, 3_539));

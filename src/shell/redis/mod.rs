@@ -131,7 +131,7 @@ impl RedisGuard {
 
     fn refusal(rules: &Rules, verdict: AdmissionReply, counts: &Counts) -> Error {
         let unavailable =
-            |cause: String| Error::GuardUnavailable { cause: format!("guard store: {cause}"), passes: true };
+            |cause: String| Error::GuardUnavailable { cause: format!("guard store: {cause}"), retryable: true };
         let told = || unavailable("its counts do not fit the rules".to_owned());
         match verdict {
             AdmissionReply::Admitted | AdmissionReply::Stale => unavailable("the turn was given up".to_owned()),
@@ -145,13 +145,13 @@ impl RedisGuard {
                      (guard.dangerous_trust_empty_guard)",
                     UnixSeconds(birth)
                 ),
-                passes: false,
+                retryable: false,
             },
             AdmissionReply::Revoked => Error::TokenRevoked,
             AdmissionReply::Short(quota, count) => {
                 counts.used_up(rules, quota, count).map_or_else(told, |of| Error::QuotaExceeded(Box::new(of)))
             }
-            AdmissionReply::Charge { under_way } => Error::TokenUsed { under_way },
+            AdmissionReply::Charge { under_way } => Error::TokenUsed { in_progress: under_way },
         }
     }
 }
@@ -240,7 +240,7 @@ fn fails_closed(rules: &Rules) -> bool {
 
 impl From<StoreFault> for Error {
     fn from(fault: StoreFault) -> Self {
-        Self::GuardUnavailable { cause: fault.to_string(), passes: true }
+        Self::GuardUnavailable { cause: fault.to_string(), retryable: true }
     }
 }
 

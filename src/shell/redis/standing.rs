@@ -47,14 +47,14 @@ impl Counts {
     pub(super) fn too_fast(&self, rules: &Rules, wait_micros: u64) -> Option<Exhausted> {
         let limit = self.of_rate(rules.rate.as_ref()?);
         let retry_after_seconds = wait_micros.div_ceil(MICROS).max(1);
-        Some(Exhausted { limit, retry_after_seconds, standing: self.standing(rules) })
+        Some(Exhausted { limit, retry_after_seconds, allowances: self.standing(rules) })
     }
 
     /// What to say where a quota has nothing left.
     pub(super) fn used_up(&self, rules: &Rules, quota: usize, count: usize) -> Option<Exhausted> {
         let of = rules.quotas.get(quota)?;
         let limit = self.of_quota(quota, count, of)?;
-        Some(Exhausted { limit, retry_after_seconds: limit.reset_seconds.max(1), standing: self.standing(rules) })
+        Some(Exhausted { limit, retry_after_seconds: limit.reset_seconds.max(1), allowances: self.standing(rules) })
     }
 
     /// A rate is told as its burst, and the time in which that comes back.
@@ -130,7 +130,7 @@ mod tests {
         );
         assert_eq!((counts.period(0), counts.period(1), counts.period(2)), (Some(5), Some(2), None));
         let fast = counts.too_fast(&rules(), 1_000_001).unwrap();
-        assert_eq!((fast.limit, fast.retry_after_seconds, &fast.standing), (standing[0], 2, &standing));
+        assert_eq!((fast.limit, fast.retry_after_seconds, &fast.allowances), (standing[0], 2, &standing));
         let short = counts.used_up(&rules(), 1, 2).unwrap();
         assert_eq!((short.limit, short.retry_after_seconds), (standing[3], 7_000));
         assert_eq!(counts.used_up(&rules(), 1, 0), None);
