@@ -249,8 +249,8 @@ pub(crate) mod tests {
             |status, retry_after| Error::UpstreamRefused { status, message: None, retry_after, overflow: false };
         vec![
             (Error::BodyTooLarge { limit_bytes: 1 }, 413, "never"),
-            (Error::GuardUnavailable { cause: cause(), passes: true }, 503, "after 1"),
-            (Error::GuardUnavailable { cause: cause(), passes: false }, 503, "never"),
+            (Error::GuardUnavailable { cause: cause(), retryable: true }, 503, "after 1"),
+            (Error::GuardUnavailable { cause: cause(), retryable: false }, 503, "never"),
             (Error::HistoryTooLarge(excess), 413, "never"),
             (Error::ImageTooLarge(excess), 413, "never"),
             (Error::Internal { cause: cause() }, 500, "safe"),
@@ -269,8 +269,8 @@ pub(crate) mod tests {
             (Error::TokenInvalid { fault: TokenFault::Tag }, 400, "never"),
             (Error::TokenRevoked, 410, "never"),
             (Error::TokenTooLarge(excess), 413, "never"),
-            (Error::TokenUsed { under_way: false }, 409, "never"),
-            (Error::TokenUsed { under_way: true }, 409, "after 1"),
+            (Error::TokenUsed { in_progress: false }, 409, "never"),
+            (Error::TokenUsed { in_progress: true }, 409, "after 1"),
             (Error::Unauthenticated { cause: cause() }, 401, "never"),
             (Error::UntrustedProxy { cause: cause() }, 401, "never"),
             (Error::Unsupported { detail: detail() }, 400, "never"),

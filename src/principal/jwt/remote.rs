@@ -203,7 +203,7 @@ fn summary(keys: &JwtKeys) -> String {
 }
 
 fn unavailable(cause: &str) -> Error {
-    Error::GuardUnavailable { cause: format!("identity: {cause}"), passes: true }
+    Error::GuardUnavailable { cause: format!("identity: {cause}"), retryable: true }
 }
 
 fn check_url(url: &str) -> Result<(), &'static str> {

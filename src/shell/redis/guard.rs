@@ -131,7 +131,7 @@ impl Guard for RedisGuard {
 
 /// The error for a reply that does not admit the turn.
 fn refusal(rules: &Rules, reply: AdmissionReply, counts: &Counts) -> Error {
-    let unavailable = |cause: &str| Error::GuardUnavailable { cause: format!("limits store: {cause}"), passes: true };
+    let unavailable = |cause: &str| Error::GuardUnavailable { cause: format!("limits store: {cause}"), retryable: true };
     let mismatch = || unavailable("its counts do not match the rules");
     match reply {
         AdmissionReply::Abandoned | AdmissionReply::Admitted => unavailable("the turn was abandoned"),
@@ -142,7 +142,7 @@ fn refusal(rules: &Rules, reply: AdmissionReply, counts: &Counts) -> Error {
                  lost (guard.dangerous_trust_empty_guard accepts such tokens)",
                 UnixSeconds(birth_second)
             ),
-            passes: false,
+            retryable: false,
         },
         AdmissionReply::QuotaExceeded { quota, count } => {
             let exhausted = counts.quota_exhausted(rules, quota, count);
@@ -153,7 +153,7 @@ fn refusal(rules: &Rules, reply: AdmissionReply, counts: &Counts) -> Error {
             exhausted.map_or_else(mismatch, |exhausted| Error::RateLimited(Box::new(exhausted)))
         }
         AdmissionReply::Revoked => Error::TokenRevoked,
-        AdmissionReply::TokenUsed { in_flight } => Error::TokenUsed { under_way: in_flight },
+        AdmissionReply::TokenUsed { in_flight } => Error::TokenUsed { in_progress: in_flight },
     }
 }
 
@@ -165,6 +165,6 @@ fn needs_store(rules: &Rules) -> bool {
 
 impl From<StoreFault> for Error {
     fn from(fault: StoreFault) -> Self {
-        Self::GuardUnavailable { cause: fault.to_string(), passes: true }
+        Self::GuardUnavailable { cause: fault.to_string(), retryable: true }
     }
 }
