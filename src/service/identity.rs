@@ -38,7 +38,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let AuthOutcome::Identified(identity) = verdict else {
             return Err(Error::internal("who has waited was told to wait"));
         };
-        let peer = peer.map(|peer| principal::sender(peer, &head.headers, &access.trusted_proxies));
+        let peer = peer.map(|peer| principal::client_address(peer, &head.headers, &access.trusted_proxies));
         Ok(Sender { identity, peer })
     }
 
@@ -89,14 +89,14 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub fn are_keys_due(&self) -> bool {
         let limit = self.settings.timeouts.issuer;
         let access = self.access();
-        access.authenticator.remote_keys().is_some_and(|keys| keys.are_due(self.clock.elapsed(), limit))
+        access.authenticator.remote_keys().is_some_and(|keys| keys.is_fetch_due(self.clock.elapsed(), limit))
     }
 
     /// Fetches an issuer's keys, if that is due and nobody is at it.
     pub async fn refresh_keys(&self) {
         let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
         if let Some(fetch) = &self.fetch_keys
-            && keys.are_due(self.clock.elapsed(), self.settings.timeouts.issuer)
+            && keys.is_fetch_due(self.clock.elapsed(), self.settings.timeouts.issuer)
         {
             self.renew(&keys, fetch(keys.url().to_owned())).await;
         }
@@ -109,7 +109,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         loop {
             self.refresh_keys().await;
             let now = self.clock.elapsed();
-            if !keys.are_coming(now) || now.saturating_sub(since) >= self.settings.timeouts.issuer {
+            if !keys.is_fetch_expected(now) || now.saturating_sub(since) >= self.settings.timeouts.issuer {
                 return;
             }
             self.clock.sleep(GLANCE).await;
@@ -120,16 +120,16 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     async fn renew(&self, keys: &RemoteKeys, fetching: impl Future<Output = Result<String, String>>) {
         let limit = self.settings.timeouts.issuer;
         let begun = self.clock.elapsed();
-        keys.begin(begun);
+        keys.fetch_started(begun);
         // Whoever asks may leave, and what it began with it.
-        let left = Defer(Some(|| keys.leave(begun)));
+        let left = Defer(Some(|| keys.fetch_abandoned(begun)));
         let fetching = Box::pin(fetching);
         let fetched = futures_util::select_biased! {
             fetched = fetching.fuse() => fetched,
             () = self.clock.sleep(limit).fuse() => Err(format!("no whole answer within {} ms", limit.as_millis())),
         };
         left.cancel();
-        let (notice, detail) = match keys.settle(fetched, self.clock.elapsed()) {
+        let (notice, detail) = match keys.fetch_finished(fetched, self.clock.elapsed()) {
             Ok(None) => return,
             Ok(Some(said)) => ("issuer_keys_fetched", said),
             Err(failure) => ("issuer_keys_failed", failure),

@@ -50,7 +50,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub(super) async fn revoker(&self, head: &request::Parts) -> Result<Revoker, Error> {
         let access = self.access();
         let keys = &access.operator_keys;
-        if !keys.is_empty() && keys.speaks(&head.headers)? {
+        if !keys.is_empty() && keys.is_operator(&head.headers)? {
             return Ok(Revoker::Operator);
         }
         self.authenticate(head).await.map(Revoker::TokenHolder)

@@ -131,7 +131,8 @@ impl Guard for RedisGuard {
 
 /// The error for a reply that does not admit the turn.
 fn refusal(rules: &Rules, reply: AdmissionReply, counts: &Counts) -> Error {
-    let unavailable = |cause: &str| Error::GuardUnavailable { cause: format!("limits store: {cause}"), retryable: true };
+    let unavailable =
+        |cause: &str| Error::GuardUnavailable { cause: format!("limits store: {cause}"), retryable: true };
     let mismatch = || unavailable("its counts do not match the rules");
     match reply {
         AdmissionReply::Abandoned | AdmissionReply::Admitted => unavailable("the turn was abandoned"),
