@@ -35,8 +35,9 @@ pub mod upstream;
 
 pub use crate::{
     proto::{
+        deployment::Core,
         error::Error,
-        exchange::{Core, Exchange},
+        exchange::Exchange,
         key::KeyRing,
         limits::Limits,
         token::{RawToken, TokenPolicy, issue},

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::proto::{
     allowance::Allowance,
-    dialect::door::{Refusal, Told},
+    api::{Refusal, Told},
     error::{Code, Error, Retry},
 };
 

@@ -4,8 +4,9 @@
 use holdall::{
     problem::Problem,
     proto::{
+        api::{Asked, Door as _, chat_completions::ChatCompletions},
         chat::{Item, Output, Part, Role},
-        dialect::door::{Asked, Door as _, Ways, chat_completions::ChatCompletions},
+        deployment::Ways,
         error::Error,
     },
 };

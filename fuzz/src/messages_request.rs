@@ -1,11 +1,12 @@
 //! Bodies of `POST /v1/messages`: what is taken is what was said, by whom it was said, and nothing else.
 
 use holdall::proto::{
-    chat::{Item, Output, Part, Role},
-    dialect::door::{
-        Asked, Door as _, Told, Ways,
+    api::{
+        Asked, Door as _, Told,
         messages::{CountTokens, Messages},
     },
+    chat::{Item, Output, Part, Role},
+    deployment::Ways,
     error::Error,
 };
 use serde_json::Value;

@@ -1,8 +1,9 @@
 //! Bodies of `POST /v1/turns`: what is taken is JSON of the documented members, read as it is written.
 
 use holdall::proto::{
+    api::{Asked, Door as _, native::Native},
     chat::{Item, Role},
-    dialect::door::{Asked, Door as _, Ways, native::Native},
+    deployment::Ways,
 };
 use serde_json::Value;
 

@@ -3,7 +3,10 @@
 //! The first byte of an input chooses the form that the head announces, the second the seed of the cuts; the rest is the
 //! body.
 
-use holdall::proto::dialect::{self, Delta, ReplyBounds};
+use holdall::proto::{
+    provider::{self, ReplyBounds},
+    turn::Delta,
+};
 
 /// Reads a body as a reply of this dialect: whole, byte by byte, and cut at chance.
 pub fn check(dialect: &str, input: &[u8]) {
@@ -32,7 +35,7 @@ struct Reply {
 /// The reply, and the code of what is wrong with it.
 fn read(dialect: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<(), &'static str>) {
     let head = http::Response::builder().header("content-type", content_type).body(()).expect("a plain head");
-    let dialect = dialect::by_name(dialect).expect("a known dialect");
+    let dialect = provider::by_name(dialect).expect("a known dialect");
     let bounds = ReplyBounds { reply_bytes: REPLY_BYTES };
     let mut reader = dialect.reply(&head.into_parts().0, bounds).expect("a form that is announced");
     let mut deltas = Vec::new();

@@ -7,15 +7,14 @@ use std::time::Duration;
 use holdall::{
     problem::Problem,
     proto::{
-        chat::{Item, Output, Part, Role, Usage},
-        dialect::{
-            Delta, FinishReason,
-            door::{Answer, Asked, Conversation, Door as _, ReplyWriter, Ways, responses::Responses},
-        },
+        api::{Asked, Door as _, ReplyWriter, responses::Responses},
+        chat::{Item, Output, Part, Role},
+        deployment::Ways,
         error::Error,
         principal::Principal,
         time::UnixSeconds,
         token::{Claims, Id, TokenPolicy},
+        turn::{Answer, Conversation, Delta, FinishReason, Usage},
     },
 };
 use serde_json::Value;

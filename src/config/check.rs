@@ -8,7 +8,12 @@ use super::{
 };
 use crate::{
     principal::Authenticator,
-    proto::{dialect::door::Ways, exchange::Core, key::KeyRing, limits::Limits, token::TokenPolicy},
+    proto::{
+        deployment::{Core, Ways},
+        key::KeyRing,
+        limits::Limits,
+        token::TokenPolicy,
+    },
 };
 
 impl RawConfig {

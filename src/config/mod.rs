@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 use crate::{
     guard::{Rules, Store},
     principal::Access,
-    proto::{dialect::Dialect, exchange::Core, key::KeyError},
+    proto::{deployment::Core, key::KeyError, provider::Dialect},
 };
 
 pub use self::{

@@ -212,7 +212,7 @@ fn reasoning_is_a_providers_at_its_address() {
 
 #[test]
 fn prompts_are_cached_and_nothing_is_trimmed_unless_told_otherwise() {
-    use crate::proto::dialect::door::Truncation;
+    use crate::proto::turn::Truncation;
 
     for (lines, model_lines, prompt_cache, truncation) in [
         ("", "", true, Truncation::Refuse),

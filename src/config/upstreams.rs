@@ -10,8 +10,9 @@ use super::{
     raw::{RawModel, RawUpstream},
 };
 use crate::proto::{
-    dialect::{self, Dialect, door::Truncation},
-    exchange::{Model, Models, Target},
+    deployment::{Model, Models, Target},
+    provider::{self, Dialect},
+    turn::Truncation,
 };
 
 impl RawConfig {
@@ -28,8 +29,8 @@ impl RawConfig {
     }
 
     fn upstream(&self, raw: &RawUpstream, sources: &impl Sources) -> Result<UpstreamConfig, ConfigError> {
-        let dialect = dialect::by_name(&raw.kind).ok_or_else(|| {
-            let kinds: Vec<_> = dialect::DIALECTS.iter().map(|dialect| dialect.name()).collect();
+        let dialect = provider::by_name(&raw.kind).ok_or_else(|| {
+            let kinds: Vec<_> = provider::DIALECTS.iter().map(|dialect| dialect.name()).collect();
             ConfigError::invalid("upstream.kind", format!("`{}` is none of {}", raw.kind, kinds.join(", ")))
         })?;
         let base_urls = base_urls(raw, dialect)?;

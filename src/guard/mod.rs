@@ -11,8 +11,6 @@
 
 mod gcra;
 mod local;
-#[cfg(feature = "redis")]
-mod redis;
 mod rules;
 mod seed;
 
@@ -22,8 +20,7 @@ use crate::proto::{
     allowance::Allowance, error::Error, exchange::Presented, principal::Principal, time::UnixSeconds, token::Id,
 };
 
-#[cfg(feature = "redis")]
-pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
+pub(crate) use self::rules::COUNTS;
 pub use self::{
     local::{LocalGuard, LocalPermit},
     rules::{Quota, Rate, Rules, Store},
@@ -169,12 +166,12 @@ pub enum Ending {
 
 impl Ending {
     /// The end of a turn that is left once the model is called, if this is how it ends when it is left now.
-    fn called(self) -> Self {
+    pub(crate) fn called(self) -> Self {
         if self == Self::Failed { Self::Left(Used::default()) } else { self }
     }
 
     /// The same, having used this.
-    fn having(self, used: Used) -> Self {
+    pub(crate) fn having(self, used: Used) -> Self {
         match self {
             Self::Cut(_) => Self::Cut(used),
             Self::Failed => Self::Failed,

@@ -87,14 +87,14 @@ pub struct Quota {
 
 impl Quota {
     /// What it limits, in the order of [`COUNTS`], as it is counted: upstream time in milliseconds.
-    pub(super) fn limits(&self) -> [Option<u64>; COUNTS.len()] {
+    pub(crate) fn limits(&self) -> [Option<u64>; COUNTS.len()] {
         let Self { turns, conversations, model_tokens, history_bytes, upstream_seconds, .. } = *self;
         let upstream_millis = upstream_seconds.map(|seconds| seconds.saturating_mul(1_000));
         [turns, conversations, model_tokens, history_bytes, upstream_millis]
     }
 
     /// Where a caller stands that has `had` so much of the count with this number; none where that has no limit.
-    pub(super) fn allowance(&self, count: usize, had: u64, reset_seconds: u64) -> Option<Allowance> {
+    pub(crate) fn allowance(&self, count: usize, had: u64, reset_seconds: u64) -> Option<Allowance> {
         let (name, limit) = (*COUNTS.get(count)?, self.limits().get(count).copied().flatten()?);
         let unit = if name == "upstream_seconds" { 1_000 } else { 1 };
         // A second that has begun is still to be had: nothing is left only where a turn is refused.
@@ -104,7 +104,7 @@ impl Quota {
 }
 
 /// What quotas count.
-pub(super) const COUNTS: [&str; 5] = ["turns", "conversations", "model_tokens", "history_bytes", "upstream_seconds"];
+pub(crate) const COUNTS: [&str; 5] = ["turns", "conversations", "model_tokens", "history_bytes", "upstream_seconds"];
 
 /// A server of the Redis protocol that instances share.
 #[derive(Clone, PartialEq, Eq)]

@@ -17,11 +17,12 @@
 //! is. An attempt that failed before the client was shown anything leads back to where it began: the same request can be
 //! sent again, or the next of the model's targets be asked, were it in another dialect. A turn that fails leaves the old token as good as it was, since nothing but its text was ever its state.
 
+mod caller;
 mod count;
-mod deployment;
+mod history;
+mod plan;
 mod reply;
 mod summary;
-mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -32,24 +33,24 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, header::RETRY_AFTER, response};
 
 use self::{
+    plan::{Plan, Room, Turn},
     reply::Reply,
-    turn::{Plan, Room, Turn},
 };
 use super::{
-    dialect::{
-        Delta, FinishReason, ReplyBounds, ReplyReader,
-        door::{Answer, Partial, TurnRequest},
-    },
+    deployment::{Core, Target},
     error::Error,
+    provider::{ReplyBounds, ReplyReader},
     time::UnixSeconds,
     token::{Claims, Codec, NONCE_BYTES},
+    turn::{Answer, Delta, FinishReason, Partial, TurnRequest},
 };
 
 pub use self::{
+    caller::Asker,
     count::Counting,
-    deployment::{Asker, Core, Model, Models, Target},
+    history::read_history,
+    plan::{Presented, Spent},
     summary::{Summarizing, Summary},
-    turn::{Presented, Spent},
 };
 
 /// The chance that one exchange takes: fresh from the operating system each time, never used twice.
@@ -107,7 +108,7 @@ impl Exchange<Ready> {
         entropy: &Entropy,
         codec: &mut Codec,
     ) -> Result<Begun, Error> {
-        let (mut turn, mut plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
+        let (mut turn, mut plan) = plan::prepare(core, request, asker, now, entropy, codec)?;
         match turn.make_room(&mut plan, codec)? {
             Room::Found => Self::ready(Box::new(turn), Box::new(plan)).map(Begun::Ready),
             Room::Summarize { items } => {
@@ -125,7 +126,7 @@ impl Exchange<Ready> {
     /// What the turn has used once it was sent, whatever comes of it.
     #[must_use]
     pub fn spent(&self) -> Spent {
-        self.turn.spent(super::chat::Usage::default(), 0)
+        self.turn.spent(super::turn::Usage::default(), 0)
     }
 
     /// Says that the client is shown nothing before the reply's end: until then it can be asked for again.

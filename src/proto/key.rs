@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
-use super::token::{Kind, wire};
+use super::base64url;
 
 /// The keys of a deployment, in order: the first signs, all verify.
 pub struct KeyRing {
@@ -66,18 +66,12 @@ impl KeyRing {
 
     /// The secret that an entry writes as `text`.
     pub(crate) fn secret_of(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-        wire::decode(text.as_bytes()).ok().map(Zeroizing::new)
+        base64url::decode(text.as_bytes()).ok().map(Zeroizing::new)
     }
 
     /// The key that signs.
     pub(crate) fn current(&self) -> &SigningKey {
         &self.current
-    }
-
-    /// The key and kind whose header this is, byte for byte.
-    pub(crate) fn by_header(&self, header: &str) -> Option<(&SigningKey, Kind)> {
-        self.keys()
-            .find_map(|key| Kind::ALL.into_iter().find(|kind| key.header(*kind) == header).map(|kind| (key, kind)))
     }
 
     /// The ids, the current one first.
@@ -98,7 +92,8 @@ impl KeyRing {
         self.keys().map(move |key| of(&key.text))
     }
 
-    fn keys(&self) -> impl Iterator<Item = &SigningKey> {
+    /// All keys, the current one first.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &SigningKey> {
         std::iter::once(&self.current).chain(&self.retired)
     }
 }
@@ -120,7 +115,6 @@ pub(crate) struct SigningKey {
     block: Zeroizing<[u8; HMAC_BLOCK_BYTES]>,
     /// The secret as an entry of a key file writes it.
     text: Zeroizing<String>,
-    headers: [String; 2],
 }
 
 impl SigningKey {
@@ -134,24 +128,13 @@ impl SigningKey {
         let (Ok(mac), Some(())) = (Hmac::new_from_slice(secret), derived) else {
             return Err(KeyError::SecretLength { id, bytes: secret.len() });
         };
-        let text = Zeroizing::new(wire::encode(secret));
-        Ok(Self {
-            mac,
-            seal,
-            text,
-            block: hmac_block(secret),
-            headers: Kind::ALL.map(|kind| wire::header(&id, kind)),
-            id,
-        })
+        let text = Zeroizing::new(base64url::encode(secret));
+        Ok(Self { mac, seal, text, block: hmac_block(secret), id })
     }
 
-    /// The header segment, base64url, that this key writes for a kind.
-    pub(crate) fn header(&self, kind: Kind) -> &str {
-        let [clear, sealed] = &self.headers;
-        match kind {
-            Kind::Clear => clear,
-            Kind::Sealed => sealed,
-        }
+    /// The id that names the key in token headers.
+    pub(crate) fn id(&self) -> &KeyId {
+        &self.id
     }
 
     /// The tag over `message`.

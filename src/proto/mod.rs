@@ -7,14 +7,20 @@
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 pub mod allowance;
+pub mod api;
+pub mod base64url;
+mod builtin_model;
 pub mod chat;
-pub mod dialect;
+pub mod deployment;
 pub mod error;
 pub mod exchange;
+pub(crate) mod json;
 pub mod key;
 pub mod limits;
 pub mod principal;
+pub mod provider;
 pub mod sse;
 pub mod time;
 pub mod token;
+pub mod turn;
 pub(crate) mod withheld;

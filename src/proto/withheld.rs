@@ -26,12 +26,9 @@ pub(crate) fn optional(text: Option<&str>) -> Option<Withheld> {
 mod tests {
     use crate::proto::{
         chat::{History, Item, Output, Part, Role},
-        dialect::{
-            Delta,
-            door::{Partial, TurnRequest},
-        },
         exchange::Failure,
         sse,
+        turn::{Delta, Partial, TurnRequest},
     };
 
     #[test]

@@ -23,9 +23,9 @@ use super::{
 use crate::{
     guard::{Ending, Guard, Permit as _, Used},
     proto::{
-        dialect::{Delta, door::Answer},
         error::Error,
         exchange::{Exchange, Failure, Ready, Replying, Spent},
+        turn::{Answer, Delta},
     },
     upstream::{Outcome, Upstream, UpstreamError},
 };

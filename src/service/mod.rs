@@ -7,7 +7,6 @@
 //! ```
 //! The service keeps nothing between requests but counters, and compression contexts that hold no text.
 
-mod aside;
 mod attempts;
 mod body;
 mod cors;
@@ -20,6 +19,7 @@ mod pages;
 mod record;
 mod revocations;
 mod route;
+mod side_call;
 mod slots;
 mod turn;
 mod usage;
@@ -54,8 +54,9 @@ use crate::{
     principal::{Access, Identity},
     problem::Problem,
     proto::{
+        deployment::Core,
         error::Error,
-        exchange::{Asker, Core, Entropy, Presented},
+        exchange::{Asker, Entropy, Presented},
         time::UnixSeconds,
         token::{Claims, Codec, Id},
     },

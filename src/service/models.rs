@@ -10,7 +10,7 @@ use super::{Clock, Service, body::Body, json_response, pages::Page, route::HINT}
 use crate::{
     guard::Guard,
     proto::{
-        dialect::door::{Door, chat_completions::ChatCompletions, messages::Messages},
+        api::{Door, chat_completions::ChatCompletions, messages::Messages},
         error::Error,
         time::UnixSeconds,
     },

@@ -14,11 +14,12 @@ use super::{
     json_bytes,
     record::Record,
 };
+use crate::proto::exchange;
 use crate::{
     guard::{Guard, Revocation},
     principal::Identity,
     proto::{
-        dialect::door::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
+        api::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
         error::Error,
         exchange::Asker,
         token::{Claims, RawToken},
@@ -70,7 +71,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     Revoker::Caller(sender) => asker(sender.identity, user_id, None),
                 };
                 let (core, now) = (self.core(), self.clock.now());
-                let read = self.with_codec(|codec| core.read_history(&token, &asker, now, codec));
+                let read = self.with_codec(|codec| exchange::read_history(&core, &token, &asker, now, codec));
                 let (_, conversation, _) = read?;
                 let claims = conversation.claims;
                 record.turn(&claims);

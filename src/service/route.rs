@@ -14,10 +14,11 @@ use super::{
     pages::{self, Page},
     record::Record,
 };
+use crate::proto::exchange;
 use crate::{
     guard::{self, Ending, Guard, Permit as _},
     proto::{
-        dialect::door::{DOORS, Door, Purpose, native},
+        api::{DOORS, Door, Purpose, native},
         error::Error,
     },
     upstream::Upstream,
@@ -167,7 +168,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let asker = asker(sender.identity, user_id, None);
         let core = self.core();
         let (items, conversation, presented) =
-            self.with_codec(|codec| core.read_history(&token, &asker, self.clock.now(), codec))?;
+            self.with_codec(|codec| exchange::read_history(&core, &token, &asker, self.clock.now(), codec))?;
         let permit = self.admit(guard::Purpose::Read, peer, &conversation.claims, Some(presented)).await?;
         permit.settle(Ending::Failed).await;
         record.keep(slot);

@@ -33,14 +33,13 @@ use crate::{
     principal::Identity,
     problem::Problem,
     proto::{
-        dialect::{
-            Delta,
-            door::{Answer, Asked, Door, ReplyWriter, TurnRequest},
-        },
+        api::{Asked, Door, ReplyWriter},
+        deployment::Core,
         error::Error,
-        exchange::{Asker, Begun, Core, Exchange, Failure},
+        exchange::{Asker, Begun, Exchange, Failure},
         sse,
         token::Claims,
+        turn::{Answer, Delta, TurnRequest},
     },
     upstream::Upstream,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[cfg(feature = "redis")]
-use crate::guard::{News, RedisGuard, RedisPermit, Watch};
+use crate::shell::redis::{News, RedisGuard, RedisPermit, Watch};
 use crate::{
     guard::{
         Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Seed, Store, Used,

@@ -10,6 +10,8 @@ mod issuer;
 mod lambda;
 mod log;
 mod process;
+#[cfg(feature = "redis")]
+mod redis;
 mod serve;
 mod socket;
 mod unread;
@@ -26,6 +28,8 @@ use crate::{
 
 #[cfg(feature = "lambda")]
 pub use self::lambda::{Function, FunctionError, Place};
+#[cfg(feature = "redis")]
+pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
 pub use self::{
     clock::SystemClock,
     forward::{Forward, ForwardError, Pieces},

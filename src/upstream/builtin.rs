@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use http::{Request, Response, header, response};
 
 use super::UpstreamError;
-use crate::proto::dialect;
+use crate::proto::provider;
 
 /// An answer's bytes as they come.
 pub type Words = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
@@ -26,9 +26,9 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let unreachable = |cause: String| UpstreamError::Unreachable { cause };
-    let pieces = dialect::builtin_answer(request.body()).map_err(|error| unreachable(error.to_string()))?;
+    let pieces = provider::builtin_answer(request.body()).map_err(|error| unreachable(error.to_string()))?;
     let streamed =
-        request.headers().get(header::ACCEPT).is_some_and(|form| form == dialect::builtin_content_type(true));
+        request.headers().get(header::ACCEPT).is_some_and(|form| form == provider::builtin_content_type(true));
     let words: Words = if pace.is_zero() {
         Box::pin(stream::iter(pieces.into_iter().map(Ok)))
     } else {
@@ -40,7 +40,7 @@ where
             }
         }))
     };
-    let head = Response::builder().header(header::CONTENT_TYPE, dialect::builtin_content_type(streamed)).body(());
+    let head = Response::builder().header(header::CONTENT_TYPE, provider::builtin_content_type(streamed)).body(());
     let (head, ()) = head.map_err(|error| unreachable(error.to_string()))?.into_parts();
     Ok((head, words))
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Item, Output, Part, Role,
-    history::{is_elision, is_summary},
+    note::{is_elision, is_summary},
 };
 use crate::proto::error::Error;
 
@@ -354,7 +354,7 @@ mod tests {
             cut: false,
         };
         let image = Part::Image("data:image/png;base64,AAAA".to_owned());
-        let note = Part::Text(super::super::history::elision("data:image/png;base64,AAAA"));
+        let note = Part::Text(super::super::note::elision("data:image/png;base64,AAAA"));
         let input = vec![picture(image), model("A"), user("b")];
         assert_eq!(without_echo(&[picture(note), model("A")], input.clone(), true).unwrap(), [user("b")]);
         let other = Part::Image("https://e.test/b.png".to_owned());

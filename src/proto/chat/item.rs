@@ -8,10 +8,13 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error as _, Visitor},
 };
 
-use crate::proto::withheld::Withheld;
+use crate::proto::{
+    json::{Object, present},
+    withheld::Withheld,
+};
 
 /// One entry of the history.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -258,85 +261,6 @@ impl<'de> Deserialize<'de> for Output {
     }
 }
 
-/// Model tokens and upstream time that a turn or a conversation used; every count is at least 0 and informative only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Model tokens sent, cached ones included.
-    pub input_tokens: u64,
-    /// Model tokens received.
-    pub output_tokens: u64,
-    /// Model tokens sent that the provider had cached.
-    pub cached_tokens: u64,
-    /// Model tokens sent that the provider has cached now; told by those that ask a price for it.
-    pub cache_written_tokens: u64,
-    /// Model tokens received that were reasoning, not reply.
-    pub reasoning_tokens: u64,
-}
-
-impl Usage {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
-            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
-            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
-            cache_written_tokens: self.cache_written_tokens.saturating_add(other.cache_written_tokens),
-            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
-        }
-    }
-}
-
-/// A value that must be written as a JSON object.
-///
-/// Derived readers also take an array of the members' values in order; what we define has one form.
-pub(crate) struct Object<T>(pub(crate) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor<T>(std::marker::PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-            type Value = Object<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-
-        deserializer.deserialize_map(ObjectVisitor(std::marker::PhantomData))
-    }
-}
-
-/// As what is in it, which says for itself that it is an object.
-#[cfg(test)]
-impl<T: schemars::JsonSchema> schemars::JsonSchema for Object<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn schema_id() -> Cow<'static, str> {
-        T::schema_id()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        T::json_schema(generator)
-    }
-}
-
-/// Reads a member that may be absent but not `null`; goes with `#[serde(default)]`.
-pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 /// Any item as it stands on its line: all members of all kinds, none required yet.
 ///
 /// One flat struct reads in one pass and borrows, where a tagged enum would buffer every member first.
@@ -404,14 +328,6 @@ struct RawPart<'a> {
     text: Option<Cow<'a, str>>,
     #[serde(default, borrow, deserialize_with = "present")]
     image: Option<Cow<'a, str>>,
-}
-
-/// Reads a whole JSON text into a value that must be an object.
-///
-/// # Errors
-/// The reader's own words for what is wrong.
-pub(crate) fn object_from_str<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
-    serde_json::from_str::<Object<T>>(text).map(|object| object.0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 mod echo;
 mod history;
 mod item;
+mod note;
 
-pub use history::{History, SUMMARY_LEAD, without_inline_images};
-pub use item::{Item, Output, Part, Role, Usage};
-pub(crate) use item::{Object, object_from_str, present};
+pub use self::{
+    history::History,
+    item::{Item, Output, Part, Role},
+    note::{SUMMARY_LEAD, without_inline_images},
+};

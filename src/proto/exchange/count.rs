@@ -6,14 +6,12 @@ use bytes::Bytes;
 use http::{Request, response};
 
 use super::{
-    Asker, Core, Entropy, Exchange, retry_after,
-    turn::{self, Turn},
+    Asker, Entropy, Exchange,
+    plan::{self, Turn},
+    retry_after,
 };
 use crate::proto::{
-    dialect::{TokenCount, door::TurnRequest},
-    error::Error,
-    time::UnixSeconds,
-    token::Codec,
+    deployment::Core, error::Error, provider::TokenCount, time::UnixSeconds, token::Codec, turn::TurnRequest,
 };
 
 /// What a turn would send is being counted.
@@ -34,7 +32,7 @@ impl Exchange<Counting> {
         entropy: &Entropy,
         codec: &mut Codec,
     ) -> Result<Self, Error> {
-        let (turn, plan) = turn::prepare(core, request, asker, now, entropy, codec)?;
+        let (turn, plan) = plan::prepare(core, request, asker, now, entropy, codec)?;
         let count = turn.target.dialect.count(&plan.call(&turn.target, false))?;
         Ok(Self { turn: Box::new(turn), state: Counting { count } })
     }

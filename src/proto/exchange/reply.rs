@@ -4,8 +4,8 @@
 //! and a call whole, and the reply then ends for its length.
 
 use crate::proto::{
-    chat::{Item, Part, Role, Usage},
-    dialect::{Delta, FinishReason},
+    chat::{Item, Part, Role},
+    turn::{Delta, FinishReason, Usage},
 };
 
 /// The reply so far, in neutral items, kept within its room.

@@ -9,18 +9,18 @@ use http::Response as HttpResponse;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::proto::deployment::{Model, Models};
 use crate::proto::{
-    chat::{Item, Output, Part, Role, Usage},
-    dialect::{
-        self,
-        door::{Conversation, Truncation, Ways},
-    },
+    chat::{Item, Output, Part, Role},
+    deployment::Ways,
     limits::Limits,
     principal::{IDP_NONE, Principal},
+    provider,
     token::{
         TokenPolicy,
         testing::{NOW, codec, ring},
     },
+    turn::{Conversation, Truncation, Usage},
 };
 
 /// A deployment with its instruments; time stands at `now`.
@@ -103,7 +103,7 @@ impl Desk {
 
     fn history(&mut self, token: &str) -> Result<(Vec<Item>, Conversation), Error> {
         let nobody = Asker::Unvouched { user_id: None };
-        let read = self.core.read_history(token, &nobody, self.now, &mut self.codec);
+        let read = read_history(&self.core, token, &nobody, self.now, &mut self.codec);
         read.map(|(items, conversation, _)| (items, conversation))
     }
 }
@@ -124,7 +124,7 @@ fn model(alias: &str) -> Model {
 fn target(kind: &str, upstream: &str) -> Target {
     Target {
         upstream: upstream.to_owned(),
-        dialect: dialect::by_name(kind).unwrap(),
+        dialect: provider::by_name(kind).unwrap(),
         provider: kind.to_owned(),
         prompt_cache: false,
         name: "m-1".to_owned(),
@@ -310,7 +310,7 @@ fn only_its_owner_continues_a_token() {
     for (number, (token, asker, refused)) in cases.into_iter().enumerate() {
         let outcome = desk.begin_as(go_on(token, "and?"), asker);
         assert_eq!(outcome.err().map(|error| error.code()), refused, "case {number}");
-        let read = desk.core.read_history(token, asker, desk.now, &mut desk.codec);
+        let read = read_history(&desk.core, token, asker, desk.now, &mut desk.codec);
         assert_eq!(read.err().map(|error| error.code()), refused, "case {number}");
     }
     // Without its token nobody is an anonymous user, and nobody is named so.

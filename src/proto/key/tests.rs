@@ -112,7 +112,7 @@ fn a_ring_knows_its_secrets_as_hmac_does() {
 
 #[test]
 fn entries_are_parted_by_commas_and_line_ends() {
-    let (one, two) = (wire::encode(&[1; 32]), wire::encode(&[2; 40]));
+    let (one, two) = (base64url::encode(&[1; 32]), base64url::encode(&[2; 40]));
     for text in [format!("k1:{one},k0:{two}"), format!("# keys\n  k1:{one} \r\n\n#k9:x\nk0:{two},\n")] {
         let ring = KeyRing::parse(&text).unwrap();
         assert_eq!(ring.ids().map(KeyId::as_str).collect::<Vec<_>>(), ["k1", "k0"]);
@@ -122,7 +122,7 @@ fn entries_are_parted_by_commas_and_line_ends() {
 
 #[test]
 fn a_broken_entry_is_named_by_its_number() {
-    let one = wire::encode(&[1; 32]);
+    let one = base64url::encode(&[1; 32]);
     for (entry, error) in [
         ("k2", KeyError::Entry(2)),
         ("k2:AAA=", KeyError::Entry(2)),

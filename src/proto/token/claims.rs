@@ -9,10 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 use super::{TokenFault, frames::CLAIMS_BYTES};
 use crate::proto::{
-    chat::{Object, Usage, object_from_str, present},
     error::Error,
+    json::{Object, object_from_str, present},
     principal::Principal,
     time::{LEEWAY_SECONDS, UnixSeconds},
+    turn::Usage,
 };
 
 /// What a deployment puts into its tokens and asks of them; equal on all instances.

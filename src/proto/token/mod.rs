@@ -14,7 +14,7 @@
 mod claims;
 mod frames;
 mod seal;
-pub(super) mod wire;
+mod wire;
 
 #[cfg(test)]
 #[cfg(not(target_arch = "wasm32"))] // where proptest does not run
@@ -27,6 +27,7 @@ mod tests;
 use self::frames::{FrameRoom, Frames};
 pub(super) use super::error::TokenFault;
 use super::{
+    base64url,
     chat::{History, Item},
     error::{Error, Excess},
     key::{KeyId, KeyRing, SigningKey, TAG_BYTES, keyed_hash},
@@ -34,10 +35,12 @@ use super::{
     time::UnixSeconds,
 };
 
-pub use self::claims::{Caller, Claims, Id, Purpose, TokenPolicy};
-pub use self::frames::Codec;
-pub use self::seal::NONCE_BYTES;
-pub use self::wire::encode as encode_base64url;
+pub use self::{
+    claims::{Caller, Claims, Id, Purpose, TokenPolicy},
+    frames::Codec,
+    seal::NONCE_BYTES,
+};
+pub use super::base64url::encode as encode_base64url;
 
 /// The keys, terms and bounds under which tokens are issued and verified.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +78,7 @@ impl<'a> RawToken<'a> {
     /// not verify. Nothing else may come of it.
     #[must_use]
     pub fn named_key(self) -> Option<(KeyId, Kind)> {
-        let header = wire::decode(self.0.split('.').next()?.as_bytes()).ok()?;
+        let header = base64url::decode(self.0.split('.').next()?.as_bytes()).ok()?;
         let named = str::from_utf8(&header).ok()?.strip_prefix(r#"{"alg":"HS256","kid":""#)?;
         let (id, typ) = named.strip_suffix(r#""}"#)?.split_once(r#"","typ":""#)?;
         let kind = Kind::ALL.into_iter().find(|kind| kind.typ() == typ)?;
@@ -84,16 +87,16 @@ impl<'a> RawToken<'a> {
 
     fn open(self, terms: Terms<'_>, codec: &mut Codec) -> Result<UnverifiedToken, TokenFault> {
         let parts = wire::split(self.0)?;
-        let known = terms.keys.by_header(parts.header);
+        let known = wire::find_key(terms.keys, parts.header);
         // An unknown header costs a tag as well, so that time does not tell which key ids there are.
         let key = known.map_or_else(|| terms.keys.current(), |(key, _)| key);
-        let tag = wire::decode(parts.tag.as_bytes()).unwrap_or_default();
+        let tag = base64url::decode(parts.tag.as_bytes()).unwrap_or_default();
         let holds = key.verify(parts.signed.as_bytes(), &tag);
         let (key, kind) = known.ok_or(TokenFault::Header)?;
         if !holds {
             return Err(TokenFault::Tag);
         }
-        let mut payload = wire::decode(parts.payload.as_bytes())?;
+        let mut payload = base64url::decode(parts.payload.as_bytes()).map_err(|_| TokenFault::Payload)?;
         let start = match kind {
             Kind::Clear => 0,
             Kind::Sealed => {
@@ -289,7 +292,7 @@ pub fn issue(
     let room = frame_room(key, kind, terms.limits);
     let mut payload = frames::append(&claims.to_line()?, frames, lines, room, codec)?;
     if kind == Kind::Sealed {
-        seal::seal(key.seal(), nonce, key.header(kind), &mut payload);
+        seal::seal(key.seal(), nonce, &wire::header(key.id(), kind), &mut payload);
     }
     let token_bytes = wire::token_bytes(key, kind, payload.len());
     match Excess::bytes(token_bytes, terms.limits.token_bytes) {

@@ -16,9 +16,9 @@ use super::{Flow, State, Step, lost, stopping};
 use crate::{
     guard::Guard,
     proto::{
-        dialect::{Delta, door::Answer},
         error::Error,
         exchange::{Exchange, Failure, Ready, Response, Unanswered},
+        turn::{Answer, Delta},
     },
     service::{Clock, attempts::Fault},
     upstream::{Call, Outcome, Upstream, UpstreamError},

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     problem::{self, Problem},
     proto::{
-        dialect::door::{
+        api::{
             DOORS, Door, Purpose,
             chat_completions::ChatCompletions,
             described::{Described, Schemas, refer},

@@ -5,16 +5,17 @@ use std::{sync::Arc, time::Duration};
 use http::{Response, header};
 use serde_json::{Value, json};
 
+use crate::proto::exchange;
 use crate::proto::{
-    dialect::{
-        self,
-        door::{DOORS, Door, Purpose, Truncation, Ways, native},
-    },
-    exchange::{Asker, Begun, Core, Entropy, Exchange, Model, Models, Response as Answered, Target},
+    api::{DOORS, Door, Purpose, native},
+    deployment::{Core, Model, Models, Target, Ways},
+    exchange::{Asker, Begun, Entropy, Exchange, Response as Answered},
     key::KeyRing,
     limits::Limits,
+    provider,
     time::UnixSeconds,
     token::{Codec, TokenPolicy},
+    turn::Truncation,
 };
 
 /// What is sent to a door and what comes back.
@@ -45,7 +46,8 @@ pub(super) fn history() -> (Value, Value) {
     let request = json!({ "token": answer["token"] });
     let nobody = Asker::Unvouched { user_id: None };
     let (items, conversation, _) =
-        core().read_history(answer["token"].as_str().unwrap(), &nobody, NOW, &mut Codec::new().unwrap()).unwrap();
+        exchange::read_history(&core(), answer["token"].as_str().unwrap(), &nobody, NOW, &mut Codec::new().unwrap())
+            .unwrap();
     (request, serde_json::from_slice(&native::history_answer(&items, &conversation)).unwrap())
 }
 
@@ -71,7 +73,7 @@ fn core() -> Core {
     let name = "builtin";
     let target = Target {
         upstream: name.to_owned(),
-        dialect: dialect::by_name(name).unwrap(),
+        dialect: provider::by_name(name).unwrap(),
         provider: name.to_owned(),
         prompt_cache: false,
         name: name.to_owned(),
@@ -103,8 +105,8 @@ fn turn(door: &dyn Door, request: &Value, chance: u8) -> Value {
     let (nobody, mut codec) = (Asker::Unvouched { user_id: None }, Codec::new().unwrap());
     let begun = Exchange::begin(Arc::new(core()), asked.turn, &nobody, NOW, &entropy, &mut codec).unwrap();
     let Begun::Ready(exchange) = begun else { panic!("nobody asked for a summary") };
-    let pieces = dialect::builtin_answer(exchange.request().body()).unwrap();
-    let form = dialect::builtin_content_type(exchange.is_streamed());
+    let pieces = provider::builtin_answer(exchange.request().body()).unwrap();
+    let form = provider::builtin_content_type(exchange.is_streamed());
     let head = Response::builder().header(header::CONTENT_TYPE, form).body(()).unwrap().into_parts().0;
     let Ok(Answered::Replying(mut exchange)) = exchange.respond(&head) else { panic!("refused") };
     let mut deltas = Vec::new();

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use holdall::{
     config::{RawConfig, Sources},
     proto::{
-        dialect::{
-            builtin_answer, builtin_content_type,
-            door::{Answer, Door as _, Ways, native::Native},
-        },
-        exchange::{Asker, Begun, Core, Entropy, Exchange, Response},
+        api::{Door as _, native::Native},
+        deployment::{Core, Ways},
+        exchange::{Asker, Begun, Entropy, Exchange, Response},
+        provider::{builtin_answer, builtin_content_type},
         time::UnixSeconds,
         token::Codec,
+        turn::Answer,
     },
 };
 

@@ -67,7 +67,7 @@ fn a_target_is_asked_for_the_same_as_if_it_were_the_only_one() {
 fn a_target_that_cannot_say_it_is_passed_over() {
     // Anthropic's format has no JSON mode, and OpenAI's newer one no stop sequences.
     let mut desk = desk(&["openai", "openai-responses", "anthropic", "openai-responses"]);
-    let options = dialect::ModelOptions { stop: vec!["END".to_owned()], ..Default::default() };
+    let options = crate::proto::turn::ModelOptions { stop: vec!["END".to_owned()], ..Default::default() };
     let mut exchange = desk.begin(TurnRequest { options, ..say("hi") }).unwrap();
     assert!(exchange.next_target());
     assert_eq!((exchange.upstream(), exchange.fallbacks_left()), ("anthropic", 1));

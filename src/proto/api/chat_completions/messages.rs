@@ -1,0 +1,267 @@
+//! The messages of a request: what roles say, and the items that they are.
+//!
+//! Elements of lists are read into what they amount to at once: there can be as many as a body has room for, and a part
+//! or a call with all its optional members would take many times its text.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::proto::{
+    api::body::{self, List},
+    chat::{Item, Output, Part, Role},
+    error::Error,
+    json::Object,
+};
+
+/// A message of any role.
+#[derive(Deserialize)]
+pub(super) struct RawMessage<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    content: Option<RawContent>,
+    refusal: Option<String>,
+    tool_calls: Option<List<RawCall, { body::ELEMENTS }>>,
+    tool_call_id: Option<String>,
+    #[serde(borrow)]
+    audio: Option<&'a RawValue>,
+    #[serde(borrow)]
+    function_call: Option<&'a RawValue>,
+}
+
+enum RawContent {
+    Parts(Vec<RawPart>),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for RawContent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ContentVisitor;
+
+        impl<'de> Visitor<'de> for ContentVisitor {
+            type Value = RawContent;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, or a list of parts, as `content`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawContent, E> {
+                Ok(RawContent::Text(text.to_owned()))
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<RawContent, E> {
+                Ok(RawContent::Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<RawContent, A::Error> {
+                let parts = body::at_most(body::ELEMENTS, seq)?;
+                if parts.is_empty() {
+                    Err(de::Error::custom("`content` has no part"))
+                } else {
+                    Ok(RawContent::Parts(parts))
+                }
+            }
+        }
+
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+enum RawPart {
+    Image(String),
+    /// What the model said in place of an answer.
+    Refusal(String),
+    Text(String),
+    /// Of a type that is known and not offered.
+    Unoffered(&'static str),
+}
+
+impl<'de> Deserialize<'de> for RawPart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Members<'a> {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+            text: Option<String>,
+            image_url: Option<Object<Url>>,
+            refusal: Option<String>,
+        }
+
+        #[derive(Deserialize)]
+        struct Url {
+            url: String,
+        }
+
+        let Object(Members { r#type, text, image_url, refusal }) = Object::<Members<'de>>::deserialize(deserializer)?;
+        match (&*r#type, text, image_url, refusal) {
+            ("text", Some(text), ..) => Ok(Self::Text(text)),
+            ("image_url", _, Some(Object(Url { url })), _) => Ok(Self::Image(url)),
+            ("refusal", .., Some(refusal)) => Ok(Self::Refusal(refusal)),
+            ("file", ..) => Ok(Self::Unoffered("file")),
+            ("input_audio", ..) => Ok(Self::Unoffered("input_audio")),
+            _ => Err(de::Error::custom(
+                "a part is {\"type\":\"text\",\"text\"}, {\"type\":\"image_url\",\"image_url\":{\"url\"}} or \
+                 {\"type\":\"refusal\",\"refusal\"}",
+            )),
+        }
+    }
+}
+
+enum RawCall {
+    /// Of a tool that takes no JSON.
+    Custom,
+    Function {
+        id: String,
+        name: String,
+        args: String,
+    },
+}
+
+impl<'de> Deserialize<'de> for RawCall {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Members<'a> {
+            id: String,
+            #[serde(borrow)]
+            r#type: Option<Cow<'a, str>>,
+            function: Option<Object<Called>>,
+        }
+
+        #[derive(Deserialize)]
+        struct Called {
+            name: String,
+            arguments: String,
+        }
+
+        let Object(Members { id, r#type, function }) = Object::<Members<'de>>::deserialize(deserializer)?;
+        // Clients that put a call together from a stream may leave its one type out.
+        match (r#type.as_deref(), function) {
+            (None | Some("function"), Some(Object(Called { name, arguments: args }))) => {
+                Ok(Self::Function { id, name, args })
+            }
+            (Some("custom"), _) => Ok(Self::Custom),
+            _ => {
+                Err(de::Error::custom("a call is {\"id\",\"type\":\"function\",\"function\":{\"name\",\"arguments\"}}"))
+            }
+        }
+    }
+}
+
+/// The items of the messages, and the system text among them.
+pub(super) fn conversation<const MOST: usize>(
+    messages: List<Object<RawMessage<'_>>, MOST>,
+) -> Result<(Vec<Item>, Option<String>), Error> {
+    let (mut items, mut system) = (Vec::new(), Vec::new());
+    for (at, Object(message)) in messages.0.into_iter().enumerate() {
+        match &*message.role {
+            "assistant" => push_assistant(at, message, &mut items)?,
+            "developer" | "system" => {
+                for part in parts(at, message.content)? {
+                    match part {
+                        Part::Text(text) if text.is_empty() => {}
+                        Part::Text(text) => system.push(text),
+                        Part::Image(_) => return Err(Error::invalid(format!("`messages[{at}]` can have text alone"))),
+                    }
+                }
+            }
+            "function" => {
+                return Err(body::unsupported(format!(
+                    "`messages[{at}]` is of the role `function`, which is not offered; send a result as role `tool`, with \
+                     its `tool_call_id`"
+                )));
+            }
+            "tool" => {
+                let id = message.tool_call_id;
+                let id = id.ok_or_else(|| Error::invalid(format!("`messages[{at}]` has no `tool_call_id`")))?;
+                let out = match parts_or_text(at, message.content)? {
+                    Content::Parts(parts) => Output::Parts(parts),
+                    Content::Text(text) => Output::Text(text),
+                };
+                items.push(Item::Result { id, out, error: false });
+            }
+            "user" => {
+                items.push(Item::Message { role: Role::User, parts: parts(at, message.content)?, cut: false });
+            }
+            other => {
+                let shown = body::excerpt(other).into();
+                return Err(Error::RoleForbidden { role: shown });
+            }
+        }
+    }
+    if items.is_empty() {
+        return Err(Error::invalid("`messages` has nothing from the user, nor a tool's result"));
+    }
+    let system = if system.is_empty() { None } else { Some(system.join("\n\n")) };
+    Ok((items, system))
+}
+
+/// What an assistant said, then what it called: items to be held against the token's.
+fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+    if message.audio.is_some() || message.function_call.is_some() {
+        return Err(body::unsupported(format!(
+            "`messages[{at}]` has `audio` or `function_call`, which are not offered; leave out what the token holds"
+        )));
+    }
+    let mut said = match message.content {
+        Some(content) => parts(at, Some(content))?,
+        None => Vec::new(),
+    };
+    said.extend(message.refusal.map(Part::Text));
+    said.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+    let calls = message.tool_calls.unwrap_or_default().0;
+    // A turn in which nothing was said is still the model's.
+    if said.is_empty() && calls.is_empty() {
+        said.push(Part::Text(String::new()));
+    }
+    if !said.is_empty() {
+        items.push(Item::Message { role: Role::Assistant, parts: said, cut: false });
+    }
+    for call in calls {
+        match call {
+            RawCall::Custom => {
+                return Err(body::unsupported(format!(
+                    "`messages[{at}]` has a call of type `custom`, which is not offered"
+                )));
+            }
+            RawCall::Function { id, name, args } => items.push(Item::Call { id, name, args }),
+        }
+    }
+    Ok(())
+}
+
+/// What a message holds.
+enum Content {
+    /// Never empty.
+    Parts(Vec<Part>),
+    Text(String),
+}
+
+fn parts_or_text(at: usize, content: Option<RawContent>) -> Result<Content, Error> {
+    let parts = match content {
+        None => return Err(Error::invalid(format!("`messages[{at}]` has no `content`"))),
+        Some(RawContent::Text(text)) => return Ok(Content::Text(text)),
+        Some(RawContent::Parts(parts)) => parts,
+    };
+    let part = |part| match part {
+        RawPart::Image(url) => Ok(Part::Image(url)),
+        RawPart::Refusal(text) | RawPart::Text(text) => Ok(Part::Text(text)),
+        RawPart::Unoffered(kind) => Err(body::unsupported(format!(
+            "`messages[{at}]` has a part of type `{kind}`, which is not offered; send text, or images as `image_url`"
+        ))),
+    };
+    parts.into_iter().map(part).collect::<Result<_, _>>().map(Content::Parts)
+}
+
+fn parts(at: usize, content: Option<RawContent>) -> Result<Vec<Part>, Error> {
+    parts_or_text(at, content).map(|content| match content {
+        Content::Parts(parts) => parts,
+        Content::Text(text) => vec![Part::Text(text)],
+    })
+}
+
+/// The shortest part has 15 bytes of text, the shortest call 24: what is kept of them is to stay a small multiple.
+const _: () = assert!(size_of::<RawPart>() <= 32 && size_of::<RawCall>() <= 72);

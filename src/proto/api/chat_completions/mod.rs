@@ -1,0 +1,56 @@
+//! The Chat Completions door, `POST /v1/chat/completions`: what OpenAI's older SDKs and most other clients speak.
+//!
+//! Format: <https://platform.openai.com/docs/api-reference/chat>. Beside it the token travels as `conversation_token`, in
+//! a member of the request, at the top of the answer and in its message; streamed, in the chunk with `finish_reason`, at
+//! the top and in `delta`. It stands in that one delta alone, because SDKs join the deltas' strings.
+//!
+//! Members that we do not know are ignored; those that we know and cannot honour are refused by name.
+
+mod messages;
+mod reply;
+mod request;
+#[cfg(test)]
+mod shapes;
+
+use self::{reply::ChatWriter, request::RawChat};
+#[cfg(test)]
+use super::described::{Described, Schemas};
+use super::{
+    Asked, Door, Refusal, Told, body,
+    openai_error::{self, TokenMember},
+};
+use crate::proto::{deployment::Ways, error::Error};
+
+/// The Chat Completions format.
+#[derive(Clone, Copy, Debug)]
+pub struct ChatCompletions;
+
+impl Door for ChatCompletions {
+    fn path(&self) -> &'static str {
+        "/v1/chat/completions"
+    }
+
+    fn below(&self) -> Option<&'static str> {
+        Some(
+            "completions are not stored here: what was said is in `conversation_token`; POST it to /v1/history to read \
+             it, and to /v1/chat/completions to go on",
+        )
+    }
+
+    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+        let (turn, include_usage) = body::read::<RawChat<'_>>(body)?.into_turn()?;
+        Ok(Asked { turn, writer: Box::new(ChatWriter::new(include_usage)) })
+    }
+
+    fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
+        Some(openai_error::refusal(told, TokenMember::ConversationToken))
+    }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::chat(schemas)
+    }
+}
+
+#[cfg(test)]
+mod tests;

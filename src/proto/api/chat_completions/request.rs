@@ -1,0 +1,377 @@
+//! The request: what is new, by its messages, and what is asked of the model.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Number, value::RawValue};
+
+use super::messages::{RawMessage, conversation};
+use crate::proto::{
+    api::body::{self, List},
+    error::Error,
+    json::Object,
+    turn::{ModelOptions, Reasoning, ReplyFormat, Tool, ToolChoice, TurnRequest},
+};
+
+/// What is read of a Chat Completions request. Other members are ignored, and `null` is as good as absent.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCompletionRequest"))]
+pub(super) struct RawChat<'a> {
+    /// What is new: the user's messages and results of tools. What was said before may stand before them, as clients
+    /// repeat it: it is held against the token and left out.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(with = "Vec<super::shapes::Message>", extend("minItems" = 1, "maxItems" = body::ELEMENTS, "contains" = super::shapes::not_system())))]
+    messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
+    /// One of the names that `GET /v1/models` lists.
+    model: String,
+    /// The conversation's last token; absent begins one.
+    conversation_token: Option<String>,
+    /// The Responses door's member.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    previous_response_id: Option<&'a RawValue>,
+    /// What to do when the conversation has outgrown its limits.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(with = "Option<crate::proto::turn::Truncation>"))]
+    truncation: Option<Cow<'a, str>>,
+    /// Who speaks, where no credential says so.
+    safety_identifier: Option<String>,
+    /// The same, by its older name.
+    user: Option<String>,
+    /// Whether the reply comes as it is made, in chunks.
+    stream: Option<bool>,
+    /// What is told of a stream.
+    stream_options: Option<Object<RawStreamOptions>>,
+    /// The most model tokens that the reply may have.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    max_completion_tokens: Option<u32>,
+    /// The same, by its older name.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    max_tokens: Option<u32>,
+    /// How much chance there is in the choice of words.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 2)))]
+    temperature: Option<Number>,
+    /// How likely words have to be.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 1)))]
+    top_p: Option<Number>,
+    /// What ends a reply.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(with = "Option<super::shapes::Stop>"))]
+    stop: Option<&'a RawValue>,
+    /// Where chance begins, for models that know of it.
+    seed: Option<i64>,
+    /// What the reply is to be.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(with = "Option<super::shapes::Format>"))]
+    response_format: Option<&'a RawValue>,
+    /// How much the model is to think.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(extend("enum" = crate::proto::api::described::nullable(&body::EFFORTS))))]
+    reasoning_effort: Option<Cow<'a, str>>,
+    /// Whether there may be several calls in a turn.
+    parallel_tool_calls: Option<bool>,
+    /// What the model may call.
+    #[serde(borrow)]
+    tools: Option<List<Object<RawTool<'a>>, { body::TOOLS }>>,
+    /// Whether the model may, must or must not call, or what. It takes `tools`.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(with = "Option<super::shapes::Choice>"))]
+    tool_choice: Option<&'a RawValue>,
+    // Known, and not offered but for what asks for nothing.
+    /// 1 alone: a token holds one conversation.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1)))]
+    n: Option<u64>,
+    /// Not offered: 0 alone.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
+    frequency_penalty: Option<Number>,
+    /// Not offered: 0 alone.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
+    presence_penalty: Option<Number>,
+    /// `text` alone.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(extend("items" = serde_json::json!({ "const": "text" }))))]
+    modalities: Option<List<Cow<'a, str>, MODALITIES>>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    audio: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    function_call: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    functions: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    logit_bias: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    logprobs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    moderation: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    prediction: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    top_logprobs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    web_search_options: Option<&'a RawValue>,
+}
+
+impl RawChat<'_> {
+    /// The turn, and whether a stream is to tell what it used.
+    pub(super) fn into_turn(self) -> Result<(TurnRequest, bool), Error> {
+        self.refuse_unoffered()?;
+        let (input, system) = conversation(self.messages)?;
+        let tools = tools(self.tools.unwrap_or_default())?;
+        let (tools, tool_choice) = match self.tool_choice {
+            Some(choice) => tool_choice(choice, tools)?,
+            None => (tools, None),
+        };
+        let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
+        let reasoning = Reasoning {
+            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
+            ..Reasoning::default()
+        };
+        let options = ModelOptions {
+            max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
+            temperature: body::number_to(2, "temperature", self.temperature)?,
+            top_p: body::number_to(1, "top_p", self.top_p)?,
+            stop: self.stop.map(stops).transpose()?.unwrap_or_default(),
+            seed: self.seed,
+            format: self.response_format.map(reply_format).transpose()?.unwrap_or_default(),
+            reasoning,
+            parallel_calls: self.parallel_tool_calls,
+            tools,
+            tool_choice,
+        };
+        let include_usage = self.stream_options.and_then(|options| options.0.include_usage).unwrap_or_default();
+        let turn = TurnRequest {
+            token: self.conversation_token,
+            input,
+            system,
+            user_id: None,
+            // An empty name is how some say that they have none.
+            user_hint: [self.safety_identifier, self.user].into_iter().flatten().find(|user| !user.is_empty()),
+            model: Some(self.model),
+            stream: self.stream.unwrap_or_default(),
+            options,
+            truncation: body::truncation(self.truncation.as_deref())?,
+        };
+        Ok((turn, include_usage))
+    }
+
+    /// Refuses what we know and cannot honour.
+    fn refuse_unoffered(&self) -> Result<(), Error> {
+        if self.previous_response_id.is_some() {
+            return Err(body::unsupported(
+                "`previous_response_id` is a member of /v1/responses; send `conversation_token`, the id without `resp_`",
+            ));
+        }
+        for (member, instead) in [
+            (self.audio, "`audio` is not offered: replies are text"),
+            (self.function_call, "`function_call` is not offered; send `tool_choice`"),
+            (self.functions, "`functions` is not offered; send `tools`"),
+            (self.logit_bias, "`logit_bias` is not offered: its numbers mean something to one model alone"),
+            (self.logprobs, "`logprobs` is not offered: replies are text"),
+            (self.moderation, "`moderation` is not offered; check texts where you send and receive them"),
+            (self.prediction, "`prediction` is not offered; leave it out, it changes the speed alone"),
+            (self.top_logprobs, "`top_logprobs` is not offered: replies are text"),
+        ] {
+            if member.is_some_and(|member| !asks_for_nothing(member)) {
+                return Err(body::unsupported(instead));
+            }
+        }
+        // Also an empty object asks for a search.
+        if self.web_search_options.is_some() {
+            return Err(body::unsupported(
+                "`web_search_options` is not offered; describe a search of your own in `tools`",
+            ));
+        }
+        if self.modalities.as_ref().is_some_and(|list| list.0.iter().any(|modality| modality != "text")) {
+            return Err(body::unsupported("`modalities` can be [\"text\"] alone: replies are text"));
+        }
+        for (name, penalty) in
+            [("frequency_penalty", &self.frequency_penalty), ("presence_penalty", &self.presence_penalty)]
+        {
+            if penalty.as_ref().is_some_and(|penalty| penalty.as_f64() != Some(0.0)) {
+                return Err(body::unsupported(format!("`{name}` is not offered; leave it out, or 0")));
+            }
+        }
+        if self.n.is_some_and(|n| n != 1) {
+            return Err(body::unsupported(
+                "`n` can be 1 alone: a token holds one conversation; for more replies send the turn again, a token can be \
+                 continued more than once",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+struct RawStreamOptions {
+    /// Whether the last chunk tells what was used.
+    include_usage: Option<bool>,
+}
+
+/// What the model may call.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatTool"))]
+struct RawTool<'a> {
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(extend("const" = "function")))]
+    r#type: Cow<'a, str>,
+    /// The function.
+    #[cfg_attr(test, schemars(with = "RawFunction"))]
+    function: Option<Object<RawFunction>>,
+}
+
+/// A function that the client runs.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatFunction"))]
+struct RawFunction {
+    /// What it is called.
+    #[cfg_attr(test, schemars(regex(pattern = body::NAME)))]
+    name: String,
+    /// What it is for, in words for the model.
+    description: Option<String>,
+    /// The JSON Schema of its arguments.
+    #[cfg_attr(test, schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
+    parameters: Option<Box<RawValue>>,
+    /// Whether arguments are to keep to the schema.
+    strict: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct RawChoice<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    function: Option<Object<RawName>>,
+    #[serde(borrow)]
+    allowed_tools: Option<Object<RawAllowed<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct RawName {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct RawAllowed<'a> {
+    #[serde(borrow)]
+    mode: Cow<'a, str>,
+    tools: List<Object<RawAllowedTool>, { body::TOOLS }>,
+}
+
+#[derive(Deserialize)]
+struct RawAllowedTool {
+    function: Object<RawName>,
+}
+
+#[derive(Deserialize)]
+struct RawFormat<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    json_schema: Option<Object<RawSchema>>,
+}
+
+#[derive(Deserialize)]
+struct RawSchema {
+    name: String,
+    description: Option<String>,
+    schema: Option<Box<RawValue>>,
+    strict: Option<bool>,
+}
+
+fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<Tool>, Error> {
+    let tool = |(at, Object(tool)): (usize, Object<RawTool<'_>>)| match (&*tool.r#type, tool.function) {
+        ("function", Some(Object(RawFunction { name, description, parameters, strict }))) => {
+            body::tool(name, description, parameters, strict)
+        }
+        ("function", None) => Err(Error::invalid(format!("`tools[{at}]` has no `function`"))),
+        _ => Err(body::unsupported(format!("`tools[{at}]` is not of type `function`, the only one that is offered"))),
+    };
+    raw.0.into_iter().enumerate().map(tool).collect()
+}
+
+/// The choice, and the tools that it leaves.
+fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
+    let wrong = || {
+        Error::invalid(
+            "`tool_choice` is \"auto\", \"none\", \"required\", {\"type\":\"function\",\"function\":{\"name\"}} or \
+             {\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\",\"tools\"}}",
+        )
+    };
+    let choice = if raw.get().starts_with('"') {
+        mode(&body::member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong)?
+    } else {
+        let Object(RawChoice { r#type, function, allowed_tools }) = body::member("tool_choice", raw)?;
+        match (&*r#type, function, allowed_tools) {
+            ("function", Some(Object(RawName { name })), _) => ToolChoice::Tool(name),
+            ("allowed_tools", _, Some(Object(RawAllowed { mode: name, tools: allowed }))) => {
+                let allowed: Vec<_> = allowed.0.into_iter().map(|Object(tool)| tool.function.0.name).collect();
+                if !allowed.iter().all(|name| tools.iter().any(|tool| tool.name == *name)) {
+                    return Err(Error::invalid("`tool_choice` allows a tool that is not in `tools`"));
+                }
+                tools.retain(|tool| allowed.contains(&tool.name));
+                mode(&name).filter(|mode| *mode != ToolChoice::None).ok_or_else(wrong)?
+            }
+            ("custom", ..) => {
+                return Err(body::unsupported("`tool_choice` of type `custom` is not offered; send `function`"));
+            }
+            _ => return Err(wrong()),
+        }
+    };
+    let choice = body::tool_choice(choice, &tools)?;
+    Ok((tools, Some(choice)))
+}
+
+fn mode(name: &str) -> Option<ToolChoice> {
+    match name {
+        "auto" => Some(ToolChoice::Auto),
+        "none" => Some(ToolChoice::None),
+        "required" => Some(ToolChoice::Required),
+        _ => None,
+    }
+}
+
+fn stops(raw: &RawValue) -> Result<Vec<String>, Error> {
+    let texts = if raw.get().starts_with('"') {
+        vec![body::member("stop", raw)?]
+    } else {
+        body::member::<List<String, { body::STOPS }>>("stop", raw)?.0
+    };
+    body::stops("stop", texts)
+}
+
+fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
+    let Object(RawFormat { r#type, json_schema }) = body::member("response_format", raw)?;
+    match (&*r#type, json_schema) {
+        ("text", _) => Ok(ReplyFormat::Text),
+        ("json_object", _) => Ok(ReplyFormat::Json),
+        ("json_schema", Some(Object(RawSchema { name, description, schema, strict }))) => {
+            if !body::is_name(&name) {
+                return Err(Error::invalid("`response_format.json_schema.name` is 1 to 64 of A-Z a-z 0-9 _ -"));
+            }
+            let schema = schema.filter(|schema| schema.get().starts_with('{'));
+            let schema = schema.ok_or_else(|| Error::invalid("`response_format.json_schema.schema` is an object"))?;
+            Ok(ReplyFormat::Schema { name, description, schema, strict })
+        }
+        _ => Err(Error::invalid(
+            "`response_format` is {\"type\":\"text\"}, {\"type\":\"json_object\"} or \
+             {\"type\":\"json_schema\",\"json_schema\":{\"name\",\"schema\"}}",
+        )),
+    }
+}
+
+/// Whether a member has the value that its absence stands for.
+fn asks_for_nothing(member: &RawValue) -> bool {
+    let value: String = member.get().split_ascii_whitespace().collect();
+    matches!(value.as_str(), "false" | "0" | "[]" | "{}")
+}
+
+/// There are two.
+const MODALITIES: usize = 16;

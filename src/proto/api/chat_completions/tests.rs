@@ -1,0 +1,478 @@
+//! The Chat Completions format: requests, member by member.
+
+mod replies;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::proto::{
+    chat::{Item, Output, Part, Role},
+    provider::testing::{call_item, result_item},
+    turn::{ModelOptions, ReplyFormat, ToolChoice, Truncation, TurnRequest},
+};
+
+/// The least that a request can be, and these members.
+fn asking(members: &Value) -> Value {
+    let mut body = json!({ "model": "default", "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    body
+}
+
+fn read(body: &Value) -> Result<TurnRequest, Error> {
+    ChatCompletions.request(&body.to_string(), &Ways::default()).map(|asked| asked.turn)
+}
+
+fn options(members: &Value) -> ModelOptions {
+    read(&asking(members)).unwrap().options
+}
+
+/// The items of a conversation, and its system text.
+fn conversation(messages: &Value) -> (Vec<Item>, Option<String>) {
+    let turn = read(&asking(&json!({ "messages": messages }))).unwrap();
+    (turn.input, turn.system)
+}
+
+fn items(messages: &Value) -> Vec<Item> {
+    conversation(messages).0
+}
+
+fn parts(role: Role, parts: &[Part]) -> Item {
+    Item::Message { role, parts: parts.to_vec(), cut: false }
+}
+
+fn image(url: &str) -> Part {
+    Part::Image(url.to_owned())
+}
+
+fn words(text: &str) -> Part {
+    Part::Text(text.to_owned())
+}
+
+#[track_caller]
+fn invalid(body: &Value) -> String {
+    match read(body) {
+        Err(Error::RequestInvalid { detail }) => detail,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn unsupported(body: &Value) -> String {
+    match read(body) {
+        Err(Error::Unsupported { detail }) => detail,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_request_reads_in_full() {
+    let turn = read(&json!({
+        "model": "default", "conversation_token": "t", "truncation": "oldest", "user": "ada", "stream": true,
+        "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "hi" }],
+        "max_completion_tokens": 7, "max_tokens": 9, "temperature": 0.70, "top_p": 1, "stop": ["\n", "END"], "seed": -3,
+        "response_format": { "type": "json_object" }, "reasoning_effort": "xhigh", "parallel_tool_calls": false,
+        "tools": [
+            { "type": "function", "function": { "name": "add", "description": "adds", "parameters": {}, "strict": true } },
+            { "type": "function", "function": { "name": "now" } },
+        ],
+        "tool_choice": { "type": "function", "function": { "name": "now" } },
+    }))
+    .unwrap();
+    assert_eq!((turn.token.as_deref(), turn.model.as_deref()), (Some("t"), Some("default")));
+    assert_eq!((turn.input, turn.system.as_deref()), (vec![Item::text(Role::User, "hi")], Some("Be brief.")));
+    assert_eq!((turn.user_id, turn.user_hint.as_deref()), (None, Some("ada")));
+    assert_eq!((turn.stream, turn.truncation), (true, Some(Truncation::Oldest)));
+    let options = turn.options;
+    assert_eq!((options.max_output_tokens, options.seed, options.parallel_calls), (Some(7), Some(-3), Some(false)));
+    let written = |number: Option<serde_json::Number>| number.unwrap().to_string();
+    assert_eq!((written(options.temperature), written(options.top_p)), ("0.7".to_owned(), "1".to_owned()));
+    assert_eq!(options.stop, ["\n", "END"]);
+    assert!(matches!(options.format, ReplyFormat::Json));
+    assert_eq!(options.reasoning.effort, Some("xhigh"));
+    let [add, now] = options.tools.as_slice() else { panic!("{:?}", options.tools) };
+    assert_eq!((add.name.as_str(), add.description.as_deref(), add.strict), ("add", Some("adds"), Some(true)));
+    assert_eq!((now.name.as_str(), now.parameters.is_none(), now.strict), ("now", true, None));
+    assert_eq!(options.tool_choice, Some(ToolChoice::Tool("now".to_owned())));
+}
+
+#[test]
+fn null_is_as_good_as_absent() {
+    let nulls: serde_json::Map<_, _> = MEMBERS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+    for members in [json!({}), Value::Object(nulls)] {
+        let turn = read(&asking(&members)).unwrap();
+        assert!(turn.token.is_none() && turn.system.is_none() && turn.user_hint.is_none() && !turn.stream);
+        assert!(turn.truncation.is_none() && turn.options.tools.is_empty() && turn.options.tool_choice.is_none());
+        assert!(turn.options.stop.is_empty() && matches!(turn.options.format, ReplyFormat::Text));
+        let max = turn.options.max_output_tokens;
+        assert_eq!((max, turn.options.seed, turn.options.parallel_calls), (None, None, None));
+        assert_eq!((turn.options.temperature, turn.options.top_p, turn.options.reasoning.effort), (None, None, None));
+    }
+}
+
+#[test]
+fn what_sdks_add_and_we_do_not_know_is_ignored() {
+    for members in [
+        json!({ "store": true, "metadata": { "a": "b" }, "service_tier": "auto", "verbosity": "low" }),
+        json!({ "prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": { "mode": "explicit" } }),
+        json!({ "next_years_member": [{ "deep": [1, 2.5e300, null] }], "input": 5, "token": [] }),
+        json!({ "stream_options": { "include_obfuscation": false } }),
+    ] {
+        assert_eq!(read(&asking(&members)).unwrap().input, [Item::text(Role::User, "hi")], "{members}");
+    }
+    let messages = json!([{ "role": "user", "name": "Ada", "content": [
+        { "type": "text", "text": "a", "prompt_cache_breakpoint": { "mode": "explicit" } },
+        { "type": "image_url", "image_url": { "url": "https://e.test/a.png", "detail": "high" } },
+    ] }]);
+    assert_eq!(items(&messages), [parts(Role::User, &[words("a"), image("https://e.test/a.png")])]);
+}
+
+#[test]
+fn a_token_is_taken_as_it_stands() {
+    for token in ["", "a.b.c", "resp_x", " spaced ", "\u{0}"] {
+        let turn = read(&asking(&json!({ "conversation_token": token }))).unwrap();
+        assert_eq!(turn.token.as_deref(), Some(token));
+    }
+    assert!(invalid(&asking(&json!({ "conversation_token": 5 }))).starts_with("body: "));
+}
+
+#[test]
+fn a_user_is_named_by_its_newer_member_first() {
+    for (members, user) in [
+        (json!({ "user": "ada" }), Some("ada")),
+        (json!({ "safety_identifier": "h-1" }), Some("h-1")),
+        (json!({ "safety_identifier": "h-1", "user": "ada" }), Some("h-1")),
+        (json!({ "safety_identifier": "", "user": "ada" }), Some("ada")),
+        (json!({ "user": "" }), None),
+    ] {
+        assert_eq!(read(&asking(&members)).unwrap().user_hint.as_deref(), user, "{members}");
+    }
+}
+
+#[test]
+fn messages_become_items_in_their_order() {
+    let call =
+        |id: &str| json!({ "id": id, "type": "function", "function": { "name": "add", "arguments": "{\"a\": 1}" } });
+    let (items, system) = conversation(&json!([
+        { "role": "system", "content": "Be brief." },
+        { "role": "user", "content": "add" },
+        { "role": "developer", "content": [{ "type": "text", "text": "Be kind." }, { "type": "text", "text": "" }] },
+        { "role": "assistant", "content": "Adding.", "tool_calls": [call("c1"), call("c2")], "refusal": null,
+            "annotations": [], "audio": null, "function_call": null, "conversation_token": "a.b.c" },
+        { "role": "tool", "tool_call_id": "c1", "content": "3" },
+        { "role": "tool", "tool_call_id": "c2", "content": [{ "type": "text", "text": "4" }] },
+        { "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } }] },
+    ]));
+    assert_eq!(system.as_deref(), Some("Be brief.\n\nBe kind."));
+    let four = Item::Result { id: "c2".to_owned(), out: Output::Parts(vec![words("4")]), error: false };
+    assert_eq!(
+        items,
+        [
+            Item::text(Role::User, "add"),
+            Item::text(Role::Assistant, "Adding."),
+            call_item("c1", "add", "{\"a\": 1}"),
+            call_item("c2", "add", "{\"a\": 1}"),
+            result_item("c1", "3"),
+            four,
+            parts(Role::User, &[image("data:image/png;base64,AA==")]),
+        ]
+    );
+}
+
+#[test]
+fn what_an_assistant_said_is_its_text_in_any_shape() {
+    let call = json!({ "id": "c", "function": { "name": "n", "arguments": "" } });
+    let said = |text: &str| vec![Item::text(Role::Assistant, text)];
+    for (mut message, expected) in [
+        (json!({ "content": "a" }), said("a")),
+        (json!({ "content": [{ "type": "text", "text": "a" }] }), said("a")),
+        (json!({ "content": [{ "type": "refusal", "refusal": "no" }] }), said("no")),
+        (json!({ "content": null, "refusal": "no" }), said("no")),
+        (json!({ "content": "a", "tool_calls": [] }), said("a")),
+        (json!({ "content": "a", "tool_calls": null }), said("a")),
+        // Nothing said is the model's turn all the same; but not beside calls.
+        (json!({}), said("")),
+        (json!({ "content": "" }), said("")),
+        (json!({ "tool_calls": [call] }), vec![call_item("c", "n", "")]),
+        (json!({ "content": "", "tool_calls": [call] }), vec![call_item("c", "n", "")]),
+    ] {
+        message["role"] = json!("assistant");
+        let read = items(&json!([message, { "role": "user", "content": "hi" }]));
+        assert_eq!(read[..read.len() - 1], expected, "{message}");
+    }
+}
+
+#[test]
+fn system_text_that_says_nothing_is_none() {
+    for content in [json!(""), json!([{ "type": "text", "text": "" }])] {
+        let messages = json!([{ "role": "system", "content": content }, { "role": "user", "content": "hi" }]);
+        assert_eq!(conversation(&messages).1, None);
+    }
+}
+
+#[test]
+fn a_fault_in_a_message_is_told_with_its_place() {
+    let message = |message: Value| asking(&json!({ "messages": [{ "role": "user", "content": "hi" }, message] }));
+    for (body, said) in [
+        (json!([]), "body: "),
+        (json!({ "messages": [{ "role": "user", "content": "hi" }] }), "missing field `model`"),
+        (json!({ "model": "default" }), "missing field `messages`"),
+        (asking(&json!({ "messages": [] })), "`messages` has nothing from the user"),
+        (
+            asking(&json!({ "messages": [{ "role": "system", "content": "a" }] })),
+            "`messages` has nothing from the user",
+        ),
+        (asking(&json!({ "messages": ["hi"] })), "body: "),
+        (asking(&json!({ "messages": [["user", "hi"]] })), "body: "),
+        (message(json!({ "content": "a" })), "missing field `role`"),
+        (message(json!({ "role": "user" })), "`messages[1]` has no `content`"),
+        (message(json!({ "role": "user", "content": null })), "`messages[1]` has no `content`"),
+        (message(json!({ "role": "user", "content": [] })), "`content` has no part"),
+        (message(json!({ "role": "user", "content": 5 })), "expected text, or a list of parts, as `content`"),
+        (message(json!({ "role": "user", "content": ["a"] })), "body: "),
+        (message(json!({ "role": "user", "content": [{ "type": "text" }] })), "a part is"),
+        (message(json!({ "role": "user", "content": [{ "type": "video_url", "text": "a" }] })), "a part is"),
+        (message(json!({ "role": "user", "content": [{ "text": "a" }] })), "missing field `type`"),
+        (
+            message(json!({ "role": "user", "content": [{ "type": "image_url", "image_url": "https://e.test" }] })),
+            "body: ",
+        ),
+        (message(json!({ "role": "tool", "content": "3" })), "`messages[1]` has no `tool_call_id`"),
+        (message(json!({ "role": "tool", "tool_call_id": "c" })), "`messages[1]` has no `content`"),
+        (
+            message(
+                json!({ "role": "system", "content": [{ "type": "image_url", "image_url": { "url": "data:," } }] }),
+            ),
+            "`messages[1]` can have text alone",
+        ),
+        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "function" }] })), "a call is"),
+        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "x" }] })), "a call is"),
+        (
+            message(
+                json!({ "role": "assistant", "tool_calls": [{ "id": "c", "function": { "name": "n", "arguments": {} } }] }),
+            ),
+            "body: ",
+        ),
+    ] {
+        assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
+    }
+}
+
+#[test]
+fn a_fault_in_an_option_is_told_with_its_name() {
+    let tool = json!({ "type": "function", "function": { "name": "n" } });
+    let with_tool = |choice: Value| asking(&json!({ "tools": [tool], "tool_choice": choice }));
+    let schema =
+        |schema: Value| asking(&json!({ "response_format": { "type": "json_schema", "json_schema": schema } }));
+    for (body, said) in [
+        (asking(&json!({ "max_tokens": 0 })), "`max_tokens` is at least 1"),
+        (asking(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` is at least 1"),
+        (asking(&json!({ "max_tokens": -1 })), "body: "),
+        (asking(&json!({ "temperature": 2.1 })), "`temperature` is a number from 0 to 2"),
+        (asking(&json!({ "top_p": 1.1 })), "`top_p` is a number from 0 to 1"),
+        (asking(&json!({ "stop": "" })), "`stop` has an empty text"),
+        (asking(&json!({ "stop": ["a", ""] })), "`stop` has an empty text"),
+        (asking(&json!({ "stop": 5 })), "`stop`: "),
+        (asking(&json!({ "stop": vec!["a"; 17] })), "`stop`: more than 16 entries"),
+        (asking(&json!({ "seed": 0.5 })), "body: "),
+        (asking(&json!({ "truncation": "auto" })), "`truncation` is"),
+        (asking(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` is"),
+        (asking(&json!({ "tools": [{ "type": "function" }] })), "`tools[0]` has no `function`"),
+        (asking(&json!({ "tools": [{ "function": { "name": "n" } }] })), "missing field `type`"),
+        (asking(&json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] })), "a tool's `name` is"),
+        (asking(&json!({ "tools": vec![tool.clone(); 129] })), "more than 128 entries"),
+        (asking(&json!({ "tool_choice": "required" })), "`tool_choice` requires a tool"),
+        (with_tool(json!("any")), "`tool_choice` is"),
+        (with_tool(json!(["auto"])), "`tool_choice`: "),
+        (with_tool(json!({ "type": "function" })), "`tool_choice` is"),
+        (with_tool(json!({ "type": "tool", "name": "n" })), "`tool_choice` is"),
+        (with_tool(json!({ "type": "function", "function": { "name": "x" } })), "`tool_choice` names a tool"),
+        (
+            with_tool(json!({ "type": "allowed_tools", "allowed_tools": { "mode": "none", "tools": [tool] } })),
+            "`tool_choice` is",
+        ),
+        (
+            with_tool(json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [] } })),
+            "`tool_choice` requires a tool",
+        ),
+        (
+            with_tool(json!({ "type": "allowed_tools", "allowed_tools": { "mode": "auto",
+                "tools": [{ "type": "function", "function": { "name": "x" } }] } })),
+            "`tool_choice` allows a tool",
+        ),
+        (asking(&json!({ "response_format": "json" })), "`response_format`: "),
+        (asking(&json!({ "response_format": { "type": "grammar" } })), "`response_format` is"),
+        (asking(&json!({ "response_format": { "type": "json_schema" } })), "`response_format` is"),
+        (schema(json!({ "name": "a b", "schema": {} })), "`response_format.json_schema.name` is"),
+        (schema(json!({ "name": "a" })), "`response_format.json_schema.schema` is"),
+        (schema(json!({ "name": "a", "schema": true })), "`response_format.json_schema.schema` is"),
+        (schema(json!({ "schema": {} })), "`response_format`: missing field `name`"),
+    ] {
+        assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
+    }
+}
+
+#[test]
+fn the_other_doors_name_for_the_token_is_not_passed_over() {
+    let error = read(&asking(&json!({ "previous_response_id": "resp_a.b.c" }))).unwrap_err();
+    assert!(error.to_string().contains("send `conversation_token`"), "{error}");
+}
+
+#[test]
+fn roles_that_are_not_the_clients_are_refused() {
+    let long = "x".repeat(100);
+    for (role, shown) in
+        [("critic", "critic"), ("User", "User"), ("tool ", "tool "), ("", ""), ("\u{0}a\n", "a"), (&long, &long[..64])]
+    {
+        let error = read(&asking(&json!({ "messages": [{ "role": role, "content": "hi" }] }))).unwrap_err();
+        assert_eq!(error, Error::RoleForbidden { role: shown.to_owned() });
+    }
+}
+
+#[test]
+fn what_is_known_and_not_offered_is_refused_by_name() {
+    let custom = json!({ "type": "custom", "custom": { "name": "n" } });
+    for (members, name) in [
+        (json!({ "n": 2 }), "n"),
+        (json!({ "n": 0 }), "n"),
+        (json!({ "logprobs": true }), "logprobs"),
+        (json!({ "top_logprobs": 3 }), "top_logprobs"),
+        (json!({ "logit_bias": { "50256": -100 } }), "logit_bias"),
+        (json!({ "frequency_penalty": 0.1 }), "frequency_penalty"),
+        (json!({ "presence_penalty": -2 }), "presence_penalty"),
+        (json!({ "audio": { "voice": "alloy", "format": "wav" } }), "audio"),
+        (json!({ "modalities": ["text", "audio"] }), "modalities"),
+        (json!({ "moderation": { "model": "omni-moderation-latest" } }), "moderation"),
+        (json!({ "prediction": { "type": "content", "content": "a" } }), "prediction"),
+        (json!({ "web_search_options": { "search_context_size": "low" } }), "web_search_options"),
+        (json!({ "functions": [{ "name": "add" }] }), "functions"),
+        (json!({ "function_call": "auto" }), "function_call"),
+        (json!({ "tools": [custom] }), "tools[0]"),
+        (json!({ "tools": [{ "type": "web_search" }] }), "tools[0]"),
+        (json!({ "tool_choice": custom }), "tool_choice"),
+    ] {
+        let detail = unsupported(&asking(&members));
+        assert!(detail.starts_with(&format!("`{name}` ")), "{members}: {detail}");
+    }
+    for message in [
+        json!({ "role": "function", "name": "add", "content": "3" }),
+        json!({ "role": "user", "content": [{ "type": "input_audio", "input_audio": { "data": "", "format": "wav" } }] }),
+        json!({ "role": "user", "content": [{ "type": "file", "file": { "file_id": "file-1" } }] }),
+        json!({ "role": "assistant", "function_call": { "name": "add", "arguments": "{}" } }),
+        json!({ "role": "assistant", "audio": { "id": "audio_1" } }),
+        json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "custom", "custom": { "name": "n", "input": "" } }] }),
+    ] {
+        let messages = json!([{ "role": "user", "content": "hi" }, message]);
+        let detail = unsupported(&asking(&json!({ "messages": messages })));
+        assert!(detail.starts_with("`messages[1]` "), "{message}: {detail}");
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_is_not_refused() {
+    for members in [
+        json!({ "n": 1, "logprobs": false, "top_logprobs": 0, "logit_bias": {}, "functions": [] }),
+        json!({ "frequency_penalty": 0, "presence_penalty": 0.0, "modalities": ["text"] }),
+        json!({ "frequency_penalty": -0.0, "modalities": [] }),
+        json!({ "tools": [], "tool_choice": "none" }),
+        json!({ "tool_choice": "auto" }),
+        json!({ "stop": [], "response_format": { "type": "text" } }),
+    ] {
+        assert!(read(&asking(&members)).is_ok(), "{members}");
+    }
+}
+
+#[test]
+fn the_older_bound_on_a_reply_counts_where_the_newer_is_not_given() {
+    assert_eq!(options(&json!({ "max_tokens": 9 })).max_output_tokens, Some(9));
+    assert_eq!(options(&json!({ "max_tokens": 9, "max_completion_tokens": null })).max_output_tokens, Some(9));
+}
+
+#[test]
+fn choices_are_read_in_every_form() {
+    let tool = |name: &str| json!({ "type": "function", "function": { "name": name } });
+    for (choice, names, expected) in [
+        (json!("auto"), ["add", "now"].as_slice(), ToolChoice::Auto),
+        (json!("none"), &["add", "now"], ToolChoice::None),
+        (json!("required"), &["add", "now"], ToolChoice::Required),
+        (tool("now"), &["add", "now"], ToolChoice::Tool("now".to_owned())),
+        (
+            json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [tool("now")] } }),
+            &["now"],
+            ToolChoice::Required,
+        ),
+        (
+            json!({ "type": "allowed_tools", "allowed_tools": { "mode": "auto", "tools": [tool("now"), tool("add")] } }),
+            &["add", "now"],
+            ToolChoice::Auto,
+        ),
+        (json!({ "type": "allowed_tools", "allowed_tools": { "mode": "auto", "tools": [] } }), &[], ToolChoice::Auto),
+    ] {
+        let options = options(&json!({ "tools": [tool("add"), tool("now")], "tool_choice": choice }));
+        let left: Vec<_> = options.tools.iter().map(|tool| tool.name.as_str()).collect();
+        assert_eq!((left.as_slice(), options.tool_choice), (names, Some(expected)), "{choice}");
+    }
+}
+
+#[test]
+fn a_stop_is_one_text_or_several() {
+    assert_eq!(options(&json!({ "stop": "é\n" })).stop, ["é\n"]);
+    assert_eq!(options(&json!({ "stop": ["a", "b", "c", "d"] })).stop, ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn schemas_are_kept_as_they_were_written() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"a"}],
+        "tools":[{"type":"function","function":{"name":"n","parameters":{"b": 1.50, "a":2 }}}],
+        "response_format":{"type":"json_schema","json_schema":{"name":"s","description":"d","strict":true,"schema":{"z":1, "a": 1e2}}}}"#;
+    let options = ChatCompletions.request(body, &Ways::default()).unwrap().turn.options;
+    assert_eq!(options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
+    let ReplyFormat::Schema { name, description, schema, strict } = options.format else { panic!("no schema") };
+    assert_eq!((name.as_str(), description.as_deref(), strict), ("s", Some("d"), Some(true)));
+    assert_eq!(schema.get(), r#"{"z":1, "a": 1e2}"#);
+}
+
+#[test]
+fn lists_are_bounded_while_they_are_read() {
+    let part = r#"{"type":"text","text":""}"#;
+    let message = r#"{"role":"user","content":"a"}"#;
+    let body = |messages: &str| format!("{{\"model\":\"m\",\"messages\":[{messages}]}}");
+    let many = |element: &str| [element].repeat(body::ELEMENTS + 1).join(",");
+    let parts = format!("{{\"role\":\"user\",\"content\":[{}]}}", many(part));
+    for body in [body(&many(message)), body(&parts)] {
+        let error = ChatCompletions.request(&body, &Ways::default()).err().unwrap();
+        assert!(error.to_string().contains("more than 16384 entries"), "{error}");
+    }
+}
+
+const MEMBERS: [&str; 30] = [
+    "audio",
+    "conversation_token",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "modalities",
+    "moderation",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
+    "web_search_options",
+];

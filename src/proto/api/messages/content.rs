@@ -1,0 +1,358 @@
+//! Messages to items: what was said, called and given back.
+//!
+//! A message's blocks are read into no more than what they amount to, and borrow what they can: there can be as many as
+//! a body has room for.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::proto::{
+    api::body,
+    chat::{Item, Output, Part, Role},
+    error::Error,
+    json::Object,
+};
+
+/// A message as it stands.
+#[derive(Deserialize)]
+pub(super) struct RawMessage<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    content: RawContent<'a>,
+}
+
+/// The items that messages amount to; what they say as system goes to `system`.
+///
+/// # Errors
+/// [`Error::RequestInvalid`] and [`Error::Unsupported`], with the place.
+pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<String>) -> Result<Vec<Item>, Error> {
+    let mut items = Vec::new();
+    let mut ends_with_model = false;
+    for (message, Object(RawMessage { role, content })) in messages.into_iter().enumerate() {
+        let place = Place::Message(message);
+        match &*role {
+            "assistant" => push_assistant(place, content, &mut items)?,
+            "system" => system.extend(texts(place, content)?),
+            "user" => push_user(place, content, &mut items)?,
+            _ => {
+                return Err(Error::invalid(format!("`{place}.role` is \"user\" or \"assistant\", or \"system\"")));
+            }
+        }
+        if role != "system" {
+            ends_with_model = role == "assistant";
+        }
+    }
+    if ends_with_model {
+        return Err(body::unsupported(
+            "`messages` ends with role assistant: to begin the reply for the model (prefill) is not offered; end with the \
+             user's message, or with tool results",
+        ));
+    }
+    if items.is_empty() {
+        return Err(Error::invalid("`messages` has no message; send the user's, or tool results"));
+    }
+    Ok(items)
+}
+
+/// The texts of a system prompt, none empty.
+///
+/// # Errors
+/// As [`items`].
+pub(super) fn system(content: RawContent<'_>) -> Result<Vec<String>, Error> {
+    texts(Place::System, content)
+}
+
+/// Where something stands, in the words of the request.
+#[derive(Clone, Copy)]
+enum Place {
+    Block { message: usize, block: usize },
+    Message(usize),
+    System,
+    SystemBlock(usize),
+}
+
+impl Place {
+    /// The block at `block`, in here.
+    fn block(self, block: usize) -> Self {
+        match self {
+            Self::Block { message, .. } | Self::Message(message) => Self::Block { message, block },
+            Self::System | Self::SystemBlock(_) => Self::SystemBlock(block),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block { message, block } => write!(f, "messages[{message}].content[{block}]"),
+            Self::Message(message) => write!(f, "messages[{message}]"),
+            Self::System => f.write_str("system"),
+            Self::SystemBlock(block) => write!(f, "system[{block}]"),
+        }
+    }
+}
+
+/// Text, or blocks.
+pub(super) enum RawContent<'a> {
+    Blocks(Vec<RawBlock<'a>>),
+    Text(String),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawContent<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ContentVisitor;
+
+        impl<'de> Visitor<'de> for ContentVisitor {
+            type Value = RawContent<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, or a list of blocks")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(RawContent::Text(text.to_owned()))
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
+                Ok(RawContent::Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                body::at_most(body::ELEMENTS, seq).map(RawContent::Blocks)
+            }
+        }
+
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+/// One block, by its type.
+pub(super) enum RawBlock<'a> {
+    Image {
+        source: &'a RawValue,
+    },
+    Text(String),
+    /// A provider's own reasoning, which a client only repeats: it is not trusted, and the token has it.
+    Thinking,
+    ToolResult(Box<RawToolResult<'a>>),
+    ToolUse(Box<RawToolUse<'a>>),
+    /// Of a type that is not offered: its name.
+    Unoffered(Box<str>),
+}
+
+/// The shortest block has 11 bytes of text: what is kept of one is to stay a small multiple.
+const _: () = assert!(size_of::<RawBlock<'_>>() <= 24);
+
+pub(super) struct RawToolResult<'a> {
+    id: String,
+    content: Option<&'a RawValue>,
+    is_error: bool,
+}
+
+pub(super) struct RawToolUse<'a> {
+    id: String,
+    name: String,
+    input: &'a RawValue,
+}
+
+impl RawBlock<'_> {
+    fn kind(&self) -> &str {
+        match self {
+            Self::Image { .. } => "image",
+            Self::Text(_) => "text",
+            Self::Thinking => "thinking",
+            Self::ToolResult(_) => "tool_result",
+            Self::ToolUse(_) => "tool_use",
+            Self::Unoffered(kind) => kind,
+        }
+    }
+
+    /// A block that cannot stand where it does.
+    fn misplaced(&self, place: Place, there: &str) -> Error {
+        let kind = self.kind();
+        match self {
+            Self::Unoffered(_) => body::unsupported(format!(
+                "`{place}` is of type `{kind}`, which is not offered; send text, images and tool results"
+            )),
+            _ => Error::invalid(format!("`{place}` is of type `{kind}`, which {there} cannot have")),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawBlock<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// All members of all types, none required yet.
+        #[derive(Deserialize)]
+        struct Members<'a> {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+            text: Option<String>,
+            #[serde(borrow)]
+            source: Option<&'a RawValue>,
+            tool_use_id: Option<String>,
+            #[serde(borrow)]
+            content: Option<&'a RawValue>,
+            is_error: Option<bool>,
+            id: Option<String>,
+            name: Option<String>,
+            #[serde(borrow)]
+            input: Option<&'a RawValue>,
+        }
+
+        let Object(members) = Object::<Members<'de>>::deserialize(deserializer)?;
+        match &*members.r#type {
+            "image" => Ok(Self::Image { source: members.source.ok_or_else(|| de::Error::missing_field("source"))? }),
+            "redacted_thinking" | "thinking" => Ok(Self::Thinking),
+            "text" => members.text.map(Self::Text).ok_or_else(|| de::Error::missing_field("text")),
+            "tool_result" => Ok(Self::ToolResult(Box::new(RawToolResult {
+                id: members.tool_use_id.ok_or_else(|| de::Error::missing_field("tool_use_id"))?,
+                content: members.content,
+                is_error: members.is_error.unwrap_or_default(),
+            }))),
+            "tool_use" => Ok(Self::ToolUse(Box::new(RawToolUse {
+                id: members.id.ok_or_else(|| de::Error::missing_field("id"))?,
+                name: members.name.ok_or_else(|| de::Error::missing_field("name"))?,
+                input: members.input.ok_or_else(|| de::Error::missing_field("input"))?,
+            }))),
+            kind => Ok(Self::Unoffered(body::excerpt(kind))),
+        }
+    }
+}
+
+fn push_assistant(place: Place, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+    let before = items.len();
+    let mut parts = Vec::new();
+    for (block, raw) in blocks(content).enumerate() {
+        let place = place.block(block);
+        match raw {
+            RawBlock::Text(text) => parts.push(Part::Text(text)),
+            RawBlock::Thinking => {}
+            RawBlock::ToolUse(tool_use) => {
+                let RawToolUse { id, name, input } = *tool_use;
+                if !input.get().starts_with('{') {
+                    return Err(Error::invalid(format!("`{place}.input` is an object")));
+                }
+                push_message(Role::Assistant, &mut parts, items);
+                items.push(Item::Call { id, name, args: input.get().to_owned() });
+            }
+            other => return Err(other.misplaced(place, "a message of the assistant's")),
+        }
+    }
+    push_message(Role::Assistant, &mut parts, items);
+    // A reply without words is still the model's turn.
+    if items.len() == before {
+        items.push(Item::text(Role::Assistant, ""));
+    }
+    Ok(())
+}
+
+fn push_user(place: Place, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+    let before = items.len();
+    let mut parts = Vec::new();
+    for (block, raw) in blocks(content).enumerate() {
+        let place = place.block(block);
+        match raw {
+            RawBlock::Image { source } => parts.push(image(place, source)?),
+            RawBlock::Text(text) => parts.push(Part::Text(text)),
+            RawBlock::ToolResult(result) => {
+                let RawToolResult { id, content, is_error } = *result;
+                push_message(Role::User, &mut parts, items);
+                let out = content.map(|content| output(place, content)).transpose()?;
+                let out = out.unwrap_or_else(|| Output::Text(String::new()));
+                items.push(Item::Result { id, out, error: is_error });
+            }
+            other => return Err(other.misplaced(place, "a message of the user's")),
+        }
+    }
+    push_message(Role::User, &mut parts, items);
+    if items.len() == before {
+        return Err(Error::invalid(format!("`{place}.content` is empty")));
+    }
+    Ok(())
+}
+
+/// What blocks say that follow each other is one message.
+fn push_message(role: Role, parts: &mut Vec<Part>, items: &mut Vec<Item>) {
+    if !parts.is_empty() {
+        items.push(Item::Message { role, parts: std::mem::take(parts), cut: false });
+    }
+}
+
+fn blocks(content: RawContent<'_>) -> impl Iterator<Item = RawBlock<'_>> {
+    let (blocks, text) = match content {
+        RawContent::Blocks(blocks) => (blocks, None),
+        RawContent::Text(text) => (Vec::new(), Some(RawBlock::Text(text))),
+    };
+    blocks.into_iter().chain(text)
+}
+
+/// The texts of what can have nothing else, none empty.
+fn texts(place: Place, content: RawContent<'_>) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::new();
+    for (block, raw) in blocks(content).enumerate() {
+        match raw {
+            RawBlock::Text(text) if text.is_empty() => {}
+            RawBlock::Text(text) => texts.push(text),
+            other => return Err(other.misplaced(place.block(block), "a system prompt")),
+        }
+    }
+    Ok(texts)
+}
+
+/// What a tool gave back: text, or blocks of text and images.
+fn output(place: Place, content: &RawValue) -> Result<Output, Error> {
+    let blocks = match body::member(format_args!("{place}.content"), content)? {
+        RawContent::Text(text) => return Ok(Output::Text(text)),
+        RawContent::Blocks(blocks) => blocks,
+    };
+    let part = |raw| match raw {
+        RawBlock::Image { source } => image(place, source),
+        RawBlock::Text(text) => Ok(Part::Text(text)),
+        other => Err(other.misplaced(place, "a tool's result")),
+    };
+    let parts: Vec<_> = blocks.into_iter().map(part).collect::<Result<_, _>>()?;
+    Ok(if parts.is_empty() { Output::Text(String::new()) } else { Output::Parts(parts) })
+}
+
+/// An image by its URL; one that is sent along becomes a `data:` URL (RFC 2397).
+fn image(place: Place, source: &RawValue) -> Result<Part, Error> {
+    #[derive(Deserialize)]
+    struct Source<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow)]
+        media_type: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        data: Option<Cow<'a, str>>,
+        url: Option<String>,
+    }
+
+    let Object(Source { r#type, media_type, data, url }) = body::member(format_args!("{place}.source"), source)?;
+    match (&*r#type, media_type, data, url) {
+        ("base64", Some(media_type), Some(data), _) => {
+            if !is_image_type(&media_type) {
+                return Err(Error::invalid(format!("`{place}.source.media_type` is one of an image, as image/png")));
+            }
+            Ok(Part::Image(format!("data:{media_type};base64,{data}")))
+        }
+        ("url", _, _, Some(url)) => Ok(Part::Image(url)),
+        ("file", ..) => Err(body::unsupported(format!(
+            "`{place}` has a source of type `file`, which is not offered: no files are kept here; send `base64` or `url`"
+        ))),
+        _ => Err(Error::invalid(format!(
+            "`{place}.source` is {{\"type\":\"base64\",\"media_type\",\"data\"}} or {{\"type\":\"url\",\"url\"}}"
+        ))),
+    }
+}
+
+/// Whether a text is an image's media type (RFC 6838 §4.2), and nothing that would end it inside a `data:` URL.
+fn is_image_type(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    text.strip_prefix("image/").is_some_and(|kind| (1..=64).contains(&kind.len()) && kind.bytes().all(plain))
+}

@@ -1,0 +1,101 @@
+//! The Messages door, `POST /v1/messages` and `POST /v1/messages/count_tokens`: what Anthropic's SDKs speak.
+//!
+//! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01; whatever version or betas the headers name.
+//! Beside it the token travels as `conversation_token`, in a member of the request and at the top of the answer;
+//! streamed, on `message_delta` and on `message_stop`, because SDKs make that last event anew from what they know.
+//!
+//! Members that we do not know are ignored; those that we know and cannot honour are refused by name. What is asked of
+//! the provider's own prompt cache is ignored as well: the operator sees to that. Which of the texts in
+//! `stop_sequences` ended a reply is not known to all providers, so that such a reply ends as any other, with `end_turn`.
+
+mod content;
+mod error;
+mod reply;
+mod request;
+#[cfg(test)]
+mod shapes;
+
+use serde::Serialize;
+
+use self::{error::ErrorBody, reply::MessagesWriter, request::RawMessages};
+#[cfg(test)]
+use super::described::{Described, Schemas};
+use super::{Asked, Door, Purpose, Refusal, Told, body};
+use crate::proto::{deployment::Ways, error::Error};
+
+/// The Messages format.
+#[derive(Clone, Copy, Debug)]
+pub struct Messages;
+
+impl Door for Messages {
+    fn path(&self) -> &'static str {
+        "/v1/messages"
+    }
+
+    fn below(&self) -> Option<&'static str> {
+        Some("batches are not offered; POST each message to /v1/messages, or to /v1/messages/count_tokens to count")
+    }
+
+    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+        let raw: RawMessages<'_> = body::read(body)?;
+        if raw.max_tokens.is_none() {
+            return Err(Error::invalid("`max_tokens` is required: the most model tokens that the reply may have"));
+        }
+        asked(raw)
+    }
+
+    fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
+        Some(ErrorBody::new(told, None).into_refusal())
+    }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::messages(schemas)
+    }
+}
+
+/// The question that goes with it: how many model tokens a message would send.
+#[derive(Clone, Copy, Debug)]
+pub struct CountTokens;
+
+impl Door for CountTokens {
+    fn path(&self) -> &'static str {
+        "/v1/messages/count_tokens"
+    }
+
+    fn purpose(&self) -> Purpose {
+        Purpose::Count
+    }
+
+    fn counted(&self, tokens: u64) -> Vec<u8> {
+        serde_json::to_vec(&CountBody { input_tokens: tokens }).unwrap_or_default()
+    }
+
+    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+        asked(body::read(body)?)
+    }
+
+    fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
+        Messages.refusal(told)
+    }
+
+    #[cfg(test)]
+    fn described(&self, schemas: &mut Schemas) -> Described {
+        shapes::count(schemas)
+    }
+}
+
+/// How many model tokens the message would send.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageTokenCount"))]
+struct CountBody {
+    input_tokens: u64,
+}
+
+fn asked(raw: RawMessages<'_>) -> Result<Asked, Error> {
+    let (turn, shows_thinking) = raw.into_turn()?;
+    Ok(Asked { turn, writer: Box::new(MessagesWriter::new(shows_thinking)) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! What is asked of the model, member by member; what is said is in `content`, what is answered in `replies`.
+
+mod content;
+mod replies;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::proto::{
+    chat::{Item, Role},
+    turn::{Reasoning, ReplyFormat, Thinking, ToolChoice, Truncation, TurnRequest},
+};
+
+/// The turn that a body with these members beside the required ones asks for.
+fn read(members: &Value) -> Result<TurnRequest, Error> {
+    Messages.request(&body(members).to_string(), &Ways::default()).map(|asked| asked.turn)
+}
+
+fn body(members: &Value) -> Value {
+    let mut body = json!({ "model": "default", "max_tokens": 100, "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    body
+}
+
+fn user(content: &Value) -> Value {
+    json!([{ "role": "user", "content": content }])
+}
+
+#[track_caller]
+fn refused(members: &Value, code: &str, said: &str) {
+    let error = read(members).unwrap_err();
+    assert_eq!(error.code(), code, "{members}: {error}");
+    assert!(error.to_string().contains(said), "{members}: {error}");
+}
+
+#[track_caller]
+fn invalid(members: &Value, said: &str) {
+    refused(members, "request_invalid", said);
+}
+
+#[track_caller]
+fn unsupported(members: &Value, said: &str) {
+    refused(members, "unsupported", said);
+}
+
+fn text(role: Role, text: &str) -> Item {
+    Item::text(role, text)
+}
+
+fn call(id: &str, args: &str) -> Item {
+    Item::Call { id: id.to_owned(), name: "add".to_owned(), args: args.to_owned() }
+}
+
+#[test]
+fn a_request_reads_in_full() {
+    let turn = read(&json!({
+        "conversation_token": "a.b.c", "stream": true, "system": "Be kind.", "metadata": { "user_id": "ada" },
+        "truncation": "summarize", "temperature": 0.7, "top_p": 0.9, "stop_sequences": ["END", "\n\n"],
+        "thinking": { "type": "adaptive" }, "output_config": { "effort": "xhigh" },
+        "tools": [{ "name": "add", "description": "adds", "input_schema": { "type": "object" }, "strict": true }],
+        "tool_choice": { "type": "tool", "name": "add", "disable_parallel_tool_use": true },
+    }))
+    .unwrap();
+    assert_eq!((turn.token.as_deref(), turn.model.as_deref()), (Some("a.b.c"), Some("default")));
+    assert_eq!((turn.user_id, turn.user_hint.as_deref()), (None, Some("ada")));
+    assert_eq!(turn.input, [text(Role::User, "hi")]);
+    assert_eq!((turn.system.as_deref(), turn.stream), (Some("Be kind."), true));
+    assert_eq!(turn.truncation, Some(Truncation::Summarize));
+    let options = turn.options;
+    assert_eq!(options.max_output_tokens, Some(100));
+    assert_eq!(options.temperature.unwrap().to_string(), "0.7");
+    assert_eq!(options.top_p.unwrap().to_string(), "0.9");
+    assert_eq!(options.stop, ["END", "\n\n"]);
+    assert_eq!(
+        options.reasoning,
+        Reasoning { thinking: Some(Thinking::Adaptive), effort: Some("xhigh"), summary: None }
+    );
+    assert!(matches!(options.format, ReplyFormat::Text) && options.seed.is_none());
+    assert_eq!((options.tool_choice, options.parallel_calls), (Some(ToolChoice::Tool("add".to_owned())), Some(false)));
+    let tool = &options.tools[0];
+    assert_eq!((tool.name.as_str(), tool.description.as_deref(), tool.strict), ("add", Some("adds"), Some(true)));
+    assert_eq!(tool.parameters.as_ref().unwrap().get(), r#"{"type":"object"}"#);
+}
+
+#[test]
+fn null_is_as_good_as_absent() {
+    let nulls: serde_json::Map<String, Value> = [
+        ["conversation_token", "truncation", "system", "metadata", "stream", "temperature", "top_p", "top_k"],
+        ["stop_sequences", "thinking", "output_config", "output_format", "tools", "tool_choice", "container", "thread"],
+        ["context_management", "mcp_servers", "inference_geo", "compaction", "fallbacks", "service_tier", "x", "y"],
+    ]
+    .concat()
+    .into_iter()
+    .map(|name| (name.to_owned(), Value::Null))
+    .collect();
+    let empty = json!({ "metadata": { "user_id": null }, "output_config": { "effort": null, "format": null },
+        "system": [], "stop_sequences": [], "tools": [], "mcp_servers": [ ] });
+    for members in [json!({}), Value::Object(nulls), empty, json!({ "metadata": { "user_id": "" }, "system": "" })] {
+        let turn = read(&members).unwrap();
+        assert!(turn.token.is_none() && turn.user_hint.is_none() && turn.system.is_none() && !turn.stream);
+        assert!(turn.truncation.is_none());
+        let options = turn.options;
+        assert!(options.temperature.is_none() && options.top_p.is_none() && options.stop.is_empty());
+        assert!(options.tools.is_empty() && options.tool_choice.is_none() && options.parallel_calls.is_none());
+        assert_eq!(options.reasoning, Reasoning::default());
+        assert!(matches!(options.format, ReplyFormat::Text));
+    }
+}
+
+#[test]
+fn members_that_ask_for_nothing_of_ours_are_ignored() {
+    let cache = json!({ "type": "ephemeral", "ttl": "1h" });
+    let turn = read(&json!({
+        "cache_control": cache, "service_tier": "standard_only", "speed": "fast", "next_months_member": [{ "a": 1 }],
+        "diagnostics": { "previous_message_id": "msg_1" },
+        "system": [{ "type": "text", "text": "Be kind.", "cache_control": cache }],
+        "messages": [{ "role": "user", "id": 5, "content": [
+            { "type": "text", "text": "hi", "citations": null, "cache_control": cache, "x": {} }
+        ] }],
+        "tools": [{ "type": "custom", "name": "add", "input_schema": {}, "cache_control": cache, "input_examples": [{}] }],
+    }))
+    .unwrap();
+    assert_eq!((turn.input, turn.system.as_deref()), (vec![text(Role::User, "hi")], Some("Be kind.")));
+    assert_eq!((turn.options.tools[0].name.as_str(), turn.options.tools[0].strict), ("add", None));
+}
+
+#[test]
+fn what_the_api_requires_is_required() {
+    for (without, said) in [
+        ("model", "missing field `model`"),
+        ("messages", "missing field `messages`"),
+        ("max_tokens", "`max_tokens` is"),
+    ] {
+        let mut body = body(&json!({}));
+        body.as_object_mut().unwrap().remove(without);
+        let error = Messages.request(&body.to_string(), &Ways::default()).err().unwrap();
+        assert_eq!(error.code(), "request_invalid");
+        assert!(error.to_string().contains(said), "{error}");
+        // There is no reply to bound where model tokens are counted.
+        assert_eq!(CountTokens.request(&body.to_string(), &Ways::default()).is_ok(), without == "max_tokens");
+        if without != "max_tokens" {
+            invalid(&json!({ without: null }), "body: invalid type: null");
+        }
+    }
+    for body in ["", "[]", "{", "null", r#"{"model":"m","model":"m","max_tokens":1,"messages":[]}"#] {
+        assert_eq!(Messages.request(body, &Ways::default()).err().unwrap().code(), "request_invalid");
+    }
+}
+
+#[test]
+fn numbers_have_the_bounds_of_the_api() {
+    invalid(&json!({ "max_tokens": 0 }), "`max_tokens` is at least 1");
+    invalid(&json!({ "max_tokens": 1.5 }), "body: ");
+    invalid(&json!({ "max_tokens": -1 }), "body: ");
+    for name in ["temperature", "top_p"] {
+        for good in [json!(0), json!(1), json!(0.5), json!(1.0)] {
+            assert!(read(&json!({ name: good })).is_ok());
+        }
+        for bad in [json!(1.01), json!(-0.1), json!(2)] {
+            invalid(&json!({ name: bad }), &format!("`{name}` is a number from 0 to 1"));
+        }
+    }
+    let sixteen = vec!["x"; 16];
+    assert_eq!(read(&json!({ "stop_sequences": sixteen })).unwrap().options.stop, sixteen);
+    invalid(&json!({ "stop_sequences": vec!["x"; 17] }), "more than 16 entries");
+    invalid(&json!({ "stop_sequences": [""] }), "`stop_sequences` has an empty text");
+    invalid(&json!({ "truncation": "auto" }), "`truncation` is");
+}
+
+#[test]
+fn thinking_is_asked_for_as_the_api_has_it() {
+    let read_thinking = |thinking: Value| {
+        let body = body(&json!({ "max_tokens": 2_000, "thinking": thinking }));
+        Messages.request(&body.to_string(), &Ways::default()).map(|asked| asked.turn.options.reasoning)
+    };
+    for (asked, thinking, summary) in [
+        (json!({ "type": "enabled", "budget_tokens": 1_024 }), Thinking::Budget(1_024), None),
+        (json!({ "type": "enabled", "budget_tokens": 1_999, "display": null }), Thinking::Budget(1_999), None),
+        (json!({ "type": "adaptive", "display": "summarized" }), Thinking::Adaptive, Some("auto")),
+        (json!({ "type": "adaptive", "display": "omitted" }), Thinking::Adaptive, None),
+        (json!({ "type": "disabled" }), Thinking::Disabled, None),
+    ] {
+        let reasoning = Reasoning { thinking: Some(thinking), effort: None, summary };
+        assert_eq!(read_thinking(asked).unwrap(), reasoning);
+    }
+    for budget in [json!(1_023), json!(2_000), json!(null)] {
+        let error = read_thinking(json!({ "type": "enabled", "budget_tokens": budget })).unwrap_err();
+        assert_eq!(error.to_string(), "`thinking.budget_tokens` is at least 1024 and below `max_tokens`");
+    }
+    invalid(&json!({ "thinking": { "type": "always" } }), "`thinking` is {");
+    invalid(&json!({ "thinking": "adaptive" }), "`thinking`: ");
+    invalid(&json!({ "thinking": { "type": "adaptive", "display": "all" } }), "`thinking.display` is");
+    unsupported(&json!({ "thinking": { "type": "between_tools" } }), "`between_tools`");
+    // Without a reply there is nothing that a budget has to stay below.
+    let counted = json!({ "model": "m", "messages": user(&json!("x")), "thinking": { "type": "enabled", "budget_tokens": 9_999 } });
+    assert!(CountTokens.request(&counted.to_string(), &Ways::default()).is_ok());
+}
+
+#[test]
+fn a_form_of_reply_is_kept_to_the_letter() {
+    let format = json!({ "type": "json_schema", "schema": { "type": "object" } });
+    for members in [json!({ "output_config": { "format": format } }), json!({ "output_format": format })] {
+        match read(&members).unwrap().options.format {
+            ReplyFormat::Schema { name, description: None, schema, strict: Some(true) } => {
+                assert_eq!((name.as_str(), schema.get()), ("reply", r#"{"type":"object"}"#));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for format in [
+        json!({ "type": "json_schema" }),
+        json!({ "type": "json_schema", "schema": [] }),
+        json!({ "type": "json_object" }),
+    ] {
+        invalid(&json!({ "output_config": { "format": format } }), "`output_config.format` is {");
+    }
+    invalid(&json!({ "output_format": { "type": "text" } }), "`output_format` is {");
+    invalid(&json!({ "output_config": { "effort": "none" } }), "`output_config.effort` is");
+    unsupported(&json!({ "output_config": { "task_budget": { "type": "tokens", "total": 9 } } }), "`max_tokens`");
+}
+
+#[test]
+fn tools_are_the_clients_own() {
+    let tool = json!({ "name": "add", "input_schema": {} });
+    let choose = |choice: Value| read(&json!({ "tools": [tool], "tool_choice": choice }));
+    for (choice, is, parallel) in [
+        (json!({ "type": "auto" }), ToolChoice::Auto, None),
+        (json!({ "type": "auto", "disable_parallel_tool_use": false }), ToolChoice::Auto, None),
+        (json!({ "type": "any", "disable_parallel_tool_use": true }), ToolChoice::Required, Some(false)),
+        (json!({ "type": "none" }), ToolChoice::None, None),
+        (json!({ "type": "tool", "name": "add" }), ToolChoice::Tool("add".to_owned()), None),
+    ] {
+        let options = choose(choice).unwrap().options;
+        assert_eq!((options.tool_choice, options.parallel_calls), (Some(is), parallel));
+    }
+    invalid(&json!({ "tool_choice": { "type": "any" } }), "`tool_choice` requires a tool");
+    invalid(&json!({ "tool_choice": { "type": "tool", "name": "add" } }), "not in `tools`");
+    invalid(&json!({ "tool_choice": { "type": "tool" } }), "`tool_choice` is {");
+    invalid(&json!({ "tool_choice": { "type": "required" } }), "`tool_choice` is {");
+    invalid(&json!({ "tool_choice": "auto" }), "`tool_choice`: ");
+    invalid(&json!({ "tools": [{ "name": "a b", "input_schema": {} }] }), "a tool's `name` is");
+    invalid(&json!({ "tools": [{ "input_schema": {} }] }), "`tools[0]` has no `name`");
+    invalid(&json!({ "tools": [tool, { "name": "a" }] }), "`tools[1]` has no `input_schema`");
+    invalid(&json!({ "tools": [{ "name": "a", "input_schema": [] }] }), "the schema of tool `a`");
+    invalid(&json!({ "tools": vec![tool.clone(); 129] }), "more than 128 entries");
+    assert_eq!(read(&json!({ "tools": vec![tool.clone(); 128] })).unwrap().options.tools.len(), 128);
+    for kind in ["web_search_20250305", "bash_20250124", "computer_toolset_20260801"] {
+        let refusal = format!("`tools[1]` is of type `{kind}`, which is not offered");
+        unsupported(&json!({ "tools": [tool, { "type": kind, "name": "x" }] }), &refusal);
+    }
+}
+
+#[test]
+fn what_is_known_and_not_offered_is_refused_with_what_to_send() {
+    for (name, value, instead) in [
+        ("top_k", json!(5), "`temperature` or `top_p`"),
+        ("top_k", json!(0), "`temperature` or `top_p`"),
+        ("container", json!("c"), "no code is run here"),
+        ("context_management", json!({ "edits": [] }), "`truncation`"),
+        ("mcp_servers", json!([{ "type": "url", "url": "https://e.test", "name": "n" }]), "`tools`"),
+        ("inference_geo", json!("eu"), "the operator's to say"),
+        ("thread", json!({ "type": "create" }), "`conversation_token`"),
+        ("compaction", json!({ "type": "enabled" }), "`truncation`"),
+        ("fallbacks", json!([{ "model": "m" }]), "the operator says"),
+    ] {
+        let members = json!({ name: value });
+        unsupported(&members, &format!("`{name}` is not offered"));
+        unsupported(&members, instead);
+    }
+}
+
+#[test]
+fn model_tokens_are_told_as_the_api_tells_them() {
+    assert_eq!(CountTokens.counted(12), br#"{"input_tokens":12}"#);
+    assert_eq!((CountTokens.purpose(), Messages.purpose()), (Purpose::Count, Purpose::Turn));
+    assert_eq!((CountTokens.path(), Messages.path()), ("/v1/messages/count_tokens", "/v1/messages"));
+    assert!(Messages.below().unwrap().contains("/v1/messages/count_tokens"));
+}

@@ -1,0 +1,247 @@
+//! What `POST /v1/revocations` asks for, and its answer.
+//!
+//! `{"token", "scope"?, "user_id"?}` names a token, its conversation or its user by the token itself, which everyone who
+//! has it may do. `{"token_id"}`, `{"conversation_id"}` and `{"user_id", "idp"}` name them by id, as an operator's log and
+//! `holdall token inspect` show it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{answer::to_json, body};
+use crate::proto::{error::Error, json::present, principal::Principal, token::Id};
+
+/// What is to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RevocationRequest {
+    /// The conversation with this id.
+    Conversation(Id),
+    /// What a token stands for.
+    Presented {
+        /// The token.
+        token: String,
+        /// How much of what it stands for.
+        scope: RevocationScope,
+        /// Who the request says it comes from.
+        user_id: Option<String>,
+    },
+    /// The token with this id.
+    Token(Id),
+    /// All that this user has.
+    User(Principal),
+}
+
+/// How much is revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum RevocationScope {
+    /// All tokens of a conversation.
+    Conversation,
+    /// One token.
+    #[default]
+    Token,
+    /// All tokens of a user that were issued until now.
+    User,
+}
+
+/// Reads the body of `POST /v1/revocations`.
+///
+/// # Errors
+/// [`Error::RequestInvalid`].
+pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
+    let raw: RawRevocation = body::read(body)?;
+    let id = |member: &str, text: &str| {
+        text.parse().map_err(|_| Error::invalid(format!("`{member}` is a UUIDv7 in lower case with hyphens")))
+    };
+    match raw {
+        RawRevocation { token: Some(token), scope, user_id, token_id: None, conversation_id: None, idp: None } => {
+            Ok(RevocationRequest::Presented { token, scope: scope.unwrap_or_default(), user_id })
+        }
+        RawRevocation {
+            token_id: Some(token_id),
+            token: None,
+            scope: None,
+            conversation_id: None,
+            user_id: None,
+            idp: None,
+        } => id("token_id", &token_id).map(RevocationRequest::Token),
+        RawRevocation {
+            conversation_id: Some(conversation),
+            token: None,
+            scope: None,
+            token_id: None,
+            user_id: None,
+            idp: None,
+        } => id("conversation_id", &conversation).map(RevocationRequest::Conversation),
+        RawRevocation {
+            user_id: Some(user_id),
+            idp: Some(idp),
+            token: None,
+            scope: None,
+            token_id: None,
+            conversation_id: None,
+        } => {
+            let principal = Principal::new(user_id, idp);
+            principal.map(RevocationRequest::User).map_err(|fault| Error::invalid(format!("`user_id`, `idp`: {fault}")))
+        }
+        _ => Err(Error::invalid(
+            "name one thing to revoke: `token` (with `scope` token, conversation or user), `token_id`, \
+             `conversation_id`, or `user_id` with `idp`",
+        )),
+    }
+}
+
+/// Writes the answer.
+#[must_use]
+pub fn revocation_answer(scope: RevocationScope, id: &str) -> Vec<u8> {
+    to_json(&RevocationBody { revoked: Revoked { scope, id } })
+}
+
+/// All members of all forms, none required yet.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRevocation {
+    #[serde(default, deserialize_with = "present")]
+    token: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    scope: Option<RevocationScope>,
+    #[serde(default, deserialize_with = "present")]
+    token_id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    conversation_id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    user_id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    idp: Option<String>,
+}
+
+/// What was revoked.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Revocation"))]
+pub(super) struct RevocationBody<'a> {
+    revoked: Revoked<'a>,
+}
+
+/// How much, and what.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+struct Revoked<'a> {
+    scope: RevocationScope,
+    /// The id of the token or the conversation, or the user's name.
+    id: &'a str,
+}
+
+/// One type for each form.
+#[cfg(test)]
+pub(super) mod shapes {
+    #![expect(dead_code, reason = "only their shape is used")]
+
+    use schemars::JsonSchema;
+
+    use crate::proto::api::native::{revocation::RevocationScope, shapes::UserId};
+
+    /// What is to be revoked: what a token stands for, or by an operator's key anything by its id.
+    #[derive(JsonSchema)]
+    #[schemars(untagged, rename = "RevocationRequest")]
+    pub(in super::super) enum Request {
+        Presented(Presented),
+        Token(Token),
+        Conversation(Conversation),
+        User(User),
+    }
+
+    /// A token, and how much of what it stands for: what everyone may revoke whose it is.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields, rename = "RevocationByToken")]
+    pub(in super::super) struct Presented {
+        /// The token; an expired one as well.
+        token: String,
+        /// Whether that token alone, as if absent, or its conversation, or all that its user has had until now.
+        #[schemars(default)]
+        scope: RevocationScope,
+        /// Whose it is, where no credential says so.
+        #[schemars(default, with = "UserId")]
+        user_id: (),
+    }
+
+    /// A token by its id.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields, rename = "RevocationOfToken")]
+    pub(in super::super) struct Token {
+        /// Its `jti`, as `holdall token inspect` and the log show it.
+        #[schemars(extend("format" = "uuid"), regex(pattern = UUID))]
+        token_id: String,
+    }
+
+    /// A conversation by its id.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields, rename = "RevocationOfConversation")]
+    pub(in super::super) struct Conversation {
+        /// Its id, as answers tell it.
+        #[schemars(extend("format" = "uuid"), regex(pattern = UUID))]
+        conversation_id: String,
+    }
+
+    /// A user by its name, and who vouches for that.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields, rename = "RevocationOfUser")]
+    pub(in super::super) struct User {
+        /// The name.
+        #[schemars(with = "UserId")]
+        user_id: (),
+        /// `none`, `header`, `key`, or `jwt:` and the issuer.
+        #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
+        idp: String,
+    }
+
+    /// A `UUIDv7` in lower case.
+    const UUID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+    #[test]
+    fn one_thing_is_named_and_nothing_beside_it() {
+        let presented = |scope, user: Option<&str>| RevocationRequest::Presented {
+            token: "t".to_owned(),
+            scope,
+            user_id: user.map(str::to_owned),
+        };
+        for (body, request) in [
+            (r#"{"token":"t"}"#.to_owned(), presented(RevocationScope::Token, None)),
+            (
+                r#"{"token":"t","scope":"user","user_id":"ada"}"#.to_owned(),
+                presented(RevocationScope::User, Some("ada")),
+            ),
+            (r#"{"token":"t","scope":"conversation"}"#.to_owned(), presented(RevocationScope::Conversation, None)),
+            (format!(r#"{{"token_id":"{ID}"}}"#), RevocationRequest::Token(ID.parse().unwrap())),
+            (format!(r#"{{"conversation_id":"{ID}"}}"#), RevocationRequest::Conversation(ID.parse().unwrap())),
+            (
+                r#"{"user_id":"ada","idp":"key"}"#.to_owned(),
+                RevocationRequest::User(Principal::new("ada", "key").unwrap()),
+            ),
+        ] {
+            assert_eq!(revocation_request(&body), Ok(request), "{body}");
+        }
+        for body in [
+            "{}".to_owned(),
+            r#"{"user_id":"ada"}"#.to_owned(),
+            r#"{"idp":"none"}"#.to_owned(),
+            r#"{"scope":"user"}"#.to_owned(),
+            r#"{"token":"t","idp":"none"}"#.to_owned(),
+            r#"{"token":"t","scope":"all"}"#.to_owned(),
+            r#"{"token":"t","extra":1}"#.to_owned(),
+            r#"{"user_id":"","idp":"none"}"#.to_owned(),
+            r#"{"token_id":"1"}"#.to_owned(),
+            format!(r#"{{"token_id":"{ID}","conversation_id":"{ID}"}}"#),
+            format!(r#"{{"token_id":"{ID}","scope":"token"}}"#),
+            format!(r#"{{"token_id":"{}"}}"#, ID.to_uppercase()),
+            "[]".to_owned(),
+        ] {
+            assert_eq!(revocation_request(&body).unwrap_err().code(), "request_invalid", "{body}");
+        }
+    }
+}

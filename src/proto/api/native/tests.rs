@@ -1,0 +1,182 @@
+//! The native format, byte for byte.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::proto::{
+    api::{ReplyWriter as _, Told},
+    provider::testing::an_answer,
+    turn::{Answer, Delta, FinishReason, Partial, Usage},
+};
+
+fn read_turn(body: &Value) -> Result<TurnRequest, Error> {
+    Native.request(&body.to_string(), &Ways::default()).map(|asked| asked.turn)
+}
+
+fn detail(body: &Value) -> String {
+    match read_turn(body) {
+        Err(Error::RequestInvalid { detail }) => detail,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_request_reads_in_full() {
+    let request = read_turn(&json!({
+        "token": "t", "input": "hi", "user_id": "ada", "model": "default", "stream": true, "max_output_tokens": 7,
+        "temperature": 0.7, "tools": [{ "name": "add", "description": "adds", "parameters": { "b": 1, "a": 2 } }, { "name": "x" }],
+        "tool_choice": { "name": "add" }, "truncation": "oldest"
+    }))
+    .unwrap();
+    assert_eq!(request.token.as_deref(), Some("t"));
+    assert_eq!(request.input, [Item::text(Role::User, "hi")]);
+    assert_eq!((request.user_id.as_deref(), request.model.as_deref()), (Some("ada"), Some("default")));
+    assert!(request.stream && request.truncation == Some(Truncation::Oldest));
+    let options = request.options;
+    assert_eq!(options.max_output_tokens, Some(7));
+    assert_eq!(options.temperature.unwrap().to_string(), "0.7");
+    assert_eq!(options.tool_choice, Some(ToolChoice::Tool("add".to_owned())));
+    assert_eq!(options.tools[0].description.as_deref(), Some("adds"));
+    assert_eq!(options.tools[1].name, "x");
+}
+
+#[test]
+fn a_schema_is_kept_as_it_was_written() {
+    let body = r#"{"input":"a","tools":[{"name":"n","parameters":{"b": 1.50, "a":2 }}]}"#;
+    let request = Native.request(body, &Ways::default()).unwrap().turn;
+    assert_eq!(request.options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    for body in [json!({ "input": "hi" }), json!({ "input": "hi", "token": null })] {
+        let request = read_turn(&body).unwrap();
+        assert!(request.token.is_none() && request.user_id.is_none() && request.model.is_none() && !request.stream);
+        assert_eq!(request.truncation, None);
+        assert!(request.options.tools.is_empty() && request.options.tool_choice.is_none());
+    }
+}
+
+#[test]
+fn parts_that_follow_each_other_are_one_message() {
+    let request = read_turn(&json!({ "input": [
+        { "text": "a" }, { "image": "https://e.test/a.png" }, { "t": "result", "id": "1", "out": "x", "error": true },
+        { "t": "result", "id": "2", "out": [{ "text": "y" }] }, { "text": "b" }
+    ] }));
+    let parts = vec![Part::Text("a".to_owned()), Part::Image("https://e.test/a.png".to_owned())];
+    let result = |id: &str, out, error| Item::Result { id: id.to_owned(), out, error };
+    assert_eq!(
+        request.unwrap().input,
+        [
+            Item::Message { role: Role::User, parts, cut: false },
+            result("1", Output::Text("x".to_owned()), true),
+            result("2", Output::Parts(vec![Part::Text("y".to_owned())]), false),
+            Item::text(Role::User, "b"),
+        ]
+    );
+}
+
+#[test]
+fn each_fault_is_told_with_its_place() {
+    for (body, said) in [
+        (json!({ "input": [{ "text": "a" }, { "text": "b", "image": "c" }] }), "`input[1]` is neither"),
+        (json!({ "input": [{ "t": "result", "id": "1" }] }), "`input[0]` is neither"),
+        (json!({ "input": [{ "t": "result", "id": "1", "out": "", "text": "" }] }), "`input[0]` is neither"),
+        (json!({ "input": [{ "id": "1", "out": "" }] }), "`input[0]` is neither"),
+        (json!({ "input": [{ "t": "result", "id": "1", "out": 5 }] }), "body: "),
+        (json!({ "input": 5 }), "expected text, or a list of parts and results, as `input`"),
+        (json!({ "input": "a", "max_output_tokens": 0 }), "`max_output_tokens` is at least 1"),
+        (json!({ "input": "a", "temperature": 2.1 }), "`temperature` is a number from 0 to 2"),
+        (json!({ "input": "a", "temperature": -0.1 }), "`temperature` is a number from 0 to 2"),
+        (json!({ "input": "a", "truncation": "newest" }), "`truncation` is"),
+        (json!({ "input": "a", "tools": [{ "name": "" }] }), "a tool's `name` is"),
+        (json!({ "input": "a", "tools": [{ "name": "a b" }] }), "a tool's `name` is"),
+        (json!({ "input": "a", "tools": [{ "name": "n", "parameters": [] }] }), "the schema of tool `n`"),
+        (json!({ "input": "a", "tools": [["n"]] }), "body: "),
+        (json!({ "input": "a", "tools": [{ "name": "n", "strict": true }] }), "unknown field `strict`"),
+        (json!({ "input": "a", "tool_choice": "required" }), "`tool_choice` requires a tool"),
+        (json!({ "input": "a", "tool_choice": "any" }), "`tool_choice` is"),
+        (json!({ "input": "a", "tool_choice": { "name": "x" } }), "`tool_choice` names a tool"),
+        (json!({ "input": "a", "tool_choice": ["x"] }), "`tool_choice` is"),
+        (json!({ "input": "a", "user_id": null }), "body: "),
+        (json!({ "input": "a", "messages": [] }), "unknown field `messages`"),
+    ] {
+        assert!(detail(&body).contains(said), "{body}: {}", detail(&body));
+    }
+    let many: Vec<_> = (0..129).map(|_| json!({ "name": "n" })).collect();
+    assert!(read_turn(&json!({ "input": "a", "tools": many[1..] })).is_ok());
+    assert_eq!(
+        detail(&json!({ "input": "a", "tools": many })),
+        "body: more than 128 entries in a list at line 1 column 1699"
+    );
+}
+
+#[test]
+fn an_answer_is_written_as_the_design_says() {
+    let written: Value = serde_json::from_slice(&NativeWriter.answer(&an_answer())).unwrap();
+    let id = written["conversation"]["id"].clone();
+    assert_eq!(
+        written,
+        json!({
+            "reply": "Hi\n\"é\"",
+            "output": [
+                { "t": "msg", "role": "assistant", "parts": [{ "text": "Hi\n\"é\"" }] },
+                { "t": "call", "id": "c1", "name": "add", "args": "{\"a\": 1}" },
+            ],
+            "token": "a.b.c",
+            "user_id": "alice",
+            "conversation": {
+                "id": id, "turn": 3, "started_at": "2026-11-18T11:06:40Z", "expires_at": "2026-11-25T11:06:40Z",
+                "history_bytes": 10, "token_bytes": 5, "trimmed_items": 2,
+            },
+            "usage": { "input_tokens": 1, "output_tokens": 2, "cached_tokens": 3 },
+            "finish_reason": "tool_calls",
+        })
+    );
+    assert_eq!(id.as_str().map(str::len), Some(36));
+}
+
+#[test]
+fn a_stream_is_events_of_one_line_each() {
+    let mut out = Vec::new();
+    let mut writer = NativeWriter;
+    let call = Delta::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{\n}".to_owned() };
+    let finish = Delta::Finish(FinishReason::Stop);
+    writer.deltas(&[Delta::Text("a\nb\r\u{2028}".to_owned()), call, finish, Delta::Usage(Usage::default())], &mut out);
+    assert_eq!(
+        str::from_utf8(&out).unwrap(),
+        "event: delta\ndata: {\"text\":\"a\\nb\\r\u{2028}\"}\n\n\
+         event: tool_call\ndata: {\"id\":\"c1\",\"name\":\"add\",\"args\":\"{\\n}\"}\n\n"
+    );
+    out.clear();
+    writer.done(&an_answer(), &mut out);
+    let whole = String::from_utf8(NativeWriter.answer(&an_answer())).unwrap();
+    assert_eq!(str::from_utf8(&out).unwrap(), format!("event: done\ndata: {whole}\n\n"));
+}
+
+#[test]
+fn a_partial_reply_is_a_member_of_the_problem() {
+    let mut out = Vec::new();
+    let problem = "{\"code\":\"upstream_cut\"}";
+    let told = Told { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
+    NativeWriter.error(&told, None, &mut out);
+    let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
+    NativeWriter.error(&told, Some(&partial), &mut out);
+    assert_eq!(
+        str::from_utf8(&out).unwrap(),
+        "event: error\ndata: {\"code\":\"upstream_cut\"}\n\nevent: error\ndata: {\"code\":\"upstream_cut\",\
+         \"partial\":{\"reply\":\"So \\\"f\",\"token\":\"a.b.c\"}}\n\n"
+    );
+}
+
+#[test]
+fn a_history_is_asked_for_by_token() {
+    assert_eq!(history_request("{\"token\":\"t\",\"user_id\":\"ada\"}"), Ok(("t".to_owned(), Some("ada".to_owned()))));
+    for body in ["{}", "{\"token\":null}", "{\"token\":\"t\",\"user_id\":null}", "{\"token\":\"t\",\"x\":1}", "[\"t\"]"]
+    {
+        assert!(history_request(body).is_err(), "{body}");
+    }
+    let Answer { output, conversation, .. } = an_answer();
+    let written: Value = serde_json::from_slice(&history_answer(&output, &conversation)).unwrap();
+    assert_eq!((written["items"].as_array().unwrap().len(), &written["conversation"]["turn"]), (2, &json!(3)));
+}

@@ -1,0 +1,91 @@
+//! `tool_choice`: a word, a function, or a list of those that are allowed.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::proto::{
+    api::{
+        body::{self, List},
+        responses::resource::{ChoiceBody, NameBody},
+    },
+    error::Error,
+    json::Object,
+    turn::{Tool, ToolChoice},
+};
+
+/// What the model may, must or must not call.
+pub(super) struct Choice {
+    pub(super) choice: Option<ToolChoice>,
+    pub(super) body: ChoiceBody,
+    /// The names of the tools that it is to hear of.
+    pub(super) allowed: Vec<String>,
+}
+
+/// Reads a choice among `tools`.
+pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Error> {
+    let all = || tools.iter().map(|tool| tool.name.clone()).collect();
+    let Some(raw) = raw else {
+        return Ok(Choice { choice: None, body: ChoiceBody::Word("auto"), allowed: all() });
+    };
+    if raw.get().starts_with('"') {
+        let name: String = body::member("tool_choice", raw)?;
+        let (choice, name) = word(&name)?;
+        let choice = Some(body::tool_choice(choice, tools)?);
+        return Ok(Choice { choice, body: ChoiceBody::Word(name), allowed: all() });
+    }
+    let Object(RawChoice { r#type, name, mode, tools: listed }) = body::member("tool_choice", raw)?;
+    match (r#type.as_str(), name) {
+        ("function", Some(name)) => {
+            let choice = body::tool_choice(ToolChoice::Tool(name.clone()), tools)?;
+            Ok(Choice { choice: Some(choice), body: ChoiceBody::Function(NameBody::new(name)), allowed: all() })
+        }
+        ("allowed_tools", _) => {
+            let (choice, mode) = word(mode.as_deref().unwrap_or("auto"))?;
+            let allowed = listed.unwrap_or_default().0.into_iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
+            if allowed.is_empty() || allowed.iter().any(|name| !tools.iter().any(|tool| tool.name == *name)) {
+                return Err(Error::invalid("`tool_choice.tools` names functions of `tools`, and one at least"));
+            }
+            let bodies = allowed.iter().cloned().map(NameBody::new).collect();
+            let body = ChoiceBody::Allowed { r#type: "allowed_tools", mode, tools: bodies };
+            Ok(Choice { choice: Some(choice), body, allowed })
+        }
+        ("function", None) => Err(Error::invalid("`tool_choice.name` is missing")),
+        (other, _) => Err(Error::Unsupported {
+            detail: format!(
+                "`tool_choice` of type {} is not offered; it is \"auto\", \"none\", \"required\", or of type function or \
+                 allowed_tools",
+                body::excerpt(other)
+            ),
+        }),
+    }
+}
+
+#[derive(Deserialize)]
+struct RawChoice {
+    r#type: String,
+    name: Option<String>,
+    mode: Option<String>,
+    tools: Option<List<Object<RawAllowed>, { body::TOOLS }>>,
+}
+
+#[derive(Deserialize)]
+struct RawAllowed {
+    r#type: Option<String>,
+    name: Option<String>,
+}
+
+fn name_of(Object(RawAllowed { r#type, name }): Object<RawAllowed>) -> Result<String, Error> {
+    match (r#type.as_deref(), name) {
+        (None | Some("function"), Some(name)) => Ok(name),
+        _ => Err(Error::invalid("`tool_choice.tools` has entries of type function alone, each with its `name`")),
+    }
+}
+
+fn word(name: &str) -> Result<(ToolChoice, &'static str), Error> {
+    match name {
+        "auto" => Ok((ToolChoice::Auto, "auto")),
+        "none" => Ok((ToolChoice::None, "none")),
+        "required" => Ok((ToolChoice::Required, "required")),
+        _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or an object")),
+    }
+}

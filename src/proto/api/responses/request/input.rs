@@ -1,0 +1,184 @@
+//! `input`: a text, or items of the API's own kinds.
+//!
+//! An item's members are kept raw until its kind is known: there are more kinds than we take, and what is not taken is
+//! to be refused by its name, not for the type of a member.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::proto::{
+    api::body::{self, List},
+    chat::{Item, Output, Part, Role},
+    error::Error,
+    json::Object,
+};
+
+/// What a client brings: items in order, and what it says as system or developer.
+#[derive(Default)]
+pub(super) struct Input {
+    pub(super) items: Vec<Item>,
+    pub(super) system: Vec<String>,
+}
+
+/// Reads `input`.
+pub(super) fn read(raw: Option<&RawValue>) -> Result<Input, Error> {
+    let raw = raw.ok_or_else(|| Error::invalid("`input` is missing; send text or a list of items"))?;
+    let mut input = Input::default();
+    match Words::read("input", raw)? {
+        Words::Text(text) => input.items.push(Item::text(Role::User, text)),
+        Words::Elements(elements) => {
+            for (at, Object(element)) in elements.into_iter().enumerate() {
+                input.take(&format!("input[{at}]"), &element)?;
+            }
+        }
+    }
+    Ok(input)
+}
+
+impl Input {
+    fn take(&mut self, place: &str, element: &RawElement<'_>) -> Result<(), Error> {
+        let kind = match (&element.r#type, &element.role, element.id) {
+            (Some(kind), ..) => kind.as_str(),
+            (None, Some(_), _) => "message",
+            // The one kind that may leave its type out beside messages.
+            (None, None, Some(_)) => "item_reference",
+            (None, None, None) => return Err(Error::invalid(format!("`{place}` has neither a type nor a role"))),
+        };
+        match kind {
+            "message" => self.take_message(place, element),
+            "function_call" => {
+                let text = |name: &str, member| text(place, name, member);
+                let (id, name) = (text("call_id", element.call_id)?, text("name", element.name)?);
+                self.items.push(Item::Call { id, name, args: text("arguments", element.arguments)? });
+                Ok(())
+            }
+            "function_call_output" => {
+                let id = text(place, "call_id", element.call_id)?;
+                let name = format!("{place}.output");
+                let raw = element.output.ok_or_else(|| Error::invalid(format!("`{name}` is missing")))?;
+                let out = match Words::read(&name, raw)? {
+                    Words::Text(text) => Output::Text(text),
+                    Words::Elements(parts) if parts.is_empty() => Output::Text(String::new()),
+                    Words::Elements(parts) => Output::Parts(read_parts(&name, parts, true)?),
+                };
+                self.items.push(Item::Result { id, out, error: false });
+                Ok(())
+            }
+            // A provider's own, and in the token where it is worth something; a client's word for it counts nothing.
+            "reasoning" => Ok(()),
+            "item_reference" => Err(body::unsupported(format!(
+                "`{place}` is an item_reference, which is not offered: no item is kept here; the `previous_response_id` \
+                 holds the conversation, so send what is new alone"
+            ))),
+            other => Err(body::unsupported(format!(
+                "`{place}` is of type {}, which is not offered; there are message, function_call, function_call_output \
+                 and reasoning",
+                body::excerpt(other)
+            ))),
+        }
+    }
+
+    fn take_message(&mut self, place: &str, element: &RawElement<'_>) -> Result<(), Error> {
+        let role = element.role.as_deref().ok_or_else(|| Error::invalid(format!("`{place}.role` is missing")))?;
+        let name = format!("{place}.content");
+        let raw = element.content.ok_or_else(|| Error::invalid(format!("`{name}` is missing")))?;
+        let mut parts = match Words::read(&name, raw)? {
+            Words::Text(text) => vec![Part::Text(text)],
+            Words::Elements(parts) => read_parts(&name, parts, role == "user")?,
+        };
+        // A message is never without a part, were it one that says nothing.
+        if parts.is_empty() {
+            parts.push(Part::Text(String::new()));
+        }
+        let role = match role {
+            "assistant" => Role::Assistant,
+            "user" => Role::User,
+            "developer" | "system" => {
+                self.system.extend(parts.into_iter().filter_map(|part| match part {
+                    Part::Text(text) => Some(text),
+                    Part::Image(_) => None,
+                }));
+                return Ok(());
+            }
+            other => return Err(Error::RoleForbidden { role: body::excerpt(other).into() }),
+        };
+        self.items.push(Item::Message { role, parts, cut: false });
+        Ok(())
+    }
+}
+
+/// Text, or a list of items or parts.
+enum Words<T> {
+    Elements(Vec<T>),
+    Text(String),
+}
+
+impl<'a, T: Deserialize<'a>> Words<T> {
+    fn read(name: &str, raw: &'a RawValue) -> Result<Self, Error> {
+        match raw.get().as_bytes().first() {
+            Some(b'"') => body::member(name, raw).map(Self::Text),
+            Some(b'[') => body::member::<List<T, { body::ELEMENTS }>>(name, raw).map(|list| Self::Elements(list.0)),
+            _ => Err(Error::invalid(format!("`{name}` is text or a list"))),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawElement<'a> {
+    r#type: Option<String>,
+    role: Option<String>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    call_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawPart<'a> {
+    r#type: String,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow)]
+    image_url: Option<&'a RawValue>,
+    #[serde(borrow)]
+    file_id: Option<&'a RawValue>,
+}
+
+fn read_parts(name: &str, parts: Vec<Object<RawPart<'_>>>, images: bool) -> Result<Vec<Part>, Error> {
+    let part = |(at, Object(part))| read_part(&format!("{name}[{at}]"), &part, images);
+    parts.into_iter().enumerate().map(part).collect()
+}
+
+fn read_part(place: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Error> {
+    match part.r#type.as_str() {
+        "input_text" | "output_text" | "text" => text(place, "text", part.text).map(Part::Text),
+        "refusal" => text(place, "refusal", part.refusal).map(Part::Text),
+        "input_image" if !images => {
+            Err(Error::invalid(format!("`{place}` is an image, and only users and tools bring images")))
+        }
+        "input_image" if part.image_url.is_none() && part.file_id.is_some() => Err(body::unsupported(format!(
+            "`{place}.file_id` is not offered: no file is kept here; send `image_url`, an https: or data: URL"
+        ))),
+        "input_image" => text(place, "image_url", part.image_url).map(Part::Image),
+        other => Err(body::unsupported(format!(
+            "`{place}` is of type {}, which is not offered; there are input_text, input_image, output_text and refusal",
+            body::excerpt(other)
+        ))),
+    }
+}
+
+/// A member that must be there as text.
+fn text(place: &str, name: &str, member: Option<&RawValue>) -> Result<String, Error> {
+    let member = member.ok_or_else(|| Error::invalid(format!("`{place}.{name}` is missing")))?;
+    body::member(format!("{place}.{name}"), member)
+}

@@ -1,0 +1,369 @@
+//! A request body of the Responses API, into the turn that it asks for and what its answer repeats of it.
+
+use serde::Deserialize;
+use serde_json::{Number, value::RawValue};
+
+use super::{
+    ID_PREFIX,
+    resource::{FormatBody, Metadata, ReasoningBody, Repeated, TextBody, ToolBody},
+};
+use crate::proto::{
+    api::body::{self, List},
+    error::Error,
+    json::Object,
+    turn::{ModelOptions, Reasoning, ReplyFormat, Tool, Truncation, TurnRequest},
+};
+
+mod choice;
+mod input;
+
+use choice::Choice;
+use input::Input;
+
+/// What a body says.
+pub(super) struct Request {
+    pub(super) turn: TurnRequest,
+    pub(super) repeated: Repeated,
+    /// Whether a stream is to be live, where the request says so.
+    pub(super) live: Option<bool>,
+    /// Whether reasoning is to be shown with what only its provider can read.
+    pub(super) encrypted_reasoning: bool,
+}
+
+/// Reads a body.
+pub(super) fn read(body: &str) -> Result<Request, Error> {
+    let mut raw: RawRequest<'_> = body::read(body)?;
+    raw.refuse_unoffered()?;
+    let live = raw.live()?;
+    let truncation = raw.truncation.as_deref().map(truncation).transpose()?;
+    let tools = tools(raw.tools.take().unwrap_or_default())?;
+    let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools)?;
+    let (format, text) = raw.text.take().map_or_else(RawText::default, |text| text.0).read()?;
+    let (reasoning, reasoning_body) =
+        raw.reasoning.take().map_or_else(RawReasoning::default, |asked| asked.0).read()?;
+    let options = ModelOptions {
+        max_output_tokens: body::at_least_one("max_output_tokens", raw.max_output_tokens)?,
+        temperature: body::number_to(2, "temperature", raw.temperature.take())?,
+        top_p: body::number_to(1, "top_p", raw.top_p.take())?,
+        format,
+        reasoning,
+        parallel_calls: raw.parallel_tool_calls,
+        tools: tools.iter().filter(|tool| allowed.contains(&tool.name)).cloned().collect(),
+        tool_choice: choice,
+        ..ModelOptions::default()
+    };
+    let one = || Number::from_f64(1.0);
+    let repeated = Repeated {
+        instructions: raw.instructions.clone(),
+        max_output_tokens: options.max_output_tokens,
+        max_tool_calls: body::at_least_one("max_tool_calls", raw.max_tool_calls)?,
+        metadata: raw.metadata.take().unwrap_or_default(),
+        parallel_tool_calls: raw.parallel_tool_calls.unwrap_or(true),
+        prompt_cache_key: raw.prompt_cache_key.take(),
+        reasoning: reasoning_body,
+        safety_identifier: raw.safety_identifier.clone(),
+        store: raw.store.unwrap_or(true),
+        temperature: options.temperature.clone().or_else(one),
+        text,
+        tool_choice,
+        tools: tools.into_iter().map(ToolBody::from).collect(),
+        top_p: options.top_p.clone().or_else(one),
+        truncation: if truncation.unwrap_or_default() == Truncation::Refuse { "disabled" } else { "auto" },
+        user: raw.user.clone(),
+    };
+    let encrypted_reasoning = raw.includes("reasoning.encrypted_content");
+    Ok(Request { turn: raw.into_turn(options, truncation)?, repeated, live, encrypted_reasoning })
+}
+
+/// What is read of a Responses request. Other members are ignored, and `null` is as good as absent.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseRequest"))]
+pub(super) struct RawRequest<'a> {
+    /// What is new: text, or items. What was said before may stand before them, as clients repeat it: it is held
+    /// against the token and left out.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(with = "super::shapes::Input"))]
+    input: Option<&'a RawValue>,
+    /// The id of the conversation's last response, which is `resp_` and its token; absent begins one.
+    previous_response_id: Option<String>,
+    /// The other doors' member.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    conversation_token: Option<&'a RawValue>,
+    /// One of the names that `GET /v1/models` lists. It may be absent where the conversation has one.
+    model: Option<String>,
+    /// A system prompt for this turn, where the model has none of its own. It is not kept.
+    instructions: Option<String>,
+    /// Whether the reply comes as server-sent events.
+    stream: Option<bool>,
+    /// `false` gives an id that is no token: nothing can follow it.
+    store: Option<bool>,
+    /// `reasoning.encrypted_content` shows what only the provider can read of its reasoning.
+    include: Option<List<String, INCLUDES>>,
+    /// Pairs of text that the answer repeats. `holdall_stream` says how a stream goes: `hold`, with the token as its one
+    /// id once the reply is whole, or `live`, with the reply as it is made and the token in the last event alone.
+    #[cfg_attr(test, schemars(with = "Option<super::shapes::Metadata>"))]
+    metadata: Option<Metadata>,
+    /// What to do when the conversation has outgrown its limits: OpenAI's words, or ours.
+    #[cfg_attr(test, schemars(with = "Option<super::shapes::Truncation>"))]
+    truncation: Option<String>,
+    /// The most model tokens that the reply may have.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    max_output_tokens: Option<u32>,
+    /// Repeated, and not acted on.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    max_tool_calls: Option<u32>,
+    /// How much chance there is in the choice of words.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 2)))]
+    temperature: Option<Number>,
+    /// How likely words have to be.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 1)))]
+    top_p: Option<Number>,
+    /// What the reply is to be.
+    text: Option<Object<RawText>>,
+    /// How the model is to think.
+    reasoning: Option<Object<RawReasoning>>,
+    /// What the model may call.
+    tools: Option<List<Object<RawTool>, { body::TOOLS }>>,
+    /// Whether the model may, must or must not call, or what. It takes `tools`.
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(with = "Option<super::shapes::Choice>"))]
+    tool_choice: Option<&'a RawValue>,
+    /// Whether there may be several calls in a turn.
+    parallel_tool_calls: Option<bool>,
+    /// Repeated, and not acted on.
+    prompt_cache_key: Option<String>,
+    /// Who speaks, where no credential says so.
+    safety_identifier: Option<String>,
+    /// The same, by its older name.
+    user: Option<String>,
+    // Known, and not offered but for what asks for nothing.
+    /// Not offered: `false` alone.
+    #[cfg_attr(test, schemars(extend("enum" = [false, null])))]
+    background: Option<bool>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    context_management: Option<&'a RawValue>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    conversation: Option<&'a RawValue>,
+    /// Not offered: 0 alone.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
+    frequency_penalty: Option<Number>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    moderation: Option<&'a RawValue>,
+    /// 1 alone: an id holds one conversation.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 1, max = 1)))]
+    n: Option<Number>,
+    /// Not offered: 0 alone.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
+    presence_penalty: Option<Number>,
+    #[serde(borrow)]
+    #[cfg_attr(test, schemars(skip))]
+    prompt: Option<&'a RawValue>,
+    /// Not offered: 0 alone.
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
+    top_logprobs: Option<Number>,
+}
+
+impl RawRequest<'_> {
+    /// Refuses what we know and cannot honour.
+    fn refuse_unoffered(&self) -> Result<(), Error> {
+        let not =
+            |only: f64, number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(only));
+        let given = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
+        for (asked, instead) in [
+            (
+                self.conversation_token.is_some(),
+                "`conversation_token` is a member of the other doors; send `previous_response_id`, `resp_` before the token",
+            ),
+            (
+                self.background == Some(true),
+                "`background` is not offered: a reply comes where it was asked for; send `stream` for a long one",
+            ),
+            (
+                given(self.context_management),
+                "`context_management` is not offered; send `truncation`, \"auto\" or \"summarize\"",
+            ),
+            (
+                given(self.conversation),
+                "`conversation` is not offered: the id of a response carries the conversation; send the last one as \
+                 `previous_response_id`",
+            ),
+            (not(0.0, &self.frequency_penalty), "`frequency_penalty` is not offered; leave it out, or 0"),
+            (given(self.moderation), "`moderation` is not offered; check texts where you send and receive them"),
+            (
+                not(1.0, &self.n),
+                "`n` can be 1 alone: an id holds one conversation; for more replies send the turn again, an id can be \
+                 continued more than once",
+            ),
+            (not(0.0, &self.presence_penalty), "`presence_penalty` is not offered; leave it out, or 0"),
+            (given(self.prompt), "`prompt` is not offered: no template is kept here; send `instructions` and `input`"),
+            (not(0.0, &self.top_logprobs), "`top_logprobs` is not offered: replies are text"),
+            (
+                self.includes("message.output_text.logprobs"),
+                "`include` can not ask for message.output_text.logprobs: replies are text",
+            ),
+        ] {
+            if asked {
+                return Err(Error::Unsupported { detail: instead.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    fn includes(&self, name: &str) -> bool {
+        self.include.as_ref().is_some_and(|include| include.0.iter().any(|asked| asked == name))
+    }
+
+    /// Whether a stream is to be live, where the request says so.
+    fn live(&self) -> Result<Option<bool>, Error> {
+        match self.metadata.as_ref().and_then(|metadata| metadata.value("holdall_stream")) {
+            None => Ok(None),
+            Some("hold") => Ok(Some(false)),
+            Some("live") => Ok(Some(true)),
+            Some(_) => Err(Error::invalid("`metadata.holdall_stream` is \"hold\" or \"live\"")),
+        }
+    }
+
+    fn into_turn(self, options: ModelOptions, truncation: Option<Truncation>) -> Result<TurnRequest, Error> {
+        let Input { items, system: spoken } = input::read(self.input)?;
+        let system: Vec<_> = self.instructions.into_iter().chain(spoken).filter(|text| !text.is_empty()).collect();
+        Ok(TurnRequest {
+            // What does not begin as our ids do is one more text that is no token.
+            token: self.previous_response_id.map(|id| id.strip_prefix(ID_PREFIX).unwrap_or_default().to_owned()),
+            input: items,
+            system: (!system.is_empty()).then(|| system.join("\n\n")),
+            user_id: None,
+            // An empty name is how some say that they have none.
+            user_hint: [self.safety_identifier, self.user].into_iter().flatten().find(|user| !user.is_empty()),
+            model: self.model,
+            stream: self.stream.unwrap_or_default(),
+            options,
+            truncation,
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+struct RawText {
+    /// The form of the reply.
+    #[cfg_attr(test, schemars(with = "Option<super::shapes::Format>"))]
+    format: Option<Object<RawFormat>>,
+    /// How long it is to be: `low`, `medium` or `high`. Repeated, and not acted on.
+    verbosity: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawFormat {
+    r#type: String,
+    name: Option<String>,
+    description: Option<String>,
+    schema: Option<Box<RawValue>>,
+    strict: Option<bool>,
+}
+
+impl RawText {
+    fn read(self) -> Result<(ReplyFormat, TextBody), Error> {
+        let verbosity = self.verbosity.and_then(|name| VERBOSITIES.into_iter().find(|known| *known == name));
+        let (format, body) = match self.format {
+            None => (ReplyFormat::Text, FormatBody::Text),
+            Some(Object(format)) => format.read()?,
+        };
+        Ok((format, TextBody { format: body, verbosity }))
+    }
+}
+
+impl RawFormat {
+    fn read(self) -> Result<(ReplyFormat, FormatBody), Error> {
+        let Self { r#type, name, description, schema, strict } = self;
+        match (r#type.as_str(), name, schema) {
+            ("text", ..) => Ok((ReplyFormat::Text, FormatBody::Text)),
+            ("json_object", ..) => Ok((ReplyFormat::Json, FormatBody::Json)),
+            ("json_schema", Some(name), Some(schema)) if body::is_name(&name) && schema.get().starts_with('{') => {
+                let body = FormatBody::schema(name.clone(), description.clone(), strict);
+                Ok((ReplyFormat::Schema { name, description, schema, strict }, body))
+            }
+            ("json_schema", ..) => Err(Error::invalid(
+                "`text.format` of type json_schema has a `name`, 1 to 64 of A-Z a-z 0-9 _ -, and a `schema`, an object",
+            )),
+            _ => Err(Error::invalid("`text.format` is of type text, json_object or json_schema")),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+struct RawReasoning {
+    /// How much.
+    #[cfg_attr(test, schemars(extend("enum" = crate::proto::api::described::nullable(&body::EFFORTS))))]
+    effort: Option<String>,
+    /// Whether it is told in short.
+    #[cfg_attr(test, schemars(extend("enum" = crate::proto::api::described::nullable(&SUMMARIES))))]
+    summary: Option<String>,
+}
+
+impl RawReasoning {
+    fn read(self) -> Result<(Reasoning, ReasoningBody), Error> {
+        let effort = body::one_of("reasoning.effort", self.effort.as_deref(), &body::EFFORTS)?;
+        let summary = body::one_of("reasoning.summary", self.summary.as_deref(), &SUMMARIES)?;
+        Ok((Reasoning { effort, summary, ..Reasoning::default() }, ReasoningBody { effort, summary }))
+    }
+}
+
+/// A function that the client runs.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseTool"))]
+struct RawTool {
+    #[cfg_attr(test, schemars(extend("enum" = ["function", null])))]
+    r#type: Option<String>,
+    /// What it is called.
+    #[cfg_attr(test, schemars(with = "String", regex(pattern = body::NAME)))]
+    name: Option<String>,
+    /// What it is for, in words for the model.
+    description: Option<String>,
+    /// The JSON Schema of its arguments.
+    #[cfg_attr(test, schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
+    parameters: Option<Box<RawValue>>,
+    /// Whether arguments are to keep to the schema.
+    strict: Option<bool>,
+}
+
+fn tools<const MOST: usize>(raw: List<Object<RawTool>, MOST>) -> Result<Vec<Tool>, Error> {
+    let tool = |(at, Object(RawTool { r#type, name, description, parameters, strict }))| match r#type.as_deref() {
+        None | Some("function") => {
+            let name = name.ok_or_else(|| {
+                Error::invalid(format!(
+                    "`tools[{at}].name` is missing; a function is {{\"type\":\"function\",\"name\",\"description\",\
+                     \"parameters\",\"strict\"}}"
+                ))
+            })?;
+            body::tool(name, description, parameters, strict)
+        }
+        Some(other) => Err(Error::Unsupported {
+            detail: format!(
+                "`tools[{at}]` is of type {}, which is not offered: tools run at the client; describe it as a function",
+                body::excerpt(other)
+            ),
+        }),
+    };
+    raw.0.into_iter().enumerate().map(tool).collect()
+}
+
+/// The API's own names, and ours.
+fn truncation(name: &str) -> Result<Truncation, Error> {
+    match name {
+        "auto" => Ok(Truncation::Oldest),
+        "disabled" => Ok(Truncation::Refuse),
+        other => Truncation::from_name(other).ok_or_else(|| {
+            Error::invalid("`truncation` is \"auto\", \"disabled\", \"refuse\", \"oldest\" or \"summarize\"")
+        }),
+    }
+}
+
+/// More than the API has names for.
+const INCLUDES: usize = 64;
+const SUMMARIES: [&str; 3] = ["auto", "concise", "detailed"];
+const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];

@@ -1,0 +1,29 @@
+//! The Responses format: what is asked, member by member, and what is answered, event by event.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::proto::turn::TurnRequest;
+
+mod reply;
+mod request;
+
+/// A body with what every request has, and these members.
+fn body(members: &Value) -> Value {
+    let mut body = json!({ "model": "default", "input": "hi" });
+    for (name, value) in members.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+fn ask(members: &Value) -> Result<Asked, Error> {
+    Responses.request(&body(members).to_string(), &Ways::default())
+}
+
+fn read_turn(members: &Value) -> TurnRequest {
+    match ask(members) {
+        Ok(asked) => asked.turn,
+        Err(error) => panic!("{members}: {error}"),
+    }
+}

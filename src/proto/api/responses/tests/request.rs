@@ -1,0 +1,407 @@
+//! What is asked.
+
+use super::*;
+use crate::proto::{
+    chat::{Item, Output, Part, Role},
+    provider::testing::{call_item, result_item},
+    turn::{ModelOptions, Reasoning, ReplyFormat, ToolChoice, Truncation},
+};
+
+fn user(text: &str) -> Item {
+    Item::text(Role::User, text)
+}
+
+fn assistant(text: &str) -> Item {
+    Item::text(Role::Assistant, text)
+}
+
+/// The error for these members: its code, and what it says.
+fn refused(members: &Value) -> (&'static str, String) {
+    match ask(members) {
+        Ok(_) => panic!("{members} was taken"),
+        Err(error) => (error.code(), error.to_string()),
+    }
+}
+
+#[test]
+fn a_request_reads_in_full() {
+    let turn = read_turn(&json!({
+        "previous_response_id": "resp_a.b.c", "instructions": "Be kind.", "stream": true, "max_output_tokens": 70,
+        "temperature": 0.70, "top_p": 1, "parallel_tool_calls": false, "truncation": "auto", "user": "ada",
+        "reasoning": { "effort": "low", "summary": "auto" },
+        "tools": [
+            { "type": "function", "name": "add", "description": "adds", "parameters": { "b": 1, "a": 2 }, "strict": true },
+            { "type": "function", "name": "x" },
+        ],
+        "tool_choice": "required",
+    }));
+    assert_eq!((turn.token.as_deref(), turn.model.as_deref()), (Some("a.b.c"), Some("default")));
+    assert_eq!((turn.system.as_deref(), turn.input), (Some("Be kind."), vec![user("hi")]));
+    assert_eq!((turn.user_id, turn.user_hint.as_deref()), (None, Some("ada")));
+    assert!(turn.stream && turn.truncation == Some(Truncation::Oldest));
+    let ModelOptions { max_output_tokens, temperature, top_p, reasoning, parallel_calls, tools, tool_choice, .. } =
+        turn.options;
+    assert_eq!((max_output_tokens, parallel_calls), (Some(70), Some(false)));
+    assert_eq!((temperature.unwrap().to_string(), top_p.unwrap().to_string()), ("0.7".to_owned(), "1".to_owned()));
+    assert_eq!(reasoning, Reasoning { effort: Some("low"), summary: Some("auto"), ..Reasoning::default() });
+    assert_eq!(tool_choice, Some(ToolChoice::Required));
+    assert_eq!((tools[0].description.as_deref(), tools[0].strict), (Some("adds"), Some(true)));
+    assert_eq!((tools[1].name.as_str(), tools[1].strict, tools[1].parameters.is_none()), ("x", None, true));
+}
+
+#[test]
+fn null_is_as_good_as_absent_and_the_unknown_is_passed_over() {
+    let members = [
+        "background",
+        "context_management",
+        "conversation",
+        "frequency_penalty",
+        "include",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "metadata",
+        "moderation",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "previous_response_id",
+        "prompt",
+        "prompt_cache_key",
+        "reasoning",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "text",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "user",
+    ];
+    let nulls: serde_json::Map<_, _> = members.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+    let nothing = json!({
+        "background": false, "context_management": [], "frequency_penalty": 0, "presence_penalty": 0.0, "n": 1,
+        "include": ["file_search_call.results"], "top_logprobs": 0, "tools": [], "metadata": {}, "user": "",
+        "instructions": "", "service_tier": "flex", "stream_options": { "include_obfuscation": true }, "text": {},
+        "reasoning": { "effort": null, "context": "x" }, "access_programs": { "a": 1 }, "tomorrow": [1],
+    });
+    for members in [json!({}), Value::Object(nulls), nothing] {
+        let turn = read_turn(&members);
+        assert!(turn.token.is_none() && turn.user_hint.is_none() && turn.system.is_none() && !turn.stream, "{members}");
+        assert!(turn.truncation.is_none());
+        let options = turn.options;
+        assert!(options.tools.is_empty() && options.tool_choice.is_none() && options.parallel_calls.is_none());
+        assert!(options.max_output_tokens.is_none() && options.temperature.is_none() && options.top_p.is_none());
+        assert!(matches!(options.format, ReplyFormat::Text) && options.reasoning == Reasoning::default());
+    }
+}
+
+#[test]
+fn an_id_without_its_beginning_is_no_token() {
+    for (id, token) in
+        [("resp_a.b.c", "a.b.c"), ("a.b.c", ""), ("resp_", ""), ("", ""), ("Resp_a", ""), ("resp_ä", "ä")]
+    {
+        assert_eq!(read_turn(&json!({ "previous_response_id": id })).token.as_deref(), Some(token), "{id}");
+    }
+}
+
+#[test]
+fn items_are_read_in_their_order() {
+    let parts = |parts| Item::Message { role: Role::User, parts, cut: false };
+    let text = |text: &str| Part::Text(text.to_owned());
+    let picture = || Part::Image("data:image/png;base64,AA==".to_owned());
+    for (input, items) in [
+        (json!([{ "role": "user", "content": "a" }]), vec![user("a")]),
+        (
+            json!([{ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "a" }] }]),
+            vec![user("a")],
+        ),
+        (
+            json!([{ "role": "user", "content": [
+                { "type": "input_text", "text": "a", "prompt_cache_breakpoint": {} },
+                { "type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low", "file_id": null },
+            ] }]),
+            vec![parts(vec![text("a"), picture()])],
+        ),
+        (
+            json!([
+                { "id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "phase": "final_answer",
+                  "content": [{ "type": "output_text", "text": "A", "annotations": [], "logprobs": [] }] },
+                { "role": "assistant", "content": "B", "phase": "commentary" },
+                { "role": "assistant", "content": [{ "type": "refusal", "refusal": "no" }] },
+                { "role": "assistant", "content": [] },
+            ]),
+            vec![assistant("A"), assistant("B"), assistant("no"), assistant("")],
+        ),
+        (
+            json!([
+                { "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x" },
+                { "type": "function_call", "id": "fc_1", "call_id": "c1", "name": "add", "arguments": "{\"a\": 1}",
+                  "status": "completed" },
+                { "type": "function_call_output", "call_id": "c1", "output": "3" },
+            ]),
+            vec![call_item("c1", "add", "{\"a\": 1}"), result_item("c1", "3")],
+        ),
+        (
+            json!([
+                { "type": "function_call_output", "call_id": "c1", "output": [
+                    { "type": "input_text", "text": "3" },
+                    { "type": "input_image", "image_url": "data:image/png;base64,AA==" },
+                ] },
+                { "type": "function_call_output", "call_id": "c2", "output": [] },
+            ]),
+            vec![
+                Item::Result { id: "c1".to_owned(), out: Output::Parts(vec![text("3"), picture()]), error: false },
+                result_item("c2", ""),
+            ],
+        ),
+        (json!([]), vec![]),
+    ] {
+        assert_eq!(read_turn(&json!({ "input": input })).input, items, "{input}");
+    }
+}
+
+#[test]
+fn a_conversation_has_its_model() {
+    let turn = read_turn(&json!({ "model": null, "previous_response_id": "resp_a.b.c" }));
+    assert_eq!(turn.model, None);
+    assert!(ask(&json!({ "model": null })).is_err());
+}
+
+#[test]
+fn what_is_said_as_system_is_one_text() {
+    let turn = read_turn(&json!({ "instructions": "one", "input": [
+        { "role": "system", "content": "two" },
+        { "role": "user", "content": "hi" },
+        { "role": "developer", "content": [{ "type": "input_text", "text": "three" }, { "type": "input_text", "text": "" }] },
+    ] }));
+    assert_eq!((turn.system.as_deref(), turn.input), (Some("one\n\ntwo\n\nthree"), vec![user("hi")]));
+}
+
+#[test]
+fn a_user_may_be_named_in_passing() {
+    for (members, hint) in [
+        (json!({ "safety_identifier": "ada" }), Some("ada")),
+        (json!({ "user": "bob" }), Some("bob")),
+        (json!({ "safety_identifier": "ada", "user": "bob" }), Some("ada")),
+        (json!({ "safety_identifier": "", "user": "bob" }), Some("bob")),
+    ] {
+        assert_eq!(read_turn(&members).user_hint.as_deref(), hint, "{members}");
+    }
+}
+
+#[test]
+fn a_choice_is_a_word_a_function_or_a_list() {
+    let read = |choice: Value| {
+        let tools = json!([{ "type": "function", "name": "a" }, { "name": "b" }, { "type": "function", "name": "c" }]);
+        let options = read_turn(&json!({ "tools": tools, "tool_choice": choice })).options;
+        (options.tool_choice, options.tools.into_iter().map(|tool| tool.name).collect::<Vec<_>>().join(" "))
+    };
+    let all = || "a b c".to_owned();
+    assert_eq!(read(json!(null)), (None, all()));
+    assert_eq!(read(json!("auto")), (Some(ToolChoice::Auto), all()));
+    assert_eq!(read(json!("none")), (Some(ToolChoice::None), all()));
+    assert_eq!(read(json!("required")), (Some(ToolChoice::Required), all()));
+    let function = |name: &str| json!({ "type": "function", "name": name });
+    assert_eq!(read(function("b")), (Some(ToolChoice::Tool("b".to_owned())), all()));
+    let allowed =
+        |mode: &str| json!({ "type": "allowed_tools", "mode": mode, "tools": [function("c"), { "name": "a" }] });
+    assert_eq!(read(allowed("auto")), (Some(ToolChoice::Auto), "a c".to_owned()));
+    assert_eq!(read(allowed("required")), (Some(ToolChoice::Required), "a c".to_owned()));
+}
+
+#[test]
+fn a_form_is_text_json_or_a_schema() {
+    let read = |format: Value| read_turn(&json!({ "text": { "format": format, "verbosity": "high" } })).options.format;
+    assert!(matches!(read(json!({ "type": "text" })), ReplyFormat::Text));
+    assert!(matches!(read(json!({ "type": "json_object" })), ReplyFormat::Json));
+    let text =
+        r#"{"model":"m","input":"","text":{"format":{"type":"json_schema","name":"n","schema":{"b": 1.50, "a":2 }}}}"#;
+    let asked = Responses.request(text, &Ways::default()).unwrap();
+    let ReplyFormat::Schema { name, description, schema, strict } = asked.turn.options.format else { panic!() };
+    assert_eq!((name.as_str(), description, schema.get(), strict), ("n", None, r#"{"b": 1.50, "a":2 }"#, None));
+}
+
+#[test]
+fn truncation_has_the_names_of_both() {
+    for (name, truncation) in [
+        ("auto", Truncation::Oldest),
+        ("disabled", Truncation::Refuse),
+        ("oldest", Truncation::Oldest),
+        ("refuse", Truncation::Refuse),
+        ("summarize", Truncation::Summarize),
+    ] {
+        assert_eq!(read_turn(&json!({ "truncation": name })).truncation, Some(truncation));
+    }
+}
+
+#[test]
+fn a_stream_is_held_unless_it_is_asked_for_live() {
+    let (hold, live) = (json!({ "holdall_stream": "hold" }), json!({ "holdall_stream": "live" }));
+    for (metadata, store, configured, holds) in [
+        (&json!(null), true, false, true),
+        (&json!({ "other": "live" }), true, false, true),
+        (&json!(null), true, true, false),
+        (&live, true, false, false),
+        (&hold, true, true, true),
+        // Without a token there is nothing to hold for.
+        (&json!(null), false, false, false),
+        (&hold, false, true, true),
+    ] {
+        let body = body(&json!({ "metadata": metadata, "store": store, "stream": true })).to_string();
+        let asked = Responses.request(&body, &Ways { live_responses: configured }).unwrap();
+        assert_eq!(asked.writer.holds(), holds, "{metadata} {store} {configured}");
+    }
+}
+
+#[test]
+fn what_is_known_and_not_offered_is_refused_by_name() {
+    let user = |part: Value| json!({ "input": [{ "role": "user", "content": [part] }] });
+    for (members, said) in [
+        (json!({ "background": true }), "`background` is not offered"),
+        (json!({ "context_management": [{ "type": "compaction" }] }), "`context_management` is not offered"),
+        (json!({ "conversation": "conv_1" }), "`previous_response_id`"),
+        (json!({ "conversation": { "id": "conv_1" } }), "`conversation` is not offered"),
+        (json!({ "frequency_penalty": 0.1 }), "`frequency_penalty` is not offered"),
+        (json!({ "include": ["message.output_text.logprobs"] }), "`include` can not ask for"),
+        (json!({ "moderation": { "model": "m" } }), "`moderation` is not offered"),
+        (json!({ "n": 2 }), "`n` can be 1 alone"),
+        (json!({ "presence_penalty": -1 }), "`presence_penalty` is not offered"),
+        (json!({ "prompt": { "id": "p" } }), "`prompt` is not offered"),
+        (json!({ "top_logprobs": 1 }), "`top_logprobs` is not offered"),
+        (json!({ "tools": [{ "type": "web_search" }] }), "`tools[0]` is of type web_search"),
+        (json!({ "tools": [{ "name": "a" }, { "type": "custom", "name": "b" }] }), "`tools[1]` is of type custom"),
+        (json!({ "tools": [{ "type": "mcp", "server_label": "a", "require_approval": {} }] }), "of type mcp"),
+        (json!({ "tool_choice": { "type": "file_search" } }), "`tool_choice` of type file_search"),
+        (json!({ "input": [{ "type": "item_reference", "id": "msg_1" }] }), "`input[0]` is an item_reference"),
+        (json!({ "input": [{ "id": "msg_1" }] }), "`input[0]` is an item_reference"),
+        (
+            json!({ "input": [{ "type": "computer_call_output", "call_id": "c", "output": { "a": 1 } }] }),
+            "computer_call",
+        ),
+        (json!({ "input": [{ "type": "tool_search_call", "arguments": {} }] }), "of type tool_search_call"),
+        (user(json!({ "type": "input_file", "file_data": "data:," })), "`input[0].content[0]` is of type input_file"),
+        (user(json!({ "type": "input_audio", "input_audio": {} })), "of type input_audio"),
+        (user(json!({ "type": "input_image", "file_id": "f" })), "`input[0].content[0].file_id` is not offered"),
+    ] {
+        let (code, detail) = refused(&members);
+        assert!(code == "unsupported" && detail.contains(said), "{members}: {code}: {detail}");
+    }
+}
+
+#[test]
+fn each_fault_is_told_with_its_place() {
+    let item = |item: Value| json!({ "input": [item] });
+    let format = |format: Value| json!({ "text": { "format": format } });
+    let tools = json!([{ "name": "a" }]);
+    let choice = |choice: Value| json!({ "tools": tools, "tool_choice": choice });
+    for (members, said) in [
+        (json!({ "model": null }), "`model` is missing"),
+        (json!({ "model": 5 }), "body: "),
+        (json!({ "input": null }), "`input` is missing"),
+        (json!({ "input": 5 }), "`input` is text or a list"),
+        (json!({ "input": { "role": "user" } }), "`input` is text or a list"),
+        (item(json!("a")), "`input`: "),
+        (item(json!(["user"])), "`input`: "),
+        (item(json!({})), "`input[0]` has neither a type nor a role"),
+        (item(json!({ "type": "message", "content": "a" })), "`input[0].role` is missing"),
+        (item(json!({ "role": "user" })), "`input[0].content` is missing"),
+        (item(json!({ "role": "user", "content": { "type": "input_text" } })), "`input[0].content` is text or a list"),
+        (item(json!({ "role": "user", "content": ["a"] })), "`input[0].content`: "),
+        (
+            item(json!({ "role": "user", "content": [{ "type": "input_text" }] })),
+            "`input[0].content[0].text` is missing",
+        ),
+        (item(json!({ "role": "user", "content": [{ "type": "input_image" }] })), "`input[0].content[0].image_url` is"),
+        (
+            item(json!({ "role": "assistant", "content": [{ "type": "input_image", "image_url": "https://e.test" }] })),
+            "`input[0].content[0]` is an image",
+        ),
+        (item(json!({ "type": "function_call", "call_id": "c", "name": "n" })), "`input[0].arguments` is missing"),
+        (item(json!({ "type": "function_call", "call_id": "c", "name": 1 })), "`input[0].name`: "),
+        (item(json!({ "type": "function_call_output", "output": "" })), "`input[0].call_id` is missing"),
+        (item(json!({ "type": "function_call_output", "call_id": "c" })), "`input[0].output` is missing"),
+        (json!({ "max_output_tokens": 0 }), "`max_output_tokens` is at least 1"),
+        (json!({ "max_tool_calls": 0 }), "`max_tool_calls` is at least 1"),
+        (json!({ "temperature": 2.1 }), "`temperature` is a number from 0 to 2"),
+        (json!({ "top_p": 1.1 }), "`top_p` is a number from 0 to 1"),
+        (json!({ "truncation": "newest" }), "`truncation` is"),
+        (json!({ "reasoning": { "effort": "some" } }), "`reasoning.effort` is one of none, minimal"),
+        (json!({ "reasoning": { "summary": "long" } }), "`reasoning.summary` is one of"),
+        (json!({ "metadata": { "holdall_stream": "now" } }), "`metadata.holdall_stream` is"),
+        (json!({ "metadata": { "a": 1 } }), "body: "),
+        (json!({ "metadata": { "a": "x".repeat(513) } }), "body: `metadata` has at most 16 keys"),
+        (json!({ "metadata": { "a".repeat(65): "" } }), "body: `metadata` has at most 16 keys"),
+        (json!({ "text": [null, "low"] }), "body: invalid type: sequence, expected an object"),
+        (json!({ "reasoning": ["low", "auto"] }), "body: invalid type: sequence, expected an object"),
+        (format(json!(["text"])), "body: invalid type: sequence, expected an object"),
+        (format(json!({ "type": "yaml" })), "`text.format` is of type"),
+        (format(json!({ "type": "json_schema", "name": "n" })), "`text.format` of type json_schema has"),
+        (format(json!({ "type": "json_schema", "name": "n", "schema": [] })), "`text.format` of type json_schema has"),
+        (
+            format(json!({ "type": "json_schema", "name": "a b", "schema": {} })),
+            "`text.format` of type json_schema has",
+        ),
+        (json!({ "tools": [{ "type": "function", "function": { "name": "a" } }] }), "`tools[0].name` is missing"),
+        (json!({ "tools": [{ "name": "a b" }] }), "a tool's `name` is"),
+        (json!({ "tool_choice": "required" }), "`tool_choice` requires a tool"),
+        (choice(json!("any")), "`tool_choice` is"),
+        (choice(json!(5)), "`tool_choice`: "),
+        (choice(json!({ "type": "function" })), "`tool_choice.name` is missing"),
+        (choice(json!({ "type": "function", "name": "b" })), "`tool_choice` names a tool"),
+        (choice(json!({ "type": "allowed_tools", "tools": [] })), "`tool_choice.tools` names functions"),
+        (choice(json!({ "type": "allowed_tools", "tools": [{ "name": "b" }] })), "`tool_choice.tools` names functions"),
+        (choice(json!({ "type": "allowed_tools", "tools": [{ "type": "mcp" }] })), "`tool_choice.tools` has entries"),
+    ] {
+        let (code, detail) = refused(&members);
+        assert!(code == "request_invalid" && detail.starts_with(said), "{members}: {code}: {detail}");
+    }
+    for body in ["[]", "{", "{\"model\":\"m\",\"model\":\"m\",\"input\":\"\"}", ""] {
+        assert!(Responses.request(body, &Ways::default()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn no_other_role_is_a_clients() {
+    for role in ["tool", "critic", ""] {
+        let (code, _) = refused(&json!({ "input": [{ "role": role, "content": "a" }] }));
+        assert_eq!(code, "role_forbidden");
+    }
+}
+
+#[test]
+fn lists_are_bounded() {
+    let many = |element: Value, count: usize| Value::Array(vec![element; count]);
+    let most = crate::proto::api::body::ELEMENTS;
+    let message = || json!({ "role": "user", "content": "" });
+    assert_eq!(read_turn(&json!({ "input": many(message(), most) })).input.len(), most);
+    let metadata = |count: usize| -> serde_json::Map<_, _> { (0..count).map(|n| (n.to_string(), json!(""))).collect() };
+    assert!(ask(&json!({ "metadata": metadata(16), "tools": many(json!({ "name": "a" }), 128) })).is_ok());
+    let part = json!({ "type": "input_text", "text": "" });
+    for (members, said) in [
+        (json!({ "input": many(message(), most + 1) }), "`input`: more than 16384 entries"),
+        (
+            json!({ "input": [{ "role": "user", "content": many(part, most + 1) }] }),
+            "`input[0].content`: more than 16384 entries",
+        ),
+        (json!({ "metadata": metadata(17) }), "body: `metadata` has at most 16 keys"),
+        (json!({ "tools": many(json!({ "name": "a" }), 129) }), "body: more than 128 entries"),
+        (json!({ "include": many(json!("a"), 65) }), "body: more than 64 entries"),
+    ] {
+        assert!(refused(&members).1.starts_with(said), "{}", refused(&members).1);
+    }
+}
+
+#[test]
+fn a_count_needs_no_model() {
+    let asked =
+        InputTokens.request("{\"input\":\"hi\",\"previous_response_id\":\"resp_t\"}", &Ways::default()).unwrap();
+    assert_eq!((asked.turn.token.as_deref(), asked.turn.model), (Some("t"), None));
+    assert_eq!(InputTokens.purpose(), Purpose::Count);
+    assert_eq!(InputTokens.counted(7), b"{\"object\":\"response.input_tokens\",\"input_tokens\":7}");
+}

@@ -1,0 +1,238 @@
+//! What the dialects' tests share: reading a reply in pieces, and cutting it everywhere.
+
+use http::{Request, Response, header, response};
+
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::proto::{
+    chat::{Item, Output, Part, Role},
+    token::{self, TokenPolicy},
+    turn::{Answer, Conversation, FinishReason, ModelOptions, ReplyFormat, Tool, Usage},
+};
+
+pub(in crate::proto) const BOUNDS: ReplyBounds = ReplyBounds { reply_bytes: 4096 };
+
+pub(in crate::proto) fn head(content_type: &str) -> response::Parts {
+    Response::builder().header(header::CONTENT_TYPE, content_type).body(()).unwrap().into_parts().0
+}
+
+/// Feeds a reply in pieces; what was read, and how it ended.
+pub(in crate::proto) fn read<'a>(
+    dialect: &dyn Dialect,
+    content_type: &str,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Delta>, Result<(), Error>) {
+    let mut deltas = Vec::new();
+    let read = || {
+        let mut reader = dialect.reply(&head(content_type), BOUNDS)?;
+        for piece in pieces {
+            reader.push(piece, &mut deltas)?;
+        }
+        reader.finish(&mut deltas)?;
+        assert!(reader.is_complete());
+        reader.finish(&mut deltas)
+    };
+    let ended = read();
+    let is_end = |delta: &Delta| matches!(delta, Delta::Finish(_));
+    assert_eq!(deltas.iter().position(is_end).map(|end| end.saturating_add(1)), ended.is_ok().then_some(deltas.len()));
+    assert!(!deltas.contains(&text("")));
+    (deltas, ended)
+}
+
+/// Whatever a byte of a reply turns into, reading it must end in order, as [`read`] checks.
+pub(in crate::proto) fn read_with_every_byte_changed(dialect: &dyn Dialect, content_type: &str, reply: &[u8]) {
+    let mut changed = reply.to_vec();
+    for (place, byte) in reply.iter().enumerate() {
+        for other in [byte ^ 1, byte ^ 0x80, b'\n', b'"', b'}', b'0'] {
+            changed[place] = other;
+            read(dialect, content_type, [&changed[..]]).1.ok();
+        }
+        changed[place] = *byte;
+    }
+}
+
+/// What a stream's `data` reads as, each string one event.
+pub(in crate::proto) fn read_events(dialect: &dyn Dialect, events: &[&str]) -> (Vec<Delta>, Result<(), Error>) {
+    let stream: String = events.iter().map(|data| format!("data: {data}\n\n")).collect();
+    read(dialect, "text/event-stream", [stream.as_bytes()])
+}
+
+/// Reads a whole reply, byte by byte, cut in two and cut off everywhere; gives what it says when whole.
+///
+/// Cut off, it must be an error after a prefix of the deltas, or all that it says but a count.
+pub(in crate::proto) fn read_at_every_cut(dialect: &dyn Dialect, content_type: &str, reply: &[u8]) -> Vec<Delta> {
+    let (whole, ended) = read(dialect, content_type, [reply]);
+    assert_eq!(ended, Ok(()));
+    assert_eq!(read(dialect, content_type, reply.chunks(1)), (whole.clone(), Ok(())));
+    let says = |deltas: &[Delta]| -> Vec<Delta> {
+        deltas.iter().filter(|delta| !matches!(delta, Delta::Usage(_))).cloned().collect()
+    };
+    for cut in 0..reply.len() {
+        let (start, rest) = reply.split_at(cut);
+        assert_eq!(read(dialect, content_type, [start, rest]), (whole.clone(), Ok(())), "split at {cut}");
+        let (deltas, ended) = read(dialect, content_type, [start]);
+        match ended {
+            Ok(()) => assert_eq!(says(&deltas), says(&whole), "cut at {cut}"),
+            Err(error) => {
+                assert_eq!(error, Error::UpstreamCut, "cut at {cut}");
+                assert!(whole.starts_with(&deltas), "cut at {cut}: {deltas:?}");
+                assert!(!deltas.iter().any(|delta| matches!(delta, Delta::Finish(_))));
+            }
+        }
+    }
+    whole
+}
+
+pub(in crate::proto) fn text(text: &str) -> Delta {
+    Delta::Text(text.to_owned())
+}
+
+pub(in crate::proto) fn call(id: &str, name: &str, args: &str) -> Delta {
+    Delta::Call { id: id.to_owned(), name: name.to_owned(), args: args.to_owned() }
+}
+
+pub(in crate::proto) fn think(by: &str, blob: &str) -> Delta {
+    Delta::Think { by: by.to_owned(), blob: blob.to_owned() }
+}
+
+pub(in crate::proto) fn usage(input_tokens: u64, output_tokens: u64, cached_tokens: u64) -> Delta {
+    Delta::Usage(Usage { input_tokens, output_tokens, cached_tokens, ..Usage::default() })
+}
+
+pub(in crate::proto) fn call_item(id: &str, name: &str, args: &str) -> Item {
+    Item::Call { id: id.to_owned(), name: name.to_owned(), args: args.to_owned() }
+}
+
+pub(in crate::proto) fn think_item(by: &str, blob: &str) -> Item {
+    Item::Think { by: by.to_owned(), blob: blob.to_owned() }
+}
+
+pub(in crate::proto) fn result_item(id: &str, out: &str) -> Item {
+    Item::Result { id: id.to_owned(), out: Output::Text(out.to_owned()), error: false }
+}
+
+/// A call of the dialect's own provider about `items`.
+pub(in crate::proto) fn model_call<'a>(
+    dialect: &dyn Dialect,
+    items: &'a [Item],
+    options: &'a ModelOptions,
+) -> ModelCall<'a> {
+    let (model, system) = ("m-1", Some("Be kind."));
+    ModelCall { model, provider: dialect.name(), prompt_cache: false, system, items, options, stream: false }
+}
+
+/// The request of such a call.
+pub(in crate::proto) fn request(
+    dialect: &dyn Dialect,
+    items: &[Item],
+    options: &ModelOptions,
+    stream: bool,
+) -> Request<Bytes> {
+    dialect.request(&ModelCall { stream, ..model_call(dialect, items, options) }).unwrap()
+}
+
+/// The body of one that asks for nothing else, as text.
+pub(in crate::proto) fn body(dialect: &dyn Dialect, items: &[Item]) -> String {
+    text_of(&request(dialect, items, &ModelOptions::default(), false))
+}
+
+/// A request's body as text.
+pub(in crate::proto) fn text_of(request: &Request<Bytes>) -> String {
+    String::from_utf8(request.body().to_vec()).unwrap()
+}
+
+/// The body of a call with these options about one message, before its conversation.
+pub(in crate::proto) fn options_body(dialect: &dyn Dialect, options: &ModelOptions) -> String {
+    text_of(&request(dialect, &[Item::text(Role::User, "a")], options, false))
+}
+
+/// The code of what refuses these options.
+pub(in crate::proto) fn refused(dialect: &dyn Dialect, options: &ModelOptions) -> &'static str {
+    let items = [Item::text(Role::User, "a")];
+    dialect.request(&model_call(dialect, &items, options)).unwrap_err().code()
+}
+
+/// The form of text that a schema asks for.
+pub(in crate::proto) fn schema_format() -> ReplyFormat {
+    let schema = RawValue::from_string(r#"{ "type":"object" }"#.to_owned()).unwrap();
+    ReplyFormat::Schema { name: "pet".to_owned(), description: Some("A pet.".to_owned()), schema, strict: Some(true) }
+}
+
+/// One tool without arguments.
+pub(in crate::proto) fn tool(name: &str, strict: Option<bool>) -> Tool {
+    Tool { name: name.to_owned(), description: None, parameters: None, strict }
+}
+
+/// An answer with a text and a call.
+pub(in crate::proto) fn an_answer() -> Answer {
+    let call = Item::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{\"a\": 1}".to_owned() };
+    let mut claims = token::testing::claims(&TokenPolicy::default());
+    claims.turn = 3;
+    Answer {
+        reply: "Hi\n\"é\"".to_owned(),
+        output: vec![Item::text(Role::Assistant, "Hi\n\"é\""), call],
+        token: "a.b.c".to_owned(),
+        conversation: Conversation {
+            claims,
+            history_bytes: 10,
+            token_bytes: 5,
+            trimmed_items: 2,
+            summarized_items: 0,
+            elided_images: 0,
+        },
+        usage: Usage { input_tokens: 1, output_tokens: 2, cached_tokens: 3, ..Usage::default() },
+        finish: FinishReason::ToolCalls,
+        elapsed: Duration::from_millis(2_500),
+    }
+}
+
+/// A conversation with every kind of item, in turns: what is sent, and what comes back from the provider `by`.
+pub(in crate::proto) fn conversation(by: &str) -> Vec<(Vec<Item>, Vec<Item>)> {
+    let say = |text: &str| Item::text(Role::User, text);
+    let reply = |text: &str| Item::text(Role::Assistant, text);
+    let picture = Item::Message {
+        role: Role::User,
+        parts: vec![Part::Text("look".to_owned()), Part::Image("https://e.test/a.png".to_owned())],
+        cut: false,
+    };
+    let think = |by: &str| think_item(by, r#"{"type":"thinking","thinking":"hm"}"#);
+    let odd_id = "functions.add:0 é".repeat(9);
+    let parts = Output::Parts(vec![Part::Text("3".to_owned()), Part::Image("data:image/png;base64,AA==".to_owned())]);
+    vec![
+        (vec![say("hé\n\"q\"")], vec![reply("hello")]),
+        (vec![picture], vec![reply("adding"), call_item("c1", "add", r#"{"a": 1}"#), call_item("c2", "add", "{")]),
+        (
+            vec![result_item("c1", "1"), Item::Result { id: "c2".to_owned(), out: parts, error: true }, say("go on")],
+            vec![call_item("c3", "stop", "")],
+        ),
+        (vec![result_item("c3", "")], vec![reply("")]),
+        (vec![say("well?"), say("hm?")], vec![think(by), reply("so f")]),
+        (vec![say("and?")], vec![think("other"), think(by), call_item("c4", "add", "{}")]),
+        (vec![result_item("c4", "x")], vec![reply("")]),
+        (
+            vec![say("once more")],
+            vec![think(by), call_item(&odd_id, "add", "{}"), think(by), call_item("c6", "add", "{}")],
+        ),
+        (vec![result_item("c6", "x"), result_item(&odd_id, "y")], vec![reply("so"), think(by)]),
+        (vec![say("go on")], vec![think(by), reply("")]),
+        (vec![say("")], vec![reply("bye")]),
+        (vec![say("bye")], vec![]),
+    ]
+}
+
+/// Promise 7: a turn's request, less what closes it, begins the next turn's.
+pub(in crate::proto) fn assert_requests_extend_each_other(dialect: &dyn Dialect) {
+    let (mut items, mut before) = (Vec::new(), None::<String>);
+    for (input, reply) in conversation(dialect.name()) {
+        items.extend(input);
+        let body = body(dialect, &items);
+        serde_json::from_str::<serde_json::Value>(&body).unwrap();
+        if let Some(before) = before {
+            let open = before.strip_suffix("]}").unwrap();
+            assert!(body.starts_with(&format!("{open},")), "\n{before}\n{body}");
+        }
+        before = Some(body);
+        items.extend(reply);
+    }
+}
