@@ -11,7 +11,7 @@ mod support;
 use dhat::{HeapStats, Profiler};
 use holdall::proto::token::Codec;
 
-use self::support::{Deployment, KINDS, corpus, kind_name};
+use self::support::{KINDS, TestDeployment, corpus, kind_name};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -23,7 +23,7 @@ fn main() {
     println!("| token | history bytes | token bytes | blocks a turn | bytes a turn |");
     println!("|---|---|---|---|---|");
     for kind in KINDS {
-        let deployment = Deployment::new(kind);
+        let deployment = TestDeployment::new(kind);
         for size in [1_000, 10_000, 100_000, 1_000_000] {
             let token = deployment.grow(&corpus::turns_of(size), &mut codec).pop().unwrap();
             let before = HeapStats::get();

@@ -11,7 +11,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use holdall::proto::token::Codec;
 
-use self::support::{Deployment, KINDS, corpus, floor::Floor, kind_name};
+use self::support::{KINDS, TestDeployment, corpus, floor::Floor, kind_name};
 
 /// Histories of 1 KB to 1 MB, grown turn by turn from the data, and one turn more of two items of 300 bytes. `items`
 /// reads the old items, which is not the token's work but that of the dialect that shows them to a model.
@@ -19,7 +19,7 @@ fn by_size(criterion: &mut Criterion) {
     let lines = corpus::new_lines();
     let mut codec = Codec::new().unwrap();
     for kind in KINDS {
-        let deployment = Deployment::new(kind);
+        let deployment = TestDeployment::new(kind);
         let mut group = criterion.benchmark_group(format!("size/{}", kind_name(kind)));
         for bytes in [1_000, 10_000, 100_000, 1_000_000] {
             let token = deployment.grow(&corpus::turns_of(bytes), &mut codec).pop().unwrap();
@@ -42,7 +42,7 @@ fn by_turns(criterion: &mut Criterion) {
     let (lines, history) = (corpus::new_lines(), corpus::short_lines(1_000));
     let mut codec = Codec::new().unwrap();
     for kind in KINDS {
-        let deployment = Deployment::new(kind);
+        let deployment = TestDeployment::new(kind);
         let mut group = criterion.benchmark_group(format!("turns/{}", kind_name(kind)));
         for turns in [10, 100, 1_000] {
             let turns: Vec<String> = history.chunks(history.len() / turns).map(<[_]>::concat).collect();

@@ -35,7 +35,7 @@ pub mod upstream;
 
 pub use crate::{
     proto::{
-        deployment::Core,
+        deployment::Deployment,
         error::Error,
         exchange::Exchange,
         key::KeyRing,

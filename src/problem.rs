@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::proto::{
     allowance::Allowance,
-    api::{Refusal, Told},
+    api::{ErrorResponse, PublicError},
     error::{Code, Error, Retry},
 };
 
@@ -20,7 +20,7 @@ pub struct Problem {
     error: Error,
     request_id: String,
     /// What a door has made of it.
-    refusal: Option<Refusal>,
+    refusal: Option<ErrorResponse>,
 }
 
 impl Problem {
@@ -32,7 +32,7 @@ impl Problem {
 
     /// The same in the shape that `shape` gives it, if it has one of its own.
     #[must_use]
-    pub fn shaped(mut self, shape: impl FnOnce(&Told<'_>) -> Option<Refusal>) -> Self {
+    pub fn shaped(mut self, shape: impl FnOnce(&PublicError<'_>) -> Option<ErrorResponse>) -> Self {
         self.refusal = self.tell(shape);
         if let Some(status) = self.refusal.as_ref().and_then(|refusal| StatusCode::from_u16(refusal.status).ok()) {
             self.status = status;
@@ -41,10 +41,10 @@ impl Problem {
     }
 
     /// Lets `teller` say it in its own way.
-    pub fn tell<T>(&self, teller: impl FnOnce(&Told<'_>) -> T) -> T {
+    pub fn tell<T>(&self, teller: impl FnOnce(&PublicError<'_>) -> T) -> T {
         let problem = self.to_json();
         let (error, status, request_id) = (&self.error, self.status.as_u16(), self.request_id.as_str());
-        teller(&Told { error, status, request_id, problem: &problem })
+        teller(&PublicError { error, status, request_id, problem: &problem })
     }
 
     /// The body of the answer: the document, or what a door has made of it.
@@ -113,7 +113,7 @@ impl Problem {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"holdall\""));
             }
             // A 401 has a challenge (RFC 9110 §15.5.2), and this one asks for nothing that the caller itself could send.
-            Error::Unvouched { .. } => {
+            Error::UntrustedProxy { .. } => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Proxied realm=\"holdall\""));
             }
             Error::MethodNotAllowed { allow } => {
@@ -276,7 +276,7 @@ pub(crate) mod tests {
             (Error::TokenUsed { under_way: false }, 409, "never"),
             (Error::TokenUsed { under_way: true }, 409, "after 1"),
             (Error::Unauthenticated { cause: cause() }, 401, "never"),
-            (Error::Unvouched { cause: cause() }, 401, "never"),
+            (Error::UntrustedProxy { cause: cause() }, 401, "never"),
             (Error::Unsupported { detail: detail() }, 400, "never"),
             (Error::UnsupportedMediaType { detail: detail() }, 415, "never"),
             (Error::UpstreamCut, 502, "safe"),
@@ -344,7 +344,7 @@ pub(crate) mod tests {
             assert_eq!(after, retry.strip_prefix("after "));
             let challenge = match problem.error {
                 Error::Unauthenticated { .. } => Some("Bearer realm=\"holdall\""),
-                Error::Unvouched { .. } => Some("Proxied realm=\"holdall\""),
+                Error::UntrustedProxy { .. } => Some("Proxied realm=\"holdall\""),
                 _ => None,
             };
             assert_eq!(headers.get("www-authenticate").map(|value| value.to_str().unwrap()), challenge);

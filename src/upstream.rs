@@ -83,10 +83,10 @@ fn bit(index: usize) -> u64 {
 /// What came of a call, told by who reads the answer to who made the call: whether an address works shows only in what it
 /// answers. It also tells the other way for how long the call was not made yet. Copies are the same outcome.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome(Arc<Told>);
+pub struct Outcome(Arc<OutcomeState>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct OutcomeState {
     what: AtomicU8,
     waited_micros: AtomicU64,
 }

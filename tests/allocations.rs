@@ -8,7 +8,7 @@ mod testkit;
 #[path = "it/worst.rs"]
 mod worst;
 
-use holdall::proto::token::{Codec, Terms};
+use holdall::proto::token::{Codec, TokenContext};
 
 use self::testkit::Case;
 
@@ -30,11 +30,11 @@ fn the_worst_tokens_allocate_a_small_multiple_of_the_limits() {
     let mut codec = Codec::new().unwrap();
     let mut case = Case::named("accepted-first-turn-clear");
     let (keys, policy, limits) = (case.keys(), case.policy(), case.limits());
-    let terms = Terms { keys: &keys, policy: &policy, limits: &limits };
+    let context = TokenContext { keys: &keys, policy: &policy, limits: &limits };
     for (name, verdict, token) in worst::tokens() {
         case.token = token;
         let profiler = dhat::Profiler::builder().testing().build();
-        let token = case.verify(terms, &mut codec);
+        let token = case.verify(context, &mut codec);
         let read = dhat::HeapStats::get();
         let outcome = token.and_then(|token| token.history());
         let parsed = dhat::HeapStats::get();

@@ -8,18 +8,21 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{self, Caller, Claims, Codec, Id, Kind, NONCE_BYTES, Purpose, RawToken, Terms, TokenPolicy, VerifiedToken},
+    token::{
+        self, Claims, Codec, Id, Kind, NONCE_BYTES, RawToken, TokenContext, TokenHolder, TokenPolicy, TokenPurpose,
+        VerifiedToken,
+    },
 };
 
 /// One deployment with its one user.
-pub(crate) struct Deployment {
+pub(crate) struct TestDeployment {
     keys: KeyRing,
     policy: TokenPolicy,
     limits: Limits,
-    caller: Caller,
+    caller: TokenHolder,
 }
 
-impl Deployment {
+impl TestDeployment {
     /// A deployment that issues tokens of this kind.
     pub(crate) fn new(kind: Kind) -> Self {
         let secret = (KeyId::new("k1").unwrap(), SECRET.to_vec().into());
@@ -27,7 +30,7 @@ impl Deployment {
             keys: KeyRing::new([secret]).unwrap(),
             policy: TokenPolicy { seal: kind == Kind::Sealed, ..TokenPolicy::default() },
             limits: Limits::default(),
-            caller: Caller::Known(alice()),
+            caller: TokenHolder::Known(alice()),
         }
     }
 
@@ -35,13 +38,13 @@ impl Deployment {
     pub(crate) fn turn(&self, text: &str, lines: &str, codec: &mut Codec) -> String {
         let token = self.verify(text, codec);
         let claims = token.claims().next("default".to_owned(), Id::new(NOW, [3; 16]), NOW, &self.policy);
-        token::issue(&claims, Some(&token), lines, self.terms(), &NONCE, codec).unwrap().token
+        token::issue(&claims, Some(&token), lines, self.token_context(), &NONCE, codec).unwrap().token
     }
 
     /// The first half of a turn.
     pub(crate) fn verify(&self, text: &str, codec: &mut Codec) -> VerifiedToken {
-        let token = RawToken::new(text, &self.limits).unwrap().authenticate(self.terms(), codec).unwrap();
-        token.verify(&self.caller, Purpose::Continue, &self.policy, NOW).unwrap()
+        let token = RawToken::new(text, &self.limits).unwrap().authenticate(self.token_context(), codec).unwrap();
+        token.verify(&self.caller, TokenPurpose::Continue, &self.policy, NOW).unwrap()
     }
 
     /// All tokens of a conversation that had these turns, each the lines of one, in order.
@@ -60,11 +63,11 @@ impl Deployment {
     fn first(&self, lines: &str, codec: &mut Codec) -> String {
         let ids = [Id::new(NOW, [1; 16]), Id::new(NOW, [2; 16])];
         let claims = Claims::first(alice(), "default".to_owned(), ids, NOW, &self.policy);
-        token::issue(&claims, None, lines, self.terms(), &NONCE, codec).unwrap().token
+        token::issue(&claims, None, lines, self.token_context(), &NONCE, codec).unwrap().token
     }
 
-    fn terms(&self) -> Terms<'_> {
-        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    fn token_context(&self) -> TokenContext<'_> {
+        TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 }
 

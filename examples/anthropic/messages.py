@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""A chat with a tool, through Holdall, with the Anthropic SDK.
+"""A chat with a tool through Holdall, with the Anthropic SDK.
 
     pip install anthropic
     holdall serve --dev &
     python messages.py
 
-Each answer has a `conversation_token`. Send it with the next message, and only that message: the token holds the rest.
-Keep it like a password: it is the conversation. Set HOLDALL_URL for another address.
+Each response has a `conversation_token`. Send it with the next message, and send only that message:
+the token contains the rest. Store the token like a password: it contains the conversation. Set
+HOLDALL_URL to use another address.
 """
 
 import os
@@ -15,7 +16,7 @@ from anthropic import Anthropic
 
 client = Anthropic(
     base_url=os.environ.get("HOLDALL_URL", "http://127.0.0.1:8787"),
-    # Where `identity.mode` is `none`, this is ignored; else it is your user's credential.
+    # The user's credential. Ignored if `identity.mode` is `none`.
     api_key=os.environ.get("HOLDALL_API_KEY", "unused"),
 )
 tools = [
@@ -46,7 +47,7 @@ print(message.content[0].text)
 message = ask("What is my name?", message.conversation_token)
 print(message.content[0].text)
 
-# A tool: the model calls it, we say what it gave, the model answers.
+# A tool: the model calls it, this program sends the result, the model replies.
 message = ask('Call add with {"a": 2, "b": 3}', message.conversation_token)
 results = []
 for block in message.content:
@@ -56,7 +57,7 @@ for block in message.content:
 message = ask(results, message.conversation_token)
 print(message.content[0].text)
 
-# Streamed: the token comes with the event `message_delta`.
+# Streamed: the event `message_delta` has the token.
 with client.messages.stream(
     model="default",
     max_tokens=1000,

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""A chat with a tool, through Holdall, with LangChain.
+"""A chat with a tool through Holdall, with LangChain.
 
     pip install langchain-openai
     holdall serve --dev &
     python chat.py
 
-`use_previous_response_id` has LangChain send the id of its last answer and what came after it; the id holds the rest,
-so any instance of Holdall can go on. Keep it like a password. Set HOLDALL_URL for another address.
+With `use_previous_response_id`, LangChain sends the id of the last response and only the messages
+after it. The id contains the rest, so any instance of Holdall can continue. Store the id like a
+password. Set HOLDALL_URL to use another address.
 """
 
 import os
@@ -33,7 +34,7 @@ messages = [HumanMessage("My name is Ada.")]
 messages.append(model.invoke(messages))
 print(messages[-1].text)
 
-# Streamed: chunks add up to the message.
+# Streamed: the sum of the chunks is the message.
 messages.append(HumanMessage("What is my name?"))
 answer = None
 for chunk in model.stream(messages):
@@ -42,13 +43,14 @@ for chunk in model.stream(messages):
 print()
 messages.append(answer)
 
-# A tool: the model calls it, LangChain runs it, the model answers.
+# A tool: the model calls it, LangChain runs it, the model replies.
 messages.append(HumanMessage('Call add with {"a": 2, "b": 3}'))
 messages.append(model.invoke(messages))
 messages += [add.invoke(call) for call in messages[-1].tool_calls]
 messages.append(model.invoke(messages))
 print(messages[-1].text)
 
-# All that is needed to go on elsewhere is the last answer's id: the messages before it can be forgotten.
+# To continue elsewhere, only the last response's id is needed. The messages before it can be
+# deleted.
 messages = [messages[-1], HumanMessage("What did I say first?")]
 print(model.invoke(messages).text)

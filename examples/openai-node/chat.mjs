@@ -1,5 +1,6 @@
-// A chat with the stock OpenAI SDK. The server keeps nothing: the id of its last answer is the whole conversation, and
-// this file keeps that. Type a line, get an answer; stop, start again (at any instance), and go on where you were.
+// A chat with the unmodified OpenAI SDK. The server stores nothing. The id of the last response
+// contains the whole conversation, and this program stores it in a file. Type a line to get a
+// reply. Stop the program and start it again, with any instance: it continues the conversation.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -17,8 +18,9 @@ async function say(input) {
     input,
     previous_response_id: previous,
     stream: true,
-    // Words as they come. The id is then in the last event; without this line it is in all of them, and the words
-    // come when the answer is whole, as `client.responses.stream` wants it.
+    // Streams text as the model writes it, with the id in the last event. Without this line all
+    // events have the id, and they arrive when the reply is complete. `client.responses.stream`
+    // needs that.
     metadata: { holdall_stream: "live" },
   });
   for await (const event of stream) {

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""An agent with a tool, through Holdall, with the OpenAI Agents SDK.
+"""An agent with a tool through Holdall, with the OpenAI Agents SDK.
 
     pip install openai-agents
     holdall serve --dev &
     python agents_sdk.py
 
-Between runs only `last_response_id` is kept, and any instance of Holdall goes on from it. Keep it like a password: it
-holds the conversation. Set HOLDALL_URL for another address.
+The program keeps only `last_response_id` between runs, and any instance of Holdall continues from
+it. Store it like a password: it contains the conversation. Set HOLDALL_URL to use another address.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import os
 from agents import Agent, OpenAIResponsesModel, Runner, function_tool, set_tracing_disabled
 from openai import AsyncOpenAI
 
-# The SDK would send its traces, and with them the ids, to OpenAI.
+# By default the SDK sends its traces to OpenAI, and the traces contain the ids.
 set_tracing_disabled(True)
 
 client = AsyncOpenAI(
@@ -39,11 +39,11 @@ agent = Agent(
 
 
 async def main():
-    # `auto_previous_response_id` has the first run, too, send only what is new after a tool call.
+    # With `auto_previous_response_id`, the first run also sends only new items after a tool call.
     result = await Runner.run(agent, "My name is Ada.", auto_previous_response_id=True)
     print(result.final_output)
 
-    # The SDK calls the tool, and goes on with what it gave.
+    # The SDK calls the tool and continues with the result.
     result = await Runner.run(
         agent, 'Call add with {"a": 2, "b": 3}', previous_response_id=result.last_response_id
     )

@@ -5,8 +5,9 @@
     holdall serve --dev &
     python chat.py
 
-Each answer has a `conversation_token`. Send it with the next message, and only that message: the token holds the rest.
-Keep it like a password: it is the conversation. Set HOLDALL_URL for another address.
+Each response has a `conversation_token`. Send it with the next message, and send only that message:
+the token contains the rest. Store the token like a password: it contains the conversation. Set
+HOLDALL_URL to use another address.
 """
 
 import os
@@ -15,7 +16,7 @@ from openai import OpenAI
 
 client = OpenAI(
     base_url=os.environ.get("HOLDALL_URL", "http://127.0.0.1:8787") + "/v1",
-    # Where `identity.mode` is `none`, this is ignored; else it is your user's credential.
+    # The user's credential. Ignored if `identity.mode` is `none`.
     api_key=os.environ.get("HOLDALL_API_KEY", "unused"),
 )
 
@@ -33,7 +34,7 @@ def ask(text, token=None):
 token = ask("My name is Ada.")
 token = ask("What is my name?", token)
 
-# Streamed: the token comes with the chunk that has the finish reason.
+# Streamed: the chunk with the finish reason has the token.
 chunks = client.chat.completions.create(
     model="default",
     messages=[{"role": "user", "content": "Count to 10."}],
@@ -47,7 +48,7 @@ for chunk in chunks:
         token = chunk.conversation_token
 print()
 
-# With the SDK's helper it is a member of the message.
+# With the SDK's stream helper, the token is a member of the message.
 with client.chat.completions.stream(
     model="default",
     messages=[{"role": "user", "content": "What did I say first?"}],

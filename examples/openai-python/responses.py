@@ -5,8 +5,9 @@
     holdall serve --dev &
     python responses.py
 
-The conversation is the response's id: pass the last one as `previous_response_id`, and any instance of Holdall goes on
-from there. Keep it like a password: it holds the conversation. Set HOLDALL_URL for another address.
+The response's id contains the conversation. Pass the last id as `previous_response_id`, and any
+instance of Holdall continues from there. Store the id like a password. Set HOLDALL_URL to use
+another address.
 """
 
 import json
@@ -16,15 +17,15 @@ from openai import OpenAI
 
 client = OpenAI(
     base_url=os.environ.get("HOLDALL_URL", "http://127.0.0.1:8787") + "/v1",
-    # Where `identity.mode` is `none`, this is ignored; else it is your user's credential.
+    # The user's credential. Ignored if `identity.mode` is `none`.
     api_key=os.environ.get("HOLDALL_API_KEY", "unused"),
 )
 
-# The first turn has no id to go on from.
+# The first turn has no previous id.
 response = client.responses.create(model="default", input="My name is Ada.")
 print(response.output_text)
 
-# Every other has: the last one's.
+# Each later turn passes the id of the last response.
 response = client.responses.create(model="default", input="What is my name?", previous_response_id=response.id)
 print(response.output_text)
 
@@ -38,8 +39,8 @@ with client.responses.stream(
     response = stream.get_final_response()
 print()
 
-# Streamed as it is written: the text comes at once, and the id with the last event. (By default a stream waits for the
-# whole reply, because many clients take the id from the first event.)
+# Streamed live: text arrives as the model writes it, and the last event has the id. By default a
+# stream waits for the complete reply, because many clients take the id from the first event.
 events = client.responses.create(
     model="default",
     input="What did I say first?",
@@ -54,7 +55,7 @@ for event in events:
         response = event.response
 print()
 
-# A tool: the model calls it, we say what it gave, the model answers.
+# A tool: the model calls it, this program sends the result, the model replies.
 tools = [
     {
         "type": "function",

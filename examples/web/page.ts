@@ -1,4 +1,5 @@
-/** A chat page: what was said, what is being said, and what to do when that fails. All text goes in as text. */
+/** A chat page: it shows the messages, the reply in progress, and what to do after a failure. All
+ * text is inserted as text, never as HTML. */
 
 import {
   Conversation,
@@ -17,7 +18,7 @@ const messages = $("messages");
 const text = $<HTMLTextAreaElement>("text");
 const server = document.querySelector<HTMLMetaElement>("meta[name=holdall]")!.content;
 
-/** Whether the browser stores nothing: then the chat lasts as long as the page. */
+/** True if the browser stores nothing. The chat then lasts as long as the page. */
 let fleeting = false;
 const chat = await Conversation.open({ url: server }).catch(() => {
   fleeting = true;
@@ -27,10 +28,10 @@ let turn: Turn | undefined;
 let failure: HoldallError | undefined;
 /** The token whose history the page shows. */
 let shown: string | undefined;
-/** Whether another tab had a turn under way when the page was opened, and has it still. */
+/** True while another tab has a turn in progress that it had when this page was opened. */
 let elsewhere = chat.state.busy;
 
-/** Adds a message; the element that its text goes into. */
+/** Adds a message. Returns the element for its text. */
 function add(role: string, words = ""): HTMLElement {
   const entry = document.createElement("li");
   entry.className = role;
@@ -52,14 +53,14 @@ function wordsOf(input: Input | undefined): string {
 
 function addItem(item: Item): void {
   if (item.t === "msg") add(item.role, wordsOf(item.parts) + (item.cut ? " …" : ""));
-  if (item.t === "call") add("note", `calls ${item.name}(${item.args})`);
+  if (item.t === "call") add("note", `tool call ${item.name}(${item.args})`);
 }
 
 async function showHistory(): Promise<void> {
   shown = chat.state.token;
   try {
     const { items } = await chat.history();
-    // What came meanwhile is newer.
+    // A newer state has arrived in the meantime.
     if (turn || chat.state.token !== shown) return;
     messages.replaceChildren();
     items.forEach(addItem);
@@ -69,15 +70,15 @@ async function showHistory(): Promise<void> {
   }
 }
 
-/** What was said and not answered. */
+/** The input that was not answered. */
 const unanswered = () => chat.state.unsent ?? (failure?.answer ? undefined : failure?.input);
 
-/** Shows what was not answered, here or before the page was closed. */
+/** Shows the input that was not answered, in this page or before the page was closed. */
 function offerUnsent(): void {
   const input = unanswered();
   if (input === undefined) {
     failed(undefined);
-    if (elsewhere) note("A reply is under way in another tab.");
+    if (elsewhere) note("A reply is in progress in another tab.");
     return;
   }
   add("user", wordsOf(input)).parentElement!.classList.add("unsent");
@@ -98,7 +99,7 @@ async function say(input: Input, options?: TurnOptions): Promise<void> {
   const reply = add("assistant");
   const entry = reply.parentElement!;
   entry.classList.add("waiting");
-  // A screen reader says the reply once it is whole.
+  // A screen reader reads the reply once it is complete.
   log.setAttribute("aria-busy", "true");
   try {
     for await (const event of turn) {
@@ -125,11 +126,11 @@ async function say(input: Input, options?: TurnOptions): Promise<void> {
     log.removeAttribute("aria-busy");
     show();
   }
-  // Another tab's turn came before this one.
+  // Another tab's turn came first.
   if (!failure && turns() !== before + 1) await showHistory();
 }
 
-/** What is to be known and done about a failure; nothing if there is none. */
+/** Shows an error and what to do about it. Without an error it clears the notice. */
 function failed(error: HoldallError | undefined): void {
   failure = error;
   note(error ? explain(error) : "");
@@ -144,21 +145,21 @@ function failed(error: HoldallError | undefined): void {
 function note(words: string): void {
   $("what").textContent = words;
   $("notice").hidden = words === "";
-  // It takes room from the log, whose end is what it is about.
+  // The notice takes room from the log. Scroll so that the end of the log stays visible.
   if (words !== "") requestAnimationFrame(() => (main.scrollTop = main.scrollHeight));
   for (const id of ["again", "shorter", "keep", "anew"]) $(id).hidden = true;
 }
 
 function explain(error: HoldallError): string {
-  const kept = error.input === undefined ? "" : " What you wrote is kept.";
-  const anew = error.input === undefined ? " Begin a new one." : " Begin a new one to send what you wrote.";
+  const kept = error.input === undefined ? "" : " Your text is kept.";
+  const anew = error.input === undefined ? " Start a new one." : " Start a new one to send your text.";
   switch (error.code) {
     case "stopped":
-      return "Stopped. The chat is where it was before.";
+      return "Stopped. The chat is unchanged.";
     case "network":
       return (navigator.onLine ? "The server cannot be reached." : "You are offline.") + kept;
     case "stream_lost":
-      return "The connection was lost in the middle of the reply. The chat is where it was before." + kept;
+      return "The connection was lost in the middle of the reply. The chat is unchanged." + kept;
     case "token_expired":
       return "This chat has expired." + anew;
     case "token_invalid":
@@ -167,13 +168,13 @@ function explain(error: HoldallError): string {
     case "token_used":
       return "This chat has ended." + anew;
     case "history_too_large":
-      return "This chat has grown too long for what you wrote.";
+      return "This chat is too long for your text.";
     case "token_too_large":
-      return "This chat has grown too long." + anew;
+      return "This chat is too long." + anew;
     case "storage_full":
-      return "There is no room to keep this chat: it goes on until the page is closed.";
+      return "This browser has no room to store the chat. It continues until the page is closed.";
     case "conflict":
-      return "Another tab has gone on with this chat. Its turn stands.";
+      return "Another tab has continued this chat. Its turn is stored, and yours is not.";
     default:
       return (
         sentence(error) + (error.retryAfterMs ? ` Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.` : "") + kept
@@ -181,11 +182,12 @@ function explain(error: HoldallError): string {
   }
 }
 
+/** The error's message as a sentence, with a capital letter and an end mark. */
 function sentence({ message }: HoldallError): string {
-  return `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}${/[.!?]$/.test(message) ? "" : "."}`;
 }
 
-/** Brings buttons and standing up to date. */
+/** Updates the buttons and the line with turn, size and expiry. */
 function show(): void {
   const { conversation, expiry } = chat.state;
   $("send").hidden = turn !== undefined;
@@ -203,16 +205,16 @@ function show(): void {
     expiry === "good" ? day : { hour: "numeric", minute: "2-digit", ...day },
   );
   const size = token_bytes < 10_000 ? `${token_bytes} bytes` : `${Math.round(token_bytes / 1024)} KB`;
-  standing.textContent = `${turns} turn${turns === 1 ? "" : "s"} · ${size} · ${expiry === "past" ? "expired" : "until"} ${until}`;
+  standing.textContent = `${turns} turn${turns === 1 ? "" : "s"} · ${size} · ${expiry === "past" ? "expired" : "expires"} ${until}`;
 }
 
-/** Begins another chat, if this one may be forgotten. */
+/** Starts another chat, after the user has agreed to forget this one. */
 function beginAsked(): void {
   const some = chat.state.conversation !== undefined || turn !== undefined || unanswered() !== undefined;
-  if (!some || confirm("Begin a new chat? This one will be forgotten.")) void begin();
+  if (!some || confirm("Start a new chat? This one will be forgotten.")) void begin();
 }
 
-/** Begins another chat, with what was not answered in this one if there is something. */
+/** Starts another chat, with `input` if it was not answered in this one. */
 async function begin(input?: Input): Promise<void> {
   await chat.reset();
   shown = undefined;
@@ -226,7 +228,7 @@ async function begin(input?: Input): Promise<void> {
 function submit(): void {
   const words = text.value.trim();
   if (words === "" || turn) return;
-  // What is overtaken is not lost: it is to be sent next, or deleted.
+  // An older unanswered text goes back into the box, so that the user can send or delete it.
   const overtaken = wordsOf(unanswered());
   text.value = overtaken === words ? "" : overtaken;
   messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
@@ -234,7 +236,7 @@ function submit(): void {
 }
 
 function sendAgain(options?: TurnOptions): void {
-  // What failed without a text was the reading of the history.
+  // A failure without a text was a failure to read the history.
   const input = failure ? failure.input : chat.state.unsent;
   messages.querySelectorAll(".unsent, .cut").forEach((entry) => entry.remove());
   void (input === undefined ? showHistory() : say(input, options));
@@ -257,7 +259,7 @@ $("composer").addEventListener("submit", (event) => {
   submit();
 });
 text.addEventListener("keydown", (event) => {
-  // Not while an input method is composing a character.
+  // Not while an input method composes a character.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     submit();
@@ -269,7 +271,7 @@ $("shorter").addEventListener("click", () => sendAgain({ truncation: "oldest" })
 $("keep").addEventListener("click", () => void keep());
 $("anew").addEventListener("click", () => void begin(failure?.input));
 $("new").addEventListener("click", beginAsked);
-// A button that hides itself would take the focus with it.
+// A button that hides itself would lose the focus.
 document.querySelector("footer")!.addEventListener("click", ({ target }) => {
   if (target instanceof HTMLButtonElement) text.focus();
 });
@@ -277,15 +279,15 @@ chat.subscribe(() => {
   show();
   const ended = elsewhere && !chat.state.busy;
   if (ended) elsewhere = false;
-  // Another tab has gone on, or was closed in the middle of it.
+  // Another tab has continued the chat, or was closed during a turn.
   if (!turn && (ended || chat.state.token !== shown)) void showHistory();
 });
 
 $<HTMLButtonElement>("send").disabled = false;
 await showHistory();
 if (fleeting) {
-  note("This browser keeps nothing for this page: the chat ends when it is closed.");
-  $("fine").textContent = "The server keeps nothing; this page holds the chat until it is closed.";
+  note("This browser stores nothing for this page. The chat ends when you close the page.");
+  $("fine").textContent = "The server stores nothing. This page keeps the chat until you close it.";
 }
 show();
 text.focus();

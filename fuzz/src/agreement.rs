@@ -8,7 +8,10 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{self, Caller, Claims, Codec, Id, Purpose, RawToken, Terms, TokenPolicy, UnverifiedToken, VerifiedToken},
+    token::{
+        self, Claims, Codec, Id, RawToken, TokenContext, TokenHolder, TokenPolicy, TokenPurpose, UnverifiedToken,
+        VerifiedToken,
+    },
 };
 
 use super::reference::{self, HISTORY_BYTES, ITEMS, KID, MAX_AGE, NOW, SECRET, TOKEN_BYTES, TTL, Verdict};
@@ -57,9 +60,10 @@ fn compare(expected: &reference::Token, found: &UnverifiedToken) {
 
 /// A token that its caller may use holds the items that the reference sees, and the next one keeps them.
 fn continue_it(expected: &reference::Token, text: &str, codec: &mut Codec) {
-    for (purpose, reading) in [(Purpose::Continue, false), (Purpose::Read, true)] {
-        let found = authenticate(text, codec)
-            .and_then(|token| token.verify(&Caller::Known(alice()), purpose, &WORLD.policy(false), UnixSeconds(NOW)));
+    for (purpose, reading) in [(TokenPurpose::Continue, false), (TokenPurpose::Read, true)] {
+        let found = authenticate(text, codec).and_then(|token| {
+            token.verify(&TokenHolder::Known(alice()), purpose, &WORLD.policy(false), UnixSeconds(NOW))
+        });
         match (reference::verdict(expected, reading), found) {
             (Verdict::Good, Ok(token)) => {
                 compare_items(expected, &token);
@@ -94,7 +98,7 @@ fn append(expected: &reference::Token, token: &VerifiedToken, codec: &mut Codec)
         let policy = WORLD.policy(seal);
         let claims =
             token.claims().next("default".to_owned(), Id::new(UnixSeconds(NOW), [3; 16]), UnixSeconds(NOW), &policy);
-        let issued = token::issue(&claims, Some(token), LINE, WORLD.terms(&policy), &[7; 24], codec);
+        let issued = token::issue(&claims, Some(token), LINE, WORLD.token_context(&policy), &[7; 24], codec);
         let issued = match issued {
             Ok(issued) => issued,
             // The claims may grow over their bound by the new alias, and history and token over theirs by the line.
@@ -110,7 +114,7 @@ fn append(expected: &reference::Token, token: &VerifiedToken, codec: &mut Codec)
 
 fn authenticate(text: &str, codec: &mut Codec) -> Result<UnverifiedToken, Error> {
     let policy = WORLD.policy(false);
-    RawToken::new(text, &WORLD.limits)?.authenticate(WORLD.terms(&policy), codec)
+    RawToken::new(text, &WORLD.limits)?.authenticate(WORLD.token_context(&policy), codec)
 }
 
 fn alice() -> Principal {
@@ -123,8 +127,8 @@ struct World {
 }
 
 impl World {
-    fn terms<'a>(&'a self, policy: &'a TokenPolicy) -> Terms<'a> {
-        Terms { keys: &self.keys, policy, limits: &self.limits }
+    fn token_context<'a>(&'a self, policy: &'a TokenPolicy) -> TokenContext<'a> {
+        TokenContext { keys: &self.keys, policy, limits: &self.limits }
     }
 
     fn policy(&self, seal: bool) -> TokenPolicy {

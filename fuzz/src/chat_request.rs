@@ -4,9 +4,9 @@
 use holdall::{
     problem::Problem,
     proto::{
-        api::{Asked, Door as _, chat_completions::ChatCompletions},
+        api::{Api as _, ParsedRequest, chat_completions::ChatCompletions},
         chat::{Item, Output, Part, Role},
-        deployment::Ways,
+        deployment::ApiSettings,
         error::Error,
     },
 };
@@ -15,8 +15,8 @@ use serde_json::Value;
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let turn = match ChatCompletions.request(body, &Ways::default()) {
-        Ok(Asked { turn, .. }) => turn,
+    let turn = match ChatCompletions.request(body, &ApiSettings::default()) {
+        Ok(ParsedRequest { turn, .. }) => turn,
         Err(error) => return check_refusal(error),
     };
     for item in &turn.input {

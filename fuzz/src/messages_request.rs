@@ -2,11 +2,11 @@
 
 use holdall::proto::{
     api::{
-        Asked, Door as _, Told,
+        Api as _, ParsedRequest, PublicError,
         messages::{CountTokens, Messages},
     },
     chat::{Item, Output, Part, Role},
-    deployment::Ways,
+    deployment::ApiSettings,
     error::Error,
 };
 use serde_json::Value;
@@ -14,8 +14,8 @@ use serde_json::Value;
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let counts = CountTokens.request(body, &Ways::default()).is_ok();
-    let Asked { turn, .. } = match Messages.request(body, &Ways::default()) {
+    let counts = CountTokens.request(body, &ApiSettings::default()).is_ok();
+    let ParsedRequest { turn, .. } = match Messages.request(body, &ApiSettings::default()) {
         Err(error) => return check_refusal(&error),
         Ok(asked) => asked,
     };
@@ -37,7 +37,7 @@ pub fn check(input: &[u8]) {
 
 /// A refusal is the API's own JSON, and says no more of the request than a name.
 fn check_refusal(error: &Error) {
-    let told = Told { error, status: 400, request_id: "req_1", problem: "{}" };
+    let told = PublicError { error, status: 400, request_id: "req_1", problem: "{}" };
     let refusal = Messages.refusal(&told).expect("the door has a shape of its own");
     assert_eq!(refusal.status, 400);
     let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");

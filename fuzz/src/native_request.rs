@@ -1,16 +1,16 @@
 //! Bodies of `POST /v1/turns`: what is taken is JSON of the documented members, read as it is written.
 
 use holdall::proto::{
-    api::{Asked, Door as _, native::Native},
+    api::{Api as _, ParsedRequest, native::Native},
     chat::{Item, Role},
-    deployment::Ways,
+    deployment::ApiSettings,
 };
 use serde_json::Value;
 
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let Ok(Asked { turn: request, .. }) = Native.request(body, &Ways::default()) else { return };
+    let Ok(ParsedRequest { turn: request, .. }) = Native.request(body, &ApiSettings::default()) else { return };
     let value: Value = serde_json::from_str(body).expect("what the door takes is JSON");
     let members = value.as_object().expect("an object");
     assert!(members.keys().all(|name| MEMBERS.contains(&name.as_str())), "an unknown member was taken");

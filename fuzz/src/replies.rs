@@ -9,15 +9,15 @@ use holdall::proto::{
 };
 
 /// Reads a body as a reply of this dialect: whole, byte by byte, and cut at chance.
-pub fn check(dialect: &str, input: &[u8]) {
+pub fn check(provider: &str, input: &[u8]) {
     let [form, seed, body @ ..] = input else { return };
     let content_type = if form % 2 == 0 { "text/event-stream" } else { "application/json; charset=utf-8" };
-    let whole = read(dialect, content_type, &[body]);
+    let whole = read(provider, content_type, &[body]);
     let bytes: Vec<&[u8]> = body.chunks(1).collect();
-    assert_eq!(read(dialect, content_type, &bytes), whole, "byte by byte");
+    assert_eq!(read(provider, content_type, &bytes), whole, "byte by byte");
     let step = usize::from(*seed) + 1;
     let pieces: Vec<&[u8]> = body.chunks(step).collect();
-    assert_eq!(read(dialect, content_type, &pieces), whole, "in pieces of {step}");
+    assert_eq!(read(provider, content_type, &pieces), whole, "in pieces of {step}");
     if let (reply, Ok(())) = &whole {
         let ends = reply.others.iter().filter(|delta| matches!(delta, Delta::Finish(_))).count();
         assert_eq!(ends, 1, "a whole reply ends once");
@@ -33,11 +33,11 @@ struct Reply {
 }
 
 /// The reply, and the code of what is wrong with it.
-fn read(dialect: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<(), &'static str>) {
+fn read(provider: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<(), &'static str>) {
     let head = http::Response::builder().header("content-type", content_type).body(()).expect("a plain head");
-    let dialect = provider::by_name(dialect).expect("a known dialect");
+    let provider = provider::by_name(provider).expect("a known dialect");
     let bounds = ReplyBounds { reply_bytes: REPLY_BYTES };
-    let mut reader = dialect.reply(&head.into_parts().0, bounds).expect("a form that is announced");
+    let mut reader = provider.reply(&head.into_parts().0, bounds).expect("a form that is announced");
     let mut deltas = Vec::new();
     let mut ended = Ok(());
     for piece in pieces {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use holdall::{
     problem::Problem,
     proto::{
-        api::{Asked, Door as _, ReplyWriter, responses::Responses},
+        api::{Api as _, ParsedRequest, ReplyWriter, responses::Responses},
         chat::{Item, Output, Part, Role},
-        deployment::Ways,
+        deployment::ApiSettings,
         error::Error,
         principal::Principal,
         time::UnixSeconds,
@@ -22,8 +22,8 @@ use serde_json::Value;
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let ask = || Responses.request(body, &Ways::default());
-    let Asked { turn, writer } = match ask() {
+    let ask = || Responses.request(body, &ApiSettings::default());
+    let ParsedRequest { turn, writer } = match ask() {
         Ok(asked) => asked,
         Err(error) => return check_refusal(error),
     };

@@ -178,15 +178,15 @@ impl Log for CauseLog {
 /// The alias that the next turn goes to, and what stands behind it.
 fn describe_model(config: &Config, asked: Option<&str>, token: Option<&str>) -> String {
     let of_token = || {
-        let verified = RawToken::new(token?, &config.core.limits).ok()?;
-        let token = verified.authenticate(config.core.terms(), &mut Codec::new()?).ok()?;
+        let verified = RawToken::new(token?, &config.deployment.limits).ok()?;
+        let token = verified.authenticate(config.deployment.token_context(), &mut Codec::new()?).ok()?;
         Some(token.claims().model.clone())
     };
     let alias = asked.map(str::to_owned).or_else(of_token);
-    let models = config.core.models.as_slice();
+    let models = config.deployment.models.as_slice();
     let named = models.iter().find(|model| Some(&model.alias) == alias.as_ref());
     let Some(model) = named.or_else(|| models.first()) else { return String::new() };
-    if model.target.dialect.name() == "builtin" {
+    if model.target.provider.name() == "builtin" {
         return "the built-in model, which needs no network and knows little".to_owned();
     }
     format!("{} at {}", model.target.name, model.target.upstream)

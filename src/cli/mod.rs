@@ -24,14 +24,14 @@ use std::{fmt, process::ExitCode};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::{console::Console, settings::System};
-use crate::{config::ConfigError, shell::Place};
+use crate::{config::ConfigError, shell::LambdaEnvironment};
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().collect();
     // AWS Lambda starts a program without any.
-    if arguments.len() == 1 && Place::find(&System).is_some() {
+    if arguments.len() == 1 && LambdaEnvironment::find(&System).is_some() {
         arguments.push("serve".into());
     }
     // clap prints its own errors and exits with 2.

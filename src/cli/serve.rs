@@ -5,7 +5,7 @@ use super::{CliError, console::Console, keys, settings::System};
 use crate::{
     config::{Config, Fixed, Reach, ServeSettings},
     proto::key::KeyId,
-    shell::{self, Function, NativeService, Place, Runtime, Signal, Signals, StartError, StderrLog},
+    shell::{self, Function, LambdaEnvironment, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
 };
 
 /// The arguments of `serve`.
@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 impl Args {
     /// A function takes another configuration than a listener: what is open to all is another matter.
-    fn load(&self, dev_keys: Option<&str>, place: Option<&Place>) -> Result<Config, CliError> {
+    fn load(&self, dev_keys: Option<&str>, place: Option<&LambdaEnvironment>) -> Result<Config, CliError> {
         let reach = if place.is_some() { Reach::Platform } else { Reach::Listener };
         Ok(self.settings.load(dev_keys, reach, &System)?)
     }
@@ -28,7 +28,7 @@ impl Args {
 
 /// Serves until SIGTERM or SIGINT, and then until requests under way have ended.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
-    let place = Place::find(&System);
+    let place = LambdaEnvironment::find(&System);
     let dev_keys = if args.dev { Some(keys::new_entry("dev")?) } else { None };
     let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
     // An instance that takes one event at a time has a part of a core.
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
 struct Settings<'a> {
     args: &'a Args,
     dev_keys: Option<&'a str>,
-    place: Option<Place>,
+    place: Option<LambdaEnvironment>,
 }
 
 async fn serve(settings: &Settings<'_>, config: Config) -> Result<(), CliError> {
@@ -57,7 +57,7 @@ async fn serve(settings: &Settings<'_>, config: Config) -> Result<(), CliError> 
     if settings.dev_keys.is_some() {
         console.warn("--dev made a key for this run; every token dies with this process");
     }
-    let models: Vec<_> = config.core.models.as_slice().iter().map(|model| format!("{model:?}")).collect();
+    let models: Vec<_> = config.deployment.models.as_slice().iter().map(|model| format!("{model:?}")).collect();
     let greet = |notes: &[String], what: &str| {
         notes.iter().for_each(|note| console.warn(note));
         console.say(&format!("holdall {} {what}", env!("CARGO_PKG_VERSION")));
@@ -119,9 +119,9 @@ impl Settings<'_> {
             }
             Ok(config) => {
                 let later = fixed.kept_changes(&config.fixed());
-                let keys: Vec<_> = config.core.keys.ids().map(KeyId::to_string).collect();
+                let keys: Vec<_> = config.deployment.keys.ids().map(KeyId::to_string).collect();
                 config.warnings.iter().for_each(|warning| console.warn(warning));
-                service.reload(config.core, config.access);
+                service.reload(config.deployment, config.access);
                 service.guard().set_rules(config.guard);
                 if !later.is_empty() {
                     console.warn(&format!("takes effect at a restart: {}", later.join(", ")));

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     principal::Authenticator,
     proto::{
-        deployment::{Core, Ways},
+        deployment::{ApiSettings, Deployment},
         key::KeyRing,
         limits::Limits,
         token::TokenPolicy,
@@ -66,12 +66,12 @@ impl RawConfig {
             server: self.server(total)?,
             guard,
             store,
-            core: Core {
+            deployment: Deployment {
                 keys,
                 policy,
                 limits,
                 models,
-                ways: Ways {
+                apis: ApiSettings {
                     live_responses: one_of("responses_stream", self.responses_stream.as_deref(), ["hold", "live"])?,
                 },
                 accepts_client_history: one_of("client_history", self.client_history.as_deref(), ["refuse", "accept"])?,

@@ -26,14 +26,14 @@ use zeroize::Zeroizing;
 use crate::{
     guard::{Rules, Store},
     principal::Access,
-    proto::{deployment::Core, key::KeyError, provider::Dialect},
+    proto::{deployment::Deployment, key::KeyError, provider::Provider},
 };
 
 pub use self::{
     draft::{Draft, Reach},
     fixed::Fixed,
     overlay::{
-        CallerSettings, DoorSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, StopSettings,
+        ApiOptions, CallerSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, StopSettings,
         TokenSettings,
     },
     raw::{RawConfig, parse_duration},
@@ -46,7 +46,7 @@ pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
     /// What turns need.
-    pub core: Core,
+    pub deployment: Deployment,
     /// Who may call.
     pub access: Access,
     /// What the service needs.
@@ -104,9 +104,9 @@ pub struct UpstreamConfig {
     /// What models call it.
     pub name: String,
     /// How it speaks.
-    pub dialect: &'static dyn Dialect,
+    pub provider: &'static dyn Provider,
     /// Whose reasoning its replies hold: the dialect's name, and `@host` where that is not the dialect's own address.
-    pub provider: String,
+    pub provider_id: String,
     /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
     pub prompt_cache: bool,
     /// `http:` or `https:` URLs that its paths are appended to, without a trailing slash, each as good as the other; one
@@ -135,7 +135,7 @@ impl UpstreamConfig {
     /// [`ConfigError::Invalid`] for a key that no header may hold.
     pub fn credential(&self) -> Result<Option<(HeaderName, HeaderValue)>, ConfigError> {
         let Some(key) = &self.api_key else { return Ok(None) };
-        let (name, prefix) = self.dialect.credential();
+        let (name, prefix) = self.provider.credential();
         let is_printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         let value = is_printable.then(|| HeaderValue::from_str(&format!("{prefix}{}", &**key)).ok()).flatten();
         let mut value = value.ok_or_else(|| {
@@ -152,7 +152,7 @@ impl UpstreamConfig {
 impl fmt::Debug for UpstreamConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = if self.api_key.is_some() { "with a key" } else { "without a key" };
-        write!(f, "{} ({} at {}, {key}", self.name, self.dialect.name(), self.base_urls.join(", "))?;
+        write!(f, "{} ({} at {}, {key}", self.name, self.provider.name(), self.base_urls.join(", "))?;
         if let Some(Concurrency { calls, queue, .. }) = self.concurrency {
             write!(f, ", {calls} calls at once and {queue} waiting")?;
         }

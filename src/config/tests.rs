@@ -46,9 +46,9 @@ fn without_keys_nothing_starts() {
 fn defaults_are_those_of_the_design() {
     let config = check(&keys(), &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8787");
-    assert_eq!(config.core.limits, crate::proto::limits::Limits::default());
-    assert_eq!((config.core.policy.ttl_seconds, config.core.policy.max_age_seconds), (604_800, 2_592_000));
-    assert!(config.core.policy.seal && config.settings.loopback_host_only);
+    assert_eq!(config.deployment.limits, crate::proto::limits::Limits::default());
+    assert_eq!((config.deployment.policy.ttl_seconds, config.deployment.policy.max_age_seconds), (604_800, 2_592_000));
+    assert!(config.deployment.policy.seal && config.settings.loopback_host_only);
     assert_eq!((config.settings.concurrent_requests, config.guard.turns_at_once), (1_024, 8));
     assert_eq!((config.settings.requests_per_peer, config.server.connections_per_peer), (256, 4_096));
 }
@@ -193,7 +193,7 @@ fn an_upstreams_key_may_come_from_a_file_that_ends_in_a_line_end() {
 #[test]
 fn reasoning_is_a_providers_at_its_address() {
     let key = "api_key_env = \"KEY\"";
-    for (kind, lines, provider) in [
+    for (kind, lines, provider_id) in [
         ("anthropic", key.to_owned(), "anthropic"),
         ("anthropic", format!("{key}\nbase_url = \"https://api.anthropic.com/\""), "anthropic"),
         ("anthropic", "base_url = \"https://other.test/v2\"".to_owned(), "anthropic@other.test"),
@@ -202,7 +202,7 @@ fn reasoning_is_a_providers_at_its_address() {
         ("builtin", String::new(), "builtin"),
     ] {
         let config = upstream(kind, &lines, "").unwrap();
-        assert_eq!(config.core.models.as_slice()[0].target.provider, provider);
+        assert_eq!(config.deployment.models.as_slice()[0].target.provider_id, provider_id);
     }
     let fault = upstream("openai-responses", "", "").unwrap_err().to_string();
     assert!(fault.contains("https://api.openai.com/v1 wants a key"), "{fault}");
@@ -220,7 +220,7 @@ fn prompts_are_cached_and_nothing_is_trimmed_unless_told_otherwise() {
         ("prompt_cache = true", "truncation = \"summarize\"", true, Truncation::Summarize),
     ] {
         let config = upstream("builtin", lines, model_lines).unwrap();
-        let model = &config.core.models.as_slice()[0];
+        let model = &config.deployment.models.as_slice()[0];
         assert_eq!((model.target.prompt_cache, model.truncation), (prompt_cache, truncation));
     }
     let fault = upstream("builtin", "", "truncation = \"auto\"").unwrap_err().to_string();
@@ -238,7 +238,7 @@ fn targets(upstreams: &str) -> Result<Config, ConfigError> {
 fn a_model_names_upstreams_in_order_each_with_its_own_name_for_it() {
     let config =
         targets(r#"["b", { name = "a", model = "other" }, { name = "c" }, { name = "b", model = "more" }]"#).unwrap();
-    let model = &config.core.models.as_slice()[0];
+    let model = &config.deployment.models.as_slice()[0];
     let named: Vec<_> = model.targets().map(|target| (target.upstream.as_str(), target.name.as_str())).collect();
     assert_eq!(named, [("b", "own"), ("a", "other"), ("c", "own"), ("b", "more")]);
     for (upstreams, fault) in [
@@ -262,7 +262,7 @@ fn several_addresses_are_one_upstream() {
     let of = |lines: &str| upstream("openai", lines, "").map(|config| config.upstreams[0].clone());
     let two = of("base_urls = [\"http://one.test/v1/\", \"http://two.test/v1\"]").unwrap();
     assert_eq!(two.base_urls, ["http://one.test/v1", "http://two.test/v1"]);
-    assert_eq!(two.provider, "openai@one.test");
+    assert_eq!(two.provider_id, "openai@one.test");
     assert_eq!(of("base_url = \"http://one.test\"").unwrap().base_urls, ["http://one.test"]);
     assert_eq!(upstream("builtin", "", "").unwrap().upstreams[0].base_urls, [""]);
     let many: Vec<_> = (0..65).map(|number| format!("\"http://{number}.test\"")).collect();
@@ -326,14 +326,14 @@ fn calls_are_made_twice_again_unless_told_otherwise() {
 
 #[test]
 fn doors_are_strict_unless_told_otherwise() {
-    let core = check(&keys(), &[]).unwrap().core;
-    assert!(!core.accepts_client_history && !core.elides_inline_images && !core.ways.live_responses);
+    let deployment = check(&keys(), &[]).unwrap().deployment;
+    assert!(!deployment.accepts_client_history && !deployment.elides_inline_images && !deployment.apis.live_responses);
     let lines = "client_history = \"accept\"\nelide_inline_images = true\nresponses_stream = \"live\"";
-    let core = check(&format!("{}\n{lines}", keys()), &[]).unwrap().core;
-    assert!(core.accepts_client_history && core.elides_inline_images && core.ways.live_responses);
+    let deployment = check(&format!("{}\n{lines}", keys()), &[]).unwrap().deployment;
+    assert!(deployment.accepts_client_history && deployment.elides_inline_images && deployment.apis.live_responses);
     let lines = "client_history = \"refuse\"\nresponses_stream = \"hold\"";
-    let core = check(&format!("{}\n{lines}", keys()), &[]).unwrap().core;
-    assert!(!core.accepts_client_history && !core.ways.live_responses);
+    let deployment = check(&format!("{}\n{lines}", keys()), &[]).unwrap().deployment;
+    assert!(!deployment.accepts_client_history && !deployment.apis.live_responses);
 }
 
 #[test]

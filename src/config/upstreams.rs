@@ -11,7 +11,7 @@ use super::{
 };
 use crate::proto::{
     deployment::{Model, Models, Target},
-    provider::{self, Dialect},
+    provider::{self, Provider},
     turn::Truncation,
 };
 
@@ -29,23 +29,27 @@ impl RawConfig {
     }
 
     fn upstream(&self, raw: &RawUpstream, sources: &impl Sources) -> Result<UpstreamConfig, ConfigError> {
-        let dialect = provider::by_name(&raw.kind).ok_or_else(|| {
-            let kinds: Vec<_> = provider::DIALECTS.iter().map(|dialect| dialect.name()).collect();
+        let provider = provider::by_name(&raw.kind).ok_or_else(|| {
+            let kinds: Vec<_> = provider::PROVIDERS.iter().map(|provider| provider.name()).collect();
             ConfigError::invalid("upstream.kind", format!("`{}` is none of {}", raw.kind, kinds.join(", ")))
         })?;
-        let base_urls = base_urls(raw, dialect)?;
+        let base_urls = base_urls(raw, provider)?;
         let base_url = base_urls.first().map_or("", String::as_str);
         let networked = !base_url.is_empty();
-        let own = base_url == dialect.default_base_url();
-        let dialect = dialect.elsewhere().filter(|_| !own).unwrap_or(dialect);
+        let own = base_url == provider.default_base_url();
+        let provider = provider.elsewhere().filter(|_| !own).unwrap_or(provider);
         let api_key = raw.api_key_env.as_deref().map(|name| api_key(name, sources)).transpose()?;
         if networked && api_key.is_none() && own {
             return Err(ConfigError::invalid("upstream", format!("{base_url} wants a key; set HOLDALL_UPSTREAM_KEY")));
         }
         Ok(UpstreamConfig {
             name: raw.name.clone(),
-            dialect,
-            provider: if own { dialect.name().to_owned() } else { format!("{}@{}", dialect.name(), host(base_url)) },
+            provider,
+            provider_id: if own {
+                provider.name().to_owned()
+            } else {
+                format!("{}@{}", provider.name(), host(base_url))
+            },
             prompt_cache: raw.prompt_cache.unwrap_or(true),
             concurrency: concurrency(raw, self.timeouts.queue)?,
             base_urls,
@@ -118,8 +122,8 @@ fn targets(raw: &RawModel, upstreams: &[UpstreamConfig]) -> Result<Vec<Target>, 
         }
         targets.push(Target {
             upstream: name.to_owned(),
-            dialect: upstream.dialect,
-            provider: upstream.provider.clone(),
+            provider: upstream.provider,
+            provider_id: upstream.provider_id.clone(),
             prompt_cache: upstream.prompt_cache,
             name: model.to_owned(),
         });
@@ -137,9 +141,9 @@ fn api_key(name: &str, sources: &impl Sources) -> Result<Zeroizing<String>, Conf
 }
 
 /// The addresses of an upstream, without trailing slashes; an empty one for what needs no network.
-fn base_urls(raw: &RawUpstream, dialect: &dyn Dialect) -> Result<Vec<String>, ConfigError> {
+fn base_urls(raw: &RawUpstream, provider: &dyn Provider) -> Result<Vec<String>, ConfigError> {
     let invalid = |fault: String| ConfigError::invalid("upstream.base_urls", fault);
-    let own = dialect.default_base_url();
+    let own = provider.default_base_url();
     let urls = match (&raw.base_url, &raw.base_urls) {
         (Some(_), Some(_)) => return Err(invalid("set either base_url or base_urls, not both".to_owned())),
         (Some(url), None) => std::slice::from_ref(url),

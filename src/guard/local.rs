@@ -20,11 +20,13 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::{
-    caller::{Caller, Receipt, Standing, Takers},
+    caller::{CallerState, LimitScope, LimitStanding, Receipt},
     ledger::{Key, Ledger},
     limits::Limits,
 };
-use super::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Rules, Seed, Used};
+use super::{
+    AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, Rules, Seed, TurnEnd,
+};
 use crate::proto::{
     allowance::{Allowance, Exhausted},
     error::Error,
@@ -53,7 +55,7 @@ impl LocalGuard {
     pub fn set_rules(&self, rules: Rules) {
         let mut state = self.lock();
         if state.limits.rules.rate != rules.rate {
-            state.ledger.each(Caller::begin_anew);
+            state.ledger.each(CallerState::begin_anew);
         }
         state.limits = Limits::new(rules);
     }
@@ -66,22 +68,25 @@ impl LocalGuard {
 impl Guard for LocalGuard {
     type Permit = LocalPermit;
 
-    async fn admit(&self, ask: Ask) -> Result<LocalPermit, Error> {
-        if ask.purpose == Purpose::Read {
+    async fn admit(&self, ask: AdmitRequest) -> Result<LocalPermit, Error> {
+        if ask.purpose == GuardPurpose::Read {
             return Ok(LocalPermit { standing: Vec::new(), held: None });
         }
         let mut state = self.lock();
-        let key = state.ledger.key(&ask.counted());
+        let key = state.ledger.key(&ask.subject());
         let (receipt, standing) = state.admit(key, &ask)?;
-        Ok(LocalPermit { standing, held: Some(Held { guard: self.clone(), key, receipt, left: Ending::Failed }) })
+        Ok(LocalPermit {
+            standing,
+            held: Some(HeldPermit { guard: self.clone(), key, receipt, left: TurnEnd::Failed }),
+        })
     }
 
-    async fn standing(&self, counted: Counted, moment: Moment) -> Result<Vec<Allowance>, Error> {
+    async fn standing(&self, counted: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
         let state = self.lock();
         let key = state.ledger.key(&counted);
         let standings = match state.ledger.find(key) {
             Some(caller) => caller.standings(&state.limits, moment),
-            None => Caller::default().standings(&state.limits, moment),
+            None => CallerState::default().standings(&state.limits, moment),
         };
         Ok(allowances(&standings))
     }
@@ -100,18 +105,18 @@ impl Guard for LocalGuard {
 
 impl State {
     /// Takes all that a turn takes, or nothing.
-    fn admit(&mut self, key: Key, ask: &Ask) -> Result<(Option<Receipt>, Vec<Allowance>), Error> {
+    fn admit(&mut self, key: Key, ask: &AdmitRequest) -> Result<(Option<Receipt>, Vec<Allowance>), Error> {
         let Self { limits, ledger } = self;
         ledger.tidy(limits, ask.moment);
         let begins = ask.presented.is_none();
-        let is_turn = ask.purpose == Purpose::Turn;
-        let fresh = Caller::default();
+        let is_turn = ask.purpose == GuardPurpose::Turn;
+        let fresh = CallerState::default();
         let caller = ledger.find(key).unwrap_or(&fresh);
         let standings = caller.standings(limits, ask.moment);
-        let concerns = |standing: &&Standing| match standing.takers {
-            Takers::Beginnings => is_turn && begins,
-            Takers::Calls => true,
-            Takers::Turns => is_turn,
+        let concerns = |standing: &&LimitStanding| match standing.takers {
+            LimitScope::Beginnings => is_turn && begins,
+            LimitScope::Calls => true,
+            LimitScope::Turns => is_turn,
         };
         let longest = standings.iter().filter(concerns).max_by_key(|standing| standing.wait_seconds);
         if let Some(standing) = longest.filter(|standing| standing.wait_seconds > 0) {
@@ -128,28 +133,30 @@ impl State {
         Ok((receipt, allowances(&caller.standings(limits, ask.moment))))
     }
 
-    fn end(&mut self, key: Key, receipt: Option<&Receipt>, ending: Ending) {
+    fn end(&mut self, key: Key, receipt: Option<&Receipt>, ending: TurnEnd) {
         // There while a turn of its is under way.
         let Some(caller) = self.ledger.find_mut(key) else { return };
         caller.places = caller.places.saturating_sub(1);
         match (receipt, ending) {
-            (Some(receipt), Ending::Cut(used) | Ending::Left(used) | Ending::Whole(used)) => caller.add(used, receipt),
-            (Some(receipt), Ending::Failed) => caller.give_back(receipt),
+            (Some(receipt), TurnEnd::Cut(used) | TurnEnd::ClientLeft(used) | TurnEnd::Complete(used)) => {
+                caller.add(used, receipt)
+            }
+            (Some(receipt), TurnEnd::Failed) => caller.give_back(receipt),
             (None, _) => {}
         }
     }
 }
 
-fn exhausted(standing: &Standing, standings: &[Standing]) -> Error {
+fn exhausted(standing: &LimitStanding, standings: &[LimitStanding]) -> Error {
     let (limit, retry_after_seconds) = (standing.allowance, standing.wait_seconds);
     let exhausted = Box::new(Exhausted { limit, retry_after_seconds, standing: allowances(standings) });
     match standing.takers {
-        Takers::Calls => Error::RateLimited(exhausted),
-        Takers::Beginnings | Takers::Turns => Error::QuotaExceeded(exhausted),
+        LimitScope::Calls => Error::RateLimited(exhausted),
+        LimitScope::Beginnings | LimitScope::Turns => Error::QuotaExceeded(exhausted),
     }
 }
 
-fn allowances(standings: &[Standing]) -> Vec<Allowance> {
+fn allowances(standings: &[LimitStanding]) -> Vec<Allowance> {
     standings.iter().map(|standing| standing.allowance).collect()
 }
 
@@ -158,20 +165,20 @@ fn allowances(standings: &[Standing]) -> Vec<Allowance> {
 pub struct LocalPermit {
     standing: Vec<Allowance>,
     /// What it holds; none if it takes nothing, or has ended.
-    held: Option<Held>,
+    held: Option<HeldPermit>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldPermit {
     guard: LocalGuard,
     key: Key,
     receipt: Option<Receipt>,
     /// How the turn ends if nothing more is said.
-    left: Ending,
+    left: TurnEnd,
 }
 
 impl LocalPermit {
-    fn end(&mut self, ending: impl FnOnce(&Held) -> Ending) {
+    fn end(&mut self, ending: impl FnOnce(&HeldPermit) -> TurnEnd) {
         if let Some(held) = self.held.take() {
             held.guard.lock().end(held.key, held.receipt.as_ref(), ending(&held));
         }
@@ -191,15 +198,15 @@ impl Permit for LocalPermit {
 
     fn show(&mut self) {
         if let Some(held) = &mut self.held {
-            held.left = Ending::Cut(Used::default());
+            held.left = TurnEnd::Cut(Charge::default());
         }
     }
 
-    async fn settle(mut self, ending: Ending) {
+    async fn settle(mut self, ending: TurnEnd) {
         self.end(|_| ending);
     }
 
-    fn leave(mut self, used: Used) {
+    fn leave(mut self, used: Charge) {
         self.end(|held| held.left.having(used));
     }
 }

@@ -17,9 +17,10 @@ mod seed;
 use std::{net::IpAddr, time::Duration};
 
 use crate::proto::{
-    allowance::Allowance, error::Error, exchange::Presented, principal::Principal, time::UnixSeconds, token::Id,
+    allowance::Allowance, error::Error, exchange::PresentedToken, principal::Principal, time::UnixSeconds, token::Id,
 };
 
+#[cfg(feature = "redis")]
 pub(crate) use self::rules::COUNTS;
 pub use self::{
     local::{LocalGuard, LocalPermit},
@@ -37,13 +38,17 @@ pub trait Guard: Send + Sync + 'static {
     /// # Errors
     /// [`Error::TokenRevoked`], [`Error::TokenUsed`], [`Error::RateLimited`], [`Error::QuotaExceeded`],
     /// [`Error::UserBusy`], or [`Error::GuardUnavailable`] where what must be known cannot be.
-    fn admit(&self, ask: Ask) -> impl Future<Output = Result<Self::Permit, Error>> + Send;
+    fn admit(&self, ask: AdmitRequest) -> impl Future<Output = Result<Self::Permit, Error>> + Send;
 
     /// Where a caller stands under each limit.
     ///
     /// # Errors
     /// [`Error::GuardUnavailable`].
-    fn standing(&self, counted: Counted, moment: Moment) -> impl Future<Output = Result<Vec<Allowance>, Error>> + Send;
+    fn standing(
+        &self,
+        counted: LimitSubject,
+        moment: Moment,
+    ) -> impl Future<Output = Result<Vec<Allowance>, Error>> + Send;
 
     /// How many turns a caller may have under way.
     fn turns_at_once(&self) -> usize;
@@ -69,18 +74,18 @@ pub trait Permit: Send + 'static {
     fn show(&mut self);
 
     /// Ends the turn.
-    fn settle(self, ending: Ending) -> impl Future<Output = ()> + Send;
+    fn settle(self, ending: TurnEnd) -> impl Future<Output = ()> + Send;
 
     /// Ends the turn of a client that has left, without waiting for anything: as dropping it does, but for what it used
     /// until then, which counts once the model was called.
-    fn leave(self, used: Used);
+    fn leave(self, used: Charge);
 }
 
 /// What a guard is asked.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct AdmitRequest {
     /// What for.
-    pub purpose: Purpose,
+    pub purpose: GuardPurpose,
     /// Whose turn it is.
     pub principal: Principal,
     /// Where the request came from.
@@ -88,22 +93,22 @@ pub struct Ask {
     /// The conversation that it begins or continues.
     pub conversation: Id,
     /// The token that it continues; none begins a conversation.
-    pub presented: Option<Presented>,
+    pub presented: Option<PresentedToken>,
     /// When.
     pub moment: Moment,
 }
 
-impl Ask {
+impl AdmitRequest {
     /// Whom the limits count.
     #[must_use]
-    pub fn counted(&self) -> Counted {
-        Counted::of(&self.principal, self.peer)
+    pub fn subject(&self) -> LimitSubject {
+        LimitSubject::of(&self.principal, self.peer)
     }
 }
 
 /// What a caller wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum GuardPurpose {
     /// Have model tokens counted: takes from the rate alone.
     Count,
     /// Read a history: takes nothing, and is refused where the token was revoked.
@@ -114,7 +119,7 @@ pub enum Purpose {
 
 /// Whom limits count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Counted {
+pub enum LimitSubject {
     /// Whoever calls from this address: callers without a name, who could take a new one for each turn. Of an IPv6
     /// address the first 64 bits count, which one network has.
     Peer(IpAddr),
@@ -122,7 +127,7 @@ pub enum Counted {
     User(Principal),
 }
 
-impl Counted {
+impl LimitSubject {
     /// Whom to count for a turn of this principal's from this address.
     #[must_use]
     pub fn of(principal: &Principal, peer: Option<IpAddr>) -> Self {
@@ -152,38 +157,38 @@ pub struct Moment {
 
 /// How an admitted turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum TurnEnd {
     /// It broke off after something was shown: the token is spent.
-    Cut(Used),
+    Cut(Charge),
     /// It failed before anything was shown; the token is good for another try, and nothing counts.
     Failed,
     /// Its client left before anything was shown: the token is good for another try, and the turn counts, since leaving
     /// is the client's doing.
-    Left(Used),
+    ClientLeft(Charge),
     /// It is whole.
-    Whole(Used),
+    Complete(Charge),
 }
 
-impl Ending {
+impl TurnEnd {
     /// The end of a turn that is left once the model is called, if this is how it ends when it is left now.
     pub(crate) fn called(self) -> Self {
-        if self == Self::Failed { Self::Left(Used::default()) } else { self }
+        if self == Self::Failed { Self::ClientLeft(Charge::default()) } else { self }
     }
 
     /// The same, having used this.
-    pub(crate) fn having(self, used: Used) -> Self {
+    pub(crate) fn having(self, used: Charge) -> Self {
         match self {
             Self::Cut(_) => Self::Cut(used),
             Self::Failed => Self::Failed,
-            Self::Left(_) => Self::Left(used),
-            Self::Whole(_) => Self::Whole(used),
+            Self::ClientLeft(_) => Self::ClientLeft(used),
+            Self::Complete(_) => Self::Complete(used),
         }
     }
 }
 
 /// What a turn used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Used {
+pub struct Charge {
     /// Model tokens, in and out.
     pub model_tokens: u64,
     /// The inflated history that the turn carried, its own items included.
@@ -220,12 +225,12 @@ mod tests {
     fn who_has_no_name_counts_by_address() {
         let (anonymous, ada) = (Principal::anonymous([1; 16]), Principal::new("ada", "none").unwrap());
         let peer = |text: &str| Some(text.parse().unwrap());
-        let of = |text: &str| Counted::of(&anonymous, peer(text));
-        assert_eq!(of("192.0.2.7"), Counted::Peer("192.0.2.7".parse().unwrap()));
+        let of = |text: &str| LimitSubject::of(&anonymous, peer(text));
+        assert_eq!(of("192.0.2.7"), LimitSubject::Peer("192.0.2.7".parse().unwrap()));
         assert_eq!(of("::ffff:192.0.2.7"), of("192.0.2.7"));
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::2"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(Counted::of(&ada, peer("192.0.2.7")), Counted::User(ada.clone()));
-        assert_eq!(Counted::of(&anonymous, None), Counted::User(anonymous.clone()));
+        assert_eq!(LimitSubject::of(&ada, peer("192.0.2.7")), LimitSubject::User(ada.clone()));
+        assert_eq!(LimitSubject::of(&anonymous, None), LimitSubject::User(anonymous.clone()));
     }
 }

@@ -55,11 +55,11 @@ impl Hasher for Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{guard::Counted, proto::principal::Principal};
+    use crate::{guard::LimitSubject, proto::principal::Principal};
 
     #[test]
     fn numbers_hang_on_the_key_and_on_all_that_is_counted() {
-        let user = |name: &str, idp: &str| Counted::User(Principal::new(name, idp).unwrap());
+        let user = |name: &str, idp: &str| LimitSubject::User(Principal::new(name, idp).unwrap());
         let (seed, other) = (Seed::new([1; 32]), Seed::new([2; 32]));
         let ada = seed.numbers(&user("ada", "key"));
         assert_eq!(ada, seed.clone().numbers(&user("ada", "key")));
@@ -68,7 +68,7 @@ mod tests {
             other.numbers(&user("ada", "key")),
             seed.numbers(&user("bob", "key")),
             seed.numbers(&user("ad", "akey")),
-            seed.numbers(&Counted::Peer([127, 0, 0, 1].into())),
+            seed.numbers(&LimitSubject::Peer([127, 0, 0, 1].into())),
         ] {
             assert!(another[0] != ada[0] && another[1] != ada[1]);
         }

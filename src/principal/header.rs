@@ -56,7 +56,7 @@ impl HeaderRule {
     /// Whom a request from `peer` with these headers speaks for.
     ///
     /// # Errors
-    /// [`Error::Unvouched`], with the failed check as its cause; [`Error::RequestInvalid`] for two names in one
+    /// [`Error::UntrustedProxy`], with the failed check as its cause; [`Error::RequestInvalid`] for two names in one
     /// request, to a proxy that shows the secret.
     pub(super) fn verify(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Principal, Error> {
         let peer = peer.ok_or_else(|| refused("the peer's address is not known"))?;
@@ -126,7 +126,7 @@ fn user_of(value: &HeaderValue) -> Result<Principal, Error> {
 }
 
 fn refused(cause: &str) -> Error {
-    Error::Unvouched { cause: format!("identity header: {cause}") }
+    Error::UntrustedProxy { cause: format!("identity header: {cause}") }
 }
 
 #[cfg(test)]

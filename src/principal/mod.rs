@@ -82,19 +82,19 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`], or in mode `header`
-    /// [`Error::Unvouched`], if one is needed and there is none or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
+    /// [`Error::UntrustedProxy`], if one is needed and there is none or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
     /// Mode `none` never fails.
-    pub fn authenticate(&self, asking: &Asking<'_>) -> Result<Verdict, Error> {
-        let known = |principal| Verdict::Told(Identity::Known(principal));
+    pub fn authenticate(&self, request: &AuthRequest<'_>) -> Result<AuthOutcome, Error> {
+        let known = |principal| AuthOutcome::Identified(Identity::Known(principal));
         match self {
-            Self::ApiKey(keys) => keys.verify(credential::presented(asking.headers)?).map(known),
-            Self::Header(rule) => rule.verify(asking.headers, asking.peer).map(known),
+            Self::ApiKey(keys) => keys.verify(credential::presented(request.headers)?).map(known),
+            Self::Header(rule) => rule.verify(request.headers, request.peer).map(known),
             #[cfg(feature = "jwt")]
             Self::Jwt(verifier) => {
-                let credential = credential::presented(asking.headers)?;
-                verifier.judge(credential, asking.now, asking.elapsed, asking.has_waited)
+                let credential = credential::presented(request.headers)?;
+                verifier.judge(credential, request.now, request.elapsed, request.has_waited)
             }
-            Self::None => Ok(Verdict::Told(Identity::Anonymous)),
+            Self::None => Ok(AuthOutcome::Identified(Identity::Anonymous)),
         }
     }
 
@@ -152,7 +152,7 @@ impl Authenticator {
 
 /// A request that asks to be known.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
+pub struct AuthRequest<'a> {
     /// Its headers.
     pub headers: &'a HeaderMap,
     /// The other end of its connection.
@@ -167,29 +167,29 @@ pub struct Asking<'a> {
 
 /// What comes of asking.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum AuthOutcome {
     /// Who it is.
-    Told(Identity),
+    Identified(Identity),
     /// To be asked again, once, when this ends.
-    Wait(Coming),
+    Wait(PendingKeys),
 }
 
 /// Ends when what a request waits for has come, or has failed to.
 #[derive(Clone)]
-pub struct Coming {
+pub struct PendingKeys {
     ended: Shared<BoxFuture<'static, ()>>,
     /// Counts those who wait.
     _place: Arc<()>,
 }
 
-impl Coming {
+impl PendingKeys {
     #[cfg(feature = "jwt")]
     fn new(ended: Shared<BoxFuture<'static, ()>>, place: Arc<()>) -> Self {
         Self { ended, _place: place }
     }
 }
 
-impl Future for Coming {
+impl Future for PendingKeys {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -197,7 +197,7 @@ impl Future for Coming {
     }
 }
 
-impl fmt::Debug for Coming {
+impl fmt::Debug for PendingKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Coming").finish_non_exhaustive()
     }
@@ -215,15 +215,15 @@ mod tests {
         for credential in ["Bearer sk-made-up", "Bearer another", "Basic !"] {
             headers.append(AUTHORIZATION, HeaderValue::from_static(credential));
             headers.append("x-api-key", HeaderValue::from_static(credential));
-            let asking = Asking {
+            let request = AuthRequest {
                 headers: &headers,
                 peer: None,
                 now: UnixSeconds(0),
                 elapsed: Duration::ZERO,
                 has_waited: false,
             };
-            let verdict = Authenticator::None.authenticate(&asking).unwrap();
-            assert!(matches!(verdict, Verdict::Told(Identity::Anonymous)));
+            let verdict = Authenticator::None.authenticate(&request).unwrap();
+            assert!(matches!(verdict, AuthOutcome::Identified(Identity::Anonymous)));
         }
     }
 }

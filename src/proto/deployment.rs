@@ -4,14 +4,14 @@ use super::{
     error::Error,
     key::KeyRing,
     limits::Limits,
-    provider::Dialect,
-    token::{Terms, TokenPolicy},
+    provider::Provider,
+    token::{TokenContext, TokenPolicy},
     turn::Truncation,
 };
 
 /// What a deployment is, as far as turns are concerned; equal on all instances.
 #[derive(Debug)]
-pub struct Core {
+pub struct Deployment {
     /// The keys of tokens.
     pub keys: KeyRing,
     /// The terms of tokens.
@@ -21,24 +21,24 @@ pub struct Core {
     /// The models that clients may choose from.
     pub models: Models,
     /// How the doors behave where there is a choice.
-    pub ways: Ways,
+    pub apis: ApiSettings,
     /// Whether clients may speak for the model: assistant turns that they bring are then taken as they are.
     pub accepts_client_history: bool,
     /// Whether a token keeps only a note of the inline images of its last turn.
     pub elides_inline_images: bool,
 }
 
-impl Core {
+impl Deployment {
     /// The terms under which tokens are issued and verified.
     #[must_use]
-    pub fn terms(&self) -> Terms<'_> {
-        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    pub fn token_context(&self) -> TokenContext<'_> {
+        TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 }
 
 /// What an operator may set about the doors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ways {
+pub struct ApiSettings {
     /// Whether a Responses stream is live where the request does not say: its first events then carry an id that is no
     /// token.
     pub live_responses: bool,
@@ -120,11 +120,11 @@ pub struct Target {
     /// The name of the upstream.
     pub upstream: String,
     /// How that upstream speaks.
-    pub dialect: &'static dyn Dialect,
-    /// Whose reasoning its replies hold; only that is sent to it ([`ModelCall::provider`]).
+    pub provider: &'static dyn Provider,
+    /// Whose reasoning its replies hold; only that is sent to it ([`ModelCall::provider_id`]).
     ///
-    /// [`ModelCall::provider`]: crate::proto::provider::ModelCall::provider
-    pub provider: String,
+    /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider
+    pub provider_id: String,
     /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
     pub prompt_cache: bool,
     /// What that upstream calls the model.
@@ -133,7 +133,7 @@ pub struct Target {
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} at {}", self.dialect.name(), self.name, self.upstream)
+        write!(f, "{} {} at {}", self.provider.name(), self.name, self.upstream)
     }
 }
 

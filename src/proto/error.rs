@@ -124,7 +124,7 @@ pub enum Error {
         detail: String,
     },
     /// The sender is not the proxy that names users here, or does not name one. Code `unauthenticated`.
-    Unvouched {
+    UntrustedProxy {
         /// Which check failed, for the operator.
         cause: String,
     },
@@ -198,7 +198,7 @@ impl Error {
             Self::TokenRevoked => Code::TokenRevoked,
             Self::TokenTooLarge(_) => Code::TokenTooLarge,
             Self::TokenUsed { .. } => Code::TokenUsed,
-            Self::Unauthenticated { .. } | Self::Unvouched { .. } => Code::Unauthenticated,
+            Self::Unauthenticated { .. } | Self::UntrustedProxy { .. } => Code::Unauthenticated,
             Self::Unsupported { .. } => Code::Unsupported,
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
             Self::UpstreamCut => Code::UpstreamCut,
@@ -241,7 +241,7 @@ impl Error {
             Self::GuardUnavailable { cause, .. }
             | Self::Internal { cause }
             | Self::Unauthenticated { cause }
-            | Self::Unvouched { cause }
+            | Self::UntrustedProxy { cause }
             | Self::UpstreamMalformed { cause }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
             Self::PeerBusy { limit } => Some(format!("one address has {limit} requests under way")),
@@ -327,7 +327,7 @@ impl fmt::Display for Error {
                 f.write_str("the token was used, and is good for one turn; go on with the one that came of it")
             }
             Self::Unauthenticated { .. } => f.write_str("a valid credential is needed, as `Authorization: Bearer …`"),
-            Self::Unvouched { .. } => f.write_str("this server takes callers from its proxy alone"),
+            Self::UntrustedProxy { .. } => f.write_str("this server takes callers from its proxy alone"),
             Self::UpstreamCut => f.write_str("the model service stopped in the middle of its reply"),
             Self::UpstreamMalformed { .. } => {
                 f.write_str("the model service sent something that is not a reply in its own format")

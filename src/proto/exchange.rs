@@ -33,11 +33,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, header::RETRY_AFTER, response};
 
 use self::{
-    plan::{Plan, Room, Turn},
+    plan::{Plan, Room, TurnState},
     reply::Reply,
 };
 use super::{
-    deployment::{Core, Target},
+    deployment::{Deployment, Target},
     error::Error,
     provider::{ReplyBounds, ReplyReader},
     time::UnixSeconds,
@@ -46,10 +46,10 @@ use super::{
 };
 
 pub use self::{
-    caller::Asker,
+    caller::Caller,
     count::Counting,
     history::read_history,
-    plan::{Presented, Spent},
+    plan::{PresentedToken, TurnUsage},
     summary::{Summarizing, Summary},
 };
 
@@ -67,7 +67,7 @@ pub struct Entropy {
 
 /// One turn, in state `S`.
 pub struct Exchange<S> {
-    turn: Box<Turn>,
+    turn: Box<TurnState>,
     state: S,
 }
 
@@ -101,31 +101,31 @@ impl Exchange<Ready> {
     /// # Errors
     /// Everything that ends a turn before the model is called; nothing has been spent then.
     pub fn begin(
-        core: Arc<Core>,
+        deployment: Arc<Deployment>,
         request: TurnRequest,
-        asker: &Asker,
+        caller: &Caller,
         now: UnixSeconds,
         entropy: &Entropy,
         codec: &mut Codec,
-    ) -> Result<Begun, Error> {
-        let (mut turn, mut plan) = plan::prepare(core, request, asker, now, entropy, codec)?;
+    ) -> Result<Planned, Error> {
+        let (mut turn, mut plan) = plan::prepare(deployment, request, caller, now, entropy, codec)?;
         match turn.make_room(&mut plan, codec)? {
-            Room::Found => Self::ready(Box::new(turn), Box::new(plan)).map(Begun::Ready),
+            Room::Found => Self::ready(Box::new(turn), Box::new(plan)).map(Planned::Ready),
             Room::Summarize { items } => {
-                Exchange::summarizing(Box::new(turn), Box::new(plan), items).map(Begun::Summarizing)
+                Exchange::summarizing(Box::new(turn), Box::new(plan), items).map(Planned::Summarizing)
             }
         }
     }
 
-    fn ready(turn: Box<Turn>, plan: Box<Plan>) -> Result<Self, Error> {
-        let request = turn.target.dialect.request(&plan.call(&turn.target, turn.stream))?;
+    fn ready(turn: Box<TurnState>, plan: Box<Plan>) -> Result<Self, Error> {
+        let request = turn.target.provider.request(&plan.call(&turn.target, turn.stream))?;
         let plan = (turn.fallbacks_left > 0).then_some(plan);
         Ok(Self { turn, state: Ready { request, plan } })
     }
 
     /// What the turn has used once it was sent, whatever comes of it.
     #[must_use]
-    pub fn spent(&self) -> Spent {
+    pub fn spent(&self) -> TurnUsage {
         self.turn.spent(super::turn::Usage::default(), 0)
     }
 
@@ -147,7 +147,7 @@ impl Exchange<Ready> {
     pub fn next_target(&mut self) -> bool {
         let Some(plan) = self.state.plan.take() else { return false };
         let stream = self.turn.stream;
-        let write = |target: &Target| target.dialect.request(&plan.call(target, stream));
+        let write = |target: &Target| target.provider.request(&plan.call(target, stream));
         let Some(request) = self.turn.next_target(&plan.model, write) else { return false };
         let plan = (self.turn.fallbacks_left > 0).then_some(plan);
         self.state = Ready { request, plan };
@@ -158,22 +158,22 @@ impl Exchange<Ready> {
     ///
     /// # Errors
     /// [`Error::UpstreamMalformed`] for a redirect, or a head that announces no reply of this dialect.
-    pub fn respond(self, head: &response::Parts) -> Result<Response, Box<Unanswered>> {
+    pub fn respond(self, head: &response::Parts) -> Result<Response, Box<FailedAttempt>> {
         let status = head.status;
         if status.is_success() {
-            let bounds = ReplyBounds { reply_bytes: self.turn.core.limits.reply_bytes };
-            let reader = match self.turn.target.dialect.reply(head, bounds) {
+            let bounds = ReplyBounds { reply_bytes: self.turn.deployment.limits.reply_bytes };
+            let reader = match self.turn.target.provider.reply(head, bounds) {
                 Ok(reader) => reader,
-                Err(error) => return Err(Box::new(Unanswered { error, exchange: self })),
+                Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self })),
             };
-            let reply = Reply::new(&self.turn.target.provider, self.turn.reply_room(), self.turn.items_room());
+            let reply = Reply::new(&self.turn.target.provider_id, self.turn.reply_room(), self.turn.items_room());
             let back = Some(Box::new(self.state));
             let state = Replying { reader, reply, back, closed: false };
             return Ok(Response::Replying(Exchange { turn: self.turn, state }));
         }
         if !status.is_client_error() && !status.is_server_error() {
             let error = Error::malformed(format!("status {status}"));
-            return Err(Box::new(Unanswered { error, exchange: self }));
+            return Err(Box::new(FailedAttempt { error, exchange: self }));
         }
         let (retry_after, back) = (retry_after(&head.headers), Box::new(self.state));
         let state = Refused { back, status: status.as_u16(), retry_after, body: Vec::new() };
@@ -182,7 +182,7 @@ impl Exchange<Ready> {
 }
 
 /// An attempt that came to no reply, and the turn as it was before it.
-pub struct Unanswered {
+pub struct FailedAttempt {
     /// What the answer amounted to.
     pub error: Error,
     /// The turn.
@@ -190,14 +190,14 @@ pub struct Unanswered {
 }
 
 /// What came of beginning a turn.
-pub enum Begun {
+pub enum Planned {
     /// The model can be called.
     Ready(Exchange<Ready>),
     /// The conversation is too long; a summary of its older turns is to be asked for first.
     Summarizing(Exchange<Summarizing>),
 }
 
-impl Begun {
+impl Planned {
     /// Whether the reply is asked for as a stream.
     #[must_use]
     pub fn is_streamed(&self) -> bool {
@@ -218,7 +218,7 @@ impl Begun {
 
     /// The token that the turn continues.
     #[must_use]
-    pub fn presented(&self) -> Option<Presented> {
+    pub fn presented(&self) -> Option<PresentedToken> {
         match self {
             Self::Ready(exchange) => exchange.presented(),
             Self::Summarizing(exchange) => exchange.presented(),
@@ -244,10 +244,10 @@ impl Exchange<Refused> {
 
     /// The error that the refusal amounts to, and the way back.
     #[must_use]
-    pub fn into_unanswered(self) -> Unanswered {
+    pub fn into_failed_attempt(self) -> FailedAttempt {
         let Refused { back, status, retry_after, body } = self.state;
-        let error = self.turn.target.dialect.refusal(status, retry_after, &body);
-        Unanswered { error, exchange: Exchange { turn: self.turn, state: *back } }
+        let error = self.turn.target.provider.refusal(status, retry_after, &body);
+        FailedAttempt { error, exchange: Exchange { turn: self.turn, state: *back } }
     }
 }
 
@@ -280,7 +280,7 @@ impl Exchange<Replying> {
 
     /// What the turn has used so far.
     #[must_use]
-    pub fn spent(&self) -> Spent {
+    pub fn spent(&self) -> TurnUsage {
         self.turn.spent(self.state.reply.usage(), self.state.reply.text_bytes())
     }
 
@@ -376,7 +376,7 @@ impl<S> Exchange<S> {
 
     /// The token that the turn continues.
     #[must_use]
-    pub fn presented(&self) -> Option<Presented> {
+    pub fn presented(&self) -> Option<PresentedToken> {
         self.turn.presented
     }
 }
@@ -403,7 +403,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// As much of a whole answer as is read that is no reply to a turn: a summary, a count, a refusal.
-pub const ASIDE_BYTES: usize = 256 << 10;
+pub const SIDE_CALL_BYTES: usize = 256 << 10;
 /// As much of an error body as is read.
 const REFUSAL_BYTES: usize = 64 << 10;
 /// The longest wait that is passed on.

@@ -23,7 +23,7 @@ use crate::{
 
 /// Why a call failed, and where it might not.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct CallFault {
     pub(super) error: Error,
     cure: Cure,
 }
@@ -40,7 +40,7 @@ enum Cure {
     None,
 }
 
-impl Fault {
+impl CallFault {
     /// Whether the address that was called is to be held to have failed.
     pub(super) fn blames_address(&self) -> bool {
         self.cure != Cure::Insist
@@ -59,7 +59,7 @@ impl Fault {
     }
 }
 
-impl From<Error> for Fault {
+impl From<Error> for CallFault {
     fn from(error: Error) -> Self {
         let cure = match &error {
             Error::UpstreamCut => Cure::Here(None),
@@ -80,7 +80,7 @@ impl From<Error> for Fault {
     }
 }
 
-impl From<UpstreamError> for Fault {
+impl From<UpstreamError> for CallFault {
     fn from(error: UpstreamError) -> Self {
         let ejected = error == UpstreamError::Ejected;
         let fault = Self::from(Error::from(error));
@@ -156,7 +156,7 @@ impl Attempts {
     /// end with. `begun` says whether a reply had; `chance` is any number.
     pub(super) fn recover(
         &mut self,
-        fault: &Fault,
+        fault: &CallFault,
         begun: bool,
         others: usize,
         now: Duration,
@@ -182,8 +182,8 @@ impl Attempts {
     }
 
     /// What to do about a fault. `begun` says whether a reply had; `chance` is any number.
-    fn after(&mut self, fault: &Fault, begun: bool, others: usize, now: Duration, chance: u32) -> Move {
-        let Fault { error, cure } = fault;
+    fn after(&mut self, fault: &CallFault, begun: bool, others: usize, now: Duration, chance: u32) -> Move {
+        let CallFault { error, cure } = fault;
         if *cure == Cure::None {
             return Move::GiveUp(error.clone());
         }

@@ -17,14 +17,14 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::{
     Clock, Service, Sleep, Stopped,
-    attempts::{Attempts, Fault},
+    attempts::{Attempts, CallFault},
     record::Record,
 };
 use crate::{
-    guard::{Ending, Guard, Permit as _, Used},
+    guard::{Charge, Guard, Permit as _, TurnEnd},
     proto::{
         error::Error,
-        exchange::{Exchange, Failure, Ready, Replying, Spent},
+        exchange::{Exchange, Failure, Ready, Replying, TurnUsage},
         turn::{Answer, Delta},
     },
     upstream::{Outcome, Upstream, UpstreamError},
@@ -35,7 +35,7 @@ pub(super) use self::calls::{answered, tell};
 /// A turn's way to its reply, over as many calls as it takes.
 pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     service: Arc<Service<U, G, C>>,
-    errand: Errand,
+    context: CallContext,
     /// None once the turn has ended.
     exchange: Option<State>,
     /// The rest of the answer; none once it was let go.
@@ -45,7 +45,7 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     /// What is told of the answer to who made the call.
     outcome: Outcome,
     /// What the calls so far have used at the least; none before the first.
-    sent: Option<Spent>,
+    sent: Option<TurnUsage>,
     /// When the upstream was called, once the call had its place there.
     called: Duration,
     /// When it must have given something to show, so that another can be asked in time.
@@ -62,11 +62,11 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     /// Ends when the server can wait no longer.
     stopped: Stopped,
     /// What the turn has taken; none once it was settled.
-    held: Option<Held<G>>,
+    held: Option<HeldPermit<G>>,
 }
 
 /// What all the calls for one request have in common.
-pub(super) struct Errand {
+pub(super) struct CallContext {
     /// Whose they are, as a number.
     pub(super) user: u64,
     /// How long all of them together may take.
@@ -85,15 +85,15 @@ enum State {
 }
 
 /// What a turn has taken of what there is for all: the guard's permit.
-pub(super) struct Held<G: Guard> {
+pub(super) struct HeldPermit<G: Guard> {
     permit: G::Permit,
-    shows: Shows,
+    stream_mode: StreamMode,
     /// Whether something of the reply was shown.
     shown: bool,
 }
 
 /// What a client gets to see of a reply before it is whole.
-pub(super) enum Shows {
+pub(super) enum StreamMode {
     /// What had come of one that fails, if the head of the answer was sent before: a stream that is held.
     AfterHead(Arc<AtomicBool>),
     /// All of it.
@@ -102,13 +102,13 @@ pub(super) enum Shows {
     Nothing,
 }
 
-impl<G: Guard> Held<G> {
-    pub(super) fn new(permit: G::Permit, shows: Shows) -> Self {
-        Self { permit, shows, shown: false }
+impl<G: Guard> HeldPermit<G> {
+    pub(super) fn new(permit: G::Permit, stream_mode: StreamMode) -> Self {
+        Self { permit, stream_mode, shown: false }
     }
 
     /// Tells the guard how the turn ended.
-    pub(super) async fn settle(self, ending: Ending) {
+    pub(super) async fn settle(self, ending: TurnEnd) {
         self.permit.settle(ending).await;
     }
 
@@ -118,7 +118,7 @@ impl<G: Guard> Held<G> {
     }
 
     fn show(&mut self) {
-        if matches!(self.shows, Shows::AsItComes) && !self.shown {
+        if matches!(self.stream_mode, StreamMode::AsItComes) && !self.shown {
             self.shown = true;
             self.permit.show();
         }
@@ -126,10 +126,10 @@ impl<G: Guard> Held<G> {
 
     /// Whether what had come of a failed reply is shown.
     fn shows_partial(&self) -> bool {
-        match &self.shows {
-            Shows::AfterHead(sent) => sent.load(Ordering::Relaxed),
-            Shows::AsItComes => true,
-            Shows::Nothing => false,
+        match &self.stream_mode {
+            StreamMode::AfterHead(sent) => sent.load(Ordering::Relaxed),
+            StreamMode::AsItComes => true,
+            StreamMode::Nothing => false,
         }
     }
 }
@@ -141,7 +141,7 @@ pub(super) enum Step {
     /// The client has been without news for long enough to want a sign of life.
     Quiet,
     /// The answer is no whole reply; the turn is to be ended with [`Flow::fail`].
-    Failed(Fault),
+    Failed(CallFault),
     /// The turn has ended.
     Ended(Box<Result<Answer, Failure>>),
 }
@@ -151,15 +151,15 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     pub(super) fn new(
         service: Arc<Service<U, G, C>>,
         exchange: Exchange<Ready>,
-        errand: Errand,
-        held: Held<G>,
+        context: CallContext,
+        held: HeldPermit<G>,
         holds: bool,
     ) -> Self {
         let (now, stopped) = (service.clock.elapsed(), service.stopped.clone());
         let exchange = if holds { exchange.holding() } else { exchange };
         Self {
             service,
-            errand,
+            context,
             exchange: Some(State::Ready(exchange)),
             body: None,
             unread: None,
@@ -231,11 +231,11 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         let clock = &self.service.clock;
         // What the client was shown something of is not cut short for another's sake, nor is what is being paid for.
         let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if !exchange.has_begun());
-        let total = if waits { self.due } else { self.errand.attempts.deadline() };
+        let total = if waits { self.due } else { self.context.attempts.deadline() };
         loop {
             // Looked at before the body, which may never run dry.
             if clock.elapsed() >= total {
-                return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: self.errand.limit });
+                return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: self.context.limit });
             }
             let (idle, heartbeat) = (self.heard + timeouts.idle, self.told + timeouts.heartbeat);
             let due = total.min(idle).min(heartbeat);
@@ -261,7 +261,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     fn failed(&mut self, error: Error) -> Step {
-        let fault = Fault::from(error);
+        let fault = CallFault::from(error);
         tell(&self.outcome, &fault);
         self.body = None;
         Step::Failed(fault)
@@ -294,27 +294,27 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                 let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
                 (failure.unwrap_or_else(Failure::from), spent)
             }
-            _ => (error.into(), Spent::default()),
+            _ => (error.into(), TurnUsage::default()),
         };
         self.settle(Err(failure), spent).await
     }
 
     /// Tells the guard, before the client can come back with the fresh token.
-    async fn settle(&mut self, mut outcome: Result<Answer, Failure>, spent: Spent) -> Result<Answer, Failure> {
+    async fn settle(&mut self, mut outcome: Result<Answer, Failure>, spent: TurnUsage) -> Result<Answer, Failure> {
         let Some(held) = self.held.take() else { return outcome };
         let ending = match &mut outcome {
             Ok(answer) => {
                 let told = answer.usage.input_tokens.saturating_add(answer.usage.output_tokens);
                 let model_tokens = if told > 0 { told } else { spent.estimated_tokens };
-                Ending::Whole(self.used(model_tokens, answer.conversation.history_bytes))
+                TurnEnd::Complete(self.used(model_tokens, answer.conversation.history_bytes))
             }
             Err(failure) => {
                 // A token that the client does not get to see leaves the turn as if it had not been.
                 failure.partial = failure.partial.take().filter(|_| held.shows_partial());
                 if held.shown || failure.partial.is_some() {
-                    Ending::Cut(self.used_so_far(&spent))
+                    TurnEnd::Cut(self.used_so_far(&spent))
                 } else {
-                    Ending::Failed
+                    TurnEnd::Failed
                 }
             }
         };
@@ -323,15 +323,15 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     /// What a turn has used that breaks off: most upstreams tell their counts at the end alone.
-    fn used_so_far(&self, spent: &Spent) -> Used {
+    fn used_so_far(&self, spent: &TurnUsage) -> Charge {
         let told = spent.usage.input_tokens.saturating_add(spent.usage.output_tokens);
         self.used(told.max(spent.estimated_tokens), spent.history_bytes)
     }
 
-    fn used(&self, model_tokens: u64, history_bytes: usize) -> Used {
-        let millis = self.elapsed().saturating_add(self.errand.worked).as_millis();
+    fn used(&self, model_tokens: u64, history_bytes: usize) -> Charge {
+        let millis = self.elapsed().saturating_add(self.context.worked).as_millis();
         let upstream_millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        Used { model_tokens, history_bytes: history_bytes as u64, upstream_millis }
+        Charge { model_tokens, history_bytes: history_bytes as u64, upstream_millis }
     }
 
     fn elapsed(&self) -> Duration {

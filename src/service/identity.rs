@@ -13,7 +13,7 @@ use super::{Clock, Sender, Service};
 use crate::principal::jwt::RemoteKeys;
 use crate::{
     guard::Guard,
-    principal::{self, Asking, Coming, Peer, Verdict},
+    principal::{self, AuthOutcome, AuthRequest, Peer, PendingKeys},
     proto::error::Error,
     upstream::Upstream,
 };
@@ -28,14 +28,14 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let peer = head.extensions.get().map(|Peer(address)| *address);
         let ask = |has_waited| {
             let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
-            access.authenticator.authenticate(&Asking { headers: &head.headers, peer, now, elapsed, has_waited })
+            access.authenticator.authenticate(&AuthRequest { headers: &head.headers, peer, now, elapsed, has_waited })
         };
         let mut verdict = ask(false)?;
-        if let Verdict::Wait(coming) = verdict {
+        if let AuthOutcome::Wait(coming) = verdict {
             self.await_keys(coming).await;
             verdict = ask(true)?;
         }
-        let Verdict::Told(identity) = verdict else {
+        let AuthOutcome::Identified(identity) = verdict else {
             return Err(Error::internal("who has waited was told to wait"));
         };
         let peer = peer.map(|peer| principal::sender(peer, &head.headers, &access.trusted_proxies));
@@ -43,7 +43,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// Waits for what an identity issuer is being asked for, as long as that may take.
-    async fn await_keys(&self, coming: Coming) {
+    async fn await_keys(&self, coming: PendingKeys) {
         #[cfg(feature = "jwt")]
         if self.fetch_keys.is_some() {
             return self.see_to_keys().await;

@@ -47,16 +47,16 @@ use serde::Serialize;
 use self::{
     body::full,
     record::{Record, RecordedBody, Recording},
-    route::door_of,
+    route::api_of,
 };
 use crate::{
-    guard::{self, Ask, Guard, Moment, Seed},
+    guard::{self, AdmitRequest, Guard, GuardPurpose, Moment, Seed},
     principal::{Access, Identity},
     problem::Problem,
     proto::{
-        deployment::Core,
+        deployment::Deployment,
         error::Error,
-        exchange::{Asker, Entropy, Presented},
+        exchange::{Caller, Entropy, PresentedToken},
         time::UnixSeconds,
         token::{Claims, Codec, Id},
     },
@@ -99,7 +99,7 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The service: one for a process, shared by all its connections.
 pub struct Service<U, G, C> {
-    terms: RwLock<Terms>,
+    reloadable: RwLock<Reloadable>,
     settings: Settings,
     upstream: U,
     guard: G,
@@ -123,8 +123,8 @@ pub type FetchKeys = Box<dyn Fn(String) -> BoxFuture<'static, Result<String, Str
 
 /// What a reload replaces.
 #[derive(Clone)]
-struct Terms {
-    core: Arc<Core>,
+struct Reloadable {
+    deployment: Arc<Deployment>,
     access: Arc<Access>,
 }
 
@@ -134,7 +134,7 @@ type Stopped = Shared<BoxFuture<'static, ()>>;
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// A service that answers from its first request on.
     pub fn new(
-        core: Core,
+        deployment: Deployment,
         access: Access,
         settings: Settings,
         upstream: U,
@@ -148,7 +148,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let _ = clock.fill_random(&mut users);
         let (stop, registration) = AbortHandle::new_pair();
         Self {
-            terms: RwLock::new(Terms { core: Arc::new(core), access: Arc::new(access) }),
+            reloadable: RwLock::new(Reloadable { deployment: Arc::new(deployment), access: Arc::new(access) }),
             settings,
             upstream,
             guard,
@@ -230,10 +230,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     /// Replaces keys, terms, bounds, models and who may call for the requests to come; those under way end as they
     /// began. What was fetched of an issuer's keys stays.
-    pub fn reload(&self, core: Core, mut access: Access) {
-        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        access.authenticator.inherit(&terms.access.authenticator);
-        *terms = Terms { core: Arc::new(core), access: Arc::new(access) };
+    pub fn reload(&self, deployment: Deployment, mut access: Access) {
+        let mut reloadable = self.reloadable.write().unwrap_or_else(PoisonError::into_inner);
+        access.authenticator.inherit(&reloadable.access.authenticator);
+        *reloadable = Reloadable { deployment: Arc::new(deployment), access: Arc::new(access) };
     }
 
     /// The guard, for what can be changed about it.
@@ -264,29 +264,31 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// Asks the guard.
     async fn admit(
         &self,
-        purpose: guard::Purpose,
+        purpose: GuardPurpose,
         peer: Option<IpAddr>,
         claims: &Claims,
-        presented: Option<Presented>,
+        presented: Option<PresentedToken>,
     ) -> Result<G::Permit, Error> {
         let (principal, conversation) = (claims.principal.clone(), claims.conversation);
-        self.guard.admit(Ask { purpose, principal, peer, conversation, presented, moment: self.moment() }).await
+        self.guard
+            .admit(AdmitRequest { purpose, principal, peer, conversation, presented, moment: self.moment() })
+            .await
     }
 
     fn moment(&self) -> Moment {
         Moment { now: self.clock.now(), elapsed: self.clock.elapsed() }
     }
 
-    fn core(&self) -> Arc<Core> {
-        self.terms().core
+    fn deployment(&self) -> Arc<Deployment> {
+        self.reloadable().deployment
     }
 
     fn access(&self) -> Arc<Access> {
-        self.terms().access
+        self.reloadable().access
     }
 
-    fn terms(&self) -> Terms {
-        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn reloadable(&self) -> Reloadable {
+        self.reloadable.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lends a compression context, one that was used before if there is one.
@@ -377,8 +379,8 @@ pub fn mark(request_id: &str, headers: &mut HeaderMap) {
 /// The answer that `error` is to a request at `path` with these headers, in the shape of the door there.
 pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) -> Response<Body> {
     let problem = Problem::new(error, request_id);
-    let problem = match door_of(path).or_else(|| models::door(path, headers)) {
-        Some(door) => problem.shaped(|told| door.refusal(told)),
+    let problem = match api_of(path).or_else(|| models::api(path, headers)) {
+        Some(api) => problem.shaped(|told| api.refusal(told)),
         None => problem,
     };
     let mut response = Response::new(full(""));
@@ -399,10 +401,10 @@ fn without_content(response: Response<Body>) -> Response<Body> {
 }
 
 /// `user_hint` is a user that the request names in passing; it counts where nobody vouches for the caller.
-fn asker(identity: Identity, user_id: Option<String>, user_hint: Option<String>) -> Asker {
+fn caller(identity: Identity, user_id: Option<String>, user_hint: Option<String>) -> Caller {
     match identity {
-        Identity::Anonymous => Asker::Unvouched { user_id: user_id.or(user_hint) },
-        Identity::Known(principal) => Asker::Vouched { principal, user_id },
+        Identity::Anonymous => Caller::Unauthenticated { user_id: user_id.or(user_hint) },
+        Identity::Known(principal) => Caller::Authenticated { principal, user_id },
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Clock, Service, body::Body, json_response, pages::Page, route::HINT}
 use crate::{
     guard::Guard,
     proto::{
-        api::{Door, chat_completions::ChatCompletions, messages::Messages},
+        api::{Api, chat_completions::ChatCompletions, messages::Messages},
         error::Error,
         time::UnixSeconds,
     },
@@ -19,7 +19,7 @@ use crate::{
 
 /// The door in whose shape errors about models are told: that of the SDK which asks. Programs look for OpenAI's
 /// `model_not_found`, and Anthropic's SDKs name a version of theirs in each request.
-pub(super) fn door(path: &str, headers: &HeaderMap) -> Option<&'static dyn Door> {
+pub(super) fn api(path: &str, headers: &HeaderMap) -> Option<&'static dyn Api> {
     let (Page::Model | Page::Models, _) = Page::at(path)? else { return None };
     Some(if headers.contains_key("anthropic-version") { &Messages } else { &ChatCompletions })
 }
@@ -31,9 +31,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// Those of [`Self::authenticate`].
     pub(super) async fn models(&self, head: &request::Parts) -> Result<Response<Body>, Error> {
         self.authenticate(head).await?;
-        let core = self.core();
-        let data: Vec<_> =
-            core.models.as_slice().iter().map(|model| ModelBody::new(&model.alias, &core.policy.issuer)).collect();
+        let deployment = self.deployment();
+        let data: Vec<_> = deployment
+            .models
+            .as_slice()
+            .iter()
+            .map(|model| ModelBody::new(&model.alias, &deployment.policy.issuer))
+            .collect();
         let (first_id, last_id) = (data.first().map(|model| model.id), data.last().map(|model| model.id));
         Ok(json_response(&ModelsBody { object: "list", first_id, last_id, has_more: false, data }))
     }
@@ -45,9 +49,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub(super) async fn model(&self, head: &request::Parts, name: &str) -> Result<Response<Body>, Error> {
         self.authenticate(head).await?;
         let name = percent_decoded(name).filter(|name| !name.is_empty()).ok_or(Error::NotFound { hint: HINT })?;
-        let core = self.core();
-        let (_, alias) = core.models.find(Some(&name))?;
-        Ok(json_response(&ModelBody::new(alias, &core.policy.issuer)))
+        let deployment = self.deployment();
+        let (_, alias) = deployment.models.find(Some(&name))?;
+        Ok(json_response(&ModelBody::new(alias, &deployment.policy.issuer)))
     }
 }
 

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use http::{Response, request};
 
 use super::{
-    Clock, Sender, Service, asker,
+    Clock, Sender, Service,
     body::{Body, utf8},
-    json_bytes,
+    caller, json_bytes,
     record::Record,
 };
 use crate::proto::exchange;
@@ -21,7 +21,7 @@ use crate::{
     proto::{
         api::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
         error::Error,
-        exchange::Asker,
+        exchange::Caller,
         token::{Claims, RawToken},
     },
     upstream::Upstream,
@@ -32,7 +32,7 @@ pub(super) enum Revoker {
     /// Whoever runs the deployment.
     Operator,
     /// Anyone else.
-    Caller(Sender),
+    TokenHolder(Sender),
 }
 
 impl Revoker {
@@ -40,7 +40,7 @@ impl Revoker {
     pub(super) fn network(&self) -> Option<IpAddr> {
         match self {
             Self::Operator => None,
-            Self::Caller(sender) => sender.network(),
+            Self::TokenHolder(sender) => sender.network(),
         }
     }
 }
@@ -53,7 +53,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         if !keys.is_empty() && keys.speaks(&head.headers)? {
             return Ok(Revoker::Operator);
         }
-        self.authenticate(head).await.map(Revoker::Caller)
+        self.authenticate(head).await.map(Revoker::TokenHolder)
     }
 
     /// Revokes what `body` names.
@@ -66,12 +66,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let request = revocation_request(utf8(body)?)?;
         let (scope, id, revocation) = match (request, revoker) {
             (RevocationRequest::Presented { token, scope, user_id }, revoker) => {
-                let asker = match revoker {
+                let caller = match revoker {
                     Revoker::Operator => self.owner(&token, user_id)?,
-                    Revoker::Caller(sender) => asker(sender.identity, user_id, None),
+                    Revoker::TokenHolder(sender) => caller(sender.identity, user_id, None),
                 };
-                let (core, now) = (self.core(), self.clock.now());
-                let read = self.with_codec(|codec| exchange::read_history(&core, &token, &asker, now, codec));
+                let (deployment, now) = (self.deployment(), self.clock.now());
+                let read = self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, now, codec));
                 let (_, conversation, _) = read?;
                 let claims = conversation.claims;
                 record.turn(&claims);
@@ -84,10 +84,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     RevocationScope::User => (scope, principal.subject().to_owned(), Revocation::User { principal }),
                 }
             }
-            (_, Revoker::Caller(Sender { identity: Identity::Known(_), .. })) => {
+            (_, Revoker::TokenHolder(Sender { identity: Identity::Known(_), .. })) => {
                 return Err(Error::invalid("revoking by id takes an operator's key; send the token"));
             }
-            (_, Revoker::Caller(_)) => {
+            (_, Revoker::TokenHolder(_)) => {
                 let cause = "revoking by id takes an operator's key".to_owned();
                 return Err(Error::Unauthenticated { cause });
             }
@@ -107,9 +107,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// The user whose token this is, for an operator, who may speak for all.
-    fn owner(&self, token: &str, user_id: Option<String>) -> Result<Asker, Error> {
-        let core = self.core();
-        let opened = self.with_codec(|codec| RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec))?;
-        Ok(Asker::Vouched { principal: opened.claims().principal.clone(), user_id })
+    fn owner(&self, token: &str, user_id: Option<String>) -> Result<Caller, Error> {
+        let deployment = self.deployment();
+        let opened = self.with_codec(|codec| {
+            RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)
+        })?;
+        Ok(Caller::Authenticated { principal: opened.claims().principal.clone(), user_id })
     }
 }

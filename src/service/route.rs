@@ -8,17 +8,17 @@ use http::{Method, Response, StatusCode, header, request};
 use serde::Serialize;
 
 use super::{
-    Clock, Incoming, Sender, Service, TimeLeft, asker,
+    Clock, Incoming, Sender, Service, TimeLeft,
     body::{Body, check_json, read_body, utf8},
-    json_bytes, json_response, openapi,
+    caller, json_bytes, json_response, openapi,
     pages::{self, Page},
     record::Record,
 };
 use crate::proto::exchange;
 use crate::{
-    guard::{self, Ending, Guard, Permit as _},
+    guard::{Guard, GuardPurpose, Permit as _, TurnEnd},
     proto::{
-        api::{DOORS, Door, Purpose, native},
+        api::{APIS, Api, Operation, native},
         error::Error,
     },
     upstream::Upstream,
@@ -62,10 +62,10 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 Page::Usage => self.usage(head).await,
             };
         }
-        match door_of(path) {
-            Some(door) if door.path() == path => self.pass(door, head, body, request_id, record).await,
+        match api_of(path) {
+            Some(api) if api.path() == path => self.pass(api, head, body, request_id, record).await,
             // What formats keep at their paths is read and deleted by id; anything else there is unknown to us.
-            door => Err(match (door.and_then(|door| door.below()), &head.method) {
+            api => Err(match (api.and_then(|api| api.below()), &head.method) {
                 (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
                 (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
             }),
@@ -75,7 +75,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// Answers a request at a door. Its place is kept until the answer is taken.
     async fn pass<B>(
         self: &Arc<Self>,
-        door: &'static dyn Door,
+        api: &'static dyn Api,
         head: &request::Parts,
         body: Pin<&mut B>,
         request_id: &str,
@@ -89,9 +89,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let slot = self.slots.take(sender.network())?;
         let body = self.read(head, body).await?;
         let incoming = Incoming { sender, body, ends, request_id: request_id.to_owned(), record: record.clone() };
-        let response = match door.purpose() {
-            Purpose::Count => self.count(door, incoming).await?,
-            Purpose::Turn => Arc::clone(self).turn(door, incoming).await?,
+        let response = match api.purpose() {
+            Operation::CountTokens => self.count(api, incoming).await?,
+            Operation::Turn => Arc::clone(self).turn(api, incoming).await?,
         };
         record.keep(slot);
         Ok(response)
@@ -111,7 +111,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
         let limit = self.settings.timeouts.body;
-        let limit_bytes = self.core().limits.body_bytes;
+        let limit_bytes = self.deployment().limits.body_bytes;
         let reading = Box::pin(read_body(head, body, limit_bytes));
         futures_util::select_biased! {
             body = reading.fuse() => body,
@@ -165,12 +165,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let body = self.read(head, body).await?;
         let (token, user_id) = native::history_request(utf8(&body)?)?;
         let peer = sender.peer;
-        let asker = asker(sender.identity, user_id, None);
-        let core = self.core();
+        let caller = caller(sender.identity, user_id, None);
+        let deployment = self.deployment();
         let (items, conversation, presented) =
-            self.with_codec(|codec| exchange::read_history(&core, &token, &asker, self.clock.now(), codec))?;
-        let permit = self.admit(guard::Purpose::Read, peer, &conversation.claims, Some(presented)).await?;
-        permit.settle(Ending::Failed).await;
+            self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, self.clock.now(), codec))?;
+        let permit = self.admit(GuardPurpose::Read, peer, &conversation.claims, Some(presented)).await?;
+        permit.settle(TurnEnd::Failed).await;
         record.keep(slot);
         Ok(json_bytes(native::history_answer(&items, &conversation)))
     }
@@ -189,9 +189,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 }
 
 /// The door at a path, or the one that the path lies below.
-pub(super) fn door_of(path: &str) -> Option<&'static dyn Door> {
-    let below = |door: &&dyn Door| path.strip_prefix(door.path()).is_some_and(|rest| rest.starts_with('/'));
-    DOORS.iter().copied().find(|door| door.path() == path).or_else(|| DOORS.iter().copied().find(below))
+pub(super) fn api_of(path: &str) -> Option<&'static dyn Api> {
+    let below = |api: &&dyn Api| path.strip_prefix(api.path()).is_some_and(|rest| rest.starts_with('/'));
+    APIS.iter().copied().find(|api| api.path() == path).or_else(|| APIS.iter().copied().find(below))
 }
 
 /// Where to go from a path that is none.

@@ -8,20 +8,20 @@ use http::{Request, response};
 
 use super::{
     Clock, Service,
-    attempts::Fault,
-    flow::{Errand, answered, stopping, tell},
+    attempts::CallFault,
+    flow::{CallContext, answered, stopping, tell},
 };
 use crate::{
     guard::Guard,
     proto::{
         error::Error,
-        exchange::{ASIDE_BYTES, Counting, Exchange, Ready, Summarizing, Summary},
+        exchange::{Counting, Exchange, Ready, SIDE_CALL_BYTES, Summarizing, Summary},
     },
     upstream::{Call, Outcome, Upstream},
 };
 
 /// What is asked beside the turn.
-pub(super) trait Aside {
+pub(super) trait SideCall {
     /// What the answer says.
     type Answer;
 
@@ -35,7 +35,7 @@ pub(super) trait Aside {
     fn next_target(&mut self) -> bool;
 }
 
-impl Aside for Exchange<Counting> {
+impl SideCall for Exchange<Counting> {
     type Answer = u64;
 
     fn request(&self) -> Request<Bytes> {
@@ -52,7 +52,7 @@ impl Aside for Exchange<Counting> {
     }
 }
 
-impl Aside for Exchange<Summarizing> {
+impl SideCall for Exchange<Summarizing> {
     type Answer = Summary;
 
     fn request(&self) -> Request<Bytes> {
@@ -73,55 +73,59 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub(super) async fn summarize(
         &self,
         mut exchange: Exchange<Summarizing>,
-        errand: &mut Errand,
+        context: &mut CallContext,
     ) -> Result<Exchange<Ready>, Error> {
         let called = self.clock.elapsed();
-        let summary = self.aside(&mut exchange, errand).await?;
-        errand.attempts.succeeded();
-        errand.worked = self.clock.elapsed().saturating_sub(called).saturating_sub(errand.waited);
-        exchange.go_on(summary, errand.worked)
+        let summary = self.side_call(&mut exchange, context).await?;
+        context.attempts.succeeded();
+        context.worked = self.clock.elapsed().saturating_sub(called).saturating_sub(context.waited);
+        exchange.go_on(summary, context.worked)
     }
 
     /// Makes a call beside the turn's own, again or elsewhere where that failed.
-    pub(super) async fn aside<S>(&self, exchange: &mut Exchange<S>, errand: &mut Errand) -> Result<Asided<S>, Error>
+    pub(super) async fn side_call<S>(
+        &self,
+        exchange: &mut Exchange<S>,
+        context: &mut CallContext,
+    ) -> Result<SideCallResult<S>, Error>
     where
-        Exchange<S>: Aside,
+        Exchange<S>: SideCall,
     {
         loop {
             let mut begun = false;
-            let fault = match self.ask_aside(exchange, errand, &mut begun).await {
+            let fault = match self.make_side_call(exchange, context, &mut begun).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            errand.record.setback(&fault.error);
+            context.record.setback(&fault.error);
             let (others, now, chance) = (exchange.fallbacks_left(), self.clock.elapsed(), self.chance());
-            let mut next_target = || Aside::next_target(exchange);
-            let wait = errand.attempts.recover(&fault, begun, others, now, chance, &mut next_target)?;
+            let mut next_target = || SideCall::next_target(exchange);
+            let wait = context.attempts.recover(&fault, begun, others, now, chance, &mut next_target)?;
             self.pause(wait).await?;
         }
     }
 
     /// Makes one call; `begun` is set once something came of its answer that will have to be paid for.
-    async fn ask_aside<S>(
+    async fn make_side_call<S>(
         &self,
         exchange: &Exchange<S>,
-        errand: &mut Errand,
+        context: &mut CallContext,
         begun: &mut bool,
-    ) -> Result<Asided<S>, Fault>
+    ) -> Result<SideCallResult<S>, CallFault>
     where
-        Exchange<S>: Aside,
+        Exchange<S>: SideCall,
     {
         let others = exchange.fallbacks_left();
-        let limit = errand.attempts.call(others, self.clock.elapsed());
-        errand.record.call(exchange.upstream());
+        let limit = context.attempts.call(others, self.clock.elapsed());
+        context.record.call(exchange.upstream());
         let outcome = Outcome::default();
         let call = Call {
             upstream: exchange.upstream().to_owned(),
-            user: errand.user,
-            is_last: errand.attempts.is_last(others),
-            tried: errand.attempts.tried(),
+            user: context.user,
+            is_last: context.attempts.is_last(others),
+            tried: context.attempts.tried(),
             outcome: outcome.clone(),
-            request: Aside::request(exchange),
+            request: SideCall::request(exchange),
         };
         let mut stopped = self.stopped.clone();
         let mut answering = Box::pin(self.whole_answer(call, begun)).fuse();
@@ -130,9 +134,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }.into()),
             () = stopped => Err(stopping().into()),
         };
-        errand.waited = errand.waited.saturating_add(outcome.waited());
+        context.waited = context.waited.saturating_add(outcome.waited());
         let read = answer.and_then(|(head, bytes, body)| {
-            let read = exchange.read(&head, &bytes).map_err(Fault::from);
+            let read = exchange.read(&head, &bytes).map_err(CallFault::from);
             read.map(|read| (read, body))
         });
         match read {
@@ -149,7 +153,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// An answer up to a bound, and what is left of its body.
-    async fn whole_answer(&self, call: Call, begun: &mut bool) -> Result<(response::Parts, Vec<u8>, U::Body), Fault> {
+    async fn whole_answer(
+        &self,
+        call: Call,
+        begun: &mut bool,
+    ) -> Result<(response::Parts, Vec<u8>, U::Body), CallFault> {
         let outcome = call.outcome.clone();
         let (head, mut body, mut piece) = answered(&self.upstream, call).await?;
         let mut bytes = Vec::new();
@@ -159,11 +167,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     *begun |= head.status.is_success() && !read.is_empty();
                     bytes.extend_from_slice(&read);
                 }
-                Some(Err(error)) => break Fault::from(error),
+                Some(Err(error)) => break CallFault::from(error),
                 None => return Ok((head, bytes, body)),
             }
-            if bytes.len() > ASIDE_BYTES {
-                break Error::malformed(format!("an answer over {ASIDE_BYTES} bytes")).into();
+            if bytes.len() > SIDE_CALL_BYTES {
+                break Error::malformed(format!("an answer over {SIDE_CALL_BYTES} bytes")).into();
             }
             piece = body.next().await;
         };
@@ -181,4 +189,4 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 }
 
-type Asided<S> = <Exchange<S> as Aside>::Answer;
+type SideCallResult<S> = <Exchange<S> as SideCall>::Answer;

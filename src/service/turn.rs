@@ -21,22 +21,23 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::{
-    Clock, Incoming, Sender, Service, asker,
+    Clock, Incoming, Sender, Service,
     attempts::Attempts,
     body::{Body, utf8},
-    flow::{Errand, Flow, Held, Shows, Step},
+    caller,
+    flow::{CallContext, Flow, HeldPermit, Step, StreamMode},
     json_bytes, limits,
     record::Record,
 };
 use crate::{
-    guard::{self, Ending, Guard, Permit as _, Purpose},
+    guard::{self, Guard, GuardPurpose, Permit as _, TurnEnd},
     principal::Identity,
     problem::Problem,
     proto::{
-        api::{Asked, Door, ReplyWriter},
-        deployment::Core,
+        api::{Api, ParsedRequest, ReplyWriter},
+        deployment::Deployment,
         error::Error,
-        exchange::{Asker, Begun, Exchange, Failure},
+        exchange::{Caller, Exchange, Failure, Planned},
         sse,
         token::Claims,
         turn::{Answer, Delta, TurnRequest},
@@ -45,28 +46,28 @@ use crate::{
 };
 
 impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
-    /// Takes a turn at `door`.
+    /// Takes a turn at `api`.
     pub(super) async fn turn(
         self: Arc<Self>,
-        door: &'static dyn Door,
+        api: &'static dyn Api,
         incoming: Incoming,
     ) -> Result<Response<Body>, Error> {
         let Incoming { sender: Sender { identity, peer }, body, ends, request_id, record } = incoming;
-        let (begun, mut writer) = self.begin(door, identity, body)?;
-        let (claims, streamed) = (begun.claims().clone(), begun.is_streamed());
+        let (planned, mut writer) = self.begin(api, identity, body)?;
+        let (claims, streamed) = (planned.claims().clone(), planned.is_streamed());
         record.turn(&claims);
-        let permit = self.admit(Purpose::Turn, peer, &claims, begun.presented()).await?;
+        let permit = self.admit(GuardPurpose::Turn, peer, &claims, planned.presented()).await?;
         let standing = permit.standing().to_vec();
         let holds = !streamed || writer.holds();
         let head_sent = Arc::new(AtomicBool::new(false));
-        let shows = match (streamed, writer.holds()) {
-            (false, _) => Shows::Nothing,
-            (true, false) => Shows::AsItComes,
-            (true, true) => Shows::AfterHead(Arc::clone(&head_sent)),
+        let stream_mode = match (streamed, writer.holds()) {
+            (false, _) => StreamMode::Nothing,
+            (true, false) => StreamMode::AsItComes,
+            (true, true) => StreamMode::AfterHead(Arc::clone(&head_sent)),
         };
-        let held = Held::new(permit, shows);
-        let errand = self.errand(&claims, peer, ends, &record);
-        let opening = Opening::begin(Arc::clone(&self), begun, errand, held, holds);
+        let held = HeldPermit::new(permit, stream_mode);
+        let context = self.context(&claims, peer, ends, &record);
+        let opening = Opening::begin(Arc::clone(&self), planned, context, held, holds);
         if !streamed {
             let answer = match opening.await?.ended {
                 Some(Ok(answer)) => answer,
@@ -106,36 +107,37 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         Ok(response)
     }
 
-    /// Counts the model tokens that a turn at `door` would send.
-    pub(super) async fn count(&self, door: &dyn Door, incoming: Incoming) -> Result<Response<Body>, Error> {
+    /// Counts the model tokens that a turn at `api` would send.
+    pub(super) async fn count(&self, api: &dyn Api, incoming: Incoming) -> Result<Response<Body>, Error> {
         let Incoming { sender: Sender { identity, peer }, body, ends, record, .. } = incoming;
-        let core = self.core();
-        let (request, asker, _) = ask(door, &core, identity, body)?;
+        let deployment = self.deployment();
+        let (request, caller, _) = ask(api, &deployment, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
-        let mut exchange = self.with_codec(|codec| Exchange::count(core, request, &asker, now, &entropy, codec))?;
+        let mut exchange =
+            self.with_codec(|codec| Exchange::count(deployment, request, &caller, now, &entropy, codec))?;
         record.turn(exchange.claims());
-        let permit = self.admit(Purpose::Count, peer, exchange.claims(), exchange.presented()).await?;
+        let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
         let standing = permit.standing().to_vec();
         let tokens = match exchange.known() {
             Some(tokens) => Ok(tokens),
             None => {
-                let mut errand = self.errand(exchange.claims(), peer, ends, &record);
-                self.aside(&mut exchange, &mut errand).await
+                let mut context = self.context(exchange.claims(), peer, ends, &record);
+                self.side_call(&mut exchange, &mut context).await
             }
         };
-        permit.settle(Ending::Failed).await;
-        let mut response = json_bytes(door.counted(tokens?));
+        permit.settle(TurnEnd::Failed).await;
+        let mut response = json_bytes(api.counted(tokens?));
         limits::write_headers(&standing, response.headers_mut());
         Ok(response)
     }
 
     /// What all calls for this request have in common.
-    fn errand(&self, claims: &Claims, peer: Option<IpAddr>, ends: Option<Duration>, record: &Record) -> Errand {
+    fn context(&self, claims: &Claims, peer: Option<IpAddr>, ends: Option<Duration>, record: &Record) -> CallContext {
         let (now, total) = (self.clock.elapsed(), self.settings.timeouts.total);
         let limit = ends.map_or(total, |ends| ends.saturating_sub(now).min(total));
-        Errand {
+        CallContext {
             limit,
-            user: self.users.numbers(&guard::Counted::of(&claims.principal, peer))[0],
+            user: self.users.numbers(&guard::LimitSubject::of(&claims.principal, peer))[0],
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
             worked: Duration::ZERO,
             waited: Duration::ZERO,
@@ -143,27 +145,27 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         }
     }
 
-    fn begin(&self, door: &dyn Door, identity: Identity, body: Bytes) -> Result<(Begun, Box<dyn ReplyWriter>), Error> {
-        let core = self.core();
-        let (request, asker, writer) = ask(door, &core, identity, body)?;
+    fn begin(&self, api: &dyn Api, identity: Identity, body: Bytes) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
+        let deployment = self.deployment();
+        let (request, caller, writer) = ask(api, &deployment, identity, body)?;
         let (entropy, now) = (self.entropy()?, self.clock.now());
-        let begun = self.with_codec(|codec| Exchange::begin(core, request, &asker, now, &entropy, codec))?;
-        Ok((begun, writer))
+        let planned = self.with_codec(|codec| Exchange::begin(deployment, request, &caller, now, &entropy, codec))?;
+        Ok((planned, writer))
     }
 }
 
 /// What `body` asks for, who asks, and who writes the reply.
 fn ask(
-    door: &dyn Door,
-    core: &Core,
+    api: &dyn Api,
+    deployment: &Deployment,
     identity: Identity,
     body: Bytes,
-) -> Result<(TurnRequest, Asker, Box<dyn ReplyWriter>), Error> {
-    let Asked { mut turn, writer } = door.request(utf8(&body)?, &core.ways)?;
+) -> Result<(TurnRequest, Caller, Box<dyn ReplyWriter>), Error> {
+    let ParsedRequest { mut turn, writer } = api.request(utf8(&body)?, &deployment.apis)?;
     // Up to 4 MiB, not to be kept while the upstream works.
     drop(body);
-    let asker = asker(identity, turn.user_id.take(), turn.user_hint.take());
-    Ok((turn, asker, writer))
+    let caller = caller(identity, turn.user_id.take(), turn.user_hint.take());
+    Ok((turn, caller, writer))
 }
 
 /// An opening on its way.
@@ -179,27 +181,27 @@ struct Opening<U: Upstream, G: Guard, C: Clock> {
 impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
     async fn begin(
         service: Arc<Service<U, G, C>>,
-        begun: Begun,
-        mut errand: Errand,
-        mut held: Held<G>,
+        planned: Planned,
+        mut context: CallContext,
+        mut held: HeldPermit<G>,
         holds: bool,
     ) -> Result<Self, Error> {
-        let ready = match begun {
-            Begun::Ready(exchange) => Ok(exchange),
-            Begun::Summarizing(exchange) => {
+        let ready = match planned {
+            Planned::Ready(exchange) => Ok(exchange),
+            Planned::Summarizing(exchange) => {
                 held.call();
-                service.summarize(exchange, &mut errand).await
+                service.summarize(exchange, &mut context).await
             }
         };
         let exchange = match ready {
             Ok(exchange) => exchange,
             Err(error) => {
                 // Before the client hears of it, so that its next try finds the token good.
-                held.settle(Ending::Failed).await;
+                held.settle(TurnEnd::Failed).await;
                 return Err(error);
             }
         };
-        let mut flow = Flow::new(service, exchange, errand, held, holds);
+        let mut flow = Flow::new(service, exchange, context, held, holds);
         let mut deltas = Vec::new();
         let ended = flow.begin(&mut deltas).await;
         Ok(Self { flow, deltas, ended })

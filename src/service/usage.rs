@@ -6,9 +6,9 @@
 use http::{Response, request};
 use serde::Serialize;
 
-use super::{Clock, Sender, Service, asker, body::Body, json_response, limits, models::percent_decoded};
+use super::{Clock, Sender, Service, body::Body, caller, json_response, limits, models::percent_decoded};
 use crate::{
-    guard::{Counted, Guard},
+    guard::{Guard, LimitSubject},
     proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},
     upstream::Upstream,
 };
@@ -23,9 +23,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         // The guard may have to ask a store for it.
         let slot = self.slots.take(sender.network())?;
         let Sender { identity, peer } = sender;
-        let principal = asker(identity, user_id(head.uri.query())?, None).principal()?;
+        let principal = caller(identity, user_id(head.uri.query())?, None).principal()?;
         let nobody = || Principal::anonymous([0; 16]);
-        let counted = Counted::of(&principal.clone().unwrap_or_else(nobody), peer);
+        let counted = LimitSubject::of(&principal.clone().unwrap_or_else(nobody), peer);
         let moment = self.moment();
         let standing = self.guard.standing(counted, moment).await?;
         drop(slot);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::shell::redis::{News, RedisGuard, RedisPermit, Watch};
 use crate::{
     guard::{
-        Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Seed, Store, Used,
+        AdmitRequest, Charge, Guard, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Seed,
+        Store, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
@@ -101,7 +102,7 @@ impl NativeGuard {
 impl Guard for NativeGuard {
     type Permit = NativePermit;
 
-    async fn admit(&self, ask: Ask) -> Result<NativePermit, Error> {
+    async fn admit(&self, ask: AdmitRequest) -> Result<NativePermit, Error> {
         match self {
             Self::Local(guard) => guard.admit(ask).await.map(NativePermit::Local),
             #[cfg(feature = "redis")]
@@ -109,7 +110,7 @@ impl Guard for NativeGuard {
         }
     }
 
-    async fn standing(&self, counted: Counted, moment: Moment) -> Result<Vec<Allowance>, Error> {
+    async fn standing(&self, counted: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
         match self {
             Self::Local(guard) => guard.standing(counted, moment).await,
             #[cfg(feature = "redis")]
@@ -169,7 +170,7 @@ impl Permit for NativePermit {
         }
     }
 
-    async fn settle(self, ending: Ending) {
+    async fn settle(self, ending: TurnEnd) {
         match self {
             Self::Local(permit) => permit.settle(ending).await,
             #[cfg(feature = "redis")]
@@ -177,7 +178,7 @@ impl Permit for NativePermit {
         }
     }
 
-    fn leave(self, used: Used) {
+    fn leave(self, used: Charge) {
         match self {
             Self::Local(permit) => permit.leave(used),
             #[cfg(feature = "redis")]

@@ -27,7 +27,7 @@ use crate::{
 };
 
 #[cfg(feature = "lambda")]
-pub use self::lambda::{Function, FunctionError, Place};
+pub use self::lambda::{Function, FunctionError, LambdaEnvironment};
 #[cfg(feature = "redis")]
 pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
 pub use self::{
@@ -63,12 +63,12 @@ struct Prepared {
 
 impl Prepared {
     async fn new(config: Config, log: Box<dyn Log>) -> Result<Self, StartError> {
-        let Config { core, access, settings, upstreams, guard, store, .. } = config;
+        let Config { deployment, access, settings, upstreams, guard, store, .. } = config;
         let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
         let issuer = Issuer::new().map_err(StartError::Upstreams)?;
         let guard = NativeGuard::new(guard, store.as_ref()).map_err(StartError::Guard)?;
         let notes = guard.look().await;
-        let service = Service::new(core, access, settings, upstream, guard, SystemClock::new(), log);
+        let service = Service::new(deployment, access, settings, upstream, guard, SystemClock::new(), log);
         Ok(Self { service: Arc::new(service), issuer, notes })
     }
 

@@ -69,7 +69,7 @@ impl Server {
         let _beside = prepared.work_beside();
         let service = prepared.service;
         let (leave, leaving) = watch::channel(());
-        let mut door = Door {
+        let mut acceptor = Acceptor {
             listener,
             places: Arc::new(Semaphore::new(config.connections)),
             peers: Slots::new(usize::MAX, config.connections_per_peer),
@@ -78,18 +78,18 @@ impl Server {
             leaving,
             connections: JoinSet::new(),
         };
-        door.accept_until(stop).await;
+        acceptor.accept_until(stop).await;
         service.drain();
         // Balancers find out by `/ready`, and send some more until then.
-        door.accept_until(time::sleep(config.lame_duck)).await;
-        let connections = door.close();
+        acceptor.accept_until(time::sleep(config.lame_duck)).await;
+        let connections = acceptor.close();
         let _ = leave.send(());
         wind_down(&service, connections, config.drain_timeout).await;
     }
 }
 
 /// Where connections come in.
-struct Door {
+struct Acceptor {
     listener: TcpListener,
     config: ServerConfig,
     service: Arc<NativeService>,
@@ -102,7 +102,7 @@ struct Door {
     connections: JoinSet<()>,
 }
 
-impl Door {
+impl Acceptor {
     /// Serves those who come until `end` ends.
     async fn accept_until(&mut self, end: impl Future<Output = ()>) {
         let mut end = std::pin::pin!(end);

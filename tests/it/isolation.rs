@@ -44,7 +44,7 @@ fn the_messages_door_keeps_users_apart() {
 }
 
 #[test]
-fn a_conversation_goes_from_door_to_door() {
+fn a_conversation_goes_from_door_to_api() {
     converse(100, 20, &Wire::ALL);
 }
 
@@ -75,7 +75,7 @@ fn converse(users: usize, turns_each: usize, wires: &'static [Wire]) {
 }
 
 #[test]
-fn users_cannot_swap_tokens_at_any_door() {
+fn users_cannot_swap_tokens_at_any_api() {
     let fleet = Arc::new(Fleet::default());
     let _instance = Instance::start(&fleet);
     let clients = Runtime::new().unwrap();

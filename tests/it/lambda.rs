@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use holdall::{
     config::Sources,
-    shell::{Function, FunctionError, Place},
+    shell::{Function, FunctionError, LambdaEnvironment},
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -133,7 +133,7 @@ struct Running {
 impl Running {
     async fn start(platform: &Platform, settings: &str) -> Self {
         let log = Records::default();
-        let place = Place::find(&Variables(platform.address.to_string())).unwrap();
+        let place = LambdaEnvironment::find(&Variables(platform.address.to_string())).unwrap();
         let function = Function::start(config(settings), &place, Box::new(log.clone())).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(function.run(async move {

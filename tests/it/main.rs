@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it says")]
 
+mod apis;
 #[cfg(feature = "cli")]
 mod cli;
 mod corpus;
-mod doors;
 mod guard;
 mod http;
 mod identity;

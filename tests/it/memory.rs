@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use holdall::proto::token::{Codec, Terms};
+use holdall::proto::token::{Codec, TokenContext};
 
 use crate::{testkit::Case, worst};
 
@@ -40,8 +40,8 @@ fn child() {
     std::io::stdin().read_to_string(&mut case.token).unwrap();
     let (keys, policy, limits) = (case.keys(), case.policy(), case.limits());
     let before = status_bytes("VmRSS");
-    let terms = Terms { keys: &keys, policy: &policy, limits: &limits };
-    let token = case.verify(terms, &mut Codec::new().unwrap());
+    let context = TokenContext { keys: &keys, policy: &policy, limits: &limits };
+    let token = case.verify(context, &mut Codec::new().unwrap());
     let read = status_bytes("VmHWM") - before;
     let outcome = token.and_then(|token| token.history());
     let parsed = status_bytes("VmHWM") - before;

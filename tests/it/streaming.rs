@@ -15,7 +15,7 @@ use crate::support::{
     config,
     events::{events, text_of},
     fake::Call,
-    hand::{Asked, Hand, post},
+    hand::{Hand, PendingCall, post},
     model::{Model, Step},
     server::Running,
     upstream,
@@ -24,7 +24,7 @@ use crate::support::{
 const COMMENT: &str = ": still working\n\n";
 
 /// A streamed turn that has got as far as its upstream's head.
-fn begun(hand: &Hand) -> (Asked, Call) {
+fn begun(hand: &Hand) -> (PendingCall, Call) {
     let mut asked = hand.turn(&json!({ "input": "hi", "stream": true }));
     asked.wait();
     let mut call = hand.upstream.call();

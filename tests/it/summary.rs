@@ -47,7 +47,7 @@ fn report(wire: Wire, body: &str, stream: bool) -> Value {
 }
 
 #[tokio::test]
-async fn a_summarized_conversation_still_knows_its_beginning_at_every_door() {
+async fn a_summarized_conversation_still_knows_its_beginning_at_every_api() {
     for wire in Wire::ALL {
         for stream in [false, true] {
             let (reply, reported) = outgrow(wire, server("summarize"), stream).await;
@@ -59,7 +59,7 @@ async fn a_summarized_conversation_still_knows_its_beginning_at_every_door() {
 }
 
 #[tokio::test]
-async fn a_trimmed_conversation_says_so_at_every_door() {
+async fn a_trimmed_conversation_says_so_at_every_api() {
     for wire in Wire::ALL {
         for stream in [false, true] {
             let (reply, reported) = outgrow(wire, server("oldest"), stream).await;

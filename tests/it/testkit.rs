@@ -12,7 +12,7 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{Caller, Codec, Purpose, RawToken, Terms, TokenPolicy, VerifiedToken},
+    token::{Codec, RawToken, TokenContext, TokenHolder, TokenPolicy, TokenPurpose, VerifiedToken},
 };
 use serde_json::Value;
 
@@ -82,25 +82,25 @@ impl Case {
         limits
     }
 
-    fn caller(&self) -> Caller {
+    fn caller(&self) -> TokenHolder {
         if self.fields.contains_key("caller") {
-            return Caller::Bearer;
+            return TokenHolder::Bearer;
         }
-        Caller::Known(Principal::new(self.string("sub"), self.string("idp")).unwrap())
+        TokenHolder::Known(Principal::new(self.string("sub"), self.string("idp")).unwrap())
     }
 
-    fn purpose(&self) -> Purpose {
+    fn purpose(&self) -> TokenPurpose {
         match self.text("purpose") {
-            "continue" => Purpose::Continue,
-            "read" => Purpose::Read,
+            "continue" => TokenPurpose::Continue,
+            "read" => TokenPurpose::Read,
             other => panic!("{}: {other}", self.name),
         }
     }
 
     /// What the reader makes of the token, its items not yet parsed.
-    pub(crate) fn verify(&self, terms: Terms<'_>, codec: &mut Codec) -> Result<VerifiedToken, Error> {
-        let token = RawToken::new(&self.token, terms.limits)?.authenticate(terms, codec)?;
-        token.verify(&self.caller(), self.purpose(), terms.policy, UnixSeconds(self.number("now")))
+    pub(crate) fn verify(&self, context: TokenContext<'_>, codec: &mut Codec) -> Result<VerifiedToken, Error> {
+        let token = RawToken::new(&self.token, context.limits)?.authenticate(context, codec)?;
+        token.verify(&self.caller(), self.purpose(), context.policy, UnixSeconds(self.number("now")))
     }
 }
 

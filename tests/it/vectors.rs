@@ -6,7 +6,7 @@ use std::fs;
 
 use holdall::proto::{
     error::Error,
-    token::{Claims, Codec, Kind, Terms, VerifiedToken},
+    token::{Claims, Codec, Kind, TokenContext, VerifiedToken},
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -59,7 +59,7 @@ fn cases() -> Vec<Case> {
 /// What the reader makes of a token, its items included.
 fn read(case: &Case, codec: &mut Codec) -> Result<VerifiedToken, Error> {
     let (keys, policy, limits) = (case.keys(), case.policy(), case.limits());
-    let token = case.verify(Terms { keys: &keys, policy: &policy, limits: &limits }, codec)?;
+    let token = case.verify(TokenContext { keys: &keys, policy: &policy, limits: &limits }, codec)?;
     token.history().map(|_| token)
 }
 

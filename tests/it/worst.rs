@@ -5,7 +5,7 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{Claims, Codec, Id, NONCE_BYTES, Terms, TokenPolicy, issue},
+    token::{Claims, Codec, Id, NONCE_BYTES, TokenContext, TokenPolicy, issue},
 };
 
 use crate::testkit::Case;
@@ -40,11 +40,11 @@ pub(crate) fn issued(seal: bool, lines: &str) -> String {
     let case = Case::named("accepted-first-turn-clear");
     let (keys, limits) = (case.keys(), case.limits());
     let policy = TokenPolicy { seal, ..case.policy() };
-    let terms = Terms { keys: &keys, policy: &policy, limits: &limits };
+    let context = TokenContext { keys: &keys, policy: &policy, limits: &limits };
     let now = UnixSeconds(1_795_000_000);
     let ids = [Id::new(now, [1; 16]), Id::new(now, [2; 16])];
     let claims = Claims::first(Principal::new("alice", "none").unwrap(), "m".to_owned(), ids, now, &policy);
-    issue(&claims, None, lines, terms, &[7; NONCE_BYTES], &mut Codec::new().unwrap()).unwrap().token
+    issue(&claims, None, lines, context, &[7; NONCE_BYTES], &mut Codec::new().unwrap()).unwrap().token
 }
 
 /// As much as the limits allow of both: text that does not compress until the token is almost full, then letters until

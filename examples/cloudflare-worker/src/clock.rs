@@ -1,7 +1,8 @@
-//! Time, timers and chance, as Workers have them.
+//! The clock, the timers and the random bytes of a Worker.
 //!
-//! In a Worker time stands still while code runs, and moves on with each answer from outside (a guard against timing
-//! attacks). So what is measured here is what was waited for, not what was computed.
+//! In a Worker, the clock stops while code runs and advances with each response from outside. The
+//! platform does this to prevent timing attacks. Durations measured here therefore contain only
+//! waiting, no computing.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,10 +27,11 @@ extern "C" {
     fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
 }
 
-/// The isolate's time and chance.
+/// The isolate's clock and its source of random bytes.
 #[derive(Debug, Default)]
 pub(crate) struct IsolateClock {
-    /// The latest time that was read, in milliseconds, so that a clock set back does not go back here.
+    /// The latest time read, in milliseconds since 1970. Keeps `elapsed` from going back if the
+    /// clock is set back.
     latest: AtomicU64,
 }
 
@@ -49,11 +51,11 @@ impl Clock for IsolateClock {
 
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), Error> {
         let filled = get_random_values(bytes);
-        filled.map(drop).map_err(|_| Error::Internal { cause: "crypto.getRandomValues gives no bytes".to_owned() })
+        filled.map(drop).map_err(|_| Error::Internal { cause: "crypto.getRandomValues failed".to_owned() })
     }
 }
 
-/// Ends after `duration`; dropping it clears the timer.
+/// Completes after `duration`. Dropping it clears the timer.
 pub(crate) fn sleep(duration: Duration) -> Sleep {
     Box::pin(SendFuture::new(Timer { duration, started: None, state: Rc::default() }))
 }
@@ -62,13 +64,13 @@ pub(crate) fn sleep(duration: Duration) -> Sleep {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a float casts to the nearest number there is"
+    reason = "a float casts to the nearest value of the type"
 )]
 fn millis() -> u64 {
     js_sys::Date::now() as u64
 }
 
-/// A `setTimeout`, which begins when it is first polled.
+/// A `setTimeout` that starts when it is first polled.
 struct Timer {
     duration: Duration,
     started: Option<Started>,
@@ -77,14 +79,16 @@ struct Timer {
 
 struct Started {
     id: i32,
-    /// What the platform calls; kept until it did or the timer is cleared.
+    /// The callback for the platform. Kept until the platform has called it or the timer is
+    /// cleared.
     _callback: Closure<dyn FnMut()>,
 }
 
 #[derive(Default)]
 struct State {
     is_over: Cell<bool>,
-    /// Who polled last: a timer may begin in the request's handler and end in its answer's stream.
+    /// The waker of the last poll. A timer may start in the request's handler and end in the
+    /// response's stream.
     waker: RefCell<Option<Waker>>,
 }
 
@@ -99,7 +103,7 @@ impl Timer {
         });
         let millis = i32::try_from(self.duration.as_millis()).unwrap_or(i32::MAX);
         let function = callback.as_ref().unchecked_ref();
-        // Only what is no function is refused.
+        // This call fails only if the argument is not a function.
         let id = scope().set_timeout_with_callback_and_timeout_and_arguments_0(function, millis).unwrap_or_default();
         Started { id, _callback: callback }
     }
@@ -128,7 +132,7 @@ impl Drop for Timer {
     }
 }
 
-/// The global object, with the methods that a Worker has.
+/// The global object, with the methods of a Worker.
 pub(crate) fn scope() -> WorkerGlobalScope {
     js_sys::global().unchecked_into()
 }

@@ -1,4 +1,4 @@
-//! The service of an isolate, and the way of a request to it and back.
+//! The service of an isolate, and the conversion of requests and responses.
 
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -32,28 +32,28 @@ use crate::{
 
 type IsolateService = Service<Fetch, LocalGuard, IsolateClock>;
 
-/// What an isolate answers with.
+/// The state of an isolate, which decides how it responds.
 pub(crate) enum Host {
-    /// The configuration is not one that may start; the log says why.
+    /// The configuration has an error; the log has the reason.
     Broken,
-    /// The service, and how long its answers may take to be taken.
+    /// The service, and the longest time that a client may take to read a response.
     Serving(Arc<IsolateService>, Duration),
 }
 
 impl Host {
-    /// Builds the service of the bindings.
+    /// Builds the service from the bindings.
     pub(crate) fn start(env: &Env) -> Self {
         match settings::load(env).and_then(build) {
             Ok((service, answer_timeout)) => Self::Serving(Arc::new(service), answer_timeout),
             Err(error) => {
-                let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                let hint = error.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
                 tell("configuration_refused", format!("{error}{hint}"));
                 Self::Broken
             }
         }
     }
 
-    /// Answers one request.
+    /// Responds to one request.
     pub(crate) async fn answer(
         &self,
         request: &web_sys::Request,
@@ -82,13 +82,14 @@ impl Host {
                 visit.end();
                 answer
             }
-            // Nobody is there to read it.
+            // The client has left, so this response is never read.
             None => Ok(web_sys::Response::new()?),
         }
     }
 
-    /// Fetches an issuer's keys beside the request, if that is due. The fetch has begun when this ends, so that it is not
-    /// the request's own, which ends if its client leaves.
+    /// Fetches an issuer's keys in the background, if that is due. The fetch has already started
+    /// when this returns. Therefore it does not belong to the request, which ends if its client
+    /// leaves.
     async fn refresh_keys(&self, context: &Context) {
         let Self::Serving(service, _) = self else { return };
         if service.are_keys_due() {
@@ -102,14 +103,14 @@ impl Host {
 }
 
 fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
-    let Config { core, access, settings, upstreams, guard, warnings, server, .. } = config;
+    let Config { deployment, access, settings, upstreams, guard, warnings, server, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
     let (upstream, clock) = (Fetch::new(&upstreams)?, IsolateClock::default());
     let mut seed = [0; 32];
-    // Without randomness no turn is begun, and nobody is counted.
+    // If this fails, no turn can start, and the guard never uses the seed.
     let _ = clock.fill_random(&mut seed);
     let guard = LocalGuard::new(guard, Seed::new(seed));
-    let service = Service::new(core, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
+    let service = Service::new(deployment, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
     let service = service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url)))));
     Ok((service, server.answer_timeout))
 }
@@ -118,10 +119,10 @@ fn tell(notice: &'static str, detail: String) {
     ConsoleLog.notice(&Notice { notice, detail });
 }
 
-/// A body that comes in.
+/// The body of an incoming request.
 type Incoming = StreamBody<BoxStream<'static, Result<Frame<Bytes>, String>>>;
 
-/// A request as the service takes it.
+/// Converts a request to the form that the service accepts.
 fn read(request: &web_sys::Request) -> Result<Request<Incoming>, http::Error> {
     let headers = headers(&request.headers());
     let peer = headers.get(CF_CONNECTING_IP).and_then(|peer| peer.to_str().ok()?.parse::<IpAddr>().ok());
@@ -139,7 +140,7 @@ fn read(request: &web_sys::Request) -> Result<Request<Incoming>, http::Error> {
     read.body(StreamBody::new(pieces))
 }
 
-/// An answer whose length is known.
+/// Converts a response of known length.
 async fn whole(response: Response<Body>) -> worker::Result<web_sys::Response> {
     let (head, body) = response.into_parts();
     let Ok(bytes) = body.collect().await.map(Collected::to_bytes);
@@ -147,7 +148,7 @@ async fn whole(response: Response<Body>) -> worker::Result<web_sys::Response> {
     Ok(web_sys::Response::new_with_opt_js_u8_array_and_init(Some(&array(&bytes)), &init)?)
 }
 
-/// An answer as it comes.
+/// Converts a streamed response, which is sent as it arrives.
 fn streamed(response: Response<Body>, visit: &Visit) -> worker::Result<web_sys::Response> {
     let (head, body) = response.into_parts();
     let stream = wasm_streams::ReadableStream::from_stream(visit.pieces(body)).into_raw();
@@ -162,19 +163,20 @@ fn init(head: &response::Parts) -> worker::Result<web_sys::ResponseInit> {
     Ok(init)
 }
 
-/// What a balancer is told of an isolate that serves nobody.
+/// The response of `/ready` if the configuration has an error.
 fn unready() -> Response<Body> {
-    let mut response = Response::new(Full::from("{\"status\":\"the configuration was refused\"}").boxed_unsync());
+    let mut response = Response::new(Full::from("{\"status\":\"configuration error\"}").boxed_unsync());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     service::mark(&service::request_id(&IsolateClock::default()), response.headers_mut());
     response
 }
 
-/// What anyone else is told of it, in the shape of the request's door.
+/// The response of all other paths if the configuration has an error, in the format of the
+/// request's API.
 fn refuse(request: Option<&Request<Incoming>>) -> Response<Body> {
     let id = service::request_id(&IsolateClock::default());
-    let error = Error::Internal { cause: "the configuration was refused".to_owned() };
+    let error = Error::Internal { cause: "The configuration has an error.".to_owned() };
     let mut response = match request {
         Some(request) => service::refusal(error, request.uri().path(), request.headers(), &id),
         None => service::refusal(error, "", &HeaderMap::new(), &id),
@@ -183,5 +185,5 @@ fn refuse(request: Option<&Request<Incoming>>) -> Response<Body> {
     response
 }
 
-/// Who called, by the word of Cloudflare's edge, which sets it whatever the client says.
+/// The header with the client's address. Cloudflare's edge sets it, whatever the client sends.
 const CF_CONNECTING_IP: &str = "cf-connecting-ip";

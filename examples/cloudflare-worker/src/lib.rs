@@ -1,12 +1,13 @@
-//! Holdall as a Cloudflare Worker: every door of the native server, by the same service.
+//! Holdall as a Cloudflare Worker: every API of the native server, with the same service.
 //!
 //! ```text
 //! fetch event ─▶ Request ─▶ holdall::Service ─▶ Response ─▶ the client
 //!                              │      ▲
 //!                              └ fetch ┘ upstream.rs
 //! ```
-//! An isolate builds the service at its first request and keeps it; it holds no conversation. Workers forbid one request
-//! to wait for the I/O of another, so nothing here is shared but counters and keys.
+//! An isolate builds the service at its first request and keeps it. The service holds no
+//! conversation. In a Worker, a request must not wait for the I/O of another. Requests therefore
+//! share only counters and keys.
 
 mod clock;
 mod host;
@@ -23,7 +24,7 @@ use worker::{Context, Env, event, web_sys};
 use self::host::Host;
 
 thread_local! {
-    /// What the isolate keeps between requests.
+    /// The part that the isolate keeps between requests.
     static HOST: OnceCell<Rc<Host>> = const { OnceCell::new() };
 }
 

@@ -1,9 +1,10 @@
-//! The operator's log: the lines that the native server writes to standard error, on the Worker's console.
+//! The operator's log. It has the same lines as the native server's, and goes to the Worker's
+//! console.
 
 use holdall::service::{Entry, Log, Notice};
 use serde::Serialize;
 
-/// Writes records to the console, where `wrangler tail` and Workers Logs find them.
+/// Writes log entries to the console, from where `wrangler tail` and Workers Logs read them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ConsoleLog;
 

@@ -1,4 +1,4 @@
-//! Bindings as settings: a variable is a binding of its name, and so is a file.
+//! Reads settings from bindings. A variable is a binding with its name, and so is a file.
 
 use std::cell::RefCell;
 
@@ -7,33 +7,34 @@ use wasm_bindgen::JsValue;
 use worker::{Env, js_sys::Reflect};
 use zeroize::Zeroizing;
 
-/// The configuration that the bindings make.
+/// Loads the configuration from the bindings.
 ///
 /// # Errors
-/// The first thing that keeps it from starting.
+/// The first error of the configuration.
 pub(crate) fn load(env: &Env) -> Result<Config, ConfigError> {
     let bindings = Bindings { env, unlike: RefCell::default() };
     let config = Config::of_isolate(&bindings);
-    // Told before any other fault, which may be of its making.
+    // Reported before any other error, since it may be the cause of the other.
     match bindings.unlike.into_inner() {
         None => config,
         Some(name) => Err(ConfigError::Settings {
-            fault: format!("{name}: the binding is no text, number or truth value"),
-            hint: Some("make it a variable under [vars], or a secret by `wrangler secret put`".to_owned()),
+            fault: format!("{name}: The binding is not a text, a number or a boolean."),
+            hint: Some("Make it a variable under [vars], or a secret with `wrangler secret put`.".to_owned()),
         }),
     }
 }
 
 struct Bindings<'a> {
     env: &'a Env,
-    /// The first binding that was asked for and cannot be a setting. To take it for one that is not set would drop what
-    /// the operator meant by it.
+    /// The first requested binding that cannot be a setting. To treat it as not set would silently
+    /// ignore what the operator has set.
     unlike: RefCell<Option<String>>,
 }
 
 impl Sources for Bindings<'_> {
     fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
-        self.variable(path).ok_or_else(|| "there is no such binding, which stands for a file here".to_owned())
+        self.variable(path)
+            .ok_or_else(|| "No binding has this name. In a Worker, a binding replaces a file.".to_owned())
     }
 
     fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
@@ -49,7 +50,7 @@ impl Sources for Bindings<'_> {
     }
 }
 
-/// What a binding says. Numbers and truth values under `[vars]` come as such.
+/// The text of a binding. Numbers and booleans under `[vars]` arrive as such and are converted.
 fn text(value: &JsValue) -> Option<String> {
     let number = || value.as_f64().map(|number| number.to_string());
     let truth = || value.as_bool().map(|truth| truth.to_string());

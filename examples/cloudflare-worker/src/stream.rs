@@ -1,4 +1,4 @@
-//! Bytes between JavaScript's streams and ours.
+//! Converts bytes and headers between JavaScript and Rust.
 
 use std::{
     pin::Pin,
@@ -12,11 +12,11 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_streams::readable::{IntoStream, ReadableStream};
 use worker::{js_sys::Uint8Array, send::SendWrapper, web_sys};
 
-/// The pieces of a body that comes in. Dropping them cancels it.
+/// The chunks of an incoming body. Dropping them cancels the body.
 pub(crate) struct Pieces(SendWrapper<IntoStream<'static>>);
 
 impl Pieces {
-    /// Takes over a stream.
+    /// Reads from a JavaScript stream.
     pub(crate) fn new(stream: web_sys::ReadableStream) -> Self {
         Self(SendWrapper::new(ReadableStream::from_raw(stream.unchecked_into()).into_stream()))
     }
@@ -33,16 +33,16 @@ impl Stream for Pieces {
 }
 
 fn bytes(piece: &JsValue) -> Result<Bytes, String> {
-    let piece = piece.dyn_ref::<Uint8Array>().ok_or_else(|| "a piece that is no bytes".to_owned())?;
+    let piece = piece.dyn_ref::<Uint8Array>().ok_or_else(|| "A chunk of the body is not bytes.".to_owned())?;
     Ok(piece.to_vec().into())
 }
 
-/// Bytes as JavaScript has them.
+/// Copies bytes into a JavaScript array.
 pub(crate) fn array(bytes: &[u8]) -> Uint8Array {
     Uint8Array::from(bytes)
 }
 
-/// Headers that came in. What is no header by HTTP's rules is left out.
+/// Converts incoming headers. Entries that are not valid in HTTP are left out.
 pub(crate) fn headers(headers: &web_sys::Headers) -> HeaderMap {
     let entries = worker::Headers(headers.clone());
     let parse = |(name, value): (String, String)| {
@@ -55,21 +55,22 @@ pub(crate) fn headers(headers: &web_sys::Headers) -> HeaderMap {
     map
 }
 
-/// Headers that go out.
+/// Converts outgoing headers.
 ///
 /// # Errors
-/// What the platform says of the first that it does not take; its value is not shown.
+/// A message about the first header that the platform rejects. It does not contain the header's
+/// value.
 pub(crate) fn to_js(headers: &HeaderMap) -> Result<JsValue, String> {
     let own = web_sys::Headers::new().map_err(|error| words(&error))?;
     for (name, value) in headers {
-        let value = value.to_str().map_err(|_| format!("the header {name} is not ASCII"))?;
-        own.append(name.as_str(), value).map_err(|_| format!("the platform does not take the header {name}"))?;
+        let value = value.to_str().map_err(|_| format!("The header `{name}` is not ASCII."))?;
+        own.append(name.as_str(), value).map_err(|_| format!("The platform rejects the header `{name}`."))?;
     }
     Ok(own.into())
 }
 
-/// What a JavaScript error says.
+/// The message of a JavaScript error.
 pub(crate) fn words(error: &JsValue) -> String {
     let message = error.dyn_ref::<worker::js_sys::Error>().map(|error| String::from(error.message()));
-    message.or_else(|| error.as_string()).unwrap_or_else(|| "an error without words".to_owned())
+    message.or_else(|| error.as_string()).unwrap_or_else(|| "an error without a message".to_owned())
 }

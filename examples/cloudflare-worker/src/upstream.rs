@@ -1,7 +1,8 @@
-//! The model services by `fetch`, and the built-in one beside them.
+//! Calls the model services with `fetch`, and the built-in model directly.
 //!
-//! The platform keeps the connections. There are no lines and no eye on which address works: isolates come and go, and
-//! know nothing of each other. No redirects, no address that a client chose; a call that is dropped is aborted.
+//! The platform keeps the connections. This module has no queues and does not track which address is
+//! healthy: isolates start and end, and do not know of each other. It follows no redirects, and
+//! clients cannot choose an address. Dropping a call aborts it.
 
 use std::{
     collections::HashMap,
@@ -39,10 +40,10 @@ use crate::{
 pub(crate) struct Fetch(HashMap<String, Target>);
 
 impl Fetch {
-    /// Ways to these upstreams.
+    /// Prepares the calls to these upstreams.
     ///
     /// # Errors
-    /// [`ConfigError`] if a key is no header value.
+    /// [`ConfigError`] if a key is not a valid header value.
     pub(crate) fn new(upstreams: &[UpstreamConfig]) -> Result<Self, ConfigError> {
         let targets = upstreams.iter().map(|upstream| Ok((upstream.name.clone(), Target::new(upstream)?)));
         targets.collect::<Result<_, _>>().map(Self)
@@ -55,7 +56,7 @@ impl Upstream for Fetch {
     async fn call(&self, call: Call) -> Result<Response<Answer>, UpstreamError> {
         let Call { upstream, user, is_last: _, tried, outcome, request } = call;
         let Some(target) = self.0.get(&upstream) else {
-            return Err(UpstreamError::Unreachable { cause: format!("no upstream is called {upstream}") });
+            return Err(UpstreamError::Unreachable { cause: format!("No upstream has the name `{upstream}`.") });
         };
         let answer = match target {
             Target::Builtin(config) => {
@@ -67,7 +68,8 @@ impl Upstream for Fetch {
         Ok(Response::from_parts(head, body))
     }
 
-    /// Reads on for a moment, beside the turn: an answer that is dropped in its middle costs the platform its connection.
+    /// Reads the rest of a response in the background, within limits. If a response is dropped
+    /// before its end, the platform loses the connection.
     fn release(&self, mut body: Answer) {
         spawn_local(async move {
             let rest = pin!(async {
@@ -84,12 +86,13 @@ impl Upstream for Fetch {
     }
 }
 
-/// As much as is read of an answer after its end; the last chunk and an empty line, as a rule.
+/// The most bytes that [`Fetch::release`] reads of a response. The rest is usually the last chunk
+/// and an empty line.
 const REST_BYTES: usize = 4 << 10;
-/// For as long.
+/// The longest time that [`Fetch::release`] reads.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An answer's bytes as they come; dropping them ends the call.
+/// The bytes of a response as they arrive. Dropping them ends the call.
 pub(crate) enum Answer {
     Pieces { pieces: Option<Pieces>, _abort: AbortOnDrop },
     Words(Words),
@@ -144,7 +147,8 @@ impl Remote {
         }
         let index = self.choose(user, tried);
         tried.set(index);
-        let base_url = self.base_urls.get(index).ok_or_else(|| unreachable("no such address".to_owned()))?;
+        let base_url =
+            self.base_urls.get(index).ok_or_else(|| unreachable("The upstream has no address.".to_owned()))?;
         let url = format!("{base_url}{}", head.uri);
         let (answer, abort) = fetch(&url, &head.method, &head.headers, Some(&body)).await.map_err(unreachable)?;
         let mut parts = Response::builder().status(answer.status());
@@ -155,7 +159,8 @@ impl Remote {
         Ok((parts, Answer::Pieces { pieces: answer.body().map(Pieces::new), _abort: abort }))
     }
 
-    /// An address that this turn has not called; users begin at different ones.
+    /// The index of an address that this turn has not called yet. Users start at different
+    /// addresses.
     fn choose(&self, user: u64, tried: &Tried) -> usize {
         let count = self.base_urls.len().max(1);
         let first = usize::try_from(user % count as u64).unwrap_or_default();
@@ -174,11 +179,12 @@ fn unreachable(cause: String) -> UpstreamError {
     UpstreamError::Unreachable { cause }
 }
 
-/// Asks a server, and follows no redirect: one could carry a credential elsewhere. The answer is for as long as what comes
-/// with it is kept.
+/// Sends a request. Redirects are not followed, since they could send a credential to another
+/// server. Keep the returned [`AbortOnDrop`] while the response is read: dropping it aborts the
+/// request.
 ///
 /// # Errors
-/// What the platform says.
+/// The platform's message.
 pub(crate) async fn fetch(
     url: &str,
     method: &Method,
@@ -194,24 +200,25 @@ pub(crate) async fn fetch(
     if let Some(body) = body {
         init.set_body(&array(body));
     }
-    // Aborts as well if it is dropped while the answer is waited for.
+    // Also aborts the request if this future is dropped before the response arrives.
     let abort = AbortOnDrop(SendWrapper::new(controller));
     let answer = JsFuture::from(scope().fetch_with_str_and_init(url, &init)).await.map_err(|error| words(&error))?;
-    let answer = answer.dyn_into::<web_sys::Response>().map_err(|_| "fetch gave no response".to_owned())?;
+    let answer = answer.dyn_into::<web_sys::Response>().map_err(|_| "`fetch` did not return a response.".to_owned())?;
     Ok((answer, abort))
 }
 
 /// Fetches the key set of an identity issuer.
 ///
 /// # Errors
-/// What went wrong, without a word of what was sent.
+/// A message about the failure. It contains nothing that the issuer sent.
 pub(crate) async fn fetch_keys(url: String) -> Result<String, String> {
     let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(KeyDocument::ACCEPT))]);
     let (answer, _abort) = fetch(&url, &Method::GET, &headers, None).await?;
     if answer.status() != StatusCode::OK.as_u16() {
         return Err(format!("status {}", answer.status()));
     }
-    // What is announced may be of what was compressed; what is kept is bounded as it comes.
+    // An announced length may be that of the compressed document. The size is checked while
+    // reading.
     let mut document = KeyDocument::default();
     let mut pieces = answer.body().map(Pieces::new);
     while let Some(pieces) = &mut pieces
@@ -222,7 +229,7 @@ pub(crate) async fn fetch_keys(url: String) -> Result<String, String> {
     document.finish()
 }
 
-/// Ends a `fetch` that is not over.
+/// Aborts a `fetch` that is still in progress when dropped.
 pub(crate) struct AbortOnDrop(SendWrapper<web_sys::AbortController>);
 
 impl Drop for AbortOnDrop {

@@ -1,8 +1,9 @@
-//! One client's stay: from its request to the last byte of its answer, or to its leaving.
+//! The lifetime of one request: until the last byte of its response, or until the client leaves.
 //!
-//! A Worker that is not told otherwise is stopped where it stands when its client leaves: nothing is dropped then, no call
-//! aborted, no place given back, no line logged. So each visit is held open until its end
-//! ([`Visit::over`], for `waitUntil`), and its end is seen to on the request's own signal.
+//! By default, the platform stops a Worker immediately when its client leaves. Nothing is dropped
+//! then: no call is aborted, no slot is released, no line is logged. Therefore each visit stays
+//! open until its end ([`Visit::over`], for `waitUntil`), and ends itself when the request's signal
+//! reports that the client left.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,23 +24,23 @@ use worker::web_sys::AbortSignal;
 
 use crate::{clock::sleep, stream::array};
 
-/// A client that is here.
+/// A connected client.
 pub(crate) struct Visit {
     state: Rc<State>,
     signal: AbortSignal,
-    /// What the platform calls when the client leaves.
+    /// The callback that the platform calls when the client leaves.
     _left: Closure<dyn FnMut()>,
 }
 
 #[derive(Default)]
 struct State {
     has_left: Cell<bool>,
-    /// Whether the answer is there to be taken.
+    /// True once the client can read the response.
     is_answering: Cell<bool>,
-    /// Whether the answer was ended before its end.
+    /// True if the response was cut off.
     is_cut: Cell<bool>,
     is_over: Cell<bool>,
-    /// The answer, while it is taken.
+    /// The response body, while the client reads it.
     body: RefCell<Option<Body>>,
     wakers: RefCell<Vec<Waker>>,
 }
@@ -66,7 +67,7 @@ impl State {
 }
 
 impl Visit {
-    /// Begins with the signal of the client's request.
+    /// Starts a visit. `signal` is the signal of the client's request.
     pub(crate) fn new(signal: AbortSignal) -> Self {
         let state = Rc::<State>::default();
         let leaving = Rc::clone(&state);
@@ -78,7 +79,7 @@ impl Visit {
         Self { state, signal, _left: left }
     }
 
-    /// The output of `work`, or nothing if the client left before; `work` is dropped then.
+    /// The output of `work`, or `None` if the client leaves first. `work` is then dropped.
     pub(crate) async fn unless_left<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|context| {
@@ -91,9 +92,9 @@ impl Visit {
         .await
     }
 
-    /// The answer as JavaScript takes it; its end is the visit's.
+    /// Converts the response body for JavaScript. The visit ends with it.
     pub(crate) fn pieces(&self, body: Body) -> BodyPieces {
-        // Who has left takes nothing of it.
+        // A client that has left reads nothing.
         if !self.state.has_left.get() {
             self.state.body.borrow_mut().replace(body);
             self.state.is_answering.set(true);
@@ -102,12 +103,13 @@ impl Visit {
         BodyPieces(Rc::clone(&self.state))
     }
 
-    /// There is no more to this visit.
+    /// Ends the visit.
     pub(crate) fn end(&self) {
         self.state.end();
     }
 
-    /// Ends when the visit does. An answer that is not taken within `limit` is cut off: it would keep its place for ever.
+    /// Completes when the visit ends. A response that the client has not read within `limit` is cut
+    /// off, since it would keep its slot forever.
     pub(crate) async fn over(self: Rc<Self>, limit: Duration) {
         self.until(|state| state.is_answering.get() || state.is_over.get()).await;
         select(pin!(self.until(|state| state.is_over.get())), sleep(limit)).await;
@@ -135,7 +137,7 @@ impl Drop for Visit {
     }
 }
 
-/// What is left of an answer.
+/// The unread rest of a response body.
 pub(crate) struct BodyPieces(Rc<State>);
 
 impl Stream for BodyPieces {
@@ -145,7 +147,7 @@ impl Stream for BodyPieces {
         loop {
             let frame = match &mut *self.0.body.borrow_mut() {
                 None if self.0.is_cut.get() => {
-                    return Poll::Ready(Some(Err("the answer was not taken in time".into())));
+                    return Poll::Ready(Some(Err("The client did not read the response in time.".into())));
                 }
                 None => return Poll::Ready(None),
                 Some(body) => std::task::ready!(Pin::new(body).poll_frame(context)),

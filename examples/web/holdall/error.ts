@@ -1,28 +1,31 @@
-/** What can be wrong, the server's refusals (RFC 9457) and this side's own troubles alike. */
+/** The errors: those of the server (RFC 9457) and those of this client. */
 
 import type { HttpResponse } from "./http";
 import { parse, type Answer, type Input, type PartialReply, type Problem } from "./types";
 
-/** What can be wrong; `code` says what, `retry` what to do about it. */
+/** An error of a turn. `code` says what happened, `retry` says what to do. */
 export class HoldallError extends Error {
   readonly name = "HoldallError";
-  /** Whether the same turn may be sent again: at once, after `retryAfterMs`, or not without a change. */
+  /** How to retry the same turn: `safe` now, `after` once `retryAfterMs` has passed, `never`
+   * without a change. */
   readonly retry: "after" | "never" | "safe";
   readonly retryAfterMs?: number;
-  /** The HTTP status, if there was an answer. */
+  /** The HTTP status, if there was a response. */
   readonly status?: number;
-  /** Names the request in the operator's log. */
+  /** The id of the request in the operator's log. */
   readonly requestId?: string;
-  /** What the turn said. */
+  /** The input of the turn. */
   readonly input?: Input;
-  /** A reply that broke off after some of it was shown: `keep` it, or send the turn again. */
+  /** A reply that was interrupted after some of it was shown: `keep` it, or send the turn again. */
   readonly partial?: PartialReply;
-  /** A whole reply that could not be stored; `keep` it where another tab has gone on meanwhile (`conflict`). */
+  /** A complete reply that was not stored. After `conflict`, `keep` it to overwrite the other tab's
+   * turn. */
   readonly answer?: Answer;
 
   constructor(
-    /** One of the server's codes, or of this side's: `network` (no answer), `stream_lost` (no end), `stopped`,
-     * `unexpected` (no Holdall), `conflict` (another tab was faster), `storage_full`, `storage_failed`. */
+    /** One of the server's codes, or of this client's: `network` (no response), `stream_lost` (no
+     * end), `stopped`, `unexpected` (not from Holdall), `conflict` (another tab stored a turn
+     * first), `storage_full`, `storage_failed`. */
     readonly code: string,
     message: string,
     { input, partial, answer, retry = "never", ...more }: ErrorDetails = {},
@@ -33,13 +36,13 @@ export class HoldallError extends Error {
     this.attach({ input, partial, answer });
   }
 
-  /** Whether no further turn can follow on this token as it is. */
+  /** True if no further turn can follow on this token. */
   get final(): boolean {
     return this.retry === "never" && FINAL.has(this.code);
   }
 
-  /** @internal Adds what holds text and tokens, not enumerable: a log or a crash report that takes in the whole error then
-   * has neither. */
+  /** @internal Adds the members that hold text and tokens. They are not enumerable, so a log or a
+   * crash report that stores the whole error contains neither. */
   attach(secrets: Secrets): this {
     for (const [name, value] of Object.entries(secrets)) {
       if (value !== undefined) Object.defineProperty(this, name, { value, configurable: true, enumerable: false });
@@ -52,7 +55,7 @@ type ErrorDetails = Partial<
   Pick<HoldallError, "answer" | "input" | "partial" | "requestId" | "retry" | "retryAfterMs" | "status">
 >;
 
-/** What an error has of text and tokens. */
+/** The members of an error that hold text and tokens. */
 export type Secrets = Pick<ErrorDetails, "answer" | "input" | "partial">;
 
 const FINAL = new Set([
@@ -64,17 +67,21 @@ const FINAL = new Set([
   "token_used",
 ]);
 
-/** What was thrown, as an error of ours; `response` if the head of an answer had come. */
+/** Converts what was thrown to a `HoldallError`. Pass `response` if the head of a response had
+ * arrived. */
 export function asError(thrown: unknown, signal?: AbortSignal, response?: HttpResponse): HoldallError {
   if (thrown instanceof HoldallError) return thrown;
-  if (signal?.aborted) return new HoldallError("stopped", "the turn was stopped", { retry: "safe" });
+  if (signal?.aborted) return new HoldallError("stopped", "The turn was stopped.", { retry: "safe" });
   if (thrown instanceof SyntaxError && response) return unexpected(response);
   return response
-    ? new HoldallError("stream_lost", "the answer broke off", { retry: "safe", ...origin(response) })
-    : new HoldallError("network", "the server cannot be reached", { retry: "safe" });
+    ? new HoldallError("stream_lost", "The connection broke in the middle of the response.", {
+        retry: "safe",
+        ...origin(response),
+      })
+    : new HoldallError("network", "The server cannot be reached.", { retry: "safe" });
 }
 
-/** An answer with a status other than 200. */
+/** The error for a response with a status other than 200. */
 export function refusal(response: HttpResponse, body: string): HoldallError {
   const told = parse<Problem>(body);
   return typeof told?.code === "string" ? problem(told, response) : unexpected(response);
@@ -91,13 +98,14 @@ function problem(told: Problem, response: HttpResponse): HoldallError {
   });
 }
 
-/** Something else than Holdall has answered: a balancer, a captive portal, another server. */
+/** The error for a response that is not from Holdall: from a balancer, a captive portal, another
+ * server. */
 export function unexpected(response: HttpResponse): HoldallError {
   const { status } = response;
   const header = response.headers.get("retry-after") ?? "";
   const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
   const passes = status === 408 || status === 429 || status >= 500;
-  return new HoldallError("unexpected", `something else than a Holdall server answered, with status ${status}`, {
+  return new HoldallError("unexpected", `The response is not from a Holdall server (status ${status}).`, {
     ...origin(response),
     retry: !passes ? "never" : seconds >= 0 ? "after" : "safe",
     ...(passes && seconds >= 0 && { retryAfterMs: seconds * 1000 }),

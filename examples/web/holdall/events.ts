@@ -1,12 +1,14 @@
-/** Server-sent events, read as they come; what is read is bounded, and a piece may end anywhere. */
+/** Reads server-sent events as they arrive. The size of an event is limited, and a chunk may end
+ * anywhere. */
 
 import { HoldallError } from "./error";
 import type { HttpResponse } from "./http";
 
-/** A server-sent event: its name, and its lines of data joined. */
+/** A server-sent event: its name, and its data lines joined. */
 export type ServerEvent = { event: string; data: string };
 
-/** The events of an answer, as they come; from one without a body that can be read in pieces, all at its end. */
+/** The events of a response as they arrive. Without a `body` to read in chunks, all come at the
+ * end. */
 export async function* readEvents(
   response: HttpResponse,
   alive: (ms?: number) => void = () => {},
@@ -18,11 +20,11 @@ export async function* readEvents(
   }
 }
 
-/** The text of an answer, in the pieces in which it comes. */
+/** The text of a response, in chunks as they arrive. */
 async function* pieces(response: HttpResponse, alive: (ms?: number) => void): AsyncGenerator<string, void> {
   const { body } = response;
   if (!body) {
-    // Nothing is seen of it until its end.
+    // Nothing arrives before the end.
     alive(LONGEST_TURN_MS);
     yield await response.text();
   } else if ("getReader" in body) {
@@ -34,21 +36,23 @@ async function* pieces(response: HttpResponse, alive: (ms?: number) => void): As
   }
 }
 
-/** Reads server-sent events (the HTML standard, "Event stream interpretation") from text cut anywhere. */
+/** Parses server-sent events (the HTML standard, "Event stream interpretation") from chunks of
+ * text. */
 export class EventParser {
-  /** The line that has not ended yet, in the pieces that came, so that long ones are not copied over and over. */
+  /** The unfinished line, as a list of chunks, so that a long line is not copied with each
+   * chunk. */
   private line: string[] = [];
   private event = "";
   private data: string[] = [];
-  /** What is held of the event under way. */
+  /** The number of characters held of the current event. */
   private length = 0;
   private begun = false;
   private afterReturn = false;
 
-  /** Takes the next piece of the stream, and gives the events that end in it. */
+  /** Adds the next chunk of the stream. Returns the events that end in it. */
   push(text: string): ServerEvent[] {
     if (text === "") return [];
-    // A byte order mark at the very start; the second half of a line end that was cut in two.
+    // Drops a byte order mark at the start, and the second half of a line end that was split.
     if (!this.begun) text = text.replace(/^\uFEFF/, "");
     else if (this.afterReturn) text = text.replace(/^\n/, "");
     this.begun = true;
@@ -65,7 +69,7 @@ export class EventParser {
   private hold(piece: string): void {
     this.length += piece.length;
     if (this.length > MOST_EVENT_CHARS)
-      throw new HoldallError("unexpected", `an event is over ${MOST_EVENT_CHARS} characters`);
+      throw new HoldallError("unexpected", `An event of the response exceeds ${MOST_EVENT_CHARS} characters.`);
     this.line.push(piece);
   }
 
@@ -73,7 +77,7 @@ export class EventParser {
     const line = this.line.join("");
     this.line = [];
     if (line === "") {
-      // An event without data is none.
+      // An event without data is ignored.
       if (this.data.length > 0) found.push({ event: this.event || "message", data: this.data.join("\n") });
       this.event = "";
       this.data = [];
@@ -87,8 +91,9 @@ export class EventParser {
   }
 }
 
-/** The server ends a turn after 10 minutes (`timeouts.total`); and some for the way. */
+/** The server ends a turn after 10 minutes (`timeouts.total`). One minute is added for the
+ * network. */
 const LONGEST_TURN_MS = 11 * 60 * 1_000;
 
-/** The whole answer is the largest event: a token, and a reply twice with all its escapes. */
+/** Fits the largest event, `done`: a token, and the reply twice with all its escapes. */
 const MOST_EVENT_CHARS = 16 * 1024 * 1024;

@@ -1,6 +1,7 @@
-/** The part of HTTP that is used, so that a test or another platform can stand in. */
+/** The part of HTTP that the client uses, so that a test or another platform can replace it. */
 
-/** The part of `fetch` that is used. Where a response has no `body`, its text is read whole, with the same events. */
+/** The part of `fetch` that the client uses. A response without `body` is read as one text, with
+ * the same events. */
 export type Fetch = (url: string, init: RequestInit) => Promise<HttpResponse>;
 export interface HttpResponse {
   status: number;

@@ -1,5 +1,6 @@
 /**
- * Holdall for browsers and React Native: a conversation whose whole state is one token, kept on this side.
+ * A Holdall client for browsers and React Native. The whole state of a conversation is one token,
+ * which the client stores.
  *
  * ```ts
  * const chat = await Conversation.open({ url: "https://chat.example" });
@@ -8,15 +9,16 @@
  * }
  * ```
  *
- * What holds, whatever happens:
- * - The stored token is replaced once a reply is whole, and at no other time. A turn that fails, is stopped, or dies with
- *   the page leaves the old one, which is as good as before; what the turn said waits in `state.unsent`.
- * - A turn is tried again with that same token, and only while nothing of its reply was shown.
- * - A stream that ends without `done` is an error, never an end.
- * - Turns of one conversation follow each other, over all tabs; none overwrites what another tab has stored.
+ * Guarantees:
+ * - Only a complete reply replaces the stored token. If a turn fails, is stopped, or ends with the
+ *   page, the old token stays and is still valid. The input of that turn is in `state.unsent`.
+ * - A retry uses the same token, and happens only while nothing of the reply was shown.
+ * - A stream that ends without `done` is an error.
+ * - Turns of one conversation run one after the other, over all tabs. None overwrites what another
+ *   tab stored.
  *
- * No dependencies, ES2020. It needs `fetch`, and nothing else of a browser: locks between tabs, news from them and
- * IndexedDB are used where they are.
+ * The client is ES2020 and has no dependencies. It needs only `fetch`. Where the platform has them,
+ * it uses locks and messages between tabs, and IndexedDB.
  */
 
 import { asError, HoldallError, type Secrets } from "./error";
@@ -43,42 +45,48 @@ export type { Answer, History, Input, Item, PartialReply, Standing, TurnOptions 
 export { xhrFetch } from "./xhr";
 
 export interface Options extends LinkOptions {
-  /** Names the conversation in storage, and its lock; where people sign in, make the user's id part of it. */
+  /** The name of the conversation in storage, and of its lock. Where users sign in, include the
+   * user's id. */
   key?: string;
-  /** Where the token is kept: IndexedDB, unless something else is given. React Native has none: give AsyncStorage. */
+  /** The storage of the token. Default IndexedDB. React Native has none: pass AsyncStorage, for
+   * example. */
   storage?: TokenStorage;
-  /** What each turn asks for, unless it asks for something else. */
+  /** The default options of each turn. */
   turn?: TurnOptions;
-  /** How long before the expiry `state.expiry` becomes `soon`; a day. */
+  /** How long before the expiry `state.expiry` becomes `soon`. Default one day. */
   noticeMs?: number;
 }
 
-/** What is known of a conversation; a new object after each change, so that it can be compared. */
+/** The state of a conversation. Each change creates a new object, so that states can be
+ * compared. */
 export interface State {
-  /** Opaque, up to 3 MiB. With the user's credential it is the conversation: keep it out of logs and URLs. */
+  /** Opaque, up to 3 MiB. Together with the user's credential it opens the conversation: keep it
+   * out of logs and URLs. */
   readonly token?: string;
   readonly conversation?: Standing;
-  /** By this device's clock, so a notice and not a verdict: the server decides. */
+  /** Computed from this device's clock. It is only a notice: the server decides. */
   readonly expiry: "good" | "none" | "past" | "soon";
-  /** What the last turn said, while it is under way here, and after, unless it came to its end: send it again if it
-   * matters. */
+  /** The input of the last turn, while it is in progress here, and afterwards if it was not
+   * completed. Send it again if it matters. */
   readonly unsent?: Input;
-  /** Why no turn can follow, once the server has said so; `reset()` begins another conversation. */
+  /** The server's reason why no further turn can follow. Call `reset()` to start a new
+   * conversation. */
   readonly ended?: HoldallError;
-  /** Whether a turn is under way here; or in another tab, if it was when the conversation was opened. */
+  /** True while a turn is in progress here, or in another tab if it was when the conversation was
+   * opened. */
   readonly busy: boolean;
 }
 
 /** A conversation, its token, and the turns that continue it. */
 export class Conversation {
   private current: State = { expiry: "none", busy: false };
-  /** What storage held when it was last looked at, to tell whether another tab has gone on. */
+  /** The content of storage at the last look, to notice turns of other tabs. */
   private seen: string | null = null;
-  /** Whether `unsent` was found in storage, and not said here. */
+  /** True if `unsent` was found in storage and was not sent here. */
   private recalled = false;
-  /** Whether a turn is waited for that another tab had under way when this one opened. */
+  /** True while this tab waits for a turn that another tab had in progress when this tab opened. */
   private elsewhere = false;
-  /** What storage held when the turns were sent that broke off, by what came of them. */
+  /** For each reply that `keep` may store: the content of storage when its turn was sent. */
   private readonly origins = new WeakMap<object, string | null>();
   private readonly key: string;
   private readonly storage: TokenStorage;
@@ -99,7 +107,7 @@ export class Conversation {
     }
   }
 
-  /** Opens the conversation that `key` names in storage; where there is none, the first turn begins it. */
+  /** Opens the conversation stored under `key`. If there is none, the first turn creates it. */
   static async open(options: Options): Promise<Conversation> {
     const conversation = new Conversation(options);
     await conversation.recall();
@@ -110,14 +118,16 @@ export class Conversation {
     return this.current;
   }
 
-  /** Calls `listener` after each change of `state`: by this side, by another tab, by time. Returns what ends that. */
+  /** Calls `listener` after each change of `state` by this tab, another tab or time. Returns a
+   * function that ends the subscription. */
   subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);
     this.watchExpiry();
     return () => void this.listeners.delete(listener);
   };
 
-  /** Sends one turn. It begins at once, or when those before it have ended, in this tab or another. */
+  /** Sends one turn. It starts immediately, or when the turns before it have ended, in this tab or
+   * another. */
   send(input: Input, { signal, ...options }: TurnOptions & { signal?: AbortSignal } = {}): Turn {
     const turn: Turn = new Turn(async (emit, stopped) => {
       try {
@@ -138,15 +148,16 @@ export class Conversation {
     return turn;
   }
 
-  /** What was said so far, as the server reads it from the token; also from an expired one. */
+  /** The messages so far, as the server reads them from the token; also from an expired token. */
   async history(signal?: AbortSignal): Promise<History> {
     await this.load();
     const { token } = this.current;
     return token === undefined ? { items: [] } : this.read(token, signal);
   }
 
-  /** Goes on from a reply that broke off (`error.partial`), or from one that another tab was ahead of (`error.answer`). Where
-   * another tab has gone on since the turn was sent, that is a `conflict`, and kept if it is asked for again. */
+  /** Continues from an interrupted reply (`error.partial`), or from a complete one that was not
+   * stored (`error.answer`). Fails with `conflict` if another tab has stored a turn since this one
+   * was sent. A second call overwrites the other tab's turn. */
   async keep(successor: Answer | PartialReply): Promise<void> {
     const { token } = successor;
     const { conversation } = await this.read(token);
@@ -159,9 +170,10 @@ export class Conversation {
     });
   }
 
-  /** Forgets the conversation, here and in storage; the next turn begins another. Copies of the token stay good. */
+  /** Forgets the conversation, here and in storage. The next turn starts a new one. Copies of the
+   * token stay valid. */
   async reset(): Promise<void> {
-    // Other tabs stop as well: what they store is not to come after this.
+    // Other tabs stop too, so that they store nothing after this.
     this.channel?.postMessage("reset");
     await this.halt();
     await this.inOrder(undefined, async () => {
@@ -173,7 +185,7 @@ export class Conversation {
     this.channel?.postMessage("changed");
   }
 
-  /** Stops listening, to other tabs and to time. Turns under way go on. */
+  /** Stops listening to other tabs and to time. Turns in progress continue. */
   close(): void {
     this.channel?.close();
     this.channel = undefined;
@@ -189,7 +201,7 @@ export class Conversation {
     return `${this.key}.unsent`;
   }
 
-  /** One turn, from the token that storage has now to the one that it has then. */
+  /** Runs one turn: reads the token from storage, sends the turn, and stores the new token. */
   private async take(input: Input, options: TurnOptions, emit: Emit, signal: AbortSignal): Promise<Answer> {
     await this.load(signal);
     const known = this.seen;
@@ -197,7 +209,7 @@ export class Conversation {
     this.recalled = false;
     this.change({ unsent: input });
     const record: Unsent = { input, from: mark(known) };
-    // A turn does not fail because its text could not be kept as well.
+    // If the text cannot be stored, the turn does not fail.
     await this.stored(() => this.storage.setItem(this.unsentKey, JSON.stringify(record)), signal).catch(() => {});
     try {
       const answer = await this.link.turn({ ...this.options.turn, ...options, token, input }, emit, signal);
@@ -210,7 +222,7 @@ export class Conversation {
     }
   }
 
-  /** Stops what is under way here, and forgets what was said. */
+  /** Stops the turns in progress here, and forgets their input. */
   private async halt(): Promise<void> {
     const turns = [...this.running];
     for (const turn of turns) turn.stop();
@@ -218,12 +230,13 @@ export class Conversation {
     this.change({ unsent: undefined });
   }
 
-  /** Looks for what is stored and was not answered; if another tab has a turn under way, once that has come to its end. */
+  /** Looks for stored input that was not answered. If another tab has a turn in progress, waits for
+   * its end first. */
   private async recall(): Promise<void> {
     const look = async () => {
       await this.load();
       const kept = parse<Unsent>(await this.stored(() => this.storage.getItem(this.unsentKey)));
-      // Where the token is another, the page ended between the two writes: it was answered.
+      // If the token has changed, the page ended between the two writes: the input was answered.
       if (!kept || kept.from !== mark(this.seen)) return;
       this.recalled = true;
       this.change({ unsent: kept.input });
@@ -232,14 +245,14 @@ export class Conversation {
     try {
       await this.locks.request(this.name, { ifAvailable: true }, (free) => (free ? look() : this.wait(look)));
     } catch (thrown) {
-      // Where a browser refuses storage to a page, it refuses locks as well.
+      // A browser that denies a page its storage also denies it locks.
       if ((thrown as Error).name !== "SecurityError") throw thrown;
       this.locks = undefined;
       await look();
     }
   }
 
-  /** Is busy with another tab's turn until that has ended, and then looks what became of it. */
+  /** Waits, as `busy`, until another tab's turn has ended, and then looks at its result. */
   private async wait(look: () => Promise<void>): Promise<void> {
     const waits = (elsewhere: boolean) => {
       this.elsewhere = elsewhere;
@@ -255,7 +268,7 @@ export class Conversation {
     return this.link.history({ token, user_id: this.options.turn?.user_id }, signal);
   }
 
-  /** Takes over what storage has, if that is not what this side saw or left there. */
+  /** Loads the conversation from storage, if it is not what this tab last saw or stored there. */
   private async load(signal?: AbortSignal): Promise<void> {
     const found = await this.stored(() => this.storage.getItem(this.key), signal);
     if (found === this.seen) return;
@@ -264,15 +277,15 @@ export class Conversation {
     this.change({ token: undefined, conversation: undefined, ended: undefined, ...parse<Saved>(found), unsent });
   }
 
-  /** Replaces the token, unless another tab has done so since this side knew what was there; then, or where there is no room,
-   * the error has what is lost. */
+  /** Replaces the token, unless another tab has replaced it since `known` was read. In that case,
+   * or if there is no room, it throws an error with `lost` attached. */
   private async store(saved: Saved, known: string | null, lost: Secrets): Promise<void> {
     await this.load();
     if (this.seen !== known) {
-      const message = "another tab has gone on with this conversation; its turn stands, this one is not stored";
+      const message = "Another tab has stored a turn of this conversation. This turn was not stored.";
       throw new HoldallError("conflict", message).attach(lost);
     }
-    // From here on this side goes on from the new token, whether there is room to store it or not.
+    // From here on this tab continues from the new token, even if storage is full.
     this.change({ ...saved, ended: undefined, unsent: undefined });
     const record = JSON.stringify(saved);
     try {
@@ -281,12 +294,13 @@ export class Conversation {
       throw asError(thrown).attach(lost);
     }
     this.seen = record;
-    // It is of another token now, and left out of account if it stays.
+    // It belongs to an older token now. If it cannot be removed, it is ignored.
     await this.stored(() => this.storage.removeItem(this.unsentKey)).catch(() => {});
     this.channel?.postMessage("changed");
   }
 
-  /** Access to storage, whose errors are told apart by their names: each storage has its own. */
+  /** Accesses storage. Each storage has its own errors, so a full one is recognized by name or
+   * message. */
   private async stored<T>(access: () => T | Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
       return await within(this.options.silenceMs ?? SILENCE_MS, signal, access);
@@ -294,12 +308,13 @@ export class Conversation {
       if (signal?.aborted) throw asError(thrown, signal);
       const { name, message } = (thrown ?? {}) as Partial<Error>;
       const full = /quota|full/i.test(`${name} ${message}`);
-      const trouble = full ? "there is no room in this device's storage" : "this device's storage does not work";
+      const trouble = full ? "This device's storage is full" : "This device's storage failed";
       throw new HoldallError(full ? "storage_full" : "storage_failed", `${trouble}: ${message}`);
     }
   }
 
-  /** One turn at a time: over all tabs where there are Web Locks, else within this program. */
+  /** Runs one piece of work at a time: over all tabs with Web Locks, otherwise within this
+   * program. */
   private async inOrder<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     if (this.locks) return await this.locks.request(this.name, { signal }, work);
     const before = queues.get(this.name);
@@ -318,7 +333,7 @@ export class Conversation {
   private change(more: Partial<State>): void {
     const next = { ...this.current, ...more, busy: this.elsewhere || this.running.size > 0 };
     this.current = { ...next, expiry: this.expiryOf(next.conversation) };
-    // Later, and apart: what a listener throws is not to end up in a turn.
+    // Later, and each by itself, so that an error of a listener does not reach a turn.
     for (const listener of this.listeners) void Promise.resolve().then(listener);
     this.watchExpiry();
   }
@@ -329,7 +344,7 @@ export class Conversation {
     return left <= 0 ? "past" : left <= this.noticeMs ? "soon" : "good";
   }
 
-  /** Comes back when `expiry` changes next; only if somebody listens. */
+  /** Sets a timer for the next change of `expiry`, if there are listeners. */
   private watchExpiry(): void {
     clearTimeout(this.timer);
     const { conversation, expiry } = this.current;
@@ -345,15 +360,16 @@ export class Conversation {
 
 type Saved = { token: string; conversation?: Standing };
 
-/** What a turn says, and the mark of the token that was stored when it was sent. */
+/** The input of a turn, and the mark of the token that was stored when it was sent. */
 type Unsent = { input: Input; from?: string };
 
-/** Tells stored tokens apart without room for two of them: no two end alike. */
+/** Identifies a stored token by its last 32 characters, which differ between tokens. This saves
+ * storing it twice. */
 function mark(saved: string | null): string | undefined {
   return parse<Saved>(saved)?.token.slice(-32);
 }
 
-/** The ends of the lines of turns, where there are no Web Locks. */
+/** The last piece of queued work by conversation, where there are no Web Locks. */
 const queues = new Map<string, Promise<unknown>>();
 
 /** `setTimeout` counts in 31 bits. */

@@ -1,4 +1,4 @@
-/** Requests to the server: how one is made, and when it is made again. */
+/** Sends requests to the server and retries them. */
 
 import { asError, HoldallError, refusal, unexpected } from "./error";
 import { readEvents } from "./events";
@@ -9,35 +9,39 @@ import { SILENCE_MS, sleep, within } from "./wait";
 import { xhrFetch } from "./xhr";
 
 export interface LinkOptions {
-  /** The proxy, without `/v1`. */
+  /** The URL of the proxy, without `/v1`. */
   url: string;
-  /** A bearer credential, asked for before each request; `refused` if the server has just refused the last one. */
+  /** Returns a bearer credential. Called before each request; `refused` is true if the server has
+   * just rejected the last one. */
   credential?: (refused: boolean) => string | Promise<string>;
-  /** Other headers of each request. */
+  /** Additional headers of each request. */
   headers?: Record<string, string>;
-  /** Another `fetch`, such as that of `expo/fetch`; `xhrFetch` is the default where answers have no `body` to stream. */
+  /** Another `fetch`, such as that of `expo/fetch`. The default is `xhrFetch` where responses have
+   * no `body` to stream. */
   fetch?: Fetch;
-  /** How often a request is made again; 2. */
+  /** How often a request is retried. Default 2. */
   retries?: number;
-  /** The longest wait after which it is made again; 30 s. What takes longer is an error with `retryAfterMs`. */
+  /** The longest wait before a retry. Default 30 s. A longer wait is an error with
+   * `retryAfterMs`. */
   patienceMs?: number;
-  /** The silence after which a connection, `credential` or storage is given up; 60 s. The server sends a sign of life
-   * every 15 s. */
+  /** The silence after which a connection, `credential` or storage counts as failed. Default 60 s.
+   * The server sends a comment every 15 s. */
   silenceMs?: number;
-  /** For a `fetch` that shows nothing before the end, not even the status: how long it may take for all, instead of
-   * `silenceMs`; 11 minutes are enough, since the server ends a turn after 10. */
+  /** For a `fetch` that shows nothing before the end, not even the status: the longest time for the
+   * whole request. It replaces `silenceMs`. 11 minutes are enough, since the server ends a turn
+   * after 10. */
   wholeMs?: number;
 }
 
 export type Emit = (event: TurnEvent) => void;
-/** Says that something came, and for how long there may be silence from here on. */
+/** Reports that something arrived, and how long the next silence may last. */
 type Alive = (ms?: number) => void;
 type Use<T> = (response: HttpResponse, alive: Alive) => Promise<T>;
 
 export class Link {
   constructor(private readonly options: LinkOptions) {}
 
-  /** A turn, made again only while nothing of its reply was shown. */
+  /** Sends a turn. Retries it only while nothing of its reply was shown. */
   turn(body: object, emit: Emit, signal: AbortSignal): Promise<Answer> {
     let shown = false;
     const show: Emit = (event) => {
@@ -57,7 +61,7 @@ export class Link {
     );
   }
 
-  /** What a token says; also of one that has expired. */
+  /** The messages in a token; also in an expired one. */
   history(body: { token: string; user_id?: string }, signal?: AbortSignal): Promise<Required<History>> {
     const read: Use<Required<History>> = async (response) => JSON.parse(await response.text());
     return this.persist("/v1/history", body, read, () => true, signal);
@@ -76,7 +80,7 @@ export class Link {
         return await this.request(path, body, use, refused, signal);
       } catch (thrown) {
         const error = asError(thrown, signal);
-        // The server's word, not that of `credential` itself.
+        // Only if the server rejected it, not if `credential` itself failed.
         if (error.code === "unauthenticated" && error.status === 401 && credential && !refused) {
           refused = true;
           continue;
@@ -116,7 +120,7 @@ export class Link {
         headers: { "content-type": "application/json", ...headers, ...bearer },
         body: JSON.stringify(body),
         signal: cancel.signal,
-        // The token goes to this address and no other, with nobody's cookies, and into no cache.
+        // Sends the token only to this address, without cookies, and keeps it out of caches.
         cache: "no-store",
         credentials: "omit",
         redirect: "error",
@@ -130,7 +134,7 @@ export class Link {
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      // Whatever is left of the answer is of no use to anyone.
+      // The rest of the response is not needed.
       abort();
     }
   }
@@ -142,35 +146,36 @@ export class Link {
       return { authorization: `Bearer ${await within(silenceMs, signal, () => credential(refused))}` };
     } catch (thrown) {
       if (signal?.aborted) throw asError(thrown, signal);
-      throw new HoldallError("unauthenticated", `there is no credential: ${(thrown as Error)?.message}`);
+      throw new HoldallError("unauthenticated", `No credential is available: ${(thrown as Error)?.message}`);
     }
   }
 }
 
-/** React Native's own `fetch` comes with the whole answer and no sooner; what it answers with has no `body`. */
+/** React Native's own `fetch` resolves only with the complete response, which has no `body`. */
 function usualFetch(): Fetch {
   const streams = typeof Response !== "undefined" && "body" in Response.prototype;
   return streams ? globalThis.fetch.bind(globalThis) : xhrFetch;
 }
 
-/** Reads the stream of a turn to its `done`. */
+/** Reads the stream of a turn up to `done`. */
 async function readTurn(response: HttpResponse, alive: Alive, show: Emit): Promise<Answer> {
   if (!/^text\/event-stream/i.test(response.headers.get("content-type") ?? "")) throw unexpected(response);
   for await (const { event, data } of readEvents(response, alive)) {
-    // What is not known here came later, and can be done without.
+    // Later versions may add events: unknown ones are ignored.
     if (event === "delta") show({ type: "delta", ...JSON.parse(data) });
     if (event === "tool_call") show({ type: "tool_call", ...JSON.parse(data) });
     if (event === "error") throw refusal(response, data);
     if (event !== "done") continue;
     const answer = JSON.parse(data) as Answer | null;
-    // Without a token there is nothing that could go on.
+    // Without a token the conversation cannot continue.
     if (typeof answer?.token !== "string") throw unexpected(response);
     return answer;
   }
-  throw new TypeError("the stream ended without `done`");
+  throw new TypeError("The stream ended without `done`.");
 }
 
-/** How long to wait after so many failures, spread so that clients that failed together do not come back together. */
+/** The wait before the next retry, in milliseconds. It is randomized, so that clients do not retry
+ * together. */
 function backoff({ retryAfterMs }: HoldallError, failures: number): number {
   const spread = (ms: number) => ms * (0.5 + Math.random() / 2);
   return retryAfterMs === undefined ? spread(1_000 * 2 ** failures) : retryAfterMs + spread(500);

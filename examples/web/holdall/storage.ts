@@ -1,22 +1,23 @@
-/** Where tokens are kept. */
+/** Storage for tokens. */
 
-/** Where the token is kept: `localStorage` and React Native's AsyncStorage have this shape as they are. */
+/** Storage for the token. `localStorage` and React Native's AsyncStorage have this interface. */
 export interface TokenStorage {
   getItem(key: string): string | null | Promise<string | null>;
   setItem(key: string, value: string): unknown;
   removeItem(key: string): unknown;
 }
 
-/** Keeps tokens in IndexedDB, which has room for them: `localStorage` ends at some 5 million characters for a site. */
+/** Keeps tokens in IndexedDB, which has room for them. `localStorage` holds about 5 million
+ * characters per site. */
 export function indexedDbStorage(database = "holdall"): TokenStorage {
-  if (typeof indexedDB === "undefined") throw new TypeError("there is no IndexedDB here: give `storage`");
+  if (typeof indexedDB === "undefined") throw new TypeError("This platform has no IndexedDB. Pass `storage`.");
   let opened: Promise<IDBDatabase> | undefined;
   const open = () =>
     (opened ??= new Promise<IDBDatabase>((resolve, reject) => {
       const request = indexedDB.open(database, 1);
       request.onupgradeneeded = () => request.result.createObjectStore("tokens");
       request.onsuccess = () => {
-        // The browser may close it, or another tab may want it deleted: it is opened again when it is next wanted.
+        // The browser may close it, or another tab may delete it. The next access opens it again.
         request.result.onclose = request.result.onversionchange = () => {
           request.result.close();
           opened = undefined;
@@ -44,7 +45,7 @@ export function indexedDbStorage(database = "holdall"): TokenStorage {
   };
 }
 
-/** Keeps tokens for as long as the program runs. */
+/** Keeps tokens in memory until the program ends. */
 export function memoryStorage(): TokenStorage {
   const kept = new Map<string, string>();
   return {

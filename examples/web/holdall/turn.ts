@@ -1,18 +1,19 @@
-/** One turn as the caller sees it. */
+/** One turn, as the caller sees it. */
 
 import type { HoldallError } from "./error";
 import type { Answer } from "./types";
 
-/** What happens in a turn, in this order; `done` is the last. */
+/** The events of a turn, in this order. `done` is the last. */
 export type TurnEvent =
   | { type: "retry"; error: HoldallError; waitMs: number }
   | { type: "delta"; text: string }
   | { type: "tool_call"; id: string; name: string; args: string }
   | { type: "done"; answer: Answer };
 
-/** One turn, under way from the moment it was sent; what came so far is kept, so it can be read late, or twice. */
+/** One turn, in progress from the moment it is sent. Its events are kept, so they can be read later
+ * or twice. */
 export class Turn implements AsyncIterable<TurnEvent> {
-  /** The whole reply, once the new token is stored; rejects with a `HoldallError`. */
+  /** The complete response, once its token is stored. Rejects with a `HoldallError`. */
   readonly answer: Promise<Answer>;
   private readonly events: TurnEvent[] = [];
   private readonly cancel = new AbortController();
@@ -31,16 +32,17 @@ export class Turn implements AsyncIterable<TurnEvent> {
       this.settled = true;
       this.notify();
     });
-    // Whoever reads the events alone is told there.
+    // A caller that only reads the events gets the error there.
     this.answer.catch(() => {});
   }
 
-  /** Ends the turn: the server lets go of the model, the token stays what it was, and the text is in `state.unsent`. */
+  /** Ends the turn: the server stops the model, the token stays, and the text is in
+   * `state.unsent`. */
   stop(): void {
     this.cancel.abort();
   }
 
-  /** The events; leaving the loop before `done` stops the turn. */
+  /** The events. Leaving the loop before `done` stops the turn. */
   async *[Symbol.asyncIterator](): AsyncGenerator<TurnEvent, void> {
     try {
       for (let at = 0; ;) {

@@ -1,34 +1,34 @@
-/** The wire's types, as the OpenAPI document has them, under the names that are used here. */
+/** The types of the OpenAPI document, under the names that this client uses. */
 
 import type { components } from "./api";
 
 type Schemas = components["schemas"];
 
-/** What a turn can say: text, or parts (text, images) and results of tools. */
+/** The input of a turn: text, or parts (text, images) and tool results. */
 export type Input = Schemas["TurnRequest"]["input"];
 
-/** What can be asked of a turn beside its input: `model`, `tools`, `truncation`, `user_id` and so on. */
+/** The options of a turn: `model`, `tools`, `truncation`, `user_id` and so on. */
 export type TurnOptions = Omit<Schemas["TurnRequest"], "input" | "stream" | "token">;
 
-/** A whole reply, with the token that goes on from it. */
+/** A complete response, with the token that continues from it. */
 export type Answer = Schemas["TurnAnswer"];
 
-/** Where a conversation stands: turn, sizes, expiry. */
+/** The state of a conversation: turn, sizes, expiry. */
 export type Standing = Schemas["Conversation"];
 
-/** One entry of a history. */
+/** One item of a history. */
 export type Item = Schemas["Item"];
 
-/** What was said so far; a conversation that has not begun has no standing. */
+/** The messages so far. `conversation` is absent before the first turn. */
 export type History = { items: Item[]; conversation?: Standing };
 
-/** A reply that broke off, with a token that goes on from there. */
+/** An interrupted reply, with a token that continues from there. */
 export type PartialReply = Schemas["PartialReply"];
 
-/** An error as the server tells it; streamed, with what was shown of the reply. */
+/** An error as the server sends it. On a stream it includes the shown part of the reply. */
 export type Problem = Schemas["TurnError"];
 
-/** Reads JSON; what is none is as good as nothing. */
+/** Reads JSON. Returns `undefined` for anything else. */
 export function parse<T>(text: string | null): T | undefined {
   try {
     return text === null ? undefined : (JSON.parse(text) as T);

@@ -1,14 +1,15 @@
-/** Waiting, which ends: by time, or because it was stopped. */
+/** Waits that end after a time, or when they are stopped. */
 
-/** Silence, of a connection or of the caller's own promises, that is taken for a failure. */
+/** The silence of a connection, or of a promise of the caller, that counts as a failure. */
 export const SILENCE_MS = 60_000;
 
-/** What `work` comes to, unless it is stopped or takes longer than `ms`: then this throws, whatever becomes of it. */
+/** The result of `work`. Throws if `work` is stopped or takes longer than `ms`, even if it ends
+ * later. */
 export async function within<T>(ms: number, signal: AbortSignal | undefined, work: () => T | Promise<T>): Promise<T> {
   let end = () => {};
   const over = new Promise<never>((_, reject) => {
-    const stop = () => reject(new Error("it was stopped"));
-    const timer = setTimeout(() => reject(new Error(`it took longer than ${ms / 1000} s`)), ms);
+    const stop = () => reject(new Error("It was stopped."));
+    const timer = setTimeout(() => reject(new Error(`It took longer than ${ms / 1000} s.`)), ms);
     signal?.addEventListener("abort", stop);
     if (signal?.aborted) stop();
     end = () => {
@@ -23,7 +24,8 @@ export async function within<T>(ms: number, signal: AbortSignal | undefined, wor
   }
 }
 
-/** Waits; a stop ends the wait, and the next request finds it. */
+/** Waits for `ms`. A stop ends the wait early, without an error: the next request notices the
+ * stop. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {

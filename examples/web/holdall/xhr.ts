@@ -1,12 +1,13 @@
-/** Streaming where `fetch` does not: React Native. */
+/** Streams where `fetch` cannot: in React Native. */
 
 import type { Fetch } from "./http";
 
 /**
- * `fetch` by XMLHttpRequest: in React Native, whose own `fetch` shows nothing before the end, it streams.
+ * A `fetch` made with XMLHttpRequest. It streams in React Native, whose own `fetch` shows nothing
+ * before the end of a response.
  *
- * It cannot be told to follow no redirect, only that one was followed: that is an error. `cache` and `referrerPolicy` are the
- * platform's.
+ * It cannot prevent a redirect. It only notices that one was followed, and then fails. The platform
+ * decides `cache` and `referrerPolicy`.
  */
 export const xhrFetch: Fetch = (url, { method = "GET", headers, body, signal }) =>
   new Promise((resolve, reject) => {
@@ -19,7 +20,7 @@ export const xhrFetch: Fetch = (url, { method = "GET", headers, body, signal }) 
         const { responseText } = xhr;
         if (responseText.length > read) yield responseText.slice(read, (read = responseText.length));
         else if (outcome === "whole") return;
-        else if (outcome === "cut") throw new TypeError("the answer broke off");
+        else if (outcome === "cut") throw new TypeError("The connection broke in the middle of the response.");
         else await more;
       }
     }
@@ -36,7 +37,7 @@ export const xhrFetch: Fetch = (url, { method = "GET", headers, body, signal }) 
     const end = (how: "cut" | "whole") => () => {
       outcome = how;
       tell();
-      reject(new TypeError("the server cannot be reached"));
+      reject(new TypeError("The server cannot be reached."));
     };
     xhr.onreadystatechange = () => {
       if (xhr.readyState === 2 && elsewhere(xhr.responseURL, url)) xhr.abort();
@@ -54,7 +55,7 @@ export const xhrFetch: Fetch = (url, { method = "GET", headers, body, signal }) 
     xhr.send(body as string);
   });
 
-/** Whether the answer is of another address than the one that was asked. */
+/** True if the response comes from another address than the requested one. */
 function elsewhere(answered: string | null | undefined, asked: string): boolean {
   const base = globalThis.location?.href;
   return Boolean(answered) && new URL(answered!, base).href !== new URL(asked, base).href;

@@ -9,7 +9,7 @@ use crate::{
         error::{Error, TokenFault},
         principal::{IDP_NONE, Principal},
         time::UnixSeconds,
-        token::{Caller, Claims, Purpose, RawToken, TokenPolicy, UnverifiedToken, VerifiedToken},
+        token::{Claims, RawToken, TokenHolder, TokenPolicy, TokenPurpose, UnverifiedToken, VerifiedToken},
     },
     service::Clock as _,
     shell::SystemClock,
@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn inspect(loaded: &Loaded, json: bool) -> Result<String, CliError> {
     let token = loaded.open()?;
     items(&token)?;
-    let view = View { loaded, token: &token, policy: &loaded.config.core.policy, now: SystemClock::new().now() };
+    let view = View { loaded, token: &token, policy: &loaded.config.deployment.policy, now: SystemClock::new().now() };
     Ok(if json { view.to_json() } else { view.to_text() })
 }
 
@@ -32,7 +32,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn kid(&self) -> String {
-        let raw = RawToken::new(&self.loaded.text, &self.loaded.config.core.limits).ok();
+        let raw = RawToken::new(&self.loaded.text, &self.loaded.config.deployment.limits).ok();
         raw.and_then(RawToken::named_key).map(|(kid, _)| kid.to_string()).unwrap_or_default()
     }
 
@@ -121,8 +121,8 @@ impl View<'_> {
 pub(super) fn verify(args: &Verify, console: Console) -> Result<(), CliError> {
     let loaded = args.source.load()?;
     let caller = match &args.user {
-        None => Caller::Bearer,
-        Some(user) => Caller::Known(
+        None => TokenHolder::Bearer,
+        Some(user) => TokenHolder::Known(
             Principal::new(user.as_str(), args.idp.as_deref().unwrap_or(IDP_NONE))
                 .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?,
         ),
@@ -130,7 +130,7 @@ pub(super) fn verify(args: &Verify, console: Console) -> Result<(), CliError> {
     match check(&loaded, &caller) {
         Ok(token) => {
             let claims = token.claims();
-            let until = claims.good_until(&loaded.config.core.policy);
+            let until = claims.good_until(&loaded.config.deployment.policy);
             if args.json {
                 let value = json!({ "ok": true, "user": claims.principal.subject(), "turn": claims.turn,
                     "expires_at": until.to_string() });
@@ -148,11 +148,12 @@ pub(super) fn verify(args: &Verify, console: Console) -> Result<(), CliError> {
     }
 }
 
-fn check(loaded: &Loaded, caller: &Caller) -> Result<VerifiedToken, Error> {
-    let core = &loaded.config.core;
+fn check(loaded: &Loaded, caller: &TokenHolder) -> Result<VerifiedToken, Error> {
+    let deployment = &loaded.config.deployment;
     let mut codec = codec().map_err(|error| Error::Internal { cause: error.to_string() })?;
-    let token = RawToken::new(&loaded.text, &core.limits)?.authenticate(core.terms(), &mut codec)?;
-    let verified = token.verify(caller, Purpose::Continue, &core.policy, SystemClock::new().now())?;
+    let token =
+        RawToken::new(&loaded.text, &deployment.limits)?.authenticate(deployment.token_context(), &mut codec)?;
+    let verified = token.verify(caller, TokenPurpose::Continue, &deployment.policy, SystemClock::new().now())?;
     verified.history()?;
     Ok(verified)
 }

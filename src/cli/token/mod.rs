@@ -175,20 +175,20 @@ impl Loaded {
     /// Opens the token, checking all that does not depend on who presents it or when.
     pub(super) fn open(&self) -> Result<UnverifiedToken, CliError> {
         let mut codec = codec()?;
-        let core = &self.config.core;
-        let opened =
-            RawToken::new(&self.text, &core.limits).and_then(|token| token.authenticate(core.terms(), &mut codec));
+        let deployment = &self.config.deployment;
+        let opened = RawToken::new(&self.text, &deployment.limits)
+            .and_then(|token| token.authenticate(deployment.token_context(), &mut codec));
         opened.map_err(|error| self.refused(&error))
     }
 
     /// An error with the exact cause, which only a key holder may learn.
     fn refused(&self, error: &Error) -> CliError {
         let refused = CliError::new(format!("the token does not verify: {}", exact(error)));
-        let core = &self.config.core;
-        let named = RawToken::new(&self.text, &core.limits).ok().and_then(RawToken::named_key);
+        let deployment = &self.config.deployment;
+        let named = RawToken::new(&self.text, &deployment.limits).ok().and_then(RawToken::named_key);
         match named {
-            Some((kid, _)) if !core.keys.ids().any(|id| *id == kid) => {
-                let ids: Vec<_> = core.keys.ids().map(ToString::to_string).collect();
+            Some((kid, _)) if !deployment.keys.ids().any(|id| *id == kid) => {
+                let ids: Vec<_> = deployment.keys.ids().map(ToString::to_string).collect();
                 refused.hint(format!("it names the key {kid}; the keys here are {}", ids.join(", ")))
             }
             _ => refused,
@@ -227,18 +227,18 @@ fn import_transcript(args: &Import, console: Console) -> Result<(), CliError> {
         .map_err(|fault| CliError::new(format!("{}: {fault}", args.file.display())))?;
     let principal = Principal::new(args.user.as_str(), args.idp.as_str())
         .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?;
-    let Config { core, .. } = for_tokens(&args.settings, true, &System)?;
+    let Config { deployment, .. } = for_tokens(&args.settings, true, &System)?;
     let now = SystemClock::new().now();
     let mut chance = [[0; 16]; 2];
     chance.iter_mut().try_for_each(|bytes| random(bytes))?;
     let ids = chance.map(|bytes| Id::new(now, bytes));
     let mut nonce = [0; NONCE_BYTES];
     random(&mut nonce)?;
-    let first = Claims::first(principal, args.model.clone(), ids, now, &core.policy);
+    let first = Claims::first(principal, args.model.clone(), ids, now, &deployment.policy);
     let claims = Claims { turn: transcript::turns(&items), ..first };
     let mut lines = String::new();
     items.iter().for_each(|item| item.write_line(&mut lines));
-    let issued = token::issue(&claims, None, &lines, core.terms(), &nonce, &mut codec()?)
+    let issued = token::issue(&claims, None, &lines, deployment.token_context(), &nonce, &mut codec()?)
         .map_err(|error| CliError::new(exact(&error)))?;
     if system_messages > 0 {
         console.warn(&format!(

@@ -64,7 +64,7 @@ impl TokenSettings {
 
 settings! {
     /// The settings that say how the doors behave.
-    pub struct DoorSettings in "Doors" {
+    pub struct ApiOptions in "Doors" {
         /// Assistant turns that clients bring: refuse or accept [default: refuse]
         client_history: Option<String> = "HOLDALL_CLIENT_HISTORY" (value_name = "WAY"),
         /// Keep a note in the token in the place of inline images [default: false]
@@ -77,7 +77,7 @@ settings! {
     }
 }
 
-impl DoorSettings {
+impl ApiOptions {
     fn lay(&self, draft: &mut Draft) {
         draft.set_some("client_history", self.client_history.as_deref());
         draft.set_some("elide_inline_images", self.elide_inline_images);
@@ -137,7 +137,7 @@ settings! {
         ..model: ModelSettings,
         ..tokens: TokenSettings,
         ..callers: CallerSettings,
-        ..doors: DoorSettings,
+        ..apis: ApiOptions,
         ..guard: GuardSettings,
         ..stop: StopSettings,
         /// Address to listen on [default: 127.0.0.1:8787, or 0.0.0.0:$PORT where PORT is set]
@@ -158,7 +158,7 @@ impl ServeSettings {
         let mut draft = self.tokens.draft(sources)?;
         draft.set_reach(reach);
         self.model.lay(&mut draft, sources)?;
-        self.doors.lay(&mut draft);
+        self.apis.lay(&mut draft);
         self.guard.lay(&mut draft);
         self.stop.lay(&mut draft);
         draft.set_some("retries", self.retries);

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::limits::Limits;
 use crate::{
-    guard::{Moment, Quota, Used, gcra::Schedule},
+    guard::{Charge, Moment, Quota, gcra::Schedule},
     proto::allowance::Allowance,
 };
 
 /// One caller.
 #[derive(Debug, Default)]
-pub(super) struct Caller {
+pub(super) struct CallerState {
     schedule: Schedule,
     /// One for each period that anything was counted in.
     tallies: Vec<Tally>,
@@ -48,15 +48,15 @@ pub(super) struct Receipt {
 }
 
 /// A limit, how much of it is left, and how long until there is enough of it for a turn.
-pub(super) struct Standing {
+pub(super) struct LimitStanding {
     pub(super) allowance: Allowance,
     pub(super) wait_seconds: u64,
-    pub(super) takers: Takers,
+    pub(super) takers: LimitScope,
 }
 
 /// Who takes of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takers {
+pub(super) enum LimitScope {
     /// Turns that begin a conversation.
     Beginnings,
     /// All that is asked of the upstream.
@@ -65,14 +65,14 @@ pub(super) enum Takers {
     Turns,
 }
 
-impl Caller {
+impl CallerState {
     /// Where the caller stands under each limit.
-    pub(super) fn standings(&self, limits: &Limits, moment: Moment) -> Vec<Standing> {
+    pub(super) fn standings(&self, limits: &Limits, moment: Moment) -> Vec<LimitStanding> {
         let quotas = limits.rules.quotas.iter().flat_map(|quota| self.quota_standings(quota, moment));
         self.rate_standing(limits, moment).into_iter().chain(quotas).collect()
     }
 
-    fn rate_standing(&self, limits: &Limits, moment: Moment) -> Option<Standing> {
+    fn rate_standing(&self, limits: &Limits, moment: Moment) -> Option<LimitStanding> {
         let (gcra, rate) = limits.rate?;
         let allowance = Allowance {
             name: "rate",
@@ -82,10 +82,10 @@ impl Caller {
             reset_seconds: whole_seconds(gcra.full_in(self.schedule, moment.elapsed)),
         };
         let wait_seconds = whole_seconds(gcra.wait(self.schedule, moment.elapsed));
-        Some(Standing { allowance, wait_seconds, takers: Takers::Calls })
+        Some(LimitStanding { allowance, wait_seconds, takers: LimitScope::Calls })
     }
 
-    fn quota_standings<'a>(&self, quota: &'a Quota, moment: Moment) -> impl Iterator<Item = Standing> + use<'a> {
+    fn quota_standings<'a>(&self, quota: &'a Quota, moment: Moment) -> impl Iterator<Item = LimitStanding> + use<'a> {
         let period = self.period(quota.period_seconds, moment);
         let counts = self.tally(period).map_or_else(Counts::default, |tally| tally.counts);
         let reset_seconds = period.ends_in(moment);
@@ -94,8 +94,8 @@ impl Caller {
         had.into_iter().enumerate().filter_map(move |(count, had)| {
             let allowance = quota.allowance(count, had, reset_seconds)?;
             let wait_seconds = if allowance.remaining == 0 { reset_seconds } else { 0 };
-            let takers = if allowance.name == "conversations" { Takers::Beginnings } else { Takers::Turns };
-            Some(Standing { allowance, wait_seconds, takers })
+            let takers = if allowance.name == "conversations" { LimitScope::Beginnings } else { LimitScope::Turns };
+            Some(LimitStanding { allowance, wait_seconds, takers })
         })
     }
 
@@ -128,7 +128,7 @@ impl Caller {
     }
 
     /// Adds what a turn used, to the periods in which it began, as far as they still count.
-    pub(super) fn add(&mut self, used: Used, receipt: &Receipt) {
+    pub(super) fn add(&mut self, used: Charge, receipt: &Receipt) {
         for counts in self.counted(receipt) {
             counts.model_tokens = counts.model_tokens.saturating_add(used.model_tokens);
             counts.history_bytes = counts.history_bytes.saturating_add(used.history_bytes);

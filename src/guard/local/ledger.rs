@@ -10,14 +10,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{caller::Caller, limits::Limits};
-use crate::guard::{Counted, Moment, Seed};
+use super::{caller::CallerState, limits::Limits};
+use crate::guard::{LimitSubject, Moment, Seed};
 
 /// The callers that matter.
 #[derive(Debug)]
 pub(super) struct Ledger {
     places: HashMap<Key, usize>,
-    entries: Vec<(Key, Caller)>,
+    entries: Vec<(Key, CallerState)>,
     /// The entry to be looked at next.
     hand: usize,
     seed: Seed,
@@ -39,21 +39,21 @@ impl Ledger {
         Self { places: HashMap::new(), entries: Vec::new(), hand: 0, seed, most }
     }
 
-    pub(super) fn key(&self, counted: &Counted) -> Key {
+    pub(super) fn key(&self, counted: &LimitSubject) -> Key {
         Key(self.seed.numbers(counted))
     }
 
     /// What is known of a caller, if anything is.
-    pub(super) fn find(&self, key: Key) -> Option<&Caller> {
+    pub(super) fn find(&self, key: Key) -> Option<&CallerState> {
         self.places.get(&key).and_then(|at| self.entries.get(*at)).map(|(_, caller)| caller)
     }
 
-    pub(super) fn find_mut(&mut self, key: Key) -> Option<&mut Caller> {
+    pub(super) fn find_mut(&mut self, key: Key) -> Option<&mut CallerState> {
         self.places.get(&key).and_then(|at| self.entries.get_mut(*at)).map(|(_, caller)| caller)
     }
 
     /// A caller's entry, made if there is none.
-    pub(super) fn entry(&mut self, key: Key, limits: &Limits, moment: Moment) -> &mut Caller {
+    pub(super) fn entry(&mut self, key: Key, limits: &Limits, moment: Moment) -> &mut CallerState {
         let at = match self.places.get(&key) {
             Some(at) => *at,
             None => {
@@ -62,7 +62,7 @@ impl Ledger {
                 }
                 let at = self.entries.len();
                 self.places.insert(key, at);
-                self.entries.push((key, Caller::default()));
+                self.entries.push((key, CallerState::default()));
                 at
             }
         };
@@ -81,7 +81,7 @@ impl Ledger {
     }
 
     /// Does `work` to each caller.
-    pub(super) fn each(&mut self, work: impl Fn(&mut Caller)) {
+    pub(super) fn each(&mut self, work: impl Fn(&mut CallerState)) {
         self.entries.iter_mut().for_each(|(_, caller)| work(caller));
     }
 

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::{
     guard::{Quota, Rate},
-    proto::{exchange::Presented, principal::Principal, time::UnixSeconds, token::Id},
+    proto::{exchange::PresentedToken, principal::Principal, time::UnixSeconds, token::Id},
 };
 
 /// 2026-11-21T00:00:00Z, the start of a day and of an hour.
@@ -17,9 +17,9 @@ fn at(seconds: u64) -> Moment {
     Moment { now: UnixSeconds(DAY + seconds), elapsed: Duration::from_secs(seconds) }
 }
 
-fn ask(name: &str, moment: Moment) -> Ask {
-    Ask {
-        purpose: Purpose::Turn,
+fn ask(name: &str, moment: Moment) -> AdmitRequest {
+    AdmitRequest {
+        purpose: GuardPurpose::Turn,
         principal: Principal::new(name, "none").unwrap(),
         peer: None,
         conversation: Id::new(UnixSeconds(0), [0; 16]),
@@ -29,25 +29,25 @@ fn ask(name: &str, moment: Moment) -> Ask {
 }
 
 /// A turn that continues a conversation.
-fn going_on(name: &str, moment: Moment) -> Ask {
-    let presented = Presented {
+fn going_on(name: &str, moment: Moment) -> AdmitRequest {
+    let presented = PresentedToken {
         token_id: Id::new(UnixSeconds(0), [0; 16]),
         issued_at: UnixSeconds(0),
         expires_at: UnixSeconds(1),
         input: [0; 16],
     };
-    Ask { presented: Some(presented), ..ask(name, moment) }
+    AdmitRequest { presented: Some(presented), ..ask(name, moment) }
 }
 
-fn admit(guard: &LocalGuard, ask: Ask) -> Result<LocalPermit, Error> {
+fn admit(guard: &LocalGuard, ask: AdmitRequest) -> Result<LocalPermit, Error> {
     guard.admit(ask).now_or_never().unwrap()
 }
 
-fn settle(permit: LocalPermit, ending: Ending) {
+fn settle(permit: LocalPermit, ending: TurnEnd) {
     permit.settle(ending).now_or_never().unwrap();
 }
 
-fn refused(guard: &LocalGuard, ask: Ask) -> (&'static str, Exhausted) {
+fn refused(guard: &LocalGuard, ask: AdmitRequest) -> (&'static str, Exhausted) {
     match admit(guard, ask).unwrap_err() {
         error @ (Error::RateLimited(_) | Error::QuotaExceeded(_)) => {
             let code = error.code();
@@ -59,7 +59,7 @@ fn refused(guard: &LocalGuard, ask: Ask) -> (&'static str, Exhausted) {
 }
 
 fn standing(guard: &LocalGuard, name: &str, moment: Moment) -> Vec<Allowance> {
-    let counted = Counted::User(Principal::new(name, "none").unwrap());
+    let counted = LimitSubject::User(Principal::new(name, "none").unwrap());
     guard.standing(counted, moment).now_or_never().unwrap().unwrap()
 }
 
@@ -87,8 +87,8 @@ fn rated(turns: u64, seconds: u64, burst: u64) -> LocalGuard {
     LocalGuard::new(Rules { rate, turns_at_once: 1_000, ..Rules::default() }, seed())
 }
 
-fn used(model_tokens: u64, history_bytes: u64, upstream_millis: u64) -> Used {
-    Used { model_tokens, history_bytes, upstream_millis }
+fn used(model_tokens: u64, history_bytes: u64, upstream_millis: u64) -> Charge {
+    Charge { model_tokens, history_bytes, upstream_millis }
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_rate_says_when_the_next_turn_may_come() {
     let told = Allowance { name: "rate", limit: 2, remaining: 1, period_seconds: 20, reset_seconds: 10 };
     assert_eq!(first.standing(), [told]);
     // What the rate gave is not given back, however the turn ends.
-    settle(first, Ending::Failed);
+    settle(first, TurnEnd::Failed);
     drop(admit(&guard, ask("ada", at(0))).unwrap());
     let (code, exhausted) = refused(&guard, ask("ada", at(1)));
     let told = Allowance { remaining: 0, reset_seconds: 19, ..told };
@@ -129,20 +129,20 @@ fn counting_takes_of_the_rate_and_a_place_and_reading_takes_nothing() {
     let rate = Some(Rate { turns: 2, period: Duration::from_secs(60), burst: 2 });
     let day = Quota { turns: Some(1), conversations: Some(1), ..quota(86_400) };
     let guard = LocalGuard::new(Rules { rate, quotas: vec![day], turns_at_once: 1, ..Rules::default() }, seed());
-    let with = |purpose: Purpose| Ask { purpose, ..ask("ada", at(0)) };
-    let counting = admit(&guard, with(Purpose::Count)).unwrap();
+    let with = |purpose: GuardPurpose| AdmitRequest { purpose, ..ask("ada", at(0)) };
+    let counting = admit(&guard, with(GuardPurpose::Count)).unwrap();
     for _ in 0..3 {
-        let reading = admit(&guard, with(Purpose::Read)).unwrap();
+        let reading = admit(&guard, with(GuardPurpose::Read)).unwrap();
         assert_eq!(reading.standing(), []);
     }
-    assert_eq!(admit(&guard, with(Purpose::Turn)).unwrap_err(), Error::UserBusy { limit: 1 });
-    settle(counting, Ending::Failed);
+    assert_eq!(admit(&guard, with(GuardPurpose::Turn)).unwrap_err(), Error::UserBusy { limit: 1 });
+    settle(counting, TurnEnd::Failed);
     let left: Vec<_> = standing(&guard, "ada", at(0)).iter().map(|allowance| allowance.remaining).collect();
     assert_eq!(left, [1, 1, 1]);
-    settle(admit(&guard, with(Purpose::Turn)).unwrap(), Ending::Whole(Used::default()));
+    settle(admit(&guard, with(GuardPurpose::Turn)).unwrap(), TurnEnd::Complete(Charge::default()));
     // The day is used up, and so is the rate: the wait is the longer one. Counting waits for the rate alone.
-    assert_eq!(refused(&guard, with(Purpose::Turn)).0, "quota_exceeded");
-    let (code, exhausted) = refused(&guard, with(Purpose::Count));
+    assert_eq!(refused(&guard, with(GuardPurpose::Turn)).0, "quota_exceeded");
+    let (code, exhausted) = refused(&guard, with(GuardPurpose::Count));
     assert_eq!((code, exhausted.retry_after_seconds), ("rate_limited", 30));
 }
 
@@ -154,14 +154,14 @@ fn a_quota_of_turns_is_exact_and_comes_back_with_its_period() {
     assert_eq!(left(100), full);
     let first = admit(&guard, ask("ada", at(100))).unwrap();
     assert_eq!(first.standing(), [Allowance { remaining: 1, ..full }]);
-    settle(admit(&guard, ask("ada", at(100))).unwrap(), Ending::Whole(Used::default()));
+    settle(admit(&guard, ask("ada", at(100))).unwrap(), TurnEnd::Complete(Charge::default()));
     let (code, exhausted) = refused(&guard, ask("ada", at(100)));
     assert_eq!((code, exhausted.retry_after_seconds), ("quota_exceeded", 3_500));
     assert_eq!(exhausted.limit, Allowance { remaining: 0, ..full });
     // A turn that fails was none.
-    settle(first, Ending::Failed);
+    settle(first, TurnEnd::Failed);
     assert_eq!(left(100).remaining, 1);
-    settle(admit(&guard, ask("ada", at(100))).unwrap(), Ending::Cut(Used::default()));
+    settle(admit(&guard, ask("ada", at(100))).unwrap(), TurnEnd::Cut(Charge::default()));
     refused(&guard, ask("ada", at(3_599)));
     assert!(admit(&guard, ask("bob", at(3_599))).is_ok());
     assert!(admit(&guard, ask("ada", at(3_600))).is_ok());
@@ -173,9 +173,9 @@ fn only_a_turn_that_begins_a_conversation_takes_one() {
     let begun = admit(&guard, ask("ada", at(0))).unwrap();
     assert_eq!(begun.standing()[0].remaining, 0);
     assert_eq!(refused(&guard, ask("ada", at(0))).1.limit.name, "conversations");
-    settle(admit(&guard, going_on("ada", at(0))).unwrap(), Ending::Failed);
+    settle(admit(&guard, going_on("ada", at(0))).unwrap(), TurnEnd::Failed);
     assert_eq!(standing(&guard, "ada", at(0))[0].remaining, 0);
-    settle(begun, Ending::Failed);
+    settle(begun, TurnEnd::Failed);
     assert_eq!(standing(&guard, "ada", at(0))[0].remaining, 1);
 }
 
@@ -194,16 +194,16 @@ fn what_a_turn_used_counts_afterwards_in_the_period_that_it_began_in() {
         };
         for (take, remaining) in takes.into_iter().zip([1, 0]) {
             let late = admit(&guard, ask("ada", at(0))).unwrap();
-            settle(admit(&guard, ask("ada", at(0))).unwrap(), Ending::Whole(take));
+            settle(admit(&guard, ask("ada", at(0))).unwrap(), TurnEnd::Complete(take));
             assert_eq!(left(0), remaining, "{name}");
             // What fails has used nothing, and what is over counts no more.
-            settle(late, Ending::Failed);
+            settle(late, TurnEnd::Failed);
         }
         let (code, exhausted) = refused(&guard, going_on("ada", at(60)));
         assert_eq!((code, exhausted.limit.name, exhausted.retry_after_seconds), ("quota_exceeded", name, 3_540));
         let late = admit(&guard, ask("bob", at(3_599))).unwrap();
-        settle(admit(&guard, ask("bob", at(3_600))).unwrap(), Ending::Cut(used(1, 1, 1)));
-        settle(late, Ending::Whole(used(50, 500, 50_000)));
+        settle(admit(&guard, ask("bob", at(3_600))).unwrap(), TurnEnd::Cut(used(1, 1, 1)));
+        settle(late, TurnEnd::Complete(used(50, 500, 50_000)));
         assert!(admit(&guard, ask("bob", at(3_600))).is_ok());
         assert!(admit(&guard, ask("ada", at(3_600))).is_ok());
     }
@@ -212,7 +212,8 @@ fn what_a_turn_used_counts_afterwards_in_the_period_that_it_began_in() {
 #[test]
 fn several_periods_count_at_once_and_the_longest_wait_is_told() {
     let guard = quotas(&[Quota { turns: Some(1), ..quota(60) }, Quota { turns: Some(2), ..quota(3_600) }]);
-    let turn = |seconds: u64| settle(admit(&guard, ask("ada", at(seconds))).unwrap(), Ending::Whole(Used::default()));
+    let turn =
+        |seconds: u64| settle(admit(&guard, ask("ada", at(seconds))).unwrap(), TurnEnd::Complete(Charge::default()));
     turn(0);
     let (_, exhausted) = refused(&guard, ask("ada", at(1)));
     assert_eq!((exhausted.limit.period_seconds, exhausted.retry_after_seconds), (60, 59));
@@ -271,7 +272,7 @@ fn a_permit_that_is_dropped_has_failed_unless_the_model_was_called() {
     drop(called);
     assert_eq!(left(), [1, 86]);
     let state = guard.lock();
-    let key = state.ledger.key(&ask("ada", at(0)).counted());
+    let key = state.ledger.key(&ask("ada", at(0)).subject());
     assert_eq!(state.ledger.find(key).unwrap().places, 0);
 }
 
@@ -279,7 +280,7 @@ fn a_permit_that_is_dropped_has_failed_unless_the_model_was_called() {
 fn a_clock_set_back_brings_no_quota_back_and_one_that_ran_ahead_locks_nobody_out() {
     let guard = quotas(&[Quota { turns: Some(1), ..quota(3_600) }]);
     let turn = |seconds: u64| {
-        admit(&guard, ask("ada", at(seconds))).map(|permit| settle(permit, Ending::Whole(Used::default())))
+        admit(&guard, ask("ada", at(seconds))).map(|permit| settle(permit, TurnEnd::Complete(Charge::default())))
     };
     turn(3_600).unwrap();
     assert!(turn(3_599).is_err() && turn(3_600).is_err());
@@ -308,7 +309,7 @@ fn other_rules_keep_what_still_counts() {
     assert_eq!(admit(&guard, ask("ada", at(60))).unwrap_err(), Error::UserBusy { limit: 1 });
     guard.set_rules(rules(2, 1));
     assert_eq!(left(0), [1, 0]);
-    settle(held, Ending::Failed);
+    settle(held, TurnEnd::Failed);
     assert_eq!(left(0), [1, 1]);
 }
 
@@ -319,8 +320,8 @@ fn who_matters_no_more_is_forgotten() {
     let guard = LocalGuard::new(Rules { rate, quotas, ..Rules::default() }, seed());
     let turn = |name: &str, seconds: u64, ending| settle(admit(&guard, ask(name, at(seconds))).unwrap(), ending);
     for user in 0..1_000 {
-        turn(&format!("user{user}"), 0, Ending::Whole(Used::default()));
-        turn(&format!("failed{user}"), 0, Ending::Failed);
+        turn(&format!("user{user}"), 0, TurnEnd::Complete(Charge::default()));
+        turn(&format!("failed{user}"), 0, TurnEnd::Failed);
     }
     let held = admit(&guard, ask("held", at(0))).unwrap();
     assert_eq!(guard.lock().ledger.len(), 2_001);
@@ -336,8 +337,8 @@ fn who_matters_no_more_is_forgotten() {
     read(3_600);
     assert_eq!(guard.lock().ledger.len(), 1);
     drop(held);
-    turn("other", 7_200, Ending::Failed);
-    turn("other", 7_260, Ending::Failed);
+    turn("other", 7_200, TurnEnd::Failed);
+    turn("other", 7_260, TurnEnd::Failed);
     assert_eq!(guard.lock().ledger.len(), 1);
 }
 
@@ -345,7 +346,7 @@ fn who_matters_no_more_is_forgotten() {
 fn no_flood_of_names_makes_the_ledger_grow_or_forget_who_is_busy() {
     let guard = quotas(&[Quota { turns: Some(10), ..quota(86_400) }]);
     guard.lock().ledger = Ledger::of(100, seed());
-    let turn = |name: &str| settle(admit(&guard, ask(name, at(0))).unwrap(), Ending::Whole(Used::default()));
+    let turn = |name: &str| settle(admit(&guard, ask(name, at(0))).unwrap(), TurnEnd::Complete(Charge::default()));
     (0..10).for_each(|_| turn("greedy"));
     let held = admit(&guard, ask("held", at(0))).unwrap();
     for user in 0..10_000 {
@@ -354,7 +355,7 @@ fn no_flood_of_names_makes_the_ledger_grow_or_forget_who_is_busy() {
     }
     refused(&guard, ask("greedy", at(0)));
     assert_eq!(standing(&guard, "held", at(0))[0].remaining, 9);
-    settle(held, Ending::Failed);
+    settle(held, TurnEnd::Failed);
     assert_eq!(standing(&guard, "held", at(0))[0].remaining, 10);
     // Those with turns under way stay, even where they are all.
     let held: Vec<_> = (0..150).map(|user| admit(&guard, ask(&format!("held{user}"), at(0))).unwrap()).collect();
@@ -456,7 +457,7 @@ mod properties {
                         let count = counts.get_mut(&(user, began)).unwrap();
                         match how {
                             0 => {
-                                settle(permit, Ending::Failed);
+                                settle(permit, TurnEnd::Failed);
                                 count[0] -= 1;
                                 count[1] -= u64::from(begins);
                             }
@@ -465,11 +466,11 @@ mod properties {
                                 drop(permit);
                             }
                             2 => {
-                                settle(permit, Ending::Cut(used(tokens, 0, 0)));
+                                settle(permit, TurnEnd::Cut(used(tokens, 0, 0)));
                                 count[2] += tokens;
                             }
                             _ => {
-                                settle(permit, Ending::Whole(used(tokens, 0, 0)));
+                                settle(permit, TurnEnd::Complete(used(tokens, 0, 0)));
                                 count[2] += tokens;
                             }
                         }

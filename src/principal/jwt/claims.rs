@@ -4,7 +4,7 @@
 //! in the payload is ignored.
 
 use super::{
-    fault::Fault,
+    fault::JwtFault,
     json::{JsonFault, Members},
 };
 use crate::proto::time::{LEEWAY_SECONDS, UnixSeconds};
@@ -21,8 +21,8 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn parse(payload: &[u8]) -> Result<Self, Fault> {
-        Self::read(payload).map_err(Fault::Claims)
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, JwtFault> {
+        Self::read(payload).map_err(JwtFault::Claims)
     }
 
     fn read(payload: &[u8]) -> Result<Self, JsonFault> {
@@ -38,24 +38,24 @@ impl Claims {
     }
 
     /// Whom these claims name, if `issuer` made them, for one of `audience`, and they count at `now`.
-    pub(super) fn subject(self, issuer: &str, audience: &[String], now: UnixSeconds) -> Result<String, Fault> {
+    pub(super) fn subject(self, issuer: &str, audience: &[String], now: UnixSeconds) -> Result<String, JwtFault> {
         if self.issuer != issuer {
-            return Err(Fault::Issuer);
+            return Err(JwtFault::Issuer);
         }
         if !self.audience.iter().any(|name| audience.contains(name)) {
-            return Err(Fault::Audience);
+            return Err(JwtFault::Audience);
         }
         self.check_times(now)?;
         Ok(self.subject)
     }
 
-    fn check_times(&self, now: UnixSeconds) -> Result<(), Fault> {
+    fn check_times(&self, now: UnixSeconds) -> Result<(), JwtFault> {
         if now >= self.expires_at.plus(LEEWAY_SECONDS) {
-            return Err(Fault::Expired { at: self.expires_at, now });
+            return Err(JwtFault::Expired { at: self.expires_at, now });
         }
         for (claim, moment) in [("nbf", self.not_before), ("iat", self.issued_at)] {
             if let Some(at) = moment.filter(|&at| at > now.plus(LEEWAY_SECONDS)) {
-                return Err(Fault::Early { claim, at, now });
+                return Err(JwtFault::Early { claim, at, now });
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::proto::{error::Error, time::UnixSeconds};
 
 /// The check at which a credential failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum JwtFault {
     Algorithm,
     Audience,
     Claims(JsonFault),
@@ -31,7 +31,7 @@ pub(super) enum Fault {
     UnknownKey,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for JwtFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Algorithm => f.write_str("header: `alg` is not a signature algorithm known here"),
@@ -57,8 +57,8 @@ impl fmt::Display for Fault {
     }
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
+impl From<JwtFault> for Error {
+    fn from(fault: JwtFault) -> Self {
         Self::Unauthenticated { cause: fault.to_string() }
     }
 }

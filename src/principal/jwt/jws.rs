@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 
 use super::{
-    fault::Fault,
+    fault::JwtFault,
     json::{JsonFault, Members},
 };
 
@@ -40,16 +40,16 @@ pub(super) struct UnverifiedJws<'a> {
 
 impl<'a> UnverifiedJws<'a> {
     /// Splits `text` and reads its header.
-    pub(super) fn parse(text: &'a str) -> Result<Self, Fault> {
-        let (first, rest) = text.split_once('.').ok_or(Fault::Layout)?;
+    pub(super) fn parse(text: &'a str) -> Result<Self, JwtFault> {
+        let (first, rest) = text.split_once('.').ok_or(JwtFault::Layout)?;
         let header = Header::parse(first)?;
         if text.len() > MAX_CREDENTIAL_BYTES {
-            return Err(Fault::TooLarge { bytes: text.len(), limit: MAX_CREDENTIAL_BYTES });
+            return Err(JwtFault::TooLarge { bytes: text.len(), limit: MAX_CREDENTIAL_BYTES });
         }
-        let (payload, signature) = rest.split_once('.').ok_or(Fault::Layout)?;
-        let signed = text.strip_suffix(signature).and_then(|text| text.strip_suffix('.')).ok_or(Fault::Layout)?;
+        let (payload, signature) = rest.split_once('.').ok_or(JwtFault::Layout)?;
+        let signed = text.strip_suffix(signature).and_then(|text| text.strip_suffix('.')).ok_or(JwtFault::Layout)?;
         if signature.contains('.') {
-            return Err(Fault::Layout);
+            return Err(JwtFault::Layout);
         }
         Ok(Self { header, signed, payload, signature })
     }
@@ -63,28 +63,29 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn parse(encoded: &str) -> Result<Self, Fault> {
+    fn parse(encoded: &str) -> Result<Self, JwtFault> {
         if encoded.len() > MAX_HEADER_BYTES {
-            return Err(Fault::HeaderTooLarge { bytes: encoded.len(), limit: MAX_HEADER_BYTES });
+            return Err(JwtFault::HeaderTooLarge { bytes: encoded.len(), limit: MAX_HEADER_BYTES });
         }
-        let json = decode(encoded).ok_or(Fault::Encoding { part: "header" })?;
-        let members = Members::parse(&json).map_err(Fault::Header)?;
-        check_type(members.string("typ").map_err(Fault::Header)?)?;
+        let json = decode(encoded).ok_or(JwtFault::Encoding { part: "header" })?;
+        let members = Members::parse(&json).map_err(JwtFault::Header)?;
+        check_type(members.string("typ").map_err(JwtFault::Header)?)?;
         if let Some(name) = REFUSED_MEMBERS.into_iter().find(|name| members.has(name)) {
-            return Err(Fault::HeaderMember(name));
+            return Err(JwtFault::HeaderMember(name));
         }
-        let name = members.string("alg").map_err(Fault::Header)?.ok_or(Fault::Header(JsonFault::Missing("alg")))?;
-        let kid = members.string("kid").map_err(Fault::Header)?;
-        Ok(Self { algorithm: algorithm(&name).ok_or(Fault::Algorithm)?, kid })
+        let name =
+            members.string("alg").map_err(JwtFault::Header)?.ok_or(JwtFault::Header(JsonFault::Missing("alg")))?;
+        let kid = members.string("kid").map_err(JwtFault::Header)?;
+        Ok(Self { algorithm: algorithm(&name).ok_or(JwtFault::Algorithm)?, kid })
     }
 }
 
 /// Plain JWTs and OAuth access tokens (RFC 9068 §2.1) pass; ID-token-like or foreign types do not.
-fn check_type(typ: Option<String>) -> Result<(), Fault> {
+fn check_type(typ: Option<String>) -> Result<(), JwtFault> {
     match typ.map(|typ| typ.to_ascii_lowercase()).as_deref() {
         None | Some("jwt" | "at+jwt") => Ok(()),
-        Some("holdall1" | "holdall1s") => Err(Fault::ConversationToken),
-        Some(_) => Err(Fault::Type),
+        Some("holdall1" | "holdall1s") => Err(JwtFault::ConversationToken),
+        Some(_) => Err(JwtFault::Type),
     }
 }
 

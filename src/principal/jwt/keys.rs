@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::{
     error::{JwtConfigError, SkippedKey},
-    fault::Fault,
+    fault::JwtFault,
     jwk,
     jws::{self, Header, UnverifiedJws},
     key::VerifyingKey,
@@ -77,13 +77,13 @@ impl JwtKeys {
     }
 
     /// The payload of a credential, if a key of ours signed it: bytes of any kind, believed from here on.
-    pub(super) fn verify_signature(&self, jws: &UnverifiedJws<'_>) -> Result<Vec<u8>, Fault> {
+    pub(super) fn verify_signature(&self, jws: &UnverifiedJws<'_>) -> Result<Vec<u8>, JwtFault> {
         let mut candidates = self.candidates(&jws.header).peekable();
-        candidates.peek().ok_or(Fault::NoKey)?;
+        candidates.peek().ok_or(JwtFault::NoKey)?;
         if !candidates.any(|key| key.verifies(jws.signature, jws.signed, jws.header.algorithm)) {
-            return Err(Fault::Signature);
+            return Err(JwtFault::Signature);
         }
-        jws::decode(jws.payload).ok_or(Fault::Encoding { part: "payload" })
+        jws::decode(jws.payload).ok_or(JwtFault::Encoding { part: "payload" })
     }
 
     /// The keys that may have made a credential with this header: those called as it says, or else those without a

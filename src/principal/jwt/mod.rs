@@ -28,12 +28,12 @@ use std::{sync::Arc, time::Duration};
 use claims::Claims;
 pub use document::KeyDocument;
 pub use error::{JwtConfigError, KeyFault, SkippedKey};
-use fault::Fault;
+use fault::JwtFault;
 use jws::UnverifiedJws;
 pub use keys::{JwtKeys, Origin};
 pub use remote::RemoteKeys;
 
-use super::{Identity, Verdict};
+use super::{AuthOutcome, Identity};
 use crate::proto::{error::Error, principal::Principal, time::UnixSeconds};
 
 /// What precedes the issuer in [`Principal::idp`].
@@ -125,31 +125,31 @@ impl JwtVerifier {
         now: UnixSeconds,
         elapsed: Duration,
         has_waited: bool,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<AuthOutcome, Error> {
         match (self.check(credential, now), self.remote()) {
-            (Ok(principal), _) => Ok(Verdict::Told(Identity::Known(principal))),
-            (Err(fault @ (Fault::NoKeySet | Fault::UnknownKey)), Some(keys)) => {
-                keys.missing(fault, elapsed, has_waited).map(Verdict::Wait)
+            (Ok(principal), _) => Ok(AuthOutcome::Identified(Identity::Known(principal))),
+            (Err(fault @ (JwtFault::NoKeySet | JwtFault::UnknownKey)), Some(keys)) => {
+                keys.missing(fault, elapsed, has_waited).map(AuthOutcome::Wait)
             }
             (Err(fault), _) => Err(fault.into()),
         }
     }
 
-    fn check(&self, credential: &str, now: UnixSeconds) -> Result<Principal, Fault> {
+    fn check(&self, credential: &str, now: UnixSeconds) -> Result<Principal, JwtFault> {
         let jws = UnverifiedJws::parse(credential)?;
         let payload = match &self.keys {
             KeySource::Fixed(keys) => keys.verify_signature(&jws)?,
             KeySource::Remote(remote) => {
-                let keys = remote.keys().ok_or(Fault::NoKeySet)?;
+                let keys = remote.keys().ok_or(JwtFault::NoKeySet)?;
                 keys.verify_signature(&jws).map_err(|fault| match fault {
                     // It may be good by a key that the issuer has and we have not.
-                    Fault::NoKey | Fault::Signature if !keys.knows(&jws.header) => Fault::UnknownKey,
+                    JwtFault::NoKey | JwtFault::Signature if !keys.knows(&jws.header) => JwtFault::UnknownKey,
                     fault => fault,
                 })?
             }
         };
         let subject = Claims::parse(&payload)?.subject(&self.issuer, &self.audience, now)?;
-        Principal::new(subject, idp(&self.issuer)).map_err(Fault::Subject)
+        Principal::new(subject, idp(&self.issuer)).map_err(JwtFault::Subject)
     }
 
     fn fixed(&self) -> Option<&JwtKeys> {

@@ -15,8 +15,8 @@ use futures_util::{
     future::{self, AbortHandle, Abortable, BoxFuture, Shared},
 };
 
-use super::{JwtKeys, Origin, fault::Fault, schedule::Schedule};
-use crate::{principal::Coming, proto::error::Error};
+use super::{JwtKeys, Origin, fault::JwtFault, schedule::Schedule};
+use crate::{principal::PendingKeys, proto::error::Error};
 
 /// How many requests wait for a fetch at once; each holds its head in memory.
 const WAITING_MAX: usize = 1_024;
@@ -79,9 +79,9 @@ impl RemoteKeys {
 
     /// How long to wait from `now` on before the next fetch, and what ends if it becomes due before that.
     #[must_use]
-    pub fn due_in(&self, now: Duration) -> (Duration, Coming) {
+    pub fn due_in(&self, now: Duration) -> (Duration, PendingKeys) {
         let state = self.state();
-        (state.schedule.due_in(now), Coming::new(state.due.wait(), Arc::default()))
+        (state.schedule.due_in(now), PendingKeys::new(state.due.wait(), Arc::default()))
     }
 
     /// A fetch begins.
@@ -138,10 +138,10 @@ impl RemoteKeys {
     }
 
     /// What to do about a credential whose key is not there: wait for a fetch, or refuse it. Who `has_waited` is refused.
-    pub(super) fn missing(&self, fault: Fault, now: Duration, has_waited: bool) -> Result<Coming, Error> {
+    pub(super) fn missing(&self, fault: JwtFault, now: Duration, has_waited: bool) -> Result<PendingKeys, Error> {
         let mut state = self.state();
         let asks =
-            fault == Fault::UnknownKey && !has_waited && !state.schedule.is_coming(now) && state.schedule.ask(now);
+            fault == JwtFault::UnknownKey && !has_waited && !state.schedule.is_coming(now) && state.schedule.ask(now);
         if asks {
             state.due.end();
         }
@@ -158,7 +158,7 @@ impl RemoteKeys {
         if Arc::strong_count(&state.places) > WAITING_MAX {
             return Err(unavailable(&format!("{fault}, and {WAITING_MAX} requests wait for a fetch")));
         }
-        Ok(Coming::new(state.over.wait(), Arc::clone(&state.places)))
+        Ok(PendingKeys::new(state.over.wait(), Arc::clone(&state.places)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -255,7 +255,7 @@ mod tests {
         keys.settle(fetched, now)
     }
 
-    fn is_over(coming: &Coming) -> bool {
+    fn is_over(coming: &PendingKeys) -> bool {
         coming.clone().now_or_never().is_some()
     }
 
@@ -263,9 +263,9 @@ mod tests {
     fn who_comes_before_the_first_keys_waits_for_them() {
         let keys = remote();
         assert!(!keys.are_there() && keys.due_in(at(0)).0.is_zero());
-        let early = keys.missing(Fault::NoKeySet, at(0), false).unwrap();
+        let early = keys.missing(JwtFault::NoKeySet, at(0), false).unwrap();
         keys.begin(at(0));
-        let later = keys.missing(Fault::NoKeySet, at(3), false).unwrap();
+        let later = keys.missing(JwtFault::NoKeySet, at(3), false).unwrap();
         assert!(!is_over(&early) && !is_over(&later));
         let said = keys.settle(Ok(document(&["a"])), at(4)).unwrap().unwrap();
         assert_eq!(said, "1 of the issuer's keys in use");
@@ -277,12 +277,12 @@ mod tests {
         let keys = remote();
         for document in ["<html>", "", "{}", "{\"keys\":[]}", "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}", "[]"] {
             let failure = fetch(&keys, Ok(document.to_owned()), at(0)).unwrap_err();
-            let error = keys.missing(Fault::NoKeySet, at(0), false).unwrap_err();
+            let error = keys.missing(JwtFault::NoKeySet, at(0), false).unwrap_err();
             assert_eq!(error.code(), "guard_unavailable");
             assert!(error.cause().unwrap().ends_with(&failure), "{error:?}");
         }
         fetch(&keys, Err("status 500".to_owned()), at(0)).unwrap_err();
-        let error = keys.missing(Fault::NoKeySet, at(0), false).unwrap_err();
+        let error = keys.missing(JwtFault::NoKeySet, at(0), false).unwrap_err();
         let cause = "identity: key: the issuer's key set has not been fetched, and the last fetch failed: status 500";
         assert_eq!(error.cause().unwrap(), cause);
         assert!(!keys.are_there());
@@ -309,21 +309,21 @@ mod tests {
         fetch(&keys, Ok(document(&["a"])), at(0)).unwrap();
         let (wait, due) = keys.due_in(at(1));
         assert!(wait == at(599) && !is_over(&due));
-        let waiting: Vec<_> = (0..1_000).map(|_| keys.missing(Fault::UnknownKey, at(1), false).unwrap()).collect();
+        let waiting: Vec<_> = (0..1_000).map(|_| keys.missing(JwtFault::UnknownKey, at(1), false).unwrap()).collect();
         assert!(is_over(&due), "whoever fetches is woken");
         keys.begin(at(0));
         let (_, due) = keys.due_in(at(1));
-        let late = keys.missing(Fault::UnknownKey, at(2), false).unwrap();
+        let late = keys.missing(JwtFault::UnknownKey, at(2), false).unwrap();
         keys.settle(Ok(document(&["a"])), at(3)).unwrap();
         assert!(waiting.iter().chain([&late]).all(is_over));
         for has_waited in [true, false] {
-            let error = keys.missing(Fault::UnknownKey, at(60), has_waited).unwrap_err();
-            assert_eq!(error, Fault::UnknownKey.into());
+            let error = keys.missing(JwtFault::UnknownKey, at(60), has_waited).unwrap_err();
+            assert_eq!(error, JwtFault::UnknownKey.into());
         }
         assert!(!is_over(&due));
-        assert!(keys.missing(Fault::UnknownKey, at(61), true).is_err(), "who has waited asks no more");
+        assert!(keys.missing(JwtFault::UnknownKey, at(61), true).is_err(), "who has waited asks no more");
         assert!(!is_over(&due));
-        keys.missing(Fault::UnknownKey, at(61), false).unwrap();
+        keys.missing(JwtFault::UnknownKey, at(61), false).unwrap();
         assert!(is_over(&due));
     }
 
@@ -331,18 +331,18 @@ mod tests {
     fn an_unknown_key_is_no_stranger_while_the_issuer_is_down() {
         let keys = remote();
         fetch(&keys, Ok(document(&["a"])), at(0)).unwrap();
-        let waiting = keys.missing(Fault::UnknownKey, at(1), false).unwrap();
+        let waiting = keys.missing(JwtFault::UnknownKey, at(1), false).unwrap();
         keys.begin(at(0));
-        assert_eq!(keys.missing(Fault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
+        assert_eq!(keys.missing(JwtFault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
         keys.settle(Err("refused".to_owned()), at(6)).unwrap_err();
         assert!(is_over(&waiting));
-        assert_eq!(keys.missing(Fault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
+        assert_eq!(keys.missing(JwtFault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
     }
 
     #[test]
     fn there_is_a_bound_on_who_waits() {
         let keys = remote();
-        let wait = || keys.missing(Fault::NoKeySet, at(0), false);
+        let wait = || keys.missing(JwtFault::NoKeySet, at(0), false);
         let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| wait().unwrap()).collect();
         assert_eq!(wait().unwrap_err().code(), "guard_unavailable");
         waiting.pop();

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::principal::{Asking, Authenticator};
+use crate::principal::{AuthRequest, Authenticator};
 
 /// See `tests/vectors/jwt/generate.py`.
 const CASES: &str = include_str!("../../../tests/vectors/jwt/cases.json");
@@ -25,12 +25,12 @@ struct Case {
     keys: String,
     token: String,
     #[serde(flatten)]
-    verdict: Verdict,
+    verdict: AuthOutcome,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
-enum Verdict {
+enum AuthOutcome {
     Accepted { subject: String },
     Refused { cause: String },
 }
@@ -108,10 +108,10 @@ fn tokens_made_by_pyjwt_get_their_verdict() {
     for case in &document.cases {
         let found = document.verifier(document.keys(&case.keys)).verify(&case.token, UnixSeconds(document.now));
         match (&case.verdict, found) {
-            (Verdict::Accepted { subject }, Ok(principal)) => {
+            (AuthOutcome::Accepted { subject }, Ok(principal)) => {
                 assert_eq!(principal, Principal::new(subject, "jwt:https://issuer.example").unwrap(), "{}", case.name);
             }
-            (Verdict::Refused { cause }, Err(error)) => {
+            (AuthOutcome::Refused { cause }, Err(error)) => {
                 let found = error.cause().unwrap();
                 assert!(found.contains(cause), "{}: wanted `{cause}`, found `{found}`", case.name);
                 assert_eq!(error.code(), "unauthenticated", "{}", case.name);
@@ -166,10 +166,10 @@ fn the_credential_comes_from_either_header_and_from_one_only() {
     let now = UnixSeconds(document.now);
     let authenticator = Authenticator::Jwt(document.verifier(document.keys(&case.keys)));
     let ask = |headers: &HeaderMap| {
-        let asking = Asking { headers, peer: None, now, elapsed: Duration::ZERO, has_waited: false };
-        authenticator.authenticate(&asking).map(|verdict| match verdict {
-            super::Verdict::Told(identity) => identity,
-            super::Verdict::Wait(_) => panic!("there is nothing to wait for"),
+        let request = AuthRequest { headers, peer: None, now, elapsed: Duration::ZERO, has_waited: false };
+        authenticator.authenticate(&request).map(|verdict| match verdict {
+            super::AuthOutcome::Identified(identity) => identity,
+            super::AuthOutcome::Wait(_) => panic!("there is nothing to wait for"),
         })
     };
     let alice = Identity::Known(Principal::new("alice", "jwt:https://issuer.example").unwrap());

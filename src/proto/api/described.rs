@@ -7,7 +7,7 @@ use schemars::{
 use serde_json::{Map, Value, json};
 
 /// One operation: a path under a method.
-pub struct Described {
+pub struct ApiDescription {
     /// The name that generated clients give it.
     pub id: &'static str,
     /// What it does, in a few words.

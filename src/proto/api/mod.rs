@@ -13,14 +13,14 @@ mod openai_error;
 pub mod responses;
 
 use super::{
-    deployment::Ways,
+    deployment::ApiSettings,
     error::Error,
     token::Claims,
     turn::{Answer, Delta, Partial, TurnRequest},
 };
 
 /// One format that clients speak.
-pub trait Door: Sync {
+pub trait Api: Sync {
     /// The path it answers `POST` at.
     fn path(&self) -> &'static str;
 
@@ -30,8 +30,8 @@ pub trait Door: Sync {
     }
 
     /// What the requests at this path ask for.
-    fn purpose(&self) -> Purpose {
-        Purpose::Turn
+    fn purpose(&self) -> Operation {
+        Operation::Turn
     }
 
     /// Writes how many model tokens the turn would send, where that is the [`Self::purpose`].
@@ -43,18 +43,18 @@ pub trait Door: Sync {
     ///
     /// # Errors
     /// [`Error::RequestInvalid`], [`Error::RoleForbidden`] or [`Error::Unsupported`], each naming the member.
-    fn request(&self, body: &str, ways: &Ways) -> Result<Asked, Error>;
+    fn request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error>;
 
     /// An error in this format's own shape; `None` for the problem document.
-    fn refusal(&self, told: &Told<'_>) -> Option<Refusal>;
+    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse>;
 
     /// What the API's description says of it.
     #[cfg(test)]
-    fn described(&self, schemas: &mut described::Schemas) -> described::Described;
+    fn described(&self, schemas: &mut described::Schemas) -> described::ApiDescription;
 }
 
 /// All doors: one line each.
-pub const DOORS: &[&dyn Door] = &[
+pub const APIS: &[&dyn Api] = &[
     &chat_completions::ChatCompletions,
     &messages::CountTokens,
     &messages::Messages,
@@ -65,15 +65,15 @@ pub const DOORS: &[&dyn Door] = &[
 
 /// What the requests at a path ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum Operation {
     /// To be told how many model tokens the turn would send.
-    Count,
+    CountTokens,
     /// To take the turn.
     Turn,
 }
 
 /// What a door read of a request.
-pub struct Asked {
+pub struct ParsedRequest {
     /// The turn.
     pub turn: TurnRequest,
     /// Writes its reply; knows what the format repeats of the request.
@@ -100,12 +100,12 @@ pub trait ReplyWriter: Send {
     fn done(&mut self, answer: &Answer, out: &mut Vec<u8>);
 
     /// Appends what ends a failed one.
-    fn error(&mut self, told: &Told<'_>, partial: Option<&Partial>, out: &mut Vec<u8>);
+    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>);
 }
 
 /// An error as it may be told to a caller, in any format.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub struct PublicError<'a> {
     /// The error; what its `Display` says is safe to show, its cause is not.
     pub error: &'a Error,
     /// The HTTP status that the error has by itself.
@@ -118,7 +118,7 @@ pub struct Told<'a> {
 
 /// An error in a format's own shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// The HTTP status, 400 to 599.
     pub status: u16,
     /// The body, JSON.

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{Refusal, Told};
+use super::{ErrorResponse, PublicError};
 use crate::proto::{error::Error, turn::Partial};
 
 /// The member of a request in which the token travels; it decides how a refused token is worded.
@@ -66,7 +66,7 @@ pub(super) struct PartialBody<'a> {
 
 impl<'a> OpenAiError<'a> {
     /// The error that `told` is at a door whose tokens travel in `member`.
-    pub(super) fn new(told: &Told<'_>, member: TokenMember, partial: Option<&'a Partial>) -> Self {
+    pub(super) fn new(told: &PublicError<'_>, member: TokenMember, partial: Option<&'a Partial>) -> Self {
         let (status, code) = match (told.error, member) {
             (error, TokenMember::PreviousResponseId) if refuses_token(error) => (400, "previous_response_not_found"),
             (Error::ModelUnknown { .. }, _) => (404, "model_not_found"),
@@ -102,9 +102,9 @@ impl<'a> OpenAiError<'a> {
 }
 
 /// The answer that an error is before a reply has begun.
-pub(super) fn refusal(told: &Told<'_>, member: TokenMember) -> Refusal {
+pub(super) fn refusal(told: &PublicError<'_>, member: TokenMember) -> ErrorResponse {
     let error = OpenAiError::new(told, member, None);
-    Refusal { status: error.status, body: error.to_json().into_bytes() }
+    ErrorResponse { status: error.status, body: error.to_json().into_bytes() }
 }
 
 /// An error in the shape of OpenAI's API.
@@ -126,13 +126,13 @@ mod shapes {
     #[schemars(untagged, rename = "OpenAiErrorCode")]
     pub(super) enum Code {
         Ours(crate::proto::error::Code),
-        Theirs(Theirs),
+        UpstreamErrorCode(UpstreamErrorCode),
     }
 
     /// OpenAI's own.
     #[derive(JsonSchema)]
     #[schemars(inline, rename_all = "snake_case")]
-    pub(super) enum Theirs {
+    pub(super) enum UpstreamErrorCode {
         ContextLengthExceeded,
         ModelNotFound,
         PreviousResponseNotFound,
@@ -182,19 +182,19 @@ mod tests {
 
     const MEMBERS: [TokenMember; 2] = [TokenMember::ConversationToken, TokenMember::PreviousResponseId];
 
-    fn told(error: &Error, status: u16) -> Told<'_> {
-        Told { error, status, request_id: "req_1", problem: "{}" }
+    fn told(error: &Error, status: u16) -> PublicError<'_> {
+        PublicError { error, status, request_id: "req_1", problem: "{}" }
     }
 
     fn read(error: &Error, status: u16, member: TokenMember) -> (u16, Value) {
-        let Refusal { status, body } = refusal(&told(error, status), member);
+        let ErrorResponse { status, body } = refusal(&told(error, status), member);
         (status, serde_json::from_slice::<Value>(&body).unwrap()["error"].take())
     }
 
     #[test]
     fn an_error_has_the_four_members_of_the_api() {
         let error = Error::invalid("`temperature` is a number from 0 to 2");
-        let Refusal { status, body } = refusal(&told(&error, 400), TokenMember::PreviousResponseId);
+        let ErrorResponse { status, body } = refusal(&told(&error, 400), TokenMember::PreviousResponseId);
         assert_eq!(status, 400);
         assert_eq!(
             str::from_utf8(&body).unwrap(),

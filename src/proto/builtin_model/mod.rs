@@ -28,7 +28,7 @@ const SUMMARY_LINES: usize = 30;
 
 const HELP: &str = "I am the built-in model. I answer from this conversation alone. Try:\n\
     - My name is Ada. / What is my name?\n\
-    - My secret is 4711. / Remember the door code: 4711. / What is my secret?\n\
+    - My secret is 4711. / Remember the api code: 4711. / What is my secret?\n\
     - What did I say first? / What did I say last? / List what I told you.\n\
     - How many turns do you see?\n\
     - Repeat <text>. / Count to 20. / Write 200 words.\n\

@@ -45,7 +45,7 @@ pub(super) fn without_echo(history: &[Item], mut input: Vec<Item>, is_whole: boo
 
 /// What one side says before the other speaks again.
 #[derive(Debug, Default)]
-struct Turn<'a> {
+struct EchoTurn<'a> {
     by_model: bool,
     text: String,
     /// Images, calls and results, in their order.
@@ -63,11 +63,11 @@ enum Piece<'a> {
     Image(Option<&'a str>),
     Result {
         id: &'a str,
-        turn: Turn<'a>,
+        turn: EchoTurn<'a>,
     },
 }
 
-impl<'a> Turn<'a> {
+impl<'a> EchoTurn<'a> {
     fn take(&mut self, item: &'a Item) {
         match item {
             Item::Call { id, name, args } => self.pieces.push(Piece::Call { id, name, args }),
@@ -186,14 +186,14 @@ fn side(item: &Item) -> Role {
     }
 }
 
-fn turns(items: &[Item]) -> Vec<Turn<'_>> {
-    let mut turns: Vec<Turn<'_>> = Vec::new();
+fn turns(items: &[Item]) -> Vec<EchoTurn<'_>> {
+    let mut turns: Vec<EchoTurn<'_>> = Vec::new();
     for item in items {
         let by_model = side(item) == Role::Assistant;
         match turns.last_mut() {
             Some(turn) if turn.by_model == by_model => turn.take(item),
             _ => {
-                let mut turn = Turn { by_model, ..Turn::default() };
+                let mut turn = EchoTurn { by_model, ..EchoTurn::default() };
                 turn.take(item);
                 turns.push(turn);
             }

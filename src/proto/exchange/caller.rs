@@ -3,19 +3,19 @@
 use crate::proto::{
     error::Error,
     principal::{ANONYMOUS_PREFIX, IDP_NONE, Principal},
-    token::Caller,
+    token::TokenHolder,
 };
 
 /// Who asks, before any token was looked at: what the identity rules found, and what the request claims.
 #[derive(Clone, Debug)]
-pub enum Asker {
+pub enum Caller {
     /// Nobody vouches for the caller; the user is who the request names, or nobody.
-    Unvouched {
+    Unauthenticated {
         /// The user that the request names, in whatever member.
         user_id: Option<String>,
     },
     /// The identity rules named the caller.
-    Vouched {
+    Authenticated {
         /// The caller.
         principal: Principal,
         /// The user that the request names; it can only be the same.
@@ -23,36 +23,36 @@ pub enum Asker {
     },
 }
 
-impl Asker {
+impl Caller {
     /// Who asks without a token; `None` for someone without a name.
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] for a user that the caller cannot be.
     pub fn principal(&self) -> Result<Option<Principal>, Error> {
-        Ok(self.caller(false)?.and_then(|caller| match caller {
-            Caller::Bearer => None,
-            Caller::Known(principal) => Some(principal),
+        Ok(self.holder(false)?.and_then(|holder| match holder {
+            TokenHolder::Bearer => None,
+            TokenHolder::Known(principal) => Some(principal),
         }))
     }
 
     /// Whose token may be presented; `None` for a new anonymous user.
-    pub(super) fn caller(&self, has_token: bool) -> Result<Option<Caller>, Error> {
+    pub(super) fn holder(&self, has_token: bool) -> Result<Option<TokenHolder>, Error> {
         match self {
-            Self::Vouched { principal, user_id } => match user_id {
+            Self::Authenticated { principal, user_id } => match user_id {
                 Some(user_id) if user_id != principal.subject() => {
                     Err(Error::invalid("`user_id` names another user than the credential; leave it out"))
                 }
-                _ => Ok(Some(Caller::Known(principal.clone()))),
+                _ => Ok(Some(TokenHolder::Known(principal.clone()))),
             },
-            Self::Unvouched { user_id: Some(user_id) } => {
+            Self::Unauthenticated { user_id: Some(user_id) } => {
                 if user_id.starts_with(ANONYMOUS_PREFIX) && !has_token {
                     return Err(Error::invalid("an anonymous user is named by its token alone; name no user"));
                 }
                 let principal = Principal::new(user_id.as_str(), IDP_NONE)
                     .map_err(|fault| Error::invalid(format!("the user that the request names: {fault}")))?;
-                Ok(Some(Caller::Known(principal)))
+                Ok(Some(TokenHolder::Known(principal)))
             }
-            Self::Unvouched { user_id: None } => Ok(has_token.then_some(Caller::Bearer)),
+            Self::Unauthenticated { user_id: None } => Ok(has_token.then_some(TokenHolder::Bearer)),
         }
     }
 }

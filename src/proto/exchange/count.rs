@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::{Request, response};
 
 use super::{
-    Asker, Entropy, Exchange,
-    plan::{self, Turn},
+    Caller, Entropy, Exchange,
+    plan::{self, TurnState},
     retry_after,
 };
 use crate::proto::{
-    deployment::Core, error::Error, provider::TokenCount, time::UnixSeconds, token::Codec, turn::TurnRequest,
+    deployment::Deployment, error::Error, provider::TokenCount, time::UnixSeconds, token::Codec, turn::TurnRequest,
 };
 
 /// What a turn would send is being counted.
@@ -25,15 +25,15 @@ impl Exchange<Counting> {
     /// # Errors
     /// As for the turn, short of room for a reply.
     pub fn count(
-        core: Arc<Core>,
+        deployment: Arc<Deployment>,
         request: TurnRequest,
-        asker: &Asker,
+        caller: &Caller,
         now: UnixSeconds,
         entropy: &Entropy,
         codec: &mut Codec,
     ) -> Result<Self, Error> {
-        let (turn, plan) = plan::prepare(core, request, asker, now, entropy, codec)?;
-        let count = turn.target.dialect.count(&plan.call(&turn.target, false))?;
+        let (turn, plan) = plan::prepare(deployment, request, caller, now, entropy, codec)?;
+        let count = turn.target.provider.count(&plan.call(&turn.target, false))?;
         Ok(Self { turn: Box::new(turn), state: Counting { count } })
     }
 
@@ -41,7 +41,7 @@ impl Exchange<Counting> {
     #[must_use]
     pub fn known(&self) -> Option<u64> {
         match self.state.count {
-            TokenCount::Ask(_) => None,
+            TokenCount::Request(_) => None,
             TokenCount::Known(tokens) => Some(tokens),
         }
     }
@@ -50,7 +50,7 @@ impl Exchange<Counting> {
     #[must_use]
     pub fn request(&self) -> Request<Bytes> {
         match &self.state.count {
-            TokenCount::Ask(request) => Request::clone(request),
+            TokenCount::Request(request) => Request::clone(request),
             TokenCount::Known(_) => Request::default(),
         }
     }
@@ -61,18 +61,18 @@ impl Exchange<Counting> {
     /// What the answer amounts to if it is no count.
     pub fn counted(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
         self.turn.check_aside(head, body)?;
-        self.turn.target.dialect.counted(body)
+        self.turn.target.provider.counted(body)
     }
 }
 
-impl Turn {
+impl TurnState {
     /// Tells a successful answer to a call beside the turn's own from a refusal.
     pub(super) fn check_aside(&self, head: &response::Parts, body: &[u8]) -> Result<(), Error> {
         let status = head.status;
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.target.dialect.refusal(status.as_u16(), retry_after(&head.headers), body))
+            Err(self.target.provider.refusal(status.as_u16(), retry_after(&head.headers), body))
         } else {
             Err(Error::malformed(format!("status {status}")))
         }

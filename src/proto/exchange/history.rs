@@ -1,12 +1,12 @@
 //! Reading the history of a token for its owner, without a turn.
 
-use super::{Asker, Presented};
+use super::{Caller, PresentedToken};
 use crate::proto::{
     chat::Item,
-    deployment::Core,
+    deployment::Deployment,
     error::Error,
     time::UnixSeconds,
-    token::{Codec, Purpose, RawToken},
+    token::{Codec, RawToken, TokenPurpose},
     turn::Conversation,
 };
 
@@ -15,17 +15,17 @@ use crate::proto::{
 /// # Errors
 /// As for a turn's token.
 pub fn read_history(
-    core: &Core,
+    deployment: &Deployment,
     token: &str,
-    asker: &Asker,
+    caller: &Caller,
     now: UnixSeconds,
     codec: &mut Codec,
-) -> Result<(Vec<Item>, Conversation, Presented), Error> {
-    let caller = asker.caller(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
-    let verified = RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec)?.verify(
-        &caller,
-        Purpose::Read,
-        &core.policy,
+) -> Result<(Vec<Item>, Conversation, PresentedToken), Error> {
+    let holder = caller.holder(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
+    let verified = RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)?.verify(
+        &holder,
+        TokenPurpose::Read,
+        &deployment.policy,
         now,
     )?;
     let conversation = Conversation {
@@ -36,6 +36,6 @@ pub fn read_history(
         summarized_items: 0,
         elided_images: 0,
     };
-    let presented = Presented::new(&verified, &[]);
+    let presented = PresentedToken::new(&verified, &[]);
     Ok((verified.history()?.items().to_vec(), conversation, presented))
 }

@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::Request;
 
-use super::{Asker, Entropy};
+use super::{Caller, Entropy};
 use crate::proto::{
     chat::{History, Item, without_inline_images},
-    deployment::{Core, Model, Target},
+    deployment::{Deployment, Model, Target},
     error::{Error, Excess},
     principal::Principal,
     provider::ModelCall,
     time::UnixSeconds,
-    token::{self, Caller, Claims, Codec, Id, NONCE_BYTES, Purpose, RawToken, TokenPolicy, VerifiedToken},
+    token::{self, Claims, Codec, Id, NONCE_BYTES, RawToken, TokenHolder, TokenPolicy, TokenPurpose, VerifiedToken},
     turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation, TurnRequest, Usage},
 };
 
@@ -32,7 +32,7 @@ impl Plan {
     pub(super) fn call<'a>(&'a self, target: &'a Target, stream: bool) -> ModelCall<'a> {
         ModelCall {
             model: &target.name,
-            provider: &target.provider,
+            provider_id: &target.provider_id,
             prompt_cache: target.prompt_cache,
             system: self.system.as_deref(),
             items: self.history.items(),
@@ -44,20 +44,20 @@ impl Plan {
 
 /// Verifies the token, and joins history and input.
 pub(super) fn prepare(
-    core: Arc<Core>,
+    deployment: Arc<Deployment>,
     request: TurnRequest,
-    asker: &Asker,
+    caller: &Caller,
     now: UnixSeconds,
     entropy: &Entropy,
     codec: &mut Codec,
-) -> Result<(Turn, Plan), Error> {
-    let caller = asker.caller(request.token.is_some())?;
-    let base = match (&request.token, &caller) {
-        (Some(token), Some(caller)) => {
-            Some(RawToken::new(token, &core.limits)?.authenticate(core.terms(), codec)?.verify(
-                caller,
-                Purpose::Continue,
-                &core.policy,
+) -> Result<(TurnState, Plan), Error> {
+    let holder = caller.holder(request.token.is_some())?;
+    let base = match (&request.token, &holder) {
+        (Some(token), Some(holder)) => {
+            Some(RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)?.verify(
+                holder,
+                TokenPurpose::Continue,
+                &deployment.policy,
                 now,
             )?)
         }
@@ -65,19 +65,19 @@ pub(super) fn prepare(
     };
     let mut history = base.as_ref().map_or_else(|| Ok(History::default()), VerifiedToken::history)?;
     let alias = request.model.as_deref().or_else(|| base.as_ref().map(|base| base.claims().model.as_str()));
-    let (model, alias) = core.models.find(alias)?;
+    let (model, alias) = deployment.models.find(alias)?;
     let (model, alias) = (model.clone(), alias.to_owned());
-    let claims = claims(base.as_ref(), caller, alias, now, entropy, &core.policy)?;
+    let claims = claims(base.as_ref(), holder, alias, now, entropy, &deployment.policy)?;
     let system = system_prompt(request.system, &model)?;
 
-    let input = new_input(request.input, &history, base.as_ref(), &core)?;
-    let presented = base.as_ref().map(|base| Presented::new(base, &input));
-    let (lines, elided_images) = lines(&input, core.elides_inline_images);
-    history.push_input(input, core.accepts_client_history, &core.limits)?;
+    let input = new_input(request.input, &history, base.as_ref(), &deployment)?;
+    let presented = base.as_ref().map(|base| PresentedToken::new(base, &input));
+    let (lines, elided_images) = lines(&input, deployment.elides_inline_images);
+    history.push_input(input, deployment.accepts_client_history, &deployment.limits)?;
     let mut options = request.options;
     options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
-    let turn = Turn {
-        core,
+    let turn = TurnState {
+        deployment,
         base,
         presented,
         claims,
@@ -110,10 +110,10 @@ fn new_input(
     input: Vec<Item>,
     history: &History,
     base: Option<&VerifiedToken>,
-    core: &Core,
+    deployment: &Deployment,
 ) -> Result<Vec<Item>, Error> {
     let turns = base.map_or(0, |base| base.claims().turn);
-    if !core.accepts_client_history {
+    if !deployment.accepts_client_history {
         return history.without_echo(input, turns);
     }
     // What the model never said is then taken as said. A repetition that differs in the user's words is still refused:
@@ -141,7 +141,7 @@ fn lines(input: &[Item], elides_inline_images: bool) -> (String, usize) {
 
 /// The token that a request came with, as far as it matters whether it was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presented {
+pub struct PresentedToken {
     /// Its id.
     pub token_id: Id,
     /// When it was issued.
@@ -153,7 +153,7 @@ pub struct Presented {
     pub input: [u8; 16],
 }
 
-impl Presented {
+impl PresentedToken {
     pub(super) fn new(token: &VerifiedToken, input: &[Item]) -> Self {
         let mut lines = String::new();
         input.iter().for_each(|item| item.write_line(&mut lines));
@@ -165,12 +165,12 @@ impl Presented {
 }
 
 /// What all states of an exchange know.
-pub(super) struct Turn {
-    pub(super) core: Arc<Core>,
+pub(super) struct TurnState {
+    pub(super) deployment: Arc<Deployment>,
     /// The token to continue, less what was trimmed of it; none at the first turn.
     pub(super) base: Option<VerifiedToken>,
     /// The same as it was presented.
-    pub(super) presented: Option<Presented>,
+    pub(super) presented: Option<PresentedToken>,
     pub(super) claims: Claims,
     pub(super) nonce: [u8; NONCE_BYTES],
     /// The lines to put after the base's own: the input, then the reply.
@@ -191,7 +191,7 @@ pub(super) struct Turn {
     pub(super) holds: bool,
 }
 
-impl Turn {
+impl TurnState {
     /// Turns to the next target that can say what is asked, and says it by `write`; `None` if there is none.
     pub(super) fn next_target(
         &mut self,
@@ -214,7 +214,7 @@ impl Turn {
         // How short it is of bytes is an estimate where frames compress unevenly: after trimming, look again, and for
         // more each time, since every look compresses what is left anew; but for no more than a small part of a token.
         let mut least_bytes = 0_usize;
-        let step_most = self.core.limits.token_bytes.min(self.core.limits.history_bytes) / 32;
+        let step_most = self.deployment.limits.token_bytes.min(self.deployment.limits.history_bytes) / 32;
         while let Some(shortage) = self.shortage() {
             let trimmed_items = match plan.truncation {
                 Truncation::Refuse => None,
@@ -237,7 +237,7 @@ impl Turn {
             let trimmed_items = trimmed_items.ok_or(Error::HistoryTooLarge(shortage.excess))?;
             plan.history.drop_oldest(trimmed_items);
             self.base = match self.base.take() {
-                Some(base) => base.without_oldest(trimmed_items, &self.core.limits, codec)?,
+                Some(base) => base.without_oldest(trimmed_items, &self.deployment.limits, codec)?,
                 None => None,
             };
             self.items = plan.history.items().len();
@@ -253,10 +253,10 @@ impl Turn {
 
     /// What the conversation would have to lose for the reply's room; `None` if the room is there.
     pub(super) fn shortage(&self) -> Option<Shortage> {
-        let limits = &self.core.limits;
+        let limits = &self.deployment.limits;
         let reserve = limits.reply_reserve_bytes.min(limits.reply_bytes);
         let wanted = self.lines.len().saturating_add(reserve);
-        let bytes = wanted.saturating_sub(token::room_bytes(self.base.as_ref(), self.core.terms()));
+        let bytes = wanted.saturating_sub(token::room_bytes(self.base.as_ref(), self.deployment.token_context()));
         // A reply is one item at least.
         let wanted_items = self.items.saturating_add(1);
         let items = wanted_items.saturating_sub(limits.history_items);
@@ -271,22 +271,22 @@ impl Turn {
 
     /// The most bytes of lines that surely can still be added.
     pub(super) fn room(&self) -> usize {
-        token::room_bytes(self.base.as_ref(), self.core.terms()).saturating_sub(self.lines.len())
+        token::room_bytes(self.base.as_ref(), self.deployment.token_context()).saturating_sub(self.lines.len())
     }
 
     pub(super) fn reply_room(&self) -> usize {
-        self.room().min(self.core.limits.reply_bytes)
+        self.room().min(self.deployment.limits.reply_bytes)
     }
 
     pub(super) fn items_room(&self) -> usize {
-        self.core.limits.history_items.saturating_sub(self.items)
+        self.deployment.limits.history_items.saturating_sub(self.items)
     }
 
     /// What the turn has used with a reply that came this far.
-    pub(super) fn spent(&self, usage: Usage, reply_bytes: usize) -> Spent {
+    pub(super) fn spent(&self, usage: Usage, reply_bytes: usize) -> TurnUsage {
         let base = self.base.as_ref().map_or("", |base| base.history_lines());
         let text_bytes = words(base).saturating_add(words(&self.lines)).saturating_add(reply_bytes);
-        Spent {
+        TurnUsage {
             usage: self.summary_usage.plus(usage),
             estimated_tokens: u64::try_from(text_bytes.div_ceil(4)).unwrap_or(u64::MAX),
             history_bytes: base.len().saturating_add(self.lines.len()).saturating_add(reply_bytes),
@@ -304,8 +304,8 @@ impl Turn {
     ) -> Result<Answer, Error> {
         output.iter().for_each(|item| item.write_line(&mut self.lines));
         self.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-        let terms = self.core.terms();
-        let issued = token::issue(&self.claims, self.base.as_ref(), &self.lines, terms, &self.nonce, codec)?;
+        let context = self.deployment.token_context();
+        let issued = token::issue(&self.claims, self.base.as_ref(), &self.lines, context, &self.nonce, codec)?;
         let conversation = Conversation {
             claims: self.claims,
             history_bytes: issued.history_bytes,
@@ -321,7 +321,7 @@ impl Turn {
 
 /// What a turn has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct TurnUsage {
     /// The model tokens that the upstream has told of. Some tell none, most only at the end.
     pub usage: Usage,
     /// About how many there were, in and out: four bytes of text each, as is common for English.
@@ -332,7 +332,7 @@ pub struct Spent {
 
 /// How many of the oldest items a summary should stand for: half of the conversation, so that not every turn asks for
 /// one, or as much as there is; `None` if even that gives too little room.
-pub(super) fn items_to_summarize(turn: &Turn, history: &History, shortage: &Shortage) -> Option<usize> {
+pub(super) fn items_to_summarize(turn: &TurnState, history: &History, shortage: &Shortage) -> Option<usize> {
     // At worst every byte of the summary is written as six.
     let room_for_summary = SUMMARY_BYTES.saturating_mul(2);
     let needed = shortage.bytes.saturating_add(room_for_summary);
@@ -372,18 +372,18 @@ pub(super) enum Room {
 
 fn claims(
     base: Option<&VerifiedToken>,
-    caller: Option<Caller>,
+    holder: Option<TokenHolder>,
     alias: String,
     now: UnixSeconds,
     entropy: &Entropy,
     policy: &TokenPolicy,
 ) -> Result<Claims, Error> {
     let token_id = Id::new(now, entropy.token_id);
-    let claims = match (base, caller) {
+    let claims = match (base, holder) {
         (Some(base), _) => base.claims().next(alias, token_id, now, policy),
-        (None, caller) => {
-            let principal = match caller {
-                Some(Caller::Known(principal)) => principal,
+        (None, holder) => {
+            let principal = match holder {
+                Some(TokenHolder::Known(principal)) => principal,
                 _ => Principal::anonymous(entropy.user),
             };
             Claims::first(principal, alias, [Id::new(now, entropy.conversation), token_id], now, policy)

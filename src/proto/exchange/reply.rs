@@ -22,12 +22,12 @@ pub(super) struct Reply {
     usage: Usage,
     finish: Option<FinishReason>,
     /// Whose reasoning it holds.
-    provider: String,
+    provider_id: String,
 }
 
 impl Reply {
-    /// A reply by `provider` of at most `room` bytes of lines and `items_room` items.
-    pub(super) fn new(provider: &str, room: usize, items_room: usize) -> Self {
+    /// A reply by `provider_id` of at most `room` bytes of lines and `items_room` items.
+    pub(super) fn new(provider_id: &str, room: usize, items_room: usize) -> Self {
         // Every reply is one message at least, and that one may come to be marked cut.
         let message = message(String::new(), true).line_bytes();
         Self {
@@ -39,7 +39,7 @@ impl Reply {
             full: false,
             usage: Usage::default(),
             finish: None,
-            provider: provider.to_owned(),
+            provider_id: provider_id.to_owned(),
         }
     }
 
@@ -61,7 +61,7 @@ impl Reply {
                 self.take_item(call).then_some(Delta::Call { id, name, args })
             }
             Delta::Think { blob, .. } => {
-                let by = self.provider.clone();
+                let by = self.provider_id.clone();
                 let think = Item::Think { by: by.clone(), blob: blob.clone() };
                 self.take_item(think).then_some(Delta::Think { by, blob })
             }

@@ -11,7 +11,7 @@ use http::{Request, response};
 
 use super::{
     Exchange, Ready,
-    plan::{Plan, SUMMARY_BYTES, Turn},
+    plan::{Plan, SUMMARY_BYTES, TurnState},
 };
 use crate::proto::{
     chat::{Item, Role, SUMMARY_LEAD, without_inline_images},
@@ -36,7 +36,7 @@ pub struct Summary {
 }
 
 impl Exchange<Summarizing> {
-    pub(super) fn summarizing(turn: Box<Turn>, plan: Box<Plan>, items: usize) -> Result<Self, Error> {
+    pub(super) fn summarizing(turn: Box<TurnState>, plan: Box<Plan>, items: usize) -> Result<Self, Error> {
         let request = write(&plan, &turn.target, items)?;
         Ok(Self { turn, state: Summarizing { request, plan, items } })
     }
@@ -89,10 +89,10 @@ impl Exchange<Summarizing> {
     /// # Errors
     /// What the answer amounts to if it is no summary.
     pub fn summary(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
-        let dialect = self.turn.target.dialect;
+        let provider = self.turn.target.provider;
         self.turn.check_aside(head, body)?;
         let mut deltas = Vec::new();
-        let mut reader = dialect.reply(head, ReplyBounds { reply_bytes: SUMMARY_BYTES.saturating_mul(4) })?;
+        let mut reader = provider.reply(head, ReplyBounds { reply_bytes: SUMMARY_BYTES.saturating_mul(4) })?;
         reader.push(body, &mut deltas)?;
         reader.finish(&mut deltas)?;
         let (mut summary, mut usage) = (String::new(), Usage::default());
@@ -124,7 +124,7 @@ fn write(plan: &Plan, target: &Target, items: usize) -> Result<Request<Bytes>, E
     // No later request begins like this one.
     let call =
         ModelCall { system: None, items: &ask, options: &options, prompt_cache: false, ..plan.call(target, false) };
-    target.dialect.request(&call)
+    target.provider.request(&call)
 }
 
 /// The items as lines, without their inline images and without any provider's reasoning.

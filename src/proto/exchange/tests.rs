@@ -12,7 +12,7 @@ use super::*;
 use crate::proto::deployment::{Model, Models};
 use crate::proto::{
     chat::{Item, Output, Part, Role},
-    deployment::Ways,
+    deployment::ApiSettings,
     limits::Limits,
     principal::{IDP_NONE, Principal},
     provider,
@@ -25,7 +25,7 @@ use crate::proto::{
 
 /// A deployment with its instruments; time stands at `now`.
 struct Desk {
-    core: Arc<Core>,
+    deployment: Arc<Deployment>,
     codec: Codec,
     now: UnixSeconds,
     turns: u8,
@@ -38,22 +38,22 @@ impl Desk {
     }
 
     fn with(limits: Limits, policy: TokenPolicy, models: Vec<Model>) -> Self {
-        let core = Core {
+        let deployment = Deployment {
             keys: ring(),
             policy,
             limits,
             models: Models::new(models).unwrap(),
-            ways: Ways::default(),
+            apis: ApiSettings::default(),
             accepts_client_history: false,
             elides_inline_images: false,
         };
-        Self { core: Arc::new(core), codec: codec(), now: NOW, turns: 0 }
+        Self { deployment: Arc::new(deployment), codec: codec(), now: NOW, turns: 0 }
     }
 
     /// A deployment whose settings are changed in one way.
-    fn changed(change: impl FnOnce(&mut Core)) -> Self {
+    fn changed(change: impl FnOnce(&mut Deployment)) -> Self {
         let mut desk = Self::new(Limits::default());
-        change(Arc::get_mut(&mut desk.core).unwrap());
+        change(Arc::get_mut(&mut desk.deployment).unwrap());
         desk
     }
 
@@ -64,14 +64,14 @@ impl Desk {
     }
 
     fn begin(&mut self, request: TurnRequest) -> Result<Exchange<Ready>, Error> {
-        self.begin_as(request, &Asker::Unvouched { user_id: None })
+        self.begin_as(request, &Caller::Unauthenticated { user_id: None })
     }
 
-    fn begin_as(&mut self, request: TurnRequest, asker: &Asker) -> Result<Exchange<Ready>, Error> {
+    fn begin_as(&mut self, request: TurnRequest, caller: &Caller) -> Result<Exchange<Ready>, Error> {
         let entropy = self.entropy();
-        match Exchange::begin(Arc::clone(&self.core), request, asker, self.now, &entropy, &mut self.codec)? {
-            Begun::Ready(exchange) => Ok(exchange),
-            Begun::Summarizing(_) => panic!("nobody asked for a summary"),
+        match Exchange::begin(Arc::clone(&self.deployment), request, caller, self.now, &entropy, &mut self.codec)? {
+            Planned::Ready(exchange) => Ok(exchange),
+            Planned::Summarizing(_) => panic!("nobody asked for a summary"),
         }
     }
 
@@ -102,8 +102,8 @@ impl Desk {
     }
 
     fn history(&mut self, token: &str) -> Result<(Vec<Item>, Conversation), Error> {
-        let nobody = Asker::Unvouched { user_id: None };
-        let read = read_history(&self.core, token, &nobody, self.now, &mut self.codec);
+        let nobody = Caller::Unauthenticated { user_id: None };
+        let read = read_history(&self.deployment, token, &nobody, self.now, &mut self.codec);
         read.map(|(items, conversation, _)| (items, conversation))
     }
 }
@@ -124,8 +124,8 @@ fn model(alias: &str) -> Model {
 fn target(kind: &str, upstream: &str) -> Target {
     Target {
         upstream: upstream.to_owned(),
-        dialect: provider::by_name(kind).unwrap(),
-        provider: kind.to_owned(),
+        provider: provider::by_name(kind).unwrap(),
+        provider_id: kind.to_owned(),
         prompt_cache: false,
         name: "m-1".to_owned(),
     }
@@ -268,30 +268,30 @@ fn a_client_cannot_speak_as_the_model() {
     }
 }
 
-fn named(user_id: &str) -> Asker {
-    Asker::Unvouched { user_id: Some(user_id.to_owned()) }
+fn named(user_id: &str) -> Caller {
+    Caller::Unauthenticated { user_id: Some(user_id.to_owned()) }
 }
 
-fn vouched(subject: &str, idp: &str, user_id: Option<&str>) -> Asker {
+fn vouched(subject: &str, idp: &str, user_id: Option<&str>) -> Caller {
     let principal = Principal::new(subject, idp).unwrap();
-    Asker::Vouched { principal, user_id: user_id.map(str::to_owned) }
+    Caller::Authenticated { principal, user_id: user_id.map(str::to_owned) }
 }
 
 #[test]
 fn only_its_owner_continues_a_token() {
     let mut desk = Desk::new(Limits::default());
-    let mut token_of = |asker: &Asker| {
-        let exchange = desk.begin_as(say("hi"), asker).unwrap();
+    let mut token_of = |caller: &Caller| {
+        let exchange = desk.begin_as(say("hi"), caller).unwrap();
         let answer = desk.finish(exchange, [said("hello").as_bytes()]).1.unwrap();
         (answer.token, answer.conversation.claims.principal)
     };
-    let nobody = Asker::Unvouched { user_id: None };
+    let nobody = Caller::Unauthenticated { user_id: None };
     let (anonymous, minted) = token_of(&nobody);
     assert!(minted.is_anonymous() && minted.idp() == IDP_NONE);
     let (alice, _) = token_of(&named("alice"));
     let (vouched_alice, _) = token_of(&vouched("alice", "jwt:one", None));
     let anonymous_name = named(minted.subject());
-    let cases: [(&str, &Asker, Option<&str>); 13] = [
+    let cases: [(&str, &Caller, Option<&str>); 13] = [
         (&anonymous, &nobody, None),
         (&anonymous, &anonymous_name, None),
         (&anonymous, &named("alice"), Some("token_invalid")),
@@ -307,10 +307,10 @@ fn only_its_owner_continues_a_token() {
         (&vouched_alice, &vouched("alice", "jwt:one", Some("bob")), Some("request_invalid")),
         (&vouched_alice, &named("alice"), Some("token_invalid")),
     ];
-    for (number, (token, asker, refused)) in cases.into_iter().enumerate() {
-        let outcome = desk.begin_as(go_on(token, "and?"), asker);
+    for (number, (token, caller, refused)) in cases.into_iter().enumerate() {
+        let outcome = desk.begin_as(go_on(token, "and?"), caller);
         assert_eq!(outcome.err().map(|error| error.code()), refused, "case {number}");
-        let read = read_history(&desk.core, token, asker, desk.now, &mut desk.codec);
+        let read = read_history(&desk.deployment, token, caller, desk.now, &mut desk.codec);
         assert_eq!(read.err().map(|error| error.code()), refused, "case {number}");
     }
     // Without its token nobody is an anonymous user, and nobody is named so.
@@ -431,7 +431,7 @@ fn refusals_are_told_apart_by_their_status() {
         match exchange.respond(&head.into_parts().0) {
             Ok(Response::Refused(mut exchange)) => {
                 exchange.push(body.as_bytes());
-                exchange.into_unanswered().error
+                exchange.into_failed_attempt().error
             }
             Ok(Response::Replying(_)) => panic!("a reply"),
             Err(unanswered) => unanswered.error,

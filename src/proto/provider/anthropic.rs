@@ -34,7 +34,7 @@ use serde_json::{Number, value::RawValue};
 
 use self::reader::Reply;
 use super::{
-    Dialect, ModelCall, ReplyBounds, ReplyReader, TokenCount,
+    ModelCall, Provider, ReplyBounds, ReplyReader, TokenCount,
     call::{object, plain_id, post},
     reply,
 };
@@ -61,7 +61,7 @@ const NO_TEXT: &str = "(no text)";
 /// The dialect `anthropic`.
 pub(super) struct Anthropic;
 
-impl Dialect for Anthropic {
+impl Provider for Anthropic {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -84,7 +84,7 @@ impl Dialect for Anthropic {
 
     fn count(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {
         let body = Body::new(&ModelCall { prompt_cache: false, ..*call })?.counted();
-        versioned(post("/v1/messages/count_tokens", false, &body)).map(|request| TokenCount::Ask(Box::new(request)))
+        versioned(post("/v1/messages/count_tokens", false, &body)).map(|request| TokenCount::Request(Box::new(request)))
     }
 
     fn counted(&self, body: &[u8]) -> Result<u64, Error> {
@@ -113,7 +113,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     stop_sequences: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    thinking: Option<Thought>,
+    thinking: Option<ThinkingConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_config: Option<OutputConfig<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -139,10 +139,12 @@ impl<'a> Body<'a> {
         if call.prompt_cache {
             mark_ends(&mut messages);
         }
-        let thinking = Thought::new(&options.reasoning);
+        let thinking = ThinkingConfig::new(&options.reasoning);
         Ok(Self {
             model: call.model,
-            max_tokens: Some(options.max_output_tokens.unwrap_or_else(|| Thought::max_tokens(thinking.as_ref()))),
+            max_tokens: Some(
+                options.max_output_tokens.unwrap_or_else(|| ThinkingConfig::max_tokens(thinking.as_ref())),
+            ),
             system: system.map(|text| System::new(text, mark)),
             temperature: options.temperature.as_ref(),
             top_p: options.top_p.as_ref(),
@@ -188,13 +190,13 @@ enum CacheControl {
 /// Whether the model is to think: as the caller says, or as an effort alone implies.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-enum Thought {
+enum ThinkingConfig {
     Adaptive,
     Disabled,
     Enabled { budget_tokens: u32 },
 }
 
-impl Thought {
+impl ThinkingConfig {
     fn new(reasoning: &Reasoning) -> Option<Self> {
         Some(match (reasoning.thinking, reasoning.effort) {
             (Some(Thinking::Adaptive), _) => Self::Adaptive,
@@ -401,7 +403,7 @@ fn messages<'a>(call: &ModelCall<'a>) -> Result<Vec<Message<'a>>, Error> {
                 let tool_use_id = plain_id(id, ID_BYTES);
                 (Role::User, vec![Content::ToolResult { tool_use_id, content, is_error: *error }.into()])
             }
-            Item::Think { by, blob } if by == call.provider => {
+            Item::Think { by, blob } if by == call.provider_id => {
                 (Role::Assistant, object(blob).map(Block::Theirs).into_iter().collect())
             }
             Item::Think { .. } => continue,

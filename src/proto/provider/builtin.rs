@@ -18,7 +18,7 @@ use http::{HeaderName, Request, header, response};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Dialect, ModelCall, ReplyBounds, ReplyReader, TokenCount,
+    ModelCall, Provider, ReplyBounds, ReplyReader, TokenCount,
     call::{EVENT_STREAM, JSON, post},
     reply::{self, Draft, Format},
 };
@@ -37,7 +37,7 @@ const END: &str = "end";
 /// The dialect `builtin`.
 pub(super) struct Builtin;
 
-impl Dialect for Builtin {
+impl Provider for Builtin {
     fn name(&self) -> &'static str {
         "builtin"
     }

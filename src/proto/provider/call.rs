@@ -19,7 +19,7 @@ pub struct ModelCall<'a> {
     /// The provider's name for the model.
     pub model: &'a str,
     /// Who serves it: the dialect's name at its own address, that and `@host` elsewhere. Reasoning by others stays here.
-    pub provider: &'a str,
+    pub provider_id: &'a str,
     /// Whether to ask the provider to cache the prompt, where it wants to be asked.
     pub prompt_cache: bool,
     /// The system prompt for this turn.
@@ -36,7 +36,7 @@ pub struct ModelCall<'a> {
 #[derive(Debug)]
 pub enum TokenCount {
     /// The provider is to be asked with this; its URI is a path to append to the upstream's base URL.
-    Ask(Box<Request<Bytes>>),
+    Request(Box<Request<Bytes>>),
     /// So many, or about so many.
     Known(u64),
 }

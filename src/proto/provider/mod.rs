@@ -1,5 +1,5 @@
 //! Wire formats, one file each, over the neutral items: a provider more is one file and one line here, a door more one
-//! file and one line in [`door`].
+//! file and one line in [`api`].
 //!
 //! ```text
 //!  items ──▶ Dialect::request ──▶ bytes to the upstream
@@ -37,7 +37,7 @@ pub use self::call::{ModelCall, ReplyBounds, TokenCount};
 pub use builtin::{answer as builtin_answer, content_type as builtin_content_type};
 
 /// One format that upstreams speak.
-pub trait Dialect: Sync {
+pub trait Provider: Sync {
     /// The name in configuration: `openai`, `openai-responses`, `anthropic`, `builtin`.
     fn name(&self) -> &'static str;
 
@@ -45,7 +45,7 @@ pub trait Dialect: Sync {
     fn default_base_url(&self) -> &'static str;
 
     /// How the format is spoken at other addresses than [`Self::default_base_url`], if that differs.
-    fn elsewhere(&self) -> Option<&'static dyn Dialect> {
+    fn elsewhere(&self) -> Option<&'static dyn Provider> {
         None
     }
 
@@ -113,12 +113,12 @@ pub trait ReplyReader: Send {
 
 /// The dialect with this name in configuration.
 #[must_use]
-pub fn by_name(name: &str) -> Option<&'static dyn Dialect> {
-    DIALECTS.iter().copied().find(|dialect| dialect.name() == name)
+pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
+    PROVIDERS.iter().copied().find(|provider| provider.name() == name)
 }
 
 /// All dialects: one line each.
-pub const DIALECTS: &[&dyn Dialect] = &[
+pub const PROVIDERS: &[&dyn Provider] = &[
     &anthropic::Anthropic, //
     &builtin::Builtin,
     &openai_chat::OpenAiChat::OWN,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value, value::RawValue};
 
 use super::{
-    Dialect, ModelCall, ReplyBounds, ReplyReader,
+    ModelCall, Provider, ReplyBounds, ReplyReader,
     call::{plain_id, post},
     refusal,
     reply::{self, Draft, Format},
@@ -43,7 +43,7 @@ impl OpenAiChat {
     const ELSEWHERE: Self = Self { own: false };
 }
 
-impl Dialect for OpenAiChat {
+impl Provider for OpenAiChat {
     fn name(&self) -> &'static str {
         "openai"
     }
@@ -52,7 +52,7 @@ impl Dialect for OpenAiChat {
         "https://api.openai.com/v1"
     }
 
-    fn elsewhere(&self) -> Option<&'static dyn Dialect> {
+    fn elsewhere(&self) -> Option<&'static dyn Provider> {
         Some(&Self::ELSEWHERE)
     }
 

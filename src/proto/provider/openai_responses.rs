@@ -24,7 +24,7 @@ use serde_json::{Number, value::RawValue};
 
 use self::reader::Reply;
 use super::{
-    Dialect, ModelCall, ReplyBounds, ReplyReader, TokenCount,
+    ModelCall, Provider, ReplyBounds, ReplyReader, TokenCount,
     call::{estimate, object, plain_id, post},
     reply,
 };
@@ -52,7 +52,7 @@ impl OpenAiResponses {
     const ELSEWHERE: Self = Self { own: false };
 }
 
-impl Dialect for OpenAiResponses {
+impl Provider for OpenAiResponses {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -61,7 +61,7 @@ impl Dialect for OpenAiResponses {
         "https://api.openai.com/v1"
     }
 
-    fn elsewhere(&self) -> Option<&'static dyn Dialect> {
+    fn elsewhere(&self) -> Option<&'static dyn Provider> {
         Some(&Self::ELSEWHERE)
     }
 
@@ -82,7 +82,7 @@ impl Dialect for OpenAiResponses {
             return Ok(TokenCount::Known(estimate(call)));
         }
         post("/responses/input_tokens", false, &Body::new(call)?.counted())
-            .map(|request| TokenCount::Ask(Box::new(request)))
+            .map(|request| TokenCount::Request(Box::new(request)))
     }
 
     fn counted(&self, body: &[u8]) -> Result<u64, Error> {
@@ -365,7 +365,7 @@ fn input<'a>(call: &ModelCall<'a>) -> Vec<Entry<'a>> {
                 OurEntry::FunctionCallOutput { call_id: plain_id(id, ID_BYTES), output }
             }
             Item::Think { by, blob } => {
-                let is_ours = reasons && by == call.provider && led_to_something(call.items, place);
+                let is_ours = reasons && by == call.provider_id && led_to_something(call.items, place);
                 entries.extend(object(blob).filter(|_| is_ours).map(Entry::Theirs));
                 continue;
             }

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_inside_replies_are_laid_at_the_right_door() {
+    fn errors_inside_replies_are_laid_at_the_right_api() {
         for (error, code, status) in [
             (json!({"type": "overloaded_error", "message": "m"}), "upstream_unavailable", 0),
             (json!({"type": "api_error"}), "upstream_unavailable", 0),

@@ -202,7 +202,7 @@ pub(super) fn kind(json: &str) -> Result<Cow<'_, str>, Error> {
 /// A reply on its way to being whole.
 pub(super) struct Draft {
     /// Calls, and what was thought after the first of them.
-    held: Vec<Held>,
+    held: Vec<HeldBack>,
     /// The bytes of all calls and all reasoning so far.
     held_bytes: usize,
     max_held_bytes: usize,
@@ -213,7 +213,7 @@ pub(super) struct Draft {
 }
 
 /// What waits for the end; the index is the provider's own count.
-struct Held {
+struct HeldBack {
     index: u64,
     piece: Piece,
 }
@@ -315,7 +315,7 @@ impl Draft {
         if self.held.len() >= PIECES {
             return Err(Error::malformed(format!("more than {PIECES} calls")));
         }
-        self.held.push(Held { index, piece });
+        self.held.push(HeldBack { index, piece });
         Ok(())
     }
 

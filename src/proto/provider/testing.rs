@@ -19,13 +19,13 @@ pub(in crate::proto) fn head(content_type: &str) -> response::Parts {
 
 /// Feeds a reply in pieces; what was read, and how it ended.
 pub(in crate::proto) fn read<'a>(
-    dialect: &dyn Dialect,
+    provider: &dyn Provider,
     content_type: &str,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Delta>, Result<(), Error>) {
     let mut deltas = Vec::new();
     let read = || {
-        let mut reader = dialect.reply(&head(content_type), BOUNDS)?;
+        let mut reader = provider.reply(&head(content_type), BOUNDS)?;
         for piece in pieces {
             reader.push(piece, &mut deltas)?;
         }
@@ -41,37 +41,37 @@ pub(in crate::proto) fn read<'a>(
 }
 
 /// Whatever a byte of a reply turns into, reading it must end in order, as [`read`] checks.
-pub(in crate::proto) fn read_with_every_byte_changed(dialect: &dyn Dialect, content_type: &str, reply: &[u8]) {
+pub(in crate::proto) fn read_with_every_byte_changed(provider: &dyn Provider, content_type: &str, reply: &[u8]) {
     let mut changed = reply.to_vec();
     for (place, byte) in reply.iter().enumerate() {
         for other in [byte ^ 1, byte ^ 0x80, b'\n', b'"', b'}', b'0'] {
             changed[place] = other;
-            read(dialect, content_type, [&changed[..]]).1.ok();
+            read(provider, content_type, [&changed[..]]).1.ok();
         }
         changed[place] = *byte;
     }
 }
 
 /// What a stream's `data` reads as, each string one event.
-pub(in crate::proto) fn read_events(dialect: &dyn Dialect, events: &[&str]) -> (Vec<Delta>, Result<(), Error>) {
+pub(in crate::proto) fn read_events(provider: &dyn Provider, events: &[&str]) -> (Vec<Delta>, Result<(), Error>) {
     let stream: String = events.iter().map(|data| format!("data: {data}\n\n")).collect();
-    read(dialect, "text/event-stream", [stream.as_bytes()])
+    read(provider, "text/event-stream", [stream.as_bytes()])
 }
 
 /// Reads a whole reply, byte by byte, cut in two and cut off everywhere; gives what it says when whole.
 ///
 /// Cut off, it must be an error after a prefix of the deltas, or all that it says but a count.
-pub(in crate::proto) fn read_at_every_cut(dialect: &dyn Dialect, content_type: &str, reply: &[u8]) -> Vec<Delta> {
-    let (whole, ended) = read(dialect, content_type, [reply]);
+pub(in crate::proto) fn read_at_every_cut(provider: &dyn Provider, content_type: &str, reply: &[u8]) -> Vec<Delta> {
+    let (whole, ended) = read(provider, content_type, [reply]);
     assert_eq!(ended, Ok(()));
-    assert_eq!(read(dialect, content_type, reply.chunks(1)), (whole.clone(), Ok(())));
+    assert_eq!(read(provider, content_type, reply.chunks(1)), (whole.clone(), Ok(())));
     let says = |deltas: &[Delta]| -> Vec<Delta> {
         deltas.iter().filter(|delta| !matches!(delta, Delta::Usage(_))).cloned().collect()
     };
     for cut in 0..reply.len() {
         let (start, rest) = reply.split_at(cut);
-        assert_eq!(read(dialect, content_type, [start, rest]), (whole.clone(), Ok(())), "split at {cut}");
-        let (deltas, ended) = read(dialect, content_type, [start]);
+        assert_eq!(read(provider, content_type, [start, rest]), (whole.clone(), Ok(())), "split at {cut}");
+        let (deltas, ended) = read(provider, content_type, [start]);
         match ended {
             Ok(()) => assert_eq!(says(&deltas), says(&whole), "cut at {cut}"),
             Err(error) => {
@@ -114,27 +114,27 @@ pub(in crate::proto) fn result_item(id: &str, out: &str) -> Item {
 
 /// A call of the dialect's own provider about `items`.
 pub(in crate::proto) fn model_call<'a>(
-    dialect: &dyn Dialect,
+    provider: &dyn Provider,
     items: &'a [Item],
     options: &'a ModelOptions,
 ) -> ModelCall<'a> {
     let (model, system) = ("m-1", Some("Be kind."));
-    ModelCall { model, provider: dialect.name(), prompt_cache: false, system, items, options, stream: false }
+    ModelCall { model, provider_id: provider.name(), prompt_cache: false, system, items, options, stream: false }
 }
 
 /// The request of such a call.
 pub(in crate::proto) fn request(
-    dialect: &dyn Dialect,
+    provider: &dyn Provider,
     items: &[Item],
     options: &ModelOptions,
     stream: bool,
 ) -> Request<Bytes> {
-    dialect.request(&ModelCall { stream, ..model_call(dialect, items, options) }).unwrap()
+    provider.request(&ModelCall { stream, ..model_call(provider, items, options) }).unwrap()
 }
 
 /// The body of one that asks for nothing else, as text.
-pub(in crate::proto) fn body(dialect: &dyn Dialect, items: &[Item]) -> String {
-    text_of(&request(dialect, items, &ModelOptions::default(), false))
+pub(in crate::proto) fn body(provider: &dyn Provider, items: &[Item]) -> String {
+    text_of(&request(provider, items, &ModelOptions::default(), false))
 }
 
 /// A request's body as text.
@@ -143,14 +143,14 @@ pub(in crate::proto) fn text_of(request: &Request<Bytes>) -> String {
 }
 
 /// The body of a call with these options about one message, before its conversation.
-pub(in crate::proto) fn options_body(dialect: &dyn Dialect, options: &ModelOptions) -> String {
-    text_of(&request(dialect, &[Item::text(Role::User, "a")], options, false))
+pub(in crate::proto) fn options_body(provider: &dyn Provider, options: &ModelOptions) -> String {
+    text_of(&request(provider, &[Item::text(Role::User, "a")], options, false))
 }
 
 /// The code of what refuses these options.
-pub(in crate::proto) fn refused(dialect: &dyn Dialect, options: &ModelOptions) -> &'static str {
+pub(in crate::proto) fn refused(provider: &dyn Provider, options: &ModelOptions) -> &'static str {
     let items = [Item::text(Role::User, "a")];
-    dialect.request(&model_call(dialect, &items, options)).unwrap_err().code()
+    provider.request(&model_call(provider, &items, options)).unwrap_err().code()
 }
 
 /// The form of text that a schema asks for.
@@ -222,11 +222,11 @@ pub(in crate::proto) fn conversation(by: &str) -> Vec<(Vec<Item>, Vec<Item>)> {
 }
 
 /// Promise 7: a turn's request, less what closes it, begins the next turn's.
-pub(in crate::proto) fn assert_requests_extend_each_other(dialect: &dyn Dialect) {
+pub(in crate::proto) fn assert_requests_extend_each_other(provider: &dyn Provider) {
     let (mut items, mut before) = (Vec::new(), None::<String>);
-    for (input, reply) in conversation(dialect.name()) {
+    for (input, reply) in conversation(provider.name()) {
         items.extend(input);
-        let body = body(dialect, &items);
+        let body = body(provider, &items);
         serde_json::from_str::<serde_json::Value>(&body).unwrap();
         if let Some(before) = before {
             let open = before.strip_suffix("]}").unwrap();

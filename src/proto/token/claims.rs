@@ -139,26 +139,31 @@ impl Claims {
     }
 
     /// Checks deployment, then caller; nothing before this may tell the caller more than `token_invalid`.
-    pub(super) fn check_caller(&self, caller: &Caller, policy: &TokenPolicy) -> Result<(), TokenFault> {
+    pub(super) fn check_holder(&self, holder: &TokenHolder, policy: &TokenPolicy) -> Result<(), TokenFault> {
         if self.issuer != policy.issuer {
             return Err(TokenFault::Issuer);
         }
-        let owns = match caller {
-            Caller::Known(principal) => self.principal == *principal,
-            Caller::Bearer => self.principal.is_anonymous(),
+        let owns = match holder {
+            TokenHolder::Known(principal) => self.principal == *principal,
+            TokenHolder::Bearer => self.principal.is_anonymous(),
         };
         if owns { Ok(()) } else { Err(TokenFault::Subject) }
     }
 
     /// Checks the times; only the token's owner gets to see the outcome.
-    pub(super) fn check_times(&self, purpose: Purpose, policy: &TokenPolicy, now: UnixSeconds) -> Result<(), Error> {
+    pub(super) fn check_times(
+        &self,
+        purpose: TokenPurpose,
+        policy: &TokenPolicy,
+        now: UnixSeconds,
+    ) -> Result<(), Error> {
         let ordered = self.born_at <= self.issued_at && self.issued_at <= self.expires_at;
         if !ordered || self.issued_at > now.plus(LEEWAY_SECONDS) {
             return Err(TokenFault::Times.into());
         }
         let expires_at = match purpose {
-            Purpose::Continue => self.good_until(policy),
-            Purpose::Read => self.born_at.plus(policy.max_age_seconds),
+            TokenPurpose::Continue => self.good_until(policy),
+            TokenPurpose::Read => self.born_at.plus(policy.max_age_seconds),
         };
         if now < expires_at.plus(LEEWAY_SECONDS) { Ok(()) } else { Err(Error::TokenExpired { expires_at, now }) }
     }
@@ -166,7 +171,7 @@ impl Claims {
 
 /// Who asks, as far as the token's subject is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum TokenHolder {
     /// Nobody vouches for the caller: whoever bears an anonymous user's token is that user.
     Bearer,
     /// This user.
@@ -175,7 +180,7 @@ pub enum Caller {
 
 /// What a token is verified for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum TokenPurpose {
     /// To continue the conversation.
     Continue,
     /// To read its history, which its owner may do until the conversation's greatest age.

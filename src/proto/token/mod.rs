@@ -36,7 +36,7 @@ use super::{
 };
 
 pub use self::{
-    claims::{Caller, Claims, Id, Purpose, TokenPolicy},
+    claims::{Claims, Id, TokenHolder, TokenPolicy, TokenPurpose},
     frames::Codec,
     seal::NONCE_BYTES,
 };
@@ -44,7 +44,7 @@ pub use super::base64url::encode as encode_base64url;
 
 /// The keys, terms and bounds under which tokens are issued and verified.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms<'a> {
+pub struct TokenContext<'a> {
     /// The keys.
     pub keys: &'a KeyRing,
     /// What the deployment puts into its tokens.
@@ -70,8 +70,8 @@ impl<'a> RawToken<'a> {
     ///
     /// # Errors
     /// [`Error::TokenInvalid`], whatever is wrong.
-    pub fn authenticate(self, terms: Terms<'_>, codec: &mut Codec) -> Result<UnverifiedToken, Error> {
-        Ok(self.open(terms, codec)?)
+    pub fn authenticate(self, context: TokenContext<'_>, codec: &mut Codec) -> Result<UnverifiedToken, Error> {
+        Ok(self.open(context, codec)?)
     }
 
     /// The key and the kind that the header names, on its own word alone: for a key holder who looks into why a token does
@@ -85,11 +85,11 @@ impl<'a> RawToken<'a> {
         Some((KeyId::new(id).ok()?, kind))
     }
 
-    fn open(self, terms: Terms<'_>, codec: &mut Codec) -> Result<UnverifiedToken, TokenFault> {
+    fn open(self, context: TokenContext<'_>, codec: &mut Codec) -> Result<UnverifiedToken, TokenFault> {
         let parts = wire::split(self.0)?;
-        let known = wire::find_key(terms.keys, parts.header);
+        let known = wire::find_key(context.keys, parts.header);
         // An unknown header costs a tag as well, so that time does not tell which key ids there are.
-        let key = known.map_or_else(|| terms.keys.current(), |(key, _)| key);
+        let key = known.map_or_else(|| context.keys.current(), |(key, _)| key);
         let tag = base64url::decode(parts.tag.as_bytes()).unwrap_or_default();
         let holds = key.verify(parts.signed.as_bytes(), &tag);
         let (key, kind) = known.ok_or(TokenFault::Header)?;
@@ -104,8 +104,8 @@ impl<'a> RawToken<'a> {
                 NONCE_BYTES
             }
         };
-        let frames = Frames::inflate(payload, start, terms.limits, codec)?;
-        if frames.history_lines() > terms.limits.history_items {
+        let frames = Frames::inflate(payload, start, context.limits, codec)?;
+        if frames.history_lines() > context.limits.history_items {
             return Err(TokenFault::Lines("more items than the limit"));
         }
         let claims = Claims::from_line(frames.claims())?;
@@ -130,12 +130,12 @@ impl UnverifiedToken {
     /// [`Error::TokenExpired`].
     pub fn verify(
         self,
-        caller: &Caller,
-        purpose: Purpose,
+        holder: &TokenHolder,
+        purpose: TokenPurpose,
         policy: &TokenPolicy,
         now: UnixSeconds,
     ) -> Result<VerifiedToken, Error> {
-        self.claims.check_caller(caller, policy)?;
+        self.claims.check_holder(holder, policy)?;
         self.claims.check_times(purpose, policy, now)?;
         Ok(VerifiedToken(self))
     }
@@ -276,26 +276,26 @@ pub fn issue(
     claims: &Claims,
     base: Option<&VerifiedToken>,
     lines: &str,
-    terms: Terms<'_>,
+    context: TokenContext<'_>,
     nonce: &[u8; NONCE_BYTES],
     codec: &mut Codec,
 ) -> Result<Issued, Error> {
     let frames = base.map(|base| &base.0.frames);
     let history_bytes = frames.map_or(0, Frames::history_bytes).saturating_add(lines.len());
     let items = base.map_or(0, |base| base.items()).saturating_add(lines.bytes().filter(|byte| *byte == b'\n').count());
-    let excess = Excess::bytes(history_bytes, terms.limits.history_bytes)
-        .or_else(|| Excess::items(items, terms.limits.history_items));
+    let excess = Excess::bytes(history_bytes, context.limits.history_bytes)
+        .or_else(|| Excess::items(items, context.limits.history_items));
     if let Some(excess) = excess {
         return Err(Error::HistoryTooLarge(excess));
     }
-    let (key, kind) = (terms.keys.current(), terms.policy.kind());
-    let room = frame_room(key, kind, terms.limits);
+    let (key, kind) = (context.keys.current(), context.policy.kind());
+    let room = frame_room(key, kind, context.limits);
     let mut payload = frames::append(&claims.to_line()?, frames, lines, room, codec)?;
     if kind == Kind::Sealed {
         seal::seal(key.seal(), nonce, &wire::header(key.id(), kind), &mut payload);
     }
     let token_bytes = wire::token_bytes(key, kind, payload.len());
-    match Excess::bytes(token_bytes, terms.limits.token_bytes) {
+    match Excess::bytes(token_bytes, context.limits.token_bytes) {
         Some(excess) => Err(Error::TokenTooLarge(excess)),
         None => Ok(Issued { token: wire::join(key, kind, &payload), history_bytes }),
     }
@@ -303,11 +303,11 @@ pub fn issue(
 
 /// The most bytes of new lines that surely fit into a token that continues `base`, however badly they compress.
 #[must_use]
-pub fn room_bytes(base: Option<&VerifiedToken>, terms: Terms<'_>) -> usize {
+pub fn room_bytes(base: Option<&VerifiedToken>, context: TokenContext<'_>) -> usize {
     let frames = base.map(|base| &base.0.frames);
     let used = frames.map_or(0, Frames::history_bytes);
-    let history = terms.limits.history_bytes.saturating_sub(used);
-    let carried = frame_room(terms.keys.current(), terms.policy.kind(), terms.limits).frames_bytes;
+    let history = context.limits.history_bytes.saturating_sub(used);
+    let carried = frame_room(context.keys.current(), context.policy.kind(), context.limits).frames_bytes;
     let taken = Frames::worst_case_bytes(frames, 0);
     // zstd's bound on n bytes is at most n + n/256 + 64, beyond what it is for none.
     let left = carried.saturating_sub(taken).saturating_sub(64);

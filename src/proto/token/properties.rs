@@ -60,12 +60,12 @@ fn noisy_line(bytes: usize, seed: usize) -> String {
     line
 }
 
-fn issue_plain(deployment: &Deployment, base: Option<&VerifiedToken>, lines: &str) -> Result<Issued, Error> {
-    issue(&claims(&deployment.policy), base, lines, deployment.terms(), &[7; NONCE_BYTES], &mut codec())
+fn issue_plain(deployment: &TestDeployment, base: Option<&VerifiedToken>, lines: &str) -> Result<Issued, Error> {
+    issue(&claims(&deployment.policy), base, lines, deployment.token_context(), &[7; NONCE_BYTES], &mut codec())
 }
 
 /// A conversation of these turns; the last token.
-fn play(deployment: &Deployment, turns: &[Vec<Item>]) -> String {
+fn play(deployment: &TestDeployment, turns: &[Vec<Item>]) -> String {
     turns.iter().fold(String::new(), |token, turn| {
         let base = deployment.verify(&token).ok();
         issue_plain(deployment, base.as_ref(), &lines(turn)).unwrap().token
@@ -79,12 +79,12 @@ proptest! {
     fn what_is_issued_is_what_is_read(
         seal: bool, owner in principal(), nonce: [u8; NONCE_BYTES], turns in prop::collection::vec(items(1..6), 1..6),
     ) {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let ids = [Id::new(NOW, [1; 16]), Id::new(NOW, [2; 16])];
         let mut claims = Claims::first(owner.clone(), "m".to_owned(), ids, NOW, &deployment.policy);
         let mut base = None;
         for (at, turn) in turns.iter().enumerate() {
-            let text = issue(&claims, base.as_ref(), &lines(turn), deployment.terms(), &nonce, &mut codec()).unwrap();
+            let text = issue(&claims, base.as_ref(), &lines(turn), deployment.token_context(), &nonce, &mut codec()).unwrap();
             let token = deployment.verify_for(&text.token, owner.clone(), NOW).unwrap();
             let so_far = turns[..=at].concat();
             prop_assert_eq!(token.claims(), &claims);
@@ -102,7 +102,7 @@ proptest! {
     fn an_edited_text_is_refused(
         seal: bool, turn in items(1..6), at: Index, other: Index, edit in 0..5, byte in prop::sample::select(ALPHABET),
     ) {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let token = play(&deployment, &[turn]);
         let mut edited = token.clone().into_bytes();
         let (at, other) = (at.index(token.len()), other.index(token.len()));
@@ -119,9 +119,9 @@ proptest! {
 
     #[test]
     fn a_token_is_the_only_text_for_what_it_carries(seal: bool, turn in items(1..6), nonce: [u8; NONCE_BYTES]) {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);
-        let token = issue(&claims, None, &lines(&turn), deployment.terms(), &nonce, &mut codec()).unwrap().token;
+        let token = issue(&claims, None, &lines(&turn), deployment.token_context(), &nonce, &mut codec()).unwrap().token;
         let parts = wire::split(&token).unwrap();
         let (key, kind) = wire::find_key(&deployment.keys, parts.header).unwrap();
         let mut payload = base64url::decode(parts.payload.as_bytes()).unwrap();
@@ -136,10 +136,10 @@ proptest! {
 
     #[test]
     fn users_and_sources_never_cross(seal: bool, owner in principal(), other in principal(), turn in items(1..3)) {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let ids = [Id::new(NOW, [1; 16]), Id::new(NOW, [2; 16])];
         let claims = Claims::first(owner.clone(), "m".to_owned(), ids, NOW, &deployment.policy);
-        let token = issue(&claims, None, &lines(&turn), deployment.terms(), &[7; 24], &mut codec()).unwrap().token;
+        let token = issue(&claims, None, &lines(&turn), deployment.token_context(), &[7; 24], &mut codec()).unwrap().token;
         let mixed = [
             Principal::new(owner.subject(), other.idp()).unwrap(),
             Principal::new(other.subject(), owner.idp()).unwrap(),
@@ -153,7 +153,7 @@ proptest! {
 
     #[test]
     fn a_new_token_begins_with_the_old_history(seal: bool, turns in prop::collection::vec(items(1..4), 1..8), last in items(1..9)) {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let base = deployment.verify(&play(&deployment, &turns)).unwrap();
         let next = issue_plain(&deployment, Some(&base), &lines(&last)).unwrap().token;
         let next = deployment.verify(&next).unwrap();
@@ -165,7 +165,7 @@ proptest! {
         seal: bool, born in 1_000..10_000_u64, age in 0..5_000_u64, left in 0..5_000_u64, ttl in 0..6_000_u64,
         max_age in 0..9_000_u64, reading: bool, moments in prop::collection::vec(0..40_000_u64, 40),
     ) {
-        let mut deployment = Deployment::new(seal);
+        let mut deployment = TestDeployment::new(seal);
         deployment.policy.ttl_seconds = ttl;
         deployment.policy.max_age_seconds = max_age;
         let issued = born + age;
@@ -176,16 +176,16 @@ proptest! {
             ..claims(&deployment.policy)
         };
         let text = lines(&[Item::text(Role::User, "hello")]);
-        let token = issue(&claims, None, &text, deployment.terms(), &[7; NONCE_BYTES], &mut codec()).unwrap().token;
+        let token = issue(&claims, None, &text, deployment.token_context(), &[7; NONCE_BYTES], &mut codec()).unwrap().token;
         let good_until = if reading { born + max_age } else { (issued + left).min(issued + ttl).min(born + max_age) };
-        let purpose = if reading { Purpose::Read } else { Purpose::Continue };
+        let purpose = if reading { TokenPurpose::Read } else { TokenPurpose::Continue };
         let (first, end) = (issued - LEEWAY_SECONDS, good_until + LEEWAY_SECONDS);
         // One set of contexts for all, so that what came before would show if it mattered.
         let mut codec = codec();
         for now in moments.into_iter().chain([first - 1, first, end - 1, end]) {
             let outcome = RawToken::new(&token, &deployment.limits).unwrap()
-                .authenticate(deployment.terms(), &mut codec).unwrap()
-                .verify(&Caller::Known(alice()), purpose, &deployment.policy, UnixSeconds(now))
+                .authenticate(deployment.token_context(), &mut codec).unwrap()
+                .verify(&TokenHolder::Known(alice()), purpose, &deployment.policy, UnixSeconds(now))
                 .map(|_| ());
             let expected = if now < first {
                 Err(TokenFault::Times.into())
@@ -202,11 +202,11 @@ proptest! {
     fn what_is_not_issued_would_not_verify(
         seal: bool, turns in prop::collection::vec(items(1..5), 2..6), off in -1..=1_isize, which in 0..3,
     ) {
-        let generous = Deployment::new(seal);
+        let generous = TestDeployment::new(seal);
         let (last, before) = turns.split_last().unwrap();
         let base = generous.verify(&play(&generous, before)).unwrap();
         let issued = issue_plain(&generous, Some(&base), &lines(last)).unwrap();
-        let mut tight = Deployment::new(seal);
+        let mut tight = TestDeployment::new(seal);
         let (limit, size) = match which {
             0 => (&mut tight.limits.token_bytes, issued.token.len()),
             1 => (&mut tight.limits.history_bytes, issued.history_bytes),
@@ -230,12 +230,12 @@ proptest! {
         seal: bool, token_bytes in 5_000..40_000_usize, history_bytes in 1_000..60_000_usize, seed: u8,
         turns in prop::collection::vec(60..9_000_usize, 0..12), share in 0..=4_usize,
     ) {
-        let mut deployment = Deployment::new(seal);
+        let mut deployment = TestDeployment::new(seal);
         deployment.limits.token_bytes = token_bytes;
         deployment.limits.history_bytes = history_bytes;
         let mut base = None;
         for (at, bytes) in turns.into_iter().enumerate() {
-            let room = room_bytes(base.as_ref(), deployment.terms());
+            let room = room_bytes(base.as_ref(), deployment.token_context());
             let line = noisy_line(bytes.min(room), at + usize::from(seed));
             if line.len() > room {
                 break;
@@ -243,7 +243,7 @@ proptest! {
             let token = issue_plain(&deployment, base.as_ref(), &line).unwrap().token;
             base = Some(deployment.verify(&token).unwrap());
         }
-        let room = room_bytes(base.as_ref(), deployment.terms());
+        let room = room_bytes(base.as_ref(), deployment.token_context());
         // All of it, or less, in one line or in two.
         let one = noisy_line(room * share / 4, seed.into());
         let two = noisy_line(room / 3, 1) + &noisy_line(room / 3, 2);
@@ -255,10 +255,10 @@ proptest! {
 
     #[test]
     fn claims_are_issued_up_to_4_kib(seal: bool, model in prop_oneof!["[a-z]{3700,3900}", "[\"é\\n]{1500,2300}"]) {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let claims = Claims { model, ..claims(&deployment.policy) };
         let text = lines(&[Item::text(Role::User, "hello")]);
-        let issued = issue(&claims, None, &text, deployment.terms(), &[7; NONCE_BYTES], &mut codec());
+        let issued = issue(&claims, None, &text, deployment.token_context(), &[7; NONCE_BYTES], &mut codec());
         match (claims.to_line(), issued) {
             (Ok(line), Ok(issued)) => {
                 prop_assert!(line.len() <= 4_096);
@@ -273,7 +273,7 @@ proptest! {
 #[test]
 fn every_one_character_edit_is_refused() {
     for seal in [false, true] {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let token = play(&deployment, &[vec![Item::text(Role::User, "hello")]]);
         let refused = |text: Vec<u8>, what: &str, at: usize| {
             let text = String::from_utf8(text).unwrap();
@@ -313,7 +313,7 @@ fn keys_and_deployments_never_cross() {
             ["a", "b"].into_iter().flat_map(move |issuer| [false, true].map(|seal| (kid, secret, issuer, seal)))
         })
     }) {
-        let mut deployment = Deployment::new(seal);
+        let mut deployment = TestDeployment::new(seal);
         let id = KeyId::new(["k1", "k2"][kid]).unwrap();
         deployment.keys = KeyRing::new([(id, Zeroizing::new(secrets[secret].clone()))]).unwrap();
         issuer.clone_into(&mut deployment.policy.issuer);
@@ -331,7 +331,7 @@ fn keys_and_deployments_never_cross() {
 #[test]
 fn clear_and_sealed_never_cross() {
     for seal in [false, true] {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let token = play(&deployment, &[vec![Item::text(Role::User, "hello")]]);
         let key = deployment.keys.current();
         let other = if seal { Kind::Clear } else { Kind::Sealed };
@@ -346,16 +346,16 @@ fn clear_and_sealed_never_cross() {
 
 #[test]
 fn a_retired_key_still_verifies_and_no_longer_signs() {
-    let deployment = Deployment::new(true);
+    let deployment = TestDeployment::new(true);
     let token = play(&deployment, &[vec![Item::text(Role::User, "hello")]]);
-    let mut rotated = Deployment::new(true);
+    let mut rotated = TestDeployment::new(true);
     let key = |id: &str, byte| (KeyId::new(id).unwrap(), Zeroizing::new(vec![byte; 32]));
     rotated.keys = KeyRing::new([key("k2", 2), key("k1", 1)]).unwrap();
     let base = rotated.verify(&token).unwrap();
     let next = issue_plain(&rotated, Some(&base), &lines(&[Item::text(Role::User, "again")])).unwrap().token;
     assert!(rotated.verify(&next).is_ok());
     assert_eq!(deployment.verify(&next).unwrap_err(), TokenFault::Header.into());
-    let mut removed = Deployment::new(true);
+    let mut removed = TestDeployment::new(true);
     removed.keys = KeyRing::new([key("k2", 2)]).unwrap();
     assert!(removed.verify(&next).is_ok());
     assert_eq!(removed.verify(&token).unwrap_err(), TokenFault::Header.into());
@@ -364,12 +364,12 @@ fn a_retired_key_still_verifies_and_no_longer_signs() {
 #[test]
 fn room_is_honest_in_a_full_house_of_wasteful_frames() {
     for seal in [false, true] {
-        let mut deployment = Deployment::new(seal);
+        let mut deployment = TestDeployment::new(seal);
         let base = deployment.verify(&full_house(&deployment)).unwrap();
         assert_eq!(base.history_frames(), frames::FRAMES_MAX - 1);
         for token_bytes in (20_000..60_000).step_by(250) {
             deployment.limits.token_bytes = token_bytes;
-            let room = room_bytes(Some(&base), deployment.terms());
+            let room = room_bytes(Some(&base), deployment.token_context());
             let line = noisy_line(room, 1);
             assert!(line.len() > room || issue_plain(&deployment, Some(&base), &line).is_ok(), "{token_bytes}");
         }
@@ -377,7 +377,7 @@ fn room_is_honest_in_a_full_house_of_wasteful_frames() {
 }
 
 /// A token of 63 history frames, the oldest four times as long as what it holds.
-fn full_house(deployment: &Deployment) -> String {
+fn full_house(deployment: &TestDeployment) -> String {
     let kind = deployment.policy.kind();
     let claims = claims(&deployment.policy).to_line().unwrap();
     let line = lines(&[Item::text(Role::User, "a".repeat(5_000))]);

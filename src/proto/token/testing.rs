@@ -5,7 +5,7 @@
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Caller, Claims, Codec, Id, Purpose, RawToken, Terms, TokenPolicy, VerifiedToken};
+use super::{Claims, Codec, Id, RawToken, TokenContext, TokenHolder, TokenPolicy, TokenPurpose, VerifiedToken};
 use crate::proto::{
     error::Error,
     key::{KeyId, KeyRing},
@@ -17,20 +17,20 @@ use crate::proto::{
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_795_000_000);
 
 /// Keys, terms and bounds: what all instances share.
-pub(crate) struct Deployment {
+pub(crate) struct TestDeployment {
     pub(crate) keys: KeyRing,
     pub(crate) policy: TokenPolicy,
     pub(crate) limits: Limits,
 }
 
-impl Deployment {
+impl TestDeployment {
     pub(crate) fn new(seal: bool) -> Self {
         let policy = TokenPolicy { seal, ..TokenPolicy::default() };
         Self { keys: ring(), policy, limits: Limits::default() }
     }
 
-    pub(crate) fn terms(&self) -> Terms<'_> {
-        Terms { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    pub(crate) fn token_context(&self) -> TokenContext<'_> {
+        TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 
     /// What alice gets for a token now.
@@ -40,8 +40,8 @@ impl Deployment {
 
     /// What a caller gets for a token at some time.
     pub(crate) fn verify_for(&self, text: &str, caller: Principal, now: UnixSeconds) -> Result<VerifiedToken, Error> {
-        let token = RawToken::new(text, &self.limits)?.authenticate(self.terms(), &mut codec())?;
-        token.verify(&Caller::Known(caller), Purpose::Continue, &self.policy, now)
+        let token = RawToken::new(text, &self.limits)?.authenticate(self.token_context(), &mut codec())?;
+        token.verify(&TokenHolder::Known(caller), TokenPurpose::Continue, &self.policy, now)
     }
 }
 

@@ -7,13 +7,14 @@ const LINES: &str = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"hi\
 #[test]
 fn what_is_issued_verifies_and_continues() {
     for seal in [false, true] {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);
-        let first = issue(&claims, None, LINES, deployment.terms(), &[5; 24], &mut codec()).unwrap();
+        let first = issue(&claims, None, LINES, deployment.token_context(), &[5; 24], &mut codec()).unwrap();
         let token = deployment.verify(&first.token).unwrap();
         assert_eq!((token.claims(), token.history_lines(), token.items()), (&claims, LINES, 1));
         let next = claims.next("default".to_owned(), Id::new(NOW, [3; 16]), NOW, &deployment.policy);
-        let second = issue(&next, Some(&token), &LINES.repeat(3), deployment.terms(), &[6; 24], &mut codec()).unwrap();
+        let second =
+            issue(&next, Some(&token), &LINES.repeat(3), deployment.token_context(), &[6; 24], &mut codec()).unwrap();
         let token = deployment.verify(&second.token).unwrap();
         assert_eq!((token.claims(), token.history_lines()), (&next, &*LINES.repeat(4)));
         assert_eq!(token.history().unwrap().items().len(), 4);
@@ -22,13 +23,13 @@ fn what_is_issued_verifies_and_continues() {
 
 #[test]
 fn frames_shrink_geometrically_over_a_long_conversation() {
-    let deployment = Deployment::new(false);
+    let deployment = TestDeployment::new(false);
     let claims = claims(&deployment.policy);
-    let mut token = issue(&claims, None, LINES, deployment.terms(), &[0; 24], &mut codec()).unwrap().token;
+    let mut token = issue(&claims, None, LINES, deployment.token_context(), &[0; 24], &mut codec()).unwrap().token;
     for turn in 2..=500 {
         let base = deployment.verify(&token).unwrap();
         assert!(base.history_frames() <= 8, "{} frames at turn {turn}", base.history_frames());
-        token = issue(&claims, Some(&base), LINES, deployment.terms(), &[0; 24], &mut codec()).unwrap().token;
+        token = issue(&claims, Some(&base), LINES, deployment.token_context(), &[0; 24], &mut codec()).unwrap().token;
     }
     assert_eq!(deployment.verify(&token).unwrap().history_lines(), LINES.repeat(500));
 }
@@ -36,9 +37,9 @@ fn frames_shrink_geometrically_over_a_long_conversation() {
 #[test]
 fn a_header_names_its_key_on_its_own_word() {
     for seal in [false, true] {
-        let deployment = Deployment::new(seal);
+        let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);
-        let token = issue(&claims, None, LINES, deployment.terms(), &[5; 24], &mut codec()).unwrap().token;
+        let token = issue(&claims, None, LINES, deployment.token_context(), &[5; 24], &mut codec()).unwrap().token;
         let named = RawToken::new(&token, &deployment.limits).unwrap().named_key();
         assert_eq!(named, Some((KeyId::new("k1").unwrap(), deployment.policy.kind())));
     }

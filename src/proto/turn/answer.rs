@@ -87,7 +87,7 @@ pub enum Delta {
     Text(String),
     /// A whole piece of the provider's own reasoning.
     Think {
-        /// The provider: the dialect's name, or that and `@host` ([`ModelCall::provider`]).
+        /// The provider: the dialect's name, or that and `@host` ([`ModelCall::provider_id`]).
         by: String,
         /// JSON text as received.
         blob: String,
@@ -164,7 +164,7 @@ impl Usage {
     }
 }
 
-/// Whether reasoning by `provider` is in the words of `dialect`.
-pub(in crate::proto) fn speaks(provider: &str, dialect: &str) -> bool {
-    provider.split('@').next() == Some(dialect)
+/// Whether reasoning by `provider_id` is in the words of `provider`.
+pub(in crate::proto) fn speaks(provider_id: &str, provider: &str) -> bool {
+    provider_id.split('@').next() == Some(provider)
 }

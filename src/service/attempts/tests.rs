@@ -26,7 +26,7 @@ fn timeout() -> Error {
 }
 
 /// What is done about a first fault, in a word.
-fn first(fault: &Fault, others: usize) -> &'static str {
+fn first(fault: &CallFault, others: usize) -> &'static str {
     match attempts().after(fault, false, others, Duration::ZERO, 0) {
         Move::Again { .. } => "again",
         Move::Elsewhere => "elsewhere",
@@ -61,7 +61,7 @@ fn each_fault_has_its_cure() {
         (Error::Overloaded, "give up", "elsewhere", false),
         (Error::internal("stopping"), "give up", "give up", false),
     ] {
-        let fault = Fault::from(error);
+        let fault = CallFault::from(error);
         assert_eq!(first(&fault, 0), alone, "{fault:?}");
         assert_eq!(first(&fault, 1), with_others, "{fault:?}");
         assert_eq!(fault.blames_address(), blames, "{fault:?}");
@@ -70,7 +70,7 @@ fn each_fault_has_its_cure() {
 
 #[test]
 fn one_that_was_ejected_is_asked_in_earnest_where_nobody_else_is() {
-    let fault = Fault::from(UpstreamError::Ejected);
+    let fault = CallFault::from(UpstreamError::Ejected);
     assert!(!fault.blames_address());
     assert_eq!(first(&fault, 1), "elsewhere");
     let mut attempts = attempts();
@@ -84,7 +84,7 @@ fn one_that_was_ejected_is_asked_in_earnest_where_nobody_else_is() {
 
 #[test]
 fn retries_are_counted_at_each_target_and_pauses_grow() {
-    let fault = Fault::from(unavailable(None));
+    let fault = CallFault::from(unavailable(None));
     for (chance, pauses) in [(0, [100, 200]), (u32::MAX, [200, 400])] {
         let mut attempts = attempts();
         for target in [1, 0] {
@@ -109,7 +109,7 @@ fn retries_are_counted_at_each_target_and_pauses_grow() {
 
 #[test]
 fn no_wait_outlasts_the_turn() {
-    let fault = Fault::from(unavailable(Some(seconds(3))));
+    let fault = CallFault::from(unavailable(Some(seconds(3))));
     let mut attempts = attempts();
     assert!(matches!(attempts.after(&fault, false, 0, seconds(597), 0), Move::GiveUp(_)));
     assert!(matches!(attempts.after(&fault, false, 0, seconds(596), 0), Move::Again { .. }));
@@ -118,7 +118,7 @@ fn no_wait_outlasts_the_turn() {
 
 #[test]
 fn a_reply_that_had_begun_is_asked_for_anew_once_and_elsewhere_if_it_can_be() {
-    let cut = Fault::from(Error::UpstreamCut);
+    let cut = CallFault::from(Error::UpstreamCut);
     let mut alone = attempts();
     assert!(matches!(alone.after(&cut, true, 0, Duration::ZERO, 0), Move::Again { .. }));
     alone.call(0, Duration::ZERO);
@@ -149,7 +149,7 @@ fn the_error_that_is_told_is_the_last_that_helps_most() {
         for error in errors {
             others -= 1;
             attempts.call(others, Duration::ZERO);
-            match attempts.after(&Fault::from(error), false, others, Duration::ZERO, 0) {
+            match attempts.after(&CallFault::from(error), false, others, Duration::ZERO, 0) {
                 Move::GiveUp(error) => end = Some(error),
                 Move::Elsewhere => attempts.moved(),
                 Move::Again { .. } => panic!("no retries are left"),

@@ -17,10 +17,10 @@ use crate::{
     guard::Guard,
     proto::{
         error::Error,
-        exchange::{Exchange, Failure, Ready, Response, Unanswered},
+        exchange::{Exchange, FailedAttempt, Failure, Ready, Response},
         turn::{Answer, Delta},
     },
-    service::{Clock, attempts::Fault},
+    service::{Clock, attempts::CallFault},
     upstream::{Call, Outcome, Upstream, UpstreamError},
 };
 
@@ -48,7 +48,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     /// Makes one call, and follows its answer until there is something to show.
-    async fn attempt(&mut self, deltas: &mut Vec<Delta>) -> Result<Option<Result<Answer, Failure>>, Fault> {
+    async fn attempt(&mut self, deltas: &mut Vec<Delta>) -> Result<Option<Result<Answer, Failure>>, CallFault> {
         self.call().await?;
         loop {
             match self.step(deltas).await {
@@ -63,7 +63,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     /// Calls the upstream and waits for the first byte of its reply.
-    async fn call(&mut self) -> Result<(), Fault> {
+    async fn call(&mut self) -> Result<(), CallFault> {
         let Some(State::Ready(exchange)) = self.exchange.take() else { return Err(lost().into()) };
         let (head, mut body, first) = match self.answer(&exchange).await {
             Ok(answer) => answer,
@@ -96,21 +96,21 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                         () = stopped => None,
                     };
                 }
-                exchange.into_unanswered()
+                exchange.into_failed_attempt()
             }
             Err(unanswered) => *unanswered,
         };
-        let Unanswered { error, exchange } = unanswered;
+        let FailedAttempt { error, exchange } = unanswered;
         self.exchange = Some(State::Ready(exchange));
-        let fault = Fault::from(error);
+        let fault = CallFault::from(error);
         // Before the body goes: who made the call looks at it then.
         tell(&self.outcome, &fault);
         Err(fault)
     }
 
     /// The head of the answer to the exchange's request, and the first bytes after it.
-    async fn answer(&mut self, exchange: &Exchange<Ready>) -> Result<Answered<U::Body>, Fault> {
-        let (service, errand) = (&self.service, &mut self.errand);
+    async fn answer(&mut self, exchange: &Exchange<Ready>) -> Result<Answered<U::Body>, CallFault> {
+        let (service, context) = (&self.service, &mut self.context);
         self.called = service.clock.elapsed();
         self.sent = Some(exchange.spent());
         if let Some(held) = &mut self.held {
@@ -118,23 +118,23 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         }
         self.outcome = Outcome::default();
         let others = exchange.fallbacks_left();
-        let share = errand.attempts.call(others, self.called);
+        let share = context.attempts.call(others, self.called);
         self.due = self.called + share;
         // Of a reply that is not streamed, no byte comes before the model has written the last one.
         let limit = if exchange.is_streamed() { share.min(service.settings.timeouts.first_byte) } else { share };
-        errand.record.call(exchange.upstream());
+        context.record.call(exchange.upstream());
         let call = Call {
             upstream: exchange.upstream().to_owned(),
-            user: errand.user,
-            is_last: errand.attempts.is_last(others),
-            tried: errand.attempts.tried(),
+            user: context.user,
+            is_last: context.attempts.is_last(others),
+            tried: context.attempts.tried(),
             outcome: self.outcome.clone(),
             request: exchange.request(),
         };
         let mut calling = Box::pin(answered(&service.upstream, call)).fuse();
         let mut stopped = self.stopped.clone();
         let answer = futures_util::select_biased! {
-            answer = calling => answer.map_err(Fault::from),
+            answer = calling => answer.map_err(CallFault::from),
             () = service.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "first byte", limit }.into()),
             () = stopped => Err(stopping().into()),
         };
@@ -153,7 +153,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     /// Sees to it that another call can be made, as soon as one should be; gives the error to end with if none should.
-    async fn recover(&mut self, fault: Fault) -> Option<Error> {
+    async fn recover(&mut self, fault: CallFault) -> Option<Error> {
         let (begun, others) = match &self.exchange {
             Some(State::Ready(exchange)) => (false, exchange.fallbacks_left()),
             Some(State::Replying(exchange)) if exchange.can_go_back() => {
@@ -161,12 +161,12 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             }
             _ => return Some(fault.error),
         };
-        self.errand.record.setback(&fault.error);
+        self.context.record.setback(&fault.error);
         let now = self.service.clock.elapsed();
         let chance = self.service.chance();
         (self.body, self.unread) = (None, None);
         let mut next_target = || back(&mut self.exchange).is_some_and(Exchange::<Ready>::next_target);
-        let wait = match self.errand.attempts.recover(&fault, begun, others, now, chance, &mut next_target) {
+        let wait = match self.context.attempts.recover(&fault, begun, others, now, chance, &mut next_target) {
             Ok(wait) => wait,
             Err(error) => return Some(error),
         };
@@ -209,7 +209,7 @@ pub(in crate::service) async fn answered<U: Upstream>(
 }
 
 /// Tells who made a call what its failure says of the address that was called.
-pub(in crate::service) fn tell(outcome: &Outcome, fault: &Fault) {
+pub(in crate::service) fn tell(outcome: &Outcome, fault: &CallFault) {
     if fault.blames_address() {
         outcome.set_failed();
     } else if fault.clears_address() {

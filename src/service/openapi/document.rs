@@ -13,9 +13,9 @@ use crate::{
     problem::{self, Problem},
     proto::{
         api::{
-            DOORS, Door, Purpose,
+            APIS, Api, Operation,
             chat_completions::ChatCompletions,
-            described::{Described, Schemas, refer},
+            described::{ApiDescription, Schemas, refer},
             native,
         },
         error::{Code, TokenFault},
@@ -44,9 +44,9 @@ fn document() -> Value {
     let sample = Problem::new(TokenFault::Tag.into(), "req_01a21998-5c00-7d0a-8000-2f1d8a3c5b7e").to_json();
     let sample: Value = serde_json::from_str(&sample).unwrap();
     let mut paths = Map::new();
-    for door in DOORS {
-        let described = door.described(&mut schemas);
-        paths.insert(door.path().to_owned(), json!({ "post": at_door(*door, described) }));
+    for api in APIS {
+        let described = api.described(&mut schemas);
+        paths.insert(api.path().to_owned(), json!({ "post": at_api(*api, described) }));
     }
     for (path, page) in PAGES {
         let method = if page.allow() == "POST" { "post" } else { "get" };
@@ -96,21 +96,21 @@ const TAGS: [(&str, &str); 4] = [
     ("operation", "For whoever runs the server."),
 ];
 
-fn at_door(door: &dyn Door, described: Described) -> Value {
-    let Described { id, summary, description, request, answer, event, error } = described;
+fn at_api(api: &dyn Api, described: ApiDescription) -> Value {
+    let ApiDescription { id, summary, description, request, answer, event, error } = described;
     let tag = if error.is_some() { "doors" } else { "native" };
     let mut codes = [EVERYWHERE, POSTED, TOKEN, TURN].concat();
-    if door.purpose() == Purpose::Count {
+    if api.purpose() == Operation::CountTokens {
         codes.retain(|code| !matches!(code, Code::TokenUsed));
     }
-    let Examples { begin, go_on, answer: answered_with } = examples::at_door(door);
+    let Examples { begin, go_on, answer: answered_with } = examples::at_api(api);
     let mut content = json!({ "application/json": { "schema": answer, "example": answered_with } });
     if let Some(event) = event {
         content["text/event-stream"] = json!({ "schema": event });
     }
-    let mut responses = refusals(&codes, Some(door), error);
+    let mut responses = refusals(&codes, Some(api), error);
     responses.insert("200".to_owned(), json!({
-        "description": if door.purpose() == Purpose::Count { "The count." } else { "The reply, whole or as a stream." },
+        "description": if api.purpose() == Operation::CountTokens { "The count." } else { "The reply, whole or as a stream." },
         "headers": answered(true),
         "content": content,
     }));
@@ -141,9 +141,9 @@ fn at_page(page: Page, path: &str, schemas: &mut Schemas) -> Value {
         Page::OpenApi => &[&[Code::RequestInvalid]],
         Page::Models | Page::Usage => &[EVERYWHERE],
     };
-    let door = matches!(page, Page::Model | Page::Models).then_some(&ChatCompletions as &dyn Door);
-    let error = door.map(|_| json!({ "oneOf": [refer("OpenAiErrorBody"), refer("AnthropicErrorBody")] }));
-    let mut responses = refusals(&codes.concat(), door, error);
+    let api = matches!(page, Page::Model | Page::Models).then_some(&ChatCompletions as &dyn Api);
+    let error = api.map(|_| json!({ "oneOf": [refer("OpenAiErrorBody"), refer("AnthropicErrorBody")] }));
+    let mut responses = refusals(&codes.concat(), api, error);
     let media = json!({ "application/json": { "schema": answer } });
     let ok = json!({ "description": "The answer.", "headers": answered(page == Page::Usage), "content": media });
     responses.insert("200".to_owned(), ok);
@@ -259,7 +259,7 @@ fn operation(
 }
 
 /// The answers that errors of these codes are, each under its status there.
-fn refusals(codes: &[Code], door: Option<&dyn Door>, error: Option<Value>) -> Map<String, Value> {
+fn refusals(codes: &[Code], api: Option<&dyn Api>, error: Option<Value>) -> Map<String, Value> {
     let mut by_status = BTreeMap::<u16, Vec<&str>>::new();
     for (sample, ..) in problem::tests::all() {
         let code = sample.kind();
@@ -267,8 +267,8 @@ fn refusals(codes: &[Code], door: Option<&dyn Door>, error: Option<Value>) -> Ma
             continue;
         }
         let problem = Problem::new(sample, "");
-        let problem = match door {
-            Some(door) => problem.shaped(|told| door.refusal(told)),
+        let problem = match api {
+            Some(api) => problem.shaped(|told| api.refusal(told)),
             None => problem,
         };
         let names = by_status.entry(problem.status().as_u16()).or_default();

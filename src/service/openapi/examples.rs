@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::proto::exchange;
 use crate::proto::{
-    api::{DOORS, Door, Purpose, native},
-    deployment::{Core, Model, Models, Target, Ways},
-    exchange::{Asker, Begun, Entropy, Exchange, Response as Answered},
+    api::{APIS, Api, Operation, native},
+    deployment::{ApiSettings, Deployment, Model, Models, Target},
+    exchange::{Caller, Entropy, Exchange, Planned, Response as Answered},
     key::KeyRing,
     limits::Limits,
     provider,
@@ -26,28 +26,33 @@ pub(super) struct Examples {
 }
 
 /// The examples for a door.
-pub(super) fn at_door(door: &dyn Door) -> Examples {
-    let begin = said(door.path(), "My name is Ada.", None);
+pub(super) fn at_api(api: &dyn Api) -> Examples {
+    let begin = said(api.path(), "My name is Ada.", None);
     // A count gives no token: the conversation that it counts is one of the format's own door.
-    let turns = DOORS.iter().find(|other| other.purpose() == Purpose::Turn && door.path().starts_with(other.path()));
+    let turns = APIS.iter().find(|other| other.purpose() == Operation::Turn && api.path().starts_with(other.path()));
     let first = turn(*turns.unwrap(), &begin, 1);
     let token = first.get("conversation_token").or_else(|| first.get("token")).or_else(|| first.get("id"));
-    let go_on = said(door.path(), "What is my name?", token);
-    let answer = match door.purpose() {
-        Purpose::Count => serde_json::from_slice(&door.counted(23)).unwrap(),
-        Purpose::Turn => turn(door, &go_on, 2),
+    let go_on = said(api.path(), "What is my name?", token);
+    let answer = match api.purpose() {
+        Operation::CountTokens => serde_json::from_slice(&api.counted(23)).unwrap(),
+        Operation::Turn => turn(api, &go_on, 2),
     };
     Examples { begin, go_on, answer }
 }
 
 /// What `POST /v1/history` is asked, and answers.
 pub(super) fn history() -> (Value, Value) {
-    let answer = at_door(&native::Native).answer;
+    let answer = at_api(&native::Native).answer;
     let request = json!({ "token": answer["token"] });
-    let nobody = Asker::Unvouched { user_id: None };
-    let (items, conversation, _) =
-        exchange::read_history(&core(), answer["token"].as_str().unwrap(), &nobody, NOW, &mut Codec::new().unwrap())
-            .unwrap();
+    let nobody = Caller::Unauthenticated { user_id: None };
+    let (items, conversation, _) = exchange::read_history(
+        &deployment(),
+        answer["token"].as_str().unwrap(),
+        &nobody,
+        NOW,
+        &mut Codec::new().unwrap(),
+    )
+    .unwrap();
     (request, serde_json::from_slice(&native::history_answer(&items, &conversation)).unwrap())
 }
 
@@ -69,12 +74,12 @@ fn said(path: &str, text: &str, token: Option<&Value>) -> Value {
     request
 }
 
-fn core() -> Core {
+fn deployment() -> Deployment {
     let name = "builtin";
     let target = Target {
         upstream: name.to_owned(),
-        dialect: provider::by_name(name).unwrap(),
-        provider: name.to_owned(),
+        provider: provider::by_name(name).unwrap(),
+        provider_id: name.to_owned(),
         prompt_cache: false,
         name: name.to_owned(),
     };
@@ -86,25 +91,25 @@ fn core() -> Core {
         max_output_tokens: None,
         truncation: Truncation::Refuse,
     };
-    Core {
+    Deployment {
         keys: KeyRing::parse(KEYS).unwrap(),
         policy: TokenPolicy::default(),
         limits: Limits::default(),
         models: Models::new(vec![model]).unwrap(),
-        ways: Ways::default(),
+        apis: ApiSettings::default(),
         accepts_client_history: false,
         elides_inline_images: false,
     }
 }
 
 /// A whole turn; what chance there is in it is `chance`.
-fn turn(door: &dyn Door, request: &Value, chance: u8) -> Value {
-    let mut asked = door.request(&request.to_string(), &Ways::default()).unwrap();
+fn turn(api: &dyn Api, request: &Value, chance: u8) -> Value {
+    let mut asked = api.request(&request.to_string(), &ApiSettings::default()).unwrap();
     let random = [chance; 16];
     let entropy = Entropy { token_id: random, conversation: random, user: random, nonce: [chance; 24] };
-    let (nobody, mut codec) = (Asker::Unvouched { user_id: None }, Codec::new().unwrap());
-    let begun = Exchange::begin(Arc::new(core()), asked.turn, &nobody, NOW, &entropy, &mut codec).unwrap();
-    let Begun::Ready(exchange) = begun else { panic!("nobody asked for a summary") };
+    let (nobody, mut codec) = (Caller::Unauthenticated { user_id: None }, Codec::new().unwrap());
+    let begun = Exchange::begin(Arc::new(deployment()), asked.turn, &nobody, NOW, &entropy, &mut codec).unwrap();
+    let Planned::Ready(exchange) = begun else { panic!("nobody asked for a summary") };
     let pieces = provider::builtin_answer(exchange.request().body()).unwrap();
     let form = provider::builtin_content_type(exchange.is_streamed());
     let head = Response::builder().header(header::CONTENT_TYPE, form).body(()).unwrap().into_parts().0;

@@ -34,7 +34,7 @@ pub(super) struct Health {
 
 /// Whether a call should go to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum HealthState {
     /// It has been failing, and is to be left alone until then.
     Ejected(Duration),
     /// It was left alone for long enough, and one call is to show what has become of it.
@@ -45,21 +45,21 @@ pub(super) enum Standing {
 
 impl Health {
     /// How it stands at `now`.
-    pub(super) fn standing(&self, now: Duration) -> Standing {
+    pub(super) fn standing(&self, now: Duration) -> HealthState {
         match self.ejected_until {
             None => {
                 let of_late = |count, last| if now.saturating_sub(last) < FAILURE_FADES { count } else { 0 };
                 let failures: u32 = of_late(self.failures, self.last_failure);
-                Standing::Well(failures.saturating_add(of_late(self.silences, self.last_silence)))
+                HealthState::Well(failures.saturating_add(of_late(self.silences, self.last_silence)))
             }
-            Some(until) if until <= now && !self.on_trial => Standing::Due,
-            Some(until) => Standing::Ejected(until),
+            Some(until) if until <= now && !self.on_trial => HealthState::Due,
+            Some(until) => HealthState::Ejected(until),
         }
     }
 
     /// A call goes there; says whether it is the one that tries it.
     pub(super) fn call(&mut self, now: Duration) -> bool {
-        let tries = self.standing(now) == Standing::Due;
+        let tries = self.standing(now) == HealthState::Due;
         self.on_trial |= tries;
         tries
     }
@@ -150,48 +150,48 @@ mod tests {
         let mut health = Health::default();
         for count in 1..=4 {
             fail(&mut health, at(count));
-            assert_eq!(health.standing(at(count)), Standing::Well(u32::try_from(count).unwrap()));
+            assert_eq!(health.standing(at(count)), HealthState::Well(u32::try_from(count).unwrap()));
         }
         work(&mut health, false);
         (5..=8).for_each(|count| fail(&mut health, at(count)));
-        assert_eq!(health.standing(at(8)), Standing::Well(4));
-        assert_eq!(health.standing(at(10_008)), Standing::Well(0), "long ago");
+        assert_eq!(health.standing(at(8)), HealthState::Well(4));
+        assert_eq!(health.standing(at(10_008)), HealthState::Well(0), "long ago");
         fail(&mut health, at(10_009));
-        assert_eq!(health.standing(at(10_009)), Standing::Ejected(at(15_009)));
+        assert_eq!(health.standing(at(10_009)), HealthState::Ejected(at(15_009)));
     }
 
     #[test]
     fn after_its_pause_one_call_tries_it() {
         let mut health = Health::default();
         (0..5).for_each(|_| fail(&mut health, at(0)));
-        assert_eq!(health.standing(at(4_999)), Standing::Ejected(at(5_000)));
-        assert_eq!(health.standing(at(5_000)), Standing::Due);
+        assert_eq!(health.standing(at(4_999)), HealthState::Ejected(at(5_000)));
+        assert_eq!(health.standing(at(5_000)), HealthState::Due);
         assert!(health.call(at(5_000)));
-        assert_eq!(health.standing(at(5_000)), Standing::Ejected(at(5_000)), "one call at a time");
+        assert_eq!(health.standing(at(5_000)), HealthState::Ejected(at(5_000)), "one call at a time");
         assert!(!health.call(at(5_000)));
         health.untold(true, at(5_001), at(1));
-        assert_eq!(health.standing(at(5_001)), Standing::Due, "who left has not tried it");
+        assert_eq!(health.standing(at(5_001)), HealthState::Due, "who left has not tried it");
         assert!(health.call(at(5_001)));
         health.answers(true);
-        assert_eq!(health.standing(at(5_002)), Standing::Well(5), "more calls, but not the first choice");
+        assert_eq!(health.standing(at(5_002)), HealthState::Well(5), "more calls, but not the first choice");
         health.worked();
-        assert_eq!(health.standing(at(5_003)), Standing::Well(0));
+        assert_eq!(health.standing(at(5_003)), HealthState::Well(0));
     }
 
     #[test]
     fn silence_counts_against_it_for_a_while_and_never_ejects() {
         let mut health = Health::default();
         health.untold(false, at(0), at(1_000));
-        assert_eq!(health.standing(at(0)), Standing::Well(0), "it had no time to answer");
+        assert_eq!(health.standing(at(0)), HealthState::Well(0), "it had no time to answer");
         for count in [1, 2, 3, 4, 4, 4] {
             health.untold(false, at(0), at(1_001));
-            assert_eq!(health.standing(at(9_999)), Standing::Well(count));
+            assert_eq!(health.standing(at(9_999)), HealthState::Well(count));
         }
-        assert_eq!(health.standing(at(10_000)), Standing::Well(0));
+        assert_eq!(health.standing(at(10_000)), HealthState::Well(0));
         fail(&mut health, at(5));
-        assert_eq!(health.standing(at(5)), Standing::Well(5), "a failure is but one");
+        assert_eq!(health.standing(at(5)), HealthState::Well(5), "a failure is but one");
         health.answers(false);
-        assert_eq!(health.standing(at(5)), Standing::Well(1));
+        assert_eq!(health.standing(at(5)), HealthState::Well(1));
     }
 
     #[test]
@@ -203,11 +203,11 @@ mod tests {
             health.failed(false, now, 0);
         };
         (0..4).for_each(|_| cut(&mut health, at(0)));
-        assert_eq!(health.standing(at(0)), Standing::Well(4));
+        assert_eq!(health.standing(at(0)), HealthState::Well(4));
         cut(&mut health, at(0));
-        assert_eq!(health.standing(at(0)), Standing::Ejected(at(5_000)));
+        assert_eq!(health.standing(at(0)), HealthState::Ejected(at(5_000)));
         cut(&mut health, at(5_000));
-        assert_eq!(health.standing(at(5_000)), Standing::Ejected(at(15_000)), "for twice as long");
+        assert_eq!(health.standing(at(5_000)), HealthState::Ejected(at(15_000)), "for twice as long");
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         (0..5).for_each(|_| fail(&mut health, now));
         for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
             let until = now + Duration::from_secs(seconds);
-            assert_eq!(health.standing(now), Standing::Ejected(until));
+            assert_eq!(health.standing(now), HealthState::Ejected(until));
             now = until;
             fail(&mut health, now);
         }
@@ -244,14 +244,14 @@ mod tests {
                     3 => health.failed(std::mem::take(&mut trial), now, chance),
                     _ => health.untold(std::mem::take(&mut trial), now, at(millis)),
                 }
-                if let Standing::Ejected(until) = health.standing(now) {
+                if let HealthState::Ejected(until) = health.standing(now) {
                     prop_assert!(until <= now + PAUSE_MOST + PAUSE_MOST / 4);
                     let later = health.standing(until);
-                    prop_assert!(trial || later == Standing::Due, "{later:?}");
+                    prop_assert!(trial || later == HealthState::Due, "{later:?}");
                 }
             }
             work(&mut health, trial);
-            prop_assert_eq!(health.standing(now), Standing::Well(0));
+            prop_assert_eq!(health.standing(now), HealthState::Well(0));
         }
     }
 
@@ -262,7 +262,7 @@ mod tests {
         for _ in 0..60 {
             health.failed(false, at(100), 0);
         }
-        assert_eq!(health.standing(at(100)), Standing::Ejected(at(5_000)));
+        assert_eq!(health.standing(at(100)), HealthState::Ejected(at(5_000)));
     }
 
     #[test]
@@ -272,12 +272,12 @@ mod tests {
         for seconds in [5, 10, 20] {
             (0..5).for_each(|_| fail(&mut health, now));
             now += Duration::from_secs(seconds);
-            assert_eq!(health.standing(now), Standing::Due);
+            assert_eq!(health.standing(now), HealthState::Due);
             assert!(health.call(now));
             work(&mut health, true);
         }
         (0..4).for_each(|_| work(&mut health, false));
         (0..5).for_each(|_| fail(&mut health, now));
-        assert_eq!(health.standing(now), Standing::Ejected(now + Duration::from_secs(5)));
+        assert_eq!(health.standing(now), HealthState::Ejected(now + Duration::from_secs(5)));
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    health::{Health, Standing},
+    health::{Health, HealthState},
     queue::{Entered, FairQueue, Ticket},
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct State {
     /// None where there are as many places as calls.
-    queue: Option<FairQueue<oneshot::Sender<Place>>>,
+    queue: Option<FairQueue<oneshot::Sender<CallSlot>>>,
     addresses: Vec<Address>,
     /// Counts choices, so that equals take turns.
     choices: u64,
@@ -90,13 +90,13 @@ impl Pool {
         Ok(Visit { pool: Arc::clone(self), index, began: now, tries, answers: false, outcome, _place: place })
     }
 
-    async fn place(self: &Arc<Self>, user: u64, outcome: &Outcome) -> Result<Place, UpstreamError> {
+    async fn place(self: &Arc<Self>, user: u64, outcome: &Outcome) -> Result<CallSlot, UpstreamError> {
         let (sender, placed) = oneshot::channel();
         let (ticket, gave_way) = {
             let mut state = self.lock();
-            let Some(queue) = &mut state.queue else { return Ok(Place { pool: None, user }) };
+            let Some(queue) = &mut state.queue else { return Ok(CallSlot { pool: None, user }) };
             match queue.enter(user, sender) {
-                Entered::Placed(_) => return Ok(Place { pool: Some(Arc::clone(self)), user }),
+                Entered::Placed(_) => return Ok(CallSlot { pool: Some(Arc::clone(self)), user }),
                 Entered::Refused(_) => return Err(UpstreamError::Overloaded),
                 Entered::Waiting(ticket, gave_way) => (ticket, gave_way),
             }
@@ -126,9 +126,9 @@ impl State {
         let rank = |(index, address): (usize, &Address)| {
             // What has failed or was silent of late counts as if it were busier by as much.
             let (class, load, until) = match address.health.standing(now) {
-                Standing::Due => (0, address.under_way, Duration::ZERO),
-                Standing::Well(failures) => (1, address.under_way.saturating_add(failures as usize), Duration::ZERO),
-                Standing::Ejected(until) => (2, address.under_way, until),
+                HealthState::Due => (0, address.under_way, Duration::ZERO),
+                HealthState::Well(failures) => (1, address.under_way.saturating_add(failures as usize), Duration::ZERO),
+                HealthState::Ejected(until) => (2, address.under_way, until),
             };
             (class, tried.has(index), load, until, address.chosen, index)
         };
@@ -148,7 +148,7 @@ pub(super) struct Visit {
     /// Whether it was already noted that something of its answer has come.
     answers: bool,
     outcome: Outcome,
-    _place: Place,
+    _place: CallSlot,
 }
 
 impl Visit {
@@ -196,12 +196,12 @@ impl Drop for Visit {
 
 /// A user's place, or none where there are no bounds; dropping it hands it on.
 #[derive(Debug)]
-struct Place {
+struct CallSlot {
     pool: Option<Arc<Pool>>,
     user: u64,
 }
 
-impl Drop for Place {
+impl Drop for CallSlot {
     fn drop(&mut self) {
         let Some(pool) = self.pool.take() else { return };
         let mut user = self.user;

@@ -40,14 +40,14 @@ use crate::{
 
 /// Where the platform is, as its variables say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LambdaEnvironment {
     /// The address of the Runtime API.
     api: String,
     /// How many events it gives at once.
     at_once: usize,
 }
 
-impl Place {
+impl LambdaEnvironment {
     /// The platform that started this process, if it is one.
     #[must_use]
     pub fn find(sources: &impl Sources) -> Option<Self> {
@@ -84,10 +84,10 @@ impl Function {
     ///
     /// # Errors
     /// Those of [`start`](super::start), but for the listener's.
-    pub async fn start(config: Config, place: &Place, log: Box<dyn Log>) -> Result<Self, StartError> {
+    pub async fn start(config: Config, place: &LambdaEnvironment, log: Box<dyn Log>) -> Result<Self, StartError> {
         let (response, drain_timeout) = (config.lambda_response, config.server.drain_timeout);
         let api = Arc::new(Api::new(&place.api).map_err(StartError::Upstreams)?);
-        let note = size_note(response, &config.core.limits);
+        let note = size_note(response, &config.deployment.limits);
         let mut prepared = Prepared::new(config, log).await?;
         prepared.notes.extend(note);
         let worker = Worker { api, service: Arc::clone(&prepared.service), response };
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn several_events_at_once_are_taken_on_all_cores() {
         for (count, several) in [(None, false), (Some("1"), false), (Some("2"), true), (Some("many"), false)] {
-            assert_eq!(Place::find(&Variables(count)).unwrap().gives_several(), several, "{count:?}");
+            assert_eq!(LambdaEnvironment::find(&Variables(count)).unwrap().gives_several(), several, "{count:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Why the store gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct StoreFault {
     cause: String,
     /// Whether other calls would fare the same: then they need not try for a while.
     pub(super) is_of_store: bool,
@@ -14,7 +14,7 @@ pub(super) struct Fault {
     pub(super) may_have_run: bool,
 }
 
-impl Fault {
+impl StoreFault {
     pub(super) fn of_store(cause: impl Into<String>) -> Self {
         Self { cause: cause.into(), is_of_store: true, may_have_run: false }
     }
@@ -100,7 +100,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for StoreFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "guard store: {}", self.cause)
     }
@@ -136,8 +136,8 @@ const SAID_MOST: usize = 200;
 mod tests {
     use super::*;
 
-    fn server(code: &str, detail: &str) -> Fault {
-        Fault::of(&redis::make_extension_error(code.to_owned(), Some(detail.to_owned())))
+    fn server(code: &str, detail: &str) -> StoreFault {
+        StoreFault::of(&redis::make_extension_error(code.to_owned(), Some(detail.to_owned())))
     }
 
     #[test]
@@ -164,9 +164,9 @@ mod tests {
             assert!(fault.to_string().contains(words) && fault.is_of_store, "{fault}");
         }
         let error = RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "READONLY"));
-        assert!(Fault::of(&error).to_string().contains("is a replica"));
+        assert!(StoreFault::of(&error).to_string().contains("is a replica"));
         let error = RedisError::from((ErrorKind::Server(ServerErrorKind::Moved), "MOVED"));
-        assert!(Fault::of(&error).to_string().contains("Redis Cluster"));
+        assert!(StoreFault::of(&error).to_string().contains("Redis Cluster"));
     }
 
     #[test]
@@ -183,12 +183,12 @@ mod tests {
 
     #[test]
     fn clusters_and_sentinels_are_known_by_their_own_word() {
-        assert_eq!(Fault::of_mode(""), None);
+        assert_eq!(StoreFault::of_mode(""), None);
         for field in ["redis_mode", "server_mode"] {
             let info = |mode: &str| format!("# Server\r\nredis_version:7.0.15\r\n{field}:{mode}\r\nos:Linux\r\n");
-            assert_eq!(Fault::of_mode(&info("standalone")), None);
-            assert!(Fault::of_mode(&info("cluster")).unwrap().to_string().contains("Cluster"));
-            assert!(Fault::of_mode(&info("sentinel")).unwrap().to_string().contains("Sentinel"));
+            assert_eq!(StoreFault::of_mode(&info("standalone")), None);
+            assert!(StoreFault::of_mode(&info("cluster")).unwrap().to_string().contains("Cluster"));
+            assert!(StoreFault::of_mode(&info("sentinel")).unwrap().to_string().contains("Sentinel"));
         }
     }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    guard::Counted,
+    guard::LimitSubject,
     proto::{principal::Principal, token::Id},
 };
 
@@ -36,17 +36,17 @@ impl Keys {
     }
 
     /// The turns that a caller has under way.
-    pub(super) fn places(&self, counted: &Counted) -> String {
+    pub(super) fn places(&self, counted: &LimitSubject) -> String {
         self.named("places", Some(&caller(counted)))
     }
 
     /// How far a caller is ahead of its rate.
-    pub(super) fn rate(&self, counted: &Counted) -> String {
+    pub(super) fn rate(&self, counted: &LimitSubject) -> String {
         self.named("rate", Some(&caller(counted)))
     }
 
     /// What a caller has had in a period of this length.
-    pub(super) fn quota(&self, counted: &Counted, period_seconds: u64) -> String {
+    pub(super) fn quota(&self, counted: &LimitSubject, period_seconds: u64) -> String {
         self.named(&format!("quota-{period_seconds}"), Some(&caller(counted)))
     }
 
@@ -101,11 +101,11 @@ fn user(principal: &Principal) -> String {
     hash("user", &[principal.idp().as_bytes(), principal.subject().as_bytes()])
 }
 
-fn caller(counted: &Counted) -> String {
+fn caller(counted: &LimitSubject) -> String {
     match counted {
-        Counted::Peer(IpAddr::V4(address)) => hash("peer", &[&address.octets()]),
-        Counted::Peer(IpAddr::V6(address)) => hash("peer", &[&address.octets()]),
-        Counted::User(principal) => user(principal),
+        LimitSubject::Peer(IpAddr::V4(address)) => hash("peer", &[&address.octets()]),
+        LimitSubject::Peer(IpAddr::V6(address)) => hash("peer", &[&address.octets()]),
+        LimitSubject::User(principal) => user(principal),
     }
 }
 
@@ -153,12 +153,12 @@ mod tests {
             names.push(keys.birth());
             for principal in [alice("none"), alice("jwt:x"), Principal::new("none", "alice").unwrap()] {
                 names.extend([keys.user_revoked(&principal), keys.live(&principal)]);
-                let counted = Counted::User(principal);
+                let counted = LimitSubject::User(principal);
                 names.extend([keys.places(&counted), keys.rate(&counted)]);
                 names.extend([keys.quota(&counted, 1), keys.quota(&counted, 11)]);
             }
             for peer in ["0.0.0.1", "::1", "::2"] {
-                names.push(keys.rate(&Counted::Peer(peer.parse().unwrap())));
+                names.push(keys.rate(&LimitSubject::Peer(peer.parse().unwrap())));
             }
             for id in [id(1), id(2)] {
                 names.extend([keys.conversation_revoked(id), keys.token_revoked(id), keys.token_used(id)]);

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::fault::{Fault, field};
+use super::fault::{StoreFault, field};
 use crate::guard::Store;
 
 /// What an operator is to know of a store.
@@ -63,7 +63,7 @@ struct State {
 }
 
 struct Outage {
-    fault: Fault,
+    fault: StoreFault,
     /// When the next call may try.
     until: Instant,
 }
@@ -101,8 +101,8 @@ impl Link {
     /// Runs a script.
     ///
     /// # Errors
-    /// [`Fault`], within the store's time-out.
-    pub(super) async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Fault> {
+    /// [`StoreFault`], within the store's time-out.
+    pub(super) async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreFault> {
         self.bounded(async |mut redis| script.invoke_async(&mut redis).await).await
     }
 
@@ -110,7 +110,7 @@ impl Link {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub(super) async fn look(&self) -> Result<Vec<String>, Fault> {
+    pub(super) async fn look(&self) -> Result<Vec<String>, StoreFault> {
         let (memory, persistence) = (self.info("memory").await?, self.info("persistence").await?);
         let save = self.bounded(async |mut redis| {
             // Managed services do not let everyone ask.
@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// A section of what the store says of itself; nothing if we may not ask.
-    async fn info(&self, section: &str) -> Result<String, Fault> {
+    async fn info(&self, section: &str) -> Result<String, StoreFault> {
         self.bounded(async |mut redis| {
             let info = cmd("INFO").arg(section).query_async(&mut redis).await;
             info.or_else(|error: RedisError| if may_not(&error) { Ok(String::new()) } else { Err(error) })
@@ -133,20 +133,20 @@ impl Link {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub(super) async fn has(&self, key: &str) -> Result<bool, Fault> {
+    pub(super) async fn has(&self, key: &str) -> Result<bool, StoreFault> {
         self.bounded(async |mut redis| cmd("EXISTS").arg(key).query_async(&mut redis).await).await
     }
 
     async fn bounded<T>(
         &self,
         call: impl AsyncFnOnce(MultiplexedConnection) -> redis::RedisResult<T>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, StoreFault> {
         self.may_try()?;
         let outcome = timeout(self.timeout, async {
             let connection = self.connection().await?;
-            call(connection.redis.clone()).await.map_err(|error| Fault::of(&error))
+            call(connection.redis.clone()).await.map_err(|error| StoreFault::of(&error))
         });
-        let outcome = outcome.await.unwrap_or_else(|_| Err(Fault::slow(self.timeout)));
+        let outcome = outcome.await.unwrap_or_else(|_| Err(StoreFault::slow(self.timeout)));
         let outcome = outcome.map_err(|fault| fault.without(self.target.info.redis_settings().password()));
         match &outcome {
             Err(fault) if fault.is_of_store => self.went_down(fault),
@@ -165,7 +165,7 @@ impl Link {
     }
 
     /// Tells of what went wrong at a store that answers.
-    pub(super) fn trouble(&self, fault: &Fault) {
+    pub(super) fn trouble(&self, fault: &StoreFault) {
         let now = Instant::now();
         let recently = self.state().troubled.is_some_and(|last| now.duration_since(last) < QUIET);
         if !recently {
@@ -175,7 +175,7 @@ impl Link {
     }
 
     /// Whether a call may go out. The first one after a pause may; until it has ended, the others may not.
-    fn may_try(&self) -> Result<(), Fault> {
+    fn may_try(&self) -> Result<(), StoreFault> {
         let mut state = self.state();
         let now = Instant::now();
         match &mut state.outage {
@@ -188,7 +188,7 @@ impl Link {
         }
     }
 
-    async fn connection(&self) -> Result<Connection, Fault> {
+    async fn connection(&self) -> Result<Connection, StoreFault> {
         // One that the store has closed meanwhile, for want of work or to restart, is no failure yet.
         let kept = || self.state().connection.clone().filter(|connection| !connection.driver.0.is_finished());
         if let Some(connection) = kept() {
@@ -203,7 +203,7 @@ impl Link {
         Ok(connection)
     }
 
-    fn went_down(&self, fault: &Fault) {
+    fn went_down(&self, fault: &StoreFault) {
         let mut state = self.state();
         state.connection = None;
         let was_up = state.outage.is_none();
@@ -257,21 +257,21 @@ impl Target {
         Ok(Self { info, host, port, tls: secure.then(tls).transpose()? })
     }
 
-    async fn connect(&self) -> Result<Connection, Fault> {
-        let unreachable = |error| Fault::unreachable(&error);
+    async fn connect(&self) -> Result<Connection, StoreFault> {
+        let unreachable = |error| StoreFault::unreachable(&error);
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(unreachable)?;
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => self.greet(stream).await,
             Some(tls) => {
                 let name = self.host.clone().try_into();
-                let name = name.map_err(|_| Fault::of_store(format!("`{}` is no name for TLS", self.host)))?;
+                let name = name.map_err(|_| StoreFault::of_store(format!("`{}` is no name for TLS", self.host)))?;
                 self.greet(tls.connect(name, stream).await.map_err(unreachable)?).await
             }
         }
     }
 
-    async fn greet<S>(&self, stream: S) -> Result<Connection, Fault>
+    async fn greet<S>(&self, stream: S) -> Result<Connection, StoreFault>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
@@ -280,14 +280,14 @@ impl Target {
         let settings = self.info.redis_settings();
         let made = MultiplexedConnection::new_with_config(settings, stream, config);
         let mut made = Box::pin(made);
-        let (mut redis, driver) = made.as_mut().await.map_err(|error| Fault::of(&error))?;
+        let (mut redis, driver) = made.as_mut().await.map_err(|error| StoreFault::of(&error))?;
         let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
         // Who may not ask is told by the first script what it cannot do.
         let info: Result<String, _> = cmd("INFO").arg("server").query_async(&mut redis).await;
         match info {
-            Ok(info) => Fault::of_mode(&info).map_or(Ok(()), Err)?,
+            Ok(info) => StoreFault::of_mode(&info).map_or(Ok(()), Err)?,
             Err(error) if may_not(&error) => {}
-            Err(error) => return Err(Fault::of(&error)),
+            Err(error) => return Err(StoreFault::of(&error)),
         }
         Ok(Connection { redis, driver })
     }

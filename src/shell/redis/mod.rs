@@ -48,17 +48,17 @@ use std::{
 
 pub use self::link::{News, Watch};
 use self::{
-    fault::Fault,
+    fault::StoreFault,
     keys::{HOLDER_BYTES, Keys},
     link::Link,
-    scripts::{Admission, Scripts, Turn, Verdict},
+    scripts::{Admission, AdmissionReply, Scripts, TurnEntry},
     settling::Settling,
     standing::Counts,
 };
 use crate::{
     guard::{
-        Ask, Counted, Ending, Guard, LocalGuard, LocalPermit, Moment, Permit, Purpose, Revocation, Rules, Seed, Store,
-        Used,
+        AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation,
+        Rules, Seed, Store, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
@@ -124,22 +124,22 @@ impl RedisGuard {
         self.settling.flush(limit).await;
     }
 
-    async fn ask(&self, turn: &Turn) -> Result<Admission, Fault> {
+    async fn ask(&self, turn: &TurnEntry) -> Result<Admission, StoreFault> {
         let Shared { keys, scripts, link, .. } = &*self.shared;
         link.run(&scripts.admit(keys, turn)).await
     }
 
-    fn refusal(rules: &Rules, verdict: Verdict, counts: &Counts) -> Error {
+    fn refusal(rules: &Rules, verdict: AdmissionReply, counts: &Counts) -> Error {
         let unavailable =
             |cause: String| Error::GuardUnavailable { cause: format!("guard store: {cause}"), passes: true };
         let told = || unavailable("its counts do not fit the rules".to_owned());
         match verdict {
-            Verdict::Admitted | Verdict::Stale => unavailable("the turn was given up".to_owned()),
-            Verdict::Busy => Error::UserBusy { limit: rules.turns_at_once },
-            Verdict::Fast(wait) => {
+            AdmissionReply::Admitted | AdmissionReply::Stale => unavailable("the turn was given up".to_owned()),
+            AdmissionReply::Busy => Error::UserBusy { limit: rules.turns_at_once },
+            AdmissionReply::Fast(wait) => {
                 counts.too_fast(rules, wait).map_or_else(told, |of| Error::RateLimited(Box::new(of)))
             }
-            Verdict::Older(birth) => Error::GuardUnavailable {
+            AdmissionReply::Older(birth) => Error::GuardUnavailable {
                 cause: format!(
                     "guard store: born at {}, after the token was issued; what it knew of older tokens may be lost \
                      (guard.dangerous_trust_empty_guard)",
@@ -147,11 +147,11 @@ impl RedisGuard {
                 ),
                 passes: false,
             },
-            Verdict::Revoked => Error::TokenRevoked,
-            Verdict::Short(quota, count) => {
+            AdmissionReply::Revoked => Error::TokenRevoked,
+            AdmissionReply::Short(quota, count) => {
                 counts.used_up(rules, quota, count).map_or_else(told, |of| Error::QuotaExceeded(Box::new(of)))
             }
-            Verdict::Used { under_way } => Error::TokenUsed { under_way },
+            AdmissionReply::Charge { under_way } => Error::TokenUsed { under_way },
         }
     }
 }
@@ -159,18 +159,18 @@ impl RedisGuard {
 impl Guard for RedisGuard {
     type Permit = RedisPermit;
 
-    async fn admit(&self, ask: Ask) -> Result<RedisPermit, Error> {
+    async fn admit(&self, ask: AdmitRequest) -> Result<RedisPermit, Error> {
         let rules = self.shared.rules();
         // Without the store such turns wait to be told of through no fault of their caller's.
-        if ask.purpose != Purpose::Read && self.shared.link.is_up() && self.settling.is_busy(&ask.counted()) {
+        if ask.purpose != GuardPurpose::Read && self.shared.link.is_up() && self.settling.is_busy(&ask.subject()) {
             return Err(Error::UserBusy { limit: rules.turns_at_once });
         }
         let mut holder = [0; HOLDER_BYTES];
         getrandom::fill(&mut holder).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
         // From here on the turn is given back if this is dropped, or the answer gets lost.
-        let mut asking = SharedPermit::new(self, Turn::new(&ask, rules, holder));
+        let mut asking = SharedPermit::new(self, TurnEntry::new(&ask, rules, holder));
         match self.ask(&asking.turn).await {
-            Ok(Admission { verdict: Verdict::Admitted, counts }) => {
+            Ok(Admission { verdict: AdmissionReply::Admitted, counts }) => {
                 let standing = counts.standing(&asking.turn.rules);
                 asking.turn.admitted = Some(counts);
                 Ok(RedisPermit { standing, of: Of::Store(Box::new(asking)) })
@@ -192,7 +192,7 @@ impl Guard for RedisGuard {
         }
     }
 
-    async fn standing(&self, counted: Counted, moment: Moment) -> Result<Vec<Allowance>, Error> {
+    async fn standing(&self, counted: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
         let (Shared { keys, scripts, link, .. }, rules) = (&*self.shared, self.shared.rules());
         match link.run(&scripts.standing(keys, &rules, &counted)).await {
             Ok(numbers) => Ok(Counts::new(numbers).standing(&rules)),
@@ -222,12 +222,12 @@ impl Shared {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn settle(&self, turn: &Turn, ending: Ending) -> Result<(), Fault> {
+    async fn settle(&self, turn: &TurnEntry, ending: TurnEnd) -> Result<(), StoreFault> {
         let part: String = self.link.run(&self.scripts.settle(&self.keys, turn, ending)).await?;
         if part.is_empty() {
             return Ok(());
         }
-        let fault = Fault::of_part(&part);
+        let fault = StoreFault::of_part(&part);
         self.link.trouble(&fault);
         Err(fault)
     }
@@ -238,8 +238,8 @@ fn fails_closed(rules: &Rules) -> bool {
     rules.revocation || rules.single_use
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
+impl From<StoreFault> for Error {
+    fn from(fault: StoreFault) -> Self {
         Self::GuardUnavailable { cause: fault.to_string(), passes: true }
     }
 }
@@ -273,18 +273,18 @@ impl Permit for RedisPermit {
     fn show(&mut self) {
         match &mut self.of {
             Of::Process(permit) => permit.show(),
-            Of::Store(permit) => permit.ending = Ending::Cut(Used::default()),
+            Of::Store(permit) => permit.ending = TurnEnd::Cut(Charge::default()),
         }
     }
 
-    async fn settle(self, ending: Ending) {
+    async fn settle(self, ending: TurnEnd) {
         match self.of {
             Of::Process(permit) => permit.settle(ending).await,
             Of::Store(permit) => permit.settle(ending).await,
         }
     }
 
-    fn leave(self, used: Used) {
+    fn leave(self, used: Charge) {
         match self.of {
             Of::Process(permit) => permit.leave(used),
             Of::Store(mut permit) => permit.ending = permit.ending.having(used),
@@ -297,23 +297,23 @@ impl Permit for RedisPermit {
 struct SharedPermit {
     shared: Arc<Shared>,
     settling: Settling,
-    turn: Turn,
+    turn: TurnEntry,
     /// How the turn ends if nothing more is said.
-    ending: Ending,
+    ending: TurnEnd,
     /// Whether there is something to tell.
     is_open: bool,
 }
 
 impl SharedPermit {
-    fn new(guard: &RedisGuard, turn: Turn) -> Self {
+    fn new(guard: &RedisGuard, turn: TurnEntry) -> Self {
         let (shared, settling) = (Arc::clone(&guard.shared), guard.settling.clone());
         // Reading takes nothing.
-        let is_open = turn.purpose != Purpose::Read;
-        Self { shared, settling, turn, ending: Ending::Failed, is_open }
+        let is_open = turn.purpose != GuardPurpose::Read;
+        Self { shared, settling, turn, ending: TurnEnd::Failed, is_open }
     }
 
     /// Waits for the store no longer than a call may take; whoever stops waiting has it told all the same.
-    async fn settle(mut self, ending: Ending) {
+    async fn settle(mut self, ending: TurnEnd) {
         self.ending = ending;
         if self.is_open {
             match self.shared.settle(&self.turn, ending).await {

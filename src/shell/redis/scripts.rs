@@ -11,8 +11,8 @@ use super::{
     standing::Counts,
 };
 use crate::{
-    guard::{Ask, Counted, Ending, Purpose, Quota, Revocation, Rules, Used},
-    proto::{exchange::Presented, principal::Principal, time::LEEWAY_SECONDS, token::Id},
+    guard::{AdmitRequest, Charge, GuardPurpose, LimitSubject, Quota, Revocation, Rules, TurnEnd},
+    proto::{exchange::PresentedToken, principal::Principal, time::LEEWAY_SECONDS, token::Id},
 };
 
 /// The scripts, with their hashes.
@@ -35,10 +35,10 @@ impl Scripts {
     }
 
     /// Asks for a turn.
-    pub(super) fn admit(&self, keys: &Keys, turn: &Turn) -> ScriptInvocation<'_> {
+    pub(super) fn admit(&self, keys: &Keys, turn: &TurnEntry) -> ScriptInvocation<'_> {
         let rules = &*turn.rules;
         // To count model tokens takes nothing of them, and says where its caller stands all the same.
-        let quotas = if turn.purpose == Purpose::Read { &[][..] } else { &rules.quotas };
+        let quotas = if turn.purpose == GuardPurpose::Read { &[][..] } else { &rules.quotas };
         let mut call = self.admit.prepare_invoke();
         call.key(keys.birth())
             .key(keys.done(&turn.holder))
@@ -52,9 +52,9 @@ impl Scripts {
             call.key(keys.token_revoked(presented.token_id)).key(keys.token_used(presented.token_id));
         }
         let purpose = match turn.purpose {
-            Purpose::Count => "count",
-            Purpose::Read => "read",
-            Purpose::Turn => "turn",
+            GuardPurpose::Count => "count",
+            GuardPurpose::Read => "read",
+            GuardPurpose::Turn => "turn",
         };
         call.arg(purpose).arg(&turn.holder[..]).arg(millis(rules.lease)).arg(counts_birth(rules)).arg(rules.revocation);
         match turn.presented {
@@ -74,9 +74,9 @@ impl Scripts {
     }
 
     /// Ends a turn.
-    pub(super) fn settle(&self, keys: &Keys, turn: &Turn, ending: Ending) -> ScriptInvocation<'_> {
+    pub(super) fn settle(&self, keys: &Keys, turn: &TurnEntry, ending: TurnEnd) -> ScriptInvocation<'_> {
         let (rules, quotas) = (&*turn.rules, turn.quotas());
-        let once = turn.presented.filter(|_| turn.purpose == Purpose::Turn && rules.single_use);
+        let once = turn.presented.filter(|_| turn.purpose == GuardPurpose::Turn && rules.single_use);
         let mut call = self.settle.prepare_invoke();
         call.key(keys.done(&turn.holder)).key(keys.places(&turn.counted));
         call.key(keys.conversation_revoked(turn.conversation)).key(keys.live(&turn.principal));
@@ -87,10 +87,10 @@ impl Scripts {
             call.key(keys.token_used(presented.token_id));
         }
         let (ending, used) = match ending {
-            Ending::Cut(used) => ("cut", used),
-            Ending::Failed => ("failed", Used::default()),
-            Ending::Left(used) => ("left", used),
-            Ending::Whole(used) => ("whole", used),
+            TurnEnd::Cut(used) => ("cut", used),
+            TurnEnd::Failed => ("failed", Charge::default()),
+            TurnEnd::ClientLeft(used) => ("left", used),
+            TurnEnd::Complete(used) => ("whole", used),
         };
         call.arg(&turn.holder[..]).arg(ending).arg(millis(turn.done_memory())).arg(once.is_some());
         match once {
@@ -126,7 +126,7 @@ impl Scripts {
     }
 
     /// Asks where a caller stands.
-    pub(super) fn standing(&self, keys: &Keys, rules: &Rules, counted: &Counted) -> ScriptInvocation<'_> {
+    pub(super) fn standing(&self, keys: &Keys, rules: &Rules, counted: &LimitSubject) -> ScriptInvocation<'_> {
         let mut call = self.standing.prepare_invoke();
         call.key(keys.rate(counted));
         for quota in &rules.quotas {
@@ -138,27 +138,27 @@ impl Scripts {
 
 /// A turn as the store is told of it, before and after.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
+pub(super) struct TurnEntry {
     /// The rules that it began under, and ends under.
     pub(super) rules: Arc<Rules>,
     /// Names the leases that it takes.
     pub(super) holder: [u8; HOLDER_BYTES],
-    pub(super) purpose: Purpose,
-    pub(super) counted: Counted,
+    pub(super) purpose: GuardPurpose,
+    pub(super) counted: LimitSubject,
     pub(super) principal: Principal,
     pub(super) conversation: Id,
-    pub(super) presented: Option<Presented>,
+    pub(super) presented: Option<PresentedToken>,
     /// The counts when it was admitted; none while that is not known.
     pub(super) admitted: Option<Counts>,
 }
 
-impl Turn {
-    pub(super) fn new(ask: &Ask, rules: Arc<Rules>, holder: [u8; HOLDER_BYTES]) -> Self {
+impl TurnEntry {
+    pub(super) fn new(ask: &AdmitRequest, rules: Arc<Rules>, holder: [u8; HOLDER_BYTES]) -> Self {
         Self {
             rules,
             holder,
             purpose: ask.purpose,
-            counted: ask.counted(),
+            counted: ask.subject(),
             principal: ask.principal.clone(),
             conversation: ask.conversation,
             presented: ask.presented,
@@ -168,7 +168,7 @@ impl Turn {
 
     /// The quotas that it counts against.
     fn quotas(&self) -> &[Quota] {
-        if self.purpose == Purpose::Turn { &self.rules.quotas } else { &[] }
+        if self.purpose == GuardPurpose::Turn { &self.rules.quotas } else { &[] }
     }
 
     /// How long it is remembered that it has ended: for longer than it is told again ([`super::settling`]).
@@ -179,7 +179,7 @@ impl Turn {
 
     /// How long its token could still be presented, were a shorter `ttl` taken back: the leeway once for the verifier's sake, and once for clocks that
     /// differ from the store's.
-    fn memory(&self, presented: Presented) -> Duration {
+    fn memory(&self, presented: PresentedToken) -> Duration {
         let lasts = presented.expires_at.0.saturating_sub(presented.issued_at.0);
         Duration::from_secs(lasts.saturating_add(2 * LEEWAY_SECONDS))
     }
@@ -188,13 +188,13 @@ impl Turn {
 /// What `admit.lua` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Admission {
-    pub(super) verdict: Verdict,
+    pub(super) verdict: AdmissionReply,
     pub(super) counts: Counts,
 }
 
 /// Whether a turn may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum AdmissionReply {
     Admitted,
     Busy,
     /// Too fast by this many microseconds.
@@ -206,7 +206,7 @@ pub(super) enum Verdict {
     Short(usize, usize),
     /// The turn was given up before.
     Stale,
-    Used {
+    Charge {
         under_way: bool,
     },
 }
@@ -217,14 +217,14 @@ impl FromRedisValue for Admission {
         let [a, b, rest @ ..] = numbers.as_slice() else { return Err("too few numbers".into()) };
         let number = |number: i64| usize::try_from(number.saturating_sub(1)).unwrap_or_default();
         let verdict = match verdict.as_str() {
-            "busy" => Verdict::Busy,
-            "fast" => Verdict::Fast(a.unsigned_abs()),
-            "ok" => Verdict::Admitted,
-            "older" => Verdict::Older(a.unsigned_abs()),
-            "revoked" => Verdict::Revoked,
-            "short" => Verdict::Short(number(*a), number(*b)),
-            "stale" => Verdict::Stale,
-            "used" => Verdict::Used { under_way: *a == 1 },
+            "busy" => AdmissionReply::Busy,
+            "fast" => AdmissionReply::Fast(a.unsigned_abs()),
+            "ok" => AdmissionReply::Admitted,
+            "older" => AdmissionReply::Older(a.unsigned_abs()),
+            "revoked" => AdmissionReply::Revoked,
+            "short" => AdmissionReply::Short(number(*a), number(*b)),
+            "stale" => AdmissionReply::Stale,
+            "used" => AdmissionReply::Charge { under_way: *a == 1 },
             _ => return Err("an unknown verdict".into()),
         };
         Ok(Self { verdict, counts: Counts::new(rest.to_vec()) })
@@ -272,15 +272,15 @@ mod tests {
     #[test]
     fn each_verdict_is_read_and_no_other() {
         for (word, numbers, verdict) in [
-            ("busy", [0, 0], Verdict::Busy),
-            ("fast", [1_500_000, 0], Verdict::Fast(1_500_000)),
-            ("ok", [0, 0], Verdict::Admitted),
-            ("older", [1_795_000_000, 0], Verdict::Older(1_795_000_000)),
-            ("revoked", [0, 0], Verdict::Revoked),
-            ("short", [2, 3], Verdict::Short(1, 2)),
-            ("stale", [0, 0], Verdict::Stale),
-            ("used", [1, 0], Verdict::Used { under_way: true }),
-            ("used", [0, 0], Verdict::Used { under_way: false }),
+            ("busy", [0, 0], AdmissionReply::Busy),
+            ("fast", [1_500_000, 0], AdmissionReply::Fast(1_500_000)),
+            ("ok", [0, 0], AdmissionReply::Admitted),
+            ("older", [1_795_000_000, 0], AdmissionReply::Older(1_795_000_000)),
+            ("revoked", [0, 0], AdmissionReply::Revoked),
+            ("short", [2, 3], AdmissionReply::Short(1, 2)),
+            ("stale", [0, 0], AdmissionReply::Stale),
+            ("used", [1, 0], AdmissionReply::Charge { under_way: true }),
+            ("used", [0, 0], AdmissionReply::Charge { under_way: false }),
         ] {
             let counts = Counts::new(vec![7]);
             assert_eq!(answer(word, &[&numbers[..], &[7]].concat()).unwrap(), Admission { verdict, counts }, "{word}");
@@ -291,8 +291,8 @@ mod tests {
 
     #[test]
     fn an_end_is_remembered_for_longer_than_it_is_told() {
-        let ask = Ask {
-            purpose: Purpose::Turn,
+        let ask = AdmitRequest {
+            purpose: GuardPurpose::Turn,
             principal: Principal::new("ada", "none").unwrap(),
             peer: None,
             conversation: Id::new(UnixSeconds(1), [1; 16]),
@@ -301,7 +301,7 @@ mod tests {
         };
         for lease in [1, 660, 86_400].map(Duration::from_secs) {
             let rules = Arc::new(Rules { lease, ..Rules::default() });
-            let mut turn = Turn::new(&ask, rules, [0; HOLDER_BYTES]);
+            let mut turn = TurnEntry::new(&ask, rules, [0; HOLDER_BYTES]);
             assert!(turn.done_memory() > lease && turn.done_memory() >= UNSURE);
             turn.admitted = Some(Counts::default());
             assert!(turn.done_memory() > lease);

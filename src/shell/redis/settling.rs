@@ -25,8 +25,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Shared, fault::Fault, scripts::Turn};
-use crate::guard::{Counted, Ending};
+use super::{Shared, fault::StoreFault, scripts::TurnEntry};
+use crate::guard::{LimitSubject, TurnEnd};
 
 /// Takes what is to be told.
 #[derive(Clone, Debug)]
@@ -38,10 +38,10 @@ pub(super) struct Settling {
 /// A turn's end.
 #[derive(Debug)]
 struct Job {
-    turn: Box<Turn>,
-    ending: Ending,
+    turn: Box<TurnEntry>,
+    ending: TurnEnd,
     since: Instant,
-    _place: Place,
+    _place: SettlingSlot,
 }
 
 impl Settling {
@@ -57,9 +57,9 @@ impl Settling {
     ///
     /// # Errors
     /// What to tell an operator if there is no room to remember it.
-    pub(super) fn tell(&self, turn: Turn, ending: Ending) -> Result<(), Fault> {
+    pub(super) fn tell(&self, turn: TurnEntry, ending: TurnEnd) -> Result<(), StoreFault> {
         let unsure = turn.admitted.is_none().then_some(&turn.counted);
-        let place = self.room.take(unsure).ok_or_else(Fault::untold)?;
+        let place = self.room.take(unsure).ok_or_else(StoreFault::untold)?;
         let job = Job { turn: Box::new(turn), ending, since: Instant::now(), _place: place };
         // The task outlives what sends to it.
         let _ = self.jobs.send(job);
@@ -67,7 +67,7 @@ impl Settling {
     }
 
     /// Whether a caller has left so often that it should wait until the store was told of it.
-    pub(super) fn is_busy(&self, caller: &Counted) -> bool {
+    pub(super) fn is_busy(&self, caller: &LimitSubject) -> bool {
         self.room.has(caller) >= CALLER_BUSY
     }
 
@@ -94,23 +94,23 @@ async fn tell(shared: Arc<Shared>, job: Job) {
 /// The room for what is to be told.
 #[derive(Debug)]
 struct Room {
-    taken: Mutex<Taken>,
+    taken: Mutex<TakenJob>,
     /// How many wait, or are being told.
     waiting: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct TakenJob {
     sure: usize,
     unsure: usize,
-    callers: HashMap<Counted, usize>,
+    callers: HashMap<LimitSubject, usize>,
 }
 
 /// One end's place, until it is dropped.
 #[derive(Debug)]
-struct Place {
+struct SettlingSlot {
     room: Arc<Room>,
-    unsure: Option<Counted>,
+    unsure: Option<LimitSubject>,
 }
 
 impl Default for Room {
@@ -121,7 +121,7 @@ impl Default for Room {
 
 impl Room {
     /// Takes a place; `unsure` is the caller where it is not known whether the turn was admitted.
-    fn take(self: &Arc<Self>, unsure: Option<&Counted>) -> Option<Place> {
+    fn take(self: &Arc<Self>, unsure: Option<&LimitSubject>) -> Option<SettlingSlot> {
         self.change(|taken| match unsure {
             None => {
                 taken.sure = Some(taken.sure).filter(|sure| *sure < SURE_MOST)?.saturating_add(1);
@@ -137,15 +137,15 @@ impl Room {
                 Some(())
             }
         })?;
-        Some(Place { room: Arc::clone(self), unsure: unsure.cloned() })
+        Some(SettlingSlot { room: Arc::clone(self), unsure: unsure.cloned() })
     }
 
-    fn has(&self, caller: &Counted) -> usize {
+    fn has(&self, caller: &LimitSubject) -> usize {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.callers.get(caller).copied().unwrap_or_default()
     }
 
-    fn change<T>(&self, work: impl FnOnce(&mut Taken) -> T) -> T {
+    fn change<T>(&self, work: impl FnOnce(&mut TakenJob) -> T) -> T {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = work(&mut taken);
         self.waiting.send_replace(taken.sure.saturating_add(taken.unsure));
@@ -153,7 +153,7 @@ impl Room {
     }
 }
 
-impl Drop for Place {
+impl Drop for SettlingSlot {
     fn drop(&mut self) {
         self.room.change(|taken| match &self.unsure {
             None => taken.sure = taken.sure.saturating_sub(1),
@@ -185,8 +185,8 @@ const PAUSE_MOST: Duration = Duration::from_secs(2);
 mod tests {
     use super::*;
 
-    fn caller(number: usize) -> Counted {
-        Counted::Peer(std::net::Ipv4Addr::from(u32::try_from(number).unwrap()).into())
+    fn caller(number: usize) -> LimitSubject {
+        LimitSubject::Peer(std::net::Ipv4Addr::from(u32::try_from(number).unwrap()).into())
     }
 
     #[test]

@@ -57,7 +57,7 @@ def test_python_examples_print_what_they_should(balancer: Balancer, example: str
 
 
 def test_curl_example_goes_through_all_doors(balancer: Balancer) -> None:
-    lines = run(["bash", str(EXAMPLES / "curl" / "doors.sh")], balancer)
+    lines = run(["bash", str(EXAMPLES / "curl" / "apis.sh")], balancer)
     sections: dict[str, list[str]] = {}
     for line in lines:
         if line.startswith("== "):

@@ -248,7 +248,7 @@ test("a credential that cannot be had ends the turn, and keeps the text", async 
   const { error } = await events(chat.send("text"));
   assert.deepEqual(
     [error.code, error.message, chat.state.unsent],
-    ["unauthenticated", "there is no credential: signed out", "text"],
+    ["unauthenticated", "No credential is available: signed out", "text"],
   );
 });
 
@@ -276,7 +276,7 @@ test("storage that never answers holds up neither a stop nor the next turn", asy
   await assert.rejects(stopped.answer, { code: "stopped" });
   await assert.rejects(chat.send("second").answer, {
     code: "storage_failed",
-    message: "this device's storage does not work: it took longer than 0.2 s",
+    message: "This device's storage failed: It took longer than 0.2 s.",
   });
   storage.getItem = getItem;
   await chat.send("third").answer;
@@ -507,7 +507,7 @@ test("storage that does not work is said to, and nothing is sent", async (t) => 
   storage.getItem = () => Promise.reject(new Error("locked"));
   await assert.rejects(chat.send("text").answer, {
     code: "storage_failed",
-    message: "this device's storage does not work: locked",
+    message: "This device's storage failed: locked",
   });
   assert.equal(asked.length, 0);
 });
@@ -719,5 +719,5 @@ test("a request carries nobody's cookies and is not sent on", async (t) => {
 });
 
 test("IndexedDB is the default, and its absence is said", async () => {
-  await assert.rejects(Conversation.open({ url: "http://server" }), /there is no IndexedDB here: give `storage`/);
+  await assert.rejects(Conversation.open({ url: "http://server" }), /This platform has no IndexedDB. Pass `storage`./);
 });

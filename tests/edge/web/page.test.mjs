@@ -202,7 +202,7 @@ test("an expired chat says so, and what was written begins another", async (t) =
   assert.ok(await button("Send again").isHidden());
   strict.stop();
   await stage.serve();
-  await button("Begin anew").click();
+  await button("Start a new chat").click();
   await turns(1);
   await end();
   assert.equal((await said())[0], "What is my name?");
@@ -216,11 +216,11 @@ test("a server with other keys does not accept the chat, and another begins", as
   await stage.serveOthers();
   await reload();
   await notice
-    .getByText("The server does not accept this chat: its keys or its users have changed. Begin a new one.")
+    .getByText("The server does not accept this chat: its keys or its users have changed. Start a new one.")
     .waitFor();
   await say("What is my name?");
-  await notice.getByText("Begin a new one to send what you wrote.").waitFor();
-  await button("Begin anew").click();
+  await notice.getByText("Start a new one to send your text.").waitFor();
+  await button("Start a new chat").click();
   await turns(1);
   await end();
   assert.equal((await said())[0], "What is my name?");
@@ -262,7 +262,7 @@ test("a tab that opens during another's reply waits for it, and offers nothing t
   await one.begin("Count to 100");
   await one.log.getByText(/^1 2/).waitFor();
   const two = await tab(t, context);
-  await two.notice.getByText("A reply is under way in another tab.").waitFor();
+  await two.notice.getByText("A reply is in progress in another tab.").waitFor();
   assert.ok(await two.button("Send again").isHidden());
   await two.log.locator(".assistant").getByText(/ 100$/).waitFor();
   await two.turns(1);
@@ -274,7 +274,7 @@ test("a text that was not answered goes back into the box when another is sent",
   const { begin, say, notice, text } = await open(t);
   first.stop();
   await begin("What is my name?");
-  await notice.getByText("What you wrote is kept.").waitFor({ timeout: 20_000 });
+  await notice.getByText("Your text is kept.").waitFor({ timeout: 20_000 });
   await stage.serve();
   assert.equal(await say("My name is Ada."), "Noted: your name is Ada.");
   assert.equal(await text.inputValue(), "What is my name?");
@@ -296,10 +296,10 @@ test("a chat that has grown too long goes on without its oldest turns", async (t
   };
   stage.front.failures.push([413, {}, JSON.stringify(refusal)]);
   await begin("What is my name?");
-  await notice.getByText("This chat has grown too long for what you wrote.").waitFor();
-  assert.ok((await button("Begin anew").isVisible()) && (await button("Send again").isHidden()));
+  await notice.getByText("This chat is too long for your text.").waitFor();
+  assert.ok((await button("Start a new chat").isVisible()) && (await button("Send again").isHidden()));
   const sent = page.waitForRequest((request) => request.method() === "POST");
-  await button("Send, leaving out the oldest").click();
+  await button("Send without the oldest turns").click();
   assert.equal((await sent).postDataJSON().truncation, "oldest");
   await log.getByText("Your name is Ada.", { exact: true }).waitFor();
   await turns(2);
@@ -314,11 +314,11 @@ test("where nothing can be stored the page says so, and works", async (t) => {
     LockManager.prototype.request = async () => IDBFactory.prototype.open();
   };
   const { say, notice, turns, page } = await open(t, { prepare: refuse });
-  await notice.getByText("This browser keeps nothing for this page").waitFor();
+  await notice.getByText("This browser stores nothing for this page").waitFor();
   await say("My name is Ada.");
   assert.equal(await say("What is my name?"), "Your name is Ada.");
   await turns(2);
-  await page.getByText("this page holds the chat until it is closed").waitFor();
+  await page.getByText("This page keeps the chat until you close it").waitFor();
 });
 
 test("a button that hides itself leaves the focus in the box", async (t) => {
@@ -341,7 +341,7 @@ test("a page that is offline says so, and goes on when it is back", async (t) =>
   await chat.say("My name is Ada.");
   await context.setOffline(true);
   await chat.begin("What is my name?");
-  await chat.notice.getByText("You are offline. What you wrote is kept.").waitFor();
+  await chat.notice.getByText("You are offline. Your text is kept.").waitFor();
   await context.setOffline(false);
   await chat.button("Send again").click();
   await chat.log.getByText("Your name is Ada.", { exact: true }).waitFor();
@@ -371,7 +371,7 @@ test("a stopped turn leaves the old token, and the model is let go of", async (t
   await begin("Tell me more.");
   await log.getByText("Well").waitFor();
   await button("Stop").click();
-  await notice.getByText("Stopped. The chat is where it was before.").waitFor();
+  await notice.getByText("Stopped. The chat is unchanged.").waitFor();
   await model.left;
   assert.equal(await stored(), token);
   await stage.serve();
@@ -390,7 +390,7 @@ test("a reply that is cut can be kept, and the chat goes on from it", async (t) 
   await log.getByText("Well").waitFor();
   model.stop();
   await notice.getByText("The model service stopped in the middle of its reply.").waitFor();
-  await button("Keep what came").click();
+  await button("Keep this reply").click();
   await log.getByText("Well …").waitFor();
   await turns(2);
   await stage.serve();

@@ -11,7 +11,7 @@ use holdall::proto::{
     limits::Limits,
     principal::Principal,
     time::UnixSeconds,
-    token::{self, Claims, Codec, Id, Terms, TokenPolicy},
+    token::{self, Claims, Codec, Id, TokenContext, TokenPolicy},
 };
 
 use super::home::{Home, Ran};
@@ -27,9 +27,9 @@ pub(super) fn old_token(home: &Home, name: &str, days: u64) {
     let (policy, limits) = (TokenPolicy::default(), Limits::default());
     let ids = [Id::new(then, [1; 16]), Id::new(then, [2; 16])];
     let claims = Claims::first(Principal::new("local", "none").unwrap(), "default".to_owned(), ids, then, &policy);
-    let terms = Terms { keys: &keys, policy: &policy, limits: &limits };
+    let context = TokenContext { keys: &keys, policy: &policy, limits: &limits };
     let lines = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]}\n";
-    let issued = token::issue(&claims, None, lines, terms, &[3; 24], &mut Codec::new().unwrap()).unwrap();
+    let issued = token::issue(&claims, None, lines, context, &[3; 24], &mut Codec::new().unwrap()).unwrap();
     home.write(name, &issued.token);
 }
 

@@ -12,7 +12,7 @@ use crate::support::{
     answer::Answer,
     config,
     events::events,
-    hand::{Asked, Hand, post},
+    hand::{Hand, PendingCall, post},
     upstream,
 };
 
@@ -23,7 +23,7 @@ fn quota(limits: &str) -> Hand {
     Hand::new(&format!("[[guard.quota]]\nperiod = \"1d\"\n{limits}"))
 }
 
-fn ask(hand: &Hand, user: &str) -> Asked {
+fn ask(hand: &Hand, user: &str) -> PendingCall {
     hand.turn(&json!({ "input": "hi", "user_id": user }))
 }
 
@@ -210,7 +210,7 @@ fn several_limits_hold_at_once() {
 }
 
 /// Each door with a turn in its words.
-fn doors() -> [(&'static str, Value); 4] {
+fn apis() -> [(&'static str, Value); 4] {
     let said = json!([{ "role": "user", "content": "hi" }]);
     [
         ("/v1/turns", json!({ "input": "hi", "user_id": "ada" })),
@@ -225,7 +225,7 @@ fn doors() -> [(&'static str, Value); 4] {
 
 #[test]
 fn every_door_tells_limits_whole_and_streamed() {
-    for (path, mut body) in doors() {
+    for (path, mut body) in apis() {
         for stream in [false, true] {
             let hand = Hand::new("guard.rate = \"5/s\"");
             body["stream"] = json!(stream);
@@ -249,7 +249,7 @@ fn every_door_tells_limits_whole_and_streamed() {
 
 #[test]
 fn every_door_refuses_in_its_own_shape() {
-    for (path, mut body) in doors() {
+    for (path, mut body) in apis() {
         for (settings, code) in [
             ("guard = { rate = \"1/1m\" }", "rate_limited"),
             ("[[guard.quota]]\nperiod = \"60s\"\nmodel_tokens = 1", "quota_exceeded"),

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use holdall::guard::{Ending, Purpose, Used};
+use holdall::guard::{Charge, GuardPurpose, TurnEnd};
 use serde_json::{Value, json};
 
 use crate::support::{
     config,
     fake::Call,
     guard::{
-        Heard::{self, Asked, Left, Settled, Shown},
+        Heard::{self, Left, PendingCall, Settled, Shown},
         Witness,
     },
-    hand::{Asked as Request, Hand},
+    hand::{Hand, PendingCall as Request},
     upstream,
 };
 
@@ -40,8 +40,8 @@ fn streamed(hand: &Hand<Witness>, path: &str, body: Value) -> (Request, Call) {
     (asked, call)
 }
 
-const ASKED: Heard = Asked(Purpose::Turn);
-const FAILED: Heard = Settled(Ending::Failed);
+const ASKED: Heard = PendingCall(GuardPurpose::Turn);
+const FAILED: Heard = Settled(TurnEnd::Failed);
 
 /// The history of a turn `hi` at its end, with a reply of `text`.
 fn history_bytes(text: &str, cut: bool) -> u64 {
@@ -59,8 +59,8 @@ fn a_whole_turn_is_asked_for_and_settled_with_what_it_used() {
     hand.clock.advance(Duration::from_millis(2_500));
     call.reply("hello");
     let answer = asked.answer();
-    let used = Used { model_tokens: 5, history_bytes: history_bytes("hello", false), upstream_millis: 2_500 };
-    assert_eq!(witness.take(), [Settled(Ending::Whole(used))]);
+    let used = Charge { model_tokens: 5, history_bytes: history_bytes("hello", false), upstream_millis: 2_500 };
+    assert_eq!(witness.take(), [Settled(TurnEnd::Complete(used))]);
     let ask = witness.asks().remove(0);
     assert_eq!((ask.principal.subject(), ask.presented, ask.peer), ("ada", None, None));
     // The next one comes with its token, in the same conversation.
@@ -89,8 +89,8 @@ fn a_streamed_turn_is_shown_once_and_settled_at_its_end() {
     assert_eq!(witness.take(), [Shown]);
     call.stop();
     coming.rest();
-    let used = Used { model_tokens: 5, history_bytes: history_bytes("hello", false), upstream_millis: 0 };
-    assert_eq!(witness.take(), [Settled(Ending::Whole(used))]);
+    let used = Charge { model_tokens: 5, history_bytes: history_bytes("hello", false), upstream_millis: 0 };
+    assert_eq!(witness.take(), [Settled(TurnEnd::Complete(used))]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn what_a_provider_does_not_count_is_estimated() {
     call.end();
     asked.head().rest();
     let heard = witness.take();
-    let [.., Settled(Ending::Whole(used))] = heard.as_slice() else { panic!("{heard:?}") };
+    let [.., Settled(TurnEnd::Complete(used))] = heard.as_slice() else { panic!("{heard:?}") };
     assert!((125..200).contains(&used.model_tokens), "{used:?}");
     assert!(used.history_bytes > 40_000);
 }
@@ -155,9 +155,9 @@ fn a_reply_that_breaks_off_is_cut_where_it_was_shown_even_with_its_first_bytes()
         }
         let bytes = history_bytes("So far", true);
         let millis = if at_once { 0 } else { 3_000 };
-        let used = Used { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: millis };
+        let used = Charge { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: millis };
         let heard = witness.take();
-        assert_eq!((heard[0], *heard.last().unwrap()), (ASKED, Settled(Ending::Cut(used))));
+        assert_eq!((heard[0], *heard.last().unwrap()), (ASKED, Settled(TurnEnd::Cut(used))));
         assert_eq!(heard.contains(&Shown), !at_once);
     }
 }
@@ -203,7 +203,7 @@ fn a_held_reply_that_breaks_off_is_cut_only_where_its_text_is_told() {
         }
         let heard = witness.take();
         match heard.as_slice() {
-            [ASKED, Settled(Ending::Cut(used))] => assert!(head_sent && used.upstream_millis == 15_000),
+            [ASKED, Settled(TurnEnd::Cut(used))] => assert!(head_sent && used.upstream_millis == 15_000),
             [ASKED, FAILED] => assert!(!head_sent),
             other => panic!("{other:?}"),
         }
@@ -225,7 +225,7 @@ fn a_client_that_leaves_has_used_what_it_was_shown() {
             drop(asked);
             // Nothing was shown; leaving is the client's doing all the same.
             let bytes = history_bytes("", true);
-            let used = Used { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: 2_000 };
+            let used = Charge { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: 2_000 };
             assert_eq!(witness.take(), [ASKED, Left(used)]);
             continue;
         }
@@ -235,14 +235,14 @@ fn a_client_that_leaves_has_used_what_it_was_shown() {
         if stage == 3 {
             call.stop();
             coming.rest();
-            assert!(matches!(witness.take().as_slice(), [ASKED, Shown, Settled(Ending::Whole(_))]));
+            assert!(matches!(witness.take().as_slice(), [ASKED, Shown, Settled(TurnEnd::Complete(_))]));
             drop(coming);
             assert_eq!(witness.take(), []);
             continue;
         }
         drop(coming);
         let bytes = history_bytes("So far", true);
-        let used = Used { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: 2_000 };
+        let used = Charge { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: 2_000 };
         assert_eq!(witness.take(), [ASKED, Shown, Left(used)]);
     }
 }
@@ -273,7 +273,7 @@ fn a_summary_counts_with_the_turn_that_asked_for_it() {
     let body = json!({ "input": long, "user_id": "ada", "token": token, "truncation": "summarize" });
     let (left, summary) = begun(&hand, "/v1/turns", &body);
     drop((left, summary));
-    assert_eq!(witness.take(), [ASKED, Left(Used::default())]);
+    assert_eq!(witness.take(), [ASKED, Left(Charge::default())]);
     let (mut asked, mut summary) = begun(&hand, "/v1/turns", &body);
     assert_eq!(witness.take(), [ASKED]);
     hand.clock.advance_seconds(4);
@@ -283,7 +283,7 @@ fn a_summary_counts_with_the_turn_that_asked_for_it() {
     hand.upstream.call().reply("well");
     asked.answer().json();
     let heard = witness.take();
-    let [Settled(Ending::Whole(used))] = heard.as_slice() else { panic!("{heard:?}") };
+    let [Settled(TurnEnd::Complete(used))] = heard.as_slice() else { panic!("{heard:?}") };
     assert_eq!((used.model_tokens, used.upstream_millis), (10, 7_000));
 }
 
@@ -297,7 +297,7 @@ fn the_time_in_an_upstreams_line_is_not_the_models() {
     call.reply("hello");
     let token = asked.answer().json()["token"].clone();
     let heard = witness.take();
-    let [ASKED, Settled(Ending::Whole(used))] = heard.as_slice() else { panic!("{heard:?}") };
+    let [ASKED, Settled(TurnEnd::Complete(used))] = heard.as_slice() else { panic!("{heard:?}") };
     assert_eq!(used.upstream_millis, 1_000);
     let body = json!({ "input": long, "user_id": "ada", "token": token, "truncation": "summarize" });
     let (mut asked, mut summary) = begun(&hand, "/v1/turns", &body);
@@ -311,7 +311,7 @@ fn the_time_in_an_upstreams_line_is_not_the_models() {
     call.reply("well");
     asked.answer().json();
     let heard = witness.take();
-    let [ASKED, Settled(Ending::Whole(used))] = heard.as_slice() else { panic!("{heard:?}") };
+    let [ASKED, Settled(TurnEnd::Complete(used))] = heard.as_slice() else { panic!("{heard:?}") };
     assert_eq!(used.upstream_millis, 4_000);
 }
 
@@ -324,7 +324,7 @@ fn counting_is_asked_for_whether_or_not_the_provider_is() {
         let mut asked = hand.post("/v1/messages/count_tokens", body.to_string());
         if kind == "anthropic" {
             asked.wait();
-            assert_eq!(witness.take(), [Asked(Purpose::Count)]);
+            assert_eq!(witness.take(), [PendingCall(GuardPurpose::Count)]);
             let mut call = hand.upstream.call();
             call.head(200, &[("content-type", "application/json")]);
             call.send("{\"input_tokens\":7}");
@@ -347,6 +347,6 @@ fn reading_a_history_is_asked_for_with_its_token() {
     witness.take();
     witness.asks();
     hand.post("/v1/history", json!({ "token": token }).to_string()).answer().json();
-    assert_eq!(witness.take(), [Asked(Purpose::Read), FAILED]);
+    assert_eq!(witness.take(), [PendingCall(GuardPurpose::Read), FAILED]);
     assert!(witness.asks()[0].presented.is_some());
 }

@@ -23,7 +23,7 @@ use crate::support::{
     binary::Binary,
     client::{Client, json_request},
     config,
-    hand::Asked,
+    hand::PendingCall,
     model::{Model, Step},
     server::Running,
     upstream,
@@ -120,7 +120,7 @@ impl Deployment {
         self.step();
     }
 
-    fn ask(&self, credential: &str) -> Asked {
+    fn ask(&self, credential: &str) -> PendingCall {
         let request = with(json_request("/v1/history", &json!({ "token": "t" })), &[("authorization", credential)]);
         self.hand.ask(request)
     }
@@ -132,7 +132,7 @@ impl Deployment {
 
 /// Who is let in is told that `t` is no token.
 #[track_caller]
-fn is_let_in(asked: Asked) {
+fn is_let_in(asked: PendingCall) {
     asked.answer().problem("token_invalid");
 }
 
@@ -216,7 +216,7 @@ fn who_fetches_and_leaves_holds_up_nobody() {
     let service = Arc::new(service);
     let ask = || {
         let request = json_request("/v1/history", &json!({ "token": "t" }));
-        Asked::new(Arc::clone(&service).handle(with(request, &[("authorization", &credential(RSA))])))
+        PendingCall::new(Arc::clone(&service).handle(with(request, &[("authorization", &credential(RSA))])))
     };
     let mut leaver = ask();
     leaver.wait();
@@ -270,7 +270,7 @@ fn a_thousand_unknown_keys_cause_one_fetch_a_minute() {
     let mut deployment = Deployment::with_keys(&["rsa-1"]);
     for _ in 0..2 {
         let mut asked: Vec<_> = (0..1_000).map(|number| deployment.ask(&stranger(&number.to_string()))).collect();
-        asked.iter_mut().for_each(Asked::wait);
+        asked.iter_mut().for_each(PendingCall::wait);
         assert_eq!(deployment.fetches(), 1);
         is_let_in(deployment.ask(&credential(RSA)));
         deployment.answer(Ok(key_set(&["rsa-1"])));
@@ -301,7 +301,7 @@ fn a_reload_keeps_what_was_fetched() {
     let reloaded =
         |url: &str, audience: &str| config(&settings(url).replace("\"holdall\"", &format!("\"{audience}\"")));
     let same = reloaded("https://issuer.example/jwks", "holdall");
-    deployment.hand.service.reload(same.core, same.access);
+    deployment.hand.service.reload(same.deployment, same.access);
     is_let_in(deployment.ask(&credential(RSA)));
     assert_eq!(deployment.fetches(), 0);
     let mut bob = deployment.ask(&credential(P256));
@@ -309,7 +309,7 @@ fn a_reload_keeps_what_was_fetched() {
     deployment.answer(Ok(key_set(&["p256-1"])));
     is_let_in(bob);
     let other = reloaded("https://issuer.example/jwks", "another");
-    deployment.hand.service.reload(other.core, other.access);
+    deployment.hand.service.reload(other.deployment, other.access);
     deployment.ask(&credential(P256)).answer().problem("unauthenticated");
 }
 

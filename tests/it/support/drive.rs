@@ -7,7 +7,7 @@ use holdall::guard::Guard;
 use super::{
     answer::Answer,
     fake::Call,
-    hand::{Asked, Hand},
+    hand::{Hand, PendingCall},
 };
 
 /// What a request led to.
@@ -26,7 +26,7 @@ impl Driven {
 
 /// Follows `asked` to its end; `answer` does with each call what it is to come to.
 #[track_caller]
-pub(crate) fn drive<G: Guard>(hand: &Hand<G>, asked: Asked, mut answer: impl FnMut(&mut Call)) -> Driven {
+pub(crate) fn drive<G: Guard>(hand: &Hand<G>, asked: PendingCall, mut answer: impl FnMut(&mut Call)) -> Driven {
     let (mut asked, mut coming, mut body, mut calls) = (Some(asked), None, Vec::new(), Vec::new());
     for step in 0..5_000 {
         if let Some(waiting) = asked.take_if(|asked| !asked.is_waiting()) {

@@ -3,18 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use holdall::{
-    guard::{Ask, Counted, Ending, Guard, Moment, Permit, Purpose, Revocation, Used},
+    guard::{AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, TurnEnd},
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
 
 /// What a guard was asked or told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    Asked(Purpose),
+    PendingCall(GuardPurpose),
     Shown,
-    Settled(Ending),
+    Settled(TurnEnd),
     /// The client left once the model was called; what was used until then.
-    Left(Used),
+    Left(Charge),
     /// The permit was dropped without a word, before the model was called.
     Dropped,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Witness(Arc<Mutex<Testimony>>);
 #[derive(Default)]
 struct Testimony {
     heard: Vec<Heard>,
-    asks: Vec<Ask>,
+    asks: Vec<AdmitRequest>,
     revoked: Vec<Revocation>,
 }
 
@@ -37,7 +37,7 @@ impl Witness {
     }
 
     /// Takes out what was asked so far.
-    pub(crate) fn asks(&self) -> Vec<Ask> {
+    pub(crate) fn asks(&self) -> Vec<AdmitRequest> {
         std::mem::take(&mut self.0.lock().unwrap().asks)
     }
 
@@ -54,13 +54,13 @@ impl Witness {
 impl Guard for Witness {
     type Permit = WitnessPermit;
 
-    async fn admit(&self, ask: Ask) -> Result<WitnessPermit, Error> {
-        self.hear(Heard::Asked(ask.purpose));
+    async fn admit(&self, ask: AdmitRequest) -> Result<WitnessPermit, Error> {
+        self.hear(Heard::PendingCall(ask.purpose));
         self.0.lock().unwrap().asks.push(ask);
         Ok(WitnessPermit { witness: Some(self.clone()), called: false })
     }
 
-    async fn standing(&self, _: Counted, _: Moment) -> Result<Vec<Allowance>, Error> {
+    async fn standing(&self, _: LimitSubject, _: Moment) -> Result<Vec<Allowance>, Error> {
         Ok(STANDING.to_vec())
     }
 
@@ -106,17 +106,17 @@ impl Permit for WitnessPermit {
         self.witness.as_ref().unwrap().hear(Heard::Shown);
     }
 
-    async fn settle(mut self, ending: Ending) {
+    async fn settle(mut self, ending: TurnEnd) {
         self.end(Heard::Settled(ending));
     }
 
-    fn leave(mut self, used: Used) {
+    fn leave(mut self, used: Charge) {
         self.end(Heard::Left(used));
     }
 }
 
 impl Drop for WitnessPermit {
     fn drop(&mut self) {
-        self.end(if self.called { Heard::Left(Used::default()) } else { Heard::Dropped });
+        self.end(if self.called { Heard::Left(Charge::default()) } else { Heard::Dropped });
     }
 }

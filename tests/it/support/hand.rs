@@ -75,32 +75,39 @@ impl<G: Guard> Hand<G> {
     pub(crate) fn guarded(config: Config, guard: G) -> Self {
         let (clock, upstream, log) = <(TestClock, FakeUpstream, Records)>::default();
         let sink = Box::new(log.clone());
-        let service =
-            Service::new(config.core, config.access, config.settings, upstream.clone(), guard, clock.clone(), sink);
+        let service = Service::new(
+            config.deployment,
+            config.access,
+            config.settings,
+            upstream.clone(),
+            guard,
+            clock.clone(),
+            sink,
+        );
         Self { service: Arc::new(service), clock, upstream, log }
     }
 
     /// Sends a request.
-    pub(crate) fn ask<B>(&self, request: Request<B>) -> Asked
+    pub(crate) fn ask<B>(&self, request: Request<B>) -> PendingCall
     where
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
-        Asked::new(Arc::clone(&self.service).handle(request))
+        PendingCall::new(Arc::clone(&self.service).handle(request))
     }
 
     /// Sends a body of JSON to a path.
-    pub(crate) fn post(&self, path: &str, body: impl Into<Bytes>) -> Asked {
+    pub(crate) fn post(&self, path: &str, body: impl Into<Bytes>) -> PendingCall {
         self.ask(post(path).body(Full::new(body.into())).unwrap())
     }
 
     /// Asks for what a path holds.
-    pub(crate) fn get(&self, path: &str) -> Asked {
+    pub(crate) fn get(&self, path: &str) -> PendingCall {
         let request = Request::builder().uri(path).header(header::HOST, "localhost");
         self.ask(request.body(Full::<Bytes>::default()).unwrap())
     }
 
     /// Asks for a turn.
-    pub(crate) fn turn(&self, body: &Value) -> Asked {
+    pub(crate) fn turn(&self, body: &Value) -> PendingCall {
         self.post("/v1/turns", body.to_string())
     }
 
@@ -124,12 +131,12 @@ pub(crate) fn post(path: &str) -> http::request::Builder {
 }
 
 /// A request under way; dropping it is what a client does that leaves.
-pub(crate) struct Asked {
+pub(crate) struct PendingCall {
     handling: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
     answer: Option<Response<Body>>,
 }
 
-impl Asked {
+impl PendingCall {
     /// A request that a service handles.
     pub(crate) fn new(handling: impl Future<Output = Response<Body>> + Send + 'static) -> Self {
         Self { handling: Box::pin(handling), answer: None }
@@ -151,10 +158,10 @@ impl Asked {
 
     /// The head of the answer, which must be due, and the body to read on.
     #[track_caller]
-    pub(crate) fn head(mut self) -> Coming {
+    pub(crate) fn head(mut self) -> IncomingReply {
         assert!(!self.is_waiting(), "no answer yet");
         let (head, body) = self.answer.unwrap().into_parts();
-        Coming { head, body, ended: false }
+        IncomingReply { head, body, ended: false }
     }
 
     /// The whole answer, which must be due.
@@ -165,13 +172,13 @@ impl Asked {
 }
 
 /// An answer whose body is coming.
-pub(crate) struct Coming {
+pub(crate) struct IncomingReply {
     pub(crate) head: response::Parts,
     body: Body,
     ended: bool,
 }
 
-impl Coming {
+impl IncomingReply {
     /// The chunks that are due now, and whether the body has ended.
     pub(crate) fn chunks(&mut self) -> (Vec<Bytes>, bool) {
         let mut chunks = Vec::new();

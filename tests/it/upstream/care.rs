@@ -2,7 +2,7 @@
 //! for twice once something of it was shown.
 
 use holdall::{
-    guard::{Ending, Purpose},
+    guard::{GuardPurpose, TurnEnd},
     upstream::UpstreamError,
 };
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::support::{
     events::events,
     fake::Call,
     guard::{Heard, Witness},
-    hand::{Asked, Hand},
+    hand::{Hand, PendingCall},
     wire::Wire,
 };
 
@@ -355,7 +355,7 @@ fn a_slow_upstream_is_waited_for_beyond_its_share_of_the_time() {
 }
 
 /// Lets a reply come in, one piece in each of so many times 55 s.
-fn in_steps(hand: &Hand, mut asked: Asked, call: &Call, steps: usize) -> Asked {
+fn in_steps(hand: &Hand, mut asked: PendingCall, call: &Call, steps: usize) -> PendingCall {
     for _ in 0..steps {
         asked.is_waiting();
         hand.clock.advance_seconds(55);
@@ -488,10 +488,10 @@ fn the_guard_is_asked_once_and_told_once_however_many_calls_it_takes() {
         });
         assert_eq!(calls, 3);
         let heard = witness.take();
-        let well = |heard: &Heard| matches!(heard, Heard::Settled(Ending::Whole(_)));
-        assert_eq!(heard.first(), Some(&Heard::Asked(Purpose::Turn)));
+        let well = |heard: &Heard| matches!(heard, Heard::Settled(TurnEnd::Complete(_)));
+        assert_eq!(heard.first(), Some(&Heard::PendingCall(GuardPurpose::Turn)));
         assert_eq!(heard.iter().filter(|heard| matches!(heard, Heard::Settled(_))).count(), 1, "{heard:?}");
         assert_eq!(heard.last().is_some_and(well), ends_well, "{heard:?}");
-        assert!(ends_well || heard.last() == Some(&Heard::Settled(Ending::Failed)), "{heard:?}");
+        assert!(ends_well || heard.last() == Some(&Heard::Settled(TurnEnd::Failed)), "{heard:?}");
     }
 }

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use holdall::{
     config::{RawConfig, Sources},
     proto::{
-        api::{Door as _, native::Native},
-        deployment::{Core, Ways},
-        exchange::{Asker, Begun, Entropy, Exchange, Response},
+        api::{Api as _, native::Native},
+        deployment::{Deployment, ApiSettings},
+        exchange::{Caller, Planned, Entropy, Exchange, Response},
         provider::{builtin_answer, builtin_content_type},
         time::UnixSeconds,
         token::Codec,
@@ -37,24 +37,24 @@ pub extern "C" fn turns(count: u32) -> u32 {
 
 fn converse(count: u32) -> Option<u32> {
     let config = RawConfig::parse(SETTINGS, toml::Table::new()).ok()?.check(&Nothing).ok()?;
-    let core = Arc::new(config.core);
+    let deployment = Arc::new(config.deployment);
     let mut codec = Codec::new()?;
     let (mut token, mut turn) = ("null".to_owned(), 0);
     for number in 0..count {
         let body = format!(r#"{{"token": {token}, "input": "this is message {number}", "user_id": "alice"}}"#);
-        let answer = take_turn(&core, &body, u8::try_from(number % 256).ok()?, &mut codec)?;
+        let answer = take_turn(&deployment, &body, u8::try_from(number % 256).ok()?, &mut codec)?;
         token = format!("\"{}\"", answer.token);
         turn = u32::try_from(answer.conversation.claims.turn).ok()?;
     }
-    let history = core.read_history(token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
+    let history = deployment.read_history(token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
     (history.0.len() == usize::try_from(count).ok()?.checked_mul(2)?).then_some(turn)
 }
 
-fn take_turn(core: &Arc<Core>, body: &str, chance: u8, codec: &mut Codec) -> Option<Answer> {
+fn take_turn(deployment: &Arc<Deployment>, body: &str, chance: u8, codec: &mut Codec) -> Option<Answer> {
     let entropy =
         Entropy { token_id: [chance; 16], conversation: [chance; 16], user: [chance; 16], nonce: [chance; 24] };
-    let request = Native.request(body, &Ways::default()).ok()?.turn;
-    let Begun::Ready(exchange) = Exchange::begin(Arc::clone(core), request, &alice(), NOW, &entropy, codec).ok()?
+    let request = Native.request(body, &ApiSettings::default()).ok()?.turn;
+    let Planned::Ready(exchange) = Exchange::begin(Arc::clone(deployment), request, &alice(), NOW, &entropy, codec).ok()?
     else {
         return None;
     };
@@ -68,8 +68,8 @@ fn take_turn(core: &Arc<Core>, body: &str, chance: u8, codec: &mut Codec) -> Opt
     exchange.finish(Duration::ZERO, &mut deltas, codec).ok()
 }
 
-fn alice() -> Asker {
-    Asker::Unvouched { user_id: Some("alice".to_owned()) }
+fn alice() -> Caller {
+    Caller::Unauthenticated { user_id: Some("alice".to_owned()) }
 }
 
 /// Neither files nor variables.

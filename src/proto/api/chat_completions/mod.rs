@@ -14,18 +14,18 @@ mod shapes;
 
 use self::{reply::ChatWriter, request::RawChat};
 #[cfg(test)]
-use super::described::{Described, Schemas};
+use super::described::{ApiDescription, Schemas};
 use super::{
-    Asked, Door, Refusal, Told, body,
+    Api, ErrorResponse, ParsedRequest, PublicError, body,
     openai_error::{self, TokenMember},
 };
-use crate::proto::{deployment::Ways, error::Error};
+use crate::proto::{deployment::ApiSettings, error::Error};
 
 /// The Chat Completions format.
 #[derive(Clone, Copy, Debug)]
 pub struct ChatCompletions;
 
-impl Door for ChatCompletions {
+impl Api for ChatCompletions {
     fn path(&self) -> &'static str {
         "/v1/chat/completions"
     }
@@ -37,17 +37,17 @@ impl Door for ChatCompletions {
         )
     }
 
-    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let (turn, include_usage) = body::read::<RawChat<'_>>(body)?.into_turn()?;
-        Ok(Asked { turn, writer: Box::new(ChatWriter::new(include_usage)) })
+        Ok(ParsedRequest { turn, writer: Box::new(ChatWriter::new(include_usage)) })
     }
 
-    fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
+    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(openai_error::refusal(told, TokenMember::ConversationToken))
     }
 
     #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> Described {
+    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
         shapes::chat(schemas)
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::proto::{
     api::{
-        ReplyWriter, Told,
+        PublicError, ReplyWriter,
         native::ConversationBody,
         openai_error::{OpenAiError, TokenMember},
     },
@@ -99,7 +99,7 @@ impl ReplyWriter for ChatWriter {
         sse::write_event(out, None, "[DONE]");
     }
 
-    fn error(&mut self, told: &Told<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let error = OpenAiError::new(told, TokenMember::ConversationToken, partial);
         sse::write_event(out, None, &error.to_json());
     }

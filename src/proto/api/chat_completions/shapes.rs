@@ -10,16 +10,16 @@ use super::{
 };
 use crate::proto::api::{
     body,
-    described::{Described, Schemas},
+    described::{ApiDescription, Schemas},
     openai_error,
 };
 
 /// `POST /v1/chat/completions`.
-pub(super) fn chat(schemas: &mut Schemas) -> Described {
+pub(super) fn chat(schemas: &mut Schemas) -> ApiDescription {
     let error = schemas.written::<openai_error::Body<'_>>();
     let end = json!({ "type": "string", "const": "[DONE]", "description": "The end of a whole reply; it is no JSON." });
     let events = [("", schemas.written::<Chunk<'_>>()), ("", error.clone()), ("", end)];
-    Described {
+    ApiDescription {
         id: "createChatCompletion",
         summary: "Take a turn in OpenAI's Chat Completions format",
         description: "`conversation_token` brings the conversation, and comes back beside the reply: at the top and in the \

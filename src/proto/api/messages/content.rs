@@ -35,7 +35,7 @@ pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<Stri
     let mut items = Vec::new();
     let mut ends_with_model = false;
     for (message, Object(RawMessage { role, content })) in messages.into_iter().enumerate() {
-        let place = Place::Message(message);
+        let place = MessagePosition::Message(message);
         match &*role {
             "assistant" => push_assistant(place, content, &mut items)?,
             "system" => system.extend(texts(place, content)?),
@@ -65,19 +65,19 @@ pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<Stri
 /// # Errors
 /// As [`items`].
 pub(super) fn system(content: RawContent<'_>) -> Result<Vec<String>, Error> {
-    texts(Place::System, content)
+    texts(MessagePosition::System, content)
 }
 
 /// Where something stands, in the words of the request.
 #[derive(Clone, Copy)]
-enum Place {
+enum MessagePosition {
     Block { message: usize, block: usize },
     Message(usize),
     System,
     SystemBlock(usize),
 }
 
-impl Place {
+impl MessagePosition {
     /// The block at `block`, in here.
     fn block(self, block: usize) -> Self {
         match self {
@@ -87,7 +87,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for MessagePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Block { message, block } => write!(f, "messages[{message}].content[{block}]"),
@@ -174,7 +174,7 @@ impl RawBlock<'_> {
     }
 
     /// A block that cannot stand where it does.
-    fn misplaced(&self, place: Place, there: &str) -> Error {
+    fn misplaced(&self, place: MessagePosition, there: &str) -> Error {
         let kind = self.kind();
         match self {
             Self::Unoffered(_) => body::unsupported(format!(
@@ -225,7 +225,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawBlock<'a> {
     }
 }
 
-fn push_assistant(place: Place, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+fn push_assistant(place: MessagePosition, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
     let before = items.len();
     let mut parts = Vec::new();
     for (block, raw) in blocks(content).enumerate() {
@@ -252,7 +252,7 @@ fn push_assistant(place: Place, content: RawContent<'_>, items: &mut Vec<Item>) 
     Ok(())
 }
 
-fn push_user(place: Place, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+fn push_user(place: MessagePosition, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
     let before = items.len();
     let mut parts = Vec::new();
     for (block, raw) in blocks(content).enumerate() {
@@ -293,7 +293,7 @@ fn blocks(content: RawContent<'_>) -> impl Iterator<Item = RawBlock<'_>> {
 }
 
 /// The texts of what can have nothing else, none empty.
-fn texts(place: Place, content: RawContent<'_>) -> Result<Vec<String>, Error> {
+fn texts(place: MessagePosition, content: RawContent<'_>) -> Result<Vec<String>, Error> {
     let mut texts = Vec::new();
     for (block, raw) in blocks(content).enumerate() {
         match raw {
@@ -306,7 +306,7 @@ fn texts(place: Place, content: RawContent<'_>) -> Result<Vec<String>, Error> {
 }
 
 /// What a tool gave back: text, or blocks of text and images.
-fn output(place: Place, content: &RawValue) -> Result<Output, Error> {
+fn output(place: MessagePosition, content: &RawValue) -> Result<Output, Error> {
     let blocks = match body::member(format_args!("{place}.content"), content)? {
         RawContent::Text(text) => return Ok(Output::Text(text)),
         RawContent::Blocks(blocks) => blocks,
@@ -321,7 +321,7 @@ fn output(place: Place, content: &RawValue) -> Result<Output, Error> {
 }
 
 /// An image by its URL; one that is sent along becomes a `data:` URL (RFC 2397).
-fn image(place: Place, source: &RawValue) -> Result<Part, Error> {
+fn image(place: MessagePosition, source: &RawValue) -> Result<Part, Error> {
     #[derive(Deserialize)]
     struct Source<'a> {
         #[serde(borrow)]

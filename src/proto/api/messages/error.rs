@@ -9,7 +9,7 @@
 use serde::Serialize;
 
 use crate::proto::{
-    api::{Refusal, Told},
+    api::{ErrorResponse, PublicError},
     error::Error,
     turn::Partial,
 };
@@ -64,7 +64,7 @@ struct PartialBody<'a> {
 
 impl<'a> ErrorBody<'a> {
     /// What `told` is in the API's words.
-    pub(super) fn new(told: &Told<'a>, partial: Option<&'a Partial>) -> Self {
+    pub(super) fn new(told: &PublicError<'a>, partial: Option<&'a Partial>) -> Self {
         let status = match told.error {
             Error::ModelUnknown { .. } => 404,
             Error::UpstreamRefused { overflow: true, .. } => 400,
@@ -81,8 +81,8 @@ impl<'a> ErrorBody<'a> {
         Self { r#type: "error", error, request_id: told.request_id, status }
     }
 
-    pub(super) fn into_refusal(self) -> Refusal {
-        Refusal { status: self.status, body: self.to_json().into_bytes() }
+    pub(super) fn into_refusal(self) -> ErrorResponse {
+        ErrorResponse { status: self.status, body: self.to_json().into_bytes() }
     }
 
     /// One JSON object.

@@ -19,15 +19,15 @@ use serde::Serialize;
 
 use self::{error::ErrorBody, reply::MessagesWriter, request::RawMessages};
 #[cfg(test)]
-use super::described::{Described, Schemas};
-use super::{Asked, Door, Purpose, Refusal, Told, body};
-use crate::proto::{deployment::Ways, error::Error};
+use super::described::{ApiDescription, Schemas};
+use super::{Api, ErrorResponse, Operation, ParsedRequest, PublicError, body};
+use crate::proto::{deployment::ApiSettings, error::Error};
 
 /// The Messages format.
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;
 
-impl Door for Messages {
+impl Api for Messages {
     fn path(&self) -> &'static str {
         "/v1/messages"
     }
@@ -36,7 +36,7 @@ impl Door for Messages {
         Some("batches are not offered; POST each message to /v1/messages, or to /v1/messages/count_tokens to count")
     }
 
-    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let raw: RawMessages<'_> = body::read(body)?;
         if raw.max_tokens.is_none() {
             return Err(Error::invalid("`max_tokens` is required: the most model tokens that the reply may have"));
@@ -44,12 +44,12 @@ impl Door for Messages {
         asked(raw)
     }
 
-    fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
+    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(ErrorBody::new(told, None).into_refusal())
     }
 
     #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> Described {
+    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
         shapes::messages(schemas)
     }
 }
@@ -58,29 +58,29 @@ impl Door for Messages {
 #[derive(Clone, Copy, Debug)]
 pub struct CountTokens;
 
-impl Door for CountTokens {
+impl Api for CountTokens {
     fn path(&self) -> &'static str {
         "/v1/messages/count_tokens"
     }
 
-    fn purpose(&self) -> Purpose {
-        Purpose::Count
+    fn purpose(&self) -> Operation {
+        Operation::CountTokens
     }
 
     fn counted(&self, tokens: u64) -> Vec<u8> {
         serde_json::to_vec(&CountBody { input_tokens: tokens }).unwrap_or_default()
     }
 
-    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         asked(body::read(body)?)
     }
 
-    fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
+    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Messages.refusal(told)
     }
 
     #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> Described {
+    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
         shapes::count(schemas)
     }
 }
@@ -92,9 +92,9 @@ struct CountBody {
     input_tokens: u64,
 }
 
-fn asked(raw: RawMessages<'_>) -> Result<Asked, Error> {
+fn asked(raw: RawMessages<'_>) -> Result<ParsedRequest, Error> {
     let (turn, shows_thinking) = raw.into_turn()?;
-    Ok(Asked { turn, writer: Box::new(MessagesWriter::new(shows_thinking)) })
+    Ok(ParsedRequest { turn, writer: Box::new(MessagesWriter::new(shows_thinking)) })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::error::ErrorBody;
 use crate::proto::{
-    api::{ReplyWriter, Told, native::ConversationBody},
+    api::{PublicError, ReplyWriter, native::ConversationBody},
     chat::{Item, Part},
     json::Object,
     sse,
@@ -131,7 +131,7 @@ impl ReplyWriter for MessagesWriter {
         Event::MessageStop { conversation_token: &answer.token }.write(out);
     }
 
-    fn error(&mut self, told: &Told<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         sse::write_event(out, Some("error"), &ErrorBody::new(told, partial).to_json());
     }
 }
@@ -304,7 +304,7 @@ pub(super) enum Block<'a> {
         name: &'a str,
         #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
         input: Input<'a>,
-        caller: Caller,
+        caller: ToolCaller,
     },
 }
 
@@ -314,7 +314,7 @@ impl<'a> Block<'a> {
     }
 
     fn tool_use(id: &'a str, name: &'a str, args: &'a str) -> Self {
-        Self::ToolUse { id, name, input: Input::new(args), caller: Caller { r#type: "direct" } }
+        Self::ToolUse { id, name, input: Input::new(args), caller: ToolCaller { r#type: "direct" } }
     }
 
     /// Reasoning, if it is in this format's own words.
@@ -368,7 +368,7 @@ impl<'a> Input<'a> {
 /// Who calls: the model itself, no code of its own.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-pub(super) struct Caller {
+pub(super) struct ToolCaller {
     #[cfg_attr(test, schemars(extend("const" = "direct")))]
     r#type: &'static str,
 }

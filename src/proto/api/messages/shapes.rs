@@ -12,11 +12,11 @@ use super::{
 };
 use crate::proto::api::{
     body,
-    described::{Described, Schemas},
+    described::{ApiDescription, Schemas},
 };
 
 /// `POST /v1/messages`.
-pub(super) fn messages(schemas: &mut Schemas) -> Described {
+pub(super) fn messages(schemas: &mut Schemas) -> ApiDescription {
     let error = schemas.written::<ErrorBody<'_>>();
     let events = schemas.written::<Event<'_>>();
     let names = ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta"];
@@ -27,7 +27,7 @@ pub(super) fn messages(schemas: &mut Schemas) -> Described {
         "required": ["max_tokens"],
         "properties": { "max_tokens": { "type": "integer" } },
     });
-    Described {
+    ApiDescription {
         id: "createMessage",
         summary: "Take a turn in Anthropic's Messages format",
         description: "`conversation_token` brings the conversation, and comes back beside the reply; streamed, on \
@@ -44,8 +44,8 @@ pub(super) fn messages(schemas: &mut Schemas) -> Described {
 }
 
 /// `POST /v1/messages/count_tokens`.
-pub(super) fn count(schemas: &mut Schemas) -> Described {
-    Described {
+pub(super) fn count(schemas: &mut Schemas) -> ApiDescription {
+    ApiDescription {
         id: "countMessageTokens",
         summary: "Count what a message would send",
         description: "How many model tokens the turn would send, the conversation included. Nothing is spent."

@@ -5,7 +5,7 @@ use serde::Serialize;
 #[cfg(test)]
 use crate::proto::turn::FinishReason;
 use crate::proto::{
-    api::{ReplyWriter, Told},
+    api::{PublicError, ReplyWriter},
     chat::Item,
     sse,
     time::UnixSeconds,
@@ -37,7 +37,7 @@ impl ReplyWriter for NativeWriter {
         event("done", &AnswerBody::from(answer), out);
     }
 
-    fn error(&mut self, told: &Told<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
         // The problem is an object of ours; the partial reply becomes one more member of it.
         let members = told.problem.trim_end().strip_suffix('}').unwrap_or("{");

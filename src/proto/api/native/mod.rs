@@ -19,9 +19,9 @@ use serde_json::value::RawValue;
 
 use self::answer::NativeWriter;
 #[cfg(test)]
-use super::described::{Described, Schemas};
+use super::described::{ApiDescription, Schemas};
 use super::{
-    Asked, Door, Refusal, Told,
+    Api, ErrorResponse, ParsedRequest, PublicError,
     body::{self, List},
 };
 #[cfg(test)]
@@ -33,7 +33,7 @@ use crate::proto::{
     turn::{ModelOptions, Tool, ToolChoice},
 };
 use crate::proto::{
-    deployment::Ways,
+    deployment::ApiSettings,
     turn::{Conversation, TurnRequest},
 };
 
@@ -45,12 +45,12 @@ pub use self::revocation::{RevocationRequest, RevocationScope, revocation_answer
 #[derive(Clone, Copy, Debug)]
 pub struct Native;
 
-impl Door for Native {
+impl Api for Native {
     fn path(&self) -> &'static str {
         "/v1/turns"
     }
 
-    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let raw: RawTurn<'_> = body::read(body)?;
         let input = match raw.input {
             RawInput::Text(text) => vec![Item::text(Role::User, text)],
@@ -74,15 +74,15 @@ impl Door for Native {
             },
             ..TurnRequest::default()
         };
-        Ok(Asked { turn, writer: Box::new(NativeWriter) })
+        Ok(ParsedRequest { turn, writer: Box::new(NativeWriter) })
     }
 
-    fn refusal(&self, _: &Told<'_>) -> Option<Refusal> {
+    fn refusal(&self, _: &PublicError<'_>) -> Option<ErrorResponse> {
         None
     }
 
     #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> Described {
+    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
         shapes::turn(schemas)
     }
 }

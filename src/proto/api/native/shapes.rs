@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ELEMENTS, RawHistoryRequest, RawToolName, RawTurn, answer, revocation};
 use crate::proto::{
-    api::described::{Described, Schemas, refer},
+    api::described::{ApiDescription, Schemas, refer},
     chat::{Output, Part},
 };
 
@@ -75,7 +75,7 @@ pub(super) struct UserId(
 );
 
 /// `POST /v1/turns`.
-pub(super) fn turn(schemas: &mut Schemas) -> Described {
+pub(super) fn turn(schemas: &mut Schemas) -> ApiDescription {
     let partial = schemas.written::<answer::PartialBody<'_>>();
     let error = json!({
         "description": "A turn that failed once its answer had begun: the problem, and what had flowed.",
@@ -88,7 +88,7 @@ pub(super) fn turn(schemas: &mut Schemas) -> Described {
         ("done", answer.clone()),
         ("error", schemas.name("TurnError", error)),
     ];
-    Described {
+    ApiDescription {
         id: "takeTurn",
         summary: "Take a turn",
         description: "Sends what is new with the conversation's last token, and gets the reply with the next token. Keep \

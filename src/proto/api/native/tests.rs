@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proto::{
-    api::{ReplyWriter as _, Told},
+    api::{PublicError, ReplyWriter as _},
     provider::testing::an_answer,
     turn::{Answer, Delta, FinishReason, Partial, Usage},
 };
 
 fn read_turn(body: &Value) -> Result<TurnRequest, Error> {
-    Native.request(&body.to_string(), &Ways::default()).map(|asked| asked.turn)
+    Native.request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
 }
 
 fn detail(body: &Value) -> String {
@@ -43,7 +43,7 @@ fn a_request_reads_in_full() {
 #[test]
 fn a_schema_is_kept_as_it_was_written() {
     let body = r#"{"input":"a","tools":[{"name":"n","parameters":{"b": 1.50, "a":2 }}]}"#;
-    let request = Native.request(body, &Ways::default()).unwrap().turn;
+    let request = Native.request(body, &ApiSettings::default()).unwrap().turn;
     assert_eq!(request.options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
 }
 
@@ -158,7 +158,7 @@ fn a_stream_is_events_of_one_line_each() {
 fn a_partial_reply_is_a_member_of_the_problem() {
     let mut out = Vec::new();
     let problem = "{\"code\":\"upstream_cut\"}";
-    let told = Told { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
+    let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
     NativeWriter.error(&told, None, &mut out);
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
     NativeWriter.error(&told, Some(&partial), &mut out);

@@ -52,7 +52,7 @@ impl Events {
                 self.item_event(ITEM_ADDED, at, &item.announced(), out);
                 for parts in [summary, content] {
                     for (index, part) in parts.iter().enumerate() {
-                        let place = Place { id, at, index };
+                        let place = OutputPosition { id, at, index };
                         self.begin_part(place, part, out);
                         self.piece(place, part, part.text(), out);
                         self.end_part(place, part, out);
@@ -66,35 +66,35 @@ impl Events {
     /// Begins a message.
     pub(super) fn begin_message(&mut self, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
         self.item_event(ITEM_ADDED, at, &item.announced(), out);
-        self.begin_part(Place { id: item.id(), at, index: 0 }, &PartBody::output(""), out);
+        self.begin_part(OutputPosition { id: item.id(), at, index: 0 }, &PartBody::output(""), out);
     }
 
     /// Goes on with a message, by its id.
     pub(super) fn text(&mut self, at: usize, id: &str, text: &str, out: &mut Vec<u8>) {
-        self.piece(Place { id, at, index: 0 }, &PartBody::output(""), text, out);
+        self.piece(OutputPosition { id, at, index: 0 }, &PartBody::output(""), text, out);
     }
 
     /// Ends a message, which is of one part.
     pub(super) fn end_message(&mut self, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
         if let OutputItem::Message { id, content, .. } = item {
-            content.iter().for_each(|part| self.end_part(Place { id, at, index: 0 }, part, out));
+            content.iter().for_each(|part| self.end_part(OutputPosition { id, at, index: 0 }, part, out));
         }
         self.item_event(ITEM_DONE, at, item, out);
     }
 
-    fn begin_part(&mut self, place: Place<'_>, part: &PartBody, out: &mut Vec<u8>) {
+    fn begin_part(&mut self, place: OutputPosition<'_>, part: &PartBody, out: &mut Vec<u8>) {
         let piece = Piece { part: Some(&part.announced()), ..place.piece(part) };
         self.event(Names::of(part).part_added, &piece, out);
     }
 
-    fn piece(&mut self, place: Place<'_>, part: &PartBody, text: &str, out: &mut Vec<u8>) {
+    fn piece(&mut self, place: OutputPosition<'_>, part: &PartBody, text: &str, out: &mut Vec<u8>) {
         if !text.is_empty() {
             let piece = Piece { delta: Some(text), logprobs: logprobs(part), ..place.piece(part) };
             self.event(Names::of(part).delta, &piece, out);
         }
     }
 
-    fn end_part(&mut self, place: Place<'_>, part: &PartBody, out: &mut Vec<u8>) {
+    fn end_part(&mut self, place: OutputPosition<'_>, part: &PartBody, out: &mut Vec<u8>) {
         let piece = Piece { text: Some(part.text()), logprobs: logprobs(part), ..place.piece(part) };
         self.event(Names::of(part).done, &piece, out);
         let piece = Piece { part: Some(part), ..place.piece(part) };
@@ -117,7 +117,7 @@ const ITEM_DONE: &str = "response.output_item.done";
 
 /// Where a part stands.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct OutputPosition<'a> {
     id: &'a str,
     /// The item's place in the output.
     at: usize,
@@ -125,7 +125,7 @@ struct Place<'a> {
     index: usize,
 }
 
-impl<'a> Place<'a> {
+impl<'a> OutputPosition<'a> {
     fn piece(self, part: &PartBody) -> Piece<'a> {
         let Self { id, at, index } = self;
         let piece = Piece { item_id: id, output_index: at, ..Piece::default() };

@@ -27,18 +27,18 @@ use serde::Serialize;
 
 use self::{reply::ResponsesWriter, request::Request};
 #[cfg(test)]
-use super::described::{Described, Schemas};
+use super::described::{ApiDescription, Schemas};
 use super::{
-    Asked, Door, Purpose, Refusal, Told,
+    Api, ErrorResponse, Operation, ParsedRequest, PublicError,
     openai_error::{self, TokenMember},
 };
-use crate::proto::{deployment::Ways, error::Error};
+use crate::proto::{deployment::ApiSettings, error::Error};
 
 /// The Responses format.
 #[derive(Clone, Copy, Debug)]
 pub struct Responses;
 
-impl Door for Responses {
+impl Api for Responses {
     fn path(&self) -> &'static str {
         "/v1/responses"
     }
@@ -50,22 +50,22 @@ impl Door for Responses {
         )
     }
 
-    fn request(&self, body: &str, ways: &Ways) -> Result<Asked, Error> {
+    fn request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error> {
         let Request { turn, repeated, live, encrypted_reasoning } = request::read(body)?;
         if turn.model.is_none() && turn.token.is_none() {
             return Err(Error::invalid("`model` is missing, which only a conversation has; GET /v1/models lists them"));
         }
         // An id that is no token is there from the start: nothing to wait for.
-        let live = live.unwrap_or(ways.live_responses || !repeated.store);
-        Ok(Asked { turn, writer: Box::new(ResponsesWriter::new(repeated, live, encrypted_reasoning)) })
+        let live = live.unwrap_or(settings.live_responses || !repeated.store);
+        Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, live, encrypted_reasoning)) })
     }
 
-    fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
+    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(openai_error::refusal(told, TokenMember::PreviousResponseId))
     }
 
     #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> Described {
+    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
         shapes::responses(schemas)
     }
 }
@@ -74,13 +74,13 @@ impl Door for Responses {
 #[derive(Clone, Copy, Debug)]
 pub struct InputTokens;
 
-impl Door for InputTokens {
+impl Api for InputTokens {
     fn path(&self) -> &'static str {
         "/v1/responses/input_tokens"
     }
 
-    fn purpose(&self) -> Purpose {
-        Purpose::Count
+    fn purpose(&self) -> Operation {
+        Operation::CountTokens
     }
 
     fn counted(&self, tokens: u64) -> Vec<u8> {
@@ -88,17 +88,17 @@ impl Door for InputTokens {
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
-    fn request(&self, body: &str, _: &Ways) -> Result<Asked, Error> {
+    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let Request { turn, repeated, .. } = request::read(body)?;
-        Ok(Asked { turn, writer: Box::new(ResponsesWriter::new(repeated, false, false)) })
+        Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, false, false)) })
     }
 
-    fn refusal(&self, told: &Told<'_>) -> Option<Refusal> {
+    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Responses.refusal(told)
     }
 
     #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> Described {
+    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
         shapes::count(schemas)
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::proto::{
     api::{
-        ReplyWriter, Told,
+        PublicError, ReplyWriter,
         openai_error::{OpenAiError, TokenMember},
     },
     chat::{Item, Part},
@@ -108,7 +108,7 @@ impl ReplyWriter for ResponsesWriter {
         self.events.end(out);
     }
 
-    fn error(&mut self, told: &Told<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let Some(head) = self.head.take() else { return };
         let id = head.plain_id();
         if !self.live {

@@ -14,12 +14,12 @@ use super::{
 };
 use crate::proto::api::{
     body,
-    described::{Described, Schemas},
+    described::{ApiDescription, Schemas},
     openai_error,
 };
 
 /// `POST /v1/responses`.
-pub(super) fn responses(schemas: &mut Schemas) -> Described {
+pub(super) fn responses(schemas: &mut Schemas) -> ApiDescription {
     let state = schemas.written::<Event<'_, ResponseEvent<'_>>>();
     let item = schemas.written::<Event<'_, ItemEvent<'_>>>();
     let piece = schemas.written::<Event<'_, Piece<'_>>>();
@@ -31,7 +31,7 @@ pub(super) fn responses(schemas: &mut Schemas) -> Described {
     let named: Vec<_> = states.into_iter().chain(items).chain(pieces).chain(error).collect();
     let end = json!({ "type": "string", "const": "[DONE]", "description": "The end of the stream; it is no JSON." });
     let events: Vec<_> = named.iter().map(|(name, data)| (name.as_str(), data.clone())).chain([("", end)]).collect();
-    Described {
+    ApiDescription {
         id: "createResponse",
         summary: "Take a turn in OpenAI's Responses format",
         description: "The token is the id: `previous_response_id` brings the conversation, and the answer's `id` is its next. \
@@ -50,8 +50,8 @@ pub(super) fn responses(schemas: &mut Schemas) -> Described {
 }
 
 /// `POST /v1/responses/input_tokens`.
-pub(super) fn count(schemas: &mut Schemas) -> Described {
-    Described {
+pub(super) fn count(schemas: &mut Schemas) -> ApiDescription {
+    ApiDescription {
         id: "countResponseTokens",
         summary: "Count what a response would send",
         description: "How many model tokens the turn would send, the conversation included. Nothing is spent."

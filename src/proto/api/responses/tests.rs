@@ -17,8 +17,8 @@ fn body(members: &Value) -> Value {
     body
 }
 
-fn ask(members: &Value) -> Result<Asked, Error> {
-    Responses.request(&body(members).to_string(), &Ways::default())
+fn ask(members: &Value) -> Result<ParsedRequest, Error> {
+    Responses.request(&body(members).to_string(), &ApiSettings::default())
 }
 
 fn read_turn(members: &Value) -> TurnRequest {

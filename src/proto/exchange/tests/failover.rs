@@ -155,12 +155,12 @@ fn a_refusal_leads_back_to_where_it_began() {
     let before = exchange.request();
     let head = HttpResponse::builder().status(503).body(()).unwrap().into_parts().0;
     let Ok(Response::Refused(exchange)) = exchange.respond(&head) else { panic!("no refusal") };
-    let Unanswered { error, exchange } = exchange.into_unanswered();
+    let FailedAttempt { error, exchange } = exchange.into_failed_attempt();
     assert_eq!(error.code(), "upstream_unavailable");
     assert_eq!(exchange.request().body(), before.body());
     let head = HttpResponse::builder().header("content-type", "text/html").body(()).unwrap().into_parts().0;
     let Err(unanswered) = exchange.respond(&head) else { panic!("a page is a reply") };
-    let Unanswered { error, mut exchange } = *unanswered;
+    let FailedAttempt { error, mut exchange } = *unanswered;
     assert_eq!(error.code(), "upstream_malformed");
     assert!(exchange.next_target());
     assert_eq!(exchange.fallbacks_left(), 0);
@@ -174,10 +174,12 @@ fn a_summary_moves_on_and_the_turn_begins_where_it_came_from() {
     let exchange = loop {
         let text = (0..500).map(|n| format!("{} {n} ", token.len())).collect::<String>();
         let request = TurnRequest { truncation: Some(Truncation::Summarize), ..go_on(&token, &text) };
-        let (entropy, nobody) = (desk.entropy(), Asker::Unvouched { user_id: None });
-        match Exchange::begin(Arc::clone(&desk.core), request, &nobody, desk.now, &entropy, &mut desk.codec).unwrap() {
-            Begun::Ready(exchange) => token = desk.finish(exchange, [said("well").as_bytes()]).1.unwrap().token,
-            Begun::Summarizing(exchange) => break exchange,
+        let (entropy, nobody) = (desk.entropy(), Caller::Unauthenticated { user_id: None });
+        match Exchange::begin(Arc::clone(&desk.deployment), request, &nobody, desk.now, &entropy, &mut desk.codec)
+            .unwrap()
+        {
+            Planned::Ready(exchange) => token = desk.finish(exchange, [said("well").as_bytes()]).1.unwrap().token,
+            Planned::Summarizing(exchange) => break exchange,
         }
     };
     let mut exchange = exchange;

@@ -56,7 +56,7 @@ fn a_conversation_alone_is_no_input() {
 
 #[test]
 fn clients_speak_for_the_model_where_that_is_configured() {
-    let mut desk = Desk::changed(|core| core.accepts_client_history = true);
+    let mut desk = Desk::changed(|deployment| deployment.accepts_client_history = true);
     let call = Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
     let result = Item::Result { id: "c".to_owned(), out: Output::Text("3".to_owned()), error: false };
     let brought = vec![user("hi"), model_said("I promise"), user("add"), call.clone(), result, user("and?")];
@@ -103,7 +103,7 @@ fn a_clients_system_prompt_holds_for_its_turn_where_the_alias_has_none() {
 
 #[test]
 fn an_inline_image_is_seen_once_and_then_a_note() {
-    let mut desk = Desk::changed(|core| core.elides_inline_images = true);
+    let mut desk = Desk::changed(|deployment| deployment.elides_inline_images = true);
     let inline = "data:image/png;base64,AAAAAAAA";
     let look = |url: &str| Item::Message {
         role: Role::User,
@@ -137,8 +137,9 @@ fn a_count_is_made_without_taking_the_turn() {
     let token = desk.turn(say("hi"), "hello").token;
     let count = |desk: &mut Desk, request: TurnRequest| {
         let entropy = desk.entropy();
-        let nobody = Asker::Unvouched { user_id: None };
-        let counted = Exchange::count(Arc::clone(&desk.core), request, &nobody, desk.now, &entropy, &mut desk.codec);
+        let nobody = Caller::Unauthenticated { user_id: None };
+        let counted =
+            Exchange::count(Arc::clone(&desk.deployment), request, &nobody, desk.now, &entropy, &mut desk.codec);
         counted.map(|counting| counting.known().expect("this format has no way to ask")).map_err(|error| error.code())
     };
     let short = count(&mut desk, go_on(&token, "and?")).unwrap();

@@ -28,10 +28,11 @@ fn full(desk: &mut Desk) -> (String, usize) {
 fn summarizing(desk: &mut Desk, token: &str) -> Exchange<Summarizing> {
     let request = TurnRequest { truncation: Some(Truncation::Summarize), ..go_on(token, &"a".repeat(1_000)) };
     let entropy = desk.entropy();
-    let nobody = Asker::Unvouched { user_id: None };
-    match Exchange::begin(Arc::clone(&desk.core), request, &nobody, desk.now, &entropy, &mut desk.codec).unwrap() {
-        Begun::Summarizing(exchange) => exchange,
-        Begun::Ready(_) => panic!("there was room"),
+    let nobody = Caller::Unauthenticated { user_id: None };
+    match Exchange::begin(Arc::clone(&desk.deployment), request, &nobody, desk.now, &entropy, &mut desk.codec).unwrap()
+    {
+        Planned::Summarizing(exchange) => exchange,
+        Planned::Ready(_) => panic!("there was room"),
     }
 }
 
@@ -140,9 +141,9 @@ fn one_message_that_fills_the_history_cannot_be_summarized() {
 
 #[test]
 fn what_a_client_brings_of_both_sides_is_never_cut_into() {
-    let mut desk = Desk::changed(|core| {
-        core.accepts_client_history = true;
-        core.limits = Limits { history_items: 10, ..Limits::default() };
+    let mut desk = Desk::changed(|deployment| {
+        deployment.accepts_client_history = true;
+        deployment.limits = Limits { history_items: 10, ..Limits::default() };
     });
     let said = (0..12).map(|n| Item::text(if n % 2 == 0 { Role::User } else { Role::Assistant }, format!("{n}")));
     let input: Vec<Item> = said.chain([Item::text(Role::User, "and?")]).collect();
@@ -164,11 +165,11 @@ fn an_alias_says_what_happens_where_the_caller_does_not() {
     let request =
         |truncation| TurnRequest { model: Some("default".to_owned()), truncation, ..go_on(&token, &"a".repeat(1_000)) };
     let entropy = desk.entropy();
-    let nobody = Asker::Unvouched { user_id: None };
+    let nobody = Caller::Unauthenticated { user_id: None };
     let mut begin = |truncation| {
-        Exchange::begin(Arc::clone(&desk.core), request(truncation), &nobody, desk.now, &entropy, &mut desk.codec)
+        Exchange::begin(Arc::clone(&desk.deployment), request(truncation), &nobody, desk.now, &entropy, &mut desk.codec)
     };
-    assert!(matches!(begin(None), Ok(Begun::Summarizing(_))));
-    assert!(matches!(begin(Some(Truncation::Oldest)), Ok(Begun::Ready(_))));
+    assert!(matches!(begin(None), Ok(Planned::Summarizing(_))));
+    assert!(matches!(begin(Some(Truncation::Oldest)), Ok(Planned::Ready(_))));
     assert_eq!(begin(Some(Truncation::Refuse)).err().unwrap().code(), "history_too_large");
 }

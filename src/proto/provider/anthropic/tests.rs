@@ -538,7 +538,7 @@ fn the_provider_is_asked_to_count() {
     };
     let items = [Item::text(Role::User, "a")];
     let call = ModelCall { prompt_cache: true, stream: true, ..model_call(&Anthropic, &items, &options) };
-    let TokenCount::Ask(request) = Anthropic.count(&call).unwrap() else { panic!("known") };
+    let TokenCount::Request(request) = Anthropic.count(&call).unwrap() else { panic!("known") };
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/v1/messages/count_tokens"));
     assert_eq!(
         (&request.headers()["accept"], &request.headers()["anthropic-version"]),

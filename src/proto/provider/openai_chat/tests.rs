@@ -261,11 +261,11 @@ fn the_key_travels_as_a_bearer() {
 #[test]
 fn servers_elsewhere_know_the_bound_by_its_older_name() {
     let options = ModelOptions { max_output_tokens: Some(5), ..ModelOptions::default() };
-    for (dialect, named, other) in [
+    for (provider, named, other) in [
         (OpenAiChat::OWN, "\"max_completion_tokens\":5", "\"max_tokens\""),
         (OpenAiChat::ELSEWHERE, "\"max_tokens\":5", "\"max_completion_tokens\""),
     ] {
-        let request = request(&dialect, &[Item::text(Role::User, "a")], &options, false);
+        let request = request(&provider, &[Item::text(Role::User, "a")], &options, false);
         let request = String::from_utf8_lossy(request.body());
         assert!(request.contains(named) && !request.contains(other), "{request}");
     }

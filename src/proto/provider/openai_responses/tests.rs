@@ -472,7 +472,7 @@ fn the_provider_is_asked_to_count_and_others_are_not() {
     };
     let items = [Item::text(Role::User, "a")];
     let call = ModelCall { stream: true, ..model_call(&OWN, &items, &options) };
-    let TokenCount::Ask(request) = OWN.count(&call).unwrap() else { panic!("known") };
+    let TokenCount::Request(request) = OWN.count(&call).unwrap() else { panic!("known") };
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/responses/input_tokens"));
     let expected = [
         r#"{"model":"m-1","instructions":"Be kind.","reasoning":{"effort":"low"},"tools":["#,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::proto::provider::{
-    DIALECTS, by_name,
+    PROVIDERS, by_name,
     testing::{BOUNDS, call, head, read, think},
 };
 
@@ -14,73 +14,73 @@ fn is_malformed<T>(outcome: &Result<T, Error>) -> bool {
 
 #[test]
 fn every_dialect_is_found_by_its_name() {
-    for dialect in DIALECTS {
-        assert_eq!(by_name(dialect.name()).unwrap().name(), dialect.name());
-        assert!(!dialect.default_base_url().ends_with('/'));
+    for provider in PROVIDERS {
+        assert_eq!(by_name(provider.name()).unwrap().name(), provider.name());
+        assert!(!provider.default_base_url().ends_with('/'));
     }
     assert!(by_name("OpenAI").is_none() && by_name("").is_none());
 }
 
 #[test]
 fn the_head_decides_the_form() {
-    for dialect in DIALECTS {
+    for provider in PROVIDERS {
         for good in
             ["text/event-stream", "Text/Event-Stream; charset=utf-8", "application/json", "application/JSON ;a=b"]
         {
-            assert!(dialect.reply(&head(good), BOUNDS).is_ok(), "{good}");
+            assert!(provider.reply(&head(good), BOUNDS).is_ok(), "{good}");
         }
         for bad in ["text/html; charset=utf-8", "", "application/jsonl", "text/plain", "application/json, text/html"] {
-            assert!(is_malformed(&dialect.reply(&head(bad), BOUNDS)), "{bad}");
+            assert!(is_malformed(&provider.reply(&head(bad), BOUNDS)), "{bad}");
         }
         let mut without = head("x/y");
         without.headers.clear();
-        assert!(is_malformed(&dialect.reply(&without, BOUNDS)));
+        assert!(is_malformed(&provider.reply(&without, BOUNDS)));
     }
 }
 
 #[test]
 fn what_is_no_reply_is_told_from_what_is_cut() {
-    for dialect in DIALECTS {
+    for provider in PROVIDERS {
         for cut in ["", "  \n", "{", r#"{"choices":[{"mess"#, r#"{"type":"mess"#, "tru"] {
-            let (deltas, ended) = read(*dialect, "application/json", [cut.as_bytes()]);
-            assert_eq!((deltas, ended), (vec![], Err(Error::UpstreamCut)), "{} {cut:?}", dialect.name());
+            let (deltas, ended) = read(*provider, "application/json", [cut.as_bytes()]);
+            assert_eq!((deltas, ended), (vec![], Err(Error::UpstreamCut)), "{} {cut:?}", provider.name());
         }
         for bad in [&b"<html>"[..], b"[]", b"null", b"{}", b"{} x", b"\xff{}", b"{\"a\":\"\xc3\x28\"}"] {
-            let (deltas, ended) = read(*dialect, "application/json", [bad]);
-            assert!(deltas.is_empty() && is_malformed(&ended), "{} {bad:?}", dialect.name());
+            let (deltas, ended) = read(*provider, "application/json", [bad]);
+            assert!(deltas.is_empty() && is_malformed(&ended), "{} {bad:?}", provider.name());
         }
         for cut in ["", "\n\n", ": comment\n\n", "data: {\"a", "event: ping\ndata: {\"type\":\"ping\"}\n\n"] {
-            let (deltas, ended) = read(*dialect, "text/event-stream", [cut.as_bytes()]);
-            assert_eq!((deltas, ended), (vec![], Err(Error::UpstreamCut)), "{} {cut:?}", dialect.name());
+            let (deltas, ended) = read(*provider, "text/event-stream", [cut.as_bytes()]);
+            assert_eq!((deltas, ended), (vec![], Err(Error::UpstreamCut)), "{} {cut:?}", provider.name());
         }
     }
 }
 
 #[test]
 fn events_that_are_no_json_are_malformed() {
-    for dialect in DIALECTS {
+    for provider in PROVIDERS {
         for bad in ["<html>", "[]", "null", "{", "{} {}", r#"{"type":3,"choices":3,"text":3}"#] {
             for name in ["text", "end"] {
                 let stream = format!("event: {name}\ndata: {bad}\n\n");
-                let (deltas, ended) = read(*dialect, "text/event-stream", [stream.as_bytes()]);
-                assert!(deltas.is_empty() && is_malformed(&ended), "{} {bad}", dialect.name());
+                let (deltas, ended) = read(*provider, "text/event-stream", [stream.as_bytes()]);
+                assert!(deltas.is_empty() && is_malformed(&ended), "{} {bad}", provider.name());
             }
         }
-        let (_, ended) = read(*dialect, "text/event-stream", [&b"data: \xff\n\n"[..]]);
+        let (_, ended) = read(*provider, "text/event-stream", [&b"data: \xff\n\n"[..]]);
         assert!(is_malformed(&ended));
     }
 }
 
 #[test]
 fn causes_do_not_quote_the_reply() {
-    for dialect in DIALECTS {
-        let kind = match dialect.name() {
+    for provider in PROVIDERS {
+        let kind = match provider.name() {
             "openai-responses" => "response.output_item.added",
             _ => "content_block_start",
         };
         let said = r#""index":"hush","content_block":"hush","choices":"hush","text":["hush"],"item":"hush""#;
         let stream = format!("event: text\ndata: {{\"type\":\"{kind}\",{said}}}\n\n");
-        let (_, ended) = read(*dialect, "text/event-stream", [stream.as_bytes()]);
+        let (_, ended) = read(*provider, "text/event-stream", [stream.as_bytes()]);
         assert!(!ended.unwrap_err().cause().unwrap().contains("hush"));
     }
 }
@@ -88,9 +88,9 @@ fn causes_do_not_quote_the_reply() {
 #[test]
 fn no_reply_makes_a_reader_hold_more_than_its_bound() {
     let most = wire_bytes(BOUNDS);
-    for dialect in DIALECTS {
+    for provider in PROVIDERS {
         for (content_type, start) in [("application/json", "{\"a\":\""), ("text/event-stream", "data: ")] {
-            let mut reader = dialect.reply(&head(content_type), BOUNDS).unwrap();
+            let mut reader = provider.reply(&head(content_type), BOUNDS).unwrap();
             let mut deltas = Vec::new();
             reader.push(start.as_bytes(), &mut deltas).unwrap();
             let mut fed = start.len();
@@ -99,7 +99,7 @@ fn no_reply_makes_a_reader_hold_more_than_its_bound() {
                     break error;
                 }
                 fed += 1000;
-                assert!(fed <= most, "{} held {fed} bytes", dialect.name());
+                assert!(fed <= most, "{} held {fed} bytes", provider.name());
             };
             assert_eq!(ended.code(), "upstream_malformed");
             assert!(fed + 1000 > most, "the bound itself is allowed");
@@ -271,7 +271,7 @@ fn a_reply_that_says_nothing_at_all_is_none() {
 
 #[test]
 fn lists_in_a_reply_are_bounded_while_they_are_read() {
-    let dialect = |name| by_name(name).unwrap();
+    let provider = |name| by_name(name).unwrap();
     for (name, before, element, after) in [
         ("openai", r#"{"choices":["#, "{}", "]}"),
         ("openai", r#"{"choices":[{"message":{"tool_calls":["#, "{}", "]}}]}"),
@@ -281,7 +281,7 @@ fn lists_in_a_reply_are_bounded_while_they_are_read() {
     ] {
         let whole = format!("{before}{}{after}", vec![element; 5_000].join(","));
         let bounds = ReplyBounds { reply_bytes: 1 << 20 };
-        let mut reader = dialect(name).reply(&head("application/json"), bounds).unwrap();
+        let mut reader = provider(name).reply(&head("application/json"), bounds).unwrap();
         let mut deltas = Vec::new();
         let ended = reader.push(whole.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
         assert!(is_malformed(&ended), "{name} {before}: {ended:?}");

@@ -186,7 +186,7 @@ async fn a_reply_whose_client_leaves_in_the_middle_neither_forgives_nor_blames()
         outcome.set_answers();
         visit.look();
     }
-    assert_eq!(pool.lock().addresses[0].health.standing(pool.now()), Standing::Well(4));
+    assert_eq!(pool.lock().addresses[0].health.standing(pool.now()), HealthState::Well(4));
     fail(&pool, 1);
     assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
 }

@@ -162,7 +162,7 @@ fn a_stream_asks_for_usage_by_its_option() {
         (json!({ "include_usage": true }), true),
     ] {
         let body = asking(&json!({ "stream": true, "stream_options": options })).to_string();
-        let mut writer = ChatCompletions.request(&body, &Ways::default()).unwrap().writer;
+        let mut writer = ChatCompletions.request(&body, &ApiSettings::default()).unwrap().writer;
         let mut out = Vec::new();
         writer.done(&an_answer(), &mut out);
         assert_eq!(str::from_utf8(&out).unwrap().contains("\"usage\":{"), asked, "{options}");
@@ -171,7 +171,7 @@ fn a_stream_asks_for_usage_by_its_option() {
 
 #[test]
 fn a_failed_stream_ends_with_an_error_and_no_more() {
-    let told = Told { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
+    let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
     let mut writer = ChatWriter::new(true);
     let mut out = Vec::new();
@@ -196,7 +196,7 @@ fn a_failed_stream_ends_with_an_error_and_no_more() {
 #[test]
 fn refusals_are_worded_as_the_api_has_them() {
     let refusal = |error: &Error, status| {
-        let told = Told { error, status, request_id: "req_1", problem: "{}" };
+        let told = PublicError { error, status, request_id: "req_1", problem: "{}" };
         let refusal = ChatCompletions.refusal(&told).unwrap();
         (refusal.status, written(&refusal.body)["error"].take())
     };

@@ -220,7 +220,7 @@ fn reasoning_that_is_not_to_be_shown_keeps_its_signature() {
         { "type": "thinking", "thinking": "", "signature": "c2ln" },
         { "type": "redacted_thinking", "data": "AAAA" },
     ]);
-    let mut asked = Messages.request(&body, &Ways::default()).unwrap();
+    let mut asked = Messages.request(&body, &ApiSettings::default()).unwrap();
     assert_eq!(written(asked.writer.as_mut(), &answer)["content"], shown);
     let events = streamed(asked.writer.as_mut(), &deltas, &answer);
     assert_eq!(accumulated(&events)["content"], shown);
@@ -325,8 +325,8 @@ fn a_stream_adds_up_to_the_whole_answer() {
     }
 }
 
-fn told<'a>(error: &'a Error, status: u16) -> Told<'a> {
-    Told { error, status, request_id: "req_1", problem: "{}" }
+fn told<'a>(error: &'a Error, status: u16) -> PublicError<'a> {
+    PublicError { error, status, request_id: "req_1", problem: "{}" }
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn an_error_has_the_members_of_the_api() {
     let body = "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\
         \"message\":\"`temperature` is a number from 0 to 1\",\"code\":\"request_invalid\",\
         \"details\":{\"error_code\":\"request_invalid\"}},\"request_id\":\"req_1\"}";
-    let refusal = Some(Refusal { status: 400, body: body.into() });
+    let refusal = Some(ErrorResponse { status: 400, body: body.into() });
     assert_eq!(Messages.refusal(&told(&error, 400)), refusal);
     assert_eq!(CountTokens.refusal(&told(&error, 400)), refusal);
 }

@@ -43,7 +43,7 @@ fn failed_stream(members: &Value, deltas: &[Delta], partial: Option<&Partial>) -
     let (mut writer, mut out) = (writer(members), Vec::new());
     writer.begin(&an_answer().conversation.claims, &mut out);
     writer.deltas(deltas, &mut out);
-    let told = Told { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
+    let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
     writer.error(&told, partial, &mut out);
     String::from_utf8(out).unwrap()
 }
@@ -490,9 +490,9 @@ fn a_failed_stream_ends_with_error_and_failed() {
 
 #[test]
 fn an_error_before_a_reply_is_in_openais_shape() {
-    let told = Told { error: &Error::Overloaded, status: 503, request_id: "req_1", problem: "{}" };
-    for door in [&Responses as &dyn Door, &InputTokens] {
-        let Refusal { status, body } = door.refusal(&told).unwrap();
+    let told = PublicError { error: &Error::Overloaded, status: 503, request_id: "req_1", problem: "{}" };
+    for api in [&Responses as &dyn Api, &InputTokens] {
+        let ErrorResponse { status, body } = api.refusal(&told).unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, &body["error"]["code"]), (503, &json!("overloaded")));
     }

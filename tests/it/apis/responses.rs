@@ -9,7 +9,7 @@ use crate::support::{
     client::Client,
     config, config_with,
     fake::Call,
-    hand::{Asked, Hand, post},
+    hand::{Hand, PendingCall, post},
     server::Running,
     upstream,
 };
@@ -27,7 +27,7 @@ fn body(members: &Value) -> Value {
     body
 }
 
-fn ask(hand: &Hand, members: &Value) -> Asked {
+fn ask(hand: &Hand, members: &Value) -> PendingCall {
     hand.post(PATH, body(members).to_string())
 }
 
@@ -42,7 +42,7 @@ fn turn(hand: &Hand, members: &Value, reply: &str) -> (Value, Value) {
 }
 
 /// A streamed turn whose upstream's head has come.
-fn begun(hand: &Hand, members: &Value) -> (Asked, Call) {
+fn begun(hand: &Hand, members: &Value) -> (PendingCall, Call) {
     let mut members = members.clone();
     members["stream"] = json!(true);
     let mut asked = ask(hand, &members);
@@ -136,7 +136,7 @@ fn a_conversation_goes_on_at_any_service_by_its_last_id() {
 }
 
 #[test]
-fn an_id_is_the_token_of_every_door() {
+fn an_id_is_the_token_of_every_api() {
     let hand = Hand::new("");
     let (_, response) = turn(&hand, &json!({}), "hello");
     let token = response["id"].as_str().unwrap().strip_prefix("resp_").unwrap().to_owned();

@@ -10,7 +10,7 @@ use crate::support::{
     client::{Client, json_request},
     config,
     fake::{Call, completion},
-    hand::{Asked, Coming, Hand},
+    hand::{Hand, IncomingReply, PendingCall},
     server::Running,
     upstream,
 };
@@ -29,13 +29,13 @@ fn add_tool() -> Value {
     json!({ "type": "function", "function": { "name": "add", "parameters": parameters } })
 }
 
-fn ask(hand: &Hand, body: &Value) -> Asked {
+fn ask(hand: &Hand, body: &Value) -> PendingCall {
     hand.post(PATH, body.to_string())
 }
 
 /// A turn that the model service is called for, and that call.
 #[track_caller]
-fn called(hand: &Hand, body: &Value) -> (Asked, Call) {
+fn called(hand: &Hand, body: &Value) -> (PendingCall, Call) {
     let mut asked = ask(hand, body);
     asked.wait();
     (asked, hand.upstream.call())
@@ -365,7 +365,7 @@ fn a_users_newer_name_counts() {
 }
 
 #[test]
-fn a_token_goes_through_any_door() {
+fn a_token_goes_through_any_api() {
     let hand = Hand::new("");
     let native = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     let token = whole(&hand, &saying("and?", &json!({ "conversation_token": native, "user": "ada" })), "yes");
@@ -399,7 +399,7 @@ fn what_cannot_be_asked_is_refused_in_the_apis_shape() {
 }
 
 #[test]
-fn there_is_nothing_below_the_door() {
+fn there_is_nothing_below_the_api() {
     let hand = Hand::new("");
     let stored = format!("{PATH}/chatcmpl-1");
     for (method, path, status, code) in [
@@ -518,7 +518,7 @@ fn a_stream_that_fails_before_any_text_has_no_partial() {
 
 /// The error that a stream ends with: one event, and nothing behind it.
 #[track_caller]
-fn the_error(coming: &mut Coming) -> Value {
+fn the_error(coming: &mut IncomingReply) -> Value {
     let rest = coming.rest();
     let data = rest.strip_prefix("data: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
     let mut event: Value = serde_json::from_str(data).unwrap();

@@ -10,7 +10,7 @@ use crate::support::{
     config, config_with,
     events::events,
     fake::{Call, completion},
-    hand::{Asked, Hand},
+    hand::{Hand, PendingCall},
     server::Running,
     upstream,
 };
@@ -29,7 +29,7 @@ fn asks(messages: &Value, members: &Value) -> Value {
     body
 }
 
-fn ask(hand: &Hand, body: &Value) -> Asked {
+fn ask(hand: &Hand, body: &Value) -> PendingCall {
     hand.post(PATH, body.to_string())
 }
 
