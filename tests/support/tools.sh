@@ -25,9 +25,9 @@ debian() {
 
 # want_cargo COMMAND CRATE VERSION [OPTION…]: a command from a crate, in exactly this version.
 #
-# It is compiled if it is missing. All tools share one target folder, so common dependencies compile
-# once. Optimisation is off where it costs more than it saves: a tool runs for seconds, its
-# link-time optimisation takes minutes.
+# A missing one is compiled, with the options for `cargo install`. All tools share one target folder,
+# so common dependencies compile once. Optimisation is off: the tools run for seconds, but optimising
+# them takes minutes.
 want_cargo() {
   local command=$1 crate=$2 version=$3 home=$tools/$2-$3
   shift 3
@@ -35,11 +35,11 @@ want_cargo() {
     PATH=$home/bin:$PATH
     return
   fi
-  case $("$command" --version 2>/dev/null) in *" $version") return ;; esac
+  case $("$command" --version 2>/dev/null) in *"$version") return ;; esac
   echo "building $crate $version"
-  CARGO_TARGET_DIR=$tools/cargo-target CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+  CARGO_TARGET_DIR=$tools/cargo-target CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
-    cargo install --quiet --locked --root "$home" --version "$version" "$@" "$crate" || return
+    cargo install --quiet --root "$home" --version "$version" "$@" "$crate" || return
   PATH=$home/bin:$PATH
 }
 
