@@ -13,8 +13,8 @@ use super::{
     console::Console, error::CliError, render::user, secret::token_key_line, stored_token::StoredToken, system::System,
 };
 use crate::{
-    config::{Config, TokenSettings},
-    guard::{Guard as _, Revocation, Rules, Store},
+    config::{Config, StoreConfig, TokenSettings},
+    guard::{Guard as _, Revocation, Rules},
     proto::{
         principal::Principal,
         time::UnixSeconds,
@@ -89,10 +89,10 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
 }
 
 /// Revokes at the store. Returns the time until which the tokens of a user are revoked.
-async fn revoke(rules: Rules, store: &Store, revocation: Revocation) -> Result<Option<UnixSeconds>, CliError> {
+async fn revoke(rules: Rules, store: &StoreConfig, revocation: Revocation) -> Result<Option<UnixSeconds>, CliError> {
     let failed = |cause: String| CliError::new(format!("not revoked: {cause}"));
-    let (servers_check, guard) = (rules.revocation, NativeGuard::quiet(rules, store).map_err(failed)?);
-    if servers_check && !guard.is_known().await.map_err(failed)? {
+    let (servers_check, guard) = (rules.revocation, NativeGuard::without_log(rules, store).map_err(failed)?);
+    if servers_check && !guard.knows_deployment().await.map_err(failed)? {
         let name = &store.namespace;
         return Err(failed(format!("the store does not know the deployment `{name}`")).with_hint(
             "pass --issuer (HOLDALL_ISSUER) as on the servers; after a loss of its data, the store knows a deployment \

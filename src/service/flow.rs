@@ -96,13 +96,13 @@ impl<H: Host> HeldPermit<H> {
 
     /// Tells the guard that the upstream is about to be called.
     pub(super) fn call(&mut self) {
-        self.permit.call();
+        self.permit.model_called();
     }
 
     fn show(&mut self) {
         if matches!(self.stream_mode, StreamMode::AsItComes) && !self.shown {
             self.shown = true;
-            self.permit.show();
+            self.permit.reply_started();
         }
     }
 
@@ -331,7 +331,7 @@ impl<H: Host> Drop for Flow<H> {
                 _ => self.sent,
             };
             let used = spent.map(|spent| self.used_so_far(&spent)).unwrap_or_default();
-            held.permit.leave(used);
+            held.permit.client_left(used);
         }
     }
 }

@@ -36,7 +36,7 @@ impl<H: Host> Service<H> {
         let AuthOutcome::Identified(identity) = verdict else {
             return Err(Error::internal("who has waited was told to wait"));
         };
-        let peer = peer.map(|peer| principal::sender(peer, &head.headers, &access.trusted_proxies));
+        let peer = peer.map(|peer| principal::client_address(peer, &head.headers, &access.trusted_proxies));
         Ok(Sender { identity, peer })
     }
 
@@ -87,14 +87,14 @@ impl<H: Host> Service<H> {
     pub fn are_keys_due(&self) -> bool {
         let limit = self.settings.timeouts.issuer;
         let access = self.access();
-        access.authenticator.remote_keys().is_some_and(|keys| keys.are_due(self.host.clock().elapsed(), limit))
+        access.authenticator.remote_keys().is_some_and(|keys| keys.is_fetch_due(self.host.clock().elapsed(), limit))
     }
 
     /// Fetches an issuer's keys, if that is due and nobody is at it.
     pub async fn refresh_keys(&self) {
         let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
         if let Some(fetch) = &self.fetch_keys
-            && keys.are_due(self.host.clock().elapsed(), self.settings.timeouts.issuer)
+            && keys.is_fetch_due(self.host.clock().elapsed(), self.settings.timeouts.issuer)
         {
             self.renew(&keys, fetch(keys.url().to_owned())).await;
         }
@@ -107,7 +107,7 @@ impl<H: Host> Service<H> {
         loop {
             self.refresh_keys().await;
             let now = self.host.clock().elapsed();
-            if !keys.are_coming(now) || now.saturating_sub(since) >= self.settings.timeouts.issuer {
+            if !keys.is_fetch_expected(now) || now.saturating_sub(since) >= self.settings.timeouts.issuer {
                 return;
             }
             self.host.clock().sleep(GLANCE).await;
@@ -118,16 +118,16 @@ impl<H: Host> Service<H> {
     async fn renew(&self, keys: &RemoteKeys, fetching: impl Future<Output = Result<String, String>>) {
         let limit = self.settings.timeouts.issuer;
         let begun = self.host.clock().elapsed();
-        keys.begin(begun);
+        keys.fetch_started(begun);
         // Whoever asks may leave, and what it began with it.
-        let left = Defer(Some(|| keys.leave(begun)));
+        let left = Defer(Some(|| keys.fetch_abandoned(begun)));
         let fetching = Box::pin(fetching);
         let fetched = futures_util::select_biased! {
             fetched = fetching.fuse() => fetched,
             () = self.host.clock().sleep(limit).fuse() => Err(format!("no whole answer within {} ms", limit.as_millis())),
         };
         left.cancel();
-        let (notice, detail) = match keys.settle(fetched, self.host.clock().elapsed()) {
+        let (notice, detail) = match keys.fetch_finished(fetched, self.host.clock().elapsed()) {
             Ok(None) => return,
             Ok(Some(said)) => ("issuer_keys_fetched", said),
             Err(failure) => ("issuer_keys_failed", failure),

@@ -51,7 +51,7 @@ use self::{
     route::api_of,
 };
 use crate::{
-    guard::{self, AdmitRequest, Guard, GuardPurpose, Moment, Seed},
+    guard::{self, AdmitRequest, Guard, GuardPurpose, KeyedHash, Moment},
     principal::{Access, Identity},
     problem::Problem,
     proto::{
@@ -84,7 +84,7 @@ pub struct Service<H> {
     log: Box<dyn Log>,
     slots: Slots,
     /// Makes users into numbers, other ones in each process.
-    users: Seed,
+    users: KeyedHash,
     codecs: Mutex<Vec<Codec>>,
     draining: AtomicBool,
     stopped: Stopped,
@@ -122,7 +122,7 @@ impl<H: Host> Service<H> {
             host,
             log,
             slots,
-            users: Seed::new(users),
+            users: KeyedHash::new(users),
             codecs: Mutex::default(),
             draining: AtomicBool::new(false),
             stopped: Abortable::new(future::pending::<()>(), registration).map(drop).boxed().shared(),
@@ -348,7 +348,7 @@ pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) 
     let mut response = Response::new(full(""));
     *response.status_mut() = problem.status();
     problem.write_headers(response.headers_mut());
-    limits::write_headers(problem.standing(), response.headers_mut());
+    limits::write_headers(problem.allowances(), response.headers_mut());
     response.map(|_| full(problem.into_body()))
 }
 

@@ -49,7 +49,7 @@ impl<H: Host> Service<H> {
     pub(super) async fn revoker(&self, head: &request::Parts) -> Result<Revoker, Error> {
         let access = self.access();
         let keys = &access.operator_keys;
-        if !keys.is_empty() && keys.speaks(&head.headers)? {
+        if !keys.is_empty() && keys.is_operator(&head.headers)? {
             return Ok(Revoker::Operator);
         }
         self.authenticate(head).await.map(Revoker::TokenHolder)

@@ -57,7 +57,7 @@ impl<H: Host> Service<H> {
         let (claims, streamed) = (planned.claims().clone(), planned.is_streamed());
         record.turn(&claims);
         let permit = self.admit(GuardPurpose::Turn, peer, &claims, planned.presented()).await?;
-        let standing = permit.standing().to_vec();
+        let standing = permit.allowances().to_vec();
         let holds = !streamed || writer.buffers_deltas();
         let head_sent = Arc::new(AtomicBool::new(false));
         let stream_mode = match (streamed, writer.buffers_deltas()) {
@@ -117,7 +117,7 @@ impl<H: Host> Service<H> {
             self.with_codec(|codec| Exchange::open(deployment, request, &caller, now, &entropy, codec)?.count())?;
         record.turn(exchange.claims());
         let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
-        let standing = permit.standing().to_vec();
+        let standing = permit.allowances().to_vec();
         let tokens = match exchange.known_count() {
             Some(tokens) => Ok(tokens),
             None => {
@@ -137,7 +137,7 @@ impl<H: Host> Service<H> {
         let limit = ends.map_or(total, |ends| ends.saturating_sub(now).min(total));
         CallContext {
             limit,
-            user: self.users.numbers(&guard::LimitSubject::of(&claims.principal, peer))[0],
+            user: self.users.hash(&guard::LimitSubject::new(&claims.principal, peer))[0],
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
             worked: Duration::ZERO,
             waited: Duration::ZERO,

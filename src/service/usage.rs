@@ -24,14 +24,14 @@ impl<H: Host> Service<H> {
         let Sender { identity, peer } = sender;
         let principal = caller(identity, user_id(head.uri.query())?, None).principal()?;
         let nobody = || Principal::anonymous([0; 16]);
-        let counted = LimitSubject::of(&principal.clone().unwrap_or_else(nobody), peer);
+        let counted = LimitSubject::new(&principal.clone().unwrap_or_else(nobody), peer);
         let moment = self.moment();
-        let standing = self.host.guard().standing(counted, moment).await?;
+        let standing = self.host.guard().allowances(counted, moment).await?;
         drop(slot);
         let answer = UsageBody {
             user_id: principal.as_ref().map(Principal::subject),
             limits: standing.iter().map(|allowance| LimitBody::new(allowance, moment.now)).collect(),
-            turns_at_once: self.host.guard().turns_at_once(),
+            turns_at_once: self.host.guard().max_concurrent_turns(),
         };
         let mut response = json_response(&answer);
         limits::write_headers(&standing, response.headers_mut());

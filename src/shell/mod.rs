@@ -30,7 +30,7 @@ use crate::{
 #[cfg(feature = "lambda")]
 pub use self::lambda::{Function, FunctionError, LambdaEnvironment};
 #[cfg(feature = "redis")]
-pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
+pub use self::redis::{RedisGuard, RedisPermit, StoreEvent, StoreObserver};
 pub use self::{
     clock::SystemClock,
     entropy::SystemEntropy,
@@ -109,7 +109,7 @@ impl Prepared {
         let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
         let issuer = Issuer::new().map_err(StartError::Upstreams)?;
         let guard = NativeGuard::new(guard, store.as_ref()).map_err(StartError::Guard)?;
-        let notes = guard.look().await;
+        let notes = guard.warnings().await;
         let service = Service::new(deployment, access, settings, NativeHost::new(upstream, guard), log);
         Ok(Self { service: Arc::new(service), issuer, notes })
     }

@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
         ));
     }
     if args.json {
-        let expires_at = claims.good_until(&deployment.policy).to_string();
+        let expires_at = claims.effective_expiry(&deployment.policy).to_string();
         let user = claims.principal.subject();
         let value = json!({ "token": token, "user": user, "turn": claims.turn, "expires_at": expires_at });
         return console.print(&format!("{value}\n"));

@@ -108,7 +108,7 @@ impl Report<'_> {
 
     fn to_json(&self) -> String {
         let (token, claims) = (self.token, self.token.claims());
-        let expires_at = claims.good_until(self.policy);
+        let expires_at = claims.effective_expiry(self.policy);
         let value = json!({
             "typ": token.kind().typ(),
             "kid": self.key_id(),
@@ -141,7 +141,7 @@ impl Report<'_> {
 
 /// The moment of expiry, and the time until or since then.
 fn expiry(claims: &Claims, policy: &TokenPolicy, now: UnixSeconds) -> String {
-    let expires_at = claims.good_until(policy);
+    let expires_at = claims.effective_expiry(policy);
     if now < expires_at {
         format!("{expires_at}, in {}", span(expires_at.0.saturating_sub(now.0)))
     } else {

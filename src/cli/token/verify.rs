@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
         }
     };
     let claims = token.claims();
-    let expires_at = claims.good_until(&stored.config.deployment.policy).to_string();
+    let expires_at = claims.effective_expiry(&stored.config.deployment.policy).to_string();
     if args.json {
         let user = claims.principal.subject();
         let value = json!({ "ok": true, "user": user, "turn": claims.turn, "expires_at": expires_at });

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use holdall::{
     config::Config,
-    guard::{Guard, LocalGuard, Seed},
+    guard::{Guard, KeyedHash, LocalGuard},
     service::{Body, Entry, Host, Log, Notice, Service},
 };
 use http::{Method, Request, Response, header, response};
@@ -97,7 +97,7 @@ impl Hand {
 
     /// A service of this configuration.
     pub(crate) fn of(config: Config) -> Self {
-        let guard = LocalGuard::new(config.guard.clone(), Seed::new([7; 32]));
+        let guard = LocalGuard::new(config.guard.clone(), KeyedHash::new([7; 32]));
         Self::guarded(config, guard)
     }
 }
