@@ -32,7 +32,7 @@ use crate::{
     override_usage = "holdall revoke [OPTIONS] --token-file <FILE>\n       \
                       holdall revoke [OPTIONS] --token-id <ID>\n       \
                       holdall revoke [OPTIONS] --conversation-id <ID>\n       \
-                      holdall revoke [OPTIONS] --user <NAME> --idp <SOURCE>"
+                      holdall revoke [OPTIONS] --user <NAME> --idp <IDP>"
 )]
 pub(super) struct Args {
     /// Token file; `-` is standard input
@@ -50,8 +50,8 @@ pub(super) struct Args {
     /// User name; all tokens that this user has now are revoked
     #[arg(long, value_name = "NAME", group = "target", requires = "idp")]
     user: Option<String>,
-    /// Identity source of the user: none, header, key, or jwt:ISSUER
-    #[arg(long, value_name = "SOURCE", requires = "user")]
+    /// Identity provider of the user: none, header, key, or jwt:ISSUER
+    #[arg(long, value_name = "IDP", requires = "user")]
     idp: Option<String>,
     /// Print one JSON object
     #[arg(long)]

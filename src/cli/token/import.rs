@@ -39,8 +39,8 @@ pub(super) struct Args {
     /// User of the new token
     #[arg(long, value_name = "NAME", default_value = LOCAL_USER)]
     user: String,
-    /// Identity source of the user: none, header, key, or jwt:ISSUER
-    #[arg(long, value_name = "SOURCE", default_value = IDP_NONE)]
+    /// Identity provider of the user: none, header, key, or jwt:ISSUER
+    #[arg(long, value_name = "IDP", default_value = IDP_NONE)]
     idp: String,
     /// Model alias that continues the conversation
     #[arg(long, value_name = "NAME", default_value = "default")]

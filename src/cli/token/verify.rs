@@ -28,8 +28,8 @@ pub(super) struct Args {
     /// User of the token [default: an anonymous user]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Identity source of the user: none, header, key, or jwt:ISSUER [default: none]
-    #[arg(long, value_name = "SOURCE", requires = "user")]
+    /// Identity provider of the user: none, header, key, or jwt:ISSUER [default: none]
+    #[arg(long, value_name = "IDP", requires = "user")]
     idp: Option<String>,
     /// Print one JSON object
     #[arg(long)]

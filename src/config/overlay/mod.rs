@@ -64,7 +64,7 @@ impl TokenSettings {
 
 settings! {
     /// The settings that say how the doors behave.
-    pub struct ApiOptions in "Doors" {
+    pub struct ApiOptions in "APIs" {
         /// Assistant turns that clients bring: refuse or accept [default: refuse]
         client_history: Option<String> = "HOLDALL_CLIENT_HISTORY" (value_name = "WAY"),
         /// Keep a note in the token in the place of inline images [default: false]

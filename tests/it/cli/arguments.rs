@@ -112,7 +112,7 @@ const HEADINGS: &[&str] = &[
     "Model",
     "Tokens",
     "Callers",
-    "Doors",
+    "APIs",
     "Limits on users",
     "Stopping",
 ];
