@@ -26,8 +26,6 @@ pub(super) struct TokenArgs {
     /// Token file, the same as the argument FILE
     #[arg(short, long, alias = "token", value_name = "FILE", conflicts_with = "file")]
     token_file: Option<PathBuf>,
-    #[command(flatten)]
-    settings: TokenSettings,
 }
 
 impl TokenArgs {
@@ -35,16 +33,16 @@ impl TokenArgs {
     ///
     /// # Errors
     /// The errors of [`StoredToken::load`].
-    pub(super) fn load(&self) -> Result<StoredToken, CliError> {
+    pub(super) fn load(&self, settings: &TokenSettings) -> Result<StoredToken, CliError> {
         if let Some(path) = self.file.as_ref().or(self.token_file.as_ref()) {
-            return StoredToken::load(path, &self.settings);
+            return StoredToken::load(path, settings);
         }
         let path = home::chat_file()?;
         if !path.exists() {
             return Err(CliError::new(format!("no chat is saved yet: `{}` does not exist", path.display()))
                 .with_hint("start a chat with `holdall chat`, or name a token file"));
         }
-        StoredToken::load(&path, &self.settings)
+        StoredToken::load(&path, settings)
     }
 }
 

@@ -2,11 +2,14 @@
 
 use clap::ValueEnum;
 
-use crate::cli::{
-    console::Console,
-    error::CliError,
-    render,
-    stored_token::{TokenArgs, items},
+use crate::{
+    cli::{
+        console::Console,
+        error::CliError,
+        render,
+        stored_token::{TokenArgs, items},
+    },
+    config::TokenSettings,
 };
 
 /// The arguments of `token export`.
@@ -20,6 +23,8 @@ pub(super) struct Args {
     /// Print JSON Lines, the same as --format jsonl
     #[arg(long, conflicts_with = "format")]
     json: bool,
+    #[command(flatten)]
+    settings: TokenSettings,
 }
 
 // Plain comments: documentation here would turn the help into its long form.
@@ -36,7 +41,7 @@ enum Format {
 /// # Errors
 /// [`CliError`] if no token can be read, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
-    let token = args.token.load()?.open()?;
+    let token = args.token.load(&args.settings)?.open()?;
     let format = if args.json { Format::Jsonl } else { args.format };
     match format {
         Format::Jsonl => console.print(token.history_lines()),

@@ -1,10 +1,13 @@
 //! `holdall token history`: the conversation in a token, for people or as JSON Lines.
 
-use crate::cli::{
-    console::Console,
-    error::CliError,
-    render,
-    stored_token::{TokenArgs, items},
+use crate::{
+    cli::{
+        console::Console,
+        error::CliError,
+        render,
+        stored_token::{TokenArgs, items},
+    },
+    config::TokenSettings,
 };
 
 /// The arguments of `token history`.
@@ -15,6 +18,8 @@ pub(super) struct Args {
     /// Print JSON Lines, one item per line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: TokenSettings,
 }
 
 /// Prints the conversation. An expired token can be read too.
@@ -22,7 +27,7 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if no token can be read, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
-    let token = args.token.load()?.open()?;
+    let token = args.token.load(&args.settings)?.open()?;
     if args.json {
         return console.print(token.history_lines());
     }

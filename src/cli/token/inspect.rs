@@ -9,6 +9,7 @@ use crate::{
         render::{count, user},
         stored_token::{StoredToken, TokenArgs, items},
     },
+    config::TokenSettings,
     proto::{
         time::UnixSeconds,
         token::{Claims, TokenPolicy, UnverifiedToken},
@@ -25,6 +26,8 @@ pub(super) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: TokenSettings,
 }
 
 /// Prints one line per property, or one JSON object.
@@ -32,7 +35,7 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if no token can be read, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
-    let stored = args.token.load()?;
+    let stored = args.token.load(&args.settings)?;
     let token = stored.open()?;
     items(&token)?;
     let policy = &stored.config.deployment.policy;

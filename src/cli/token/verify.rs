@@ -11,6 +11,7 @@ use crate::{
         render::user,
         stored_token::{StoredToken, TokenArgs, codec, exact_cause},
     },
+    config::TokenSettings,
     proto::{
         error::{Error, TokenFault},
         principal::{IDP_NONE, Principal},
@@ -34,6 +35,8 @@ pub(super) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: TokenSettings,
 }
 
 /// Prints the result. The exit code is 0 for a valid token and 1 otherwise.
@@ -41,7 +44,7 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if the token is not valid, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
-    let stored = args.token.load()?;
+    let stored = args.token.load(&args.settings)?;
     let token = match check(&stored, &args.holder()?) {
         Ok(token) => token,
         Err(error) => {

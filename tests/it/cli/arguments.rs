@@ -101,6 +101,12 @@ fn headings_have_the_same_order_in_every_help() {
         let headings: Vec<_> = help.lines().filter(is_heading).map(|line| line.trim_end_matches(':')).collect();
         let ordered: Vec<_> = HEADINGS.iter().copied().filter(|heading| headings.contains(heading)).collect();
         assert_eq!(headings, ordered, "{command:?}");
+        // The command's own flags come first, up to --help.
+        let (own, _) = help.split_once("  -h, --help").unwrap();
+        for flag in ["--token-file", "--json", "--user", "--idp", "--new", "--dev", "--kid", "--format", "--scope"] {
+            let with_connection = flag == "--user" && help.contains("\nConnection:\n");
+            assert_eq!(own.contains(flag), help.contains(flag) && !with_connection, "{command:?} {flag}");
+        }
     }
 }
 
