@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    examples,
     samples::{self, UNDOCUMENTED},
     schema::Document,
 };
@@ -47,6 +48,22 @@ fn responses_requests_agree_with_the_document() {
     let body = json!({ "model": "m", "input": [user()], "tools": [{ "type": "function", "name": "x" }] });
     agree("/v1/responses", body.clone());
     agree("/v1/responses/input_tokens", body);
+}
+
+#[test]
+fn members_documented_as_unsupported_are_rejected() {
+    let document = Document::read();
+    for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"] {
+        for member in unsupported_members(&document, path) {
+            let mut request = examples::request(path, "hi", None);
+            match member.split_once('.') {
+                Some((object, member)) => request[object][member] = json!({ "x": 1 }),
+                None => request[member] = json!({ "x": 1 }),
+            }
+            let error = parse(path, &request.to_string()).unwrap_err();
+            assert_eq!(error.kind(), Code::Unsupported, "`{member}` at {path}: {error}");
+        }
+    }
 }
 
 fn user() -> Value {
@@ -111,15 +128,20 @@ impl Agreement<'_> {
             .next()
     }
 
-    /// True if the description of the operation names a member that the format knows and the server does not support. A
-    /// count takes the same members as the turn.
+    /// True for a member that the format knows and the server does not support, if the description of the operation says
+    /// so. A count takes the same members as the turn.
     fn is_documented_as_unsupported(&self, member: &str, error: &Error) -> bool {
         let path = self.path.trim_end_matches("/count_tokens").trim_end_matches("/input_tokens");
-        let operation = self.document.at(&operation(path));
-        let description = operation["description"].as_str().unwrap();
-        let is_named = ["`", "."].iter().any(|before| description.contains(&format!("{before}{member}`")));
-        is_named && error.kind() == Code::Unsupported
+        let mut members = unsupported_members(self.document, path).into_iter();
+        error.kind() == Code::Unsupported && members.any(|name| name.rsplit('.').next() == Some(member))
     }
+}
+
+/// The members that the last paragraph of an operation's description lists as unsupported.
+fn unsupported_members<'a>(document: &'a Document, path: &str) -> Vec<&'a str> {
+    let description = document.at(&operation(path))["description"].as_str().unwrap();
+    let list = description.rsplit("\n\n").next().unwrap().strip_prefix("Not supported, error `unsupported`: ");
+    list.into_iter().flat_map(|list| list.split('`').skip(1).step_by(2)).collect()
 }
 
 /// The words that the parser rejects as members, each with its error.
