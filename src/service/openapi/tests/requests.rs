@@ -1,13 +1,17 @@
 //! The request schemas and the parsers accept and reject the same requests.
 //!
-//! Three kinds of drift are found: the document accepts what a parser rejects, a parser accepts what the document rejects,
-//! and a parser reads a member that the document does not name.
+//! Four kinds of differences are found:
+//!
+//! - The document accepts what a parser rejects.
+//! - A parser accepts what the document rejects.
+//! - A parser reads a member that the document does not name.
+//! - A parser accepts a value that an enumeration of the document does not have.
 
 use serde_json::{Value, json};
 
 use super::{
     examples,
-    samples::{self, UNDOCUMENTED},
+    samples::{self, UNDOCUMENTED, UNDOCUMENTED_VALUE},
     schema::Document,
 };
 use crate::proto::{
@@ -104,13 +108,14 @@ impl Agreement<'_> {
                 (!is_beyond).then(|| format!("the server rejects what the document accepts: {error}"))
             }
             (false, Ok(())) => Some(format!("the server accepts what the document rejects: {faults:?}")),
-            (_, verdict) => verdict.ok().and_then(|()| self.undocumented(&text)),
+            (true, Ok(())) => self.undocumented_member(&text),
+            (_, Err(_)) => self.undocumented_value(&text),
         };
         difference.map(|difference| format!("{}\n    {difference}", excerpt(&text)))
     }
 
     /// Puts all words in the place of the undocumented member, and returns one that the parser reads as a member's name.
-    fn undocumented(&self, text: &str) -> Option<String> {
+    fn undocumented_member(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(&format!("\"{UNDOCUMENTED}\":"))?;
         let end = rest.find(']').unwrap() + 1;
         let (documented, after) = rest.split_at(end);
@@ -126,6 +131,18 @@ impl Agreement<'_> {
         unknown
             .map(|(word, error)| format!("the server reads `{word}`, which the document does not name: {error}"))
             .next()
+    }
+
+    /// Puts each word in the place of the undocumented value, and returns one that the parser accepts and the document
+    /// does not have.
+    fn undocumented_value(&self, text: &str) -> Option<String> {
+        let (before, after) = text.split_once(UNDOCUMENTED_VALUE)?;
+        let accepted = self.words.iter().find(|word| {
+            let text = format!("{before}{word}{after}");
+            let faults = || self.document.faults(&self.schema, &serde_json::from_str(&text).unwrap());
+            parse(self.path, &text).is_ok() && !faults().is_empty()
+        });
+        accepted.map(|word| format!("the server accepts the value `{word}`, which the document does not have"))
     }
 
     /// True for a member that the format knows and the server does not support, if the description of the operation says

@@ -11,6 +11,9 @@ use super::schema::{Document, is_required};
 /// The name of a member that no schema documents. Its value is the list of the names that are documented in its place.
 pub(super) const UNDOCUMENTED: &str = "undocumented_member";
 
+/// A value in the place of an enumeration, for any value that the enumeration does not have.
+pub(super) const UNDOCUMENTED_VALUE: &str = "undocumented value";
+
 /// The requests for the schema at `pointer`, each a variation of the valid request `base`.
 pub(super) fn requests(document: &Document, pointer: &str, base: &Value) -> Vec<Value> {
     let mut samples = Samples { document, bounded: BTreeSet::new() };
@@ -70,6 +73,9 @@ impl Samples<'_> {
         let mut values = odd_values();
         values.extend(schema.get("const").cloned());
         values.extend(schema.get("enum").and_then(Value::as_array).into_iter().flatten().cloned());
+        if schema.contains_key("const") || schema.contains_key("enum") {
+            values.push(json!(UNDOCUMENTED_VALUE));
+        }
         for alternative in alternatives(&schema).unwrap_or_default() {
             let base = base.filter(|base| self.document.is_valid(&alternative, base));
             values.extend(self.variations(&alternative, base, documented.clone()));
@@ -233,9 +239,18 @@ fn numbers(schema: &Map<String, Value>) -> Vec<Value> {
 /// Texts of any kind, and texts at the bounds of the length.
 fn strings(schema: &Map<String, Value>) -> Vec<Value> {
     let bounds = ["minLength", "maxLength"].into_iter().filter_map(|bound| count(schema, bound));
-    let lengths = bounds.flat_map(|bound| [bound.saturating_sub(1), bound, bound + 1]);
-    TEXTS.iter().map(|text| json!(text)).chain(lengths.map(|length| json!("a".repeat(length)))).collect()
+    let lengths = bounds.flat_map(|bound| [bound.saturating_sub(1), bound, bound + 1]).chain(PATTERN_LENGTHS);
+    let long = lengths.map(|length| "a".repeat(length)).chain(PATTERN_LENGTHS.map(|length| image_type(length)));
+    TEXTS.iter().map(|text| json!(text)).chain(long.map(|text| json!(text))).collect()
 }
+
+/// A media type of an image, with a name of this length.
+fn image_type(length: usize) -> String {
+    format!("image/{}", "a".repeat(length))
+}
+
+/// The greatest length in the patterns of the document, and the next one.
+const PATTERN_LENGTHS: [usize; 2] = [64, 65];
 
 /// Texts that fit the patterns of the document, and some that fit none.
 const TEXTS: [&str; 10] = [
