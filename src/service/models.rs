@@ -6,15 +6,11 @@
 use http::{HeaderMap, Response, request};
 use serde::Serialize;
 
-use super::{Clock, Service, body::Body, json_response, pages::Page, route::HINT};
-use crate::{
-    guard::Guard,
-    proto::{
-        api::{Api, chat_completions::ChatCompletions, messages::Messages},
-        error::Error,
-        time::UnixSeconds,
-    },
-    upstream::Upstream,
+use super::{Host, Service, body::Body, json_response, pages::Page, route::HINT};
+use crate::proto::{
+    api::{Api, chat_completions::ChatCompletions, messages::Messages},
+    error::Error,
+    time::UnixSeconds,
 };
 
 /// The door in whose shape errors about models are told: that of the SDK which asks. Programs look for OpenAI's
@@ -24,7 +20,7 @@ pub(super) fn api(path: &str, headers: &HeaderMap) -> Option<&'static dyn Api> {
     Some(if headers.contains_key("anthropic-version") { &Messages } else { &ChatCompletions })
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// All models.
     ///
     /// # Errors

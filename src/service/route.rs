@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode, header, request};
 use serde::Serialize;
 
 use super::{
-    Clock, Incoming, Sender, Service, TimeLeft,
+    Clock as _, Host, Incoming, Sender, Service, TimeLeft,
     body::{Body, check_json, read_body, utf8},
     caller, json_bytes, json_response, openapi,
     pages::{self, Page},
@@ -16,15 +16,14 @@ use super::{
 };
 use crate::proto::exchange;
 use crate::{
-    guard::{Guard, GuardPurpose, Permit as _, TurnEnd},
+    guard::{GuardPurpose, Permit as _, TurnEnd},
     proto::{
         api::{APIS, Api, Operation, native},
         error::Error,
     },
-    upstream::Upstream,
 };
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Answers a request, or says why not.
     pub(super) async fn route<B>(
         self: &Arc<Self>,
@@ -84,7 +83,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     where
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
-        let ends = head.extensions.get().map(|TimeLeft(left)| self.clock.elapsed().saturating_add(*left));
+        let ends = head.extensions.get().map(|TimeLeft(left)| self.host.clock().elapsed().saturating_add(*left));
         let sender = self.post(head).await?;
         let slot = self.slots.take(sender.network())?;
         let body = self.read(head, body).await?;
@@ -115,7 +114,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let reading = Box::pin(read_body(head, body, limit_bytes));
         futures_util::select_biased! {
             body = reading.fuse() => body,
-            () = self.clock.sleep(limit).fuse() => Err(Error::RequestTimeout { limit }),
+            () = self.host.clock().sleep(limit).fuse() => Err(Error::RequestTimeout { limit }),
         }
     }
 
@@ -167,8 +166,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let peer = sender.peer;
         let caller = caller(sender.identity, user_id, None);
         let deployment = self.deployment();
-        let (items, conversation, presented) =
-            self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, self.clock.now(), codec))?;
+        let (items, conversation, presented) = self
+            .with_codec(|codec| exchange::read_history(&deployment, &token, &caller, self.host.clock().now(), codec))?;
         let permit = self.admit(GuardPurpose::Read, peer, &conversation.claims, Some(presented)).await?;
         permit.settle(TurnEnd::Failed).await;
         record.keep(slot);

@@ -6,14 +6,13 @@
 use http::{Response, request};
 use serde::Serialize;
 
-use super::{Clock, Sender, Service, body::Body, caller, json_response, limits, models::percent_decoded};
+use super::{Host, Sender, Service, body::Body, caller, json_response, limits, models::percent_decoded};
 use crate::{
-    guard::{Guard, LimitSubject},
+    guard::{Guard as _, LimitSubject},
     proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},
-    upstream::Upstream,
 };
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// The limits of whoever asks, and what is left of them.
     ///
     /// # Errors
@@ -25,14 +24,14 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let Sender { identity, peer } = sender;
         let principal = caller(identity, user_id(head.uri.query())?, None).principal()?;
         let nobody = || Principal::anonymous([0; 16]);
-        let counted = LimitSubject::of(&principal.clone().unwrap_or_else(nobody), peer);
+        let counted = LimitSubject::new(&principal.clone().unwrap_or_else(nobody), peer);
         let moment = self.moment();
-        let standing = self.guard.standing(counted, moment).await?;
+        let standing = self.host.guard().allowances(counted, moment).await?;
         drop(slot);
         let answer = UsageBody {
             user_id: principal.as_ref().map(Principal::subject),
             limits: standing.iter().map(|allowance| LimitBody::new(allowance, moment.now)).collect(),
-            turns_at_once: self.guard.turns_at_once(),
+            turns_at_once: self.host.guard().max_concurrent_turns(),
         };
         let mut response = json_response(&answer);
         limits::write_headers(&standing, response.headers_mut());

@@ -178,7 +178,7 @@ mod tests {
             (Error::TokenInvalid { fault: TokenFault::Tag }, 400),
             (Error::TokenRevoked, 410),
             (Error::TokenTooLarge(excess), 413),
-            (Error::TokenUsed { under_way: false }, 409),
+            (Error::TokenUsed { in_progress: false }, 409),
         ] {
             let (as_response, body) = read(&error, status, TokenMember::PreviousResponseId);
             assert_eq!((as_response, &body["code"]), (400, &json!("previous_response_not_found")));

@@ -55,8 +55,10 @@ pub enum Item {
     /// A provider's own opaque reasoning, replayed only to that provider.
     #[serde(rename = "think")]
     Think {
-        /// The provider: its dialect's name, and `@host` where that is not the dialect's own address.
-        by: String,
+        /// The provider: the name of its wire format, followed by `@host` if the host is not the
+        /// official one.
+        #[serde(rename = "by")]
+        provider_id: String,
         /// JSON text as received, byte for byte.
         blob: String,
     },
@@ -110,7 +112,9 @@ impl fmt::Debug for Item {
             Self::Result { out, error, .. } => {
                 f.debug_struct("Result").field("out", out).field("error", error).finish_non_exhaustive()
             }
-            Self::Think { by, blob } => f.debug_tuple("Think").field(by).field(&Withheld::text(blob)).finish(),
+            Self::Think { provider_id, blob } => {
+                f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish()
+            }
         }
     }
 }
@@ -304,7 +308,7 @@ impl RawItem<'_> {
                 error => Ok(Item::Result { id, out, error: error.is_some() }),
             },
             ("think", None, None, None, None, None, None, None, None, Some(by), Some(blob)) => {
-                Ok(Item::Think { by, blob })
+                Ok(Item::Think { provider_id: by, blob })
             }
             _ => Err("members do not fit the kind `t`, which is msg, call, result or think"),
         }

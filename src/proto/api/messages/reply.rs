@@ -22,7 +22,7 @@ use crate::proto::{
     json::Object,
     sse,
     token::Claims,
-    turn::{Answer, Delta, FinishReason, Partial, Usage, speaks},
+    turn::{Answer, Delta, FinishReason, Partial, Usage, is_of_provider},
 };
 
 /// Writes one reply.
@@ -116,10 +116,10 @@ impl ReplyWriter for MessagesWriter {
                 Delta::Call { id, name, args } => self.write_block(Block::tool_use(id, name, args), out),
                 Delta::Finish(_) | Delta::Usage(_) => {}
                 Delta::Text(text) => self.write_text(text, out),
-                Delta::Think { by, blob } => {
+                Delta::Think { provider_id, blob } => {
                     // Reasoning separates two texts, as in the history, even if no block shows it.
                     self.end_text(out);
-                    if let Some(block) = Block::thinking(by, blob, self.shows_thinking) {
+                    if let Some(block) = Block::thinking(provider_id, blob, self.shows_thinking) {
                         self.write_block(block, out);
                     }
                 }
@@ -290,7 +290,7 @@ impl<'a> Block<'a> {
     }
 
     /// The block for reasoning. `None` if the reasoning is in another provider's format.
-    fn thinking(by: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
+    fn thinking(provider_id: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
         #[derive(Deserialize)]
         struct Blob<'a> {
             #[serde(borrow)]
@@ -303,7 +303,8 @@ impl<'a> Block<'a> {
             data: Option<Cow<'a, str>>,
         }
 
-        let Object(blob) = speaks(by, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
+        let Object(blob) =
+            is_of_provider(provider_id, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
         match &*blob.r#type {
             "redacted_thinking" => Some(Self::RedactedThinking { data: blob.data? }),
             "thinking" => Some(Self::Thinking {
@@ -350,7 +351,7 @@ fn blocks(item: &Item, shows_thinking: bool) -> Vec<Block<'_>> {
         Item::Call { id, name, args } => vec![Block::tool_use(id, name, args)],
         Item::Message { parts, .. } => parts.iter().filter_map(text_block).collect(),
         Item::Result { .. } => Vec::new(),
-        Item::Think { by, blob } => Block::thinking(by, blob, shows_thinking).into_iter().collect(),
+        Item::Think { provider_id, blob } => Block::thinking(provider_id, blob, shows_thinking).into_iter().collect(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::proto::{
     chat::{Item, Part},
     json::object_from_str,
     token::Claims,
-    turn::{Answer, Delta, FinishReason, Partial, speaks},
+    turn::{Answer, Delta, FinishReason, Partial, is_of_provider},
 };
 
 /// Writes one reply.
@@ -76,9 +76,9 @@ impl ReplyWriter for ResponsesWriter {
                     self.close_message(&head, Status::Completed, out);
                     self.write_item(call(&head, self.items.len(), id, name, args), out);
                 }
-                Delta::Think { by, blob } => {
+                Delta::Think { provider_id, blob } => {
                     self.close_message(&head, Status::Completed, out);
-                    if let Some(item) = self.reasoning(&head, self.items.len(), by, blob) {
+                    if let Some(item) = self.reasoning(&head, self.items.len(), provider_id, blob) {
                         self.write_item(item, out);
                     }
                 }
@@ -182,7 +182,7 @@ impl ResponsesWriter {
                     let status = if output.peek().is_none() { ending.status } else { Status::Completed };
                     items.push(OutputItem::message(head.item_id("msg", at), status, &text_of(parts)));
                 }
-                Item::Think { by, blob } => items.extend(self.reasoning(head, at, by, blob)),
+                Item::Think { provider_id, blob } => items.extend(self.reasoning(head, at, provider_id, blob)),
                 Item::Result { .. } => {}
             }
         }
@@ -190,8 +190,8 @@ impl ResponsesWriter {
     }
 
     /// The item for reasoning. `None` if the reasoning is in another provider's format.
-    fn reasoning(&self, head: &Head, at: usize, by: &str, blob: &str) -> Option<OutputItem> {
-        let is_in_format = speaks(by, "openai-responses");
+    fn reasoning(&self, head: &Head, at: usize, provider_id: &str, blob: &str) -> Option<OutputItem> {
+        let is_in_format = is_of_provider(provider_id, "openai-responses");
         let raw: RawReasoning = is_in_format.then(|| object_from_str(blob).ok())??;
         (raw.r#type == "reasoning").then(|| OutputItem::Reasoning {
             id: head.item_id("rs", at),

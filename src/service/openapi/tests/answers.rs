@@ -201,7 +201,7 @@ fn deltas(answer: &Answer) -> Vec<Delta> {
             Part::Image(_) => None,
         }),
         Item::Result { .. } => None,
-        Item::Think { by, blob } => Some(Delta::Think { by, blob }),
+        Item::Think { provider_id, blob } => Some(Delta::Think { provider_id, blob }),
     };
     answer.output.iter().filter_map(delta).chain([Delta::Finish(answer.finish), Delta::Usage(answer.usage)]).collect()
 }
@@ -213,7 +213,7 @@ fn answer() -> Answer {
 /// Answers of every kind.
 fn replies() -> Vec<Answer> {
     let say = |text: &str| Item::text(Role::Assistant, text);
-    let think = |by: &str, blob: Value| Item::Think { by: by.to_owned(), blob: blob.to_string() };
+    let think = |id: &str, blob: Value| Item::Think { provider_id: id.to_owned(), blob: blob.to_string() };
     let call = Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: "{\"a\":1}".to_owned() };
     let thinking = json!({ "type": "thinking", "thinking": "hm", "signature": "c2ln" });
     let redacted = json!({ "type": "redacted_thinking", "data": "AAAA" });
@@ -259,7 +259,7 @@ fn all_items() -> Vec<Item> {
         Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: "{}".to_owned() },
         result(Output::Text("3".to_owned()), false),
         result(Output::Parts(parts()), true),
-        Item::Think { by: "anthropic".to_owned(), blob: "{}".to_owned() },
+        Item::Think { provider_id: "anthropic".to_owned(), blob: "{}".to_owned() },
     ]
 }
 

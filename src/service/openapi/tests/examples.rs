@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::proto::{
     api::{APIS, Api, Operation, ReplyWriter, native},
     deployment::{ApiSettings, Deployment, Model, Models, Target},
-    exchange::{self, Caller, Entropy, Exchange, Planned, Response as ModelResponse},
+    exchange::{self, Caller, Entropy, Exchange, Planned, ResponseState},
     key::KeyRing,
     limits::Limits,
     provider,
@@ -59,12 +59,13 @@ pub(super) fn take_turn(api: &dyn Api, request: &Value, seed: u8) -> (Box<dyn Re
     let random = [seed; 16];
     let entropy = Entropy { token_id: random, conversation: random, user: random, nonce: [seed; 24] };
     let (caller, mut codec) = (Caller::Unauthenticated { user_id: None }, Codec::new().unwrap());
-    let planned = Exchange::begin(Arc::new(deployment()), parsed.turn, &caller, NOW, &entropy, &mut codec).unwrap();
+    let opened = Exchange::open(Arc::new(deployment()), parsed.turn, &caller, NOW, &entropy, &mut codec).unwrap();
+    let planned = opened.plan(&mut codec).unwrap();
     let Planned::Ready(exchange) = planned else { panic!("the model has no room for the conversation") };
     let pieces = provider::builtin_answer(exchange.request().body()).unwrap();
     let content_type = provider::builtin_content_type(exchange.is_streamed());
     let head = Response::builder().header(header::CONTENT_TYPE, content_type).body(()).unwrap().into_parts().0;
-    let Ok(ModelResponse::Replying(mut exchange)) = exchange.respond(&head) else { panic!("the model refused") };
+    let Ok(ResponseState::Replying(mut exchange)) = exchange.respond(&head) else { panic!("the model refused") };
     let mut deltas = Vec::new();
     pieces.iter().for_each(|piece| exchange.push(piece, &mut deltas).unwrap());
     let answer = exchange.finish(Duration::from_millis(3), &mut deltas, &mut codec).unwrap();

@@ -64,7 +64,7 @@ fn an_answer_is_a_completion_with_a_token() {
 #[test]
 fn content_is_null_where_there_are_only_calls() {
     let call = call_item("c1", "add", "{}");
-    let think = Item::Think { by: "openai-responses".to_owned(), blob: "{}".to_owned() };
+    let think = Item::Think { provider_id: "openai-responses".to_owned(), blob: "{}".to_owned() };
     for (reply, output, content) in [
         ("", vec![think, call.clone()], Value::Null),
         ("a", vec![Item::text(Role::Assistant, "a"), call], json!("a")),
@@ -90,7 +90,7 @@ fn why_a_reply_ended_is_said_in_the_formats_words() {
 fn stream(include_usage: bool) -> String {
     let (mut writer, answer, mut out) = (ChatWriter::new(include_usage), an_answer(), Vec::new());
     writer.start(&answer.conversation.claims, &mut out);
-    let think = Delta::Think { by: "openai-responses".to_owned(), blob: "{}".to_owned() };
+    let think = Delta::Think { provider_id: "openai-responses".to_owned(), blob: "{}".to_owned() };
     writer.deltas(&[think, text("Hi\n"), text("\"é\"\r\u{2028}")], &mut out);
     writer.deltas(&[call("c1", "add", "{\n}"), Delta::Usage(answer.usage)], &mut out);
     writer.deltas(&[call("c2", "now", ""), Delta::Finish(FinishReason::ToolCalls)], &mut out);

@@ -26,8 +26,8 @@ fn written(writer: &mut dyn ReplyWriter, answer: &Answer) -> Value {
     serde_json::from_slice(&writer.body(answer)).unwrap()
 }
 
-fn think(by: &str, blob: &str) -> Item {
-    Item::Think { by: by.to_owned(), blob: blob.to_owned() }
+fn think(provider_id: &str, blob: &str) -> Item {
+    Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }
 }
 
 /// The events of a whole stream, by name.
@@ -213,8 +213,8 @@ fn reasoning_that_is_not_to_be_shown_keeps_its_signature() {
     let body = body(&json!({ "thinking": { "type": "adaptive", "display": "omitted" } })).to_string();
     let answer = Answer { output: vec![think("anthropic", THINKING), think("anthropic", REDACTED)], ..an_answer() };
     let deltas = [
-        Delta::Think { by: "anthropic".to_owned(), blob: THINKING.to_owned() },
-        Delta::Think { by: "anthropic".to_owned(), blob: REDACTED.to_owned() },
+        Delta::Think { provider_id: "anthropic".to_owned(), blob: THINKING.to_owned() },
+        Delta::Think { provider_id: "anthropic".to_owned(), blob: REDACTED.to_owned() },
     ];
     let shown = json!([
         { "type": "thinking", "thinking": "", "signature": "c2ln" },
@@ -284,8 +284,9 @@ fn a_stream_is_written_as_the_api_writes_it() {
 #[test]
 fn a_stream_adds_up_to_the_whole_answer() {
     let say = |text: &str| (Delta::Text(text.to_owned()), None);
-    let thought =
-        |by: &str, blob: &str| (Delta::Think { by: by.to_owned(), blob: blob.to_owned() }, Some(think(by, blob)));
+    let thought = |provider_id: &str, blob: &str| {
+        (Delta::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }, Some(think(provider_id, blob)))
+    };
     let called = |id: &str| {
         let delta = Delta::Call { id: id.to_owned(), name: "add".to_owned(), args: "{\"a\":[{}]}".to_owned() };
         (delta, Some(call(id, "{\"a\":[{}]}")))

@@ -375,7 +375,8 @@ fn without_store_no_token_is_told() {
 
 #[test]
 fn every_reply_comes_out_the_same_held_and_live() {
-    let think = |by: &str, blob: &str| Item::Think { by: by.to_owned(), blob: blob.to_owned() };
+    let think =
+        |provider_id: &str, blob: &str| Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() };
     let say = |text: &str| Item::text(Role::Assistant, text);
     let ours = r#"{"type":"reasoning","id":"rs_9","summary":[{"type":"summary_text","text":"Hm."},{"type":"summary_text","text":"So."}],
         "content":[{"type":"reasoning_text","text":"well"}],"encrypted_content":"AAAA","status":"completed"}"#;
@@ -407,7 +408,9 @@ fn every_reply_comes_out_the_same_held_and_live() {
                     said.chars().map(|character| text(&character.to_string())).collect()
                 }
                 Item::Call { id, name, args } => vec![call(id, name, args)],
-                Item::Think { by, blob } => vec![Delta::Think { by: by.clone(), blob: blob.clone() }],
+                Item::Think { provider_id, blob } => {
+                    vec![Delta::Think { provider_id: provider_id.clone(), blob: blob.clone() }]
+                }
                 Item::Result { .. } => vec![],
             })
             .collect();
@@ -424,7 +427,7 @@ fn every_reply_comes_out_the_same_held_and_live() {
 #[test]
 fn reasoning_is_shown_where_it_is_in_this_apis_words() {
     let blob = r#"{"type":"reasoning","id":"rs_9","summary":[{"type":"summary_text","text":"Hm."}],"encrypted_content":"AAAA"}"#;
-    let think = |by: &str| Item::Think { by: by.to_owned(), blob: blob.to_owned() };
+    let think = |provider_id: &str| Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() };
     let output = vec![think("openai-responses"), think("anthropic"), Item::text(Role::Assistant, "A")];
     let answer = answer_of(output, FinishReason::Stop);
     let mut reasoning = json!({
