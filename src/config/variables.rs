@@ -1,4 +1,4 @@
-//! Settings that are flags and variables at once: one list of them, for the command line and for platforms that have
+//! ServiceConfig that are flags and variables at once: one list of them, for the command line and for platforms that have
 //! variables alone.
 
 use std::path::PathBuf;

@@ -68,7 +68,7 @@ pub use self::{
     body::Body,
     record::{Entry, Log, Notice},
 };
-pub use crate::config::{CorsOrigins, OriginError, Settings, Timeouts};
+pub use crate::config::{CorsOrigins, OriginError, ServiceConfig, Timeouts};
 
 /// Time and chance, which a shell has and the core has not.
 pub trait Clock: Send + Sync + 'static {
@@ -100,7 +100,7 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The service: one for a process, shared by all its connections.
 pub struct Service<U, G, C> {
     reloadable: RwLock<Reloadable>,
-    settings: Settings,
+    settings: ServiceConfig,
     upstream: U,
     guard: G,
     clock: C,
@@ -136,7 +136,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub fn new(
         deployment: Deployment,
         access: Access,
-        settings: Settings,
+        settings: ServiceConfig,
         upstream: U,
         guard: G,
         clock: C,

@@ -103,14 +103,14 @@ impl Host {
 }
 
 fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
-    let Config { deployment, access, settings, upstreams, guard, warnings, server, .. } = config;
+    let Config { deployment, access, service, upstreams, guard, warnings, server, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
     let (upstream, clock) = (Fetch::new(&upstreams)?, IsolateClock::default());
     let mut seed = [0; 32];
     // If this fails, no turn can start, and the guard never uses the seed.
     let _ = clock.fill_random(&mut seed);
     let guard = LocalGuard::new(guard, Seed::new(seed));
-    let service = Service::new(deployment, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
+    let service = Service::new(deployment, access, service, upstream, guard, clock, Box::new(ConsoleLog));
     let service = service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url)))));
     Ok((service, server.answer_timeout))
 }

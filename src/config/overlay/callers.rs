@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::config::{Draft, Sources, variables::settings};
+use crate::config::{ConfigBuilder, Sources, variables::settings};
 
 settings! {
     /// The settings that say who may call.
@@ -47,14 +47,14 @@ settings! {
 }
 
 impl CallerSettings {
-    /// Lays these settings over the draft's own.
-    pub(super) fn lay(&self, draft: &mut Draft, sources: &impl Sources) {
-        draft.set_some("operator_keys", list(&self.operator_keys));
-        draft.set_some("trusted_proxies", list(&self.trusted_proxies));
-        draft.set_some("cors_origins", list(&self.cors_origins));
-        draft.set_some("dangerous_open", self.dangerous_open);
+    /// Lays these settings over the builder's own.
+    pub(super) fn apply(&self, builder: &mut ConfigBuilder, sources: &impl Sources) {
+        builder.set_some("operator_keys", list(&self.operator_keys));
+        builder.set_some("trusted_proxies", list(&self.trusted_proxies));
+        builder.set_some("cors_origins", list(&self.cors_origins));
+        builder.set_some("dangerous_open", self.dangerous_open);
         let identity = self.identity(sources);
-        draft.set_some("identity", (!identity.is_empty()).then_some(identity));
+        builder.set_some("identity", (!identity.is_empty()).then_some(identity));
     }
 
     /// The table `identity`, empty where nothing is set.

@@ -3,7 +3,7 @@
 mod callers;
 mod model;
 
-use super::{Config, ConfigError, Draft, Reach, Sources, variables::settings};
+use super::{Config, ConfigBuilder, ConfigError, Exposure, Sources, variables::settings};
 
 pub use self::{callers::CallerSettings, model::ModelSettings};
 
@@ -45,20 +45,24 @@ impl TokenSettings {
     /// Reads the file and lays these settings over it.
     ///
     /// # Errors
-    /// Those of [`Draft::open`].
-    pub fn draft(&self, sources: &impl Sources) -> Result<Draft, ConfigError> {
+    /// Those of [`ConfigBuilder::open`].
+    pub fn builder(&self, sources: &impl Sources) -> Result<ConfigBuilder, ConfigError> {
         let KeySettings { config, keys_file } = &self.keys;
-        let mut draft = Draft::open(config.as_deref(), sources)?;
-        draft.set_some("keys_file", keys_file.as_deref());
+        let mut builder = ConfigBuilder::open(config.as_deref(), sources)?;
+        builder.set_some("keys_file", keys_file.as_deref());
         if keys_file.is_none() {
-            draft.set_some("keys", sources.variable("HOLDALL_KEYS").as_ref().map(|keys| keys.as_str()));
+            builder.set_some("keys", sources.variable("HOLDALL_KEYS").as_ref().map(|keys| keys.as_str()));
         }
-        draft.set_some("issuer", self.issuer.as_deref());
-        draft.set_some("ttl", self.ttl.as_deref());
-        draft.set_some("max_age", self.max_age.as_deref());
-        draft.set_some("seal", self.seal);
-        draft.set_some_in("guard", "redis_url", sources.variable("HOLDALL_REDIS_URL").as_ref().map(|url| url.as_str()));
-        Ok(draft)
+        builder.set_some("issuer", self.issuer.as_deref());
+        builder.set_some("ttl", self.ttl.as_deref());
+        builder.set_some("max_age", self.max_age.as_deref());
+        builder.set_some("seal", self.seal);
+        builder.set_some_in(
+            "guard",
+            "redis_url",
+            sources.variable("HOLDALL_REDIS_URL").as_ref().map(|url| url.as_str()),
+        );
+        Ok(builder)
     }
 }
 
@@ -78,10 +82,10 @@ settings! {
 }
 
 impl ApiOptions {
-    fn lay(&self, draft: &mut Draft) {
-        draft.set_some("client_history", self.client_history.as_deref());
-        draft.set_some("elide_inline_images", self.elide_inline_images);
-        draft.set_some("responses_stream", self.responses_stream.as_deref());
+    fn apply(&self, builder: &mut ConfigBuilder) {
+        builder.set_some("client_history", self.client_history.as_deref());
+        builder.set_some("elide_inline_images", self.elide_inline_images);
+        builder.set_some("responses_stream", self.responses_stream.as_deref());
     }
 }
 
@@ -105,12 +109,12 @@ settings! {
 }
 
 impl GuardSettings {
-    fn lay(&self, draft: &mut Draft) {
-        draft.set_some_in("guard", "rate", self.rate.as_deref());
-        draft.set_some_in("guard", "burst", self.burst);
-        draft.set_some_in("guard", "single_use", self.single_use);
-        draft.set_some_in("guard", "live_conversations", self.live_conversations);
-        draft.set_some_in("limits", "turns_per_user", self.turns_per_user);
+    fn apply(&self, builder: &mut ConfigBuilder) {
+        builder.set_some_in("guard", "rate", self.rate.as_deref());
+        builder.set_some_in("guard", "burst", self.burst);
+        builder.set_some_in("guard", "single_use", self.single_use);
+        builder.set_some_in("guard", "live_conversations", self.live_conversations);
+        builder.set_some_in("limits", "turns_per_user", self.turns_per_user);
     }
 }
 
@@ -125,9 +129,9 @@ settings! {
 }
 
 impl StopSettings {
-    fn lay(&self, draft: &mut Draft) {
-        draft.set_some_in("timeouts", "lame_duck", self.lame_duck.as_deref());
-        draft.set_some_in("timeouts", "drain", self.drain.as_deref());
+    fn apply(&self, builder: &mut ConfigBuilder) {
+        builder.set_some_in("timeouts", "lame_duck", self.lame_duck.as_deref());
+        builder.set_some_in("timeouts", "drain", self.drain.as_deref());
     }
 }
 
@@ -154,20 +158,25 @@ impl ServeSettings {
     ///
     /// # Errors
     /// The first thing that keeps a server from starting.
-    pub fn load(&self, dev_keys: Option<&str>, reach: Reach, sources: &impl Sources) -> Result<Config, ConfigError> {
-        let mut draft = self.tokens.draft(sources)?;
-        draft.set_reach(reach);
-        self.model.lay(&mut draft, sources)?;
-        self.apis.lay(&mut draft);
-        self.guard.lay(&mut draft);
-        self.stop.lay(&mut draft);
-        draft.set_some("retries", self.retries);
+    pub fn load(
+        &self,
+        dev_keys: Option<&str>,
+        exposure: Exposure,
+        sources: &impl Sources,
+    ) -> Result<Config, ConfigError> {
+        let mut builder = self.tokens.builder(sources)?;
+        builder.set_exposure(exposure);
+        self.model.apply(&mut builder, sources)?;
+        self.apis.apply(&mut builder);
+        self.guard.apply(&mut builder);
+        self.stop.apply(&mut builder);
+        builder.set_some("retries", self.retries);
         if let Some(keys) = dev_keys {
-            draft.set_keys(keys);
+            builder.set_keys(keys);
         }
-        draft.set_some("listen", self.listen.as_deref());
-        draft.set_some("lambda_response", self.lambda_response.as_deref());
-        self.callers.lay(&mut draft, sources);
-        draft.check(sources)
+        builder.set_some("listen", self.listen.as_deref());
+        builder.set_some("lambda_response", self.lambda_response.as_deref());
+        self.callers.apply(&mut builder, sources);
+        builder.build(sources)
     }
 }

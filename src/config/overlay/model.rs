@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::config::{ConfigError, Draft, Sources, variables::settings};
+use crate::config::{ConfigBuilder, ConfigError, Sources, variables::settings};
 
 settings! {
     /// The settings that name the model.
@@ -31,28 +31,32 @@ impl ModelSettings {
         self.model.as_deref()
     }
 
-    /// Lays these settings over the draft's own.
+    /// Lays these settings over the builder's own.
     ///
     /// # Errors
     /// [`ConfigError::Settings`] for settings that do not go together.
-    pub fn lay(&self, draft: &mut Draft, sources: &impl Sources) -> Result<(), ConfigError> {
-        draft.set_some("system_prompt", self.system_prompt.as_deref());
-        draft.set_some("system_prompt_file", self.system_prompt_file.as_deref());
-        draft.set_some("builtin_pace_ms", self.builtin_pace_ms);
+    pub fn apply(&self, builder: &mut ConfigBuilder, sources: &impl Sources) -> Result<(), ConfigError> {
+        builder.set_some("system_prompt", self.system_prompt.as_deref());
+        builder.set_some("system_prompt_file", self.system_prompt_file.as_deref());
+        builder.set_some("builtin_pace_ms", self.builtin_pace_ms);
         let service_named = self.upstream.is_some() || self.upstream_url.is_some();
         match &self.model {
-            _ if service_named || !draft.lists_models() => self.lay_service(draft, sources),
+            _ if service_named || !builder.lists_models() => self.set_service(builder, sources),
             _ if self.upstream_concurrency.is_some() => Err(ConfigError::settings(
                 "the configuration lists its upstreams; which of them is to be bounded is not said",
                 "set max_concurrency in its [[upstream]] table instead",
             )),
-            Some(alias) => draft.put_first(alias),
+            Some(alias) => builder.make_default(alias),
             None => Ok(()),
         }
     }
 
     /// One upstream, and the aliases `default` and the model's own name for it.
-    pub(in crate::config) fn lay_service(&self, draft: &mut Draft, sources: &impl Sources) -> Result<(), ConfigError> {
+    pub(in crate::config) fn set_service(
+        &self,
+        builder: &mut ConfigBuilder,
+        sources: &impl Sources,
+    ) -> Result<(), ConfigError> {
         let kind = self.upstream.as_deref().unwrap_or("builtin");
         let builtin = kind == "builtin";
         if builtin && self.upstream_url.is_some() {
@@ -94,12 +98,12 @@ impl ModelSettings {
             entry.insert("upstreams".to_owned(), Value::Array(vec![kind.into()]));
             Value::Table(entry)
         });
-        draft.set("model", Value::Array(models.collect()));
+        builder.set("model", Value::Array(models.collect()));
         let mut upstream = table(upstream);
         if let Some(calls) = self.upstream_concurrency {
             upstream.insert("max_concurrency".to_owned(), i64::from(calls).into());
         }
-        draft.set("upstream", Value::Array(vec![Value::Table(upstream)]));
+        builder.set("upstream", Value::Array(vec![Value::Table(upstream)]));
         Ok(())
     }
 }

@@ -78,7 +78,7 @@ impl<G: Guard> Hand<G> {
         let service = Service::new(
             config.deployment,
             config.access,
-            config.settings,
+            config.service,
             upstream.clone(),
             guard,
             clock.clone(),

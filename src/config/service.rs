@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 /// What a service is told once, at its start.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ServiceConfig {
     /// How long things may take.
     pub timeouts: Timeouts,
     /// Which web pages may call.
@@ -19,7 +19,7 @@ pub struct Settings {
     pub concurrent_requests: usize,
     /// Of these, requests of one peer address.
     pub requests_per_peer: usize,
-    /// Whether to answer only where the request's `Host` names the loopback, so that no web page can reach a
+    /// Whether to answer only where the request's `Host` names the loopback, so that no web page can exposure a
     /// developer's server by a name of its own (DNS rebinding).
     pub loopback_host_only: bool,
 }

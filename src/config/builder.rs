@@ -13,21 +13,21 @@ const TEXT: &str = "HOLDALL_CONFIG_TEXT";
 /// A path as an error shows it, after a space, or nothing.
 fn shown(path: &Path, sources: &impl Sources) -> String {
     let path = path.to_string_lossy();
-    if sources.shows(&path) { format!(" {path}") } else { String::new() }
+    if sources.may_show(&path) { format!(" {path}") } else { String::new() }
 }
 
 /// A configuration in the making.
-pub struct Draft {
+pub struct ConfigBuilder {
     text: Zeroizing<String>,
-    /// The same, read; empty where the text has a fault, which [`Self::check`] then tells.
+    /// The same, read; empty where the text has a fault, which [`Self::build`] then tells.
     file: Table,
     over: Table,
-    reach: Reach,
+    exposure: Exposure,
 }
 
 /// Who will be able to call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reach {
+pub enum Exposure {
     /// Whoever reaches the address that the configuration says.
     #[default]
     Listener,
@@ -39,14 +39,14 @@ pub enum Reach {
     Isolate,
 }
 
-impl std::fmt::Debug for Draft {
+impl std::fmt::Debug for ConfigBuilder {
     /// Both may hold keys.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Draft").finish_non_exhaustive()
+        f.debug_struct("ConfigBuilder").finish_non_exhaustive()
     }
 }
 
-impl Draft {
+impl ConfigBuilder {
     /// Begins with the file at `path`, or the text in `HOLDALL_CONFIG_TEXT`, or nothing.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Draft {
             }
         };
         let file = text.parse().unwrap_or_default();
-        Ok(Self { text, file, over: Table::new(), reach: Reach::default() })
+        Ok(Self { text, file, over: Table::new(), exposure: Exposure::default() })
     }
 
     /// Sets a key, whatever the file says.
@@ -107,22 +107,22 @@ impl Draft {
         self.set("keys", keys);
     }
 
-    /// Says who will be able to call; for [`Reach::Local`] what would open the proxy to others is taken back.
-    pub fn set_reach(&mut self, reach: Reach) {
-        self.reach = reach;
+    /// Says who will be able to call; for [`Exposure::Local`] what would open the proxy to others is taken back.
+    pub fn set_exposure(&mut self, exposure: Exposure) {
+        self.exposure = exposure;
     }
 
     /// Checks the whole.
     ///
     /// # Errors
     /// Those of [`RawConfig::parse`] and [`RawConfig::check`].
-    pub fn check(self, sources: &impl Sources) -> Result<Config, ConfigError> {
+    pub fn build(self, sources: &impl Sources) -> Result<Config, ConfigError> {
         let raw = RawConfig::parse(&self.text, self.over)?;
-        let raw = match self.reach {
-            Reach::Listener => raw,
-            Reach::Local => raw.local(),
-            Reach::Platform => raw.hosted(),
-            Reach::Isolate => raw.isolated(),
+        let raw = match self.exposure {
+            Exposure::Listener => raw,
+            Exposure::Local => raw.local(),
+            Exposure::Platform => raw.hosted(),
+            Exposure::Isolate => raw.isolated(),
         };
         raw.check(sources)
     }
@@ -130,12 +130,12 @@ impl Draft {
     /// Checks what matters to whoever talks to no model.
     ///
     /// # Errors
-    /// As [`Self::check`].
-    pub fn check_for_tokens(mut self, sources: &impl Sources) -> Result<Config, ConfigError> {
-        self.set_reach(Reach::Local);
+    /// As [`Self::build`].
+    pub fn build_for_tokens(mut self, sources: &impl Sources) -> Result<Config, ConfigError> {
+        self.set_exposure(Exposure::Local);
         self.set("system_prompt", "");
-        ModelSettings::default().lay_service(&mut self, sources)?;
-        self.check(sources)
+        ModelSettings::default().set_service(&mut self, sources)?;
+        self.build(sources)
     }
 
     pub(super) fn lists_models(&self) -> bool {
@@ -143,7 +143,7 @@ impl Draft {
     }
 
     /// Makes one of the file's models the default.
-    pub(super) fn put_first(&mut self, alias: &str) -> Result<(), ConfigError> {
+    pub(super) fn make_default(&mut self, alias: &str) -> Result<(), ConfigError> {
         let alias_of = |model: &Value| model.get("alias").and_then(Value::as_str).map(str::to_owned);
         // Anything but a list is told of by `check`.
         let Some(models) = self.file.get("model").and_then(Value::as_array) else { return Ok(()) };

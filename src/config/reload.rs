@@ -8,8 +8,8 @@ use crate::principal::KeyDigest;
 impl Config {
     /// What holds from a start to the next, for comparison.
     #[must_use]
-    pub fn fixed(&self) -> Fixed {
-        Fixed {
+    pub fn reload_snapshot(&self) -> ReloadSnapshot {
+        ReloadSnapshot {
             pinned: self.pinned(),
             kept: self.kept(),
             namespace: self.store.as_ref().map(|store| store.namespace.clone()),
@@ -30,21 +30,21 @@ impl Config {
 
     /// What was built at the start, and goes on as it is.
     fn kept(&self) -> Vec<Setting> {
-        let (settings, server, timeouts) = (&self.settings, &self.server, &self.settings.timeouts);
+        let (service, server, timeouts) = (&self.service, &self.server, &self.service.timeouts);
         let upstreams = self.upstreams.as_slice();
         vec![
             Setting::new("listen", self.listen),
-            Setting::new("dangerous_open", settings.loopback_host_only),
-            Setting::new("cors_origins", &settings.cors_origins),
+            Setting::new("dangerous_open", service.loopback_host_only),
+            Setting::new("cors_origins", &service.cors_origins),
             Setting::new("lambda_response", self.lambda_response),
-            Setting::new("retries", settings.retries),
+            Setting::new("retries", service.retries),
             Setting::new("builtin_pace_ms", each(upstreams, |upstream| upstream.builtin_pace)),
             Setting::new("upstream.prompt_cache", each(upstreams, |upstream| upstream.prompt_cache)),
             Setting::new("upstream.api_key_env", each(upstreams, digest_of_key)),
-            Setting::new("guard.lease_grace", self.guard.lease.saturating_sub(self.settings.timeouts.total)),
+            Setting::new("guard.lease_grace", self.guard.lease.saturating_sub(self.service.timeouts.total)),
             Setting::new("guard.timeout", self.store.as_ref().map(|store| store.timeout)),
-            Setting::new("limits.concurrent_requests", settings.concurrent_requests),
-            Setting::new("limits.requests_per_peer", settings.requests_per_peer),
+            Setting::new("limits.concurrent_requests", service.concurrent_requests),
+            Setting::new("limits.requests_per_peer", service.requests_per_peer),
             Setting::new("limits.connections", server.connections),
             Setting::new("limits.connections_per_peer", server.connections_per_peer),
             Setting::new("limits.head_bytes", server.head_bytes),
@@ -66,17 +66,17 @@ impl Config {
 
 /// What a reload does not take over. `Debug` shows the keys alone.
 #[derive(Clone, Debug)]
-pub struct Fixed {
+pub struct ReloadSnapshot {
     pinned: Vec<Setting>,
     kept: Vec<Setting>,
     /// The issuer, where a store keeps counts under its name.
     namespace: Option<String>,
 }
 
-impl Fixed {
+impl ReloadSnapshot {
     /// The keys that are set to something else in `other`, for which a reload is refused.
     #[must_use]
-    pub fn pinned_changes(&self, other: &Self) -> Vec<&'static str> {
+    pub fn refused_changes(&self, other: &Self) -> Vec<&'static str> {
         let mut changed = changes(&self.pinned, &other.pinned);
         if let (Some(mine), Some(other)) = (&self.namespace, &other.namespace)
             && mine != other
@@ -88,7 +88,7 @@ impl Fixed {
 
     /// The keys that are set to something else in `other`, which takes effect at a restart.
     #[must_use]
-    pub fn kept_changes(&self, other: &Self) -> Vec<&'static str> {
+    pub fn restart_changes(&self, other: &Self) -> Vec<&'static str> {
         changes(&self.kept, &other.kept)
     }
 }
