@@ -14,7 +14,7 @@ use crate::{
 
 /// The keys of the settings, else the chat's own.
 pub(crate) fn key_ring(keys: &KeySettings, sources: &impl Sources) -> Result<KeyRing, CliError> {
-    Ok(for_tokens(&TokenSettings::of_keys(keys.clone()), false, sources)?.deployment.keys)
+    Ok(for_tokens(&TokenSettings::from(keys.clone()), false, sources)?.deployment.keys)
 }
 
 /// The configuration as far as tokens depend on it, for commands that talk to no model: with the keys of the settings,

@@ -27,9 +27,9 @@ impl RawConfig {
         let mut warnings = Vec::new();
         let access = self.access(sources, &keys, &mut warnings)?;
         let unauthenticated = matches!(access.authenticator, Authenticator::None);
-        let is_local = listen.ip().is_loopback() && !self.is_hosted;
+        let is_local = listen.ip().is_loopback() && !self.on_platform;
         if unauthenticated && !is_local && !self.dangerous_open {
-            return Err(ConfigError::OpenToAll { listen: (!self.is_hosted).then_some(listen) });
+            return Err(ConfigError::OpenToAll { listen: (!self.on_platform).then_some(listen) });
         }
         let limits = self.limits.limits()?;
         let policy = self.policy()?;

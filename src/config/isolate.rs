@@ -132,9 +132,12 @@ mod tests {
             ),
             (
                 [OPEN, ("HOLDALL_SEAL", "maybe"), ("HOLDALL_TTL", "1h")],
-                "HOLDALL_SEAL: `maybe` is neither true nor false",
+                "`HOLDALL_SEAL` is `maybe`; expected `true` or `false`",
             ),
-            ([OPEN, ("HOLDALL_BURST", "-1"), ("HOLDALL_TTL", "1h")], "HOLDALL_BURST: `-1` is no whole number"),
+            (
+                [OPEN, ("HOLDALL_BURST", "-1"), ("HOLDALL_TTL", "1h")],
+                "`HOLDALL_BURST` is `-1`; expected a whole number",
+            ),
             ([OPEN, ("HOLDALL_KEYS_FILE", "GONE"), ("HOLDALL_TTL", "1h")], "keys_file: no such binding"),
             (
                 [OPEN, ("HOLDALL_CONFIG", "TEXT"), ("HOLDALL_CONFIG_TEXT", "issuer = 'a'")],

@@ -7,6 +7,8 @@ mod builder;
 mod check;
 mod checked;
 mod error;
+mod exposure;
+mod fingerprint;
 mod guard;
 mod identity;
 mod isolate;
@@ -14,21 +16,20 @@ mod overlay;
 mod raw;
 mod reload;
 mod service;
+mod setting;
+mod settings;
 mod sources;
 mod upstreams;
-mod variables;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    builder::{ConfigBuilder, Exposure},
+    builder::ConfigBuilder,
     checked::{Concurrency, Config, LambdaResponse, ServerConfig, UpstreamConfig},
     error::ConfigError,
-    overlay::{
-        ApiOptions, CallerSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, StopSettings,
-        TokenSettings,
-    },
+    exposure::Exposure,
+    overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
     raw::{RawConfig, parse_duration},
     reload::ReloadSnapshot,
     service::{CorsOrigins, OriginError, ServiceConfig, Timeouts},

@@ -1,133 +1,87 @@
-//! What a reload does not take over, by the keys that set it.
+//! The check of a reload: which changes it rejects, and which take effect at a restart.
 
 use std::fmt;
 
-use super::{Config, UpstreamConfig};
-use crate::principal::KeyDigest;
+use super::{
+    checked::Config,
+    fingerprint::Fingerprint,
+    setting::{Key, Reload},
+    settings,
+};
 
 impl Config {
-    /// What holds from a start to the next, for comparison.
+    /// The settings that a reload does not apply, as they are now.
     #[must_use]
     pub fn reload_snapshot(&self) -> ReloadSnapshot {
-        ReloadSnapshot {
-            pinned: self.pinned(),
-            kept: self.kept(),
-            namespace: self.store.as_ref().map(|store| store.namespace.clone()),
-        }
-    }
-
-    /// What requests to come would not work with, were it another than at the start.
-    fn pinned(&self) -> Vec<Setting> {
-        let authenticator = &self.access.authenticator;
-        let store = self.store.as_ref();
-        vec![
-            Setting::new("upstream", &self.upstreams),
-            Setting::new("identity.mode", authenticator.mode()),
-            Setting::new("identity.jwt.jwks_url", authenticator.jwks_url()),
-            Setting { key: "guard.redis_url", digest: store.map(|store| KeyDigest::of(&store.url)) },
-        ]
-    }
-
-    /// What was built at the start, and goes on as it is.
-    fn kept(&self) -> Vec<Setting> {
-        let (service, server, timeouts) = (&self.service, &self.server, &self.service.timeouts);
-        let upstreams = self.upstreams.as_slice();
-        vec![
-            Setting::new("listen", self.listen),
-            Setting::new("dangerous_open", service.loopback_host_only),
-            Setting::new("cors_origins", &service.cors_origins),
-            Setting::new("lambda_response", self.lambda_response),
-            Setting::new("retries", service.retries),
-            Setting::new("builtin_pace_ms", each(upstreams, |upstream| upstream.builtin_pace)),
-            Setting::new("upstream.prompt_cache", each(upstreams, |upstream| upstream.prompt_cache)),
-            Setting::new("upstream.api_key_env", each(upstreams, digest_of_key)),
-            Setting::new("guard.lease_grace", self.guard.lease.saturating_sub(self.service.timeouts.total)),
-            Setting::new("guard.timeout", self.store.as_ref().map(|store| store.timeout)),
-            Setting::new("limits.concurrent_requests", service.concurrent_requests),
-            Setting::new("limits.requests_per_peer", service.requests_per_peer),
-            Setting::new("limits.connections", server.connections),
-            Setting::new("limits.connections_per_peer", server.connections_per_peer),
-            Setting::new("limits.head_bytes", server.head_bytes),
-            Setting::new("timeouts.head", server.head_timeout),
-            Setting::new("timeouts.body", timeouts.body),
-            Setting::new("timeouts.write", server.write_timeout),
-            Setting::new("timeouts.connect", each(upstreams, |upstream| upstream.connect_timeout)),
-            Setting::new("timeouts.queue", each(upstreams, |upstream| upstream.concurrency.map(|bound| bound.wait))),
-            Setting::new("timeouts.first_byte", timeouts.first_byte),
-            Setting::new("timeouts.idle", timeouts.idle),
-            Setting::new("timeouts.total", timeouts.total),
-            Setting::new("timeouts.heartbeat", timeouts.heartbeat),
-            Setting::new("timeouts.lame_duck", server.lame_duck),
-            Setting::new("timeouts.drain", server.drain_timeout),
-            Setting::new("timeouts.issuer", timeouts.issuer),
-        ]
+        let keys = settings::all().filter_map(|setting| setting.key);
+        ReloadSnapshot(keys.filter_map(|key| Entry::new(key, self)).collect())
     }
 }
 
-/// What a reload does not take over. `Debug` shows the keys alone.
+/// The settings of a running server that a reload does not apply.
+///
+/// It holds fingerprints only. `Debug` shows the keys.
 #[derive(Clone, Debug)]
-pub struct ReloadSnapshot {
-    pinned: Vec<Setting>,
-    kept: Vec<Setting>,
-    /// The issuer, where a store keeps counts under its name.
-    namespace: Option<String>,
-}
+pub struct ReloadSnapshot(Vec<Entry>);
 
 impl ReloadSnapshot {
-    /// The keys that are set to something else in `other`, for which a reload is refused.
+    /// The keys that are different in `new`, and for which the reload is rejected.
     #[must_use]
-    pub fn refused_changes(&self, other: &Self) -> Vec<&'static str> {
-        let mut changed = changes(&self.pinned, &other.pinned);
-        if let (Some(mine), Some(other)) = (&self.namespace, &other.namespace)
-            && mine != other
-        {
-            changed.push("issuer");
-        }
-        changed
+    pub fn refused_changes(&self, new: &Self) -> Vec<&'static str> {
+        self.changes(new, Effect::Refused)
     }
 
-    /// The keys that are set to something else in `other`, which takes effect at a restart.
+    /// The keys that are different in `new`, and whose new value takes effect at a restart.
     #[must_use]
-    pub fn restart_changes(&self, other: &Self) -> Vec<&'static str> {
-        changes(&self.kept, &other.kept)
+    pub fn restart_changes(&self, new: &Self) -> Vec<&'static str> {
+        self.changes(new, Effect::Restart)
+    }
+
+    /// Both snapshots have the same keys in the same order.
+    fn changes(&self, new: &Self, effect: Effect) -> Vec<&'static str> {
+        let pairs = self.0.iter().zip(&new.0).filter(|(old, _)| old.effect == effect);
+        pairs.filter(|(old, new)| old.differs(new)).map(|(old, _)| old.path).collect()
     }
 }
 
-fn changes(mine: &[Setting], other: &[Setting]) -> Vec<&'static str> {
-    mine.iter().zip(other).filter(|(mine, other)| !mine.is_like(other)).map(|(mine, _)| mine.key).collect()
-}
-
-/// A key and what it is set to, which may be a secret: a digest is enough to see a change.
+/// One key of a snapshot.
 #[derive(Clone)]
-struct Setting {
-    key: &'static str,
-    digest: Option<KeyDigest>,
+struct Entry {
+    path: &'static str,
+    effect: Effect,
+    /// `None` if the value does not matter: it then equals every other.
+    fingerprint: Option<Fingerprint>,
 }
 
-impl Setting {
-    /// `value` as its `Debug` tells it from others, for what is no secret.
-    fn new(key: &'static str, value: impl fmt::Debug) -> Self {
-        Self { key, digest: Some(KeyDigest::of(&format!("{value:?}"))) }
+impl Entry {
+    /// Returns `None` for a key that a reload applies in every case, or that another row detects.
+    fn new(Key { path, reload }: Key, config: &Config) -> Option<Self> {
+        let (effect, fingerprint) = match reload {
+            Reload::Applied | Reload::PartOfUpstream => return None,
+            Reload::AppliedWithoutStore(value) => (Effect::Refused, value(config)),
+            Reload::Refused(value) => (Effect::Refused, Some(value(config))),
+            Reload::Restart(value) => (Effect::Restart, Some(value(config))),
+        };
+        Some(Self { path, effect, fingerprint })
     }
 
-    fn is_like(&self, other: &Self) -> bool {
-        match (&self.digest, &other.digest) {
-            (Some(mine), Some(other)) => mine.ct_eq(other).into(),
-            (mine, other) => mine.is_none() && other.is_none(),
+    fn differs(&self, other: &Self) -> bool {
+        match (&self.fingerprint, &other.fingerprint) {
+            (Some(old), Some(new)) => !old.matches(new),
+            _ => false,
         }
     }
 }
 
-impl fmt::Debug for Setting {
+impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.key)
+        f.write_str(self.path)
     }
 }
 
-fn each<T>(upstreams: &[UpstreamConfig], value: impl Fn(&UpstreamConfig) -> T) -> Vec<T> {
-    upstreams.iter().map(value).collect()
-}
-
-fn digest_of_key(upstream: &UpstreamConfig) -> Option<String> {
-    upstream.api_key.as_ref().map(|key| KeyDigest::of(key).to_hex())
+/// The effect of a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Refused,
+    Restart,
 }

@@ -1,6 +1,7 @@
 //! Tests of what may start and what may not.
 
 mod identity;
+mod settings;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -69,7 +70,10 @@ fn nobody_vouching_stays_on_loopback_unless_told_otherwise() {
 fn a_function_is_open_wherever_it_would_listen() {
     let check = |settings: &str| {
         let text = format!("{}\n{settings}\n{BUILTIN}", keys());
-        RawConfig::parse(&text, toml::Table::new()).unwrap().hosted().check(&Fixture(HashMap::new()))
+        RawConfig::parse(&text, toml::Table::new())
+            .unwrap()
+            .with_exposure(Exposure::Platform)
+            .check(&Fixture(HashMap::new()))
     };
     let refused = check("").unwrap_err();
     assert!(matches!(refused, ConfigError::OpenToAll { listen: None }));
@@ -225,6 +229,9 @@ fn prompts_are_cached_and_nothing_is_trimmed_unless_told_otherwise() {
         let config = upstream("builtin", lines, model_lines).unwrap();
         let model = &config.deployment.models.as_slice()[0];
         assert_eq!((model.target.prompt_cache, model.truncation), (prompt_cache, truncation));
+        // A reload replaces the models, and so applies both.
+        let (old, new) = (upstream("builtin", "", "").unwrap().reload_snapshot(), config.reload_snapshot());
+        assert!(old.refused_changes(&new).is_empty() && old.restart_changes(&new).is_empty());
     }
     let fault = upstream("builtin", "", "truncation = \"auto\"").unwrap_err().to_string();
     assert_eq!(fault, "model.truncation: `auto` is none of refuse, oldest, summarize");

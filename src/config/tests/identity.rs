@@ -77,7 +77,7 @@ fn settings_of_another_mode_are_not_passed_over() {
         assert!(found.contains(&next), "{found}");
         // What talks to nobody needs none of it.
         let text = format!("{}\ndangerous_open = true\nlisten = \"0.0.0.0:80\"\n{table}\n{BUILTIN}", keys());
-        let local = RawConfig::parse(&text, toml::Table::new()).unwrap().local();
+        let local = RawConfig::parse(&text, toml::Table::new()).unwrap().with_exposure(Exposure::Local);
         let config = local.check(&Fixture(HashMap::new())).unwrap();
         assert!(matches!(config.access.authenticator, Authenticator::None));
         assert!(config.listen.to_string() == "127.0.0.1:0" && config.service.loopback_host_only);
