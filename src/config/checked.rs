@@ -5,9 +5,9 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{error::ConfigError, service::ServiceConfig};
+use super::{error::ConfigError, service::ServiceConfig, store::StoreConfig};
 use crate::{
-    guard::{Rules, Store},
+    guard::Rules,
     principal::Access,
     proto::{deployment::Deployment, provider::Provider},
 };
@@ -32,7 +32,7 @@ pub struct Config {
     /// What users are held to.
     pub guard: Rules,
     /// Where instances count together, if anywhere.
-    pub store: Option<Store>,
+    pub store: Option<StoreConfig>,
     /// What an operator should know of, though it does not keep the server from starting.
     pub warnings: Vec<String>,
 }

@@ -19,6 +19,7 @@ mod service;
 mod setting;
 mod settings;
 mod sources;
+mod store;
 mod upstreams;
 
 #[cfg(test)]
@@ -34,4 +35,5 @@ pub use self::{
     reload::ReloadSnapshot,
     service::{CorsOrigins, OriginError, ServiceConfig, Timeouts},
     sources::Sources,
+    store::StoreConfig,
 };
