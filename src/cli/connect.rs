@@ -19,7 +19,7 @@ use super::{
     system::System,
 };
 use crate::{
-    config::{Config, ModelSettings, Reach, TokenSettings},
+    config::{Config, Exposure, ModelSettings, TokenSettings},
     proto::token::{Codec, RawToken},
     service::{Entry, Log},
     shell::{
@@ -190,16 +190,16 @@ impl Connection {
 impl ConnectArgs {
     /// The configuration of a server in this process.
     fn local_config(&self, pace_millis: u32) -> Result<Config, CliError> {
-        let mut draft = self.tokens.draft(&System)?;
-        self.model.lay(&mut draft, &System)?;
-        if !draft.has_keys() {
-            draft.set("keys_file", &*home::create_keys_file()?.to_string_lossy());
+        let mut builder = self.tokens.builder(&System)?;
+        self.model.apply(&mut builder, &System)?;
+        if !builder.has_keys() {
+            builder.set("keys_file", &*home::create_keys_file()?.to_string_lossy());
         }
-        if !draft.has("builtin_pace_ms") {
-            draft.set("builtin_pace_ms", i64::from(pace_millis));
+        if !builder.has("builtin_pace_ms") {
+            builder.set("builtin_pace_ms", i64::from(pace_millis));
         }
-        draft.set_reach(Reach::Local);
-        Ok(draft.check(&System)?)
+        builder.set_exposure(Exposure::Local);
+        Ok(builder.build(&System)?)
     }
 }
 

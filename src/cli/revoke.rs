@@ -118,11 +118,11 @@ impl Args {
             }
         };
         // No token is read, so any key serves if the settings have none.
-        let mut draft = self.settings.draft(&System)?;
-        if !draft.has_keys() {
-            draft.set_keys(&token_key_line("unused")?);
+        let mut builder = self.settings.builder(&System)?;
+        if !builder.has_keys() {
+            builder.set_keys(&token_key_line("unused")?);
         }
-        Ok((draft.check_for_tokens(&System)?, revocation))
+        Ok((builder.build_for_tokens(&System)?, revocation))
     }
 
     fn of_token(&self, stored: StoredToken) -> Result<(Config, Revocation), CliError> {

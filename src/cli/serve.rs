@@ -3,7 +3,7 @@
 
 use super::{console::Console, error::CliError, secret::token_key_line, system::System};
 use crate::{
-    config::{Config, Fixed, Reach, ServeSettings},
+    config::{Config, Exposure, ReloadSnapshot, ServeSettings},
     proto::key::KeyId,
     shell::{self, Function, LambdaEnvironment, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
 };
@@ -50,8 +50,8 @@ struct Run<'a> {
 impl Run<'_> {
     /// Reads the settings. The rules for an open server differ between a listener and Lambda.
     fn load(&self) -> Result<Config, CliError> {
-        let reach = if self.lambda.is_some() { Reach::Platform } else { Reach::Listener };
-        Ok(self.args.settings.load(self.dev_keys, reach, &System)?)
+        let exposure = if self.lambda.is_some() { Exposure::Platform } else { Exposure::Listener };
+        Ok(self.args.settings.load(self.dev_keys, exposure, &System)?)
     }
 
     async fn serve(&self, config: Config) -> Result<(), CliError> {
@@ -73,7 +73,7 @@ impl Run<'_> {
         lambda: &LambdaEnvironment,
         signals: Signals,
     ) -> Result<(), CliError> {
-        let (fixed, models) = (config.fixed(), model_lines(&config));
+        let (snapshot, models) = (config.reload_snapshot(), model_lines(&config));
         let listen = config.listen.to_string();
         let function = match Function::start(config, lambda, Box::new(StderrLog)).await {
             Ok(function) => function,
@@ -81,19 +81,19 @@ impl Run<'_> {
         };
         self.announce(function.notes(), "handles AWS Lambda events", &models);
         let service = function.service();
-        let stopped = self.watch_signals(signals, &fixed, &service);
+        let stopped = self.watch_signals(signals, &snapshot, &service);
         function.run(stopped).await.map_err(|error| CliError::new(error.to_string()))
     }
 
     async fn handle_connections(&self, config: Config, signals: Signals) -> Result<(), CliError> {
-        let (fixed, models) = (config.fixed(), model_lines(&config));
+        let (snapshot, models) = (config.reload_snapshot(), model_lines(&config));
         let listen = config.listen.to_string();
         let server = shell::start(config, Box::new(StderrLog)).await;
         let server = server.map_err(|error| start_error(error, &listen))?;
         let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
         self.announce(server.notes(), &format!("listens on http://{address}"), &models);
         let service = server.service();
-        server.run(self.watch_signals(signals, &fixed, &service)).await;
+        server.run(self.watch_signals(signals, &snapshot, &service)).await;
         Ok(())
     }
 
@@ -105,9 +105,9 @@ impl Run<'_> {
     }
 
     /// Reloads at each SIGHUP. Ends at SIGTERM or SIGINT.
-    async fn watch_signals(&self, mut signals: Signals, fixed: &Fixed, service: &NativeService) {
+    async fn watch_signals(&self, mut signals: Signals, snapshot: &ReloadSnapshot, service: &NativeService) {
         while signals.next().await == Signal::Reload {
-            self.reload(fixed, service);
+            self.reload(snapshot, service);
         }
         self.console.note("stopping: waiting for the requests in flight");
     }
@@ -122,16 +122,16 @@ impl Run<'_> {
 
     /// Applies the new settings. If a setting is not valid, or if one changed that needs a restart,
     /// all old settings stay in use.
-    fn reload(&self, fixed: &Fixed, service: &NativeService) {
+    fn reload(&self, snapshot: &ReloadSnapshot, service: &NativeService) {
         match self.load() {
             // New models could call upstreams that do not exist in this process. Users of one
             // identity mode are not the users of another.
-            Ok(config) if !fixed.pinned_changes(&config.fixed()).is_empty() => {
-                let changed = fixed.pinned_changes(&config.fixed()).join(", ");
+            Ok(config) if !snapshot.refused_changes(&config.reload_snapshot()).is_empty() => {
+                let changed = snapshot.refused_changes(&config.reload_snapshot()).join(", ");
                 let error = CliError::new(format!("not reloaded, the old settings stay in use; changed: {changed}"));
                 self.console.error(&error.with_hint("restart the server to change these settings"));
             }
-            Ok(config) => self.apply(config, fixed, service),
+            Ok(config) => self.apply(config, snapshot, service),
             Err(error) => {
                 let message = format!("not reloaded, the old settings stay in use: {error}");
                 let error = match error.hint() {
@@ -143,8 +143,8 @@ impl Run<'_> {
         }
     }
 
-    fn apply(&self, config: Config, fixed: &Fixed, service: &NativeService) {
-        let later = fixed.kept_changes(&config.fixed());
+    fn apply(&self, config: Config, snapshot: &ReloadSnapshot, service: &NativeService) {
+        let later = snapshot.restart_changes(&config.reload_snapshot());
         let keys: Vec<_> = config.deployment.keys.ids().map(KeyId::to_string).collect();
         config.warnings.iter().for_each(|warning| self.console.warn(warning));
         service.reload(config.deployment, config.access);

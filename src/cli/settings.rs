@@ -14,7 +14,7 @@ use crate::{
 /// # Errors
 /// The errors of [`token_config`].
 pub(crate) fn key_ring(keys: &KeySettings, sources: &impl Sources) -> Result<KeyRing, CliError> {
-    let settings = TokenSettings::of_keys(keys.clone());
+    let settings = TokenSettings::from(keys.clone());
     Ok(token_config(&settings, DataFolderKey::Existing, sources)?.deployment.keys)
 }
 
@@ -27,8 +27,8 @@ pub(crate) fn token_config(
     data_folder_key: DataFolderKey,
     sources: &impl Sources,
 ) -> Result<Config, CliError> {
-    let mut draft = settings.draft(sources)?;
-    if !draft.has_keys() {
+    let mut builder = settings.builder(sources)?;
+    if !builder.has_keys() {
         let path = match data_folder_key {
             DataFolderKey::Create => Some(home::create_keys_file()?),
             DataFolderKey::Existing => home::keys_file()?,
@@ -37,9 +37,9 @@ pub(crate) fn token_config(
             CliError::new("no token keys are configured")
                 .with_hint("pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS")
         })?;
-        draft.set("keys_file", &*path.to_string_lossy());
+        builder.set("keys_file", &*path.to_string_lossy());
     }
-    Ok(draft.check_for_tokens(sources)?)
+    Ok(builder.build_for_tokens(sources)?)
 }
 
 /// The handling of the data folder's key when the settings have no keys.
