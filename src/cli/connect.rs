@@ -35,10 +35,10 @@ pub(super) struct ConnectArgs {
     /// URL of a running server [default: a server in this process, for this command only]
     #[arg(long, env = "HOLDALL_URL", value_name = "URL")]
     url: Option<String>,
-    /// Credential for --url; the variable is safer, because other users can see arguments
+    /// Credential for `--url`; the variable is safer, because other users can see arguments
     #[arg(long, env = "HOLDALL_BEARER", value_name = "CREDENTIAL")]
     bearer: Option<String>,
-    /// User name [default: local, or with --url the user of the credential]
+    /// User name [default: local, or with `--url` the user of the credential]
     #[arg(long, env = "HOLDALL_USER", value_name = "NAME")]
     user: Option<String>,
     #[command(flatten)]

@@ -50,15 +50,15 @@ enum Command {
     List(ListArgs),
     /// Rotate the token keys in a keys file: add, then use, then drop
     Rotate(RotateArgs),
-    /// Create a caller's API key, and its line for identity.api_key.keys_file
+    /// Create a caller's API key, and its line for `identity.api_key.keys_file`
     Api(ApiArgs),
-    /// Create an operator key, and its digest for operator_keys
+    /// Create an operator key, and its digest for `operator_keys`
     Operator(OperatorArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
 struct NewArgs {
-    /// Key id, 1 to 32 of A-Z a-z 0-9 _ - [default: k, the date and 2 random letters]
+    /// Key id, 1 to 32 of `A-Z a-z 0-9 _ -` [default: `k`, the date and 2 random letters]
     #[arg(long, value_name = "ID", value_parser = KeyId::new)]
     kid: Option<KeyId>,
     /// Print one JSON object
@@ -104,7 +104,7 @@ enum RotateStep {
     Add {
         /// Keys file; created if it does not exist
         file: PathBuf,
-        /// Key id, 1 to 32 of A-Z a-z 0-9 _ - [default: k, the date and 2 random letters]
+        /// Key id, 1 to 32 of `A-Z a-z 0-9 _ -` [default: `k`, the date and 2 random letters]
         #[arg(long, value_name = "ID", value_parser = KeyId::new)]
         kid: Option<KeyId>,
         /// Print one JSON object

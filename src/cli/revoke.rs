@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("target").required(true),
-    after_help = "The store remembers a revocation for --max-age plus 1 minute. Use the same --max-age and --issuer as \
+    after_help = "The store remembers a revocation for `--max-age` plus 1 minute. Use the same `--max-age` and `--issuer` as \
                   the servers.",
     override_usage = "holdall revoke [OPTIONS] --token-file <FILE>\n       \
                       holdall revoke [OPTIONS] --token-id <ID>\n       \
@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Token file; `-` is standard input
     #[arg(short, long, alias = "token", value_name = "FILE", group = "target")]
     token_file: Option<PathBuf>,
-    /// Scope with --token-file: this token only, all tokens of its conversation, or all tokens of its user
+    /// Scope with `--token-file`: this token only, all tokens of its conversation, or all tokens of its user
     #[arg(long, value_enum, default_value_t = Scope::Token, conflicts_with_all = ["token_id", "conversation_id", "user"])]
     scope: Scope,
     /// Token id, as `holdall token inspect` prints it
@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// User name; all tokens that this user has now are revoked
     #[arg(long, value_name = "NAME", group = "target", requires = "idp")]
     user: Option<String>,
-    /// Identity provider of the user: none, header, key, or jwt:ISSUER
+    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER`
     #[arg(long, value_name = "IDP", requires = "user")]
     idp: Option<String>,
     /// Print one JSON object

@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct TokenArgs {
     /// Token file; `-` is standard input [default: the token file of `holdall chat`]
     file: Option<PathBuf>,
-    /// Token file, the same as the argument FILE
+    /// Token file, the same as the argument `FILE`
     #[arg(short, long, alias = "token", value_name = "FILE", conflicts_with = "file")]
     token_file: Option<PathBuf>,
 }

@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// Token file of the chat [default: ~/.local/share/holdall/chat.token]
     #[arg(short, long, alias = "token", value_name = "FILE", value_parser = token_file_parser())]
     token_file: Option<PathBuf>,
-    /// Start a new chat; the old one moves to FILE.bak
+    /// Start a new chat; the old one moves to `FILE.bak`
     #[arg(long)]
     new: bool,
     #[command(flatten)]

@@ -17,10 +17,10 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     token: TokenArgs,
-    /// Format: markdown for people, jsonl for `holdall token import`
+    /// Format: `markdown` for people, `jsonl` for `holdall token import`
     #[arg(long, value_enum, default_value_t = Format::Markdown)]
     format: Format,
-    /// Print JSON Lines, the same as --format jsonl
+    /// Print JSON Lines, the same as `--format jsonl`
     #[arg(long, conflicts_with = "format")]
     json: bool,
     #[command(flatten)]

@@ -33,13 +33,13 @@ use crate::{
 pub(super) struct Args {
     /// Transcript file; `-` is standard input
     file: PathBuf,
-    /// Format of the transcript; auto detects it from the first message
+    /// Format of the transcript; `auto` detects it from the first message
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
     /// User of the new token
     #[arg(long, value_name = "NAME", default_value = LOCAL_USER)]
     user: String,
-    /// Identity provider of the user: none, header, key, or jwt:ISSUER
+    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER`
     #[arg(long, value_name = "IDP", default_value = IDP_NONE)]
     idp: String,
     /// Model alias that continues the conversation

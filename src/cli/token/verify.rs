@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// User of the token [default: an anonymous user]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Identity provider of the user: none, header, key, or jwt:ISSUER [default: none]
+    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER` [default: none]
     #[arg(long, value_name = "IDP", requires = "user")]
     idp: Option<String>,
     /// Print one JSON object
