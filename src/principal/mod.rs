@@ -82,7 +82,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`], or in mode `header`
-    /// [`Error::UntrustedProxy`], if one is needed and there is none or it does not hold, with the failed check as its cause; [`Error::GuardUnavailable`] if that cannot be told now.
+    /// [`Error::UntrustedProxy`], if one is needed and there is none or it does not hold, with the failed check as its cause; [`Error::IssuerUnavailable`] if that cannot be told now.
     /// Mode `none` never fails.
     pub fn authenticate(&self, request: &AuthRequest<'_>) -> Result<AuthOutcome, Error> {
         let known = |principal| AuthOutcome::Identified(Identity::Known(principal));

@@ -10,6 +10,7 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::base64url;
@@ -181,45 +182,37 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Why a set of secrets is no key ring. Never shows a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason why secrets do not make a key ring. Never shows a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// There is no key.
+    #[error("there is no key")]
     Empty,
-    /// The entry with this number, counted from 1, is not `kid:base64url`.
+    /// The entry with this number, counted from 1, is not `kid:secret` with a base64url secret.
+    #[error("key {0} is not `kid:secret` with the secret in base64url")]
     Entry(usize),
-    /// A key id is not 1–32 of `[A-Za-z0-9_-]`.
+    /// A key id is not 1 to 32 characters of `[A-Za-z0-9_-]`.
+    #[error("a key id must have 1 to 32 characters of A-Z a-z 0-9 _ -")]
     Id,
     /// Two entries have this id.
+    #[error("two keys have the id {0}")]
     RepeatedId(KeyId),
-    /// These two ids have one secret.
+    /// The keys with these two ids have the same secret.
+    #[error("keys {0} and {1} have the same secret")]
     RepeatedSecret(KeyId, KeyId),
-    /// A secret is not of [`SECRET_BYTES`].
+    /// The length of a secret is not in [`SECRET_BYTES`].
+    #[error(
+        "the secret of key {id} has {bytes} bytes; it must have {} to {}",
+        SECRET_BYTES.start(),
+        SECRET_BYTES.end()
+    )]
     SecretLength {
         /// The key's id.
         id: KeyId,
-        /// The bytes found.
+        /// The length of the secret.
         bytes: usize,
     },
-}
-
-impl std::error::Error for KeyError {}
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("there is no key"),
-            Self::Entry(number) => write!(f, "key {number} is not `kid:secret` with the secret in base64url"),
-            Self::Id => f.write_str("a key id is 1 to 32 of A-Z a-z 0-9 _ -"),
-            Self::RepeatedId(id) => write!(f, "key id {id} stands twice"),
-            Self::RepeatedSecret(one, other) => write!(f, "keys {one} and {other} have the same secret"),
-            Self::SecretLength { id, bytes } => {
-                let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
-                write!(f, "the secret of key {id} is {bytes} bytes, must be {least} to {most}")
-            }
-        }
-    }
 }
 
 /// The lengths a secret may have: a hash's output at least (RFC 7518 §3.2), a hash's block at most, since HMAC would

@@ -131,7 +131,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let mut answering = Box::pin(self.whole_answer(call, begun)).fuse();
         let answer = futures_util::select_biased! {
             answer = answering => answer,
-            () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }.into()),
+            () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "the complete answer", limit }.into()),
             () = stopped => Err(stopping().into()),
         };
         context.waited = context.waited.saturating_add(outcome.waited());

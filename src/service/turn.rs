@@ -282,7 +282,7 @@ impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
             Err(Failure { error, partial, .. }) => {
                 self.record.fail(&error);
                 let problem = Problem::new(error, &self.request_id);
-                problem.tell(|told| self.writer.error(told, partial.as_ref(), out));
+                problem.with_public_error(|told| self.writer.error(told, partial.as_ref(), out));
             }
         }
         Phase::Over

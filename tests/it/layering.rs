@@ -121,6 +121,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("spki", &["principal/jwt/"]),
     ("subtle", &["principal/", "proto/key.rs"]),
     ("tempfile", &["cli/"]),
+    ("thiserror", &["proto/error/", "proto/key.rs"]),
     // What the store is told late, it is told beside what is under way.
     ("tokio", &["cli/", "shell/redis/", "shell/"]),
     ("tokio_rustls", &["shell/redis/link.rs"]),

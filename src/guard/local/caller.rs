@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::limits::Limits;
 use crate::{
     guard::{Charge, Moment, Quota, gcra::Schedule},
-    proto::allowance::Allowance,
+    proto::{allowance::Allowance, time::whole_seconds},
 };
 
 /// One caller.
@@ -197,8 +197,4 @@ impl Period {
         let end = self.index.saturating_add(1).saturating_mul(self.seconds);
         end.saturating_sub(moment.now.0).max(1)
     }
-}
-
-fn whole_seconds(span: Duration) -> u64 {
-    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0))
 }

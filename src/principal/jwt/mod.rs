@@ -117,7 +117,7 @@ impl JwtVerifier {
     /// not told to wait again.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`], with the failed check as its cause; [`Error::GuardUnavailable`] if the keys that tell
+    /// [`Error::Unauthenticated`], with the failed check as its cause; [`Error::IssuerUnavailable`] if the keys that tell
     /// cannot be had.
     pub(super) fn judge(
         &self,

@@ -203,7 +203,7 @@ fn summary(keys: &JwtKeys) -> String {
 }
 
 fn unavailable(cause: &str) -> Error {
-    Error::GuardUnavailable { cause: format!("identity: {cause}"), retryable: true }
+    Error::IssuerUnavailable { cause: format!("identity: {cause}") }
 }
 
 fn check_url(url: &str) -> Result<(), &'static str> {

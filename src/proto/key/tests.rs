@@ -150,5 +150,5 @@ fn nothing_shown_tells_a_secret() {
     let ring = KeyRing::new([(id("k1"), secret(0xAB, 32)), (id("k0"), secret(0xCD, 32))]).unwrap();
     assert_eq!(format!("{ring:?}"), "KeyRing { current: KeyId(\"k1\"), retired: 1, .. }");
     let error = KeyRing::parse("k1:c2VjcmV0").unwrap_err();
-    assert_eq!(error.to_string(), "the secret of key k1 is 6 bytes, must be 32 to 64");
+    assert_eq!(error.to_string(), "the secret of key k1 has 6 bytes; it must have 32 to 64");
 }

@@ -135,7 +135,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         let mut stopped = self.stopped.clone();
         let answer = futures_util::select_biased! {
             answer = calling => answer.map_err(CallFault::from),
-            () = service.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "first byte", limit }.into()),
+            () = service.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "the first byte", limit }.into()),
             () = stopped => Err(stopping().into()),
         };
         // Before the call goes: who made it looks at it then. That a whole reply takes longer than its share of the time is

@@ -120,7 +120,7 @@ fn what_clients_may_not_choose_is_refused_by_name() {
     }
     for model in ["http://evil.test/v1", "gpt-5", "", "Default", "*", "default ", "../default"] {
         let problem = hand.turn(&json!({ "input": "hi", "model": model })).answer().problem("model_unknown");
-        assert!(problem["detail"].as_str().unwrap().ends_with("there is default"), "{problem:?}");
+        assert!(problem["detail"].as_str().unwrap().ends_with("Available models: default."), "{problem:?}");
     }
     assert!(!hand.upstream.is_called());
 }

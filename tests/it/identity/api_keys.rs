@@ -58,7 +58,10 @@ fn what_is_no_key_gets_one_answer() {
     // Neither a token, nor a digest, nor an operator's key names a user.
     for bearer in [&token, &digest, "hk_operator", "hk_ad", "hk_ada_", "HK_ADA", "a.b.c"] {
         let problem = turn(&hand, bearer, &json!({ "input": "hi" })).problem("unauthenticated");
-        assert_eq!(problem["detail"], "a valid credential is needed, as `Authorization: Bearer …`");
+        assert_eq!(
+            problem["detail"],
+            "The request has no valid credential. Send one as `Authorization: Bearer …` or `x-api-key`."
+        );
     }
     for key in ["hk_ada", "hk_operator"] {
         turn(&hand, "hk_ada", &json!({ "input": "hi", "token": key })).problem("token_invalid");

@@ -108,7 +108,7 @@ async fn who_does_not_answer_is_unavailable() {
     ] {
         let problem = problem_of(steps, "upstream_unavailable", 502).await;
         assert_eq!(problem["retry"], "safe");
-        assert_eq!(problem["detail"], "the model service is out of reach or failing");
+        assert_eq!(problem["detail"], "The model service could not be reached, or failed. Retry the request.");
     }
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());
@@ -143,7 +143,7 @@ async fn who_refuses_is_quoted_safely() {
             "",
             said("max_tokens is too large"),
             None,
-            "refused the request with status 400: max_tokens is too large",
+            "refused the request with status 400. Its message: max_tokens is too large",
         ),
         ("400 Bad Request", "", said(&format!("bad\r\nkey {MODEL_KEY}")), None, "status 400: bad key [redacted]"),
         ("401 Unauthorized", "", said(&format!("Incorrect API key provided: {MODEL_KEY}")), None, "with status 401"),
@@ -177,7 +177,7 @@ async fn who_fails_is_unavailable() {
     ] {
         for body in ["<html><h1>502</h1>", "", &echo] {
             let problem = problem_of(http(status, headers, body), "upstream_unavailable", 502).await;
-            assert_eq!(problem["detail"], "the model service is out of reach or failing");
+            assert_eq!(problem["detail"], "The model service could not be reached, or failed. Retry the request.");
             assert_eq!(problem.get("retry_after_seconds").and_then(Value::as_u64), wait);
         }
     }
