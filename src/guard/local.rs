@@ -97,8 +97,7 @@ impl Guard for LocalGuard {
 
     async fn revoke(&self, _: Revocation) -> Result<Option<UnixSeconds>, Error> {
         Err(Error::Unsupported {
-            detail: "nothing is revoked here: that takes a store which all instances share (HOLDALL_REDIS_URL)"
-                .to_owned(),
+            detail: "This server cannot revoke: it has no limits store (`HOLDALL_REDIS_URL`).".to_owned(),
         })
     }
 }

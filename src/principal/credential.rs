@@ -21,9 +21,9 @@ pub(super) fn presented(headers: &HeaderMap) -> Result<&str, Error> {
     match (found.next(), found.next()) {
         (None, _) => Err(refused("no credential in `authorization` or `x-api-key`")),
         (Some(only), None) => only.map_err(refused),
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "two identities in one request: send one `authorization` or one `x-api-key` header, not both or several",
-        )),
+        (Some(_), Some(_)) => {
+            Err(Error::invalid("The request has two credentials. Send one `authorization` or one `x-api-key` header."))
+        }
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
         for pair in [[bearer, key], [bearer, bearer], [key, key], [basic, key], [bearer, basic]] {
             let error = presented(&headers(&pair)).unwrap_err();
             assert_eq!(error.code(), "request_invalid");
-            assert!(error.to_string().starts_with("two identities in one request"));
+            assert!(error.to_string().starts_with("The request has two credentials."));
         }
     }
 

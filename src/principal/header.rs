@@ -75,7 +75,7 @@ impl HeaderRule {
             Found::One(user) => user_of(user),
             Found::None => Err(refused("no user")),
             Found::Several => Err(Error::invalid(
-                "two identities in one request: the header that names the user stands twice, or in two spellings",
+                "The request has two user names: the header that names the user is repeated, or in two spellings.",
             )),
         }
     }

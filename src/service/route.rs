@@ -122,7 +122,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
         // What stands in front may have gone by the other one (RFC 9112 §3.2).
         if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
-            return Err(Error::invalid("a request has one Host"));
+            return Err(Error::invalid("The request has more than one `Host` header. Send one."));
         }
         if !self.settings.loopback_host_only {
             return Ok(());
@@ -133,7 +133,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         match authority.or(host) {
             Some(host) if names_loopback(host) => Ok(()),
             _ => Err(Error::invalid(
-                "without an identity rule this server answers to loopback names only; ask for it as localhost",
+                "Without an identity rule, this server answers only requests for a loopback name. Use `localhost` as the \
+                host.",
             )),
         }
     }

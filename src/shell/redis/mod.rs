@@ -209,7 +209,7 @@ impl Guard for RedisGuard {
         let (Shared { keys, scripts, link, .. }, rules) = (&*self.shared, self.shared.rules());
         if !rules.revocation {
             return Err(Error::Unsupported {
-                detail: "nothing is revoked here: guard.revocation is off, and nobody would look".to_owned(),
+                detail: "This server does not revoke: `guard.revocation` is off.".to_owned(),
             });
         }
         let second: u64 = link.run(&scripts.revoke(keys, &rules, &revocation)).await?;

@@ -47,5 +47,5 @@ fn a_store_out_of_reach_is_told_without_its_password() {
     revoke("redis-cluster://:hush@a,b").fails("error: guard.redis_url: Redis Cluster is not supported: …\n");
     home.write("holdall.toml", "[guard]\nredis_url = \"redis://127.0.0.1:0\"\nrevocation = false\n");
     home.run(&["revoke", "--config", "holdall.toml", "--token-id", ID])
-        .fails("error: not revoked: nothing is revoked here: guard.revocation is off, and nobody would look\n");
+        .fails("error: not revoked: This server does not revoke: `guard.revocation` is off.\n");
 }

@@ -61,7 +61,7 @@ fn a_turn_that_fails_leaves_the_file() {
         "It was\n",
         "error: The model service stopped before the end of its reply. Retry the request.\nhint: nothing is lost; say it again\n",
     );
-    home.run(&["send", "-t", "a", ""]).fails("error: the input message is empty\n");
+    home.run(&["send", "-t", "a", ""]).fails("error: The input message is empty. Send text or an image.\n");
     home.run(&["send", "-t", "a", "--user", "bob", "hi"]).fails(
         "error: The server does not accept this token from this caller. … (subject: another caller's token)\n\
          hint: a stays; `holdall token verify --user bob a` looks closer\n",

@@ -154,7 +154,10 @@ fn a_token_over_its_limit_is_told_so() {
     turn(16_384).problem("token_invalid");
     let answer = turn(16_385);
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(answer.problem("token_too_large")["detail"], "token is 16385 bytes, limit 16384");
+    assert_eq!(
+        answer.problem("token_too_large")["detail"],
+        "The token has 16385 bytes; the limit is 16384. Start a new conversation."
+    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn who_is_known_and_no_operator_is_told_so() {
     for body in [json!({ "conversation_id": id }), json!({ "token_id": id }), json!({ "user_id": "ada", "idp": "key" })]
     {
         let problem = ask(&hand, "hk_ada", "/v1/revocations", &body).problem("request_invalid");
-        assert_eq!(problem["detail"], "revoking by id takes an operator's key; send the token");
+        assert_eq!(problem["detail"], "Only an operator key can revoke by id. Send the token.");
         ask(&hand, "hk_eve", "/v1/revocations", &body).problem("unauthenticated");
         hand.ask(json_request("/v1/revocations", &body)).answer().problem("unauthenticated");
     }
