@@ -147,12 +147,12 @@ pub(crate) struct Body<'a> {
     /// The HTTP status. In an event, the status that the answer would have had.
     #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
     status: u16,
-    /// What happened this time and what to do next, for people.
+    /// This occurrence and the next step, for people.
     detail: String,
-    /// What happened, for programs.
+    /// The name of the error, for programs.
     #[cfg_attr(test, schemars(with = "crate::proto::error::Code"))]
     code: &'static str,
-    /// What to do with the same request. `safe`: send it again. `after`: send it again after
+    /// The advice for the same request. `safe`: send it again. `after`: send it again after
     /// `retry_after_seconds`. `never`: change it first. The token that it sent stays valid.
     #[cfg_attr(test, schemars(extend("enum" = ["safe", "after", "never"])))]
     retry: &'static str,

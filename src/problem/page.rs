@@ -65,7 +65,7 @@ fn section(code: Code) -> String {
         format!("Title: {}", code.title()),
         format!("Retry: {}", retries.join(" or ")),
         format!("Cause: {}", code.cause()),
-        format!("What to do: {}", code.remedy()),
+        format!("Remedy: {}", code.remedy()),
     ];
     lines.extend(details.iter().map(|detail| format!("Example of `detail`: {detail}")));
     let lines: String = lines.iter().map(|line| wrapped(line)).collect();

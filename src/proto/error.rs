@@ -32,7 +32,7 @@ pub enum Error {
     /// The limits store did not answer, or the conversation is older than its revocation records.
     /// Code `guard_unavailable`.
     GuardUnavailable {
-        /// What happened, for the operator.
+        /// The failure, for the operator.
         cause: String,
         /// True if the same request can succeed later. False if the conversation is older than the
         /// revocation records: that does not change.
@@ -45,13 +45,13 @@ pub enum Error {
     ImageTooLarge(Excess),
     /// A defect or an exhausted resource of the server. Code `internal`.
     Internal {
-        /// What went wrong, for the operator.
+        /// The failure, for the operator.
         cause: String,
     },
     /// The identity issuer's keys are not available, so that a credential cannot be checked. Code
     /// `guard_unavailable`.
     IssuerUnavailable {
-        /// What happened, for the operator.
+        /// The failure, for the operator.
         cause: String,
     },
     /// One message or tool result of the input is over its limit. Code `message_too_large`.
@@ -70,7 +70,7 @@ pub enum Error {
     },
     /// The server has nothing at this path. Code `not_found`.
     NotFound {
-        /// What to do instead: whole sentences.
+        /// The next step for the caller: whole sentences.
         hint: &'static str,
     },
     /// The server is at its limit of concurrent requests, or the queue of an upstream is full. Code
@@ -88,7 +88,7 @@ pub enum Error {
     RateLimited(Box<Exhausted>),
     /// The request does not have the form that the API expects. Code `request_invalid`.
     RequestInvalid {
-        /// What is wrong, where, and what is allowed: whole sentences that are safe to show. The
+        /// The fault, its place, and the allowed values: whole sentences that are safe to show. The
         /// text starts with the member's name in backticks if one member is at fault.
         detail: String,
     },
@@ -128,20 +128,20 @@ pub enum Error {
         /// can use the token.
         in_progress: bool,
     },
-    /// There is no credential, or it is not valid. Code `unauthenticated`.
+    /// The credential is missing or not valid. Code `unauthenticated`.
     Unauthenticated {
         /// The check that failed, for the operator.
         cause: String,
     },
     /// The server recognizes what the request asks for, and does not support it. Code `unsupported`.
     Unsupported {
-        /// What is not supported and what to use instead: whole sentences. The text starts with the
+        /// The unsupported thing and the alternative: whole sentences. The text starts with the
         /// member's name in backticks if one member is at fault.
         detail: String,
     },
     /// The body is not uncompressed JSON. Code `unsupported_media_type`.
     UnsupportedMediaType {
-        /// What to send instead: whole sentences.
+        /// The fault and the correct form: whole sentences.
         detail: String,
     },
     /// The sender is not a trusted proxy, or it names no user. Code `unauthenticated`.
@@ -153,7 +153,7 @@ pub enum Error {
     UpstreamCut,
     /// The upstream's reply is not valid in the format of its provider. Code `upstream_malformed`.
     UpstreamMalformed {
-        /// What was found, for the operator.
+        /// The fault in the reply, for the operator.
         cause: String,
     },
     /// The upstream answered with a 4xx status. Code `upstream_refused`.
@@ -170,7 +170,7 @@ pub enum Error {
     },
     /// The upstream was silent for too long. Code `upstream_timeout`.
     UpstreamTimeout {
-        /// What did not arrive, with its article: `the first byte`.
+        /// The part of the reply that did not arrive, with its article: `the first byte`.
         phase: &'static str,
         /// The timeout.
         limit: Duration,
@@ -178,7 +178,7 @@ pub enum Error {
     /// The upstream could not be reached, or answered with a 5xx status. Code
     /// `upstream_unavailable`.
     UpstreamUnavailable {
-        /// What happened, for the operator.
+        /// The failure, for the operator.
         cause: String,
         /// The wait that the upstream asked for.
         retry_after: Option<Duration>,
@@ -233,8 +233,8 @@ impl Error {
         }
     }
 
-    /// What the caller can do with the same request. The token that it sent stays valid in every
-    /// case, except for a single-use token whose turn has sent a part of its reply.
+    /// The retry advice for the same request. The token that it sent stays valid in every case, except
+    /// for a single-use token whose turn has sent a part of its reply.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-/// What a caller can do with the same request. The member `retry` of an error.
+/// The retry advice of an error: its member `retry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// Send it again after this time.
@@ -36,7 +36,7 @@ impl Retry {
 /// The wait for what usually clears within moments, such as a free slot.
 const SOON: Retry = Retry::After(Duration::from_secs(1));
 
-/// What is said about one code.
+/// The facts about one code.
 struct Row {
     name: &'static str,
     status: u16,
@@ -46,8 +46,8 @@ struct Row {
     remedy: &'static str,
 }
 
-/// Makes [`Code`] from the table, with the lookup of a code's row. The compiler refuses a variant
-/// with two rows; there is no variant without one.
+/// Makes [`Code`] from the table, with the lookup of a code's row. Each row makes one variant, and the
+/// compiler refuses a second row for it.
 macro_rules! codes {
     ($($variant:ident {
         name: $name:literal,
@@ -370,7 +370,7 @@ impl Code {
         self.row().cause
     }
 
-    /// What the caller can do about it: one or more sentences, in Markdown.
+    /// The remedy for the caller: one or more sentences, in Markdown.
     #[must_use]
     pub fn remedy(self) -> &'static str {
         self.row().remedy
