@@ -138,27 +138,22 @@ impl Problem {
 
 /// An error: what happened, and what to do about it (RFC 9457).
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
 pub(crate) struct Body<'a> {
     /// `urn:holdall:problem:` followed by the code.
     r#type: String,
     /// The code as a short text for people.
     title: &'static str,
-    /// The HTTP status. In an event, the status that the answer would have had.
-    #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
+    /// The HTTP status. In an event, the status that the response would have had.
     status: u16,
     /// This occurrence and the next step, for people.
     detail: String,
     /// The name of the error, for programs.
-    #[cfg_attr(test, schemars(with = "crate::proto::error::Code"))]
     code: &'static str,
     /// The advice for the same request. `safe`: send it again. `after`: send it again after
     /// `retry_after_seconds`. `never`: change it first. The token that it sent stays valid.
-    #[cfg_attr(test, schemars(extend("enum" = ["safe", "after", "never"])))]
     retry: &'static str,
     /// How long to wait; present if `retry` is `after`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "u64"))]
     retry_after_seconds: Option<u64>,
     /// The id of the request in the server's log.
     request_id: &'a str,

@@ -23,4 +23,5 @@ pub mod sse;
 pub mod time;
 pub mod token;
 pub mod turn;
+pub mod usage;
 pub(crate) mod withheld;

@@ -378,26 +378,6 @@ impl Code {
 }
 
 #[cfg(test)]
-impl schemars::JsonSchema for Code {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ErrorCode".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let line = |code: &Self| format!("- `{}`: {} {}", code.as_str(), code.cause(), code.remedy());
-        let lines: Vec<_> = Self::ALL.iter().map(line).collect();
-        schemars::json_schema!({
-            "type": "string",
-            "description": format!("{LEAD}\n\n{}", lines.join("\n")),
-            "enum": Self::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>(),
-        })
-    }
-}
-
-#[cfg(test)]
-const LEAD: &str = "The machine-readable name of an error. A name is never changed or reused after its release.";
-
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -176,7 +176,7 @@ fn clients_can_only_send_the_user_role() {
 #[test]
 fn without_random_bytes_a_turn_fails() {
     let hand = Hand::new("");
-    hand.clock.run_dry();
+    hand.entropy.run_dry();
     let answer = hand.turn(&json!({ "input": "hi" })).answer();
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.problem("internal")["retry"], "safe");
