@@ -1,7 +1,12 @@
 //! `holdall serve`: runs the server until SIGTERM or SIGINT. SIGHUP reloads the settings. In AWS
 //! Lambda it handles events instead of connections.
 
-use super::{console::Console, error::CliError, secret::token_key_line, system::System};
+use super::{
+    console::Console,
+    error::{CliError, system_message},
+    secret::token_key_line,
+    system::System,
+};
 use crate::{
     config::{Config, Exposure, ReloadSnapshot, ServeSettings},
     proto::key::KeyId,
@@ -162,7 +167,7 @@ fn model_lines(config: &Config) -> Vec<String> {
 
 fn start_error(error: StartError, listen: &str) -> CliError {
     match error {
-        StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {error}"))
+        StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {}", system_message(&error)))
             .with_hint("another process may use the port; choose another address with --listen ADDRESS"),
         error @ (StartError::Guard(_) | StartError::Upstreams(_)) => CliError::new(error.to_string()),
     }

@@ -99,7 +99,7 @@ fn a_secret_of_credentials_is_no_token_key() {
 fn each_fault_names_its_key() {
     for (head, named) in [
         ("keys = \"k1\"", "keys: key 1"),
-        ("keys = \"k1:AQ\"", "keys: the secret of key k1 is 1 bytes"),
+        ("keys = \"k1:AQ\"", "keys: the secret of key k1 has 1 bytes"),
         ("keys_file = \"none\"", "keys_file: none: no such file"),
         ("kyes = 1", "unknown field `kyes`"),
         ("ttl = \"1w\"", "`1w` is no time span"),

@@ -122,6 +122,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("spki", &["principal/jwt/"]),
     ("subtle", &["principal/", "proto/key.rs"]),
     ("tempfile", &["cli/"]),
+    ("thiserror", &["proto/error/", "proto/key.rs"]),
     ("tokio", &["cli/", "shell/"]),
     ("tokio_rustls", &["shell/redis/client.rs"]),
     ("toml", &["config/"]),

@@ -95,7 +95,7 @@ impl Isolate {
             (Self::Serving(service, _), Err(error)) => {
                 let (mut head, ()) = Request::new(()).into_parts();
                 head.headers = headers(&request.headers());
-                let error = Error::RequestInvalid { detail: error.to_string() };
+                let error = Error::RequestInvalid { detail: format!("The request cannot be read: {error}.") };
                 return whole(Arc::clone(service).refuse(&head, error)).await;
             }
             (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => {

@@ -112,8 +112,8 @@ impl<'a> EchoTurn<'a> {
             Error::RoleForbidden { role: "assistant".to_owned() }
         } else {
             Error::invalid(
-                "the conversation that was sent along is not the one in the token; send what is new, and an older token \
-                 to go on from an earlier turn",
+                "The messages in the request differ from the conversation in the token. Send only new messages. To continue \
+                from an earlier turn, send the token of that turn.",
             )
         }
     }

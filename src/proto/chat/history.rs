@@ -23,7 +23,7 @@ impl History {
     /// `may_speak_for_model`; [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`].
     pub fn push_input(&mut self, input: Vec<Item>, may_speak_for_model: bool, limits: &Limits) -> Result<(), Error> {
         if input.is_empty() {
-            return Err(Error::invalid("`input` is empty; send text, parts or tool results"));
+            return Err(Error::invalid("`input` is empty. Send text, parts or tool results."));
         }
         let mut waiting = self.waiting_calls();
         for item in &input {
@@ -31,17 +31,22 @@ impl History {
             match item {
                 Item::Result { id, .. } => {
                     let at = waiting.iter().position(|call| call == id).ok_or_else(|| {
-                        Error::invalid(format!("there is no open tool call with id `{}`", excerpt(id)))
+                        Error::invalid(format!(
+                            "No open tool call has the id `{}`. Send one result for each call of the last reply.",
+                            excerpt(id)
+                        ))
                     })?;
                     waiting.remove(at);
                 }
                 Item::Message { role: Role::User, parts, .. } => {
                     if let Some(id) = waiting.first() {
                         let id = excerpt(id);
-                        return Err(Error::invalid(format!("tool call `{id}` waits for its result; send that first")));
+                        return Err(Error::invalid(format!(
+                            "Tool call `{id}` has no result yet. Send its result first."
+                        )));
                     }
                     if parts.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty())) {
-                        return Err(Error::invalid("the input message is empty"));
+                        return Err(Error::invalid("The input message is empty. Send text or an image."));
                     }
                 }
                 Item::Call { id, .. } if may_speak_for_model => waiting.push(id.clone()),
@@ -50,10 +55,15 @@ impl History {
             }
         }
         if !matches!(input.last(), Some(Item::Message { role: Role::User, .. } | Item::Result { .. })) {
-            return Err(Error::invalid("the input ends with the model's words; end it with the user's"));
+            return Err(Error::invalid(
+                "The input ends with a message of the model. End it with a user message or a tool result.",
+            ));
         }
         if let Some(id) = waiting.first() {
-            return Err(Error::invalid(format!("tool call `{}` waits for its result", excerpt(id))));
+            return Err(Error::invalid(format!(
+                "Tool call `{}` has no result. Send the results of all calls.",
+                excerpt(id)
+            )));
         }
         self.0.extend(input);
         Ok(())
@@ -153,7 +163,7 @@ fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
             }
             images = images.saturating_add(url.len());
         } else if !url.starts_with("https://") && !url.starts_with("http://") {
-            return Err(Error::invalid("an image is an https: or data: URL"));
+            return Err(Error::invalid("An image must be an `https:` or `data:` URL."));
         }
     }
     let words = item.line_bytes().saturating_sub(images);

@@ -180,7 +180,7 @@ impl<'de> Deserialize<'de> for Part {
         match Object::<RawPart<'_>>::deserialize(deserializer)?.0 {
             RawPart { text: Some(text), image: None } => Ok(Self::Text(text.into_owned())),
             RawPart { text: None, image: Some(url) } => Ok(Self::Image(url.into_owned())),
-            RawPart { .. } => Err(D::Error::custom("a part is either {\"text\"} or {\"image\"}")),
+            RawPart { .. } => Err(D::Error::custom("a part must be {\"text\"} or {\"image\"}")),
         }
     }
 }

@@ -135,7 +135,7 @@ pub fn content_type(stream: bool) -> &'static str {
 /// [`Error::RequestInvalid`] for a body that this dialect would not write.
 pub fn answer(request_body: &[u8]) -> Result<Vec<Bytes>, Error> {
     let body: Body<'_> = serde_json::from_slice(request_body)
-        .map_err(|error| Error::invalid(format!("the built-in model cannot read the request: {error}")))?;
+        .map_err(|error| Error::invalid(format!("The built-in model cannot read the request: {error}.")))?;
     let answer = compose(&body);
     Ok(if body.stream { answer.to_events() } else { vec![to_json(&answer).into()] })
 }

@@ -126,7 +126,7 @@ impl<'a> Body<'a> {
     fn new(call: &ModelCall<'a>) -> Result<Self, Error> {
         let options = call.options;
         if !options.stop.is_empty() {
-            let detail = "the model service knows no texts that end a reply (`stop`); leave them out".to_owned();
+            let detail = "The model service does not support `stop`. Leave it out.".to_owned();
             return Err(Error::Unsupported { detail });
         }
         // What concerns tools is refused without any.

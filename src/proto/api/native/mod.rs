@@ -237,8 +237,8 @@ fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error
         };
         let part = part.ok_or_else(|| {
             Error::invalid(format!(
-                "`input[{at}]` is neither a part, {{\"text\"}} or {{\"image\"}}, nor a result, \
-                 {{\"t\":\"result\",\"id\",\"out\"}}"
+                "`input[{at}]` must be a part, {{\"text\"}} or {{\"image\"}}, or a result, \
+                {{\"t\":\"result\",\"id\",\"out\"}}."
             ))
         })?;
         // Parts that follow each other are one message.
@@ -263,7 +263,7 @@ fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
         r#""auto""# => Ok(ToolChoice::Auto),
         r#""none""# => Ok(ToolChoice::None),
         r#""required""# => Ok(ToolChoice::Required),
-        _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")),
+        _ => Err(Error::invalid("`tool_choice` must be \"auto\", \"none\", \"required\" or {\"name\"}.")),
     }
 }
 

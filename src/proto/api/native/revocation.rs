@@ -49,7 +49,7 @@ pub enum RevocationScope {
 pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
     let raw: RawRevocation = body::read(body)?;
     let id = |member: &str, text: &str| {
-        text.parse().map_err(|_| Error::invalid(format!("`{member}` is a UUIDv7 in lower case with hyphens")))
+        text.parse().map_err(|_| Error::invalid(format!("`{member}` must be a UUIDv7 in lower case with hyphens.")))
     };
     match raw {
         RawRevocation { token: Some(token), scope, user_id, token_id: None, conversation_id: None, idp: None } => {
@@ -80,11 +80,13 @@ pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
             conversation_id: None,
         } => {
             let principal = Principal::new(user_id, idp);
-            principal.map(RevocationRequest::User).map_err(|fault| Error::invalid(format!("`user_id`, `idp`: {fault}")))
+            principal
+                .map(RevocationRequest::User)
+                .map_err(|fault| Error::invalid(format!("`user_id` or `idp` is invalid: {fault}.")))
         }
         _ => Err(Error::invalid(
-            "name one thing to revoke: `token` (with `scope` token, conversation or user), `token_id`, \
-             `conversation_id`, or `user_id` with `idp`",
+            "The request must name one thing to revoke: `token` (with `scope` token, conversation or user), \
+                `token_id`, `conversation_id`, or `user_id` with `idp`.",
         )),
     }
 }

@@ -33,7 +33,11 @@ fn the_replys_room_is_reserved_before_the_model_is_called() {
             Ok(_) => assert!(begins),
             Err(error) => {
                 assert!(!begins);
-                assert_eq!(error.to_string(), "conversation with this turn is 10001 bytes, limit 10000");
+                assert_eq!(
+                    error.to_string(),
+                    "The conversation with this turn has 10001 bytes; the limit is 10000. Send a shorter input, set \
+                     `truncation`, or start a new conversation."
+                );
             }
         }
     }
@@ -77,7 +81,11 @@ fn items_are_counted_with_the_reply_to_come() {
         let outcome = Fixture::new(limits(items)).ready(next_turn(&first.token, "and?"));
         assert_eq!(outcome.is_ok(), begins, "{items}");
         if let Err(error) = outcome {
-            assert_eq!(error.to_string(), "conversation with this turn is 4 items, limit 3");
+            assert_eq!(
+                error.to_string(),
+                "The conversation with this turn has 4 items; the limit is 3. Send a shorter input, set `truncation`, \
+                 or start a new conversation."
+            );
         }
     }
     // With room for one item more there is none for a call.

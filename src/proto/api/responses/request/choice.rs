@@ -43,17 +43,17 @@ pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Err
             let (choice, mode) = word(mode.as_deref().unwrap_or("auto"))?;
             let allowed = listed.unwrap_or_default().0.into_iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
             if allowed.is_empty() || allowed.iter().any(|name| !tools.iter().any(|tool| tool.name == *name)) {
-                return Err(Error::invalid("`tool_choice.tools` names functions of `tools`, and one at least"));
+                return Err(Error::invalid("`tool_choice.tools` must name one or more functions of `tools`."));
             }
             let bodies = allowed.iter().cloned().map(NameBody::new).collect();
             let body = ChoiceBody::Allowed { r#type: "allowed_tools", mode, tools: bodies };
             Ok(Choice { choice: Some(choice), body, allowed })
         }
-        ("function", None) => Err(Error::invalid("`tool_choice.name` is missing")),
+        ("function", None) => Err(Error::invalid("`tool_choice.name` is missing. Add it.")),
         (other, _) => Err(Error::Unsupported {
             detail: format!(
-                "`tool_choice` of type {} is not offered; it is \"auto\", \"none\", \"required\", or of type function or \
-                 allowed_tools",
+                "`tool_choice` has the type `{}`, which is not supported. It must be \"auto\", \"none\", \"required\", or \
+                have the type function or allowed_tools.",
                 body::excerpt(other)
             ),
         }),
@@ -77,7 +77,7 @@ struct RawAllowed {
 fn name_of(Object(RawAllowed { r#type, name }): Object<RawAllowed>) -> Result<String, Error> {
     match (r#type.as_deref(), name) {
         (None | Some("function"), Some(name)) => Ok(name),
-        _ => Err(Error::invalid("`tool_choice.tools` has entries of type function alone, each with its `name`")),
+        _ => Err(Error::invalid("`tool_choice.tools` must have only entries of type function, each with a `name`.")),
     }
 }
 
@@ -86,6 +86,6 @@ fn word(name: &str) -> Result<(ToolChoice, &'static str), Error> {
         "auto" => Ok((ToolChoice::Auto, "auto")),
         "none" => Ok((ToolChoice::None, "none")),
         "required" => Ok((ToolChoice::Required, "required")),
-        _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or an object")),
+        _ => Err(Error::invalid("`tool_choice` must be \"auto\", \"none\", \"required\" or an object.")),
     }
 }

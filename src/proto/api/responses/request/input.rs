@@ -22,7 +22,7 @@ pub(super) struct Input {
 
 /// Reads `input`.
 pub(super) fn read(raw: Option<&RawValue>) -> Result<Input, Error> {
-    let raw = raw.ok_or_else(|| Error::invalid("`input` is missing; send text or a list of items"))?;
+    let raw = raw.ok_or_else(|| Error::invalid("`input` is missing. Send text or a list of items."))?;
     let mut input = Input::default();
     match Words::read("input", raw)? {
         Words::Text(text) => input.items.push(Item::text(Role::User, text)),
@@ -42,7 +42,9 @@ impl Input {
             (None, Some(_), _) => "message",
             // The one kind that may leave its type out beside messages.
             (None, None, Some(_)) => "item_reference",
-            (None, None, None) => return Err(Error::invalid(format!("`{place}` has neither a type nor a role"))),
+            (None, None, None) => {
+                return Err(Error::invalid(format!("`{place}` has no `type` and no `role`. Add one.")));
+            }
         };
         match kind {
             "message" => self.take_message(place, element),
@@ -55,7 +57,7 @@ impl Input {
             "function_call_output" => {
                 let id = text(place, "call_id", element.call_id)?;
                 let name = format!("{place}.output");
-                let raw = element.output.ok_or_else(|| Error::invalid(format!("`{name}` is missing")))?;
+                let raw = element.output.ok_or_else(|| Error::invalid(format!("`{name}` is missing. Add it.")))?;
                 let out = match Words::read(&name, raw)? {
                     Words::Text(text) => Output::Text(text),
                     Words::Elements(parts) if parts.is_empty() => Output::Text(String::new()),
@@ -67,21 +69,22 @@ impl Input {
             // A provider's own, and in the token where it is worth something; a client's word for it counts nothing.
             "reasoning" => Ok(()),
             "item_reference" => Err(body::unsupported(format!(
-                "`{place}` is an item_reference, which is not offered: no item is kept here; the `previous_response_id` \
-                 holds the conversation, so send what is new alone"
+                "`{place}` has the type `item_reference`, which is not supported: the server stores no items. Send only new \
+                items, with `previous_response_id` for the conversation."
             ))),
             other => Err(body::unsupported(format!(
-                "`{place}` is of type {}, which is not offered; there are message, function_call, function_call_output \
-                 and reasoning",
+                "`{place}` has the type `{}`, which is not supported. Supported types: message, function_call, \
+                function_call_output, reasoning.",
                 body::excerpt(other)
             ))),
         }
     }
 
     fn take_message(&mut self, place: &str, element: &RawElement<'_>) -> Result<(), Error> {
-        let role = element.role.as_deref().ok_or_else(|| Error::invalid(format!("`{place}.role` is missing")))?;
+        let role =
+            element.role.as_deref().ok_or_else(|| Error::invalid(format!("`{place}.role` is missing. Add it.")))?;
         let name = format!("{place}.content");
-        let raw = element.content.ok_or_else(|| Error::invalid(format!("`{name}` is missing")))?;
+        let raw = element.content.ok_or_else(|| Error::invalid(format!("`{name}` is missing. Add it.")))?;
         let mut parts = match Words::read(&name, raw)? {
             Words::Text(text) => vec![Part::Text(text)],
             Words::Elements(parts) => read_parts(&name, parts, role == "user")?,
@@ -118,7 +121,7 @@ impl<'a, T: Deserialize<'a>> Words<T> {
         match raw.get().as_bytes().first() {
             Some(b'"') => body::member(name, raw).map(Self::Text),
             Some(b'[') => body::member::<List<T, { body::ELEMENTS }>>(name, raw).map(|list| Self::Elements(list.0)),
-            _ => Err(Error::invalid(format!("`{name}` is text or a list"))),
+            _ => Err(Error::invalid(format!("`{name}` must be text or a list."))),
         }
     }
 }
@@ -163,15 +166,16 @@ fn read_part(place: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Erro
     match part.r#type.as_str() {
         "input_text" | "output_text" | "text" => text(place, "text", part.text).map(Part::Text),
         "refusal" => text(place, "refusal", part.refusal).map(Part::Text),
-        "input_image" if !images => {
-            Err(Error::invalid(format!("`{place}` is an image, and only users and tools bring images")))
-        }
+        "input_image" if !images => Err(Error::invalid(format!(
+            "`{place}` is an image, but only user messages and tool results can have images."
+        ))),
         "input_image" if part.image_url.is_none() && part.file_id.is_some() => Err(body::unsupported(format!(
-            "`{place}.file_id` is not offered: no file is kept here; send `image_url`, an https: or data: URL"
+            "`{place}.file_id` is not supported: the server stores no files. Send `image_url`, an `https:` or `data:` URL."
         ))),
         "input_image" => text(place, "image_url", part.image_url).map(Part::Image),
         other => Err(body::unsupported(format!(
-            "`{place}` is of type {}, which is not offered; there are input_text, input_image, output_text and refusal",
+            "`{place}` has the type `{}`, which is not supported. Supported types: input_text, input_image, output_text, \
+                refusal.",
             body::excerpt(other)
         ))),
     }
@@ -179,6 +183,6 @@ fn read_part(place: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Erro
 
 /// A member that must be there as text.
 fn text(place: &str, name: &str, member: Option<&RawValue>) -> Result<String, Error> {
-    let member = member.ok_or_else(|| Error::invalid(format!("`{place}.{name}` is missing")))?;
+    let member = member.ok_or_else(|| Error::invalid(format!("`{place}.{name}` is missing. Add it.")))?;
     body::member(format!("{place}.{name}"), member)
 }
