@@ -37,7 +37,7 @@ fn read(provider: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<
     let head = http::Response::builder().header("content-type", content_type).body(()).expect("a plain head");
     let provider = provider::by_name(provider).expect("a known dialect");
     let bounds = ReplyBounds { reply_bytes: REPLY_BYTES };
-    let mut reader = provider.reply(&head.into_parts().0, bounds).expect("a form that is announced");
+    let mut reader = provider.reply_reader(&head.into_parts().0, bounds).expect("a form that is announced");
     let mut deltas = Vec::new();
     let mut ended = Ok(());
     for piece in pieces {

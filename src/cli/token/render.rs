@@ -50,7 +50,9 @@ pub(super) fn markdown(claims: &Claims, items: &[Item]) -> String {
                 let note = if *error { ", failed" } else { "" };
                 (format!("Tool result ({}{note})", one_line(id)), fenced("", &output(out)))
             }
-            Item::Think { provider_id, .. } => (format!("Thinking ({provider_id})"), "_Only for that provider._".to_owned()),
+            Item::Think { provider_id, .. } => {
+                (format!("Thinking ({provider_id})"), "_Only for that provider._".to_owned())
+            }
         };
         let _ = write!(out, "\n## {heading}\n\n{}\n", body.trim_end());
     }

@@ -48,15 +48,15 @@ pub(super) struct Call<'a> {
 
 /// Whether tools may be called.
 #[derive(Clone, Copy)]
-pub(super) enum Tools<'a> {
+pub(super) enum ToolUse<'a> {
     Forbidden,
-    Free,
+    Allowed,
     /// One must be, this one if there is nothing better.
     Required(Option<&'a str>),
 }
 
 /// Answers the last item: a result by saying it, a message by a call or by text.
-pub(super) fn answer<'a>(items: &'a [Item], tools: &[&'a str], choice: Tools<'a>) -> Answer<'a> {
+pub(super) fn answer<'a>(items: &'a [Item], tools: &[&'a str], choice: ToolUse<'a>) -> Answer<'a> {
     let view = View::new(items);
     match items.last() {
         Some(Item::Message { role: Role::User, .. }) => {}
@@ -64,9 +64,9 @@ pub(super) fn answer<'a>(items: &'a [Item], tools: &[&'a str], choice: Tools<'a>
         _ => return Answer::Text("I see nothing to answer.".to_owned()),
     }
     let calls = match choice {
-        Tools::Forbidden => Vec::new(),
-        Tools::Free => calls::asked_for(items, tools),
-        Tools::Required(fallback) => {
+        ToolUse::Forbidden => Vec::new(),
+        ToolUse::Allowed => calls::asked_for(items, tools),
+        ToolUse::Required(fallback) => {
             let asked = calls::asked_for(items, tools);
             let fallback = fallback.map(|tool| Call { tool, args: "{}" });
             if asked.is_empty() { fallback.into_iter().collect() } else { asked }

@@ -116,7 +116,9 @@ impl fmt::Debug for Item {
             Self::Result { out, error, .. } => {
                 f.debug_struct("Result").field("out", out).field("error", error).finish_non_exhaustive()
             }
-            Self::Think { provider_id, blob } => f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish(),
+            Self::Think { provider_id, blob } => {
+                f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish()
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ impl Exchange<Ready> {
 
     fn start_reply(self, head: &response::Parts) -> Result<Exchange<Replying>, Box<FailedAttempt>> {
         let bounds = ReplyBounds { reply_bytes: self.turn.deployment.limits.reply_bytes };
-        let reader = match self.turn.target.provider.reply(head, bounds) {
+        let reader = match self.turn.target.provider.reply_reader(head, bounds) {
             Ok(reader) => reader,
             Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self })),
         };
@@ -116,7 +116,7 @@ impl Exchange<Refused> {
     #[must_use]
     pub fn into_failed_attempt(self) -> FailedAttempt {
         let Self { turn, state: Refused { ready, status, retry_after, body } } = self;
-        let error = turn.target.provider.refusal(status, retry_after, &body);
+        let error = turn.target.provider.error_from_answer(status, retry_after, &body);
         FailedAttempt { error, exchange: Exchange { turn, state: *ready } }
     }
 }

@@ -13,7 +13,8 @@ use crate::proto::{
     provider::ModelCall,
     time::UnixSeconds,
     token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
-    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation, Usage},
+    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
+    usage::{Usage, estimated_tokens},
 };
 
 /// The content of the model call: everything except the target.
@@ -121,7 +122,7 @@ impl TurnState {
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.target.provider.refusal(status.as_u16(), retry_after(&head.headers), body))
+            Err(self.target.provider.error_from_answer(status.as_u16(), retry_after(&head.headers), body))
         } else {
             Err(Error::malformed(format!("status {status}")))
         }
@@ -176,7 +177,7 @@ impl TurnState {
             .saturating_add(reply_bytes);
         TurnUsage {
             usage: self.summary_usage.plus(reply),
-            estimated_tokens: u64::try_from(text_bytes.div_ceil(4)).unwrap_or(u64::MAX),
+            estimated_tokens: estimated_tokens(text_bytes),
             history_bytes: base.len().saturating_add(self.new_lines.len()).saturating_add(reply_bytes),
         }
     }

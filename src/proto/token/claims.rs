@@ -11,7 +11,7 @@ use crate::proto::{
     json::{Object, object_from_str, present},
     principal::Principal,
     time::{LEEWAY_SECONDS, UnixSeconds},
-    turn::Usage,
+    usage::Usage,
 };
 
 /// What a deployment puts into its tokens and asks of them; equal on all instances.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::proto::{chat::Item, token::Claims, withheld::Withheld};
+use crate::proto::{chat::Item, token::Claims, usage::Usage, withheld::Withheld};
 
 /// A whole reply with its fresh token.
 #[derive(Clone)]
@@ -104,7 +104,9 @@ impl fmt::Debug for Delta {
             Self::Call { args, .. } => f.debug_tuple("Call").field(&Withheld::text(args)).finish(),
             Self::Finish(reason) => f.debug_tuple("Finish").field(reason).finish(),
             Self::Text(text) => f.debug_tuple("Text").field(&Withheld::text(text)).finish(),
-            Self::Think { provider_id, blob } => f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish(),
+            Self::Think { provider_id, blob } => {
+                f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish()
+            }
             Self::Usage(usage) => usage.fmt(f),
         }
     }
@@ -133,35 +135,6 @@ impl FinishReason {
             Self::Length => "length",
             Self::Stop => "stop",
             Self::ToolCalls => "tool_calls",
-        }
-    }
-}
-
-/// Model tokens and upstream time that a turn or a conversation used; every count is at least 0 and informative only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Model tokens sent, cached ones included.
-    pub input_tokens: u64,
-    /// Model tokens received.
-    pub output_tokens: u64,
-    /// Model tokens sent that the provider had cached.
-    pub cached_tokens: u64,
-    /// Model tokens sent that the provider has cached now; told by those that ask a price for it.
-    pub cache_written_tokens: u64,
-    /// Model tokens received that were reasoning, not reply.
-    pub reasoning_tokens: u64,
-}
-
-impl Usage {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
-            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
-            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
-            cache_written_tokens: self.cache_written_tokens.saturating_add(other.cache_written_tokens),
-            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
         }
     }
 }

@@ -12,9 +12,10 @@ use super::{chat::Item, withheld};
 
 pub(in crate::proto) use self::answer::is_of_provider;
 pub use self::{
-    answer::{Answer, Conversation, Delta, FinishReason, Partial, Usage},
+    answer::{Answer, Conversation, Delta, FinishReason, Partial},
     options::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
 };
+pub use super::usage::Usage;
 
 /// What a client asks for, in no door's words.
 #[derive(Clone, Default)]

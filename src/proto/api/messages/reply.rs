@@ -331,7 +331,8 @@ impl<'a> Block<'a> {
             data: Option<Cow<'a, str>>,
         }
 
-        let Object(blob) = is_of_provider(provider_id, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
+        let Object(blob) =
+            is_of_provider(provider_id, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
         match &*blob.r#type {
             "redacted_thinking" => Some(Self::RedactedThinking { data: blob.data? }),
             "thinking" => Some(Self::Thinking {

@@ -284,8 +284,9 @@ fn a_stream_is_written_as_the_api_writes_it() {
 #[test]
 fn a_stream_adds_up_to_the_whole_answer() {
     let say = |text: &str| (Delta::Text(text.to_owned()), None);
-    let thought =
-        |provider_id: &str, blob: &str| (Delta::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }, Some(think(provider_id, blob)));
+    let thought = |provider_id: &str, blob: &str| {
+        (Delta::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }, Some(think(provider_id, blob)))
+    };
     let called = |id: &str| {
         let delta = Delta::Call { id: id.to_owned(), name: "add".to_owned(), args: "{\"a\":[{}]}".to_owned() };
         (delta, Some(call(id, "{\"a\":[{}]}")))

@@ -375,7 +375,8 @@ fn without_store_no_token_is_told() {
 
 #[test]
 fn every_reply_comes_out_the_same_held_and_live() {
-    let think = |provider_id: &str, blob: &str| Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() };
+    let think =
+        |provider_id: &str, blob: &str| Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() };
     let say = |text: &str| Item::text(Role::Assistant, text);
     let ours = r#"{"type":"reasoning","id":"rs_9","summary":[{"type":"summary_text","text":"Hm."},{"type":"summary_text","text":"So."}],
         "content":[{"type":"reasoning_text","text":"well"}],"encrypted_content":"AAAA","status":"completed"}"#;
@@ -407,7 +408,9 @@ fn every_reply_comes_out_the_same_held_and_live() {
                     said.chars().map(|character| text(&character.to_string())).collect()
                 }
                 Item::Call { id, name, args } => vec![call(id, name, args)],
-                Item::Think { provider_id, blob } => vec![Delta::Think { provider_id: provider_id.clone(), blob: blob.clone() }],
+                Item::Think { provider_id, blob } => {
+                    vec![Delta::Think { provider_id: provider_id.clone(), blob: blob.clone() }]
+                }
                 Item::Result { .. } => vec![],
             })
             .collect();
