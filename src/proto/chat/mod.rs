@@ -1,4 +1,4 @@
-//! The conversation in neutral form: items, and the rules that hold between them.
+//! The conversation in neutral form: its items, and the rules between them.
 
 mod echo;
 mod history;

@@ -41,16 +41,18 @@ impl Caller {
         match self {
             Self::Authenticated { principal, user_id } => match user_id {
                 Some(user_id) if user_id != principal.subject() => {
-                    Err(Error::invalid("`user_id` names another user than the credential; leave it out"))
+                    Err(Error::invalid("`user_id` differs from the authenticated user; leave it out"))
                 }
                 _ => Ok(Some(TokenHolder::Known(principal.clone()))),
             },
             Self::Unauthenticated { user_id: Some(user_id) } => {
                 if user_id.starts_with(ANONYMOUS_PREFIX) && !has_token {
-                    return Err(Error::invalid("an anonymous user is named by its token alone; name no user"));
+                    return Err(Error::invalid(
+                        "a user name cannot begin with `anon-` without the token of that user; leave the name out",
+                    ));
                 }
                 let principal = Principal::new(user_id.as_str(), IDP_NONE)
-                    .map_err(|fault| Error::invalid(format!("the user that the request names: {fault}")))?;
+                    .map_err(|fault| Error::invalid(format!("the user name in the request is invalid: {fault}")))?;
                 Ok(Some(TokenHolder::Known(principal)))
             }
             Self::Unauthenticated { user_id: None } => Ok(has_token.then_some(TokenHolder::Bearer)),

@@ -86,7 +86,7 @@ impl Exchange<Ready> {
             let state = Refused { ready: Box::new(state), status, retry_after, body: Vec::new() };
             Ok(UpstreamResponse::Refused(Exchange { turn, state }))
         } else {
-            let error = Error::malformed(format!("status {status}"));
+            let error = Error::malformed(format!("unexpected status {status}"));
             Err(Box::new(FailedAttempt { error, exchange: self }))
         }
     }

@@ -74,7 +74,7 @@ impl Exchange<Summarizing> {
                 Delta::Text(piece) => text.push_str(&piece),
                 Delta::Usage(counts) => usage = counts,
                 Delta::Finish(FinishReason::ContentFilter) => {
-                    return Err(Error::malformed("the model would not summarize"));
+                    return Err(Error::malformed("the model refused to summarize"));
                 }
                 _ => {}
             }

@@ -124,7 +124,7 @@ impl TurnState {
         } else if status.is_client_error() || status.is_server_error() {
             Err(self.target.provider.error_from_answer(status.as_u16(), retry_after(&head.headers), body))
         } else {
-            Err(Error::malformed(format!("status {status}")))
+            Err(Error::malformed(format!("unexpected status {status}")))
         }
     }
 

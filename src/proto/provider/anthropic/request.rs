@@ -167,7 +167,7 @@ impl<'a> OutputConfig<'a> {
         };
         let format = match &options.format {
             ReplyFormat::Json => {
-                let detail = "the model service writes JSON by a schema only; ask for `json_schema`".to_owned();
+                let detail = "the model service supports JSON only with a schema; use `json_schema`".to_owned();
                 return Err(Error::Unsupported { detail });
             }
             ReplyFormat::Schema { schema, .. } => Some(OutputFormat::JsonSchema { schema }),
@@ -413,7 +413,9 @@ fn source(url: &str) -> Result<Source<'_>, Error> {
     let (kind, data) = rest.1.split_once(',').unwrap_or_default();
     let (media_type, parameters) = kind.split_once(';').unwrap_or_default();
     if !parameters.rsplit(';').next().is_some_and(|last| last.eq_ignore_ascii_case("base64")) {
-        return Err(Error::Unsupported { detail: "an inline image must be base64, for the model service".to_owned() });
+        return Err(Error::Unsupported {
+            detail: "the model service supports inline images only as base64".to_owned(),
+        });
     }
     Ok(Source::Base64 { media_type, data })
 }

@@ -51,7 +51,7 @@ impl<'a> Body<'a> {
     pub(super) fn new(call: &ModelCall<'a>) -> Result<Self, Error> {
         let options = call.options;
         if !options.stop.is_empty() {
-            let detail = "the model service knows no texts that end a reply (`stop`); leave them out".to_owned();
+            let detail = "the model service does not support stop sequences (`stop`); leave them out".to_owned();
             return Err(Error::Unsupported { detail });
         }
         // Without tools, the API refuses every option about tools.
