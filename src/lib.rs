@@ -9,7 +9,7 @@
 //! | goal | start with |
 //! |---|---|
 //! | run a server | the `holdall` command, with the default features |
-//! | serve the same HTTP API on another platform | [`Service`]: supply an [`Upstream`], a [`Guard`](guard::Guard) and a [`Clock`](service::Clock) |
+//! | serve the same HTTP API on another platform | [`Service`]: supply a [`Host`](service::Host) with an [`Upstream`], a [`Guard`](guard::Guard), a clock and an entropy source |
 //! | take turns inside your own program | [`Exchange`]: the state machine of one turn, without input or output of its own |
 //!
 //! # Example: two turns in your own program
@@ -25,7 +25,7 @@
 //!     proto::{
 //!         chat::{Item, Role},
 //!         deployment::{Model, Models, Target},
-//!         exchange::{Caller, Entropy, Planned, UpstreamResponse},
+//!         exchange::{Caller, Entropy, Planned, ResponseState},
 //!         provider,
 //!         time::UnixSeconds,
 //!         token::Codec,
@@ -51,7 +51,7 @@
 //!     let (head, ()) = head.body(()).expect("a valid head").into_parts();
 //!
 //!     // Pass the answer to the exchange. A complete reply gives a fresh token.
-//!     let UpstreamResponse::Replying(mut exchange) = exchange.respond(&head).map_err(|failed| failed.error)?
+//!     let ResponseState::Replying(mut exchange) = exchange.respond(&head).map_err(|failed| failed.error)?
 //!     else {
 //!         unreachable!("the built-in model does not refuse")
 //!     };

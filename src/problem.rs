@@ -11,6 +11,7 @@ use crate::proto::{
     allowance::Allowance,
     api::{ErrorResponse, PublicError},
     error::{Code, Error, Retry},
+    time::whole_seconds,
 };
 
 /// An error as it is told to a caller.
@@ -64,9 +65,9 @@ impl Problem {
 
     /// Where the caller stands, if it was refused for its limits.
     #[must_use]
-    pub fn standing(&self) -> &[Allowance] {
+    pub fn allowances(&self) -> &[Allowance] {
         match &self.error {
-            Error::QuotaExceeded(exhausted) | Error::RateLimited(exhausted) => &exhausted.standing,
+            Error::QuotaExceeded(exhausted) | Error::RateLimited(exhausted) => &exhausted.allowances,
             _ => &[],
         }
     }
@@ -130,27 +131,22 @@ impl Problem {
 
 /// Why a request was refused or failed (RFC 9457), and what to do about it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
 pub(crate) struct Body<'a> {
     /// `urn:holdall:problem:` and the code.
     r#type: String,
     /// What the code means in a few words.
     title: &'static str,
     /// The HTTP status; in an event, the one that it would have been.
-    #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
     status: u16,
     /// What happened this time, for people.
     detail: String,
     /// What happened, for programs.
-    #[cfg_attr(test, schemars(with = "Code"))]
     code: &'static str,
     /// Whether the same request may be sent again: at once, after the wait, or not without a change. The token is as good
     /// as before.
-    #[cfg_attr(test, schemars(extend("enum" = ["safe", "after", "never"])))]
     retry: &'static str,
     /// How long to wait; there where `retry` is `after`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "u64"))]
     retry_after_seconds: Option<u64>,
     /// The id under which the server's log has the request.
     request_id: &'a str,
@@ -219,11 +215,6 @@ fn title(code: Code) -> &'static str {
     }
 }
 
-/// `Retry-After` counts whole seconds; less than one would mean at once.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
-}
-
 /// The longest wait after which SDKs are told to try again by themselves: the longest that they sleep for a `Retry-After`.
 const WAIT_MOST: Duration = Duration::from_secs(60);
 
@@ -248,13 +239,13 @@ pub(crate) mod tests {
         let (second, limit) = (Some(Duration::from_millis(1_001)), Duration::from_secs(60));
         let detail = || "public".to_owned();
         let limit_of = Allowance { name: "turns", limit: 5, remaining: 0, period_seconds: 60, reset_seconds: 30 };
-        let exhausted = || Box::new(Exhausted { limit: limit_of, retry_after_seconds: 7, standing: vec![limit_of] });
+        let exhausted = || Box::new(Exhausted { limit: limit_of, retry_after_seconds: 7, allowances: vec![limit_of] });
         let refused =
             |status, retry_after| Error::UpstreamRefused { status, message: None, retry_after, overflow: false };
         vec![
             (Error::BodyTooLarge { limit_bytes: 1 }, 413, "never"),
-            (Error::GuardUnavailable { cause: cause(), passes: true }, 503, "after 1"),
-            (Error::GuardUnavailable { cause: cause(), passes: false }, 503, "never"),
+            (Error::GuardUnavailable { cause: cause(), retryable: true }, 503, "after 1"),
+            (Error::GuardUnavailable { cause: cause(), retryable: false }, 503, "never"),
             (Error::HistoryTooLarge(excess), 413, "never"),
             (Error::ImageTooLarge(excess), 413, "never"),
             (Error::Internal { cause: cause() }, 500, "safe"),
@@ -273,8 +264,8 @@ pub(crate) mod tests {
             (Error::TokenInvalid { fault: TokenFault::Tag }, 400, "never"),
             (Error::TokenRevoked, 410, "never"),
             (Error::TokenTooLarge(excess), 413, "never"),
-            (Error::TokenUsed { under_way: false }, 409, "never"),
-            (Error::TokenUsed { under_way: true }, 409, "after 1"),
+            (Error::TokenUsed { in_progress: false }, 409, "never"),
+            (Error::TokenUsed { in_progress: true }, 409, "after 1"),
             (Error::Unauthenticated { cause: cause() }, 401, "never"),
             (Error::UntrustedProxy { cause: cause() }, 401, "never"),
             (Error::Unsupported { detail: detail() }, 400, "never"),
@@ -315,7 +306,7 @@ pub(crate) mod tests {
     fn nobody_is_told_to_try_again_by_itself_after_a_long_wait() {
         for (seconds, should_retry) in [(1, "true"), (60, "true"), (61, "false"), (86_400, "false")] {
             let limit = Allowance { name: "turns", limit: 5, remaining: 0, period_seconds: 60, reset_seconds: seconds };
-            let exhausted = Exhausted { limit, retry_after_seconds: seconds, standing: vec![limit] };
+            let exhausted = Exhausted { limit, retry_after_seconds: seconds, allowances: vec![limit] };
             let problem = Problem::new(Error::QuotaExceeded(Box::new(exhausted)), "req_1");
             let mut headers = HeaderMap::new();
             problem.write_headers(&mut headers);

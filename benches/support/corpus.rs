@@ -52,7 +52,11 @@ pub(crate) fn new_lines() -> String {
 
 fn items(wanted: impl Fn(&str) -> bool) -> Vec<Item> {
     let conversations = DATA.lines().map(|line| serde_json::from_str::<Conversation>(line).unwrap());
-    conversations.filter(|conversation| wanted(&conversation.source)).flat_map(|conversation| conversation.messages).flat_map(Message::into_items).collect()
+    conversations
+        .filter(|conversation| wanted(&conversation.source))
+        .flat_map(|conversation| conversation.messages)
+        .flat_map(Message::into_items)
+        .collect()
 }
 
 fn line(item: &Item) -> String {

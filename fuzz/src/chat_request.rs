@@ -15,7 +15,7 @@ use serde_json::Value;
 /// Takes any bytes. Bytes that are not UTF-8 never reach the API.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let turn = match ChatCompletions.request(body, &ApiSettings::default()) {
+    let turn = match ChatCompletions.parse_request(body, &ApiSettings::default()) {
         Ok(ParsedRequest { turn, .. }) => turn,
         Err(error) => return check_error(error),
     };
@@ -48,7 +48,7 @@ pub fn check(input: &[u8]) {
 /// Every error has a status and a body that SDKs can read.
 fn check_error(error: Error) {
     let code = error.code();
-    let problem = Problem::new(error, "req_1").shaped(|error| ChatCompletions.refusal(error));
+    let problem = Problem::new(error, "req_1").shaped(|error| ChatCompletions.error_response(error));
     assert!(problem.status().is_client_error());
     let body: Value = serde_json::from_slice(&problem.into_body()).expect("an error is JSON");
     let error = &body["error"];

@@ -15,8 +15,8 @@ use serde_json::Value;
 /// Takes any bytes. Bytes that are not UTF-8 never reach the API.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let is_countable = CountTokens.request(body, &ApiSettings::default()).is_ok();
-    let ParsedRequest { turn, .. } = match Messages.request(body, &ApiSettings::default()) {
+    let is_countable = CountTokens.parse_request(body, &ApiSettings::default()).is_ok();
+    let ParsedRequest { turn, .. } = match Messages.parse_request(body, &ApiSettings::default()) {
         Err(error) => return check_error(&error),
         Ok(request) => request,
     };
@@ -39,7 +39,7 @@ pub fn check(input: &[u8]) {
 /// Every error is JSON in the shape of the API. It repeats only a name of the request.
 fn check_error(error: &Error) {
     let public = PublicError { error, status: 400, request_id: "req_1", problem: "{}" };
-    let response = Messages.refusal(&public).expect("the API has its own shape");
+    let response = Messages.error_response(&public).expect("the API has its own shape");
     assert_eq!(response.status, 400);
     let body: Value = serde_json::from_slice(&response.body).expect("JSON");
     assert_eq!((&body["type"], &body["request_id"]), (&"error".into(), &"req_1".into()));

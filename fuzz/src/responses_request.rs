@@ -22,7 +22,7 @@ use serde_json::Value;
 /// Takes any bytes. Bytes that are not UTF-8 never reach the API.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let parse = || Responses.request(body, &ApiSettings::default());
+    let parse = || Responses.parse_request(body, &ApiSettings::default());
     let ParsedRequest { turn, writer } = match parse() {
         Ok(request) => request,
         Err(error) => return check_error(error),
@@ -59,7 +59,7 @@ pub fn check(input: &[u8]) {
 /// Every error has a status and a body that SDKs can read.
 fn check_error(error: Error) {
     let code = error.code();
-    let problem = Problem::new(error, "req_1").shaped(|error| Responses.refusal(error));
+    let problem = Problem::new(error, "req_1").shaped(|error| Responses.error_response(error));
     assert!(problem.status().is_client_error());
     let body: Value = serde_json::from_slice(&problem.into_body()).expect("an error is JSON");
     let error = &body["error"];
@@ -122,18 +122,18 @@ fn parts(content: &Value) -> Vec<Part> {
 /// Checks that an answer and a stream have the same content, and the token only as an id.
 fn check_writer(request: &Value, mut writer: Box<dyn ReplyWriter>, mut streamed: Box<dyn ReplyWriter>) {
     let answer = answer();
-    let response: Value = serde_json::from_slice(&writer.answer(&answer)).expect("an answer is JSON");
+    let response: Value = serde_json::from_slice(&writer.body(&answer)).expect("an answer is JSON");
     let members = response.as_object().expect("an object");
     assert!(REQUIRED.iter().all(|name| members.contains_key(*name)), "a required member is missing");
     let stored = request["store"] != false;
     assert_eq!(response["id"].as_str().is_some_and(|id| id == format!("resp_{TOKEN}")), stored);
     let mut out = Vec::new();
-    streamed.begin(&answer.conversation.claims, &mut out);
+    streamed.start(&answer.conversation.claims, &mut out);
     let live = !out.is_empty();
-    assert_eq!(live, !streamed.holds());
+    assert_eq!(live, !streamed.buffers_deltas());
     let call = Delta::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
     streamed.deltas(&[Delta::Text("he".to_owned()), Delta::Text("llo".to_owned()), call], &mut out);
-    streamed.done(&answer, &mut out);
+    streamed.finish(&answer, &mut out);
     let stream = String::from_utf8(out).expect("a stream is text");
     let is_in_request = request.to_string().contains(TOKEN);
     let count = stream.matches(TOKEN).count();

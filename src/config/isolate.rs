@@ -95,7 +95,10 @@ mod tests {
             (config.deployment.policy.issuer.as_str(), config.deployment.policy.ttl_seconds),
             ("of the binding", 7_200)
         );
-        assert_eq!((config.deployment.policy.seal, config.settings.retries, config.guard.turns_at_once), (false, 3, 3));
+        assert_eq!(
+            (config.deployment.policy.seal, config.settings.retries, config.guard.max_concurrent_turns),
+            (false, 3, 3)
+        );
         assert_eq!(config.deployment.models.as_slice()[0].system_prompt.as_deref(), Some("Be brief."));
     }
 

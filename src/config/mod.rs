@@ -12,6 +12,7 @@ mod isolate;
 mod overlay;
 mod raw;
 mod settings;
+mod store;
 mod upstreams;
 mod variables;
 
@@ -24,7 +25,7 @@ use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use crate::{
-    guard::{Rules, Store},
+    guard::Rules,
     principal::Access,
     proto::{deployment::Deployment, key::KeyError, provider::Provider},
 };
@@ -38,6 +39,7 @@ pub use self::{
     },
     raw::{RawConfig, parse_duration},
     settings::{CorsOrigins, OriginError, Settings, Timeouts},
+    store::StoreConfig,
 };
 
 /// A configuration that may start.
@@ -60,7 +62,7 @@ pub struct Config {
     /// What users are held to.
     pub guard: Rules,
     /// Where instances count together, if anywhere.
-    pub store: Option<Store>,
+    pub store: Option<StoreConfig>,
     /// What an operator should know of, though it does not keep the server from starting.
     pub warnings: Vec<String>,
 }

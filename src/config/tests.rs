@@ -49,7 +49,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.deployment.limits, crate::proto::limits::Limits::default());
     assert_eq!((config.deployment.policy.ttl_seconds, config.deployment.policy.max_age_seconds), (604_800, 2_592_000));
     assert!(config.deployment.policy.seal && config.settings.loopback_host_only);
-    assert_eq!((config.settings.concurrent_requests, config.guard.turns_at_once), (1_024, 8));
+    assert_eq!((config.settings.concurrent_requests, config.guard.max_concurrent_turns), (1_024, 8));
     assert_eq!((config.settings.requests_per_peer, config.server.connections_per_peer), (256, 4_096));
 }
 
@@ -352,8 +352,8 @@ fn limits_on_users_are_read_as_they_are_written() {
     }
     let lines = "limits.turns_per_user = 3\n[[guard.quota]]\nperiod = \"1h\"\nturns = 1\nconversations = 2\n\
         [[guard.quota]]\nperiod = \"1d\"\nmodel_tokens = 3\nhistory_bytes = 4\nupstream_seconds = 999999999999999";
-    let Rules { turns_at_once, rate, quotas, .. } = guard(lines);
-    assert_eq!((turns_at_once, rate, quotas.len()), (3, None, 2));
+    let Rules { max_concurrent_turns, rate, quotas, .. } = guard(lines);
+    assert_eq!((max_concurrent_turns, rate, quotas.len()), (3, None, 2));
     assert_eq!((quotas[0].period_seconds, quotas[0].turns, quotas[0].conversations), (3_600, Some(1), Some(2)));
     assert_eq!((quotas[0].model_tokens, quotas[0].history_bytes, quotas[0].upstream_seconds), (None, None, None));
     assert_eq!((quotas[1].period_seconds, quotas[1].turns, quotas[1].model_tokens), (86_400, None, Some(3)));

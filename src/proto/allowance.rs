@@ -23,5 +23,5 @@ pub struct Exhausted {
     /// When it will leave enough for one turn more.
     pub retry_after_seconds: u64,
     /// All of them, that one included.
-    pub standing: Vec<Allowance>,
+    pub allowances: Vec<Allowance>,
 }

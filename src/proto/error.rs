@@ -31,7 +31,7 @@ pub enum Error {
         /// What happened, for the operator.
         cause: String,
         /// Whether waiting helps; it does not where a conversation is older than the records of what was revoked.
-        passes: bool,
+        retryable: bool,
     },
     /// History, input and the room for a reply do not fit together. Code `history_too_large`.
     HistoryTooLarge(Excess),
@@ -106,7 +106,7 @@ pub enum Error {
     /// The token is good for one turn, and that was taken. Only its owner is told. Code `token_used`.
     TokenUsed {
         /// Whether that turn is still under way with the same input: if it fails, this one may be taken.
-        under_way: bool,
+        in_progress: bool,
     },
     /// No credential, or one that does not hold. Code `unauthenticated`.
     Unauthenticated {
@@ -219,10 +219,10 @@ impl Error {
             Self::QuotaExceeded(exhausted) | Self::RateLimited(exhausted) => {
                 Retry::After(Duration::from_secs(exhausted.retry_after_seconds))
             }
-            Self::GuardUnavailable { passes: true, .. }
+            Self::GuardUnavailable { retryable: true, .. }
             | Self::Overloaded
             | Self::PeerBusy { .. }
-            | Self::TokenUsed { under_way: true }
+            | Self::TokenUsed { in_progress: true }
             | Self::UserBusy { .. } => Retry::After(Duration::from_secs(1)),
             Self::Internal { .. }
             | Self::RequestTimeout { .. }
@@ -270,7 +270,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BodyTooLarge { limit_bytes } => write!(f, "request body is over the limit of {limit_bytes} bytes"),
-            Self::GuardUnavailable { passes: false, .. } => {
+            Self::GuardUnavailable { retryable: false, .. } => {
                 f.write_str("this conversation began before the server's records of revoked tokens; start a new one")
             }
             Self::GuardUnavailable { .. } => {
@@ -322,8 +322,8 @@ impl fmt::Display for Error {
             ),
             Self::TokenRevoked => f.write_str("the token was revoked; start a new conversation"),
             Self::TokenTooLarge(excess) => write!(f, "token is {excess}"),
-            Self::TokenUsed { under_way: true } => f.write_str("a turn with this token and this input is under way"),
-            Self::TokenUsed { under_way: false } => {
+            Self::TokenUsed { in_progress: true } => f.write_str("a turn with this token and this input is under way"),
+            Self::TokenUsed { in_progress: false } => {
                 f.write_str("the token was used, and is good for one turn; go on with the one that came of it")
             }
             Self::Unauthenticated { .. } => f.write_str("a valid credential is needed, as `Authorization: Bearer …`"),

@@ -46,7 +46,7 @@
 //! #     Deployment, Exchange, KeyRing,
 //! #     proto::{
 //! #         chat::{Item, Role}, deployment::{Model, Models, Target},
-//! #         exchange::{Caller, Entropy, Planned, UpstreamResponse},
+//! #         exchange::{Caller, Entropy, Planned, ResponseState},
 //! #         provider, time::UnixSeconds, token::Codec, turn::{Delta, FinishReason, TurnRequest},
 //! #     },
 //! # };
@@ -76,7 +76,7 @@
 //! # let head = http::Response::builder().header("content-type", "text/event-stream").body(())?.into_parts().0;
 //!
 //! // Replying: push the bytes in pieces of any size, and show the deltas to the client.
-//! let Ok(UpstreamResponse::Replying(mut exchange)) = exchange.respond(&head) else { unreachable!() };
+//! let Ok(ResponseState::Replying(mut exchange)) = exchange.respond(&head) else { unreachable!() };
 //! let mut shown = String::new();
 //! for piece in pieces {
 //!     let mut deltas = Vec::new();
@@ -105,7 +105,7 @@
 //! #     Deployment, Error, Exchange, KeyRing,
 //! #     proto::{
 //! #         chat::{Item, Role}, deployment::{Model, Models, Target},
-//! #         exchange::{Caller, Entropy, Planned, UpstreamResponse, read_history},
+//! #         exchange::{Caller, Entropy, Planned, ResponseState, read_history},
 //! #         provider, time::UnixSeconds, token::Codec, turn::TurnRequest,
 //! #     },
 //! # };
@@ -124,14 +124,14 @@
 //! # let Planned::Ready(exchange) = opened.plan(&mut codec)? else { unreachable!() };
 //! # let pieces = provider::builtin_answer(exchange.request().body())?;
 //! # let head = http::Response::builder().header("content-type", "text/event-stream").body(())?.into_parts().0;
-//! let Ok(UpstreamResponse::Replying(exchange)) = exchange.respond(&head) else { unreachable!() };
+//! let Ok(ResponseState::Replying(exchange)) = exchange.respond(&head) else { unreachable!() };
 //!
 //! // No delta was handed out yet: the turn can be retried.
 //! assert!(exchange.can_retry());
 //! let exchange = exchange.into_retry().expect("a turn to retry");
 //!
 //! // The second attempt breaks off after some text.
-//! let Ok(UpstreamResponse::Replying(mut exchange)) = exchange.respond(&head) else { unreachable!() };
+//! let Ok(ResponseState::Replying(mut exchange)) = exchange.respond(&head) else { unreachable!() };
 //! let mut deltas = Vec::new();
 //! for piece in pieces.iter().take(2) {
 //!     exchange.push(piece, &mut deltas)?;
@@ -173,7 +173,7 @@ pub use self::{
     history::read_history,
     open::{Entropy, Opened},
     plan::Planned,
-    ready::{FailedAttempt, UpstreamResponse},
+    ready::{FailedAttempt, ResponseState},
     replying::Failure,
     state::{Exchange, Ready, Refused, Replying},
     summary::{Summarizing, Summary},

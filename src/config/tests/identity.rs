@@ -40,15 +40,15 @@ fn a_header_needs_a_name_peers_and_a_secret() {
         ("", "identity.header.name: is not set"),
         ("name = \"x y\"", "identity.header.name: `x y` is no name of a header"),
         ("name = \"\"", "identity.header.name: `` is no name"),
-        (&whole.replace("\"::1\"", "\"localhost\""), "identity.header.peers: `localhost` is no address"),
+        (&whole.replace("\"::1\"", "\"localhost\""), "identity.header.peers: `localhost` is not an address"),
         (&whole.replace("[\"10.0.0.0/8\", \"::1\"]", "[]"), "identity.header: no peer is listed"),
         (&whole.replace(", secret_file = \"secret\"", ""), "identity.header: set exactly one of secret_file"),
         (&format!("{whole}, secret = \"{PROXY_SECRET}\""), "identity.header: set exactly one of secret_file"),
         (&whole.replace("\"secret\"", "\"short\""), "identity.header: the secret is at least 32 visible ASCII"),
         (&whole.replace("\"secret\"", "\"none\""), "identity.header.secret_file: none: no such file"),
         (&inline.replace(PROXY_SECRET, &PROXY_SECRET.replace('-', " ")), "identity.header: the secret is at least 32"),
-        (&format!("{whole}, secret_header = \"x_user\""), "identity.header: the user and the secret stand in one"),
-        (&format!("{whole}, secret_header = \"cookie\""), "identity.header: a header with a meaning of its own"),
+        (&format!("{whole}, secret_header = \"x_user\""), "identity.header: the user and the secret must be in"),
+        (&format!("{whole}, secret_header = \"cookie\""), "identity.header: a standard header"),
         (&format!("{whole}, users = 1"), "configuration: "),
     ] {
         let found = refused(&header(members), &sources);
@@ -130,14 +130,14 @@ fn api_keys_stand_in_a_file_and_in_the_configuration() {
     assert_eq!(digests, [ABC, ONE]);
     assert!(with(&api_key("keys_file = \"file\""), &sources).is_ok() && with(&api_key(&inline(ABC, "a")), &[]).is_ok());
     for (members, fault) in [
-        ("", "identity.api_key: there is no key"),
-        ("keys_file = \"empty\"", "identity.api_key: there is no key"),
+        ("", "identity.api_key: there are no keys"),
+        ("keys_file = \"empty\"", "identity.api_key: there are no keys"),
         ("keys_file = \"none\"", "identity.api_key.keys_file: none: no such file"),
         ("keys_file = \"broken\"", "identity.api_key.keys_file: broken: line 2 is not a digest"),
         (&inline(&ABC[1..], "ada"), "identity.api_key.keys: are SHA-256 digests"),
         (&inline("hk_abc", "ada"), "identity.api_key.keys: are SHA-256 digests"),
         (&inline(ABC, ""), "identity.api_key: key 1: subject is empty"),
-        (&format!("keys_file = \"file\", {}", inline(ABC, "bob")), "identity.api_key: key 2 is key 1 again"),
+        (&format!("keys_file = \"file\", {}", inline(ABC, "bob")), "identity.api_key: key 2 repeats key 1"),
         ("keys = [{ digest = \"\", user = \"\", key = \"\" }]", "configuration: "),
     ] {
         let found = refused(&api_key(members), &sources);
@@ -150,7 +150,7 @@ fn no_key_is_a_users_and_an_operators() {
     let user = api_key(&format!("keys = [{{ digest = \"{ABC}\", user = \"ada\" }}]"));
     let operators = |digests: &str| format!("operator_keys = [{digests}]\n{user}");
     let config = with(&operators(&format!("\"{ONE}\", \" {}\"", ONE.to_uppercase())), &[]).unwrap();
-    assert!(config.access.operator_keys.holds(&KeyDigest::from_hex(ONE).unwrap()));
+    assert!(config.access.operator_keys.contains(&KeyDigest::from_hex(ONE).unwrap()));
     let found = refused(&operators(&format!("\"{ONE}\", \"{}\"", ABC.to_uppercase())), &[]);
     assert_eq!(found, "operator_keys: a key of a user's is an operator's as well; make one for each");
     assert!(refused(&operators("\"abc\""), &[]).starts_with("operator_keys: are SHA-256 digests"));
@@ -170,8 +170,8 @@ fn an_issuers_keys_are_in_one_place() {
         ("", "identity.jwt: set exactly one of jwks_url, jwks_file and key_file"),
         ("jwks_url = \"https://a\", key_file = \"b\"", "identity.jwt: set exactly one"),
         ("jwks_url = \"https://a\", jwks_file = \"b\"", "identity.jwt: set exactly one"),
-        ("jwks_url = \"http://a/jwks\"", "identity.jwt.jwks_url: `http://a/jwks` is no https: URL; whoever"),
-        ("jwks_url = \"a\"", "identity.jwt.jwks_url: `a` is no https: URL"),
+        ("jwks_url = \"http://a/jwks\"", "identity.jwt.jwks_url: `http://a/jwks` is not an https: URL; an attacker"),
+        ("jwks_url = \"a\"", "identity.jwt.jwks_url: `a` is not an https: URL"),
     ] {
         let found = refused(&jwt(members), &[]);
         assert!(found.starts_with(fault), "{members}: {found}");
@@ -195,7 +195,7 @@ fn proxies_are_networks() {
     let config = with("trusted_proxies = [\"10.0.0.0/8\"]\ndangerous_open = true", &[]).unwrap();
     assert!(config.access.trusted_proxies.contains("10.1.1.1".parse().unwrap()));
     let fault = refused("trusted_proxies = [\"10.0.0.1/8\"]\ndangerous_open = true", &[]);
-    assert!(fault.starts_with("trusted_proxies: `10.0.0.1/8` is no address or network"), "{fault}");
+    assert!(fault.starts_with("trusted_proxies: `10.0.0.1/8` is not an address or network"), "{fault}");
     let everyone = with("trusted_proxies = [\"::/0\"]\ndangerous_open = true", &[]).unwrap();
     assert!(everyone.warnings[0].starts_with("trusted_proxies lists everyone"));
 }

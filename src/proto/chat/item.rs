@@ -20,7 +20,6 @@ use crate::proto::{
 /// One entry of the history.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "t")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub enum Item {
     /// A tool call by the model.
     #[serde(rename = "call")]
@@ -38,10 +37,8 @@ pub enum Item {
         /// The author.
         role: Role,
         /// The content. There is at least one part.
-        #[cfg_attr(test, schemars(length(min = 1)))]
         parts: Vec<Part>,
         /// True for an assistant message that was interrupted. Absent otherwise.
-        #[cfg_attr(test, schemars(extend("const" = true)))]
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
@@ -53,7 +50,6 @@ pub enum Item {
         /// The result.
         out: Output,
         /// True if the tool failed. Absent otherwise.
-        #[cfg_attr(test, schemars(extend("const" = true)))]
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         error: bool,
     },
@@ -128,7 +124,6 @@ impl fmt::Debug for Item {
 /// The author of a message. Tool output is in results, and the system prompt is not in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Role {
     /// The model.
     Assistant,
@@ -163,14 +158,10 @@ impl<'de> Deserialize<'de> for Role {
 
 /// A part of a message or a result.
 #[derive(Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Part {
     /// An image, by `https:` or `data:` URL.
     #[serde(rename = "image")]
-    Image(
-        #[cfg_attr(test, schemars(regex(pattern = r"^(https?://|data:[^,]*,)")))]
-        String,
-    ),
+    Image(String),
     /// Text.
     #[serde(rename = "text")]
     Text(String),
@@ -199,10 +190,9 @@ impl<'de> Deserialize<'de> for Part {
 /// The content of a tool result: text, or parts.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Output {
     /// At least one part.
-    Parts(#[cfg_attr(test, schemars(length(min = 1)))] Vec<Part>),
+    Parts(Vec<Part>),
     /// Text, possibly empty.
     Text(String),
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::proto::{deployment::Target, error::Error, provider::ReplyBounds, turn::Usage};
 
 /// The upstream's answer, as its head announces it.
-pub enum UpstreamResponse {
+pub enum ResponseState {
     /// An error. Its body is to be read.
     Refused(Exchange<Refused>),
     /// A reply.
@@ -76,15 +76,15 @@ impl Exchange<Ready> {
     /// # Errors
     /// [`Error::UpstreamMalformed`] for a redirect, another status without meaning here, or a 2xx
     /// head that does not announce a reply in the provider's format.
-    pub fn respond(self, head: &response::Parts) -> Result<UpstreamResponse, Box<FailedAttempt>> {
+    pub fn respond(self, head: &response::Parts) -> Result<ResponseState, Box<FailedAttempt>> {
         let status = head.status;
         if status.is_success() {
-            self.start_reply(head).map(UpstreamResponse::Replying)
+            self.start_reply(head).map(ResponseState::Replying)
         } else if status.is_client_error() || status.is_server_error() {
             let Self { turn, state } = self;
             let (status, retry_after) = (status.as_u16(), retry_after(&head.headers));
             let state = Refused { ready: Box::new(state), status, retry_after, body: Vec::new() };
-            Ok(UpstreamResponse::Refused(Exchange { turn, state }))
+            Ok(ResponseState::Refused(Exchange { turn, state }))
         } else {
             let error = Error::malformed(format!("unexpected status {status}"));
             Err(Box::new(FailedAttempt { error, exchange: self }))

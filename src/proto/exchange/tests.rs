@@ -124,8 +124,8 @@ fn target(kind: &str, upstream: &str) -> Target {
 fn replying(exchange: Exchange<Ready>, content_type: &str) -> Exchange<Replying> {
     let head = Response::builder().header("content-type", content_type).body(()).unwrap().into_parts().0;
     match exchange.respond(&head).ok().unwrap() {
-        UpstreamResponse::Replying(exchange) => exchange,
-        UpstreamResponse::Refused(_) => panic!("refused"),
+        ResponseState::Replying(exchange) => exchange,
+        ResponseState::Refused(_) => panic!("refused"),
     }
 }
 
@@ -422,11 +422,11 @@ fn error_answers_are_classified_by_status() {
         let exchange = fixture.ready(first_turn("hi")).unwrap();
         let head = Response::builder().status(status).header("retry-after", retry_after).body(()).unwrap();
         match exchange.respond(&head.into_parts().0) {
-            Ok(UpstreamResponse::Refused(mut exchange)) => {
+            Ok(ResponseState::Refused(mut exchange)) => {
                 exchange.push(body.as_bytes());
                 exchange.into_failed_attempt().error
             }
-            Ok(UpstreamResponse::Replying(_)) => panic!("a reply"),
+            Ok(ResponseState::Replying(_)) => panic!("a reply"),
             Err(failed) => failed.error,
         }
     };
@@ -465,7 +465,7 @@ fn an_error_body_is_read_up_to_its_limit() {
     let mut fixture = Fixture::new(Limits::default());
     let exchange = fixture.ready(first_turn("hi")).unwrap();
     let head = Response::builder().status(400).body(()).unwrap().into_parts().0;
-    let Ok(UpstreamResponse::Refused(mut exchange)) = exchange.respond(&head) else { panic!("not an error") };
+    let Ok(ResponseState::Refused(mut exchange)) = exchange.respond(&head) else { panic!("not an error") };
     assert!(exchange.push(&[b' '; (64 << 10) - 1]));
     assert!(!exchange.push(b"  "));
     assert!(!exchange.push(b" "));

@@ -110,7 +110,7 @@ impl Claims {
 
     /// The last moment before which this token counts as good: its own expiry, or an earlier one that `policy` sets.
     #[must_use]
-    pub fn good_until(&self, policy: &TokenPolicy) -> UnixSeconds {
+    pub fn effective_expiry(&self, policy: &TokenPolicy) -> UnixSeconds {
         self.expires_at.min(expiry(self.issued_at, self.born_at, policy))
     }
 
@@ -160,7 +160,7 @@ impl Claims {
             return Err(TokenFault::Times.into());
         }
         let expires_at = match purpose {
-            TokenPurpose::Continue => self.good_until(policy),
+            TokenPurpose::Continue => self.effective_expiry(policy),
             TokenPurpose::Read => self.born_at.plus(policy.max_age_seconds),
         };
         if now < expires_at.plus(LEEWAY_SECONDS) { Ok(()) } else { Err(Error::TokenExpired { expires_at, now }) }

@@ -114,7 +114,6 @@ impl fmt::Debug for Delta {
 
 /// The reason for the end of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum FinishReason {
     /// A filter of the provider stopped the reply, or the model refused.
     ContentFilter,

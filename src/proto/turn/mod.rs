@@ -57,7 +57,6 @@ impl fmt::Debug for TurnRequest {
 
 /// The handling of a conversation that is too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum Truncation {
     /// Drop complete turns, oldest first, and report the number of dropped items.
     Oldest,

@@ -3,7 +3,7 @@
 
 use holdall::{
     guard::{GuardPurpose, TurnEnd},
-    upstream::UpstreamError,
+    upstream::{UpstreamError, Verdict},
 };
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::support::{
     drive::{Driven, behind_one_alias, drive},
     events::events,
     fake::Call,
-    guard::{Heard, Witness},
+    guard::{GuardCall, RecordingGuard},
     hand::{Hand, PendingCall},
     wire::Wire,
 };
@@ -386,7 +386,7 @@ fn a_whole_reply_that_outlasts_its_share_is_not_held_against_its_address() {
     hand.clock.advance_seconds(300);
     asked.is_waiting();
     let slow = hand.upstream.call();
-    assert!(slow.is_cancelled() && slow.outcome.worked().is_none(), "too late for a share, and no failure");
+    assert!(slow.is_cancelled() && slow.verdict().is_none(), "too late for a share, and no failure");
 }
 
 #[test]
@@ -430,20 +430,20 @@ fn the_whole_turn_has_ended_in_time() {
 }
 
 #[test]
-fn what_came_of_a_call_is_told_to_who_made_it() {
+fn each_fault_gives_its_verdict_on_the_called_address() {
     for (name, fail, _, _, expected) in FAULTS {
         let hand = two();
         let driven =
             ask(&hand, Form::Streamed, &Value::Null, |call| if call.upstream == "a" { fail(call) } else { say(call) });
-        let worked = |at: &str| driven.calls.iter().find(|call| call.upstream == at).unwrap().outcome.worked();
-        assert_eq!(worked("b"), Some(true), "{name}");
-        let told = match *expected {
-            "upstream_refused" => Some(true),
+        let verdict = |at: &str| driven.calls.iter().find(|call| call.upstream == at).unwrap().verdict();
+        assert_eq!(verdict("b"), Some(Verdict::Complete), "{name}");
+        let reported = match *expected {
+            "upstream_refused" => Some(Verdict::Refused),
             "overloaded" => None,
             _ if *name == "one that was ejected" => None,
-            _ => Some(false),
+            _ => Some(Verdict::Failed),
         };
-        assert_eq!(worked("a"), told, "{name}");
+        assert_eq!(verdict("a"), reported, "{name}");
     }
 }
 
@@ -451,8 +451,7 @@ fn what_came_of_a_call_is_told_to_who_made_it() {
 fn a_call_made_again_knows_which_addresses_of_its_target_the_turn_has_called() {
     let (hand, mut seen) = (two(), Vec::new());
     ask(&hand, Form::Streamed, &Value::Null, |call| {
-        seen.push((call.upstream.clone(), call.tried.has(0)));
-        call.tried.set(0);
+        seen.push((call.upstream.clone(), call.tried.contains(0)));
         if call.upstream == "a" {
             call.refuse(UpstreamError::Unreachable { cause: "down".to_owned() })
         } else {
@@ -478,8 +477,8 @@ fn the_same_user_has_the_same_number_and_others_have_others() {
 #[test]
 fn the_guard_is_asked_once_and_told_once_however_many_calls_it_takes() {
     for (stream, until_works, ends_well) in [(false, 2, true), (true, 2, true), (false, 99, false), (true, 99, false)] {
-        let witness = Witness::default();
-        let hand = Hand::guarded(config(&behind_one_alias(&[("a", "openai")])), witness.clone());
+        let guard = RecordingGuard::default();
+        let hand = Hand::guarded(config(&behind_one_alias(&[("a", "openai")])), guard.clone());
         let mut calls = 0;
         let asked = hand.turn(&json!({ "input": "hi", "stream": stream }));
         drive(&hand, asked, |call| {
@@ -487,11 +486,12 @@ fn the_guard_is_asked_once_and_told_once_however_many_calls_it_takes() {
             if calls > until_works { say(call) } else { status(call, 503, &[], "") }
         });
         assert_eq!(calls, 3);
-        let heard = witness.take();
-        let well = |heard: &Heard| matches!(heard, Heard::Settled(TurnEnd::Complete(_)));
-        assert_eq!(heard.first(), Some(&Heard::PendingCall(GuardPurpose::Turn)));
-        assert_eq!(heard.iter().filter(|heard| matches!(heard, Heard::Settled(_))).count(), 1, "{heard:?}");
-        assert_eq!(heard.last().is_some_and(well), ends_well, "{heard:?}");
-        assert!(ends_well || heard.last() == Some(&Heard::Settled(TurnEnd::Failed)), "{heard:?}");
+        let guard_calls = guard.take();
+        let well = |call: &GuardCall| matches!(call, GuardCall::Settle(TurnEnd::Complete(_)));
+        assert_eq!(guard_calls.first(), Some(&GuardCall::Admit(GuardPurpose::Turn)));
+        let settled = guard_calls.iter().filter(|call| matches!(call, GuardCall::Settle(_)));
+        assert_eq!(settled.count(), 1, "{guard_calls:?}");
+        assert_eq!(guard_calls.last().is_some_and(well), ends_well, "{guard_calls:?}");
+        assert!(ends_well || guard_calls.last() == Some(&GuardCall::Settle(TurnEnd::Failed)), "{guard_calls:?}");
     }
 }

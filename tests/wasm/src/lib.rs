@@ -8,7 +8,7 @@ use holdall::{
     proto::{
         api::{Api as _, native::Native},
         deployment::{ApiSettings, Deployment},
-        exchange::{Caller, Entropy, Exchange, Planned, UpstreamResponse, read_history},
+        exchange::{Caller, Entropy, Exchange, Planned, ResponseState, read_history},
         provider::{builtin_answer, builtin_content_type},
         time::UnixSeconds,
         token::Codec,
@@ -54,12 +54,12 @@ fn converse(count: u32) -> Option<u32> {
 fn take_turn(deployment: &Arc<Deployment>, body: &str, random: u8, codec: &mut Codec) -> Option<Answer> {
     let entropy =
         Entropy { token_id: [random; 16], conversation: [random; 16], user: [random; 16], nonce: [random; 24] };
-    let request = Native.request(body, &ApiSettings::default()).ok()?.turn;
+    let request = Native.parse_request(body, &ApiSettings::default()).ok()?.turn;
     let opened = Exchange::open(Arc::clone(deployment), request, &alice(), NOW, &entropy, codec).ok()?;
     let Planned::Ready(exchange) = opened.plan(codec).ok()? else { return None };
     let sent = exchange.request();
     let head = http::Response::builder().header("content-type", builtin_content_type(false)).body(()).ok()?;
-    let UpstreamResponse::Replying(mut exchange) = exchange.respond(&head.into_parts().0).ok()? else { return None };
+    let ResponseState::Replying(mut exchange) = exchange.respond(&head.into_parts().0).ok()? else { return None };
     let mut deltas = Vec::new();
     for piece in builtin_answer(sent.body()).ok()? {
         exchange.push(&piece, &mut deltas).ok()?;

@@ -10,13 +10,12 @@
 use serde::Deserialize;
 
 use super::{
-    ID_PREFIX,
     events::Events,
-    resource::{ErrorBody, IncompleteBody, OutputItem, PartBody, Repeated, ResponseBody, Status},
+    resource::{ErrorBody, ID_PREFIX, IncompleteBody, OutputItem, PartBody, Repeated, ResponseBody, Status},
 };
 use crate::proto::{
     api::{
-        PublicError, ReplyWriter,
+        format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
     },
     chat::{Item, Part},
@@ -49,14 +48,14 @@ impl ResponsesWriter {
 }
 
 impl ReplyWriter for ResponsesWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let head = Head::new(&answer.conversation.claims);
         let (id, items) = (self.id(&head, answer), self.items(&head, answer));
         // Our own structs of strings and numbers always serialize.
         serde_json::to_vec(&ended(&self.repeated, &head, &id, &items, answer)).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         let head = Head::new(claims);
         if self.live {
             self.created(&head, &head.plain_id(), out);
@@ -88,11 +87,11 @@ impl ReplyWriter for ResponsesWriter {
         self.head = Some(head);
     }
 
-    fn holds(&self) -> bool {
+    fn buffers_deltas(&self) -> bool {
         !self.live
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         let head = self.head.take().unwrap_or_else(|| Head::new(&answer.conversation.claims));
         let (id, items) = (self.id(&head, answer), self.items(&head, answer));
         if !self.live {
@@ -108,7 +107,7 @@ impl ReplyWriter for ResponsesWriter {
         self.events.end(out);
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let Some(head) = self.head.take() else { return };
         let id = head.plain_id();
         if !self.live {

@@ -154,7 +154,7 @@ fn an_error_answer_leads_back_to_the_ready_turn() {
     let exchange = fixture.ready(first_turn("hi")).unwrap();
     let before = exchange.request();
     let head = Response::builder().status(503).body(()).unwrap().into_parts().0;
-    let Ok(UpstreamResponse::Refused(exchange)) = exchange.respond(&head) else { panic!("not an error") };
+    let Ok(ResponseState::Refused(exchange)) = exchange.respond(&head) else { panic!("not an error") };
     let FailedAttempt { error, exchange } = exchange.into_failed_attempt();
     assert_eq!(error.code(), "upstream_unavailable");
     assert_eq!(exchange.request().body(), before.body());

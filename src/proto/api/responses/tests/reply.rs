@@ -26,25 +26,25 @@ fn live() -> Value {
 }
 
 fn whole(members: &Value, answer: &Answer) -> Value {
-    serde_json::from_slice(&writer(members).answer(answer)).unwrap()
+    serde_json::from_slice(&writer(members).body(answer)).unwrap()
 }
 
 /// A stream as it is written for these deltas, and for the answer that they amount to.
 fn stream(members: &Value, deltas: &[Delta], answer: &Answer) -> String {
     let (mut writer, mut out) = (writer(members), Vec::new());
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     deltas.iter().for_each(|delta| writer.deltas(std::slice::from_ref(delta), &mut out));
-    writer.done(answer, &mut out);
+    writer.finish(answer, &mut out);
     String::from_utf8(out).unwrap()
 }
 
 /// A stream that fails after these deltas.
 fn failed_stream(members: &Value, deltas: &[Delta], partial: Option<&Partial>) -> String {
     let (mut writer, mut out) = (writer(members), Vec::new());
-    writer.begin(&an_answer().conversation.claims, &mut out);
+    writer.start(&an_answer().conversation.claims, &mut out);
     writer.deltas(deltas, &mut out);
     let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
-    writer.error(&told, partial, &mut out);
+    writer.fail(&told, partial, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -234,10 +234,10 @@ fn what_cut_a_reply_short_is_told() {
 fn a_held_stream_says_nothing_before_it_has_its_one_id() {
     let (mut writer, mut out) = (writer(&json!({ "stream": true })), Vec::new());
     let answer = an_answer();
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     writer.deltas(&[text("Hi\n"), text("\"é\""), call("c1", "add", "{\"a\": 1}")], &mut out);
-    assert!(out.is_empty() && writer.holds());
-    writer.done(&answer, &mut out);
+    assert!(out.is_empty() && writer.buffers_deltas());
+    writer.finish(&answer, &mut out);
     let stream = String::from_utf8(out).unwrap();
     assert_eq!(stream.matches("a.b.c").count(), 2, "once where it begins, once where it ends");
     let events = events(&stream);
@@ -320,7 +320,7 @@ fn events_are_written_as_the_specification_has_them() {
 fn a_live_stream_shows_what_comes_and_ends_with_the_token() {
     let (mut writer, mut out) = (writer(&live()), Vec::new());
     let answer = an_answer();
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     let mut read = |writer: &mut dyn FnMut(&mut Vec<u8>)| {
         let before = out.len();
         writer(&mut out);
@@ -339,7 +339,7 @@ fn a_live_stream_shows_what_comes_and_ends_with_the_token() {
         "output_text.done content_part.done output_item.done output_item.added function_call_arguments.delta \
          function_call_arguments.done output_item.done"
     );
-    let piece = read(&mut |out| writer.done(&answer, out));
+    let piece = read(&mut |out| writer.finish(&answer, out));
     assert_eq!(names(&piece), "completed");
     let events = events(str::from_utf8(&out).unwrap());
     assert_eq!(events[0]["response"]["id"], format!("resp_{}", token_id()));
@@ -495,9 +495,9 @@ fn a_failed_stream_ends_with_error_and_failed() {
 fn an_error_before_a_reply_is_in_openais_shape() {
     let told = PublicError { error: &Error::Overloaded, status: 503, request_id: "req_1", problem: "{}" };
     for api in [&Responses as &dyn Api, &InputTokens] {
-        let ErrorResponse { status, body } = api.refusal(&told).unwrap();
+        let ErrorResponse { status, body } = api.error_response(&told).unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, &body["error"]["code"]), (503, &json!("overloaded")));
     }
-    assert!(Responses.below().unwrap().contains("/v1/history"));
+    assert!(Responses.subpath_hint().unwrap().contains("/v1/history"));
 }

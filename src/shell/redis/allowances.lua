@@ -1,8 +1,9 @@
--- Says where a caller stands under each limit; changes nothing.
+-- Reads the counts of a caller. Changes nothing.
 --
--- KEYS  1 rate  2… quotas
--- ARGV  the period of each quota, s
--- Gives the debt of the rate in µs, then for each quota: its number, s left, and the five counts.
+-- KEYS  1 rate; 2… quotas
+-- ARGV  length of the period of each quota, s
+-- Returns the debt of the rate in microseconds, then seven numbers for each quota: number of the
+-- period, seconds left, and the five counts.
 
 local function count_of(value)
   return tonumber(value or 0) or 0
@@ -18,8 +19,8 @@ for number, period in ipairs(ARGV) do
     'history_bytes', 'upstream_millis')
   numbers[#numbers + 1] = index
   numbers[#numbers + 1] = (index + 1) * tonumber(period) - second
-  for place = 1, 5 do
-    numbers[#numbers + 1] = kept[1] == string.format('%.0f', index) and count_of(kept[place + 1]) or 0
+  for column = 1, 5 do
+    numbers[#numbers + 1] = kept[1] == string.format('%.0f', index) and count_of(kept[column + 1]) or 0
   end
 end
 return numbers
