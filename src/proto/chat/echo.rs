@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     item::{Item, Output, Part, Role},
-    note::{is_elision, is_summary},
+    note::{is_image_note, is_summary},
 };
 use crate::proto::error::Error;
 
@@ -95,7 +95,7 @@ impl<'a> EchoTurn<'a> {
         for part in parts {
             match part {
                 Part::Image(url) => self.pieces.push(Piece::Image(Some(url))),
-                Part::Text(text) if is_elision(text) => self.pieces.push(Piece::Image(None)),
+                Part::Text(text) if is_image_note(text) => self.pieces.push(Piece::Image(None)),
                 Part::Text(text) => self.text.push_str(text),
             }
         }
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_summary_is_not_compared() {
-        let summary = user(&format!("{}\nThey greeted.", super::super::note::SUMMARY_LEAD));
+        let summary = user(&format!("{}\nThey greeted.", super::super::note::SUMMARY_HEADING));
         let history = [summary.clone(), user("b"), model("B"), user("c"), model("C")];
         let remembered = || vec![user("a"), model("A"), user("b"), model("B"), user("c"), model("C"), user("d")];
         for forgotten in 0..3 {
@@ -370,7 +370,7 @@ mod tests {
             cut: false,
         };
         let image = Part::Image("data:image/png;base64,AAAA".to_owned());
-        let note = Part::Text(super::super::note::elision("data:image/png;base64,AAAA"));
+        let note = Part::Text(super::super::note::image_note("data:image/png;base64,AAAA"));
         let input = [picture(image), model("A"), user("b")];
         assert_eq!(without_echo(&[picture(note), model("A")], &input, true).unwrap(), [user("b")]);
         let other = Part::Image("https://e.test/b.png".to_owned());

@@ -31,28 +31,7 @@ impl History {
         let mut waiting = self.waiting_calls();
         for item in &input {
             check_size(item, limits)?;
-            match item {
-                Item::Result { id, .. } => {
-                    let at = waiting.iter().position(|call| call == id).ok_or_else(|| {
-                        Error::invalid(format!("there is no open tool call with id `{}`", excerpt(id)))
-                    })?;
-                    waiting.remove(at);
-                }
-                Item::Message { role: Role::User, parts, .. } => {
-                    if let Some(id) = waiting.first() {
-                        let id = excerpt(id);
-                        return Err(Error::invalid(format!(
-                            "tool call `{id}` has no result yet; send the result first"
-                        )));
-                    }
-                    if parts.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty())) {
-                        return Err(Error::invalid("the input message is empty"));
-                    }
-                }
-                Item::Call { id, .. } if accepts_model_items => waiting.push(id.clone()),
-                Item::Message { role: Role::Assistant, .. } if accepts_model_items && waiting.is_empty() => {}
-                _ => return Err(Error::RoleForbidden { role: "assistant".to_owned() }),
-            }
+            check_order(item, &mut waiting, accepts_model_items)?;
         }
         if !matches!(input.last(), Some(Item::Message { role: Role::User, .. } | Item::Result { .. })) {
             return Err(Error::invalid(
@@ -141,6 +120,37 @@ impl History {
 impl FromIterator<Item> for History {
     fn from_iter<I: IntoIterator<Item = Item>>(items: I) -> Self {
         Self(items.into_iter().collect())
+    }
+}
+
+/// Checks that an item may follow the items before it. `waiting` has the ids of the calls without a
+/// result, and is updated.
+fn check_order(item: &Item, waiting: &mut Vec<String>, accepts_model_items: bool) -> Result<(), Error> {
+    match item {
+        Item::Result { id, .. } => {
+            let at = waiting
+                .iter()
+                .position(|call| call == id)
+                .ok_or_else(|| Error::invalid(format!("there is no open tool call with id `{}`", excerpt(id))))?;
+            waiting.remove(at);
+            Ok(())
+        }
+        Item::Message { role: Role::User, parts, .. } => {
+            if let Some(id) = waiting.first() {
+                let id = excerpt(id);
+                return Err(Error::invalid(format!("tool call `{id}` has no result yet; send the result first")));
+            }
+            if parts.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty())) {
+                return Err(Error::invalid("the input message is empty"));
+            }
+            Ok(())
+        }
+        Item::Call { id, .. } if accepts_model_items => {
+            waiting.push(id.clone());
+            Ok(())
+        }
+        Item::Message { role: Role::Assistant, .. } if accepts_model_items && waiting.is_empty() => Ok(()),
+        _ => Err(Error::RoleForbidden { role: "assistant".to_owned() }),
     }
 }
 

@@ -9,5 +9,5 @@ pub use self::{
     echo::after_last_reply,
     history::History,
     item::{Item, Output, Part, Role},
-    note::{SUMMARY_LEAD, without_inline_images},
+    note::{SUMMARY_HEADING, without_inline_images},
 };

@@ -16,7 +16,7 @@ pub fn without_inline_images(item: &Item) -> (Item, usize) {
         if let Part::Image(url) = part
             && url.starts_with(DATA_SCHEME)
         {
-            *part = Part::Text(elision(url));
+            *part = Part::Text(image_note(url));
             elided = elided.saturating_add(1);
         }
     }
@@ -24,27 +24,27 @@ pub fn without_inline_images(item: &Item) -> (Item, usize) {
 }
 
 /// The note for an inline image, with the type and the size of the image.
-pub(super) fn elision(url: &str) -> String {
+pub(super) fn image_note(url: &str) -> String {
     let (kind, data) = url.split_once(',').unwrap_or_default();
     let kind = kind.split([':', ';']).nth(1).unwrap_or_default();
-    format!("{ELISION}{}, {} bytes]", excerpt(kind), data.len().saturating_mul(3) / 4)
+    format!("{IMAGE_NOTE_START}{}, {} bytes]", excerpt(kind), data.len().saturating_mul(3) / 4)
 }
 
-/// Returns true for a note that [`elision`] wrote.
-pub(super) fn is_elision(text: &str) -> bool {
-    text.starts_with(ELISION) && text.ends_with(" bytes]")
+/// Returns true for a note that [`image_note`] wrote.
+pub(super) fn is_image_note(text: &str) -> bool {
+    text.starts_with(IMAGE_NOTE_START) && text.ends_with(" bytes]")
 }
 
-const ELISION: &str = "[inline image left out: ";
+const IMAGE_NOTE_START: &str = "[inline image left out: ";
 
 /// Returns true for a message that replaced older turns.
 pub(super) fn is_summary(item: &Item) -> bool {
     let Item::Message { role: Role::User, parts, .. } = item else { return false };
-    matches!(parts.as_slice(), [Part::Text(text)] if text.starts_with(SUMMARY_LEAD))
+    matches!(parts.as_slice(), [Part::Text(text)] if text.starts_with(SUMMARY_HEADING))
 }
 
 /// The first line of a summary message.
-pub const SUMMARY_LEAD: &str = "[Summary of the earlier conversation]";
+pub const SUMMARY_HEADING: &str = "[Summary of the earlier conversation]";
 
 /// The beginning of the URL of an inline image (RFC 2397). In capitals, it is refused as input.
 pub(super) const DATA_SCHEME: &str = "data:";

@@ -3,7 +3,7 @@
 //! The older turns are sent as one user message with their item lines, not as a conversation. So
 //! the request needs no tools, and no tool call in it waits for a result. The model reads the lines
 //! as a text to report on, and no line can pass for a turn of someone else. The summary becomes the
-//! first item of the history: a user message that begins with [`SUMMARY_LEAD`].
+//! first item of the history: a user message that begins with [`SUMMARY_HEADING`].
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
     turn_state::{Plan, TurnState},
 };
 use crate::proto::{
-    chat::{Item, Role, SUMMARY_LEAD, without_inline_images},
+    chat::{Item, Role, SUMMARY_HEADING, without_inline_images},
     deployment::Target,
     error::Error,
     provider::{ModelCall, ReplyBounds},
@@ -97,7 +97,7 @@ impl Exchange<Summarizing> {
         let Summary { text, usage } = summary;
         let Summarizing { mut plan, items, .. } = self.state;
         let turn = &mut self.turn;
-        let summary = Item::text(Role::User, format!("{SUMMARY_LEAD}\n{text}"));
+        let summary = Item::text(Role::User, format!("{SUMMARY_HEADING}\n{text}"));
         turn.new_lines = lines_after_summary(turn, &plan, &summary, items);
         plan.history = std::iter::once(summary).chain(plan.history.into_items().into_iter().skip(items)).collect();
         turn.base = None;

@@ -98,6 +98,27 @@ pub(super) struct TurnState {
 }
 
 impl TurnState {
+    /// A turn without a token and without input.
+    pub(super) fn new(deployment: Arc<Deployment>, claims: Claims, model: &Model, nonce: [u8; NONCE_BYTES]) -> Self {
+        Self {
+            deployment,
+            base: None,
+            presented: None,
+            claims,
+            nonce,
+            new_lines: String::new(),
+            item_count: 0,
+            trimmed_items: 0,
+            summarized_items: 0,
+            elided_images: 0,
+            summary_usage: Usage::default(),
+            target: model.target.clone(),
+            fallbacks_left: model.fallbacks.len(),
+            stream: false,
+            buffered: true,
+        }
+    }
+
     /// Selects the next target for which `write` can write a request. Returns the request, or
     /// `None` if no target is left.
     pub(super) fn next_target(

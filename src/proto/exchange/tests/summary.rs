@@ -1,7 +1,7 @@
 //! Summaries that replace older turns.
 
 use super::*;
-use crate::proto::{chat::SUMMARY_LEAD, exchange::summary::SUMMARY_REQUEST};
+use crate::proto::{chat::SUMMARY_HEADING, exchange::summary::SUMMARY_REQUEST};
 
 fn limits() -> Limits {
     Limits { history_bytes: 60_000, reply_reserve_bytes: 1_000, ..Limits::default() }
@@ -64,7 +64,7 @@ fn a_summary_replaces_the_older_half() {
 
     let ready = apply(exchange, &summary_of("Her name is Ada.")).unwrap();
     let sent: Value = serde_json::from_slice(ready.request().body()).unwrap();
-    let first = format!("{SUMMARY_LEAD}\nHer name is Ada.");
+    let first = format!("{SUMMARY_HEADING}\nHer name is Ada.");
     assert_eq!(sent["messages"][0], json!({ "role": "user", "content": first }));
     let answer = fixture.finish(ready, [text_reply("Your name is Ada.").as_bytes()]).1.unwrap();
     let (kept, conversation) = fixture.history(&answer.token).unwrap();
@@ -98,7 +98,7 @@ fn a_long_summary_is_shortened() {
     let answer = fixture.finish(ready, [text_reply("well").as_bytes()]).1.unwrap();
     let Item::Message { parts, .. } = &fixture.history(&answer.token).unwrap().0[0] else { panic!("no message") };
     let Part::Text(text) = &parts[0] else { panic!("no text") };
-    assert_eq!(text.len(), SUMMARY_LEAD.len() + 1 + 6 * 1_024);
+    assert_eq!(text.len(), SUMMARY_HEADING.len() + 1 + 6 * 1_024);
 }
 
 #[test]

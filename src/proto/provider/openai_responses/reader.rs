@@ -194,18 +194,7 @@ impl Parser {
                 }
                 Ok(())
             }
-            "reasoning" => {
-                let ReasoningItem { content, encrypted_content, status } = reply_json::parse(item)?;
-                let is_complete = status.is_none_or(|status| status == "completed");
-                if is_complete
-                    && (encrypted_content.is_some_and(|text| !text.is_empty())
-                        || content.is_some_and(|list| !list.0.is_empty()))
-                {
-                    reply.count_bytes(item.len())?;
-                    reply.reasoning(index, NAME, item.to_owned(), deltas)?;
-                }
-                Ok(())
-            }
+            "reasoning" => add_reasoning(index, item, reply, deltas),
             _ => Ok(()),
         }
     }
@@ -233,6 +222,19 @@ impl Parser {
         }
         Ok(())
     }
+}
+
+/// Adds reasoning that can be sent back: it is complete, and is more than the name of a stored item.
+fn add_reasoning(index: u64, item: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    let ReasoningItem { content, encrypted_content, status } = reply_json::parse(item)?;
+    let is_complete = status.is_none_or(|status| status == "completed");
+    let has_content =
+        encrypted_content.is_some_and(|text| !text.is_empty()) || content.is_some_and(|list| !list.0.is_empty());
+    if is_complete && has_content {
+        reply.count_bytes(item.len())?;
+        reply.reasoning(index, NAME, item.to_owned(), deltas)?;
+    }
+    Ok(())
 }
 
 /// Opens a call. Its fragments follow. Other items are read only once they are complete.
