@@ -44,7 +44,7 @@ impl Api for Messages {
     }
 
     fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Some(ErrorBody::new(told, None).into_refusal())
+        Some(ErrorBody::new(told, None).into_response())
     }
 }
 

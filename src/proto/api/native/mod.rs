@@ -3,7 +3,7 @@
 //! Members that we do not define are refused by name; of roles a client has one, its own. Streamed, a reply is
 //! `event: delta` and `event: tool_call`, then `event: done` with the whole answer or `event: error` with the problem.
 
-mod answer;
+mod reply;
 mod revocation;
 
 use std::{borrow::Cow, fmt};
@@ -14,7 +14,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use self::answer::NativeWriter;
+use self::reply::NativeWriter;
 use super::{
     body::{self, List},
     format::{Api, ErrorResponse, ParsedRequest, PublicError},
@@ -87,7 +87,7 @@ pub fn history_request(body: &str) -> Result<(String, Option<String>), Error> {
 /// Writes the answer of `POST /v1/history`.
 #[must_use]
 pub fn history_answer(items: &[Item], conversation: &Conversation) -> Vec<u8> {
-    answer::history(items, conversation)
+    reply::history(items, conversation)
 }
 
 /// A turn: what is new, and the token of what was said before. Members that are not defined are refused.

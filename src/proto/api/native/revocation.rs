@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::to_json;
+use super::reply::to_json;
 use crate::proto::{api::body, error::Error, json::present, principal::Principal, token::Id};
 
 /// What is to be revoked.

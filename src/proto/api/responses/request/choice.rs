@@ -25,13 +25,13 @@ pub(super) struct Choice {
 pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Error> {
     let all = || tools.iter().map(|tool| tool.name.clone()).collect();
     let Some(raw) = raw else {
-        return Ok(Choice { choice: None, body: ChoiceBody::Word("auto"), allowed: all() });
+        return Ok(Choice { choice: None, body: ChoiceBody::Mode("auto"), allowed: all() });
     };
     if raw.get().starts_with('"') {
         let name: String = body::member("tool_choice", raw)?;
         let (choice, name) = word(&name)?;
         let choice = Some(body::tool_choice(choice, tools)?);
-        return Ok(Choice { choice, body: ChoiceBody::Word(name), allowed: all() });
+        return Ok(Choice { choice, body: ChoiceBody::Mode(name), allowed: all() });
     }
     let Object(RawChoice { r#type, name, mode, tools: listed }) = body::member("tool_choice", raw)?;
     match (r#type.as_str(), name) {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-use super::resource::{FormatBody, ID_PREFIX, Metadata, ReasoningBody, Repeated, TextBody, ToolBody};
+use super::resource::{FormatBody, ID_PREFIX, Metadata, ReasoningBody, RepeatedMembers, TextBody, ToolBody};
 use crate::proto::{
     api::body::{self, List},
     error::Error,
@@ -20,7 +20,7 @@ use input::Input;
 /// What a body says.
 pub(super) struct Request {
     pub(super) turn: TurnRequest,
-    pub(super) repeated: Repeated,
+    pub(super) repeated: RepeatedMembers,
     /// Whether a stream is to be live, where the request says so.
     pub(super) live: Option<bool>,
     /// Whether reasoning is to be shown with what only its provider can read.
@@ -50,7 +50,7 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
         ..ModelOptions::default()
     };
     let one = || Number::from_f64(1.0);
-    let repeated = Repeated {
+    let repeated = RepeatedMembers {
         instructions: raw.instructions.clone(),
         max_output_tokens: options.max_output_tokens,
         max_tool_calls: body::at_least_one("max_tool_calls", raw.max_tool_calls)?,
