@@ -1,4 +1,5 @@
-//! The memory that a turn allocates in Rust: blocks and bytes, by size of the history and kind of token.
+//! The memory that a turn allocates in Rust: blocks and bytes, by size of the history and kind of
+//! token.
 //!
 //! The memory of libzstd belongs to the contexts, which are created once. It is not counted.
 

@@ -5,8 +5,8 @@
 
 Plays source conversations (those of tests/replay, or files of the same shape) through one `holdall
 serve`, with a model server on the loopback that answers like the source. The turns are streamed by
-the native API, with sealed tokens. Request and answer are bodies, without HTTP heads. Each row is the
-median over all turns whose inflated history has that size.
+the native API, with sealed tokens. Request and answer are bodies, without HTTP heads. Each row is
+the median over all turns whose inflated history has that size.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures the resources of an instance: memory at rest, for a connection and for a turn in flight, and
-processor time for a turn.
+"""Measures the resources of an instance: memory at rest, for a connection and for a turn in flight,
+and processor time for a turn.
 
     cargo build --release && HOLDALL_BIN=target/release/holdall benches/sizing.py
 
 Starts one `holdall serve` with the built-in model on the loopback. Memory is the resident set
-(VmRSS). A turn in flight is a stream that has sent its first words and waits for the next. Processor
-time is that of the process, user and system, over consecutive turns on one connection. Sizes are
-those of the inflated history.
+(VmRSS). A turn in flight is a stream that has sent its first words and waits for the next.
+Processor time is that of the process, user and system, over consecutive turns on one connection.
+Sizes are those of the inflated history.
 """
 
 from __future__ import annotations

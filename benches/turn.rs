@@ -1,5 +1,5 @@
-//! The time of a turn in the token code: verify, append, issue. The floor of the same turn is measured in
-//! the same run.
+//! The time of a turn in the token code: verify, append, issue. The floor of the same turn is
+//! measured in the same run.
 //!
 //! docs/performance.md explains how to run and read the benchmark, and has the results.
 
@@ -14,8 +14,9 @@ use holdall::proto::token::Codec;
 
 use self::support::{KINDS, TestDeployment, corpus, floor::Floor, kind_name};
 
-/// Histories of 1 KB to 1 MB, built turn by turn from the data, and one more turn of two items of 300
-/// bytes. `items` parses the old items: a turn needs that for the model's request, not for the token.
+/// Histories of 1 KB to 1 MB, built turn by turn from the data, and one more turn of two items of
+/// 300 bytes. `items` parses the old items: a turn needs that for the model's request, not for the
+/// token.
 fn by_size(criterion: &mut Criterion) {
     let lines = corpus::new_lines();
     let mut codec = Codec::new().unwrap();

@@ -1,21 +1,21 @@
 //! Holdall is a stateless conversation proxy for language models.
 //!
-//! The client carries the conversation. In each turn it sends its token and one new message. Holdall
-//! checks the token, rebuilds the history from it, calls the model, returns the reply, and issues a
-//! fresh token. The server keeps no conversation.
+//! The client carries the conversation. In each turn it sends its token and one new message.
+//! Holdall checks the token, rebuilds the history from it, calls the model, returns the reply, and
+//! issues a fresh token. The server keeps no conversation.
 //!
 //! # Three ways to use this crate
 //!
 //! | goal | start with |
 //! |---|---|
 //! | run a server | the `holdall` command, with the default features |
-//! | serve the same HTTP API on another platform | [`Service`]: supply a [`Host`](service::Host) with an [`Upstream`], a [`Guard`](guard::Guard), a clock and an entropy source |
-//! | take turns inside your own program | [`Exchange`]: the state machine of one turn, without input or output of its own |
+//! | serve the same API on another platform | [`Service`], with a [`Host`](service::Host) of your own |
+//! | take turns inside your own program | [`Exchange`], the state machine of one turn |
 //!
 //! # Example: two turns in your own program
 //!
-//! The core writes the request to the model service and reads the answer. Your program only moves the
-//! bytes. This example uses the built-in model, which needs no network.
+//! The core writes the request to the model service and reads the answer. Your program only moves
+//! the bytes. This example uses the built-in model, which needs no network.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -33,27 +33,38 @@
 //!     },
 //! };
 //!
-//! fn turn(deployment: &Arc<Deployment>, text: &str, token: Option<String>) -> Result<Answer, Error> {
-//!     let request = TurnRequest { token, input: vec![Item::text(Role::User, text)], ..Default::default() };
+//! /// Takes one turn. `token` is the token of the turn before.
+//! fn turn(
+//!     deployment: &Arc<Deployment>,
+//!     text: &str,
+//!     token: Option<String>,
+//! ) -> Result<Answer, Error> {
+//!     let input = vec![Item::text(Role::User, text)];
+//!     let request = TurnRequest { token, input, ..TurnRequest::default() };
 //!     let caller = Caller::Unauthenticated { user_id: None };
 //!     let now = UnixSeconds(1_795_219_200);
 //!     // Fixed bytes keep the example short. Use fresh random bytes of the operating system.
-//!     let entropy = Entropy { token_id: [1; 16], conversation: [2; 16], user: [3; 16], nonce: [4; 24] };
+//!     let entropy =
+//!         Entropy { token_id: [1; 16], conversation: [2; 16], user: [3; 16], nonce: [4; 24] };
 //!     let mut codec = Codec::new().expect("memory for the compressor");
 //!
 //!     // Verify the token, then join its history with the input and write the upstream's request.
-//!     let opened = Exchange::open(Arc::clone(deployment), request, &caller, now, &entropy, &mut codec)?;
-//!     let Planned::Ready(exchange) = opened.plan(&mut codec)? else { unreachable!("no summary was allowed") };
+//!     let deployment = Arc::clone(deployment);
+//!     let opened = Exchange::open(deployment, request, &caller, now, &entropy, &mut codec)?;
+//!     let Planned::Ready(exchange) = opened.plan(&mut codec)? else {
+//!         unreachable!("the model does not allow summaries")
+//!     };
 //!
 //!     // Send `exchange.request()` to `exchange.upstream()`. Here, the built-in model answers it.
 //!     let pieces = provider::builtin_answer(exchange.request().body())?;
-//!     let head = http::Response::builder().header("content-type", provider::builtin_content_type(false));
-//!     let (head, ()) = head.body(()).expect("a valid head").into_parts();
+//!     let content_type = provider::builtin_content_type(false);
+//!     let head = http::Response::builder().header("content-type", content_type).body(());
+//!     let (head, ()) = head.expect("a valid head").into_parts();
 //!
 //!     // Pass the answer to the exchange. A complete reply gives a fresh token.
-//!     let ResponseState::Replying(mut exchange) = exchange.respond(&head).map_err(|failed| failed.error)?
-//!     else {
-//!         unreachable!("the built-in model does not refuse")
+//!     let response = exchange.respond(&head).map_err(|attempt| attempt.error)?;
+//!     let ResponseState::Replying(mut exchange) = response else {
+//!         unreachable!("the built-in model always replies")
 //!     };
 //!     let mut deltas = Vec::new();
 //!     for piece in pieces {
@@ -78,7 +89,7 @@
 //! }
 //! ```
 //!
-//! [`exchange`](proto::exchange) shows all states of a turn: streams, failures, retries and summaries.
+//! [`exchange`](proto::exchange) shows all states of a turn, with streams and failures.
 //!
 //! # Modules
 //!
@@ -101,7 +112,7 @@
 //! | `cli` (default) | the `holdall` command | `shell`, `lambda`, `redis` |
 //! | `shell` | the native server: sockets, TLS, timers, randomness | `jwt` |
 //! | `lambda` | the native server as an AWS Lambda function | `shell` |
-//! | `redis` | limits, single use and revocation that all instances share, on a Redis or Valkey server | `shell` |
+//! | `redis` | limits, single use and revocation, shared by all instances through Redis or Valkey | `shell` |
 //! | `jwt` | callers that are authenticated by JSON Web Tokens | |
 //!
 //! Without default features, the crate opens no socket and builds for `wasm32-unknown-unknown`. It

@@ -1,5 +1,6 @@
-//! The memory that Rust code allocates for the worst tokens, counted by dhat. The test is a binary of its
-//! own, because the counter is the global allocator. tests/it/memory.rs measures the memory of libzstd.
+//! The memory that Rust code allocates for the worst tokens, counted by dhat. The test is a binary
+//! of its own, because the counter is the global allocator. tests/it/memory.rs measures the memory
+//! of libzstd.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first failure")]
 

@@ -3,8 +3,8 @@
 use holdall::proto::chat::{Item, Output, Role};
 use serde::Deserialize;
 
-/// The turns of all conversations, one after another. A turn is the lines from one user message to the
-/// next.
+/// The turns of all conversations, one after another. A turn is the lines from one user message to
+/// the next.
 pub(crate) fn turns() -> Vec<String> {
     let mut turns: Vec<String> = Vec::new();
     for item in items(|_| true) {
@@ -37,8 +37,8 @@ pub(crate) fn short_lines(count: usize) -> Vec<String> {
     lines
 }
 
-/// A turn of two items of about 300 bytes each, from the end of the data. The smaller histories do not
-/// contain it.
+/// A turn of two items of about 300 bytes each, from the end of the data. The smaller histories do
+/// not contain it.
 pub(crate) fn new_lines() -> String {
     let items = items(|_| true);
     let of = |wanted: Role| {
@@ -81,8 +81,8 @@ struct Message {
 }
 
 impl Message {
-    /// The items that a token keeps. The system prompt is left out, and tool calls and results are items
-    /// of their own.
+    /// The items that a token keeps. The system prompt is left out, and tool calls and results are
+    /// items of their own.
     fn into_items(self) -> Vec<Item> {
         let text = self.content.unwrap_or_default();
         match (self.role.as_str(), self.tool_call_id) {

@@ -1,5 +1,5 @@
-//! Shared parts of the benchmarks: real conversations, tokens that are built from them turn by turn, and
-//! the floor.
+//! Shared parts of the benchmarks: real conversations, tokens that are built from them turn by
+//! turn, and the floor.
 
 pub(crate) mod corpus;
 pub(crate) mod floor;

@@ -102,7 +102,8 @@ fn append(expected: &reference::Token, token: &VerifiedToken, codec: &mut Codec)
         let issued = token::issue(&claims, Some(token), LINE, DEPLOYMENT.token_context(&policy), &[7; 24], codec);
         let issued = match issued {
             Ok(issued) => issued,
-            // The new alias may make the claims too long, and the line may make history or token too long.
+            // The new alias may make the claims too long, and the line may make history or token
+            // too long.
             Err(Error::HistoryTooLarge(_) | Error::RequestInvalid { .. } | Error::TokenTooLarge(_)) => continue,
             Err(error) => panic!("{error:?}"),
         };

@@ -1,5 +1,5 @@
-//! Bodies of `POST /v1/chat/completions`: the items are exactly those that a second reader finds in the
-//! messages, and every error has the shape of the API.
+//! Bodies of `POST /v1/chat/completions`: the items are exactly those that a second reader finds in
+//! the messages, and every error has the shape of the API.
 
 use holdall::{
     problem::Problem,

@@ -2,8 +2,8 @@
 //! (`tests/it/corpus.rs`).
 //!
 //! A target is a module here with a function `check`, one line in [`TARGETS`], and a file in
-//! `fuzz_targets/` that calls the check. A check panics if the input shows a fault. Checks use only the
-//! public interface of the crate, and the crate has no code for them.
+//! `fuzz_targets/` that calls the check. A check panics if the input shows a fault. Checks use only
+//! the public interface of the crate, and the crate has no code for them.
 
 #![allow(clippy::expect_used, reason = "a check that cannot run should stop")]
 

@@ -1,5 +1,5 @@
-//! Bodies of `POST /v1/messages`: the accepted content is exactly that of the request, each part with
-//! its author.
+//! Bodies of `POST /v1/messages`: the accepted content is exactly that of the request, each part
+//! with its author.
 
 use holdall::proto::{
     api::{
@@ -49,8 +49,8 @@ fn check_error(error: &Error) {
     assert!(!message.is_empty() && message.chars().count() < 600 && !message.contains(char::is_control), "{message:?}");
 }
 
-/// The content of a request: the joined texts of each side, the calls, the results, and the number of
-/// images.
+/// The content of a request: the joined texts of each side, the calls, the results, and the number
+/// of images.
 #[derive(Debug, Default, PartialEq)]
 struct Content {
     user: String,

@@ -1,5 +1,5 @@
-//! Bodies of `POST /v1/turns`: an accepted body is JSON with only the documented members, and is read
-//! as it is written.
+//! Bodies of `POST /v1/turns`: an accepted body is JSON with only the documented members, and is
+//! read as it is written.
 
 use holdall::proto::{
     api::{Api as _, ParsedRequest, native::Native},

@@ -1,7 +1,7 @@
 //! Answers of upstreams: the deltas must be the same for every split of the bytes.
 //!
-//! The first byte of an input selects the content type, and the second the size of the pieces. The rest
-//! is the body.
+//! The first byte of an input selects the content type, and the second the size of the pieces. The
+//! rest is the body.
 
 use holdall::proto::{
     provider::{self, ReplyBounds},

@@ -1,6 +1,6 @@
-//! Bodies of `POST /v1/responses`: the items are exactly those that a second reader finds in the input,
-//! every error has the shape of the API, and every answer is complete and has the token only in its
-//! id.
+//! Bodies of `POST /v1/responses`: the items are exactly those that a second reader finds in the
+//! input, every error has the shape of the API, and every answer is complete and has the token only
+//! in its id.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The seeds of the token targets: one for each thing that a token may have, and for most that it may
-//! not.
+//! The seeds of the token targets: one for each thing that a token may have, and for most that it
+//! may not.
 //!
 //! `cargo run --example seeds` writes them to `corpus/`.
 
@@ -31,8 +31,8 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     seeds
 }
 
-/// Panics if the reference accepts a seed that is meant to be invalid, or the reverse. Two readers that
-/// agree may both be wrong.
+/// Panics if the reference accepts a seed that is meant to be invalid, or the reverse. Two readers
+/// that agree may both be wrong.
 pub fn check() {
     for (name, is_valid, texts) in texts() {
         let token = reference::read(&reference::sign(&unsigned(&texts)));
@@ -134,8 +134,8 @@ fn written(how: u8, text: &[u8]) -> Vec<u8> {
     [input(&[CLAIMS]), vec![0xFF, how], text.to_vec()].concat()
 }
 
-/// A frame with a window of 1 KiB. It has the shortest item 62 times, or once with 1,952 spaces. RFC
-/// 8878 §3.1.1.2.4 limits a block to the window.
+/// A frame with a window of 1 KiB. It has the shortest item 62 times, or once with 1,952 spaces.
+/// RFC 8878 §3.1.1.2.4 limits a block to the window.
 fn over_window(repeated: bool) -> Vec<u8> {
     const RAW: u32 = 0;
     const REPEATED: u32 = 1;

@@ -6,9 +6,9 @@
 //! '1'  sealed: the frames                    '4'  sealed: texts, from which frames are made
 //! '2'  sealed: the frames and the padding
 //! ```
-//! Texts are separated by the byte FF, which is never in UTF-8. The first byte of a text says how its
-//! frame is written; '0' means like the crate. So a fuzzer changes claims and items, and not only
-//! compressed bytes.
+//! Texts are separated by the byte FF, which is never in UTF-8. The first byte of a text says how
+//! its frame is written; '0' means like the crate. So a fuzzer changes claims and items, and not
+//! only compressed bytes.
 
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
@@ -34,9 +34,9 @@ pub(crate) fn frames(texts: &[u8]) -> Vec<u8> {
     texts.flat_map(|(how, text)| frame(&mut context, *how, text)).collect()
 }
 
-/// The frame of a text. In `how`, bit 0 adds a checksum, bit 1 leaves out the content size, bit 2 sets a
-/// window of 16 MiB, bit 3 switches compression off, and bit 4 writes the text itself instead of a
-/// frame.
+/// The frame of a text. In `how`, bit 0 adds a checksum, bit 1 leaves out the content size, bit 2
+/// sets a window of 16 MiB, bit 3 switches compression off, and bit 4 writes the text itself
+/// instead of a frame.
 fn frame(context: &mut CCtx<'_>, how: u8, text: &[u8]) -> Vec<u8> {
     let how = how.wrapping_sub(b'0');
     if how & 16 != 0 {

@@ -1,8 +1,8 @@
 //! Any text, as a stranger can send it.
 //!
-//! The crate must refuse it and never panic. A fuzzer cannot find a tag, so the text is also checked
-//! with the right tag after it, by the rules of `agreement`. Above all, no other text may be valid for the
-//! same header and payload.
+//! The crate must refuse it and never panic. A fuzzer cannot find a tag, so the text is also
+//! checked with the right tag after it, by the rules of `agreement`. Above all, no other text may
+//! be valid for the same header and payload.
 
 use super::{agreement, reference};
 

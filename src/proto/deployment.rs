@@ -23,8 +23,8 @@ pub struct Deployment {
     pub models: Models,
     /// The settings of the APIs.
     pub apis: ApiSettings,
-    /// True if clients may bring assistant turns of their own. They are then accepted as part of the
-    /// history.
+    /// True if clients may bring assistant turns of their own. They are then accepted as part of
+    /// the history.
     pub accepts_client_history: bool,
     /// True if a token keeps only a note of each inline image in its last turn.
     pub elides_inline_images: bool,

@@ -23,20 +23,32 @@
 //!
 //! | state | the turn | next |
 //! |---|---|---|
-//! | [`Opened`] | the token is verified, the claims of the next token are fixed | [`plan`](Exchange::plan), or [`count`](Exchange::count) |
-//! | [`Summarizing`] | the history is too long: send the request for a summary first | [`read_summary`](Exchange::read_summary), [`apply_summary`](Exchange::apply_summary) |
-//! | [`Ready`] | the request is written: send it to [`upstream`](Exchange::upstream) | [`respond`](Exchange::respond) with the head of the answer |
-//! | [`Refused`] | the upstream answered with an error status | [`push`](Exchange<Refused>::push) its body, [`into_failed_attempt`](Exchange::into_failed_attempt) |
-//! | [`Replying`] | the reply is arriving | [`push`](Exchange<Replying>::push) its bytes, then [`finish`](Exchange::finish) or [`fail`](Exchange::fail) |
-//! | [`Counting`] | the input is being counted | [`known_count`](Exchange::known_count), or send the request and [`read_count`](Exchange::read_count) |
+//! | [`Opened`] | the token is verified, the next claims are fixed | [`plan`] or [`count`] |
+//! | [`Summarizing`] | the history is too long: get a summary | [`read_summary`], [`apply_summary`] |
+//! | [`Ready`] | the request for the [`upstream`] is written | [`respond`] |
+//! | [`Refused`] | the upstream answered with an error status | [`into_failed_attempt`] |
+//! | [`Replying`] | the reply is arriving | [`finish`] or [`fail`] |
+//! | [`Counting`] | the input is being counted | [`known_count`] or [`read_count`] |
 //!
 //! Each state is a type that has only its own operations. No operation waits, sends or stores
 //! anything: the caller moves the bytes and says what time it is.
 //!
 //! An attempt that fails before the client was shown anything leads back to [`Ready`]. The same
 //! request can then be sent again, or [`next_target`](Exchange::next_target) writes it for the next
-//! target of the model. A turn that fails does not change the old token: the token's text is the only
-//! state.
+//! target of the model. A turn that fails does not change the old token: the token's text is the
+//! only state.
+//!
+//! [`plan`]: Exchange::plan
+//! [`count`]: Exchange::count
+//! [`read_summary`]: Exchange::read_summary
+//! [`apply_summary`]: Exchange::apply_summary
+//! [`upstream`]: Exchange::upstream
+//! [`respond`]: Exchange::respond
+//! [`into_failed_attempt`]: Exchange::into_failed_attempt
+//! [`finish`]: Exchange::finish
+//! [`fail`]: Exchange::fail
+//! [`known_count`]: Exchange::known_count
+//! [`read_count`]: Exchange::read_count
 //!
 //! # Example: a streamed turn
 //!
@@ -57,7 +69,8 @@
 //! # let deployment = Arc::new(Deployment::new(keys, Models::new(vec![model]).expect("a model")));
 //! # let mut codec = Codec::new().expect("memory");
 //! # let now = UnixSeconds(1_795_219_200);
-//! # let entropy = Entropy { token_id: [1; 16], conversation: [2; 16], user: [3; 16], nonce: [4; 24] };
+//! # let entropy =
+//! #     Entropy { token_id: [1; 16], conversation: [2; 16], user: [3; 16], nonce: [4; 24] };
 //! let request = TurnRequest {
 //!     input: vec![Item::text(Role::User, "Count to 3.")],
 //!     stream: true,
@@ -73,7 +86,8 @@
 //! let Planned::Ready(exchange) = opened.plan(&mut codec)? else { unreachable!() };
 //! assert_eq!((exchange.upstream(), exchange.request().uri().path()), ("local", "/answer"));
 //! # let pieces = provider::builtin_answer(exchange.request().body())?;
-//! # let head = http::Response::builder().header("content-type", "text/event-stream").body(())?.into_parts().0;
+//! # let head = http::Response::builder().header("content-type", "text/event-stream").body(())?;
+//! # let (head, ()) = head.into_parts();
 //!
 //! // Replying: push the bytes in pieces of any size, and show the deltas to the client.
 //! let Ok(ResponseState::Replying(mut exchange)) = exchange.respond(&head) else { unreachable!() };
@@ -90,8 +104,10 @@
 //! assert!(exchange.is_complete());
 //!
 //! // The answer has the fresh token. It goes to the client, and nothing else is kept.
-//! let answer = exchange.finish(Duration::from_millis(40), &mut Vec::new(), &mut codec).map_err(|f| f.error)?;
-//! assert_eq!((shown.as_str(), answer.reply.as_str(), answer.finish), ("1 2 3", "1 2 3", FinishReason::Stop));
+//! let answer = exchange.finish(Duration::from_millis(40), &mut Vec::new(), &mut codec);
+//! let answer = answer.map_err(|failure| failure.error)?;
+//! assert_eq!((shown.as_str(), answer.reply.as_str()), ("1 2 3", "1 2 3"));
+//! assert_eq!(answer.finish, FinishReason::Stop);
 //! assert_eq!(answer.conversation.claims.turn, 1);
 //! # Ok(())
 //! # }
@@ -116,14 +132,17 @@
 //! # let deployment = Arc::new(Deployment::new(keys, Models::new(vec![model]).expect("a model")));
 //! # let mut codec = Codec::new().expect("memory");
 //! # let now = UnixSeconds(1_795_219_200);
-//! # let entropy = Entropy { token_id: [1; 16], conversation: [2; 16], user: [3; 16], nonce: [4; 24] };
+//! # let entropy =
+//! #     Entropy { token_id: [1; 16], conversation: [2; 16], user: [3; 16], nonce: [4; 24] };
 //! # let caller = Caller::Unauthenticated { user_id: None };
 //! # let input = vec![Item::text(Role::User, "Count to 3.")];
 //! # let request = TurnRequest { input, stream: true, ..TurnRequest::default() };
-//! # let opened = Exchange::open(Arc::clone(&deployment), request, &caller, now, &entropy, &mut codec)?;
+//! # let shared = Arc::clone(&deployment);
+//! # let opened = Exchange::open(shared, request, &caller, now, &entropy, &mut codec)?;
 //! # let Planned::Ready(exchange) = opened.plan(&mut codec)? else { unreachable!() };
 //! # let pieces = provider::builtin_answer(exchange.request().body())?;
-//! # let head = http::Response::builder().header("content-type", "text/event-stream").body(())?.into_parts().0;
+//! # let head = http::Response::builder().header("content-type", "text/event-stream").body(())?;
+//! # let (head, ()) = head.into_parts();
 //! let Ok(ResponseState::Replying(exchange)) = exchange.respond(&head) else { unreachable!() };
 //!
 //! // No delta was handed out yet: the turn can be retried.
@@ -143,7 +162,8 @@
 //! let failure = exchange.fail(Error::UpstreamCut, Duration::from_millis(40), &mut codec);
 //! let partial = failure.partial.expect("text was streamed");
 //! assert_eq!(partial.reply, "1 2");
-//! let (items, conversation, _) = read_history(&deployment, &partial.token, &caller, now, &mut codec)?;
+//! let token = partial.token.as_str();
+//! let (items, conversation, _) = read_history(&deployment, token, &caller, now, &mut codec)?;
 //! assert!(matches!(items.last(), Some(Item::Message { cut: true, .. })));
 //! assert_eq!(conversation.claims.turn, 1);
 //! # Ok(())

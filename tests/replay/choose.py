@@ -26,7 +26,7 @@ QUOTAS = {
     "tldr-ko": 4,
     "tldr-ru": 4,
 }
-# Two records that are far longer: one with hundreds of tool calls, one with hundreds of short turns.
+# Two far longer records: one with hundreds of tool calls, one with hundreds of short turns.
 LONG = ("long-crosswoz-a", "long-taubench-a")
 
 LANGUAGES = {"ar", "en", "hi", "ja", "ko", "ru", "zh"}

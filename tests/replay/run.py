@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plays source conversations turn by turn through two `holdall serve` processes, and checks the results.
+"""Plays source conversations turn by turn through two `holdall serve` processes, and checks them.
 
     tests/replay/run.py [--kind openai|openai-responses|anthropic] [--only ID]
 
@@ -7,8 +7,8 @@ The turns of a conversation go to the two processes alternately. Several convers
 parallel. Midway, both processes are killed, and two new ones are started with the same keys and
 settings.
 
-For each turn, these are checked: the answer, its items, finish reason, usage and counts; the request
-at the upstream; and for a stream, that the deltas add up to the answer. At the end, and for a token
+For each turn, these are checked: the answer, its items, finish reason, usage and counts; the
+request at the upstream; and for a stream, that the deltas add up to the answer. At the end, and for a token
 of the first half, `/v1/history` of both servers is compared with the source, item by item.
 
 Exit status: 0 if everything is equal, 1 if something differs, 2 for wrong usage.

@@ -1,7 +1,7 @@
 """A source conversation, read into turns that can be played, with the expected requests and items.
 
-A source is a list of OpenAI `messages`. A turn of Holdall is the caller's input and the model's reply.
-So the messages are read into turns: user and tool messages are input until an assistant message
+A source is a list of OpenAI `messages`. A turn of Holdall is the caller's input and the model's
+reply. So the messages are read into turns: user and tool messages are input until an assistant message
 answers them. Messages that do not fit are changed as follows. `Conversation.shapes` lists which of
 these a source has.
 

@@ -15,8 +15,8 @@ from source import Conversation, Turn
 
 # The number of characters in a streamed fragment.
 FRAGMENT = 16
-# The mark that makes a Messages server cache the prompt up to a block. It is not part of the prompt,
-# and moves from turn to turn.
+# The mark that makes a Messages server cache the prompt up to a block. It is not part of the
+# prompt, and moves from turn to turn.
 MARK = b',"cache_control":{"type":"ephemeral"}'
 # The bytes of one write: few enough to split events and characters.
 WRITE = 1021

@@ -3,8 +3,8 @@
 //   node run.mjs MODULE …                                 runs a test binary; cargo calls this
 //   node run.mjs --call FUNCTION ARGUMENT RESULT MODULE   calls a function with one number
 //
-// On wasm32-unknown-unknown, libtest has no arguments and no standard output. `main` returns 0 if all
-// tests pass. The first test that fails traps, with its name on the stack. To see the message of the
+// On wasm32-unknown-unknown, libtest has no arguments and no standard output. `main` returns 0 if
+// all tests pass. The first test that fails traps, with its name on the stack. To see the message of the
 // panic, run the test natively: cargo test --lib --no-default-features NAME
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";

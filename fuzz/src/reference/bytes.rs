@@ -1,5 +1,5 @@
-//! Base64url (RFC 4648 §5), HMAC (RFC 2104), HKDF (RFC 5869), and the seal with its padding, written
-//! out step by step.
+//! Base64url (RFC 4648 §5), HMAC (RFC 2104), HKDF (RFC 5869), and the seal with its padding,
+//! written out step by step.
 
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305,
@@ -62,17 +62,17 @@ pub(super) fn open(secret: &[u8], header: &str, payload: &[u8]) -> Option<Vec<u8
     (pad(&frames) == padded).then_some(frames)
 }
 
-/// The sealed payload of padded frames. The nonce is always the same, so that a finding depends only on
-/// its input.
+/// The sealed payload of padded frames. The nonce is always the same, so that a finding depends
+/// only on its input.
 pub(super) fn seal(secret: &[u8], header: &str, padded: &[u8]) -> Vec<u8> {
     let nonce = [5; 24];
     let sealed = cipher(secret).encrypt((&nonce).into(), Payload { msg: padded, aad: header.as_bytes() });
     [&nonce[..], &sealed.expect("a short message")].concat()
 }
 
-/// The frames with their padding: 0x80, then zeros up to a multiple of 256, then zeros up to a Padmé
-/// length. A length with exponent `e` ends in at least as many zero bits as `e` minus the number of bits
-/// of `e`.
+/// The frames with their padding: 0x80, then zeros up to a multiple of 256, then zeros up to a
+/// Padmé length. A Padmé length with exponent `e` ends in at least as many zero bits as `e` minus
+/// the number of bits of `e`.
 pub(crate) fn pad(frames: &[u8]) -> Vec<u8> {
     let mut padded = [frames, &[0x80]].concat();
     while padded.len() % 256 != 0 {

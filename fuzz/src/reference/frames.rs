@@ -22,8 +22,8 @@ pub(super) fn inflate(payload: &[u8], claims_bytes: usize, history_bytes: usize)
     (2..=64).contains(&texts.len()).then_some(texts)
 }
 
-/// Inflates the first frame of `input`, if it has at most `room` bytes of text. Returns the text and
-/// the length of the frame.
+/// Inflates the first frame of `input`, if it has at most `room` bytes of text. Returns the text
+/// and the length of the frame.
 fn one(context: &mut DCtx<'_>, input: &[u8], room: usize) -> Option<(String, usize)> {
     let head = Head::read(input)?;
     let bytes = head.bytes + blocks_bytes(&input[head.bytes..], &head)?;
@@ -32,8 +32,8 @@ fn one(context: &mut DCtx<'_>, input: &[u8], room: usize) -> Option<(String, usi
     let written = if head.size <= head.window {
         stream(context, frame, &mut text)?
     } else {
-        // zstd's two readers differ on matches that reach back beyond the window. The crate uses this
-        // reader.
+        // zstd's two readers differ on matches that reach back beyond the window. The crate uses
+        // this reader.
         context.decompress(text.as_mut_slice(), frame).ok()?
     };
     text.truncate(written);
@@ -56,8 +56,8 @@ fn stream(context: &mut DCtx<'_>, frame: &[u8], text: &mut [u8]) -> Option<usize
     (left == 0).then(|| to.pos())
 }
 
-/// The number of bytes of a frame's blocks, with the checksum after them (RFC 8878 §3.1.1.2). `None` if
-/// a block is too large.
+/// The number of bytes of a frame's blocks, with the checksum after them (RFC 8878 §3.1.1.2).
+/// `None` if a block is too large.
 fn blocks_bytes(blocks: &[u8], head: &Head) -> Option<usize> {
     let mut at = 0;
     loop {

@@ -1,5 +1,5 @@
-//! The JSON (RFC 8259) that a token may use: numbers have only digits, members are not repeated, and
-//! there are no lone surrogates.
+//! The JSON (RFC 8259) that a token may use: numbers have only digits, members are not repeated,
+//! and there are no lone surrogates.
 
 /// A JSON value. The members of an object are sorted by name.
 #[derive(Debug, PartialEq)]
@@ -89,8 +89,8 @@ impl Reader<'_> {
         Some(Json::Array(values))
     }
 
-    /// Skips the opening bracket, and the closing one if it follows. Returns true if there is content
-    /// between them.
+    /// Skips the opening bracket, and the closing one if it follows. Returns true if there is
+    /// content between them.
     fn open(&mut self, open: char, close: char) -> bool {
         self.skip(open.to_string().as_str());
         self.skip_space();

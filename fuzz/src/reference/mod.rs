@@ -1,8 +1,8 @@
 //! A second reader of tokens, slow and obvious, written only from docs/token.md.
 //!
-//! It shares no code with the crate. Base64, HMAC, HKDF, padding, frame heads and JSON are written out
-//! here. SHA-256, the cipher and zstd are libraries. zstd runs as a stream here, and the crate inflates
-//! each frame in one step.
+//! It shares no code with the crate. Base64, HMAC, HKDF, padding, frame heads and JSON are written
+//! out here. SHA-256, the cipher and zstd are libraries. zstd runs as a stream here, and the crate
+//! inflates each frame in one step.
 
 mod bytes;
 mod frames;

@@ -1,7 +1,7 @@
 //! Tool calls that a user requests: `call add with {"a": 1} and use now`.
 //!
-//! Only tools that the request offers are called. The arguments must be a JSON object, and are passed
-//! on as the user wrote them.
+//! Only tools that the request offers are called. The arguments must be a JSON object, and are
+//! passed on as the user wrote them.
 
 use serde_json::value::RawValue;
 

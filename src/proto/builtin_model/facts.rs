@@ -1,7 +1,7 @@
 //! Facts that a user states and asks for: `my secret is 4711`, `what is my secret?`.
 //!
-//! Each clause of a sentence can state one fact. A question states none. The value of a fact is kept as
-//! the user wrote it, without the punctuation and quotes around it.
+//! Each clause of a sentence can state one fact. A question states none. The value of a fact is
+//! kept as the user wrote it, without the punctuation and quotes around it.
 
 use std::fmt;
 
@@ -73,8 +73,8 @@ fn noun(text: &str) -> Option<String> {
     (1..=MAX_NOUN_WORDS).contains(&words.len()).then(|| words.join(" "))
 }
 
-/// The sentences of a text, each with its punctuation mark. A sentence ends with its line, or with a
-/// mark before whitespace.
+/// The sentences of a text, each with its punctuation mark. A sentence ends with its line, or with
+/// a mark before whitespace.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
 //! The answers of the built-in model. They depend only on the items.
 //!
-//! The model knows a few English phrases, and tries them one after the other ([`View::answer`]). Any
-//! other message gets the answer that this is the built-in model. The model never pretends to
+//! The model knows a few English phrases, and tries them one after the other ([`View::answer`]).
+//! Any other message gets the answer that this is the built-in model. The model never pretends to
 //! understand, and it knows only this conversation.
 
 use std::{borrow::Cow, collections::HashMap};
@@ -136,8 +136,8 @@ impl<'a> View<'a> {
         self.lower.ends_with('?') || openings.iter().any(|opening| self.lower.starts_with(opening))
     }
 
-    /// `summarize the following transcript …`: one line for each message of the user. The lines of an
-    /// earlier summary are kept.
+    /// `summarize the following transcript …`: one line for each message of the user. The lines of
+    /// an earlier summary are kept.
     fn summarize(&self) -> Option<String> {
         self.lower.starts_with("summarize the following transcript").then_some(())?;
         let mut lines = Vec::new();

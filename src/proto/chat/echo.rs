@@ -1,10 +1,10 @@
-//! Repeated conversations. Some clients keep the conversation themselves, and send all of it in each
-//! turn, together with the token.
+//! Repeated conversations. Some clients keep the conversation themselves, and send all of it in
+//! each turn, together with the token.
 //!
-//! Only the items of the token are the conversation. The client's copy is compared with them and then
-//! dropped, so a client cannot forge history. A difference is an error. A client may have forgotten
-//! older turns, and it may remember turns that were trimmed from the token. The turns that both have
-//! must be the same.
+//! Only the items of the token are the conversation. The client's copy is compared with them and
+//! then dropped, so a client cannot forge history. A difference is an error. A client may have
+//! forgotten older turns, and it may remember turns that were trimmed from the token. The turns
+//! that both have must be the same.
 //!
 //! APIs write the same turn in different forms. So turns are compared by their content: a reply by
 //! its text and its calls, and input by its texts, images and results. Reasoning is not compared.
@@ -140,9 +140,10 @@ impl Piece<'_> {
 
 /// Returns true if both arguments have the same content. `ours` is from the token.
 ///
-/// Some APIs show arguments as a JSON object. Arguments that are not an object were shown there as an
-/// empty object. A client may have rewritten the arguments, with other whitespace and escapes. Parsed
-/// JSON takes many times the memory of its text, so long arguments may differ only in whitespace.
+/// Some APIs show arguments as a JSON object. Arguments that are not an object were shown there as
+/// an empty object. A client may have rewritten the arguments, with other whitespace and escapes.
+/// Parsed JSON takes many times the memory of its text, so long arguments may differ only in
+/// whitespace.
 fn same_args(ours: &str, theirs: &str) -> bool {
     if ours == theirs || without_whitespace(ours).eq(without_whitespace(theirs)) {
         return true;
@@ -157,7 +158,8 @@ fn same_args(ours: &str, theirs: &str) -> bool {
         || (!is_object(&ours) && theirs.is_some_and(|theirs| theirs == Value::Object(Map::new())))
 }
 
-/// Returns true for equal values. Numbers are compared by value, because JavaScript writes 1.0 as 1.
+/// Returns true for equal values. Numbers are compared by value, because JavaScript writes 1.0 as
+/// 1.
 fn same_value(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Array(one), Value::Array(other)) => {
@@ -214,8 +216,8 @@ fn turns(items: &[Item]) -> Vec<EchoTurn<'_>> {
     turns
 }
 
-/// The number of turns in the items. A turn begins with the first user item, and with each user item
-/// after an item of the model. Results of calls also begin a turn.
+/// The number of turns in the items. A turn begins with the first user item, and with each user
+/// item after an item of the model. Results of calls also begin a turn.
 pub(super) fn count_turns(items: &[Item]) -> usize {
     let begins = |(at, item): (usize, &Item)| {
         let before = at.checked_sub(1).and_then(|before| items.get(before));

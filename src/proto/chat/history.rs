@@ -1,5 +1,5 @@
-//! The items of a conversation in order, and the rules between them: input must fit the history, and
-//! trimming removes complete turns.
+//! The items of a conversation in order, and the rules between them: input must fit the history,
+//! and trimming removes complete turns.
 
 use super::{
     echo,
@@ -48,8 +48,8 @@ impl History {
     /// The number of items in the oldest turns that together have at least `bytes` of lines and
     /// `items`. `None` if not even all turns before the last one are enough.
     ///
-    /// A turn begins with a user message after a message or reasoning of the model. So a call and its
-    /// result stay together. The last turn has the new input and does not count.
+    /// A turn begins with a user message after a message or reasoning of the model. So a call and
+    /// its result stay together. The last turn has the new input and does not count.
     #[must_use]
     pub fn oldest_turns(&self, bytes: usize, items: usize) -> Option<usize> {
         let mut turn_bytes = 0_usize;
@@ -96,8 +96,8 @@ impl History {
         &self.0
     }
 
-    /// The ids of the calls that have no result yet, in order. Only calls after the last user message
-    /// count.
+    /// The ids of the calls that have no result yet, in order. Only calls after the last user
+    /// message count.
     fn waiting_calls(&self) -> Vec<String> {
         let mut answered = Vec::new();
         let mut waiting = Vec::new();
@@ -164,8 +164,8 @@ fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
     for part in parts {
         let Part::Image(url) = part else { continue };
         if let Some((_, data)) = url.strip_prefix(DATA_SCHEME).and_then(|data| data.split_once(',')) {
-            // Base64 has 3 bytes in 4 characters, and none in its padding. Percent-encoded data is counted
-            // the same way, which gives it less than three times its true size.
+            // Base64 has 3 bytes in 4 characters, and none in its padding. Percent-encoded data is
+            // counted the same way, which gives it less than three times its true size.
             let data = data.strip_suffix("==").or_else(|| data.strip_suffix('=')).unwrap_or(data);
             let decoded = data.len().saturating_mul(3) / 4;
             if let Some(excess) = Excess::bytes(decoded, limits.image_bytes) {
@@ -194,8 +194,8 @@ mod tests {
         Item::Result { id: id.to_owned(), out: Output::Text(String::new()), error: false }
     }
 
-    /// Four turns. The second has two user messages and ends with reasoning, the third has two calls,
-    /// and the fourth has no reply yet.
+    /// Four turns. The second has two user messages and ends with reasoning, the third has two
+    /// calls, and the fourth has no reply yet.
     fn conversation() -> History {
         let (user, model) = (|text| Item::text(Role::User, text), |text| Item::text(Role::Assistant, text));
         let think = Item::Think { provider_id: "m".to_owned(), blob: "{}".to_owned() };
@@ -244,7 +244,8 @@ mod tests {
         assert_eq!(history.waiting_calls(), ["1"]);
         history.push_input(vec![result("1")], false, &Limits::default()).unwrap();
         assert!(history.waiting_calls().is_empty());
-        // An imported transcript may have a call without a result before a user message. It does not wait.
+        // An imported transcript may have a call without a result before a user message. It does
+        // not wait.
         let old: History = [call("1"), Item::text(Role::User, "never mind"), Item::text(Role::Assistant, "fine")]
             .into_iter()
             .collect();

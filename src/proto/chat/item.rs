@@ -1,7 +1,7 @@
 //! The items of a conversation: messages, tool calls, tool results and reasoning, in neutral form.
 //!
-//! An item is one line of JSON (docs/token.md, "Items"). It is always written in the same form. It is
-//! read with its members in any order. Unknown and duplicate members, `null`, arrays instead of
+//! An item is one line of JSON (docs/token.md, "Items"). It is always written in the same form. It
+//! is read with its members in any order. Unknown and duplicate members, `null`, arrays instead of
 //! objects, empty parts and lone surrogates are refused. There is no system role: the system prompt
 //! belongs to the server, which applies it in every turn.
 

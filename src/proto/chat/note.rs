@@ -1,4 +1,5 @@
-//! Notes that replace content in the history: for an inline image, and for turns that were summarized.
+//! Notes that replace content in the history: for an inline image, and for turns that were
+//! summarized.
 
 use super::item::{Item, Output, Part, Role};
 use crate::proto::excerpt::excerpt;

@@ -23,7 +23,7 @@ pub enum ResponseState {
 pub struct FailedAttempt {
     /// The cause.
     pub error: Error,
-    /// The turn, as it was before the attempt.
+    /// The turn before the attempt.
     pub exchange: Exchange<Ready>,
 }
 
@@ -60,7 +60,7 @@ impl Exchange<Ready> {
     }
 
     /// Selects the next target whose provider format can express the turn, and writes its request.
-    /// Returns false if there is no such target.
+    /// Returns false if no target is left.
     pub fn next_target(&mut self) -> bool {
         let Some(plan) = self.state.plan.take() else { return false };
         let stream = self.turn.stream;

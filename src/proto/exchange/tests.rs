@@ -375,7 +375,8 @@ fn a_conversation_keeps_its_alias_until_another_is_requested() {
     let second = fixture.turn(with(Some(&first.token), Some("b")), "hello");
     let third = fixture.turn(with(Some(&second.token), None), "hello");
     assert_eq!(third.conversation.claims.model, "b");
-    // The alias was removed: the turn fails, the token stays valid, and another alias can continue it.
+    // The alias was removed: the turn fails, the token stays valid, and another alias can continue
+    // it.
     let mut later = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model("a")]);
     assert_eq!(error_code(later.ready(with(Some(&third.token), None))), "model_unknown");
     assert_eq!(later.turn(with(Some(&third.token), Some("a")), "hello").conversation.claims.turn, 4);

@@ -20,7 +20,7 @@ use crate::proto::{
 /// The content of the model call: everything except the target.
 pub(super) struct Plan {
     pub(super) model: Model,
-    /// The history, with the new input at its end.
+    /// The history, followed by the new input.
     pub(super) history: History,
     pub(super) system: Option<String>,
     pub(super) options: ModelOptions,
@@ -190,7 +190,8 @@ impl TurnState {
         self.deployment.limits.history_items.saturating_sub(self.item_count)
     }
 
-    /// The usage of the turn, with a reply that has these counts and this many bytes of text so far.
+    /// The usage of the turn, with a reply that has these counts and this many bytes of text so
+    /// far.
     pub(super) fn usage(&self, reply: Usage, reply_bytes: usize) -> TurnUsage {
         let base = self.base.as_ref().map_or("", |base| base.history_lines());
         let text_bytes = without_inline_images(base)

@@ -5,21 +5,22 @@
 //! | in the items, but not in the format | handling |
 //! |---|---|
 //! | a `data:` image that is not base64 | refused |
-//! | blank text | left out, because the API refuses it. A message that would be empty, or end with reasoning, gets the text [`NO_TEXT`](request::NO_TEXT), so that the order of turns stays clear |
+//! | blank text | left out, because the API refuses it |
+//! | no text, or reasoning, at the end of a message | [`NO_TEXT`](request::NO_TEXT) is added |
 //!
 //! | in the reply, but not in the items | handling |
 //! |---|---|
 //! | unknown blocks and events | ignored |
-//! | a thinking block without a signature, because a limit cut it off | dropped; nobody can use it |
+//! | a thinking block without a signature, cut off by a limit | dropped, because it is useless |
 //! | text after a call | moved before the call, because text is passed on immediately |
 //!
 //! A thinking block is kept in the form that the API wants back, with its signature. A stream is
 //! complete with `message_stop`.
 //!
 //! # Prompt caches
-//! The API caches a prompt up to a block with `cache_control`. A later request finds the cache entry
-//! if it marks a block at most 20 blocks after it. So three blocks are marked, of four that the API
-//! allows:
+//! The API caches a prompt up to a block with `cache_control`. A later request finds the cache
+//! entry if it marks a block at most 20 blocks after it. So three blocks are marked, of four that
+//! the API allows:
 //!
 //! ```text
 //!              tools, system ▮    user  assistant  user ▮    assistant …    user ▮

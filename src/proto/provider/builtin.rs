@@ -11,11 +11,12 @@
 //! |---|---|
 //! | `text` | `{"text"}`: one word, with the whitespace before it |
 //! | `call` | `{"id","name","args"}` |
-//! | `end` | `{"finish_reason","usage":{"input_tokens","output_tokens"}}`. Without it, the reply is cut |
+//! | `end` | `{"finish_reason","usage":{"input_tokens","output_tokens"}}` |
 //!
-//! A reply that is not streamed is one JSON object with `text`, `calls`, `finish_reason` and
-//! `usage`. A model token is one word. The model ignores options for sampling, reasoning and the
-//! format of the text. [`builtin_model`](crate::proto::builtin_model) decides what it answers.
+//! A stream without `end` is cut. A reply that is not streamed is one JSON object with `text`,
+//! `calls`, `finish_reason` and `usage`. A model token is one word. The model ignores options for
+//! sampling, reasoning and the format of the text. [`builtin_model`](crate::proto::builtin_model)
+//! decides what it answers.
 
 mod answer;
 mod reader;

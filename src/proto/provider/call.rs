@@ -27,7 +27,7 @@ pub struct ModelCall<'a> {
     pub prompt_cache: bool,
     /// The system prompt of this turn.
     pub system: Option<&'a str>,
-    /// The history, with the new input at its end.
+    /// The history, followed by the new input.
     pub items: &'a [Item],
     /// The caller's options for the model.
     pub options: &'a ModelOptions,

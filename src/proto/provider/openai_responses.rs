@@ -19,10 +19,10 @@
 //!
 //! # Reasoning
 //! A reasoning item is kept as received. It is sent back to the same provider, at its place in the
-//! conversation, if output of the model follows it. It is dropped if it cannot be sent back: without
-//! `encrypted_content` and plain `content` it only names an entry in a store that is not used, and
-//! an item that was cut off is not complete. Models that do not reason refuse reasoning items, and
-//! even a request for them ([`reasons`](request::reasons)). No other item ids are sent.
+//! conversation, if output of the model follows it. It is dropped if it cannot be sent back:
+//! without `encrypted_content` and plain `content` it only names an entry in a store that is not
+//! used, and an item that was cut off is not complete. Models that do not reason refuse reasoning
+//! items, and even a request for them ([`reasons`](request::reasons)). No other item ids are sent.
 
 mod reader;
 mod request;

@@ -23,23 +23,25 @@ pub use super::usage::Usage;
 pub struct TurnRequest {
     /// The token to continue. None starts a conversation.
     pub token: Option<String>,
-    /// User messages and tool results, in order. They may follow a copy of the conversation so far, as
-    /// some clients send it. The copy is compared with the token and dropped.
+    /// User messages and tool results, in order. They may follow a copy of the conversation so far,
+    /// as some clients send it. The copy is compared with the token and dropped.
     pub input: Vec<Item>,
     /// A system prompt from the client, only for this turn.
     pub system: Option<String>,
     /// The user that the request names. It must equal the authenticated user, if there is one.
     pub user_id: Option<String>,
-    /// A user that the request names in a general member, as clients of the compatible APIs do. It is
-    /// ignored if the caller is authenticated.
+    /// A user that the request names in a general member, as clients of the compatible APIs do. It
+    /// is ignored if the caller is authenticated.
     pub user_hint: Option<String>,
-    /// The alias of the model. Without one, the alias of the token is used, or else the first model.
+    /// The alias of the model. Without one, the alias of the token is used, or else the first
+    /// model.
     pub model: Option<String>,
     /// True if the client wants the reply as a stream.
     pub stream: bool,
     /// The options for the model.
     pub options: ModelOptions,
-    /// The handling of a conversation that is too long. Without one, the setting of the model is used.
+    /// The handling of a conversation that is too long. Without one, the setting of the model is
+    /// used.
     pub truncation: Option<Truncation>,
 }
 

@@ -91,8 +91,8 @@ mod tests {
         assert_eq!(super::turns(20), 20);
     }
 
-    /// Shows that the runner notices a failure. Tests print nothing on this target, so silence must not
-    /// count as success.
+    /// Shows that the runner notices a failure. Tests print nothing on this target, so silence must
+    /// not count as success.
     #[test]
     fn this_one_fails() {
         assert_eq!(super::turns(1), 2);

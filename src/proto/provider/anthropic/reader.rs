@@ -276,8 +276,8 @@ impl Parser {
 }
 
 impl Counts {
-    /// The counts in neutral terms. This format counts cached input separately; [`Usage`] includes it
-    /// in the input.
+    /// The counts in neutral terms. This format counts cached input separately; [`Usage`] includes
+    /// it in the input.
     fn usage(&self) -> Usage {
         let input = [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens];
         Usage {

@@ -357,8 +357,8 @@ impl Message<'_> {
         }
     }
 
-    /// Returns false for an empty message and for one that ends with thinking. The API refuses both:
-    /// "The final block in an assistant message cannot be `thinking`".
+    /// Returns false for an empty message and for one that ends with thinking. The API refuses
+    /// both: "The final block in an assistant message cannot be `thinking`".
     fn ends_with_written_block(&self) -> bool {
         matches!(self.content.last(), Some(Block::Written(_)))
     }

@@ -438,7 +438,7 @@ fn only_the_cache_marks_change_between_turns() {
         assert!(marked.replace(MARK, "").ends_with(&format!(r#""messages":{messages}"#)), "{marked}");
         let marks: Vec<_> = marked.match_indices(MARK).map(|(at, _)| marked[..at].replace(MARK, "")).collect();
         assert_eq!(marks.len(), if before.is_some() { 3 } else { 2 });
-        // This request looks for the entry that the previous request put into the cache at its end.
+        // This request looks for the entry that the previous request put into the cache.
         if let Some(before) = before {
             assert_eq!(marks[1], before);
         }

@@ -26,8 +26,9 @@ pub fn content_type(stream: bool) -> &'static str {
 /// Answers a request to the built-in model. Returns the bytes of the reply, in the pieces in which
 /// they are to be sent.
 ///
-/// A streamed answer has one piece for each word. Another answer is one piece. The `accept` header of
-/// the request equals [`content_type`] of the answer. The same request always has the same answer.
+/// A streamed answer has one piece for each word. Another answer is one piece. The `accept` header
+/// of the request equals [`content_type`] of the answer. The same request always has the same
+/// answer.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`] for a body that is not in the format of the built-in model.

@@ -224,7 +224,8 @@ impl Parser {
     }
 }
 
-/// Adds reasoning that can be sent back: it is complete, and is more than the name of a stored item.
+/// Adds reasoning that can be sent back: it is complete, and is more than the name of a stored
+/// item.
 fn add_reasoning(index: u64, item: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
     let ReasoningItem { content, encrypted_content, status } = reply_json::parse(item)?;
     let is_complete = status.is_none_or(|status| status == "completed");

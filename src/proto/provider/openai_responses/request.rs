@@ -91,9 +91,9 @@ impl<'a> Body<'a> {
 /// Returns true if a model of this name may reason. The name is OpenAI's, or that of a service that
 /// forwards to OpenAI, such as `openai/gpt-5`.
 ///
-/// All models that do not reason are of older families. They refuse a reasoning item with "Reasoning
-/// input items can only be provided to a reasoning or computer use model", and a request for
-/// reasoning with "Encrypted content is not supported with this model".
+/// All models that do not reason are of older families. They refuse a reasoning item with
+/// "Reasoning input items can only be provided to a reasoning or computer use model", and a request
+/// for reasoning with "Encrypted content is not supported with this model".
 pub(super) fn reasons(model: &str) -> bool {
     const OLDER_FAMILIES: [&str; 4] = ["chatgpt-", "gpt-3", "gpt-4", "gpt-5-chat"];
     let name = model.rsplit('/').next().unwrap_or_default();
