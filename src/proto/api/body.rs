@@ -1,6 +1,8 @@
-//! What doors have in common when they read a request: bounds on lists, and the rules for what every format can ask.
+//! What doors have in common when they read a request: bounds on lists, and the rules for what
+//! every format can ask.
 //!
-//! Every list is bounded while it is read, because a read element takes far more memory than its text.
+//! Every list is bounded while it is read, because a read element takes far more memory than its
+//! text.
 
 use std::fmt;
 
@@ -14,7 +16,8 @@ use crate::proto::{
     turn::{Tool, ToolChoice, Truncation},
 };
 
-/// The most messages in a request, or parts in one of them; also clients that repeat a whole conversation stay below.
+/// The most messages in a request, or parts in one of them; also clients that repeat a whole
+/// conversation stay below.
 pub(super) const ELEMENTS: usize = 16_384;
 /// The most tools in a request, as OpenAI has it.
 pub(super) const TOOLS: usize = 128;

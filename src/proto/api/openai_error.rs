@@ -1,7 +1,7 @@
 //! Errors as OpenAI's API words them, for the doors that speak its formats (design §6).
 //!
-//! `{"error":{"message","type","param","code"}}`: SDKs choose their exception by the status, and programs look at `code`.
-//! That is ours, but for the few that programs know by OpenAI's own names.
+//! `{"error":{"message","type","param","code"}}`: SDKs choose their exception by the status, and
+//! programs look at `code`. That is ours, but for the few that programs know by OpenAI's own names.
 
 use serde::Serialize;
 

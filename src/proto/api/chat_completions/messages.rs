@@ -1,7 +1,7 @@
 //! The messages of a request: what roles say, and the items that they are.
 //!
-//! Elements of lists are read into what they amount to at once: there can be as many as a body has room for, and a part
-//! or a call with all its optional members would take many times its text.
+//! Elements of lists are read into what they amount to at once: there can be as many as a body has
+//! room for, and a part or a call with all its optional members would take many times its text.
 
 use std::{borrow::Cow, fmt};
 
@@ -263,5 +263,6 @@ fn parts(at: usize, content: Option<RawContent>) -> Result<Vec<Part>, Error> {
     })
 }
 
-/// The shortest part has 15 bytes of text, the shortest call 24: what is kept of them is to stay a small multiple.
+/// The shortest part has 15 bytes of text, the shortest call 24: what is kept of them is to stay a
+/// small multiple.
 const _: () = assert!(size_of::<RawPart>() <= 32 && size_of::<RawCall>() <= 72);

@@ -1,10 +1,13 @@
-//! The Chat Completions door, `POST /v1/chat/completions`: what OpenAI's older SDKs and most other clients speak.
+//! The Chat Completions door, `POST /v1/chat/completions`: what OpenAI's older SDKs and most other
+//! clients speak.
 //!
-//! Format: <https://platform.openai.com/docs/api-reference/chat>. Beside it the token travels as `conversation_token`, in
-//! a member of the request, at the top of the answer and in its message; streamed, in the chunk with `finish_reason`, at
-//! the top and in `delta`. It stands in that one delta alone, because SDKs join the deltas' strings.
+//! Format: <https://platform.openai.com/docs/api-reference/chat>. Beside it the token travels as
+//! `conversation_token`, in a member of the request, at the top of the answer and in its message;
+//! streamed, in the chunk with `finish_reason`, at the top and in `delta`. It stands in that one
+//! delta alone, because SDKs join the deltas' strings.
 //!
-//! Members that we do not know are ignored; those that we know and cannot honour are refused by name.
+//! Members that we do not know are ignored; those that we know and cannot honour are refused by
+//! name.
 
 mod messages;
 mod reply;

@@ -13,11 +13,12 @@ use crate::proto::{
     turn::{ModelOptions, Reasoning, ReplyFormat, Tool, ToolChoice, TurnRequest},
 };
 
-/// What is read of a Chat Completions request. Other members are ignored, and `null` is as good as absent.
+/// What is read of a Chat Completions request. Other members are ignored, and `null` is as good as
+/// absent.
 #[derive(Deserialize)]
 pub(super) struct RawChat<'a> {
-    /// What is new: the user's messages and results of tools. What was said before may stand before them, as clients
-    /// repeat it: it is held against the token and left out.
+    /// What is new: the user's messages and results of tools. What was said before may stand before
+    /// them, as clients repeat it: it is held against the token and left out.
     #[serde(borrow)]
     messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
     /// One of the names that `GET /v1/models` lists.

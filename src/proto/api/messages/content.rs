@@ -1,7 +1,7 @@
 //! Messages to items: what was said, called and given back.
 //!
-//! A message's blocks are read into no more than what they amount to, and borrow what they can: there can be as many as
-//! a body has room for.
+//! A message's blocks are read into no more than what they amount to, and borrow what they can:
+//! there can be as many as a body has room for.
 
 use std::{borrow::Cow, fmt};
 
@@ -138,7 +138,8 @@ pub(super) enum RawBlock<'a> {
         source: &'a RawValue,
     },
     Text(String),
-    /// A provider's own reasoning, which a client only repeats: it is not trusted, and the token has it.
+    /// A provider's own reasoning, which a client only repeats: it is not trusted, and the token
+    /// has it.
     Thinking,
     ToolResult(Box<RawToolResult<'a>>),
     ToolUse(Box<RawToolUse<'a>>),
@@ -351,7 +352,8 @@ fn image(place: MessagePosition, source: &RawValue) -> Result<Part, Error> {
     }
 }
 
-/// Whether a text is an image's media type (RFC 6838 §4.2), and nothing that would end it inside a `data:` URL.
+/// Whether a text is an image's media type (RFC 6838 §4.2), and nothing that would end it inside a
+/// `data:` URL.
 fn is_image_type(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     text.strip_prefix("image/").is_some_and(|kind| (1..=64).contains(&kind.len()) && kind.bytes().all(plain))

@@ -1,12 +1,15 @@
-//! The Messages door, `POST /v1/messages` and `POST /v1/messages/count_tokens`: what Anthropic's SDKs speak.
+//! The Messages door, `POST /v1/messages` and `POST /v1/messages/count_tokens`: what Anthropic's
+//! SDKs speak.
 //!
-//! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01; whatever version or betas the headers name.
-//! Beside it the token travels as `conversation_token`, in a member of the request and at the top of the answer;
-//! streamed, on `message_delta` and on `message_stop`, because SDKs make that last event anew from what they know.
+//! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01; whatever version or
+//! betas the headers name. Beside it the token travels as `conversation_token`, in a member of the
+//! request and at the top of the answer; streamed, on `message_delta` and on `message_stop`,
+//! because SDKs make that last event anew from what they know.
 //!
-//! Members that we do not know are ignored; those that we know and cannot honour are refused by name. What is asked of
-//! the provider's own prompt cache is ignored as well: the operator sees to that. Which of the texts in
-//! `stop_sequences` ended a reply is not known to all providers, so that such a reply ends as any other, with `end_turn`.
+//! Members that we do not know are ignored; those that we know and cannot honour are refused by
+//! name. What is asked of the provider's own prompt cache is ignored as well: the operator sees to
+//! that. Which of the texts in `stop_sequences` ended a reply is not known to all providers, so
+//! that such a reply ends as any other, with `end_turn`.
 
 mod content;
 mod error;

@@ -18,8 +18,8 @@ use crate::proto::{
 pub(super) struct RawMessages<'a> {
     /// One of the names that `GET /v1/models` lists.
     model: String,
-    /// What is new: the user's messages, with results of tools. What was said before may stand before them, as clients
-    /// repeat it: it is held against the token and left out.
+    /// What is new: the user's messages, with results of tools. What was said before may stand
+    /// before them, as clients repeat it: it is held against the token and left out.
     #[serde(borrow)]
     messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
     /// The most model tokens that the reply may have.
@@ -168,7 +168,8 @@ struct RawThinking<'a> {
     display: Option<Cow<'a, str>>,
 }
 
-/// How much to think, and whether to show it: that is left out here, since the token needs it whole.
+/// How much to think, and whether to show it: that is left out here, since the token needs it
+/// whole.
 fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool), Error> {
     let Object(RawThinking { r#type, budget_tokens, display }) = body::member("thinking", raw)?;
     let thinking = match (&*r#type, budget_tokens) {

@@ -1,4 +1,5 @@
-//! What is asked of the model, member by member; what is said is in `content`, what is answered in `replies`.
+//! What is asked of the model, member by member; what is said is in `content`, what is answered in
+//! `replies`.
 
 mod content;
 mod replies;

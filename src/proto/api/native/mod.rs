@@ -1,7 +1,9 @@
-//! The native door, `POST /v1/turns`: one token and one input in, a reply and a fresh token out (design §5).
+//! The native door, `POST /v1/turns`: one token and one input in, a reply and a fresh token out
+//! (design §5).
 //!
-//! Members that we do not define are refused by name; of roles a client has one, its own. Streamed, a reply is
-//! `event: delta` and `event: tool_call`, then `event: done` with the whole answer or `event: error` with the problem.
+//! Members that we do not define are refused by name; of roles a client has one, its own. Streamed,
+//! a reply is `event: delta` and `event: tool_call`, then `event: done` with the whole answer or
+//! `event: error` with the problem.
 
 mod reply;
 mod revocation;
@@ -90,19 +92,21 @@ pub fn history_answer(items: &[Item], conversation: &Conversation) -> Vec<u8> {
     reply::history(items, conversation)
 }
 
-/// A turn: what is new, and the token of what was said before. Members that are not defined are refused.
+/// A turn: what is new, and the token of what was said before. Members that are not defined are
+/// refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawTurn<'a> {
     /// The conversation's last token; absent or null begins one.
     #[serde(default)]
     token: Option<String>,
-    /// What is new: text, or parts and results of tools. Parts that follow each other are one message, of 256 KiB at most,
-    /// and an inline image has 1 MiB at most, by default.
+    /// What is new: text, or parts and results of tools. Parts that follow each other are one
+    /// message, of 256 KiB at most, and an inline image has 1 MiB at most, by default.
     #[serde(borrow)]
     input: RawInput<'a>,
-    /// Who speaks, where no credential says so; with a credential it must be the same user. Named once, a user is named in
-    /// each turn. Without a name the first turn makes one up, and its token alone speaks for it.
+    /// Who speaks, where no credential says so; with a credential it must be the same user. Named
+    /// once, a user is named in each turn. Without a name the first turn makes one up, and its
+    /// token alone speaks for it.
     #[serde(default, deserialize_with = "present")]
     user_id: Option<String>,
     /// One of the names that `GET /v1/models` lists; else the token's, else the first.
@@ -117,13 +121,15 @@ struct RawTurn<'a> {
     /// How much chance there is in the choice of words.
     #[serde(default, deserialize_with = "present")]
     temperature: Option<serde_json::Number>,
-    /// What the model may call. Calls come back in `output`; their results are sent as `input` of the next turn.
+    /// What the model may call. Calls come back in `output`; their results are sent as `input` of
+    /// the next turn.
     #[serde(default)]
     tools: List<Object<RawTool>, { body::TOOLS }>,
     /// Whether the model may, must or must not call, or which tool it must. It takes `tools`.
     #[serde(default, borrow, deserialize_with = "present")]
     tool_choice: Option<&'a RawValue>,
-    /// What to do when the conversation has outgrown its limits; else what is set for the model, `refuse` by default.
+    /// What to do when the conversation has outgrown its limits; else what is set for the model,
+    /// `refuse` by default.
     #[serde(default, borrow, deserialize_with = "present")]
     truncation: Option<Cow<'a, str>>,
 }

@@ -1,8 +1,8 @@
 //! What `POST /v1/revocations` asks for, and its answer.
 //!
-//! `{"token", "scope"?, "user_id"?}` names a token, its conversation or its user by the token itself, which everyone who
-//! has it may do. `{"token_id"}`, `{"conversation_id"}` and `{"user_id", "idp"}` name them by id, as an operator's log and
-//! `holdall token inspect` show it.
+//! `{"token", "scope"?, "user_id"?}` names a token, its conversation or its user by the token
+//! itself, which everyone who has it may do. `{"token_id"}`, `{"conversation_id"}` and `{"user_id",
+//! "idp"}` name them by id, as an operator's log and `holdall token inspect` show it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,9 @@
-//! The Responses door, `POST /v1/responses`: OpenAI's Responses API, as the Open Responses specification of 2026-04-24
-//! writes it down (design §5).
+//! The Responses door, `POST /v1/responses`: OpenAI's Responses API, as the Open Responses
+//! specification of 2026-04-24 writes it down (design §5).
 //!
-//! The token is the id: `previous_response_id` brings one, and the answer's `id` is `resp_` and the next. Clients want one
-//! id in all events of a stream, and a token exists only once the reply is whole:
+//! The token is the id: `previous_response_id` brings one, and the answer's `id` is `resp_` and the
+//! next. Clients want one id in all events of a stream, and a token exists only once the reply is
+//! whole:
 //!
 //! | stream | first events | id of the first | id of the last |
 //! |---|---|---|---|
@@ -10,8 +11,8 @@
 //! | `live`, where asked for | with the reply | one that is no token | the token |
 //! | `store: false` | with the reply | one that is no token | the same |
 //!
-//! `metadata.holdall_stream` chooses between the first two. What the API has and this door has not is refused by name;
-//! members that we do not know are passed over.
+//! `metadata.holdall_stream` chooses between the first two. What the API has and this door has not
+//! is refused by name; members that we do not know are passed over.
 
 mod events;
 mod reply;

@@ -1,7 +1,7 @@
 //! The document has every path of the server, with the errors that it can return.
 //!
-//! Some parts of the document follow from the code: the error responses, the headers, the examples and the version.
-//! [`renewed`] computes them.
+//! Some parts of the document follow from the code: the error responses, the headers, the examples
+//! and the version. [`renewed`] computes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,7 +116,8 @@ fn error_schema(api: &dyn Api, document: &Document) -> Value {
     reference(["AnthropicErrorBody", "OpenAiErrorBody"].into_iter().find(is_schema).unwrap())
 }
 
-/// The error responses by status, for the errors with these codes. `api` maps statuses and gives the shape.
+/// The error responses by status, for the errors with these codes. `api` maps statuses and gives
+/// the shape.
 fn error_responses(codes: &[Code], api: Option<&dyn Api>, schema: Value) -> Map<String, Value> {
     let mut by_status = BTreeMap::<u16, Vec<String>>::new();
     for (error, ..) in problem::tests::all() {

@@ -50,7 +50,8 @@ fn events(mut out: &[u8]) -> Vec<(String, Value)> {
     events
 }
 
-/// What an SDK makes of a stream: the message that began, blocks put together, and what the end tells.
+/// What an SDK makes of a stream: the message that began, blocks put together, and what the end
+/// tells.
 fn accumulated(events: &[(String, Value)]) -> Value {
     let mut message = Value::Null;
     let mut json = Map::new();

@@ -1,7 +1,7 @@
 //! `input`: a text, or items of the API's own kinds.
 //!
-//! An item's members are kept raw until its kind is known: there are more kinds than we take, and what is not taken is
-//! to be refused by its name, not for the type of a member.
+//! An item's members are kept raw until its kind is known: there are more kinds than we take, and
+//! what is not taken is to be refused by its name, not for the type of a member.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -64,7 +64,8 @@ impl Input {
                 self.items.push(Item::Result { id, out, error: false });
                 Ok(())
             }
-            // A provider's own, and in the token where it is worth something; a client's word for it counts nothing.
+            // A provider's own, and in the token where it is worth something; a client's word for
+            // it counts nothing.
             "reasoning" => Ok(()),
             "item_reference" => Err(body::unsupported(format!(
                 "`{place}` is an item_reference, which is not offered: no item is kept here; the `previous_response_id` \

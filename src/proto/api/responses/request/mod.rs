@@ -1,4 +1,5 @@
-//! A request body of the Responses API, into the turn that it asks for and what its answer repeats of it.
+//! A request body of the Responses API, into the turn that it asks for and what its answer repeats
+//! of it.
 
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
@@ -75,16 +76,18 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
 /// What is read of a Responses request. Other members are ignored, and `null` is as good as absent.
 #[derive(Deserialize)]
 pub(super) struct RawRequest<'a> {
-    /// What is new: text, or items. What was said before may stand before them, as clients repeat it: it is held
-    /// against the token and left out.
+    /// What is new: text, or items. What was said before may stand before them, as clients repeat
+    /// it: it is held against the token and left out.
     #[serde(borrow)]
     input: Option<&'a RawValue>,
-    /// The id of the conversation's last response, which is `resp_` and its token; absent begins one.
+    /// The id of the conversation's last response, which is `resp_` and its token; absent begins
+    /// one.
     previous_response_id: Option<String>,
     /// The other doors' member.
     #[serde(borrow)]
     conversation_token: Option<&'a RawValue>,
-    /// One of the names that `GET /v1/models` lists. It may be absent where the conversation has one.
+    /// One of the names that `GET /v1/models` lists. It may be absent where the conversation has
+    /// one.
     model: Option<String>,
     /// A system prompt for this turn, where the model has none of its own. It is not kept.
     instructions: Option<String>,
@@ -94,8 +97,9 @@ pub(super) struct RawRequest<'a> {
     store: Option<bool>,
     /// `reasoning.encrypted_content` shows what only the provider can read of its reasoning.
     include: Option<List<String, INCLUDES>>,
-    /// Pairs of text that the answer repeats. `holdall_stream` says how a stream goes: `hold`, with the token as its one
-    /// id once the reply is whole, or `live`, with the reply as it is made and the token in the last event alone.
+    /// Pairs of text that the answer repeats. `holdall_stream` says how a stream goes: `hold`, with
+    /// the token as its one id once the reply is whole, or `live`, with the reply as it is made and
+    /// the token in the last event alone.
     metadata: Option<Metadata>,
     /// What to do when the conversation has outgrown its limits: OpenAI's words, or ours.
     truncation: Option<String>,

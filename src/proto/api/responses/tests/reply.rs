@@ -65,7 +65,8 @@ fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap().trim_start_matches("response.")).collect()
 }
 
-/// Puts the output together from its events, as the SDKs do, and holds it against what each event says is whole.
+/// Puts the output together from its events, as the SDKs do, and holds it against what each event
+/// says is whole.
 fn accumulate(events: &[Value]) -> Vec<Value> {
     let mut output: Vec<Value> = Vec::new();
     for event in events {
