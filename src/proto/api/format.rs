@@ -59,7 +59,7 @@ pub struct ParsedRequest {
     pub writer: Box<dyn ReplyWriter>,
 }
 
-/// Writes one reply: either [`Self::body`] alone, or server-sent events by the other methods.
+/// Writes one reply: either only [`Self::body`], or server-sent events by the other methods.
 ///
 /// A stream is [`Self::start`], then [`Self::deltas`] any number of times, then [`Self::finish`] or
 /// [`Self::fail`].
