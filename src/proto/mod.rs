@@ -14,6 +14,7 @@ pub mod chat;
 pub mod deployment;
 pub mod error;
 pub mod exchange;
+pub(crate) mod fnv;
 pub(crate) mod json;
 pub mod key;
 pub mod limits;

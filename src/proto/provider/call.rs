@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::proto::{
     chat::Item,
     error::Error,
+    fnv::fnv1a,
     turn::{ModelOptions, Tool},
 };
 
@@ -72,8 +73,7 @@ pub(super) fn plain_id(id: &str, most_bytes: usize) -> Cow<'_, str> {
     if (1..=most_bytes).contains(&id.len()) && id.chars().all(is_plain) {
         return Cow::Borrowed(id);
     }
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    let hash = fnv1a(id.as_bytes());
     let likeness = id.chars().take(most_bytes.saturating_sub(17)).map(|c| if is_plain(c) { c } else { '_' });
     Cow::Owned(format!("{}_{hash:016x}", likeness.collect::<String>()))
 }
