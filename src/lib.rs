@@ -7,7 +7,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`proto`] | the sans-IO core: tokens, items, wire formats, and [`Exchange`], the state machine of a turn |
-//! | [`service`] | routes and drives exchanges; generic over [`Upstream`], [`Guard`](guard::Guard), [`Clock`](service::Clock) |
+//! | [`service`] | routes and drives exchanges; generic over a [`Host`](service::Host): upstreams, guard, clock, entropy |
 //! | `shell` | the native server: sockets, timers, randomness |
 //! | `cli` | the `holdall` command |
 //!

@@ -131,27 +131,22 @@ impl Problem {
 
 /// Why a request was refused or failed (RFC 9457), and what to do about it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
 pub(crate) struct Body<'a> {
     /// `urn:holdall:problem:` and the code.
     r#type: String,
     /// What the code means in a few words.
     title: &'static str,
     /// The HTTP status; in an event, the one that it would have been.
-    #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
     status: u16,
     /// What happened this time, for people.
     detail: String,
     /// What happened, for programs.
-    #[cfg_attr(test, schemars(with = "Code"))]
     code: &'static str,
     /// Whether the same request may be sent again: at once, after the wait, or not without a change. The token is as good
     /// as before.
-    #[cfg_attr(test, schemars(extend("enum" = ["safe", "after", "never"])))]
     retry: &'static str,
     /// How long to wait; there where `retry` is `after`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "u64"))]
     retry_after_seconds: Option<u64>,
     /// The id under which the server's log has the request.
     request_id: &'a str,

@@ -1,160 +1,143 @@
-//! What a shell must supply to reach model services.
+//! The interface that a shell implements so that the service can call model services.
+//!
+//! ```text
+//! Upstream::call ──▶ UpstreamResponse::head ──▶ next, next, … ──▶ end(verdict)
+//!   wait for a         send the request,          pieces of          the upstream judges
+//!   slot, choose       wait for the head          the body           the address by it
+//!   an address
+//! ```
 
 pub mod builtin;
+pub mod rest;
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::fmt;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::{Request, Response};
+use http::{Request, response};
 
 use crate::proto::error::Error;
 
-/// A way to the model services. Dropping a call, or its body, cancels it.
+/// Calls the configured model services.
 pub trait Upstream: Send + Sync + 'static {
-    /// The bytes of an answer as they come.
-    type Body: Stream<Item = Result<Bytes, UpstreamError>> + Send + Unpin + 'static;
+    /// A call in flight.
+    type Response: UpstreamResponse;
 
-    /// Makes a call, with the operator's credential for its upstream.
-    fn call(&self, call: Call) -> impl Future<Output = Result<Response<Self::Body>, UpstreamError>> + Send;
-
-    /// Takes back the body of an answer that was whole before its last byte: some formats say their end before the
-    /// connection is free for the next call.
-    fn release(&self, body: Self::Body) {
-        drop(body);
-    }
+    /// Starts a call: waits for a slot if the upstream limits its concurrent calls, and chooses an
+    /// address. Nothing is sent yet.
+    ///
+    /// The service measures how long this takes, and does not count that time as the model's.
+    /// Dropping the future leaves the queue.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Ejected`] and [`UpstreamError::Overloaded`]; [`UpstreamError::Unreachable`]
+    /// for an unknown upstream.
+    fn call(&self, call: Call) -> impl Future<Output = Result<Self::Response, UpstreamError>> + Send;
 }
 
-/// One call of an upstream.
+/// A call in flight at one address, and the response to it. As a stream, it yields the pieces of
+/// the response's body.
+///
+/// The service ends each call with a [`Verdict`], by which the upstream judges the address.
+/// Dropping the value cancels the call without a verdict: the client left, or the server stops.
+/// That never counts as a failure of the address.
+pub trait UpstreamResponse: Stream<Item = Result<Bytes, UpstreamError>> + Send + Unpin + 'static {
+    /// The index of the called address among the upstream's addresses.
+    fn address(&self) -> usize;
+
+    /// Sends the request, with the operator's credential for the upstream, and waits for the head
+    /// of the response. Call it once, before the stream is polled.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Unreachable`].
+    fn head(&mut self) -> impl Future<Output = Result<response::Parts, UpstreamError>> + Send;
+
+    /// Records that a part of a reply has arrived. The address then counts as responding before the
+    /// reply ends, which may take minutes.
+    fn note_output(&mut self);
+
+    /// Ends the call. After [`Verdict::Complete`], an implementation may read the rest of the body
+    /// so that the connection can be used again.
+    fn end(self, verdict: Verdict);
+}
+
+/// The outcome of an upstream call, as the service judges it from the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The address sent a complete reply.
+    Complete,
+    /// The address is at fault: it sent no response, an interrupted reply, or neither a reply nor a
+    /// refusal.
+    Failed,
+    /// The address works, but the upstream refused the request.
+    Refused,
+}
+
+/// One upstream call.
 pub struct Call {
     /// The upstream's name.
     pub upstream: String,
-    /// Whose call it is: the same number for the same user, while this process lives. Where calls have to wait, users take
-    /// turns.
+    /// The user's queue id. Stable for one user during this process. Waiting calls of different
+    /// users take turns.
     pub user: u64,
-    /// Whether there is nowhere else to go, so that an upstream is to be tried that has been failing.
+    /// True if this is the last target: the upstream makes the call even if all its addresses are
+    /// ejected.
     pub is_last: bool,
-    /// Which of the upstream's addresses this turn has called before, so that it goes to another if it can.
-    pub tried: Tried,
-    /// Where what came of it will stand.
-    pub outcome: Outcome,
-    /// What to send; its URI is a path.
+    /// The addresses of this upstream that the turn has already called. The upstream prefers
+    /// another one.
+    pub tried: TriedAddresses,
+    /// The request to send. Its URI is a path below the address.
     pub request: Request<Bytes>,
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { upstream, user, is_last, tried, outcome, request: _ } = self;
+        let Self { upstream, user, is_last, tried, request: _ } = self;
         let mut call = f.debug_struct("Call");
         call.field("upstream", upstream).field("user", user).field("is_last", is_last).field("tried", tried);
-        call.field("outcome", outcome).finish_non_exhaustive()
+        call.finish_non_exhaustive()
     }
 }
 
-/// Which addresses of an upstream were called, of 64 at most. Copies are the same.
-#[derive(Clone, Debug, Default)]
-pub struct Tried(Arc<AtomicU64>);
+/// A set of addresses of one upstream, by index. It holds the indices 0 to 63 and ignores others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TriedAddresses(u64);
 
-impl Tried {
-    /// The address of that number is called.
-    pub fn set(&self, index: usize) {
-        self.0.fetch_or(bit(index), Ordering::Relaxed);
+impl TriedAddresses {
+    /// Adds an address.
+    pub fn insert(&mut self, index: usize) {
+        self.0 |= bit(index);
     }
 
-    /// Whether it was called.
+    /// True if the set contains the address.
     #[must_use]
-    pub fn has(&self, index: usize) -> bool {
-        self.0.load(Ordering::Relaxed) & bit(index) != 0
+    pub fn contains(self, index: usize) -> bool {
+        self.0 & bit(index) != 0
     }
 }
 
-/// None for a number above 63, which so is never known to have been called.
+/// The bit of an index, 0 for an index above 63.
 fn bit(index: usize) -> u64 {
     u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
 }
 
-/// What came of a call, told by who reads the answer to who made the call: whether an address works shows only in what it
-/// answers. It also tells the other way for how long the call was not made yet. Copies are the same outcome.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome(Arc<OutcomeState>);
-
-#[derive(Debug, Default)]
-struct OutcomeState {
-    what: AtomicU8,
-    waited_micros: AtomicU64,
-}
-
-impl Outcome {
-    /// The upstream is at fault: it did not answer, or not with a reply or a refusal.
-    pub fn set_failed(&self) {
-        self.0.what.store(FAILED, Ordering::Relaxed);
-    }
-
-    /// Something of a reply has come. What fails after that is told as failed all the same.
-    pub fn set_answers(&self) {
-        self.0.what.store(ANSWERS, Ordering::Relaxed);
-    }
-
-    /// The upstream answered as it should, with a whole reply or a refusal.
-    pub fn set_worked(&self) {
-        self.0.what.store(WORKED, Ordering::Relaxed);
-    }
-
-    /// Whether something of a reply, or a refusal, has come, and nothing has failed since.
-    #[must_use]
-    pub fn answers(&self) -> bool {
-        matches!(self.0.what.load(Ordering::Relaxed), ANSWERS | WORKED)
-    }
-
-    /// Whether it worked; `None` as long as that is not known.
-    #[must_use]
-    pub fn worked(&self) -> Option<bool> {
-        match self.0.what.load(Ordering::Relaxed) {
-            WORKED => Some(true),
-            FAILED => Some(false),
-            _ => None,
-        }
-    }
-
-    /// The call waited for so long before it was made, or not made.
-    pub fn set_waited(&self, waited: Duration) {
-        self.0.waited_micros.store(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// For how long the call waited before it was made, in whole microseconds: time that the model has no part in.
-    #[must_use]
-    pub fn waited(&self) -> Duration {
-        Duration::from_micros(self.0.waited_micros.load(Ordering::Relaxed))
-    }
-}
-
-const WORKED: u8 = 1;
-const FAILED: u8 = 2;
-const ANSWERS: u8 = 3;
-
-/// Why an upstream's answer did not come, or not whole. Never holds what was sent.
+/// The reason why an upstream's response is missing or incomplete. It never contains anything that
+/// was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpstreamError {
-    /// The body ended before its end. Code `upstream_cut`.
+    /// The body ended early. Code `upstream_cut`.
     Cut {
-        /// What happened, for the operator.
+        /// The cause, for the operator.
         cause: String,
     },
-    /// It has been failing, and is left alone for a while; nothing was sent. Code `upstream_unavailable`.
+    /// Every address is ejected after failures; nothing was sent. Code `upstream_unavailable`.
     Ejected,
-    /// As many calls are under way as it takes, and as many wait as may; nothing was sent. Code `overloaded`.
+    /// All slots are taken and the queue is full; nothing was sent. Code `overloaded`.
     Overloaded,
-    /// No answer came. Code `upstream_unavailable`.
+    /// There was no response. Code `upstream_unavailable`.
     Unreachable {
-        /// What happened, for the operator.
+        /// The cause, for the operator.
         cause: String,
     },
 }

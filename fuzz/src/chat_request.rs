@@ -15,7 +15,7 @@ use serde_json::Value;
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let turn = match ChatCompletions.request(body, &ApiSettings::default()) {
+    let turn = match ChatCompletions.parse_request(body, &ApiSettings::default()) {
         Ok(ParsedRequest { turn, .. }) => turn,
         Err(error) => return check_refusal(error),
     };
@@ -48,7 +48,7 @@ pub fn check(input: &[u8]) {
 /// An error is told with a status and a body that SDKs can read, whatever the request was.
 fn check_refusal(error: Error) {
     let code = error.code();
-    let problem = Problem::new(error, "req_1").shaped(|told| ChatCompletions.refusal(told));
+    let problem = Problem::new(error, "req_1").shaped(|told| ChatCompletions.error_response(told));
     assert!(problem.status().is_client_error());
     let body: Value = serde_json::from_slice(&problem.into_body()).expect("a refusal is JSON");
     let error = &body["error"];

@@ -14,8 +14,8 @@ use serde_json::Value;
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let counts = CountTokens.request(body, &ApiSettings::default()).is_ok();
-    let ParsedRequest { turn, .. } = match Messages.request(body, &ApiSettings::default()) {
+    let counts = CountTokens.parse_request(body, &ApiSettings::default()).is_ok();
+    let ParsedRequest { turn, .. } = match Messages.parse_request(body, &ApiSettings::default()) {
         Err(error) => return check_refusal(&error),
         Ok(asked) => asked,
     };
@@ -38,7 +38,7 @@ pub fn check(input: &[u8]) {
 /// A refusal is the API's own JSON, and says no more of the request than a name.
 fn check_refusal(error: &Error) {
     let told = PublicError { error, status: 400, request_id: "req_1", problem: "{}" };
-    let refusal = Messages.refusal(&told).expect("the door has a shape of its own");
+    let refusal = Messages.error_response(&told).expect("the door has a shape of its own");
     assert_eq!(refusal.status, 400);
     let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");
     assert_eq!((&body["type"], &body["request_id"]), (&"error".into(), &"req_1".into()));

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let Ok(ParsedRequest { turn: request, .. }) = Native.request(body, &ApiSettings::default()) else { return };
+    let Ok(ParsedRequest { turn: request, .. }) = Native.parse_request(body, &ApiSettings::default()) else { return };
     let value: Value = serde_json::from_str(body).expect("what the door takes is JSON");
     let members = value.as_object().expect("an object");
     assert!(members.keys().all(|name| MEMBERS.contains(&name.as_str())), "an unknown member was taken");

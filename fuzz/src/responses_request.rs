@@ -22,7 +22,7 @@ use serde_json::Value;
 /// Takes any bytes; what is not UTF-8 is refused before the door.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let ask = || Responses.request(body, &ApiSettings::default());
+    let ask = || Responses.parse_request(body, &ApiSettings::default());
     let ParsedRequest { turn, writer } = match ask() {
         Ok(asked) => asked,
         Err(error) => return check_refusal(error),
@@ -59,7 +59,7 @@ pub fn check(input: &[u8]) {
 /// An error is told with a status and a body that SDKs can read, whatever the request was.
 fn check_refusal(error: Error) {
     let code = error.code();
-    let problem = Problem::new(error, "req_1").shaped(|told| Responses.refusal(told));
+    let problem = Problem::new(error, "req_1").shaped(|told| Responses.error_response(told));
     assert!(problem.status().is_client_error());
     let body: Value = serde_json::from_slice(&problem.into_body()).expect("a refusal is JSON");
     let error = &body["error"];
@@ -122,18 +122,18 @@ fn parts(content: &Value) -> Vec<Part> {
 /// A whole answer and a stream tell the same, and the token only as an id.
 fn check_writer(asked: &Value, mut whole: Box<dyn ReplyWriter>, mut streamed: Box<dyn ReplyWriter>) {
     let answer = answer();
-    let response: Value = serde_json::from_slice(&whole.answer(&answer)).expect("an answer is JSON");
+    let response: Value = serde_json::from_slice(&whole.body(&answer)).expect("an answer is JSON");
     let members = response.as_object().expect("an object");
     assert!(REQUIRED.iter().all(|name| members.contains_key(*name)), "a required member is missing");
     let stored = asked["store"] != false;
     assert_eq!(response["id"].as_str().is_some_and(|id| id == format!("resp_{TOKEN}")), stored);
     let mut out = Vec::new();
-    streamed.begin(&answer.conversation.claims, &mut out);
+    streamed.start(&answer.conversation.claims, &mut out);
     let live = !out.is_empty();
-    assert_eq!(live, !streamed.holds());
+    assert_eq!(live, !streamed.buffers_deltas());
     let call = Delta::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
     streamed.deltas(&[Delta::Text("he".to_owned()), Delta::Text("llo".to_owned()), call], &mut out);
-    streamed.done(&answer, &mut out);
+    streamed.finish(&answer, &mut out);
     let stream = String::from_utf8(out).expect("a stream is text");
     let asked_with_it = asked.to_string().contains(TOKEN);
     let told = stream.matches(TOKEN).count();

@@ -29,8 +29,8 @@ use crate::{
         key::{KeyId, KeyRing},
         token,
     },
-    service::Clock as _,
-    shell::SystemClock,
+    service::{Clock as _, EntropySource as _},
+    shell::{SystemClock, SystemEntropy},
 };
 
 /// The arguments of `keys`.
@@ -145,7 +145,7 @@ pub(super) fn new_entry(kid: &str) -> Result<Zeroizing<String>, CliError> {
 
 /// Fresh bytes from the operating system.
 pub(super) fn random(bytes: &mut [u8]) -> Result<(), CliError> {
-    let filled = SystemClock::new().fill_random(bytes);
+    let filled = SystemEntropy.fill(bytes);
     filled.map_err(|error| CliError::new(error.cause().unwrap_or_else(|| error.to_string())))
 }
 

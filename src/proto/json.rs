@@ -2,8 +2,6 @@
 //!
 //! A read element takes far more memory than its text, so a list is bounded before it is complete.
 
-#[cfg(test)]
-use std::borrow::Cow;
 use std::{fmt, marker::PhantomData};
 
 use serde::{
@@ -55,22 +53,6 @@ pub(in crate::proto) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     Ok(list)
 }
 
-/// As a list, with its bound.
-#[cfg(test)]
-impl<T: schemars::JsonSchema, const MOST: usize> schemars::JsonSchema for List<T, MOST> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("{}List{MOST}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "array", "items": generator.subschema_for::<T>(), "maxItems": MOST })
-    }
-}
-
 /// A value that must be written as a JSON object.
 ///
 /// Derived readers also take an array of the members' values in order; what we define has one form.
@@ -93,26 +75,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         }
 
         deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
-}
-
-/// As what is in it, which says for itself that it is an object.
-#[cfg(test)]
-impl<T: schemars::JsonSchema> schemars::JsonSchema for Object<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn schema_id() -> Cow<'static, str> {
-        T::schema_id()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        T::json_schema(generator)
     }
 }
 

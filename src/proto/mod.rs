@@ -24,4 +24,5 @@ pub mod sse;
 pub mod time;
 pub mod token;
 pub mod turn;
+pub mod usage;
 pub(crate) mod withheld;

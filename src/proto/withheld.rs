@@ -39,7 +39,7 @@ mod tests {
             Item::Call { id: "c".to_owned(), name: "n".to_owned(), args: said() },
             Item::Result { id: "c".to_owned(), out: Output::Text(said()), error: false },
             Item::Result { id: "c".to_owned(), out: Output::Parts(vec![Part::Text(said())]), error: false },
-            Item::Think { by: "p".to_owned(), blob: said() },
+            Item::Think { provider_id: "p".to_owned(), blob: said() },
         ];
         let history: History = items.iter().cloned().collect();
         let partial = Partial { reply: said(), token: said() };

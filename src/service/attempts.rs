@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::{
     proto::error::{Error, Retry},
-    upstream::{Tried, UpstreamError},
+    upstream::{TriedAddresses, UpstreamError, UpstreamResponse, Verdict},
 };
 
 /// Why a call failed, and where it might not.
@@ -41,21 +41,25 @@ enum Cure {
 }
 
 impl CallFault {
-    /// Whether the address that was called is to be held to have failed.
-    pub(super) fn blames_address(&self) -> bool {
-        self.cure != Cure::Insist
-            && matches!(
-                self.error,
-                Error::UpstreamCut
-                    | Error::UpstreamMalformed { .. }
-                    | Error::UpstreamTimeout { .. }
-                    | Error::UpstreamUnavailable { .. }
-            )
+    /// Ends the call that failed, with the verdict that the fault implies.
+    pub(super) fn end(&self, response: impl UpstreamResponse) {
+        match self.verdict() {
+            Some(verdict) => response.end(verdict),
+            None => drop(response),
+        }
     }
 
-    /// Whether the address answered as one does that works, though not with a reply.
-    pub(super) fn clears_address(&self) -> bool {
-        matches!(self.error, Error::UpstreamRefused { .. })
+    /// The verdict on the called address, `None` if the fault says nothing about it.
+    fn verdict(&self) -> Option<Verdict> {
+        match self.error {
+            _ if self.cure == Cure::Insist => None,
+            Error::UpstreamCut
+            | Error::UpstreamMalformed { .. }
+            | Error::UpstreamTimeout { .. }
+            | Error::UpstreamUnavailable { .. } => Some(Verdict::Failed),
+            Error::UpstreamRefused { .. } => Some(Verdict::Refused),
+            _ => None,
+        }
     }
 }
 
@@ -112,7 +116,7 @@ pub(super) struct Attempts {
     /// Whether the present target is to be called though it has been failing.
     insists: bool,
     /// The addresses that were called at the present target.
-    tried: Tried,
+    tried: TriedAddresses,
     /// The error that helps its reader most, so far.
     told: Option<Error>,
 }
@@ -120,7 +124,15 @@ pub(super) struct Attempts {
 impl Attempts {
     /// A turn that makes a call `retries` times again at most at each target, and has ended by `deadline`.
     pub(super) fn new(retries: u32, deadline: Duration) -> Self {
-        Self { retries, deadline, here: 0, begun_anew: false, insists: false, tried: Tried::default(), told: None }
+        Self {
+            retries,
+            deadline,
+            here: 0,
+            begun_anew: false,
+            insists: false,
+            tried: TriedAddresses::default(),
+            told: None,
+        }
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -144,12 +156,17 @@ impl Attempts {
     fn moved(&mut self) {
         self.here = 0;
         self.insists = false;
-        self.tried = Tried::default();
+        self.tried = TriedAddresses::default();
     }
 
     /// The addresses that were called at the present target.
-    pub(super) fn tried(&self) -> Tried {
-        self.tried.clone()
+    pub(super) fn tried(&self) -> TriedAddresses {
+        self.tried
+    }
+
+    /// Notes that a call goes to this address of the present target.
+    pub(super) fn note_address(&mut self, index: usize) {
+        self.tried.insert(index);
     }
 
     /// What comes of a fault: the pause before the next call, which `next_target` may have turned elsewhere, or the error to

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::{
-    Clock, Service, Sleep, Stopped,
-    attempts::{Attempts, CallFault},
-    record::Record,
+    Clock as _, Host, Service, Sleep, Stopped,
+    attempts::CallFault,
+    call::{CallContext, stopping},
 };
 use crate::{
     guard::{Charge, Guard, Permit as _, TurnEnd},
@@ -27,23 +27,19 @@ use crate::{
         exchange::{Exchange, Failure, Ready, Replying, TurnUsage},
         turn::{Answer, Delta},
     },
-    upstream::{Outcome, Upstream, UpstreamError},
+    upstream::{Upstream, UpstreamError, UpstreamResponse as _, Verdict},
 };
 
-pub(super) use self::calls::{answered, tell};
-
 /// A turn's way to its reply, over as many calls as it takes.
-pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
-    service: Arc<Service<U, G, C>>,
+pub(super) struct Flow<H: Host> {
+    service: Arc<Service<H>>,
     context: CallContext,
     /// None once the turn has ended.
     exchange: Option<State>,
-    /// The rest of the answer; none once it was let go.
-    body: Option<U::Body>,
+    /// The call and the rest of its response; `None` once the call has ended.
+    response: Option<<H::Upstream as Upstream>::Response>,
     /// What was read of the body and not yet looked at; `Some(None)` is its end.
     unread: Option<Option<Result<Bytes, UpstreamError>>>,
-    /// What is told of the answer to who made the call.
-    outcome: Outcome,
     /// What the calls so far have used at the least; none before the first.
     sent: Option<TurnUsage>,
     /// When the upstream was called, once the call had its place there.
@@ -62,21 +58,7 @@ pub(super) struct Flow<U: Upstream, G: Guard, C: Clock> {
     /// Ends when the server can wait no longer.
     stopped: Stopped,
     /// What the turn has taken; none once it was settled.
-    held: Option<HeldPermit<G>>,
-}
-
-/// What all the calls for one request have in common.
-pub(super) struct CallContext {
-    /// Whose they are, as a number.
-    pub(super) user: u64,
-    /// How long all of them together may take.
-    pub(super) limit: Duration,
-    pub(super) attempts: Attempts,
-    /// For how long upstreams have worked on it before the call that is under way.
-    pub(super) worked: Duration,
-    /// For how long calls beside the turn's own have waited in their lines.
-    pub(super) waited: Duration,
-    pub(super) record: Record,
+    held: Option<HeldPermit<H>>,
 }
 
 enum State {
@@ -85,8 +67,8 @@ enum State {
 }
 
 /// What a turn has taken of what there is for all: the guard's permit.
-pub(super) struct HeldPermit<G: Guard> {
-    permit: G::Permit,
+pub(super) struct HeldPermit<H: Host> {
+    permit: <H::Guard as Guard>::Permit,
     stream_mode: StreamMode,
     /// Whether something of the reply was shown.
     shown: bool,
@@ -102,8 +84,8 @@ pub(super) enum StreamMode {
     Nothing,
 }
 
-impl<G: Guard> HeldPermit<G> {
-    pub(super) fn new(permit: G::Permit, stream_mode: StreamMode) -> Self {
+impl<H: Host> HeldPermit<H> {
+    pub(super) fn new(permit: <H::Guard as Guard>::Permit, stream_mode: StreamMode) -> Self {
         Self { permit, stream_mode, shown: false }
     }
 
@@ -146,24 +128,23 @@ pub(super) enum Step {
     Ended(Box<Result<Answer, Failure>>),
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
+impl<H: Host> Flow<H> {
     /// A turn that is ready to be taken; nobody is called yet.
     pub(super) fn new(
-        service: Arc<Service<U, G, C>>,
+        service: Arc<Service<H>>,
         exchange: Exchange<Ready>,
         context: CallContext,
-        held: HeldPermit<G>,
+        held: HeldPermit<H>,
         holds: bool,
     ) -> Self {
-        let (now, stopped) = (service.clock.elapsed(), service.stopped.clone());
-        let exchange = if holds { exchange.holding() } else { exchange };
+        let (now, stopped) = (service.host.clock().elapsed(), service.stopped.clone());
+        let exchange = if holds { exchange.buffered() } else { exchange };
         Self {
             service,
             context,
             exchange: Some(State::Ready(exchange)),
-            body: None,
+            response: None,
             unread: None,
-            outcome: Outcome::default(),
             sent: None,
             called: now,
             due: now,
@@ -186,7 +167,7 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
                 Err(timeout) => return self.failed(timeout),
             },
         };
-        self.heard = self.service.clock.elapsed();
+        self.heard = self.service.host.clock().elapsed();
         let shown = deltas.len();
         let mut taken = 0_usize;
         loop {
@@ -208,13 +189,15 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             if taken >= TOGETHER_BYTES {
                 break;
             }
-            piece = match self.body.as_mut().and_then(|body| body.next().now_or_never()) {
+            piece = match self.response.as_mut().and_then(|response| response.next().now_or_never()) {
                 Some(piece) => piece,
                 None => break,
             };
         }
-        if deltas.len() > shown {
-            self.outcome.set_answers();
+        if deltas.len() > shown
+            && let Some(response) = &mut self.response
+        {
+            response.note_output();
         }
         if deltas.len() > shown && !self.holds {
             self.told = self.heard;
@@ -228,9 +211,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     /// The next piece of the answer, `Ok(None)` when it is time for a sign of life.
     async fn next_piece(&mut self) -> Result<Option<Option<Result<Bytes, UpstreamError>>>, Error> {
         let timeouts = &self.service.settings.timeouts;
-        let clock = &self.service.clock;
+        let clock = &self.service.host.clock();
         // What the client was shown something of is not cut short for another's sake, nor is what is being paid for.
-        let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if !exchange.has_begun());
+        let waits = matches!(&self.exchange, Some(State::Replying(exchange)) if !exchange.has_started());
         let total = if waits { self.due } else { self.context.attempts.deadline() };
         loop {
             // Looked at before the body, which may never run dry.
@@ -240,9 +223,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
             let (idle, heartbeat) = (self.heard + timeouts.idle, self.told + timeouts.heartbeat);
             let due = total.min(idle).min(heartbeat);
             let alarm = self.alarm.get_or_insert_with(|| clock.sleep(due.saturating_sub(clock.elapsed())));
-            let (Some(body), mut stopped) = (&mut self.body, &mut self.stopped) else { return Ok(Some(None)) };
+            let (Some(response), mut stopped) = (&mut self.response, &mut self.stopped) else { return Ok(Some(None)) };
             futures_util::select_biased! {
-                piece = body.next().fuse() => return Ok(Some(piece)),
+                piece = response.next().fuse() => return Ok(Some(piece)),
                 () = alarm.fuse() => self.alarm = None,
                 () = stopped => return Err(stopping()),
             }
@@ -262,8 +245,9 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
 
     fn failed(&mut self, error: Error) -> Step {
         let fault = CallFault::from(error);
-        tell(&self.outcome, &fault);
-        self.body = None;
+        if let Some(response) = self.response.take() {
+            fault.end(response);
+        }
         Step::Failed(fault)
     }
 
@@ -272,13 +256,12 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
         if let Err(error) = exchange.close(deltas) {
             return self.failed(error);
         }
-        self.outcome.set_worked();
-        if let Some(body) = self.body.take() {
-            self.service.upstream.release(body);
+        if let Some(response) = self.response.take() {
+            response.end(Verdict::Complete);
         }
         let elapsed = self.elapsed();
         let Some(State::Replying(exchange)) = self.exchange.take() else { return self.failed(lost()) };
-        let spent = exchange.spent();
+        let spent = exchange.turn_usage();
         let outcome = self.service.with_codec(|codec| Ok(exchange.finish(elapsed, deltas, codec)));
         let outcome = outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure);
         Step::Ended(Box::new(self.settle(outcome, spent).await))
@@ -287,10 +270,10 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     /// Ends the turn with an error.
     pub(super) async fn fail(&mut self, error: Error) -> Result<Answer, Failure> {
         let elapsed = self.elapsed();
-        self.body = None;
+        self.response = None;
         let (failure, spent) = match self.exchange.take() {
             Some(State::Replying(exchange)) => {
-                let spent = exchange.spent();
+                let spent = exchange.turn_usage();
                 let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
                 (failure.unwrap_or_else(Failure::from), spent)
             }
@@ -335,16 +318,16 @@ impl<U: Upstream, G: Guard, C: Clock> Flow<U, G, C> {
     }
 
     fn elapsed(&self) -> Duration {
-        self.service.clock.elapsed().saturating_sub(self.called)
+        self.service.host.clock().elapsed().saturating_sub(self.called)
     }
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Drop for Flow<U, G, C> {
+impl<H: Host> Drop for Flow<H> {
     /// The client has left, or it has its answer.
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             let spent = match &self.exchange {
-                Some(State::Replying(exchange)) => Some(exchange.spent()),
+                Some(State::Replying(exchange)) => Some(exchange.turn_usage()),
                 _ => self.sent,
             };
             let used = spent.map(|spent| self.used_so_far(&spent)).unwrap_or_default();
@@ -355,10 +338,6 @@ impl<U: Upstream, G: Guard, C: Clock> Drop for Flow<U, G, C> {
 
 /// As much as is read at once before the client is told of it.
 const TOGETHER_BYTES: usize = 64 << 10;
-
-pub(super) fn stopping() -> Error {
-    Error::internal("the server stopped before the reply was whole")
-}
 
 fn lost() -> Error {
     Error::internal("a turn went on after its end")

@@ -8,17 +8,15 @@ use http::request;
 
 #[cfg(feature = "jwt")]
 use super::FetchKeys;
-use super::{Clock, Sender, Service};
+use super::{Clock as _, Host, Sender, Service};
 #[cfg(feature = "jwt")]
 use crate::principal::jwt::RemoteKeys;
 use crate::{
-    guard::Guard,
     principal::{self, AuthOutcome, AuthRequest, Peer, PendingKeys},
     proto::error::Error,
-    upstream::Upstream,
 };
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Asks who the credential names. That takes no time, but where an issuer's keys have to be waited for.
     ///
     /// # Errors
@@ -27,7 +25,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let access = self.access();
         let peer = head.extensions.get().map(|Peer(address)| *address);
         let ask = |has_waited| {
-            let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
+            let (now, elapsed) = (self.host.clock().now(), self.host.clock().elapsed());
             access.authenticator.authenticate(&AuthRequest { headers: &head.headers, peer, now, elapsed, has_waited })
         };
         let mut verdict = ask(false)?;
@@ -50,13 +48,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         }
         futures_util::select_biased! {
             () = coming.fuse() => {}
-            () = self.clock.sleep(self.settings.timeouts.issuer).fuse() => {}
+            () = self.host.clock().sleep(self.settings.timeouts.issuer).fuse() => {}
         }
     }
 }
 
 #[cfg(feature = "jwt")]
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Keeps an issuer's keys fresh for as long as it is polled, if there are any to be fetched; `fetch` gets the document
     /// at a URL, or says why it cannot, and is dropped when it takes too long.
     pub async fn keep_keys<F>(&self, fetch: impl Fn(String) -> F)
@@ -66,11 +64,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         // A reload keeps these.
         let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
         loop {
-            let (wait, due) = keys.due_in(self.clock.elapsed());
+            let (wait, due) = keys.due_in(self.host.clock().elapsed());
             if !wait.is_zero() {
                 futures_util::select_biased! {
                     () = due.fuse() => {}
-                    () = self.clock.sleep(wait).fuse() => {}
+                    () = self.host.clock().sleep(wait).fuse() => {}
                 }
             }
             self.renew(&keys, fetch(keys.url().to_owned())).await;
@@ -89,14 +87,14 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     pub fn are_keys_due(&self) -> bool {
         let limit = self.settings.timeouts.issuer;
         let access = self.access();
-        access.authenticator.remote_keys().is_some_and(|keys| keys.is_fetch_due(self.clock.elapsed(), limit))
+        access.authenticator.remote_keys().is_some_and(|keys| keys.is_fetch_due(self.host.clock().elapsed(), limit))
     }
 
     /// Fetches an issuer's keys, if that is due and nobody is at it.
     pub async fn refresh_keys(&self) {
         let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
         if let Some(fetch) = &self.fetch_keys
-            && keys.is_fetch_due(self.clock.elapsed(), self.settings.timeouts.issuer)
+            && keys.is_fetch_due(self.host.clock().elapsed(), self.settings.timeouts.issuer)
         {
             self.renew(&keys, fetch(keys.url().to_owned())).await;
         }
@@ -105,31 +103,31 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     /// Fetches the keys, or looks again and again whether the request that does has them.
     async fn see_to_keys(&self) {
         let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
-        let since = self.clock.elapsed();
+        let since = self.host.clock().elapsed();
         loop {
             self.refresh_keys().await;
-            let now = self.clock.elapsed();
+            let now = self.host.clock().elapsed();
             if !keys.is_fetch_expected(now) || now.saturating_sub(since) >= self.settings.timeouts.issuer {
                 return;
             }
-            self.clock.sleep(GLANCE).await;
+            self.host.clock().sleep(GLANCE).await;
         }
     }
 
     /// One fetch, with what the operator is told of it.
     async fn renew(&self, keys: &RemoteKeys, fetching: impl Future<Output = Result<String, String>>) {
         let limit = self.settings.timeouts.issuer;
-        let begun = self.clock.elapsed();
+        let begun = self.host.clock().elapsed();
         keys.fetch_started(begun);
         // Whoever asks may leave, and what it began with it.
         let left = Defer(Some(|| keys.fetch_abandoned(begun)));
         let fetching = Box::pin(fetching);
         let fetched = futures_util::select_biased! {
             fetched = fetching.fuse() => fetched,
-            () = self.clock.sleep(limit).fuse() => Err(format!("no whole answer within {} ms", limit.as_millis())),
+            () = self.host.clock().sleep(limit).fuse() => Err(format!("no whole answer within {} ms", limit.as_millis())),
         };
         left.cancel();
-        let (notice, detail) = match keys.fetch_finished(fetched, self.clock.elapsed()) {
+        let (notice, detail) = match keys.fetch_finished(fetched, self.host.clock().elapsed()) {
             Ok(None) => return,
             Ok(Some(said)) => ("issuer_keys_fetched", said),
             Err(failure) => ("issuer_keys_failed", failure),

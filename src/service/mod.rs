@@ -9,8 +9,10 @@
 
 mod attempts;
 mod body;
+mod call;
 mod cors;
 mod flow;
+mod host;
 mod identity;
 mod limits;
 mod models;
@@ -26,7 +28,6 @@ mod usage;
 
 use std::{
     net::IpAddr,
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -57,36 +58,17 @@ use crate::{
         deployment::Deployment,
         error::Error,
         exchange::{Caller, Entropy, PresentedToken},
-        time::UnixSeconds,
         token::{Claims, Codec, Id},
     },
-    upstream::Upstream,
 };
 
 pub(crate) use self::slots::Slots;
 pub use self::{
     body::Body,
+    host::{Clock, EntropySource, Host, Sleep},
     record::{Entry, Log, Notice},
 };
 pub use crate::config::{CorsOrigins, OriginError, Settings, Timeouts};
-
-/// Time and chance, which a shell has and the core has not.
-pub trait Clock: Send + Sync + 'static {
-    /// The time of day.
-    fn now(&self) -> UnixSeconds;
-
-    /// The time since some fixed moment; never goes back.
-    fn elapsed(&self) -> Duration;
-
-    /// Ends after `duration`.
-    fn sleep(&self, duration: Duration) -> Sleep;
-
-    /// Fresh bytes from the operating system's generator.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] if it has none to give.
-    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), Error>;
-}
 
 /// How long whoever carries a request can wait for the end of its answer, from its arrival on: to be found in the request's
 /// extensions, where a platform ends what takes longer. The upstream's time is cut to it, so that what has come by then
@@ -94,16 +76,11 @@ pub trait Clock: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeLeft(pub Duration);
 
-/// A sleep under way.
-pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// The service: one for a process, shared by all its connections.
-pub struct Service<U, G, C> {
+pub struct Service<H> {
     reloadable: RwLock<Reloadable>,
     settings: Settings,
-    upstream: U,
-    guard: G,
-    clock: C,
+    host: H,
     log: Box<dyn Log>,
     slots: Slots,
     /// Makes users into numbers, other ones in each process.
@@ -131,28 +108,18 @@ struct Reloadable {
 /// Ends once the service was told to stop.
 type Stopped = Shared<BoxFuture<'static, ()>>;
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// A service that answers from its first request on.
-    pub fn new(
-        deployment: Deployment,
-        access: Access,
-        settings: Settings,
-        upstream: U,
-        guard: G,
-        clock: C,
-        log: Box<dyn Log>,
-    ) -> Self {
+    pub fn new(deployment: Deployment, access: Access, settings: Settings, host: H, log: Box<dyn Log>) -> Self {
         let slots = Slots::new(settings.concurrent_requests, settings.requests_per_peer);
         let mut users = [0; 32];
         // Without randomness no turn is begun, and nobody is counted.
-        let _ = clock.fill_random(&mut users);
+        let _ = host.entropy().fill(&mut users);
         let (stop, registration) = AbortHandle::new_pair();
         Self {
             reloadable: RwLock::new(Reloadable { deployment: Arc::new(deployment), access: Arc::new(access) }),
             settings,
-            upstream,
-            guard,
-            clock,
+            host,
             log,
             slots,
             users: KeyedHash::new(users),
@@ -180,7 +147,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             if !head.headers.contains_key(header::EXPECT) && !matches!(error, Error::RequestTimeout { .. }) {
                 futures_util::select_biased! {
                     () = body::discard(body).fuse() => {}
-                    () = self.clock.sleep(DISCARD_TIMEOUT).fuse() => {}
+                    () = self.host.clock().sleep(DISCARD_TIMEOUT).fuse() => {}
                 }
             }
         }
@@ -194,11 +161,11 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         self.answer(head, arrival, Err(error))
     }
 
-    fn arrive(self: Arc<Self>, head: &request::Parts) -> Arrival<impl FnOnce(&Record) + Send + use<U, G, C>> {
-        let request_id = request_id(&self.clock);
-        let record = Record::new(&request_id, head, self.clock.elapsed());
+    fn arrive(self: Arc<Self>, head: &request::Parts) -> Arrival<impl FnOnce(&Record) + Send + use<H>> {
+        let request_id = request_id(self.host.clock(), self.host.entropy());
+        let record = Record::new(&request_id, head, self.host.clock().elapsed());
         let recording = Recording::new(record.clone(), move |record: &Record| {
-            self.log.record(&record.entry(self.clock.elapsed()));
+            self.log.record(&record.entry(self.host.clock().elapsed()));
         });
         Arrival { request_id, record, recording }
     }
@@ -237,8 +204,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     }
 
     /// The guard, for what can be changed about it.
-    pub fn guard(&self) -> &G {
-        &self.guard
+    pub fn guard(&self) -> &H::Guard {
+        self.host.guard()
     }
 
     /// Says at `/ready` from now on that no more requests should be sent here.
@@ -268,15 +235,16 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         peer: Option<IpAddr>,
         claims: &Claims,
         presented: Option<PresentedToken>,
-    ) -> Result<G::Permit, Error> {
+    ) -> Result<<H::Guard as Guard>::Permit, Error> {
         let (principal, conversation) = (claims.principal.clone(), claims.conversation);
-        self.guard
+        self.host
+            .guard()
             .admit(AdmitRequest { purpose, principal, peer, conversation, presented, moment: self.moment() })
             .await
     }
 
     fn moment(&self) -> Moment {
-        Moment { now: self.clock.now(), elapsed: self.clock.elapsed() }
+        Moment { now: self.host.clock().now(), elapsed: self.host.clock().elapsed() }
     }
 
     fn deployment(&self) -> Arc<Deployment> {
@@ -305,18 +273,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
     fn entropy(&self) -> Result<Entropy, Error> {
         let mut entropy = Entropy { token_id: [0; 16], conversation: [0; 16], user: [0; 16], nonce: [0; 24] };
-        self.clock.fill_random(&mut entropy.token_id)?;
-        self.clock.fill_random(&mut entropy.conversation)?;
-        self.clock.fill_random(&mut entropy.user)?;
-        self.clock.fill_random(&mut entropy.nonce)?;
+        let source = self.host.entropy();
+        source.fill(&mut entropy.token_id)?;
+        source.fill(&mut entropy.conversation)?;
+        source.fill(&mut entropy.user)?;
+        source.fill(&mut entropy.nonce)?;
         Ok(entropy)
-    }
-
-    /// A number for pauses to differ by; it does not matter where there is no randomness.
-    fn chance(&self) -> u32 {
-        let mut random = [0; 4];
-        let _ = self.clock.fill_random(&mut random);
-        u32::from_ne_bytes(random)
     }
 }
 
@@ -360,10 +322,10 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// A new id for a request.
-pub fn request_id(clock: &impl Clock) -> String {
+pub fn request_id(clock: &impl Clock, entropy: &impl EntropySource) -> String {
     let mut random = [0; 16];
     // A request without a random id is still answered; an exchange without randomness is not begun.
-    let _ = clock.fill_random(&mut random);
+    let _ = entropy.fill(&mut random);
     format!("req_{}", Id::new(clock.now(), random))
 }
 
@@ -380,7 +342,7 @@ pub fn mark(request_id: &str, headers: &mut HeaderMap) {
 pub fn refusal(error: Error, path: &str, headers: &HeaderMap, request_id: &str) -> Response<Body> {
     let problem = Problem::new(error, request_id);
     let problem = match api_of(path).or_else(|| models::api(path, headers)) {
-        Some(api) => problem.shaped(|told| api.refusal(told)),
+        Some(api) => problem.shaped(|told| api.error_response(told)),
         None => problem,
     };
     let mut response = Response::new(full(""));

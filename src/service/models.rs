@@ -6,15 +6,11 @@
 use http::{HeaderMap, Response, request};
 use serde::Serialize;
 
-use super::{Clock, Service, body::Body, json_response, pages::Page, route::HINT};
-use crate::{
-    guard::Guard,
-    proto::{
-        api::{Api, chat_completions::ChatCompletions, messages::Messages},
-        error::Error,
-        time::UnixSeconds,
-    },
-    upstream::Upstream,
+use super::{Host, Service, body::Body, json_response, pages::Page, route::HINT};
+use crate::proto::{
+    api::{Api, chat_completions::ChatCompletions, messages::Messages},
+    error::Error,
+    time::UnixSeconds,
 };
 
 /// The door in whose shape errors about models are told: that of the SDK which asks. Programs look for OpenAI's
@@ -24,7 +20,7 @@ pub(super) fn api(path: &str, headers: &HeaderMap) -> Option<&'static dyn Api> {
     Some(if headers.contains_key("anthropic-version") { &Messages } else { &ChatCompletions })
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// All models.
     ///
     /// # Errors
@@ -57,29 +53,24 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
 /// A model that clients may choose, in the words of OpenAI's and of Anthropic's API.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Model"))]
 pub(super) struct ModelBody<'a> {
     /// Its name here, for `model`.
     id: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "model")))]
     object: &'static str,
     /// Unix seconds; always 0.
     created: u64,
     /// The deployment's name.
     owned_by: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "model")))]
     r#type: &'static str,
     /// Its name once more.
     display_name: &'a str,
     /// Always the epoch.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     created_at: String,
-    #[cfg_attr(test, schemars(extend("const" = "active")))]
     lifecycle: &'static str,
 }
 
 impl<'a> ModelBody<'a> {
-    fn new(alias: &'a str, owner: &'a str) -> Self {
+    pub(super) fn new(alias: &'a str, owner: &'a str) -> Self {
         let born = UnixSeconds(0);
         Self {
             id: alias,
@@ -96,16 +87,14 @@ impl<'a> ModelBody<'a> {
 
 /// The models that clients may choose from; the first is the default.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ModelList"))]
 pub(super) struct ModelsBody<'a> {
-    #[cfg_attr(test, schemars(extend("const" = "list")))]
-    object: &'static str,
+    pub(super) object: &'static str,
     /// All of them.
-    data: Vec<ModelBody<'a>>,
+    pub(super) data: Vec<ModelBody<'a>>,
     /// Always false.
-    has_more: bool,
-    first_id: Option<&'a str>,
-    last_id: Option<&'a str>,
+    pub(super) has_more: bool,
+    pub(super) first_id: Option<&'a str>,
+    pub(super) last_id: Option<&'a str>,
 }
 
 /// A piece of a path or a query with its escapes read (RFC 3986 §2.1): SDKs write the slashes of a name as `%2F`.

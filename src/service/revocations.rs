@@ -9,14 +9,14 @@ use std::net::IpAddr;
 use http::{Response, request};
 
 use super::{
-    Clock, Sender, Service,
+    Clock as _, Host, Sender, Service,
     body::{Body, utf8},
     caller, json_bytes,
     record::Record,
 };
 use crate::proto::exchange;
 use crate::{
-    guard::{Guard, Revocation},
+    guard::{Guard as _, Revocation},
     principal::Identity,
     proto::{
         api::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
@@ -24,7 +24,6 @@ use crate::{
         exchange::Caller,
         token::{Claims, RawToken},
     },
-    upstream::Upstream,
 };
 
 /// Who wants to revoke.
@@ -45,7 +44,7 @@ impl Revoker {
     }
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Tells operators from callers. An operator's key names no user, so it is looked for before the identity rules.
     pub(super) async fn revoker(&self, head: &request::Parts) -> Result<Revoker, Error> {
         let access = self.access();
@@ -70,7 +69,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                     Revoker::Operator => self.owner(&token, user_id)?,
                     Revoker::TokenHolder(sender) => caller(sender.identity, user_id, None),
                 };
-                let (deployment, now) = (self.deployment(), self.clock.now());
+                let (deployment, now) = (self.deployment(), self.host.clock().now());
                 let read = self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, now, codec));
                 let (_, conversation, _) = read?;
                 let claims = conversation.claims;
@@ -102,7 +101,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 (RevocationScope::User, id, Revocation::User { principal })
             }
         };
-        self.guard.revoke(revocation).await?;
+        self.host.guard().revoke(revocation).await?;
         Ok(json_bytes(revocation_answer(scope, &id)))
     }
 

@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode, header, request};
 use serde::Serialize;
 
 use super::{
-    Clock, Incoming, Sender, Service, TimeLeft,
+    Clock as _, Host, Incoming, Sender, Service, TimeLeft,
     body::{Body, check_json, read_body, utf8},
     caller, json_bytes, json_response, openapi,
     pages::{self, Page},
@@ -16,15 +16,14 @@ use super::{
 };
 use crate::proto::exchange;
 use crate::{
-    guard::{Guard, GuardPurpose, Permit as _, TurnEnd},
+    guard::{GuardPurpose, Permit as _, TurnEnd},
     proto::{
         api::{APIS, Api, Operation, native},
         error::Error,
     },
-    upstream::Upstream,
 };
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Answers a request, or says why not.
     pub(super) async fn route<B>(
         self: &Arc<Self>,
@@ -65,7 +64,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         match api_of(path) {
             Some(api) if api.path() == path => self.pass(api, head, body, request_id, record).await,
             // What formats keep at their paths is read and deleted by id; anything else there is unknown to us.
-            api => Err(match (api.and_then(|api| api.below()), &head.method) {
+            api => Err(match (api.and_then(|api| api.subpath_hint()), &head.method) {
                 (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
                 (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
             }),
@@ -84,12 +83,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     where
         B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
     {
-        let ends = head.extensions.get().map(|TimeLeft(left)| self.clock.elapsed().saturating_add(*left));
+        let ends = head.extensions.get().map(|TimeLeft(left)| self.host.clock().elapsed().saturating_add(*left));
         let sender = self.post(head).await?;
         let slot = self.slots.take(sender.network())?;
         let body = self.read(head, body).await?;
         let incoming = Incoming { sender, body, ends, request_id: request_id.to_owned(), record: record.clone() };
-        let response = match api.purpose() {
+        let response = match api.operation() {
             Operation::CountTokens => self.count(api, incoming).await?,
             Operation::Turn => Arc::clone(self).turn(api, incoming).await?,
         };
@@ -115,7 +114,7 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let reading = Box::pin(read_body(head, body, limit_bytes));
         futures_util::select_biased! {
             body = reading.fuse() => body,
-            () = self.clock.sleep(limit).fuse() => Err(Error::RequestTimeout { limit }),
+            () = self.host.clock().sleep(limit).fuse() => Err(Error::RequestTimeout { limit }),
         }
     }
 
@@ -167,8 +166,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let peer = sender.peer;
         let caller = caller(sender.identity, user_id, None);
         let deployment = self.deployment();
-        let (items, conversation, presented) =
-            self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, self.clock.now(), codec))?;
+        let (items, conversation, presented) = self
+            .with_codec(|codec| exchange::read_history(&deployment, &token, &caller, self.host.clock().now(), codec))?;
         let permit = self.admit(GuardPurpose::Read, peer, &conversation.claims, Some(presented)).await?;
         permit.settle(TurnEnd::Failed).await;
         record.keep(slot);
@@ -200,10 +199,9 @@ pub(super) const HINT: &str = "turns are taken by POST at /v1/turns, /v1/respons
 
 /// How a probe is answered.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Status"))]
 pub(super) struct StatusBody {
     /// `ok`, `ready`, or why no requests should be sent here.
-    status: &'static str,
+    pub(super) status: &'static str,
 }
 
 fn status(status: &'static str) -> Response<Body> {

@@ -7,17 +7,16 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Request, response};
 
 use super::{
-    Clock, Service,
+    Clock as _, EntropySource as _, Host, Service,
     attempts::CallFault,
-    flow::{CallContext, answered, stopping, tell},
+    call::{CallContext, OpenCall, stopping},
 };
 use crate::{
-    guard::Guard,
     proto::{
         error::Error,
-        exchange::{Counting, Exchange, Ready, SIDE_CALL_BYTES, Summarizing, Summary},
+        exchange::{Counting, Exchange, MAX_SIDE_ANSWER_BYTES, Ready, Summarizing, Summary},
     },
-    upstream::{Call, Outcome, Upstream},
+    upstream::{UpstreamError, UpstreamResponse, Verdict},
 };
 
 /// What is asked beside the turn.
@@ -43,7 +42,7 @@ impl SideCall for Exchange<Counting> {
     }
 
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
-        self.counted(head, body)
+        self.read_count(head, body)
     }
 
     /// Each provider counts in its own way, and only the one that is asked first was asked for.
@@ -60,7 +59,7 @@ impl SideCall for Exchange<Summarizing> {
     }
 
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
-        self.summary(head, body)
+        self.read_summary(head, body)
     }
 
     fn next_target(&mut self) -> bool {
@@ -68,18 +67,18 @@ impl SideCall for Exchange<Summarizing> {
     }
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Has the older turns summarized, so that the turn can be taken.
     pub(super) async fn summarize(
         &self,
         mut exchange: Exchange<Summarizing>,
         context: &mut CallContext,
     ) -> Result<Exchange<Ready>, Error> {
-        let called = self.clock.elapsed();
+        let called = self.host.clock().elapsed();
         let summary = self.side_call(&mut exchange, context).await?;
         context.attempts.succeeded();
-        context.worked = self.clock.elapsed().saturating_sub(called).saturating_sub(context.waited);
-        exchange.go_on(summary, context.worked)
+        context.worked = self.host.clock().elapsed().saturating_sub(called).saturating_sub(context.waited);
+        exchange.apply_summary(summary, context.worked)
     }
 
     /// Makes a call beside the turn's own, again or elsewhere where that failed.
@@ -98,7 +97,8 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 Err(fault) => fault,
             };
             context.record.setback(&fault.error);
-            let (others, now, chance) = (exchange.fallbacks_left(), self.clock.elapsed(), self.chance());
+            let (others, now, chance) =
+                (exchange.fallbacks_left(), self.host.clock().elapsed(), self.host.entropy().jitter());
             let mut next_target = || SideCall::next_target(exchange);
             let wait = context.attempts.recover(&fault, begun, others, now, chance, &mut next_target)?;
             self.pause(wait).await?;
@@ -115,78 +115,48 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     where
         Exchange<S>: SideCall,
     {
-        let others = exchange.fallbacks_left();
-        let limit = context.attempts.call(others, self.clock.elapsed());
-        context.record.call(exchange.upstream());
-        let outcome = Outcome::default();
-        let call = Call {
-            upstream: exchange.upstream().to_owned(),
-            user: context.user,
-            is_last: context.attempts.is_last(others),
-            tried: context.attempts.tried(),
-            outcome: outcome.clone(),
-            request: SideCall::request(exchange),
-        };
-        let mut stopped = self.stopped.clone();
-        let mut answering = Box::pin(self.whole_answer(call, begun)).fuse();
-        let answer = futures_util::select_biased! {
-            answer = answering => answer,
-            () = self.clock.sleep(limit).fuse() => Err(Error::UpstreamTimeout { phase: "whole answer", limit }.into()),
-            () = stopped => Err(stopping().into()),
-        };
-        context.waited = context.waited.saturating_add(outcome.waited());
-        let read = answer.and_then(|(head, bytes, body)| {
-            let read = exchange.read(&head, &bytes).map_err(CallFault::from);
-            read.map(|read| (read, body))
-        });
-        match read {
-            Ok((read, body)) => {
-                outcome.set_worked();
-                self.upstream.release(body);
-                Ok(read)
-            }
-            Err(fault) => {
-                tell(&outcome, &fault);
-                Err(fault)
-            }
+        let (call, limit) = context.call(exchange, SideCall::request(exchange), self.host.clock().elapsed());
+        let mut timer = self.call_timer(limit, "whole answer", true);
+        let (waited, opened) = self.open_call(context, call, &mut timer).await;
+        context.waited = context.waited.saturating_add(waited);
+        let OpenCall { mut response, head, first } = opened?;
+        let read = timer.bound(whole_body(&mut response, head.status.is_success(), first, begun)).await;
+        let bytes = read.map_err(CallFault::from).and_then(|read| read);
+        let read = bytes.and_then(|bytes| exchange.read(&head, &bytes).map_err(CallFault::from));
+        match &read {
+            Ok(_) => response.end(Verdict::Complete),
+            Err(fault) => timer.end(response, fault),
         }
-    }
-
-    /// An answer up to a bound, and what is left of its body.
-    async fn whole_answer(
-        &self,
-        call: Call,
-        begun: &mut bool,
-    ) -> Result<(response::Parts, Vec<u8>, U::Body), CallFault> {
-        let outcome = call.outcome.clone();
-        let (head, mut body, mut piece) = answered(&self.upstream, call).await?;
-        let mut bytes = Vec::new();
-        let fault = loop {
-            match piece {
-                Some(Ok(read)) => {
-                    *begun |= head.status.is_success() && !read.is_empty();
-                    bytes.extend_from_slice(&read);
-                }
-                Some(Err(error)) => break CallFault::from(error),
-                None => return Ok((head, bytes, body)),
-            }
-            if bytes.len() > SIDE_CALL_BYTES {
-                break Error::malformed(format!("an answer over {SIDE_CALL_BYTES} bytes")).into();
-            }
-            piece = body.next().await;
-        };
-        // Before the body goes: who made the call looks at it then.
-        tell(&outcome, &fault);
-        Err(fault)
+        read
     }
 
     async fn pause(&self, wait: Duration) -> Result<(), Error> {
         let mut stopped = self.stopped.clone();
         futures_util::select_biased! {
             () = stopped => Err(stopping()),
-            () = self.clock.sleep(wait).fuse() => Ok(()),
+            () = self.host.clock().sleep(wait).fuse() => Ok(()),
         }
     }
+}
+
+/// Reads a body up to a bound.
+async fn whole_body(
+    response: &mut impl UpstreamResponse,
+    is_success: bool,
+    first: Option<Result<Bytes, UpstreamError>>,
+    begun: &mut bool,
+) -> Result<Vec<u8>, CallFault> {
+    let (mut bytes, mut piece) = (Vec::new(), first);
+    while let Some(read) = piece {
+        let read = read?;
+        *begun |= is_success && !read.is_empty();
+        bytes.extend_from_slice(&read);
+        if bytes.len() > MAX_SIDE_ANSWER_BYTES {
+            return Err(Error::malformed(format!("an answer over {MAX_SIDE_ANSWER_BYTES} bytes")).into());
+        }
+        piece = response.next().await;
+    }
+    Ok(bytes)
 }
 
 type SideCallResult<S> = <Exchange<S> as SideCall>::Answer;

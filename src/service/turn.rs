@@ -21,16 +21,17 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::{
-    Clock, Incoming, Sender, Service,
+    Clock as _, Host, Incoming, Sender, Service,
     attempts::Attempts,
     body::{Body, utf8},
+    call::CallContext,
     caller,
-    flow::{CallContext, Flow, HeldPermit, Step, StreamMode},
+    flow::{Flow, HeldPermit, Step, StreamMode},
     json_bytes, limits,
     record::Record,
 };
 use crate::{
-    guard::{self, Guard, GuardPurpose, Permit as _, TurnEnd},
+    guard::{self, GuardPurpose, Permit as _, TurnEnd},
     principal::Identity,
     problem::Problem,
     proto::{
@@ -42,10 +43,9 @@ use crate::{
         token::Claims,
         turn::{Answer, Delta, TurnRequest},
     },
-    upstream::Upstream,
 };
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// Takes a turn at `api`.
     pub(super) async fn turn(
         self: Arc<Self>,
@@ -58,9 +58,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         record.turn(&claims);
         let permit = self.admit(GuardPurpose::Turn, peer, &claims, planned.presented()).await?;
         let standing = permit.allowances().to_vec();
-        let holds = !streamed || writer.holds();
+        let holds = !streamed || writer.buffers_deltas();
         let head_sent = Arc::new(AtomicBool::new(false));
-        let stream_mode = match (streamed, writer.holds()) {
+        let stream_mode = match (streamed, writer.buffers_deltas()) {
             (false, _) => StreamMode::Nothing,
             (true, false) => StreamMode::AsItComes,
             (true, true) => StreamMode::AfterHead(Arc::clone(&head_sent)),
@@ -74,24 +74,24 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
                 Some(Err(failure)) => return Err(failure.error),
                 None => return Err(Error::internal("a held reply has no end")),
             };
-            let mut response = json_bytes(writer.answer(&answer));
+            let mut response = json_bytes(writer.body(&answer));
             limits::write_headers(&standing, response.headers_mut());
             return Ok(response);
         }
-        let mut opening: Soon<U, G, C> = Box::pin(opening);
+        let mut opening: Soon<H> = Box::pin(opening);
         let (mut unsent, mut signs) = (Vec::new(), Vec::new());
         let phase = futures_util::select_biased! {
             opened = opening.as_mut().fuse() => match opened? {
                 Opening { ended: Some(Err(Failure { error, partial: None })), .. } => return Err(error),
                 opened => Phase::Opened(Box::new(opened)),
             },
-            () = self.clock.sleep(self.settings.timeouts.heartbeat).fuse() => {
+            () = self.host.clock().sleep(self.settings.timeouts.heartbeat).fuse() => {
                 head_sent.store(true, Ordering::Relaxed);
                 sse::write_comment(&mut signs, HEARTBEAT);
                 Phase::Opening(opening)
             }
         };
-        writer.begin(&claims, &mut unsent);
+        writer.start(&claims, &mut unsent);
         unsent.append(&mut signs);
         let talk = Talk { service: self, writer, unsent, phase, request_id, record };
         let frames = stream::unfold(talk, |talk| async {
@@ -112,13 +112,13 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let Incoming { sender: Sender { identity, peer }, body, ends, record, .. } = incoming;
         let deployment = self.deployment();
         let (request, caller, _) = ask(api, &deployment, identity, body)?;
-        let (entropy, now) = (self.entropy()?, self.clock.now());
+        let (entropy, now) = (self.entropy()?, self.host.clock().now());
         let mut exchange =
-            self.with_codec(|codec| Exchange::count(deployment, request, &caller, now, &entropy, codec))?;
+            self.with_codec(|codec| Exchange::open(deployment, request, &caller, now, &entropy, codec)?.count())?;
         record.turn(exchange.claims());
         let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
         let standing = permit.allowances().to_vec();
-        let tokens = match exchange.known() {
+        let tokens = match exchange.known_count() {
             Some(tokens) => Ok(tokens),
             None => {
                 let mut context = self.context(exchange.claims(), peer, ends, &record);
@@ -126,14 +126,14 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
             }
         };
         permit.settle(TurnEnd::Failed).await;
-        let mut response = json_bytes(api.counted(tokens?));
+        let mut response = json_bytes(api.token_count_body(tokens?));
         limits::write_headers(&standing, response.headers_mut());
         Ok(response)
     }
 
     /// What all calls for this request have in common.
     fn context(&self, claims: &Claims, peer: Option<IpAddr>, ends: Option<Duration>, record: &Record) -> CallContext {
-        let (now, total) = (self.clock.elapsed(), self.settings.timeouts.total);
+        let (now, total) = (self.host.clock().elapsed(), self.settings.timeouts.total);
         let limit = ends.map_or(total, |ends| ends.saturating_sub(now).min(total));
         CallContext {
             limit,
@@ -148,8 +148,9 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
     fn begin(&self, api: &dyn Api, identity: Identity, body: Bytes) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
         let deployment = self.deployment();
         let (request, caller, writer) = ask(api, &deployment, identity, body)?;
-        let (entropy, now) = (self.entropy()?, self.clock.now());
-        let planned = self.with_codec(|codec| Exchange::begin(deployment, request, &caller, now, &entropy, codec))?;
+        let (entropy, now) = (self.entropy()?, self.host.clock().now());
+        let planned =
+            self.with_codec(|codec| Exchange::open(deployment, request, &caller, now, &entropy, codec)?.plan(codec))?;
         Ok((planned, writer))
     }
 }
@@ -161,7 +162,7 @@ fn ask(
     identity: Identity,
     body: Bytes,
 ) -> Result<(TurnRequest, Caller, Box<dyn ReplyWriter>), Error> {
-    let ParsedRequest { mut turn, writer } = api.request(utf8(&body)?, &deployment.apis)?;
+    let ParsedRequest { mut turn, writer } = api.parse_request(utf8(&body)?, &deployment.apis)?;
     // Up to 4 MiB, not to be kept while the upstream works.
     drop(body);
     let caller = caller(identity, turn.user_id.take(), turn.user_hint.take());
@@ -169,21 +170,21 @@ fn ask(
 }
 
 /// An opening on its way.
-type Soon<U, G, C> = Pin<Box<dyn Future<Output = Result<Opening<U, G, C>, Error>> + Send>>;
+type Soon<H> = Pin<Box<dyn Future<Output = Result<Opening<H>, Error>> + Send>>;
 
 /// A flow with the first that it gave: something to show, or its end.
-struct Opening<U: Upstream, G: Guard, C: Clock> {
-    flow: Flow<U, G, C>,
+struct Opening<H: Host> {
+    flow: Flow<H>,
     deltas: Vec<Delta>,
     ended: Option<Result<Answer, Failure>>,
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
+impl<H: Host> Opening<H> {
     async fn begin(
-        service: Arc<Service<U, G, C>>,
+        service: Arc<Service<H>>,
         planned: Planned,
         mut context: CallContext,
-        mut held: HeldPermit<G>,
+        mut held: HeldPermit<H>,
         holds: bool,
     ) -> Result<Self, Error> {
         let ready = match planned {
@@ -209,24 +210,24 @@ impl<U: Upstream, G: Guard, C: Clock> Opening<U, G, C> {
 }
 
 /// A streamed answer under way.
-struct Talk<U: Upstream, G: Guard, C: Clock> {
-    service: Arc<Service<U, G, C>>,
+struct Talk<H: Host> {
+    service: Arc<Service<H>>,
     writer: Box<dyn ReplyWriter>,
     /// What is to go out with the head.
     unsent: Vec<u8>,
-    phase: Phase<U, G, C>,
+    phase: Phase<H>,
     request_id: String,
     record: Record,
 }
 
-enum Phase<U: Upstream, G: Guard, C: Clock> {
-    Opening(Soon<U, G, C>),
-    Opened(Box<Opening<U, G, C>>),
-    Flowing(Box<Flow<U, G, C>>),
+enum Phase<H: Host> {
+    Opening(Soon<H>),
+    Opened(Box<Opening<H>>),
+    Flowing(Box<Flow<H>>),
     Over,
 }
 
-impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
+impl<H: Host> Talk<H> {
     /// The next bytes for the client; `None` once all is said.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         let mut out = std::mem::take(&mut self.unsent);
@@ -239,7 +240,7 @@ impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
                             Ok(opened) => Phase::Opened(Box::new(opened)),
                             Err(error) => self.end(Err(error.into()), &mut out),
                         },
-                        () = self.service.clock.sleep(heartbeat).fuse() => {
+                        () = self.service.host.clock().sleep(heartbeat).fuse() => {
                             sse::write_comment(&mut out, HEARTBEAT);
                             Phase::Opening(opening)
                         }
@@ -276,13 +277,13 @@ impl<U: Upstream, G: Guard, C: Clock> Talk<U, G, C> {
         Some((out.into(), self))
     }
 
-    fn end(&mut self, outcome: Result<Answer, Failure>, out: &mut Vec<u8>) -> Phase<U, G, C> {
+    fn end(&mut self, outcome: Result<Answer, Failure>, out: &mut Vec<u8>) -> Phase<H> {
         match outcome {
-            Ok(answer) => self.writer.done(&answer, out),
+            Ok(answer) => self.writer.finish(&answer, out),
             Err(Failure { error, partial, .. }) => {
                 self.record.fail(&error);
                 let problem = Problem::new(error, &self.request_id);
-                problem.tell(|told| self.writer.error(told, partial.as_ref(), out));
+                problem.tell(|told| self.writer.fail(told, partial.as_ref(), out));
             }
         }
         Phase::Over

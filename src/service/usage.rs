@@ -6,14 +6,13 @@
 use http::{Response, request};
 use serde::Serialize;
 
-use super::{Clock, Sender, Service, body::Body, caller, json_response, limits, models::percent_decoded};
+use super::{Host, Sender, Service, body::Body, caller, json_response, limits, models::percent_decoded};
 use crate::{
-    guard::{Guard, LimitSubject},
+    guard::{Guard as _, LimitSubject},
     proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},
-    upstream::Upstream,
 };
 
-impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
+impl<H: Host> Service<H> {
     /// The limits of whoever asks, and what is left of them.
     ///
     /// # Errors
@@ -27,12 +26,12 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
         let nobody = || Principal::anonymous([0; 16]);
         let counted = LimitSubject::new(&principal.clone().unwrap_or_else(nobody), peer);
         let moment = self.moment();
-        let standing = self.guard.allowances(counted, moment).await?;
+        let standing = self.host.guard().allowances(counted, moment).await?;
         drop(slot);
         let answer = UsageBody {
             user_id: principal.as_ref().map(Principal::subject),
             limits: standing.iter().map(|allowance| LimitBody::new(allowance, moment.now)).collect(),
-            turns_at_once: self.guard.max_concurrent_turns(),
+            turns_at_once: self.host.guard().max_concurrent_turns(),
         };
         let mut response = json_response(&answer);
         limits::write_headers(&standing, response.headers_mut());
@@ -42,20 +41,18 @@ impl<U: Upstream, G: Guard, C: Clock> Service<U, G, C> {
 
 /// Where a caller stands under its limits.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UsageReport"))]
 pub(super) struct UsageBody<'a> {
     /// Who asks; null for whoever named nobody, and is counted by address.
-    user_id: Option<&'a str>,
+    pub(super) user_id: Option<&'a str>,
     /// Its limits; none where none is set.
-    limits: Vec<LimitBody>,
+    pub(super) limits: Vec<LimitBody>,
     /// How many turns it may have under way at once.
-    turns_at_once: usize,
+    pub(super) turns_at_once: usize,
 }
 
 /// One limit, and what is left of it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UsageLimit"))]
-struct LimitBody {
+pub(super) struct LimitBody {
     /// What is counted: `rate`, `turns`, `model_tokens` and the like.
     name: &'static str,
     /// How many of them a period allows.
@@ -67,12 +64,11 @@ struct LimitBody {
     /// The length of the period.
     period_seconds: u64,
     /// When all of them are back.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     resets_at: String,
 }
 
 impl LimitBody {
-    fn new(allowance: &Allowance, now: UnixSeconds) -> Self {
+    pub(super) fn new(allowance: &Allowance, now: UnixSeconds) -> Self {
         let Allowance { name, limit, remaining, period_seconds, reset_seconds } = *allowance;
         let (used, resets_at) = (limit.saturating_sub(remaining), now.plus(reset_seconds).to_string());
         Self { name, limit, remaining, used, period_seconds, resets_at }

@@ -1,15 +1,15 @@
-//! The system's clocks and its random generator.
+//! The system's clocks.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use crate::{
-    proto::{error::Error, time::UnixSeconds},
+    proto::time::UnixSeconds,
     service::{Clock, Sleep},
 };
 
-/// The system's time and chance.
+/// The system's time of day, and tokio's timers.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     began: Instant,
@@ -50,9 +50,5 @@ impl Clock for SystemClock {
 
     fn sleep(&self, duration: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(duration))
-    }
-
-    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), Error> {
-        getrandom::fill(bytes).map_err(|error| Error::Internal { cause: format!("no random bytes: {error}") })
     }
 }

@@ -16,6 +16,8 @@ use crate::{
         Rules, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
+    service::EntropySource as _,
+    shell::entropy::SystemEntropy,
 };
 
 /// The guard of the native server.
@@ -194,7 +196,7 @@ impl Permit for NativePermit {
 fn random_hash() -> KeyedHash {
     let mut key = [0; 32];
     // Without random bytes no token can be issued, so nothing is ever counted.
-    let _ = getrandom::fill(&mut key);
+    let _ = SystemEntropy.fill(&mut key);
     KeyedHash::new(key)
 }
 

@@ -3,6 +3,7 @@
 mod busy;
 pub mod client;
 mod clock;
+mod entropy;
 mod forward;
 mod guard;
 mod issuer;
@@ -23,7 +24,7 @@ use tokio::{task::JoinSet, time};
 use self::issuer::Issuer;
 use crate::{
     config::Config,
-    service::{Log, Service},
+    service::{Host, Log, Service},
 };
 
 #[cfg(feature = "lambda")]
@@ -32,7 +33,8 @@ pub use self::lambda::{Function, FunctionError, LambdaEnvironment};
 pub use self::redis::{RedisGuard, RedisPermit, StoreEvent, StoreObserver};
 pub use self::{
     clock::SystemClock,
-    forward::{Forward, ForwardError, Pieces},
+    entropy::SystemEntropy,
+    forward::{Forward, ForwardError, ForwardResponse},
     guard::{NativeGuard, NativePermit},
     log::StderrLog,
     process::{Interrupts, Runtime, Signal, Signals, first_of},
@@ -40,7 +42,47 @@ pub use self::{
 };
 
 /// The service as the native shell runs it.
-pub type NativeService = Service<Forward, NativeGuard, SystemClock>;
+pub type NativeService = Service<NativeHost>;
+
+/// The parts of the service on a native platform.
+#[derive(Debug)]
+pub struct NativeHost {
+    upstream: Forward,
+    guard: NativeGuard,
+    clock: SystemClock,
+    entropy: SystemEntropy,
+}
+
+impl NativeHost {
+    /// A host that calls these upstreams, under this guard.
+    #[must_use]
+    pub fn new(upstream: Forward, guard: NativeGuard) -> Self {
+        Self { upstream, guard, clock: SystemClock::new(), entropy: SystemEntropy }
+    }
+}
+
+impl Host for NativeHost {
+    type Upstream = Forward;
+    type Guard = NativeGuard;
+    type Clock = SystemClock;
+    type Entropy = SystemEntropy;
+
+    fn upstream(&self) -> &Forward {
+        &self.upstream
+    }
+
+    fn guard(&self) -> &NativeGuard {
+        &self.guard
+    }
+
+    fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
+    fn entropy(&self) -> &SystemEntropy {
+        &self.entropy
+    }
+}
 
 /// Builds the service of a configuration and binds its listener; it answers once [`Server::run`] is awaited.
 ///
@@ -68,7 +110,7 @@ impl Prepared {
         let issuer = Issuer::new().map_err(StartError::Upstreams)?;
         let guard = NativeGuard::new(guard, store.as_ref()).map_err(StartError::Guard)?;
         let notes = guard.warnings().await;
-        let service = Service::new(deployment, access, settings, upstream, guard, SystemClock::new(), log);
+        let service = Service::new(deployment, access, settings, NativeHost::new(upstream, guard), log);
         Ok(Self { service: Arc::new(service), issuer, notes })
     }
 

@@ -1,4 +1,4 @@
-//! The clock, the timers and the random bytes of a Worker.
+//! The clock and the timers of a Worker.
 //!
 //! In a Worker, the clock stops while code runs and advances with each response from outside. The
 //! platform does this to prevent timing attacks. Durations measured here therefore contain only
@@ -14,20 +14,13 @@ use std::{
 };
 
 use holdall::{
-    Error,
     proto::time::UnixSeconds,
     service::{Clock, Sleep},
 };
-use wasm_bindgen::{JsCast as _, JsValue, closure::Closure, prelude::wasm_bindgen};
+use wasm_bindgen::{JsCast as _, closure::Closure};
 use worker::{js_sys, send::SendFuture, web_sys::WorkerGlobalScope};
 
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues, catch)]
-    fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
-}
-
-/// The isolate's clock and its source of random bytes.
+/// The isolate's clock.
 #[derive(Debug, Default)]
 pub(crate) struct IsolateClock {
     /// The latest time read, in milliseconds since 1970. Keeps `elapsed` from going back if the
@@ -47,11 +40,6 @@ impl Clock for IsolateClock {
 
     fn sleep(&self, duration: Duration) -> Sleep {
         sleep(duration)
-    }
-
-    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), Error> {
-        let filled = get_random_values(bytes);
-        filled.map(drop).map_err(|_| Error::Internal { cause: "crypto.getRandomValues failed".to_owned() })
     }
 }
 

@@ -10,7 +10,8 @@
 //! share only counters and keys.
 
 mod clock;
-mod host;
+mod entropy;
+mod isolate;
 mod log;
 mod settings;
 mod stream;
@@ -21,15 +22,15 @@ use std::{cell::OnceCell, rc::Rc};
 
 use worker::{Context, Env, event, web_sys};
 
-use self::host::Host;
+use self::isolate::Isolate;
 
 thread_local! {
     /// The part that the isolate keeps between requests.
-    static HOST: OnceCell<Rc<Host>> = const { OnceCell::new() };
+    static ISOLATE: OnceCell<Rc<Isolate>> = const { OnceCell::new() };
 }
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    let host = HOST.with(|host| Rc::clone(host.get_or_init(|| Rc::new(Host::start(&env)))));
-    host.answer(&request, &context).await
+    let isolate = ISOLATE.with(|isolate| Rc::clone(isolate.get_or_init(|| Rc::new(Isolate::start(&env)))));
+    isolate.answer(&request, &context).await
 }

@@ -7,19 +7,21 @@
 use std::{
     collections::HashMap,
     fmt,
-    pin::{Pin, pin},
+    pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, future::select};
+use futures_util::{Stream, StreamExt as _, future::ready};
 use holdall::{
     config::{ConfigError, UpstreamConfig},
     principal::jwt::KeyDocument,
     upstream::{
-        Call, Tried, Upstream, UpstreamError,
+        Call, TriedAddresses, Upstream, UpstreamError, UpstreamResponse, Verdict,
         builtin::{self, Words},
+        rest,
     },
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, response};
@@ -51,54 +53,90 @@ impl Fetch {
 }
 
 impl Upstream for Fetch {
-    type Body = Answer;
+    type Response = FetchResponse;
 
-    async fn call(&self, call: Call) -> Result<Response<Answer>, UpstreamError> {
-        let Call { upstream, user, is_last: _, tried, outcome, request } = call;
+    async fn call(&self, call: Call) -> Result<FetchResponse, UpstreamError> {
+        let Call { upstream, user, is_last: _, tried, request } = call;
         let Some(target) = self.0.get(&upstream) else {
             return Err(UpstreamError::Unreachable { cause: format!("No upstream has the name `{upstream}`.") });
         };
-        let answer = match target {
+        let (address, sending): (_, Sending) = match target {
             Target::Builtin(config) => {
-                builtin::answer(&request, config.builtin_pace, sleep).map(|(head, words)| (head, Answer::Words(words)))
+                let answer = builtin::answer(&request, config.builtin_pace, sleep);
+                (0, Box::pin(ready(answer.map(|(head, words)| (head, Body::Words(words))))))
             }
-            Target::Remote(remote) => SendFuture::new(remote.send(user, &tried, request)).await,
+            Target::Remote(remote) => {
+                let index = remote.choose(user, tried);
+                (index, Box::pin(SendFuture::new(Arc::clone(remote).send(index, request))))
+            }
         };
-        let (head, body) = answer.inspect_err(|_| outcome.set_failed())?;
-        Ok(Response::from_parts(head, body))
-    }
-
-    /// Reads the rest of a response in the background, within limits. If a response is dropped
-    /// before its end, the platform loses the connection.
-    fn release(&self, mut body: Answer) {
-        spawn_local(async move {
-            let rest = pin!(async {
-                let mut bytes = 0;
-                while let Some(Ok(piece)) = body.next().await {
-                    bytes += piece.len();
-                    if bytes > REST_BYTES {
-                        break;
-                    }
-                }
-            });
-            select(rest, sleep(REST_TIMEOUT)).await;
-        });
+        Ok(FetchResponse { address, state: ResponseState::Sending(sending) })
     }
 }
 
-/// The most bytes that [`Fetch::release`] reads of a response. The rest is usually the last chunk
-/// and an empty line.
-const REST_BYTES: usize = 4 << 10;
-/// The longest time that [`Fetch::release`] reads.
+/// The longest time for which the rest of a complete response is read.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
+type Sending = Pin<Box<dyn Future<Output = Result<(response::Parts, Body), UpstreamError>> + Send>>;
+
+/// A call in flight. Dropping it ends the call.
+pub(crate) struct FetchResponse {
+    address: usize,
+    state: ResponseState,
+}
+
+enum ResponseState {
+    Sending(Sending),
+    Receiving(Body),
+    Failed,
+}
+
+impl UpstreamResponse for FetchResponse {
+    fn address(&self) -> usize {
+        self.address
+    }
+
+    async fn head(&mut self) -> Result<response::Parts, UpstreamError> {
+        let ResponseState::Sending(sending) = &mut self.state else {
+            return Err(unreachable("The request was sent already.".to_owned()));
+        };
+        let sent = sending.await;
+        self.state = ResponseState::Failed;
+        let (head, body) = sent?;
+        self.state = ResponseState::Receiving(body);
+        Ok(head)
+    }
+
+    /// Isolates do not track which address is healthy.
+    fn note_output(&mut self) {}
+
+    /// Reads the rest of a complete response in the background, within limits. If a response is
+    /// dropped before its end, the platform loses the connection.
+    fn end(self, verdict: Verdict) {
+        if let (Verdict::Complete, ResponseState::Receiving(body)) = (verdict, self.state) {
+            spawn_local(rest::discard(body, sleep(REST_TIMEOUT)));
+        }
+    }
+}
+
+impl Stream for FetchResponse {
+    type Item = Result<Bytes, UpstreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.state {
+            ResponseState::Receiving(body) => body.poll_next_unpin(context),
+            ResponseState::Failed | ResponseState::Sending(_) => Poll::Ready(None),
+        }
+    }
+}
+
 /// The bytes of a response as they arrive. Dropping them ends the call.
-pub(crate) enum Answer {
+enum Body {
     Pieces { pieces: Option<Pieces>, _abort: AbortOnDrop },
     Words(Words),
 }
 
-impl Stream for Answer {
+impl Stream for Body {
     type Item = Result<Bytes, UpstreamError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -116,7 +154,7 @@ impl Stream for Answer {
 #[derive(Debug)]
 enum Target {
     Builtin(UpstreamConfig),
-    Remote(Remote),
+    Remote(Arc<Remote>),
 }
 
 impl Target {
@@ -125,7 +163,7 @@ impl Target {
             return Ok(Self::Builtin(upstream.clone()));
         }
         let remote = Remote { base_urls: upstream.base_urls.clone(), credential: upstream.credential()? };
-        Ok(Self::Remote(remote))
+        Ok(Self::Remote(Arc::new(remote)))
     }
 }
 
@@ -136,17 +174,14 @@ struct Remote {
 
 impl Remote {
     async fn send(
-        &self,
-        user: u64,
-        tried: &Tried,
+        self: Arc<Self>,
+        index: usize,
         request: Request<Bytes>,
-    ) -> Result<(response::Parts, Answer), UpstreamError> {
+    ) -> Result<(response::Parts, Body), UpstreamError> {
         let (mut head, body) = request.into_parts();
         if let Some((name, value)) = &self.credential {
             head.headers.insert(name, value.clone());
         }
-        let index = self.choose(user, tried);
-        tried.set(index);
         let base_url =
             self.base_urls.get(index).ok_or_else(|| unreachable("The upstream has no address.".to_owned()))?;
         let url = format!("{base_url}{}", head.uri);
@@ -156,16 +191,16 @@ impl Remote {
             *own = headers(&answer.headers());
         }
         let (parts, ()) = parts.body(()).map_err(|error| unreachable(error.to_string()))?.into_parts();
-        Ok((parts, Answer::Pieces { pieces: answer.body().map(Pieces::new), _abort: abort }))
+        Ok((parts, Body::Pieces { pieces: answer.body().map(Pieces::new), _abort: abort }))
     }
 
     /// The index of an address that this turn has not called yet. Users start at different
     /// addresses.
-    fn choose(&self, user: u64, tried: &Tried) -> usize {
+    fn choose(&self, user: u64, tried: TriedAddresses) -> usize {
         let count = self.base_urls.len().max(1);
         let first = usize::try_from(user % count as u64).unwrap_or_default();
         let order = (0..count).map(|step| (first + step) % count);
-        order.clone().find(|index| !tried.has(*index)).unwrap_or(first)
+        order.clone().find(|index| !tried.contains(*index)).unwrap_or(first)
     }
 }
 

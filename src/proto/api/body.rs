@@ -87,10 +87,6 @@ pub(super) fn tool_choice(choice: ToolChoice, tools: &[Tool]) -> Result<ToolChoi
     }
 }
 
-/// What [`is_name`] lets through, for schemas.
-#[cfg(test)]
-pub(super) const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
-
 /// Whether a tool or a schema may be called so: 1 to 64 of `[A-Za-z0-9_-]`.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())

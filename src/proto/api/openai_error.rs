@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{ErrorResponse, PublicError};
+use super::format::{ErrorResponse, PublicError};
 use crate::proto::{error::Error, turn::Partial};
 
 /// The member of a request in which the token travels; it decides how a refused token is worded.
@@ -28,21 +28,17 @@ impl TokenMember {
 
 /// Why a request was refused or failed, as OpenAI's API says it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "OpenAiError"))]
 pub(super) struct OpenAiError<'a> {
     /// What happened this time, for people.
     pub(super) message: String,
     /// The class of error, which the status tells, too.
-    #[cfg_attr(test, schemars(extend("enum" = ["authentication_error", "permission_error", "rate_limit_error", "server_error", "invalid_request_error"])))]
     pub(super) r#type: &'static str,
     /// The member of the request that is at fault, where one is known.
     pub(super) param: Option<String>,
     /// What happened, for programs: ours, or one that programs know by OpenAI's name.
-    #[cfg_attr(test, schemars(with = "shapes::Code"))]
     pub(super) code: &'static str,
     /// What had flowed of a reply that was cut.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "PartialBody<'a>"))]
     pub(super) partial: Option<PartialBody<'a>>,
     #[serde(skip)]
     pub(super) status: u16,
@@ -50,17 +46,14 @@ pub(super) struct OpenAiError<'a> {
 
 /// A cut reply and the token that holds it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "OpenAiPartialReply"))]
 pub(super) struct PartialBody<'a> {
     /// The text so far.
     reply: &'a str,
     /// The token, under the name and in the form in which the door takes it back.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     conversation_token: Option<&'a str>,
     /// The same at `/v1/responses`: what to send as `previous_response_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     id: Option<String>,
 }
 
@@ -109,34 +102,8 @@ pub(super) fn refusal(told: &PublicError<'_>, member: TokenMember) -> ErrorRespo
 
 /// An error in the shape of OpenAI's API.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "OpenAiErrorBody"))]
 pub(super) struct Body<'a> {
     error: &'a OpenAiError<'a>,
-}
-
-/// The codes in this shape.
-#[cfg(test)]
-mod shapes {
-    #![expect(dead_code, reason = "only their shape is used")]
-
-    use schemars::JsonSchema;
-
-    /// Our codes, and those that programs know by OpenAI's names.
-    #[derive(JsonSchema)]
-    #[schemars(untagged, rename = "OpenAiErrorCode")]
-    pub(super) enum Code {
-        Ours(crate::proto::error::Code),
-        UpstreamErrorCode(UpstreamErrorCode),
-    }
-
-    /// OpenAI's own.
-    #[derive(JsonSchema)]
-    #[schemars(inline, rename_all = "snake_case")]
-    pub(super) enum UpstreamErrorCode {
-        ContextLengthExceeded,
-        ModelNotFound,
-        PreviousResponseNotFound,
-    }
 }
 
 /// Whether what is wrong is the token.

@@ -10,37 +10,42 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Item, Output, Part, Role,
+    item::{Item, Output, Part, Role},
     note::{is_elision, is_summary},
 };
 use crate::proto::error::Error;
 
-/// Takes from `input` what repeats `history`, and gives what is new.
+/// The index after the model's last item in `input`; 0 if the model has no item there.
+#[must_use]
+pub fn after_last_reply(input: &[Item]) -> usize {
+    input.iter().rposition(|item| side(item) == Role::Assistant).map_or(0, |last| last.saturating_add(1))
+}
+
+/// Compares what `input` repeats with `history`. Returns the index of the first new item.
 ///
-/// `is_whole` says that `history` has been trimmed of nothing, so that there is nothing else to remember.
+/// `is_whole` is true if nothing was trimmed from `history`. A client cannot remember more then.
 ///
 /// # Errors
-/// [`Error::RoleForbidden`] for a turn of the model's that `history` does not have; [`Error::RequestInvalid`] for one of
-/// the user's.
-pub(super) fn without_echo(history: &[Item], mut input: Vec<Item>, is_whole: bool) -> Result<Vec<Item>, Error> {
-    let Some(last) = input.iter().rposition(|item| side(item) == Role::Assistant) else { return Ok(input) };
-    let fresh = input.split_off(last.saturating_add(1));
-    // A summary is ours, and no client repeats it; what it stands for cannot be held against anything.
+/// [`Error::RoleForbidden`] for a turn of the model that `history` does not have, and
+/// [`Error::RequestInvalid`] for such a turn of the user.
+pub(super) fn first_new_item(history: &[Item], input: &[Item], is_whole: bool) -> Result<usize, Error> {
+    let first_new = after_last_reply(input);
+    // Clients do not repeat a summary, and the turns that it replaced cannot be compared.
     let (kept, is_whole) = match history.split_first() {
         Some((first, kept)) if is_summary(first) => (kept, false),
         _ => (history, is_whole),
     };
-    let (theirs, ours) = (turns(&input), turns(kept));
+    let (theirs, ours) = (turns(input.get(..first_new).unwrap_or_default()), turns(kept));
     let mut ours = ours.iter().rev();
     for turn in theirs.iter().rev() {
         match ours.next() {
             Some(known) if known.says_the_same_as(turn) => {}
-            // Only what was trimmed can be unknown.
+            // Only a trimmed turn can be unknown.
             None if !is_whole && !history.is_empty() => break,
             _ => return Err(turn.refused()),
         }
     }
-    Ok(fresh)
+    Ok(first_new)
 }
 
 /// What one side says before the other speaks again.
@@ -233,8 +238,12 @@ mod tests {
 
     fn history() -> Vec<Item> {
         let text = |text: &str| Output::Text(text.to_owned());
-        let think = Item::Think { by: "anthropic".to_owned(), blob: "{}".to_owned() };
+        let think = Item::Think { provider_id: "anthropic".to_owned(), blob: "{}".to_owned() };
         vec![user("a"), model("A"), user("b"), think, model("B"), call(r#"{"x": 1}"#), result(text("3")), model("C ")]
+    }
+
+    fn without_echo(history: &[Item], input: Vec<Item>, is_whole: bool) -> Result<Vec<Item>, Error> {
+        first_new_item(history, &input, is_whole).map(|first_new| input[first_new..].to_vec())
     }
 
     fn skip(input: Vec<Item>) -> Result<Vec<Item>, Error> {
@@ -318,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_summary_is_held_against_nothing() {
-        let summary = user(&format!("{}\nThey greeted.", super::super::SUMMARY_LEAD));
+        let summary = user(&format!("{}\nThey greeted.", super::super::note::SUMMARY_LEAD));
         let history = [summary.clone(), user("b"), model("B"), user("c"), model("C")];
         let remembered = || vec![user("a"), model("A"), user("b"), model("B"), user("c"), model("C"), user("d")];
         for forgotten in 0..3 {

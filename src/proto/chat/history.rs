@@ -90,15 +90,17 @@ impl History {
         self.0
     }
 
-    /// What of `input` is new, where it begins with what was said so far as clients repeat it.
+    /// Compares what `input` repeats of the conversation, as some clients do, with this history.
+    /// Returns the index of the first new item.
     ///
-    /// `turns` is how many turns the conversation has had; if the history holds fewer, it was trimmed.
+    /// `turns` is the number of turns of the conversation. If the history holds fewer, it was
+    /// trimmed.
     ///
     /// # Errors
-    /// [`Error::RoleForbidden`] or [`Error::RequestInvalid`] if what is repeated is not what was said.
-    pub fn without_echo(&self, input: Vec<Item>, turns: u64) -> Result<Vec<Item>, Error> {
+    /// [`Error::RoleForbidden`] or [`Error::RequestInvalid`] if the repeated items differ.
+    pub fn first_new_item(&self, input: &[Item], turns: u64) -> Result<usize, Error> {
         let held = u64::try_from(echo::count_turns(&self.0)).unwrap_or(u64::MAX);
-        echo::without_echo(&self.0, input, held >= turns)
+        echo::first_new_item(&self.0, input, held >= turns)
     }
 
     /// The items.
@@ -178,7 +180,7 @@ mod tests {
     /// Two plain turns, one with two calls and an answer, one with a call and no word after it but a message.
     fn conversation() -> History {
         let (user, model) = (|text| said(Role::User, text), |text| said(Role::Assistant, text));
-        let think = Item::Think { by: "m".to_owned(), blob: "{}".to_owned() };
+        let think = Item::Think { provider_id: "m".to_owned(), blob: "{}".to_owned() };
         [
             vec![user("a"), model("A")],
             vec![user("b"), user("b2"), model("B"), think],

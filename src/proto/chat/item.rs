@@ -19,7 +19,6 @@ use crate::proto::{
 /// One entry of the history.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "t")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub enum Item {
     /// The model asks for a tool.
     #[serde(rename = "call")]
@@ -37,10 +36,8 @@ pub enum Item {
         /// Who said it.
         role: Role,
         /// What was said; never empty.
-        #[cfg_attr(test, schemars(length(min = 1)))]
         parts: Vec<Part>,
         /// An assistant message that ended before its end; absent else.
-        #[cfg_attr(test, schemars(extend("const" = true)))]
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
@@ -52,15 +49,16 @@ pub enum Item {
         /// The result.
         out: Output,
         /// The tool failed; absent else.
-        #[cfg_attr(test, schemars(extend("const" = true)))]
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         error: bool,
     },
     /// A provider's own opaque reasoning, replayed only to that provider.
     #[serde(rename = "think")]
     Think {
-        /// The provider: its dialect's name, and `@host` where that is not the dialect's own address.
-        by: String,
+        /// The provider: the name of its wire format, followed by `@host` if the host is not the
+        /// official one.
+        #[serde(rename = "by")]
+        provider_id: String,
         /// JSON text as received, byte for byte.
         blob: String,
     },
@@ -114,7 +112,9 @@ impl fmt::Debug for Item {
             Self::Result { out, error, .. } => {
                 f.debug_struct("Result").field("out", out).field("error", error).finish_non_exhaustive()
             }
-            Self::Think { by, blob } => f.debug_tuple("Think").field(by).field(&Withheld::text(blob)).finish(),
+            Self::Think { provider_id, blob } => {
+                f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish()
+            }
         }
     }
 }
@@ -122,7 +122,6 @@ impl fmt::Debug for Item {
 /// Who said a message. Tools answer in results, and the system prompt is not part of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Role {
     /// The model.
     Assistant,
@@ -157,14 +156,10 @@ impl<'de> Deserialize<'de> for Role {
 
 /// A piece of a message.
 #[derive(Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Part {
     /// An image, by `https:` or `data:` URL.
     #[serde(rename = "image")]
-    Image(
-        #[cfg_attr(test, schemars(regex(pattern = r"^(https?://|data:[^,]*,)")))]
-        String,
-    ),
+    Image(String),
     /// Text.
     #[serde(rename = "text")]
     Text(String),
@@ -193,10 +188,9 @@ impl<'de> Deserialize<'de> for Part {
 /// A tool's result: plain text, or parts.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Output {
     /// Never empty.
-    Parts(#[cfg_attr(test, schemars(length(min = 1)))] Vec<Part>),
+    Parts(Vec<Part>),
     /// Text, which may be empty.
     Text(String),
 }
@@ -314,7 +308,7 @@ impl RawItem<'_> {
                 error => Ok(Item::Result { id, out, error: error.is_some() }),
             },
             ("think", None, None, None, None, None, None, None, None, Some(by), Some(blob)) => {
-                Ok(Item::Think { by, blob })
+                Ok(Item::Think { provider_id: by, blob })
             }
             _ => Err("members do not fit the kind `t`, which is msg, call, result or think"),
         }

@@ -6,6 +6,7 @@ mod item;
 mod note;
 
 pub use self::{
+    echo::after_last_reply,
     history::History,
     item::{Item, Output, Part, Role},
     note::{SUMMARY_LEAD, without_inline_images},

@@ -1,6 +1,6 @@
 //! Notes that replace content in the history: for an inline image, and for turns that were summarized.
 
-use super::{Item, Output, Part, Role};
+use super::item::{Item, Output, Part, Role};
 
 /// The item as a later turn is to find it: a note in the place of each inline image. Also how many there were.
 #[must_use]

@@ -4,7 +4,6 @@
 
 /// The stable name of an error, `snake_case` where it is written; never renamed or reused once released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ErrorCode", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Code {
     /// The body is over its limit, 4 MiB by default. Send less; images by `https:` URL.
@@ -143,17 +142,4 @@ impl Code {
         Self::UpstreamUnavailable,
         Self::UserBusy,
     ];
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schema_has_each_code_as_it_is_written() {
-        let schema = schemars::schema_for!(Code);
-        let described: Vec<_> = schema.get("oneOf").and_then(|of| of.as_array()).unwrap().iter().collect();
-        let names: Vec<_> = described.iter().map(|code| code["const"].as_str().unwrap()).collect();
-        assert_eq!(names, Code::ALL.map(Code::as_str));
-    }
 }

@@ -403,7 +403,7 @@ fn messages<'a>(call: &ModelCall<'a>) -> Result<Vec<Message<'a>>, Error> {
                 let tool_use_id = plain_id(id, ID_BYTES);
                 (Role::User, vec![Content::ToolResult { tool_use_id, content, is_error: *error }.into()])
             }
-            Item::Think { by, blob } if by == call.provider_id => {
+            Item::Think { provider_id, blob } if provider_id == call.provider_id => {
                 (Role::Assistant, object(blob).map(Block::Theirs).into_iter().collect())
             }
             Item::Think { .. } => continue,

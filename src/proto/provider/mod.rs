@@ -105,7 +105,7 @@ pub trait ReplyReader: Send {
     fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error>;
 
     /// Whether the provider has said anything of a reply, were it nothing to be shown: reasoning, or that it begins.
-    fn has_begun(&self) -> bool;
+    fn has_started(&self) -> bool;
 
     /// Whether the reply has come to its end, so that the connection need not be read further.
     fn is_complete(&self) -> bool;

@@ -364,8 +364,8 @@ fn input<'a>(call: &ModelCall<'a>) -> Vec<Entry<'a>> {
                 };
                 OurEntry::FunctionCallOutput { call_id: plain_id(id, ID_BYTES), output }
             }
-            Item::Think { by, blob } => {
-                let is_ours = reasons && by == call.provider_id && led_to_something(call.items, place);
+            Item::Think { provider_id, blob } => {
+                let is_ours = reasons && provider_id == call.provider_id && led_to_something(call.items, place);
                 entries.extend(object(blob).filter(|_| is_ours).map(Entry::Theirs));
                 continue;
             }

@@ -99,7 +99,7 @@ impl<F: Format> ReplyReader for Streamed<F> {
         Err(Error::UpstreamCut)
     }
 
-    fn has_begun(&self) -> bool {
+    fn has_started(&self) -> bool {
         self.begun
     }
 
@@ -144,7 +144,7 @@ impl<F: Format> ReplyReader for Whole<F> {
         self.draft.complete(deltas)
     }
 
-    fn has_begun(&self) -> bool {
+    fn has_started(&self) -> bool {
         self.begun
     }
 
@@ -208,7 +208,7 @@ pub(super) struct Draft {
     max_held_bytes: usize,
     /// Why the reply ends, as far as it has said.
     reason: Option<FinishReason>,
-    has_begun: bool,
+    has_started: bool,
     complete: bool,
 }
 
@@ -220,7 +220,7 @@ struct HeldBack {
 
 enum Piece {
     Call(OpenCall),
-    Think { by: &'static str, blob: String },
+    Think { provider_id: &'static str, blob: String },
 }
 
 struct OpenCall {
@@ -232,12 +232,12 @@ struct OpenCall {
 impl Draft {
     pub(super) fn new(bounds: ReplyBounds) -> Self {
         let max_held_bytes = bounds.reply_bytes.saturating_mul(2);
-        Self { held: Vec::new(), held_bytes: 0, max_held_bytes, reason: None, has_begun: false, complete: false }
+        Self { held: Vec::new(), held_bytes: 0, max_held_bytes, reason: None, has_started: false, complete: false }
     }
 
     pub(super) fn text(&mut self, text: String, deltas: &mut Vec<Delta>) {
         if !text.is_empty() {
-            self.has_begun = true;
+            self.has_started = true;
             deltas.push(Delta::Text(text));
         }
     }
@@ -246,16 +246,16 @@ impl Draft {
     pub(super) fn think(
         &mut self,
         index: u64,
-        by: &'static str,
+        provider_id: &'static str,
         blob: String,
         deltas: &mut Vec<Delta>,
     ) -> Result<(), Error> {
-        self.has_begun = true;
+        self.has_started = true;
         if self.held.is_empty() {
-            deltas.push(Delta::Think { by: by.to_owned(), blob });
+            deltas.push(Delta::Think { provider_id: provider_id.to_owned(), blob });
             return Ok(());
         }
-        self.hold(index, Piece::Think { by, blob })
+        self.hold(index, Piece::Think { provider_id, blob })
     }
 
     /// Counts bytes of calls or reasoning that are being held.
@@ -335,7 +335,7 @@ impl Draft {
     pub(super) fn complete(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let reason = match self.reason {
             Some(reason) => reason,
-            None if self.has_begun || !self.held.is_empty() => FinishReason::Stop,
+            None if self.has_started || !self.held.is_empty() => FinishReason::Stop,
             None => return Err(Error::malformed("the reply ended without having begun")),
         };
         self.held.sort_by_key(|held| held.index);
@@ -345,7 +345,9 @@ impl Draft {
             match held.piece {
                 Piece::Call(_) if broke_off => {}
                 Piece::Call(call) => pieces.push(call.into_delta()?),
-                Piece::Think { by, blob } => pieces.push(Delta::Think { by: by.to_owned(), blob }),
+                Piece::Think { provider_id, blob } => {
+                    pieces.push(Delta::Think { provider_id: provider_id.to_owned(), blob })
+                }
             }
         }
         let calls = pieces.iter().any(|piece| matches!(piece, Delta::Call { .. }));

@@ -92,8 +92,8 @@ pub(in crate::proto) fn call(id: &str, name: &str, args: &str) -> Delta {
     Delta::Call { id: id.to_owned(), name: name.to_owned(), args: args.to_owned() }
 }
 
-pub(in crate::proto) fn think(by: &str, blob: &str) -> Delta {
-    Delta::Think { by: by.to_owned(), blob: blob.to_owned() }
+pub(in crate::proto) fn think(provider_id: &str, blob: &str) -> Delta {
+    Delta::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }
 }
 
 pub(in crate::proto) fn usage(input_tokens: u64, output_tokens: u64, cached_tokens: u64) -> Delta {
@@ -104,8 +104,8 @@ pub(in crate::proto) fn call_item(id: &str, name: &str, args: &str) -> Item {
     Item::Call { id: id.to_owned(), name: name.to_owned(), args: args.to_owned() }
 }
 
-pub(in crate::proto) fn think_item(by: &str, blob: &str) -> Item {
-    Item::Think { by: by.to_owned(), blob: blob.to_owned() }
+pub(in crate::proto) fn think_item(provider_id: &str, blob: &str) -> Item {
+    Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }
 }
 
 pub(in crate::proto) fn result_item(id: &str, out: &str) -> Item {

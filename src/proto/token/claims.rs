@@ -3,17 +3,15 @@
 //! Names follow RFC 7519 §4.1 on the wire. They are written compact in one order and read in any; unknown, duplicate and
 //! `null` members are refused, and so is every number that is not plain digits.
 
-use std::{fmt, str::FromStr};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
-
-use super::{TokenFault, frames::CLAIMS_BYTES};
+use super::{TokenFault, frames::CLAIMS_BYTES, id::Id};
 use crate::proto::{
     error::Error,
     json::{Object, object_from_str, present},
     principal::Principal,
     time::{LEEWAY_SECONDS, UnixSeconds},
-    turn::Usage,
+    usage::Usage,
 };
 
 /// What a deployment puts into its tokens and asks of them; equal on all instances.
@@ -185,81 +183,6 @@ pub enum TokenPurpose {
     Continue,
     /// To read its history, which its owner may do until the conversation's greatest age.
     Read,
-}
-
-/// A UUIDv7 (RFC 9562 §5.7), written in lower case with hyphens.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Id(u128);
-
-impl Id {
-    /// An id of this moment; 74 of the random bits are used.
-    #[must_use]
-    pub fn new(now: UnixSeconds, random: [u8; 16]) -> Self {
-        let millis = u128::from(now.as_millis()) & 0xFFFF_FFFF_FFFF;
-        let random = u128::from_be_bytes(random) & 0x0FFF_3FFF_FFFF_FFFF_FFFF;
-        Self((millis << 80) | (0x7 << 76) | (0b10 << 62) | random)
-    }
-}
-
-impl FromStr for Id {
-    type Err = TokenFault;
-
-    fn from_str(text: &str) -> Result<Self, TokenFault> {
-        if text.len() != 36 {
-            return Err(TokenFault::Claims);
-        }
-        let mut id = 0_u128;
-        for (at, character) in text.char_indices() {
-            let hyphen = matches!(at, 8 | 13 | 18 | 23);
-            match character.to_digit(16) {
-                None if hyphen && character == '-' => {}
-                Some(digit) if !hyphen && !character.is_ascii_uppercase() => id = (id << 4) | u128::from(digit),
-                _ => return Err(TokenFault::Claims),
-            }
-        }
-        let v7 = (id >> 76) & 0xF == 7 && (id >> 62) & 0b11 == 0b10;
-        if v7 { Ok(Self(id)) } else { Err(TokenFault::Claims) }
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let field = |shift: u32, bits: u128| (self.0 >> shift) & bits;
-        let (high, mid, low) = (field(96, 0xFFFF_FFFF), field(80, 0xFFFF), field(64, 0xFFFF));
-        write!(f, "{high:08x}-{mid:04x}-{low:04x}-{:04x}-{:012x}", field(48, 0xFFFF), field(0, 0xFFFF_FFFF_FFFF))
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Id {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IdVisitor;
-
-        impl Visitor<'_> for IdVisitor {
-            type Value = Id;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a UUIDv7")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
-                text.parse().map_err(|_| E::custom("not a UUIDv7"))
-            }
-        }
-
-        deserializer.deserialize_str(IdVisitor)
-    }
 }
 
 /// The claims as they stand on the wire, in the order of writing.

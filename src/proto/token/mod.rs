@@ -13,6 +13,7 @@
 
 mod claims;
 mod frames;
+mod id;
 mod seal;
 mod wire;
 
@@ -36,8 +37,9 @@ use super::{
 };
 
 pub use self::{
-    claims::{Claims, Id, TokenHolder, TokenPolicy, TokenPurpose},
+    claims::{Claims, TokenHolder, TokenPolicy, TokenPurpose},
     frames::Codec,
+    id::Id,
     seal::NONCE_BYTES,
 };
 pub use super::base64url::encode as encode_base64url;

@@ -34,7 +34,7 @@ fn item() -> impl Strategy<Value = Item> {
         [text(), text(), text()].prop_map(|[id, name, args]| Item::Call { id, name, args }),
         (text(), text(), any::<bool>()).prop_map(|(id, out, error)| Item::Result { id, out: Output::Text(out), error }),
         (text(), parts()).prop_map(|(id, out)| Item::Result { id, out: Output::Parts(out), error: false }),
-        (text(), text()).prop_map(|(by, blob)| Item::Think { by, blob }),
+        (text(), text()).prop_map(|(provider_id, blob)| Item::Think { provider_id, blob }),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::proto::{chat::Item, token::Claims, withheld::Withheld};
+use crate::proto::{chat::Item, token::Claims, usage::Usage, withheld::Withheld};
 
 /// A whole reply with its fresh token.
 #[derive(Clone)]
@@ -87,8 +87,10 @@ pub enum Delta {
     Text(String),
     /// A whole piece of the provider's own reasoning.
     Think {
-        /// The provider: the dialect's name, or that and `@host` ([`ModelCall::provider_id`]).
-        by: String,
+        /// The provider whose reasoning it is ([`ModelCall::provider_id`]).
+        ///
+        /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider_id
+        provider_id: String,
         /// JSON text as received.
         blob: String,
     },
@@ -102,7 +104,9 @@ impl fmt::Debug for Delta {
             Self::Call { args, .. } => f.debug_tuple("Call").field(&Withheld::text(args)).finish(),
             Self::Finish(reason) => f.debug_tuple("Finish").field(reason).finish(),
             Self::Text(text) => f.debug_tuple("Text").field(&Withheld::text(text)).finish(),
-            Self::Think { by, blob } => f.debug_tuple("Think").field(by).field(&Withheld::text(blob)).finish(),
+            Self::Think { provider_id, blob } => {
+                f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish()
+            }
             Self::Usage(usage) => usage.fmt(f),
         }
     }
@@ -110,7 +114,6 @@ impl fmt::Debug for Delta {
 
 /// Why a reply ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum FinishReason {
     /// The provider withheld or stopped it.
     ContentFilter,
@@ -135,36 +138,7 @@ impl FinishReason {
     }
 }
 
-/// Model tokens and upstream time that a turn or a conversation used; every count is at least 0 and informative only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Model tokens sent, cached ones included.
-    pub input_tokens: u64,
-    /// Model tokens received.
-    pub output_tokens: u64,
-    /// Model tokens sent that the provider had cached.
-    pub cached_tokens: u64,
-    /// Model tokens sent that the provider has cached now; told by those that ask a price for it.
-    pub cache_written_tokens: u64,
-    /// Model tokens received that were reasoning, not reply.
-    pub reasoning_tokens: u64,
-}
-
-impl Usage {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
-            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
-            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
-            cache_written_tokens: self.cache_written_tokens.saturating_add(other.cache_written_tokens),
-            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
-        }
-    }
-}
-
-/// Whether reasoning by `provider_id` is in the words of `provider`.
-pub(in crate::proto) fn speaks(provider_id: &str, provider: &str) -> bool {
+/// Returns true if `provider_id` names the wire format `provider`, at any host.
+pub(in crate::proto) fn is_of_provider(provider_id: &str, provider: &str) -> bool {
     provider_id.split('@').next() == Some(provider)
 }

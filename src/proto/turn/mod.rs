@@ -10,11 +10,12 @@ use std::fmt;
 
 use super::{chat::Item, withheld};
 
-pub(in crate::proto) use self::answer::speaks;
+pub(in crate::proto) use self::answer::is_of_provider;
 pub use self::{
-    answer::{Answer, Conversation, Delta, FinishReason, Partial, Usage},
+    answer::{Answer, Conversation, Delta, FinishReason, Partial},
     options::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
 };
+pub use super::usage::Usage;
 
 /// What a client asks for, in no door's words.
 #[derive(Clone, Default)]
@@ -54,7 +55,6 @@ impl fmt::Debug for TurnRequest {
 
 /// What to do when a conversation has outgrown its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub enum Truncation {
     /// Take away whole turns, oldest first, and say how many items went.
     Oldest,

@@ -37,41 +37,41 @@ fn first(fault: &CallFault, others: usize) -> &'static str {
 #[test]
 fn each_fault_has_its_cure() {
     let overflow = Error::UpstreamRefused { status: 404, message: None, retry_after: None, overflow: true };
-    for (error, alone, with_others, blames) in [
-        (Error::UpstreamCut, "again", "again", true),
-        (unavailable(None), "again", "again", true),
-        (unavailable(Some(seconds(1))), "again", "again", true),
-        (unavailable(Some(seconds(5))), "again", "elsewhere", true),
-        (unavailable(Some(seconds(6))), "give up", "elsewhere", true),
-        (refused(429, Some(seconds(0))), "again", "again", false),
-        (refused(429, Some(seconds(5))), "again", "elsewhere", false),
-        (refused(429, Some(seconds(6))), "give up", "elsewhere", false),
-        (refused(429, None), "give up", "elsewhere", false),
-        (refused(401, None), "give up", "elsewhere", false),
-        (refused(402, None), "give up", "elsewhere", false),
-        (refused(403, None), "give up", "elsewhere", false),
-        (refused(404, None), "give up", "elsewhere", false),
-        (refused(408, None), "give up", "elsewhere", false),
-        (refused(400, None), "give up", "give up", false),
-        (refused(413, None), "give up", "give up", false),
-        (refused(422, None), "give up", "give up", false),
-        (overflow, "give up", "give up", false),
-        (timeout(), "give up", "elsewhere", true),
-        (Error::malformed("html"), "give up", "elsewhere", true),
-        (Error::Overloaded, "give up", "elsewhere", false),
-        (Error::internal("stopping"), "give up", "give up", false),
+    for (error, alone, with_others, verdict) in [
+        (Error::UpstreamCut, "again", "again", Some(Verdict::Failed)),
+        (unavailable(None), "again", "again", Some(Verdict::Failed)),
+        (unavailable(Some(seconds(1))), "again", "again", Some(Verdict::Failed)),
+        (unavailable(Some(seconds(5))), "again", "elsewhere", Some(Verdict::Failed)),
+        (unavailable(Some(seconds(6))), "give up", "elsewhere", Some(Verdict::Failed)),
+        (refused(429, Some(seconds(0))), "again", "again", Some(Verdict::Refused)),
+        (refused(429, Some(seconds(5))), "again", "elsewhere", Some(Verdict::Refused)),
+        (refused(429, Some(seconds(6))), "give up", "elsewhere", Some(Verdict::Refused)),
+        (refused(429, None), "give up", "elsewhere", Some(Verdict::Refused)),
+        (refused(401, None), "give up", "elsewhere", Some(Verdict::Refused)),
+        (refused(402, None), "give up", "elsewhere", Some(Verdict::Refused)),
+        (refused(403, None), "give up", "elsewhere", Some(Verdict::Refused)),
+        (refused(404, None), "give up", "elsewhere", Some(Verdict::Refused)),
+        (refused(408, None), "give up", "elsewhere", Some(Verdict::Refused)),
+        (refused(400, None), "give up", "give up", Some(Verdict::Refused)),
+        (refused(413, None), "give up", "give up", Some(Verdict::Refused)),
+        (refused(422, None), "give up", "give up", Some(Verdict::Refused)),
+        (overflow, "give up", "give up", Some(Verdict::Refused)),
+        (timeout(), "give up", "elsewhere", Some(Verdict::Failed)),
+        (Error::malformed("html"), "give up", "elsewhere", Some(Verdict::Failed)),
+        (Error::Overloaded, "give up", "elsewhere", None),
+        (Error::internal("stopping"), "give up", "give up", None),
     ] {
         let fault = CallFault::from(error);
         assert_eq!(first(&fault, 0), alone, "{fault:?}");
         assert_eq!(first(&fault, 1), with_others, "{fault:?}");
-        assert_eq!(fault.blames_address(), blames, "{fault:?}");
+        assert_eq!(fault.verdict(), verdict, "{fault:?}");
     }
 }
 
 #[test]
 fn one_that_was_ejected_is_asked_in_earnest_where_nobody_else_is() {
     let fault = CallFault::from(UpstreamError::Ejected);
-    assert!(!fault.blames_address());
+    assert_eq!(fault.verdict(), None);
     assert_eq!(first(&fault, 1), "elsewhere");
     let mut attempts = attempts();
     assert!(!attempts.is_last(1) && attempts.is_last(0));
@@ -171,10 +171,10 @@ fn those_that_come_after_are_left_their_share_of_the_time() {
 #[test]
 fn the_addresses_of_one_target_are_not_those_of_the_next() {
     let mut attempts = attempts();
-    attempts.tried().set(3);
-    assert!(attempts.tried().has(3) && !attempts.tried().has(2));
+    attempts.note_address(3);
+    assert!(attempts.tried().contains(3) && !attempts.tried().contains(2));
     attempts.moved();
-    assert!(!attempts.tried().has(3));
-    attempts.tried().set(64);
-    assert!(!attempts.tried().has(64) && !attempts.tried().has(0), "there are no more than 64");
+    assert!(!attempts.tried().contains(3));
+    attempts.note_address(64);
+    assert!(!attempts.tried().contains(64) && !attempts.tried().contains(0), "the set holds 64 addresses");
 }

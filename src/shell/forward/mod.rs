@@ -1,9 +1,10 @@
 //! Upstreams over the network, and the built-in one beside them.
 //!
-//! One pooled client for all, HTTP/1.1 and HTTP/2. Each upstream has its bound on calls at once, its queue, and an eye on
-//! which of its addresses work. No redirects (they could carry a credential elsewhere), no proxy from
-//! the environment, no address that a client chose. Certificates are checked against the Mozilla roots in the binary,
-//! since a scratch image has none.
+//! One pooled client for all, HTTP/1.1 and HTTP/2. Each upstream has its bound on calls at once,
+//! its queue, and an eye on which of its addresses work. No redirects (they could carry a
+//! credential elsewhere), no proxy from the environment, no address that a client chose.
+//! Certificates are checked against the Mozilla roots in the binary, since a scratch image has
+//! none.
 
 mod health;
 mod pool;
@@ -21,16 +22,20 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::StreamExt as _;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{self, BoxFuture},
+};
 use http::{HeaderName, HeaderValue, Request, Response, response};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use self::pool::{Pool, Visit};
+use self::pool::{AddressLease, Pool};
 use crate::{
     config::UpstreamConfig,
     upstream::{
-        Call, Upstream, UpstreamError,
+        Call, Upstream, UpstreamError, UpstreamResponse, Verdict,
         builtin::{self, Words},
+        rest,
     },
 };
 
@@ -51,65 +56,22 @@ impl Forward {
         let targets = upstreams.into_iter().map(|upstream| Ok((upstream.name.clone(), Target::new(&upstream)?)));
         Ok(Self { client, targets: targets.collect::<Result<_, _>>()? })
     }
-
-    async fn send(
-        &self,
-        remote: &Remote,
-        index: usize,
-        request: Request<Bytes>,
-    ) -> Result<(response::Parts, Words), UpstreamError> {
-        let unreachable = |cause: String| UpstreamError::Unreachable { cause };
-        let (mut head, body) = request.into_parts();
-        if let Some((name, value)) = &remote.credential {
-            head.headers.insert(name, value.clone());
-        }
-        let base_url = remote.base_urls.get(index).ok_or_else(|| unreachable("no such address".to_owned()))?;
-        let url = format!("{base_url}{}", head.uri);
-        let request = self.client.request(head.method, url).headers(head.headers).body(body);
-        let answer = request.send().await.map_err(|error| unreachable(cause(error)))?;
-        let mut head = Response::builder().status(answer.status());
-        if let Some(headers) = head.headers_mut() {
-            *headers = answer.headers().clone();
-        }
-        let (head, ()) = head.body(()).map_err(|error| unreachable(error.to_string()))?.into_parts();
-        let pieces =
-            answer.bytes_stream().map(|piece| piece.map_err(|error| UpstreamError::Cut { cause: cause(error) }));
-        Ok((head, Box::pin(pieces)))
-    }
 }
 
 impl Upstream for Forward {
-    type Body = Pieces;
+    type Response = ForwardResponse;
 
-    async fn call(&self, call: Call) -> Result<Response<Pieces>, UpstreamError> {
-        let Call { upstream, user, is_last, tried, outcome, request } = call;
+    async fn call(&self, call: Call) -> Result<ForwardResponse, UpstreamError> {
+        let Call { upstream, user, is_last, tried, request } = call;
         let Some(Target { pool, kind }) = self.targets.get(&upstream) else {
-            return Err(UpstreamError::Unreachable { cause: format!("no upstream is called {upstream}") });
+            return Err(unreachable(format!("no upstream is called {upstream}")));
         };
-        let visit = pool.enter(user, is_last, &tried, outcome.clone()).await?;
-        let answer = match kind {
-            Kind::Builtin { pace } => builtin::answer(&request, *pace, sleep),
-            Kind::Remote(remote) => self.send(remote, visit.index(), request).await,
+        let lease = pool.acquire(user, is_last, tried).await?;
+        let sending = match kind {
+            Kind::Builtin { pace } => future::ready(builtin::answer(&request, *pace, sleep)).boxed(),
+            Kind::Remote(remote) => remote.send(&self.client, lease.index(), request).boxed(),
         };
-        // The visit ends here then, before anyone else can tell.
-        let (head, inner) = answer.inspect_err(|_| outcome.set_failed())?;
-        Ok(Response::from_parts(head, Pieces { inner, visit: Some(visit) }))
-    }
-
-    /// Reads on for a moment, off the turn's way: a connection dropped in mid-answer cannot be used again, and the next
-    /// turn would pay for another TLS handshake.
-    fn release(&self, mut body: Pieces) {
-        drop(body.visit.take());
-        let rest = async move {
-            let mut bytes = 0;
-            while let Some(Ok(piece)) = body.next().await {
-                bytes += piece.len();
-                if bytes > REST_BYTES {
-                    break;
-                }
-            }
-        };
-        tokio::spawn(timeout(REST_TIMEOUT, rest));
+        Ok(ForwardResponse { lease, state: ResponseState::Sending(sending) })
     }
 }
 
@@ -131,26 +93,62 @@ impl fmt::Display for ForwardError {
     }
 }
 
-/// An answer's bytes as they come; dropping them ends the call.
-pub struct Pieces {
-    inner: Words,
-    visit: Option<Visit>,
+/// A call in flight over the network, or to the built-in model.
+pub struct ForwardResponse {
+    lease: AddressLease,
+    state: ResponseState,
 }
 
-impl Stream for Pieces {
-    type Item = Result<Bytes, UpstreamError>;
+enum ResponseState {
+    Sending(BoxFuture<'static, Result<(response::Parts, Words), UpstreamError>>),
+    Receiving(Words),
+    Failed,
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(visit) = &mut self.visit {
-            visit.look();
+impl UpstreamResponse for ForwardResponse {
+    fn address(&self) -> usize {
+        self.lease.index()
+    }
+
+    async fn head(&mut self) -> Result<response::Parts, UpstreamError> {
+        let ResponseState::Sending(sending) = &mut self.state else {
+            return Err(unreachable("the request was sent already".to_owned()));
+        };
+        let sent = sending.await;
+        self.state = ResponseState::Failed;
+        let (head, body) = sent?;
+        self.state = ResponseState::Receiving(body);
+        Ok(head)
+    }
+
+    fn note_output(&mut self) {
+        self.lease.note_output();
+    }
+
+    /// Ends the call and releases its slot. The rest of a complete response is read in the
+    /// background, for up to a second.
+    fn end(self, verdict: Verdict) {
+        self.lease.end(verdict);
+        if let (Verdict::Complete, ResponseState::Receiving(body)) = (verdict, self.state) {
+            tokio::spawn(rest::discard(body, sleep(REST_TIMEOUT)));
         }
-        self.inner.as_mut().poll_next(context)
     }
 }
 
-impl fmt::Debug for Pieces {
+impl Stream for ForwardResponse {
+    type Item = Result<Bytes, UpstreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.state {
+            ResponseState::Receiving(body) => body.as_mut().poll_next(context),
+            ResponseState::Failed | ResponseState::Sending(_) => Poll::Ready(None),
+        }
+    }
+}
+
+impl fmt::Debug for ForwardResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pieces").field("visit", &self.visit).finish_non_exhaustive()
+        f.debug_struct("ForwardResponse").field("lease", &self.lease).finish_non_exhaustive()
     }
 }
 
@@ -167,6 +165,38 @@ enum Kind {
 struct Remote {
     base_urls: Vec<String>,
     credential: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Remote {
+    fn send(
+        &self,
+        client: &reqwest::Client,
+        index: usize,
+        request: Request<Bytes>,
+    ) -> impl Future<Output = Result<(response::Parts, Words), UpstreamError>> + use<> {
+        let (mut head, body) = request.into_parts();
+        if let Some((name, value)) = &self.credential {
+            head.headers.insert(name, value.clone());
+        }
+        let base_url = self.base_urls.get(index).cloned().unwrap_or_default();
+        let url = format!("{base_url}{}", head.uri);
+        let sending = client.request(head.method, url).headers(head.headers).body(body).send();
+        async move {
+            let answer = sending.await.map_err(|error| unreachable(cause(error)))?;
+            let mut head = Response::builder().status(answer.status());
+            if let Some(headers) = head.headers_mut() {
+                *headers = answer.headers().clone();
+            }
+            let (head, ()) = head.body(()).map_err(|error| unreachable(error.to_string()))?.into_parts();
+            let pieces =
+                answer.bytes_stream().map(|piece| piece.map_err(|error| UpstreamError::Cut { cause: cause(error) }));
+            Ok((head, Box::pin(pieces) as Words))
+        }
+    }
+}
+
+fn unreachable(cause: String) -> UpstreamError {
+    UpstreamError::Unreachable { cause }
 }
 
 impl Target {
@@ -186,9 +216,7 @@ impl Kind {
     }
 }
 
-/// As much as is read of an answer after its end; the last chunk and an empty line, as a rule.
-const REST_BYTES: usize = 4 << 10;
-/// For as long.
+/// The longest time for which the rest of a complete response is read.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all our HTTP clients have in common.

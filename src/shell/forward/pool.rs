@@ -1,7 +1,8 @@
-//! One upstream: its addresses, of which each call gets the one with the least to do, and the places for calls at once.
+//! The addresses of one upstream and the slots for its concurrent calls.
 //!
-//! A call waits for a place, goes to an address, and holds both until the answer's body is gone. What it was worth is read
-//! from its [`Outcome`] then; that something of an answer has come, as soon as it is known.
+//! A call waits for a slot, then gets the address with the fewest calls in flight. It holds both
+//! in an [`AddressLease`] until the response's body is dropped. The lease ends with a [`Verdict`],
+//! by which the address's health is judged.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,36 +20,39 @@ use super::{
 };
 use crate::{
     config::Concurrency,
-    upstream::{Outcome, Tried, UpstreamError},
+    service::EntropySource as _,
+    shell::entropy::SystemEntropy,
+    upstream::{TriedAddresses, UpstreamError, Verdict},
 };
 
-/// The addresses of one upstream, and its places.
+/// The addresses of one upstream, and its slots.
 #[derive(Debug)]
 pub(super) struct Pool {
-    began: Instant,
+    created: Instant,
+    /// The longest time that a call waits for a slot.
     wait: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// None where there are as many places as calls.
+    /// `None` if the number of concurrent calls is not limited.
     queue: Option<FairQueue<oneshot::Sender<CallSlot>>>,
     addresses: Vec<Address>,
-    /// Counts choices, so that equals take turns.
+    /// The number of choices so far, by which equal addresses take turns.
     choices: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Address {
-    under_way: usize,
-    /// The number of the choice that fell on it last.
+    in_flight: usize,
+    /// The number of the last choice of this address.
     chosen: u64,
     health: Health,
 }
 
 impl Pool {
-    /// So many addresses, all of them well.
+    /// A pool of this many healthy addresses.
     pub(super) fn new(addresses: usize, concurrency: Option<Concurrency>) -> Arc<Self> {
         let state = State {
             queue: concurrency.map(|Concurrency { calls, queue, .. }| FairQueue::new(calls, queue)),
@@ -56,26 +60,26 @@ impl Pool {
             choices: 0,
         };
         let wait = concurrency.map_or(Duration::ZERO, |concurrency| concurrency.wait);
-        Arc::new(Self { began: Instant::now(), wait, state: Mutex::new(state) })
+        Arc::new(Self { created: Instant::now(), wait, state: Mutex::new(state) })
     }
 
-    /// Waits for a place, then chooses the address for a call of `user`'s, and notes it in `tried`. Where all have been
-    /// failing, it is one of them only if the call has nowhere else to go.
+    /// Waits for a slot, then chooses the address for a call of `user`. An ejected address is
+    /// chosen only if `is_last` is true.
     ///
     /// # Errors
-    /// [`UpstreamError::Ejected`], [`UpstreamError::Overloaded`].
-    pub(super) async fn enter(
+    /// [`UpstreamError::Ejected`] if all addresses are ejected; [`UpstreamError::Overloaded`] if
+    /// the queue is full, or if no slot becomes free in time.
+    pub(super) async fn acquire(
         self: &Arc<Self>,
         user: u64,
         is_last: bool,
-        tried: &Tried,
-        outcome: Outcome,
-    ) -> Result<Visit, UpstreamError> {
-        // Not to wait for what will not be.
+        tried: TriedAddresses,
+    ) -> Result<AddressLease, UpstreamError> {
+        // Without an address, waiting for a slot has no point.
         if self.lock().choice(self.now(), is_last, tried).is_none() {
             return Err(UpstreamError::Ejected);
         }
-        let place = self.place(user, &outcome).await?;
+        let slot = self.slot(user).await?;
         let now = self.now();
         let mut state = self.lock();
         let index = state.choice(now, is_last, tried).ok_or(UpstreamError::Ejected)?;
@@ -83,35 +87,35 @@ impl Pool {
         *choices = choices.saturating_add(1);
         let address = addresses.get_mut(index).ok_or(UpstreamError::Ejected)?;
         address.chosen = *choices;
-        address.under_way += 1;
-        let tries = address.health.call(now);
+        address.in_flight += 1;
+        let is_trial = address.health.call(now);
         drop(state);
-        tried.set(index);
-        Ok(Visit { pool: Arc::clone(self), index, began: now, tries, answers: false, outcome, _place: place })
+        let pool = Arc::clone(self);
+        Ok(AddressLease { pool, index, started: now, is_trial, has_output: false, verdict: None, _slot: slot })
     }
 
-    async fn place(self: &Arc<Self>, user: u64, outcome: &Outcome) -> Result<CallSlot, UpstreamError> {
-        let (sender, placed) = oneshot::channel();
-        let (ticket, gave_way) = {
+    async fn slot(self: &Arc<Self>, user: u64) -> Result<CallSlot, UpstreamError> {
+        let (sender, granted) = oneshot::channel();
+        let (ticket, displaced) = {
             let mut state = self.lock();
             let Some(queue) = &mut state.queue else { return Ok(CallSlot { pool: None, user }) };
             match queue.enter(user, sender) {
                 Entered::Placed(_) => return Ok(CallSlot { pool: Some(Arc::clone(self)), user }),
                 Entered::Refused(_) => return Err(UpstreamError::Overloaded),
-                Entered::Waiting(ticket, gave_way) => (ticket, gave_way),
+                Entered::Waiting(ticket, displaced) => (ticket, displaced),
             }
         };
-        // Whoever gave way hears of it by its sender's end.
-        drop(gave_way);
-        let _waiting = Waiting { pool: self, user, ticket, since: self.now(), outcome };
-        match timeout(self.wait, placed).await {
-            Ok(Ok(place)) => Ok(place),
+        // Dropping the sender ends the displaced call's wait.
+        drop(displaced);
+        let _waiting = Waiting { pool: self, user, ticket };
+        match timeout(self.wait, granted).await {
+            Ok(Ok(slot)) => Ok(slot),
             _ => Err(UpstreamError::Overloaded),
         }
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.created.elapsed()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -120,50 +124,56 @@ impl Pool {
 }
 
 impl State {
-    /// The address for the next call: one that is due for its trial, else a well one, else, if it must be, an ejected one. Of
-    /// several, one that was not `tried`; of these, the one with the least under way.
-    fn choice(&self, now: Duration, must: bool, tried: &Tried) -> Option<usize> {
+    /// The address for the next call: one that is due for a trial, else a healthy one, else an
+    /// ejected one if `any` is true. Among several, one that is not in `tried`; among these, the
+    /// one with the fewest calls in flight.
+    fn choice(&self, now: Duration, any: bool, tried: TriedAddresses) -> Option<usize> {
         let rank = |(index, address): (usize, &Address)| {
-            // What has failed or was silent of late counts as if it were busier by as much.
+            // Each recent failure or silence counts as one more call in flight.
             let (class, load, until) = match address.health.standing(now) {
-                HealthState::Due => (0, address.under_way, Duration::ZERO),
-                HealthState::Well(failures) => (1, address.under_way.saturating_add(failures as usize), Duration::ZERO),
-                HealthState::Ejected(until) => (2, address.under_way, until),
+                HealthState::Due => (0, address.in_flight, Duration::ZERO),
+                HealthState::Well(failures) => (1, address.in_flight.saturating_add(failures as usize), Duration::ZERO),
+                HealthState::Ejected(until) => (2, address.in_flight, until),
             };
-            (class, tried.has(index), load, until, address.chosen, index)
+            (class, tried.contains(index), load, until, address.chosen, index)
         };
         let best = self.addresses.iter().enumerate().map(rank).min()?;
-        (must || best.0 < 2).then_some(best.5)
+        (any || best.0 < 2).then_some(best.5)
     }
 }
 
-/// A call under way at one of the addresses; dropping it is the call's end.
+/// A call in flight at one address. Dropping it ends the call, without a verdict unless
+/// [`Self::end`] was called.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct AddressLease {
     pool: Arc<Pool>,
     index: usize,
-    began: Duration,
-    /// Whether it tries an address that was ejected.
-    tries: bool,
-    /// Whether it was already noted that something of its answer has come.
-    answers: bool,
-    outcome: Outcome,
-    _place: CallSlot,
+    started: Duration,
+    /// True while this call is the trial of an ejected address.
+    is_trial: bool,
+    has_output: bool,
+    verdict: Option<Verdict>,
+    _slot: CallSlot,
 }
 
-impl Visit {
-    /// Which of the addresses it is.
+impl AddressLease {
+    /// The index of the address.
     pub(super) fn index(&self) -> usize {
         self.index
     }
 
-    /// Notes that something of the answer has come, as soon as that is known: the rest may take minutes.
-    pub(super) fn look(&mut self) {
-        if !self.answers && self.outcome.answers() {
-            self.answers = true;
-            let tries = std::mem::take(&mut self.tries);
-            self.note(|health| health.answers(tries));
+    /// Records that a part of a reply has arrived, before the rest arrives, which may take minutes.
+    pub(super) fn note_output(&mut self) {
+        if !self.has_output {
+            self.has_output = true;
+            let is_trial = std::mem::take(&mut self.is_trial);
+            self.note(|health| health.answers(is_trial));
         }
+    }
+
+    /// Ends the call with a verdict on the address.
+    pub(super) fn end(mut self, verdict: Verdict) {
+        self.verdict = Some(verdict);
     }
 
     fn note(&self, note: impl FnOnce(&mut Health)) {
@@ -173,28 +183,31 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+impl Drop for AddressLease {
     fn drop(&mut self) {
-        self.look();
-        let (tries, now) = (self.tries, self.pool.now());
-        match self.outcome.worked() {
-            Some(true) => self.note(Health::worked),
-            Some(false) => {
-                let chance = chance();
-                self.note(|health| health.failed(tries, now, chance));
+        let now = self.pool.now();
+        match self.verdict {
+            Some(Verdict::Complete | Verdict::Refused) => {
+                self.note_output();
+                self.note(Health::worked);
+            }
+            Some(Verdict::Failed) => {
+                let (is_trial, chance) = (self.is_trial, SystemEntropy.jitter());
+                self.note(|health| health.failed(is_trial, now, chance));
             }
             None => {
-                let silent = if self.answers { Duration::ZERO } else { now.saturating_sub(self.began) };
-                self.note(|health| health.untold(tries, now, silent));
+                let silent = if self.has_output { Duration::ZERO } else { now.saturating_sub(self.started) };
+                self.note(|health| health.untold(self.is_trial, now, silent));
             }
         }
         if let Some(address) = self.pool.lock().addresses.get_mut(self.index) {
-            address.under_way = address.under_way.saturating_sub(1);
+            address.in_flight = address.in_flight.saturating_sub(1);
         }
     }
 }
 
-/// A user's place, or none where there are no bounds; dropping it hands it on.
+/// A user's slot, without a pool if the number of calls is not limited. Dropping it passes the slot
+/// to the next call in the queue.
 #[derive(Debug)]
 struct CallSlot {
     pool: Option<Arc<Pool>>,
@@ -211,36 +224,26 @@ impl Drop for CallSlot {
             user = next;
             match waiter.send(Self { pool: Some(Arc::clone(&pool)), user }) {
                 Ok(()) => return,
-                // Its turn came as it left; the place is still to be handed on.
-                Err(mut place) => place.pool = None,
+                // The call left the queue just now. Its slot goes to the next one, in this loop.
+                Err(mut slot) => slot.pool = None,
             }
         }
     }
 }
 
-/// A call that waits for a place; dropping it leaves no trace but of how long that took.
+/// A call that waits for a slot. Dropping it removes the call from the queue.
 struct Waiting<'a> {
     pool: &'a Pool,
     user: u64,
     ticket: Ticket,
-    since: Duration,
-    outcome: &'a Outcome,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.outcome.set_waited(self.pool.now().saturating_sub(self.since));
         if let Some(queue) = &mut self.pool.lock().queue {
             queue.leave(self.user, self.ticket);
         }
     }
-}
-
-/// A number for pauses to differ by; it does not matter where there is no randomness.
-fn chance() -> u32 {
-    let mut random = [0; 4];
-    let _ = getrandom::fill(&mut random);
-    u32::from_ne_bytes(random)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use crate::{
     config::StoreConfig,
     guard::{AdmitRequest, Guard, GuardPurpose, KeyedHash, LimitSubject, LocalGuard, Moment, Revocation, Rules},
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
+    service::EntropySource as _,
+    shell::entropy::SystemEntropy,
 };
 
 /// Admits turns by the counts of all instances.
@@ -81,7 +83,7 @@ impl Guard for RedisGuard {
             return Err(Error::UserBusy { limit: rules.max_concurrent_turns });
         }
         let mut holder = [0; HOLDER_BYTES];
-        getrandom::fill(&mut holder).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
+        SystemEntropy.fill(&mut holder)?;
         // From here on, the turn is given back if this future is dropped or the reply is lost.
         let turn = TurnEntry::new(&request, rules, holder);
         let mut permit = StorePermit::new(Arc::clone(&self.store), self.queue.clone(), turn);

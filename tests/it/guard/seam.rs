@@ -291,10 +291,13 @@ fn a_summary_is_charged_with_its_turn() {
 #[test]
 fn the_time_in_the_queue_of_an_upstream_is_not_charged() {
     let (hand, guard) = hand("limits.history_bytes = 33000\nlimits.reply_reserve_bytes = 1000");
+    hand.upstream.queue_calls();
     let long = "word ".repeat(5_000);
-    let (pending, mut call) = start(&hand, "/v1/turns", &json!({ "input": long, "user_id": "ada" }));
-    hand.clock.advance_seconds(9);
-    call.outcome.set_waited(Duration::from_secs(8));
+    let (mut pending, mut call) = start(&hand, "/v1/turns", &json!({ "input": long, "user_id": "ada" }));
+    hand.clock.advance_seconds(8);
+    call.grant_slot();
+    pending.wait();
+    hand.clock.advance_seconds(1);
     call.reply("hello");
     let token = pending.answer().json()["token"].clone();
     let calls = guard.take();
@@ -302,13 +305,17 @@ fn the_time_in_the_queue_of_an_upstream_is_not_charged() {
     assert_eq!(charge.upstream_millis, 1_000);
     let body = json!({ "input": long, "user_id": "ada", "token": token, "truncation": "summarize" });
     let (mut pending, mut summary) = start(&hand, "/v1/turns", &body);
-    hand.clock.advance_seconds(4);
-    summary.outcome.set_waited(Duration::from_secs(1));
-    summary.reply("They said words.");
+    hand.clock.advance_seconds(1);
+    summary.grant_slot();
     pending.wait();
     hand.clock.advance_seconds(3);
+    summary.reply("They said words.");
+    pending.wait();
+    hand.clock.advance_seconds(2);
     let mut call = hand.upstream.call();
-    call.outcome.set_waited(Duration::from_secs(2));
+    call.grant_slot();
+    pending.wait();
+    hand.clock.advance_seconds(1);
     call.reply("well");
     pending.answer().json();
     let calls = guard.take();

@@ -176,7 +176,7 @@ fn other_roles_are_not_a_clients() {
 #[test]
 fn without_randomness_nothing_is_issued() {
     let hand = Hand::new("");
-    hand.clock.run_dry();
+    hand.entropy.run_dry();
     let answer = hand.turn(&json!({ "input": "hi" })).answer();
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.problem("internal")["retry"], "safe");

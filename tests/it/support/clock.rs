@@ -1,17 +1,14 @@
 //! A clock that stands still until it is told to go on.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     task::{Poll, Waker},
     time::Duration,
 };
 
 use futures_util::future::poll_fn;
 use holdall::{
-    proto::{error::Error, time::UnixSeconds},
+    proto::time::UnixSeconds,
     service::{Clock, Sleep},
 };
 
@@ -23,8 +20,6 @@ pub(crate) struct TestClock(Arc<State>);
 struct State {
     elapsed: Mutex<Duration>,
     sleepers: Mutex<Vec<Waker>>,
-    drawn: AtomicU64,
-    dry: AtomicBool,
 }
 
 impl TestClock {
@@ -37,11 +32,6 @@ impl TestClock {
     /// Lets whole seconds pass.
     pub(crate) fn advance_seconds(&self, seconds: u64) {
         self.advance(Duration::from_secs(seconds));
-    }
-
-    /// From now on there is no randomness.
-    pub(crate) fn run_dry(&self) {
-        self.0.dry.store(true, Ordering::Relaxed);
     }
 }
 
@@ -64,18 +54,5 @@ impl Clock for TestClock {
             clock.0.sleepers.lock().unwrap().push(context.waker().clone());
             Poll::Pending
         }))
-    }
-
-    /// Bytes that are never the same, and the same in each run.
-    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), Error> {
-        if self.0.dry.load(Ordering::Relaxed) {
-            return Err(Error::Internal { cause: "no random bytes".to_owned() });
-        }
-        for piece in bytes.chunks_mut(8) {
-            let drawn = self.0.drawn.fetch_add(1, Ordering::Relaxed) + 1;
-            let mixed = drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
-            piece.copy_from_slice(&mixed[..piece.len()]);
-        }
-        Ok(())
     }
 }

@@ -4,22 +4,30 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::stream;
-use holdall::upstream::{Outcome, Tried, Upstream, UpstreamError};
-use http::{Request, Response};
+use futures_util::{StreamExt as _, stream};
+use holdall::upstream::{TriedAddresses, Upstream, UpstreamError, UpstreamResponse, Verdict};
+use http::{Request, Response, response};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 type Piece = Result<Bytes, UpstreamError>;
 type Pieces = Pin<Box<dyn Stream<Item = Piece> + Send>>;
 
-/// The upstream that a service is given; copies are the same upstream.
+/// The upstream of a service under test. It has one address. Copies are the same upstream.
 #[derive(Clone, Default)]
-pub(crate) struct FakeUpstream(Arc<Mutex<VecDeque<Call>>>);
+pub(crate) struct FakeUpstream(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    calls: VecDeque<Call>,
+    /// True if calls wait for [`Call::grant_slot`] before they start.
+    queues: bool,
+}
 
 /// One call of the service's, to be answered by the test.
 pub(crate) struct Call {
@@ -31,9 +39,9 @@ pub(crate) struct Call {
     /// Whether there is nowhere else to go.
     pub(crate) is_last: bool,
     /// The addresses that the turn has called.
-    pub(crate) tried: Tried,
-    /// What the service made of the answer.
-    pub(crate) outcome: Outcome,
+    pub(crate) tried: TriedAddresses,
+    verdict: Arc<Mutex<Option<Verdict>>>,
+    slot: Option<oneshot::Sender<()>>,
     head: Option<oneshot::Sender<Result<Response<Pieces>, UpstreamError>>>,
     pieces: Option<mpsc::UnboundedSender<Piece>>,
     body: Option<mpsc::UnboundedReceiver<Piece>>,
@@ -42,30 +50,91 @@ pub(crate) struct Call {
 impl FakeUpstream {
     /// The oldest call that was not taken yet.
     pub(crate) fn call(&self) -> Call {
-        self.0.lock().unwrap().pop_front().expect("the upstream was not called")
+        self.0.lock().unwrap().calls.pop_front().expect("the upstream was not called")
+    }
+
+    /// Makes the calls to come wait for a slot.
+    pub(crate) fn queue_calls(&self) {
+        self.0.lock().unwrap().queues = true;
     }
 
     /// Whether a call waits to be taken.
     pub(crate) fn is_called(&self) -> bool {
-        !self.0.lock().unwrap().is_empty()
+        !self.0.lock().unwrap().calls.is_empty()
     }
 }
 
 impl Upstream for FakeUpstream {
-    type Body = Pieces;
+    type Response = FakeResponse;
 
-    async fn call(&self, call: holdall::upstream::Call) -> Result<Response<Pieces>, UpstreamError> {
+    async fn call(&self, call: holdall::upstream::Call) -> Result<FakeResponse, UpstreamError> {
+        let holdall::upstream::Call { upstream, user, is_last, tried, request } = call;
+        let (slot, granted) = oneshot::channel();
         let (head, answer) = oneshot::channel();
         let (pieces, body) = mpsc::unbounded_channel();
-        let holdall::upstream::Call { upstream, user, is_last, tried, outcome, request } = call;
         let (head, pieces, body) = (Some(head), Some(pieces), Some(body));
-        let call = Call { request, upstream, user, is_last, tried, outcome, head, pieces, body };
-        self.0.lock().unwrap().push_back(call);
-        answer.await.unwrap_or_else(|_| Err(UpstreamError::Unreachable { cause: "the test let it go".to_owned() }))
+        let verdict = Arc::<Mutex<Option<Verdict>>>::default();
+        let response = FakeResponse { head: Some(answer), body: None, verdict: Arc::clone(&verdict) };
+        let waits = {
+            let mut state = self.0.lock().unwrap();
+            let slot = state.queues.then_some(slot);
+            state.calls.push_back(Call { request, upstream, user, is_last, tried, verdict, slot, head, pieces, body });
+            state.queues
+        };
+        if waits {
+            let _ = granted.await;
+        }
+        Ok(response)
+    }
+}
+
+/// The service's end of a [`Call`].
+pub(crate) struct FakeResponse {
+    head: Option<oneshot::Receiver<Result<Response<Pieces>, UpstreamError>>>,
+    body: Option<Pieces>,
+    verdict: Arc<Mutex<Option<Verdict>>>,
+}
+
+impl UpstreamResponse for FakeResponse {
+    fn address(&self) -> usize {
+        0
+    }
+
+    async fn head(&mut self) -> Result<response::Parts, UpstreamError> {
+        let answer = self.head.as_mut().expect("the head is read once").await;
+        self.head = None;
+        let dropped = || UpstreamError::Unreachable { cause: "the test let it go".to_owned() };
+        let (head, body) = answer.unwrap_or_else(|_| Err(dropped()))?.into_parts();
+        self.body = Some(body);
+        Ok(head)
+    }
+
+    fn note_output(&mut self) {}
+
+    fn end(self, verdict: Verdict) {
+        *self.verdict.lock().unwrap() = Some(verdict);
+    }
+}
+
+impl Stream for FakeResponse {
+    type Item = Piece;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Piece>> {
+        self.body.as_mut().expect("the head comes first").poll_next_unpin(context)
     }
 }
 
 impl Call {
+    /// The verdict with which the service ended the call, `None` before the end or if it reported none.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        *self.verdict.lock().unwrap()
+    }
+
+    /// Gives the call the slot for which it waits.
+    pub(crate) fn grant_slot(&mut self) {
+        let _ = self.slot.take().expect("the upstream queues").send(());
+    }
+
     /// The body of the request, as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(self.request.body()).unwrap()

@@ -11,20 +11,52 @@ use futures_util::FutureExt as _;
 use holdall::{
     config::Config,
     guard::{Guard, KeyedHash, LocalGuard},
-    service::{Body, Entry, Log, Notice, Service},
+    service::{Body, Entry, Host, Log, Notice, Service},
 };
 use http::{Method, Request, Response, header, response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::Value;
 
-use super::{answer::Answer, clock::TestClock, config, fake::FakeUpstream, upstream};
+use super::{answer::Answer, clock::TestClock, config, entropy::TestEntropy, fake::FakeUpstream, upstream};
 
 /// A service with all that it was given.
 pub(crate) struct Hand<G = LocalGuard> {
-    pub(crate) service: Arc<Service<FakeUpstream, G, TestClock>>,
+    pub(crate) service: Arc<Service<TestHost<G>>>,
     pub(crate) clock: TestClock,
+    pub(crate) entropy: TestEntropy,
     pub(crate) upstream: FakeUpstream,
     pub(crate) log: Records,
+}
+
+/// The host of a service under test.
+pub(crate) struct TestHost<G> {
+    upstream: FakeUpstream,
+    guard: G,
+    clock: TestClock,
+    entropy: TestEntropy,
+}
+
+impl<G: Guard> Host for TestHost<G> {
+    type Upstream = FakeUpstream;
+    type Guard = G;
+    type Clock = TestClock;
+    type Entropy = TestEntropy;
+
+    fn upstream(&self) -> &FakeUpstream {
+        &self.upstream
+    }
+
+    fn guard(&self) -> &G {
+        &self.guard
+    }
+
+    fn clock(&self) -> &TestClock {
+        &self.clock
+    }
+
+    fn entropy(&self) -> &TestEntropy {
+        &self.entropy
+    }
 }
 
 /// The log's entries, and its notices.
@@ -73,18 +105,10 @@ impl Hand {
 impl<G: Guard> Hand<G> {
     /// A service of this configuration under a guard of the test's.
     pub(crate) fn guarded(config: Config, guard: G) -> Self {
-        let (clock, upstream, log) = <(TestClock, FakeUpstream, Records)>::default();
-        let sink = Box::new(log.clone());
-        let service = Service::new(
-            config.deployment,
-            config.access,
-            config.settings,
-            upstream.clone(),
-            guard,
-            clock.clone(),
-            sink,
-        );
-        Self { service: Arc::new(service), clock, upstream, log }
+        let (clock, entropy, upstream, log) = <(TestClock, TestEntropy, FakeUpstream, Records)>::default();
+        let host = TestHost { upstream: upstream.clone(), guard, clock: clock.clone(), entropy: entropy.clone() };
+        let service = Service::new(config.deployment, config.access, config.settings, host, Box::new(log.clone()));
+        Self { service: Arc::new(service), clock, entropy, upstream, log }
     }
 
     /// Sends a request.

@@ -6,6 +6,7 @@ pub(crate) mod binary;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod drive;
+pub(crate) mod entropy;
 pub(crate) mod events;
 pub(crate) mod fake;
 pub(crate) mod frames;

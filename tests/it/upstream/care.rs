@@ -3,7 +3,7 @@
 
 use holdall::{
     guard::{GuardPurpose, TurnEnd},
-    upstream::UpstreamError,
+    upstream::{UpstreamError, Verdict},
 };
 use serde_json::{Value, json};
 
@@ -386,7 +386,7 @@ fn a_whole_reply_that_outlasts_its_share_is_not_held_against_its_address() {
     hand.clock.advance_seconds(300);
     asked.is_waiting();
     let slow = hand.upstream.call();
-    assert!(slow.is_cancelled() && slow.outcome.worked().is_none(), "too late for a share, and no failure");
+    assert!(slow.is_cancelled() && slow.verdict().is_none(), "too late for a share, and no failure");
 }
 
 #[test]
@@ -430,20 +430,20 @@ fn the_whole_turn_has_ended_in_time() {
 }
 
 #[test]
-fn what_came_of_a_call_is_told_to_who_made_it() {
+fn each_fault_gives_its_verdict_on_the_called_address() {
     for (name, fail, _, _, expected) in FAULTS {
         let hand = two();
         let driven =
             ask(&hand, Form::Streamed, &Value::Null, |call| if call.upstream == "a" { fail(call) } else { say(call) });
-        let worked = |at: &str| driven.calls.iter().find(|call| call.upstream == at).unwrap().outcome.worked();
-        assert_eq!(worked("b"), Some(true), "{name}");
-        let told = match *expected {
-            "upstream_refused" => Some(true),
+        let verdict = |at: &str| driven.calls.iter().find(|call| call.upstream == at).unwrap().verdict();
+        assert_eq!(verdict("b"), Some(Verdict::Complete), "{name}");
+        let reported = match *expected {
+            "upstream_refused" => Some(Verdict::Refused),
             "overloaded" => None,
             _ if *name == "one that was ejected" => None,
-            _ => Some(false),
+            _ => Some(Verdict::Failed),
         };
-        assert_eq!(worked("a"), told, "{name}");
+        assert_eq!(verdict("a"), reported, "{name}");
     }
 }
 
@@ -451,8 +451,7 @@ fn what_came_of_a_call_is_told_to_who_made_it() {
 fn a_call_made_again_knows_which_addresses_of_its_target_the_turn_has_called() {
     let (hand, mut seen) = (two(), Vec::new());
     ask(&hand, Form::Streamed, &Value::Null, |call| {
-        seen.push((call.upstream.clone(), call.tried.has(0)));
-        call.tried.set(0);
+        seen.push((call.upstream.clone(), call.tried.contains(0)));
         if call.upstream == "a" {
             call.refuse(UpstreamError::Unreachable { cause: "down".to_owned() })
         } else {

@@ -6,8 +6,8 @@ use holdall::{
     config::{RawConfig, Sources},
     proto::{
         api::{Api as _, native::Native},
-        deployment::{Deployment, ApiSettings},
-        exchange::{Caller, Planned, Entropy, Exchange, Response},
+        deployment::{ApiSettings, Deployment},
+        exchange::{Caller, Entropy, Exchange, Planned, ResponseState, read_history},
         provider::{builtin_answer, builtin_content_type},
         time::UnixSeconds,
         token::Codec,
@@ -46,21 +46,19 @@ fn converse(count: u32) -> Option<u32> {
         token = format!("\"{}\"", answer.token);
         turn = u32::try_from(answer.conversation.claims.turn).ok()?;
     }
-    let history = deployment.read_history(token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
+    let history = read_history(&deployment, token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
     (history.0.len() == usize::try_from(count).ok()?.checked_mul(2)?).then_some(turn)
 }
 
 fn take_turn(deployment: &Arc<Deployment>, body: &str, chance: u8, codec: &mut Codec) -> Option<Answer> {
     let entropy =
         Entropy { token_id: [chance; 16], conversation: [chance; 16], user: [chance; 16], nonce: [chance; 24] };
-    let request = Native.request(body, &ApiSettings::default()).ok()?.turn;
-    let Planned::Ready(exchange) = Exchange::begin(Arc::clone(deployment), request, &alice(), NOW, &entropy, codec).ok()?
-    else {
-        return None;
-    };
+    let request = Native.parse_request(body, &ApiSettings::default()).ok()?.turn;
+    let opened = Exchange::open(Arc::clone(deployment), request, &alice(), NOW, &entropy, codec).ok()?;
+    let Planned::Ready(exchange) = opened.plan(codec).ok()? else { return None };
     let sent = exchange.request();
     let head = http::Response::builder().header("content-type", builtin_content_type(false)).body(()).ok()?;
-    let Response::Replying(mut exchange) = exchange.respond(&head.into_parts().0).ok()? else { return None };
+    let ResponseState::Replying(mut exchange) = exchange.respond(&head.into_parts().0).ok()? else { return None };
     let mut deltas = Vec::new();
     for piece in builtin_answer(sent.body()).ok()? {
         exchange.push(&piece, &mut deltas).ok()?;

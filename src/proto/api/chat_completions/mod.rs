@@ -9,14 +9,11 @@
 mod messages;
 mod reply;
 mod request;
-#[cfg(test)]
-mod shapes;
 
 use self::{reply::ChatWriter, request::RawChat};
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
 use super::{
-    Api, ErrorResponse, ParsedRequest, PublicError, body,
+    body,
+    format::{Api, ErrorResponse, ParsedRequest, PublicError},
     openai_error::{self, TokenMember},
 };
 use crate::proto::{deployment::ApiSettings, error::Error};
@@ -30,25 +27,20 @@ impl Api for ChatCompletions {
         "/v1/chat/completions"
     }
 
-    fn below(&self) -> Option<&'static str> {
+    fn subpath_hint(&self) -> Option<&'static str> {
         Some(
             "completions are not stored here: what was said is in `conversation_token`; POST it to /v1/history to read \
              it, and to /v1/chat/completions to go on",
         )
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let (turn, include_usage) = body::read::<RawChat<'_>>(body)?.into_turn()?;
         Ok(ParsedRequest { turn, writer: Box::new(ChatWriter::new(include_usage)) })
     }
 
-    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
+    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(openai_error::refusal(told, TokenMember::ConversationToken))
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::chat(schemas)
     }
 }
 

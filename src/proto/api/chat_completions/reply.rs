@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::proto::{
     api::{
-        PublicError, ReplyWriter,
-        native::ConversationBody,
+        conversation::ConversationBody,
+        format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
     },
     chat::Item,
@@ -45,7 +45,7 @@ impl ChatWriter {
 }
 
 impl ReplyWriter for ChatWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let calls: Vec<_> = calls(answer).collect();
         let content = if answer.reply.is_empty() && !calls.is_empty() { None } else { Some(answer.reply.as_str()) };
         let token = answer.token.as_str();
@@ -69,7 +69,7 @@ impl ReplyWriter for ChatWriter {
         serde_json::to_vec(&completion).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         self.head = Head::new(claims);
         // Whether there will be text is not known yet; empty text would stand beside calls as a reply of its own.
         self.piece(Said { role: Some("assistant"), ..Said::default() }, out);
@@ -89,7 +89,7 @@ impl ReplyWriter for ChatWriter {
         }
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         let delta = Said { conversation_token: Some(&answer.token), ..Said::default() };
         let last = StreamedChoice { finish_reason: Some(answer.finish.as_str()), ..StreamedChoice::new(delta) };
         self.chunk(&[last], None, Some(End::new(answer)), out);
@@ -99,7 +99,7 @@ impl ReplyWriter for ChatWriter {
         sse::write_event(out, None, "[DONE]");
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let error = OpenAiError::new(told, TokenMember::ConversationToken, partial);
         sse::write_event(out, None, &error.to_json());
     }
@@ -107,7 +107,6 @@ impl ReplyWriter for ChatWriter {
 
 /// What an answer and all chunks of a stream have in common.
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatHead"))]
 struct Head {
     /// Names the answer; it is no token.
     id: String,
@@ -126,7 +125,6 @@ impl Head {
 
 /// What an answer ends with, and the chunk with `finish_reason`.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatEnd"))]
 struct End<'a> {
     /// The conversation's new last token.
     conversation_token: &'a str,
@@ -142,11 +140,9 @@ impl<'a> End<'a> {
 
 /// A whole reply.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCompletion"))]
 pub(super) struct Completion<'a> {
     #[serde(flatten)]
     head: &'a Head,
-    #[cfg_attr(test, schemars(extend("const" = "chat.completion")))]
     object: &'static str,
     choices: [Choice<'a>; 1],
     usage: UsageBody,
@@ -156,27 +152,21 @@ pub(super) struct Completion<'a> {
 
 /// The reply.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatChoice"))]
 struct Choice<'a> {
     /// Always 0.
     index: usize,
     message: Message<'a>,
-    #[cfg_attr(test, schemars(with = "()"))]
     logprobs: Option<()>,
     /// Why it ended.
-    #[cfg_attr(test, schemars(with = "crate::proto::turn::FinishReason"))]
     finish_reason: &'static str,
 }
 
 /// What the model said.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatReply"))]
 struct Message<'a> {
-    #[cfg_attr(test, schemars(extend("const" = "assistant")))]
     role: &'static str,
     /// `null` where there are only calls.
     content: Option<&'a str>,
-    #[cfg_attr(test, schemars(with = "()"))]
     refusal: Option<()>,
     annotations: [(); 0],
     /// What it called; absent if nothing.
@@ -188,11 +178,9 @@ struct Message<'a> {
 
 /// A piece of a reply. The last one but for usage has `finish_reason` and the token.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCompletionChunk"))]
 pub(super) struct Chunk<'a> {
     #[serde(flatten)]
     head: &'a Head,
-    #[cfg_attr(test, schemars(extend("const" = "chat.completion.chunk")))]
     object: &'static str,
     choices: &'a [StreamedChoice<'a>],
     /// Where usage was asked for, `null` in all chunks but the last.
@@ -204,15 +192,12 @@ pub(super) struct Chunk<'a> {
 
 /// The piece.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatChunkChoice"))]
 struct StreamedChoice<'a> {
     /// Always 0.
     index: usize,
     delta: Said<'a>,
-    #[cfg_attr(test, schemars(with = "()"))]
     logprobs: Option<()>,
     /// Why the reply ended; null before.
-    #[cfg_attr(test, schemars(with = "Option<crate::proto::turn::FinishReason>"))]
     finish_reason: Option<&'static str>,
 }
 
@@ -224,41 +209,32 @@ impl<'a> StreamedChoice<'a> {
 
 /// One fragment of a message; SDKs join their strings.
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatDelta"))]
 struct Said<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String", extend("const" = "assistant")))]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "[Call<'a>; 1]"))]
     tool_calls: Option<[Call<'a>; 1]>,
     /// The conversation's new last token, in the chunk with `finish_reason` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     conversation_token: Option<&'a str>,
 }
 
 /// The model asks for a tool.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatToolCall"))]
 struct Call<'a> {
     /// Its place among the calls, in fragments alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "usize"))]
     index: Option<usize>,
     /// The id that the result will name.
     id: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "function")))]
     r#type: &'static str,
     function: Called<'a>,
 }
 
 /// What is called.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCalled"))]
 struct Called<'a> {
     /// The tool.
     name: &'a str,
@@ -281,7 +257,6 @@ fn calls(answer: &Answer) -> impl Iterator<Item = Call<'_>> {
 
 /// The model tokens that the turn used.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatUsage"))]
 struct UsageBody {
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -291,13 +266,11 @@ struct UsageBody {
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct InputDetails {
     cached_tokens: u64,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct OutputDetails {
     reasoning_tokens: u64,
 }

@@ -15,12 +15,10 @@ use crate::proto::{
 
 /// What is read of a Chat Completions request. Other members are ignored, and `null` is as good as absent.
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCompletionRequest"))]
 pub(super) struct RawChat<'a> {
     /// What is new: the user's messages and results of tools. What was said before may stand before them, as clients
     /// repeat it: it is held against the token and left out.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Vec<super::shapes::Message>", extend("minItems" = 1, "maxItems" = body::ELEMENTS, "contains" = super::shapes::not_system())))]
     messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
     /// One of the names that `GET /v1/models` lists.
     model: String,
@@ -28,11 +26,9 @@ pub(super) struct RawChat<'a> {
     conversation_token: Option<String>,
     /// The Responses door's member.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     previous_response_id: Option<&'a RawValue>,
     /// What to do when the conversation has outgrown its limits.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<crate::proto::turn::Truncation>"))]
     truncation: Option<Cow<'a, str>>,
     /// Who speaks, where no credential says so.
     safety_identifier: Option<String>,
@@ -43,30 +39,23 @@ pub(super) struct RawChat<'a> {
     /// What is told of a stream.
     stream_options: Option<Object<RawStreamOptions>>,
     /// The most model tokens that the reply may have.
-    #[cfg_attr(test, schemars(range(min = 1)))]
     max_completion_tokens: Option<u32>,
     /// The same, by its older name.
-    #[cfg_attr(test, schemars(range(min = 1)))]
     max_tokens: Option<u32>,
     /// How much chance there is in the choice of words.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 2)))]
     temperature: Option<Number>,
     /// How likely words have to be.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 1)))]
     top_p: Option<Number>,
     /// What ends a reply.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Stop>"))]
     stop: Option<&'a RawValue>,
     /// Where chance begins, for models that know of it.
     seed: Option<i64>,
     /// What the reply is to be.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Format>"))]
     response_format: Option<&'a RawValue>,
     /// How much the model is to think.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(extend("enum" = crate::proto::api::described::nullable(&body::EFFORTS))))]
     reasoning_effort: Option<Cow<'a, str>>,
     /// Whether there may be several calls in a turn.
     parallel_tool_calls: Option<bool>,
@@ -75,48 +64,34 @@ pub(super) struct RawChat<'a> {
     tools: Option<List<Object<RawTool<'a>>, { body::TOOLS }>>,
     /// Whether the model may, must or must not call, or what. It takes `tools`.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Choice>"))]
     tool_choice: Option<&'a RawValue>,
     // Known, and not offered but for what asks for nothing.
     /// 1 alone: a token holds one conversation.
-    #[cfg_attr(test, schemars(range(min = 1, max = 1)))]
     n: Option<u64>,
     /// Not offered: 0 alone.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
     frequency_penalty: Option<Number>,
     /// Not offered: 0 alone.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
     presence_penalty: Option<Number>,
     /// `text` alone.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(extend("items" = serde_json::json!({ "const": "text" }))))]
     modalities: Option<List<Cow<'a, str>, MODALITIES>>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     audio: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     function_call: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     functions: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     logit_bias: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     logprobs: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     moderation: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     prediction: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     top_logprobs: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     web_search_options: Option<&'a RawValue>,
 }
 
@@ -211,7 +186,6 @@ impl RawChat<'_> {
 }
 
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct RawStreamOptions {
     /// Whether the last chunk tells what was used.
     include_usage: Option<bool>,
@@ -219,27 +193,21 @@ struct RawStreamOptions {
 
 /// What the model may call.
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatTool"))]
 struct RawTool<'a> {
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(extend("const" = "function")))]
     r#type: Cow<'a, str>,
     /// The function.
-    #[cfg_attr(test, schemars(with = "RawFunction"))]
     function: Option<Object<RawFunction>>,
 }
 
 /// A function that the client runs.
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatFunction"))]
 struct RawFunction {
     /// What it is called.
-    #[cfg_attr(test, schemars(regex(pattern = body::NAME)))]
     name: String,
     /// What it is for, in words for the model.
     description: Option<String>,
     /// The JSON Schema of its arguments.
-    #[cfg_attr(test, schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
     parameters: Option<Box<RawValue>>,
     /// Whether arguments are to keep to the schema.
     strict: Option<bool>,

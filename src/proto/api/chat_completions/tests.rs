@@ -19,7 +19,7 @@ fn asking(members: &Value) -> Value {
 }
 
 fn read(body: &Value) -> Result<TurnRequest, Error> {
-    ChatCompletions.request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
+    ChatCompletions.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
 }
 
 fn options(members: &Value) -> ModelOptions {
@@ -424,7 +424,7 @@ fn schemas_are_kept_as_they_were_written() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"a"}],
         "tools":[{"type":"function","function":{"name":"n","parameters":{"b": 1.50, "a":2 }}}],
         "response_format":{"type":"json_schema","json_schema":{"name":"s","description":"d","strict":true,"schema":{"z":1, "a": 1e2}}}}"#;
-    let options = ChatCompletions.request(body, &ApiSettings::default()).unwrap().turn.options;
+    let options = ChatCompletions.parse_request(body, &ApiSettings::default()).unwrap().turn.options;
     assert_eq!(options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
     let ReplyFormat::Schema { name, description, schema, strict } = options.format else { panic!("no schema") };
     assert_eq!((name.as_str(), description.as_deref(), strict), ("s", Some("d"), Some(true)));
@@ -439,7 +439,7 @@ fn lists_are_bounded_while_they_are_read() {
     let many = |element: &str| [element].repeat(body::ELEMENTS + 1).join(",");
     let parts = format!("{{\"role\":\"user\",\"content\":[{}]}}", many(part));
     for body in [body(&many(message)), body(&parts)] {
-        let error = ChatCompletions.request(&body, &ApiSettings::default()).err().unwrap();
+        let error = ChatCompletions.parse_request(&body, &ApiSettings::default()).err().unwrap();
         assert!(error.to_string().contains("more than 16384 entries"), "{error}");
     }
 }

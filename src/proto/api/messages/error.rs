@@ -9,16 +9,14 @@
 use serde::Serialize;
 
 use crate::proto::{
-    api::{ErrorResponse, PublicError},
+    api::format::{ErrorResponse, PublicError},
     error::Error,
     turn::Partial,
 };
 
 /// An error in the shape of Anthropic's API.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AnthropicErrorBody"))]
 pub(super) struct ErrorBody<'a> {
-    #[cfg_attr(test, schemars(extend("const" = "error")))]
     r#type: &'static str,
     error: Detail<'a>,
     /// The id under which the server's log has the request.
@@ -29,32 +27,25 @@ pub(super) struct ErrorBody<'a> {
 
 /// Why a request was refused or failed, as Anthropic's API says it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AnthropicError"))]
 struct Detail<'a> {
-    #[cfg_attr(test, schemars(extend("enum" = ["api_error", "authentication_error", "invalid_request_error", "not_found_error", "overloaded_error", "permission_error", "rate_limit_error", "request_too_large", "timeout_error"])))]
     r#type: &'static str,
     /// What happened this time, for people.
     message: String,
     /// What happened, for programs.
-    #[cfg_attr(test, schemars(with = "crate::proto::error::Code"))]
     code: &'static str,
     details: Details,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "PartialBody<'a>"))]
     partial: Option<PartialBody<'a>>,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct Details {
     /// The code once more.
-    #[cfg_attr(test, schemars(with = "crate::proto::error::Code"))]
     error_code: &'static str,
 }
 
 /// What had flowed of a reply that was cut, and the token that holds it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AnthropicPartialReply"))]
 struct PartialBody<'a> {
     /// The text so far.
     reply: &'a str,

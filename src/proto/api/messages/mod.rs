@@ -12,15 +12,14 @@ mod content;
 mod error;
 mod reply;
 mod request;
-#[cfg(test)]
-mod shapes;
 
 use serde::Serialize;
 
 use self::{error::ErrorBody, reply::MessagesWriter, request::RawMessages};
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
-use super::{Api, ErrorResponse, Operation, ParsedRequest, PublicError, body};
+use super::{
+    body,
+    format::{Api, ErrorResponse, Operation, ParsedRequest, PublicError},
+};
 use crate::proto::{deployment::ApiSettings, error::Error};
 
 /// The Messages format.
@@ -32,11 +31,11 @@ impl Api for Messages {
         "/v1/messages"
     }
 
-    fn below(&self) -> Option<&'static str> {
+    fn subpath_hint(&self) -> Option<&'static str> {
         Some("batches are not offered; POST each message to /v1/messages, or to /v1/messages/count_tokens to count")
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let raw: RawMessages<'_> = body::read(body)?;
         if raw.max_tokens.is_none() {
             return Err(Error::invalid("`max_tokens` is required: the most model tokens that the reply may have"));
@@ -44,13 +43,8 @@ impl Api for Messages {
         asked(raw)
     }
 
-    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
+    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(ErrorBody::new(told, None).into_refusal())
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::messages(schemas)
     }
 }
 
@@ -63,31 +57,25 @@ impl Api for CountTokens {
         "/v1/messages/count_tokens"
     }
 
-    fn purpose(&self) -> Operation {
+    fn operation(&self) -> Operation {
         Operation::CountTokens
     }
 
-    fn counted(&self, tokens: u64) -> Vec<u8> {
+    fn token_count_body(&self, tokens: u64) -> Vec<u8> {
         serde_json::to_vec(&CountBody { input_tokens: tokens }).unwrap_or_default()
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         asked(body::read(body)?)
     }
 
-    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Messages.refusal(told)
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::count(schemas)
+    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
+        Messages.error_response(told)
     }
 }
 
 /// How many model tokens the message would send.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageTokenCount"))]
 struct CountBody {
     input_tokens: u64,
 }

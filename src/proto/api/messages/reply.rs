@@ -14,12 +14,15 @@ use serde_json::value::RawValue;
 
 use super::error::ErrorBody;
 use crate::proto::{
-    api::{PublicError, ReplyWriter, native::ConversationBody},
+    api::{
+        conversation::ConversationBody,
+        format::{PublicError, ReplyWriter},
+    },
     chat::{Item, Part},
     json::Object,
     sse,
     token::Claims,
-    turn::{Answer, Delta, FinishReason, Partial, Usage, speaks},
+    turn::{Answer, Delta, FinishReason, Partial, Usage, is_of_provider},
 };
 
 /// Writes one reply.
@@ -91,7 +94,7 @@ impl MessagesWriter {
 }
 
 impl ReplyWriter for MessagesWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let message = Message {
             content: answer.output.iter().flat_map(|item| blocks(item, self.shows_thinking)).collect(),
             stop_reason: Some(stop_reason(answer.finish)),
@@ -103,7 +106,7 @@ impl ReplyWriter for MessagesWriter {
         serde_json::to_vec(&message).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         Event::MessageStart { message: Message::new(claims) }.write(out);
     }
 
@@ -113,10 +116,10 @@ impl ReplyWriter for MessagesWriter {
                 Delta::Call { id, name, args } => self.block(Block::tool_use(id, name, args), out),
                 Delta::Finish(_) | Delta::Usage(_) => {}
                 Delta::Text(text) => self.text(text, out),
-                Delta::Think { by, blob } => {
+                Delta::Think { provider_id, blob } => {
                     // Also reasoning that is not shown parts the text around it, as it does in the history.
                     self.end_text(out);
-                    if let Some(block) = Block::thinking(by, blob, self.shows_thinking) {
+                    if let Some(block) = Block::thinking(provider_id, blob, self.shows_thinking) {
                         self.block(block, out);
                     }
                 }
@@ -124,14 +127,14 @@ impl ReplyWriter for MessagesWriter {
         }
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         self.end_text(out);
         let delta = Ending { stop_reason: stop_reason(answer.finish), ..Ending::default() };
         Event::MessageDelta { delta, usage: answer.usage.into(), end: End::new(answer) }.write(out);
         Event::MessageStop { conversation_token: &answer.token }.write(out);
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         sse::write_event(out, Some("error"), &ErrorBody::new(told, partial).to_json());
     }
 }
@@ -148,7 +151,6 @@ fn stop_reason(finish: FinishReason) -> &'static str {
 /// One event of a stream.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageEventData"))]
 pub(super) enum Event<'a> {
     ContentBlockDelta {
         index: usize,
@@ -195,7 +197,6 @@ impl Event<'_> {
 /// A piece of a block.
 #[derive(Serialize)]
 #[serde(tag = "type")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageBlockDelta"))]
 pub(super) enum BlockDelta<'a> {
     #[serde(rename = "input_json_delta")]
     InputJson { partial_json: &'a str },
@@ -209,25 +210,18 @@ pub(super) enum BlockDelta<'a> {
 
 /// A message, whole or as it begins; members that the format requires are there, were they `null`.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Message"))]
 pub(super) struct Message<'a> {
     /// Names the message; it is no token.
     id: String,
-    #[cfg_attr(test, schemars(extend("const" = "message")))]
     r#type: &'static str,
-    #[cfg_attr(test, schemars(extend("const" = "assistant")))]
     role: &'static str,
     /// The alias.
     model: &'a str,
     content: Vec<Block<'a>>,
     /// Why it ended; null where it begins.
-    #[cfg_attr(test, schemars(extend("enum" = ["end_turn", "max_tokens", "refusal", "tool_use", null])))]
     stop_reason: Option<&'static str>,
-    #[cfg_attr(test, schemars(with = "()"))]
     stop_sequence: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     stop_details: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     container: Option<()>,
     usage: MessageUsage,
     #[serde(flatten)]
@@ -255,7 +249,6 @@ impl<'a> Message<'a> {
 
 /// What is ours at the end.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageEnd"))]
 pub(super) struct End<'a> {
     /// The conversation's new last token.
     conversation_token: &'a str,
@@ -270,42 +263,21 @@ impl<'a> End<'a> {
 }
 
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Ending {
-    #[cfg_attr(test, schemars(extend("enum" = ["end_turn", "max_tokens", "refusal", "tool_use"])))]
     stop_reason: &'static str,
-    #[cfg_attr(test, schemars(with = "()"))]
     stop_sequence: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     stop_details: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     container: Option<()>,
 }
 
 /// A piece of what the model said.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageBlock"))]
 pub(super) enum Block<'a> {
-    RedactedThinking {
-        data: Cow<'a, str>,
-    },
-    Text {
-        text: &'a str,
-        #[cfg_attr(test, schemars(with = "()"))]
-        citations: Option<()>,
-    },
-    Thinking {
-        thinking: Cow<'a, str>,
-        signature: Cow<'a, str>,
-    },
-    ToolUse {
-        id: &'a str,
-        name: &'a str,
-        #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
-        input: Input<'a>,
-        caller: ToolCaller,
-    },
+    RedactedThinking { data: Cow<'a, str> },
+    Text { text: &'a str, citations: Option<()> },
+    Thinking { thinking: Cow<'a, str>, signature: Cow<'a, str> },
+    ToolUse { id: &'a str, name: &'a str, input: Input<'a>, caller: ToolCaller },
 }
 
 impl<'a> Block<'a> {
@@ -318,7 +290,7 @@ impl<'a> Block<'a> {
     }
 
     /// Reasoning, if it is in this format's own words.
-    fn thinking(by: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
+    fn thinking(provider_id: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
         #[derive(Deserialize)]
         struct Blob<'a> {
             #[serde(borrow)]
@@ -331,7 +303,8 @@ impl<'a> Block<'a> {
             data: Option<Cow<'a, str>>,
         }
 
-        let Object(blob) = speaks(by, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
+        let Object(blob) =
+            is_of_provider(provider_id, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
         match &*blob.r#type {
             "redacted_thinking" => Some(Self::RedactedThinking { data: blob.data? }),
             "thinking" => Some(Self::Thinking {
@@ -367,9 +340,7 @@ impl<'a> Input<'a> {
 
 /// Who calls: the model itself, no code of its own.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct ToolCaller {
-    #[cfg_attr(test, schemars(extend("const" = "direct")))]
     r#type: &'static str,
 }
 
@@ -379,7 +350,7 @@ fn blocks(item: &Item, shows_thinking: bool) -> Vec<Block<'_>> {
         Item::Call { id, name, args } => vec![Block::tool_use(id, name, args)],
         Item::Message { parts, .. } => parts.iter().filter_map(text_block).collect(),
         Item::Result { .. } => Vec::new(),
-        Item::Think { by, blob } => Block::thinking(by, blob, shows_thinking).into_iter().collect(),
+        Item::Think { provider_id, blob } => Block::thinking(provider_id, blob, shows_thinking).into_iter().collect(),
     }
 }
 
@@ -392,33 +363,26 @@ fn text_block(part: &Part) -> Option<Block<'_>> {
 
 /// The counts that a message tells, cached input apart from the rest.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageUsage"))]
 pub(super) struct MessageUsage {
     #[serde(flatten)]
     counts: DeltaUsage,
-    #[cfg_attr(test, schemars(with = "()"))]
     cache_creation: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     inference_geo: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     service_tier: Option<()>,
 }
 
 /// Those of them that the end of a stream tells.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageDeltaUsage"))]
 pub(super) struct DeltaUsage {
     input_tokens: u64,
     cache_creation_input_tokens: u64,
     cache_read_input_tokens: u64,
     output_tokens: u64,
     output_tokens_details: Option<OutputDetails>,
-    #[cfg_attr(test, schemars(with = "()"))]
     server_tool_use: Option<()>,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct OutputDetails {
     thinking_tokens: u64,
 }

@@ -15,89 +15,68 @@ use crate::proto::{
 
 /// What is read of a Messages request. Other members are ignored, and `null` is as good as absent.
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageCountRequest"))]
 pub(super) struct RawMessages<'a> {
     /// One of the names that `GET /v1/models` lists.
     model: String,
     /// What is new: the user's messages, with results of tools. What was said before may stand before them, as clients
     /// repeat it: it is held against the token and left out.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Vec<super::shapes::Message>", extend("minItems" = 1, "maxItems" = body::ELEMENTS, "contains" = super::shapes::not_system())))]
     messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
     /// The most model tokens that the reply may have.
-    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(super) max_tokens: Option<u32>,
     /// The conversation's last token; absent begins one.
     conversation_token: Option<String>,
     /// What to do when the conversation has outgrown its limits.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<crate::proto::turn::Truncation>"))]
     truncation: Option<Cow<'a, str>>,
     /// A system prompt for this turn, where the model has none of its own. It is not kept.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Words>"))]
     system: Option<RawContent<'a>>,
     /// Who speaks.
     metadata: Option<Object<RawMetadata>>,
     /// Whether the reply comes as it is made, as server-sent events.
     stream: Option<bool>,
     /// How much chance there is in the choice of words.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 1)))]
     temperature: Option<Number>,
     /// How likely words have to be.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 1)))]
     top_p: Option<Number>,
     /// What ends a reply.
-    #[cfg_attr(test, schemars(extend("items" = serde_json::json!({ "type": "string", "minLength": 1 }))))]
     stop_sequences: Option<List<String, { body::STOPS }>>,
     /// Whether and how much the model is to think.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Thinking>"))]
     thinking: Option<&'a RawValue>,
     /// What the reply is to be.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::OutputConfig>"))]
     output_config: Option<&'a RawValue>,
     /// The form of the reply, where it stood before there was `output_config`.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Format>"))]
     output_format: Option<&'a RawValue>,
     /// What the model may call.
     #[serde(borrow)]
     tools: Option<List<Object<RawTool<'a>>, { body::TOOLS }>>,
     /// Whether the model may, must or must not call, or what. It takes `tools`.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Choice>"))]
     tool_choice: Option<&'a RawValue>,
     // Known, and not offered.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     compaction: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     container: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     context_management: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     fallbacks: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     inference_geo: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     mcp_servers: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     thread: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     top_k: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct RawMetadata {
     /// Who speaks, where no credential says so.
     user_id: Option<String>,
@@ -264,18 +243,14 @@ fn reply_format(member: &str, raw: &RawValue) -> Result<ReplyFormat, Error> {
 
 /// What the model may call.
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageTool"))]
 struct RawTool<'a> {
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(extend("enum" = ["custom", null])))]
     r#type: Option<Cow<'a, str>>,
     /// What it is called.
-    #[cfg_attr(test, schemars(with = "String", regex(pattern = body::NAME)))]
     name: Option<String>,
     /// What it is for, in words for the model.
     description: Option<String>,
     /// The JSON Schema of its arguments.
-    #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
     input_schema: Option<Box<RawValue>>,
     /// Whether arguments are to keep to the schema.
     strict: Option<bool>,

@@ -13,7 +13,7 @@ use crate::proto::{
 
 /// The turn that a body with these members beside the required ones asks for.
 fn read(members: &Value) -> Result<TurnRequest, Error> {
-    Messages.request(&body(members).to_string(), &ApiSettings::default()).map(|asked| asked.turn)
+    Messages.parse_request(&body(members).to_string(), &ApiSettings::default()).map(|asked| asked.turn)
 }
 
 fn body(members: &Value) -> Value {
@@ -133,17 +133,20 @@ fn what_the_api_requires_is_required() {
     ] {
         let mut body = body(&json!({}));
         body.as_object_mut().unwrap().remove(without);
-        let error = Messages.request(&body.to_string(), &ApiSettings::default()).err().unwrap();
+        let error = Messages.parse_request(&body.to_string(), &ApiSettings::default()).err().unwrap();
         assert_eq!(error.code(), "request_invalid");
         assert!(error.to_string().contains(said), "{error}");
         // There is no reply to bound where model tokens are counted.
-        assert_eq!(CountTokens.request(&body.to_string(), &ApiSettings::default()).is_ok(), without == "max_tokens");
+        assert_eq!(
+            CountTokens.parse_request(&body.to_string(), &ApiSettings::default()).is_ok(),
+            without == "max_tokens"
+        );
         if without != "max_tokens" {
             invalid(&json!({ without: null }), "body: invalid type: null");
         }
     }
     for body in ["", "[]", "{", "null", r#"{"model":"m","model":"m","max_tokens":1,"messages":[]}"#] {
-        assert_eq!(Messages.request(body, &ApiSettings::default()).err().unwrap().code(), "request_invalid");
+        assert_eq!(Messages.parse_request(body, &ApiSettings::default()).err().unwrap().code(), "request_invalid");
     }
 }
 
@@ -171,7 +174,7 @@ fn numbers_have_the_bounds_of_the_api() {
 fn thinking_is_asked_for_as_the_api_has_it() {
     let read_thinking = |thinking: Value| {
         let body = body(&json!({ "max_tokens": 2_000, "thinking": thinking }));
-        Messages.request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn.options.reasoning)
+        Messages.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn.options.reasoning)
     };
     for (asked, thinking, summary) in [
         (json!({ "type": "enabled", "budget_tokens": 1_024 }), Thinking::Budget(1_024), None),
@@ -193,7 +196,7 @@ fn thinking_is_asked_for_as_the_api_has_it() {
     unsupported(&json!({ "thinking": { "type": "between_tools" } }), "`between_tools`");
     // Without a reply there is nothing that a budget has to stay below.
     let counted = json!({ "model": "m", "messages": user(&json!("x")), "thinking": { "type": "enabled", "budget_tokens": 9_999 } });
-    assert!(CountTokens.request(&counted.to_string(), &ApiSettings::default()).is_ok());
+    assert!(CountTokens.parse_request(&counted.to_string(), &ApiSettings::default()).is_ok());
 }
 
 #[test]
@@ -271,8 +274,8 @@ fn what_is_known_and_not_offered_is_refused_with_what_to_send() {
 
 #[test]
 fn model_tokens_are_told_as_the_api_tells_them() {
-    assert_eq!(CountTokens.counted(12), br#"{"input_tokens":12}"#);
-    assert_eq!((CountTokens.purpose(), Messages.purpose()), (Operation::CountTokens, Operation::Turn));
+    assert_eq!(CountTokens.token_count_body(12), br#"{"input_tokens":12}"#);
+    assert_eq!((CountTokens.operation(), Messages.operation()), (Operation::CountTokens, Operation::Turn));
     assert_eq!((CountTokens.path(), Messages.path()), ("/v1/messages/count_tokens", "/v1/messages"));
-    assert!(Messages.below().unwrap().contains("/v1/messages/count_tokens"));
+    assert!(Messages.subpath_hint().unwrap().contains("/v1/messages/count_tokens"));
 }

@@ -1,14 +1,14 @@
-//! The native answer: whole, or event by event; and what every door tells of a conversation.
+//! The native answer: whole, or event by event.
 
 use serde::Serialize;
 
-#[cfg(test)]
-use crate::proto::turn::FinishReason;
 use crate::proto::{
-    api::{PublicError, ReplyWriter},
+    api::{
+        conversation::ConversationBody,
+        format::{PublicError, ReplyWriter},
+    },
     chat::Item,
     sse,
-    time::UnixSeconds,
     token::Claims,
     turn::{Answer, Conversation, Delta, Partial, Usage},
 };
@@ -17,11 +17,11 @@ use crate::proto::{
 pub(super) struct NativeWriter;
 
 impl ReplyWriter for NativeWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         to_json(&AnswerBody::from(answer))
     }
 
-    fn begin(&mut self, _: &Claims, _: &mut Vec<u8>) {}
+    fn start(&mut self, _: &Claims, _: &mut Vec<u8>) {}
 
     fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>) {
         for delta in deltas {
@@ -33,11 +33,11 @@ impl ReplyWriter for NativeWriter {
         }
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         event("done", &AnswerBody::from(answer), out);
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
         // The problem is an object of ours; the partial reply becomes one more member of it.
         let members = told.problem.trim_end().strip_suffix('}').unwrap_or("{");
@@ -50,7 +50,6 @@ impl ReplyWriter for NativeWriter {
 
 /// A turn that was taken: the reply, and the token to go on with.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnAnswer"))]
 pub(super) struct AnswerBody<'a> {
     /// The reply's text.
     reply: &'a str,
@@ -65,7 +64,6 @@ pub(super) struct AnswerBody<'a> {
     /// What the turn used.
     usage: UsageBody,
     /// Why the reply ended.
-    #[cfg_attr(test, schemars(with = "FinishReason"))]
     finish_reason: &'static str,
 }
 
@@ -83,57 +81,8 @@ impl<'a> From<&'a Answer> for AnswerBody<'a> {
     }
 }
 
-/// Where a conversation stands.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Conversation"))]
-pub(in crate::proto::api) struct ConversationBody {
-    /// Its id, the same in all its tokens.
-    #[cfg_attr(test, schemars(extend("format" = "uuid")))]
-    id: String,
-    /// How many turns it has.
-    turn: u64,
-    /// When it began.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
-    started_at: String,
-    /// When its token stops being good; each turn puts it off.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
-    expires_at: String,
-    /// The bytes of what was said so far, as the limits count them (4 MiB by default).
-    history_bytes: usize,
-    /// The bytes of the token's text (3 MiB at most by default).
-    token_bytes: usize,
-    /// How many items were taken away before this turn, because `truncation` says so.
-    trimmed_items: usize,
-    /// How many of them a summary now stands for; absent if none.
-    #[serde(skip_serializing_if = "is_zero")]
-    summarized_items: usize,
-    /// How many inline images of this turn the token has only a note of; absent if none.
-    #[serde(skip_serializing_if = "is_zero")]
-    elided_images: usize,
-}
-
-impl From<&Conversation> for ConversationBody {
-    fn from(conversation: &Conversation) -> Self {
-        let Conversation { claims, history_bytes, token_bytes, trimmed_items, summarized_items, elided_images } =
-            conversation;
-        let moment = |seconds: UnixSeconds| seconds.to_string();
-        Self {
-            id: claims.conversation.to_string(),
-            turn: claims.turn,
-            started_at: moment(claims.born_at),
-            expires_at: moment(claims.expires_at),
-            history_bytes: *history_bytes,
-            token_bytes: *token_bytes,
-            trimmed_items: *trimmed_items,
-            summarized_items: *summarized_items,
-            elided_images: *elided_images,
-        }
-    }
-}
-
 /// The model tokens that a turn used, as the model service counts them.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Usage"))]
 struct UsageBody {
     /// Sent, cached ones included.
     input_tokens: u64,
@@ -151,7 +100,6 @@ impl From<Usage> for UsageBody {
 
 /// What a token holds.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "History"))]
 pub(super) struct HistoryBody<'a> {
     /// All of it, oldest first.
     items: &'a [Item],
@@ -161,7 +109,6 @@ pub(super) struct HistoryBody<'a> {
 
 /// A piece of the reply's text.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnDelta"))]
 pub(super) struct TextBody<'a> {
     /// What comes next.
     text: &'a str,
@@ -169,7 +116,6 @@ pub(super) struct TextBody<'a> {
 
 /// The model asks for a tool. Answer with a result of this id in the next turn.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnToolCall"))]
 pub(super) struct CallBody<'a> {
     /// The call's id.
     id: &'a str,
@@ -181,7 +127,6 @@ pub(super) struct CallBody<'a> {
 
 /// What had flowed of a reply that was cut.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PartialReply"))]
 pub(super) struct PartialBody<'a> {
     /// The text so far.
     reply: &'a str,
@@ -196,11 +141,6 @@ pub(super) fn history(items: &[Item], conversation: &Conversation) -> Vec<u8> {
 
 fn event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
     sse::write_event(out, Some(name), &serde_json::to_string(body).unwrap_or_default());
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 pub(super) fn to_json(body: &impl Serialize) -> Vec<u8> {

@@ -5,9 +5,6 @@
 
 mod answer;
 mod revocation;
-#[cfg(test)]
-#[cfg(test)]
-pub(crate) mod shapes;
 
 use std::{borrow::Cow, fmt};
 
@@ -18,11 +15,9 @@ use serde::{
 use serde_json::value::RawValue;
 
 use self::answer::NativeWriter;
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
 use super::{
-    Api, ErrorResponse, ParsedRequest, PublicError,
     body::{self, List},
+    format::{Api, ErrorResponse, ParsedRequest, PublicError},
 };
 #[cfg(test)]
 use crate::proto::turn::Truncation;
@@ -37,8 +32,6 @@ use crate::proto::{
     turn::{Conversation, TurnRequest},
 };
 
-pub(super) use self::answer::ConversationBody;
-
 pub use self::revocation::{RevocationRequest, RevocationScope, revocation_answer, revocation_request};
 
 /// The native format.
@@ -50,7 +43,7 @@ impl Api for Native {
         "/v1/turns"
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let raw: RawTurn<'_> = body::read(body)?;
         let input = match raw.input {
             RawInput::Text(text) => vec![Item::text(Role::User, text)],
@@ -77,13 +70,8 @@ impl Api for Native {
         Ok(ParsedRequest { turn, writer: Box::new(NativeWriter) })
     }
 
-    fn refusal(&self, _: &PublicError<'_>) -> Option<ErrorResponse> {
+    fn error_response(&self, _: &PublicError<'_>) -> Option<ErrorResponse> {
         None
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::turn(schemas)
     }
 }
 
@@ -105,7 +93,6 @@ pub fn history_answer(items: &[Item], conversation: &Conversation) -> Vec<u8> {
 /// A turn: what is new, and the token of what was said before. Members that are not defined are refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnRequest"))]
 struct RawTurn<'a> {
     /// The conversation's last token; absent or null begins one.
     #[serde(default)]
@@ -113,51 +100,42 @@ struct RawTurn<'a> {
     /// What is new: text, or parts and results of tools. Parts that follow each other are one message, of 256 KiB at most,
     /// and an inline image has 1 MiB at most, by default.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "shapes::Input"))]
     input: RawInput<'a>,
     /// Who speaks, where no credential says so; with a credential it must be the same user. Named once, a user is named in
     /// each turn. Without a name the first turn makes one up, and its token alone speaks for it.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "shapes::UserId"))]
     user_id: Option<String>,
     /// One of the names that `GET /v1/models` lists; else the token's, else the first.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "String"))]
     model: Option<String>,
     /// Whether the reply comes as it is made, as server-sent events.
     #[serde(default)]
     stream: bool,
     /// The most model tokens that the reply may have.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "u32", range(min = 1)))]
     max_output_tokens: Option<u32>,
     /// How much chance there is in the choice of words.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "f64", range(min = 0, max = 2)))]
     temperature: Option<serde_json::Number>,
     /// What the model may call. Calls come back in `output`; their results are sent as `input` of the next turn.
     #[serde(default)]
     tools: List<Object<RawTool>, { body::TOOLS }>,
     /// Whether the model may, must or must not call, or which tool it must. It takes `tools`.
     #[serde(default, borrow, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "shapes::Choice"))]
     tool_choice: Option<&'a RawValue>,
     /// What to do when the conversation has outgrown its limits; else what is set for the model, `refuse` by default.
     #[serde(default, borrow, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "Truncation"))]
     truncation: Option<Cow<'a, str>>,
 }
 
 /// What a token's owner asks to read.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HistoryRequest"))]
 struct RawHistoryRequest {
     /// The token to read.
     token: String,
     /// Whose it is, where no credential says so.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "shapes::UserId"))]
     user_id: Option<String>,
 }
 
@@ -221,25 +199,20 @@ struct RawElement<'a> {
 /// What the model may call.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Tool"))]
 struct RawTool {
     /// What it is called.
-    #[cfg_attr(test, schemars(regex(pattern = body::NAME)))]
     name: String,
     /// What it is for, in words for the model.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "String"))]
     description: Option<String>,
     /// The JSON Schema of its arguments.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
     parameters: Option<Box<RawValue>>,
 }
 
 /// One tool, by its name.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ToolName"))]
 struct RawToolName {
     /// What it is called in `tools`.
     name: String,

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{answer::to_json, body};
-use crate::proto::{error::Error, json::present, principal::Principal, token::Id};
+use super::answer::to_json;
+use crate::proto::{api::body, error::Error, json::present, principal::Principal, token::Id};
 
 /// What is to be revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,6 @@ pub enum RevocationRequest {
 /// How much is revoked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum RevocationScope {
     /// All tokens of a conversation.
     Conversation,
@@ -116,85 +115,16 @@ struct RawRevocation {
 
 /// What was revoked.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Revocation"))]
 pub(super) struct RevocationBody<'a> {
     revoked: Revoked<'a>,
 }
 
 /// How much, and what.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct Revoked<'a> {
     scope: RevocationScope,
     /// The id of the token or the conversation, or the user's name.
     id: &'a str,
-}
-
-/// One type for each form.
-#[cfg(test)]
-pub(super) mod shapes {
-    #![expect(dead_code, reason = "only their shape is used")]
-
-    use schemars::JsonSchema;
-
-    use crate::proto::api::native::{revocation::RevocationScope, shapes::UserId};
-
-    /// What is to be revoked: what a token stands for, or by an operator's key anything by its id.
-    #[derive(JsonSchema)]
-    #[schemars(untagged, rename = "RevocationRequest")]
-    pub(in super::super) enum Request {
-        Presented(Presented),
-        Token(Token),
-        Conversation(Conversation),
-        User(User),
-    }
-
-    /// A token, and how much of what it stands for: what everyone may revoke whose it is.
-    #[derive(JsonSchema)]
-    #[schemars(deny_unknown_fields, rename = "RevocationByToken")]
-    pub(in super::super) struct Presented {
-        /// The token; an expired one as well.
-        token: String,
-        /// Whether that token alone, as if absent, or its conversation, or all that its user has had until now.
-        #[schemars(default)]
-        scope: RevocationScope,
-        /// Whose it is, where no credential says so.
-        #[schemars(default, with = "UserId")]
-        user_id: (),
-    }
-
-    /// A token by its id.
-    #[derive(JsonSchema)]
-    #[schemars(deny_unknown_fields, rename = "RevocationOfToken")]
-    pub(in super::super) struct Token {
-        /// Its `jti`, as `holdall token inspect` and the log show it.
-        #[schemars(extend("format" = "uuid"), regex(pattern = UUID))]
-        token_id: String,
-    }
-
-    /// A conversation by its id.
-    #[derive(JsonSchema)]
-    #[schemars(deny_unknown_fields, rename = "RevocationOfConversation")]
-    pub(in super::super) struct Conversation {
-        /// Its id, as answers tell it.
-        #[schemars(extend("format" = "uuid"), regex(pattern = UUID))]
-        conversation_id: String,
-    }
-
-    /// A user by its name, and who vouches for that.
-    #[derive(JsonSchema)]
-    #[schemars(deny_unknown_fields, rename = "RevocationOfUser")]
-    pub(in super::super) struct User {
-        /// The name.
-        #[schemars(with = "UserId")]
-        user_id: (),
-        /// `none`, `header`, `key`, or `jwt:` and the issuer.
-        #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
-        idp: String,
-    }
-
-    /// A `UUIDv7` in lower case.
-    const UUID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
 }
 
 #[cfg(test)]

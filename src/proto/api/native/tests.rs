@@ -10,7 +10,7 @@ use crate::proto::{
 };
 
 fn read_turn(body: &Value) -> Result<TurnRequest, Error> {
-    Native.request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
+    Native.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
 }
 
 fn detail(body: &Value) -> String {
@@ -43,7 +43,7 @@ fn a_request_reads_in_full() {
 #[test]
 fn a_schema_is_kept_as_it_was_written() {
     let body = r#"{"input":"a","tools":[{"name":"n","parameters":{"b": 1.50, "a":2 }}]}"#;
-    let request = Native.request(body, &ApiSettings::default()).unwrap().turn;
+    let request = Native.parse_request(body, &ApiSettings::default()).unwrap().turn;
     assert_eq!(request.options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
 }
 
@@ -113,7 +113,7 @@ fn each_fault_is_told_with_its_place() {
 
 #[test]
 fn an_answer_is_written_as_the_design_says() {
-    let written: Value = serde_json::from_slice(&NativeWriter.answer(&an_answer())).unwrap();
+    let written: Value = serde_json::from_slice(&NativeWriter.body(&an_answer())).unwrap();
     let id = written["conversation"]["id"].clone();
     assert_eq!(
         written,
@@ -149,8 +149,8 @@ fn a_stream_is_events_of_one_line_each() {
          event: tool_call\ndata: {\"id\":\"c1\",\"name\":\"add\",\"args\":\"{\\n}\"}\n\n"
     );
     out.clear();
-    writer.done(&an_answer(), &mut out);
-    let whole = String::from_utf8(NativeWriter.answer(&an_answer())).unwrap();
+    writer.finish(&an_answer(), &mut out);
+    let whole = String::from_utf8(NativeWriter.body(&an_answer())).unwrap();
     assert_eq!(str::from_utf8(&out).unwrap(), format!("event: done\ndata: {whole}\n\n"));
 }
 
@@ -159,9 +159,9 @@ fn a_partial_reply_is_a_member_of_the_problem() {
     let mut out = Vec::new();
     let problem = "{\"code\":\"upstream_cut\"}";
     let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
-    NativeWriter.error(&told, None, &mut out);
+    NativeWriter.fail(&told, None, &mut out);
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-    NativeWriter.error(&told, Some(&partial), &mut out);
+    NativeWriter.fail(&told, Some(&partial), &mut out);
     assert_eq!(
         str::from_utf8(&out).unwrap(),
         "event: error\ndata: {\"code\":\"upstream_cut\"}\n\nevent: error\ndata: {\"code\":\"upstream_cut\",\

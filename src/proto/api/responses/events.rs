@@ -165,27 +165,12 @@ impl Names {
     }
 }
 
-/// What the events about pieces are called, of all kinds.
-#[cfg(test)]
-pub(super) fn piece_names() -> Vec<&'static str> {
-    let text = String::new;
-    let kinds = [PartBody::output(""), PartBody::Reasoning { text: text() }, PartBody::Summary { text: text() }];
-    let names =
-        kinds.iter().map(Names::of).flat_map(|names| [names.part_added, names.delta, names.done, names.part_done]);
-    let calls = ["response.function_call_arguments.delta", "response.function_call_arguments.done"];
-    let mut names: Vec<_> = names.chain(calls).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
 /// There are none, and the SDKs want to be told so where there could be.
 fn logprobs(part: &PartBody) -> Option<[(); 0]> {
     matches!(part, PartBody::Output { .. }).then_some([])
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseStream{T}"))]
 pub(super) struct Event<'a, T> {
     r#type: &'static str,
     sequence_number: u64,
@@ -195,14 +180,12 @@ pub(super) struct Event<'a, T> {
 
 /// Where the response stands.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "StateEvent"))]
 pub(super) struct ResponseEvent<'a> {
     response: &'a ResponseBody<'a>,
 }
 
 /// An item that begins, or has ended.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ItemEvent"))]
 pub(super) struct ItemEvent<'a> {
     output_index: usize,
     item: &'a OutputItem,
@@ -210,36 +193,27 @@ pub(super) struct ItemEvent<'a> {
 
 /// A piece of an item.
 #[derive(Clone, Copy, Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PieceEvent"))]
 pub(super) struct Piece<'a> {
     item_id: &'a str,
     output_index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "usize"))]
     content_index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "usize"))]
     summary_index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "PartBody"))]
     part: Option<&'a PartBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     delta: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     arguments: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "[(); 0]"))]
     logprobs: Option<[(); 0]>,
 }
 
 /// What went wrong, in the words of the specification and in those of the SDKs.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ErrorEvent"))]
 pub(super) struct ErrorEvent<'a> {
     code: &'a str,
     message: &'a str,

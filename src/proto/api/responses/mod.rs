@@ -17,8 +17,6 @@ mod events;
 mod reply;
 mod request;
 mod resource;
-#[cfg(test)]
-mod shapes;
 
 #[cfg(test)]
 mod tests;
@@ -26,10 +24,8 @@ mod tests;
 use serde::Serialize;
 
 use self::{reply::ResponsesWriter, request::Request};
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
 use super::{
-    Api, ErrorResponse, Operation, ParsedRequest, PublicError,
+    format::{Api, ErrorResponse, Operation, ParsedRequest, PublicError},
     openai_error::{self, TokenMember},
 };
 use crate::proto::{deployment::ApiSettings, error::Error};
@@ -43,14 +39,14 @@ impl Api for Responses {
         "/v1/responses"
     }
 
-    fn below(&self) -> Option<&'static str> {
+    fn subpath_hint(&self) -> Option<&'static str> {
         Some(
             "no response is kept here, and its id is not for URLs: read a conversation by POST /v1/history, end one by \
              POST /v1/revocations where the server offers it, and go on with one by `previous_response_id`",
         )
     }
 
-    fn request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error> {
         let Request { turn, repeated, live, encrypted_reasoning } = request::read(body)?;
         if turn.model.is_none() && turn.token.is_none() {
             return Err(Error::invalid("`model` is missing, which only a conversation has; GET /v1/models lists them"));
@@ -60,13 +56,8 @@ impl Api for Responses {
         Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, live, encrypted_reasoning)) })
     }
 
-    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
+    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
         Some(openai_error::refusal(told, TokenMember::PreviousResponseId))
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::responses(schemas)
     }
 }
 
@@ -79,38 +70,28 @@ impl Api for InputTokens {
         "/v1/responses/input_tokens"
     }
 
-    fn purpose(&self) -> Operation {
+    fn operation(&self) -> Operation {
         Operation::CountTokens
     }
 
-    fn counted(&self, tokens: u64) -> Vec<u8> {
+    fn token_count_body(&self, tokens: u64) -> Vec<u8> {
         let body = CountBody { object: "response.input_tokens", input_tokens: tokens };
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let Request { turn, repeated, .. } = request::read(body)?;
         Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, false, false)) })
     }
 
-    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Responses.refusal(told)
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::count(schemas)
+    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
+        Responses.error_response(told)
     }
 }
 
-/// What ids begin with; some clients look for it before they send one back.
-const ID_PREFIX: &str = "resp_";
-
 /// How many model tokens the turn would send.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseTokenCount"))]
 struct CountBody {
-    #[cfg_attr(test, schemars(extend("const" = "response.input_tokens")))]
     object: &'static str,
     input_tokens: u64,
 }

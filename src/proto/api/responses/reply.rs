@@ -10,19 +10,18 @@
 use serde::Deserialize;
 
 use super::{
-    ID_PREFIX,
     events::Events,
-    resource::{ErrorBody, IncompleteBody, OutputItem, PartBody, Repeated, ResponseBody, Status},
+    resource::{ErrorBody, ID_PREFIX, IncompleteBody, OutputItem, PartBody, Repeated, ResponseBody, Status},
 };
 use crate::proto::{
     api::{
-        PublicError, ReplyWriter,
+        format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
     },
     chat::{Item, Part},
     json::object_from_str,
     token::Claims,
-    turn::{Answer, Delta, FinishReason, Partial, speaks},
+    turn::{Answer, Delta, FinishReason, Partial, is_of_provider},
 };
 
 /// Writes one reply.
@@ -49,14 +48,14 @@ impl ResponsesWriter {
 }
 
 impl ReplyWriter for ResponsesWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let head = Head::new(&answer.conversation.claims);
         let (id, items) = (self.id(&head, answer), self.items(&head, answer));
         // Our own structs of strings and numbers always serialize.
         serde_json::to_vec(&ended(&self.repeated, &head, &id, &items, answer)).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         let head = Head::new(claims);
         if self.live {
             self.created(&head, &head.plain_id(), out);
@@ -76,9 +75,9 @@ impl ReplyWriter for ResponsesWriter {
                     self.close(&head, Status::Completed, out);
                     self.item(call(&head, self.written.len(), id, name, args), out);
                 }
-                Delta::Think { by, blob } => {
+                Delta::Think { provider_id, blob } => {
                     self.close(&head, Status::Completed, out);
-                    if let Some(item) = self.reasoning(&head, self.written.len(), by, blob) {
+                    if let Some(item) = self.reasoning(&head, self.written.len(), provider_id, blob) {
                         self.item(item, out);
                     }
                 }
@@ -88,11 +87,11 @@ impl ReplyWriter for ResponsesWriter {
         self.head = Some(head);
     }
 
-    fn holds(&self) -> bool {
+    fn buffers_deltas(&self) -> bool {
         !self.live
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         let head = self.head.take().unwrap_or_else(|| Head::new(&answer.conversation.claims));
         let (id, items) = (self.id(&head, answer), self.items(&head, answer));
         if !self.live {
@@ -108,7 +107,7 @@ impl ReplyWriter for ResponsesWriter {
         self.events.end(out);
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let Some(head) = self.head.take() else { return };
         let id = head.plain_id();
         if !self.live {
@@ -181,7 +180,7 @@ impl ResponsesWriter {
                     let status = if output.peek().is_none() { ended } else { Status::Completed };
                     items.push(OutputItem::message(head.item_id("msg", at), status, &text_of(parts)));
                 }
-                Item::Think { by, blob } => items.extend(self.reasoning(head, at, by, blob)),
+                Item::Think { provider_id, blob } => items.extend(self.reasoning(head, at, provider_id, blob)),
                 Item::Result { .. } => {}
             }
         }
@@ -189,8 +188,8 @@ impl ResponsesWriter {
     }
 
     /// Reasoning as this API has it, if it comes from there.
-    fn reasoning(&self, head: &Head, at: usize, by: &str, blob: &str) -> Option<OutputItem> {
-        let ours = speaks(by, "openai-responses");
+    fn reasoning(&self, head: &Head, at: usize, provider_id: &str, blob: &str) -> Option<OutputItem> {
+        let ours = is_of_provider(provider_id, "openai-responses");
         let raw: RawReasoning = ours.then(|| object_from_str(blob).ok())??;
         (raw.r#type == "reasoning").then(|| OutputItem::Reasoning {
             id: head.item_id("rs", at),

@@ -10,17 +10,18 @@ use serde::{
 use serde_json::{Number, value::RawValue};
 
 use crate::proto::{
-    api::native::ConversationBody,
+    api::conversation::ConversationBody,
     turn::{Tool, Usage},
 };
 
+/// The prefix of response ids. Some clients check it before they send an id back.
+pub(super) const ID_PREFIX: &str = "resp_";
+
 /// A response, whole or as it stands in an event.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Response"))]
 pub(super) struct ResponseBody<'a> {
     /// `resp_` and the conversation's new last token: the next `previous_response_id`.
     pub(super) id: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "response")))]
     pub(super) object: &'static str,
     pub(super) created_at: u64,
     pub(super) completed_at: Option<u64>,
@@ -41,14 +42,12 @@ pub(super) struct ResponseBody<'a> {
     pub(super) usage: Option<UsageBody>,
     /// What every door tells of a conversation, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "ConversationBody"))]
     pub(super) holdall: Option<ConversationBody>,
 }
 
 /// Where a response stands, or an item of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseStatus"))]
 pub(super) enum Status {
     Completed,
     Failed,
@@ -58,7 +57,6 @@ pub(super) enum Status {
 
 /// Why a response failed.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseError"))]
 pub(super) struct ErrorBody<'a> {
     pub(super) code: &'a str,
     pub(super) message: &'a str,
@@ -66,20 +64,16 @@ pub(super) struct ErrorBody<'a> {
 
 /// Why a response ended before its end.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct IncompleteBody {
-    #[cfg_attr(test, schemars(extend("enum" = ["max_output_tokens", "content_filter"])))]
     pub(super) reason: &'static str,
 }
 
 /// What an answer repeats of its request, defaults where the request was silent.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseRepeated"))]
 pub(super) struct Repeated {
     pub(super) instructions: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
     pub(super) max_tool_calls: Option<u32>,
-    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub(super) metadata: Metadata,
     pub(super) parallel_tool_calls: bool,
     pub(super) prompt_cache_key: Option<String>,
@@ -87,18 +81,14 @@ pub(super) struct Repeated {
     pub(super) safety_identifier: Option<String>,
     pub(super) store: bool,
     /// A number always.
-    #[cfg_attr(test, schemars(with = "f64"))]
     pub(super) temperature: Option<Number>,
     pub(super) text: TextBody,
     pub(super) tool_choice: ChoiceBody,
     pub(super) tools: Vec<ToolBody>,
     /// A number always.
-    #[cfg_attr(test, schemars(with = "f64"))]
     pub(super) top_p: Option<Number>,
-    #[cfg_attr(test, schemars(extend("enum" = ["auto", "disabled"])))]
     pub(super) truncation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) user: Option<String>,
 }
 
@@ -150,25 +140,21 @@ impl Serialize for Metadata {
 }
 
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct ReasoningBody {
     pub(super) effort: Option<&'static str>,
     pub(super) summary: Option<&'static str>,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct TextBody {
     pub(super) format: FormatBody,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) verbosity: Option<&'static str>,
 }
 
 /// The form of the reply, as it was asked for.
 #[derive(Serialize)]
 #[serde(tag = "type")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseFormat"))]
 pub(super) enum FormatBody {
     #[serde(rename = "json_object")]
     Json,
@@ -193,7 +179,6 @@ impl FormatBody {
 /// Whether the model might, must or must not call, as it was asked for.
 #[derive(Serialize)]
 #[serde(untagged)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseToolChoice"))]
 pub(super) enum ChoiceBody {
     Allowed { r#type: &'static str, mode: &'static str, tools: Vec<NameBody> },
     Function(NameBody),
@@ -202,9 +187,7 @@ pub(super) enum ChoiceBody {
 
 /// A function by its name.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseToolName"))]
 pub(super) struct NameBody {
-    #[cfg_attr(test, schemars(extend("const" = "function")))]
     r#type: &'static str,
     name: String,
 }
@@ -217,13 +200,10 @@ impl NameBody {
 
 /// A tool, as it was described.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseToolBody"))]
 pub(super) struct ToolBody {
-    #[cfg_attr(test, schemars(extend("const" = "function")))]
     r#type: &'static str,
     name: String,
     description: Option<String>,
-    #[cfg_attr(test, schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
     parameters: Option<Box<RawValue>>,
     strict: Option<bool>,
 }
@@ -237,7 +217,6 @@ impl From<Tool> for ToolBody {
 /// One item of a reply.
 #[derive(Clone, Serialize)]
 #[serde(tag = "type")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseOutputItem"))]
 pub(super) enum OutputItem {
     #[serde(rename = "function_call")]
     Call { id: String, call_id: String, name: String, arguments: String, status: Status },
@@ -250,7 +229,6 @@ pub(super) enum OutputItem {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         content: Vec<PartBody>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(test, schemars(with = "String"))]
         encrypted_content: Option<String>,
     },
 }
@@ -289,7 +267,6 @@ impl OutputItem {
 /// A piece of what an item says.
 #[derive(Clone, Serialize)]
 #[serde(tag = "type")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponsePart"))]
 pub(super) enum PartBody {
     #[serde(rename = "output_text")]
     Output { text: String, annotations: [(); 0], logprobs: [(); 0] },
@@ -322,7 +299,6 @@ impl PartBody {
 
 /// The model tokens that the turn used.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseUsage"))]
 pub(super) struct UsageBody {
     input_tokens: u64,
     input_tokens_details: InputDetails,
@@ -332,14 +308,12 @@ pub(super) struct UsageBody {
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct InputDetails {
     cached_tokens: u64,
     cache_write_tokens: u64,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct OutputDetails {
     reasoning_tokens: u64,
 }

@@ -18,7 +18,7 @@ fn body(members: &Value) -> Value {
 }
 
 fn ask(members: &Value) -> Result<ParsedRequest, Error> {
-    Responses.request(&body(members).to_string(), &ApiSettings::default())
+    Responses.parse_request(&body(members).to_string(), &ApiSettings::default())
 }
 
 fn read_turn(members: &Value) -> TurnRequest {

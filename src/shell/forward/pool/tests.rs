@@ -1,294 +1,296 @@
-//! Which address a call goes to, and that places and addresses come free whatever becomes of a call. Time stands still
-//! unless it is stepped.
+//! Which address a call gets, and that slots and addresses become free however a call ends. Time is
+//! paused; each test advances it.
 
 use futures_util::FutureExt as _;
 use tokio::time::advance;
 
 use super::*;
 
-fn bounded(calls: usize, queue: usize) -> Arc<Pool> {
+const COMPLETE: Verdict = Verdict::Complete;
+const FAILED: Verdict = Verdict::Failed;
+
+fn limited(calls: usize, queue: usize) -> Arc<Pool> {
     Pool::new(1, Some(Concurrency { calls, queue, wait: Duration::from_secs(10) }))
 }
 
-fn visit(pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
-    visit_of(1, pool, is_last)
+/// Acquires an address without waiting.
+fn lease(pool: &Arc<Pool>, is_last: bool) -> Result<AddressLease, UpstreamError> {
+    lease_for(1, pool, is_last)
 }
 
-fn visit_of(user: u64, pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
-    visit_after(&Tried::default(), user, pool, is_last)
+fn lease_for(user: u64, pool: &Arc<Pool>, is_last: bool) -> Result<AddressLease, UpstreamError> {
+    pool.acquire(user, is_last, TriedAddresses::default()).now_or_never().expect("the call waits")
 }
 
-fn visit_after(tried: &Tried, user: u64, pool: &Arc<Pool>, is_last: bool) -> Result<(Visit, Outcome), UpstreamError> {
-    let outcome = Outcome::default();
-    let entering = pool.enter(user, is_last, tried, outcome.clone()).now_or_never().expect("it waits");
-    entering.map(|visit| (visit, outcome))
+/// Acquires an address, and adds it to `tried`.
+fn retry(tried: &mut TriedAddresses, pool: &Arc<Pool>) -> AddressLease {
+    let lease = pool.acquire(1, true, *tried).now_or_never().expect("the call waits").unwrap();
+    tried.insert(lease.index());
+    lease
 }
 
-/// Asks for a visit, for which it may have to wait.
-async fn enter(pool: &Arc<Pool>, user: u64) -> Result<Visit, UpstreamError> {
-    pool.enter(user, true, &Tried::default(), Outcome::default()).await
+/// Acquires an address, and may wait for a slot.
+async fn wait(pool: &Arc<Pool>, user: u64) -> Result<AddressLease, UpstreamError> {
+    pool.acquire(user, true, TriedAddresses::default()).await
 }
 
 /// Makes calls, one after the other, that fail.
 fn fail(pool: &Arc<Pool>, calls: usize) {
     for _ in 0..calls {
-        visit(pool, true).unwrap().1.set_failed();
+        lease(pool, true).unwrap().end(FAILED);
     }
 }
 
-/// Has one address left alone.
-fn fail_at(pool: &Pool, index: usize) {
+/// Ejects one address.
+fn eject(pool: &Pool, index: usize) {
     let now = pool.now();
     (0..5).for_each(|_| pool.lock().addresses[index].health.failed(false, now, 0));
 }
 
-fn under_way(pool: &Pool) -> Vec<usize> {
-    pool.lock().addresses.iter().map(|address| address.under_way).collect()
+fn in_flight(pool: &Pool) -> Vec<usize> {
+    pool.lock().addresses.iter().map(|address| address.in_flight).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_call_goes_where_the_least_is_under_way() {
+async fn a_call_gets_the_address_with_the_fewest_calls_in_flight() {
     let pool = Pool::new(3, None);
-    let visits: Vec<_> = (0..7).map(|_| visit(&pool, true).unwrap().0).collect();
-    assert_eq!(visits.iter().map(Visit::index).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2, 0]);
-    let others: Vec<_> = visits.into_iter().filter(|visit| visit.index() != 2).collect();
-    assert_eq!(under_way(&pool), [3, 2, 0]);
-    let more: Vec<_> = (0..2).map(|_| visit(&pool, true).unwrap().0).collect();
-    assert_eq!(more.iter().map(Visit::index).collect::<Vec<_>>(), [2, 2]);
+    let leases: Vec<_> = (0..7).map(|_| lease(&pool, true).unwrap()).collect();
+    assert_eq!(leases.iter().map(AddressLease::index).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2, 0]);
+    let others: Vec<_> = leases.into_iter().filter(|lease| lease.index() != 2).collect();
+    assert_eq!(in_flight(&pool), [3, 2, 0]);
+    let more: Vec<_> = (0..2).map(|_| lease(&pool, true).unwrap()).collect();
+    assert_eq!(more.iter().map(AddressLease::index).collect::<Vec<_>>(), [2, 2]);
     drop((others, more));
-    assert_eq!(under_way(&pool), [0, 0, 0]);
+    assert_eq!(in_flight(&pool), [0, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn equals_take_turns() {
+async fn equal_addresses_take_turns() {
     let pool = Pool::new(3, None);
-    let indices: Vec<_> = (0..6).map(|_| visit(&pool, true).unwrap().0.index()).collect();
+    let indices: Vec<_> = (0..6).map(|_| lease(&pool, true).unwrap().index()).collect();
     assert_eq!(indices, [0, 1, 2, 0, 1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_fails_is_left_alone_and_then_tried_once() {
+async fn a_failing_address_is_ejected_and_then_tried_by_one_call() {
     let pool = Pool::new(2, None);
     let mut calls = [0, 0];
     for _ in 0..200 {
-        let (visit, outcome) = visit(&pool, true).unwrap();
-        calls[visit.index()] += 1;
-        if visit.index() == 0 { outcome.set_failed() } else { outcome.set_worked() }
+        let lease = lease(&pool, true).unwrap();
+        let index = lease.index();
+        calls[index] += 1;
+        lease.end(if index == 0 { FAILED } else { COMPLETE });
     }
     assert!(calls[0] <= 5, "{calls:?}");
-    // What has failed of late is asked last: five in a row take a while, or many calls at once.
-    let busy: Vec<_> = (0..40).map(|_| visit(&pool, true).unwrap()).collect();
-    for (_, outcome) in busy.iter().filter(|(visit, _)| visit.index() == 0) {
-        outcome.set_failed();
+    // An address with recent failures is chosen last. Five failures in a row take some time, or
+    // many concurrent calls.
+    let busy: Vec<_> = (0..40).map(|_| lease(&pool, true).unwrap()).collect();
+    for lease in busy {
+        if lease.index() == 0 { lease.end(FAILED) } else { drop(lease) }
     }
-    drop(busy);
-    assert!((0..20).all(|_| visit(&pool, false).unwrap().0.index() == 1), "ejected");
+    assert!((0..20).all(|_| lease(&pool, false).unwrap().index() == 1), "ejected");
     advance(Duration::from_secs(7)).await;
-    let (trial, outcome) = visit(&pool, true).unwrap();
+    let trial = lease(&pool, true).unwrap();
     assert_eq!(trial.index(), 0);
-    assert!((0..20).all(|_| visit(&pool, true).unwrap().0.index() == 1), "by one call");
-    outcome.set_worked();
-    drop(trial);
-    let (one, other) = (visit(&pool, true).unwrap(), visit(&pool, true).unwrap());
-    assert_ne!(one.0.index(), other.0.index());
+    assert!((0..20).all(|_| lease(&pool, true).unwrap().index() == 1), "one trial call");
+    trial.end(COMPLETE);
+    let (one, other) = (lease(&pool, true).unwrap(), lease(&pool, true).unwrap());
+    assert_ne!(one.index(), other.index());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_made_again_goes_to_another_address_while_one_is_well() {
+async fn a_retry_uses_another_address_while_one_is_healthy() {
     let pool = Pool::new(3, None);
-    let tried = Tried::default();
-    let failing = |index| index != 1;
-    // The well one has the most to do.
-    let busy: Vec<_> = (0..30).map(|_| visit(&pool, true).unwrap()).filter(|(visit, _)| visit.index() == 1).collect();
-    let visits: Vec<_> = (0..3).map(|_| visit_after(&tried, 1, &pool, true).unwrap()).collect();
-    let mut indices: Vec<_> = visits.iter().map(|(visit, _)| visit.index()).collect();
-    visits.iter().filter(|(visit, _)| failing(visit.index())).for_each(|(_, outcome)| outcome.set_failed());
-    drop(visits);
+    let mut tried = TriedAddresses::default();
+    // The healthy address has the most calls in flight.
+    let busy: Vec<_> = (0..30).map(|_| lease(&pool, true).unwrap()).filter(|lease| lease.index() == 1).collect();
+    let leases: Vec<_> = (0..3).map(|_| retry(&mut tried, &pool)).collect();
+    let mut indices: Vec<_> = leases.iter().map(AddressLease::index).collect();
+    for lease in leases {
+        if lease.index() == 1 { drop(lease) } else { lease.end(FAILED) }
+    }
     indices.sort_unstable();
     assert_eq!(indices, [0, 1, 2], "each once");
-    assert_ne!(visit_after(&tried, 1, &pool, true).unwrap().0.index(), 1, "none is left that was not tried");
+    assert_ne!(retry(&mut tried, &pool).index(), 1, "all are tried");
     drop(busy);
-    fail_at(&pool, 0);
-    let tried = Tried::default();
-    tried.set(1);
-    tried.set(2);
-    assert_ne!(visit_after(&tried, 1, &pool, true).unwrap().0.index(), 0, "rather than what is left alone");
+    eject(&pool, 0);
+    let mut tried = TriedAddresses::default();
+    tried.insert(1);
+    tried.insert(2);
+    assert_ne!(retry(&mut tried, &pool).index(), 0, "a tried address is better than an ejected one");
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_all_fail_only_a_call_with_nowhere_else_to_go_is_made() {
+async fn only_a_call_to_the_last_target_gets_an_ejected_address() {
     let pool = Pool::new(2, None);
     fail(&pool, 10);
-    assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
-    let (one, other) = (visit(&pool, true).unwrap().0, visit(&pool, true).unwrap().0);
-    assert_ne!(one.index(), other.index(), "they share what is asked of them");
+    assert_eq!(lease(&pool, false).unwrap_err(), UpstreamError::Ejected);
+    let (one, other) = (lease(&pool, true).unwrap(), lease(&pool, true).unwrap());
+    assert_ne!(one.index(), other.index(), "they share the calls");
     drop((one, other));
     advance(Duration::from_secs(7)).await;
-    let (trial, outcome) = visit(&pool, false).unwrap();
-    outcome.set_worked();
-    drop(trial);
-    assert!(visit(&pool, false).is_ok());
+    lease(&pool, false).unwrap().end(COMPLETE);
+    assert!(lease(&pool, false).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trial_that_works_counts_before_its_reply_ends() {
+async fn a_successful_trial_counts_before_its_reply_ends() {
     let pool = Pool::new(1, None);
     fail(&pool, 5);
     advance(Duration::from_secs(7)).await;
-    let (mut trial, outcome) = visit(&pool, false).unwrap();
-    assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
-    outcome.set_answers();
-    trial.look();
-    assert!(visit(&pool, false).is_ok());
+    let mut trial = lease(&pool, false).unwrap();
+    assert_eq!(lease(&pool, false).unwrap_err(), UpstreamError::Ejected);
+    trial.note_output();
+    assert!(lease(&pool, false).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_cuts_each_reply_half_way_is_left_alone() {
+async fn an_address_that_interrupts_each_reply_is_ejected() {
     let pool = Pool::new(2, None);
     let mut calls = [0, 0];
     for _ in 0..200 {
-        // So that both are asked.
-        let mut both: Vec<_> = (0..2).map(|_| visit(&pool, true).unwrap()).collect();
-        for (visit, outcome) in &mut both {
-            calls[visit.index()] += 1;
-            outcome.set_answers();
-            visit.look();
-            if visit.index() == 0 { outcome.set_failed() } else { outcome.set_worked() }
+        // Two concurrent calls, so that each address gets one.
+        let both: Vec<_> = (0..2).map(|_| lease(&pool, true).unwrap()).collect();
+        for mut lease in both {
+            let index = lease.index();
+            calls[index] += 1;
+            lease.note_output();
+            lease.end(if index == 0 { FAILED } else { COMPLETE });
         }
     }
     assert!(calls[0] <= 10 && calls[1] >= 390, "{calls:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_hangs_is_not_the_first_choice_of_clients_that_leave() {
+async fn an_address_is_ranked_lower_after_clients_left_it_silent() {
     let pool = Pool::new(2, None);
     let mut hung = 0;
     for _ in 0..100 {
-        let (visit, outcome) = visit(&pool, true).unwrap();
-        if visit.index() == 0 {
+        let lease = lease(&pool, true).unwrap();
+        if lease.index() == 0 {
             hung += 1;
             advance(Duration::from_secs(2)).await;
         } else {
             advance(Duration::from_millis(100)).await;
-            outcome.set_worked();
+            lease.end(COMPLETE);
         }
     }
-    // One now and then, not every other.
+    // One now and then, not every second call.
     assert!((1..=2).contains(&hung), "{hung}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_whose_client_leaves_in_the_middle_neither_forgives_nor_blames() {
+async fn a_client_that_leaves_in_mid_reply_gives_no_verdict() {
     let pool = Pool::new(1, None);
     fail(&pool, 4);
     for _ in 0..9 {
-        let (mut visit, outcome) = visit(&pool, false).unwrap();
-        outcome.set_answers();
-        visit.look();
+        lease(&pool, false).unwrap().note_output();
     }
     assert_eq!(pool.lock().addresses[0].health.standing(pool.now()), HealthState::Well(4));
     fail(&pool, 1);
-    assert_eq!(visit(&pool, false).unwrap_err(), UpstreamError::Ejected);
+    assert_eq!(lease(&pool, false).unwrap_err(), UpstreamError::Ejected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trial_whose_client_leaves_is_made_by_the_next() {
+async fn after_a_trial_whose_client_left_the_next_call_is_the_trial() {
     let pool = Pool::new(1, None);
     fail(&pool, 5);
     advance(Duration::from_secs(7)).await;
-    drop(visit(&pool, false).unwrap());
-    assert!(visit(&pool, false).is_ok());
+    drop(lease(&pool, false).unwrap());
+    assert!(lease(&pool, false).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_held_until_the_visit_ends_and_goes_to_who_waits() {
-    let pool = bounded(1, 2);
-    let first = visit(&pool, true).unwrap().0;
-    let mut second = Box::pin(enter(&pool, 1));
+async fn a_slot_is_held_until_the_lease_ends_and_passes_to_the_waiting_call() {
+    let pool = limited(1, 2);
+    let first = lease(&pool, true).unwrap();
+    let mut second = Box::pin(wait(&pool, 1));
     assert!(second.as_mut().now_or_never().is_none());
     drop(first);
     let second = second.now_or_never().unwrap().unwrap();
-    assert_eq!(under_way(&pool), [1]);
+    assert_eq!(in_flight(&pool), [1]);
     drop(second);
-    assert!(visit(&pool, true).is_ok());
+    assert!(lease(&pool, true).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_too_long_or_is_one_too_many_is_refused() {
-    let pool = bounded(1, 1);
-    let first = visit(&pool, true).unwrap().0;
-    let mut second = Box::pin(enter(&pool, 1));
+async fn a_call_is_refused_if_the_queue_is_full_or_the_wait_too_long() {
+    let pool = limited(1, 1);
+    let first = lease(&pool, true).unwrap();
+    let mut second = Box::pin(wait(&pool, 1));
     assert!(second.as_mut().now_or_never().is_none());
-    assert_eq!(visit(&pool, true).unwrap_err(), UpstreamError::Overloaded);
+    assert_eq!(lease(&pool, true).unwrap_err(), UpstreamError::Overloaded);
     advance(Duration::from_millis(9_999)).await;
     assert!(second.as_mut().now_or_never().is_none());
     advance(Duration::from_millis(2)).await;
     assert_eq!(second.now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
     drop(first);
-    assert!(visit(&pool, true).is_ok());
+    assert!(lease(&pool, true).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_tells_how_long_it_waited_whatever_came_of_that() {
-    let pool = bounded(1, 3);
-    let first = visit(&pool, true).unwrap();
-    assert_eq!(first.1.waited(), Duration::ZERO);
-    let (outcomes, tried) = ([(); 3].map(|()| Outcome::default()), Tried::default());
-    let enter = |at: usize| Box::pin(pool.enter(at as u64, true, &tried, outcomes[at].clone()));
-    let (mut placed, mut leaves, mut refused) = (enter(0), enter(1), enter(2));
-    for one in [&mut placed, &mut leaves, &mut refused] {
-        assert!(one.as_mut().now_or_never().is_none());
-    }
+async fn acquiring_takes_as_long_as_the_wait_for_a_slot() {
+    let pool = limited(1, 3);
+    let first = lease(&pool, true).unwrap();
+    let timed = async |user: u64| {
+        let began = Instant::now();
+        (wait(&pool, user).await, began.elapsed().as_secs())
+    };
+    let (mut granted, mut left, mut refused) = (Box::pin(timed(0)), Box::pin(timed(1)), Box::pin(timed(2)));
+    assert!(granted.as_mut().now_or_never().is_none());
+    assert!(left.as_mut().now_or_never().is_none());
+    assert!(refused.as_mut().now_or_never().is_none());
     advance(Duration::from_secs(3)).await;
-    drop(leaves);
+    drop(left);
     drop(first);
-    let _visit = placed.now_or_never().unwrap().unwrap();
+    let (lease, waited) = granted.now_or_never().unwrap();
+    assert_eq!((lease.is_ok(), waited), (true, 3));
+    let _lease = lease;
     advance(Duration::from_millis(7_001)).await;
-    assert_eq!(refused.now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
-    let [placed, left, refused] = outcomes.map(|outcome| outcome.waited().as_secs());
-    assert_eq!((placed, left, refused), (3, 3, 10));
+    let (lease, waited) = refused.now_or_never().unwrap();
+    assert_eq!((lease.unwrap_err(), waited), (UpstreamError::Overloaded, 10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_way_is_refused_at_once() {
-    let pool = bounded(1, 2);
-    let _first = visit(&pool, true).unwrap();
-    let mut floods: Vec<_> = (0..2).map(|_| Box::pin(enter(&pool, 1))).collect();
+async fn a_displaced_call_is_refused_immediately() {
+    let pool = limited(1, 2);
+    let _first = lease(&pool, true).unwrap();
+    let mut floods: Vec<_> = (0..2).map(|_| Box::pin(wait(&pool, 1))).collect();
     assert!(floods.iter_mut().all(|flood| flood.as_mut().now_or_never().is_none()));
-    let mut quiet = Box::pin(enter(&pool, 2));
+    let mut quiet = Box::pin(wait(&pool, 2));
     assert!(quiet.as_mut().now_or_never().is_none());
     assert_eq!(floods[1].as_mut().now_or_never().unwrap().unwrap_err(), UpstreamError::Overloaded);
     assert!(floods[0].as_mut().now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_user_leaves_a_place_to_others_and_gets_its_own_back() {
-    let pool = bounded(4, 8);
-    let mut held: Vec<_> = (0..3).map(|_| visit(&pool, true).unwrap().0).collect();
-    let mut fourth = Box::pin(enter(&pool, 1));
+async fn a_user_leaves_one_slot_free_and_gets_its_own_slots_again() {
+    let pool = limited(4, 8);
+    let mut held: Vec<_> = (0..3).map(|_| lease(&pool, true).unwrap()).collect();
+    let mut fourth = Box::pin(wait(&pool, 1));
     assert!(fourth.as_mut().now_or_never().is_none(), "its share is three");
-    drop(visit_of(2, &pool, true).unwrap());
+    drop(lease_for(2, &pool, true).unwrap());
     assert!(fourth.as_mut().now_or_never().is_none());
     held.pop();
     assert!(fourth.now_or_never().unwrap().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn places_survive_whoever_leaves_at_any_moment() {
-    let pool = bounded(2, 8);
-    for leaves_placed in [false, true] {
-        let held = [8, 9].map(|user| visit_of(user, &pool, true).unwrap().0);
-        let mut waiting: Vec<_> = (0..8).map(|user| Box::pin(enter(&pool, user))).collect();
+async fn no_slot_is_lost_whenever_a_waiting_client_leaves() {
+    let pool = limited(2, 8);
+    for leaves_granted in [false, true] {
+        let held = [8, 9].map(|user| lease_for(user, &pool, true).unwrap());
+        let mut waiting: Vec<_> = (0..8).map(|user| Box::pin(wait(&pool, user))).collect();
         assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
-        if leaves_placed {
-            // Their turns have come, and they have not looked yet.
+        if leaves_granted {
+            // The calls have slots, but have not been polled since.
             drop(held);
             drop(waiting);
         } else {
             drop(waiting);
             drop(held);
         }
-        assert_eq!(under_way(&pool), [0]);
-        drop([1, 2].map(|user| visit_of(user, &pool, true).unwrap()));
+        assert_eq!(in_flight(&pool), [0]);
+        drop([1, 2].map(|user| lease_for(user, &pool, true).unwrap()));
     }
 }

@@ -29,7 +29,7 @@ fn an_answer_is_a_completion_with_a_token() {
     let id = answer.conversation.claims.token_id.to_string().replace('-', "");
     assert_eq!(id.len(), 32);
     assert_eq!(
-        written(&ChatWriter::new(false).answer(&answer)),
+        written(&ChatWriter::new(false).body(&answer)),
         json!({
             "id": format!("chatcmpl-{id}"),
             "object": "chat.completion",
@@ -64,14 +64,14 @@ fn an_answer_is_a_completion_with_a_token() {
 #[test]
 fn content_is_null_where_there_are_only_calls() {
     let call = call_item("c1", "add", "{}");
-    let think = Item::Think { by: "openai-responses".to_owned(), blob: "{}".to_owned() };
+    let think = Item::Think { provider_id: "openai-responses".to_owned(), blob: "{}".to_owned() };
     for (reply, output, content) in [
         ("", vec![think, call.clone()], Value::Null),
         ("a", vec![Item::text(Role::Assistant, "a"), call], json!("a")),
         ("", vec![Item::text(Role::Assistant, "")], json!("")),
     ] {
         let answer = Answer { reply: reply.to_owned(), output, ..an_answer() };
-        let message = &written(&ChatWriter::new(false).answer(&answer))["choices"][0]["message"];
+        let message = &written(&ChatWriter::new(false).body(&answer))["choices"][0]["message"];
         assert_eq!(message["content"], content);
         let has_calls = answer.output.iter().any(|item| matches!(item, Item::Call { .. }));
         assert_eq!(message.get("tool_calls").is_some(), has_calls);
@@ -82,19 +82,19 @@ fn content_is_null_where_there_are_only_calls() {
 fn why_a_reply_ended_is_said_in_the_formats_words() {
     for finish in [FinishReason::ContentFilter, FinishReason::Length, FinishReason::Stop, FinishReason::ToolCalls] {
         let answer = Answer { finish, ..an_answer() };
-        assert_eq!(written(&ChatWriter::new(false).answer(&answer))["choices"][0]["finish_reason"], finish.as_str());
+        assert_eq!(written(&ChatWriter::new(false).body(&answer))["choices"][0]["finish_reason"], finish.as_str());
     }
 }
 
 /// All that a writer says of a reply with a text and two calls.
 fn stream(include_usage: bool) -> String {
     let (mut writer, answer, mut out) = (ChatWriter::new(include_usage), an_answer(), Vec::new());
-    writer.begin(&answer.conversation.claims, &mut out);
-    let think = Delta::Think { by: "openai-responses".to_owned(), blob: "{}".to_owned() };
+    writer.start(&answer.conversation.claims, &mut out);
+    let think = Delta::Think { provider_id: "openai-responses".to_owned(), blob: "{}".to_owned() };
     writer.deltas(&[think, text("Hi\n"), text("\"é\"\r\u{2028}")], &mut out);
     writer.deltas(&[call("c1", "add", "{\n}"), Delta::Usage(answer.usage)], &mut out);
     writer.deltas(&[call("c2", "now", ""), Delta::Finish(FinishReason::ToolCalls)], &mut out);
-    writer.done(&answer, &mut out);
+    writer.finish(&answer, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -162,9 +162,9 @@ fn a_stream_asks_for_usage_by_its_option() {
         (json!({ "include_usage": true }), true),
     ] {
         let body = asking(&json!({ "stream": true, "stream_options": options })).to_string();
-        let mut writer = ChatCompletions.request(&body, &ApiSettings::default()).unwrap().writer;
+        let mut writer = ChatCompletions.parse_request(&body, &ApiSettings::default()).unwrap().writer;
         let mut out = Vec::new();
-        writer.done(&an_answer(), &mut out);
+        writer.finish(&an_answer(), &mut out);
         assert_eq!(str::from_utf8(&out).unwrap().contains("\"usage\":{"), asked, "{options}");
     }
 }
@@ -175,8 +175,8 @@ fn a_failed_stream_ends_with_an_error_and_no_more() {
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
     let mut writer = ChatWriter::new(true);
     let mut out = Vec::new();
-    writer.error(&told, None, &mut out);
-    writer.error(&told, Some(&partial), &mut out);
+    writer.fail(&told, None, &mut out);
+    writer.fail(&told, Some(&partial), &mut out);
     let mut rest = out.as_slice();
     let mut decoder = sse::Decoder::new(4096);
     let mut error = || -> Value {
@@ -197,7 +197,7 @@ fn a_failed_stream_ends_with_an_error_and_no_more() {
 fn refusals_are_worded_as_the_api_has_them() {
     let refusal = |error: &Error, status| {
         let told = PublicError { error, status, request_id: "req_1", problem: "{}" };
-        let refusal = ChatCompletions.refusal(&told).unwrap();
+        let refusal = ChatCompletions.error_response(&told).unwrap();
         (refusal.status, written(&refusal.body)["error"].take())
     };
     let (status, error) = refusal(&Error::TokenInvalid { fault: TokenFault::Tag }, 400);

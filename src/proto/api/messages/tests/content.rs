@@ -67,7 +67,7 @@ fn messages_become_items_in_their_order() {
 fn arguments_stay_as_they_were_written() {
     let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"c",
         "name":"add","input":{"b": 1.50, "a":2 }}]},{"role":"user","content":"x"}]}"#;
-    let turn = Messages.request(body, &ApiSettings::default()).unwrap().turn;
+    let turn = Messages.parse_request(body, &ApiSettings::default()).unwrap().turn;
     assert_eq!(turn.input[0], call("c", r#"{"b": 1.50, "a":2 }"#));
 }
 

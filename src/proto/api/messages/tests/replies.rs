@@ -23,21 +23,21 @@ fn writer() -> MessagesWriter {
 }
 
 fn written(writer: &mut dyn ReplyWriter, answer: &Answer) -> Value {
-    serde_json::from_slice(&writer.answer(answer)).unwrap()
+    serde_json::from_slice(&writer.body(answer)).unwrap()
 }
 
-fn think(by: &str, blob: &str) -> Item {
-    Item::Think { by: by.to_owned(), blob: blob.to_owned() }
+fn think(provider_id: &str, blob: &str) -> Item {
+    Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }
 }
 
 /// The events of a whole stream, by name.
 fn streamed(writer: &mut dyn ReplyWriter, deltas: &[Delta], answer: &Answer) -> Vec<(String, Value)> {
     let mut out = Vec::new();
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     for delta in deltas {
         writer.deltas(std::slice::from_ref(delta), &mut out);
     }
-    writer.done(answer, &mut out);
+    writer.finish(answer, &mut out);
     events(&out)
 }
 
@@ -213,14 +213,14 @@ fn reasoning_that_is_not_to_be_shown_keeps_its_signature() {
     let body = body(&json!({ "thinking": { "type": "adaptive", "display": "omitted" } })).to_string();
     let answer = Answer { output: vec![think("anthropic", THINKING), think("anthropic", REDACTED)], ..an_answer() };
     let deltas = [
-        Delta::Think { by: "anthropic".to_owned(), blob: THINKING.to_owned() },
-        Delta::Think { by: "anthropic".to_owned(), blob: REDACTED.to_owned() },
+        Delta::Think { provider_id: "anthropic".to_owned(), blob: THINKING.to_owned() },
+        Delta::Think { provider_id: "anthropic".to_owned(), blob: REDACTED.to_owned() },
     ];
     let shown = json!([
         { "type": "thinking", "thinking": "", "signature": "c2ln" },
         { "type": "redacted_thinking", "data": "AAAA" },
     ]);
-    let mut asked = Messages.request(&body, &ApiSettings::default()).unwrap();
+    let mut asked = Messages.parse_request(&body, &ApiSettings::default()).unwrap();
     assert_eq!(written(asked.writer.as_mut(), &answer)["content"], shown);
     let events = streamed(asked.writer.as_mut(), &deltas, &answer);
     assert_eq!(accumulated(&events)["content"], shown);
@@ -240,14 +240,14 @@ fn a_stream_is_written_as_the_api_writes_it() {
     let claims = &answer.conversation.claims;
     let mut out = Vec::new();
     let mut writer = writer();
-    writer.begin(claims, &mut out);
+    writer.start(claims, &mut out);
     let text = |text: &str| Delta::Text(text.to_owned());
     let call = Delta::Call { id: "c1".to_owned(), name: "add".to_owned(), args: "{\"a\": 1}".to_owned() };
     writer.deltas(&[text("Hi\n"), text("\"é\""), call, Delta::Usage(Usage::default())], &mut out);
     writer.deltas(&[Delta::Finish(FinishReason::Stop)], &mut out);
-    writer.done(&answer, &mut out);
+    writer.finish(&answer, &mut out);
     let id = format!("msg_{}", claims.token_id.to_string().replace('-', ""));
-    let holdall = serde_json::to_string(&crate::proto::api::native::ConversationBody::from(&answer.conversation));
+    let holdall = serde_json::to_string(&crate::proto::api::conversation::ConversationBody::from(&answer.conversation));
     let counts = |input, read, output| {
         format!(
             "\"input_tokens\":{input},\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":{read},\
@@ -284,8 +284,9 @@ fn a_stream_is_written_as_the_api_writes_it() {
 #[test]
 fn a_stream_adds_up_to_the_whole_answer() {
     let say = |text: &str| (Delta::Text(text.to_owned()), None);
-    let thought =
-        |by: &str, blob: &str| (Delta::Think { by: by.to_owned(), blob: blob.to_owned() }, Some(think(by, blob)));
+    let thought = |provider_id: &str, blob: &str| {
+        (Delta::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }, Some(think(provider_id, blob)))
+    };
     let called = |id: &str| {
         let delta = Delta::Call { id: id.to_owned(), name: "add".to_owned(), args: "{\"a\":[{}]}".to_owned() };
         (delta, Some(call(id, "{\"a\":[{}]}")))
@@ -318,9 +319,9 @@ fn a_stream_adds_up_to_the_whole_answer() {
         // However many deltas are ready together.
         let mut out = Vec::new();
         let mut writer = writer();
-        writer.begin(&answer.conversation.claims, &mut out);
+        writer.start(&answer.conversation.claims, &mut out);
         writer.deltas(&deltas, &mut out);
-        writer.done(&answer, &mut out);
+        writer.finish(&answer, &mut out);
         assert_eq!(events(&out), streamed(&mut self::writer(), &deltas, &answer));
     }
 }
@@ -336,8 +337,8 @@ fn an_error_has_the_members_of_the_api() {
         \"message\":\"`temperature` is a number from 0 to 1\",\"code\":\"request_invalid\",\
         \"details\":{\"error_code\":\"request_invalid\"}},\"request_id\":\"req_1\"}";
     let refusal = Some(ErrorResponse { status: 400, body: body.into() });
-    assert_eq!(Messages.refusal(&told(&error, 400)), refusal);
-    assert_eq!(CountTokens.refusal(&told(&error, 400)), refusal);
+    assert_eq!(Messages.error_response(&told(&error, 400)), refusal);
+    assert_eq!(CountTokens.error_response(&told(&error, 400)), refusal);
 }
 
 #[test]
@@ -367,7 +368,7 @@ fn every_error_has_its_class() {
         (Error::UpstreamUnavailable { cause: cause(), retry_after: None }, 502, "api_error"),
         (Error::UserBusy { limit: 8 }, 429, "rate_limit_error"),
     ] {
-        let refusal = Messages.refusal(&told(&error, status)).unwrap();
+        let refusal = Messages.error_response(&told(&error, status)).unwrap();
         assert_eq!(refusal.status, status);
         let body: Value = serde_json::from_slice(&refusal.body).unwrap();
         assert_eq!((&body["type"], &body["request_id"]), (&json!("error"), &json!("req_1")));
@@ -381,7 +382,7 @@ fn every_error_has_its_class() {
 #[test]
 fn what_programs_rely_on_has_the_status_that_they_expect() {
     let unknown = Error::ModelUnknown { alias: "x".to_owned(), known: vec!["default".to_owned()] };
-    let refusal = Messages.refusal(&told(&unknown, 400)).unwrap();
+    let refusal = Messages.error_response(&told(&unknown, 400)).unwrap();
     let body: Value = serde_json::from_slice(&refusal.body).unwrap();
     assert_eq!((refusal.status, &body["error"]["type"]), (404, &json!("not_found_error")));
     for (said, message) in [
@@ -394,7 +395,7 @@ fn what_programs_rely_on_has_the_status_that_they_expect() {
     ] {
         let said = said.map(str::to_owned);
         let overflow = Error::UpstreamRefused { status: 400, message: said, retry_after: None, overflow: true };
-        let refusal = Messages.refusal(&told(&overflow, 502)).unwrap();
+        let refusal = Messages.error_response(&told(&overflow, 502)).unwrap();
         let body: Value = serde_json::from_slice(&refusal.body).unwrap();
         assert_eq!((refusal.status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
         assert_eq!((&body["error"]["message"], &body["error"]["code"]), (&json!(message), &json!("upstream_refused")));
@@ -408,7 +409,7 @@ fn an_error_in_a_stream_is_an_event_with_what_had_flowed() {
     writer.deltas(&[Delta::Text("So \"f".to_owned())], &mut out);
     out.clear();
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-    writer.error(&told(&Error::UpstreamCut, 502), Some(&partial), &mut out);
+    writer.fail(&told(&Error::UpstreamCut, 502), Some(&partial), &mut out);
     let error = "\"type\":\"api_error\",\"message\":\"the model service stopped in the middle of its reply\",\
         \"code\":\"upstream_cut\",\"details\":{\"error_code\":\"upstream_cut\"}";
     let event = |error: &str| {
@@ -417,6 +418,6 @@ fn an_error_in_a_stream_is_an_event_with_what_had_flowed() {
     let with_partial = format!("{error},\"partial\":{{\"reply\":\"So \\\"f\",\"conversation_token\":\"a.b.c\"}}");
     assert_eq!(str::from_utf8(&out).unwrap(), event(&with_partial));
     out.clear();
-    self::writer().error(&told(&Error::UpstreamCut, 502), None, &mut out);
+    self::writer().fail(&told(&Error::UpstreamCut, 502), None, &mut out);
     assert_eq!(str::from_utf8(&out).unwrap(), event(error));
 }

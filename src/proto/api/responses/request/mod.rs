@@ -3,10 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-use super::{
-    ID_PREFIX,
-    resource::{FormatBody, Metadata, ReasoningBody, Repeated, TextBody, ToolBody},
-};
+use super::resource::{FormatBody, ID_PREFIX, Metadata, ReasoningBody, Repeated, TextBody, ToolBody};
 use crate::proto::{
     api::body::{self, List},
     error::Error,
@@ -77,18 +74,15 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
 
 /// What is read of a Responses request. Other members are ignored, and `null` is as good as absent.
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseRequest"))]
 pub(super) struct RawRequest<'a> {
     /// What is new: text, or items. What was said before may stand before them, as clients repeat it: it is held
     /// against the token and left out.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "super::shapes::Input"))]
     input: Option<&'a RawValue>,
     /// The id of the conversation's last response, which is `resp_` and its token; absent begins one.
     previous_response_id: Option<String>,
     /// The other doors' member.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     conversation_token: Option<&'a RawValue>,
     /// One of the names that `GET /v1/models` lists. It may be absent where the conversation has one.
     model: Option<String>,
@@ -102,22 +96,16 @@ pub(super) struct RawRequest<'a> {
     include: Option<List<String, INCLUDES>>,
     /// Pairs of text that the answer repeats. `holdall_stream` says how a stream goes: `hold`, with the token as its one
     /// id once the reply is whole, or `live`, with the reply as it is made and the token in the last event alone.
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Metadata>"))]
     metadata: Option<Metadata>,
     /// What to do when the conversation has outgrown its limits: OpenAI's words, or ours.
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Truncation>"))]
     truncation: Option<String>,
     /// The most model tokens that the reply may have.
-    #[cfg_attr(test, schemars(range(min = 1)))]
     max_output_tokens: Option<u32>,
     /// Repeated, and not acted on.
-    #[cfg_attr(test, schemars(range(min = 1)))]
     max_tool_calls: Option<u32>,
     /// How much chance there is in the choice of words.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 2)))]
     temperature: Option<Number>,
     /// How likely words have to be.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 1)))]
     top_p: Option<Number>,
     /// What the reply is to be.
     text: Option<Object<RawText>>,
@@ -127,7 +115,6 @@ pub(super) struct RawRequest<'a> {
     tools: Option<List<Object<RawTool>, { body::TOOLS }>>,
     /// Whether the model may, must or must not call, or what. It takes `tools`.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Choice>"))]
     tool_choice: Option<&'a RawValue>,
     /// Whether there may be several calls in a turn.
     parallel_tool_calls: Option<bool>,
@@ -139,31 +126,22 @@ pub(super) struct RawRequest<'a> {
     user: Option<String>,
     // Known, and not offered but for what asks for nothing.
     /// Not offered: `false` alone.
-    #[cfg_attr(test, schemars(extend("enum" = [false, null])))]
     background: Option<bool>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     context_management: Option<&'a RawValue>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     conversation: Option<&'a RawValue>,
     /// Not offered: 0 alone.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
     frequency_penalty: Option<Number>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     moderation: Option<&'a RawValue>,
     /// 1 alone: an id holds one conversation.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 1, max = 1)))]
     n: Option<Number>,
     /// Not offered: 0 alone.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
     presence_penalty: Option<Number>,
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(skip))]
     prompt: Option<&'a RawValue>,
     /// Not offered: 0 alone.
-    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 0)))]
     top_logprobs: Option<Number>,
 }
 
@@ -247,10 +225,8 @@ impl RawRequest<'_> {
 }
 
 #[derive(Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct RawText {
     /// The form of the reply.
-    #[cfg_attr(test, schemars(with = "Option<super::shapes::Format>"))]
     format: Option<Object<RawFormat>>,
     /// How long it is to be: `low`, `medium` or `high`. Repeated, and not acted on.
     verbosity: Option<String>,
@@ -295,13 +271,10 @@ impl RawFormat {
 }
 
 #[derive(Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct RawReasoning {
     /// How much.
-    #[cfg_attr(test, schemars(extend("enum" = crate::proto::api::described::nullable(&body::EFFORTS))))]
     effort: Option<String>,
     /// Whether it is told in short.
-    #[cfg_attr(test, schemars(extend("enum" = crate::proto::api::described::nullable(&SUMMARIES))))]
     summary: Option<String>,
 }
 
@@ -315,17 +288,13 @@ impl RawReasoning {
 
 /// A function that the client runs.
 #[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseTool"))]
 struct RawTool {
-    #[cfg_attr(test, schemars(extend("enum" = ["function", null])))]
     r#type: Option<String>,
     /// What it is called.
-    #[cfg_attr(test, schemars(with = "String", regex(pattern = body::NAME)))]
     name: Option<String>,
     /// What it is for, in words for the model.
     description: Option<String>,
     /// The JSON Schema of its arguments.
-    #[cfg_attr(test, schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
     parameters: Option<Box<RawValue>>,
     /// Whether arguments are to keep to the schema.
     strict: Option<bool>,

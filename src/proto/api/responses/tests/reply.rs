@@ -26,25 +26,25 @@ fn live() -> Value {
 }
 
 fn whole(members: &Value, answer: &Answer) -> Value {
-    serde_json::from_slice(&writer(members).answer(answer)).unwrap()
+    serde_json::from_slice(&writer(members).body(answer)).unwrap()
 }
 
 /// A stream as it is written for these deltas, and for the answer that they amount to.
 fn stream(members: &Value, deltas: &[Delta], answer: &Answer) -> String {
     let (mut writer, mut out) = (writer(members), Vec::new());
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     deltas.iter().for_each(|delta| writer.deltas(std::slice::from_ref(delta), &mut out));
-    writer.done(answer, &mut out);
+    writer.finish(answer, &mut out);
     String::from_utf8(out).unwrap()
 }
 
 /// A stream that fails after these deltas.
 fn failed_stream(members: &Value, deltas: &[Delta], partial: Option<&Partial>) -> String {
     let (mut writer, mut out) = (writer(members), Vec::new());
-    writer.begin(&an_answer().conversation.claims, &mut out);
+    writer.start(&an_answer().conversation.claims, &mut out);
     writer.deltas(deltas, &mut out);
     let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
-    writer.error(&told, partial, &mut out);
+    writer.fail(&told, partial, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -234,10 +234,10 @@ fn what_cut_a_reply_short_is_told() {
 fn a_held_stream_says_nothing_before_it_has_its_one_id() {
     let (mut writer, mut out) = (writer(&json!({ "stream": true })), Vec::new());
     let answer = an_answer();
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     writer.deltas(&[text("Hi\n"), text("\"é\""), call("c1", "add", "{\"a\": 1}")], &mut out);
-    assert!(out.is_empty() && writer.holds());
-    writer.done(&answer, &mut out);
+    assert!(out.is_empty() && writer.buffers_deltas());
+    writer.finish(&answer, &mut out);
     let stream = String::from_utf8(out).unwrap();
     assert_eq!(stream.matches("a.b.c").count(), 2, "once where it begins, once where it ends");
     let events = events(&stream);
@@ -320,7 +320,7 @@ fn events_are_written_as_the_specification_has_them() {
 fn a_live_stream_shows_what_comes_and_ends_with_the_token() {
     let (mut writer, mut out) = (writer(&live()), Vec::new());
     let answer = an_answer();
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     let mut read = |writer: &mut dyn FnMut(&mut Vec<u8>)| {
         let before = out.len();
         writer(&mut out);
@@ -339,7 +339,7 @@ fn a_live_stream_shows_what_comes_and_ends_with_the_token() {
         "output_text.done content_part.done output_item.done output_item.added function_call_arguments.delta \
          function_call_arguments.done output_item.done"
     );
-    let piece = read(&mut |out| writer.done(&answer, out));
+    let piece = read(&mut |out| writer.finish(&answer, out));
     assert_eq!(names(&piece), "completed");
     let events = events(str::from_utf8(&out).unwrap());
     assert_eq!(events[0]["response"]["id"], format!("resp_{}", token_id()));
@@ -375,7 +375,8 @@ fn without_store_no_token_is_told() {
 
 #[test]
 fn every_reply_comes_out_the_same_held_and_live() {
-    let think = |by: &str, blob: &str| Item::Think { by: by.to_owned(), blob: blob.to_owned() };
+    let think =
+        |provider_id: &str, blob: &str| Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() };
     let say = |text: &str| Item::text(Role::Assistant, text);
     let ours = r#"{"type":"reasoning","id":"rs_9","summary":[{"type":"summary_text","text":"Hm."},{"type":"summary_text","text":"So."}],
         "content":[{"type":"reasoning_text","text":"well"}],"encrypted_content":"AAAA","status":"completed"}"#;
@@ -407,7 +408,9 @@ fn every_reply_comes_out_the_same_held_and_live() {
                     said.chars().map(|character| text(&character.to_string())).collect()
                 }
                 Item::Call { id, name, args } => vec![call(id, name, args)],
-                Item::Think { by, blob } => vec![Delta::Think { by: by.clone(), blob: blob.clone() }],
+                Item::Think { provider_id, blob } => {
+                    vec![Delta::Think { provider_id: provider_id.clone(), blob: blob.clone() }]
+                }
                 Item::Result { .. } => vec![],
             })
             .collect();
@@ -424,7 +427,7 @@ fn every_reply_comes_out_the_same_held_and_live() {
 #[test]
 fn reasoning_is_shown_where_it_is_in_this_apis_words() {
     let blob = r#"{"type":"reasoning","id":"rs_9","summary":[{"type":"summary_text","text":"Hm."}],"encrypted_content":"AAAA"}"#;
-    let think = |by: &str| Item::Think { by: by.to_owned(), blob: blob.to_owned() };
+    let think = |provider_id: &str| Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() };
     let output = vec![think("openai-responses"), think("anthropic"), Item::text(Role::Assistant, "A")];
     let answer = answer_of(output, FinishReason::Stop);
     let mut reasoning = json!({
@@ -492,9 +495,9 @@ fn a_failed_stream_ends_with_error_and_failed() {
 fn an_error_before_a_reply_is_in_openais_shape() {
     let told = PublicError { error: &Error::Overloaded, status: 503, request_id: "req_1", problem: "{}" };
     for api in [&Responses as &dyn Api, &InputTokens] {
-        let ErrorResponse { status, body } = api.refusal(&told).unwrap();
+        let ErrorResponse { status, body } = api.error_response(&told).unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, &body["error"]["code"]), (503, &json!("overloaded")));
     }
-    assert!(Responses.below().unwrap().contains("/v1/history"));
+    assert!(Responses.subpath_hint().unwrap().contains("/v1/history"));
 }

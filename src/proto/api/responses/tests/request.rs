@@ -222,7 +222,7 @@ fn a_form_is_text_json_or_a_schema() {
     assert!(matches!(read(json!({ "type": "json_object" })), ReplyFormat::Json));
     let text =
         r#"{"model":"m","input":"","text":{"format":{"type":"json_schema","name":"n","schema":{"b": 1.50, "a":2 }}}}"#;
-    let asked = Responses.request(text, &ApiSettings::default()).unwrap();
+    let asked = Responses.parse_request(text, &ApiSettings::default()).unwrap();
     let ReplyFormat::Schema { name, description, schema, strict } = asked.turn.options.format else { panic!() };
     assert_eq!((name.as_str(), description, schema.get(), strict), ("n", None, r#"{"b": 1.50, "a":2 }"#, None));
 }
@@ -254,8 +254,8 @@ fn a_stream_is_held_unless_it_is_asked_for_live() {
         (&hold, false, true, true),
     ] {
         let body = body(&json!({ "metadata": metadata, "store": store, "stream": true })).to_string();
-        let asked = Responses.request(&body, &ApiSettings { live_responses: configured }).unwrap();
-        assert_eq!(asked.writer.holds(), holds, "{metadata} {store} {configured}");
+        let asked = Responses.parse_request(&body, &ApiSettings { live_responses: configured }).unwrap();
+        assert_eq!(asked.writer.buffers_deltas(), holds, "{metadata} {store} {configured}");
     }
 }
 
@@ -362,7 +362,7 @@ fn each_fault_is_told_with_its_place() {
         assert!(code == "request_invalid" && detail.starts_with(said), "{members}: {code}: {detail}");
     }
     for body in ["[]", "{", "{\"model\":\"m\",\"model\":\"m\",\"input\":\"\"}", ""] {
-        assert!(Responses.request(body, &ApiSettings::default()).is_err(), "{body}");
+        assert!(Responses.parse_request(body, &ApiSettings::default()).is_err(), "{body}");
     }
 }
 
@@ -399,9 +399,10 @@ fn lists_are_bounded() {
 
 #[test]
 fn a_count_needs_no_model() {
-    let asked =
-        InputTokens.request("{\"input\":\"hi\",\"previous_response_id\":\"resp_t\"}", &ApiSettings::default()).unwrap();
+    let asked = InputTokens
+        .parse_request("{\"input\":\"hi\",\"previous_response_id\":\"resp_t\"}", &ApiSettings::default())
+        .unwrap();
     assert_eq!((asked.turn.token.as_deref(), asked.turn.model), (Some("t"), None));
-    assert_eq!(InputTokens.purpose(), Operation::CountTokens);
-    assert_eq!(InputTokens.counted(7), b"{\"object\":\"response.input_tokens\",\"input_tokens\":7}");
+    assert_eq!(InputTokens.operation(), Operation::CountTokens);
+    assert_eq!(InputTokens.token_count_body(7), b"{\"object\":\"response.input_tokens\",\"input_tokens\":7}");
 }

@@ -13,7 +13,7 @@ use holdall::{
     config::{Config, ConfigError},
     guard::{KeyedHash, LocalGuard},
     principal::Peer,
-    service::{self, Body, Clock as _, Log as _, Notice},
+    service::{self, Body, EntropySource as _, Host, Log as _, Notice},
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 use http_body::{Body as _, Frame};
@@ -23,6 +23,7 @@ use worker::{Context, Env, send::SendFuture, web_sys};
 
 use crate::{
     clock::IsolateClock,
+    entropy::IsolateEntropy,
     log::ConsoleLog,
     settings,
     stream::{Pieces, array, headers, to_js},
@@ -30,17 +31,47 @@ use crate::{
     visit::Visit,
 };
 
-type IsolateService = Service<Fetch, LocalGuard, IsolateClock>;
+type IsolateService = Service<IsolateHost>;
+
+/// The parts of the service in an isolate.
+pub(crate) struct IsolateHost {
+    upstream: Fetch,
+    guard: LocalGuard,
+    clock: IsolateClock,
+}
+
+impl Host for IsolateHost {
+    type Upstream = Fetch;
+    type Guard = LocalGuard;
+    type Clock = IsolateClock;
+    type Entropy = IsolateEntropy;
+
+    fn upstream(&self) -> &Fetch {
+        &self.upstream
+    }
+
+    fn guard(&self) -> &LocalGuard {
+        &self.guard
+    }
+
+    fn clock(&self) -> &IsolateClock {
+        &self.clock
+    }
+
+    fn entropy(&self) -> &IsolateEntropy {
+        &IsolateEntropy
+    }
+}
 
 /// The state of an isolate, which decides how it responds.
-pub(crate) enum Host {
+pub(crate) enum Isolate {
     /// The configuration has an error; the log has the reason.
     Broken,
     /// The service, and the longest time that a client may take to read a response.
     Serving(Arc<IsolateService>, Duration),
 }
 
-impl Host {
+impl Isolate {
     /// Builds the service from the bindings.
     pub(crate) fn start(env: &Env) -> Self {
         match settings::load(env).and_then(build) {
@@ -105,12 +136,13 @@ impl Host {
 fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
     let Config { deployment, access, settings, upstreams, guard, warnings, server, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
-    let (upstream, clock) = (Fetch::new(&upstreams)?, IsolateClock::default());
+    let upstream = Fetch::new(&upstreams)?;
     let mut key = [0; 32];
     // If this fails, no turn can start, and the guard never uses the key.
-    let _ = clock.fill_random(&mut key);
+    let _ = IsolateEntropy.fill(&mut key);
     let guard = LocalGuard::new(guard, KeyedHash::new(key));
-    let service = Service::new(deployment, access, settings, upstream, guard, clock, Box::new(ConsoleLog));
+    let host = IsolateHost { upstream, guard, clock: IsolateClock::default() };
+    let service = Service::new(deployment, access, settings, host, Box::new(ConsoleLog));
     let service = service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url)))));
     Ok((service, server.answer_timeout))
 }
@@ -168,14 +200,14 @@ fn unready() -> Response<Body> {
     let mut response = Response::new(Full::from("{\"status\":\"configuration error\"}").boxed_unsync());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    service::mark(&service::request_id(&IsolateClock::default()), response.headers_mut());
+    service::mark(&request_id(), response.headers_mut());
     response
 }
 
 /// The response of all other paths if the configuration has an error, in the format of the
 /// request's API.
 fn refuse(request: Option<&Request<Incoming>>) -> Response<Body> {
-    let id = service::request_id(&IsolateClock::default());
+    let id = request_id();
     let error = Error::Internal { cause: "The configuration has an error.".to_owned() };
     let mut response = match request {
         Some(request) => service::refusal(error, request.uri().path(), request.headers(), &id),
@@ -183,6 +215,10 @@ fn refuse(request: Option<&Request<Incoming>>) -> Response<Body> {
     };
     service::mark(&id, response.headers_mut());
     response
+}
+
+fn request_id() -> String {
+    service::request_id(&IsolateClock::default(), &IsolateEntropy)
 }
 
 /// The header with the client's address. Cloudflare's edge sets it, whatever the client sends.
