@@ -11,6 +11,7 @@ use crate::proto::{
     allowance::Allowance,
     api::{ErrorResponse, PublicError},
     error::{Code, Error, Retry},
+    time::seconds_rounded_up,
 };
 
 /// An error as it is told to a caller.
@@ -77,7 +78,7 @@ impl Problem {
         let code = self.error.code();
         let (retry, retry_after) = match self.error.retry() {
             Retry::Safe => ("safe", None),
-            Retry::After(wait) => ("after", Some(whole_seconds(wait))),
+            Retry::After(wait) => ("after", Some(seconds_rounded_up(wait))),
             Retry::Never => ("never", None),
         };
         let body = Body {
@@ -106,7 +107,7 @@ impl Problem {
         };
         headers.insert(SHOULD_RETRY, HeaderValue::from_static(should_retry));
         if let Retry::After(wait) = retry {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_rounded_up(wait)));
         }
         match &self.error {
             Error::Unauthenticated { .. } => {
@@ -217,11 +218,6 @@ fn title(code: Code) -> &'static str {
         Code::UpstreamUnavailable => "Model service unavailable",
         Code::UserBusy => "Too many turns at once",
     }
-}
-
-/// `Retry-After` counts whole seconds; less than one would mean at once.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
 /// The longest wait after which SDKs are told to try again by themselves: the longest that they sleep for a `Retry-After`.

@@ -29,6 +29,7 @@ use futures_util::{
 };
 use http::HeaderMap;
 
+pub(crate) use self::network::is_loopback_host;
 pub use self::{
     api_key::{API_KEYS_MAX, ApiKeys, ApiKeysError, IDP_KEY},
     digest::{KeyDigest, OperatorKeys},

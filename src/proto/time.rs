@@ -1,6 +1,6 @@
 //! Whole seconds since 1970 and the little arithmetic that tokens need; no clock is read here.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,12 @@ impl fmt::Display for UnixSeconds {
         let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
+}
+
+/// The whole seconds of `span`, rounded up: callers that wait so long never come too early.
+#[must_use]
+pub(crate) fn seconds_rounded_up(span: Duration) -> u64 {
+    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0))
 }
 
 /// How far two honest clocks may differ: an expiry is counted this much later, a future `iat` borne this far ahead.

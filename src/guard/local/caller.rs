@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::limits::Limits;
 use crate::{
     guard::{Charge, Moment, Quota, gcra::Schedule},
-    proto::allowance::Allowance,
+    proto::{allowance::Allowance, time::seconds_rounded_up},
 };
 
 /// One caller.
@@ -79,9 +79,9 @@ impl CallerState {
             limit: rate.burst,
             remaining: gcra.remaining(self.schedule, moment.elapsed),
             period_seconds: rate.burst_seconds(),
-            reset_seconds: whole_seconds(gcra.full_in(self.schedule, moment.elapsed)),
+            reset_seconds: seconds_rounded_up(gcra.full_in(self.schedule, moment.elapsed)),
         };
-        let wait_seconds = whole_seconds(gcra.wait(self.schedule, moment.elapsed));
+        let wait_seconds = seconds_rounded_up(gcra.wait(self.schedule, moment.elapsed));
         Some(LimitStanding { allowance, wait_seconds, takers: LimitScope::Calls })
     }
 
@@ -197,8 +197,4 @@ impl Period {
         let end = self.index.saturating_add(1).saturating_mul(self.seconds);
         end.saturating_sub(moment.now.0).max(1)
     }
-}
-
-fn whole_seconds(span: Duration) -> u64 {
-    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0))
 }

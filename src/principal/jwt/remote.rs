@@ -16,7 +16,10 @@ use futures_util::{
 };
 
 use super::{JwtKeys, Origin, fault::JwtFault, schedule::Schedule};
-use crate::{principal::PendingKeys, proto::error::Error};
+use crate::{
+    principal::{PendingKeys, network::is_loopback_host},
+    proto::error::Error,
+};
 
 /// How many requests wait for a fetch at once; each holds its head in memory.
 const WAITING_MAX: usize = 1_024;
@@ -212,15 +215,10 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     match (uri.scheme_str(), host) {
         _ if url.contains('#') => Err("holds a fragment, which is not sent"),
         (Some("https"), Some(_)) => Ok(()),
-        (Some("http"), Some(host)) if is_loopback(host) => Ok(()),
+        (Some("http"), Some(host)) if is_loopback_host(host) => Ok(()),
         (Some("http"), Some(_)) => Err("is no https: URL; whoever is on the way could put in keys"),
         _ => Err("is no https: URL without credentials"),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
