@@ -11,7 +11,7 @@ use crate::proto::{
     allowance::Allowance,
     api::{ErrorResponse, PublicError},
     error::{Code, Error, Retry},
-    time::whole_seconds,
+    time::seconds_rounded_up,
 };
 
 /// An error as it is told to a caller.
@@ -78,7 +78,7 @@ impl Problem {
         let code = self.error.code();
         let (retry, retry_after) = match self.error.retry() {
             Retry::Safe => ("safe", None),
-            Retry::After(wait) => ("after", Some(whole_seconds(wait))),
+            Retry::After(wait) => ("after", Some(seconds_rounded_up(wait))),
             Retry::Never => ("never", None),
         };
         let body = Body {
@@ -107,7 +107,7 @@ impl Problem {
         };
         headers.insert(SHOULD_RETRY, HeaderValue::from_static(should_retry));
         if let Retry::After(wait) = retry {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_rounded_up(wait)));
         }
         match &self.error {
             Error::Unauthenticated { .. } => {

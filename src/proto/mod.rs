@@ -13,6 +13,7 @@ mod builtin_model;
 pub mod chat;
 pub mod deployment;
 pub mod error;
+mod excerpt;
 pub mod exchange;
 pub(crate) mod fnv;
 pub(crate) mod json;

@@ -49,10 +49,10 @@ impl fmt::Display for UnixSeconds {
     }
 }
 
-/// `duration` in whole seconds, rounded up.
+/// The whole seconds of `span`, rounded up: callers that wait so long never come too early.
 #[must_use]
-pub(crate) fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
+pub(crate) fn seconds_rounded_up(span: Duration) -> u64 {
+    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0))
 }
 
 /// How far two honest clocks may differ: an expiry is counted this much later, a future `iat` borne this far ahead.

@@ -7,11 +7,14 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-pub(super) use crate::proto::json::{List, at_most};
 use crate::proto::{
     error::Error,
     json::Object,
     turn::{Tool, ToolChoice, Truncation},
+};
+pub(super) use crate::proto::{
+    excerpt::excerpt,
+    json::{List, at_most},
 };
 
 /// The most messages in a request, or parts in one of them; also clients that repeat a whole conversation stay below.
@@ -41,11 +44,6 @@ fn shown(error: &serde_json::Error) -> String {
 /// What is understood and not offered, with what to use instead.
 pub(super) fn unsupported(detail: impl Into<String>) -> Error {
     Error::Unsupported { detail: detail.into() }
-}
-
-/// The beginning of a caller's own word, fit for an error message.
-pub(super) fn excerpt(word: &str) -> Box<str> {
-    word.chars().filter(|character| !character.is_control()).take(64).collect()
 }
 
 /// One of the names that a member may have.

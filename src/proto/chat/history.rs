@@ -3,10 +3,11 @@
 use super::{
     echo,
     item::{Item, Output, Part, Role},
-    note::{INLINE, excerpt},
+    note::INLINE,
 };
 use crate::proto::{
     error::{Error, Excess},
+    excerpt::excerpt,
     limits::Limits,
 };
 

@@ -1,6 +1,7 @@
 //! Notes that replace content in the history: for an inline image, and for turns that were summarized.
 
 use super::item::{Item, Output, Part, Role};
+use crate::proto::excerpt::excerpt;
 
 /// The item as a later turn is to find it: a note in the place of each inline image. Also how many there were.
 #[must_use]
@@ -47,8 +48,3 @@ pub const SUMMARY_LEAD: &str = "[Summary of the earlier conversation]";
 
 /// What the URL of an image begins with that travels in it (RFC 2397). In capitals it is refused as input.
 pub(super) const INLINE: &str = "data:";
-
-/// The beginning of a caller's own text, short enough for an error message.
-pub(super) fn excerpt(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(64).collect()
-}
