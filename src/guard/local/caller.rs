@@ -31,7 +31,7 @@ pub(super) struct Period {
     index: u64,
 }
 
-/// What a caller used in a period.
+/// The usage of a caller in a period.
 #[derive(Debug)]
 struct PeriodUsage {
     period: Period,
@@ -47,7 +47,7 @@ struct Counts {
     upstream_millis: u64,
 }
 
-/// What a turn consumed of the quotas. It is refunded if the turn fails.
+/// The cost of a turn under the quotas. It is refunded if the turn fails.
 #[derive(Clone, Debug)]
 pub(super) struct TurnCost {
     periods: Vec<Period>,
