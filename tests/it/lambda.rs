@@ -43,7 +43,7 @@ impl Report {
     }
 
     /// The response to an API Gateway event: its status, and its body as JSON.
-    fn answer(&self) -> (u64, Value) {
+    fn response(&self) -> (u64, Value) {
         let document = self.document();
         assert_eq!(document["isBase64Encoded"], false);
         let body = document["body"].as_str().unwrap();
@@ -215,7 +215,7 @@ async fn an_http_api_gets_buffered_responses_and_any_instance_continues() {
         let report = platform.send(event).await;
         assert_eq!(report.headers["content-type"], "application/json");
         assert!(!report.headers.contains_key("lambda-runtime-function-response-mode"));
-        let (status, answer) = report.answer();
+        let (status, answer) = report.response();
         assert_eq!((status, &answer["reply"], &answer["conversation"]["turn"]), (200, &json!(reply), &json!(turn)));
         token = answer["token"].clone();
         let record = function.log.take().pop().unwrap();
@@ -243,11 +243,9 @@ async fn the_response_mode_is_a_setting() {
 }
 
 #[tokio::test]
-async fn errors_are_reported_and_the_next_event_is_handled() {
+async fn unsupported_events_are_reported_to_the_platform() {
     let mut platform = Platform::start().await;
-    let settings = "dangerous_open = true\ncors_origins = [\"https://chat.test\"]";
-    let function = Running::start(&platform, settings).await;
-    // Unsupported events are reported to the platform.
+    let function = Running::start(&platform, "dangerous_open = true").await;
     for (event, fault) in [
         (json!({ "version": "1.0", "httpMethod": "GET", "path": "/health" }), "the event has payload format 1.0"),
         (json!({ "Records": [] }), "the event is of another kind"),
@@ -261,13 +259,25 @@ async fn errors_are_reported_and_the_next_event_is_handled() {
     }
     let report = platform.send("x".repeat((16 << 20) + 1)).await;
     assert_eq!(report.document()["errorMessage"], "the event is over the limit of 16777216 bytes");
-    // Invalid requests get an error response.
+    // The function still handles events.
+    let too_much = json!({ "input": "x".repeat(5 << 20) });
+    let (status, problem) = platform.send(event(API, "/v1/turns", &too_much)).await.response();
+    assert_eq!((status, &problem["code"]), (413, &json!("body_too_large")));
+    assert_eq!(statuses(&function), [413], "the event that reached the service");
+    assert_eq!(notices(&function), ["lambda_event_unknown"; 3]);
+}
+
+#[tokio::test]
+async fn invalid_requests_get_an_error_response() {
+    let mut platform = Platform::start().await;
+    let settings = "dangerous_open = true\ncors_origins = [\"https://chat.test\"]";
+    let function = Running::start(&platform, settings).await;
     for (path, code) in [("/v1/turns", "/code"), ("/v1/chat/completions", "/error/code")] {
         let mut broken = event(API, path, &Value::Null);
         broken["headers"]["authorization"] = "Bearer a\r\nx-user: eve".into();
         broken["headers"]["origin"] = "https://chat.test".into();
         let report = platform.send(broken).await;
-        let (status, problem) = report.answer();
+        let (status, problem) = report.response();
         assert_eq!((status, problem.pointer(code)), (400, Some(&json!("request_invalid"))), "{problem}");
         assert!(problem.to_string().contains("The value of the header `authorization` is invalid."), "{problem}");
         let headers = &report.document()["headers"];
@@ -283,16 +293,20 @@ async fn errors_are_reported_and_the_next_event_is_handled() {
         }
     }
     // The service's own errors have the format of the API.
-    let (status, refused) = platform.send(event(API, "/v1/messages", &json!({ "model": 1 }))).await.answer();
+    let (status, refused) = platform.send(event(API, "/v1/messages", &json!({ "model": 1 }))).await.response();
     assert_eq!((status, &refused["error"]["type"]), (400, &json!("invalid_request_error")));
-    let too_much = json!({ "input": "x".repeat(5 << 20) });
-    let (status, problem) = platform.send(event(API, "/v1/turns", &too_much)).await.answer();
-    assert_eq!((status, &problem["code"]), (413, &json!("body_too_large")));
-    let statuses: Vec<_> = function.log.take().iter().map(|record| record.status).collect();
-    assert_eq!(statuses, [400, 413], "the events that reached the service");
-    let notices: Vec<_> = function.log.take_notices().iter().map(|notice| notice.notice).collect();
-    let (unknown, malformed) = ("lambda_event_unknown", "lambda_event_malformed");
-    assert_eq!(notices, [unknown, unknown, unknown, malformed, malformed]);
+    assert_eq!(statuses(&function), [400], "the event that reached the service");
+    assert_eq!(notices(&function), ["lambda_event_malformed"; 2]);
+}
+
+/// The statuses of the responses since the last call.
+fn statuses(function: &Running) -> Vec<u16> {
+    function.log.take().iter().map(|record| record.status).collect()
+}
+
+/// The names of the notices since the last call.
+fn notices(function: &Running) -> Vec<&'static str> {
+    function.log.take_notices().iter().map(|notice| notice.notice).collect()
 }
 
 #[tokio::test]
