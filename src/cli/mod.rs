@@ -31,7 +31,7 @@ use crate::{config::ConfigError, shell::LambdaEnvironment};
 pub fn run() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().collect();
     // AWS Lambda starts a program without any.
-    if arguments.len() == 1 && LambdaEnvironment::find(&System).is_some() {
+    if arguments.len() == 1 && LambdaEnvironment::detect(&System).is_some() {
         arguments.push("serve".into());
     }
     // clap prints its own errors and exits with 2.

@@ -28,11 +28,11 @@ impl Args {
 
 /// Serves until SIGTERM or SIGINT, and then until requests under way have ended.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
-    let place = LambdaEnvironment::find(&System);
+    let place = LambdaEnvironment::detect(&System);
     let dev_keys = if args.dev { Some(keys::new_entry("dev")?) } else { None };
     let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
     // An instance that takes one event at a time has a part of a core.
-    let single = place.as_ref().is_some_and(|place| !place.gives_several());
+    let single = place.as_ref().is_some_and(|place| !place.is_concurrent());
     let runtime = if single { Runtime::single() } else { Runtime::new() };
     let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
     let settings = Settings { args, dev_keys, place };
@@ -102,7 +102,7 @@ impl Settings<'_> {
     /// Tells the platform as well, if there is one, why there is no service.
     async fn not_started(&self, error: CliError) -> CliError {
         if let Some(place) = &self.place {
-            place.fail_start(&error.in_a_line()).await;
+            place.report_start_failure(&error.in_a_line()).await;
         }
         error
     }

@@ -76,7 +76,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mimalloc", &["main.rs"]),
     ("pkcs1", &["principal/jwt/"]),
     ("redis", &["shell/redis/"]),
-    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs", "shell/lambda/api.rs"]),
+    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs", "shell/lambda/runtime_api.rs"]),
     ("rustls", &["shell/client.rs", "shell/forward/mod.rs", "shell/redis/client.rs"]),
     ("rustyline", &["cli/"]),
     (
