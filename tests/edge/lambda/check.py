@@ -229,7 +229,7 @@ class Instances(Case):
 
     def test_an_instance_without_a_platform_ends(self) -> None:
         function = self.function()
-        function.wait_for("takes events")
+        function.wait_for("handles AWS Lambda events")
         self.emulator.stop()
         self.assertEqual(function.process.wait(10), 1)
         function.wait_for("error: cannot get events")
