@@ -141,13 +141,8 @@ fn the_chat_continues_after_a_failed_line() {
     home.feed(&["chat", "-t", "a"], "Repeat one\n").ok("one\n");
     let before = home.read("a");
     let down = no_upstream();
-<<<<<<< HEAD
-    let error = "error: the model service is out of reach or failing (tcp connect error: Connection refused…)\n\
-                 hint: the chat is unchanged; check that the model service runs, then send the message again\n";
-=======
     let error = "error: The model service could not be reached, or failed. Retry the request. (tcp connect error: Connection refused…)\n\
-                 hint: nothing is lost; see that the model service runs, and say it again\n";
->>>>>>> main
+                 hint: the chat is unchanged; check that the model service runs, then send the message again\n";
     home.feed(&at(&down, &["chat", "-t", "a"]), "hi\nhi again\n/history\n").expect(
         1,
         "user: Repeat one\nassistant: one\n",
@@ -160,13 +155,8 @@ fn the_chat_continues_after_a_failed_line() {
 fn only_keep_continues_with_an_interrupted_reply() {
     let home = Home::new();
     let cut = cutting_upstream("It was");
-<<<<<<< HEAD
-    let error = "error: the model service stopped in the middle of its reply\n\
-                 hint: the chat is unchanged; /keep continues it with this part of the reply\n";
-=======
     let error = "error: The model service stopped before the end of its reply. Retry the request.\n\
-                 hint: the chat stands as before; /keep goes on from the part of the reply above instead\n";
->>>>>>> main
+                 hint: the chat is unchanged; /keep continues it with this part of the reply\n";
     home.feed(&at(&cut, &["chat", "-t", "a"]), "Why?\n/history\n/keep\n/history\n/keep\n").expect(
         1,
         "It was\nuser: Why?\nassistant: It was [interrupted]\n",
@@ -215,23 +205,13 @@ fn a_chat_that_cannot_resume_fails_at_its_start() {
     let home = Home::new();
     home.feed(&["chat", "-t", "a"], "Repeat one\n").ok("one\n");
     home.feed(&["chat", "-t", "a", "--user", "bob"], "hi\n").fails(
-<<<<<<< HEAD
-        "error: the token is not one that this server accepts from this caller; … (subject: another caller's token)\n\
+        "error: The server does not accept this token from this caller. … (subject: another caller's token)\n\
          hint: the file is unchanged; `holdall token verify --user bob a` prints the cause\n",
     );
     home.write("b", "no token\n");
     home.feed(&["chat", "-t", "b"], "hi\n").fails(
-        "error: the token is not one that this server accepts from this caller; … (charset: a byte outside […])\n\
-         hint: the file is unchanged; `holdall token verify --user local b` prints the cause\n",
-=======
-        "error: The server does not accept this token from this caller. … (subject: another caller's token)\n\
-         hint: a stays; `holdall token verify --user bob a` looks closer\n",
-    );
-    home.write("b", "no token\n");
-    home.feed(&["chat", "-t", "b"], "hi\n").fails(
         "error: The server does not accept this token from this caller. … (charset: a byte outside […])\n\
-         hint: b stays; `holdall token verify --user local b` looks closer\n",
->>>>>>> main
+         hint: the file is unchanged; `holdall token verify --user local b` prints the cause\n",
     );
     assert_eq!(home.read("b"), "no token\n");
     home.feed(&["chat", "-t", "c", "--url", "http://127.0.0.1:1"], "hi\n").fails(
@@ -251,13 +231,8 @@ fn an_expired_chat_is_an_error_and_new_starts_another() {
     home.run(&["token", "history", "a.bak"]).ok("user: hi\n");
     super::token::old_token(&home, "b", 40);
     home.feed(&["chat", "-t", "b"], "hi\n").fails(
-<<<<<<< HEAD
-        "error: the token expired at 20…Z; start a new conversation\n\
-         hint: the file is unchanged; `holdall token history b` prints the conversation\n",
-=======
         "error: The token expired at 20…Z. Start a new conversation.\n\
-         hint: b stays; `holdall token history b` reads it\n",
->>>>>>> main
+         hint: the file is unchanged; `holdall token history b` prints the conversation\n",
     );
 }
 
