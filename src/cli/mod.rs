@@ -41,7 +41,7 @@ use crate::shell::LambdaEnvironment;
 pub fn run() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().collect();
     // AWS Lambda starts the program without arguments.
-    if arguments.len() == 1 && LambdaEnvironment::find(&System).is_some() {
+    if arguments.len() == 1 && LambdaEnvironment::detect(&System).is_some() {
         arguments.push("serve".into());
     }
     // For wrong arguments, clap prints an error and exits with code 2.

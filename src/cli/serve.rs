@@ -28,11 +28,11 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if a setting is not valid, or the server cannot start.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
-    let lambda = LambdaEnvironment::find(&System);
+    let lambda = LambdaEnvironment::detect(&System);
     let dev_keys = if args.dev { Some(token_key_line("dev")?) } else { None };
     let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
     // A Lambda instance that gets one event at a time has only a part of a core.
-    let single = lambda.as_ref().is_some_and(|lambda| !lambda.gives_several());
+    let single = lambda.as_ref().is_some_and(|lambda| !lambda.is_concurrent());
     let runtime = if single { Runtime::single() } else { Runtime::new() };
     let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
     let run = Run { args, dev_keys, lambda, console: Console::system() };
@@ -120,7 +120,7 @@ impl Run<'_> {
     /// Reports a failed start to Lambda as well.
     async fn start_failed(&self, error: CliError) -> CliError {
         if let Some(lambda) = &self.lambda {
-            lambda.fail_start(&error.one_line()).await;
+            lambda.report_start_failure(&error.one_line()).await;
         }
         error
     }

@@ -59,8 +59,8 @@ const RENEW: &str = "cargo test --lib service::openapi::tests::renew -- --ignore
 
 const PAGE: &str = include_str!("../../../docs/api.md");
 
-/// The form of the file: members in alphabetical order, each on its own line, with an indentation of one space, because
-/// the program contains the text.
+/// The form of the file: members in alphabetical order, each on its own line, with an indentation
+/// of one space, because the program contains the text.
 fn to_text(document: &Value) -> String {
     let mut text = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b" "));

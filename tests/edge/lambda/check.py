@@ -232,7 +232,7 @@ class Instances(Case):
         function.wait_for("handles AWS Lambda events")
         self.emulator.stop()
         self.assertEqual(function.process.wait(10), 1)
-        function.wait_for("error: no more events are taken")
+        function.wait_for("error: cannot get events")
 
     def test_a_freeze_longer_than_connections_last_costs_no_turn(self) -> None:
         model = Model()

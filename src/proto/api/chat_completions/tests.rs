@@ -1,4 +1,4 @@
-//! The Chat Completions format: requests, member by member.
+//! Requests of the Chat Completions API.
 
 mod replies;
 
@@ -11,7 +11,7 @@ use crate::proto::{
     turn::{ModelOptions, ReplyFormat, ToolChoice, Truncation, TurnRequest},
 };
 
-/// The least that a request can be, and these members.
+/// A request with the required members and these members.
 fn asking(members: &Value) -> Value {
     let mut body = json!({ "model": "default", "messages": [{ "role": "user", "content": "hi" }] });
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -96,7 +96,7 @@ fn a_request_reads_in_full() {
 }
 
 #[test]
-fn null_is_as_good_as_absent() {
+fn null_means_absent() {
     let nulls: serde_json::Map<_, _> = MEMBERS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
     for members in [json!({}), Value::Object(nulls)] {
         let turn = read(&asking(&members)).unwrap();
@@ -110,7 +110,7 @@ fn null_is_as_good_as_absent() {
 }
 
 #[test]
-fn what_sdks_add_and_we_do_not_know_is_ignored() {
+fn unknown_members_are_ignored() {
     for members in [
         json!({ "store": true, "metadata": { "a": "b" }, "service_tier": "auto", "verbosity": "low" }),
         json!({ "prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": { "mode": "explicit" } }),
@@ -127,7 +127,7 @@ fn what_sdks_add_and_we_do_not_know_is_ignored() {
 }
 
 #[test]
-fn a_token_is_taken_as_it_stands() {
+fn a_token_is_not_changed() {
     for token in ["", "a.b.c", "resp_x", " spaced ", "\u{0}"] {
         let turn = read(&asking(&json!({ "conversation_token": token }))).unwrap();
         assert_eq!(turn.token.as_deref(), Some(token));
@@ -136,7 +136,7 @@ fn a_token_is_taken_as_it_stands() {
 }
 
 #[test]
-fn a_user_is_named_by_its_newer_member_first() {
+fn safety_identifier_takes_precedence_over_user() {
     for (members, user) in [
         (json!({ "user": "ada" }), Some("ada")),
         (json!({ "safety_identifier": "h-1" }), Some("h-1")),
@@ -179,7 +179,7 @@ fn messages_become_items_in_their_order() {
 }
 
 #[test]
-fn what_an_assistant_said_is_its_text_in_any_shape() {
+fn messages_of_the_model_are_read_in_every_form() {
     let call = json!({ "id": "c", "function": { "name": "n", "arguments": "" } });
     let said = |text: &str| vec![Item::text(Role::Assistant, text)];
     for (mut message, expected) in [
@@ -189,7 +189,7 @@ fn what_an_assistant_said_is_its_text_in_any_shape() {
         (json!({ "content": null, "refusal": "no" }), said("no")),
         (json!({ "content": "a", "tool_calls": [] }), said("a")),
         (json!({ "content": "a", "tool_calls": null }), said("a")),
-        // Nothing said is the model's turn all the same; but not beside calls.
+        // A turn without text is an empty message, unless it has calls.
         (json!({}), said("")),
         (json!({ "content": "" }), said("")),
         (json!({ "tool_calls": [call] }), vec![call_item("c", "n", "")]),
@@ -202,7 +202,7 @@ fn what_an_assistant_said_is_its_text_in_any_shape() {
 }
 
 #[test]
-fn system_text_that_says_nothing_is_none() {
+fn empty_system_text_is_no_system_text() {
     for content in [json!(""), json!([{ "type": "text", "text": "" }])] {
         let messages = json!([{ "role": "system", "content": content }, { "role": "user", "content": "hi" }]);
         assert_eq!(conversation(&messages).1, None);
@@ -210,7 +210,7 @@ fn system_text_that_says_nothing_is_none() {
 }
 
 #[test]
-fn a_fault_in_a_message_is_told_with_its_place() {
+fn an_error_in_a_message_names_its_position() {
     let message = |message: Value| asking(&json!({ "messages": [{ "role": "user", "content": "hi" }, message] }));
     for (body, said) in [
         (json!([]), "The request body is invalid: "),
@@ -255,7 +255,7 @@ fn a_fault_in_a_message_is_told_with_its_place() {
 }
 
 #[test]
-fn a_fault_in_an_option_is_told_with_its_name() {
+fn an_error_in_an_option_names_the_option() {
     let tool = json!({ "type": "function", "function": { "name": "n" } });
     let with_tool = |choice: Value| asking(&json!({ "tools": [tool], "tool_choice": choice }));
     let schema =
@@ -312,13 +312,13 @@ fn a_fault_in_an_option_is_told_with_its_name() {
 }
 
 #[test]
-fn the_other_doors_name_for_the_token_is_not_passed_over() {
+fn the_token_member_of_the_responses_api_is_rejected() {
     let error = read(&asking(&json!({ "previous_response_id": "resp_a.b.c" }))).unwrap_err();
     assert!(error.to_string().contains("Send `conversation_token`"), "{error}");
 }
 
 #[test]
-fn roles_that_are_not_the_clients_are_refused() {
+fn unknown_roles_are_rejected() {
     let long = "x".repeat(100);
     for (role, shown) in
         [("critic", "critic"), ("User", "User"), ("tool ", "tool "), ("", ""), ("\u{0}a\n", "a"), (&long, &long[..64])]
@@ -329,7 +329,7 @@ fn roles_that_are_not_the_clients_are_refused() {
 }
 
 #[test]
-fn what_is_known_and_not_offered_is_refused_by_name() {
+fn unsupported_features_are_rejected_by_name() {
     let custom = json!({ "type": "custom", "custom": { "name": "n" } });
     for (members, name) in [
         (json!({ "n": 2 }), "n"),
@@ -368,7 +368,7 @@ fn what_is_known_and_not_offered_is_refused_by_name() {
 }
 
 #[test]
-fn what_asks_for_nothing_is_not_refused() {
+fn values_without_effect_are_accepted() {
     for members in [
         json!({ "n": 1, "logprobs": false, "top_logprobs": 0, "logit_bias": {}, "functions": [] }),
         json!({ "frequency_penalty": 0, "presence_penalty": 0.0, "modalities": ["text"] }),
@@ -382,13 +382,13 @@ fn what_asks_for_nothing_is_not_refused() {
 }
 
 #[test]
-fn the_older_bound_on_a_reply_counts_where_the_newer_is_not_given() {
+fn max_tokens_applies_without_max_completion_tokens() {
     assert_eq!(options(&json!({ "max_tokens": 9 })).max_output_tokens, Some(9));
     assert_eq!(options(&json!({ "max_tokens": 9, "max_completion_tokens": null })).max_output_tokens, Some(9));
 }
 
 #[test]
-fn choices_are_read_in_every_form() {
+fn tool_choice_is_read_in_every_form() {
     let tool = |name: &str| json!({ "type": "function", "function": { "name": name } });
     for (choice, names, expected) in [
         (json!("auto"), ["add", "now"].as_slice(), ToolChoice::Auto),
@@ -420,7 +420,7 @@ fn a_stop_is_one_text_or_several() {
 }
 
 #[test]
-fn schemas_are_kept_as_they_were_written() {
+fn schemas_keep_their_text() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"a"}],
         "tools":[{"type":"function","function":{"name":"n","parameters":{"b": 1.50, "a":2 }}}],
         "response_format":{"type":"json_schema","json_schema":{"name":"s","description":"d","strict":true,"schema":{"z":1, "a": 1e2}}}}"#;
@@ -432,7 +432,7 @@ fn schemas_are_kept_as_they_were_written() {
 }
 
 #[test]
-fn lists_are_bounded_while_they_are_read() {
+fn lists_are_bounded_while_they_are_parsed() {
     let part = r#"{"type":"text","text":""}"#;
     let message = r#"{"role":"user","content":"a"}"#;
     let body = |messages: &str| format!("{{\"model\":\"m\",\"messages\":[{messages}]}}");

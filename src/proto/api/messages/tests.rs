@@ -1,4 +1,4 @@
-//! What is asked of the model, member by member; what is said is in `content`, what is answered in `replies`.
+//! The options of a request. `content` tests its messages, `replies` the replies.
 
 mod content;
 mod replies;
@@ -11,7 +11,7 @@ use crate::proto::{
     turn::{Reasoning, ReplyFormat, Thinking, ToolChoice, Truncation, TurnRequest},
 };
 
-/// The turn that a body with these members beside the required ones asks for.
+/// Parses a request with the required members and these members.
 fn read(members: &Value) -> Result<TurnRequest, Error> {
     Messages.parse_request(&body(members).to_string(), &ApiSettings::default()).map(|asked| asked.turn)
 }
@@ -83,7 +83,7 @@ fn a_request_reads_in_full() {
 }
 
 #[test]
-fn null_is_as_good_as_absent() {
+fn null_means_absent() {
     let nulls: serde_json::Map<String, Value> = [
         ["conversation_token", "truncation", "system", "metadata", "stream", "temperature", "top_p", "top_k"],
         ["stop_sequences", "thinking", "output_config", "output_format", "tools", "tool_choice", "container", "thread"],
@@ -108,7 +108,7 @@ fn null_is_as_good_as_absent() {
 }
 
 #[test]
-fn members_that_ask_for_nothing_of_ours_are_ignored() {
+fn unknown_members_are_ignored() {
     let cache = json!({ "type": "ephemeral", "ttl": "1h" });
     let turn = read(&json!({
         "cache_control": cache, "service_tier": "standard_only", "speed": "fast", "next_months_member": [{ "a": 1 }],
@@ -125,7 +125,7 @@ fn members_that_ask_for_nothing_of_ours_are_ignored() {
 }
 
 #[test]
-fn what_the_api_requires_is_required() {
+fn required_members_are_required() {
     for (without, said) in [
         ("model", "missing field `model`"),
         ("messages", "missing field `messages`"),
@@ -136,7 +136,7 @@ fn what_the_api_requires_is_required() {
         let error = Messages.parse_request(&body.to_string(), &ApiSettings::default()).err().unwrap();
         assert_eq!(error.code(), "request_invalid");
         assert!(error.to_string().contains(said), "{error}");
-        // There is no reply to bound where model tokens are counted.
+        // A count has no reply, so `max_tokens` is optional.
         assert_eq!(
             CountTokens.parse_request(&body.to_string(), &ApiSettings::default()).is_ok(),
             without == "max_tokens"
@@ -151,7 +151,7 @@ fn what_the_api_requires_is_required() {
 }
 
 #[test]
-fn numbers_have_the_bounds_of_the_api() {
+fn numbers_have_the_bounds_of_the_format() {
     invalid(&json!({ "max_tokens": 0 }), "`max_tokens` must be at least 1");
     invalid(&json!({ "max_tokens": 1.5 }), "The request body is invalid: ");
     invalid(&json!({ "max_tokens": -1 }), "The request body is invalid: ");
@@ -171,7 +171,7 @@ fn numbers_have_the_bounds_of_the_api() {
 }
 
 #[test]
-fn thinking_is_asked_for_as_the_api_has_it() {
+fn thinking_is_read_in_every_form() {
     let read_thinking = |thinking: Value| {
         let body = body(&json!({ "max_tokens": 2_000, "thinking": thinking }));
         Messages.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn.options.reasoning)
@@ -194,13 +194,13 @@ fn thinking_is_asked_for_as_the_api_has_it() {
     invalid(&json!({ "thinking": "adaptive" }), "`thinking` is invalid: ");
     invalid(&json!({ "thinking": { "type": "adaptive", "display": "all" } }), "`thinking.display` must");
     unsupported(&json!({ "thinking": { "type": "between_tools" } }), "`between_tools`");
-    // Without a reply there is nothing that a budget has to stay below.
+    // A count has no reply, so the budget has no upper bound.
     let counted = json!({ "model": "m", "messages": user(&json!("x")), "thinking": { "type": "enabled", "budget_tokens": 9_999 } });
     assert!(CountTokens.parse_request(&counted.to_string(), &ApiSettings::default()).is_ok());
 }
 
 #[test]
-fn a_form_of_reply_is_kept_to_the_letter() {
+fn a_reply_format_is_strict() {
     let format = json!({ "type": "json_schema", "schema": { "type": "object" } });
     for members in [json!({ "output_config": { "format": format } }), json!({ "output_format": format })] {
         match read(&members).unwrap().options.format {
@@ -223,7 +223,7 @@ fn a_form_of_reply_is_kept_to_the_letter() {
 }
 
 #[test]
-fn tools_are_the_clients_own() {
+fn only_tools_of_the_client_are_supported() {
     let tool = json!({ "name": "add", "input_schema": {} });
     let choose = |choice: Value| read(&json!({ "tools": [tool], "tool_choice": choice }));
     for (choice, is, parallel) in [
@@ -254,7 +254,7 @@ fn tools_are_the_clients_own() {
 }
 
 #[test]
-fn what_is_known_and_not_offered_is_refused_with_what_to_send() {
+fn unsupported_features_are_rejected_with_an_alternative() {
     for (name, value, instead) in [
         ("top_k", json!(5), "`temperature` or `top_p`"),
         ("top_k", json!(0), "`temperature` or `top_p`"),
@@ -273,7 +273,7 @@ fn what_is_known_and_not_offered_is_refused_with_what_to_send() {
 }
 
 #[test]
-fn model_tokens_are_told_as_the_api_tells_them() {
+fn a_count_is_written_as_the_format_requires() {
     assert_eq!(CountTokens.token_count_body(12), br#"{"input_tokens":12}"#);
     assert_eq!((CountTokens.operation(), Messages.operation()), (Operation::CountTokens, Operation::Turn));
     assert_eq!((CountTokens.path(), Messages.path()), ("/v1/messages/count_tokens", "/v1/messages"));

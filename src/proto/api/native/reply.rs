@@ -39,7 +39,8 @@ impl ReplyWriter for NativeWriter {
 
     fn fail(&mut self, error: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
-        // The problem document is a JSON object that this server wrote. `partial` becomes its last member.
+        // The problem document is a JSON object that this server wrote. `partial` becomes its last
+        // member.
         let members = error.problem.trim_end().strip_suffix('}').unwrap_or("{");
         let last = partial.map_or_else(String::new, |partial| {
             format!(",\"partial\":{}", serde_json::to_string(&partial).unwrap_or_default())
@@ -138,7 +139,8 @@ fn write_event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
     sse::write_event(out, Some(name), &serde_json::to_string(body).unwrap_or_default());
 }
 
-/// Serializes a body of this module's types. These are structs of strings and numbers, which always serialize.
+/// Serializes a body of this module's types. These are structs of strings and numbers, which always
+/// serialize.
 pub(super) fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }

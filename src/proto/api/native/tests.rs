@@ -1,4 +1,4 @@
-//! The native format, byte for byte.
+//! Requests and replies of the native API.
 
 use serde_json::{Value, json};
 
@@ -41,14 +41,14 @@ fn a_request_reads_in_full() {
 }
 
 #[test]
-fn a_schema_is_kept_as_it_was_written() {
+fn a_schema_keeps_its_text() {
     let body = r#"{"input":"a","tools":[{"name":"n","parameters":{"b": 1.50, "a":2 }}]}"#;
     let request = Native.parse_request(body, &ApiSettings::default()).unwrap().turn;
     assert_eq!(request.options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn absent_members_have_defaults() {
     for body in [json!({ "input": "hi" }), json!({ "input": "hi", "token": null })] {
         let request = read_turn(&body).unwrap();
         assert!(request.token.is_none() && request.user_id.is_none() && request.model.is_none() && !request.stream);
@@ -58,7 +58,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn parts_that_follow_each_other_are_one_message() {
+fn consecutive_parts_are_one_message() {
     let request = read_turn(&json!({ "input": [
         { "text": "a" }, { "image": "https://e.test/a.png" }, { "t": "result", "id": "1", "out": "x", "error": true },
         { "t": "result", "id": "2", "out": [{ "text": "y" }] }, { "text": "b" }
@@ -77,7 +77,7 @@ fn parts_that_follow_each_other_are_one_message() {
 }
 
 #[test]
-fn each_fault_is_told_with_its_place() {
+fn an_error_names_its_position() {
     for (body, said) in [
         (json!({ "input": [{ "text": "a" }, { "text": "b", "image": "c" }] }), "`input[1]` must be a part"),
         (json!({ "input": [{ "t": "result", "id": "1" }] }), "`input[0]` must be a part"),
@@ -112,7 +112,7 @@ fn each_fault_is_told_with_its_place() {
 }
 
 #[test]
-fn an_answer_is_written_as_the_design_says() {
+fn an_answer_has_all_members() {
     let written: Value = serde_json::from_slice(&NativeWriter.body(&an_answer())).unwrap();
     let id = written["conversation"]["id"].clone();
     assert_eq!(
@@ -170,7 +170,7 @@ fn a_partial_reply_is_a_member_of_the_problem() {
 }
 
 #[test]
-fn a_history_is_asked_for_by_token() {
+fn a_history_request_has_a_token() {
     assert_eq!(history_request("{\"token\":\"t\",\"user_id\":\"ada\"}"), Ok(("t".to_owned(), Some("ada".to_owned()))));
     for body in ["{}", "{\"token\":null}", "{\"token\":\"t\",\"user_id\":null}", "{\"token\":\"t\",\"x\":1}", "[\"t\"]"]
     {

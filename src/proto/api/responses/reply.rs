@@ -4,8 +4,9 @@
 //! created ─▶ for each item: output_item.added ─▶ its parts and deltas ─▶ output_item.done ─▶ completed, incomplete ─▶ [DONE]
 //!    └──────────────────────────────────┴──▶ error ─▶ failed ─▶ [DONE]
 //! ```
-//! There is no `response.in_progress`. It would repeat the id, which is the token. A held and a live
-//! stream have the same events. They differ in time, in the first id, and in how the text is split.
+//! There is no `response.in_progress`. It would repeat the id, which is the token. A held and a
+//! live stream have the same events. They differ in time, in the first id, and in how the text is
+//! split.
 
 use serde::Deserialize;
 

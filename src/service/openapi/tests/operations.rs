@@ -117,7 +117,8 @@ fn error_schema(api: &dyn Api, document: &Document) -> Value {
     reference(["AnthropicErrorBody", "OpenAiErrorBody"].into_iter().find(is_schema).unwrap())
 }
 
-/// The error responses by status, for the errors with these codes. `api` maps statuses and gives the shape.
+/// The error responses by status, for the errors with these codes. `api` maps statuses and gives
+/// the shape.
 fn error_responses(codes: &[Code], api: Option<&dyn Api>, schema: Value) -> Map<String, Value> {
     let mut by_status = BTreeMap::<u16, Vec<String>>::new();
     for (error, ..) in problem::tests::all() {

@@ -94,7 +94,8 @@ struct Agreement<'a> {
     path: &'a str,
     schema: String,
     document: &'a Document,
-    /// Every word in the source of the parser. The name of each member that it reads is one of them.
+    /// Every word in the source of the parser. The name of each member that it reads is one of
+    /// them.
     words: Vec<String>,
 }
 
@@ -114,7 +115,8 @@ impl Agreement<'_> {
         difference.map(|difference| format!("{}\n    {difference}", excerpt(&text)))
     }
 
-    /// Puts all words in the place of the undocumented member, and returns one that the parser reads as a member's name.
+    /// Puts all words in the place of the undocumented member, and returns one that the parser
+    /// reads as a member's name.
     fn undocumented_member(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(&format!("\"{UNDOCUMENTED}\":"))?;
         let end = rest.find(']').unwrap() + 1;
@@ -133,8 +135,8 @@ impl Agreement<'_> {
             .next()
     }
 
-    /// Puts each word in the place of the undocumented value, and returns one that the parser accepts and the document
-    /// does not have.
+    /// Puts each word in the place of the undocumented value, and returns one that the parser
+    /// accepts and the document does not have.
     fn undocumented_value(&self, text: &str) -> Option<String> {
         let (before, after) = text.split_once(UNDOCUMENTED_VALUE)?;
         let accepted = self.words.iter().find(|word| {
@@ -145,8 +147,8 @@ impl Agreement<'_> {
         accepted.map(|word| format!("the server accepts the value `{word}`, which the document does not have"))
     }
 
-    /// True for a member that the format knows and the server does not support, if the description of the operation says
-    /// so. A count takes the same members as the turn.
+    /// True for a member that the format knows and the server does not support, if the description
+    /// of the operation says so. A count takes the same members as the turn.
     fn is_documented_as_unsupported(&self, member: &str, error: &Error) -> bool {
         let path = self.path.trim_end_matches("/count_tokens").trim_end_matches("/input_tokens");
         let mut members = unsupported_members(self.document, path).into_iter();
@@ -173,7 +175,8 @@ fn rejected(words: &[&str], parse: &dyn Fn(&[&str]) -> Result<(), Error>) -> Vec
     }
 }
 
-/// Parses a request, and checks the members whose rules the server applies after the parser, for all APIs.
+/// Parses a request, and checks the members whose rules the server applies after the parser, for
+/// all APIs.
 fn parse(path: &str, body: &str) -> Result<(), Error> {
     match path {
         "/v1/history" => check_user(native::history_request(body)?.1),
@@ -207,7 +210,8 @@ fn check_images(input: Vec<Item>) -> Result<(), Error> {
     History::default().push_input(vec![message], false, &Limits::default())
 }
 
-/// True for a request that breaks a rule that a schema cannot express: it relates one member to another.
+/// True for a request that breaks a rule that a schema cannot express: it relates one member to
+/// another.
 fn breaks_a_rule_between_members(path: &str, request: &Value) -> bool {
     let (choice, tools) = (&request["tool_choice"], &request["tools"]);
     let mut tool_names = Vec::new();
@@ -250,7 +254,8 @@ fn excerpt(text: &str) -> String {
     text.chars().take(400).collect()
 }
 
-/// Every word in the source of the parser for a path. On wasm32 there are no files, and so no words.
+/// Every word in the source of the parser for a path. On wasm32 there are no files, and so no
+/// words.
 #[cfg(target_arch = "wasm32")]
 fn words(_path: &str) -> Vec<String> {
     Vec::new()

@@ -1,4 +1,4 @@
-//! Messages and what is in them.
+//! The messages of a request.
 
 use super::*;
 use crate::proto::chat::{Output, Part};
@@ -55,7 +55,7 @@ fn messages_become_items_in_their_order() {
             result("c1", Output::Text("3.5".to_owned()), false),
             result("c2", Output::Text(String::new()), true),
             text(Role::User, "six"),
-            // Without words it is still the model's turn, which parts the user's.
+            // A turn without text is an empty message. It separates the messages of the user.
             text(Role::Assistant, ""),
             text(Role::User, "seven"),
             text(Role::User, "eight"),
@@ -64,7 +64,7 @@ fn messages_become_items_in_their_order() {
 }
 
 #[test]
-fn arguments_stay_as_they_were_written() {
+fn arguments_keep_their_text() {
     let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"c",
         "name":"add","input":{"b": 1.50, "a":2 }}]},{"role":"user","content":"x"}]}"#;
     let turn = Messages.parse_request(body, &ApiSettings::default()).unwrap().turn;
@@ -72,7 +72,7 @@ fn arguments_stay_as_they_were_written() {
 }
 
 #[test]
-fn reasoning_that_is_repeated_alone_is_a_turn_without_words() {
+fn repeated_reasoning_without_text_is_an_empty_message() {
     let thinking = json!([{ "type": "thinking", "thinking": "hm", "signature": "c2ln" }]);
     let turn =
         read_messages(&json!([{ "role": "assistant", "content": thinking }, { "role": "user", "content": "x" }]));
@@ -80,7 +80,7 @@ fn reasoning_that_is_repeated_alone_is_a_turn_without_words() {
 }
 
 #[test]
-fn images_come_by_url_or_along() {
+fn images_are_read_in_every_form() {
     let turn = read_messages(&user(&json!([
         { "type": "image", "source": { "type": "base64", "media_type": "image/svg+xml", "data": "AA==" } },
         { "type": "image", "source": { "type": "url", "url": "https://e.test/a.png" } },
@@ -129,7 +129,7 @@ fn results_are_text_or_parts() {
 }
 
 #[test]
-fn blocks_stand_where_their_speaker_may_use_them() {
+fn blocks_are_rejected_at_a_wrong_position() {
     let tool_use = json!({ "type": "tool_use", "id": "c", "name": "n", "input": {} });
     let result = json!({ "type": "tool_result", "tool_use_id": "c" });
     let image = json!({ "type": "image", "source": { "type": "url", "url": "https://e.test" } });
@@ -156,7 +156,7 @@ fn blocks_stand_where_their_speaker_may_use_them() {
 }
 
 #[test]
-fn blocks_without_what_makes_them_are_refused() {
+fn blocks_without_their_required_members_are_rejected() {
     for (block, field) in [
         (json!({ "type": "text" }), "text"),
         (json!({ "type": "image" }), "source"),
@@ -175,7 +175,7 @@ fn blocks_without_what_makes_them_are_refused() {
 }
 
 #[test]
-fn blocks_that_are_not_offered_are_refused_by_name() {
+fn unsupported_blocks_are_rejected_by_name() {
     for kind in [
         "document",
         "search_result",
@@ -201,14 +201,14 @@ fn blocks_that_are_not_offered_are_refused_by_name() {
 }
 
 #[test]
-fn other_roles_are_refused() {
+fn unknown_roles_are_rejected() {
     for role in ["tool", "developer", "User", ""] {
         invalid(&json!({ "messages": [{ "role": role, "content": "x" }] }), "`messages[0].role` must be \"user\",");
     }
 }
 
 #[test]
-fn a_reply_cannot_be_begun_for_the_model() {
+fn a_prefilled_reply_is_rejected() {
     let prefill = json!({ "role": "assistant", "content": "The answer is (" });
     let user = json!({ "role": "user", "content": "x" });
     let system = json!({ "role": "system", "content": "y" });
@@ -230,7 +230,7 @@ fn a_reply_cannot_be_begun_for_the_model() {
 }
 
 #[test]
-fn system_text_is_joined_from_wherever_it_stands() {
+fn system_text_is_joined_from_all_its_places() {
     let turn = read(&json!({
         "system": [{ "type": "text", "text": "a" }, { "type": "text", "text": "" }, { "type": "text", "text": "b" }],
         "messages": [

@@ -1,4 +1,4 @@
-//! What is asked.
+//! Requests of the Responses API.
 
 use super::*;
 use crate::proto::{
@@ -15,7 +15,7 @@ fn assistant(text: &str) -> Item {
     Item::text(Role::Assistant, text)
 }
 
-/// The error for these members: its code, and what it says.
+/// The code and the message of the error for these members.
 fn refused(members: &Value) -> (&'static str, String) {
     match ask(members) {
         Ok(_) => panic!("{members} was taken"),
@@ -50,7 +50,7 @@ fn a_request_reads_in_full() {
 }
 
 #[test]
-fn null_is_as_good_as_absent_and_the_unknown_is_passed_over() {
+fn null_means_absent_and_unknown_members_are_ignored() {
     let members = [
         "background",
         "context_management",
@@ -102,7 +102,7 @@ fn null_is_as_good_as_absent_and_the_unknown_is_passed_over() {
 }
 
 #[test]
-fn an_id_without_its_beginning_is_no_token() {
+fn an_id_without_its_prefix_has_no_token() {
     for (id, token) in
         [("resp_a.b.c", "a.b.c"), ("a.b.c", ""), ("resp_", ""), ("", ""), ("Resp_a", ""), ("resp_ä", "ä")]
     {
@@ -167,14 +167,14 @@ fn items_are_read_in_their_order() {
 }
 
 #[test]
-fn a_conversation_has_its_model() {
+fn the_model_is_optional_in_a_conversation() {
     let turn = read_turn(&json!({ "model": null, "previous_response_id": "resp_a.b.c" }));
     assert_eq!(turn.model, None);
     assert!(ask(&json!({ "model": null })).is_err());
 }
 
 #[test]
-fn what_is_said_as_system_is_one_text() {
+fn system_texts_are_joined() {
     let turn = read_turn(&json!({ "instructions": "one", "input": [
         { "role": "system", "content": "two" },
         { "role": "user", "content": "hi" },
@@ -184,7 +184,7 @@ fn what_is_said_as_system_is_one_text() {
 }
 
 #[test]
-fn a_user_may_be_named_in_passing() {
+fn a_request_can_name_the_user() {
     for (members, hint) in [
         (json!({ "safety_identifier": "ada" }), Some("ada")),
         (json!({ "user": "bob" }), Some("bob")),
@@ -196,7 +196,7 @@ fn a_user_may_be_named_in_passing() {
 }
 
 #[test]
-fn a_choice_is_a_word_a_function_or_a_list() {
+fn tool_choice_is_read_in_every_form() {
     let read = |choice: Value| {
         let tools = json!([{ "type": "function", "name": "a" }, { "name": "b" }, { "type": "function", "name": "c" }]);
         let options = read_turn(&json!({ "tools": tools, "tool_choice": choice })).options;
@@ -216,7 +216,7 @@ fn a_choice_is_a_word_a_function_or_a_list() {
 }
 
 #[test]
-fn a_form_is_text_json_or_a_schema() {
+fn a_reply_format_is_text_json_or_a_schema() {
     let read = |format: Value| read_turn(&json!({ "text": { "format": format, "verbosity": "high" } })).options.format;
     assert!(matches!(read(json!({ "type": "text" })), ReplyFormat::Text));
     assert!(matches!(read(json!({ "type": "json_object" })), ReplyFormat::Json));
@@ -228,7 +228,7 @@ fn a_form_is_text_json_or_a_schema() {
 }
 
 #[test]
-fn truncation_has_the_names_of_both() {
+fn truncation_has_the_values_of_openai_and_holdall() {
     for (name, truncation) in [
         ("auto", Truncation::Oldest),
         ("disabled", Truncation::Refuse),
@@ -241,7 +241,7 @@ fn truncation_has_the_names_of_both() {
 }
 
 #[test]
-fn a_stream_is_held_unless_it_is_asked_for_live() {
+fn a_stream_is_held_by_default() {
     let (hold, live) = (json!({ "holdall_stream": "hold" }), json!({ "holdall_stream": "live" }));
     for (metadata, store, configured, holds) in [
         (&json!(null), true, false, true),
@@ -249,7 +249,7 @@ fn a_stream_is_held_unless_it_is_asked_for_live() {
         (&json!(null), true, true, false),
         (&live, true, false, false),
         (&hold, true, true, true),
-        // Without a token there is nothing to hold for.
+        // A stream without a token has no reason to be held.
         (&json!(null), false, false, false),
         (&hold, false, true, true),
     ] {
@@ -260,7 +260,7 @@ fn a_stream_is_held_unless_it_is_asked_for_live() {
 }
 
 #[test]
-fn what_is_known_and_not_offered_is_refused_by_name() {
+fn unsupported_features_are_rejected_by_name() {
     let user = |part: Value| json!({ "input": [{ "role": "user", "content": [part] }] });
     for (members, said) in [
         (json!({ "background": true }), "`background` is not supported"),
@@ -298,11 +298,8 @@ fn what_is_known_and_not_offered_is_refused_by_name() {
 }
 
 #[test]
-fn each_fault_is_told_with_its_place() {
+fn each_fault_in_the_input_is_reported_with_its_place() {
     let item = |item: Value| json!({ "input": [item] });
-    let format = |format: Value| json!({ "text": { "format": format } });
-    let tools = json!([{ "name": "a" }]);
-    let choice = |choice: Value| json!({ "tools": tools, "tool_choice": choice });
     for (members, said) in [
         (json!({ "model": null }), "`model` is missing"),
         (json!({ "model": 5 }), "The request body is invalid: "),
@@ -332,6 +329,21 @@ fn each_fault_is_told_with_its_place() {
         (item(json!({ "type": "function_call", "call_id": "c", "name": 1 })), "`input[0].name` is invalid: "),
         (item(json!({ "type": "function_call_output", "output": "" })), "`input[0].call_id` is missing"),
         (item(json!({ "type": "function_call_output", "call_id": "c" })), "`input[0].output` is missing"),
+    ] {
+        let (code, detail) = refused(&members);
+        assert!(code == "request_invalid" && detail.starts_with(said), "{members}: {code}: {detail}");
+    }
+    for body in ["[]", "{", "{\"model\":\"m\",\"model\":\"m\",\"input\":\"\"}", ""] {
+        assert!(Responses.parse_request(body, &ApiSettings::default()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn each_fault_in_an_option_is_reported_with_its_name() {
+    let format = |format: Value| json!({ "text": { "format": format } });
+    let tools = json!([{ "name": "a" }]);
+    let choice = |choice: Value| json!({ "tools": tools, "tool_choice": choice });
+    for (members, said) in [
         (json!({ "max_output_tokens": 0 }), "`max_output_tokens` must be at least 1"),
         (json!({ "max_tool_calls": 0 }), "`max_tool_calls` must be at least 1"),
         (json!({ "temperature": 2.1 }), "`temperature` must be a number from 0 to 2"),
@@ -382,13 +394,10 @@ fn each_fault_is_told_with_its_place() {
         let (code, detail) = refused(&members);
         assert!(code == "request_invalid" && detail.starts_with(said), "{members}: {code}: {detail}");
     }
-    for body in ["[]", "{", "{\"model\":\"m\",\"model\":\"m\",\"input\":\"\"}", ""] {
-        assert!(Responses.parse_request(body, &ApiSettings::default()).is_err(), "{body}");
-    }
 }
 
 #[test]
-fn no_other_role_is_a_clients() {
+fn unknown_roles_are_rejected() {
     for role in ["tool", "critic", ""] {
         let (code, _) = refused(&json!({ "input": [{ "role": role, "content": "a" }] }));
         assert_eq!(code, "role_forbidden");
