@@ -74,31 +74,10 @@ pub(super) struct RawChat<'a> {
 
 impl RawChat<'_> {
     /// The turn, and `include_usage`.
-    pub(super) fn into_turn(self) -> Result<(TurnRequest, bool), Error> {
+    pub(super) fn into_turn(mut self) -> Result<(TurnRequest, bool), Error> {
         self.reject_unsupported()?;
-        let (input, system) = read_messages(self.messages)?;
-        let tools = tools(self.tools.unwrap_or_default())?;
-        let (tools, tool_choice) = match self.tool_choice {
-            Some(choice) => tool_choice(choice, tools)?,
-            None => (tools, None),
-        };
-        let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
-        let reasoning = Reasoning {
-            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
-            ..Reasoning::default()
-        };
-        let options = ModelOptions {
-            max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
-            temperature: body::number_to(2, "temperature", self.temperature)?,
-            top_p: body::number_to(1, "top_p", self.top_p)?,
-            stop: self.stop.map(stops).transpose()?.unwrap_or_default(),
-            seed: self.seed,
-            format: self.response_format.map(reply_format).transpose()?.unwrap_or_default(),
-            reasoning,
-            parallel_calls: self.parallel_tool_calls,
-            tools,
-            tool_choice,
-        };
+        let (input, system) = read_messages(std::mem::take(&mut self.messages))?;
+        let options = self.take_options()?;
         let include_usage = self.stream_options.and_then(|options| options.0.include_usage).unwrap_or_default();
         let turn = TurnRequest {
             token: self.conversation_token,
@@ -113,6 +92,31 @@ impl RawChat<'_> {
             truncation: body::truncation(self.truncation.as_deref())?,
         };
         Ok((turn, include_usage))
+    }
+
+    fn take_options(&mut self) -> Result<ModelOptions, Error> {
+        let tools = tools(self.tools.take().unwrap_or_default())?;
+        let (tools, tool_choice) = match self.tool_choice {
+            Some(choice) => tool_choice(choice, tools)?,
+            None => (tools, None),
+        };
+        let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
+        let reasoning = Reasoning {
+            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
+            ..Reasoning::default()
+        };
+        Ok(ModelOptions {
+            max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
+            temperature: body::number_to(2, "temperature", self.temperature.take())?,
+            top_p: body::number_to(1, "top_p", self.top_p.take())?,
+            stop: self.stop.map(stops).transpose()?.unwrap_or_default(),
+            seed: self.seed,
+            format: self.response_format.map(reply_format).transpose()?.unwrap_or_default(),
+            reasoning,
+            parallel_calls: self.parallel_tool_calls,
+            tools,
+            tool_choice,
+        })
     }
 
     /// Rejects members that the format knows and the server does not support.

@@ -71,17 +71,7 @@ impl RawMessages<'_> {
     /// [`Error::RequestInvalid`] and [`Error::Unsupported`], each naming the member.
     pub(super) fn into_turn(self) -> Result<(TurnRequest, bool), Error> {
         self.reject_unsupported()?;
-        let max_output_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
-        let (mut reasoning, shows_thinking) = match self.thinking {
-            Some(raw) => thinking(raw, max_output_tokens)?,
-            None => (Reasoning::default(), true),
-        };
-        let (effort, format) = self.output_config.map(output_config).transpose()?.unwrap_or_default();
-        reasoning.effort = effort;
-        let format = match (format, self.output_format) {
-            (None, Some(raw)) => Some(reply_format("output_format", raw)?),
-            (format, _) => format,
-        };
+        let ReplySettings { max_output_tokens, reasoning, format, shows_thinking } = self.reply_settings()?;
         let tools = self.tools.map(tools).transpose()?.unwrap_or_default();
         let (tool_choice, parallel_calls) = match self.tool_choice {
             Some(raw) => tool_choice(raw, &tools)?,
@@ -95,7 +85,7 @@ impl RawMessages<'_> {
             top_p: body::number_to(1, "top_p", self.top_p)?,
             stop: body::stops("stop_sequences", self.stop_sequences.unwrap_or_default().0)?,
             seed: None,
-            format: format.unwrap_or_default(),
+            format,
             reasoning,
             parallel_calls,
             tools,
@@ -114,6 +104,21 @@ impl RawMessages<'_> {
             truncation: body::truncation(self.truncation.as_deref())?,
         };
         Ok((turn, shows_thinking))
+    }
+
+    fn reply_settings(&self) -> Result<ReplySettings, Error> {
+        let max_output_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
+        let (mut reasoning, shows_thinking) = match self.thinking {
+            Some(raw) => thinking(raw, max_output_tokens)?,
+            None => (Reasoning::default(), true),
+        };
+        let (effort, format) = self.output_config.map(output_config).transpose()?.unwrap_or_default();
+        reasoning.effort = effort;
+        let format = match (format, self.output_format) {
+            (None, Some(raw)) => reply_format("output_format", raw)?,
+            (format, _) => format.unwrap_or_default(),
+        };
+        Ok(ReplySettings { max_output_tokens, reasoning, format, shows_thinking })
     }
 
     /// Rejects members that the format knows and the server does not support.
@@ -139,6 +144,14 @@ impl RawMessages<'_> {
         }
         Ok(())
     }
+}
+
+/// The members of a request about length, thinking and format of the reply.
+struct ReplySettings {
+    max_output_tokens: Option<u32>,
+    reasoning: Reasoning,
+    format: ReplyFormat,
+    shows_thinking: bool,
 }
 
 #[derive(Deserialize)]

@@ -44,7 +44,7 @@ impl Samples<'_> {
         match kinds(&schema).first().map(String::as_str) {
             Some("array") => json!(vec![self.valid(&schema["items"]); count(&schema, "minItems").unwrap_or(0)]),
             Some("boolean") => json!(true),
-            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| json!(1)),
             Some("object") => {
                 let required = members(&schema).filter(|(name, _)| is_required(&Value::Object(schema.clone()), name));
                 required.map(|(name, member)| (name.clone(), self.valid(member))).collect::<Map<_, _>>().into()

@@ -36,18 +36,13 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
     let tools = tools(raw.tools.take().unwrap_or_default())?;
     let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools)?;
     let (format, text) = raw.text.take().map_or_else(RawText::default, |text| text.0).read()?;
-    let (reasoning, reasoning_body) =
-        raw.reasoning.take().map_or_else(RawReasoning::default, |asked| asked.0).read()?;
+    let (reasoning, reasoning_body) = raw.reasoning.take().map_or_else(RawReasoning::default, |raw| raw.0).read()?;
     let options = ModelOptions {
-        max_output_tokens: body::at_least_one("max_output_tokens", raw.max_output_tokens)?,
-        temperature: body::number_to(2, "temperature", raw.temperature.take())?,
-        top_p: body::number_to(1, "top_p", raw.top_p.take())?,
         format,
         reasoning,
-        parallel_calls: raw.parallel_tool_calls,
         tools: tools.iter().filter(|tool| allowed.contains(&tool.name)).cloned().collect(),
         tool_choice: choice,
-        ..ModelOptions::default()
+        ..raw.sampling_options()?
     };
     let one = || Number::from_f64(1.0);
     let repeated = RepeatedMembers {
@@ -118,6 +113,17 @@ pub(super) struct RawRequest<'a> {
 }
 
 impl RawRequest<'_> {
+    /// The options for length and sampling.
+    fn sampling_options(&mut self) -> Result<ModelOptions, Error> {
+        Ok(ModelOptions {
+            max_output_tokens: body::at_least_one("max_output_tokens", self.max_output_tokens)?,
+            temperature: body::number_to(2, "temperature", self.temperature.take())?,
+            top_p: body::number_to(1, "top_p", self.top_p.take())?,
+            parallel_calls: self.parallel_tool_calls,
+            ..ModelOptions::default()
+        })
+    }
+
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
         let not =
