@@ -6,11 +6,14 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-pub(super) use crate::proto::json::{List, at_most};
 use crate::proto::{
     error::Error,
     json::Object,
     turn::{Tool, ToolChoice, Truncation},
+};
+pub(super) use crate::proto::{
+    excerpt::excerpt,
+    json::{List, at_most},
 };
 
 /// The maximum number of messages in a request, and of parts in a message. Clients that repeat a
@@ -25,12 +28,12 @@ pub(super) const STOPS: usize = 16;
 pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
     serde_json::from_str::<Object<T>>(body)
         .map(|object| object.0)
-        .map_err(|error| Error::invalid(format!("body: {}", shown(&error))))
+        .map_err(|error| Error::invalid(format!("The request body is invalid: {}.", shown(&error))))
 }
 
 /// Parses the JSON of one member that stayed unparsed until its type was known.
 pub(super) fn member<'de, T: Deserialize<'de>>(name: impl fmt::Display, json: &'de RawValue) -> Result<T, Error> {
-    serde_json::from_str(json.get()).map_err(|error| Error::invalid(format!("`{name}`: {}", shown(&error))))
+    serde_json::from_str(json.get()).map_err(|error| Error::invalid(format!("`{name}` is invalid: {}.", shown(&error))))
 }
 
 /// The message of a parser, at most 240 characters, because it can quote text of the caller.
@@ -43,16 +46,11 @@ pub(super) fn unsupported(detail: impl Into<String>) -> Error {
     Error::Unsupported { detail: detail.into() }
 }
 
-/// The start of a text of the caller, at most 64 characters, for an error message.
-pub(super) fn excerpt(word: &str) -> Box<str> {
-    word.chars().filter(|character| !character.is_control()).take(64).collect()
-}
-
 /// The value of a member that accepts only the values `known`.
 pub(super) fn one_of(member: &str, name: Option<&str>, known: &[&'static str]) -> Result<Option<&'static str>, Error> {
     let Some(name) = name else { return Ok(None) };
     let found = known.iter().copied().find(|known| *known == name);
-    found.map(Some).ok_or_else(|| Error::invalid(format!("`{member}` is one of {}", known.join(", "))))
+    found.map(Some).ok_or_else(|| Error::invalid(format!("`{member}` must be one of: {}.", known.join(", "))))
 }
 
 /// The effort levels of OpenAI and Anthropic.
@@ -66,10 +64,10 @@ pub(super) fn tool(
     strict: Option<bool>,
 ) -> Result<Tool, Error> {
     if !is_name(&name) {
-        return Err(Error::invalid("a tool's `name` is 1 to 64 of A-Z a-z 0-9 _ -"));
+        return Err(Error::invalid("The `name` of a tool must have 1 to 64 characters of `A-Z a-z 0-9 _ -`."));
     }
     if parameters.as_ref().is_some_and(|schema| !schema.get().starts_with('{')) {
-        return Err(Error::invalid(format!("the schema of tool `{name}` is not an object")));
+        return Err(Error::invalid(format!("The schema of tool `{name}` must be an object.")));
     }
     Ok(Tool { name, description, parameters, strict })
 }
@@ -78,10 +76,10 @@ pub(super) fn tool(
 pub(super) fn tool_choice(choice: ToolChoice, tools: &[Tool]) -> Result<ToolChoice, Error> {
     match &choice {
         ToolChoice::Required if tools.is_empty() => {
-            Err(Error::invalid("`tool_choice` requires a tool, and `tools` has none"))
+            Err(Error::invalid("`tool_choice` requires a tool, but `tools` is empty. Add one."))
         }
         ToolChoice::Tool(name) if !tools.iter().any(|tool| tool.name == *name) => {
-            Err(Error::invalid("`tool_choice` names a tool that is not in `tools`"))
+            Err(Error::invalid("`tool_choice` names a tool that is not in `tools`. Name one of those."))
         }
         _ => Ok(choice),
     }
@@ -97,20 +95,20 @@ pub(super) fn is_name(name: &str) -> bool {
 pub(super) fn number_to(most: u32, name: &str, number: Option<Number>) -> Result<Option<Number>, Error> {
     let fits = |number: &Number| number.as_f64().is_some_and(|number| (0.0..=f64::from(most)).contains(&number));
     match number {
-        Some(number) if !fits(&number) => Err(Error::invalid(format!("`{name}` is a number from 0 to {most}"))),
+        Some(number) if !fits(&number) => Err(Error::invalid(format!("`{name}` must be a number from 0 to {most}."))),
         number => Ok(number),
     }
 }
 
 /// A bound of a reply, which must be at least 1.
 pub(super) fn at_least_one(name: &str, count: Option<u32>) -> Result<Option<u32>, Error> {
-    if count == Some(0) { Err(Error::invalid(format!("`{name}` is at least 1"))) } else { Ok(count) }
+    if count == Some(0) { Err(Error::invalid(format!("`{name}` must be at least 1."))) } else { Ok(count) }
 }
 
 /// The texts that end a reply. None is empty.
 pub(super) fn stops(name: &str, texts: Vec<String>) -> Result<Vec<String>, Error> {
     if texts.iter().any(String::is_empty) {
-        return Err(Error::invalid(format!("`{name}` has an empty text")));
+        return Err(Error::invalid(format!("`{name}` must not have an empty text.")));
     }
     Ok(texts)
 }
@@ -119,7 +117,7 @@ pub(super) fn stops(name: &str, texts: Vec<String>) -> Result<Vec<String>, Error
 pub(super) fn truncation(name: Option<&str>) -> Result<Option<Truncation>, Error> {
     name.map(|name| {
         Truncation::from_name(name)
-            .ok_or_else(|| Error::invalid("`truncation` is \"refuse\", \"oldest\" or \"summarize\""))
+            .ok_or_else(|| Error::invalid("`truncation` must be \"refuse\", \"oldest\" or \"summarize\"."))
     })
     .transpose()
 }

@@ -219,7 +219,7 @@ mod tests {
             (Error::UserBusy { limit: 8 }, 429, "rate_limit_error"),
             (Error::Internal { cause: String::new() }, 500, "server_error"),
             (Error::Overloaded, 503, "server_error"),
-            (Error::UpstreamTimeout { phase: "first byte", limit }, 504, "server_error"),
+            (Error::UpstreamTimeout { phase: "the first byte", limit }, 504, "server_error"),
             (refused, 502, "server_error"),
             (Error::RoleForbidden { role: "assistant".to_owned() }, 400, "invalid_request_error"),
             (Error::NotFound { hint: "" }, 404, "invalid_request_error"),

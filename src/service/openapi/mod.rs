@@ -12,6 +12,7 @@ use super::{
     body::{Body, full},
     json_bytes,
 };
+use crate::proto::fnv::fnv1a;
 
 #[cfg(test)]
 mod tests;
@@ -48,13 +49,3 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 
 /// The hash of the document; it differs between versions.
 const HASH: u64 = fnv1a(DOCUMENT.as_bytes());
-
-/// FNV-1a (draft-eastlake-fnv). The compiler evaluates it.
-const fn fnv1a(mut bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    while let [first, rest @ ..] = bytes {
-        hash = (hash ^ *first as u64).wrapping_mul(0x0100_0000_01b3);
-        bytes = rest;
-    }
-    hash
-}

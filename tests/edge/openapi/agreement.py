@@ -41,12 +41,12 @@ BEYOND = re.compile(
     "|".join(
         [
             "`tool_choice` (names|requires|allows|.tools)",
-            "names functions of `tools`",
-            "`thinking.budget_tokens` is at least",
-            "`model` is missing, which only a conversation has",
-            "`input` is empty; send text",
-            "the input message is empty",
-            "no open tool call with id",
+            "must name one or more functions of `tools`",
+            "`thinking.budget_tokens` must be at least",
+            "`model` is missing. Send a name from GET /v1/models, or continue",
+            "`input` is empty. Send text",
+            "The input message is empty",
+            "No open tool call has the id",
         ]
     )
 )

@@ -104,9 +104,9 @@ fn what_names_nobody_is_refused() {
     let hand = Hand::new(LIMITS);
     for (query, detail) in [
         ("user_id=", "subject is empty"),
-        ("user_id=a&user_id=b", "stands twice"),
+        ("user_id=a&user_id=b", "more than once"),
         ("user_id=%ff", "percent-encoding"),
-        ("user_id=anon-00000000000000000000000000000001", "named by its token alone"),
+        ("user_id=anon-00000000000000000000000000000001", "which marks anonymous callers"),
     ] {
         let answer = ask(&hand, Method::GET, &format!("/v1/usage?{query}"), None);
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);

@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for RawPart {
             ("file", ..) => Ok(Self::Unsupported("file")),
             ("input_audio", ..) => Ok(Self::Unsupported("input_audio")),
             _ => Err(de::Error::custom(
-                "a part is {\"type\":\"text\",\"text\"}, {\"type\":\"image_url\",\"image_url\":{\"url\"}} or \
+                "a part must be {\"type\":\"text\",\"text\"}, {\"type\":\"image_url\",\"image_url\":{\"url\"}} or \
                  {\"type\":\"refusal\",\"refusal\"}",
             )),
         }
@@ -143,9 +143,9 @@ impl<'de> Deserialize<'de> for RawCall {
                 Ok(Self::Function { id, name, args })
             }
             (Some("custom"), _) => Ok(Self::Custom),
-            _ => {
-                Err(de::Error::custom("a call is {\"id\",\"type\":\"function\",\"function\":{\"name\",\"arguments\"}}"))
-            }
+            _ => Err(de::Error::custom(
+                "a call must be {\"id\",\"type\":\"function\",\"function\":{\"name\",\"arguments\"}}",
+            )),
         }
     }
 }
@@ -158,44 +158,52 @@ pub(super) fn read_messages<const MOST: usize>(
     for (at, Object(message)) in messages.0.into_iter().enumerate() {
         match &*message.role {
             "assistant" => push_assistant(at, message, &mut items)?,
-            "developer" | "system" => {
-                for part in read_parts(at, message.content)? {
-                    match part {
-                        Part::Text(text) if text.is_empty() => {}
-                        Part::Text(text) => system.push(text),
-                        Part::Image(_) => return Err(Error::invalid(format!("`messages[{at}]` can have text alone"))),
-                    }
-                }
-            }
+            "developer" | "system" => system.extend(system_texts(at, message.content)?),
             "function" => {
                 return Err(body::unsupported(format!(
-                    "`messages[{at}]` is of the role `function`, which is not offered; send a result as role `tool`, with \
-                     its `tool_call_id`"
+                    "`messages[{at}]` has the role `function`, which is not supported. Send the result in the role `tool`, \
+                with its `tool_call_id`."
                 )));
             }
-            "tool" => {
-                let id = message.tool_call_id;
-                let id = id.ok_or_else(|| Error::invalid(format!("`messages[{at}]` has no `tool_call_id`")))?;
-                let out = match read_content(at, message.content)? {
-                    Content::Parts(parts) => Output::Parts(parts),
-                    Content::Text(text) => Output::Text(text),
-                };
-                items.push(Item::Result { id, out, error: false });
-            }
+            "tool" => items.push(tool_result(at, message)?),
             "user" => {
                 items.push(Item::Message { role: Role::User, parts: read_parts(at, message.content)?, cut: false });
             }
-            other => {
-                let shown = body::excerpt(other).into();
-                return Err(Error::RoleForbidden { role: shown });
-            }
+            other => return Err(Error::RoleForbidden { role: body::excerpt(other).into() }),
         }
     }
     if items.is_empty() {
-        return Err(Error::invalid("`messages` has nothing from the user, nor a tool's result"));
+        return Err(Error::invalid("`messages` has no user message and no tool result. Add one."));
     }
     let system = if system.is_empty() { None } else { Some(system.join("\n\n")) };
     Ok((items, system))
+}
+
+/// The texts of a system message, without empty ones.
+fn system_texts(at: usize, content: Option<RawContent>) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::new();
+    for part in read_parts(at, content)? {
+        match part {
+            Part::Text(text) if text.is_empty() => {}
+            Part::Text(text) => texts.push(text),
+            Part::Image(_) => {
+                return Err(Error::invalid(format!(
+                    "`messages[{at}]` has an image, but a system message can only have text."
+                )));
+            }
+        }
+    }
+    Ok(texts)
+}
+
+fn tool_result(at: usize, message: RawMessage<'_>) -> Result<Item, Error> {
+    let id = message.tool_call_id;
+    let id = id.ok_or_else(|| Error::invalid(format!("`messages[{at}]` has no `tool_call_id`. Add it.")))?;
+    let out = match read_content(at, message.content)? {
+        Content::Parts(parts) => Output::Parts(parts),
+        Content::Text(text) => Output::Text(text),
+    };
+    Ok(Item::Result { id, out, error: false })
 }
 
 /// Adds the items of a message of the model: its text, then its calls. They must match the items of
@@ -203,7 +211,8 @@ pub(super) fn read_messages<const MOST: usize>(
 fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
     if message.audio.is_some() || message.function_call.is_some() {
         return Err(body::unsupported(format!(
-            "`messages[{at}]` has `audio` or `function_call`, which are not offered; leave out what the token holds"
+            "`messages[{at}]` has `audio` or `function_call`, which are not supported. Leave out the messages that the \
+                token holds."
         )));
     }
     let mut parts = match message.content {
@@ -224,7 +233,7 @@ fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> 
         match call {
             RawCall::Custom => {
                 return Err(body::unsupported(format!(
-                    "`messages[{at}]` has a call of type `custom`, which is not offered"
+                    "`messages[{at}]` has a call of type `custom`, which is not supported. Use functions."
                 )));
             }
             RawCall::Function { id, name, args } => items.push(Item::Call { id, name, args }),
@@ -242,7 +251,7 @@ enum Content {
 
 fn read_content(at: usize, content: Option<RawContent>) -> Result<Content, Error> {
     let parts = match content {
-        None => return Err(Error::invalid(format!("`messages[{at}]` has no `content`"))),
+        None => return Err(Error::invalid(format!("`messages[{at}]` has no `content`. Add text or parts."))),
         Some(RawContent::Text(text)) => return Ok(Content::Text(text)),
         Some(RawContent::Parts(parts)) => parts,
     };
@@ -250,7 +259,7 @@ fn read_content(at: usize, content: Option<RawContent>) -> Result<Content, Error
         RawPart::Image(url) => Ok(Part::Image(url)),
         RawPart::Refusal(text) | RawPart::Text(text) => Ok(Part::Text(text)),
         RawPart::Unsupported(kind) => Err(body::unsupported(format!(
-            "`messages[{at}]` has a part of type `{kind}`, which is not offered; send text, or images as `image_url`"
+            "`messages[{at}]` has a part of type `{kind}`, which is not supported. Send text, or images as `image_url`."
         ))),
     };
     parts.into_iter().map(part).collect::<Result<_, _>>().map(Content::Parts)

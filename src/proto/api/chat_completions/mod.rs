@@ -32,8 +32,8 @@ impl Api for ChatCompletions {
 
     fn subpath_hint(&self) -> Option<&'static str> {
         Some(
-            "completions are not stored here: what was said is in `conversation_token`; POST it to /v1/history to read \
-             it, and to /v1/chat/completions to go on",
+            "The server stores no completions: the conversation is in `conversation_token`. POST it to /v1/history to \
+                read it, or to /v1/chat/completions to continue.",
         )
     }
 

@@ -123,18 +123,18 @@ impl RawChat<'_> {
     fn reject_unsupported(&self) -> Result<(), Error> {
         if self.previous_response_id.is_some() {
             return Err(body::unsupported(
-                "`previous_response_id` is a member of /v1/responses; send `conversation_token`, the id without `resp_`",
+                "`previous_response_id` belongs to /v1/responses. Send `conversation_token`: the id without `resp_`.",
             ));
         }
         for (member, instead) in [
-            (self.audio, "`audio` is not offered: replies are text"),
-            (self.function_call, "`function_call` is not offered; send `tool_choice`"),
-            (self.functions, "`functions` is not offered; send `tools`"),
-            (self.logit_bias, "`logit_bias` is not offered: its numbers mean something to one model alone"),
-            (self.logprobs, "`logprobs` is not offered: replies are text"),
-            (self.moderation, "`moderation` is not offered; check texts where you send and receive them"),
-            (self.prediction, "`prediction` is not offered; leave it out, it changes the speed alone"),
-            (self.top_logprobs, "`top_logprobs` is not offered: replies are text"),
+            (self.audio, "`audio` is not supported: replies are text."),
+            (self.function_call, "`function_call` is not supported. Send `tool_choice`."),
+            (self.functions, "`functions` is not supported. Send `tools`."),
+            (self.logit_bias, "`logit_bias` is not supported: its numbers apply to one model only."),
+            (self.logprobs, "`logprobs` is not supported: replies are text."),
+            (self.moderation, "`moderation` is not supported. Check texts where you send and receive them."),
+            (self.prediction, "`prediction` is not supported. Leave it out: it only changes the speed."),
+            (self.top_logprobs, "`top_logprobs` is not supported: replies are text."),
         ] {
             if member.is_some_and(|member| !has_no_effect(member)) {
                 return Err(body::unsupported(instead));
@@ -143,23 +143,23 @@ impl RawChat<'_> {
         // An empty object requests a search as well.
         if self.web_search_options.is_some() {
             return Err(body::unsupported(
-                "`web_search_options` is not offered; describe a search of your own in `tools`",
+                "`web_search_options` is not supported. Describe a search of your own in `tools`.",
             ));
         }
         if self.modalities.as_ref().is_some_and(|list| list.0.iter().any(|modality| modality != "text")) {
-            return Err(body::unsupported("`modalities` can be [\"text\"] alone: replies are text"));
+            return Err(body::unsupported("`modalities` must be [\"text\"]: replies are text."));
         }
         for (name, penalty) in
             [("frequency_penalty", &self.frequency_penalty), ("presence_penalty", &self.presence_penalty)]
         {
             if penalty.as_ref().is_some_and(|penalty| penalty.as_f64() != Some(0.0)) {
-                return Err(body::unsupported(format!("`{name}` is not offered; leave it out, or 0")));
+                return Err(body::unsupported(format!("`{name}` is not supported. Leave it out, or send 0.")));
             }
         }
         if self.n.is_some_and(|n| n != 1) {
             return Err(body::unsupported(
-                "`n` can be 1 alone: a token holds one conversation; for more replies send the turn again, a token can be \
-                 continued more than once",
+                "`n` must be 1: a token holds one conversation. For more replies, send the turn again: a token can be \
+                continued more than once.",
             ));
         }
         Ok(())
@@ -234,8 +234,10 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<
         ("function", Some(Object(RawFunction { name, description, parameters, strict }))) => {
             body::tool(name, description, parameters, strict)
         }
-        ("function", None) => Err(Error::invalid(format!("`tools[{at}]` has no `function`"))),
-        _ => Err(body::unsupported(format!("`tools[{at}]` is not of type `function`, the only one that is offered"))),
+        ("function", None) => Err(Error::invalid(format!("`tools[{at}]` has no `function`. Add it."))),
+        _ => Err(body::unsupported(format!(
+            "`tools[{at}]` must have the type `function`. Other types are not supported."
+        ))),
     };
     raw.0.into_iter().enumerate().map(tool).collect()
 }
@@ -244,8 +246,8 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<
 fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
     let wrong = || {
         Error::invalid(
-            "`tool_choice` is \"auto\", \"none\", \"required\", {\"type\":\"function\",\"function\":{\"name\"}} or \
-             {\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\",\"tools\"}}",
+            "`tool_choice` must be \"auto\", \"none\", \"required\", {\"type\":\"function\",\"function\":{\"name\"}} or \
+                {\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\",\"tools\"}}.",
         )
     };
     let choice = if raw.get().starts_with('"') {
@@ -257,13 +259,15 @@ fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Optio
             ("allowed_tools", _, Some(Object(RawAllowed { mode: name, tools: allowed }))) => {
                 let allowed: Vec<_> = allowed.0.into_iter().map(|Object(tool)| tool.function.0.name).collect();
                 if !allowed.iter().all(|name| tools.iter().any(|tool| tool.name == *name)) {
-                    return Err(Error::invalid("`tool_choice` allows a tool that is not in `tools`"));
+                    return Err(Error::invalid(
+                        "`tool_choice` allows a tool that is not in `tools`. Allow only those.",
+                    ));
                 }
                 tools.retain(|tool| allowed.contains(&tool.name));
                 mode(&name).filter(|mode| *mode != ToolChoice::None).ok_or_else(wrong)?
             }
             ("custom", ..) => {
-                return Err(body::unsupported("`tool_choice` of type `custom` is not offered; send `function`"));
+                return Err(body::unsupported("`tool_choice` of type `custom` is not supported. Send `function`."));
             }
             _ => return Err(wrong()),
         }
@@ -297,15 +301,18 @@ fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
         ("json_object", _) => Ok(ReplyFormat::Json),
         ("json_schema", Some(Object(RawSchema { name, description, schema, strict }))) => {
             if !body::is_name(&name) {
-                return Err(Error::invalid("`response_format.json_schema.name` is 1 to 64 of A-Z a-z 0-9 _ -"));
+                return Err(Error::invalid(
+                    "`response_format.json_schema.name` must have 1 to 64 characters of `A-Z a-z 0-9 _ -`.",
+                ));
             }
             let schema = schema.filter(|schema| schema.get().starts_with('{'));
-            let schema = schema.ok_or_else(|| Error::invalid("`response_format.json_schema.schema` is an object"))?;
+            let schema =
+                schema.ok_or_else(|| Error::invalid("`response_format.json_schema.schema` must be an object."))?;
             Ok(ReplyFormat::Schema { name, description, schema, strict })
         }
         _ => Err(Error::invalid(
-            "`response_format` is {\"type\":\"text\"}, {\"type\":\"json_object\"} or \
-             {\"type\":\"json_schema\",\"json_schema\":{\"name\",\"schema\"}}",
+            "`response_format` must be {\"type\":\"text\"}, {\"type\":\"json_object\"} or \
+                {\"type\":\"json_schema\",\"json_schema\":{\"name\",\"schema\"}}.",
         )),
     }
 }

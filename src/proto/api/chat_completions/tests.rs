@@ -132,7 +132,7 @@ fn a_token_is_not_changed() {
         let turn = read(&asking(&json!({ "conversation_token": token }))).unwrap();
         assert_eq!(turn.token.as_deref(), Some(token));
     }
-    assert!(invalid(&asking(&json!({ "conversation_token": 5 }))).starts_with("body: "));
+    assert!(invalid(&asking(&json!({ "conversation_token": 5 }))).starts_with("The request body is invalid: "));
 }
 
 #[test]
@@ -213,28 +213,25 @@ fn empty_system_text_is_no_system_text() {
 fn an_error_in_a_message_names_its_position() {
     let message = |message: Value| asking(&json!({ "messages": [{ "role": "user", "content": "hi" }, message] }));
     for (body, said) in [
-        (json!([]), "body: "),
+        (json!([]), "The request body is invalid: "),
         (json!({ "messages": [{ "role": "user", "content": "hi" }] }), "missing field `model`"),
         (json!({ "model": "default" }), "missing field `messages`"),
-        (asking(&json!({ "messages": [] })), "`messages` has nothing from the user"),
-        (
-            asking(&json!({ "messages": [{ "role": "system", "content": "a" }] })),
-            "`messages` has nothing from the user",
-        ),
-        (asking(&json!({ "messages": ["hi"] })), "body: "),
-        (asking(&json!({ "messages": [["user", "hi"]] })), "body: "),
+        (asking(&json!({ "messages": [] })), "`messages` has no user message"),
+        (asking(&json!({ "messages": [{ "role": "system", "content": "a" }] })), "`messages` has no user message"),
+        (asking(&json!({ "messages": ["hi"] })), "The request body is invalid: "),
+        (asking(&json!({ "messages": [["user", "hi"]] })), "The request body is invalid: "),
         (message(json!({ "content": "a" })), "missing field `role`"),
         (message(json!({ "role": "user" })), "`messages[1]` has no `content`"),
         (message(json!({ "role": "user", "content": null })), "`messages[1]` has no `content`"),
         (message(json!({ "role": "user", "content": [] })), "`content` has no part"),
         (message(json!({ "role": "user", "content": 5 })), "expected text, or a list of parts, as `content`"),
-        (message(json!({ "role": "user", "content": ["a"] })), "body: "),
-        (message(json!({ "role": "user", "content": [{ "type": "text" }] })), "a part is"),
-        (message(json!({ "role": "user", "content": [{ "type": "video_url", "text": "a" }] })), "a part is"),
+        (message(json!({ "role": "user", "content": ["a"] })), "The request body is invalid: "),
+        (message(json!({ "role": "user", "content": [{ "type": "text" }] })), "a part must be"),
+        (message(json!({ "role": "user", "content": [{ "type": "video_url", "text": "a" }] })), "a part must be"),
         (message(json!({ "role": "user", "content": [{ "text": "a" }] })), "missing field `type`"),
         (
             message(json!({ "role": "user", "content": [{ "type": "image_url", "image_url": "https://e.test" }] })),
-            "body: ",
+            "The request body is invalid: ",
         ),
         (message(json!({ "role": "tool", "content": "3" })), "`messages[1]` has no `tool_call_id`"),
         (message(json!({ "role": "tool", "tool_call_id": "c" })), "`messages[1]` has no `content`"),
@@ -242,15 +239,15 @@ fn an_error_in_a_message_names_its_position() {
             message(
                 json!({ "role": "system", "content": [{ "type": "image_url", "image_url": { "url": "data:," } }] }),
             ),
-            "`messages[1]` can have text alone",
+            "`messages[1]` has an image, but a system message",
         ),
-        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "function" }] })), "a call is"),
-        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "x" }] })), "a call is"),
+        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "function" }] })), "a call must be"),
+        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "x" }] })), "a call must be"),
         (
             message(
                 json!({ "role": "assistant", "tool_calls": [{ "id": "c", "function": { "name": "n", "arguments": {} } }] }),
             ),
-            "body: ",
+            "The request body is invalid: ",
         ),
     ] {
         assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
@@ -264,31 +261,34 @@ fn an_error_in_an_option_names_the_option() {
     let schema =
         |schema: Value| asking(&json!({ "response_format": { "type": "json_schema", "json_schema": schema } }));
     for (body, said) in [
-        (asking(&json!({ "max_tokens": 0 })), "`max_tokens` is at least 1"),
-        (asking(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` is at least 1"),
-        (asking(&json!({ "max_tokens": -1 })), "body: "),
-        (asking(&json!({ "temperature": 2.1 })), "`temperature` is a number from 0 to 2"),
-        (asking(&json!({ "top_p": 1.1 })), "`top_p` is a number from 0 to 1"),
-        (asking(&json!({ "stop": "" })), "`stop` has an empty text"),
-        (asking(&json!({ "stop": ["a", ""] })), "`stop` has an empty text"),
-        (asking(&json!({ "stop": 5 })), "`stop`: "),
-        (asking(&json!({ "stop": vec!["a"; 17] })), "`stop`: more than 16 entries"),
-        (asking(&json!({ "seed": 0.5 })), "body: "),
-        (asking(&json!({ "truncation": "auto" })), "`truncation` is"),
-        (asking(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` is"),
+        (asking(&json!({ "max_tokens": 0 })), "`max_tokens` must be at least 1"),
+        (asking(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` must be at least 1"),
+        (asking(&json!({ "max_tokens": -1 })), "The request body is invalid: "),
+        (asking(&json!({ "temperature": 2.1 })), "`temperature` must be a number from 0 to 2"),
+        (asking(&json!({ "top_p": 1.1 })), "`top_p` must be a number from 0 to 1"),
+        (asking(&json!({ "stop": "" })), "`stop` must not have an empty text"),
+        (asking(&json!({ "stop": ["a", ""] })), "`stop` must not have an empty text"),
+        (asking(&json!({ "stop": 5 })), "`stop` is invalid: "),
+        (asking(&json!({ "stop": vec!["a"; 17] })), "`stop` is invalid: more than 16 entries"),
+        (asking(&json!({ "seed": 0.5 })), "The request body is invalid: "),
+        (asking(&json!({ "truncation": "auto" })), "`truncation` must"),
+        (asking(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` must"),
         (asking(&json!({ "tools": [{ "type": "function" }] })), "`tools[0]` has no `function`"),
         (asking(&json!({ "tools": [{ "function": { "name": "n" } }] })), "missing field `type`"),
-        (asking(&json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] })), "a tool's `name` is"),
+        (
+            asking(&json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] })),
+            "The `name` of a tool must",
+        ),
         (asking(&json!({ "tools": vec![tool.clone(); 129] })), "more than 128 entries"),
         (asking(&json!({ "tool_choice": "required" })), "`tool_choice` requires a tool"),
-        (with_tool(json!("any")), "`tool_choice` is"),
-        (with_tool(json!(["auto"])), "`tool_choice`: "),
-        (with_tool(json!({ "type": "function" })), "`tool_choice` is"),
-        (with_tool(json!({ "type": "tool", "name": "n" })), "`tool_choice` is"),
+        (with_tool(json!("any")), "`tool_choice` must"),
+        (with_tool(json!(["auto"])), "`tool_choice` is invalid: "),
+        (with_tool(json!({ "type": "function" })), "`tool_choice` must"),
+        (with_tool(json!({ "type": "tool", "name": "n" })), "`tool_choice` must"),
         (with_tool(json!({ "type": "function", "function": { "name": "x" } })), "`tool_choice` names a tool"),
         (
             with_tool(json!({ "type": "allowed_tools", "allowed_tools": { "mode": "none", "tools": [tool] } })),
-            "`tool_choice` is",
+            "`tool_choice` must",
         ),
         (
             with_tool(json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [] } })),
@@ -299,13 +299,13 @@ fn an_error_in_an_option_names_the_option() {
                 "tools": [{ "type": "function", "function": { "name": "x" } }] } })),
             "`tool_choice` allows a tool",
         ),
-        (asking(&json!({ "response_format": "json" })), "`response_format`: "),
-        (asking(&json!({ "response_format": { "type": "grammar" } })), "`response_format` is"),
-        (asking(&json!({ "response_format": { "type": "json_schema" } })), "`response_format` is"),
-        (schema(json!({ "name": "a b", "schema": {} })), "`response_format.json_schema.name` is"),
-        (schema(json!({ "name": "a" })), "`response_format.json_schema.schema` is"),
-        (schema(json!({ "name": "a", "schema": true })), "`response_format.json_schema.schema` is"),
-        (schema(json!({ "schema": {} })), "`response_format`: missing field `name`"),
+        (asking(&json!({ "response_format": "json" })), "`response_format` is invalid: "),
+        (asking(&json!({ "response_format": { "type": "grammar" } })), "`response_format` must"),
+        (asking(&json!({ "response_format": { "type": "json_schema" } })), "`response_format` must"),
+        (schema(json!({ "name": "a b", "schema": {} })), "`response_format.json_schema.name` must"),
+        (schema(json!({ "name": "a" })), "`response_format.json_schema.schema` must"),
+        (schema(json!({ "name": "a", "schema": true })), "`response_format.json_schema.schema` must"),
+        (schema(json!({ "schema": {} })), "`response_format` is invalid: missing field `name`"),
     ] {
         assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
     }
@@ -314,7 +314,7 @@ fn an_error_in_an_option_names_the_option() {
 #[test]
 fn the_token_member_of_the_responses_api_is_rejected() {
     let error = read(&asking(&json!({ "previous_response_id": "resp_a.b.c" }))).unwrap_err();
-    assert!(error.to_string().contains("send `conversation_token`"), "{error}");
+    assert!(error.to_string().contains("Send `conversation_token`"), "{error}");
 }
 
 #[test]

@@ -39,7 +39,9 @@ pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<Stri
             "system" => system.extend(texts(position, content)?),
             "user" => push_user(position, content, &mut items)?,
             _ => {
-                return Err(Error::invalid(format!("`{position}.role` is \"user\" or \"assistant\", or \"system\"")));
+                return Err(Error::invalid(format!(
+                    "`{position}.role` must be \"user\", \"assistant\" or \"system\"."
+                )));
             }
         }
         if role != "system" {
@@ -48,12 +50,12 @@ pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<Stri
     }
     if ends_with_model {
         return Err(body::unsupported(
-            "`messages` ends with role assistant: to begin the reply for the model (prefill) is not offered; end with the \
-             user's message, or with tool results",
+            "`messages` ends with the role `assistant`, but the start of a reply (prefill) is not supported. End with a \
+                user message or tool results.",
         ));
     }
     if items.is_empty() {
-        return Err(Error::invalid("`messages` has no message; send the user's, or tool results"));
+        return Err(Error::invalid("`messages` has no user message and no tool result. Add one."));
     }
     Ok(items)
 }
@@ -176,9 +178,9 @@ impl RawBlock<'_> {
         let kind = self.kind();
         match self {
             Self::Unsupported(_) => body::unsupported(format!(
-                "`{position}` is of type `{kind}`, which is not offered; send text, images and tool results"
+                "`{position}` has the type `{kind}`, which is not supported. Send text, images and tool results."
             )),
-            _ => Error::invalid(format!("`{position}` is of type `{kind}`, which {container} cannot have")),
+            _ => Error::invalid(format!("`{position}` has the type `{kind}`, which {container} cannot have.")),
         }
     }
 }
@@ -234,12 +236,12 @@ fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mu
             RawBlock::ToolUse(tool_use) => {
                 let RawToolUse { id, name, input } = *tool_use;
                 if !input.get().starts_with('{') {
-                    return Err(Error::invalid(format!("`{position}.input` is an object")));
+                    return Err(Error::invalid(format!("`{position}.input` must be an object.")));
                 }
                 push_message(Role::Assistant, &mut parts, items);
                 items.push(Item::Call { id, name, args: input.get().to_owned() });
             }
-            other => return Err(other.not_allowed(position, "a message of the assistant's")),
+            other => return Err(other.not_allowed(position, "an assistant message")),
         }
     }
     push_message(Role::Assistant, &mut parts, items);
@@ -265,12 +267,12 @@ fn push_user(position: MessagePosition, content: RawContent<'_>, items: &mut Vec
                 let out = out.unwrap_or_else(|| Output::Text(String::new()));
                 items.push(Item::Result { id, out, error: is_error });
             }
-            other => return Err(other.not_allowed(position, "a message of the user's")),
+            other => return Err(other.not_allowed(position, "a user message")),
         }
     }
     push_message(Role::User, &mut parts, items);
     if items.len() == before {
-        return Err(Error::invalid(format!("`{position}.content` is empty")));
+        return Err(Error::invalid(format!("`{position}.content` is empty. Add text, an image or a tool result.")));
     }
     Ok(())
 }
@@ -312,7 +314,7 @@ fn output(position: MessagePosition, content: &RawValue) -> Result<Output, Error
     let part = |raw| match raw {
         RawBlock::Image { source } => image(position, source),
         RawBlock::Text(text) => Ok(Part::Text(text)),
-        other => Err(other.not_allowed(position, "a tool's result")),
+        other => Err(other.not_allowed(position, "a tool result")),
     };
     let parts: Vec<_> = blocks.into_iter().map(part).collect::<Result<_, _>>()?;
     Ok(if parts.is_empty() { Output::Text(String::new()) } else { Output::Parts(parts) })
@@ -335,16 +337,19 @@ fn image(position: MessagePosition, source: &RawValue) -> Result<Part, Error> {
     match (&*r#type, media_type, data, url) {
         ("base64", Some(media_type), Some(data), _) => {
             if !is_image_type(&media_type) {
-                return Err(Error::invalid(format!("`{position}.source.media_type` is one of an image, as image/png")));
+                return Err(Error::invalid(format!(
+                    "`{position}.source.media_type` must be the type of an image, such as image/png."
+                )));
             }
             Ok(Part::Image(format!("data:{media_type};base64,{data}")))
         }
         ("url", _, _, Some(url)) => Ok(Part::Image(url)),
         ("file", ..) => Err(body::unsupported(format!(
-            "`{position}` has a source of type `file`, which is not offered: no files are kept here; send `base64` or `url`"
+            "`{position}` has a source of type `file`, which is not supported: the server stores no files. Send `base64` or \
+                `url`."
         ))),
         _ => Err(Error::invalid(format!(
-            "`{position}.source` is {{\"type\":\"base64\",\"media_type\",\"data\"}} or {{\"type\":\"url\",\"url\"}}"
+            "`{position}.source` must be {{\"type\":\"base64\",\"media_type\",\"data\"}} or {{\"type\":\"url\",\"url\"}}."
         ))),
     }
 }

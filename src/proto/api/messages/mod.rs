@@ -35,13 +35,15 @@ impl Api for Messages {
     }
 
     fn subpath_hint(&self) -> Option<&'static str> {
-        Some("batches are not offered; POST each message to /v1/messages, or to /v1/messages/count_tokens to count")
+        Some("Batches are not supported. POST each message to /v1/messages, or to /v1/messages/count_tokens to count.")
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let raw: RawMessages<'_> = body::read(body)?;
         if raw.max_tokens.is_none() {
-            return Err(Error::invalid("`max_tokens` is required: the most model tokens that the reply may have"));
+            return Err(Error::invalid(
+                "`max_tokens` is missing. Send the maximum number of model tokens in the reply.",
+            ));
         }
         parsed(raw)
     }

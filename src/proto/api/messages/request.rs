@@ -124,17 +124,17 @@ impl RawMessages<'_> {
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
         for (member, instead) in [
-            (self.compaction, "`compaction` is not offered; send `truncation`: \"summarize\""),
-            (self.container, "`container` is not offered: no code is run here"),
+            (self.compaction, "`compaction` is not supported. Send `truncation`: \"summarize\"."),
+            (self.container, "`container` is not supported: the server runs no code."),
             (
                 self.context_management,
-                "`context_management` is not offered; send `truncation`: \"oldest\" or \"summarize\"",
+                "`context_management` is not supported. Send `truncation`: \"oldest\" or \"summarize\".",
             ),
-            (self.fallbacks, "`fallbacks` is not offered: the operator says which models stand in for one another"),
-            (self.inference_geo, "`inference_geo` is not offered: where a model runs is the operator's to say"),
-            (self.mcp_servers, "`mcp_servers` is not offered; call them yourself, and describe them in `tools`"),
-            (self.thread, "`thread` is not offered; send `conversation_token`, which holds the conversation"),
-            (self.top_k, "`top_k` is not offered; send `temperature` or `top_p`"),
+            (self.fallbacks, "`fallbacks` is not supported: the operator configures the fallback models."),
+            (self.inference_geo, "`inference_geo` is not supported: the operator decides where a model runs."),
+            (self.mcp_servers, "`mcp_servers` is not supported. Call them yourself, and describe them in `tools`."),
+            (self.thread, "`thread` is not supported. Send `conversation_token`, which holds the conversation."),
+            (self.top_k, "`top_k` is not supported. Send `temperature` or `top_p`."),
         ] {
             let is_none =
                 |member: &RawValue| member.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"[]");
@@ -175,16 +175,16 @@ fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool)
         }
         ("enabled", _) => {
             return Err(Error::invalid(format!(
-                "`thinking.budget_tokens` is at least {MIN_BUDGET} and below `max_tokens`"
+                "`thinking.budget_tokens` must be at least {MIN_BUDGET} and below `max_tokens`."
             )));
         }
         ("between_tools", _) => {
-            return Err(body::unsupported("`thinking` of type `between_tools` is not offered; send `adaptive`"));
+            return Err(body::unsupported("`thinking` of type `between_tools` is not supported. Send `adaptive`."));
         }
         _ => {
             return Err(Error::invalid(
-                "`thinking` is {\"type\":\"enabled\",\"budget_tokens\"}, {\"type\":\"adaptive\"} or \
-                 {\"type\":\"disabled\"}",
+                "`thinking` must be {\"type\":\"enabled\",\"budget_tokens\"}, {\"type\":\"adaptive\"} or \
+                {\"type\":\"disabled\"}.",
             ));
         }
     };
@@ -192,7 +192,7 @@ fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool)
         None => (None, true),
         Some("omitted") => (None, false),
         Some("summarized") => (Some("auto"), true),
-        Some(_) => return Err(Error::invalid("`thinking.display` is \"summarized\" or \"omitted\"")),
+        Some(_) => return Err(Error::invalid("`thinking.display` must be \"summarized\" or \"omitted\".")),
     };
     Ok((Reasoning { thinking: Some(thinking), effort: None, summary }, shows_thinking))
 }
@@ -210,7 +210,7 @@ struct RawOutputConfig<'a> {
 fn output_config(raw: &RawValue) -> Result<(Option<&'static str>, Option<ReplyFormat>), Error> {
     let Object(RawOutputConfig { effort, format, task_budget }) = body::member("output_config", raw)?;
     if task_budget.is_some() {
-        return Err(body::unsupported("`output_config.task_budget` is not offered; send `max_tokens`"));
+        return Err(body::unsupported("`output_config.task_budget` is not supported. Send `max_tokens`."));
     }
     let effort = body::one_of("output_config.effort", effort.as_deref(), &EFFORTS)?;
     let format = format.map(|format| reply_format("output_config.format", format));
@@ -231,9 +231,9 @@ fn reply_format(member: &str, raw: &RawValue) -> Result<ReplyFormat, Error> {
         ("json_schema", Some(schema)) => {
             Ok(ReplyFormat::Schema { name: SCHEMA_NAME.to_owned(), description: None, schema, strict: Some(true) })
         }
-        _ => {
-            Err(Error::invalid(format!("`{member}` is {{\"type\":\"json_schema\",\"schema\"}}, the schema an object")))
-        }
+        _ => Err(Error::invalid(format!(
+            "`{member}` must be {{\"type\":\"json_schema\",\"schema\"}} with an object as its schema."
+        ))),
     }
 }
 
@@ -254,12 +254,13 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<
         if let Some(kind) = r#type.filter(|kind| kind != "custom") {
             let kind = body::excerpt(&kind);
             return Err(body::unsupported(format!(
-                "`tools[{at}]` is of type `{kind}`, which is not offered; describe a tool of your own, with its \
-                 `input_schema`"
+                "`tools[{at}]` has the type `{kind}`, which is not supported. Describe a tool of your own with its \
+                `input_schema`."
             )));
         }
-        let name = name.ok_or_else(|| Error::invalid(format!("`tools[{at}]` has no `name`")))?;
-        let schema = input_schema.ok_or_else(|| Error::invalid(format!("`tools[{at}]` has no `input_schema`")))?;
+        let name = name.ok_or_else(|| Error::invalid(format!("`tools[{at}]` has no `name`. Add it.")))?;
+        let schema =
+            input_schema.ok_or_else(|| Error::invalid(format!("`tools[{at}]` has no `input_schema`. Add it.")))?;
         body::tool(name, description, Some(schema), strict)
     };
     raw.0.into_iter().enumerate().map(tool).collect()
@@ -283,8 +284,8 @@ fn tool_choice(raw: &RawValue, tools: &[Tool]) -> Result<(Option<ToolChoice>, Op
         ("tool", Some(name)) => ToolChoice::Tool(name),
         _ => {
             return Err(Error::invalid(
-                "`tool_choice` is {\"type\":\"auto\"}, {\"type\":\"any\"}, {\"type\":\"none\"} or \
-                 {\"type\":\"tool\",\"name\"}",
+                "`tool_choice` must be {\"type\":\"auto\"}, {\"type\":\"any\"}, {\"type\":\"none\"} or \
+                {\"type\":\"tool\",\"name\"}.",
             ));
         }
     };

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proto::{
-    api::{PublicError, ReplyWriter as _},
+    api::ReplyWriter as _,
+    chat::{Item, Output, Part, Role},
     provider::testing::an_answer,
-    turn::{Answer, Delta, FinishReason, Partial, Usage},
+    turn::{Answer, Delta, FinishReason, Partial, ToolChoice, Truncation, TurnRequest, Usage},
 };
 
 fn read_turn(body: &Value) -> Result<TurnRequest, Error> {
@@ -79,26 +80,26 @@ fn consecutive_parts_are_one_message() {
 #[test]
 fn an_error_names_its_position() {
     for (body, said) in [
-        (json!({ "input": [{ "text": "a" }, { "text": "b", "image": "c" }] }), "`input[1]` is neither"),
-        (json!({ "input": [{ "t": "result", "id": "1" }] }), "`input[0]` is neither"),
-        (json!({ "input": [{ "t": "result", "id": "1", "out": "", "text": "" }] }), "`input[0]` is neither"),
-        (json!({ "input": [{ "id": "1", "out": "" }] }), "`input[0]` is neither"),
-        (json!({ "input": [{ "t": "result", "id": "1", "out": 5 }] }), "body: "),
+        (json!({ "input": [{ "text": "a" }, { "text": "b", "image": "c" }] }), "`input[1]` must be a part"),
+        (json!({ "input": [{ "t": "result", "id": "1" }] }), "`input[0]` must be a part"),
+        (json!({ "input": [{ "t": "result", "id": "1", "out": "", "text": "" }] }), "`input[0]` must be a part"),
+        (json!({ "input": [{ "id": "1", "out": "" }] }), "`input[0]` must be a part"),
+        (json!({ "input": [{ "t": "result", "id": "1", "out": 5 }] }), "The request body is invalid: "),
         (json!({ "input": 5 }), "expected text, or a list of parts and results, as `input`"),
-        (json!({ "input": "a", "max_output_tokens": 0 }), "`max_output_tokens` is at least 1"),
-        (json!({ "input": "a", "temperature": 2.1 }), "`temperature` is a number from 0 to 2"),
-        (json!({ "input": "a", "temperature": -0.1 }), "`temperature` is a number from 0 to 2"),
-        (json!({ "input": "a", "truncation": "newest" }), "`truncation` is"),
-        (json!({ "input": "a", "tools": [{ "name": "" }] }), "a tool's `name` is"),
-        (json!({ "input": "a", "tools": [{ "name": "a b" }] }), "a tool's `name` is"),
-        (json!({ "input": "a", "tools": [{ "name": "n", "parameters": [] }] }), "the schema of tool `n`"),
-        (json!({ "input": "a", "tools": [["n"]] }), "body: "),
+        (json!({ "input": "a", "max_output_tokens": 0 }), "`max_output_tokens` must be at least 1"),
+        (json!({ "input": "a", "temperature": 2.1 }), "`temperature` must be a number from 0 to 2"),
+        (json!({ "input": "a", "temperature": -0.1 }), "`temperature` must be a number from 0 to 2"),
+        (json!({ "input": "a", "truncation": "newest" }), "`truncation` must"),
+        (json!({ "input": "a", "tools": [{ "name": "" }] }), "The `name` of a tool must"),
+        (json!({ "input": "a", "tools": [{ "name": "a b" }] }), "The `name` of a tool must"),
+        (json!({ "input": "a", "tools": [{ "name": "n", "parameters": [] }] }), "The schema of tool `n`"),
+        (json!({ "input": "a", "tools": [["n"]] }), "The request body is invalid: "),
         (json!({ "input": "a", "tools": [{ "name": "n", "strict": true }] }), "unknown field `strict`"),
         (json!({ "input": "a", "tool_choice": "required" }), "`tool_choice` requires a tool"),
-        (json!({ "input": "a", "tool_choice": "any" }), "`tool_choice` is"),
+        (json!({ "input": "a", "tool_choice": "any" }), "`tool_choice` must"),
         (json!({ "input": "a", "tool_choice": { "name": "x" } }), "`tool_choice` names a tool"),
-        (json!({ "input": "a", "tool_choice": ["x"] }), "`tool_choice` is"),
-        (json!({ "input": "a", "user_id": null }), "body: "),
+        (json!({ "input": "a", "tool_choice": ["x"] }), "`tool_choice` must"),
+        (json!({ "input": "a", "user_id": null }), "The request body is invalid: "),
         (json!({ "input": "a", "messages": [] }), "unknown field `messages`"),
     ] {
         assert!(detail(&body).contains(said), "{body}: {}", detail(&body));
@@ -107,7 +108,7 @@ fn an_error_names_its_position() {
     assert!(read_turn(&json!({ "input": "a", "tools": many[1..] })).is_ok());
     assert_eq!(
         detail(&json!({ "input": "a", "tools": many })),
-        "body: more than 128 entries in a list at line 1 column 1699"
+        "The request body is invalid: more than 128 entries in a list at line 1 column 1699."
     );
 }
 

@@ -42,15 +42,17 @@ impl Api for Responses {
 
     fn subpath_hint(&self) -> Option<&'static str> {
         Some(
-            "no response is kept here, and its id is not for URLs: read a conversation by POST /v1/history, end one by \
-             POST /v1/revocations where the server offers it, and go on with one by `previous_response_id`",
+            "The server stores no responses, and their ids must not be in URLs. Read a conversation with POST /v1/history. \
+                Revoke it with POST /v1/revocations, if the server supports that. Continue it with `previous_response_id`.",
         )
     }
 
     fn parse_request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error> {
         let Request { turn, repeated, live, encrypted_reasoning } = request::read(body)?;
         if turn.model.is_none() && turn.token.is_none() {
-            return Err(Error::invalid("`model` is missing, which only a conversation has; GET /v1/models lists them"));
+            return Err(Error::invalid(
+                "`model` is missing. Send a name from GET /v1/models, or continue a conversation with `previous_response_id`.",
+            ));
         }
         // Without `store`, the id has no token and is known from the start. There is no reason to
         // wait.

@@ -189,7 +189,7 @@ fn failed_stream(writer: &mut dyn ReplyWriter, error: Error, partial: Option<&Pa
     let (answer, mut stream) = (answer(), Vec::new());
     writer.start(&answer.conversation.claims, &mut stream);
     writer.deltas(&[Delta::Text("So f".to_owned())], &mut stream);
-    Problem::new(error, "req_1").tell(|error| writer.fail(error, partial, &mut stream));
+    Problem::new(error, "req_1").with_public_error(|error| writer.fail(error, partial, &mut stream));
     stream
 }
 

@@ -96,9 +96,9 @@ fn images_are_read_in_every_form() {
         );
     }
     for broken in [json!({ "type": "url" }), json!({ "type": "base64", "data": "AA==" }), json!({ "type": "text" })] {
-        invalid(&source(broken), "`messages[0].content[0].source` is");
+        invalid(&source(broken), "`messages[0].content[0].source` must");
     }
-    invalid(&source(json!("https://e.test/a.png")), "`messages[0].content[0].source`: ");
+    invalid(&source(json!("https://e.test/a.png")), "`messages[0].content[0].source` is invalid: ");
     unsupported(&source(json!({ "type": "file", "file_id": "f" })), "has a source of type `file`");
 }
 
@@ -145,13 +145,13 @@ fn blocks_are_rejected_at_a_wrong_position() {
         let text = json!({ "type": "text", "text": "a" });
         let members =
             json!({ "messages": [{ "role": "user", "content": "x" }, { "role": role, "content": [text, block] }] });
-        invalid(&members, "`messages[1].content[1]` is of type `");
+        invalid(&members, "`messages[1].content[1]` has the type `");
     }
-    invalid(&json!({ "system": [{ "type": "text", "text": "a" }, image] }), "`system[1]` is of type `image`");
+    invalid(&json!({ "system": [{ "type": "text", "text": "a" }, image] }), "`system[1]` has the type `image`");
     let no_object = json!({ "type": "tool_use", "id": "c", "name": "n", "input": "{}" });
     invalid(
         &json!({ "messages": [{ "role": "assistant", "content": [no_object] }] }),
-        "`messages[0].content[0].input` is an object",
+        "`messages[0].content[0].input` must be an object",
     );
 }
 
@@ -169,7 +169,7 @@ fn blocks_without_their_required_members_are_rejected() {
         invalid(&json!({ "messages": user(&json!([block])) }), &format!("missing field `{field}`"));
     }
     for content in [json!(5), json!({}), json!(["a"]), json!(null), json!([["text", "a"]])] {
-        invalid(&json!({ "messages": user(&content) }), "body: invalid type");
+        invalid(&json!({ "messages": user(&content) }), "The request body is invalid: invalid type");
     }
     invalid(&json!({ "messages": user(&json!([])) }), "`messages[0].content` is empty");
 }
@@ -191,7 +191,7 @@ fn unsupported_blocks_are_rejected_by_name() {
             let block = json!({ "type": kind, "source": "x", "content": { "a": [1] }, "title": null });
             unsupported(
                 &json!({ "messages": [{ "role": role, "content": [block] }, { "role": "user", "content": "x" }] }),
-                &format!("`messages[0].content[0]` is of type `{kind}`, which is not offered; send text"),
+                &format!("`messages[0].content[0]` has the type `{kind}`, which is not supported. Send text"),
             );
         }
     }
@@ -203,7 +203,7 @@ fn unsupported_blocks_are_rejected_by_name() {
 #[test]
 fn unknown_roles_are_rejected() {
     for role in ["tool", "developer", "User", ""] {
-        invalid(&json!({ "messages": [{ "role": role, "content": "x" }] }), "`messages[0].role` is \"user\" or");
+        invalid(&json!({ "messages": [{ "role": role, "content": "x" }] }), "`messages[0].role` must be \"user\",");
     }
 }
 
@@ -218,11 +218,14 @@ fn a_prefilled_reply_is_rejected() {
         json!([user, prefill, system]),
         json!([user, { "role": "assistant", "content": [] }]),
     ] {
-        unsupported(&json!({ "messages": messages }), "`messages` ends with role assistant: to begin the reply");
+        unsupported(
+            &json!({ "messages": messages }),
+            "`messages` ends with the role `assistant`, but the start of a reply",
+        );
     }
     assert!(read_messages(&json!([prefill, user, system])).is_ok());
     for messages in [json!([]), json!([system])] {
-        invalid(&json!({ "messages": messages }), "`messages` has no message");
+        invalid(&json!({ "messages": messages }), "`messages` has no user message");
     }
 }
 
@@ -239,8 +242,8 @@ fn system_text_is_joined_from_all_its_places() {
     }))
     .unwrap();
     assert_eq!((turn.system.as_deref(), turn.input), (Some("a\n\nb\n\nc\n\nd"), vec![text(Role::User, "x")]));
-    unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` is of type `document`");
-    invalid(&json!({ "system": 5 }), "body: invalid type");
+    unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` has the type `document`");
+    invalid(&json!({ "system": 5 }), "The request body is invalid: invalid type");
 }
 
 #[test]
@@ -255,5 +258,5 @@ fn lists_are_bounded() {
         let content = vec![json!({ "type": "text", "text": "" }); count];
         json!({ "messages": user(&json!([{ "type": "tool_result", "tool_use_id": "c", "content": content }])) })
     };
-    invalid(&results(body::ELEMENTS + 1), "`messages[0].content[0].content`: more than 16384 entries");
+    invalid(&results(body::ELEMENTS + 1), "`messages[0].content[0].content` is invalid: more than 16384 entries");
 }

@@ -365,7 +365,7 @@ fn every_error_has_its_class() {
         (Error::UpstreamCut, 502, "api_error"),
         (Error::malformed("SECRET"), 502, "api_error"),
         (refused, 502, "api_error"),
-        (Error::UpstreamTimeout { phase: "first byte", limit }, 504, "timeout_error"),
+        (Error::UpstreamTimeout { phase: "the first byte", limit }, 504, "timeout_error"),
         (Error::UpstreamUnavailable { cause: cause(), retry_after: None }, 502, "api_error"),
         (Error::UserBusy { limit: 8 }, 429, "rate_limit_error"),
     ] {
@@ -390,9 +390,9 @@ fn some_errors_have_the_status_that_programs_expect() {
         (Some("prompt is too long: 9 tokens > 8 maximum"), "prompt is too long: 9 tokens > 8 maximum"),
         (
             Some("maximum context length is 8"),
-            "prompt is too long: the model service refused the request with status 400: maximum context length is 8",
+            "prompt is too long: The model service refused the request with status 400. Its message: maximum context length is 8",
         ),
-        (None, "prompt is too long: the model service refused the request with status 400"),
+        (None, "prompt is too long: The model service refused the request with status 400."),
     ] {
         let said = said.map(str::to_owned);
         let overflow = Error::UpstreamRefused { status: 400, message: said, retry_after: None, overflow: true };
@@ -411,7 +411,7 @@ fn an_error_in_a_stream_is_an_event_with_the_partial() {
     out.clear();
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
     writer.fail(&told(&Error::UpstreamCut, 502), Some(&partial), &mut out);
-    let error = "\"type\":\"api_error\",\"message\":\"the model service stopped in the middle of its reply\",\
+    let error = "\"type\":\"api_error\",\"message\":\"The model service stopped before the end of its reply. Retry the request.\",\
         \"code\":\"upstream_cut\",\"details\":{\"error_code\":\"upstream_cut\"}";
     let event = |error: &str| {
         format!("event: error\ndata: {{\"type\":\"error\",\"error\":{{{error}}},\"request_id\":\"req_1\"}}\n\n")

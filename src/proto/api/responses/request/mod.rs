@@ -132,34 +132,37 @@ impl RawRequest<'_> {
         for (asked, instead) in [
             (
                 self.conversation_token.is_some(),
-                "`conversation_token` is a member of the other doors; send `previous_response_id`, `resp_` before the token",
+                "`conversation_token` belongs to other APIs. Send `previous_response_id`: `resp_` followed by the token.",
             ),
             (
                 self.background == Some(true),
-                "`background` is not offered: a reply comes where it was asked for; send `stream` for a long one",
+                "`background` is not supported: the reply comes in the response. Send `stream` for a long one.",
             ),
             (
                 given(self.context_management),
-                "`context_management` is not offered; send `truncation`, \"auto\" or \"summarize\"",
+                "`context_management` is not supported. Send `truncation`: \"auto\" or \"summarize\".",
             ),
             (
                 given(self.conversation),
-                "`conversation` is not offered: the id of a response carries the conversation; send the last one as \
-                 `previous_response_id`",
+                "`conversation` is not supported: the id of a response holds the conversation. Send the last id as \
+                `previous_response_id`.",
             ),
-            (not(0.0, &self.frequency_penalty), "`frequency_penalty` is not offered; leave it out, or 0"),
-            (given(self.moderation), "`moderation` is not offered; check texts where you send and receive them"),
+            (not(0.0, &self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
+            (given(self.moderation), "`moderation` is not supported. Check texts where you send and receive them."),
             (
                 not(1.0, &self.n),
-                "`n` can be 1 alone: an id holds one conversation; for more replies send the turn again, an id can be \
-                 continued more than once",
+                "`n` must be 1: an id holds one conversation. For more replies, send the turn again: an id can be \
+                continued more than once.",
             ),
-            (not(0.0, &self.presence_penalty), "`presence_penalty` is not offered; leave it out, or 0"),
-            (given(self.prompt), "`prompt` is not offered: no template is kept here; send `instructions` and `input`"),
-            (not(0.0, &self.top_logprobs), "`top_logprobs` is not offered: replies are text"),
+            (not(0.0, &self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
+            (
+                given(self.prompt),
+                "`prompt` is not supported: the server stores no templates. Send `instructions` and `input`.",
+            ),
+            (not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
             (
                 self.includes("message.output_text.logprobs"),
-                "`include` can not ask for message.output_text.logprobs: replies are text",
+                "`include` does not support message.output_text.logprobs: replies are text.",
             ),
         ] {
             if asked {
@@ -179,7 +182,7 @@ impl RawRequest<'_> {
             None => Ok(None),
             Some("hold") => Ok(Some(false)),
             Some("live") => Ok(Some(true)),
-            Some(_) => Err(Error::invalid("`metadata.holdall_stream` is \"hold\" or \"live\"")),
+            Some(_) => Err(Error::invalid("`metadata.holdall_stream` must be \"hold\" or \"live\".")),
         }
     }
 
@@ -239,9 +242,10 @@ impl RawFormat {
                 Ok((ReplyFormat::Schema { name, description, schema, strict }, body))
             }
             ("json_schema", ..) => Err(Error::invalid(
-                "`text.format` of type json_schema has a `name`, 1 to 64 of A-Z a-z 0-9 _ -, and a `schema`, an object",
+                "`text.format` of type json_schema must have a `name` (1 to 64 characters of `A-Z a-z 0-9 _ -`) and a \
+                `schema` (an object).",
             )),
-            _ => Err(Error::invalid("`text.format` is of type text, json_object or json_schema")),
+            _ => Err(Error::invalid("`text.format` must have the type text, json_object or json_schema.")),
         }
     }
 }
@@ -275,15 +279,15 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool>, MOST>) -> Result<Vec<Tool
         None | Some("function") => {
             let name = name.ok_or_else(|| {
                 Error::invalid(format!(
-                    "`tools[{at}].name` is missing; a function is {{\"type\":\"function\",\"name\",\"description\",\
-                     \"parameters\",\"strict\"}}"
+                    "`tools[{at}].name` is missing. A function is {{\"type\":\"function\",\"name\",\"description\",\
+                \"parameters\",\"strict\"}}."
                 ))
             })?;
             body::tool(name, description, parameters, strict)
         }
         Some(other) => Err(Error::Unsupported {
             detail: format!(
-                "`tools[{at}]` is of type {}, which is not offered: tools run at the client; describe it as a function",
+                "`tools[{at}]` has the type `{}`, which is not supported: tools run at the client. Describe it as a function.",
                 body::excerpt(other)
             ),
         }),
@@ -297,7 +301,7 @@ fn truncation(name: &str) -> Result<Truncation, Error> {
         "auto" => Ok(Truncation::Oldest),
         "disabled" => Ok(Truncation::Refuse),
         other => Truncation::from_name(other).ok_or_else(|| {
-            Error::invalid("`truncation` is \"auto\", \"disabled\", \"refuse\", \"oldest\" or \"summarize\"")
+            Error::invalid("`truncation` must be \"auto\", \"disabled\", \"refuse\", \"oldest\" or \"summarize\".")
         }),
     }
 }

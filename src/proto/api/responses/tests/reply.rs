@@ -460,7 +460,7 @@ fn a_failed_stream_ends_with_error_and_failed() {
     let partial = Partial { reply: "So f".to_owned(), token: "x.y.z".to_owned() };
     let deltas = [call("c", "n", "{}"), text("So "), text("f")];
     let id = format!("resp_{}", token_id());
-    let message = "the model service stopped in the middle of its reply";
+    let message = "The model service stopped before the end of its reply. Retry the request.";
     for (members, items) in [(json!({ "stream": true }), 0), (live(), 2)] {
         for partial in [None, Some(&partial)] {
             let events = events(&failed_stream(&members, &deltas, partial));
