@@ -126,7 +126,7 @@ impl RawChat<'_> {
                 "`previous_response_id` belongs to /v1/responses. Send `conversation_token`: the id without `resp_`.",
             ));
         }
-        for (member, instead) in [
+        for (member, message) in [
             (self.audio, "`audio` is not supported: replies are text."),
             (self.function_call, "`function_call` is not supported. Send `tool_choice`."),
             (self.functions, "`functions` is not supported. Send `tools`."),
@@ -137,7 +137,7 @@ impl RawChat<'_> {
             (self.top_logprobs, "`top_logprobs` is not supported: replies are text."),
         ] {
             if member.is_some_and(|member| !has_no_effect(member)) {
-                return Err(body::unsupported(instead));
+                return Err(body::unsupported(message));
             }
         }
         // An empty object requests a search as well.
@@ -251,9 +251,9 @@ fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Optio
         )
     };
     let choice = if raw.get().starts_with('"') {
-        mode(&body::member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong)?
+        mode(&body::parse_member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong)?
     } else {
-        let Object(RawChoice { r#type, function, allowed_tools }) = body::member("tool_choice", raw)?;
+        let Object(RawChoice { r#type, function, allowed_tools }) = body::parse_member("tool_choice", raw)?;
         match (&*r#type, function, allowed_tools) {
             ("function", Some(Object(RawName { name })), _) => ToolChoice::Tool(name),
             ("allowed_tools", _, Some(Object(RawAllowed { mode: name, tools: allowed }))) => {
@@ -287,15 +287,15 @@ fn mode(name: &str) -> Option<ToolChoice> {
 
 fn stops(raw: &RawValue) -> Result<Vec<String>, Error> {
     let texts = if raw.get().starts_with('"') {
-        vec![body::member("stop", raw)?]
+        vec![body::parse_member("stop", raw)?]
     } else {
-        body::member::<List<String, { body::STOPS }>>("stop", raw)?.0
+        body::parse_member::<List<String, { body::STOPS }>>("stop", raw)?.0
     };
     body::stops("stop", texts)
 }
 
 fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
-    let Object(RawFormat { r#type, json_schema }) = body::member("response_format", raw)?;
+    let Object(RawFormat { r#type, json_schema }) = body::parse_member("response_format", raw)?;
     match (&*r#type, json_schema) {
         ("text", _) => Ok(ReplyFormat::Text),
         ("json_object", _) => Ok(ReplyFormat::Json),

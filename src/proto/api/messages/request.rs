@@ -123,7 +123,7 @@ impl RawMessages<'_> {
 
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
-        for (member, instead) in [
+        for (member, message) in [
             (self.compaction, "`compaction` is not supported. Send `truncation`: \"summarize\"."),
             (self.container, "`container` is not supported: the server runs no code."),
             (
@@ -139,7 +139,7 @@ impl RawMessages<'_> {
             let is_none =
                 |member: &RawValue| member.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"[]");
             if member.is_some_and(|member| !is_none(member)) {
-                return Err(body::unsupported(instead));
+                return Err(body::unsupported(message));
             }
         }
         Ok(())
@@ -166,7 +166,7 @@ struct RawThinking<'a> {
 /// The thinking, and whether the reply shows it. Hidden thinking is left out only when the reply is
 /// written, because the token needs it.
 fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool), Error> {
-    let Object(RawThinking { r#type, budget_tokens, display }) = body::member("thinking", raw)?;
+    let Object(RawThinking { r#type, budget_tokens, display }) = body::parse_member("thinking", raw)?;
     let thinking = match (&*r#type, budget_tokens) {
         ("adaptive", _) => Thinking::Adaptive,
         ("disabled", _) => Thinking::Disabled,
@@ -208,7 +208,7 @@ struct RawOutputConfig<'a> {
 }
 
 fn output_config(raw: &RawValue) -> Result<(Option<&'static str>, Option<ReplyFormat>), Error> {
-    let Object(RawOutputConfig { effort, format, task_budget }) = body::member("output_config", raw)?;
+    let Object(RawOutputConfig { effort, format, task_budget }) = body::parse_member("output_config", raw)?;
     if task_budget.is_some() {
         return Err(body::unsupported("`output_config.task_budget` is not supported. Send `max_tokens`."));
     }
@@ -226,7 +226,7 @@ struct RawFormat<'a> {
 
 /// The format of the reply. It is strict, as in Anthropic's API.
 fn reply_format(member: &str, raw: &RawValue) -> Result<ReplyFormat, Error> {
-    let Object(RawFormat { r#type, schema }) = body::member(member, raw)?;
+    let Object(RawFormat { r#type, schema }) = body::parse_member(member, raw)?;
     match (&*r#type, schema.filter(|schema| schema.get().starts_with('{'))) {
         ("json_schema", Some(schema)) => {
             Ok(ReplyFormat::Schema { name: SCHEMA_NAME.to_owned(), description: None, schema, strict: Some(true) })
@@ -276,7 +276,7 @@ struct RawChoice<'a> {
 
 /// The choice, and `Some(false)` if the model must make at most one call.
 fn tool_choice(raw: &RawValue, tools: &[Tool]) -> Result<(Option<ToolChoice>, Option<bool>), Error> {
-    let Object(RawChoice { r#type, name, disable_parallel_tool_use }) = body::member("tool_choice", raw)?;
+    let Object(RawChoice { r#type, name, disable_parallel_tool_use }) = body::parse_member("tool_choice", raw)?;
     let choice = match (&*r#type, name) {
         ("any", _) => ToolChoice::Required,
         ("auto", _) => ToolChoice::Auto,

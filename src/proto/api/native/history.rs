@@ -16,7 +16,7 @@ use crate::proto::{
 /// # Errors
 /// [`Error::RequestInvalid`].
 pub fn history_request(body: &str) -> Result<(String, Option<String>), Error> {
-    let raw: RawHistoryRequest = body::read(body)?;
+    let raw: RawHistoryRequest = body::parse(body)?;
     Ok((raw.token, raw.user_id))
 }
 

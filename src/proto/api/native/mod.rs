@@ -32,7 +32,7 @@ impl Api for Native {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        let turn = body::read::<RawTurn<'_>>(body)?.into_turn()?;
+        let turn = body::parse::<RawTurn<'_>>(body)?.into_turn()?;
         Ok(ParsedRequest { turn, writer: Box::new(NativeWriter) })
     }
 

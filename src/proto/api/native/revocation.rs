@@ -48,7 +48,7 @@ pub enum RevocationScope {
 /// # Errors
 /// [`Error::RequestInvalid`].
 pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
-    let RawRevocation { token, scope, token_id, conversation_id, user_id, idp } = body::read(body)?;
+    let RawRevocation { token, scope, token_id, conversation_id, user_id, idp } = body::parse(body)?;
     match (token, scope, token_id, conversation_id, user_id, idp) {
         (Some(token), scope, None, None, user_id, None) => {
             Ok(RevocationRequest::Presented { token, scope: scope.unwrap_or_default(), user_id })

@@ -28,12 +28,12 @@ pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Err
         return Ok(Choice { choice: None, body: ChoiceBody::Mode("auto"), allowed: all() });
     };
     if raw.get().starts_with('"') {
-        let name: String = body::member("tool_choice", raw)?;
+        let name: String = body::parse_member("tool_choice", raw)?;
         let (choice, name) = parse_mode(&name)?;
         let choice = Some(body::tool_choice(choice, tools)?);
         return Ok(Choice { choice, body: ChoiceBody::Mode(name), allowed: all() });
     }
-    let Object(RawChoice { r#type, name, mode, tools: allowed_tools }) = body::member("tool_choice", raw)?;
+    let Object(RawChoice { r#type, name, mode, tools: allowed_tools }) = body::parse_member("tool_choice", raw)?;
     match (r#type.as_str(), name) {
         ("function", Some(name)) => {
             let choice = body::tool_choice(ToolChoice::Tool(name.clone()), tools)?;

@@ -124,8 +124,8 @@ enum TextOrList<T> {
 impl<'a, T: Deserialize<'a>> TextOrList<T> {
     fn read(name: &str, raw: &'a RawValue) -> Result<Self, Error> {
         match raw.get().as_bytes().first() {
-            Some(b'"') => body::member(name, raw).map(Self::Text),
-            Some(b'[') => body::member::<List<T, { body::ELEMENTS }>>(name, raw).map(|list| Self::List(list.0)),
+            Some(b'"') => body::parse_member(name, raw).map(Self::Text),
+            Some(b'[') => body::parse_member::<List<T, { body::ELEMENTS }>>(name, raw).map(|list| Self::List(list.0)),
             _ => Err(Error::invalid(format!("`{name}` must be text or a list."))),
         }
     }
@@ -189,5 +189,5 @@ fn read_part(path: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Error
 /// The text of a required member.
 fn text(path: &str, name: &str, member: Option<&RawValue>) -> Result<String, Error> {
     let member = member.ok_or_else(|| Error::invalid(format!("`{path}.{name}` is missing. Add it.")))?;
-    body::member(format!("{path}.{name}"), member)
+    body::parse_member(format!("{path}.{name}"), member)
 }

@@ -29,7 +29,7 @@ pub(super) struct Request {
 
 /// Parses a body.
 pub(super) fn read(body: &str) -> Result<Request, Error> {
-    let mut raw: RawRequest<'_> = body::read(body)?;
+    let mut raw: RawRequest<'_> = body::parse(body)?;
     raw.reject_unsupported()?;
     let live = raw.live()?;
     let truncation = raw.truncation.as_deref().map(truncation).transpose()?;
@@ -126,10 +126,10 @@ impl RawRequest<'_> {
 
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
-        let not =
+        let is_not =
             |only: f64, number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(only));
-        let given = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
-        for (asked, instead) in [
+        let has_effect = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
+        for (is_unsupported, message) in [
             (
                 self.conversation_token.is_some(),
                 "`conversation_token` belongs to other APIs. Send `previous_response_id`: `resp_` followed by the token.",
@@ -139,41 +139,44 @@ impl RawRequest<'_> {
                 "`background` is not supported: the reply comes in the response. Send `stream` for a long one.",
             ),
             (
-                given(self.context_management),
+                has_effect(self.context_management),
                 "`context_management` is not supported. Send `truncation`: \"auto\" or \"summarize\".",
             ),
             (
-                given(self.conversation),
+                has_effect(self.conversation),
                 "`conversation` is not supported: the id of a response holds the conversation. Send the last id as \
                 `previous_response_id`.",
             ),
-            (not(0.0, &self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
-            (given(self.moderation), "`moderation` is not supported. Check texts where you send and receive them."),
+            (is_not(0.0, &self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
             (
-                not(1.0, &self.n),
+                has_effect(self.moderation),
+                "`moderation` is not supported. Check texts where you send and receive them.",
+            ),
+            (
+                is_not(1.0, &self.n),
                 "`n` must be 1: an id holds one conversation. For more replies, send the turn again: an id can be \
                 continued more than once.",
             ),
-            (not(0.0, &self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
+            (is_not(0.0, &self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
             (
-                given(self.prompt),
+                has_effect(self.prompt),
                 "`prompt` is not supported: the server stores no templates. Send `instructions` and `input`.",
             ),
-            (not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
+            (is_not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
             (
                 self.includes("message.output_text.logprobs"),
                 "`include` does not support message.output_text.logprobs: replies are text.",
             ),
         ] {
-            if asked {
-                return Err(Error::Unsupported { detail: instead.to_owned() });
+            if is_unsupported {
+                return Err(body::unsupported(message));
             }
         }
         Ok(())
     }
 
     fn includes(&self, name: &str) -> bool {
-        self.include.as_ref().is_some_and(|include| include.0.iter().any(|asked| asked == name))
+        self.include.as_ref().is_some_and(|include| include.0.iter().any(|value| value == name))
     }
 
     /// The kind of stream, if the request has one: live or held.
