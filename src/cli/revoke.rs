@@ -123,11 +123,11 @@ impl Args {
             }
         };
         // No token is read, so any key will do where the settings have none.
-        let mut draft = self.settings.draft(&System)?;
-        if !draft.has_keys() {
-            draft.set_keys(&new_entry("unused")?);
+        let mut builder = self.settings.builder(&System)?;
+        if !builder.has_keys() {
+            builder.set_keys(&new_entry("unused")?);
         }
-        Ok((draft.check_for_tokens(&System)?, revocation))
+        Ok((builder.build_for_tokens(&System)?, revocation))
     }
 }
 

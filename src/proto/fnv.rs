@@ -1,7 +1,6 @@
-//! The FNV-1a hash: stable across versions and platforms, and computable at compile time. It is not
-//! secure: do not use it where a collision helps an attacker.
+//! FNV-1a, a fast hash for names and versions. It gives no protection against chosen inputs.
 
-/// The 64-bit FNV-1a hash of `bytes` (draft-eastlake-fnv).
+/// The 64-bit FNV-1a hash of `bytes` (draft-eastlake-fnv). It can run at compile time.
 pub(crate) const fn fnv1a(mut bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     while let [first, rest @ ..] = bytes {
@@ -15,9 +14,9 @@ pub(crate) const fn fnv1a(mut bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Vectors of the reference implementation (`test_fnv.c`).
+    /// Test vectors of draft-eastlake-fnv, appendix C.
     #[test]
-    fn known_texts_have_their_hash() {
+    fn hashes_equal_the_published_ones() {
         for (text, hash) in
             [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)]
         {

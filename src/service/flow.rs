@@ -218,7 +218,7 @@ impl<H: Host> Flow<H> {
         loop {
             // Looked at before the body, which may never run dry.
             if clock.elapsed() >= total {
-                return Err(Error::UpstreamTimeout { phase: "end of its reply", limit: self.context.limit });
+                return Err(Error::UpstreamTimeout { phase: "the end of its reply", limit: self.context.limit });
             }
             let (idle, heartbeat) = (self.heard + timeouts.idle, self.told + timeouts.heartbeat);
             let due = total.min(idle).min(heartbeat);
@@ -234,7 +234,7 @@ impl<H: Host> Flow<H> {
                 continue;
             }
             if now >= idle {
-                return Err(Error::UpstreamTimeout { phase: "further piece of its reply", limit: timeouts.idle });
+                return Err(Error::UpstreamTimeout { phase: "the next part of its reply", limit: timeouts.idle });
             }
             if now >= heartbeat {
                 self.told = now;

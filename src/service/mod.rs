@@ -68,7 +68,7 @@ pub use self::{
     host::{Clock, EntropySource, Host, Sleep},
     record::{Entry, Log, Notice},
 };
-pub use crate::config::{CorsOrigins, OriginError, Settings, Timeouts};
+pub use crate::config::{CorsOrigins, OriginError, ServiceConfig, Timeouts};
 
 /// How long whoever carries a request can wait for the end of its answer, from its arrival on: to be found in the request's
 /// extensions, where a platform ends what takes longer. The upstream's time is cut to it, so that what has come by then
@@ -79,7 +79,7 @@ pub struct TimeLeft(pub Duration);
 /// The service: one for a process, shared by all its connections.
 pub struct Service<H> {
     reloadable: RwLock<Reloadable>,
-    settings: Settings,
+    settings: ServiceConfig,
     host: H,
     log: Box<dyn Log>,
     slots: Slots,
@@ -110,7 +110,7 @@ type Stopped = Shared<BoxFuture<'static, ()>>;
 
 impl<H: Host> Service<H> {
     /// A service that answers from its first request on.
-    pub fn new(deployment: Deployment, access: Access, settings: Settings, host: H, log: Box<dyn Log>) -> Self {
+    pub fn new(deployment: Deployment, access: Access, settings: ServiceConfig, host: H, log: Box<dyn Log>) -> Self {
         let slots = Slots::new(settings.concurrent_requests, settings.requests_per_peer);
         let mut users = [0; 32];
         // Without randomness no turn is begun, and nobody is counted.

@@ -84,7 +84,7 @@ impl<H: Host> Service<H> {
                 }
             }
             (_, Revoker::TokenHolder(Sender { identity: Identity::Known(_), .. })) => {
-                return Err(Error::invalid("revoking by id takes an operator's key; send the token"));
+                return Err(Error::invalid("Only an operator key can revoke by id. Send the token."));
             }
             (_, Revoker::TokenHolder(_)) => {
                 let cause = "revoking by id takes an operator's key".to_owned();

@@ -122,7 +122,7 @@ impl<H: Host> Service<H> {
     fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
         // What stands in front may have gone by the other one (RFC 9112 §3.2).
         if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
-            return Err(Error::invalid("a request has one Host"));
+            return Err(Error::invalid("The request has more than one `Host` header. Send one."));
         }
         if !self.settings.loopback_host_only {
             return Ok(());
@@ -133,7 +133,8 @@ impl<H: Host> Service<H> {
         match authority.or(host) {
             Some(host) if names_loopback(host) => Ok(()),
             _ => Err(Error::invalid(
-                "without an identity rule this server answers to loopback names only; ask for it as localhost",
+                "Without an identity rule, this server answers only requests for a loopback name. Use `localhost` as the \
+                host.",
             )),
         }
     }
@@ -195,8 +196,8 @@ pub(super) fn api_of(path: &str) -> Option<&'static dyn Api> {
 }
 
 /// Where to go from a path that is none.
-pub(super) const HINT: &str = "turns are taken by POST at /v1/turns, /v1/responses, \
-    /v1/chat/completions and /v1/messages; an SDK's base URL ends in /v1 for OpenAI's, and without it for Anthropic's";
+pub(super) const HINT: &str = "Send turns with POST to /v1/turns, /v1/responses, /v1/chat/completions or /v1/messages. \
+    The base URL of an OpenAI SDK ends in /v1; that of an Anthropic SDK does not.";
 
 /// How a probe is answered.
 #[derive(Serialize)]

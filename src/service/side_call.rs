@@ -116,7 +116,7 @@ impl<H: Host> Service<H> {
         Exchange<S>: SideCall,
     {
         let (call, limit) = context.call(exchange, SideCall::request(exchange), self.host.clock().elapsed());
-        let mut timer = self.call_timer(limit, "whole answer", true);
+        let mut timer = self.call_timer(limit, "the complete answer", true);
         let (waited, opened) = self.open_call(context, call, &mut timer).await;
         context.waited = context.waited.saturating_add(waited);
         let OpenCall { mut response, head, first } = opened?;

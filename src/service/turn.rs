@@ -283,7 +283,7 @@ impl<H: Host> Talk<H> {
             Err(Failure { error, partial, .. }) => {
                 self.record.fail(&error);
                 let problem = Problem::new(error, &self.request_id);
-                problem.tell(|told| self.writer.fail(told, partial.as_ref(), out));
+                problem.with_public_error(|told| self.writer.fail(told, partial.as_ref(), out));
             }
         }
         Phase::Over

@@ -82,8 +82,8 @@ fn user_id(query: Option<&str>) -> Result<Option<String>, Error> {
         (None, _) => Ok(None),
         (Some(text), None) => percent_decoded(text)
             .map(Some)
-            .ok_or_else(|| Error::invalid("`user_id` is no UTF-8 text with percent-encoding")),
-        (Some(_), Some(_)) => Err(Error::invalid("`user_id` stands twice in the query")),
+            .ok_or_else(|| Error::invalid("`user_id` must be UTF-8 text with percent-encoding.")),
+        (Some(_), Some(_)) => Err(Error::invalid("`user_id` is in the query more than once. Send it once.")),
     }
 }
 

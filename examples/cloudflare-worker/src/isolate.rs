@@ -95,7 +95,7 @@ impl Isolate {
             (Self::Serving(service, _), Err(error)) => {
                 let (mut head, ()) = Request::new(()).into_parts();
                 head.headers = headers(&request.headers());
-                let error = Error::RequestInvalid { detail: error.to_string() };
+                let error = Error::RequestInvalid { detail: format!("The request cannot be read: {error}.") };
                 return whole(Arc::clone(service).refuse(&head, error)).await;
             }
             (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => {
@@ -134,7 +134,7 @@ impl Isolate {
 }
 
 fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
-    let Config { deployment, access, settings, upstreams, guard, warnings, server, .. } = config;
+    let Config { deployment, access, service, upstreams, guard, warnings, server, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
     let upstream = Fetch::new(&upstreams)?;
     let mut key = [0; 32];
@@ -142,7 +142,7 @@ fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
     let _ = IsolateEntropy.fill(&mut key);
     let guard = LocalGuard::new(guard, KeyedHash::new(key));
     let host = IsolateHost { upstream, guard, clock: IsolateClock::default() };
-    let service = Service::new(deployment, access, settings, host, Box::new(ConsoleLog));
+    let service = Service::new(deployment, access, service, host, Box::new(ConsoleLog));
     let service = service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url)))));
     Ok((service, server.answer_timeout))
 }

@@ -33,7 +33,7 @@ fn a_header_needs_a_name_peers_and_a_secret() {
     let whole = "name = \"X-User\", peers = [\"10.0.0.0/8\", \"::1\"], secret_file = \"secret\"";
     let config = with(&header(whole), &sources).unwrap();
     assert!(matches!(config.access.authenticator, Authenticator::Header(_)));
-    assert!(config.warnings.is_empty() && !config.settings.loopback_host_only);
+    assert!(config.warnings.is_empty() && !config.service.loopback_host_only);
     let inline = whole.replace("secret_file = \"secret\"", &format!("secret = \"{PROXY_SECRET}\""));
     assert!(with(&header(&inline), &[]).is_ok());
     for (members, fault) in [
@@ -77,10 +77,10 @@ fn settings_of_another_mode_are_not_passed_over() {
         assert!(found.contains(&next), "{found}");
         // What talks to nobody needs none of it.
         let text = format!("{}\ndangerous_open = true\nlisten = \"0.0.0.0:80\"\n{table}\n{BUILTIN}", keys());
-        let local = RawConfig::parse(&text, toml::Table::new()).unwrap().local();
+        let local = RawConfig::parse(&text, toml::Table::new()).unwrap().with_exposure(Exposure::Local);
         let config = local.check(&Fixture(HashMap::new())).unwrap();
         assert!(matches!(config.access.authenticator, Authenticator::None));
-        assert!(config.listen.to_string() == "127.0.0.1:0" && config.settings.loopback_host_only);
+        assert!(config.listen.to_string() == "127.0.0.1:0" && config.service.loopback_host_only);
     }
     assert!(with("dangerous_open = true\nidentity.jwt = {}\nidentity.header.peers = []", &[]).is_ok());
 }
@@ -165,7 +165,7 @@ fn an_issuers_keys_are_in_one_place() {
     let config = with(&jwt("jwks_url = \"https://issuer.example/jwks\""), &[]).unwrap();
     assert!(!config.access.authenticator.is_ready());
     let elsewhere = with(&jwt("jwks_url = \"https://issuer.example/other\""), &[]).unwrap();
-    assert_eq!(config.fixed().pinned_changes(&elsewhere.fixed()), ["identity.jwt.jwks_url"]);
+    assert_eq!(config.reload_snapshot().refused_changes(&elsewhere.reload_snapshot()), ["identity.jwt.jwks_url"]);
     for (members, fault) in [
         ("", "identity.jwt: set exactly one of jwks_url, jwks_file and key_file"),
         ("jwks_url = \"https://a\", key_file = \"b\"", "identity.jwt: set exactly one"),
@@ -202,11 +202,11 @@ fn proxies_are_networks() {
 
 #[test]
 fn a_reload_changes_all_but_the_mode() {
-    let fixed = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().fixed();
+    let fixed = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().reload_snapshot();
     let key = |digest: &str| api_key(&format!("keys = [{{ digest = \"{digest}\", user = \"ada\" }}]"));
     let changed = |from: &str, to: &str| {
         let (from, to) = (fixed(from), fixed(to));
-        [from.pinned_changes(&to), from.kept_changes(&to)].concat()
+        [from.refused_changes(&to), from.restart_changes(&to)].concat()
     };
     assert!(changed(&key(ABC), &format!("operator_keys = [\"{ABC}\"]\n{}", key(ONE))).is_empty());
     let named = |name: &str| header(&format!("name = \"{name}\", peers = [\"::1\"], secret_file = \"secret\""));
@@ -234,7 +234,7 @@ fn the_examples_of_the_documents_start() {
 fn no_secret_of_identity_shows() {
     let whole = format!("name = \"x-user\", peers = [\"::1\"], secret = \"{PROXY_SECRET}\"");
     let config = with(&header(&whole), &[]).unwrap();
-    assert!(!format!("{config:?}{:?}", config.fixed()).contains("a-secret"));
+    assert!(!format!("{config:?}{:?}", config.reload_snapshot()).contains("a-secret"));
     for broken in
         [format!("{whole}, peers = 1"), format!("{whole}, name = 1"), format!("secret = [\"{PROXY_SECRET}\"]")]
     {

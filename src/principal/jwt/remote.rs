@@ -151,7 +151,7 @@ impl RemoteKeys {
     /// credential was refused. If `has_waited` is true, this never returns a wait.
     ///
     /// # Errors
-    /// `fault` as an error, if no fetch is in flight or due. [`Error::GuardUnavailable`] if it is
+    /// `fault` as an error, if no fetch is in flight or due. [`Error::IssuerUnavailable`] if it is
     /// not known whether the key is valid, or too many requests wait.
     pub(super) fn wait_for_key(&self, fault: JwtFault, now: Duration, has_waited: bool) -> Result<PendingKeys, Error> {
         let mut state = self.state();
@@ -217,7 +217,7 @@ fn summary(keys: &JwtKeys) -> String {
 }
 
 fn unavailable(cause: &str) -> Error {
-    Error::GuardUnavailable { cause: format!("identity: {cause}"), retryable: true }
+    Error::IssuerUnavailable { cause: format!("identity: {cause}") }
 }
 
 fn check_url(url: &str) -> Result<(), &'static str> {

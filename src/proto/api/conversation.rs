@@ -2,29 +2,29 @@
 
 use serde::Serialize;
 
-use crate::proto::{time::UnixSeconds, turn::Conversation};
+use crate::proto::turn::Conversation;
 
-/// Where a conversation stands.
+/// The state of a conversation.
 #[derive(Serialize)]
 pub(super) struct ConversationBody {
-    /// Its id, the same in all its tokens.
+    /// The conversation's id: a UUIDv7, the same in all its tokens.
     id: String,
-    /// How many turns it has.
+    /// The number of turns so far.
     turn: u64,
-    /// When it began.
+    /// The time of the first turn (RFC 3339).
     started_at: String,
-    /// When its token stops being good; each turn puts it off.
+    /// The time when the token expires (RFC 3339).
     expires_at: String,
-    /// The bytes of what was said so far, as the limits count them (4 MiB by default).
+    /// The size of the history, as the limits count it.
     history_bytes: usize,
-    /// The bytes of the token's text (3 MiB at most by default).
+    /// The size of the token's text.
     token_bytes: usize,
-    /// How many items were taken away before this turn, because `truncation` says so.
+    /// The number of items that `truncation` removed before this turn.
     trimmed_items: usize,
-    /// How many of them a summary now stands for; absent if none.
+    /// The number of removed items that a summary replaces. Absent if 0.
     #[serde(skip_serializing_if = "is_zero")]
     summarized_items: usize,
-    /// How many inline images of this turn the token has only a note of; absent if none.
+    /// The number of inline images of this turn that the token keeps only as a note. Absent if 0.
     #[serde(skip_serializing_if = "is_zero")]
     elided_images: usize,
 }
@@ -33,12 +33,11 @@ impl From<&Conversation> for ConversationBody {
     fn from(conversation: &Conversation) -> Self {
         let Conversation { claims, history_bytes, token_bytes, trimmed_items, summarized_items, elided_images } =
             conversation;
-        let moment = |seconds: UnixSeconds| seconds.to_string();
         Self {
             id: claims.conversation.to_string(),
             turn: claims.turn,
-            started_at: moment(claims.born_at),
-            expires_at: moment(claims.expires_at),
+            started_at: claims.born_at.to_string(),
+            expires_at: claims.expires_at.to_string(),
             history_bytes: *history_bytes,
             token_bytes: *token_bytes,
             trimmed_items: *trimmed_items,
@@ -48,7 +47,7 @@ impl From<&Conversation> for ConversationBody {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }

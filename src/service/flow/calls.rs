@@ -84,7 +84,7 @@ impl<H: Host> Flow<H> {
             Ok(ResponseState::Refused(mut exchange)) => {
                 // Reasons that break off, or do not end, are still reasons.
                 let limit = REFUSAL_TIMEOUT.min(self.due.saturating_sub(self.service.host.clock().elapsed()));
-                let mut timer = self.service.call_timer(limit, "end of a refusal", false);
+                let mut timer = self.service.call_timer(limit, "the end of its error", false);
                 let mut piece = first;
                 while let Some(Ok(bytes)) = piece {
                     if !exchange.push(&bytes) {
@@ -121,7 +121,7 @@ impl<H: Host> Flow<H> {
         let limit = if is_streamed { share.min(service.settings.timeouts.first_byte) } else { share };
         // That a whole reply takes longer than its share of the time is nobody's fault.
         let blames = is_streamed || exchange.fallbacks_left() == 0;
-        let mut timer = service.call_timer(limit, "first byte", blames);
+        let mut timer = service.call_timer(limit, "the first byte", blames);
         let (waited, opened) = service.open_call(&mut self.context, call, &mut timer).await;
         // The time in an upstream's line is not the model's.
         self.called = self.called.saturating_add(waited);

@@ -1,9 +1,10 @@
 //! The `OpenAPI` 3.1 document of the server: `GET /openapi.json`.
 //!
-//! People maintain docs/openapi.json, and the program contains it. The tests of this module compare the document with
-//! the code in both directions: every request, answer, event, error, path and status. The document is data, so that no
-//! parser and no writer carries a description of itself. Data can be checked as strictly as schemas derived from types,
-//! and more completely: it also covers the formats that hand-written code parses.
+//! People maintain docs/openapi.json, and the program contains it. The tests of this module compare
+//! the document with the code in both directions: every request, answer, event, error, path and
+//! status. The document is data, so that no parser and no writer carries a description of itself.
+//! Data can be checked as strictly as schemas derived from types, and more completely: it also
+//! covers the formats that hand-written code parses.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 
@@ -30,7 +31,8 @@ pub(super) fn answer(head: &request::Parts) -> Response<Body> {
         json_bytes(DOCUMENT.as_bytes())
     };
     let headers = response.headers_mut();
-    // Another version of the server may answer the next request. The client must revalidate its copy.
+    // Another version of the server may answer the next request. The client must revalidate its
+    // copy.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);

@@ -108,9 +108,9 @@ fn invalid_user_ids_are_refused() {
     let hand = Hand::new(LIMITS);
     for (query, detail) in [
         ("user_id=", "subject is empty"),
-        ("user_id=a&user_id=b", "stands twice"),
+        ("user_id=a&user_id=b", "more than once"),
         ("user_id=%ff", "percent-encoding"),
-        ("user_id=anon-00000000000000000000000000000001", "named by its token alone"),
+        ("user_id=anon-00000000000000000000000000000001", "which marks anonymous callers"),
     ] {
         let answer = request(&hand, Method::GET, &format!("/v1/usage?{query}"), None);
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);

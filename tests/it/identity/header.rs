@@ -81,7 +81,7 @@ async fn other_headers_never_name_a_user() {
     ] {
         let (status, _, body) = raw(&server, &lines(headers)).await;
         assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{headers:?}");
-        assert_eq!(body["detail"], "this server takes callers from its proxy alone");
+        assert_eq!(body["detail"], "Requests must come through the configured proxy.");
     }
     let causes = format!("{:?}", server.log.take());
     assert!(!causes.contains(PROXY_SECRET) && causes.contains("identity header: the secret is wrong"));

@@ -107,7 +107,7 @@ impl<G: Guard> Hand<G> {
     pub(crate) fn guarded(config: Config, guard: G) -> Self {
         let (clock, entropy, upstream, log) = <(TestClock, TestEntropy, FakeUpstream, Records)>::default();
         let host = TestHost { upstream: upstream.clone(), guard, clock: clock.clone(), entropy: entropy.clone() };
-        let service = Service::new(config.deployment, config.access, config.settings, host, Box::new(log.clone()));
+        let service = Service::new(config.deployment, config.access, config.service, host, Box::new(log.clone()));
         Self { service: Arc::new(service), clock, entropy, upstream, log }
     }
 

@@ -34,7 +34,7 @@ fn paced(pace: u32, settings: &str, upstream: &str) -> Arc<NativeService> {
         NativeGuard::Local(LocalGuard::new(config.guard, KeyedHash::new([7; 32]))),
     );
     let log = Box::new(Records::default());
-    Arc::new(Service::new(config.deployment, config.access, config.settings, NativeHost::new(forward, guard), log))
+    Arc::new(Service::new(config.deployment, config.access, config.service, NativeHost::new(forward, guard), log))
 }
 
 /// A turn of a new conversation; the answer's code if it is an error, and how long it took.

@@ -1,4 +1,4 @@
-//! The objects of the Responses API as they are written: a response with every member that the specification requires,
+//! The objects of the Responses API: a response with every member that the specification requires,
 //! and its items.
 
 use std::fmt;
@@ -17,10 +17,10 @@ use crate::proto::{
 /// The prefix of response ids. Some clients check it before they send an id back.
 pub(super) const ID_PREFIX: &str = "resp_";
 
-/// A response, whole or as it stands in an event.
+/// A response: complete, or its state in an event.
 #[derive(Serialize)]
 pub(super) struct ResponseBody<'a> {
-    /// `resp_` and the conversation's new last token: the next `previous_response_id`.
+    /// [`ID_PREFIX`] followed by the next token, or by the plain id of a response without one.
     pub(super) id: &'a str,
     pub(super) object: &'static str,
     pub(super) created_at: u64,
@@ -31,21 +31,21 @@ pub(super) struct ResponseBody<'a> {
     pub(super) incomplete_details: Option<IncompleteBody>,
     pub(super) model: &'a str,
     pub(super) output: &'a [OutputItem],
-    /// Always null: a token would be told a second time.
+    /// Always `null`: a response shows its token only once.
     pub(super) previous_response_id: (),
     #[serde(flatten)]
-    pub(super) repeated: &'a Repeated,
+    pub(super) repeated: &'a RepeatedMembers,
     pub(super) presence_penalty: f64,
     pub(super) frequency_penalty: f64,
     pub(super) top_logprobs: u32,
     pub(super) service_tier: &'static str,
     pub(super) usage: Option<UsageBody>,
-    /// What every door tells of a conversation, where there is one.
+    /// The state of the conversation. Present once the reply is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) holdall: Option<ConversationBody>,
 }
 
-/// Where a response stands, or an item of one.
+/// The status of a response, or of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
@@ -55,22 +55,22 @@ pub(super) enum Status {
     Incomplete,
 }
 
-/// Why a response failed.
+/// The reason why a response failed.
 #[derive(Serialize)]
 pub(super) struct ErrorBody<'a> {
     pub(super) code: &'a str,
     pub(super) message: &'a str,
 }
 
-/// Why a response ended before its end.
+/// The reason why a response is incomplete.
 #[derive(Serialize)]
 pub(super) struct IncompleteBody {
     pub(super) reason: &'static str,
 }
 
-/// What an answer repeats of its request, defaults where the request was silent.
+/// The members of a request that its answer repeats. Absent ones have their defaults.
 #[derive(Serialize)]
-pub(super) struct Repeated {
+pub(super) struct RepeatedMembers {
     pub(super) instructions: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
     pub(super) max_tool_calls: Option<u32>,
@@ -80,19 +80,20 @@ pub(super) struct Repeated {
     pub(super) reasoning: ReasoningBody,
     pub(super) safety_identifier: Option<String>,
     pub(super) store: bool,
-    /// A number always.
+    /// Never `None`.
     pub(super) temperature: Option<Number>,
     pub(super) text: TextBody,
     pub(super) tool_choice: ChoiceBody,
     pub(super) tools: Vec<ToolBody>,
-    /// A number always.
+    /// Never `None`.
     pub(super) top_p: Option<Number>,
     pub(super) truncation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<String>,
 }
 
-/// Pairs of text that the client keeps with a response: at most 16, as OpenAI has it, of 64 and 512 characters.
+/// The metadata of a client: at most 16 pairs of a key of up to 64 characters and a value of up to
+/// 512, as OpenAI limits it.
 #[derive(Default)]
 pub(super) struct Metadata(Vec<(String, String)>);
 
@@ -152,7 +153,7 @@ pub(super) struct TextBody {
     pub(super) verbosity: Option<&'static str>,
 }
 
-/// The form of the reply, as it was asked for.
+/// The format of the reply, as requested.
 #[derive(Serialize)]
 #[serde(tag = "type")]
 pub(super) enum FormatBody {
@@ -162,7 +163,7 @@ pub(super) enum FormatBody {
     Schema {
         name: String,
         description: Option<String>,
-        /// Null, as the specification has it of answers.
+        /// Always `null`, as the specification requires for responses.
         schema: (),
         strict: bool,
     },
@@ -176,16 +177,16 @@ impl FormatBody {
     }
 }
 
-/// Whether the model might, must or must not call, as it was asked for.
+/// The choice of tools, as requested.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum ChoiceBody {
     Allowed { r#type: &'static str, mode: &'static str, tools: Vec<NameBody> },
     Function(NameBody),
-    Word(&'static str),
+    Mode(&'static str),
 }
 
-/// A function by its name.
+/// A function, by its name.
 #[derive(Serialize)]
 pub(super) struct NameBody {
     r#type: &'static str,
@@ -198,7 +199,7 @@ impl NameBody {
     }
 }
 
-/// A tool, as it was described.
+/// A tool, as in the request.
 #[derive(Serialize)]
 pub(super) struct ToolBody {
     r#type: &'static str,
@@ -239,7 +240,7 @@ impl OutputItem {
         Self::Message { id, role: "assistant", status, content: vec![PartBody::output(text)] }
     }
 
-    /// The item as it is announced: its name alone, and nothing of what it says.
+    /// The item at its start: in progress, and without content.
     pub(super) fn announced(&self) -> Self {
         let status = Status::InProgress;
         match self {
@@ -264,7 +265,7 @@ impl OutputItem {
     }
 }
 
-/// A piece of what an item says.
+/// A part of an item.
 #[derive(Clone, Serialize)]
 #[serde(tag = "type")]
 pub(super) enum PartBody {
@@ -287,7 +288,7 @@ impl PartBody {
         }
     }
 
-    /// The part before any of its text.
+    /// The part at its start: without text.
     pub(super) fn announced(&self) -> Self {
         match self {
             Self::Output { .. } => Self::output(""),

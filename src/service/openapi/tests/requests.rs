@@ -1,12 +1,17 @@
 //! The request schemas and the parsers accept and reject the same requests.
 //!
-//! Three kinds of drift are found: the document accepts what a parser rejects, a parser accepts what the document rejects,
-//! and a parser reads a member that the document does not name.
+//! Four kinds of differences are found:
+//!
+//! - The document accepts what a parser rejects.
+//! - A parser accepts what the document rejects.
+//! - A parser reads a member that the document does not name.
+//! - A parser accepts a value that an enumeration of the document does not have.
 
 use serde_json::{Value, json};
 
 use super::{
-    samples::{self, UNDOCUMENTED},
+    examples,
+    samples::{self, UNDOCUMENTED, UNDOCUMENTED_VALUE},
     schema::Document,
 };
 use crate::proto::{
@@ -49,6 +54,22 @@ fn responses_requests_agree_with_the_document() {
     agree("/v1/responses/input_tokens", body);
 }
 
+#[test]
+fn members_documented_as_unsupported_are_rejected() {
+    let document = Document::read();
+    for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"] {
+        for member in unsupported_members(&document, path) {
+            let mut request = examples::request(path, "hi", None);
+            match member.split_once('.') {
+                Some((object, member)) => request[object][member] = json!({ "x": 1 }),
+                None => request[member] = json!({ "x": 1 }),
+            }
+            let error = parse(path, &request.to_string()).unwrap_err();
+            assert_eq!(error.kind(), Code::Unsupported, "`{member}` at {path}: {error}");
+        }
+    }
+}
+
 fn user() -> Value {
     json!({ "role": "user", "content": "hi" })
 }
@@ -73,7 +94,8 @@ struct Agreement<'a> {
     path: &'a str,
     schema: String,
     document: &'a Document,
-    /// Every word in the source of the parser. The name of each member that it reads is one of them.
+    /// Every word in the source of the parser. The name of each member that it reads is one of
+    /// them.
     words: Vec<String>,
 }
 
@@ -87,13 +109,15 @@ impl Agreement<'_> {
                 (!is_beyond).then(|| format!("the server rejects what the document accepts: {error}"))
             }
             (false, Ok(())) => Some(format!("the server accepts what the document rejects: {faults:?}")),
-            (_, verdict) => verdict.ok().and_then(|()| self.undocumented(&text)),
+            (true, Ok(())) => self.undocumented_member(&text),
+            (_, Err(_)) => self.undocumented_value(&text),
         };
         difference.map(|difference| format!("{}\n    {difference}", excerpt(&text)))
     }
 
-    /// Puts all words in the place of the undocumented member, and returns one that the parser reads as a member's name.
-    fn undocumented(&self, text: &str) -> Option<String> {
+    /// Puts all words in the place of the undocumented member, and returns one that the parser
+    /// reads as a member's name.
+    fn undocumented_member(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(&format!("\"{UNDOCUMENTED}\":"))?;
         let end = rest.find(']').unwrap() + 1;
         let (documented, after) = rest.split_at(end);
@@ -111,15 +135,32 @@ impl Agreement<'_> {
             .next()
     }
 
-    /// True if the description of the operation names a member that the format knows and the server does not support. A
-    /// count takes the same members as the turn.
+    /// Puts each word in the place of the undocumented value, and returns one that the parser
+    /// accepts and the document does not have.
+    fn undocumented_value(&self, text: &str) -> Option<String> {
+        let (before, after) = text.split_once(UNDOCUMENTED_VALUE)?;
+        let accepted = self.words.iter().find(|word| {
+            let text = format!("{before}{word}{after}");
+            let faults = || self.document.faults(&self.schema, &serde_json::from_str(&text).unwrap());
+            parse(self.path, &text).is_ok() && !faults().is_empty()
+        });
+        accepted.map(|word| format!("the server accepts the value `{word}`, which the document does not have"))
+    }
+
+    /// True for a member that the format knows and the server does not support, if the description
+    /// of the operation says so. A count takes the same members as the turn.
     fn is_documented_as_unsupported(&self, member: &str, error: &Error) -> bool {
         let path = self.path.trim_end_matches("/count_tokens").trim_end_matches("/input_tokens");
-        let operation = self.document.at(&operation(path));
-        let description = operation["description"].as_str().unwrap();
-        let is_named = ["`", "."].iter().any(|before| description.contains(&format!("{before}{member}`")));
-        is_named && error.kind() == Code::Unsupported
+        let mut members = unsupported_members(self.document, path).into_iter();
+        error.kind() == Code::Unsupported && members.any(|name| name.rsplit('.').next() == Some(member))
     }
+}
+
+/// The members that the last paragraph of an operation's description lists as unsupported.
+fn unsupported_members<'a>(document: &'a Document, path: &str) -> Vec<&'a str> {
+    let description = document.at(&operation(path))["description"].as_str().unwrap();
+    let list = description.rsplit("\n\n").next().unwrap().strip_prefix("Not supported, error `unsupported`: ");
+    list.into_iter().flat_map(|list| list.split('`').skip(1).step_by(2)).collect()
 }
 
 /// The words that the parser rejects as members, each with its error.
@@ -134,7 +175,8 @@ fn rejected(words: &[&str], parse: &dyn Fn(&[&str]) -> Result<(), Error>) -> Vec
     }
 }
 
-/// Parses a request, and checks the members whose rules the server applies after the parser, for all APIs.
+/// Parses a request, and checks the members whose rules the server applies after the parser, for
+/// all APIs.
 fn parse(path: &str, body: &str) -> Result<(), Error> {
     match path {
         "/v1/history" => check_user(native::history_request(body)?.1),
@@ -168,7 +210,8 @@ fn check_images(input: Vec<Item>) -> Result<(), Error> {
     History::default().push_input(vec![message], false, &Limits::default())
 }
 
-/// True for a request that breaks a rule that a schema cannot express: it relates one member to another.
+/// True for a request that breaks a rule that a schema cannot express: it relates one member to
+/// another.
 fn breaks_a_rule_between_members(path: &str, request: &Value) -> bool {
     let (choice, tools) = (&request["tool_choice"], &request["tools"]);
     let mut tool_names = Vec::new();
@@ -211,7 +254,8 @@ fn excerpt(text: &str) -> String {
     text.chars().take(400).collect()
 }
 
-/// Every word in the source of the parser for a path. On wasm32 there are no files, and so no words.
+/// Every word in the source of the parser for a path. On wasm32 there are no files, and so no
+/// words.
 #[cfg(target_arch = "wasm32")]
 fn words(_path: &str) -> Vec<String> {
     Vec::new()

@@ -1,28 +1,29 @@
-//! Requests made from a schema: valid ones for each of its alternatives, and others just past each of its bounds.
+//! Requests made from a schema: valid ones for each of its alternatives, and others just past each
+//! of its bounds.
 //!
 //! A request differs from a valid one in one place. The validator decides which of them are valid.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
 use super::schema::{Document, is_required};
 
-/// The name of a member that no schema documents. Its value is the list of the names that are documented in its place.
+/// The name of a member that no schema documents. Its value is the list of the names that are
+/// documented in its place.
 pub(super) const UNDOCUMENTED: &str = "undocumented_member";
+
+/// A value in the place of an enumeration, for any value that the enumeration does not have.
+pub(super) const UNDOCUMENTED_VALUE: &str = "undocumented value";
 
 /// The requests for the schema at `pointer`, each a variation of the valid request `base`.
 pub(super) fn requests(document: &Document, pointer: &str, base: &Value) -> Vec<Value> {
-    let mut samples = Samples { document, tagged: BTreeMap::new(), bounded: BTreeSet::new() };
-    samples.collect_tagged(document.at(pointer));
-    samples.variations(document.at(pointer), Some(base))
+    let mut samples = Samples { document, bounded: BTreeSet::new() };
+    samples.variations(document.at(pointer), Some(base), BTreeSet::new())
 }
 
 struct Samples<'a> {
     document: &'a Document,
-    /// The members of tagged objects, by the name of the tag. A parser may read objects with the same tag as one type
-    /// that has the members of all.
-    tagged: BTreeMap<&'static str, BTreeSet<String>>,
     /// The lists whose upper bound has been tried: such requests are large.
     bounded: BTreeSet<String>,
 }
@@ -62,21 +63,31 @@ impl Samples<'_> {
         })
     }
 
-    /// Values around the bounds of a schema. Objects vary `base`, if there is one; lists end with the items of `base`.
-    fn variations(&mut self, schema: &Value, base: Option<&Value>) -> Vec<Value> {
+    /// Values around the bounds of a schema. Objects vary `base`, if there is one; lists end with
+    /// the items of `base`. `documented` are the members of the other schemas for the same place:
+    /// one parser may read them all.
+    fn variations(&mut self, schema: &Value, base: Option<&Value>, mut documented: BTreeSet<String>) -> Vec<Value> {
+        let name = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
+        for other in READ_BY_ONE_PARSER.iter().filter(|group| group.contains(&name)).copied().flatten() {
+            documented.extend(self.member_names(self.document.at(&format!("/components/schemas/{other}"))));
+        }
+        documented.extend(self.member_names(schema));
         let schema = self.merged(schema);
         let mut values = odd_values();
         values.extend(schema.get("const").cloned());
         values.extend(schema.get("enum").and_then(Value::as_array).into_iter().flatten().cloned());
+        if schema.contains_key("const") || schema.contains_key("enum") {
+            values.push(json!(UNDOCUMENTED_VALUE));
+        }
         for alternative in alternatives(&schema).unwrap_or_default() {
             let base = base.filter(|base| self.document.is_valid(&alternative, base));
-            values.extend(self.variations(&alternative, base));
+            values.extend(self.variations(&alternative, base, documented.clone()));
         }
         for kind in kinds(&schema) {
             match kind.as_str() {
                 "array" => values.extend(self.lists(&schema, base.and_then(Value::as_array))),
                 "integer" | "number" => values.extend(numbers(&schema)),
-                "object" => values.extend(self.objects(&schema, base)),
+                "object" => values.extend(self.objects(&schema, base, &documented)),
                 "string" => values.extend(strings(&schema)),
                 _ => {}
             }
@@ -84,20 +95,22 @@ impl Samples<'_> {
         values
     }
 
-    fn objects(&mut self, schema: &Map<String, Value>, base: Option<&Value>) -> Vec<Value> {
+    fn objects(
+        &mut self,
+        schema: &Map<String, Value>,
+        base: Option<&Value>,
+        documented: &BTreeSet<String>,
+    ) -> Vec<Value> {
         let base = base.cloned().unwrap_or_else(|| self.valid(&Value::Object(schema.clone())));
         let with = |name: &str, value: Value| {
             let mut object = base.clone();
             object[name] = value;
             object
         };
-        let own = members(schema).map(|(name, _)| name.clone());
-        let tagged = TAGS.iter().filter(|tag| members(schema).any(|(name, _)| name == *tag));
-        let documented: BTreeSet<_> = own.chain(tagged.flat_map(|tag| self.tagged[tag].clone())).collect();
         let mut objects = vec![base.clone(), with(UNDOCUMENTED, json!(documented))];
         let mut all = base.clone();
         for (name, member) in members(schema) {
-            for value in self.variations(member, base.get(name)) {
+            for value in self.variations(member, base.get(name), BTreeSet::new()) {
                 objects.push(with(name, value));
             }
             let mut without = base.clone();
@@ -128,7 +141,9 @@ impl Samples<'_> {
         let mut objects: Vec<_> = names.map(|name| with(vec![(name, valid.clone())])).collect();
         let most = count(schema, "maxProperties").into_iter().flat_map(|most| [most, most + 1]);
         objects.extend(most.map(|most| with((0..most).map(|at| (format!("a{at}"), valid.clone())).collect())));
-        objects.extend(self.variations(member, None).into_iter().map(|value| with(vec![("a".to_owned(), value)])));
+        objects.extend(
+            self.variations(member, None, BTreeSet::new()).into_iter().map(|value| with(vec![("a".to_owned(), value)])),
+        );
         objects
     }
 
@@ -138,25 +153,23 @@ impl Samples<'_> {
         let list = |first: Value| Value::Array([first].into_iter().chain(tail()).collect());
         let mut lists = vec![json!([])];
         let first = base.and_then(|items| items.first());
-        lists.extend(self.variations(items, first).into_iter().map(list));
+        lists.extend(self.variations(items, first, BTreeSet::new()).into_iter().map(list));
         let valid = base.and_then(|items| items.first().cloned()).unwrap_or_else(|| self.valid(items));
         if let Some(most) = count(schema, "maxItems").filter(|_| self.bounded.insert(json!(schema).to_string())) {
-            // Validating a list of thousands of items takes long; one over the bound is rejected without that.
+            // Validating a list of thousands of items takes long; one over the bound is rejected
+            // without that.
             lists.extend((most < 2_000).then(|| json!(vec![valid.clone(); most])));
             lists.push(json!(vec![valid; most + 1]));
         }
         lists
     }
 
-    fn collect_tagged(&mut self, schema: &Value) {
+    /// The names of the members of an object, in all alternatives of its schema.
+    fn member_names(&self, schema: &Value) -> BTreeSet<String> {
         let schema = self.merged(schema);
-        let names: Vec<_> = members(&schema).map(|(name, _)| name.clone()).collect();
-        for tag in TAGS.into_iter().filter(|tag| names.iter().any(|name| name == tag)) {
-            self.tagged.entry(tag).or_default().extend(names.iter().cloned());
-        }
-        let alternatives = alternatives(&schema).unwrap_or_default();
-        let nested = members(&schema).map(|(_, member)| member).chain(schema.get("items")).chain(&alternatives);
-        nested.for_each(|schema| self.collect_tagged(schema));
+        let nested = alternatives(&schema).unwrap_or_default();
+        let nested = nested.iter().flat_map(|alternative| self.member_names(alternative));
+        members(&schema).map(|(name, _)| name.clone()).chain(nested).collect()
     }
 
     /// The schema with everything that it refers to or is put together from.
@@ -173,8 +186,12 @@ impl Samples<'_> {
     }
 }
 
-/// The members that tell kinds of objects apart.
-const TAGS: [&str; 3] = ["role", "t", "type"];
+/// Schemas of objects that one type of a parser reads, in several places.
+const READ_BY_ONE_PARSER: [&[&str]; 3] = [
+    &["ChatPart", "ChatTextPart"],
+    &["MessageAssistantBlock", "MessageResultBlock", "MessageTextBlock", "MessageUserBlock"],
+    &["ResponseInputPart", "ResponseTextPart"],
+];
 
 /// Adds the keywords of another schema. A member that both have must satisfy both.
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
@@ -226,9 +243,18 @@ fn numbers(schema: &Map<String, Value>) -> Vec<Value> {
 /// Texts of any kind, and texts at the bounds of the length.
 fn strings(schema: &Map<String, Value>) -> Vec<Value> {
     let bounds = ["minLength", "maxLength"].into_iter().filter_map(|bound| count(schema, bound));
-    let lengths = bounds.flat_map(|bound| [bound.saturating_sub(1), bound, bound + 1]);
-    TEXTS.iter().map(|text| json!(text)).chain(lengths.map(|length| json!("a".repeat(length)))).collect()
+    let lengths = bounds.flat_map(|bound| [bound.saturating_sub(1), bound, bound + 1]).chain(PATTERN_LENGTHS);
+    let long = lengths.map(|length| "a".repeat(length)).chain(PATTERN_LENGTHS.map(|length| image_type(length)));
+    TEXTS.iter().map(|text| json!(text)).chain(long.map(|text| json!(text))).collect()
 }
+
+/// A media type of an image, with a name of this length.
+fn image_type(length: usize) -> String {
+    format!("image/{}", "a".repeat(length))
+}
+
+/// The greatest length in the patterns of the document, and the next one.
+const PATTERN_LENGTHS: [usize; 2] = [64, 65];
 
 /// Texts that fit the patterns of the document, and some that fit none.
 const TEXTS: [&str; 10] = [

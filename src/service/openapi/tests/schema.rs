@@ -1,7 +1,8 @@
 //! The document, and a validator for the JSON Schema keywords that it uses.
 //!
-//! The validator knows only these keywords and panics on another one, so that none is skipped silently. It also records
-//! which parts of the schemas a value has met. Together with [`Document::parts`] this shows the parts that no value met.
+//! The validator knows only these keywords and panics on another one, so that none is skipped
+//! silently. It also records which parts of the schemas a value has met. Together with
+//! [`Document::parts`] this shows the parts that no value met.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +50,8 @@ impl Document {
         validation.faults
     }
 
-    /// Every part of the schema at `pointer`, and of the schemas it refers to, that a value can meet.
+    /// Every part of the schema at `pointer`, and of the schemas it refers to, that a value can
+    /// meet.
     pub(super) fn parts(&self, pointer: &str, parts: &mut BTreeSet<String>) {
         let schema = self.at(pointer);
         if let Some(reference) = schema["$ref"].as_str() {

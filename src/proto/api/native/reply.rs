@@ -1,4 +1,4 @@
-//! The native answer: whole, or event by event.
+//! The reply of the native API, complete or as events; and the answer to a history request.
 
 use serde::Serialize;
 
@@ -26,44 +26,42 @@ impl ReplyWriter for NativeWriter {
     fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>) {
         for delta in deltas {
             match delta {
-                Delta::Text(text) => event("delta", &TextBody { text }, out),
-                Delta::Call { id, name, args } => event("tool_call", &CallBody { id, name, args }, out),
+                Delta::Text(text) => write_event("delta", &TextBody { text }, out),
+                Delta::Call { id, name, args } => write_event("tool_call", &CallBody { id, name, args }, out),
                 Delta::Finish(_) | Delta::Think { .. } | Delta::Usage(_) => {}
             }
         }
     }
 
     fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
-        event("done", &AnswerBody::from(answer), out);
+        write_event("done", &AnswerBody::from(answer), out);
     }
 
-    fn fail(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, error: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
-        // The problem is an object of ours; the partial reply becomes one more member of it.
-        let members = told.problem.trim_end().strip_suffix('}').unwrap_or("{");
-        let tail = partial.map_or_else(String::new, |partial| {
+        // The problem document is a JSON object that this server wrote. `partial` becomes its last
+        // member.
+        let members = error.problem.trim_end().strip_suffix('}').unwrap_or("{");
+        let last = partial.map_or_else(String::new, |partial| {
             format!(",\"partial\":{}", serde_json::to_string(&partial).unwrap_or_default())
         });
-        sse::write_event(out, Some("error"), &format!("{members}{tail}}}"));
+        sse::write_event(out, Some("error"), &format!("{members}{last}}}"));
     }
 }
 
-/// A turn that was taken: the reply, and the token to go on with.
+/// The answer to a turn, complete or as the event `done`.
 #[derive(Serialize)]
-pub(super) struct AnswerBody<'a> {
-    /// The reply's text.
+struct AnswerBody<'a> {
+    /// The text of the reply.
     reply: &'a str,
-    /// The items that the turn added to the conversation after its input: what was said, called and thought.
+    /// The items that the turn added after its input.
     output: &'a [Item],
-    /// The conversation's new last token: keep it in place of the one that was sent.
+    /// The next token.
     token: &'a str,
-    /// Whose the conversation is.
+    /// The owner of the conversation.
     user_id: &'a str,
-    /// Where the conversation stands.
     conversation: ConversationBody,
-    /// What the turn used.
     usage: UsageBody,
-    /// Why the reply ended.
     finish_reason: &'static str,
 }
 
@@ -81,14 +79,14 @@ impl<'a> From<&'a Answer> for AnswerBody<'a> {
     }
 }
 
-/// The model tokens that a turn used, as the model service counts them.
+/// The model tokens that a turn used, as the provider counts them.
 #[derive(Serialize)]
 struct UsageBody {
-    /// Sent, cached ones included.
+    /// The model tokens sent, cached ones included.
     input_tokens: u64,
-    /// Received.
+    /// The model tokens received.
     output_tokens: u64,
-    /// Sent, and cached by the provider.
+    /// The model tokens sent that the provider had cached.
     cached_tokens: u64,
 }
 
@@ -98,52 +96,51 @@ impl From<Usage> for UsageBody {
     }
 }
 
-/// What a token holds.
+/// The answer to a history request.
 #[derive(Serialize)]
-pub(super) struct HistoryBody<'a> {
-    /// All of it, oldest first.
+struct HistoryBody<'a> {
+    /// All items of the token, oldest first.
     items: &'a [Item],
-    /// Where the conversation stands.
     conversation: ConversationBody,
 }
 
-/// A piece of the reply's text.
+/// The data of the event `delta`.
 #[derive(Serialize)]
-pub(super) struct TextBody<'a> {
-    /// What comes next.
+struct TextBody<'a> {
     text: &'a str,
 }
 
-/// The model asks for a tool. Answer with a result of this id in the next turn.
+/// The data of the event `tool_call`.
 #[derive(Serialize)]
-pub(super) struct CallBody<'a> {
-    /// The call's id.
+struct CallBody<'a> {
+    /// The id that the result must name.
     id: &'a str,
-    /// The tool.
+    /// The name of the tool.
     name: &'a str,
-    /// The arguments, as JSON text of the model's own.
+    /// The arguments: JSON text, exactly as the model wrote it.
     args: &'a str,
 }
 
-/// What had flowed of a reply that was cut.
+/// The member `partial` of the event `error`.
 #[derive(Serialize)]
-pub(super) struct PartialBody<'a> {
-    /// The text so far.
+struct PartialBody<'a> {
+    /// The text that the client has received.
     reply: &'a str,
-    /// A token that holds it, its last item marked cut: to go on from, or to ignore.
+    /// A token that holds the text. Its last item is marked as cut.
     token: &'a str,
 }
 
-/// What a token holds, for its owner.
+/// The answer to a history request, as JSON.
 pub(super) fn history(items: &[Item], conversation: &Conversation) -> Vec<u8> {
     to_json(&HistoryBody { items, conversation: conversation.into() })
 }
 
-fn event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
+fn write_event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
     sse::write_event(out, Some(name), &serde_json::to_string(body).unwrap_or_default());
 }
 
+/// Serializes a body of this module's types. These are structs of strings and numbers, which always
+/// serialize.
 pub(super) fn to_json(body: &impl Serialize) -> Vec<u8> {
-    // Our own structs of strings and numbers always serialize.
     serde_json::to_vec(body).unwrap_or_default()
 }
