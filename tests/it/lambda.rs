@@ -323,6 +323,6 @@ async fn the_platform_is_told_why_a_function_does_not_start() {
     let ended = program.await.unwrap();
     let shown = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(shown.trim_start_matches("error: ").replace("\nhint: ", "; ").trim_end(), told["errorMessage"]);
-    assert!(shown.starts_with("error: there is no key to sign tokens with\nhint: "), "{shown}");
+    assert!(shown.starts_with("error: no token keys are configured\nhint: "), "{shown}");
     assert_eq!(ended.status.code(), Some(1));
 }
