@@ -200,12 +200,14 @@ fn model_selects_a_model_of_the_configuration() {
     // Without --model, the conversation keeps its model.
     home.run(&send).ok("one\n");
     assert_eq!(model_of(), "large");
-    home.run(&[&send[..], &["--model", "none"]].concat())
-        .fails("error: the configuration has no model called `none`\nhint: it has small, large\n");
+    home.run(&[&send[..], &["--model", "none"]].concat()).fails(
+        "error: no `[[model]]` table in the configuration file `holdall.toml` has the alias `none`\n\
+                hint: use one of these: small, large\n",
+    );
     home.run(&["send", "-t", "a", "--upstream-url", "http://127.0.0.1:1", "hi"]).fails(
-        "error: the built-in model has no URL\n\
-         hint: pass --upstream openai, openai-responses or anthropic, whichever the service at the URL speaks\n",
+        "error: `--upstream-url` (HOLDALL_UPSTREAM_URL) is set, but the built-in model has no URL\n\
+         hint: also name the kind of the service: `--upstream openai`, `openai-responses` or `anthropic` (HOLDALL_UPSTREAM)\n",
     );
     home.run(&["send", "-t", "a", "--upstream", "openai", "hi"])
-        .fails("error: no model is named\nhint: pass --model NAME (HOLDALL_MODEL)\n");
+        .fails("error: no model is named\nhint: pass `--model NAME` (HOLDALL_MODEL)\n");
 }
