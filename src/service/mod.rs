@@ -24,6 +24,7 @@ mod route;
 mod side_call;
 mod slots;
 mod turn;
+mod uri;
 mod usage;
 
 use std::{

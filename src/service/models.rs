@@ -6,7 +6,7 @@
 use http::{HeaderMap, Response, request};
 use serde::Serialize;
 
-use super::{Host, Service, body::Body, json_response, pages::Page, route::HINT};
+use super::{Host, Service, body::Body, json_response, pages::Page, route::HINT, uri::percent_decoded};
 use crate::proto::{
     api::{Api, chat_completions::ChatCompletions, messages::Messages},
     error::Error,
@@ -102,42 +102,4 @@ pub(super) struct ModelsBody<'a> {
     has_more: bool,
     first_id: Option<&'a str>,
     last_id: Option<&'a str>,
-}
-
-/// A piece of a path or a query with its escapes read (RFC 3986 §2.1): SDKs write the slashes of a name as `%2F`.
-pub(super) fn percent_decoded(text: &str) -> Option<String> {
-    let (first, rest) = text.split_once('%').map_or((text, None), |(first, rest)| (first, Some(rest)));
-    let mut bytes = first.as_bytes().to_vec();
-    for escape in rest.into_iter().flat_map(|rest| rest.split('%')) {
-        let (digits, plain) = escape.split_at_checked(2)?;
-        let digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(digits)?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(plain.as_bytes());
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_are_read_once() {
-        for (text, name) in [
-            ("default", Some("default")),
-            ("openai%2Fgpt-5%3a1", Some("openai/gpt-5:1")),
-            ("openai/gpt-5", Some("openai/gpt-5")),
-            ("%C3%A9%25", Some("é%")),
-            ("%2525", Some("%25")),
-            ("", Some("")),
-            ("%", None),
-            ("a%2", None),
-            ("%+1", None),
-            ("%zz", None),
-            ("%é", None),
-            ("%C3", None),
-        ] {
-            assert_eq!(percent_decoded(text).as_deref(), name, "{text}");
-        }
-    }
 }

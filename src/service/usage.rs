@@ -6,7 +6,7 @@
 use http::{Response, request};
 use serde::Serialize;
 
-use super::{Host, Sender, Service, body::Body, caller, json_response, limits, models::percent_decoded};
+use super::{Host, Sender, Service, body::Body, caller, json_response, limits, uri::percent_decoded};
 use crate::{
     guard::{Guard as _, LimitSubject},
     proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},

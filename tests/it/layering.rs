@@ -74,10 +74,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["principal/"]),
     ("memchr", &["proto/token/frames.rs"]),
     ("mimalloc", &["main.rs"]),
+    ("percent_encoding", &["service/uri.rs"]),
     ("pkcs1", &["principal/jwt/"]),
     ("redis", &["shell/redis/"]),
-    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs", "shell/lambda/api.rs"]),
-    ("rustls", &["shell/redis/link.rs", "shell/client.rs", "shell/forward/mod.rs"]),
+    (
+        "reqwest",
+        &["shell/client.rs", "shell/forward/mod.rs", "shell/http.rs", "shell/issuer.rs", "shell/lambda/api.rs"],
+    ),
+    ("rustls", &["shell/http.rs"]),
     ("rustyline", &["cli/"]),
     (
         "serde",
@@ -125,7 +129,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["cli/", "shell/redis/", "shell/"]),
     ("tokio_rustls", &["shell/redis/link.rs"]),
     ("toml", &["config/"]),
-    ("webpki_roots", &["shell/redis/link.rs", "shell/client.rs", "shell/forward/mod.rs"]),
+    ("webpki_roots", &["shell/http.rs"]),
     ("zeroize", &["cli/", "config/", "guard/", "proto/key.rs"]),
     ("zstd", &["proto/token/frames.rs"]),
 ];

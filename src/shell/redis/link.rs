@@ -28,7 +28,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::fault::{StoreFault, field};
-use crate::guard::Store;
+use crate::{guard::Store, shell::http::tls};
 
 /// What an operator is to know of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,7 +254,8 @@ impl Target {
         let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
             return Err("names no host".to_owned());
         };
-        Ok(Self { info, host, port, tls: secure.then(tls).transpose()? })
+        let tls = secure.then(tls).transpose().map_err(|error| error.to_string())?;
+        Ok(Self { info, host, port, tls: tls.map(|tls| TlsConnector::from(Arc::new(tls))) })
     }
 
     async fn connect(&self) -> Result<Connection, StoreFault> {
@@ -313,18 +314,6 @@ fn goes_back(persistence: &str, save: &str) -> Option<String> {
          or used since the last; set appendonly yes, or save \"\""
             .to_owned()
     })
-}
-
-/// The Mozilla roots in the binary and one provider, as for upstreams.
-fn tls() -> Result<TlsConnector, String> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("cannot set up TLS: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// How long no call tries after one has failed.
