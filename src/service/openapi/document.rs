@@ -23,7 +23,7 @@ use crate::{
     service::{
         models::{ModelBody, ModelsBody},
         pages::{PAGES, Page},
-        route::StatusBody,
+        probes::StatusBody,
         usage::UsageBody,
     },
 };

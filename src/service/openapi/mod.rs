@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 
 use super::{
     body::{Body, full},
-    json_bytes,
+    response::json_bytes,
 };
 
 #[cfg(test)]

@@ -1,0 +1,42 @@
+//! Counts of the model tokens that a turn would send.
+
+use http::Response;
+
+use super::{
+    api_request::{ApiRequest, ApiTurn},
+    body::Body,
+    host::{Clock as _, Host},
+    ratelimit_headers,
+    response::json_bytes,
+    state::Service,
+};
+use crate::{
+    guard::{GuardPurpose, Permit as _, TurnEnd},
+    proto::{api::Api, error::Error, exchange::Exchange},
+};
+
+impl<H: Host> Service<H> {
+    /// Counts the model tokens of a turn at `api`, with a call of the provider if it has a count of
+    /// its own.
+    pub(super) async fn count(&self, api: &dyn Api, request: ApiRequest) -> Result<Response<Body>, Error> {
+        let ApiRequest { sender, body, deadline, record, .. } = request;
+        let (peer, deployment) = (sender.peer, self.deployment());
+        let ApiTurn { turn, caller, .. } = ApiTurn::parse(api, &deployment, sender, body)?;
+        let (entropy, now) = (self.entropy()?, self.host.clock().now());
+        let mut exchange = self.with_codec(|codec| Exchange::count(deployment, turn, &caller, now, &entropy, codec))?;
+        record.turn(exchange.claims());
+        let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
+        let standing = permit.standing().to_vec();
+        let tokens = match exchange.known() {
+            Some(tokens) => Ok(tokens),
+            None => {
+                let mut context = self.call_context(exchange.claims(), peer, deadline, &record);
+                self.side_call(&mut exchange, &mut context).await
+            }
+        };
+        permit.settle(TurnEnd::Failed).await;
+        let mut response = json_bytes(api.counted(tokens?));
+        ratelimit_headers::write(&standing, response.headers_mut());
+        Ok(response)
+    }
+}
