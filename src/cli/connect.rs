@@ -12,7 +12,7 @@ use std::{
 
 use super::{CliError, home, settings::System};
 use crate::{
-    config::{Config, ModelSettings, Reach, TokenSettings},
+    config::{Config, Exposure, ModelSettings, TokenSettings},
     proto::token::{Codec, RawToken},
     service::{Entry, Log},
     shell::{
@@ -63,16 +63,16 @@ impl Proxy {
             let model = alias.as_deref().map_or_else(|| url.clone(), |alias| format!("{alias} at {url}"));
             return Ok(Self { model, runtime, client, user: args.user.clone(), alias, causes: None });
         }
-        let mut draft = args.tokens.draft(&System)?;
-        args.model.lay(&mut draft, &System)?;
-        if !draft.has_keys() {
-            draft.set("keys_file", &*home::make_keys()?.to_string_lossy());
+        let mut builder = args.tokens.builder(&System)?;
+        args.model.apply(&mut builder, &System)?;
+        if !builder.has_keys() {
+            builder.set("keys_file", &*home::make_keys()?.to_string_lossy());
         }
-        if !draft.has("builtin_pace_ms") {
-            draft.set("builtin_pace_ms", i64::from(pace_millis));
+        if !builder.has("builtin_pace_ms") {
+            builder.set("builtin_pace_ms", i64::from(pace_millis));
         }
-        draft.set_reach(Reach::Local);
-        let config = draft.check(&System)?;
+        builder.set_exposure(Exposure::Local);
+        let config = builder.build(&System)?;
         let model = describe_model(&config, alias.as_deref(), token);
         let (sender, causes) = mpsc::channel();
         let cannot = |error: &dyn std::error::Error| CliError::new(format!("cannot start the server: {error}"));

@@ -17,8 +17,8 @@ use super::{
     token::{Loaded, read, user},
 };
 use crate::{
-    config::{Config, TokenSettings},
-    guard::{Guard as _, Revocation, Rules, Store},
+    config::{Config, StoreConfig, TokenSettings},
+    guard::{Guard as _, Revocation, Rules},
     proto::{
         principal::Principal,
         time::UnixSeconds,
@@ -84,10 +84,10 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     console.print(&told(&revocation, until, args.json))
 }
 
-async fn revoke(rules: Rules, store: &Store, revocation: Revocation) -> Result<Option<UnixSeconds>, CliError> {
+async fn revoke(rules: Rules, store: &StoreConfig, revocation: Revocation) -> Result<Option<UnixSeconds>, CliError> {
     let failed = |cause: String| CliError::new(format!("not revoked: {cause}"));
-    let (looks, guard) = (rules.revocation, NativeGuard::quiet(rules, store).map_err(failed)?);
-    if looks && !guard.is_known().await.map_err(failed)? {
+    let (looks, guard) = (rules.revocation, NativeGuard::without_log(rules, store).map_err(failed)?);
+    if looks && !guard.knows_deployment().await.map_err(failed)? {
         let name = &store.namespace;
         return Err(failed(format!("the store knows no deployment called `{name}`")).hint(
             "pass --issuer (HOLDALL_ISSUER) as the servers have it; a store that came back empty has known none since",
@@ -123,11 +123,11 @@ impl Args {
             }
         };
         // No token is read, so any key will do where the settings have none.
-        let mut draft = self.settings.draft(&System)?;
-        if !draft.has_keys() {
-            draft.set_keys(&new_entry("unused")?);
+        let mut builder = self.settings.builder(&System)?;
+        if !builder.has_keys() {
+            builder.set_keys(&new_entry("unused")?);
         }
-        Ok((draft.check_for_tokens(&System)?, revocation))
+        Ok((builder.build_for_tokens(&System)?, revocation))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{CliError, console::Console, keys, settings::System};
 use crate::{
-    config::{Config, Fixed, Reach, ServeSettings},
+    config::{Config, Exposure, ReloadSnapshot, ServeSettings},
     proto::key::KeyId,
     shell::{self, Function, LambdaEnvironment, NativeService, Runtime, Signal, Signals, StartError, StderrLog},
 };
@@ -21,8 +21,8 @@ pub(super) struct Args {
 impl Args {
     /// A function takes another configuration than a listener: what is open to all is another matter.
     fn load(&self, dev_keys: Option<&str>, place: Option<&LambdaEnvironment>) -> Result<Config, CliError> {
-        let reach = if place.is_some() { Reach::Platform } else { Reach::Listener };
-        Ok(self.settings.load(dev_keys, reach, &System)?)
+        let exposure = if place.is_some() { Exposure::Platform } else { Exposure::Listener };
+        Ok(self.settings.load(dev_keys, exposure, &System)?)
     }
 }
 
@@ -64,7 +64,7 @@ async fn serve(settings: &Settings<'_>, config: Config) -> Result<(), CliError> 
         models.iter().for_each(|model| console.say(&format!("  model {model}")));
     };
     let mut signals = Signals::watch().map_err(|error| CliError::new(format!("cannot watch signals: {error}")))?;
-    let (fixed, listen) = (config.fixed(), config.listen);
+    let (fixed, listen) = (config.reload_snapshot(), config.listen);
     let failed = |error| match error {
         StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {error}"))
             .hint("another process may hold the port; pass --listen"),
@@ -109,16 +109,16 @@ impl Settings<'_> {
 
     /// Takes what the settings say now; a fault in them, or a change of what only a start can change, leaves everything as
     /// it was.
-    fn reload(&self, fixed: &Fixed, service: &NativeService, console: Console) {
+    fn reload(&self, fixed: &ReloadSnapshot, service: &NativeService, console: Console) {
         match self.args.load(self.dev_keys, self.place.as_ref()) {
             // The new models would ask upstreams that are not there, and users of one mode are not those of another.
-            Ok(config) if !fixed.pinned_changes(&config.fixed()).is_empty() => {
-                let changed = fixed.pinned_changes(&config.fixed()).join(", ");
+            Ok(config) if !fixed.refused_changes(&config.reload_snapshot()).is_empty() => {
+                let changed = fixed.refused_changes(&config.reload_snapshot()).join(", ");
                 let error = CliError::new(format!("not reloaded, all stays as it was; changed: {changed}"));
                 console.error(&error.hint("restart the server to change that"));
             }
             Ok(config) => {
-                let later = fixed.kept_changes(&config.fixed());
+                let later = fixed.restart_changes(&config.reload_snapshot());
                 let keys: Vec<_> = config.deployment.keys.ids().map(KeyId::to_string).collect();
                 config.warnings.iter().for_each(|warning| console.warn(warning));
                 service.reload(config.deployment, config.access);

@@ -14,7 +14,7 @@ use crate::{
 
 /// The keys of the settings, else the chat's own.
 pub(crate) fn key_ring(keys: &KeySettings, sources: &impl Sources) -> Result<KeyRing, CliError> {
-    Ok(for_tokens(&TokenSettings::of_keys(keys.clone()), false, sources)?.deployment.keys)
+    Ok(for_tokens(&TokenSettings::from(keys.clone()), false, sources)?.deployment.keys)
 }
 
 /// The configuration as far as tokens depend on it, for commands that talk to no model: with the keys of the settings,
@@ -24,16 +24,16 @@ pub(crate) fn for_tokens(
     make_keys: bool,
     sources: &impl Sources,
 ) -> Result<Config, CliError> {
-    let mut draft = settings.draft(sources)?;
-    if !draft.has_keys() {
+    let mut builder = settings.builder(sources)?;
+    if !builder.has_keys() {
         let own = if make_keys { Some(home::make_keys()?) } else { home::keys()? };
         let own = own.ok_or_else(|| {
             CliError::new("there are no keys to read tokens with")
                 .hint("pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS")
         })?;
-        draft.set("keys_file", &*own.to_string_lossy());
+        builder.set("keys_file", &*own.to_string_lossy());
     }
-    Ok(draft.check_for_tokens(sources)?)
+    Ok(builder.build_for_tokens(sources)?)
 }
 
 /// Whether a variable of this process is set, to nothing.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    Config, ConfigError, CorsOrigins, LambdaResponse, RawConfig, ServerConfig, Settings, Sources, Timeouts,
+    Config, ConfigError, CorsOrigins, LambdaResponse, RawConfig, ServerConfig, ServiceConfig, Sources, Timeouts,
     raw::RawLimits,
 };
 use crate::{
@@ -26,10 +26,10 @@ impl RawConfig {
         let keys = self.key_ring(sources)?;
         let mut warnings = Vec::new();
         let access = self.access(sources, &keys, &mut warnings)?;
-        let unvouched = matches!(access.authenticator, Authenticator::None);
-        let is_local = listen.ip().is_loopback() && !self.is_hosted;
-        if unvouched && !is_local && !self.dangerous_open {
-            return Err(ConfigError::OpenToAll { listen: (!self.is_hosted).then_some(listen) });
+        let unauthenticated = matches!(access.authenticator, Authenticator::None);
+        let is_local = listen.ip().is_loopback() && !self.on_platform;
+        if unauthenticated && !is_local && !self.dangerous_open {
+            return Err(ConfigError::OpenToAll { listen: (!self.on_platform).then_some(listen) });
         }
         let limits = self.limits.limits()?;
         let policy = self.policy()?;
@@ -49,7 +49,7 @@ impl RawConfig {
         Ok(Config {
             listen,
             access,
-            settings: Settings {
+            service: ServiceConfig {
                 timeouts,
                 retries: self.retries()?,
                 cors_origins: CorsOrigins::new(origins)
@@ -60,7 +60,7 @@ impl RawConfig {
                     self.limits.requests_per_peer,
                     requests_per_peer,
                 )?,
-                loopback_host_only: unvouched && is_local && !self.dangerous_open,
+                loopback_host_only: unauthenticated && is_local && !self.dangerous_open,
             },
             lambda_response: self.lambda_response()?,
             server: self.server(total)?,
@@ -242,7 +242,7 @@ pub(super) fn read(
     path: &str,
 ) -> Result<zeroize::Zeroizing<String>, ConfigError> {
     sources.file(path).map_err(|fault| {
-        let fault = if sources.shows(path) { format!("{path}: {fault}") } else { fault };
+        let fault = if sources.may_show(path) { format!("{path}: {fault}") } else { fault };
         ConfigError::Unreadable { key, fault }
     })
 }

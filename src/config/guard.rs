@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::{
     ConfigError, RawConfig,
     raw::{RawQuota, parse_duration},
+    store::StoreConfig,
 };
 use crate::{
-    guard::{Quota, Rate, Rules, Store},
+    guard::{Quota, Rate, Rules},
     proto::{time::LEEWAY_SECONDS, token::TokenPolicy},
 };
 
@@ -40,14 +41,14 @@ impl RawConfig {
             return Err(ConfigError::invalid("guard.live_conversations", "must be at least 1"));
         }
         let rules = Rules {
-            turns_at_once: super::check::at_least_one("limits.turns_per_user", self.limits.turns_per_user, 8)?,
+            max_concurrent_turns: super::check::at_least_one("limits.turns_per_user", self.limits.turns_per_user, 8)?,
             rate: self.rate()?,
             quotas: guard.quota.iter().map(RawQuota::quota).collect::<Result<_, _>>()?,
             single_use,
             revocation,
             live_conversations: guard.live_conversations,
             lease: total.saturating_add(guard.lease_grace.unwrap_or(Duration::from_secs(60))),
-            memory: Duration::from_secs(policy.max_age_seconds.saturating_add(LEEWAY_SECONDS)),
+            revocation_ttl: Duration::from_secs(policy.max_age_seconds.saturating_add(LEEWAY_SECONDS)),
             trusts_empty_store: guard.dangerous_trust_empty_guard,
         };
         if rules.quotas.len() > PERIODS_MOST {
@@ -63,11 +64,11 @@ impl RawConfig {
     }
 
     /// The store, if there is one.
-    pub(super) fn store(&self, policy: &TokenPolicy) -> Result<Option<Store>, ConfigError> {
+    pub(super) fn store(&self, policy: &TokenPolicy) -> Result<Option<StoreConfig>, ConfigError> {
         let Some(url) = &self.guard.redis_url else { return Ok(None) };
         check_url(url)?;
         let timeout = self.guard.timeout.unwrap_or(Duration::from_millis(500));
-        Ok(Some(Store { url: url.clone(), timeout, namespace: policy.issuer.clone() }))
+        Ok(Some(StoreConfig { url: url.clone(), timeout, namespace: policy.issuer.clone() }))
     }
 
     fn rate(&self) -> Result<Option<Rate>, ConfigError> {

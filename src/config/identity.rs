@@ -26,14 +26,14 @@ impl RawConfig {
         let operator_keys = OperatorKeys::new(digests.collect::<Result<_, _>>()?);
         let authenticator = self.identity.authenticator(sources, keys, warnings)?;
         if let Authenticator::ApiKey(keys) = &authenticator
-            && keys.digests().any(|digest| operator_keys.holds(digest))
+            && keys.digests().any(|digest| operator_keys.contains(digest))
         {
             let fault = "a key of a user's is an operator's as well; make one for each";
             return Err(ConfigError::invalid("operator_keys", fault));
         }
         // Whoever holds such a key could forge histories.
         let fault = "the digest is of a token key's secret; make a key of its own with `openssl rand -hex 32`";
-        if keys.texts(KeyDigest::of).any(|secret| operator_keys.holds(&secret)) {
+        if keys.texts(KeyDigest::of).any(|secret| operator_keys.contains(&secret)) {
             return Err(ConfigError::invalid("operator_keys", fault));
         }
         if let Authenticator::ApiKey(api_keys) = &authenticator
@@ -42,7 +42,7 @@ impl RawConfig {
             return Err(ConfigError::invalid("identity.api_key", fault));
         }
         let trusted_proxies = networks("trusted_proxies", &self.trusted_proxies)?;
-        if trusted_proxies.is_everyone() {
+        if trusted_proxies.has_all_addresses() {
             warnings.push(
                 "trusted_proxies lists everyone: whoever calls without a name can choose the address that is counted"
                     .to_owned(),
@@ -120,7 +120,7 @@ impl RawIdentity {
             header.secret_header.as_deref().unwrap_or("x-holdall-secret"),
         )?;
         let peers = networks("identity.header.peers", &header.peers)?;
-        if peers.is_everyone() {
+        if peers.has_all_addresses() {
             warnings
                 .push("identity.header.peers lists everyone: the secret alone tells your proxy from others".to_owned());
         }
@@ -181,11 +181,11 @@ impl RawIdentity {
 
     #[cfg(feature = "jwt")]
     fn jwt_keys(&self, sources: &impl Sources) -> Result<crate::principal::jwt::KeySource, ConfigError> {
-        use crate::principal::jwt::{JwtKeys, KeySource, Origin, RemoteKeys};
+        use crate::principal::jwt::{JwtKeys, KeySetOrigin, KeySource, RemoteKeys};
 
         let keys = match (&self.jwt.jwks_file, &self.jwt.jwks_url, &self.jwt.key_file) {
             (Some(path), None, None) => {
-                JwtKeys::from_jwks(&read(sources, "identity.jwt.jwks_file", path)?, Origin::File)
+                JwtKeys::from_jwks(&read(sources, "identity.jwt.jwks_file", path)?, KeySetOrigin::File)
             }
             (None, Some(url), None) => {
                 let keys = RemoteKeys::new(url)

@@ -5,16 +5,16 @@
 
 use zeroize::Zeroizing;
 
-use super::{Config, ConfigError, Reach, ServeSettings, Sources};
+use super::{Config, ConfigError, Exposure, ServeSettings, Sources};
 
 impl Config {
     /// The configuration that variables make, for an isolate.
     ///
     /// # Errors
     /// The first thing that keeps it from starting.
-    pub fn of_isolate(sources: &impl Sources) -> Result<Self, ConfigError> {
+    pub fn for_isolate(sources: &impl Sources) -> Result<Self, ConfigError> {
         let sources = &Bindings(sources);
-        let config = ServeSettings::from_variables(sources)?.load(None, Reach::Isolate, sources)?;
+        let config = ServeSettings::from_variables(sources)?.load(None, Exposure::Isolate, sources)?;
         config.fits_isolate().map(|()| config)
     }
 
@@ -44,7 +44,7 @@ impl<S: Sources> Sources for Bindings<'_, S> {
         self.0.variable(name)
     }
 
-    fn shows(&self, _path: &str) -> bool {
+    fn may_show(&self, _path: &str) -> bool {
         false
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     fn config<const N: usize>(bindings: [(&'static str, &str); N]) -> Result<Config, String> {
         let keys = ("HOLDALL_KEYS", format!("k1:{}", "A".repeat(43)));
         let bindings = bindings.into_iter().map(|(name, value)| (name, value.to_owned()));
-        Config::of_isolate(&Bound([keys].into_iter().chain(bindings).collect())).map_err(|error| error.to_string())
+        Config::for_isolate(&Bound([keys].into_iter().chain(bindings).collect())).map_err(|error| error.to_string())
     }
 
     const OPEN: (&str, &str) = ("HOLDALL_DANGEROUS_OPEN", "yes");
@@ -95,14 +95,17 @@ mod tests {
             (config.deployment.policy.issuer.as_str(), config.deployment.policy.ttl_seconds),
             ("of the binding", 7_200)
         );
-        assert_eq!((config.deployment.policy.seal, config.settings.retries, config.guard.turns_at_once), (false, 3, 3));
+        assert_eq!(
+            (config.deployment.policy.seal, config.service.retries, config.guard.max_concurrent_turns),
+            (false, 3, 3)
+        );
         assert_eq!(config.deployment.models.as_slice()[0].system_prompt.as_deref(), Some("Be brief."));
     }
 
     #[test]
     fn an_isolate_takes_as_many_requests_as_fit_unless_told_otherwise() {
         let bounds = |text| {
-            let settings = config([OPEN, ("HOLDALL_CONFIG_TEXT", text)]).unwrap().settings;
+            let settings = config([OPEN, ("HOLDALL_CONFIG_TEXT", text)]).unwrap().service;
             (settings.concurrent_requests, settings.requests_per_peer)
         };
         assert_eq!(bounds(""), (32, 8));
@@ -132,9 +135,12 @@ mod tests {
             ),
             (
                 [OPEN, ("HOLDALL_SEAL", "maybe"), ("HOLDALL_TTL", "1h")],
-                "HOLDALL_SEAL: `maybe` is neither true nor false",
+                "`HOLDALL_SEAL` is `maybe`; expected `true` or `false`",
             ),
-            ([OPEN, ("HOLDALL_BURST", "-1"), ("HOLDALL_TTL", "1h")], "HOLDALL_BURST: `-1` is no whole number"),
+            (
+                [OPEN, ("HOLDALL_BURST", "-1"), ("HOLDALL_TTL", "1h")],
+                "`HOLDALL_BURST` is `-1`; expected a whole number",
+            ),
             ([OPEN, ("HOLDALL_KEYS_FILE", "GONE"), ("HOLDALL_TTL", "1h")], "keys_file: no such binding"),
             (
                 [OPEN, ("HOLDALL_CONFIG", "TEXT"), ("HOLDALL_CONFIG_TEXT", "issuer = 'a'")],

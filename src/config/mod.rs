@@ -3,289 +3,37 @@
 //! Nothing is read here: files and variables come through [`Sources`], so that a test or a platform without files can
 //! supply its own. Every refusal names the key, and the next step.
 
+mod builder;
 mod check;
-mod draft;
-mod fixed;
+mod checked;
+mod error;
+mod exposure;
+mod fingerprint;
 mod guard;
 mod identity;
 mod isolate;
 mod overlay;
 mod raw;
+mod reload;
+mod service;
+mod setting;
 mod settings;
+mod sources;
+mod store;
 mod upstreams;
-mod variables;
 
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::SocketAddr, time::Duration};
-
-use http::{HeaderName, HeaderValue};
-use zeroize::Zeroizing;
-
-use crate::{
-    guard::{Rules, Store},
-    principal::Access,
-    proto::{deployment::Deployment, key::KeyError, provider::Provider},
-};
-
 pub use self::{
-    draft::{Draft, Reach},
-    fixed::Fixed,
-    overlay::{
-        ApiOptions, CallerSettings, GuardSettings, KeySettings, ModelSettings, ServeSettings, StopSettings,
-        TokenSettings,
-    },
+    builder::ConfigBuilder,
+    checked::{Concurrency, Config, LambdaResponse, ServerConfig, UpstreamConfig},
+    error::ConfigError,
+    exposure::Exposure,
+    overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
     raw::{RawConfig, parse_duration},
-    settings::{CorsOrigins, OriginError, Settings, Timeouts},
+    reload::ReloadSnapshot,
+    service::{CorsOrigins, OriginError, ServiceConfig, Timeouts},
+    sources::Sources,
+    store::StoreConfig,
 };
-
-/// A configuration that may start.
-#[derive(Debug)]
-pub struct Config {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// What turns need.
-    pub deployment: Deployment,
-    /// Who may call.
-    pub access: Access,
-    /// What the service needs.
-    pub settings: Settings,
-    /// The model services.
-    pub upstreams: Vec<UpstreamConfig>,
-    /// How events of AWS Lambda are answered.
-    pub lambda_response: LambdaResponse,
-    /// What the listener needs.
-    pub server: ServerConfig,
-    /// What users are held to.
-    pub guard: Rules,
-    /// Where instances count together, if anywhere.
-    pub store: Option<Store>,
-    /// What an operator should know of, though it does not keep the server from starting.
-    pub warnings: Vec<String>,
-}
-
-/// How events of AWS Lambda are answered; the platform does not tell a function what it makes of its answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LambdaResponse {
-    /// Streamed to function URLs, whole to HTTP APIs.
-    #[default]
-    Auto,
-    /// Whole: what function URLs in the invoke mode `BUFFERED` understand.
-    Buffer,
-    /// Streamed, whoever asks.
-    Stream,
-}
-
-/// The bounds on connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerConfig {
-    /// A request's head, whole, from the connection's first byte or the end of the request before.
-    pub head_timeout: Duration,
-    /// A pause in which the client takes nothing of its answer.
-    pub write_timeout: Duration,
-    /// An answer, from its head until the client has taken its last byte.
-    pub answer_timeout: Duration,
-    /// A request's head, in bytes.
-    pub head_bytes: usize,
-    /// Connections at once.
-    pub connections: usize,
-    /// Of these, connections of one peer address.
-    pub connections_per_peer: usize,
-    /// How long connections are still accepted once the server was asked to stop, and says at `/ready` that it is.
-    pub lame_duck: Duration,
-    /// How long requests under way may go on once the server was asked to stop.
-    pub drain_timeout: Duration,
-}
-
-/// One model service.
-#[derive(Clone)]
-pub struct UpstreamConfig {
-    /// What models call it.
-    pub name: String,
-    /// How it speaks.
-    pub provider: &'static dyn Provider,
-    /// Whose reasoning its replies hold: the dialect's name, and `@host` where that is not the dialect's own address.
-    pub provider_id: String,
-    /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
-    pub prompt_cache: bool,
-    /// `http:` or `https:` URLs that its paths are appended to, without a trailing slash, each as good as the other; one
-    /// empty text for the built-in model.
-    pub base_urls: Vec<String>,
-    /// How many calls it takes at once; none for as many as there are.
-    pub concurrency: Option<Concurrency>,
-    /// The operator's credential; some need none.
-    pub api_key: Option<Zeroizing<String>>,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// The pause between two words of the built-in model.
-    pub builtin_pace: Duration,
-}
-
-impl UpstreamConfig {
-    /// Whether it is the built-in model, which needs no network.
-    #[must_use]
-    pub fn is_builtin(&self) -> bool {
-        self.base_urls.iter().all(String::is_empty)
-    }
-
-    /// The header that carries the operator's credential, if there is one.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] for a key that no header may hold.
-    pub fn credential(&self) -> Result<Option<(HeaderName, HeaderValue)>, ConfigError> {
-        let Some(key) = &self.api_key else { return Ok(None) };
-        let (name, prefix) = self.provider.credential();
-        let is_printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        let value = is_printable.then(|| HeaderValue::from_str(&format!("{prefix}{}", &**key)).ok()).flatten();
-        let mut value = value.ok_or_else(|| {
-            ConfigError::invalid(
-                "upstream",
-                format!("the key of {} holds what is no printable ASCII character", self.name),
-            )
-        })?;
-        value.set_sensitive(true);
-        Ok(Some((name, value)))
-    }
-}
-
-impl fmt::Debug for UpstreamConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = if self.api_key.is_some() { "with a key" } else { "without a key" };
-        write!(f, "{} ({} at {}, {key}", self.name, self.provider.name(), self.base_urls.join(", "))?;
-        if let Some(Concurrency { calls, queue, .. }) = self.concurrency {
-            write!(f, ", {calls} calls at once and {queue} waiting")?;
-        }
-        f.write_str(")")
-    }
-}
-
-/// How many calls an upstream takes at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Concurrency {
-    /// Calls at once.
-    pub calls: usize,
-    /// Calls that may wait for one of them to end.
-    pub queue: usize,
-    /// How long each waits.
-    pub wait: Duration,
-}
-
-/// Where files and variables come from.
-pub trait Sources {
-    /// The text of a file.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn file(&self, path: &str) -> Result<Zeroizing<String>, String>;
-
-    /// The value of an environment variable, if it is set and not empty.
-    fn variable(&self, name: &str) -> Option<Zeroizing<String>>;
-
-    /// Whether an error may show `path`, which could not be read: not where it may be a secret that was put in the wrong
-    /// place.
-    fn shows(&self, path: &str) -> bool {
-        path.len() <= PATH_SHOWN_BYTES
-            && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte))
-    }
-}
-
-/// The longest path that an error shows.
-const PATH_SHOWN_BYTES: usize = 128;
-
-/// Why a configuration may not start. Never shows a secret.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A key's value is not one that it takes.
-    Invalid {
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
-        fault: String,
-    },
-    /// The token keys are no ring.
-    Keys(KeyError),
-    /// There are no token keys.
-    NoKeys,
-    /// Anyone who reaches the port could be any user, and spend the operator's key.
-    OpenToAll {
-        /// The address; none where a platform calls.
-        listen: Option<SocketAddr>,
-    },
-    /// What was set does not go together, or a variable does not take its text.
-    Settings {
-        /// What is wrong.
-        fault: String,
-        /// The next step, where there is one.
-        hint: Option<String>,
-    },
-    /// A file cannot be read.
-    Unreadable {
-        /// The key that names it.
-        key: &'static str,
-        /// What the system says.
-        fault: String,
-    },
-    /// The text is no TOML of ours: a syntax error, an unknown key, a value of the wrong type.
-    Toml(String),
-}
-
-impl ConfigError {
-    /// The next step, where there is one.
-    #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        match self {
-            Self::NoKeys => Some(
-                "make one with `holdall keys new > keys` and pass --keys-file keys (the same on all instances), \
-                 or try things out with --dev",
-            ),
-            Self::OpenToAll { listen: None } => {
-                Some("set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or say dangerous_open = true")
-            }
-            Self::OpenToAll { listen: Some(_) } => Some(
-                "set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or listen on 127.0.0.1, or say \
-                 dangerous_open = true",
-            ),
-            Self::Keys(_) => Some("`holdall keys new` makes a key that fits"),
-            Self::Settings { hint, .. } => hint.as_deref(),
-            _ => None,
-        }
-    }
-
-    fn invalid(key: &'static str, fault: impl Into<String>) -> Self {
-        Self::Invalid { key, fault: fault.into() }
-    }
-
-    fn settings(fault: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Settings { fault: fault.into(), hint: Some(hint.into()) }
-    }
-}
-
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Keys(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid { key, fault } => write!(f, "{key}: {fault}"),
-            Self::Keys(error) => write!(f, "keys: {error}"),
-            Self::NoKeys => f.write_str("there is no key to sign tokens with"),
-            Self::OpenToAll { listen: Some(listen) } => {
-                write!(f, "identity.mode is none, and {listen} can be reached from other machines")
-            }
-            Self::OpenToAll { listen: None } => {
-                f.write_str("identity.mode is none, and whoever reaches this could be any user")
-            }
-            Self::Settings { fault, .. } => f.write_str(fault),
-            Self::Unreadable { key, fault } => write!(f, "{key}: {fault}"),
-            Self::Toml(fault) => write!(f, "configuration: {fault}"),
-        }
-    }
-}

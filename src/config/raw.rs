@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::ConfigError;
+use super::{error::ConfigError, exposure::Exposure};
 
 /// A configuration as written; every key may be left out.
 #[derive(Clone, Default, Deserialize)]
@@ -37,9 +37,9 @@ pub struct RawConfig {
     pub(super) timeouts: RawTimeouts,
     pub(super) upstream: Vec<RawUpstream>,
     pub(super) model: Vec<RawModel>,
-    /// Whether a platform calls, and there is no listener of our own.
+    /// True if a platform passes requests on, so that there is no listener.
     #[serde(skip)]
-    pub(super) is_hosted: bool,
+    pub(super) on_platform: bool,
 }
 
 impl RawConfig {
@@ -60,30 +60,29 @@ impl RawConfig {
                 alternatives.iter().for_each(|key| drop(below.remove(*key)));
             }
         }
-        lay_over(&mut table, overlay);
+        merge(&mut table, overlay);
         table.try_into().map_err(|error| fault(&error, ""))
     }
 
-    /// The same where a platform calls, for anyone who may call the platform; `listen` has no meaning.
+    /// Adapts the configuration to the clients that can reach the proxy.
+    ///
+    /// [`Exposure::Local`] overrides `listen`, `identity` and `dangerous_open`.
     #[must_use]
-    pub fn hosted(self) -> Self {
-        Self { is_hosted: true, ..self }
-    }
-
-    /// The same in an isolate, whose memory has room for fewer requests unless told otherwise.
-    #[must_use]
-    pub fn isolated(mut self) -> Self {
-        self.limits.concurrent_requests.get_or_insert(ISOLATE_REQUESTS);
-        self.hosted()
-    }
-
-    /// The same for this process alone: on a free port of the loopback, with nobody to be told from another.
-    #[must_use]
-    pub fn local(mut self) -> Self {
-        self.listen = Some("127.0.0.1:0".to_owned());
-        self.dangerous_open = false;
-        self.identity = RawIdentity::default();
-        self
+    pub fn with_exposure(mut self, exposure: Exposure) -> Self {
+        self.on_platform = matches!(exposure, Exposure::Platform | Exposure::Isolate);
+        match exposure {
+            Exposure::Listener | Exposure::Platform => self,
+            Exposure::Isolate => {
+                self.limits.concurrent_requests.get_or_insert(ISOLATE_REQUESTS);
+                self
+            }
+            Exposure::Local => Self {
+                listen: Some("127.0.0.1:0".to_owned()),
+                dangerous_open: false,
+                identity: RawIdentity::default(),
+                ..self
+            },
+        }
     }
 }
 
@@ -307,10 +306,11 @@ fn fault(error: &toml::de::Error, text: &str) -> ConfigError {
     ConfigError::Toml(format!("{place}{}", error.message()))
 }
 
-fn lay_over(table: &mut toml::Table, overlay: toml::Table) {
+/// Merges `overrides` into `table`: tables are joined, any other value replaces the old one.
+pub(super) fn merge(table: &mut toml::Table, overlay: toml::Table) {
     for (key, value) in overlay {
         match (table.get_mut(&key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => merge(below, above),
             (_, value) => {
                 table.insert(key, value);
             }

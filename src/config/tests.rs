@@ -1,10 +1,14 @@
 //! Tests of what may start and what may not.
 
 mod identity;
+mod settings;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
+
+use zeroize::Zeroizing;
 
 use super::*;
+use crate::guard::Rules;
 
 /// Files and variables by name.
 struct Fixture(HashMap<&'static str, &'static str>);
@@ -48,9 +52,9 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8787");
     assert_eq!(config.deployment.limits, crate::proto::limits::Limits::default());
     assert_eq!((config.deployment.policy.ttl_seconds, config.deployment.policy.max_age_seconds), (604_800, 2_592_000));
-    assert!(config.deployment.policy.seal && config.settings.loopback_host_only);
-    assert_eq!((config.settings.concurrent_requests, config.guard.turns_at_once), (1_024, 8));
-    assert_eq!((config.settings.requests_per_peer, config.server.connections_per_peer), (256, 4_096));
+    assert!(config.deployment.policy.seal && config.service.loopback_host_only);
+    assert_eq!((config.service.concurrent_requests, config.guard.max_concurrent_turns), (1_024, 8));
+    assert_eq!((config.service.requests_per_peer, config.server.connections_per_peer), (256, 4_096));
 }
 
 #[test]
@@ -59,20 +63,23 @@ fn nobody_vouching_stays_on_loopback_unless_told_otherwise() {
     assert!(matches!(check(&keys(), &[("PORT", "8080")]), Err(ConfigError::OpenToAll { .. })));
     let open = check(&format!("{}\ndangerous_open = true", keys()), &[("PORT", "8080")]).unwrap();
     assert_eq!(open.listen.to_string(), "0.0.0.0:8080");
-    assert!(!open.settings.loopback_host_only);
+    assert!(!open.service.loopback_host_only);
 }
 
 #[test]
 fn a_function_is_open_wherever_it_would_listen() {
     let check = |settings: &str| {
         let text = format!("{}\n{settings}\n{BUILTIN}", keys());
-        RawConfig::parse(&text, toml::Table::new()).unwrap().hosted().check(&Fixture(HashMap::new()))
+        RawConfig::parse(&text, toml::Table::new())
+            .unwrap()
+            .with_exposure(Exposure::Platform)
+            .check(&Fixture(HashMap::new()))
     };
     let refused = check("").unwrap_err();
     assert!(matches!(refused, ConfigError::OpenToAll { listen: None }));
     assert!(!refused.hint().unwrap().contains("listen"));
     let open = check("dangerous_open = true\nlambda_response = \"buffer\"").unwrap();
-    assert_eq!((open.settings.loopback_host_only, open.lambda_response), (false, LambdaResponse::Buffer));
+    assert_eq!((open.service.loopback_host_only, open.lambda_response), (false, LambdaResponse::Buffer));
     assert_eq!(check("dangerous_open = true").unwrap().lambda_response, LambdaResponse::Auto);
 }
 
@@ -92,7 +99,7 @@ fn a_secret_of_credentials_is_no_token_key() {
 fn each_fault_names_its_key() {
     for (head, named) in [
         ("keys = \"k1\"", "keys: key 1"),
-        ("keys = \"k1:AQ\"", "keys: the secret of key k1 is 1 bytes"),
+        ("keys = \"k1:AQ\"", "keys: the secret of key k1 has 1 bytes"),
         ("keys_file = \"none\"", "keys_file: none: no such file"),
         ("kyes = 1", "unknown field `kyes`"),
         ("ttl = \"1w\"", "`1w` is no time span"),
@@ -133,8 +140,8 @@ fn a_key_in_the_place_of_its_file_is_not_shown() {
     for path in ["/etc/holdall/keys-2.txt", "keys"] {
         assert_eq!(fault(&format!("keys_file = \"{path}\""), &[]), format!("keys_file: {path}: no such file"));
     }
-    let draft = Draft::open(Some(key.as_ref()), &Fixture(HashMap::new()));
-    assert_eq!(draft.unwrap_err().to_string(), "cannot read the configuration: no such file");
+    let builder = ConfigBuilder::open(Some(key.as_ref()), &Fixture(HashMap::new()));
+    assert_eq!(builder.unwrap_err().to_string(), "cannot read the configuration: no such file");
 }
 
 #[test]
@@ -222,6 +229,9 @@ fn prompts_are_cached_and_nothing_is_trimmed_unless_told_otherwise() {
         let config = upstream("builtin", lines, model_lines).unwrap();
         let model = &config.deployment.models.as_slice()[0];
         assert_eq!((model.target.prompt_cache, model.truncation), (prompt_cache, truncation));
+        // A reload replaces the models, and so applies both.
+        let (old, new) = (upstream("builtin", "", "").unwrap().reload_snapshot(), config.reload_snapshot());
+        assert!(old.refused_changes(&new).is_empty() && old.restart_changes(&new).is_empty());
     }
     let fault = upstream("builtin", "", "truncation = \"auto\"").unwrap_err().to_string();
     assert_eq!(fault, "model.truncation: `auto` is none of refuse, oldest, summarize");
@@ -314,12 +324,12 @@ fn calls_at_once_are_bounded_where_a_bound_is_set() {
     // What a reload cannot change shows in what it compares.
     let (eight, nine) =
         (upstream("builtin", "max_concurrency = 8", ""), upstream("builtin", "max_concurrency = 9", ""));
-    assert_eq!(eight.unwrap().fixed().pinned_changes(&nine.unwrap().fixed()), ["upstream"]);
+    assert_eq!(eight.unwrap().reload_snapshot().refused_changes(&nine.unwrap().reload_snapshot()), ["upstream"]);
 }
 
 #[test]
 fn calls_are_made_twice_again_unless_told_otherwise() {
-    let retries = |line: &str| check(&format!("{}\n{line}", keys()), &[]).map(|config| config.settings.retries);
+    let retries = |line: &str| check(&format!("{}\n{line}", keys()), &[]).map(|config| config.service.retries);
     assert_eq!((retries("").unwrap(), retries("retries = 0").unwrap(), retries("retries = 10").unwrap()), (2, 0, 10));
     assert_eq!(retries("retries = 11").unwrap_err().to_string(), "retries: 11 is not from 0 to 10");
 }
@@ -352,8 +362,8 @@ fn limits_on_users_are_read_as_they_are_written() {
     }
     let lines = "limits.turns_per_user = 3\n[[guard.quota]]\nperiod = \"1h\"\nturns = 1\nconversations = 2\n\
         [[guard.quota]]\nperiod = \"1d\"\nmodel_tokens = 3\nhistory_bytes = 4\nupstream_seconds = 999999999999999";
-    let Rules { turns_at_once, rate, quotas, .. } = guard(lines);
-    assert_eq!((turns_at_once, rate, quotas.len()), (3, None, 2));
+    let Rules { max_concurrent_turns, rate, quotas, .. } = guard(lines);
+    assert_eq!((max_concurrent_turns, rate, quotas.len()), (3, None, 2));
     assert_eq!((quotas[0].period_seconds, quotas[0].turns, quotas[0].conversations), (3_600, Some(1), Some(2)));
     assert_eq!((quotas[0].model_tokens, quotas[0].history_bytes, quotas[0].upstream_seconds), (None, None, None));
     assert_eq!((quotas[1].period_seconds, quotas[1].turns, quotas[1].model_tokens), (86_400, None, Some(3)));
@@ -405,20 +415,22 @@ fn limits_that_limit_nothing_or_everything_do_not_start() {
 
 #[test]
 fn another_store_takes_a_restart_and_other_limits_do_not() {
-    let fixed = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().fixed();
+    let fixed = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().reload_snapshot();
     let store = |password: &str| fixed(&format!("guard.redis_url = \"redis://:{password}@store.test\""));
     let limits =
         "guard.rate = \"5/s\"\nlimits.turns_per_user = 1\nlimits.image_bytes = 7\nissuer = \"other\"\nttl = \"1h\"";
-    assert!(fixed("").pinned_changes(&fixed(limits)).is_empty() && fixed("").kept_changes(&fixed(limits)).is_empty());
-    assert!(store("secret").pinned_changes(&store("secret")).is_empty());
-    assert_eq!(store("secret").pinned_changes(&store("other")), ["guard.redis_url"]);
-    assert_eq!(fixed("").pinned_changes(&store("secret")), ["guard.redis_url"]);
+    assert!(
+        fixed("").refused_changes(&fixed(limits)).is_empty() && fixed("").restart_changes(&fixed(limits)).is_empty()
+    );
+    assert!(store("secret").refused_changes(&store("secret")).is_empty());
+    assert_eq!(store("secret").refused_changes(&store("other")), ["guard.redis_url"]);
+    assert_eq!(fixed("").refused_changes(&store("secret")), ["guard.redis_url"]);
     let url = "guard.redis_url = \"redis://:secret@store.test\"";
     let renamed = fixed(&format!("{url}\nissuer = \"other\""));
-    assert_eq!(store("secret").pinned_changes(&renamed), ["issuer"]);
+    assert_eq!(store("secret").refused_changes(&renamed), ["issuer"]);
     let slower = fixed(&format!("{url}\nguard.timeout = \"1s\""));
-    assert!(store("secret").pinned_changes(&slower).is_empty());
-    assert_eq!(store("secret").kept_changes(&slower), ["guard.timeout"]);
+    assert!(store("secret").refused_changes(&slower).is_empty());
+    assert_eq!(store("secret").restart_changes(&slower), ["guard.timeout"]);
     assert!(!format!("{:?}", store("secret")).contains("secret"));
 }
 
@@ -435,7 +447,7 @@ fn a_store_wants_a_deployment_with_a_name_of_its_own() {
 
 #[test]
 fn what_takes_a_restart_is_named_by_its_key() {
-    let fixed = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().fixed();
+    let fixed = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().reload_snapshot();
     for (line, named) in [
         ("listen = \"127.0.0.1:1\"", &["listen"][..]),
         ("dangerous_open = true", &["dangerous_open"]),
@@ -459,7 +471,11 @@ fn what_takes_a_restart_is_named_by_its_key() {
         ("timeouts.issuer = \"9s\"", &["timeouts.issuer"]),
     ] {
         let (before, after) = (fixed(""), fixed(line));
-        assert_eq!((before.kept_changes(&after), before.pinned_changes(&after)), (named.to_vec(), vec![]), "{line}");
+        assert_eq!(
+            (before.restart_changes(&after), before.refused_changes(&after)),
+            (named.to_vec(), vec![]),
+            "{line}"
+        );
     }
 }
 

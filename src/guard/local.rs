@@ -1,31 +1,36 @@
-//! The guard in this process: rates, quotas, and turns at once, for each caller.
+//! The guard in this process: rates, quotas and concurrent turns of each caller.
 //!
 //! ```text
-//! admit: rate, each quota, places ── one refuses: nothing is taken, the longest wait is told
-//!           │ all allow
-//!           ▼ takes of the rate, a turn, a conversation if it begins one, a place
-//!        permit ── whole, cut, left: adds what was used, to the periods in which it was admitted
-//!               └─ failed: gives back turn and conversation
+//! admit: rate, each quota, concurrent turns ── one refuses: nothing is charged;
+//!           │ all admit                         the error reports the longest wait
+//!           ▼ charges the rate, a turn, a conversation if it starts one, a concurrency slot
+//!        permit ── complete, cut, client left: charges what was used to the periods of admission
+//!               └─ failed: refunds the turn and the conversation
 //! ```
-//! What the rate gave is not given back: a client whose turns fail is not to hammer on. Model tokens, history and the
-//! upstream's time are known at the end only; a turn is admitted while any are left. Everything is in memory: a restart
-//! forgets it, and each instance counts for itself. Time comes from [`Moment`] alone.
+//! The rate is not refunded, so that a client whose turns fail cannot retry without pause. Model
+//! tokens, history and upstream time are known only at the end of a turn: a turn is admitted while
+//! any of them remain. All state is in memory: a restart loses it, and each instance counts alone.
+//! Time comes only from [`Moment`].
 
 mod caller;
-mod ledger;
-mod limits;
+mod caller_table;
+mod compiled_rules;
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::{
-    caller::{CallerState, LimitScope, LimitStanding, Receipt},
-    ledger::{Key, Ledger},
-    limits::Limits,
+    caller::{CallerState, LimitScope, LimitStanding, TurnCost},
+    caller_table::{CallerTable, Key},
+    compiled_rules::CompiledRules,
 };
 use super::{
-    AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, Rules, Seed, TurnEnd,
+    admit::{AdmitRequest, Guard, GuardPurpose, Moment, Permit, Revocation},
+    keyed_hash::KeyedHash,
+    rules::Rules,
+    subject::LimitSubject,
+    turn_end::{Charge, TurnEnd},
 };
 use crate::proto::{
     allowance::{Allowance, Exhausted},
@@ -33,31 +38,31 @@ use crate::proto::{
     time::UnixSeconds,
 };
 
-/// Holds each caller to the rules, as far as this process sees.
+/// Enforces the rules within this process. Clones share their counts.
 #[derive(Clone, Debug)]
 pub struct LocalGuard(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    limits: Limits,
-    ledger: Ledger,
+    rules: CompiledRules,
+    callers: CallerTable,
 }
 
 impl LocalGuard {
-    /// A guard of these rules, which knows callers by numbers under `seed`.
+    /// A guard that enforces `rules`, and stores callers under their `hash`.
     #[must_use]
-    pub fn new(rules: Rules, seed: Seed) -> Self {
-        Self(Arc::new(Mutex::new(State { limits: Limits::new(rules), ledger: Ledger::new(seed) })))
+    pub fn new(rules: Rules, hash: KeyedHash) -> Self {
+        Self(Arc::new(Mutex::new(State { rules: CompiledRules::new(rules), callers: CallerTable::new(hash) })))
     }
 
-    /// Replaces the rules for the turns to come. What was counted stays counted in every period that the new rules have
-    /// as well; another rate begins anew for all.
+    /// Replaces the rules for new turns. Counts are kept for every period that the new rules have
+    /// as well. If the rate changes, it is full again for every caller.
     pub fn set_rules(&self, rules: Rules) {
         let mut state = self.lock();
-        if state.limits.rules.rate != rules.rate {
-            state.ledger.each(CallerState::begin_anew);
+        if state.rules.rules.rate != rules.rate {
+            state.callers.for_each(CallerState::reset_rate);
         }
-        state.limits = Limits::new(rules);
+        state.rules = CompiledRules::new(rules);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -68,80 +73,81 @@ impl LocalGuard {
 impl Guard for LocalGuard {
     type Permit = LocalPermit;
 
-    async fn admit(&self, ask: AdmitRequest) -> Result<LocalPermit, Error> {
-        if ask.purpose == GuardPurpose::Read {
-            return Ok(LocalPermit { standing: Vec::new(), held: None });
+    async fn admit(&self, request: AdmitRequest) -> Result<LocalPermit, Error> {
+        if request.purpose == GuardPurpose::Read {
+            return Ok(LocalPermit { allowances: Vec::new(), held: None });
         }
         let mut state = self.lock();
-        let key = state.ledger.key(&ask.subject());
-        let (receipt, standing) = state.admit(key, &ask)?;
-        Ok(LocalPermit {
-            standing,
-            held: Some(HeldPermit { guard: self.clone(), key, receipt, left: TurnEnd::Failed }),
-        })
+        let key = state.callers.key(&request.subject());
+        let (cost, allowances) = state.admit(key, &request)?;
+        let held = HeldPermit { guard: self.clone(), key, cost, end_if_dropped: TurnEnd::Failed };
+        Ok(LocalPermit { allowances, held: Some(held) })
     }
 
-    async fn standing(&self, counted: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
+    async fn allowances(&self, subject: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
         let state = self.lock();
-        let key = state.ledger.key(&counted);
-        let standings = match state.ledger.find(key) {
-            Some(caller) => caller.standings(&state.limits, moment),
-            None => CallerState::default().standings(&state.limits, moment),
+        let key = state.callers.key(&subject);
+        let standings = match state.callers.find(key) {
+            Some(caller) => caller.standings(&state.rules, moment),
+            None => CallerState::default().standings(&state.rules, moment),
         };
         Ok(allowances(&standings))
     }
 
-    fn turns_at_once(&self) -> usize {
-        self.lock().limits.rules.turns_at_once
+    fn max_concurrent_turns(&self) -> usize {
+        self.lock().rules.rules.max_concurrent_turns
     }
 
     async fn revoke(&self, _: Revocation) -> Result<Option<UnixSeconds>, Error> {
         Err(Error::Unsupported {
-            detail: "nothing is revoked here: that takes a store which all instances share (HOLDALL_REDIS_URL)"
-                .to_owned(),
+            detail: "Revocation needs a store that all instances share. Set HOLDALL_REDIS_URL.".to_owned(),
         })
     }
 }
 
 impl State {
-    /// Takes all that a turn takes, or nothing.
-    fn admit(&mut self, key: Key, ask: &AdmitRequest) -> Result<(Option<Receipt>, Vec<Allowance>), Error> {
-        let Self { limits, ledger } = self;
-        ledger.tidy(limits, ask.moment);
-        let begins = ask.presented.is_none();
-        let is_turn = ask.purpose == GuardPurpose::Turn;
-        let fresh = CallerState::default();
-        let caller = ledger.find(key).unwrap_or(&fresh);
-        let standings = caller.standings(limits, ask.moment);
-        let concerns = |standing: &&LimitStanding| match standing.takers {
-            LimitScope::Beginnings => is_turn && begins,
+    /// Charges everything that the request costs, or nothing.
+    fn admit(&mut self, key: Key, request: &AdmitRequest) -> Result<(Option<TurnCost>, Vec<Allowance>), Error> {
+        self.callers.sweep(&self.rules, request.moment);
+        self.check(key, request)?;
+        let Self { rules, callers } = self;
+        let caller = callers.entry(key, rules, request.moment);
+        caller.turns_in_flight = caller.turns_in_flight.saturating_add(1);
+        caller.charge_rate(rules, request.moment);
+        let is_turn = request.purpose == GuardPurpose::Turn;
+        let cost = is_turn.then(|| caller.charge_turn(request.presented.is_none(), rules, request.moment));
+        Ok((cost, allowances(&caller.standings(rules, request.moment))))
+    }
+
+    /// Checks the limits that apply to the request. If several refuse it, the error is about the
+    /// one with the longest wait.
+    fn check(&self, key: Key, request: &AdmitRequest) -> Result<(), Error> {
+        let new = CallerState::default();
+        let caller = self.callers.find(key).unwrap_or(&new);
+        let standings = caller.standings(&self.rules, request.moment);
+        let is_turn = request.purpose == GuardPurpose::Turn;
+        let applies = |standing: &&LimitStanding| match standing.scope {
             LimitScope::Calls => true,
+            LimitScope::NewConversations => is_turn && request.presented.is_none(),
             LimitScope::Turns => is_turn,
         };
-        let longest = standings.iter().filter(concerns).max_by_key(|standing| standing.wait_seconds);
+        let longest = standings.iter().filter(applies).max_by_key(|standing| standing.wait_seconds);
         if let Some(standing) = longest.filter(|standing| standing.wait_seconds > 0) {
             return Err(exhausted(standing, &standings));
         }
-        let limit = limits.rules.turns_at_once;
-        if caller.places >= limit {
-            return Err(Error::UserBusy { limit });
-        }
-        let caller = ledger.entry(key, limits, ask.moment);
-        caller.places = caller.places.saturating_add(1);
-        caller.take_rate(limits, ask.moment);
-        let receipt = is_turn.then(|| caller.take_turn(begins, limits, ask.moment));
-        Ok((receipt, allowances(&caller.standings(limits, ask.moment))))
+        let limit = self.rules.rules.max_concurrent_turns;
+        if caller.turns_in_flight >= limit { Err(Error::UserBusy { limit }) } else { Ok(()) }
     }
 
-    fn end(&mut self, key: Key, receipt: Option<&Receipt>, ending: TurnEnd) {
-        // There while a turn of its is under way.
-        let Some(caller) = self.ledger.find_mut(key) else { return };
-        caller.places = caller.places.saturating_sub(1);
-        match (receipt, ending) {
-            (Some(receipt), TurnEnd::Cut(used) | TurnEnd::ClientLeft(used) | TurnEnd::Complete(used)) => {
-                caller.add(used, receipt)
+    fn end(&mut self, key: Key, cost: Option<&TurnCost>, end: TurnEnd) {
+        // The entry exists: the table keeps callers with turns in flight.
+        let Some(caller) = self.callers.find_mut(key) else { return };
+        caller.turns_in_flight = caller.turns_in_flight.saturating_sub(1);
+        match (cost, end) {
+            (Some(cost), TurnEnd::ClientLeft(charge) | TurnEnd::Complete(charge) | TurnEnd::Cut(charge)) => {
+                caller.add(charge, cost);
             }
-            (Some(receipt), TurnEnd::Failed) => caller.give_back(receipt),
+            (Some(cost), TurnEnd::Failed) => caller.refund(cost),
             (None, _) => {}
         }
     }
@@ -149,10 +155,10 @@ impl State {
 
 fn exhausted(standing: &LimitStanding, standings: &[LimitStanding]) -> Error {
     let (limit, retry_after_seconds) = (standing.allowance, standing.wait_seconds);
-    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, standing: allowances(standings) });
-    match standing.takers {
+    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, allowances: allowances(standings) });
+    match standing.scope {
         LimitScope::Calls => Error::RateLimited(exhausted),
-        LimitScope::Beginnings | LimitScope::Turns => Error::QuotaExceeded(exhausted),
+        LimitScope::NewConversations | LimitScope::Turns => Error::QuotaExceeded(exhausted),
     }
 }
 
@@ -160,59 +166,60 @@ fn allowances(standings: &[LimitStanding]) -> Vec<Allowance> {
     standings.iter().map(|standing| standing.allowance).collect()
 }
 
-/// One admitted turn.
+/// An admitted turn.
 #[derive(Debug)]
 pub struct LocalPermit {
-    standing: Vec<Allowance>,
-    /// What it holds; none if it takes nothing, or has ended.
+    allowances: Vec<Allowance>,
+    /// `None` if the request consumes nothing, or has ended.
     held: Option<HeldPermit>,
 }
 
+/// What an admitted turn holds until its end.
 #[derive(Debug)]
 struct HeldPermit {
     guard: LocalGuard,
     key: Key,
-    receipt: Option<Receipt>,
-    /// How the turn ends if nothing more is said.
-    left: TurnEnd,
+    /// `None` if the request is not a turn.
+    cost: Option<TurnCost>,
+    end_if_dropped: TurnEnd,
 }
 
 impl LocalPermit {
-    fn end(&mut self, ending: impl FnOnce(&HeldPermit) -> TurnEnd) {
+    fn end(&mut self, end: impl FnOnce(&HeldPermit) -> TurnEnd) {
         if let Some(held) = self.held.take() {
-            held.guard.lock().end(held.key, held.receipt.as_ref(), ending(&held));
+            held.guard.lock().end(held.key, held.cost.as_ref(), end(&held));
         }
     }
 }
 
 impl Permit for LocalPermit {
-    fn standing(&self) -> &[Allowance] {
-        &self.standing
+    fn allowances(&self) -> &[Allowance] {
+        &self.allowances
     }
 
-    fn call(&mut self) {
+    fn model_called(&mut self) {
         if let Some(held) = &mut self.held {
-            held.left = held.left.called();
+            held.end_if_dropped = held.end_if_dropped.after_model_call();
         }
     }
 
-    fn show(&mut self) {
+    fn reply_started(&mut self) {
         if let Some(held) = &mut self.held {
-            held.left = TurnEnd::Cut(Charge::default());
+            held.end_if_dropped = TurnEnd::Cut(Charge::default());
         }
     }
 
-    async fn settle(mut self, ending: TurnEnd) {
-        self.end(|_| ending);
+    async fn settle(mut self, end: TurnEnd) {
+        self.end(|_| end);
     }
 
-    fn leave(mut self, used: Charge) {
-        self.end(|held| held.left.having(used));
+    fn client_left(mut self, charge: Charge) {
+        self.end(|held| held.end_if_dropped.with_charge(charge));
     }
 }
 
 impl Drop for LocalPermit {
     fn drop(&mut self) {
-        self.end(|held| held.left);
+        self.end(|held| held.end_if_dropped);
     }
 }

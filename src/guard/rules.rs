@@ -1,66 +1,64 @@
-//! What a guard enforces, as configured.
+//! The rules that a guard enforces, as configured.
 
-use std::{fmt, time::Duration};
-
-use zeroize::Zeroizing;
+use std::time::Duration;
 
 use crate::proto::allowance::Allowance;
 
-/// The limits on one user, and what is asked of tokens beyond themselves.
+/// The limits on one caller, and the checks of a token's use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Turns at once.
-    pub turns_at_once: usize,
-    /// How fast turns may follow each other.
+    /// The most turns in flight for one caller.
+    pub max_concurrent_turns: usize,
+    /// The rate of turns.
     pub rate: Option<Rate>,
-    /// How much there is for a period.
+    /// The quotas, one for each period.
     pub quotas: Vec<Quota>,
-    /// Whether a token is good for one turn alone. Takes a store.
+    /// True if a token can continue only one turn. Requires a store.
     pub single_use: bool,
-    /// Whether tokens can be revoked. Takes a store.
+    /// True if tokens can be revoked. Requires a store.
     pub revocation: bool,
-    /// Conversations of one user that are good at once: one more revokes the one whose last turn is longest ago. Takes a
-    /// store.
+    /// The most live conversations of one user. One more revokes the conversation whose last turn
+    /// is the oldest. Requires a store.
     pub live_conversations: Option<u64>,
-    /// How long a turn may hold what it has taken, should its process die. Changes at a start alone.
+    /// How long a turn may hold what it has consumed if its process dies. Changes only at a start.
     pub lease: Duration,
-    /// How long a token can be good at the longest, and so a revocation has to be remembered.
-    pub memory: Duration,
-    /// Whether tokens from before the store's birth are taken on trust.
+    /// How long a revocation is kept: the longest time that a token can be valid.
+    pub revocation_ttl: Duration,
+    /// True if tokens that are older than the store are accepted.
     pub trusts_empty_store: bool,
 }
 
 impl Default for Rules {
-    /// Eight turns at once for a user, and no other limit.
+    /// Eight concurrent turns for a user, and no other limit.
     fn default() -> Self {
         Self {
-            turns_at_once: 8,
+            max_concurrent_turns: 8,
             rate: None,
             quotas: Vec::new(),
             single_use: false,
             revocation: false,
             live_conversations: None,
             lease: Duration::from_secs(660),
-            memory: Duration::from_secs(30 * 86_400 + 60),
+            revocation_ttl: Duration::from_secs(30 * 86_400 + 60),
             trusts_empty_store: false,
         }
     }
 }
 
-/// How fast turns may follow each other, by the generic cell rate algorithm (ITU-T I.371).
+/// A rate of turns, enforced by the generic cell rate algorithm (ITU-T I.371).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Turns in a period, evenly.
+    /// Turns in a period, evenly spaced.
     pub turns: u64,
     /// The period.
     pub period: Duration,
-    /// Turns that may come at once after a pause; at least 1.
+    /// Turns that may start together after a pause; at least 1.
     pub burst: u64,
 }
 
 impl Rate {
-    /// How long it takes for a whole burst to come back, in seconds, rounded up: a rate is told as so many turns, the
-    /// burst, for that long.
+    /// The time in which a full burst refills, in seconds, rounded up. A rate is reported as its
+    /// burst for this time.
     #[must_use]
     pub fn burst_seconds(&self) -> u64 {
         let nanos = self.period.as_nanos().saturating_mul(self.burst.into()) / u128::from(self.turns).max(1);
@@ -68,70 +66,55 @@ impl Rate {
     }
 }
 
-/// How much a user may have in each period; periods are counted from 1970, so that a day is a day in UTC.
+/// A caller's quotas in one period. Periods are counted from 1970-01-01T00:00:00Z, so a period of
+/// one day is a day in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// The period, whole seconds.
+    /// The length of the period in seconds.
     pub period_seconds: u64,
     /// Turns.
     pub turns: Option<u64>,
-    /// Conversations begun.
+    /// Conversations started.
     pub conversations: Option<u64>,
-    /// Model tokens, in and out. Known after the fact: the turns under way may go over it.
+    /// Model tokens, input and output together. The count is known when a turn ends, so turns in
+    /// flight can exceed this quota.
     pub model_tokens: Option<u64>,
-    /// Inflated history that turns carried; likewise.
+    /// Bytes of uncompressed history that turns carried. Turns in flight can exceed it as well.
     pub history_bytes: Option<u64>,
-    /// Seconds for which upstreams worked; likewise.
+    /// Seconds that upstreams worked. Turns in flight can exceed it as well.
     pub upstream_seconds: Option<u64>,
 }
 
 impl Quota {
-    /// What it limits, in the order of [`COUNTS`], as it is counted: upstream time in milliseconds.
-    pub(crate) fn limits(&self) -> [Option<u64>; COUNTS.len()] {
+    /// The limits in the order of [`QUOTA_COUNTS`] and in the unit of the counts, which is
+    /// milliseconds for upstream time.
+    pub(crate) fn limits(&self) -> [Option<u64>; QUOTA_COUNTS.len()] {
         let Self { turns, conversations, model_tokens, history_bytes, upstream_seconds, .. } = *self;
         let upstream_millis = upstream_seconds.map(|seconds| seconds.saturating_mul(1_000));
         [turns, conversations, model_tokens, history_bytes, upstream_millis]
     }
 
-    /// Where a caller stands that has `had` so much of the count with this number; none where that has no limit.
-    pub(crate) fn allowance(&self, count: usize, had: u64, reset_seconds: u64) -> Option<Allowance> {
-        let (name, limit) = (*COUNTS.get(count)?, self.limits().get(count).copied().flatten()?);
+    /// The allowance of a caller that has `used` this much of the count at index `count` of
+    /// [`QUOTA_COUNTS`]; `None` if that count has no limit.
+    pub(crate) fn allowance(&self, count: usize, used: u64, reset_seconds: u64) -> Option<Allowance> {
+        let (name, limit) = (*QUOTA_COUNTS.get(count)?, self.limits().get(count).copied().flatten()?);
         let unit = if name == "upstream_seconds" { 1_000 } else { 1 };
-        // A second that has begun is still to be had: nothing is left only where a turn is refused.
-        let remaining = limit.saturating_sub(had).div_ceil(unit);
+        // Rounded up: a started second still remains, so 0 remains only if a turn is refused.
+        let remaining = limit.saturating_sub(used).div_ceil(unit);
         Some(Allowance { name, limit: limit / unit, remaining, period_seconds: self.period_seconds, reset_seconds })
     }
 }
 
-/// What quotas count.
-pub(crate) const COUNTS: [&str; 5] = ["turns", "conversations", "model_tokens", "history_bytes", "upstream_seconds"];
-
-/// A server of the Redis protocol that instances share.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Store {
-    /// `redis://` or `rediss://` URL; may hold a password.
-    pub url: Zeroizing<String>,
-    /// How long it may take to answer.
-    pub timeout: Duration,
-    /// What its keys begin with: the deployment's name.
-    pub namespace: String,
-}
-
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
-            .field("timeout", &self.timeout)
-            .field("namespace", &self.namespace)
-            .finish_non_exhaustive()
-    }
-}
+/// The names of the counts of a quota.
+pub(crate) const QUOTA_COUNTS: [&str; 5] =
+    ["turns", "conversations", "model_tokens", "history_bytes", "upstream_seconds"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_left_only_where_a_turn_is_refused() {
+    fn zero_remains_only_if_a_turn_is_refused() {
         let quota = Quota {
             period_seconds: 60,
             turns: Some(3),
@@ -140,19 +123,19 @@ mod tests {
             history_bytes: None,
             upstream_seconds: Some(7),
         };
-        let remaining = |count, had| quota.allowance(count, had, 9).map(|allowance| allowance.remaining);
+        let remaining = |count, used| quota.allowance(count, used, 9).map(|allowance| allowance.remaining);
         assert_eq!((remaining(0, 2), remaining(0, 3), remaining(0, 4)), (Some(1), Some(0), Some(0)));
         assert_eq!((remaining(4, 0), remaining(4, 6_999), remaining(4, 7_000)), (Some(7), Some(1), Some(0)));
         assert_eq!((remaining(1, 0), remaining(5, 0)), (None, None));
     }
 
     #[test]
-    fn a_burst_comes_back_at_the_rate() {
-        for (turns, seconds, burst, back) in
+    fn a_burst_refills_at_the_rate() {
+        for (turns, seconds, burst, refill) in
             [(30, 60, 30, 60), (30, 60, 5, 10), (5, 1, 20, 4), (7, 60, 10, 86), (5, 1, 1, 1), (1, 86_400, 1, 86_400)]
         {
             let rate = Rate { turns, period: Duration::from_secs(seconds), burst };
-            assert_eq!(rate.burst_seconds(), back, "{turns}/{seconds}s, {burst}");
+            assert_eq!(rate.burst_seconds(), refill, "{turns}/{seconds}s, {burst}");
         }
         assert_eq!(Rate { turns: 0, period: Duration::MAX, burst: u64::MAX }.burst_seconds(), u64::MAX);
     }

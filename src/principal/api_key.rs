@@ -1,29 +1,30 @@
-//! Keys that callers hold (`identity.mode = "api_key"`): one digest for each, and the user that it speaks for.
+//! The API keys of callers (`identity.mode = "api_key"`): the digest of each key, and its user.
 //!
-//! Who presents a key is compared with all of them, each in constant time and none left out, so that the time taken tells
-//! neither whether a key is known nor which one it is. That costs time in proportion to their number, hence the bound.
+//! A presented key is compared with every known key in constant time. So the duration reveals
+//! neither whether the key is known nor which one it is. The duration grows with the number of
+//! keys, so the number is limited.
 
 use std::{collections::HashMap, error, fmt};
 
 use subtle::ConditionallySelectable as _;
 
-use super::KeyDigest;
+use super::digest::KeyDigest;
 use crate::proto::{error::Error, principal::Principal};
 
-/// The most keys of a deployment.
+/// The most API keys of a deployment.
 pub const API_KEYS_MAX: usize = 10_000;
 
-/// The identity source of users who are known by a key.
+/// The identity source of users with an API key.
 pub const IDP_KEY: &str = "key";
 
-/// The keys of callers. `Debug` shows their number alone.
+/// The API keys of callers. `Debug` shows only their number.
 pub struct ApiKeys(Vec<(KeyDigest, Principal)>);
 
 impl ApiKeys {
-    /// Keys by their digests, each with the user that it speaks for; a user may have many.
+    /// API keys by their digests, each with its user. A user may have several keys.
     ///
     /// # Errors
-    /// [`ApiKeysError`] for none or too many, for a digest that stands twice, and for a name that is none.
+    /// [`ApiKeysError`] for no keys, too many keys, a repeated digest or an invalid user.
     pub fn new(keys: Vec<(KeyDigest, String)>) -> Result<Self, ApiKeysError> {
         if keys.is_empty() {
             return Err(ApiKeysError::None);
@@ -42,26 +43,26 @@ impl ApiKeys {
         Ok(Self(known))
     }
 
-    /// Reads a keys file: a digest, white space and a user on each line; blank lines and lines that start with `#` are
-    /// passed over. What it gives is for [`Self::new`].
+    /// Reads a keys file, for [`Self::new`]. Each line has a digest, white space and a user. Blank
+    /// lines and lines that start with `#` are skipped.
     ///
     /// # Errors
-    /// The number of the first line that is none.
+    /// The number of the first invalid line, counted from 1.
     pub fn read(text: &str) -> Result<Vec<(KeyDigest, String)>, usize> {
         let lines = (1..).zip(text.lines().map(str::trim));
         let entries = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         entries.map(|(number, line)| entry(line).ok_or(number)).collect()
     }
 
-    /// The digests, for comparison with other keys.
+    /// The digests, to compare them with other keys.
     pub fn digests(&self) -> impl Iterator<Item = &KeyDigest> {
         self.0.iter().map(|(digest, _)| digest)
     }
 
-    /// Whom `credential` speaks for.
+    /// The user of the key `credential`.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] if no key is this.
+    /// [`Error::Unauthenticated`] for an unknown key.
     pub(super) fn verify(&self, credential: &str) -> Result<Principal, Error> {
         let (presented, mut found) = (KeyDigest::of(credential), 0_u32);
         for (number, (digest, _)) in (1..).zip(&self.0) {
@@ -84,27 +85,27 @@ impl fmt::Debug for ApiKeys {
     }
 }
 
-/// Why keys cannot tell callers apart. Keys are counted from 1.
+/// The reason why a list of API keys is invalid. Keys are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ApiKeysError {
-    /// There is no key: nobody could call.
+    /// There are no keys, so no caller could be identified.
     None,
-    /// One digest stands twice: whose key it is would be a matter of chance.
+    /// A digest is listed twice, so the user of the key would be ambiguous.
     Repeated {
-        /// Where it stands first.
+        /// The number of the first key.
         first: usize,
-        /// Where it stands again.
+        /// The number of the second key.
         second: usize,
     },
     /// There are more than [`API_KEYS_MAX`].
     TooMany {
-        /// How many.
+        /// The number of keys.
         keys: usize,
     },
-    /// A user's name is none.
+    /// A user's name is invalid.
     User {
-        /// The key.
+        /// The number of the key.
         number: usize,
         /// The rule that the name breaks.
         rule: &'static str,
@@ -116,9 +117,9 @@ impl error::Error for ApiKeysError {}
 impl fmt::Display for ApiKeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::None => f.write_str("there is no key; `holdall keys api --user NAME` makes one"),
-            Self::Repeated { first, second } => write!(f, "key {second} is key {first} again"),
-            Self::TooMany { keys } => write!(f, "there are {keys} keys, limit {API_KEYS_MAX}"),
+            Self::None => f.write_str("there are no keys; create one with `holdall keys api --user NAME`"),
+            Self::Repeated { first, second } => write!(f, "key {second} repeats key {first}"),
+            Self::TooMany { keys } => write!(f, "there are {keys} keys; the limit is {API_KEYS_MAX}"),
             Self::User { number, rule } => write!(f, "key {number}: {rule}"),
         }
     }
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_speaks_for_its_user() {
+    fn each_key_identifies_its_user() {
         let keys = keys(&[("one", "ada"), ("two", "ada"), ("three", "bob"), ("four", "anon-1")]).unwrap();
         for (key, user) in [("one", "ada"), ("two", "ada"), ("three", "bob"), ("four", "anon-1")] {
             let principal = keys.verify(key).unwrap();
@@ -146,14 +147,14 @@ mod tests {
                 ("unauthenticated", "no API key has this digest")
             );
         }
-        // Nor is a digest a key.
+        // A digest is not a key.
         let digest = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
         assert!(KeyDigest::from_hex(digest).is_some() && keys.verify(digest).is_err());
         assert_eq!(format!("{keys:?}"), "ApiKeys(4)");
     }
 
     #[test]
-    fn a_digest_stands_once() {
+    fn a_repeated_digest_is_refused() {
         assert_eq!(keys(&[]).unwrap_err(), ApiKeysError::None);
         let twice = ApiKeysError::Repeated { first: 1, second: 3 };
         assert_eq!(keys(&[("one", "ada"), ("two", "bob"), ("one", "bob")]).unwrap_err(), twice);
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_bound_on_keys() {
+    fn the_number_of_keys_is_limited() {
         let many = |count: usize| {
             let key = |number: usize| (KeyDigest::of(&number.to_string()), "ada".to_owned());
             ApiKeys::new((0..count).map(key).collect())
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn a_keys_file_has_a_digest_and_a_user_on_each_line() {
         let digest = "BA7816BF8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let text = format!("# ours\n\n {digest}  ada lovelace \r\n{digest}\tbob\n  # {digest} eve\n");
+        let text = format!("# our keys\n\n {digest}  ada lovelace \r\n{digest}\tbob\n  # {digest} eve\n");
         let entries = ApiKeys::read(&text).unwrap();
         let users: Vec<_> = entries.iter().map(|(_, user)| user.as_str()).collect();
         assert_eq!(users, ["ada lovelace", "bob"]);

@@ -1,8 +1,9 @@
-//! Finds the one credential of a request: `Authorization: Bearer …` (RFC 6750 §2.1) or `x-api-key: …`, as stock OpenAI
-//! and Anthropic SDKs send them.
+//! The credential of a request: `Authorization: Bearer …` (RFC 6750 §2.1) or `x-api-key: …`, as the
+//! OpenAI and Anthropic SDKs send them.
 //!
-//! Refuses a request with two of them, even equal ones: which of two identities counts is not for us to choose. Query
-//! strings and bodies are never searched, because URLs end up in logs.
+//! A request with two credentials is refused, even if they are equal: the server does not choose
+//! between two identities. Query strings and bodies are never searched: servers and proxies log
+//! URLs.
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
@@ -10,19 +11,19 @@ use crate::proto::error::Error;
 
 const API_KEY: &str = "x-api-key";
 
-/// The credential in `headers`: one or more visible ASCII characters, not yet trusted in any way.
+/// The only credential in `headers`: one or more visible ASCII characters, not verified yet.
 ///
 /// # Errors
-/// [`Error::RequestInvalid`] if there is more than one; [`Error::Unauthenticated`] if there is none, or one of another
-/// scheme or shape.
-pub(super) fn presented(headers: &HeaderMap) -> Result<&str, Error> {
+/// [`Error::RequestInvalid`] for more than one credential. [`Error::Unauthenticated`] for none, or
+/// for one of another scheme or form.
+pub(super) fn only(headers: &HeaderMap) -> Result<&str, Error> {
     let bearers = headers.get_all(AUTHORIZATION).iter().map(bearer);
     let mut found = bearers.chain(headers.get_all(API_KEY).iter().map(visible));
     match (found.next(), found.next()) {
         (None, _) => Err(refused("no credential in `authorization` or `x-api-key`")),
         (Some(only), None) => only.map_err(refused),
         (Some(_), Some(_)) => Err(Error::invalid(
-            "two identities in one request: send one `authorization` or one `x-api-key` header, not both or several",
+            "The request has two credentials. Send one `authorization` header or one `x-api-key` header.",
         )),
     }
 }
@@ -41,8 +42,8 @@ fn visible(value: &HeaderValue) -> Result<&str, &'static str> {
 }
 
 fn one_word(text: &str) -> Result<&str, &'static str> {
-    let whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    whole.then_some(text).ok_or("the credential is not one word")
+    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_word.then_some(text).ok_or("the credential is not one word")
 }
 
 fn refused(cause: &str) -> Error {
@@ -58,7 +59,7 @@ mod tests {
     }
 
     fn cause(pairs: &[(&'static str, &'static [u8])]) -> Option<String> {
-        let error = presented(&headers(pairs)).unwrap_err();
+        let error = only(&headers(pairs)).unwrap_err();
         assert_eq!(error.code(), "unauthenticated");
         error.cause()
     }
@@ -71,7 +72,7 @@ mod tests {
             ("authorization", "BEARER   abc.def"),
             ("x-api-key", "abc.def"),
         ] {
-            assert_eq!(presented(&headers(&[(name, value.as_bytes())])), Ok("abc.def"), "{name}: {value}");
+            assert_eq!(only(&headers(&[(name, value.as_bytes())])), Ok("abc.def"), "{name}: {value}");
         }
     }
 
@@ -80,19 +81,19 @@ mod tests {
         let (bearer, key) = (("authorization", b"Bearer a".as_slice()), ("x-api-key", b"a".as_slice()));
         let basic = ("authorization", b"Basic a".as_slice());
         for pair in [[bearer, key], [bearer, bearer], [key, key], [basic, key], [bearer, basic]] {
-            let error = presented(&headers(&pair)).unwrap_err();
+            let error = only(&headers(&pair)).unwrap_err();
             assert_eq!(error.code(), "request_invalid");
-            assert!(error.to_string().starts_with("two identities in one request"));
+            assert!(error.to_string().starts_with("The request has two credentials."));
         }
     }
 
     #[test]
-    fn a_request_without_credential_says_so() {
+    fn a_missing_credential_is_reported() {
         assert_eq!(cause(&[("cookie", b"a=b")]).unwrap(), "no credential in `authorization` or `x-api-key`");
     }
 
     #[test]
-    fn other_schemes_and_shapes_are_no_credential() {
+    fn other_schemes_and_forms_are_refused() {
         for value in [b"".as_slice(), b"Bearer", b"Basic YTpi", b"abc", b"Bearer\ta", b"Bear er a", b"Bearer=a"] {
             assert_eq!(cause(&[("authorization", value)]).unwrap(), "`authorization` is not `Bearer` and a token");
         }

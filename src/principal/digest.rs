@@ -1,7 +1,7 @@
-//! Keys that callers hold and we only recognise: SHA-256 digests of them, compared in constant time.
+//! SHA-256 digests of keys, compared in constant time. Only callers hold the keys themselves.
 //!
-//! A key is random and long, so a plain digest is enough: there is nothing to guess, and nothing to stretch. What is
-//! configured is worthless to whoever reads the configuration.
+//! A key is long and random, so a plain digest is enough: an attacker cannot guess the key, and key
+//! stretching adds nothing. A digest from the configuration does not give access.
 
 use std::fmt;
 
@@ -23,13 +23,14 @@ impl KeyDigest {
         Self::of_bytes(key.as_bytes())
     }
 
-    /// The digest of a key that may be no text.
+    /// The digest of a key that need not be text.
     #[must_use]
     pub fn of_bytes(key: &[u8]) -> Self {
         Self(Sha256::digest(key).into())
     }
 
-    /// Reads 64 hexadecimal digits, as `sha256sum` prints them.
+    /// Reads 64 hexadecimal digits in either case, as `sha256sum` prints them; `None` for any other
+    /// text.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut digest = [0; 32];
@@ -42,21 +43,22 @@ impl KeyDigest {
         Some(Self(digest))
     }
 
-    /// The digest as [`Self::from_hex`] reads it.
+    /// The digest as 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// For finding one that stands twice in a configuration; what a caller presents goes through [`Self::ct_eq`].
+    /// The bytes, to find duplicates in a configuration. Compare a caller's key with [`Self::ct_eq`]
+    /// instead.
     pub(super) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Whether the two are one, in constant time.
+    /// Compares two digests in constant time.
     #[must_use]
     pub fn ct_eq(&self, other: &Self) -> Choice {
-        // By words: one request may be compared with thousands of keys.
+        // By words, because one request may be compared with thousands of keys.
         let (mine, theirs) = (self.words(), other.words());
         let differences = mine.iter().zip(&theirs).fold(0, |found, (mine, theirs)| found | (mine ^ theirs));
         differences.ct_eq(&0)
@@ -77,36 +79,37 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// The keys of those who run the deployment, which name no user.
+/// The keys of operators. An operator is not a user.
 #[derive(Clone, Debug, Default)]
 pub struct OperatorKeys(Vec<KeyDigest>);
 
 impl OperatorKeys {
-    /// Keys with these digests.
+    /// The operator keys with these digests.
     #[must_use]
     pub fn new(digests: Vec<KeyDigest>) -> Self {
         Self(digests)
     }
 
-    /// Whether `key` is one of them. How long this takes does not depend on which.
+    /// Returns true if `key` is an operator key, in a time that does not depend on which one.
     #[must_use]
-    pub fn holds(&self, key: &KeyDigest) -> bool {
+    pub fn contains(&self, key: &KeyDigest) -> bool {
         bool::from(self.0.iter().fold(Choice::from(0), |found, own| found | own.ct_eq(key)))
     }
 
-    /// Whether the one credential in `headers`, as `Authorization: Bearer` or `x-api-key`, is one of them.
+    /// Returns true if the credential in `headers` (`Authorization: Bearer` or `x-api-key`) is an
+    /// operator key.
     ///
     /// # Errors
-    /// [`Error::RequestInvalid`] if there are two.
-    pub fn speaks(&self, headers: &HeaderMap) -> Result<bool, Error> {
-        match credential::presented(headers) {
-            Ok(key) => Ok(self.holds(&KeyDigest::of(key))),
+    /// [`Error::RequestInvalid`] for two credentials.
+    pub fn is_operator(&self, headers: &HeaderMap) -> Result<bool, Error> {
+        match credential::only(headers) {
+            Ok(key) => Ok(self.contains(&KeyDigest::of(key))),
             Err(Error::Unauthenticated { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no operator keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -126,7 +129,7 @@ mod tests {
         assert!(bool::from(digest.ct_eq(&KeyDigest::of("abc"))));
         assert_eq!(KeyDigest::of("abc").to_hex(), ABC);
         assert!(bool::from(KeyDigest::from_hex(&ABC.to_uppercase()).unwrap().ct_eq(&digest)));
-        // Each digit counts.
+        // Every digit is compared.
         for at in 0..64 {
             let changed = format!("{}{}{}", &ABC[..at], if &ABC[at..=at] == "0" { "1" } else { "0" }, &ABC[at + 1..]);
             assert!(!bool::from(KeyDigest::from_hex(&changed).unwrap().ct_eq(&digest)), "{at}");
@@ -137,34 +140,34 @@ mod tests {
     }
 
     #[test]
-    fn only_a_key_of_the_set_is_held() {
+    fn only_a_key_of_the_set_is_contained() {
         let keys = OperatorKeys::new(vec![KeyDigest::of("one"), KeyDigest::of("two")]);
-        assert!(keys.holds(&KeyDigest::of("one")) && keys.holds(&KeyDigest::of("two")));
-        assert!(!keys.holds(&KeyDigest::of("three")) && !OperatorKeys::default().holds(&KeyDigest::of("")));
+        assert!(keys.contains(&KeyDigest::of("one")) && keys.contains(&KeyDigest::of("two")));
+        assert!(!keys.contains(&KeyDigest::of("three")) && !OperatorKeys::default().contains(&KeyDigest::of("")));
     }
 
     #[test]
-    fn an_operator_speaks_with_one_credential() {
+    fn an_operator_sends_one_credential() {
         let keys = OperatorKeys::new(vec![KeyDigest::of("one"), KeyDigest::of("two")]);
-        let speaks = |pairs: &[(&'static str, &'static str)]| {
+        let is_operator = |pairs: &[(&'static str, &'static str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in pairs {
                 headers.append(*name, http::HeaderValue::from_static(value));
             }
-            keys.speaks(&headers)
+            keys.is_operator(&headers)
         };
         for pairs in [[("authorization", "Bearer one")], [("authorization", "bearer two")], [("x-api-key", "one")]] {
-            assert_eq!(speaks(&pairs), Ok(true));
+            assert_eq!(is_operator(&pairs), Ok(true));
         }
         for pairs in [&[][..], &[("authorization", "Basic one")], &[("x-api-key", "on")], &[("x-api-key", "one two")]] {
-            assert_eq!(speaks(pairs), Ok(false), "{pairs:?}");
+            assert_eq!(is_operator(pairs), Ok(false), "{pairs:?}");
         }
         for pairs in [
             [("authorization", "Bearer one"), ("x-api-key", "one")],
             [("x-api-key", "three"), ("x-api-key", "one")],
             [("authorization", "Bearer one"), ("authorization", "Basic x")],
         ] {
-            assert_eq!(speaks(&pairs).unwrap_err().code(), "request_invalid");
+            assert_eq!(is_operator(&pairs).unwrap_err().code(), "request_invalid");
         }
     }
 }

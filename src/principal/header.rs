@@ -1,27 +1,32 @@
-//! The user as a proxy names it in a header (`identity.mode = "header"`).
+//! Users that a proxy names in a header (`identity.mode = "header"`).
 //!
 //! ```text
-//! peer listed? ─▶ secret right? ─▶ one header, of one spelling ─▶ a name fit to be a subject
+//! peer is listed ─▶ secret matches ─▶ one header in one spelling ─▶ valid subject
 //! ```
-//! Anyone can write a header, so three things vouch for it: the other end of the connection is a listed proxy, whatever
-//! the request says of where it came from; the proxy shows a secret; and the header stands once. Servers between here and
-//! there may fold `_` and `-` into one (CGI, RFC 3875 §4.1.18), so a spelling beside the configured one is taken for an
-//! attempt to slip a name past the proxy, and refused. A peer that is not listed learns nothing but that.
+//! Any client can send a header, so the name is accepted only after three checks:
+//!
+//! - The other end of the connection is a listed proxy. Headers do not count for this.
+//! - The proxy sends the secret.
+//! - The header occurs once.
+//!
+//! Some servers treat `_` and `-` in names as equal (CGI, RFC 3875 §4.1.18). A client could use the
+//! other spelling to pass a name through the proxy. So a header in another spelling is refused. A
+//! peer that is not listed gets the same answer for every request.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{KeyDigest, Networks};
+use super::{digest::KeyDigest, network::Networks};
 use crate::proto::{error::Error, principal::Principal};
 
 /// The shortest secret, in bytes.
 pub const HEADER_SECRET_MIN_BYTES: usize = 32;
 
-/// The identity source of users whom a proxy names.
+/// The identity source of users that a proxy names.
 pub const IDP_HEADER: &str = "header";
 
-/// Which proxies are believed, and how they say who calls.
+/// The proxies that may name users, and the headers that they use.
 #[derive(Debug)]
 pub struct HeaderRule {
     name: HeaderName,
@@ -31,76 +36,82 @@ pub struct HeaderRule {
 }
 
 impl HeaderRule {
-    /// The user stands in the header `name`; `secret` is what `secret_name` must hold; `peers` are the proxies.
+    /// A rule: the proxies `peers` name the user in the header `name`, and send the key with the
+    /// digest `secret` in the header `secret_name`.
     ///
     /// # Errors
-    /// The rule that these break together.
+    /// The reason why these values do not make a rule.
     pub fn new(
         name: HeaderName,
         secret_name: HeaderName,
         peers: Networks,
         secret: KeyDigest,
     ) -> Result<Self, &'static str> {
-        if folded(&name) == folded(&secret_name) {
-            return Err("the user and the secret stand in one header");
+        if normalized(&name) == normalized(&secret_name) {
+            return Err("the user and the secret must be in different headers");
         }
-        if [&name, &secret_name].into_iter().any(|name| TAKEN.contains(name)) {
-            return Err("a header with a meaning of its own names no user and holds no secret");
+        if [&name, &secret_name].into_iter().any(|name| RESERVED.contains(name)) {
+            return Err("a standard header cannot carry the user or the secret");
         }
         if peers.is_empty() {
-            return Err("no peer is listed, so nobody could call");
+            return Err("no peer is listed, so every request would be refused");
         }
         Ok(Self { name, secret_name, peers, secret })
     }
 
-    /// Whom a request from `peer` with these headers speaks for.
+    /// The user of a request from `peer` with these headers.
     ///
     /// # Errors
-    /// [`Error::UntrustedProxy`], with the failed check as its cause; [`Error::RequestInvalid`] for two names in one
-    /// request, to a proxy that shows the secret.
+    /// [`Error::UntrustedProxy`]; the cause names the failed check. [`Error::RequestInvalid`] for two
+    /// users in one request, if the proxy has sent the secret.
     pub(super) fn verify(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Principal, Error> {
-        let peer = peer.ok_or_else(|| refused("the peer's address is not known"))?;
+        let peer = peer.ok_or_else(|| refused("the address of the peer is unknown"))?;
         if !self.peers.contains(peer) {
             return Err(refused(&format!("the peer {} is not listed", peer.to_canonical())));
         }
-        let secret = match self.only(headers, &self.secret_name) {
-            Found::One(secret) => secret,
-            Found::None => return Err(refused("no secret")),
-            Found::Several => return Err(refused("the secret stands twice, or in two spellings of its header")),
+        let secret = match Occurrence::find(headers, &self.secret_name) {
+            Occurrence::Once(secret) => secret,
+            Occurrence::Missing => return Err(refused("the secret is missing")),
+            Occurrence::Repeated => {
+                return Err(refused("the secret occurs twice, or in another spelling of its header"));
+            }
         };
         if !bool::from(KeyDigest::of_bytes(secret.as_bytes()).ct_eq(&self.secret)) {
             return Err(refused("the secret is wrong"));
         }
-        match self.only(headers, &self.name) {
-            Found::One(user) => user_of(user),
-            Found::None => Err(refused("no user")),
-            Found::Several => Err(Error::invalid(
-                "two identities in one request: the header that names the user stands twice, or in two spellings",
+        match Occurrence::find(headers, &self.name) {
+            Occurrence::Once(user) => principal(user),
+            Occurrence::Missing => Err(refused("the user is missing")),
+            Occurrence::Repeated => Err(Error::invalid(
+                "The request has two users. The header with the user must occur once, in one spelling.",
             )),
         }
     }
+}
 
-    /// The value of the header `name`, if it and its like stand once.
-    fn only<'a>(&self, headers: &'a HeaderMap, name: &HeaderName) -> Found<'a> {
-        let wanted = folded(name);
-        let mut alike = headers.iter().filter(|(other, _)| folded(other) == wanted);
-        match (alike.next(), alike.next()) {
-            (None, _) => Found::None,
-            (Some((found, value)), None) if found == name => Found::One(value),
-            _ => Found::Several,
+/// How often a header occurs, in all spellings together.
+enum Occurrence<'a> {
+    Missing,
+    /// Once, in the configured spelling.
+    Once(&'a HeaderValue),
+    /// Several times, or in another spelling.
+    Repeated,
+}
+
+impl<'a> Occurrence<'a> {
+    fn find(headers: &'a HeaderMap, name: &HeaderName) -> Self {
+        let wanted = normalized(name);
+        let mut found = headers.iter().filter(|(other, _)| normalized(other) == wanted);
+        match (found.next(), found.next()) {
+            (None, _) => Self::Missing,
+            (Some((spelling, value)), None) if spelling == name => Self::Once(value),
+            _ => Self::Repeated,
         }
     }
 }
 
-/// How often a header stands.
-enum Found<'a> {
-    None,
-    One(&'a HeaderValue),
-    Several,
-}
-
-/// Headers that proxies and clients fill for other ends.
-const TAKEN: [HeaderName; 8] = [
+/// Headers that proxies and clients use for other purposes.
+const RESERVED: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -111,16 +122,17 @@ const TAKEN: [HeaderName; 8] = [
     HeaderName::from_static("x-forwarded-for"),
 ];
 
-/// One spelling for all that a server might take for one name; names are lower-case already.
-fn folded(name: &HeaderName) -> String {
+/// One spelling for all names that a server might treat as equal. Names are lower-case already.
+fn normalized(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 
-fn user_of(value: &HeaderValue) -> Result<Principal, Error> {
+fn principal(value: &HeaderValue) -> Result<Principal, Error> {
     let user = std::str::from_utf8(value.as_bytes()).map_err(|_| refused("the user is not UTF-8"))?;
-    // White space around a value is none of it (RFC 9110 §5.5), and who is asked for it is not to be guessed.
+    // White space around a value is not part of it (RFC 9110 §5.5). The server does not guess which
+    // user the proxy means.
     if user.trim() != user {
-        return Err(refused("white space before or behind the user"));
+        return Err(refused("white space before or after the user"));
     }
     Principal::new(user, IDP_HEADER).map_err(|rule| refused(&format!("user: {rule}")))
 }
@@ -150,7 +162,7 @@ mod tests {
         rule().verify(&headers, peer.parse().ok())
     }
 
-    /// Why a request with the secret and these headers is refused.
+    /// The cause for which a request with the secret and these headers is refused.
     fn cause(pairs: &[(&'static str, &[u8])]) -> String {
         let pairs = [&[("x-holdall-secret", SECRET.as_bytes())], pairs].concat();
         let error = verify("10.1.2.3", &pairs).unwrap_err();
@@ -170,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_not_listed_learns_nothing() {
+    fn a_peer_that_is_not_listed_always_gets_the_same_answer() {
         let right = [("x-holdall-user", b"ada".as_slice()), ("x-holdall-secret", SECRET.as_bytes())];
         let user = [("x-holdall-user", b"ada".as_slice())];
         let twice = [right[0], right[0], right[1], ("x-forwarded-for", b"10.0.0.1")];
@@ -183,22 +195,22 @@ mod tests {
             assert!(refusals.iter().all(|refusal| refusal == &refusals[0] && refusal.code() == "unauthenticated"));
         }
         let unknown = verify("nowhere", &right).unwrap_err();
-        assert_eq!(unknown.cause().unwrap(), "identity header: the peer's address is not known");
+        assert_eq!(unknown.cause().unwrap(), "identity header: the address of the peer is unknown");
     }
 
     #[test]
-    fn the_secret_stands_once_and_is_right() {
+    fn the_secret_must_occur_once_and_match() {
         let refused = |pairs: &[(&'static str, &[u8])]| {
             let error = verify("10.1.2.3", &[&[("x-holdall-user", b"ada".as_slice())], pairs].concat()).unwrap_err();
             assert_eq!(error.code(), "unauthenticated");
             error.cause().unwrap().strip_prefix("identity header: ").unwrap().to_owned()
         };
         let right = ("x-holdall-secret", SECRET.as_bytes());
-        assert_eq!(refused(&[]), "no secret");
+        assert_eq!(refused(&[]), "the secret is missing");
         for wrong in [b"".as_slice(), b"x", &SECRET.as_bytes()[1..], b"\xff", SECRET.to_uppercase().as_bytes()] {
             assert_eq!(refused(&[("x-holdall-secret", wrong)]), "the secret is wrong");
         }
-        let twice = "the secret stands twice, or in two spellings of its header";
+        let twice = "the secret occurs twice, or in another spelling of its header";
         for second in [right, ("x-holdall-secret", b"x".as_slice()), ("x_holdall_secret", SECRET.as_bytes())] {
             assert_eq!(refused(&[right, second]), twice);
             assert_eq!(refused(&[second, right]), twice);
@@ -208,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn two_names_are_one_too_many() {
+    fn two_users_are_refused() {
         let (secret, user) = (("x-holdall-secret", SECRET.as_bytes()), ("x-holdall-user", b"ada".as_slice()));
         for other in ["x-holdall-user", "x_holdall_user", "x_holdall-user", "X-HOLDALL_USER"] {
             for value in [b"ada".as_slice(), b"eve", b""] {
@@ -223,13 +235,13 @@ mod tests {
             }
         }
         let error = verify("10.1.2.3", &[secret, ("x_holdall_user", b"ada")]).unwrap_err();
-        assert_eq!(error.code(), "request_invalid", "the twin alone is no name either");
+        assert_eq!(error.code(), "request_invalid", "another spelling alone is refused as well");
     }
 
     #[test]
-    fn a_name_that_is_none_is_refused() {
+    fn an_invalid_user_is_refused() {
         let user = |value: &[u8]| cause(&[("x-holdall-user", value)]);
-        assert_eq!(cause(&[]), "no user");
+        assert_eq!(cause(&[]), "the user is missing");
         assert_eq!(user(b""), "user: subject is empty");
         assert_eq!(user(&[b'a'; 257]), "user: subject is over the limit of 256 bytes");
         assert_eq!(user(&[b'a'; 12_000]), "user: subject is over the limit of 256 bytes");
@@ -237,19 +249,19 @@ mod tests {
             assert_eq!(user(value.as_bytes()), "user: subject holds a control character", "{value:?}");
         }
         for value in [" ", "\t", " ada", "ada ", "ada\t", "\u{a0}ada", "ada\u{3000}"] {
-            assert_eq!(user(value.as_bytes()), "white space before or behind the user", "{value:?}");
+            assert_eq!(user(value.as_bytes()), "white space before or after the user", "{value:?}");
         }
         for value in [b"\xff".as_slice(), b"ad\xc3", b"\xed\xa0\x80"] {
             assert_eq!(user(value), "the user is not UTF-8");
         }
-        // What else would break a line is no header value in the first place.
+        // Other characters that end a line are not valid in a header value.
         for value in [b"ada\r\nx: y".as_slice(), b"ada\n", b"ada\0", b"ada\x7f", b"\x1b[2J"] {
             assert!(HeaderValue::from_bytes(value).is_err());
         }
     }
 
     #[test]
-    fn a_rule_without_sense_is_none() {
+    fn an_unusable_rule_is_refused() {
         let new = |name: &'static str, secret: &'static str, peers: &[&str]| {
             let peers = Networks::new(peers.iter().copied()).unwrap();
             let (name, secret) = (HeaderName::from_static(name), HeaderName::from_static(secret));

@@ -1,7 +1,7 @@
 //! IP networks as operators list them: `10.0.0.0/8`, `2001:db8::/32`, or one address.
 //!
-//! An IPv4 address and the same one mapped into IPv6 (RFC 4291 §2.5.5.2) are one: which of the two a socket shows depends
-//! on how it listens.
+//! An IPv4 address is equal to the same address mapped into IPv6 (RFC 4291 §2.5.5.2): a socket
+//! reports either of them, depending on how it listens.
 
 use std::{fmt, net::IpAddr};
 
@@ -17,35 +17,36 @@ pub(crate) fn is_loopback_host(host: &str) -> bool {
 pub struct Networks(Vec<Network>);
 
 impl Networks {
-    /// Reads addresses, each alone or with the length of a prefix (RFC 4632 §3.1, RFC 4291 §2.3).
+    /// Reads addresses, each with or without a prefix length (RFC 4632 §3.1, RFC 4291 §2.3).
     ///
     /// # Errors
-    /// [`NetworkError`] with the first text that is none, or that has bits set beyond its prefix.
+    /// [`NetworkError`] with the first text that is not a network, or that has bits set after its
+    /// prefix.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, NetworkError> {
         let read = |text: &str| Network::parse(text.trim()).ok_or_else(|| NetworkError(text.to_owned()));
         texts.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether one of them has this address.
+    /// Returns true if one of the networks contains `address`.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 
-    /// Whether there are none.
+    /// Returns true if the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether every IPv4 or every IPv6 address is in one of them.
+    /// Returns true if one of the networks contains every IPv4 address or every IPv6 address.
     #[must_use]
-    pub fn is_everyone(&self) -> bool {
+    pub fn has_all_addresses(&self) -> bool {
         self.0.iter().any(|network| network.prefix_bits == 0 || *network == Network::ALL_IPV4)
     }
 }
 
-/// One network; IPv4 stands as mapped into IPv6.
+/// One network. An IPv4 network is stored as mapped into IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     address: u128,
@@ -88,7 +89,7 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// A text that is no network.
+/// A text that is not a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkError(String);
 
@@ -96,7 +97,7 @@ impl std::error::Error for NetworkError {}
 
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no address or network, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32", self.0)
+        write!(f, "`{}` is not an address or network, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32", self.0)
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_the_addresses_below_its_prefix() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         for (network, within, without) in [
             ("10.0.0.0/8", ["10.0.0.0", "10.255.255.255"], ["9.255.255.255", "11.0.0.0"]),
             ("192.0.2.7", ["192.0.2.7", "::ffff:192.0.2.7"], ["192.0.2.6", "192.0.2.8"]),
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn invalid_networks_are_refused() {
         for text in [
             "",
             "/",
@@ -152,15 +153,15 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_everyone_is_seen_as_one() {
-        for (text, everyone) in [
+    fn a_network_of_all_addresses_is_recognized() {
+        for (text, all) in [
             ("0.0.0.0/0", true),
             ("::/0", true),
             ("::ffff:0.0.0.0/96", true),
             ("0.0.0.0/1", false),
             ("10.0.0.0/8", false),
         ] {
-            assert_eq!(Networks::new([text]).unwrap().is_everyone(), everyone, "{text}");
+            assert_eq!(Networks::new([text]).unwrap().has_all_addresses(), all, "{text}");
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Strict readers of JSON: objects that are objects, members that are there, lists that are bounded while they are read.
+//! Strict JSON parsing: objects, members that must not be `null`, and bounded lists.
 //!
-//! A read element takes far more memory than its text, so a list is bounded before it is complete.
+//! A parsed element takes far more memory than its text. A list is therefore bounded while it is
+//! parsed.
 
-#[cfg(test)]
-use std::borrow::Cow;
 use std::{fmt, marker::PhantomData};
 
 use serde::{
@@ -40,7 +39,10 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, M
     }
 }
 
-/// Reads a list of at most `most` elements.
+/// Parses a list of at most `most` elements.
+///
+/// # Errors
+/// An error that names the bound, as soon as the list exceeds it.
 pub(in crate::proto) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     most: usize,
     mut seq: A,
@@ -55,25 +57,10 @@ pub(in crate::proto) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     Ok(list)
 }
 
-/// As a list, with its bound.
-#[cfg(test)]
-impl<T: schemars::JsonSchema, const MOST: usize> schemars::JsonSchema for List<T, MOST> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        format!("{}List{MOST}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "array", "items": generator.subschema_for::<T>(), "maxItems": MOST })
-    }
-}
-
-/// A value that must be written as a JSON object.
+/// A value that must be a JSON object.
 ///
-/// Derived readers also take an array of the members' values in order; what we define has one form.
+/// Derived deserializers also accept an array with the values of the members in order. This type
+/// does not.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -96,35 +83,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// As what is in it, which says for itself that it is an object.
-#[cfg(test)]
-impl<T: schemars::JsonSchema> schemars::JsonSchema for Object<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn schema_id() -> Cow<'static, str> {
-        T::schema_id()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        T::json_schema(generator)
-    }
-}
-
-/// Reads a member that may be absent but not `null`; goes with `#[serde(default)]`.
+/// Parses a member that can be absent but not `null`. Use it with `#[serde(default)]`.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads a whole JSON text into a value that must be an object.
+/// Parses a complete JSON text, which must be an object.
 ///
 /// # Errors
-/// The reader's own words for what is wrong.
+/// The error of the parser.
 pub(crate) fn object_from_str<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str::<Object<T>>(text).map(|object| object.0)
 }

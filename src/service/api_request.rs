@@ -35,9 +35,9 @@ impl ApiTurn {
     /// Parses the body of a request to `api`.
     ///
     /// # Errors
-    /// Those of [`Api::request`].
+    /// Those of [`Api::parse_request`].
     pub(super) fn parse(api: &dyn Api, deployment: &Deployment, sender: Sender, body: Bytes) -> Result<Self, Error> {
-        let ParsedRequest { mut turn, writer } = api.request(utf8(&body)?, &deployment.apis)?;
+        let ParsedRequest { mut turn, writer } = api.parse_request(utf8(&body)?, &deployment.apis)?;
         // Up to 4 MiB, which must not stay in memory while the upstream works.
         drop(body);
         let caller = sender.caller(turn.user_id.take(), turn.user_hint.take());

@@ -26,14 +26,18 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
 pub(super) fn check_json(head: &request::Parts) -> Result<(), Error> {
     let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
     if encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Error::UnsupportedMediaType { detail: "send the body without Content-Encoding".to_owned() });
+        return Err(Error::UnsupportedMediaType {
+            detail: "The body is compressed. Send it without `Content-Encoding`.".to_owned(),
+        });
     }
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
-        Err(Error::UnsupportedMediaType { detail: "send JSON, with `Content-Type: application/json`".to_owned() })
+        Err(Error::UnsupportedMediaType {
+            detail: "The body must be JSON. Send it with `Content-Type: application/json`.".to_owned(),
+        })
     }
 }
 
@@ -51,7 +55,7 @@ pub(super) async fn read_body<B: RequestBody>(
     let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let mut bytes = BytesMut::with_capacity(announced.min(limit_bytes));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Error::invalid(format!("the body ended early: {error}")))?;
+        let frame = frame.map_err(|error| Error::invalid(format!("The request body ended early: {error}.")))?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > limit_bytes.saturating_sub(bytes.len()) {
             return Err(Error::BodyTooLarge { limit_bytes });
@@ -77,8 +81,9 @@ const DISCARD_BYTES: usize = 8 << 20;
 
 /// The text of a JSON body, which is UTF-8 (RFC 8259 §8.1).
 pub(super) fn utf8(body: &[u8]) -> Result<&str, Error> {
-    std::str::from_utf8(body)
-        .map_err(|error| Error::invalid(format!("body: not UTF-8 at byte {}", error.valid_up_to())))
+    std::str::from_utf8(body).map_err(|error| {
+        Error::invalid(format!("The request body is not UTF-8 at byte {}. Send JSON in UTF-8.", error.valid_up_to()))
+    })
 }
 
 #[cfg(test)]

@@ -23,11 +23,12 @@ impl<H: Host> Service<H> {
         let (peer, deployment) = (sender.peer, self.deployment());
         let ApiTurn { turn, caller, .. } = ApiTurn::parse(api, &deployment, sender, body)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
-        let mut exchange = self.with_codec(|codec| Exchange::count(deployment, turn, &caller, now, &entropy, codec))?;
+        let mut exchange =
+            self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.count())?;
         record.turn(exchange.claims());
         let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
-        let standing = permit.standing().to_vec();
-        let tokens = match exchange.known() {
+        let allowances = permit.allowances().to_vec();
+        let tokens = match exchange.known_count() {
             Some(tokens) => Ok(tokens),
             None => {
                 let mut context = self.call_context(exchange.claims(), peer, deadline, &record);
@@ -35,8 +36,8 @@ impl<H: Host> Service<H> {
             }
         };
         permit.settle(TurnEnd::Failed).await;
-        let mut response = json_bytes(api.counted(tokens?));
-        ratelimit_headers::write(&standing, response.headers_mut());
+        let mut response = json_bytes(api.token_count_body(tokens?));
+        ratelimit_headers::write(&allowances, response.headers_mut());
         Ok(response)
     }
 }

@@ -66,7 +66,7 @@ impl<H: Host> Service<H> {
         let AuthOutcome::Identified(identity) = outcome else {
             return Err(Error::internal("authentication asked to wait twice"));
         };
-        let peer = peer.map(|peer| principal::sender(peer, &head.headers, &access.trusted_proxies));
+        let peer = peer.map(|peer| principal::client_address(peer, &head.headers, &access.trusted_proxies));
         Ok(Sender { identity, peer })
     }
 
@@ -120,14 +120,14 @@ impl<H: Host> Service<H> {
     pub fn are_keys_due(&self) -> bool {
         let limit = self.settings.timeouts.issuer;
         let access = self.access();
-        access.authenticator.remote_keys().is_some_and(|keys| keys.are_due(self.host.clock().elapsed(), limit))
+        access.authenticator.remote_keys().is_some_and(|keys| keys.is_fetch_due(self.host.clock().elapsed(), limit))
     }
 
     /// Fetches an issuer's keys, if they are due and no other request fetches them.
     pub async fn refresh_keys(&self) {
         let Some(keys) = self.access().authenticator.remote_keys().cloned() else { return };
         if let Some(fetch) = &self.fetch_keys
-            && keys.are_due(self.host.clock().elapsed(), self.settings.timeouts.issuer)
+            && keys.is_fetch_due(self.host.clock().elapsed(), self.settings.timeouts.issuer)
         {
             self.fetch_into(&keys, fetch(keys.url().to_owned())).await;
         }
@@ -140,7 +140,7 @@ impl<H: Host> Service<H> {
         loop {
             self.refresh_keys().await;
             let now = self.host.clock().elapsed();
-            if !keys.are_coming(now) || now.saturating_sub(since) >= self.settings.timeouts.issuer {
+            if !keys.is_fetch_expected(now) || now.saturating_sub(since) >= self.settings.timeouts.issuer {
                 return;
             }
             self.host.clock().sleep(POLL_INTERVAL).await;
@@ -151,9 +151,9 @@ impl<H: Host> Service<H> {
     async fn fetch_into(&self, keys: &RemoteKeys, fetching: impl Future<Output = Result<String, String>>) {
         let limit = self.settings.timeouts.issuer;
         let began = self.host.clock().elapsed();
-        keys.begin(began);
+        keys.fetch_started(began);
         // If the client of this request leaves, the fetch ends with it.
-        let on_drop = OnDrop(Some(|| keys.leave(began)));
+        let on_drop = OnDrop(Some(|| keys.fetch_abandoned(began)));
         let fetching = Box::pin(fetching);
         let fetched = futures_util::select_biased! {
             fetched = fetching.fuse() => fetched,
@@ -162,7 +162,7 @@ impl<H: Host> Service<H> {
             }
         };
         on_drop.cancel();
-        let (notice, detail) = match keys.settle(fetched, self.host.clock().elapsed()) {
+        let (notice, detail) = match keys.fetch_finished(fetched, self.host.clock().elapsed()) {
             Ok(None) => return,
             Ok(Some(detail)) => ("issuer_keys_fetched", detail),
             Err(failure) => ("issuer_keys_failed", failure),

@@ -2,7 +2,7 @@
 //! async runtime.
 //!
 //! ```text
-//! request ──▶ route ─▶ identity ─▶ body ─▶ API ─▶ Exchange::begin ─▶ guard ─▶ upstream
+//! request ──▶ route ─▶ identity ─▶ body ─▶ API ─▶ Exchange ─▶ guard ─▶ upstream
 //!                                                                                │
 //! response ◀─ API ◀──────────── reply stream: bytes to deltas, timers ◀──────────┘
 //! ```
@@ -47,4 +47,4 @@ pub use self::{
     response::{error_response, request_id, write_common_headers},
     state::Service,
 };
-pub use crate::config::{CorsOrigins, OriginError, Settings, Timeouts};
+pub use crate::config::{CorsOrigins, OriginError, ServiceConfig, Timeouts};

@@ -43,29 +43,24 @@ impl<H: Host> Service<H> {
 
 /// A model that clients may choose, in the words of OpenAI's and of Anthropic's API.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Model"))]
 pub(super) struct ModelBody<'a> {
     /// Its name here, for `model`.
     id: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "model")))]
     object: &'static str,
     /// Unix seconds; always 0.
     created: u64,
     /// The deployment's name.
     owned_by: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "model")))]
     r#type: &'static str,
     /// Its name once more.
     display_name: &'a str,
     /// Always the epoch.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     created_at: String,
-    #[cfg_attr(test, schemars(extend("const" = "active")))]
     lifecycle: &'static str,
 }
 
 impl<'a> ModelBody<'a> {
-    fn new(alias: &'a str, owner: &'a str) -> Self {
+    pub(super) fn new(alias: &'a str, owner: &'a str) -> Self {
         let created = UnixSeconds(0);
         Self {
             id: alias,
@@ -82,14 +77,12 @@ impl<'a> ModelBody<'a> {
 
 /// The models that clients may choose from; the first is the default.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ModelList"))]
 pub(super) struct ModelsBody<'a> {
-    #[cfg_attr(test, schemars(extend("const" = "list")))]
-    object: &'static str,
+    pub(super) object: &'static str,
     /// All of them.
-    data: Vec<ModelBody<'a>>,
+    pub(super) data: Vec<ModelBody<'a>>,
     /// Always false.
-    has_more: bool,
-    first_id: Option<&'a str>,
-    last_id: Option<&'a str>,
+    pub(super) has_more: bool,
+    pub(super) first_id: Option<&'a str>,
+    pub(super) last_id: Option<&'a str>,
 }

@@ -93,8 +93,8 @@ pub(super) fn api_for_errors(path: &str, headers: &HeaderMap) -> Option<&'static
 }
 
 /// The hint for an unknown path.
-pub(super) const HINT: &str = "turns are taken by POST at /v1/turns, /v1/responses, \
-    /v1/chat/completions and /v1/messages; an SDK's base URL ends in /v1 for OpenAI's, and without it for Anthropic's";
+pub(super) const HINT: &str = "Send turns with POST to /v1/turns, /v1/responses, /v1/chat/completions or /v1/messages. \
+    The base URL of an OpenAI SDK ends in /v1; that of an Anthropic SDK does not.";
 
 #[cfg(test)]
 mod tests {

@@ -35,14 +35,14 @@ impl<H: Host> HeldPermit<H> {
 
     /// Reports that the model is about to be called.
     pub(super) fn call(&mut self) {
-        self.permit.call();
+        self.permit.model_called();
     }
 
     /// Reports that there is output. The client sees it only in a live stream.
     pub(super) fn show(&mut self) {
         if matches!(self.stream_mode, StreamMode::Live) && !self.shown {
             self.shown = true;
-            self.permit.show();
+            self.permit.reply_started();
         }
     }
 
@@ -66,7 +66,7 @@ impl<H: Host> HeldPermit<H> {
     }
 
     /// Reports that the client left, and what the turn has used.
-    pub(super) fn leave(self, used: Charge) {
-        self.permit.leave(used);
+    pub(super) fn leave(self, charge: Charge) {
+        self.permit.client_left(charge);
     }
 }

@@ -7,10 +7,9 @@ use super::{body::Body, host::Host, response::json_response, state::Service};
 
 /// How a probe is answered.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Status"))]
 pub(super) struct StatusBody {
     /// `ok`, `ready`, or why no requests should be sent here.
-    status: &'static str,
+    pub(super) status: &'static str,
 }
 
 /// The response to a liveness probe.

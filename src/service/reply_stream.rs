@@ -86,7 +86,7 @@ impl<H: Host> ReplyStream<H> {
         holds: bool,
     ) -> Self {
         let (now, stopped) = (service.host.clock().elapsed(), service.stopped.clone());
-        let exchange = if holds { exchange.holding() } else { exchange };
+        let exchange = if holds { exchange.buffered() } else { exchange };
         Self {
             service,
             context,
@@ -179,7 +179,7 @@ impl<H: Host> ReplyStream<H> {
         loop {
             // Checked before the body, which may always have bytes ready.
             if clock.elapsed() >= total {
-                return Err(Error::UpstreamTimeout { phase: "complete reply", limit: self.context.limit });
+                return Err(Error::UpstreamTimeout { phase: "the end of its reply", limit: self.context.limit });
             }
             let (idle, heartbeat) = (self.last_received + timeouts.idle, self.last_sent + timeouts.heartbeat);
             let due = total.min(idle).min(heartbeat);
@@ -195,7 +195,7 @@ impl<H: Host> ReplyStream<H> {
                 continue;
             }
             if now >= idle {
-                return Err(Error::UpstreamTimeout { phase: "further part of its reply", limit: timeouts.idle });
+                return Err(Error::UpstreamTimeout { phase: "the next part of its reply", limit: timeouts.idle });
             }
             if now >= heartbeat {
                 self.last_sent = now;
@@ -209,7 +209,7 @@ impl<H: Host> ReplyStream<H> {
     /// operator pays for it.
     fn total_deadline(&self) -> Duration {
         match &self.exchange {
-            Some(ExchangeState::Replying(exchange)) if !exchange.has_begun() => self.due,
+            Some(ExchangeState::Replying(exchange)) if !exchange.has_started() => self.due,
             _ => self.context.attempts.deadline(),
         }
     }
@@ -232,7 +232,7 @@ impl<H: Host> ReplyStream<H> {
         }
         let elapsed = self.elapsed();
         let Some(ExchangeState::Replying(exchange)) = self.exchange.take() else { return Err(ended()) };
-        let usage = exchange.spent();
+        let usage = exchange.turn_usage();
         let deltas = &mut self.deltas;
         let outcome = self.service.with_codec(|codec| Ok(exchange.finish(elapsed, deltas, codec)));
         let outcome = outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure);
@@ -245,7 +245,7 @@ impl<H: Host> ReplyStream<H> {
         self.response = None;
         let (failure, usage) = match self.exchange.take() {
             Some(ExchangeState::Replying(exchange)) => {
-                let usage = exchange.spent();
+                let usage = exchange.turn_usage();
                 let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
                 (failure.unwrap_or_else(Failure::from), usage)
             }
@@ -300,7 +300,7 @@ impl<H: Host> Drop for ReplyStream<H> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             let usage = match &self.exchange {
-                Some(ExchangeState::Replying(exchange)) => Some(exchange.spent()),
+                Some(ExchangeState::Replying(exchange)) => Some(exchange.turn_usage()),
                 _ => self.sent,
             };
             permit.leave(usage.map(|usage| self.charge_so_far(&usage)).unwrap_or_default());

@@ -34,13 +34,13 @@ pub(super) fn json_bytes(body: impl Into<Bytes>) -> Response<Body> {
 pub fn error_response(error: Error, path: &str, headers: &HeaderMap, request_id: &str) -> Response<Body> {
     let problem = Problem::new(error, request_id);
     let problem = match api_for_errors(path, headers) {
-        Some(api) => problem.shaped(|error| api.refusal(error)),
+        Some(api) => problem.shaped(|error| api.error_response(error)),
         None => problem,
     };
     let mut response = Response::new(full(""));
     *response.status_mut() = problem.status();
     problem.write_headers(response.headers_mut());
-    ratelimit_headers::write(problem.standing(), response.headers_mut());
+    ratelimit_headers::write(problem.allowances(), response.headers_mut());
     response.map(|_| full(problem.into_body()))
 }
 

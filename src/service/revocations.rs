@@ -82,7 +82,7 @@ impl<H: Host> Service<H> {
     async fn revoker(&self, head: &request::Parts) -> Result<Revoker, Error> {
         let access = self.access();
         let keys = &access.operator_keys;
-        if !keys.is_empty() && keys.speaks(&head.headers)? {
+        if !keys.is_empty() && keys.is_operator(&head.headers)? {
             return Ok(Revoker::Operator);
         }
         self.authenticate(head).await.map(Revoker::TokenHolder)
@@ -126,7 +126,7 @@ fn of_id(request: RevocationRequest, revoker: &Revoker) -> Result<Target, Error>
     match revoker {
         Revoker::Operator => {}
         Revoker::TokenHolder(Sender { identity: Identity::Known(_), .. }) => {
-            return Err(Error::invalid("revoking by id takes an operator's key; send the token"));
+            return Err(Error::invalid("Only an operator key can revoke by id. Send the token."));
         }
         Revoker::TokenHolder(_) => {
             return Err(Error::Unauthenticated { cause: "revoking by id takes an operator's key".to_owned() });

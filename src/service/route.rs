@@ -91,7 +91,7 @@ impl<H: Host> Service<H> {
         let slot = self.slots.take(sender.network())?;
         let body = self.read_body(head, body).await?;
         let request = ApiRequest { sender, body, deadline, request_id: request_id.to_owned(), record: record.clone() };
-        let response = match api.purpose() {
+        let response = match api.operation() {
             Operation::CountTokens => self.count(api, request).await?,
             Operation::Turn => Arc::clone(self).turn(api, request).await?,
         };
@@ -105,7 +105,7 @@ impl<H: Host> Service<H> {
     fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
         // A proxy in front may have used the other one (RFC 9112 §3.2).
         if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
-            return Err(Error::invalid("a request has one Host"));
+            return Err(Error::invalid("The request has more than one `Host` header. Send one."));
         }
         if !self.settings.loopback_host_only {
             return Ok(());
@@ -116,7 +116,8 @@ impl<H: Host> Service<H> {
         match authority.or(host) {
             Some(host) if names_loopback(host) => Ok(()),
             _ => Err(Error::invalid(
-                "without an identity rule this server answers to loopback names only; ask for it as localhost",
+                "Without an identity rule, this server answers only requests for a loopback name. Use `localhost` as the \
+                host.",
             )),
         }
     }
@@ -125,7 +126,7 @@ impl<H: Host> Service<H> {
 /// The error at a path without a resource. `api` is the API above it, below which clients read and
 /// delete stored objects by id; other paths below it are unknown.
 fn not_found(api: Option<&dyn Api>, method: &Method) -> Error {
-    match (api.and_then(|api| api.below()), method) {
+    match (api.and_then(|api| api.subpath_hint()), method) {
         (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
         (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
     }

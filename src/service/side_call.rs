@@ -14,7 +14,7 @@ use super::{
 use crate::{
     proto::{
         error::Error,
-        exchange::{Counting, Exchange, Ready, SIDE_CALL_BYTES, Summarizing, Summary},
+        exchange::{Counting, Exchange, MAX_SIDE_ANSWER_BYTES, Ready, Summarizing, Summary},
     },
     upstream::{UpstreamError, UpstreamResponse, Verdict},
 };
@@ -42,7 +42,7 @@ impl SideCall for Exchange<Counting> {
     }
 
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
-        self.counted(head, body)
+        self.read_count(head, body)
     }
 
     /// Each provider counts differently, and the client wants the count of the first target.
@@ -59,7 +59,7 @@ impl SideCall for Exchange<Summarizing> {
     }
 
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
-        self.summary(head, body)
+        self.read_summary(head, body)
     }
 
     fn next_target(&mut self) -> bool {
@@ -80,7 +80,7 @@ impl<H: Host> Service<H> {
         let summary = self.side_call(&mut exchange, context).await?;
         context.attempts.succeed();
         context.worked = self.host.clock().elapsed().saturating_sub(called).saturating_sub(context.waited);
-        exchange.go_on(summary, context.worked)
+        exchange.apply_summary(summary, context.worked)
     }
 
     /// Makes a side call, with retries and at other targets if it fails.
@@ -122,7 +122,7 @@ where
         let Self { service, exchange, context, had_output } = self;
         let now = service.host.clock().elapsed();
         let (call, limit) = context.call(exchange, SideCall::request(&**exchange), now);
-        let mut timer = service.call_timer(limit, "whole answer", true);
+        let mut timer = service.call_timer(limit, "the complete answer", true);
         let (waited, opened) = service.open_call(context, call, &mut timer).await;
         context.waited = context.waited.saturating_add(waited);
         let OpenCall { mut response, head, first } = opened?;
@@ -150,7 +150,7 @@ where
     }
 }
 
-/// Reads a body of at most [`SIDE_CALL_BYTES`]. Sets `had_output` at the first byte of a successful
+/// Reads a body of at most [`MAX_SIDE_ANSWER_BYTES`]. Sets `had_output` at the first byte of a successful
 /// response.
 async fn read_body(
     response: &mut impl UpstreamResponse,
@@ -163,8 +163,8 @@ async fn read_body(
         let bytes = bytes?;
         *had_output |= is_success && !bytes.is_empty();
         body.extend_from_slice(&bytes);
-        if body.len() > SIDE_CALL_BYTES {
-            return Err(Error::malformed(format!("an answer over {SIDE_CALL_BYTES} bytes")).into());
+        if body.len() > MAX_SIDE_ANSWER_BYTES {
+            return Err(Error::malformed(format!("an answer over {MAX_SIDE_ANSWER_BYTES} bytes")).into());
         }
         piece = response.next().await;
     }

@@ -19,8 +19,8 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    config::Settings,
-    guard::{AdmitRequest, Guard, GuardPurpose, Moment, Seed},
+    config::ServiceConfig,
+    guard::{AdmitRequest, Guard, GuardPurpose, KeyedHash, Moment},
     principal::Access,
     proto::{
         deployment::Deployment,
@@ -35,12 +35,12 @@ use crate::{
 /// Between requests it keeps only counters, and compression contexts that contain no text.
 pub struct Service<H> {
     reloadable: RwLock<Reloadable>,
-    pub(super) settings: Settings,
+    pub(super) settings: ServiceConfig,
     pub(super) host: H,
     pub(super) log: Box<dyn Log>,
     pub(super) slots: Slots,
     /// Derives the queue ids of users. Differs in each process.
-    pub(super) user_seed: Seed,
+    pub(super) user_hash: KeyedHash,
     codecs: Mutex<Vec<Codec>>,
     draining: AtomicBool,
     pub(super) stopped: Stopped,
@@ -66,11 +66,11 @@ pub(super) type Stopped = Shared<BoxFuture<'static, ()>>;
 
 impl<H: Host> Service<H> {
     /// A service on this host.
-    pub fn new(deployment: Deployment, access: Access, settings: Settings, host: H, log: Box<dyn Log>) -> Self {
+    pub fn new(deployment: Deployment, access: Access, settings: ServiceConfig, host: H, log: Box<dyn Log>) -> Self {
         let slots = Slots::new(settings.concurrent_requests, settings.requests_per_peer);
-        let mut seed = [0; 32];
+        let mut key = [0; 32];
         // Without randomness no turn can start, and no queue id is derived.
-        let _ = host.entropy().fill(&mut seed);
+        let _ = host.entropy().fill(&mut key);
         let (stop, registration) = AbortHandle::new_pair();
         Self {
             reloadable: RwLock::new(Reloadable { deployment: Arc::new(deployment), access: Arc::new(access) }),
@@ -78,7 +78,7 @@ impl<H: Host> Service<H> {
             host,
             log,
             slots,
-            user_seed: Seed::new(seed),
+            user_hash: KeyedHash::new(key),
             codecs: Mutex::default(),
             draining: AtomicBool::new(false),
             stopped: Abortable::new(future::pending::<()>(), registration).map(drop).boxed().shared(),

@@ -46,9 +46,9 @@ impl<H: Host> Service<H> {
         let (planned, writer) = self.plan(api, sender, body)?;
         record.turn(planned.claims());
         let permit = self.admit(GuardPurpose::Turn, peer, planned.claims(), planned.presented()).await?;
-        let standing = permit.standing().to_vec();
+        let allowances = permit.allowances().to_vec();
         let head_sent = Arc::new(AtomicBool::new(false));
-        let (is_streamed, holds) = (planned.is_streamed(), writer.holds());
+        let (is_streamed, holds) = (planned.is_streamed(), writer.buffers_deltas());
         let stream_mode = match (is_streamed, holds) {
             (false, _) => StreamMode::Document,
             (true, false) => StreamMode::Live,
@@ -63,7 +63,7 @@ impl<H: Host> Service<H> {
         } else {
             self.document(turn, writer).await?
         };
-        ratelimit_headers::write(&standing, response.headers_mut());
+        ratelimit_headers::write(&allowances, response.headers_mut());
         Ok(response)
     }
 
@@ -71,7 +71,8 @@ impl<H: Host> Service<H> {
         let deployment = self.deployment();
         let ApiTurn { turn, caller, writer } = ApiTurn::parse(api, &deployment, sender, body)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
-        let planned = self.with_codec(|codec| Exchange::begin(deployment, turn, &caller, now, &entropy, codec))?;
+        let planned =
+            self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.plan(codec))?;
         Ok((planned, writer))
     }
 
@@ -81,7 +82,7 @@ impl<H: Host> Service<H> {
         mut writer: Box<dyn ReplyWriter>,
     ) -> Result<Response<Body>, Error> {
         match turn.open(self).await?.end {
-            Some(Ok(answer)) => Ok(json_bytes(writer.answer(&answer))),
+            Some(Ok(answer)) => Ok(json_bytes(writer.body(&answer))),
             Some(Err(failure)) => Err(failure.error),
             None => Err(Error::internal("a held reply did not end")),
         }
@@ -100,7 +101,7 @@ impl<H: Host> Service<H> {
         let limit = deadline.map_or(total, |deadline| deadline.saturating_sub(now).min(total));
         CallContext {
             limit,
-            user: self.user_seed.numbers(&LimitSubject::of(&claims.principal, peer))[0],
+            user: self.user_hash.hash(&LimitSubject::new(&claims.principal, peer))[0],
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
             worked: Duration::ZERO,
             waited: Duration::ZERO,

@@ -86,7 +86,7 @@ impl<H: Host> TurnStream<H> {
     }
 
     fn begin(&mut self, claims: &Claims, heartbeat: &[u8]) {
-        self.writer.begin(claims, &mut self.unsent);
+        self.writer.start(claims, &mut self.unsent);
         self.unsent.extend_from_slice(heartbeat);
     }
 
@@ -156,11 +156,11 @@ impl<H: Host> TurnStream<H> {
 
     fn end(&mut self, outcome: Result<Answer, Failure>, out: &mut Vec<u8>) -> Phase<H> {
         match outcome {
-            Ok(answer) => self.writer.done(&answer, out),
+            Ok(answer) => self.writer.finish(&answer, out),
             Err(Failure { error, partial, .. }) => {
                 self.record.fail(&error);
                 let problem = Problem::new(error, &self.request_id);
-                problem.tell(|error| self.writer.error(error, partial.as_ref(), out));
+                problem.with_public_error(|error| self.writer.fail(error, partial.as_ref(), out));
             }
         }
         Phase::Ended

@@ -24,37 +24,35 @@ impl<H: Host> Service<H> {
         let peer = sender.peer;
         let principal = sender.caller(user_id(head.uri.query())?, None).principal()?;
         let unnamed = || Principal::anonymous([0; 16]);
-        let counted = LimitSubject::of(&principal.clone().unwrap_or_else(unnamed), peer);
+        let subject = LimitSubject::new(&principal.clone().unwrap_or_else(unnamed), peer);
         let moment = self.moment();
-        let standing = self.host.guard().standing(counted, moment).await?;
+        let allowances = self.host.guard().allowances(subject, moment).await?;
         drop(slot);
         let answer = UsageBody {
             user_id: principal.as_ref().map(Principal::subject),
-            limits: standing.iter().map(|allowance| LimitBody::new(allowance, moment.now)).collect(),
-            turns_at_once: self.host.guard().turns_at_once(),
+            limits: allowances.iter().map(|allowance| LimitBody::new(allowance, moment.now)).collect(),
+            turns_at_once: self.host.guard().max_concurrent_turns(),
         };
         let mut response = json_response(&answer);
-        ratelimit_headers::write(&standing, response.headers_mut());
+        ratelimit_headers::write(&allowances, response.headers_mut());
         Ok(response)
     }
 }
 
 /// Where a caller stands under its limits.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UsageReport"))]
 pub(super) struct UsageBody<'a> {
     /// Who asks; null for whoever named nobody, and is counted by address.
-    user_id: Option<&'a str>,
+    pub(super) user_id: Option<&'a str>,
     /// Its limits; none where none is set.
-    limits: Vec<LimitBody>,
+    pub(super) limits: Vec<LimitBody>,
     /// How many turns it may have under way at once.
-    turns_at_once: usize,
+    pub(super) turns_at_once: usize,
 }
 
 /// One limit, and what is left of it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UsageLimit"))]
-struct LimitBody {
+pub(super) struct LimitBody {
     /// What is counted: `rate`, `turns`, `model_tokens` and the like.
     name: &'static str,
     /// How many of them a period allows.
@@ -66,12 +64,11 @@ struct LimitBody {
     /// The length of the period.
     period_seconds: u64,
     /// When all of them are back.
-    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     resets_at: String,
 }
 
 impl LimitBody {
-    fn new(allowance: &Allowance, now: UnixSeconds) -> Self {
+    pub(super) fn new(allowance: &Allowance, now: UnixSeconds) -> Self {
         let Allowance { name, limit, remaining, period_seconds, reset_seconds } = *allowance;
         let (used, resets_at) = (limit.saturating_sub(remaining), now.plus(reset_seconds).to_string());
         Self { name, limit, remaining, used, period_seconds, resets_at }
@@ -85,8 +82,8 @@ fn user_id(query: Option<&str>) -> Result<Option<String>, Error> {
         (None, _) => Ok(None),
         (Some(text), None) => percent_decoded(text)
             .map(Some)
-            .ok_or_else(|| Error::invalid("`user_id` is no UTF-8 text with percent-encoding")),
-        (Some(_), Some(_)) => Err(Error::invalid("`user_id` stands twice in the query")),
+            .ok_or_else(|| Error::invalid("`user_id` must be UTF-8 text with percent-encoding.")),
+        (Some(_), Some(_)) => Err(Error::invalid("`user_id` is in the query more than once. Send it once.")),
     }
 }
 

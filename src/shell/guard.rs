@@ -1,66 +1,69 @@
-//! The guard of the native server: on the store that the configuration names, else in this process.
+//! The guard of the native server: on the configured limits store, or else in this process.
 
 use std::time::Duration;
 
 #[cfg(feature = "redis")]
-use crate::shell::redis::{News, RedisGuard, RedisPermit, Watch};
+use super::{
+    log::StderrLog,
+    redis::{RedisGuard, RedisPermit, StoreEvent, StoreObserver},
+};
+#[cfg(feature = "redis")]
+use crate::service::{Log as _, Notice};
 use crate::{
+    config::StoreConfig,
     guard::{
-        AdmitRequest, Charge, Guard, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation, Rules, Seed,
-        Store, TurnEnd,
+        AdmitRequest, Charge, Guard, KeyedHash, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation,
+        Rules, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
     service::EntropySource as _,
     shell::entropy::SystemEntropy,
 };
-#[cfg(feature = "redis")]
-use crate::{
-    service::{Log as _, Notice},
-    shell::log::StderrLog,
-};
 
-/// What turns are admitted by.
+/// The guard of the native server.
 #[derive(Debug)]
 pub enum NativeGuard {
-    /// Counts of this process.
+    /// Counts in this process.
     Local(LocalGuard),
-    /// Counts of all instances.
+    /// Counts across all instances.
     #[cfg(feature = "redis")]
     Redis(Box<RedisGuard>),
 }
 
 impl NativeGuard {
-    /// A guard of these rules, on `store` if there is one. To be called on a runtime.
+    /// A guard that enforces `rules`, on `store` if there is one. It reports outages of the store
+    /// in the operator's log. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// Why there is no way to the store, without the feature `redis` too.
-    pub fn new(rules: Rules, store: Option<&Store>) -> Result<Self, String> {
+    /// The reason why the store's URL is invalid; with a store, the lack of the feature `redis`.
+    pub fn new(rules: Rules, store: Option<&StoreConfig>) -> Result<Self, String> {
         match store {
-            None => Ok(Self::Local(LocalGuard::new(rules, seed()))),
+            None => Ok(Self::Local(LocalGuard::new(rules, random_hash()))),
             #[cfg(feature = "redis")]
-            Some(store) => Self::shared(rules, store, Box::new(tell)),
+            Some(store) => Self::on_store(rules, store, Box::new(log_event)),
             #[cfg(not(feature = "redis"))]
-            Some(_) => Err("guard.redis_url: this was built without the feature `redis`".to_owned()),
+            Some(_) => Err("guard.redis_url: this binary was built without the feature `redis`".to_owned()),
         }
     }
 
-    /// A guard on a store, for a command that says itself what went wrong.
+    /// A guard on a store that does not write to the log, for a command that reports errors itself.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The reason why the store's URL is invalid.
     #[cfg(feature = "redis")]
-    pub fn quiet(rules: Rules, store: &Store) -> Result<Self, String> {
-        Self::shared(rules, store, Box::new(|_| ()))
+    pub fn without_log(rules: Rules, store: &StoreConfig) -> Result<Self, String> {
+        Self::on_store(rules, store, Box::new(|_| ()))
     }
 
     #[cfg(feature = "redis")]
-    fn shared(rules: Rules, store: &Store, watch: Watch) -> Result<Self, String> {
-        let guard =
-            RedisGuard::new(rules, seed(), store, watch).map_err(|fault| format!("guard.redis_url: {fault}"))?;
+    fn on_store(rules: Rules, store: &StoreConfig, observer: StoreObserver) -> Result<Self, String> {
+        let guard = RedisGuard::new(rules, random_hash(), store, observer);
+        let guard = guard.map_err(|fault| format!("guard.redis_url: {fault}"))?;
         Ok(Self::Redis(Box::new(guard)))
     }
 
-    /// Replaces the rules for the turns to come; what was counted stays counted in every period that the new ones have.
+    /// Replaces the rules for new turns. Counts are kept for every period that the new rules have
+    /// as well.
     pub fn set_rules(&self, rules: Rules) {
         match self {
             Self::Local(guard) => guard.set_rules(rules),
@@ -69,29 +72,29 @@ impl NativeGuard {
         }
     }
 
-    /// What an operator should know of the store, that it does not answer for one.
-    pub async fn look(&self) -> Vec<String> {
+    /// The warnings for the operator about the store: its settings, or that it does not answer.
+    pub async fn warnings(&self) -> Vec<String> {
         match self {
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.look().await.unwrap_or_else(|fault| vec![fault]),
+            Self::Redis(guard) => guard.warnings().await.unwrap_or_else(|fault| vec![fault]),
         }
     }
 
-    /// Whether the store has seen this deployment take a turn.
+    /// Returns true if the store knows this deployment, which has admitted a turn there.
     ///
     /// # Errors
-    /// Why it does not answer, in words for the operator.
-    pub async fn is_known(&self) -> Result<bool, String> {
+    /// The reason why the store does not answer, for the operator.
+    pub async fn knows_deployment(&self) -> Result<bool, String> {
         match self {
             Self::Local(_) => Ok(true),
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.is_known().await,
+            Self::Redis(guard) => guard.knows_deployment().await,
         }
     }
 
-    /// Waits until the store was told of all turns that have ended, or for `limit`.
-    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "nothing is told late in one process"))]
+    /// Waits until the store has the ends of all turns, at most for `limit`.
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "only a store can be behind"))]
     pub async fn flush(&self, limit: Duration) {
         match self {
             Self::Local(_) => {}
@@ -104,27 +107,27 @@ impl NativeGuard {
 impl Guard for NativeGuard {
     type Permit = NativePermit;
 
-    async fn admit(&self, ask: AdmitRequest) -> Result<NativePermit, Error> {
+    async fn admit(&self, request: AdmitRequest) -> Result<NativePermit, Error> {
         match self {
-            Self::Local(guard) => guard.admit(ask).await.map(NativePermit::Local),
+            Self::Local(guard) => guard.admit(request).await.map(NativePermit::Local),
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.admit(ask).await.map(|permit| NativePermit::Redis(Box::new(permit))),
+            Self::Redis(guard) => guard.admit(request).await.map(|permit| NativePermit::Redis(Box::new(permit))),
         }
     }
 
-    async fn standing(&self, counted: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
+    async fn allowances(&self, subject: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
         match self {
-            Self::Local(guard) => guard.standing(counted, moment).await,
+            Self::Local(guard) => guard.allowances(subject, moment).await,
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.standing(counted, moment).await,
+            Self::Redis(guard) => guard.allowances(subject, moment).await,
         }
     }
 
-    fn turns_at_once(&self) -> usize {
+    fn max_concurrent_turns(&self) -> usize {
         match self {
-            Self::Local(guard) => guard.turns_at_once(),
+            Self::Local(guard) => guard.max_concurrent_turns(),
             #[cfg(feature = "redis")]
-            Self::Redis(guard) => guard.turns_at_once(),
+            Self::Redis(guard) => guard.max_concurrent_turns(),
         }
     }
 
@@ -137,7 +140,7 @@ impl Guard for NativeGuard {
     }
 }
 
-/// One admitted turn.
+/// An admitted turn.
 #[derive(Debug)]
 pub enum NativePermit {
     /// Counted in this process.
@@ -148,62 +151,62 @@ pub enum NativePermit {
 }
 
 impl Permit for NativePermit {
-    fn standing(&self) -> &[Allowance] {
+    fn allowances(&self) -> &[Allowance] {
         match self {
-            Self::Local(permit) => permit.standing(),
+            Self::Local(permit) => permit.allowances(),
             #[cfg(feature = "redis")]
-            Self::Redis(permit) => permit.standing(),
+            Self::Redis(permit) => permit.allowances(),
         }
     }
 
-    fn call(&mut self) {
+    fn model_called(&mut self) {
         match self {
-            Self::Local(permit) => permit.call(),
+            Self::Local(permit) => permit.model_called(),
             #[cfg(feature = "redis")]
-            Self::Redis(permit) => permit.call(),
+            Self::Redis(permit) => permit.model_called(),
         }
     }
 
-    fn show(&mut self) {
+    fn reply_started(&mut self) {
         match self {
-            Self::Local(permit) => permit.show(),
+            Self::Local(permit) => permit.reply_started(),
             #[cfg(feature = "redis")]
-            Self::Redis(permit) => permit.show(),
+            Self::Redis(permit) => permit.reply_started(),
         }
     }
 
-    async fn settle(self, ending: TurnEnd) {
+    async fn settle(self, end: TurnEnd) {
         match self {
-            Self::Local(permit) => permit.settle(ending).await,
+            Self::Local(permit) => permit.settle(end).await,
             #[cfg(feature = "redis")]
-            Self::Redis(permit) => permit.settle(ending).await,
+            Self::Redis(permit) => permit.settle(end).await,
         }
     }
 
-    fn leave(self, used: Charge) {
+    fn client_left(self, charge: Charge) {
         match self {
-            Self::Local(permit) => permit.leave(used),
+            Self::Local(permit) => permit.client_left(charge),
             #[cfg(feature = "redis")]
-            Self::Redis(permit) => permit.leave(used),
+            Self::Redis(permit) => permit.client_left(charge),
         }
     }
 }
 
-/// What this process knows callers by.
-fn seed() -> Seed {
-    let mut random = [0; 32];
-    // Where there is no randomness no token is issued either, and nobody is counted.
-    let _ = SystemEntropy.fill(&mut random);
-    Seed::new(random)
+/// A hash under a new random key.
+fn random_hash() -> KeyedHash {
+    let mut key = [0; 32];
+    // Without random bytes no token can be issued, so nothing is ever counted.
+    let _ = SystemEntropy.fill(&mut key);
+    KeyedHash::new(key)
 }
 
-/// Puts a line into the operator's log, beside those of requests.
+/// Writes a notice to the operator's log.
 #[cfg(feature = "redis")]
-fn tell(news: News<'_>) {
-    let (notice, detail) = match news {
-        News::Found => ("guard_store_found", String::new()),
-        News::Lost(cause) => ("guard_store_lost", cause.to_owned()),
-        News::Troubled(cause) => ("guard_store_troubled", cause.to_owned()),
+fn log_event(event: StoreEvent<'_>) {
+    let (notice, detail) = match event {
+        StoreEvent::Found => ("guard_store_found", String::new()),
+        StoreEvent::Lost(cause) => ("guard_store_lost", cause.to_owned()),
+        StoreEvent::Troubled(cause) => ("guard_store_troubled", cause.to_owned()),
     };
     StderrLog.notice(&Notice { notice, detail });
 }

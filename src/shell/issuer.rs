@@ -33,7 +33,7 @@ impl Issuer {
         if response.status() != StatusCode::OK {
             return Err(format!("status {}", response.status().as_u16()));
         }
-        let mut document = KeyDocument::announced(response.content_length())?;
+        let mut document = KeyDocument::with_length(response.content_length())?;
         let mut pieces = response.bytes_stream();
         while let Some(piece) = pieces.next().await {
             document.push(&piece.map_err(cause)?)?;

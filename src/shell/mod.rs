@@ -31,7 +31,7 @@ use crate::{
 #[cfg(feature = "lambda")]
 pub use self::lambda::{Function, FunctionError, LambdaEnvironment};
 #[cfg(feature = "redis")]
-pub use self::redis::{News, RedisGuard, RedisPermit, Watch};
+pub use self::redis::{RedisGuard, RedisPermit, StoreEvent, StoreObserver};
 pub use self::{
     clock::SystemClock,
     entropy::SystemEntropy,
@@ -107,12 +107,12 @@ struct Prepared {
 
 impl Prepared {
     async fn new(config: Config, log: Box<dyn Log>) -> Result<Self, StartError> {
-        let Config { deployment, access, settings, upstreams, guard, store, .. } = config;
+        let Config { deployment, access, service, upstreams, guard, store, .. } = config;
         let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
         let issuer = Issuer::new().map_err(StartError::Upstreams)?;
         let guard = NativeGuard::new(guard, store.as_ref()).map_err(StartError::Guard)?;
-        let notes = guard.look().await;
-        let service = Service::new(deployment, access, settings, NativeHost::new(upstream, guard), log);
+        let notes = guard.warnings().await;
+        let service = Service::new(deployment, access, service, NativeHost::new(upstream, guard), log);
         Ok(Self { service: Arc::new(service), issuer, notes })
     }
 

@@ -11,7 +11,7 @@ from holdall import Answer
 from upstream import INPUT_TOKENS, OUTPUT_TOKENS
 
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "src" / "guard" / "redis"
+SCRIPTS = Path(__file__).resolve().parents[2] / "src" / "shell" / "redis"
 
 
 class Limits(Case):
@@ -184,7 +184,7 @@ class Limits(Case):
         self.assertEqual(answer.headers["ratelimit-policy"].split(", ")[0], '"rate-3600";q=60;w=3600')
         left = [limit.split(";")[:2] for limit in answer.headers["ratelimit"].split(", ")]
         self.assertEqual(left, [['"rate-3600"', "r=57"], ['"turns-86400"', "r=7"], ['"model_tokens-86400"', "r=800"]])
-        script = (SCRIPTS / "standing.lua").read_text()
+        script = (SCRIPTS / "allowances.lua").read_text()
         keys = [*self.store.keys("rate"), *self.store.keys("quota")]
         for _ in range(2):
             debt, period, seconds, *counts = self.store.do("EVAL", script, len(keys), *keys, 86_400)

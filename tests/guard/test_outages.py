@@ -24,7 +24,7 @@ class FailsClosed(Case):
             answer = fleet.turn(user, "say on", token, server)
             told = self.refused(answer, 503, "guard_unavailable")
             self.assertEqual((told["retry"], answer.headers["retry-after"]), ("after", "1"))
-            self.assertNotIn("guard store", answer.body.decode())
+            self.assertNotIn("limits store", answer.body.decode())
             log = fleet.servers[server].log
             eventually(lambda: any('"code":"guard_unavailable"' in line and cause in line for line in log), 5)
 
@@ -40,7 +40,7 @@ class FailsClosed(Case):
         self.store.do("SAVE")
         self.store.kill()
         # The first may still find the old connection, and sees it break.
-        self.unavailable(fleet, token, "guard store: ")
+        self.unavailable(fleet, token, "limits store: ")
         self.assertEqual(fleet.turn("ada", "say hi").status, 503)
         self.assertEqual(fleet.history("ada", token).status, 503)
         self.assertEqual(fleet.revoke({"token": token, "user_id": "ada"}).status, 503)
@@ -64,7 +64,7 @@ class FailsClosed(Case):
             # Waiting does not help, a new conversation does.
             self.assertEqual(told["retry"], "never")
             log = fleet.servers[server].log
-            eventually(lambda: any('"code":"guard_unavailable"' in line and "born at 20" in line for line in log), 5)
+            eventually(lambda: any('"code":"guard_unavailable"' in line and "its birth is 20" in line for line in log), 5)
         self.refused(fleet.history("ada", token), 503, "guard_unavailable")
         self.back(fleet, fresh)
         # An operator who knows that nothing was revoked says so.
@@ -116,8 +116,8 @@ class FailsClosed(Case):
         self.store.do("SAVE")
         self.store.kill()
         with Stranger(self.store.port):
-            eventually(lambda: "does not speak the Redis protocol" in fleet.log() or self.ask(fleet, token), 10)
-            self.unavailable(fleet, token, "does not speak the Redis protocol")
+            eventually(lambda: "does not use the Redis protocol" in fleet.log() or self.ask(fleet, token), 10)
+            self.unavailable(fleet, token, "does not use the Redis protocol")
         self.store.start()
         self.back(fleet, token)
 
@@ -142,7 +142,7 @@ class FailsClosed(Case):
                 self.assertEqual(len(keys), 1)
                 self.store.do("DEL", keys[0])
                 self.store.do("RPUSH", keys[0], "a list")
-                self.unavailable(fleet, token, "a key of ours was written to by others")
+                self.unavailable(fleet, token, "another client has written to a key of this deployment")
                 if kind != "used-token":
                     self.assertEqual(fleet.turn("bob", "say hi").status, 200)
                 self.store.do("DEL", keys[0])
@@ -175,10 +175,10 @@ class FailsClosed(Case):
         self.addCleanup(store.close)
         url = f"redis://:wrong-password@127.0.0.1:{store.port}"
         fleet = self.fleet("", instances=1, url=url)
-        self.assertIn("refuses the user or password", fleet.log())
-        self.unavailable(fleet, None, "refuses the user or password")
+        self.assertIn("the user or password in `guard.redis_url` is wrong", fleet.log())
+        self.unavailable(fleet, None, "the user or password in `guard.redis_url` is wrong")
         bare = self.fleet("", instances=1, url=store.url)
-        self.unavailable(bare, None, "wants a user or password")
+        self.unavailable(bare, None, "requires a user or password")
         connection = Connection(store.port)
         connection("AUTH", "right-password")
         connection("CONFIG", "SET", "requirepass", "wrong-password")
@@ -220,25 +220,25 @@ class FailsClosed(Case):
         for url, cause in ((cluster.url, "a node of a Redis Cluster"), (sentinel.url, "a Redis Sentinel")):
             fleet = self.fleet("", instances=1, url=url)
             # At the start, and at each turn.
-            self.assertIn(f"warning: guard store: it is {cause}", fleet.log())
+            self.assertIn(f"warning: limits store: the server is {cause}", fleet.log())
             self.unavailable(fleet, None, cause)
 
     def test_a_user_of_few_rights_is_enough_and_one_of_fewer_is_told(self) -> None:
         rights = "+evalsha +script|load +select +info +get +set +del +exists +pttl +pexpire +pexpireat +@hash +@sortedset +time"
-        for missing, cause in (("", None), ("-info", None), ("-pttl", "its user may not do what is needed")):
+        for missing, cause in (("", None), ("-info", None), ("-pttl", "lacks a permission")):
             self.store.do("ACL", "SETUSER", "ada", "reset", "on", ">pass", "~holdall1:*", *rights.split(), *missing.split())
             url = self.store.url.replace("redis://", "redis://ada:pass@") + "/1"
             fleet = self.fleet("", instances=1, url=url)
             if cause is None:
                 self.whole(fleet.turn("ada", "say hi"))
-                self.assertNotIn("warning: guard store", fleet.log())
+                self.assertNotIn("warning: limits store", fleet.log())
             else:
                 self.unavailable(fleet, None, cause)
 
     def test_snapshots_alone_are_told_at_the_start(self) -> None:
         self.assertNotIn("snapshots", self.fleet("", instances=1).log())
         self.store.do("CONFIG", "SET", "save", "3600 1")
-        self.assertIn("it saves snapshots without an append-only file", self.fleet("", instances=1).log())
+        self.assertIn("the store saves snapshots without an append-only file", self.fleet("", instances=1).log())
         self.store.do("CONFIG", "SET", "appendonly", "yes")
         self.assertNotIn("snapshots", self.fleet("", instances=1).log())
 
@@ -246,7 +246,7 @@ class FailsClosed(Case):
         self.store.do("CONFIG", "SET", "maxmemory", "100mb")
         self.assertNotIn("maxmemory", self.fleet("", instances=1).log())
         self.store.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-        self.assertIn("set noeviction", self.fleet("", instances=1).log())
+        self.assertIn("set maxmemory-policy noeviction", self.fleet("", instances=1).log())
 
 
 class FallsBack(Case):

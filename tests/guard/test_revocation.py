@@ -124,7 +124,7 @@ class Revocation(Case):
         self.store.kill()
         code, out, err = self.run_revoke(fleet, "--user", "joe", "--idp", "none")
         self.assertEqual((code, out), (1, ""))
-        self.assertRegex(err, r"^error: not revoked: guard store: cannot connect: Connection refused")
+        self.assertRegex(err, r"^error: not revoked: limits store: cannot connect: Connection refused")
         fleet.config.write_text("")
         self.assertEqual(
             self.run_revoke(fleet, "--user", "joe", "--idp", "none"),

@@ -88,7 +88,10 @@ fn without_a_credential_nothing_is_answered_but_probes() {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"holdall\"");
         let problem = answer.problem("unauthenticated");
-        assert_eq!(problem["detail"], "a valid credential is needed, as `Authorization: Bearer …`");
+        assert_eq!(
+            problem["detail"],
+            "The request has no valid credential. Send one as `Authorization: Bearer …` or `x-api-key`."
+        );
     }
     let entries = hand.log.take();
     assert!(entries.iter().all(|entry| entry.cause.is_some()));
@@ -157,7 +160,10 @@ fn credentials_that_do_not_hold_get_one_answer() {
         "sk-made-up".to_owned(),
     ] {
         let problem = turn(&hand, &bearer, &json!({ "input": "hi" })).problem("unauthenticated");
-        assert_eq!(problem["detail"], "a valid credential is needed, as `Authorization: Bearer …`");
+        assert_eq!(
+            problem["detail"],
+            "The request has no valid credential. Send one as `Authorization: Bearer …` or `x-api-key`."
+        );
     }
 }
 

@@ -74,7 +74,7 @@ fn where_a_platform_ends_what_takes_longer_the_turn_ends_before() {
     hand.clock.advance(Duration::from_millis(1));
     let (name, error) = events(&coming.rest()).pop().unwrap();
     assert_eq!((name.as_str(), &error["code"]), ("error", &json!("upstream_timeout")));
-    assert_eq!(error["detail"], "the model service sent no complete reply within 4 s");
+    assert_eq!(error["detail"], "The model service did not send the end of its reply within 4 s. Retry the request.");
     assert_eq!(error["partial"]["reply"], "Half of");
     assert!(error["partial"]["token"].is_string());
     // Whole, it is a true status; a longer time than the configuration's changes nothing.

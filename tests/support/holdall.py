@@ -1,4 +1,4 @@
-"""A running `holdall serve`, and the native API as a client sees it. Python's standard library only."""
+"""Starts `holdall serve` and calls its native API. Uses Python's standard library only."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def binary() -> Path:
-    """The program under test: `HOLDALL_BIN`, or what `cargo build` makes."""
+    """The program under test: `HOLDALL_BIN`, else the one that `cargo build` makes."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return Path(os.environ.get("HOLDALL_BIN", target / "debug" / "holdall"))
 
 
 def new_keys() -> str:
-    """A key ring of one fresh key, as `HOLDALL_KEYS` has it."""
+    """A key ring with one new key, in the format of `HOLDALL_KEYS`."""
     return "test:" + base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
 
 
 class Server:
-    """A `holdall serve` on a loopback port, of the system's choice unless one is named.
+    """A `holdall serve` on a loopback port. Port 0 means a free port that the system chooses.
 
-    `keys` is a key ring, or none where the configuration names a file of keys; `program` is another than the one under
-    test.
+    `keys` is a key ring, or None if the configuration names a key file. `program` replaces the program
+    under test.
     """
 
     def __init__(
         self, config: Path, keys: str | None, port: int = 0, program: Path | None = None, **variables: str
     ) -> None:
-        # Nothing of this shell's settings is to reach the server.
+        # The server must not see settings of this shell.
         environment = {"PATH": os.environ["PATH"], **variables}
         if keys is not None:
             environment["HOLDALL_KEYS"] = keys
@@ -48,11 +48,11 @@ class Server:
         )
         self.log: list[str] = []
         self.address = self._read_address()
-        # A full pipe would stop the server.
+        # A full pipe would block the server.
         threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()
 
     def kill(self) -> None:
-        """Ends the process as a crash would: no warning, no drain."""
+        """Ends the process without a warning or a drain, as a crash does."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -66,7 +66,7 @@ class Server:
 
 
 class Answer:
-    """What came back for one request."""
+    """The answer to one request."""
 
     def __init__(self, status: int, headers: http.client.HTTPMessage, body: bytes) -> None:
         self.status = status
@@ -77,7 +77,7 @@ class Answer:
         return json.loads(self.body)
 
     def events(self) -> list[tuple[str, dict]]:
-        """The server-sent events, comments left out."""
+        """The server-sent events, without comments."""
         events = []
         for block in self.body.decode().split("\n\n"):
             fields = [line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":")]
@@ -88,7 +88,7 @@ class Answer:
 
 
 class Client:
-    """Keeps one connection to each server; for one thread."""
+    """Keeps one connection per server. Not thread-safe."""
 
     def __init__(self) -> None:
         self._connections: dict[str, http.client.HTTPConnection] = {}
@@ -117,7 +117,7 @@ def toml(value: str) -> str:
 def config(
     kind: str, base_url: str, models: list[tuple[str, str | None]], api_key_env: str | None = None
 ) -> str:
-    """A configuration with one upstream and an alias, named as the model is, for each (model, system prompt)."""
+    """A configuration with one upstream, and for each (model, system prompt) an alias with the model's name."""
     lines = ["[[upstream]]", 'name = "upstream"', f"kind = {toml(kind)}", f"base_url = {toml(base_url)}"]
     if api_key_env is not None:
         lines.append(f"api_key_env = {toml(api_key_env)}")

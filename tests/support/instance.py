@@ -1,4 +1,4 @@
-"""A `holdall serve` as a platform starts it: a command, variables, nothing else. Python's standard library only."""
+"""Starts `holdall serve` as a platform does, by a command and variables. Uses Python's standard library only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import signal
 import subprocess
 import threading
 
-# What a process gets to end, once asked to, where no platform's own figure is in force.
+# The seconds that a process may take to end after SIGTERM. Platforms have figures of their own.
 END = 30.0
 
 
 class Instance:
-    """A server under test; `port` is where it says that it listens."""
+    """A server under test. `host` and `port` are the address that it reports."""
 
     def __init__(self, command: list[str], variables: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -20,21 +20,21 @@ class Instance:
         )
         self.log: list[str] = []
         self.host, self.port = self._read_address()
-        # A full pipe would stop the server.
+        # A full pipe would block the server.
         self._reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self._reader.start()
 
     @property
     def address(self) -> str:
-        """Where it is reached on the loopback."""
+        """The address on the loopback interface."""
         return f"127.0.0.1:{self.port}"
 
     def terminate(self) -> None:
-        """Asks it to stop, as platforms do."""
+        """Sends SIGTERM, as platforms do."""
         self.process.send_signal(signal.SIGTERM)
 
     def ended(self, within: float = END) -> int:
-        """Its exit code; one that does not end in time is killed, as platforms do, and fails the test."""
+        """The exit code. A server that does not end in time is killed, and the test fails."""
         try:
             self.process.wait(within)
         except subprocess.TimeoutExpired:
@@ -45,7 +45,7 @@ class Instance:
         return self.process.returncode
 
     def kill(self) -> None:
-        """Ends it as a crash would."""
+        """Ends it without a warning, as a crash does."""
         self.process.kill()
         self.process.wait()
         self._reader.join(END)

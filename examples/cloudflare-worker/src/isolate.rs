@@ -11,7 +11,7 @@ use futures_util::{
 use holdall::{
     Error, Service,
     config::{Config, ConfigError},
-    guard::{LocalGuard, Seed},
+    guard::{KeyedHash, LocalGuard},
     principal::Peer,
     service::{self, Body, EntropySource as _, Host, Log as _, Notice},
 };
@@ -95,7 +95,7 @@ impl Isolate {
             (Self::Serving(service, _), Err(error)) => {
                 let (mut head, ()) = Request::new(()).into_parts();
                 head.headers = headers(&request.headers());
-                let error = Error::RequestInvalid { detail: error.to_string() };
+                let error = Error::RequestInvalid { detail: format!("The request cannot be read: {error}.") };
                 return whole(Arc::clone(service).refuse(&head, error)).await;
             }
             (Self::Broken, Ok(request)) if matches!(request.uri().path(), "/ready" | "/readyz") => {
@@ -134,15 +134,15 @@ impl Isolate {
 }
 
 fn build(config: Config) -> Result<(IsolateService, Duration), ConfigError> {
-    let Config { deployment, access, settings, upstreams, guard, warnings, server, .. } = config;
+    let Config { deployment, access, service, upstreams, guard, warnings, server, .. } = config;
     warnings.into_iter().for_each(|warning| tell("configuration_warning", warning));
     let upstream = Fetch::new(&upstreams)?;
-    let mut seed = [0; 32];
-    // If this fails, no turn can start, and the guard never uses the seed.
-    let _ = IsolateEntropy.fill(&mut seed);
-    let guard = LocalGuard::new(guard, Seed::new(seed));
+    let mut key = [0; 32];
+    // If this fails, no turn can start, and the guard never uses the key.
+    let _ = IsolateEntropy.fill(&mut key);
+    let guard = LocalGuard::new(guard, KeyedHash::new(key));
     let host = IsolateHost { upstream, guard, clock: IsolateClock::default() };
-    let service = Service::new(deployment, access, settings, host, Box::new(ConsoleLog));
+    let service = Service::new(deployment, access, service, host, Box::new(ConsoleLog));
     let service = service.fetching_keys(Box::new(|url| Box::pin(SendFuture::new(fetch_keys(url)))));
     Ok((service, server.answer_timeout))
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 /// The first error of the configuration.
 pub(crate) fn load(env: &Env) -> Result<Config, ConfigError> {
     let bindings = Bindings { env, unlike: RefCell::default() };
-    let config = Config::of_isolate(&bindings);
+    let config = Config::for_isolate(&bindings);
     // Reported before any other error, since it may be the cause of the other.
     match bindings.unlike.into_inner() {
         None => config,

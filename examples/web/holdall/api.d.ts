@@ -12,8 +12,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether the process lives
-         * @description Answers as long as it runs.
+         * Check that the process runs
+         * @description Answers 200 while the process runs.
          */
         get: operations["checkHealth"];
         put?: never;
@@ -32,8 +32,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether the process lives
-         * @description Answers as long as it runs.
+         * Check that the process runs
+         * @description Answers 200 while the process runs.
          */
         get: operations["checkHealthz"];
         put?: never;
@@ -52,8 +52,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * This document
-         * @description Ask with `If-None-Match` to be told that it has not changed.
+         * Read this document
+         * @description Send `If-None-Match` to get 304 if the document has not changed.
          */
         get: operations["readDescription"];
         put?: never;
@@ -72,8 +72,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether requests should be sent here
-         * @description 503 while the server stops, or waits for its issuer's keys.
+         * Check that this instance should receive requests
+         * @description Answers 503 while the server stops, or while it waits for the keys of its issuer.
          */
         get: operations["checkReadiness"];
         put?: never;
@@ -92,8 +92,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether requests should be sent here
-         * @description 503 while the server stops, or waits for its issuer's keys.
+         * Check that this instance should receive requests
+         * @description Answers 503 while the server stops, or while it waits for the keys of its issuer.
          */
         get: operations["checkReadinessz"];
         put?: never;
@@ -114,10 +114,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Take a turn in OpenAI's Chat Completions format
-         * @description `conversation_token` brings the conversation, and comes back beside the reply: at the top and in the message; streamed, in the chunk with `finish_reason`. A stream that fails ends with an error, and without `[DONE]`.
+         * Take a turn in the format of OpenAI's Chat Completions API
+         * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`: at the top level and in the message, or in the stream chunk with `finish_reason`. A failed stream ends with an error and without `[DONE]`.
          *
-         *     Refused by name, because they are known and not offered: `audio`, `function_call`, `functions`, `logit_bias`, `logprobs`, `moderation`, `prediction`, `previous_response_id`, `top_logprobs`, `web_search_options`, and `n` over 1.
+         *     Not supported, error `unsupported`: `audio`, `function_call`, `functions`, `logit_bias`, `logprobs`, `moderation`, `prediction`, `previous_response_id`, `top_logprobs`, `web_search_options`.
          */
         post: operations["createChatCompletion"];
         delete?: never;
@@ -136,8 +136,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Read a conversation
-         * @description What a token holds, for its owner; an expired one as well, until the conversation's greatest age (30 days by default).
+         * Read a history
+         * @description Returns the items that a token holds. Only the owner of the token can read it. An expired token can be read until 30 days (by default) after the start of the conversation.
          */
         post: operations["readHistory"];
         delete?: never;
@@ -156,10 +156,12 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Take a turn in Anthropic's Messages format
-         * @description `conversation_token` brings the conversation, and comes back beside the reply; streamed, on `message_delta` and `message_stop`. A stream that fails ends with `error`.
+         * Take a turn in the format of Anthropic's Messages API
+         * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`. In a stream, the events `message_delta` and `message_stop` have it. A failed stream ends with the event `error`.
          *
-         *     Refused by name, because they are known and not offered: `compaction`, `container`, `context_management`, `fallbacks`, `inference_geo`, `mcp_servers`, `thread`, `top_k`, tools of other types than one's own, and a last message of the assistant's.
+         *     The server also rejects tools of a type other than `custom`, and a last message with the role `assistant`.
+         *
+         *     Not supported, error `unsupported`: `compaction`, `container`, `context_management`, `fallbacks`, `inference_geo`, `mcp_servers`, `output_config.task_budget`, `thread`, `top_k`.
          */
         post: operations["createMessage"];
         delete?: never;
@@ -178,8 +180,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Count what a message would send
-         * @description How many model tokens the turn would send, the conversation included. Nothing is spent.
+         * Count the model tokens of a message
+         * @description Returns the number of model tokens that the turn would send, conversation included. It takes the same members as `POST /v1/messages`. It is not charged to quotas.
          */
         post: operations["countMessageTokens"];
         delete?: never;
@@ -197,7 +199,7 @@ export interface paths {
         };
         /**
          * List the models
-         * @description The names that `model` may have.
+         * @description Lists the names that `model` accepts.
          */
         get: operations["listModels"];
         put?: never;
@@ -217,7 +219,7 @@ export interface paths {
         };
         /**
          * Read one model
-         * @description One of the names that `model` may have.
+         * @description Describes one of the names that `model` accepts.
          */
         get: operations["readModel"];
         put?: never;
@@ -238,10 +240,12 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Take a turn in OpenAI's Responses format
-         * @description The token is the id: `previous_response_id` brings the conversation, and the answer's `id` is its next. Streamed, all events have that one id, and come when the reply is whole; `metadata.holdall_stream`: `live` has them come as they are made, with the token in the last one alone.
+         * Take a turn in the format of OpenAI's Responses API
+         * @description The token is the id. `previous_response_id` continues a conversation, and the `id` of the answer continues it further. By default, a stream starts when the reply is complete, and all its events have that id. With `live` in `metadata.holdall_stream`, the events follow the reply, and only the last one has the token.
          *
-         *     Refused by name, because they are known and not offered: `background`, `context_management`, `conversation`, `conversation_token`, `moderation`, `prompt`, items of the type `item_reference`, tools of other types than functions, and `n` over 1. `GET` and `DELETE` below this path are refused as well: an id is not for URLs.
+         *     The server also rejects items of the type `item_reference`, and tools of other types than `function`. Paths below this one answer `unsupported`: an id does not belong into a URL.
+         *
+         *     Not supported, error `unsupported`: `context_management`, `conversation`, `conversation_token`, `moderation`, `prompt`.
          */
         post: operations["createResponse"];
         delete?: never;
@@ -260,8 +264,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Count what a response would send
-         * @description How many model tokens the turn would send, the conversation included. Nothing is spent.
+         * Count the model tokens of a response
+         * @description Returns the number of model tokens that the turn would send, conversation included. It takes the same members as `POST /v1/responses`. It is not charged to quotas.
          */
         post: operations["countResponseTokens"];
         delete?: never;
@@ -280,8 +284,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * End tokens before their time
-         * @description Callers revoke what is theirs, by a token. Who presents an operator's key may revoke anything, by any token or by id. It takes a store that all instances share (`HOLDALL_REDIS_URL`); a server without one answers `unsupported`.
+         * Revoke tokens before they expire
+         * @description Callers revoke their own tokens, by a token. With an operator's key, the request can revoke anything, by any token or by an id. Revocations require a limits store (`HOLDALL_REDIS_URL`). A server without one answers `unsupported`.
          */
         post: operations["revoke"];
         delete?: never;
@@ -301,9 +305,9 @@ export interface paths {
         put?: never;
         /**
          * Take a turn
-         * @description Sends what is new with the conversation's last token, and gets the reply with the next token. Keep that one: the server keeps nothing. A turn that fails leaves the old token as good as it was.
+         * @description Send the new input with the last token of the conversation. The answer has the reply and the next token. Keep that token: the server keeps nothing. If a turn fails, the old token stays valid.
          *
-         *     With `stream` the reply comes as server-sent events: `delta` and `tool_call` as they are made, then `done` with the whole answer, or `error` with the problem and, where text had flowed, `partial`. What is refused before that has a status of its own and no stream. Lines that begin with a colon are signs of life, every 15 s.
+         *     With `stream`, the reply comes as server-sent events: `delta` and `tool_call` while the model writes, then `done` with the complete answer, or `error` with the problem document. If the client has received text before the error, the event also has `partial`. An error before the stream has its own status. Lines that begin with a colon are comments; the server sends one after every 15 s of silence.
          */
         post: operations["takeTurn"];
         delete?: never;
@@ -320,8 +324,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read one's limits
-         * @description The limits that the caller is under, and what is left of them. Asking takes nothing.
+         * Read the caller's limits
+         * @description Returns the limits of the caller, and what is left of them. The request does not count for any limit.
          */
         get: operations["readUsage"];
         put?: never;
@@ -336,36 +340,36 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description Why a request was refused or failed, as Anthropic's API says it. */
+        /** @description The reason for an error, in the format of Anthropic's API. */
         AnthropicError: {
-            /** @description What happened, for programs. */
+            /** @description The error code, for programs. */
             code: components["schemas"]["ErrorCode"];
             details: {
-                /** @description The code once more. */
+                /** @description The same code again. */
                 error_code: components["schemas"]["ErrorCode"];
             };
-            /** @description What happened this time, for people. */
+            /** @description A description of this error and the next step, for people. */
             message: string;
             partial?: components["schemas"]["AnthropicPartialReply"];
             /** @enum {string} */
             type: "api_error" | "authentication_error" | "invalid_request_error" | "not_found_error" | "overloaded_error" | "permission_error" | "rate_limit_error" | "request_too_large" | "timeout_error";
         };
-        /** @description An error in the shape of Anthropic's API. */
+        /** @description An error in the format of Anthropic's API. */
         AnthropicErrorBody: {
             error: components["schemas"]["AnthropicError"];
-            /** @description The id under which the server's log has the request. */
+            /** @description The id of the request in the server's log. */
             request_id: string;
             /** @constant */
             type: "error";
         };
-        /** @description What had flowed of a reply that was cut, and the token that holds it. */
+        /** @description The text of a reply that broke off, and a token that holds it. */
         AnthropicPartialReply: {
-            /** @description A token that holds it, its last item marked cut. */
+            /** @description A token that holds the text. Its last item is marked as cut. */
             conversation_token: string;
-            /** @description The text so far. */
+            /** @description The text that the client received before the error. */
             reply: string;
         };
-        /** @description Some of the tools. */
+        /** @description A choice among some of the tools. */
         ChatAllowedTools: {
             allowed_tools: {
                 /** @enum {string} */
@@ -379,160 +383,160 @@ export interface components {
             /** @constant */
             type: "allowed_tools";
         };
-        /** @description What is called. */
+        /** @description The function of a tool call. */
         ChatCalled: {
-            /** @description JSON text, as the model wrote it. */
+            /** @description The arguments: JSON text, exactly as the model wrote it. */
             arguments: string;
-            /** @description The tool. */
+            /** @description The name of the tool. */
             name: string;
         };
-        /** @description The reply. */
+        /** @description The only choice. */
         ChatChoice: {
-            /** @description Why it ended. */
+            /** @description The reason why the reply ended. */
             finish_reason: components["schemas"]["FinishReason"];
             /** @description Always 0. */
             index: number;
             logprobs: null;
             message: components["schemas"]["ChatReply"];
         };
-        /** @description The piece. */
+        /** @description The only choice of a chunk. */
         ChatChunkChoice: {
             delta: components["schemas"]["ChatDelta"];
-            /** @description Why the reply ended; null before. */
+            /** @description The reason why the reply ended. `null` until then. */
             finish_reason: components["schemas"]["FinishReason"] | null;
             /** @description Always 0. */
             index: number;
             logprobs: null;
         };
-        /** @description A whole reply. */
+        /** @description A complete reply. */
         ChatCompletion: {
             choices: components["schemas"]["ChatChoice"][];
-            /** @description The conversation's new last token. */
+            /** @description The next token of the conversation. Keep it in place of the old one. */
             conversation_token: string;
-            /** @description Unix seconds. */
+            /** @description The time of the reply, in Unix seconds. */
             created: number;
-            /** @description Where the conversation stands. */
+            /** @description The state of the conversation. */
             holdall: components["schemas"]["Conversation"];
-            /** @description Names the answer; it is no token. */
+            /** @description The id of the answer. It is not a token. */
             id: string;
-            /** @description The alias. */
+            /** @description The name of the model, as in the request. */
             model: string;
             /** @constant */
             object: "chat.completion";
             usage: components["schemas"]["ChatUsage"];
         };
-        /** @description A piece of a reply. The last one but for usage has `finish_reason` and the token. */
+        /** @description One chunk of a streamed reply. The chunk with `finish_reason` has the token. Only the chunk with `usage` can follow it. */
         ChatCompletionChunk: {
             choices: components["schemas"]["ChatChunkChoice"][];
-            /** @description The conversation's new last token. */
+            /** @description The next token of the conversation. Keep it in place of the old one. */
             conversation_token?: string;
-            /** @description Unix seconds. */
+            /** @description The time of the reply, in Unix seconds. */
             created: number;
-            /** @description Where the conversation stands. */
+            /** @description The state of the conversation. */
             holdall?: components["schemas"]["Conversation"];
-            /** @description Names the answer; it is no token. */
+            /** @description The id of the answer. It is not a token. */
             id: string;
-            /** @description The alias. */
+            /** @description The name of the model, as in the request. */
             model: string;
             /** @constant */
             object: "chat.completion.chunk";
-            /** @description Where usage was asked for, `null` in all chunks but the last. */
+            /** @description Present if the request has `include_usage`. `null` in all chunks except the last. */
             usage?: components["schemas"]["ChatUsage"] | null;
         };
-        /** @description One event of the stream: its name, and what the JSON text in its `data` holds. */
+        /** @description One event of the stream: its name, and the value of the JSON text in its `data`. */
         ChatCompletionEvent: {
             data: components["schemas"]["ChatCompletionChunk"];
         } | {
             data: components["schemas"]["OpenAiErrorBody"];
         } | {
             /**
-             * @description The end of a whole reply; it is no JSON.
+             * @description The end of a complete reply. It is not JSON.
              * @constant
              */
             data: "[DONE]";
         };
-        /** @description What is read of a Chat Completions request. Other members are ignored, and `null` is as good as absent. */
+        /** @description The members of a Chat Completions request that the server reads. It ignores other members. `null` means the same as an absent member. */
         ChatCompletionRequest: {
-            /** @description The conversation's last token; absent begins one. */
+            /** @description The last token of the conversation. Absent: start a conversation. */
             conversation_token?: string | null;
             /**
              * Format: double
-             * @description Not offered: 0 alone.
+             * @description Not supported. 0 is accepted, because it has no effect.
              */
             frequency_penalty?: number | null;
-            /** @description The most model tokens that the reply may have. */
+            /** @description The maximum number of model tokens in the reply. */
             max_completion_tokens?: number | null;
-            /** @description The same, by its older name. */
+            /** @description The older name of `max_completion_tokens`. */
             max_tokens?: number | null;
-            /** @description What is new: the user's messages and results of tools. What was said before may stand before them, as clients repeat it: it is held against the token and left out. */
+            /** @description The new messages: from the user, and tool results. A client may repeat the earlier messages before them. The server compares these with the token and skips them. */
             messages: components["schemas"]["ChatMessage"][];
-            /** @description `text` alone. */
+            /** @description Only `text` is supported. */
             modalities?: "text"[] | null;
-            /** @description One of the names that `GET /v1/models` lists. */
+            /** @description A name from `GET /v1/models`. */
             model: string;
-            /** @description 1 alone: a token holds one conversation. */
+            /** @description Only 1 is supported, because a token holds one conversation. */
             n?: number | null;
-            /** @description Whether there may be several calls in a turn. */
+            /** @description `true` if the model can make several tool calls in one turn. */
             parallel_tool_calls?: boolean | null;
             /**
              * Format: double
-             * @description Not offered: 0 alone.
+             * @description Not supported. 0 is accepted, because it has no effect.
              */
             presence_penalty?: number | null;
             /**
-             * @description How much the model is to think.
+             * @description The effort that the model puts into reasoning.
              * @enum {string|null}
              */
             reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | null;
-            /** @description What the reply is to be. */
+            /** @description The format of the reply. */
             response_format?: components["schemas"]["ChatFormat"] | null;
-            /** @description Who speaks, where no credential says so. */
+            /** @description The user, if no credential names one. */
             safety_identifier?: string | null;
             /**
              * Format: int64
-             * @description Where chance begins, for models that know of it.
+             * @description The seed for sampling, for models that support it.
              */
             seed?: number | null;
-            /** @description What ends a reply. */
+            /** @description Texts that end the reply. */
             stop?: components["schemas"]["ChatStop"] | null;
-            /** @description Whether the reply comes as it is made, in chunks. */
+            /** @description `true` to receive the reply in chunks, as server-sent events. */
             stream?: boolean | null;
-            /** @description What is told of a stream. */
+            /** @description Options of a streamed reply. */
             stream_options?: {
-                /** @description Whether the last chunk tells what was used. */
+                /** @description `true` to receive the usage in the last chunk. */
                 include_usage?: boolean | null;
             } | null;
             /**
              * Format: double
-             * @description How much chance there is in the choice of words.
+             * @description The sampling temperature. A higher value makes the reply more random.
              */
             temperature?: number | null;
-            /** @description Whether the model may, must or must not call, or what. It takes `tools`. */
+            /** @description Controls which tools the model calls. Requires `tools`, except for `auto` and `none`. */
             tool_choice?: components["schemas"]["ChatToolChoice"] | null;
-            /** @description What the model may call. */
+            /** @description The tools that the model can call. */
             tools?: components["schemas"]["ChatTool"][] | null;
             /**
              * Format: double
-             * @description How likely words have to be.
+             * @description Nucleus sampling: the model considers only the most likely words, up to this total probability.
              */
             top_p?: number | null;
-            /** @description What to do when the conversation has outgrown its limits. */
+            /** @description The action if the conversation exceeds its limits. Default: the setting of the model. */
             truncation?: components["schemas"]["Truncation"] | null;
-            /** @description The same, by its older name. */
+            /** @description The older name of `safety_identifier`. */
             user?: string | null;
         };
-        /** @description Text, or parts. */
+        /** @description Text, or a list of parts. */
         ChatContent: string | components["schemas"]["ChatPart"][];
-        /** @description One fragment of a message; SDKs join their strings. */
+        /** @description One fragment of a message. SDKs concatenate the strings of all fragments. */
         ChatDelta: {
             content?: string;
-            /** @description The conversation's new last token, in the chunk with `finish_reason` alone. */
+            /** @description The next token of the conversation. Only in the chunk with `finish_reason`. */
             conversation_token?: string;
             /** @constant */
             role?: "assistant";
             tool_calls?: components["schemas"]["ChatToolCall"][];
         };
-        /** @description What the reply is to be. */
+        /** @description The format of the reply. */
         ChatFormat: {
             /** @constant */
             type: "json_object";
@@ -554,18 +558,18 @@ export interface components {
         };
         /** @description A function that the client runs. */
         ChatFunction: {
-            /** @description What it is for, in words for the model. */
+            /** @description The purpose of the function. The model reads this text. */
             description?: string | null;
-            /** @description What it is called. */
+            /** @description The name of the function. */
             name: string;
-            /** @description The JSON Schema of its arguments. */
+            /** @description The JSON Schema of the arguments. */
             parameters?: {
                 [key: string]: unknown;
             } | null;
-            /** @description Whether arguments are to keep to the schema. */
+            /** @description `true` if the arguments must match the schema. */
             strict?: boolean | null;
         };
-        /** @description A message, by its role. */
+        /** @description A message. Its role decides its members. */
         ChatMessage: {
             content?: components["schemas"]["ChatContent"] | null;
             refusal?: string | null;
@@ -584,18 +588,18 @@ export interface components {
             content: components["schemas"]["ChatContent"];
             /** @constant */
             role: "tool";
-            /** @description The id of the call. */
+            /** @description The id of the tool call. */
             tool_call_id: string;
         } | {
             content: components["schemas"]["ChatContent"];
             /** @constant */
             role: "user";
         };
-        /** @description A piece of a message. */
+        /** @description A part of a message. */
         ChatPart: {
             /** @description An image. */
             image_url: {
-                /** @description Its `https:` or `data:` URL. */
+                /** @description The `https:` or `data:` URL of the image. */
                 url: string;
             };
             /** @constant */
@@ -609,9 +613,9 @@ export interface components {
             /** @constant */
             type: "text";
         };
-        /** @description A call that the model made. */
+        /** @description A tool call that the model made. */
         ChatRepeatedCall: {
-            /** @description What it called. */
+            /** @description The function that the model called. */
             function: {
                 arguments: string;
                 name: string;
@@ -620,24 +624,24 @@ export interface components {
             /** @enum {string|null} */
             type?: "function" | null;
         };
-        /** @description What the model said. */
+        /** @description The message of the model. */
         ChatReply: {
             annotations: unknown[];
-            /** @description `null` where there are only calls. */
+            /** @description The text. `null` if the message has only tool calls. */
             content: string | null;
-            /** @description The conversation's new last token, once more: some clients keep the message alone. */
+            /** @description The next token again, because some clients keep only the message. */
             conversation_token: string;
             refusal: null;
             /** @constant */
             role: "assistant";
-            /** @description What it called; absent if nothing. */
+            /** @description The tool calls. Absent if there are none. */
             tool_calls?: components["schemas"]["ChatToolCall"][];
         };
-        /** @description What ends a reply. */
+        /** @description Texts that end the reply. */
         ChatStop: string | string[];
-        /** @description Text alone, whole or in parts. */
+        /** @description Text, or a list of text parts. */
         ChatTextContent: string | components["schemas"]["ChatTextPart"][];
-        /** @description A piece of a message that can have text alone. */
+        /** @description A part of a message that can only have text. */
         ChatTextPart: {
             refusal: string;
             /** @constant */
@@ -647,26 +651,26 @@ export interface components {
             /** @constant */
             type: "text";
         };
-        /** @description What the model may call. */
+        /** @description The tools that the model can call. */
         ChatTool: {
             /** @description The function. */
             function: components["schemas"]["ChatFunction"];
             /** @constant */
             type: "function";
         };
-        /** @description The model asks for a tool. */
+        /** @description A tool call. */
         ChatToolCall: {
             function: components["schemas"]["ChatCalled"];
-            /** @description The id that the result will name. */
+            /** @description The id of the call. The result must name it. */
             id: string;
-            /** @description Its place among the calls, in fragments alone. */
+            /** @description The position among the tool calls of the reply. Only in fragments. */
             index?: number;
             /** @constant */
             type: "function";
         };
-        /** @description Whether the model may, must or must not call, or what. */
+        /** @description Controls which tools the model calls. */
         ChatToolChoice: ("auto" | "none" | "required") | components["schemas"]["ChatToolName"] | components["schemas"]["ChatAllowedTools"];
-        /** @description One function, by its name. */
+        /** @description The function that the model must call. */
         ChatToolName: {
             function: {
                 name: string;
@@ -686,34 +690,34 @@ export interface components {
             };
             total_tokens: number;
         };
-        /** @description Where a conversation stands. */
+        /** @description The state of a conversation. */
         Conversation: {
-            /** @description How many inline images of this turn the token has only a note of; absent if none. */
+            /** @description The number of inline images of this turn that the token keeps only as a note. Absent if 0. */
             elided_images?: number;
             /**
              * Format: date-time
-             * @description When its token stops being good; each turn puts it off.
+             * @description The time when the token expires. Each turn extends it.
              */
             expires_at: string;
-            /** @description The bytes of what was said so far, as the limits count them (4 MiB by default). */
+            /** @description The size of the history in bytes, as the limits count it (4 MiB by default). */
             history_bytes: number;
             /**
              * Format: uuid
-             * @description Its id, the same in all its tokens.
+             * @description The id of the conversation, the same in all its tokens.
              */
             id: string;
             /**
              * Format: date-time
-             * @description When it began.
+             * @description The time of the first turn.
              */
             started_at: string;
-            /** @description How many of them a summary now stands for; absent if none. */
+            /** @description The number of removed items that a summary replaces. Absent if 0. */
             summarized_items?: number;
-            /** @description The bytes of the token's text (3 MiB at most by default). */
+            /** @description The size of the token in bytes (at most 3 MiB by default). */
             token_bytes: number;
-            /** @description How many items were taken away before this turn, because `truncation` says so. */
+            /** @description The number of items that `truncation` removed before this turn. */
             trimmed_items: number;
-            /** @description How many turns it has. */
+            /** @description The number of turns so far. */
             turn: number;
         };
         /**
@@ -752,88 +756,88 @@ export interface components {
          */
         ErrorCode: "body_too_large" | "guard_unavailable" | "history_too_large" | "image_too_large" | "internal" | "message_too_large" | "method_not_allowed" | "model_unknown" | "not_found" | "overloaded" | "quota_exceeded" | "rate_limited" | "request_invalid" | "request_timeout" | "role_forbidden" | "token_expired" | "token_invalid" | "token_revoked" | "token_too_large" | "token_used" | "unauthenticated" | "unsupported" | "unsupported_media_type" | "upstream_cut" | "upstream_malformed" | "upstream_refused" | "upstream_timeout" | "upstream_unavailable" | "user_busy";
         /**
-         * @description Why a reply ended.
+         * @description The reason why a reply ended.
          *
-         *     - `content_filter`: The provider withheld or stopped it.
-         *     - `length`: A bound on length was reached.
-         *     - `stop`: The model was done.
+         *     - `content_filter`: The provider withheld or stopped the reply.
+         *     - `length`: The reply reached a length limit.
+         *     - `stop`: The model finished.
          *     - `tool_calls`: The model waits for tool results.
          * @enum {string}
          */
         FinishReason: "content_filter" | "length" | "stop" | "tool_calls";
-        /** @description What a token holds. */
+        /** @description The contents of a token. */
         History: {
-            /** @description Where the conversation stands. */
+            /** @description The state of the conversation. */
             conversation: components["schemas"]["Conversation"];
-            /** @description All of it, oldest first. */
+            /** @description All items, oldest first. */
             items: components["schemas"]["Item"][];
         };
-        /** @description What a token's owner asks to read. */
+        /** @description A request for the history in a token. */
         HistoryRequest: {
             /** @description The token to read. */
             token: string;
-            /** @description Whose it is, where no credential says so. */
+            /** @description The owner of the token, if no credential names one. */
             user_id?: string;
         };
-        /** @description One entry of the history. */
+        /** @description One item of the history. */
         Item: {
-            /** @description The arguments: JSON text as received, byte for byte. */
+            /** @description The arguments: JSON text, exactly as the model wrote it. */
             args: string;
-            /** @description The id that the result will name. */
+            /** @description The id of the call. The result must name it. */
             id: string;
-            /** @description The tool's name. */
+            /** @description The name of the tool. */
             name: string;
             /** @constant */
             t: "call";
         } | {
             /**
-             * @description An assistant message that ended before its end; absent else.
+             * @description `true` for a message of the model that broke off. Absent otherwise.
              * @constant
              */
             cut?: true;
-            /** @description What was said; never empty. */
+            /** @description The parts of the message. Never empty. */
             parts: components["schemas"]["Part"][];
-            /** @description Who said it. */
+            /** @description The author. */
             role: components["schemas"]["Role"];
             /** @constant */
             t: "msg";
         } | {
             /**
-             * @description The tool failed; absent else.
+             * @description `true` if the tool failed. Absent otherwise.
              * @constant
              */
             error?: true;
-            /** @description The id of the call. */
+            /** @description The id of the tool call. */
             id: string;
             /** @description The result. */
             out: components["schemas"]["Output"];
             /** @constant */
             t: "result";
         } | {
-            /** @description JSON text as received, byte for byte. */
+            /** @description JSON text, exactly as the provider wrote it. */
             blob: string;
-            /** @description The provider: its dialect's name, and `@host` where that is not the dialect's own address. */
+            /** @description The provider id: the upstream's `kind`, and `@host` if the host is not the official one. */
             by: string;
             /** @constant */
             t: "think";
         };
-        /** @description A message, whole or as it begins; members that the format requires are there, were they `null`. */
+        /** @description A message: complete, or as it starts in a stream. Members that the format requires are present, even if they are `null`. */
         Message: {
             container: null;
             content: components["schemas"]["MessageBlock"][];
-            /** @description The conversation's new last token. */
+            /** @description The next token of the conversation. Keep it in place of the old one. */
             conversation_token?: string;
-            /** @description Where the conversation stands. */
+            /** @description The state of the conversation. */
             holdall?: components["schemas"]["Conversation"];
-            /** @description Names the message; it is no token. */
+            /** @description The id of the message. It is not a token. */
             id: string;
-            /** @description The alias. */
+            /** @description The name of the model, as in the request. */
             model: string;
             /** @constant */
             role: "assistant";
             stop_details: null;
             /**
-             * @description Why it ended; null where it begins.
+             * @description The reason why the message ended. `null` at the start of a stream.
              * @enum {string|null}
              */
             stop_reason: "end_turn" | "max_tokens" | "refusal" | "tool_use" | null;
@@ -842,7 +846,7 @@ export interface components {
             type: "message";
             usage: components["schemas"]["MessageUsage"];
         };
-        /** @description A piece of what the model said; its thinking is left out, since the token has it. */
+        /** @description A block of a reply that the client repeats. The server ignores thinking blocks, because the token holds them. */
         MessageAssistantBlock: {
             /** @constant */
             type: "redacted_thinking";
@@ -862,9 +866,9 @@ export interface components {
             /** @constant */
             type: "tool_use";
         };
-        /** @description Text, or blocks. */
+        /** @description Text, or a list of blocks. */
         MessageAssistantContent: string | components["schemas"]["MessageAssistantBlock"][];
-        /** @description A piece of what the model said. */
+        /** @description A block of a reply. */
         MessageBlock: {
             data: string;
             /** @constant */
@@ -880,7 +884,7 @@ export interface components {
             /** @constant */
             type: "thinking";
         } | {
-            /** @description Who calls: the model itself, no code of its own. */
+            /** @description The caller of the tool. `direct`: the model. */
             caller: {
                 /** @constant */
                 type: "direct";
@@ -893,7 +897,7 @@ export interface components {
             /** @constant */
             type: "tool_use";
         };
-        /** @description A piece of a block. */
+        /** @description A fragment of a block. */
         MessageBlockDelta: {
             partial_json: string;
             /** @constant */
@@ -911,51 +915,51 @@ export interface components {
             /** @constant */
             type: "thinking_delta";
         };
-        /** @description What is read of a Messages request. Other members are ignored, and `null` is as good as absent. */
+        /** @description The members of a Messages request that the server reads. It ignores other members. `null` means the same as an absent member. */
         MessageCountRequest: {
-            /** @description The conversation's last token; absent begins one. */
+            /** @description The last token of the conversation. Absent: start a conversation. */
             conversation_token?: string | null;
-            /** @description The most model tokens that the reply may have. */
+            /** @description The maximum number of model tokens in the reply. */
             max_tokens?: number | null;
-            /** @description What is new: the user's messages, with results of tools. What was said before may stand before them, as clients repeat it: it is held against the token and left out. */
+            /** @description The new messages of the user, with tool results. A client may repeat the earlier messages before them. The server compares these with the token and skips them. */
             messages: components["schemas"]["MessageParam"][];
-            /** @description Who speaks. */
+            /** @description Names the user. */
             metadata?: {
-                /** @description Who speaks, where no credential says so. */
+                /** @description The user, if no credential names one. */
                 user_id?: string | null;
             } | null;
-            /** @description One of the names that `GET /v1/models` lists. */
+            /** @description A name from `GET /v1/models`. */
             model: string;
-            /** @description What the reply is to be. */
+            /** @description The format of the reply, and the effort of the model. */
             output_config?: components["schemas"]["MessageOutputConfig"] | null;
-            /** @description The form of the reply, where it stood before there was `output_config`. */
+            /** @description The older place of `output_config.format`. */
             output_format?: components["schemas"]["MessageFormat"] | null;
-            /** @description What ends a reply. */
+            /** @description Texts that end the reply. */
             stop_sequences?: string[] | null;
-            /** @description Whether the reply comes as it is made, as server-sent events. */
+            /** @description `true` to receive the reply as server-sent events. */
             stream?: boolean | null;
-            /** @description A system prompt for this turn, where the model has none of its own. It is not kept. */
+            /** @description A system prompt for this turn. The server uses it if the operator has set none for the model. The token does not keep it. */
             system?: components["schemas"]["MessageText"] | null;
             /**
              * Format: double
-             * @description How much chance there is in the choice of words.
+             * @description The sampling temperature. A higher value makes the reply more random.
              */
             temperature?: number | null;
-            /** @description Whether and how much the model is to think. */
+            /** @description Controls whether and how much the model thinks. */
             thinking?: components["schemas"]["MessageThinking"] | null;
-            /** @description Whether the model may, must or must not call, or what. It takes `tools`. */
+            /** @description Controls which tools the model calls. Requires `tools`, except for `auto` and `none`. */
             tool_choice?: components["schemas"]["MessageToolChoice"] | null;
-            /** @description What the model may call. */
+            /** @description The tools that the model can call. */
             tools?: components["schemas"]["MessageTool"][] | null;
             /**
              * Format: double
-             * @description How likely words have to be.
+             * @description Nucleus sampling: the model considers only the most likely words, up to this total probability.
              */
             top_p?: number | null;
-            /** @description What to do when the conversation has outgrown its limits. */
+            /** @description The action if the conversation exceeds its limits. Default: the setting of the model. */
             truncation?: components["schemas"]["Truncation"] | null;
         };
-        /** @description Those of them that the end of a stream tells. */
+        /** @description The usage at the end of a stream. */
         MessageDeltaUsage: {
             cache_creation_input_tokens: number;
             cache_read_input_tokens: number;
@@ -966,7 +970,7 @@ export interface components {
             } | null;
             server_tool_use: null;
         };
-        /** @description One event of the stream: its name, and what the JSON text in its `data` holds. */
+        /** @description One event of the stream: its name, and the value of the JSON text in its `data`. */
         MessageEvent: {
             data: components["schemas"]["MessageEventData"];
             /** @constant */
@@ -996,7 +1000,7 @@ export interface components {
             /** @constant */
             event: "error";
         };
-        /** @description One event of a stream. */
+        /** @description The data of one event of a stream. */
         MessageEventData: {
             delta: components["schemas"]["MessageBlockDelta"];
             index: number;
@@ -1012,7 +1016,7 @@ export interface components {
             /** @constant */
             type: "content_block_stop";
         } | {
-            /** @description The conversation's new last token. */
+            /** @description The next token of the conversation. Keep it in place of the old one. */
             conversation_token: string;
             delta: {
                 container: null;
@@ -1021,7 +1025,7 @@ export interface components {
                 stop_reason: "end_turn" | "max_tokens" | "refusal" | "tool_use";
                 stop_sequence: null;
             };
-            /** @description Where the conversation stands. */
+            /** @description The state of the conversation. */
             holdall: components["schemas"]["Conversation"];
             /** @constant */
             type: "message_delta";
@@ -1035,7 +1039,7 @@ export interface components {
             /** @constant */
             type: "message_stop";
         };
-        /** @description The form of the reply. */
+        /** @description The format of the reply. */
         MessageFormat: {
             schema: {
                 [key: string]: unknown;
@@ -1043,7 +1047,7 @@ export interface components {
             /** @constant */
             type: "json_schema";
         };
-        /** @description An image: sent along, or by its URL. */
+        /** @description An image: its data, or its URL. */
         MessageImageSource: {
             data: string;
             media_type: string;
@@ -1054,16 +1058,16 @@ export interface components {
             type: "url";
             url: string;
         };
-        /** @description What the reply is to be. */
+        /** @description The format of the reply, and the effort of the model. */
         MessageOutputConfig: {
             /**
-             * @description How much the model is to think.
+             * @description The effort that the model puts into reasoning.
              * @enum {string|null}
              */
             effort?: "low" | "medium" | "high" | "xhigh" | "max" | null;
             format?: components["schemas"]["MessageFormat"] | null;
         };
-        /** @description A message, by its role. */
+        /** @description A message. Its role decides its members. */
         MessageParam: {
             content: components["schemas"]["MessageAssistantContent"];
             /** @constant */
@@ -1080,7 +1084,7 @@ export interface components {
         MessageRequest: {
             max_tokens: number;
         } & WithRequired<components["schemas"]["MessageCountRequest"], "max_tokens">;
-        /** @description A piece of what a tool gave back. */
+        /** @description A block of a tool result. */
         MessageResultBlock: {
             source: components["schemas"]["MessageImageSource"];
             /** @constant */
@@ -1090,9 +1094,9 @@ export interface components {
             /** @constant */
             type: "text";
         };
-        /** @description What a tool gave back: text, or blocks. */
+        /** @description The result of a tool call: text, or a list of blocks. */
         MessageResultContent: string | components["schemas"]["MessageResultBlock"][];
-        /** @description Text, or blocks of it. */
+        /** @description Text, or a list of text blocks. */
         MessageText: string | components["schemas"]["MessageTextBlock"][];
         /** @description Text. */
         MessageTextBlock: {
@@ -1100,7 +1104,7 @@ export interface components {
             /** @constant */
             type: "text";
         };
-        /** @description Whether and how much the model is to think, and whether that is shown. */
+        /** @description Controls whether and how much the model thinks, and whether the reply shows it. */
         MessageThinking: {
             budget_tokens: number;
             /** @enum {string|null} */
@@ -1113,26 +1117,26 @@ export interface components {
             /** @enum {string} */
             type: "adaptive" | "disabled";
         };
-        /** @description How many model tokens the message would send. */
+        /** @description The number of model tokens that the message would send. */
         MessageTokenCount: {
             input_tokens: number;
         };
-        /** @description What the model may call. */
+        /** @description The tools that the model can call. */
         MessageTool: {
-            /** @description What it is for, in words for the model. */
+            /** @description The purpose of the function. The model reads this text. */
             description?: string | null;
-            /** @description The JSON Schema of its arguments. */
+            /** @description The JSON Schema of the arguments. */
             input_schema: {
                 [key: string]: unknown;
             };
-            /** @description What it is called. */
+            /** @description The name of the function. */
             name: string;
-            /** @description Whether arguments are to keep to the schema. */
+            /** @description `true` if the arguments must match the schema. */
             strict?: boolean | null;
             /** @enum {string|null} */
             type?: "custom" | null;
         };
-        /** @description Whether the model may, must or must not call, or what. */
+        /** @description Controls which tools the model calls. */
         MessageToolChoice: {
             disable_parallel_tool_use?: boolean | null;
             /** @constant */
@@ -1151,7 +1155,7 @@ export interface components {
             /** @constant */
             type: "tool";
         };
-        /** @description The counts that a message tells, cached input apart from the rest. */
+        /** @description The usage of a message. Cached input is counted apart from `input_tokens`. */
         MessageUsage: {
             cache_creation: null;
             cache_creation_input_tokens: number;
@@ -1165,7 +1169,7 @@ export interface components {
             server_tool_use: null;
             service_tier: null;
         };
-        /** @description A piece of what the user says, or a tool's result. */
+        /** @description A block of a message of the user, or a tool result. */
         MessageUserBlock: {
             source: components["schemas"]["MessageImageSource"];
             /** @constant */
@@ -1176,96 +1180,96 @@ export interface components {
             type: "text";
         } | {
             content?: components["schemas"]["MessageResultContent"] | null;
-            /** @description Whether the tool failed. */
+            /** @description `true` if the tool failed. */
             is_error?: boolean | null;
-            /** @description The id of the call. */
+            /** @description The id of the tool call. */
             tool_use_id: string;
             /** @constant */
             type: "tool_result";
         };
-        /** @description Text, or blocks. */
+        /** @description Text, or a list of blocks. */
         MessageUserContent: string | components["schemas"]["MessageUserBlock"][];
-        /** @description A model that clients may choose, in the words of OpenAI's and of Anthropic's API. */
+        /** @description A model that clients can choose. It has the members of OpenAI's and of Anthropic's API. */
         Model: {
-            /** @description Unix seconds; always 0. */
+            /** @description Always 0. */
             created: number;
             /**
              * Format: date-time
-             * @description Always the epoch.
+             * @description Always 1970-01-01T00:00:00Z.
              */
             created_at: string;
-            /** @description Its name once more. */
+            /** @description The same name again. */
             display_name: string;
-            /** @description Its name here, for `model`. */
+            /** @description The name, for `model`. */
             id: string;
             /** @constant */
             lifecycle: "active";
             /** @constant */
             object: "model";
-            /** @description The deployment's name. */
+            /** @description The name of the deployment. */
             owned_by: string;
             /** @constant */
             type: "model";
         };
-        /** @description The models that clients may choose from; the first is the default. */
+        /** @description The models that clients can choose. The first one is the default. */
         ModelList: {
-            /** @description All of them. */
+            /** @description All models. */
             data: components["schemas"]["Model"][];
             first_id: string | null;
-            /** @description Always false. */
+            /** @description Always `false`. */
             has_more: boolean;
             last_id: string | null;
             /** @constant */
             object: "list";
         };
-        /** @description Why a request was refused or failed, as OpenAI's API says it. */
+        /** @description The reason for an error, in the format of OpenAI's API. */
         OpenAiError: {
-            /** @description What happened, for programs: ours, or one that programs know by OpenAI's name. */
+            /** @description The error code, for programs. */
             code: components["schemas"]["OpenAiErrorCode"];
-            /** @description What happened this time, for people. */
+            /** @description A description of this error and the next step, for people. */
             message: string;
-            /** @description The member of the request that is at fault, where one is known. */
+            /** @description The member of the request that caused the error. `null` if no single member did. */
             param: string | null;
-            /** @description What had flowed of a reply that was cut. */
+            /** @description The text of a reply that broke off, and a token that holds it. */
             partial?: components["schemas"]["OpenAiPartialReply"];
             /**
-             * @description The class of error, which the status tells, too.
+             * @description The class of the error. It follows from the status.
              * @enum {string}
              */
             type: "authentication_error" | "permission_error" | "rate_limit_error" | "server_error" | "invalid_request_error";
         };
-        /** @description An error in the shape of OpenAI's API. */
+        /** @description An error in the format of OpenAI's API. */
         OpenAiErrorBody: {
             error: components["schemas"]["OpenAiError"];
         };
-        /** @description Our codes, and those that programs know by OpenAI's names. */
+        /** @description The codes of Holdall. A few have the names of OpenAI's API, because programs look for these. */
         OpenAiErrorCode: components["schemas"]["ErrorCode"] | ("context_length_exceeded" | "model_not_found" | "previous_response_not_found");
-        /** @description A cut reply and the token that holds it. */
+        /** @description The text of a reply that broke off, and a token that holds it. */
         OpenAiPartialReply: {
-            /** @description The token, under the name and in the form in which the door takes it back. */
+            /** @description The token. Send it as `conversation_token`. In `/v1/chat/completions` only. */
             conversation_token?: string;
-            /** @description The same at `/v1/responses`: what to send as `previous_response_id`. */
+            /** @description `resp_` followed by the token. Send it as `previous_response_id`. In `/v1/responses` only. */
             id?: string;
-            /** @description The text so far. */
+            /** @description The text that the client received before the error. */
             reply: string;
         };
-        /** @description A tool's result: plain text, or parts. */
+        /** @description The result of a tool call: text, or a list of parts. */
         Output: components["schemas"]["Part"][] | string;
-        /** @description A piece of a message. */
+        /** @description A part of a message. */
         Part: {
             image: string;
         } | {
             text: string;
         };
-        /** @description What had flowed of a reply that was cut. */
+        /** @description The text of a reply that broke off, and a token that holds it. */
         PartialReply: {
-            /** @description The text so far. */
+            /** @description The text that the client received before the error. */
             reply: string;
-            /** @description A token that holds it, its last item marked cut: to go on from, or to ignore. */
+            /** @description A token that holds the text. Its last item is marked as cut. Continue from it, or ignore it. */
             token: string;
         };
         /**
-         * @description Why a request was refused or failed (RFC 9457), and what to do about it.
+         * @description An error: what happened, and what to do about it (RFC 9457).
          * @example {
          *       "code": "token_invalid",
          *       "detail": "the token is not one that this server accepts from this caller; send the conversation's last one, unchanged and as the same user, or start a new conversation",
@@ -1277,27 +1281,27 @@ export interface components {
          *     }
          */
         Problem: {
-            /** @description What happened, for programs. */
+            /** @description The error code, for programs. */
             code: components["schemas"]["ErrorCode"];
-            /** @description What happened this time, for people. */
+            /** @description A description of this error and the next step, for people. */
             detail: string;
-            /** @description The id under which the server's log has the request. */
+            /** @description The id of the request in the server's log. */
             request_id: string;
             /**
-             * @description Whether the same request may be sent again: at once, after the wait, or not without a change. The token is as good as before.
+             * @description The next step for the same request. `safe`: send it again. `after`: send it again after `retry_after_seconds`. `never`: change it first. The token that it sent stays valid.
              * @enum {string}
              */
             retry: "safe" | "after" | "never";
-            /** @description How long to wait; there where `retry` is `after`. */
+            /** @description The number of seconds to wait. Present if `retry` is `after`. */
             retry_after_seconds?: number;
-            /** @description The HTTP status; in an event, the one that it would have been. */
+            /** @description The HTTP status. In an event, the status that the response would have had. */
             status: number;
-            /** @description What the code means in a few words. */
+            /** @description A short name of the error, for people. */
             title: string;
-            /** @description `urn:holdall:problem:` and the code. */
+            /** @description `urn:holdall:problem:` followed by the code. */
             type: string;
         };
-        /** @description A response, whole or as it stands in an event. */
+        /** @description A response: complete, or its state in an event. */
         Response: {
             background: boolean;
             completed_at: number | null;
@@ -1305,11 +1309,11 @@ export interface components {
             error: components["schemas"]["ResponseError"] | null;
             /** Format: double */
             frequency_penalty: number;
-            /** @description What every door tells of a conversation, where there is one. */
+            /** @description The state of the conversation. Present once the reply is complete. */
             holdall?: components["schemas"]["Conversation"];
-            /** @description `resp_` and the conversation's new last token: the next `previous_response_id`. */
+            /** @description `resp_` followed by the next token of the conversation. Send it as `previous_response_id`. */
             id: string;
-            /** @description Why a response ended before its end. */
+            /** @description The reason why a response is incomplete. */
             incomplete_details: {
                 /** @enum {string} */
                 reason: "max_output_tokens" | "content_filter";
@@ -1327,7 +1331,7 @@ export interface components {
             parallel_tool_calls: boolean;
             /** Format: double */
             presence_penalty: number;
-            /** @description Always null: a token would be told a second time. */
+            /** @description Always `null`: a response shows its token only once. */
             previous_response_id: null;
             prompt_cache_key: string | null;
             reasoning: {
@@ -1340,7 +1344,7 @@ export interface components {
             store: boolean;
             /**
              * Format: double
-             * @description A number always.
+             * @description Always a number.
              */
             temperature: number;
             text: {
@@ -1352,7 +1356,7 @@ export interface components {
             top_logprobs: number;
             /**
              * Format: double
-             * @description A number always.
+             * @description Always a number.
              */
             top_p: number;
             /** @enum {string} */
@@ -1360,7 +1364,7 @@ export interface components {
             usage: components["schemas"]["ResponseUsage"] | null;
             user?: string;
         };
-        /** @description Some of the tools. */
+        /** @description A choice among some of the tools. */
         ResponseAllowedTools: {
             /** @enum {string|null} */
             mode?: "auto" | "none" | "required" | null;
@@ -1372,20 +1376,20 @@ export interface components {
             /** @constant */
             type: "allowed_tools";
         };
-        /** @description One function, by its name. */
+        /** @description The function that the model must call. */
         ResponseChosenTool: {
             name: string;
             /** @constant */
             type: "function";
         };
-        /** @description Text, or parts. */
+        /** @description Text, or a list of parts. */
         ResponseContent: string | components["schemas"]["ResponseInputPart"][];
-        /** @description Why a response failed. */
+        /** @description The reason why a response failed. */
         ResponseError: {
             code: string;
             message: string;
         };
-        /** @description One event of the stream: its name, and what the JSON text in its `data` holds. */
+        /** @description One event of the stream: its name, and the value of the JSON text in its `data`. */
         ResponseEvent: {
             data: components["schemas"]["ResponseStreamStateEvent"];
             /** @constant */
@@ -1464,19 +1468,19 @@ export interface components {
             event: "error";
         } | {
             /**
-             * @description The end of the stream; it is no JSON.
+             * @description The end of the stream. It is not JSON.
              * @constant
              */
             data: "[DONE]";
         };
-        /** @description The form of the reply, as it was asked for. */
+        /** @description The format of the reply, as requested. */
         ResponseFormat: {
             /** @constant */
             type: "json_object";
         } | {
             description: string | null;
             name: string;
-            /** @description Null, as the specification has it of answers. */
+            /** @description Always `null`, as the specification requires for responses. */
             schema: null;
             strict: boolean;
             /** @constant */
@@ -1485,7 +1489,7 @@ export interface components {
             /** @constant */
             type: "text";
         };
-        /** @description The form of the reply. */
+        /** @description The format of the reply. */
         ResponseFormatRequest: {
             /** @constant */
             type: "json_object";
@@ -1502,11 +1506,11 @@ export interface components {
             /** @constant */
             type: "text";
         };
-        /** @description Text, or items. */
+        /** @description Text, or a list of items. */
         ResponseInput: string | components["schemas"]["ResponseInputItem"][];
-        /** @description A message, a call or its result. Reasoning is passed over: the token has it. */
+        /** @description A message, a tool call or its result. The server ignores reasoning, because the token holds it. */
         ResponseInputItem: components["schemas"]["ResponseInputMessage"] | components["schemas"]["ResponseInputOther"];
-        /** @description A message; of what the model said only an echo of what the token holds. */
+        /** @description A message. A message of the model must repeat one that the token holds. */
         ResponseInputMessage: {
             content: components["schemas"]["ResponseTextContent"];
             /** @constant */
@@ -1532,7 +1536,7 @@ export interface components {
             /** @enum {string|null} */
             type?: "message" | null;
         };
-        /** @description What is no message. */
+        /** @description An item that is not a message. */
         ResponseInputOther: {
             arguments: string;
             call_id: string;
@@ -1548,7 +1552,7 @@ export interface components {
             /** @constant */
             type: "reasoning";
         };
-        /** @description A piece of a message. */
+        /** @description A part of a message. */
         ResponseInputPart: {
             image_url: string;
             /** @constant */
@@ -1573,7 +1577,7 @@ export interface components {
         /** @description Pairs of text. */
         ResponseMetadata: {
             /**
-             * @description How a stream goes; else as the server is set, `hold` by default.
+             * @description The kind of stream. Default: the setting of the server, which is `hold` unless the operator changes it.
              * @enum {string}
              */
             holdall_stream?: "hold" | "live";
@@ -1604,7 +1608,7 @@ export interface components {
             /** @constant */
             type: "reasoning";
         };
-        /** @description A piece of what an item says. */
+        /** @description A part of an item. */
         ResponsePart: {
             annotations: unknown[];
             logprobs: unknown[];
@@ -1620,107 +1624,107 @@ export interface components {
             /** @constant */
             type: "summary_text";
         };
-        /** @description What is read of a Responses request. Other members are ignored, and `null` is as good as absent. */
+        /** @description The members of a Responses request that the server reads. It ignores other members. `null` means the same as an absent member. */
         ResponseRequest: {
             /**
-             * @description Not offered: `false` alone.
+             * @description Not supported. `false` is accepted, because it has no effect.
              * @enum {boolean|null}
              */
             background?: false | null;
             /**
              * Format: double
-             * @description Not offered: 0 alone.
+             * @description Not supported. 0 is accepted, because it has no effect.
              */
             frequency_penalty?: number | null;
-            /** @description `reasoning.encrypted_content` shows what only the provider can read of its reasoning. */
+            /** @description With `reasoning.encrypted_content`, the answer has the part of the reasoning that only the provider can read. */
             include?: string[] | null;
-            /** @description What is new: text, or items. What was said before may stand before them, as clients repeat it: it is held against the token and left out. */
+            /** @description The new input: text, or items. A client may repeat the earlier items before them. The server compares these with the token and skips them. */
             input: components["schemas"]["ResponseInput"];
-            /** @description A system prompt for this turn, where the model has none of its own. It is not kept. */
+            /** @description A system prompt for this turn. The server uses it if the operator has set none for the model. The token does not keep it. */
             instructions?: string | null;
-            /** @description The most model tokens that the reply may have. */
+            /** @description The maximum number of model tokens in the reply. */
             max_output_tokens?: number | null;
-            /** @description Repeated, and not acted on. */
+            /** @description Repeated in the answer. It has no effect. */
             max_tool_calls?: number | null;
-            /** @description Pairs of text that the answer repeats. `holdall_stream` says how a stream goes: `hold`, with the token as its one id once the reply is whole, or `live`, with the reply as it is made and the token in the last event alone. */
+            /** @description Pairs of text that the answer repeats. `holdall_stream` sets the kind of stream. `hold`: the stream starts when the reply is complete, and the token is the id in all events. `live`: the stream follows the reply, and only the last event has the token. */
             metadata?: components["schemas"]["ResponseMetadata"] | null;
-            /** @description One of the names that `GET /v1/models` lists. It may be absent where the conversation has one. */
+            /** @description A name from `GET /v1/models`. Required for a new conversation. Default: the model of the conversation. */
             model?: string | null;
             /**
              * Format: double
-             * @description 1 alone: an id holds one conversation.
+             * @description Only 1 is supported, because an id holds one conversation.
              */
             n?: number | null;
-            /** @description Whether there may be several calls in a turn. */
+            /** @description `true` if the model can make several tool calls in one turn. */
             parallel_tool_calls?: boolean | null;
             /**
              * Format: double
-             * @description Not offered: 0 alone.
+             * @description Not supported. 0 is accepted, because it has no effect.
              */
             presence_penalty?: number | null;
-            /** @description The id of the conversation's last response, which is `resp_` and its token; absent begins one. */
+            /** @description The id of the last response of the conversation: `resp_` followed by the token. Absent: start a conversation. */
             previous_response_id?: string | null;
-            /** @description Repeated, and not acted on. */
+            /** @description Repeated in the answer. It has no effect. */
             prompt_cache_key?: string | null;
-            /** @description How the model is to think. */
+            /** @description Controls the reasoning of the model. */
             reasoning?: {
                 /**
-                 * @description How much.
+                 * @description The effort that the model puts into reasoning.
                  * @enum {string|null}
                  */
                 effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | null;
                 /**
-                 * @description Whether it is told in short.
+                 * @description The kind of reasoning summary in the answer.
                  * @enum {string|null}
                  */
                 summary?: "auto" | "concise" | "detailed" | null;
             } | null;
-            /** @description Who speaks, where no credential says so. */
+            /** @description The user, if no credential names one. */
             safety_identifier?: string | null;
-            /** @description `false` gives an id that is no token: nothing can follow it. */
+            /** @description With `false`, the id of the answer is not a token. The conversation cannot be continued from it. */
             store?: boolean | null;
-            /** @description Whether the reply comes as server-sent events. */
+            /** @description `true` to receive the reply as server-sent events. */
             stream?: boolean | null;
             /**
              * Format: double
-             * @description How much chance there is in the choice of words.
+             * @description The sampling temperature. A higher value makes the reply more random.
              */
             temperature?: number | null;
-            /** @description What the reply is to be. */
+            /** @description The format and the length of the reply. */
             text?: {
-                /** @description The form of the reply. */
+                /** @description The format of the reply. */
                 format?: components["schemas"]["ResponseFormatRequest"] | null;
-                /** @description How long it is to be: `low`, `medium` or `high`. Repeated, and not acted on. */
+                /** @description The length of the reply: `low`, `medium` or `high`. Repeated in the answer. It has no effect. */
                 verbosity?: string | null;
             } | null;
-            /** @description Whether the model may, must or must not call, or what. It takes `tools`. */
+            /** @description Controls which tools the model calls. Requires `tools`, except for `auto` and `none`. */
             tool_choice?: components["schemas"]["ResponseToolChoiceRequest"] | null;
-            /** @description What the model may call. */
+            /** @description The tools that the model can call. */
             tools?: components["schemas"]["ResponseTool"][] | null;
             /**
              * Format: double
-             * @description Not offered: 0 alone.
+             * @description Not supported. 0 is accepted, because it has no effect.
              */
             top_logprobs?: number | null;
             /**
              * Format: double
-             * @description How likely words have to be.
+             * @description Nucleus sampling: the model considers only the most likely words, up to this total probability.
              */
             top_p?: number | null;
             /**
-             * @description What to do when the conversation has outgrown its limits: OpenAI's words, or ours.
+             * @description The action if the conversation exceeds its limits. OpenAI's `auto` means `oldest`, and `disabled` means `refuse`. Default: the setting of the model.
              * @enum {string|null}
              */
             truncation?: "auto" | "disabled" | "oldest" | "refuse" | "summarize" | null;
-            /** @description The same, by its older name. */
+            /** @description The older name of `safety_identifier`. */
             user?: string | null;
         };
         /**
-         * @description Where a response stands, or an item of one.
+         * @description The status of a response, or of an item.
          * @enum {string}
          */
         ResponseStatus: "completed" | "failed" | "in_progress" | "incomplete";
-        /** @description What went wrong, in the words of the specification and in those of the SDKs. */
+        /** @description An error. `code`, `message` and `param` follow the specification. `error` is for SDKs. */
         ResponseStreamErrorEvent: {
             code: string;
             error: components["schemas"]["OpenAiError"];
@@ -1729,14 +1733,14 @@ export interface components {
             sequence_number: number;
             type: string;
         };
-        /** @description An item that begins, or has ended. */
+        /** @description An item that starts, or that is complete. */
         ResponseStreamItemEvent: {
             item: components["schemas"]["ResponseOutputItem"];
             output_index: number;
             sequence_number: number;
             type: string;
         };
-        /** @description A piece of an item. */
+        /** @description A fragment of an item. */
         ResponseStreamPieceEvent: {
             arguments?: string;
             content_index?: number;
@@ -1750,15 +1754,15 @@ export interface components {
             text?: string;
             type: string;
         };
-        /** @description Where the response stands. */
+        /** @description The state of the response. */
         ResponseStreamStateEvent: {
             response: components["schemas"]["Response"];
             sequence_number: number;
             type: string;
         };
-        /** @description Text alone, whole or in parts. */
+        /** @description Text, or a list of text parts. */
         ResponseTextContent: string | components["schemas"]["ResponseTextPart"][];
-        /** @description A piece of a message that can have text alone. */
+        /** @description A part of a message that can only have text. */
         ResponseTextPart: {
             text: string;
             /** @constant */
@@ -1776,7 +1780,7 @@ export interface components {
             /** @constant */
             type: "text";
         };
-        /** @description How many model tokens the turn would send. */
+        /** @description The number of model tokens that the turn would send. */
         ResponseTokenCount: {
             input_tokens: number;
             /** @constant */
@@ -1784,20 +1788,20 @@ export interface components {
         };
         /** @description A function that the client runs. */
         ResponseTool: {
-            /** @description What it is for, in words for the model. */
+            /** @description The purpose of the function. The model reads this text. */
             description?: string | null;
-            /** @description What it is called. */
+            /** @description The name of the function. */
             name: string;
-            /** @description The JSON Schema of its arguments. */
+            /** @description The JSON Schema of the arguments. */
             parameters?: {
                 [key: string]: unknown;
             } | null;
-            /** @description Whether arguments are to keep to the schema. */
+            /** @description `true` if the arguments must match the schema. */
             strict?: boolean | null;
             /** @enum {string|null} */
             type?: "function" | null;
         };
-        /** @description A tool, as it was described. */
+        /** @description A tool, as in the request. */
         ResponseToolBody: {
             description: string | null;
             name: string;
@@ -1808,15 +1812,15 @@ export interface components {
             /** @constant */
             type: "function";
         };
-        /** @description Whether the model might, must or must not call, as it was asked for. */
+        /** @description The choice of tools, as requested. */
         ResponseToolChoice: {
             mode: string;
             tools: components["schemas"]["ResponseToolName"][];
             type: string;
         } | components["schemas"]["ResponseToolName"] | string;
-        /** @description Whether the model may, must or must not call, or what. */
+        /** @description Controls which tools the model calls. */
         ResponseToolChoiceRequest: ("auto" | "none" | "required") | components["schemas"]["ResponseChosenTool"] | components["schemas"]["ResponseAllowedTools"];
-        /** @description A function by its name. */
+        /** @description A function, by its name. */
         ResponseToolName: {
             name: string;
             /** @constant */
@@ -1835,139 +1839,139 @@ export interface components {
             };
             total_tokens: number;
         };
-        /** @description What was revoked. */
+        /** @description The result of a revocation. */
         Revocation: {
-            /** @description How much, and what. */
+            /** @description The token, conversation or user that the server revoked. */
             revoked: {
-                /** @description The id of the token or the conversation, or the user's name. */
+                /** @description The id of the token or of the conversation, or the name of the user. */
                 id: string;
                 scope: components["schemas"]["RevocationScope"];
             };
         };
-        /** @description A token, and how much of what it stands for: what everyone may revoke whose it is. */
+        /** @description Revoke by a token. Every caller can revoke its own tokens. */
         RevocationByToken: {
-            /** @description Whether that token alone, as if absent, or its conversation, or all that its user has had until now. */
+            /** @description The scope: this token (the default), its conversation, or all tokens of its user. */
             scope?: components["schemas"]["RevocationScope"];
-            /** @description The token; an expired one as well. */
+            /** @description The token. It may have expired. */
             token: string;
-            /** @description Whose it is, where no credential says so. */
+            /** @description The owner of the token, if no credential names one. */
             user_id?: string;
         };
-        /** @description A conversation by its id. */
+        /** @description Revoke a conversation by its id. */
         RevocationOfConversation: {
             /**
              * Format: uuid
-             * @description Its id, as answers tell it.
+             * @description The id of the conversation, as in `conversation.id`.
              */
             conversation_id: string;
         };
-        /** @description A token by its id. */
+        /** @description Revoke a token by its id. */
         RevocationOfToken: {
             /**
              * Format: uuid
-             * @description Its `jti`, as `holdall token inspect` and the log show it.
+             * @description The `jti` of the token. `holdall token inspect` and the log show it.
              */
             token_id: string;
         };
-        /** @description A user by its name, and who vouches for that. */
+        /** @description Revoke all tokens of a user. */
         RevocationOfUser: {
-            /** @description `none`, `header`, `key`, or `jwt:` and the issuer. */
+            /** @description The way in which the user is authenticated: `none`, `header`, `key`, or `jwt:` followed by the issuer. */
             idp: string;
-            /** @description The name. */
+            /** @description The name of the user. */
             user_id: string;
         };
-        /** @description What is to be revoked: what a token stands for, or by an operator's key anything by its id. */
+        /** @description The object to revoke. All forms except the first one require an operator's key. */
         RevocationRequest: components["schemas"]["RevocationByToken"] | components["schemas"]["RevocationOfToken"] | components["schemas"]["RevocationOfConversation"] | components["schemas"]["RevocationOfUser"];
         /**
-         * @description How much is revoked.
+         * @description The scope of a revocation.
          *
          *     - `conversation`: All tokens of a conversation.
          *     - `token`: One token.
-         *     - `user`: All tokens of a user that were issued until now.
+         *     - `user`: All tokens that a user has received so far.
          * @enum {string}
          */
         RevocationScope: "conversation" | "token" | "user";
         /**
-         * @description Who said a message. Tools answer in results, and the system prompt is not part of a history.
+         * @description The author of a message. Tool results are items of their own. The system prompt is not part of a history.
          *
          *     - `assistant`: The model.
-         *     - `user`: The caller.
+         *     - `user`: The user.
          * @enum {string}
          */
         Role: "assistant" | "user";
-        /** @description How a probe is answered. */
+        /** @description The answer to a probe. */
         Status: {
-            /** @description `ok`, `ready`, or why no requests should be sent here. */
+            /** @description `ok`, `ready`, or the reason why this instance should receive no requests. */
             status: string;
         };
-        /** @description What the model may call. */
+        /** @description The tools that the model can call. */
         Tool: {
-            /** @description What it is for, in words for the model. */
+            /** @description The purpose of the function. The model reads this text. */
             description?: string;
-            /** @description What it is called. */
+            /** @description The name of the function. */
             name: string;
-            /** @description The JSON Schema of its arguments. */
+            /** @description The JSON Schema of the arguments. */
             parameters?: {
                 [key: string]: unknown;
             };
         };
-        /** @description Whether the model may, must or must not call; or which tool it must. */
+        /** @description Controls which tools the model calls. */
         ToolChoice: ("auto" | "none" | "required") | components["schemas"]["ToolName"];
-        /** @description One tool, by its name. */
+        /** @description The tool that the model must call. */
         ToolName: {
-            /** @description What it is called in `tools`. */
+            /** @description The name of the tool, as in `tools`. */
             name: string;
         };
-        /** @description What a tool gave back. */
+        /** @description The result of a tool call. */
         ToolResult: {
-            /** @description Whether the tool failed. */
+            /** @description `true` if the tool failed. */
             error?: boolean;
-            /** @description The id of the call. */
+            /** @description The id of the tool call. */
             id: string;
             /** @description The result. */
             out: components["schemas"]["Output"];
             /**
-             * @description The kind.
+             * @description The kind of element.
              * @constant
              */
             t: "result";
         };
         /**
-         * @description What to do when a conversation has outgrown its limits.
+         * @description The action if a conversation exceeds its limits.
          *
-         *     - `oldest`: Take away whole turns, oldest first, and say how many items went.
-         *     - `refuse`: Refuse the turn.
-         *     - `summarize`: Put a summary by the model in the place of the older turns.
+         *     - `oldest`: Remove whole turns, oldest first. `conversation.trimmed_items` has the number of removed items.
+         *     - `refuse`: Reject the turn.
+         *     - `summarize`: Replace older turns by a summary. The model writes it.
          * @enum {string}
          */
         Truncation: "oldest" | "refuse" | "summarize";
-        /** @description A turn that was taken: the reply, and the token to go on with. */
+        /** @description The answer to a turn: the reply, and the next token. */
         TurnAnswer: {
-            /** @description Where the conversation stands. */
+            /** @description The state of the conversation. */
             conversation: components["schemas"]["Conversation"];
-            /** @description Why the reply ended. */
+            /** @description The reason why the reply ended. */
             finish_reason: components["schemas"]["FinishReason"];
-            /** @description The items that the turn added to the conversation after its input: what was said, called and thought. */
+            /** @description The items that the turn added to the conversation after its input: messages, tool calls and reasoning. */
             output: components["schemas"]["Item"][];
-            /** @description The reply's text. */
+            /** @description The text of the reply. */
             reply: string;
-            /** @description The conversation's new last token: keep it in place of the one that was sent. */
+            /** @description The next token of the conversation. Keep it in place of the old one. */
             token: string;
-            /** @description What the turn used. */
+            /** @description The model tokens that the turn used. */
             usage: components["schemas"]["Usage"];
-            /** @description Whose the conversation is. */
+            /** @description The owner of the conversation. */
             user_id: string;
         };
         /** @description A piece of the reply's text. */
         TurnDelta: {
-            /** @description What comes next. */
+            /** @description The next piece of text. */
             text: string;
         };
-        /** @description A turn that failed once its answer had begun: the problem, and what had flowed. */
+        /** @description An error after the start of the stream, with the text that the client has received. */
         TurnError: components["schemas"]["Problem"] & {
             partial?: components["schemas"]["PartialReply"];
         };
-        /** @description One event of the stream: its name, and what the JSON text in its `data` holds. */
+        /** @description One event of the stream: its name, and the value of the JSON text in its `data`. */
         TurnEvent: {
             data: components["schemas"]["TurnDelta"];
             /** @constant */
@@ -1985,79 +1989,79 @@ export interface components {
             /** @constant */
             event: "error";
         };
-        /** @description Text, or parts and results of tools. */
+        /** @description Text, or a list of parts and tool results. */
         TurnInput: string | components["schemas"]["TurnInputElement"][];
-        /** @description A part of what the user says, or a tool's result. */
+        /** @description A part of a message of the user, or a tool result. */
         TurnInputElement: components["schemas"]["Part"] | components["schemas"]["ToolResult"];
-        /** @description A turn: what is new, and the token of what was said before. Members that are not defined are refused. */
+        /** @description A turn: the new input, and the token of the conversation so far. The server rejects unknown members. */
         TurnRequest: {
-            /** @description What is new: text, or parts and results of tools. Parts that follow each other are one message, of 256 KiB at most, and an inline image has 1 MiB at most, by default. */
+            /** @description The new input: text, or parts and tool results. Consecutive parts are one message. By default, a message has at most 256 KiB, and an inline image at most 1 MiB. */
             input: components["schemas"]["TurnInput"];
-            /** @description The most model tokens that the reply may have. */
+            /** @description The maximum number of model tokens in the reply. */
             max_output_tokens?: number;
-            /** @description One of the names that `GET /v1/models` lists; else the token's, else the first. */
+            /** @description A name from `GET /v1/models`. Default: the model of the token, or the first model. */
             model?: string;
-            /** @description Whether the reply comes as it is made, as server-sent events. */
+            /** @description `true` to receive the reply as server-sent events. */
             stream?: boolean;
             /**
              * Format: double
-             * @description How much chance there is in the choice of words.
+             * @description The sampling temperature. A higher value makes the reply more random.
              */
             temperature?: number;
-            /** @description The conversation's last token; absent or null begins one. */
+            /** @description The last token of the conversation. Absent or `null`: start a conversation. */
             token?: string | null;
-            /** @description Whether the model may, must or must not call, or which tool it must. It takes `tools`. */
+            /** @description Controls which tools the model calls. Requires `tools`, except for `auto` and `none`. */
             tool_choice?: components["schemas"]["ToolChoice"];
-            /** @description What the model may call. Calls come back in `output`; their results are sent as `input` of the next turn. */
+            /** @description The tools that the model can call. The calls are in `output`. Send their results as `input` of the next turn. */
             tools?: components["schemas"]["Tool"][];
-            /** @description What to do when the conversation has outgrown its limits; else what is set for the model, `refuse` by default. */
+            /** @description The action if the conversation exceeds its limits. Default: the setting of the model, which is `refuse` unless the operator changes it. */
             truncation?: components["schemas"]["Truncation"];
-            /** @description Who speaks, where no credential says so; with a credential it must be the same user. Named once, a user is named in each turn. Without a name the first turn makes one up, and its token alone speaks for it. */
+            /** @description The user, if no credential names one. With a credential, it must be the same user. If you name a user in the first turn, name the same user in every turn. If nothing names a user, anyone who holds the token can continue the conversation. */
             user_id?: string;
         };
-        /** @description The model asks for a tool. Answer with a result of this id in the next turn. */
+        /** @description A tool call. Send a result with this id in the next turn. */
         TurnToolCall: {
-            /** @description The arguments, as JSON text of the model's own. */
+            /** @description The arguments: JSON text, exactly as the model wrote it. */
             args: string;
-            /** @description The call's id. */
+            /** @description The id of the call. */
             id: string;
-            /** @description The tool. */
+            /** @description The name of the tool. */
             name: string;
         };
-        /** @description The model tokens that a turn used, as the model service counts them. */
+        /** @description The model tokens that a turn used, as the provider counts them. */
         Usage: {
-            /** @description Sent, and cached by the provider. */
+            /** @description The model tokens sent that the provider had cached. */
             cached_tokens: number;
-            /** @description Sent, cached ones included. */
+            /** @description The model tokens sent, cached ones included. */
             input_tokens: number;
-            /** @description Received. */
+            /** @description The model tokens received. */
             output_tokens: number;
         };
         /** @description One limit, and what is left of it. */
         UsageLimit: {
-            /** @description How many of them a period allows. */
+            /** @description The maximum number in a period. */
             limit: number;
-            /** @description What is counted: `rate`, `turns`, `model_tokens` and the like. */
+            /** @description The unit that the limit counts, such as `rate`, `turns` or `model_tokens`. */
             name: string;
-            /** @description The length of the period. */
+            /** @description The length of the period in seconds. */
             period_seconds: number;
-            /** @description How many are left. */
+            /** @description The number that is left. */
             remaining: number;
             /**
              * Format: date-time
-             * @description When all of them are back.
+             * @description The time when the full number is available again.
              */
             resets_at: string;
-            /** @description How many are gone. */
+            /** @description The number that is used. */
             used: number;
         };
-        /** @description Where a caller stands under its limits. */
+        /** @description The limits of a caller, and what is left of them. */
         UsageReport: {
-            /** @description Its limits; none where none is set. */
+            /** @description The limits. Empty if none is set. */
             limits: components["schemas"]["UsageLimit"][];
-            /** @description How many turns it may have under way at once. */
+            /** @description The maximum number of concurrent turns. */
             turns_at_once: number;
-            /** @description Who asks; null for whoever named nobody, and is counted by address. */
+            /** @description The user. `null` for an anonymous caller, whose limits are counted by address. */
             user_id: string | null;
         };
     };
@@ -2065,17 +2069,17 @@ export interface components {
     parameters: never;
     requestBodies: never;
     headers: {
-        /** @description What is left of each limit: `"turns-86400";r=99;t=3600`, in a list. Absent where there are none. */
+        /** @description The rest of each limit, as a list: `"turns-86400";r=99;t=3600`. Absent if the caller has no limits. */
         ratelimit: string;
-        /** @description The limits: `"turns-86400";q=100;w=86400`, in a list. Absent where there are none. */
+        /** @description The limits, as a list: `"turns-86400";q=100;w=86400`. Absent if the caller has no limits. */
         "ratelimit-policy": string;
-        /** @description How many seconds to wait. */
+        /** @description The number of seconds to wait. */
         "retry-after": number;
-        /** @description What the server wants to be shown. */
+        /** @description The kind of credential that the server requires. */
         "www-authenticate": string;
-        /** @description The id under which the server's log has the request; `request-id` says the same. */
+        /** @description The id of the request in the server's log. The header `request-id` has the same value. */
         "x-request-id": string;
-        /** @description Whether to send the same request again by oneself, as the OpenAI and Anthropic SDKs do: `false` also where the wait is over a minute. */
+        /** @description `true` if a client should retry without asking a person. The SDKs of OpenAI and Anthropic obey it. It is also `false` if the wait is over 60 seconds. */
         "x-should-retry": "true" | "false";
     };
     pathItems: never;
@@ -2091,7 +2095,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2112,7 +2116,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2133,7 +2137,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2143,14 +2147,14 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
-            /** @description The client has it: `If-None-Match` names its `ETag`. */
+            /** @description The client has this version: `If-None-Match` has its `ETag`. */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description Refused or failed: `request_invalid`. */
+            /** @description Error: `request_invalid`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2172,7 +2176,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2182,7 +2186,7 @@ export interface operations {
                     "application/json": components["schemas"]["Status"];
                 };
             };
-            /** @description No requests should be sent here: the server stops, or waits for its issuer's keys. */
+            /** @description This instance should receive no requests: it stops, or it waits for the keys of its issuer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2202,7 +2206,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2212,7 +2216,7 @@ export interface operations {
                     "application/json": components["schemas"]["Status"];
                 };
             };
-            /** @description No requests should be sent here: the server stops, or waits for its issuer's keys. */
+            /** @description This instance should receive no requests: it stops, or it waits for the keys of its issuer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2236,7 +2240,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The reply, whole or as a stream. */
+            /** @description The reply: complete, or as a stream. */
             200: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -2292,7 +2296,7 @@ export interface operations {
                     "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
+            /** @description Error: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2303,7 +2307,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -2315,7 +2319,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `model_unknown`. */
+            /** @description Error: `model_unknown`. */
             404: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2326,7 +2330,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `request_timeout`. */
+            /** @description Error: `request_timeout`. */
             408: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2337,7 +2341,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `token_used`. */
+            /** @description Error: `token_used`. */
             409: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2349,7 +2353,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `token_expired`, `token_revoked`. */
+            /** @description Error: `token_expired`, `token_revoked`. */
             410: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2360,7 +2364,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
+            /** @description Error: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
             413: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2371,7 +2375,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unsupported_media_type`. */
+            /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2382,7 +2386,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
+            /** @description Error: `quota_exceeded`, `rate_limited`, `user_busy`. */
             429: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -2396,7 +2400,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2407,7 +2411,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2419,7 +2423,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2431,7 +2435,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_timeout`. */
+            /** @description Error: `upstream_timeout`. */
             504: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2462,7 +2466,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2523,7 +2527,7 @@ export interface operations {
                     "application/json": components["schemas"]["History"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`, `token_invalid`. */
+            /** @description Error: `request_invalid`, `token_invalid`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2534,7 +2538,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -2546,7 +2550,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `request_timeout`. */
+            /** @description Error: `request_timeout`. */
             408: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2557,7 +2561,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `token_used`. */
+            /** @description Error: `token_used`. */
             409: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2569,7 +2573,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `token_expired`, `token_revoked`. */
+            /** @description Error: `token_expired`, `token_revoked`. */
             410: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2580,7 +2584,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `body_too_large`, `token_too_large`. */
+            /** @description Error: `body_too_large`, `token_too_large`. */
             413: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2591,7 +2595,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `unsupported_media_type`. */
+            /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2602,7 +2606,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2613,7 +2617,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2640,7 +2644,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The reply, whole or as a stream. */
+            /** @description The reply: complete, or as a stream. */
             200: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -2693,7 +2697,7 @@ export interface operations {
                     "text/event-stream": components["schemas"]["MessageEvent"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
+            /** @description Error: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2704,7 +2708,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -2716,7 +2720,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `model_unknown`. */
+            /** @description Error: `model_unknown`. */
             404: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2727,7 +2731,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `request_timeout`. */
+            /** @description Error: `request_timeout`. */
             408: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2738,7 +2742,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `token_used`. */
+            /** @description Error: `token_used`. */
             409: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2750,7 +2754,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `token_expired`, `token_revoked`. */
+            /** @description Error: `token_expired`, `token_revoked`. */
             410: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2761,7 +2765,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
+            /** @description Error: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
             413: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2772,7 +2776,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unsupported_media_type`. */
+            /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2783,7 +2787,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
+            /** @description Error: `quota_exceeded`, `rate_limited`, `user_busy`. */
             429: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -2797,7 +2801,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2808,7 +2812,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2820,7 +2824,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2832,7 +2836,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_timeout`. */
+            /** @description Error: `upstream_timeout`. */
             504: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2875,7 +2879,7 @@ export interface operations {
                     "application/json": components["schemas"]["MessageTokenCount"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
+            /** @description Error: `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2886,7 +2890,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -2898,7 +2902,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `model_unknown`. */
+            /** @description Error: `model_unknown`. */
             404: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2909,7 +2913,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `request_timeout`. */
+            /** @description Error: `request_timeout`. */
             408: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2920,7 +2924,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `token_expired`, `token_revoked`. */
+            /** @description Error: `token_expired`, `token_revoked`. */
             410: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2931,7 +2935,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
+            /** @description Error: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
             413: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2942,7 +2946,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unsupported_media_type`. */
+            /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2953,7 +2957,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
+            /** @description Error: `quota_exceeded`, `rate_limited`, `user_busy`. */
             429: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -2967,7 +2971,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -2978,7 +2982,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -2990,7 +2994,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3002,7 +3006,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_timeout`. */
+            /** @description Error: `upstream_timeout`. */
             504: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3024,7 +3028,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3034,7 +3038,7 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`. */
+            /** @description Error: `request_invalid`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3045,7 +3049,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"] | components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -3057,7 +3061,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"] | components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3068,7 +3072,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"] | components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3087,14 +3091,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The name. Slashes in it may stand as they are, or as `%2F`. */
+                /** @description The name. A slash in it can be written as `/` or `%2F`. */
                 model: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3104,7 +3108,7 @@ export interface operations {
                     "application/json": components["schemas"]["Model"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`. */
+            /** @description Error: `request_invalid`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3115,7 +3119,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"] | components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -3127,7 +3131,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"] | components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `model_unknown`, `not_found`. */
+            /** @description Error: `model_unknown`, `not_found`. */
             404: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3138,7 +3142,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"] | components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3149,7 +3153,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"] | components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3176,7 +3180,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The reply, whole or as a stream. */
+            /** @description The reply: complete, or as a stream. */
             200: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -3266,7 +3270,7 @@ export interface operations {
                     "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_expired`, `token_invalid`, `token_revoked`, `token_too_large`, `token_used`, `unsupported`. */
+            /** @description Error: `request_invalid`, `role_forbidden`, `token_expired`, `token_invalid`, `token_revoked`, `token_too_large`, `token_used`, `unsupported`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3277,7 +3281,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -3289,7 +3293,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `model_unknown`. */
+            /** @description Error: `model_unknown`. */
             404: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3300,7 +3304,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `request_timeout`. */
+            /** @description Error: `request_timeout`. */
             408: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3311,7 +3315,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`. */
+            /** @description Error: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`. */
             413: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3322,7 +3326,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unsupported_media_type`. */
+            /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3333,7 +3337,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
+            /** @description Error: `quota_exceeded`, `rate_limited`, `user_busy`. */
             429: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -3347,7 +3351,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3358,7 +3362,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3370,7 +3374,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3382,7 +3386,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_timeout`. */
+            /** @description Error: `upstream_timeout`. */
             504: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3426,7 +3430,7 @@ export interface operations {
                     "application/json": components["schemas"]["ResponseTokenCount"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`, `role_forbidden`, `token_expired`, `token_invalid`, `token_revoked`, `token_too_large`, `unsupported`. */
+            /** @description Error: `request_invalid`, `role_forbidden`, `token_expired`, `token_invalid`, `token_revoked`, `token_too_large`, `unsupported`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3437,7 +3441,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -3449,7 +3453,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `model_unknown`. */
+            /** @description Error: `model_unknown`. */
             404: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3460,7 +3464,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `request_timeout`. */
+            /** @description Error: `request_timeout`. */
             408: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3471,7 +3475,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`. */
+            /** @description Error: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`. */
             413: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3482,7 +3486,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `unsupported_media_type`. */
+            /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3493,7 +3497,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
+            /** @description Error: `quota_exceeded`, `rate_limited`, `user_busy`. */
             429: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -3507,7 +3511,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3518,7 +3522,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3530,7 +3534,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3542,7 +3546,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Refused or failed: `upstream_timeout`. */
+            /** @description Error: `upstream_timeout`. */
             504: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3568,7 +3572,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3578,7 +3582,7 @@ export interface operations {
                     "application/json": components["schemas"]["Revocation"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`, `token_invalid`, `unsupported`. */
+            /** @description Error: `request_invalid`, `token_invalid`, `unsupported`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3589,7 +3593,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -3601,7 +3605,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `request_timeout`. */
+            /** @description Error: `request_timeout`. */
             408: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3612,7 +3616,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `token_used`. */
+            /** @description Error: `token_used`. */
             409: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3624,7 +3628,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `token_expired`, `token_revoked`. */
+            /** @description Error: `token_expired`, `token_revoked`. */
             410: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3635,7 +3639,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `body_too_large`, `token_too_large`. */
+            /** @description Error: `body_too_large`, `token_too_large`. */
             413: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3646,7 +3650,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `unsupported_media_type`. */
+            /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3657,7 +3661,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3668,7 +3672,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3695,7 +3699,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The reply, whole or as a stream. */
+            /** @description The reply: complete, or as a stream. */
             200: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -3741,7 +3745,7 @@ export interface operations {
                     "text/event-stream": components["schemas"]["TurnEvent"];
                 };
             };
-            /** @description Refused or failed: `model_unknown`, `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
+            /** @description Error: `model_unknown`, `request_invalid`, `role_forbidden`, `token_invalid`, `unsupported`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3752,7 +3756,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -3764,7 +3768,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `request_timeout`. */
+            /** @description Error: `request_timeout`. */
             408: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3775,7 +3779,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `token_used`. */
+            /** @description Error: `token_used`. */
             409: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3787,7 +3791,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `token_expired`, `token_revoked`. */
+            /** @description Error: `token_expired`, `token_revoked`. */
             410: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3798,7 +3802,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
+            /** @description Error: `body_too_large`, `history_too_large`, `image_too_large`, `message_too_large`, `token_too_large`. */
             413: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3809,7 +3813,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `unsupported_media_type`. */
+            /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3820,7 +3824,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `quota_exceeded`, `rate_limited`, `user_busy`. */
+            /** @description Error: `quota_exceeded`, `rate_limited`, `user_busy`. */
             429: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -3834,7 +3838,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3845,7 +3849,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3857,7 +3861,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3869,7 +3873,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `upstream_timeout`. */
+            /** @description Error: `upstream_timeout`. */
             504: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3885,7 +3889,7 @@ export interface operations {
     readUsage: {
         parameters: {
             query?: {
-                /** @description Who asks, where no credential says so. */
+                /** @description The user, if no credential names one. */
                 user_id?: string;
             };
             header?: never;
@@ -3894,7 +3898,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The answer. */
+            /** @description Success. */
             200: {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
@@ -3906,7 +3910,7 @@ export interface operations {
                     "application/json": components["schemas"]["UsageReport"];
                 };
             };
-            /** @description Refused or failed: `request_invalid`. */
+            /** @description Error: `request_invalid`. */
             400: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3917,7 +3921,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `unauthenticated`. */
+            /** @description Error: `unauthenticated`. */
             401: {
                 headers: {
                     "www-authenticate": components["headers"]["www-authenticate"];
@@ -3929,7 +3933,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `internal`. */
+            /** @description Error: `internal`. */
             500: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
@@ -3940,7 +3944,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused or failed: `guard_unavailable`, `overloaded`. */
+            /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];

@@ -86,7 +86,7 @@ impl View<'_> {
 
     fn to_json(&self) -> String {
         let (token, claims) = (self.token, self.token.claims());
-        let good_until = claims.good_until(self.policy);
+        let good_until = claims.effective_expiry(self.policy);
         let value = json!({
             "typ": token.kind().typ(),
             "kid": self.kid(),
@@ -130,7 +130,7 @@ pub(super) fn verify(args: &Verify, console: Console) -> Result<(), CliError> {
     match check(&loaded, &caller) {
         Ok(token) => {
             let claims = token.claims();
-            let until = claims.good_until(&loaded.config.deployment.policy);
+            let until = claims.effective_expiry(&loaded.config.deployment.policy);
             if args.json {
                 let value = json!({ "ok": true, "user": claims.principal.subject(), "turn": claims.turn,
                     "expires_at": until.to_string() });
@@ -182,7 +182,7 @@ pub(in crate::cli) fn user(principal: &Principal) -> String {
 }
 
 fn good_until(claims: &Claims, policy: &TokenPolicy, now: UnixSeconds) -> String {
-    let until = claims.good_until(policy);
+    let until = claims.effective_expiry(policy);
     if now < until {
         format!("{until}, {} from now", span(until.0.saturating_sub(now.0)))
     } else {

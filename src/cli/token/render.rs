@@ -20,7 +20,7 @@ pub(in crate::cli) fn item(item: &Item, console: Console) -> String {
         Item::Result { id, out, error } => {
             (format!("result {}", one_line(id)), format!("{}{}", if *error { "[failed] " } else { "" }, output(out)))
         }
-        Item::Think { by, .. } => ("thinking".to_owned(), format!("[for {by} alone]")),
+        Item::Think { provider_id, .. } => ("thinking".to_owned(), format!("[for {provider_id} alone]")),
     };
     let what = what.trim_end().replace('\n', "\n  ");
     format!("{} {}\n", console.bold(&console.show(&format!("{who}:"))), console.show(&what))
@@ -50,7 +50,9 @@ pub(super) fn markdown(claims: &Claims, items: &[Item]) -> String {
                 let note = if *error { ", failed" } else { "" };
                 (format!("Tool result ({}{note})", one_line(id)), fenced("", &output(out)))
             }
-            Item::Think { by, .. } => (format!("Thinking ({by})"), "_Only for that provider._".to_owned()),
+            Item::Think { provider_id, .. } => {
+                (format!("Thinking ({provider_id})"), "_Only for that provider._".to_owned())
+            }
         };
         let _ = write!(out, "\n## {heading}\n\n{}\n", body.trim_end());
     }

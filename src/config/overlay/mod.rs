@@ -1,173 +1,203 @@
-//! What lies over the file: settings by flag and by variable, the same ones wherever the proxy runs.
+//! Flags and variables: they replace the values of the file, wherever the proxy runs.
 
-mod callers;
+#[cfg(feature = "cli")]
+mod flags;
 mod model;
 
-use super::{Config, ConfigError, Draft, Reach, Sources, variables::settings};
+use std::{collections::BTreeMap, fmt, path::Path};
 
-pub use self::{callers::CallerSettings, model::ModelSettings};
+use toml::Value;
 
-settings! {
-    /// The settings that say which keys there are.
-    pub struct KeySettings in "Tokens" {
-        /// Configuration file, TOML; HOLDALL_CONFIG_TEXT can hold it instead
-        config: Option<std::path::PathBuf> = "HOLDALL_CONFIG" (value_name = "FILE"),
-        /// Token keys, one `kid:secret` a line, the first signs; HOLDALL_KEYS can hold them instead
-        keys_file: Option<String> = "HOLDALL_KEYS_FILE" (value_name = "FILE"),
+use super::{
+    builder::ConfigBuilder,
+    checked::Config,
+    error::ConfigError,
+    exposure::Exposure,
+    setting::Setting,
+    settings::{self, Section},
+    sources::Sources,
+};
+
+/// The values of flags and of their variables, by flag.
+///
+/// Settings without a flag are secrets. They are not kept here, but read from their variables when
+/// they are applied.
+#[derive(Clone, Default)]
+struct Values(BTreeMap<&'static str, Value>);
+
+impl Values {
+    /// Reads the variables of these sections.
+    ///
+    /// # Errors
+    /// [`ConfigError::Settings`] if a variable has a text that its setting does not accept.
+    fn from_variables(sections: &[Section], sources: &impl Sources) -> Result<Self, ConfigError> {
+        let mut values = BTreeMap::new();
+        for setting in sections.iter().flat_map(|section| section.settings) {
+            if let (Some(flag), Some(variable)) = (setting.flag, setting.variable)
+                && let Some(text) = sources.variable(variable)
+            {
+                let value = setting.kind.read(&text).map_err(|expected| ConfigError::Settings {
+                    fault: format!("`{variable}` is `{}`; {expected}", &*text),
+                    hint: None,
+                })?;
+                values.insert(flag, value);
+            }
+        }
+        Ok(Self(values))
+    }
+
+    /// The value of a flag or of its variable.
+    fn get(&self, setting: &Setting) -> Option<&Value> {
+        self.0.get(setting.flag?)
+    }
+
+    /// The value of a setting of the kind `Text`.
+    fn text(&self, setting: &Setting) -> Option<&str> {
+        self.get(setting)?.as_str()
+    }
+
+    /// Reads the file, and sets the keys of these sections.
+    ///
+    /// # Errors
+    /// Those of [`ConfigBuilder::open`].
+    fn open(&self, sections: &[Section], sources: &impl Sources) -> Result<ConfigBuilder, ConfigError> {
+        let mut builder = ConfigBuilder::open(self.text(&settings::CONFIG).map(Path::new), sources)?;
+        self.apply(sections, &mut builder, sources);
+        Ok(builder)
+    }
+
+    /// Sets the keys of these sections, except the lists of [`model`].
+    fn apply(&self, sections: &[Section], builder: &mut ConfigBuilder, sources: &impl Sources) {
+        for setting in sections.iter().flat_map(|section| section.settings) {
+            let Some(key) = setting.key.filter(|key| !key.is_in_list()) else { continue };
+            if setting.flag.is_some() {
+                if let Some(value) = self.get(setting) {
+                    builder.set(key.path, value.clone());
+                }
+            } else if let Some(secret) = setting.variable.and_then(|name| sources.variable(name)) {
+                builder.set(key.path, secret.as_str());
+            }
+        }
+        if self.get(&settings::KEYS_FILE).is_some() {
+            builder.unset("keys");
+        }
     }
 }
 
-settings! {
-    /// The settings that tokens depend on.
-    pub struct TokenSettings in "Tokens" {
-        ..keys: KeySettings,
-        /// Name of the deployment [default: holdall]
-        issuer: Option<String> = "HOLDALL_ISSUER" (value_name = "NAME"),
-        /// How long a token is good, such as 2h [default: 7d]
-        ttl: Option<String> = "HOLDALL_TTL" (value_name = "SPAN"),
-        /// How long a conversation can go on [default: 30d]
-        max_age: Option<String> = "HOLDALL_MAX_AGE" (value_name = "SPAN"),
-        /// Encrypt what tokens hold [default: true]
-        seal: Option<bool> = "HOLDALL_SEAL" (
-            value_name = "BOOL",
-            value_parser = clap::builder::BoolishValueParser::new()
-        ),
+/// Declares types that hold the flags and variables of some sections.
+macro_rules! flag_groups {
+    ($( $(#[$meta:meta])* $name:ident: $sections:expr; )*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Default)]
+        pub struct $name(Values);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+
+        impl $name {
+            /// Reads the variables, on a platform without a command line.
+            ///
+            /// # Errors
+            /// [`ConfigError::Settings`] if a variable has a text that its setting does not accept.
+            pub fn from_variables(sources: &impl Sources) -> Result<Self, ConfigError> {
+                Values::from_variables($sections, sources).map(Self)
+            }
+        }
+
+        #[cfg(feature = "cli")]
+        impl clap::Args for $name {
+            fn augment_args(command: clap::Command) -> clap::Command {
+                flags::add(command, $sections)
+            }
+
+            fn augment_args_for_update(command: clap::Command) -> clap::Command {
+                flags::add(command, $sections)
+            }
+        }
+
+        #[cfg(feature = "cli")]
+        impl clap::FromArgMatches for $name {
+            fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+                Ok(Self(flags::values(matches, $sections)))
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+                self.0 = flags::values(matches, $sections);
+                Ok(())
+            }
+        }
+    )* };
+}
+
+flag_groups! {
+    /// The flags that name the file and the token keys.
+    KeySettings: &[settings::FILE, settings::KEYS];
+    /// The flags that name the model and its service.
+    ModelSettings: &[settings::UPSTREAM_SERVICE, settings::PROMPT];
+    /// The flags on which tokens depend.
+    TokenSettings: TOKEN_SECTIONS;
+    /// The flags of a server: all that there are.
+    ServeSettings: settings::SECTIONS;
+}
+
+/// The sections on which tokens depend.
+const TOKEN_SECTIONS: &[Section] = &[settings::FILE, settings::KEYS, settings::TOKENS, settings::STORE];
+
+impl From<KeySettings> for TokenSettings {
+    /// Only the keys; all other settings have the file's values.
+    fn from(keys: KeySettings) -> Self {
+        Self(keys.0)
     }
 }
 
 impl TokenSettings {
-    /// Keys alone; all else as the file has it.
-    #[must_use]
-    pub fn of_keys(keys: KeySettings) -> Self {
-        Self { keys, ..Self::default() }
-    }
-
-    /// Reads the file and lays these settings over it.
+    /// Reads the file, and applies these settings to it.
     ///
     /// # Errors
-    /// Those of [`Draft::open`].
-    pub fn draft(&self, sources: &impl Sources) -> Result<Draft, ConfigError> {
-        let KeySettings { config, keys_file } = &self.keys;
-        let mut draft = Draft::open(config.as_deref(), sources)?;
-        draft.set_some("keys_file", keys_file.as_deref());
-        if keys_file.is_none() {
-            draft.set_some("keys", sources.variable("HOLDALL_KEYS").as_ref().map(|keys| keys.as_str()));
-        }
-        draft.set_some("issuer", self.issuer.as_deref());
-        draft.set_some("ttl", self.ttl.as_deref());
-        draft.set_some("max_age", self.max_age.as_deref());
-        draft.set_some("seal", self.seal);
-        draft.set_some_in("guard", "redis_url", sources.variable("HOLDALL_REDIS_URL").as_ref().map(|url| url.as_str()));
-        Ok(draft)
+    /// Those of [`ConfigBuilder::open`].
+    pub fn builder(&self, sources: &impl Sources) -> Result<ConfigBuilder, ConfigError> {
+        self.0.open(TOKEN_SECTIONS, sources)
     }
 }
 
-settings! {
-    /// The settings that say how the doors behave.
-    pub struct ApiOptions in "Doors" {
-        /// Assistant turns that clients bring: refuse or accept [default: refuse]
-        client_history: Option<String> = "HOLDALL_CLIENT_HISTORY" (value_name = "WAY"),
-        /// Keep a note in the token in the place of inline images [default: false]
-        elide_inline_images: Option<bool> = "HOLDALL_ELIDE_INLINE_IMAGES" (
-            value_name = "BOOL",
-            value_parser = clap::builder::BoolishValueParser::new()
-        ),
-        /// Streams of the Responses door: hold or live [default: hold]
-        responses_stream: Option<String> = "HOLDALL_RESPONSES_STREAM" (value_name = "WAY"),
+impl ModelSettings {
+    /// The alias that `--model` names.
+    #[must_use]
+    pub fn alias(&self) -> Option<&str> {
+        self.0.text(&settings::MODEL)
     }
-}
 
-impl ApiOptions {
-    fn lay(&self, draft: &mut Draft) {
-        draft.set_some("client_history", self.client_history.as_deref());
-        draft.set_some("elide_inline_images", self.elide_inline_images);
-        draft.set_some("responses_stream", self.responses_stream.as_deref());
-    }
-}
-
-settings! {
-    /// The settings that bound what one user may have. A store's URL may hold a password: that is a variable only.
-    pub struct GuardSettings in "Limits on users" {
-        /// Turns of one user in a period, such as 30/1m [default: no limit]
-        rate: Option<String> = "HOLDALL_RATE" (value_name = "RATE"),
-        /// Turns of these that may come at once [default: those of the period]
-        burst: Option<u32> = "HOLDALL_BURST" (value_name = "TURNS"),
-        /// Turns of one user under way at once [default: 8]
-        turns_per_user: Option<u32> = "HOLDALL_TURNS_PER_USER" (value_name = "TURNS"),
-        /// Take each token for one turn alone; needs HOLDALL_REDIS_URL [default: false]
-        single_use: Option<bool> = "HOLDALL_SINGLE_USE" (
-            value_name = "BOOL",
-            value_parser = clap::builder::BoolishValueParser::new()
-        ),
-        /// Conversations of one user that are good at once; needs HOLDALL_REDIS_URL [default: no limit]
-        live_conversations: Option<u32> = "HOLDALL_LIVE_CONVERSATIONS" (value_name = "COUNT"),
-    }
-}
-
-impl GuardSettings {
-    fn lay(&self, draft: &mut Draft) {
-        draft.set_some_in("guard", "rate", self.rate.as_deref());
-        draft.set_some_in("guard", "burst", self.burst);
-        draft.set_some_in("guard", "single_use", self.single_use);
-        draft.set_some_in("guard", "live_conversations", self.live_conversations);
-        draft.set_some_in("limits", "turns_per_user", self.turns_per_user);
-    }
-}
-
-settings! {
-    /// The settings that say how a stop goes: what platforms wait for differs, and most are set up by variables alone.
-    pub struct StopSettings in "Stopping" {
-        /// How long connections are still taken after SIGTERM, while /ready says 503 [default: none]
-        lame_duck: Option<String> = "HOLDALL_LAME_DUCK" (value_name = "SPAN"),
-        /// How long turns under way may go on after that [default: 30s]
-        drain: Option<String> = "HOLDALL_DRAIN" (value_name = "SPAN"),
-    }
-}
-
-impl StopSettings {
-    fn lay(&self, draft: &mut Draft) {
-        draft.set_some_in("timeouts", "lame_duck", self.lame_duck.as_deref());
-        draft.set_some_in("timeouts", "drain", self.drain.as_deref());
-    }
-}
-
-settings! {
-    /// The settings of a server: all that there are.
-    pub struct ServeSettings in "Options" {
-        ..model: ModelSettings,
-        ..tokens: TokenSettings,
-        ..callers: CallerSettings,
-        ..apis: ApiOptions,
-        ..guard: GuardSettings,
-        ..stop: StopSettings,
-        /// Address to listen on [default: 127.0.0.1:8787, or 0.0.0.0:$PORT where PORT is set]
-        listen: Option<String> = "HOLDALL_LISTEN" (value_name = "ADDRESS", help_heading = None),
-        /// Answers to events of AWS Lambda: auto, buffer or stream [default: auto, streamed to function URLs alone]
-        lambda_response: Option<String> = "HOLDALL_LAMBDA_RESPONSE" (value_name = "WAY", help_heading = None),
-        /// How often a call that failed is made again at the same upstream [default: 2]
-        retries: Option<u32> = "HOLDALL_RETRIES" (value_name = "COUNT", help_heading = "Model"),
+    /// Applies these settings.
+    ///
+    /// # Errors
+    /// [`ConfigError::Settings`] for settings that contradict each other or the file.
+    pub fn apply(&self, builder: &mut ConfigBuilder, sources: &impl Sources) -> Result<(), ConfigError> {
+        self.0.apply(&[settings::PROMPT], builder, sources);
+        model::apply(&self.0, builder, sources)
     }
 }
 
 impl ServeSettings {
-    /// Lays these settings over the file and checks the whole; `dev_keys` stand in for all other token keys.
+    /// Reads the file, applies these settings, and checks the result. `dev_keys` replaces all other
+    /// token keys.
     ///
     /// # Errors
-    /// The first thing that keeps a server from starting.
-    pub fn load(&self, dev_keys: Option<&str>, reach: Reach, sources: &impl Sources) -> Result<Config, ConfigError> {
-        let mut draft = self.tokens.draft(sources)?;
-        draft.set_reach(reach);
-        self.model.lay(&mut draft, sources)?;
-        self.apis.lay(&mut draft);
-        self.guard.lay(&mut draft);
-        self.stop.lay(&mut draft);
-        draft.set_some("retries", self.retries);
+    /// The first error that prevents a start.
+    pub fn load(
+        &self,
+        dev_keys: Option<&str>,
+        exposure: Exposure,
+        sources: &impl Sources,
+    ) -> Result<Config, ConfigError> {
+        let mut builder = self.0.open(settings::SECTIONS, sources)?;
+        model::apply(&self.0, &mut builder, sources)?;
         if let Some(keys) = dev_keys {
-            draft.set_keys(keys);
+            builder.set_keys(keys);
         }
-        draft.set_some("listen", self.listen.as_deref());
-        draft.set_some("lambda_response", self.lambda_response.as_deref());
-        self.callers.lay(&mut draft, sources);
-        draft.check(sources)
+        builder.set_exposure(exposure);
+        builder.build(sources)
     }
 }

@@ -1,110 +1,109 @@
-//! The settings that name the model and its service.
+//! The flags that name one upstream and its model, as the tables `[[upstream]]` and `[[model]]`.
 
 use toml::{Table, Value};
 
-use crate::config::{ConfigError, Draft, Sources, variables::settings};
+use super::Values;
+use crate::config::{
+    builder::ConfigBuilder,
+    checked::Config,
+    error::ConfigError,
+    exposure::Exposure,
+    settings::{MODEL, UPSTREAM, UPSTREAM_CONCURRENCY, UPSTREAM_KEY, UPSTREAM_URL},
+    sources::Sources,
+};
 
-settings! {
-    /// The settings that name the model.
-    pub struct ModelSettings in "Model" {
-        /// Kind of the model service: builtin, openai, openai-responses or anthropic [default: builtin]
-        upstream: Option<String> = "HOLDALL_UPSTREAM" (value_name = "KIND"),
-        /// Its base URL, such as http://127.0.0.1:11434/v1 [default: the provider's]
-        upstream_url: Option<String> = "HOLDALL_UPSTREAM_URL" (value_name = "URL"),
-        /// Most calls that it takes at once; further ones wait, users in turns [default: no bound]
-        upstream_concurrency: Option<u32> = "HOLDALL_UPSTREAM_CONCURRENCY" (value_name = "COUNT"),
-        /// Name of the model; its key comes from HOLDALL_UPSTREAM_KEY, OPENAI_API_KEY or ANTHROPIC_API_KEY
-        model: Option<String> = "HOLDALL_MODEL" (value_name = "NAME"),
-        /// System prompt, applied anew each turn
-        system_prompt: Option<String> = "HOLDALL_SYSTEM_PROMPT" (value_name = "TEXT"),
-        /// The same from a file
-        system_prompt_file: Option<String> = "HOLDALL_SYSTEM_PROMPT_FILE" (value_name = "FILE"),
-        /// Milliseconds between two words of the built-in model
-        builtin_pace_ms: Option<u32> = "HOLDALL_BUILTIN_PACE_MS" (value_name = "MS", hide = true),
+/// Sets the upstreams and models, or chooses one of the file's models.
+///
+/// # Errors
+/// [`ConfigError::Settings`] for settings that contradict each other or the file.
+pub(super) fn apply(values: &Values, builder: &mut ConfigBuilder, sources: &impl Sources) -> Result<(), ConfigError> {
+    let names_service = values.get(&UPSTREAM).is_some() || values.get(&UPSTREAM_URL).is_some();
+    if names_service || !builder.lists_models() {
+        return set_service(values, builder, sources);
+    }
+    if values.get(&UPSTREAM_CONCURRENCY).is_some() {
+        return Err(ConfigError::settings(
+            "the configuration lists its upstreams; which of them is to be bounded is not said",
+            "set max_concurrency in its [[upstream]] table instead",
+        ));
+    }
+    values.text(&MODEL).map_or(Ok(()), |alias| builder.set_default_model(alias))
+}
+
+/// Sets one upstream, and two aliases for its model: `default` and the model's own name.
+fn set_service(values: &Values, builder: &mut ConfigBuilder, sources: &impl Sources) -> Result<(), ConfigError> {
+    let kind = values.text(&UPSTREAM).unwrap_or(BUILTIN);
+    let url = values.text(&UPSTREAM_URL);
+    if kind == BUILTIN && url.is_some() {
+        return Err(ConfigError::settings(
+            "the built-in model has no URL",
+            "pass --upstream openai, openai-responses or anthropic, whichever the service at the URL speaks",
+        ));
+    }
+    let model = model_name(values, kind)?;
+    builder.set("model", models(kind, model));
+    let mut upstream = Table::from_iter([member("name", kind), member("kind", kind)]);
+    upstream.extend(url.map(|url| member("base_url", url)));
+    upstream.extend(key_variable(kind, url, sources).map(|name| member("api_key_env", name)));
+    upstream.extend(values.get(&UPSTREAM_CONCURRENCY).map(|calls| member("max_concurrency", calls.clone())));
+    builder.set("upstream", vec![upstream]);
+    Ok(())
+}
+
+/// The model's name at the upstream.
+fn model_name<'a>(values: &'a Values, kind: &str) -> Result<&'a str, ConfigError> {
+    match (values.text(&MODEL), kind == BUILTIN) {
+        (Some(model), true) if model != BUILTIN => Err(ConfigError::settings(
+            format!("the built-in model is not called `{model}`"),
+            "name the service as well: --upstream openai, openai-responses or anthropic (HOLDALL_UPSTREAM)",
+        )),
+        (Some(model), _) => Ok(model),
+        (None, true) => Ok(BUILTIN),
+        (None, false) => Err(ConfigError::settings("no model is named", "pass --model NAME (HOLDALL_MODEL)")),
     }
 }
 
-impl ModelSettings {
-    /// The alias that is asked for, if one is.
-    #[must_use]
-    pub fn alias(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
+/// The table `[[model]]`.
+fn models(upstream: &str, model: &str) -> Vec<Value> {
+    let aliases = if model == "default" { vec![model] } else { vec!["default", model] };
+    let entry = |alias| {
+        let upstreams = member("upstreams", vec![upstream]);
+        Table::from_iter([member("alias", alias), member("model", model), upstreams]).into()
+    };
+    aliases.into_iter().map(entry).collect()
+}
 
-    /// Lays these settings over the draft's own.
+/// The variable with the service's key, if there is one.
+///
+/// A provider's own variable is only for its own address: at another URL, a stranger would get the
+/// key.
+fn key_variable(kind: &str, url: Option<&str>, sources: &impl Sources) -> Option<&'static str> {
+    let own = match kind {
+        BUILTIN => return None,
+        "openai" | "openai-responses" => Some("OPENAI_API_KEY"),
+        "anthropic" => Some("ANTHROPIC_API_KEY"),
+        _ => None,
+    };
+    let names = [UPSTREAM_KEY.variable, own.filter(|_| url.is_none())];
+    names.into_iter().flatten().find(|name| sources.variable(name).is_some())
+}
+
+fn member(key: &str, value: impl Into<Value>) -> (String, Value) {
+    (key.to_owned(), value.into())
+}
+
+/// The kind and the name of the built-in model.
+const BUILTIN: &str = "builtin";
+
+impl ConfigBuilder {
+    /// Checks only the settings on which tokens depend, for a command that calls no model.
     ///
     /// # Errors
-    /// [`ConfigError::Settings`] for settings that do not go together.
-    pub fn lay(&self, draft: &mut Draft, sources: &impl Sources) -> Result<(), ConfigError> {
-        draft.set_some("system_prompt", self.system_prompt.as_deref());
-        draft.set_some("system_prompt_file", self.system_prompt_file.as_deref());
-        draft.set_some("builtin_pace_ms", self.builtin_pace_ms);
-        let service_named = self.upstream.is_some() || self.upstream_url.is_some();
-        match &self.model {
-            _ if service_named || !draft.lists_models() => self.lay_service(draft, sources),
-            _ if self.upstream_concurrency.is_some() => Err(ConfigError::settings(
-                "the configuration lists its upstreams; which of them is to be bounded is not said",
-                "set max_concurrency in its [[upstream]] table instead",
-            )),
-            Some(alias) => draft.put_first(alias),
-            None => Ok(()),
-        }
+    /// As [`Self::build`].
+    pub fn build_for_tokens(mut self, sources: &impl Sources) -> Result<Config, ConfigError> {
+        self.set_exposure(Exposure::Local);
+        self.set("system_prompt", "");
+        set_service(&Values::default(), &mut self, sources)?;
+        self.build(sources)
     }
-
-    /// One upstream, and the aliases `default` and the model's own name for it.
-    pub(in crate::config) fn lay_service(&self, draft: &mut Draft, sources: &impl Sources) -> Result<(), ConfigError> {
-        let kind = self.upstream.as_deref().unwrap_or("builtin");
-        let builtin = kind == "builtin";
-        if builtin && self.upstream_url.is_some() {
-            return Err(ConfigError::settings(
-                "the built-in model has no URL",
-                "pass --upstream openai, openai-responses or anthropic, whichever the service at the URL speaks",
-            ));
-        }
-        let model = match (&self.model, builtin) {
-            (Some(model), true) if model != "builtin" => {
-                return Err(ConfigError::settings(
-                    format!("the built-in model is not called `{model}`"),
-                    "name the service as well: --upstream openai, openai-responses or anthropic (HOLDALL_UPSTREAM)",
-                ));
-            }
-            (Some(model), _) => model.as_str(),
-            (None, true) => "builtin",
-            (None, false) => {
-                return Err(ConfigError::settings("no model is named", "pass --model NAME (HOLDALL_MODEL)"));
-            }
-        };
-        // A provider's own variable goes to the provider alone: at another URL it would hand the key to strangers.
-        let own = match kind {
-            "openai" | "openai-responses" => Some("OPENAI_API_KEY"),
-            "anthropic" => Some("ANTHROPIC_API_KEY"),
-            _ => None,
-        };
-        let own = own.filter(|_| self.upstream_url.is_none());
-        let key = ["HOLDALL_UPSTREAM_KEY"].into_iter().chain(own).find(|name| sources.variable(name).is_some());
-        let upstream = [
-            ("name", Some(kind)),
-            ("kind", Some(kind)),
-            ("base_url", self.upstream_url.as_deref()),
-            ("api_key_env", key.filter(|_| !builtin)),
-        ];
-        let aliases = ["default", model];
-        let models = aliases.iter().take(if model == "default" { 1 } else { 2 }).map(|alias| {
-            let mut entry = table([("alias", Some(*alias)), ("model", Some(model))]);
-            entry.insert("upstreams".to_owned(), Value::Array(vec![kind.into()]));
-            Value::Table(entry)
-        });
-        draft.set("model", Value::Array(models.collect()));
-        let mut upstream = table(upstream);
-        if let Some(calls) = self.upstream_concurrency {
-            upstream.insert("max_concurrency".to_owned(), i64::from(calls).into());
-        }
-        draft.set("upstream", Value::Array(vec![Value::Table(upstream)]));
-        Ok(())
-    }
-}
-
-fn table<const N: usize>(members: [(&str, Option<&str>); N]) -> Table {
-    let present = members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?))));
-    present.collect()
 }

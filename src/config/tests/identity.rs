@@ -33,22 +33,22 @@ fn a_header_needs_a_name_peers_and_a_secret() {
     let whole = "name = \"X-User\", peers = [\"10.0.0.0/8\", \"::1\"], secret_file = \"secret\"";
     let config = with(&header(whole), &sources).unwrap();
     assert!(matches!(config.access.authenticator, Authenticator::Header(_)));
-    assert!(config.warnings.is_empty() && !config.settings.loopback_host_only);
+    assert!(config.warnings.is_empty() && !config.service.loopback_host_only);
     let inline = whole.replace("secret_file = \"secret\"", &format!("secret = \"{PROXY_SECRET}\""));
     assert!(with(&header(&inline), &[]).is_ok());
     for (members, fault) in [
         ("", "identity.header.name: is not set"),
         ("name = \"x y\"", "identity.header.name: `x y` is no name of a header"),
         ("name = \"\"", "identity.header.name: `` is no name"),
-        (&whole.replace("\"::1\"", "\"localhost\""), "identity.header.peers: `localhost` is no address"),
+        (&whole.replace("\"::1\"", "\"localhost\""), "identity.header.peers: `localhost` is not an address"),
         (&whole.replace("[\"10.0.0.0/8\", \"::1\"]", "[]"), "identity.header: no peer is listed"),
         (&whole.replace(", secret_file = \"secret\"", ""), "identity.header: set exactly one of secret_file"),
         (&format!("{whole}, secret = \"{PROXY_SECRET}\""), "identity.header: set exactly one of secret_file"),
         (&whole.replace("\"secret\"", "\"short\""), "identity.header: the secret is at least 32 visible ASCII"),
         (&whole.replace("\"secret\"", "\"none\""), "identity.header.secret_file: none: no such file"),
         (&inline.replace(PROXY_SECRET, &PROXY_SECRET.replace('-', " ")), "identity.header: the secret is at least 32"),
-        (&format!("{whole}, secret_header = \"x_user\""), "identity.header: the user and the secret stand in one"),
-        (&format!("{whole}, secret_header = \"cookie\""), "identity.header: a header with a meaning of its own"),
+        (&format!("{whole}, secret_header = \"x_user\""), "identity.header: the user and the secret must be in"),
+        (&format!("{whole}, secret_header = \"cookie\""), "identity.header: a standard header"),
         (&format!("{whole}, users = 1"), "configuration: "),
     ] {
         let found = refused(&header(members), &sources);
@@ -77,10 +77,10 @@ fn settings_of_another_mode_are_not_passed_over() {
         assert!(found.contains(&next), "{found}");
         // What talks to nobody needs none of it.
         let text = format!("{}\ndangerous_open = true\nlisten = \"0.0.0.0:80\"\n{table}\n{BUILTIN}", keys());
-        let local = RawConfig::parse(&text, toml::Table::new()).unwrap().local();
+        let local = RawConfig::parse(&text, toml::Table::new()).unwrap().with_exposure(Exposure::Local);
         let config = local.check(&Fixture(HashMap::new())).unwrap();
         assert!(matches!(config.access.authenticator, Authenticator::None));
-        assert!(config.listen.to_string() == "127.0.0.1:0" && config.settings.loopback_host_only);
+        assert!(config.listen.to_string() == "127.0.0.1:0" && config.service.loopback_host_only);
     }
     assert!(with("dangerous_open = true\nidentity.jwt = {}\nidentity.header.peers = []", &[]).is_ok());
 }
@@ -130,14 +130,14 @@ fn api_keys_stand_in_a_file_and_in_the_configuration() {
     assert_eq!(digests, [ABC, ONE]);
     assert!(with(&api_key("keys_file = \"file\""), &sources).is_ok() && with(&api_key(&inline(ABC, "a")), &[]).is_ok());
     for (members, fault) in [
-        ("", "identity.api_key: there is no key"),
-        ("keys_file = \"empty\"", "identity.api_key: there is no key"),
+        ("", "identity.api_key: there are no keys"),
+        ("keys_file = \"empty\"", "identity.api_key: there are no keys"),
         ("keys_file = \"none\"", "identity.api_key.keys_file: none: no such file"),
         ("keys_file = \"broken\"", "identity.api_key.keys_file: broken: line 2 is not a digest"),
         (&inline(&ABC[1..], "ada"), "identity.api_key.keys: are SHA-256 digests"),
         (&inline("hk_abc", "ada"), "identity.api_key.keys: are SHA-256 digests"),
         (&inline(ABC, ""), "identity.api_key: key 1: subject is empty"),
-        (&format!("keys_file = \"file\", {}", inline(ABC, "bob")), "identity.api_key: key 2 is key 1 again"),
+        (&format!("keys_file = \"file\", {}", inline(ABC, "bob")), "identity.api_key: key 2 repeats key 1"),
         ("keys = [{ digest = \"\", user = \"\", key = \"\" }]", "configuration: "),
     ] {
         let found = refused(&api_key(members), &sources);
@@ -150,7 +150,7 @@ fn no_key_is_a_users_and_an_operators() {
     let user = api_key(&format!("keys = [{{ digest = \"{ABC}\", user = \"ada\" }}]"));
     let operators = |digests: &str| format!("operator_keys = [{digests}]\n{user}");
     let config = with(&operators(&format!("\"{ONE}\", \" {}\"", ONE.to_uppercase())), &[]).unwrap();
-    assert!(config.access.operator_keys.holds(&KeyDigest::from_hex(ONE).unwrap()));
+    assert!(config.access.operator_keys.contains(&KeyDigest::from_hex(ONE).unwrap()));
     let found = refused(&operators(&format!("\"{ONE}\", \"{}\"", ABC.to_uppercase())), &[]);
     assert_eq!(found, "operator_keys: a key of a user's is an operator's as well; make one for each");
     assert!(refused(&operators("\"abc\""), &[]).starts_with("operator_keys: are SHA-256 digests"));
@@ -165,13 +165,13 @@ fn an_issuers_keys_are_in_one_place() {
     let config = with(&jwt("jwks_url = \"https://issuer.example/jwks\""), &[]).unwrap();
     assert!(!config.access.authenticator.is_ready());
     let elsewhere = with(&jwt("jwks_url = \"https://issuer.example/other\""), &[]).unwrap();
-    assert_eq!(config.fixed().pinned_changes(&elsewhere.fixed()), ["identity.jwt.jwks_url"]);
+    assert_eq!(config.reload_snapshot().refused_changes(&elsewhere.reload_snapshot()), ["identity.jwt.jwks_url"]);
     for (members, fault) in [
         ("", "identity.jwt: set exactly one of jwks_url, jwks_file and key_file"),
         ("jwks_url = \"https://a\", key_file = \"b\"", "identity.jwt: set exactly one"),
         ("jwks_url = \"https://a\", jwks_file = \"b\"", "identity.jwt: set exactly one"),
-        ("jwks_url = \"http://a/jwks\"", "identity.jwt.jwks_url: `http://a/jwks` is no https: URL; whoever"),
-        ("jwks_url = \"a\"", "identity.jwt.jwks_url: `a` is no https: URL"),
+        ("jwks_url = \"http://a/jwks\"", "identity.jwt.jwks_url: `http://a/jwks` is not an https: URL; an attacker"),
+        ("jwks_url = \"a\"", "identity.jwt.jwks_url: `a` is not an https: URL"),
     ] {
         let found = refused(&jwt(members), &[]);
         assert!(found.starts_with(fault), "{members}: {found}");
@@ -195,18 +195,18 @@ fn proxies_are_networks() {
     let config = with("trusted_proxies = [\"10.0.0.0/8\"]\ndangerous_open = true", &[]).unwrap();
     assert!(config.access.trusted_proxies.contains("10.1.1.1".parse().unwrap()));
     let fault = refused("trusted_proxies = [\"10.0.0.1/8\"]\ndangerous_open = true", &[]);
-    assert!(fault.starts_with("trusted_proxies: `10.0.0.1/8` is no address or network"), "{fault}");
+    assert!(fault.starts_with("trusted_proxies: `10.0.0.1/8` is not an address or network"), "{fault}");
     let everyone = with("trusted_proxies = [\"::/0\"]\ndangerous_open = true", &[]).unwrap();
     assert!(everyone.warnings[0].starts_with("trusted_proxies lists everyone"));
 }
 
 #[test]
 fn a_reload_changes_all_but_the_mode() {
-    let fixed = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().fixed();
+    let fixed = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().reload_snapshot();
     let key = |digest: &str| api_key(&format!("keys = [{{ digest = \"{digest}\", user = \"ada\" }}]"));
     let changed = |from: &str, to: &str| {
         let (from, to) = (fixed(from), fixed(to));
-        [from.pinned_changes(&to), from.kept_changes(&to)].concat()
+        [from.refused_changes(&to), from.restart_changes(&to)].concat()
     };
     assert!(changed(&key(ABC), &format!("operator_keys = [\"{ABC}\"]\n{}", key(ONE))).is_empty());
     let named = |name: &str| header(&format!("name = \"{name}\", peers = [\"::1\"], secret_file = \"secret\""));
@@ -234,7 +234,7 @@ fn the_examples_of_the_documents_start() {
 fn no_secret_of_identity_shows() {
     let whole = format!("name = \"x-user\", peers = [\"::1\"], secret = \"{PROXY_SECRET}\"");
     let config = with(&header(&whole), &[]).unwrap();
-    assert!(!format!("{config:?}{:?}", config.fixed()).contains("a-secret"));
+    assert!(!format!("{config:?}{:?}", config.reload_snapshot()).contains("a-secret"));
     for broken in
         [format!("{whole}, peers = 1"), format!("{whole}, name = 1"), format!("secret = [\"{PROXY_SECRET}\"]")]
     {

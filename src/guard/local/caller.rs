@@ -1,32 +1,39 @@
-//! What one caller has taken: its place in the rate's schedule, what it used in each period, and its turns under way.
+//! The counts of one caller: its schedule under the rate, its usage in each period, and its turns
+//! in flight.
 
 use std::time::Duration;
 
-use super::limits::Limits;
+use super::compiled_rules::CompiledRules;
 use crate::{
-    guard::{Charge, Moment, Quota, gcra::Schedule},
-    proto::{allowance::Allowance, time::seconds_rounded_up},
+    guard::{
+        admit::Moment,
+        gcra::Schedule,
+        rules::{QUOTA_COUNTS, Quota},
+        turn_end::Charge,
+    },
+    proto::{allowance::Allowance, time::whole_seconds},
 };
 
-/// One caller.
+/// The counts of one caller.
 #[derive(Debug, Default)]
 pub(super) struct CallerState {
     schedule: Schedule,
-    /// One for each period that anything was counted in.
-    tallies: Vec<Tally>,
-    /// Turns under way.
-    pub(super) places: usize,
+    /// One entry for each length of period in which something was counted.
+    usage: Vec<PeriodUsage>,
+    pub(super) turns_in_flight: usize,
 }
 
-/// The start of a period, by which a turn is counted in it and no other.
+/// One period. A turn counts in the periods in which it was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Period {
     seconds: u64,
+    /// Periods of this length since 1970.
     index: u64,
 }
 
+/// What a caller used in a period.
 #[derive(Debug)]
-struct Tally {
+struct PeriodUsage {
     period: Period,
     counts: Counts,
 }
@@ -40,159 +47,171 @@ struct Counts {
     upstream_millis: u64,
 }
 
-/// What a turn took, to be given back if it fails.
+/// What a turn consumed of the quotas. It is refunded if the turn fails.
 #[derive(Clone, Debug)]
-pub(super) struct Receipt {
+pub(super) struct TurnCost {
     periods: Vec<Period>,
     conversations: u64,
 }
 
-/// A limit, how much of it is left, and how long until there is enough of it for a turn.
+/// The state of one limit: the allowance, and the time until it admits a turn.
 pub(super) struct LimitStanding {
     pub(super) allowance: Allowance,
+    /// Zero if the limit admits a turn now.
     pub(super) wait_seconds: u64,
-    pub(super) takers: LimitScope,
+    pub(super) scope: LimitScope,
 }
 
-/// Who takes of a limit.
+/// The requests that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LimitScope {
-    /// Turns that begin a conversation.
-    Beginnings,
-    /// All that is asked of the upstream.
+    /// All requests that call the upstream.
     Calls,
+    /// Turns that start a conversation.
+    NewConversations,
     /// Turns.
     Turns,
 }
 
 impl CallerState {
-    /// Where the caller stands under each limit.
-    pub(super) fn standings(&self, limits: &Limits, moment: Moment) -> Vec<LimitStanding> {
-        let quotas = limits.rules.quotas.iter().flat_map(|quota| self.quota_standings(quota, moment));
-        self.rate_standing(limits, moment).into_iter().chain(quotas).collect()
+    /// The state of each limit: first the rate, then the quotas in the order of the rules.
+    pub(super) fn standings(&self, rules: &CompiledRules, moment: Moment) -> Vec<LimitStanding> {
+        let quotas = rules.rules.quotas.iter().flat_map(|quota| self.quota_standings(quota, moment));
+        self.rate_standing(rules, moment).into_iter().chain(quotas).collect()
     }
 
-    fn rate_standing(&self, limits: &Limits, moment: Moment) -> Option<LimitStanding> {
-        let (gcra, rate) = limits.rate?;
+    fn rate_standing(&self, rules: &CompiledRules, moment: Moment) -> Option<LimitStanding> {
+        let (gcra, rate) = rules.rate?;
         let allowance = Allowance {
             name: "rate",
             limit: rate.burst,
             remaining: gcra.remaining(self.schedule, moment.elapsed),
             period_seconds: rate.burst_seconds(),
-            reset_seconds: seconds_rounded_up(gcra.full_in(self.schedule, moment.elapsed)),
+            reset_seconds: whole_seconds(gcra.full_in(self.schedule, moment.elapsed)),
         };
-        let wait_seconds = seconds_rounded_up(gcra.wait(self.schedule, moment.elapsed));
-        Some(LimitStanding { allowance, wait_seconds, takers: LimitScope::Calls })
+        let wait_seconds = whole_seconds(gcra.wait(self.schedule, moment.elapsed));
+        Some(LimitStanding { allowance, wait_seconds, scope: LimitScope::Calls })
     }
 
     fn quota_standings<'a>(&self, quota: &'a Quota, moment: Moment) -> impl Iterator<Item = LimitStanding> + use<'a> {
         let period = self.period(quota.period_seconds, moment);
-        let counts = self.tally(period).map_or_else(Counts::default, |tally| tally.counts);
+        let used = self.usage(period).map_or_else(Counts::default, |usage| usage.counts).in_order();
         let reset_seconds = period.ends_in(moment);
-        let Counts { turns, conversations, model_tokens, history_bytes, upstream_millis } = counts;
-        let had = [turns, conversations, model_tokens, history_bytes, upstream_millis];
-        had.into_iter().enumerate().filter_map(move |(count, had)| {
-            let allowance = quota.allowance(count, had, reset_seconds)?;
+        used.into_iter().enumerate().filter_map(move |(count, used)| {
+            let allowance = quota.allowance(count, used, reset_seconds)?;
             let wait_seconds = if allowance.remaining == 0 { reset_seconds } else { 0 };
-            let takers = if allowance.name == "conversations" { LimitScope::Beginnings } else { LimitScope::Turns };
-            Some(LimitStanding { allowance, wait_seconds, takers })
+            let scope =
+                if allowance.name == "conversations" { LimitScope::NewConversations } else { LimitScope::Turns };
+            Some(LimitStanding { allowance, wait_seconds, scope })
         })
     }
 
-    /// Takes one turn of the rate.
-    pub(super) fn take_rate(&mut self, limits: &Limits, moment: Moment) {
-        if let Some((gcra, _)) = limits.rate {
-            self.schedule = gcra.taken(self.schedule, moment.elapsed);
+    /// Charges one turn to the rate.
+    pub(super) fn charge_rate(&mut self, rules: &CompiledRules, moment: Moment) {
+        if let Some((gcra, _)) = rules.rate {
+            self.schedule = gcra.after_turn(self.schedule, moment.elapsed);
         }
     }
 
-    /// Takes one turn of each quota, and a conversation if it begins one.
-    pub(super) fn take_turn(&mut self, begins: bool, limits: &Limits, moment: Moment) -> Receipt {
-        let conversations = u64::from(begins);
+    /// Charges one turn to each quota, and one conversation if the turn starts one.
+    pub(super) fn charge_turn(&mut self, starts: bool, rules: &CompiledRules, moment: Moment) -> TurnCost {
+        let conversations = u64::from(starts);
         let periods: Vec<_> =
-            limits.rules.quotas.iter().map(|quota| self.period(quota.period_seconds, moment)).collect();
+            rules.rules.quotas.iter().map(|quota| self.period(quota.period_seconds, moment)).collect();
         for period in &periods {
             let counts = self.counts(*period);
             counts.turns = counts.turns.saturating_add(1);
             counts.conversations = counts.conversations.saturating_add(conversations);
         }
-        Receipt { periods, conversations }
+        TurnCost { periods, conversations }
     }
 
-    /// Gives back what a turn took. The rate's share is not given back: who fails fast is not to be asked again as fast.
-    pub(super) fn give_back(&mut self, receipt: &Receipt) {
-        for counts in self.counted(receipt) {
+    /// Refunds the cost of a failed turn. The rate is not refunded, so that a client whose turns
+    /// fail fast cannot retry just as fast.
+    pub(super) fn refund(&mut self, cost: &TurnCost) {
+        for counts in self.charged(cost) {
             counts.turns = counts.turns.saturating_sub(1);
-            counts.conversations = counts.conversations.saturating_sub(receipt.conversations);
+            counts.conversations = counts.conversations.saturating_sub(cost.conversations);
         }
     }
 
-    /// Adds what a turn used, to the periods in which it began, as far as they still count.
-    pub(super) fn add(&mut self, used: Charge, receipt: &Receipt) {
-        for counts in self.counted(receipt) {
-            counts.model_tokens = counts.model_tokens.saturating_add(used.model_tokens);
-            counts.history_bytes = counts.history_bytes.saturating_add(used.history_bytes);
-            counts.upstream_millis = counts.upstream_millis.saturating_add(used.upstream_millis);
+    /// Adds what a turn used to the periods in which it was admitted, if they have not ended.
+    pub(super) fn add(&mut self, charge: Charge, cost: &TurnCost) {
+        for counts in self.charged(cost) {
+            counts.model_tokens = counts.model_tokens.saturating_add(charge.model_tokens);
+            counts.history_bytes = counts.history_bytes.saturating_add(charge.history_bytes);
+            counts.upstream_millis = counts.upstream_millis.saturating_add(charge.upstream_millis);
         }
     }
 
-    /// Forgets the rate's schedule, which counts in parts of a rate that is no more.
-    pub(super) fn begin_anew(&mut self) {
+    /// Resets the schedule. Its unit belongs to the old rate and means nothing under a new one.
+    pub(super) fn reset_rate(&mut self) {
         self.schedule = Schedule::default();
     }
 
-    /// How long until this caller is as one that never called; turns under way aside.
-    pub(super) fn matters_for(&self, limits: &Limits, moment: Moment) -> Duration {
-        let rate = limits.rate.map(|(gcra, _)| gcra.full_in(self.schedule, moment.elapsed));
-        let periods = self.tallies.iter().filter(|tally| tally.counts != Counts::default()).filter_map(|tally| {
-            let current = self.period(tally.period.seconds, moment) == tally.period;
-            current.then(|| Duration::from_secs(tally.period.ends_in(moment)))
+    /// The time until this caller has the state of a new caller, turns in flight aside.
+    pub(super) fn expires_in(&self, rules: &CompiledRules, moment: Moment) -> Duration {
+        let rate = rules.rate.map(|(gcra, _)| gcra.full_in(self.schedule, moment.elapsed));
+        let periods = self.usage.iter().filter(|usage| usage.counts != Counts::default()).filter_map(|usage| {
+            let current = self.period(usage.period.seconds, moment) == usage.period;
+            current.then(|| Duration::from_secs(usage.period.ends_in(moment)))
         });
         periods.chain(rate).max().unwrap_or_default()
     }
 
-    /// The turns of the period that has the most of them.
+    /// The turns in the period that has the most turns.
     pub(super) fn turns(&self) -> u64 {
-        self.tallies.iter().map(|tally| tally.counts.turns).max().unwrap_or(0)
+        self.usage.iter().map(|usage| usage.counts.turns).max().unwrap_or(0)
     }
 
-    /// The period of this length that `moment` lies in.
+    /// The period of this length at `moment`.
     ///
-    /// A clock that was set back a little, over the end of a period, does not bring back the one before; one that had run
-    /// far ahead is not believed for long.
+    /// If the clock is set back over the end of a period, the later period stays current, so that
+    /// its quota is not granted twice. The counts of a clock that was further ahead are ignored, so
+    /// that they lock no caller out.
     fn period(&self, seconds: u64, moment: Moment) -> Period {
         let index = moment.now.0.checked_div(seconds).unwrap_or(0);
         let next = Period { seconds, index: index.saturating_add(1) };
-        if self.tally(next).is_some() { next } else { Period { seconds, index } }
+        if self.usage(next).is_some() { next } else { Period { seconds, index } }
     }
 
-    fn tally(&self, period: Period) -> Option<&Tally> {
-        self.tallies.iter().find(|tally| tally.period == period)
+    fn usage(&self, period: Period) -> Option<&PeriodUsage> {
+        self.usage.iter().find(|usage| usage.period == period)
     }
 
-    /// The counts of a period, which takes the place of an earlier one of its length.
+    /// The counts of a period. They replace those of another period of the same length.
     fn counts(&mut self, period: Period) -> &mut Counts {
-        let at = match self.tallies.iter().position(|tally| tally.period.seconds == period.seconds) {
-            Some(at) => at,
+        let index = match self.usage.iter().position(|usage| usage.period.seconds == period.seconds) {
+            Some(index) => index,
             None => {
-                self.tallies.push(Tally { period, counts: Counts::default() });
-                self.tallies.len().saturating_sub(1)
+                self.usage.push(PeriodUsage { period, counts: Counts::default() });
+                self.usage.len().saturating_sub(1)
             }
         };
-        let tally = &mut self.tallies[at];
-        if tally.period != period {
-            *tally = Tally { period, counts: Counts::default() };
+        let usage = &mut self.usage[index];
+        if usage.period != period {
+            *usage = PeriodUsage { period, counts: Counts::default() };
         }
-        &mut tally.counts
+        &mut usage.counts
     }
 
-    fn counted(&mut self, receipt: &Receipt) -> impl Iterator<Item = &mut Counts> {
-        let tallies = self.tallies.iter_mut().filter(|tally| receipt.periods.contains(&tally.period));
-        tallies.map(|tally| &mut tally.counts)
+    /// The counts of the turn's periods that have not been replaced.
+    fn charged(&mut self, cost: &TurnCost) -> impl Iterator<Item = &mut Counts> {
+        let usage = self.usage.iter_mut().filter(|usage| cost.periods.contains(&usage.period));
+        usage.map(|usage| &mut usage.counts)
+    }
+}
+
+impl Counts {
+    /// The counts in the order of [`QUOTA_COUNTS`].
+    fn in_order(&self) -> [u64; QUOTA_COUNTS.len()] {
+        let Self { turns, conversations, model_tokens, history_bytes, upstream_millis } = *self;
+        [turns, conversations, model_tokens, history_bytes, upstream_millis]
     }
 }
 
 impl Period {
+    /// Seconds until the period ends, at least 1.
     fn ends_in(self, moment: Moment) -> u64 {
         let end = self.index.saturating_add(1).saturating_mul(self.seconds);
         end.saturating_sub(moment.now.0).max(1)

@@ -1,7 +1,7 @@
-//! The claims of a credential whose signature holds (RFC 7519 §4.1), and whether they hold too.
+//! The claims of a credential with a valid signature (RFC 7519 §4.1), and their checks.
 //!
-//! `iss`, `aud`, `sub` and `exp` are required; times are whole seconds; two clocks may differ by a minute. Anything else
-//! in the payload is ignored.
+//! `iss`, `aud`, `sub` and `exp` are required. Times are whole seconds. The issuer's clock may differ
+//! by a minute. Other members of the payload are ignored.
 
 use super::{
     fault::JwtFault,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::proto::time::{LEEWAY_SECONDS, UnixSeconds};
 
-/// The registered claims that count here.
+/// The registered claims that are checked.
 #[derive(Debug)]
 pub(super) struct Claims {
     issuer: String,
@@ -37,7 +37,7 @@ impl Claims {
         })
     }
 
-    /// Whom these claims name, if `issuer` made them, for one of `audience`, and they count at `now`.
+    /// The subject, if the claims are from `issuer`, for one of `audience`, and valid at `now`.
     pub(super) fn subject(self, issuer: &str, audience: &[String], now: UnixSeconds) -> Result<String, JwtFault> {
         if self.issuer != issuer {
             return Err(JwtFault::Issuer);

@@ -1,28 +1,32 @@
-//! A key set on its way here: its bytes, as far as they are kept.
+//! The bytes of a key set while it arrives.
 
-/// The most bytes of a key set: some hundred RSA keys with their certificates.
+/// The largest key set: about a hundred RSA keys with their certificates.
 const DOCUMENT_BYTES: usize = 256 << 10;
 
-/// The bytes of an issuer's key set that have come.
+/// The bytes of an issuer's key set that have arrived.
 #[derive(Debug, Default)]
 pub struct KeyDocument(Vec<u8>);
 
 impl KeyDocument {
-    /// What to ask an issuer for.
+    /// The `Accept` header of a request for a key set.
     pub const ACCEPT: &'static str = "application/jwk-set+json, application/json";
 
-    /// A document that says of itself how long it is, if it does.
+    /// An empty document with this `Content-Length`, if there is one.
     ///
     /// # Errors
-    /// It is too long.
-    pub fn announced(bytes: Option<u64>) -> Result<Self, String> {
-        if bytes.is_some_and(|bytes| bytes > DOCUMENT_BYTES as u64) { Err(too_long()) } else { Ok(Self::default()) }
+    /// The length is over the limit of 262144 bytes.
+    pub fn with_length(length_bytes: Option<u64>) -> Result<Self, String> {
+        if length_bytes.is_some_and(|bytes| bytes > DOCUMENT_BYTES as u64) {
+            Err(too_long())
+        } else {
+            Ok(Self::default())
+        }
     }
 
-    /// Takes a piece of it.
+    /// Appends a piece.
     ///
     /// # Errors
-    /// With this one it is too long.
+    /// The document is over the limit of 262144 bytes.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), String> {
         if self.0.len().saturating_add(piece.len()) > DOCUMENT_BYTES {
             return Err(too_long());
@@ -31,10 +35,10 @@ impl KeyDocument {
         Ok(())
     }
 
-    /// The whole.
+    /// The complete document.
     ///
     /// # Errors
-    /// It is not UTF-8.
+    /// The document is not UTF-8.
     pub fn finish(self) -> Result<String, String> {
         String::from_utf8(self.0).map_err(|_| "not UTF-8".to_owned())
     }
@@ -49,10 +53,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_is_bounded_whether_it_says_so_or_not() {
-        let most = DOCUMENT_BYTES as u64;
-        assert!(KeyDocument::announced(Some(most)).is_ok() && KeyDocument::announced(Some(most + 1)).is_err());
-        let mut document = KeyDocument::announced(None).unwrap();
+    fn a_document_is_limited_with_and_without_a_length() {
+        let limit = DOCUMENT_BYTES as u64;
+        assert!(KeyDocument::with_length(Some(limit)).is_ok() && KeyDocument::with_length(Some(limit + 1)).is_err());
+        let mut document = KeyDocument::with_length(None).unwrap();
         document.push(&vec![b' '; DOCUMENT_BYTES]).unwrap();
         assert_eq!(document.push(b" ").unwrap_err(), "over 262144 bytes");
         assert_eq!(document.finish().unwrap().len(), DOCUMENT_BYTES);

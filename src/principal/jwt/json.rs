@@ -1,7 +1,8 @@
-//! JSON objects read without tolerance: UTF-8, one object, every member name once.
+//! Strict JSON objects: UTF-8, one object, each member name once.
 //!
-//! RFC 7519 §4 and RFC 7515 §4 let a reader take the last of two equal names; two readers may then see two different
-//! credentials, so here a second one is refused, whatever the name. Values stay unread until asked for by type.
+//! RFC 7519 §4 and RFC 7515 §4 allow a parser to use the last of two equal names. Two parsers could
+//! then see two different credentials, so a repeated name is an error here. Values are parsed when
+//! they are requested by type.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,14 +14,14 @@ use serde_json::value::RawValue;
 
 use crate::proto::time::UnixSeconds;
 
-/// What a JSON object is not.
+/// The reason why a JSON text or member is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonFault {
-    /// The member is not there.
+    /// The member is missing.
     Missing(&'static str),
-    /// Another kind of value, broken JSON, or a name twice.
+    /// The text is another kind of value, not JSON, or repeats a member name.
     NotAnObject,
-    /// The member is not what it has to be.
+    /// The member has another type than the one that is required.
     WrongType(&'static str, &'static str),
 }
 
@@ -34,13 +35,13 @@ impl fmt::Display for JsonFault {
     }
 }
 
-/// The members of one object; absent and null are two things.
+/// The members of an object. An absent member differs from null.
 pub(super) struct Members<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Members<'a> {
-    /// Reads `bytes`, which hold one object and white space only.
+    /// Parses `bytes`, which must be one object, with white space around it.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, JsonFault> {
-        // `from_slice` would let invalid UTF-8 through where nobody looks.
+        // `from_slice` would accept invalid UTF-8 in values that are never requested.
         let text = std::str::from_utf8(bytes).map_err(|_| JsonFault::NotAnObject)?;
         serde_json::from_str(text).map_err(|_| JsonFault::NotAnObject)
     }
@@ -57,12 +58,12 @@ impl<'a> Members<'a> {
         self.read(name, "an array of strings")
     }
 
-    /// The elements of an array, each as its JSON text.
+    /// The elements of an array, each as JSON text.
     pub(super) fn elements(&self, name: &'static str) -> Result<Option<Vec<&'a RawValue>>, JsonFault> {
         self.read(name, "an array")
     }
 
-    /// A string, or an array of strings: a list either way.
+    /// A string or an array of strings, as a list.
     pub(super) fn one_or_many(&self, name: &'static str) -> Result<Option<Vec<String>>, JsonFault> {
         match self.0.get(name) {
             Some(raw) if raw.get().starts_with('"') => Ok(self.string(name)?.map(|one| vec![one])),
@@ -70,7 +71,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// A moment, as digits only: a fraction, an exponent or a sign is refused rather than rounded.
+    /// A time, as digits only. A fraction, an exponent or a sign is refused, not rounded.
     pub(super) fn seconds(&self, name: &'static str) -> Result<Option<UnixSeconds>, JsonFault> {
         let Some(raw) = self.0.get(name) else { return Ok(None) };
         let digits = Some(raw.get()).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));

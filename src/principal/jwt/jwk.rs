@@ -1,28 +1,37 @@
-//! JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2) and sets of them.
+//! JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2) and key sets.
 //!
-//! A key is taken only if everything that it says of itself agrees: kind, curve, `alg`, `use` and `key_ops`. Members that
-//! are not known are ignored (RFC 7517 §4), equal names twice are not.
+//! A key is used only if its kind, curve, `alg`, `use` and `key_ops` agree with each other. Unknown
+//! members are ignored (RFC 7517 §4). A repeated member name makes the key unusable.
 
 use super::{
     error::{JwtConfigError, KeyFault},
     json::{JsonFault, Members},
     jws::decode,
     key::VerifyingKey,
-    keys::Origin,
 };
 
-/// One entry of a set: its `kid`, as far as it can be read, and the key.
+/// The origin of a key set. It decides whether the set may contain secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySetOrigin {
+    /// A file of the operator. Secrets (`kty` `oct`) of at least 32 bytes are accepted.
+    File,
+    /// A document from the network. Secrets are skipped.
+    Remote,
+}
+
+/// One entry of a key set: its `kid`, if it can be read, and the key or its fault.
 pub(super) type Entry = (Option<String>, Result<VerifyingKey, KeyFault>);
 
-/// The entries of the set `json`, in order.
-pub(super) fn read_set(json: &str, origin: Origin) -> Result<Vec<Entry>, JwtConfigError> {
-    let no_set = |_| JwtConfigError::KeySet("not a JSON object of unique members with an array `keys`");
-    let members = Members::parse(json.as_bytes()).map_err(no_set)?;
-    let elements = members.elements("keys").and_then(|keys| keys.ok_or(JsonFault::Missing("keys"))).map_err(no_set)?;
+/// Reads the entries of the key set `json`, in order.
+pub(super) fn read_set(json: &str, origin: KeySetOrigin) -> Result<Vec<Entry>, JwtConfigError> {
+    let not_a_set = |_| JwtConfigError::KeySet("not a JSON object of unique members with an array `keys`");
+    let members = Members::parse(json.as_bytes()).map_err(not_a_set)?;
+    let elements =
+        members.elements("keys").and_then(|keys| keys.ok_or(JsonFault::Missing("keys"))).map_err(not_a_set)?;
     Ok(elements.iter().map(|element| read_entry(element.get(), origin)).collect())
 }
 
-fn read_entry(json: &str, origin: Origin) -> Entry {
+fn read_entry(json: &str, origin: KeySetOrigin) -> Entry {
     let members = match Members::parse(json.as_bytes()) {
         Ok(members) => members,
         Err(fault) => return (None, Err(fault.into())),
@@ -30,29 +39,30 @@ fn read_entry(json: &str, origin: Origin) -> Entry {
     (members.string("kid").ok().flatten(), read_key(&members, origin))
 }
 
-fn read_key(jwk: &Members<'_>, origin: Origin) -> Result<VerifyingKey, KeyFault> {
-    check_purpose(jwk)?;
+fn read_key(jwk: &Members<'_>, origin: KeySetOrigin) -> Result<VerifyingKey, KeyFault> {
+    check_use(jwk)?;
     let key = match required(jwk, "kty")?.as_str() {
         "EC" => elliptic(jwk)?,
         "OKP" => edwards(jwk)?,
         "RSA" => VerifyingKey::rsa(&public(jwk, "n")?, &public(jwk, "e")?)?,
-        "oct" if origin == Origin::Remote => return Err(KeyFault::RemoteSecret),
+        "oct" if origin == KeySetOrigin::Remote => return Err(KeyFault::RemoteSecret),
         "oct" => VerifyingKey::secret(&bytes(jwk, "k")?)?,
         other => return Err(KeyFault::Unsupported(format!("kty `{other}`"))),
     };
-    key.narrowed(jwk.string("kid")?, jwk.string("alg")?)
+    key.with_name(jwk.string("kid")?, jwk.string("alg")?)
 }
 
-/// RFC 7517 §4.2 and §4.3: what a key says that it is for counts.
-fn check_purpose(jwk: &Members<'_>) -> Result<(), KeyFault> {
+/// Checks that the key may verify signatures (`use`: RFC 7517 §4.2, `key_ops`: §4.3).
+fn check_use(jwk: &Members<'_>) -> Result<(), KeyFault> {
     let signs = jwk.string("use")?.is_none_or(|purpose| purpose == "sig");
     let verifies = jwk.strings("key_ops")?.is_none_or(|operations| operations.iter().any(|name| name == "verify"));
-    if signs && verifies { Ok(()) } else { Err(KeyFault::Purpose) }
+    if signs && verifies { Ok(()) } else { Err(KeyFault::Use) }
 }
 
 fn elliptic(jwk: &Members<'_>) -> Result<VerifyingKey, KeyFault> {
     let (curve, x, y) = (required(jwk, "crv")?, public(jwk, "x")?, public(jwk, "y")?);
-    // Each coordinate has the full size (RFC 7518 §6.2.1.2); the length of the whole alone would let them share it.
+    // Each coordinate has the full size (RFC 7518 §6.2.1.2). The check of the total length does not
+    // ensure that they are equally long.
     if x.len() != y.len() {
         return Err(KeyFault::Point);
     }
@@ -71,7 +81,8 @@ fn edwards(jwk: &Members<'_>) -> Result<VerifyingKey, KeyFault> {
     }
 }
 
-/// A part of a public key, from an entry that holds nothing private (`d`: RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2).
+/// A part of a public key. Fails for an entry with a private part (`d`: RFC 7518 §6.2.2, §6.3.2,
+/// RFC 8037 §2).
 fn public(jwk: &Members<'_>, name: &'static str) -> Result<Vec<u8>, KeyFault> {
     if jwk.has("d") { Err(KeyFault::Private) } else { bytes(jwk, name) }
 }

@@ -1,45 +1,46 @@
-//! The compact form (RFC 7515 §7.1) of a credential, taken apart but not yet believed.
+//! The compact form (RFC 7515 §7.1) of a credential, split but not verified yet.
 //!
 //! ```text
 //! b64u(header) "." b64u(payload) "." b64u(signature)
 //! └────────── signed ──────────┘
 //! ```
 //!
-//! Header members that change what is verified or with which key are refused by name: `crit` and `b64` (RFC 7797),
-//! `zip`, and the places that bring or fetch a key (`jwk`, `jku`, `x5u`, `x5c`). The remaining ones that are not known
-//! here are ignored, as RFC 7515 §4 demands: issuers send `x5t`, `nonce` and names of their own, and without `crit` none
-//! of them may change the meaning. `typ` keeps other kinds of JWT out (RFC 8725 §3.11), conversation tokens first.
+//! Header members that change how a credential is verified are refused: `crit` and `b64` (RFC 7797),
+//! `zip`, and the members that carry or locate a key (`jwk`, `jku`, `x5u`, `x5c`). Other unknown
+//! members are ignored, as RFC 7515 §4 requires: issuers send `x5t`, `nonce` and names of their own,
+//! and without `crit` none of them may change the meaning. `typ` excludes other kinds of JWT
+//! (RFC 8725 §3.11), conversation tokens among them.
 
 use std::str::FromStr;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 
 use super::{
     fault::JwtFault,
     json::{JsonFault, Members},
 };
+use crate::proto::base64url;
 
-/// The longest credential: what the whole header block of a request may have (design §7).
+/// The longest credential in bytes: the limit of all headers of a request.
 const MAX_CREDENTIAL_BYTES: usize = 16 << 10;
 
-/// The longest encoded header. Read before the credential's own length is checked, so that a long conversation token is
-/// told from a long credential.
+/// The longest encoded header in bytes. The header is read before the length of the credential is
+/// checked, so that a long conversation token gets its own error.
 const MAX_HEADER_BYTES: usize = 4 << 10;
 
 const REFUSED_MEMBERS: [&str; 7] = ["b64", "crit", "jku", "jwk", "x5c", "x5u", "zip"];
 
-/// A credential in its parts, the header read.
+/// The parts of a credential, with its header parsed.
 pub(super) struct UnverifiedJws<'a> {
     pub(super) header: Header,
-    /// The bytes under the signature, as they arrived.
+    /// The signed bytes, as they arrived.
     pub(super) signed: &'a str,
     pub(super) payload: &'a str,
     pub(super) signature: &'a str,
 }
 
 impl<'a> UnverifiedJws<'a> {
-    /// Splits `text` and reads its header.
+    /// Splits `text` and parses its header.
     pub(super) fn parse(text: &'a str) -> Result<Self, JwtFault> {
         let (first, rest) = text.split_once('.').ok_or(JwtFault::Layout)?;
         let header = Header::parse(first)?;
@@ -55,7 +56,7 @@ impl<'a> UnverifiedJws<'a> {
     }
 }
 
-/// What of the header takes part in choosing a key.
+/// The members of the header that select a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
@@ -80,7 +81,7 @@ impl Header {
     }
 }
 
-/// Plain JWTs and OAuth access tokens (RFC 9068 §2.1) pass; ID-token-like or foreign types do not.
+/// Accepts plain JWTs and OAuth access tokens (RFC 9068 §2.1), and refuses all other types.
 fn check_type(typ: Option<String>) -> Result<(), JwtFault> {
     match typ.map(|typ| typ.to_ascii_lowercase()).as_deref() {
         None | Some("jwt" | "at+jwt") => Ok(()),
@@ -89,13 +90,15 @@ fn check_type(typ: Option<String>) -> Result<(), JwtFault> {
     }
 }
 
-/// The algorithm called `name` (RFC 7518 §3.1, RFC 8037 §3.1), if it is a signature and known here. `Ed25519` is what
-/// RFC 9864 §2.2 calls EdDSA on that curve, and EdDSA is never another curve here.
+/// The signature algorithm called `name` (RFC 7518 §3.1, RFC 8037 §3.1), if it is supported.
+/// `Ed25519` is the name in RFC 9864 §2.2 for EdDSA on that curve, which is the only supported curve
+/// of EdDSA.
 pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
     if name == "Ed25519" { Some(Algorithm::EdDSA) } else { Algorithm::from_str(name).ok() }
 }
 
-/// Canonical base64url without padding (RFC 7515 §2, RFC 4648 §3.5): one text for each byte string.
+/// Decodes canonical base64url without padding (RFC 7515 §2, RFC 4648 §3.5): each byte string has
+/// exactly one text.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text).ok()
+    base64url::decode(text.as_bytes()).ok()
 }

@@ -1,8 +1,13 @@
-//! One key that verifies credentials: checked once, at the start, and bound to its own algorithms.
+//! One key that verifies credentials. It is checked when it is read, and bound to its algorithms.
 //!
-//! A key's algorithms follow from the key (RFC 8725 §3.1), never from the credential: an RSA key verifies RS* and PS*, a
-//! curve its own ES* or EdDSA, a secret the HS* whose tags are no longer than it is; an `alg` on the key narrows that to
-//! one. So a public key can never serve as an HMAC secret. Weak keys are refused.
+//! The algorithms follow from the key (RFC 8725 §3.1), never from the credential:
+//!
+//! - An RSA key verifies RS* and PS*.
+//! - A key on a curve verifies the ES* of the curve, or EdDSA.
+//! - A secret verifies each HS* whose tag is at most as long as the secret.
+//! - An `alg` on the key selects one of these.
+//!
+//! So a public key can never be used as an HMAC secret. Weak keys are refused.
 
 use std::{fmt, ops::RangeInclusive};
 
@@ -11,16 +16,16 @@ use subtle::ConstantTimeEq;
 
 use super::{error::KeyFault, jws::algorithm};
 
-/// The shortest secret: the size of the smallest tag (RFC 7518 §3.2).
+/// The shortest secret: the size of the shortest tag (RFC 7518 §3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// From the floor of RFC 7518 §3.3 to the most that the `rsa` crate verifies.
+/// From the minimum of RFC 7518 §3.3 to the maximum of the `rsa` crate.
 const RSA_BITS: RangeInclusive<usize> = 2048..=4096;
 
-/// From the floor of FIPS 186-5 §A.1.1 to the most that the `rsa` crate verifies.
+/// From the minimum of FIPS 186-5 §A.1.1 to the maximum of the `rsa` crate.
 const RSA_EXPONENTS: RangeInclusive<u64> = 65_537..=(1 << 33) - 1;
 
-/// One key with its algorithms, known to be sound.
+/// A checked key with its algorithms.
 pub(super) struct VerifyingKey {
     pub(super) kid: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
@@ -39,7 +44,7 @@ impl VerifyingKey {
         if !value.is_some_and(|value| RSA_EXPONENTS.contains(&value) && value % 2 == 1) {
             return Err(KeyFault::Exponent);
         }
-        Self::probed(DecodingKey::from_rsa_raw_components(modulus, exponent), AlgorithmFamily::Rsa.algorithms())
+        Self::checked(DecodingKey::from_rsa_raw_components(modulus, exponent), AlgorithmFamily::Rsa.algorithms())
     }
 
     /// A P-256 key, for ES256, from its uncompressed point (SEC 1 §2.3.3).
@@ -54,41 +59,42 @@ impl VerifyingKey {
 
     /// An Ed25519 key (RFC 8032 §5.1.5).
     pub(super) fn ed25519(key: &[u8]) -> Result<Self, KeyFault> {
-        // The library slices without looking at the length.
+        // The crate slices the key without a check of its length.
         if key.len() != 32 {
             return Err(KeyFault::Point);
         }
-        Self::probed(DecodingKey::from_ed_der(key), &[Algorithm::EdDSA])
+        Self::checked(DecodingKey::from_ed_der(key), &[Algorithm::EdDSA])
     }
 
-    /// A secret, for each HS* whose tag is not longer than the secret (RFC 7518 §3.2).
+    /// A secret, for each HS* whose tag is at most as long as the secret (RFC 7518 §3.2).
     pub(super) fn secret(secret: &[u8]) -> Result<Self, KeyFault> {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(KeyFault::SecretTooShort { bytes: secret.len() });
         }
         let tags = [(32, Algorithm::HS256), (48, Algorithm::HS384), (64, Algorithm::HS512)];
         let fitting: Vec<_> = tags.iter().filter(|(bytes, _)| secret.len() >= *bytes).map(|&(_, name)| name).collect();
-        Self::probed(DecodingKey::from_secret(secret), &fitting)
+        Self::checked(DecodingKey::from_secret(secret), &fitting)
     }
 
     fn elliptic(point: &[u8], coordinate_bytes: usize, algorithm: Algorithm) -> Result<Self, KeyFault> {
-        // One form of a point, as in a JWK, so that equal keys have equal bytes.
+        // Only the uncompressed form, as in a JWK, so that equal keys have equal bytes.
         if point.first() != Some(&4) || point.len() != 1 + 2 * coordinate_bytes {
             return Err(KeyFault::Point);
         }
-        Self::probed(DecodingKey::from_ec_der(point), &[algorithm])
+        Self::checked(DecodingKey::from_ec_der(point), &[algorithm])
     }
 
-    /// The library reads a key only when it verifies: so let it, once, to learn here whether the point is on its curve.
-    fn probed(material: DecodingKey, algorithms: &[Algorithm]) -> Result<Self, KeyFault> {
+    /// A key whose point is on its curve. The crate reads a key only to verify a signature, so this
+    /// verifies one.
+    fn checked(material: DecodingKey, algorithms: &[Algorithm]) -> Result<Self, KeyFault> {
         for &algorithm in algorithms {
             crypto::verify("", b"", &material, algorithm).map_err(|_| KeyFault::Point)?;
         }
         Ok(Self { kid: None, algorithms: algorithms.to_vec(), material })
     }
 
-    /// The same key under a name, and narrowed to the algorithm called `alg` if there is one.
-    pub(super) fn narrowed(mut self, kid: Option<String>, alg: Option<String>) -> Result<Self, KeyFault> {
+    /// The same key with a name, and with only the algorithm called `alg` if there is one.
+    pub(super) fn with_name(mut self, kid: Option<String>, alg: Option<String>) -> Result<Self, KeyFault> {
         if let Some(found) = alg {
             self.algorithms.retain(|&known| algorithm(&found) == Some(known));
             if self.algorithms.is_empty() {
@@ -99,19 +105,19 @@ impl VerifyingKey {
         Ok(self)
     }
 
-    /// Whether `signature`, base64url, is this key's over `signed`; tags are compared in constant time.
+    /// Verifies `signature`, which is base64url, over `signed`. Tags are compared in constant time.
     pub(super) fn verifies(&self, signature: &str, signed: &str, algorithm: Algorithm) -> bool {
-        // The library's base64 is as strict as ours; an error is a signature that is not base64url.
+        // The crate's base64 is as strict as ours. An error means that the signature is not base64url.
         crypto::verify(signature, signed.as_bytes(), &self.material, algorithm).unwrap_or(false)
     }
 
-    /// The raw secret, if the key is one.
+    /// The raw secret, if the key is a secret.
     pub(super) fn as_secret(&self) -> Option<&[u8]> {
         let secret = self.material.family() == AlgorithmFamily::Hmac;
         self.material.try_get_as_bytes().ok().filter(|_| secret)
     }
 
-    /// Whether both are one key, under whatever name and algorithms.
+    /// Returns true if both are the same key, even if their names and algorithms differ.
     pub(super) fn same_material(&self, other: &Self) -> bool {
         use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
         match (self.material.kind(), other.material.kind()) {

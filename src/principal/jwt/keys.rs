@@ -1,44 +1,37 @@
-//! The keys of one issuer, and which of them may have made a credential.
+//! The keys of one issuer, and the choice of keys for a credential.
 //!
-//! A set is refused whole where its keys contradict each other: one `kid` for two keys, or secrets beside public keys.
-//! A key that cannot be used is passed over, with its reason, so that an issuer may publish kinds not known here.
+//! A set is refused as a whole if its keys contradict each other: two keys with one `kid`, or
+//! secrets together with public keys. A key that cannot be used is skipped with its reason, so that
+//! an issuer may publish kinds of keys that are not supported.
 
 use std::fmt;
 
 use super::{
     error::{JwtConfigError, SkippedKey},
     fault::JwtFault,
-    jwk,
+    jwk::{self, KeySetOrigin},
     jws::{self, Header, UnverifiedJws},
     key::VerifyingKey,
     pem,
 };
 
-/// How many keys are tried for a credential that names none: the bound on the work for one refusal.
+/// The most keys that are tried for a credential without a `kid`. It limits the work for a credential
+/// that is refused.
 const MAX_TRIES: usize = 16;
 
-/// Where a key set came from; it decides whether secrets in it can be secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A file of the operator's: secrets (`kty` `oct`) of 32 bytes and more are taken.
-    File,
-    /// Fetched over the network: secrets are passed over.
-    Remote,
-}
-
-/// The keys of one issuer, every one usable. `Debug` shows their number and names, never the material.
+/// The usable keys of one issuer. `Debug` shows their number and names, never key material.
 pub struct JwtKeys {
     keys: Vec<VerifyingKey>,
     skipped: Vec<SkippedKey>,
 }
 
 impl JwtKeys {
-    /// The usable keys of `json`, a JWK set (RFC 7517 §5); the others are told by [`Self::skipped`].
+    /// The usable keys of `json`, a JWK set (RFC 7517 §5). [`Self::skipped`] returns the others.
     ///
     /// # Errors
-    /// A document that is no key set, has no usable key, has one `kid` for two different keys, or mixes secrets with
-    /// public keys.
-    pub fn from_jwks(json: &str, origin: Origin) -> Result<Self, JwtConfigError> {
+    /// [`JwtConfigError`] for a document that is not a key set, without a usable key, with one `kid`
+    /// for two different keys, or with both secrets and public keys.
+    pub fn from_jwks(json: &str, origin: KeySetOrigin) -> Result<Self, JwtConfigError> {
         let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
         for (position, (kid, key)) in (1..).zip(jwk::read_set(json, origin)?) {
             match key {
@@ -50,7 +43,8 @@ impl JwtKeys {
         Ok(set)
     }
 
-    /// One public key: RSA, P-256, P-384 or Ed25519, as PEM `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY`.
+    /// One public key (RSA, P-256, P-384 or Ed25519) as PEM `PUBLIC KEY` (RFC 7468 §13) or
+    /// `RSA PUBLIC KEY`.
     ///
     /// # Errors
     /// [`JwtConfigError::Key`] for any other text and for a weak or private key.
@@ -58,10 +52,12 @@ impl JwtKeys {
         pem::read(pem).map(Self::one).map_err(JwtConfigError::Key)
     }
 
-    /// One HMAC secret, at least 32 random bytes, taken as they are: a line end at the end of a file is part of it.
+    /// One HMAC secret: at least 32 random bytes, used unchanged. A line end at its end is a part of
+    /// it.
     ///
     /// # Errors
-    /// [`JwtConfigError::Key`] for a shorter one, [`JwtConfigError::SecretIsDocument`] for the text of a public key.
+    /// [`JwtConfigError::Key`] for a shorter secret. [`JwtConfigError::SecretIsDocument`] for the
+    /// text of a PEM file or a key set.
     pub fn from_secret(secret: &[u8]) -> Result<Self, JwtConfigError> {
         let text = secret.trim_ascii_start();
         if text.starts_with(b"-----BEGIN") || text.starts_with(b"{") {
@@ -70,13 +66,13 @@ impl JwtKeys {
         VerifyingKey::secret(secret).map(Self::one).map_err(JwtConfigError::Key)
     }
 
-    /// The keys of the set that are left out, each with its reason; for the operator's log.
+    /// The keys of the set that cannot be used, each with its reason; for the operator's log.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.skipped
     }
 
-    /// The payload of a credential, if a key of ours signed it: bytes of any kind, believed from here on.
+    /// The payload of a credential, if one of these keys signed it: verified bytes of any content.
     pub(super) fn verify_signature(&self, jws: &UnverifiedJws<'_>) -> Result<Vec<u8>, JwtFault> {
         let mut candidates = self.candidates(&jws.header).peekable();
         candidates.peek().ok_or(JwtFault::NoKey)?;
@@ -86,28 +82,29 @@ impl JwtKeys {
         jws::decode(jws.payload).ok_or(JwtFault::Encoding { part: "payload" })
     }
 
-    /// The keys that may have made a credential with this header: those called as it says, or else those without a
-    /// name; never one with another name, nor one of another algorithm.
+    /// The keys that may have signed a credential with this header: the keys with its `kid`, or if
+    /// there are none, the keys without a `kid`. A header without a `kid` matches every key. The
+    /// algorithm must match as well.
     fn candidates<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = &'a VerifyingKey> {
-        let named = self.knows(header);
+        let has_kid = self.has_kid(header);
         self.keys
             .iter()
-            .filter(move |key| if named { key.kid == header.kid } else { header.kid.is_none() || key.kid.is_none() })
+            .filter(move |key| if has_kid { key.kid == header.kid } else { header.kid.is_none() || key.kid.is_none() })
             .filter(|key| key.algorithms.contains(&header.algorithm))
             .take(MAX_TRIES)
     }
 
-    /// Whether the header names a key that is there.
-    pub(super) fn knows(&self, header: &Header) -> bool {
+    /// Returns true if a key has the `kid` of this header.
+    pub(super) fn has_kid(&self, header: &Header) -> bool {
         header.kid.is_some() && self.keys.iter().any(|key| key.kid == header.kid)
     }
 
-    /// Whether the other set has keys of the same names, and nothing else to say.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    /// Returns true if both sets have the same names of keys and the same skipped keys.
+    pub(super) fn has_same_names(&self, other: &Self) -> bool {
         self.keys.iter().map(|key| &key.kid).eq(other.keys.iter().map(|key| &key.kid)) && self.skipped == other.skipped
     }
 
-    /// How many keys there are.
+    /// The number of usable keys.
     #[must_use]
     pub fn count(&self) -> usize {
         self.keys.len()

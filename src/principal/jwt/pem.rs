@@ -1,6 +1,6 @@
-//! Public keys as PEM text (RFC 7468): `PUBLIC KEY` of any kind that is known here, and `RSA PUBLIC KEY`.
+//! Public keys as PEM text (RFC 7468): `PUBLIC KEY` of each supported kind, and `RSA PUBLIC KEY`.
 //!
-//! Read by strict DER; certificates and private keys are refused rather than searched for a key.
+//! The DER is read strictly. Certificates and private keys are refused, and not searched for a key.
 
 use pkcs1::RsaPublicKey;
 use spki::{
@@ -16,9 +16,9 @@ const P_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.
 const P_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// The key in `pem`, which holds one block.
+/// Reads the key in `pem`, which must contain one block.
 pub(super) fn read(pem: &str) -> Result<VerifyingKey, KeyFault> {
-    let malformed = |_| KeyFault::Malformed("it is not one PEM block around DER".to_owned());
+    let malformed = |_| KeyFault::Malformed("it is not a single PEM block with DER".to_owned());
     let (label, der) = Document::from_pem(pem.trim()).map_err(malformed)?;
     match label {
         RsaPublicKey::PEM_LABEL => rsa(der.as_bytes()),
@@ -28,7 +28,7 @@ pub(super) fn read(pem: &str) -> Result<VerifyingKey, KeyFault> {
     }
 }
 
-/// A `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7; curves: RFC 5480 §2.1.1, Ed25519: RFC 8410 §4).
+/// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7; curves: RFC 5480 §2.1.1, Ed25519: RFC 8410 §4).
 fn spki(der: &[u8]) -> Result<VerifyingKey, KeyFault> {
     let malformed = || KeyFault::Malformed("its DER is not a public key".to_owned());
     let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| malformed())?;
@@ -44,7 +44,7 @@ fn spki(der: &[u8]) -> Result<VerifyingKey, KeyFault> {
     }
 }
 
-/// An `RSAPublicKey` (RFC 8017 §A.1.1).
+/// Reads an `RSAPublicKey` (RFC 8017 §A.1.1).
 fn rsa(der: &[u8]) -> Result<VerifyingKey, KeyFault> {
     let key = RsaPublicKey::from_der(der).map_err(|_| KeyFault::Malformed("its DER is not an RSA key".to_owned()))?;
     VerifyingKey::rsa(key.modulus.as_bytes(), key.public_exponent.as_bytes())

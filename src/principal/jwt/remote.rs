@@ -1,8 +1,15 @@
-//! The keys of an issuer that publishes them: those in use, and who waits for others.
+//! The keys of an issuer that publishes them: the keys in use, and the requests that wait for new
+//! ones.
 //!
-//! Nothing is fetched here. Whoever fetches asks [`RemoteKeys::due_in`] when, says that it [begins](RemoteKeys::begin), and
-//! [hands over](RemoteKeys::settle) what came. Keys that are in use stay so while fetches fail, however old they grow: an
-//! issuer that is down keeps nobody out who could come in before. Who names a known key never waits.
+//! This module fetches nothing. The service does, in these steps:
+//!
+//! 1. [`RemoteKeys::due_in`] or [`RemoteKeys::is_fetch_due`] says when.
+//! 2. [`RemoteKeys::fetch_started`] records the start.
+//! 3. [`RemoteKeys::fetch_finished`] takes the document or the error, or
+//!    [`RemoteKeys::fetch_abandoned`] records that neither will come.
+//!
+//! Keys stay in use while fetches fail, however old they are: if the issuer is down, known callers
+//! are still accepted. A request whose `kid` is known never waits.
 
 use std::{
     fmt,
@@ -15,13 +22,13 @@ use futures_util::{
     future::{self, AbortHandle, Abortable, BoxFuture, Shared},
 };
 
-use super::{JwtKeys, Origin, fault::JwtFault, schedule::Schedule};
+use super::{fault::JwtFault, jwk::KeySetOrigin, keys::JwtKeys, schedule::FetchSchedule};
 use crate::{
-    principal::{PendingKeys, network::is_loopback_host},
+    principal::{network::is_loopback_host, pending_keys::PendingKeys},
     proto::error::Error,
 };
 
-/// How many requests wait for a fetch at once; each holds its head in memory.
+/// The most requests that wait for a fetch. Each one holds its headers in memory.
 const WAITING_MAX: usize = 1_024;
 
 /// The keys of one issuer, shared by all requests.
@@ -31,103 +38,103 @@ pub struct RemoteKeys {
 }
 
 struct State {
-    schedule: Schedule,
+    schedule: FetchSchedule,
     keys: Option<Arc<JwtKeys>>,
-    /// Why the last fetch failed.
+    /// The error of the last fetch, if it failed.
     failure: Option<String>,
-    /// Ends when the next fetch is over.
-    over: Event,
-    /// Ends when a fetch became due before its time.
-    due: Event,
-    /// Who waits has a share of it.
-    places: Arc<()>,
-}
-
-impl State {
-    fn begin(&mut self, now: Duration) {
-        self.schedule.begin(now);
-        self.due = Event::new();
-    }
+    /// Completes when the next fetch has ended.
+    fetch_ended: Completion,
+    /// Completes when a fetch becomes due before its scheduled time.
+    fetch_due: Completion,
+    /// Each waiting request holds a clone.
+    waiting: Arc<()>,
 }
 
 impl RemoteKeys {
-    /// The keys at `url`, none of which is there yet.
+    /// The keys at `url`. None are fetched yet.
     ///
     /// # Errors
-    /// The rule that `url` breaks: `https:`, or `http:` to the loopback; no credentials, no fragment.
+    /// The rule that `url` violates: `https:`, or `http:` to a loopback address; no credentials, no
+    /// fragment.
     pub fn new(url: &str) -> Result<Self, &'static str> {
         check_url(url)?;
         let state = State {
-            schedule: Schedule::default(),
+            schedule: FetchSchedule::default(),
             keys: None,
             failure: None,
-            over: Event::new(),
-            due: Event::new(),
-            places: Arc::default(),
+            fetch_ended: Completion::new(),
+            fetch_due: Completion::new(),
+            waiting: Arc::default(),
         };
         Ok(Self { url: url.to_owned(), state: Mutex::new(state) })
     }
 
-    /// Where they are.
+    /// The URL of the key set.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether there are keys to verify with.
+    /// Returns true if there are keys to verify with.
     #[must_use]
-    pub fn are_there(&self) -> bool {
+    pub fn has_keys(&self) -> bool {
         self.state().keys.is_some()
     }
 
-    /// How long to wait from `now` on before the next fetch, and what ends if it becomes due before that.
+    /// The time from `now` until the next fetch, and a future that ends if the fetch becomes due
+    /// earlier.
     #[must_use]
     pub fn due_in(&self, now: Duration) -> (Duration, PendingKeys) {
         let state = self.state();
-        (state.schedule.due_in(now), PendingKeys::new(state.due.wait(), Arc::default()))
+        (state.schedule.due_in(now), PendingKeys::new(state.fetch_due.wait(), Arc::default()))
     }
 
-    /// A fetch begins.
-    pub fn begin(&self, now: Duration) {
-        self.state().begin(now);
-    }
-
-    /// Who fetches since `begun` has left before the end; the next one may begin at once.
-    pub fn leave(&self, begun: Duration) {
-        self.state().schedule.leave(begun);
-    }
-
-    /// Whether a fetch is to begin now: it is due, and nobody is at it or has been for `limit`.
+    /// Returns true if a fetch should start now: it is due, and no other has been in flight for
+    /// less than `limit`.
     #[must_use]
-    pub fn are_due(&self, now: Duration, limit: Duration) -> bool {
+    pub fn is_fetch_due(&self, now: Duration, limit: Duration) -> bool {
         self.state().schedule.is_due(now, limit)
     }
 
-    /// Whether a fetch is under way, or should be.
+    /// Returns true if a fetch is in flight or due.
     #[must_use]
-    pub fn are_coming(&self, now: Duration) -> bool {
-        self.state().schedule.is_coming(now)
+    pub fn is_fetch_expected(&self, now: Duration) -> bool {
+        self.state().schedule.is_expected(now)
     }
 
-    /// The fetch is over: takes over the keys of a document (RFC 7517 §5), or keeps those that there are. What it gives
-    /// is for the operator's log, if it is worth a line.
+    /// Records that a fetch has started.
+    pub fn fetch_started(&self, now: Duration) {
+        let mut state = self.state();
+        state.schedule.start(now);
+        state.fetch_due = Completion::new();
+    }
+
+    /// Records that the fetch that started at `started` was dropped before its end. The next fetch
+    /// can start immediately.
+    pub fn fetch_abandoned(&self, started: Duration) {
+        self.state().schedule.abandon(started);
+    }
+
+    /// Records that a fetch has ended, and uses the keys of its document (RFC 7517 §5). If there
+    /// are none, the old keys stay in use. Returns a line for the operator's log, if something has
+    /// changed.
     ///
     /// # Errors
-    /// Why there are no new keys, safe to log.
-    pub fn settle(&self, fetched: Result<String, String>, now: Duration) -> Result<Option<String>, String> {
-        let read = |document: String| JwtKeys::from_jwks(&document, Origin::Remote).map_err(|error| error.to_string());
-        let read = fetched.and_then(read);
+    /// The reason why there are no new keys. It is safe to log.
+    pub fn fetch_finished(&self, fetched: Result<String, String>, now: Duration) -> Result<Option<String>, String> {
+        let parse = |json: String| JwtKeys::from_jwks(&json, KeySetOrigin::Remote).map_err(|error| error.to_string());
+        let parsed = fetched.and_then(parse);
         let mut state = self.state();
-        state.schedule.end(read.is_ok(), now);
-        state.over.end();
-        state.over = Event::new();
-        match read {
+        state.schedule.finish(parsed.is_ok(), now);
+        state.fetch_ended.complete();
+        state.fetch_ended = Completion::new();
+        match parsed {
             Ok(keys) => {
-                let changed =
-                    state.failure.take().is_some() || !state.keys.as_ref().is_some_and(|old| old.is_like(&keys));
-                let said = changed.then(|| summary(&keys));
+                let has_recovered = state.failure.take().is_some();
+                let is_same = state.keys.as_ref().is_some_and(|old| old.has_same_names(&keys));
+                let line = (has_recovered || !is_same).then(|| summary(&keys));
                 state.keys = Some(Arc::new(keys));
-                Ok(said)
+                Ok(line)
             }
             Err(failure) => {
                 state.failure = Some(failure.clone());
@@ -140,28 +147,32 @@ impl RemoteKeys {
         self.state().keys.clone()
     }
 
-    /// What to do about a credential whose key is not there: wait for a fetch, or refuse it. Who `has_waited` is refused.
-    pub(super) fn missing(&self, fault: JwtFault, now: Duration, has_waited: bool) -> Result<PendingKeys, Error> {
+    /// The wait for a fetch that may bring the key of a credential. `fault` is the reason why the
+    /// credential was refused. If `has_waited` is true, this never returns a wait.
+    ///
+    /// # Errors
+    /// `fault` as an error, if no fetch is in flight or due. [`Error::IssuerUnavailable`] if it is
+    /// not known whether the key is valid, or too many requests wait.
+    pub(super) fn wait_for_key(&self, fault: JwtFault, now: Duration, has_waited: bool) -> Result<PendingKeys, Error> {
         let mut state = self.state();
-        let asks =
-            fault == JwtFault::UnknownKey && !has_waited && !state.schedule.is_coming(now) && state.schedule.ask(now);
-        if asks {
-            state.due.end();
+        let may_request = fault == JwtFault::UnknownKey && !has_waited && !state.schedule.is_expected(now);
+        if may_request && state.schedule.request(now) {
+            state.fetch_due.complete();
         }
-        if !state.schedule.is_coming(now) {
+        if !state.schedule.is_expected(now) {
             return Err(match &state.failure {
-                // Whether the key is good is not known.
+                // The issuer may have published the key.
                 Some(failure) => unavailable(&format!("{fault}, and the last fetch failed: {failure}")),
                 None => fault.into(),
             });
         }
         if has_waited {
-            return Err(unavailable(&format!("{fault}, and the fetch under way takes its time")));
+            return Err(unavailable(&format!("{fault}, and the fetch has not ended in time")));
         }
-        if Arc::strong_count(&state.places) > WAITING_MAX {
-            return Err(unavailable(&format!("{fault}, and {WAITING_MAX} requests wait for a fetch")));
+        if Arc::strong_count(&state.waiting) > WAITING_MAX {
+            return Err(unavailable(&format!("{fault}, and {WAITING_MAX} requests already wait for a fetch")));
         }
-        Ok(PendingKeys::new(state.over.wait(), Arc::clone(&state.places)))
+        Ok(PendingKeys::new(state.fetch_ended.wait(), Arc::clone(&state.waiting)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -175,13 +186,13 @@ impl fmt::Debug for RemoteKeys {
     }
 }
 
-/// Something that happens once, and ends those who wait for it.
-struct Event {
+/// An event that happens once. Any number of futures can wait for it.
+struct Completion {
     handle: AbortHandle,
     ended: Shared<BoxFuture<'static, ()>>,
 }
 
-impl Event {
+impl Completion {
     fn new() -> Self {
         let (handle, registration) = AbortHandle::new_pair();
         let pending = Abortable::new(future::pending::<()>(), registration);
@@ -192,7 +203,7 @@ impl Event {
         self.ended.clone()
     }
 
-    fn end(&self) {
+    fn complete(&self) {
         self.handle.abort();
     }
 }
@@ -200,24 +211,24 @@ impl Event {
 fn summary(keys: &JwtKeys) -> String {
     let mut text = format!("{} of the issuer's keys in use", keys.count());
     for skipped in keys.skipped() {
-        text.push_str(&format!("; passed over {skipped}"));
+        text.push_str(&format!("; skipped {skipped}"));
     }
     text
 }
 
 fn unavailable(cause: &str) -> Error {
-    Error::GuardUnavailable { cause: format!("identity: {cause}"), passes: true }
+    Error::IssuerUnavailable { cause: format!("identity: {cause}") }
 }
 
 fn check_url(url: &str) -> Result<(), &'static str> {
-    let uri: http::Uri = url.parse().map_err(|_| "is no URL")?;
+    let uri: http::Uri = url.parse().map_err(|_| "is not a URL")?;
     let host = uri.authority().filter(|authority| !authority.as_str().contains('@')).map(|authority| authority.host());
     match (uri.scheme_str(), host) {
-        _ if url.contains('#') => Err("holds a fragment, which is not sent"),
+        _ if url.contains('#') => Err("has a fragment, which is never sent"),
         (Some("https"), Some(_)) => Ok(()),
         (Some("http"), Some(host)) if is_loopback_host(host) => Ok(()),
-        (Some("http"), Some(_)) => Err("is no https: URL; whoever is on the way could put in keys"),
-        _ => Err("is no https: URL without credentials"),
+        (Some("http"), Some(_)) => Err("is not an https: URL; an attacker on the network could replace the keys"),
+        _ => Err("is not an https: URL without credentials"),
     }
 }
 
@@ -249,56 +260,56 @@ mod tests {
     }
 
     fn fetch(keys: &RemoteKeys, fetched: Result<String, String>, now: Duration) -> Result<Option<String>, String> {
-        keys.begin(at(0));
-        keys.settle(fetched, now)
+        keys.fetch_started(at(0));
+        keys.fetch_finished(fetched, now)
     }
 
-    fn is_over(coming: &PendingKeys) -> bool {
-        coming.clone().now_or_never().is_some()
+    fn is_over(pending: &PendingKeys) -> bool {
+        pending.clone().now_or_never().is_some()
     }
 
     #[test]
-    fn who_comes_before_the_first_keys_waits_for_them() {
+    fn a_request_before_the_first_keys_waits_for_them() {
         let keys = remote();
-        assert!(!keys.are_there() && keys.due_in(at(0)).0.is_zero());
-        let early = keys.missing(JwtFault::NoKeySet, at(0), false).unwrap();
-        keys.begin(at(0));
-        let later = keys.missing(JwtFault::NoKeySet, at(3), false).unwrap();
+        assert!(!keys.has_keys() && keys.due_in(at(0)).0.is_zero());
+        let early = keys.wait_for_key(JwtFault::NoKeySet, at(0), false).unwrap();
+        keys.fetch_started(at(0));
+        let later = keys.wait_for_key(JwtFault::NoKeySet, at(3), false).unwrap();
         assert!(!is_over(&early) && !is_over(&later));
-        let said = keys.settle(Ok(document(&["a"])), at(4)).unwrap().unwrap();
-        assert_eq!(said, "1 of the issuer's keys in use");
-        assert!(is_over(&early) && is_over(&later) && keys.are_there());
+        let line = keys.fetch_finished(Ok(document(&["a"])), at(4)).unwrap().unwrap();
+        assert_eq!(line, "1 of the issuer's keys in use");
+        assert!(is_over(&early) && is_over(&later) && keys.has_keys());
     }
 
     #[test]
-    fn without_keys_the_cause_is_told_to_the_operator() {
+    fn without_keys_the_error_has_the_cause() {
         let keys = remote();
         for document in ["<html>", "", "{}", "{\"keys\":[]}", "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}", "[]"] {
             let failure = fetch(&keys, Ok(document.to_owned()), at(0)).unwrap_err();
-            let error = keys.missing(JwtFault::NoKeySet, at(0), false).unwrap_err();
+            let error = keys.wait_for_key(JwtFault::NoKeySet, at(0), false).unwrap_err();
             assert_eq!(error.code(), "guard_unavailable");
             assert!(error.cause().unwrap().ends_with(&failure), "{error:?}");
         }
         fetch(&keys, Err("status 500".to_owned()), at(0)).unwrap_err();
-        let error = keys.missing(JwtFault::NoKeySet, at(0), false).unwrap_err();
+        let error = keys.wait_for_key(JwtFault::NoKeySet, at(0), false).unwrap_err();
         let cause = "identity: key: the issuer's key set has not been fetched, and the last fetch failed: status 500";
         assert_eq!(error.cause().unwrap(), cause);
-        assert!(!keys.are_there());
+        assert!(!keys.has_keys());
     }
 
     #[test]
-    fn a_failed_fetch_leaves_the_keys_in_use() {
+    fn a_failed_fetch_keeps_the_keys_in_use() {
         let keys = remote();
         fetch(&keys, Ok(document(&["a"])), at(0)).unwrap();
         for failed in [Err("refused".to_owned()), Ok("<html>".to_owned()), Ok("{\"keys\":[]}".to_owned())] {
             fetch(&keys, failed, at(100_000)).unwrap_err();
             assert_eq!(keys.keys().unwrap().count(), 1);
         }
-        let said = fetch(&keys, Ok(document(&["a"])), at(100_001)).unwrap();
-        assert_eq!(said.unwrap(), "1 of the issuer's keys in use", "that it is over is worth a line");
+        let line = fetch(&keys, Ok(document(&["a"])), at(100_001)).unwrap();
+        assert_eq!(line.unwrap(), "1 of the issuer's keys in use", "the end of an outage is logged");
         assert_eq!(fetch(&keys, Ok(document(&["a"])), at(100_002)).unwrap(), None);
-        let said = fetch(&keys, Ok(document(&["a", "b"])), at(100_003)).unwrap();
-        assert_eq!(said.unwrap(), "2 of the issuer's keys in use");
+        let line = fetch(&keys, Ok(document(&["a", "b"])), at(100_003)).unwrap();
+        assert_eq!(line.unwrap(), "2 of the issuer's keys in use");
     }
 
     #[test]
@@ -307,40 +318,44 @@ mod tests {
         fetch(&keys, Ok(document(&["a"])), at(0)).unwrap();
         let (wait, due) = keys.due_in(at(1));
         assert!(wait == at(599) && !is_over(&due));
-        let waiting: Vec<_> = (0..1_000).map(|_| keys.missing(JwtFault::UnknownKey, at(1), false).unwrap()).collect();
-        assert!(is_over(&due), "whoever fetches is woken");
-        keys.begin(at(0));
+        let waiting: Vec<_> =
+            (0..1_000).map(|_| keys.wait_for_key(JwtFault::UnknownKey, at(1), false).unwrap()).collect();
+        assert!(is_over(&due), "the waiting fetcher is woken");
+        keys.fetch_started(at(0));
         let (_, due) = keys.due_in(at(1));
-        let late = keys.missing(JwtFault::UnknownKey, at(2), false).unwrap();
-        keys.settle(Ok(document(&["a"])), at(3)).unwrap();
+        let late = keys.wait_for_key(JwtFault::UnknownKey, at(2), false).unwrap();
+        keys.fetch_finished(Ok(document(&["a"])), at(3)).unwrap();
         assert!(waiting.iter().chain([&late]).all(is_over));
         for has_waited in [true, false] {
-            let error = keys.missing(JwtFault::UnknownKey, at(60), has_waited).unwrap_err();
+            let error = keys.wait_for_key(JwtFault::UnknownKey, at(60), has_waited).unwrap_err();
             assert_eq!(error, JwtFault::UnknownKey.into());
         }
         assert!(!is_over(&due));
-        assert!(keys.missing(JwtFault::UnknownKey, at(61), true).is_err(), "who has waited asks no more");
+        assert!(
+            keys.wait_for_key(JwtFault::UnknownKey, at(61), true).is_err(),
+            "a request that has waited causes no fetch"
+        );
         assert!(!is_over(&due));
-        keys.missing(JwtFault::UnknownKey, at(61), false).unwrap();
+        keys.wait_for_key(JwtFault::UnknownKey, at(61), false).unwrap();
         assert!(is_over(&due));
     }
 
     #[test]
-    fn an_unknown_key_is_no_stranger_while_the_issuer_is_down() {
+    fn an_unknown_key_is_not_refused_for_good_while_the_issuer_is_down() {
         let keys = remote();
         fetch(&keys, Ok(document(&["a"])), at(0)).unwrap();
-        let waiting = keys.missing(JwtFault::UnknownKey, at(1), false).unwrap();
-        keys.begin(at(0));
-        assert_eq!(keys.missing(JwtFault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
-        keys.settle(Err("refused".to_owned()), at(6)).unwrap_err();
+        let waiting = keys.wait_for_key(JwtFault::UnknownKey, at(1), false).unwrap();
+        keys.fetch_started(at(0));
+        assert_eq!(keys.wait_for_key(JwtFault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
+        keys.fetch_finished(Err("refused".to_owned()), at(6)).unwrap_err();
         assert!(is_over(&waiting));
-        assert_eq!(keys.missing(JwtFault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
+        assert_eq!(keys.wait_for_key(JwtFault::UnknownKey, at(6), true).unwrap_err().code(), "guard_unavailable");
     }
 
     #[test]
-    fn there_is_a_bound_on_who_waits() {
+    fn the_number_of_waiting_requests_is_limited() {
         let keys = remote();
-        let wait = || keys.missing(JwtFault::NoKeySet, at(0), false);
+        let wait = || keys.wait_for_key(JwtFault::NoKeySet, at(0), false);
         let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| wait().unwrap()).collect();
         assert_eq!(wait().unwrap_err().code(), "guard_unavailable");
         waiting.pop();
@@ -348,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_over_tls_or_the_loopback() {
+    fn keys_are_fetched_over_tls_or_from_the_loopback() {
         for url in [
             "https://issuer.example/jwks?p=one",
             "https://127.0.0.1/",

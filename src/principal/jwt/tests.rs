@@ -1,11 +1,19 @@
-//! Tokens made by PyJWT, key sets built from the same keys, and the answers that callers see.
+//! Tests with tokens from PyJWT, key sets with the same keys, and the errors that callers see.
 
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::*;
-use crate::principal::{AuthRequest, Authenticator};
+use std::time::Duration;
+
+use super::{jws, *};
+use crate::{
+    principal::{
+        authenticator::Authenticator,
+        identity::{AuthOutcome, AuthRequest, Identity},
+    },
+    proto::{error::Error, principal::Principal, time::UnixSeconds},
+};
 
 /// See `tests/vectors/jwt/generate.py`.
 const CASES: &str = include_str!("../../../tests/vectors/jwt/cases.json");
@@ -25,12 +33,12 @@ struct Case {
     keys: String,
     token: String,
     #[serde(flatten)]
-    verdict: AuthOutcome,
+    verdict: Verdict,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
-enum AuthOutcome {
+enum Verdict {
     Accepted { subject: String },
     Refused { cause: String },
 }
@@ -47,7 +55,7 @@ impl Document {
         } else if let Some(hex) = source["secret_hex"].as_str() {
             JwtKeys::from_secret(&unhex(hex)).unwrap()
         } else {
-            JwtKeys::from_jwks(&source["jwks"].to_string(), Origin::File).unwrap()
+            JwtKeys::from_jwks(&source["jwks"].to_string(), KeySetOrigin::File).unwrap()
         }
     }
 
@@ -67,18 +75,16 @@ impl Document {
     }
 }
 
-impl JwtVerifier {
-    /// Whom `credential` names, without a word about what it might wait for.
-    fn verify(&self, credential: &str, now: UnixSeconds) -> Result<Principal, Error> {
-        self.check(credential, now).map_err(Error::from)
-    }
+/// The user of `credential`, if it is valid now.
+fn verify(verifier: &JwtVerifier, credential: &str, now: u64) -> Result<Principal, Error> {
+    verifier.check(credential, UnixSeconds(now)).map_err(Error::from)
 }
 
 fn unhex(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
-/// `value` with a member set, or taken out by null.
+/// `value` with a member set, or removed if the member is null.
 fn with(mut value: Value, name: &str, member: Value) -> Value {
     let members = value.as_object_mut().unwrap();
     if member.is_null() {
@@ -90,10 +96,10 @@ fn with(mut value: Value, name: &str, member: Value) -> Value {
 }
 
 fn set(keys: &[Value]) -> Result<JwtKeys, JwtConfigError> {
-    JwtKeys::from_jwks(&json!({ "keys": keys }).to_string(), Origin::File)
+    JwtKeys::from_jwks(&json!({ "keys": keys }).to_string(), KeySetOrigin::File)
 }
 
-/// What makes the only key of a set unusable.
+/// The fault of the only key of a set.
 fn fault(key: &Value) -> KeyFault {
     match set(std::slice::from_ref(key)) {
         Err(JwtConfigError::NoUsableKey(skipped)) => skipped[0].fault.clone(),
@@ -106,12 +112,13 @@ fn tokens_made_by_pyjwt_get_their_verdict() {
     let document = Document::read();
     assert!(document.cases.len() > 250);
     for case in &document.cases {
-        let found = document.verifier(document.keys(&case.keys)).verify(&case.token, UnixSeconds(document.now));
+        let verifier = document.verifier(document.keys(&case.keys));
+        let found = verify(&verifier, &case.token, document.now);
         match (&case.verdict, found) {
-            (AuthOutcome::Accepted { subject }, Ok(principal)) => {
+            (Verdict::Accepted { subject }, Ok(principal)) => {
                 assert_eq!(principal, Principal::new(subject, "jwt:https://issuer.example").unwrap(), "{}", case.name);
             }
-            (AuthOutcome::Refused { cause }, Err(error)) => {
+            (Verdict::Refused { cause }, Err(error)) => {
                 let found = error.cause().unwrap();
                 assert!(found.contains(cause), "{}: wanted `{cause}`, found `{found}`", case.name);
                 assert_eq!(error.code(), "unauthenticated", "{}", case.name);
@@ -130,18 +137,18 @@ fn any_changed_character_is_refused() {
         for (at, byte) in case.token.bytes().enumerate() {
             let other = if byte == b'A' { 'B' } else { 'A' };
             let changed = format!("{}{other}{}", &case.token[..at], &case.token[at + 1..]);
-            assert!(verifier.verify(&changed, UnixSeconds(document.now)).is_err(), "{name}, character {at}");
+            assert!(verify(&verifier, &changed, document.now).is_err(), "{name}, character {at}");
         }
     }
 }
 
 #[test]
-fn a_credential_flips_from_accepted_to_expired_once() {
+fn a_credential_expires_once() {
     let document = Document::read();
     let case = &document.cases[0];
     let verifier = document.verifier(document.keys(&case.keys));
     let expiry = document.now + 600 + 60;
-    let accepted = |now| verifier.verify(&case.token, UnixSeconds(now)).is_ok();
+    let accepted = |now| verify(&verifier, &case.token, now).is_ok();
     assert!(accepted(expiry - 1));
     assert!(!accepted(expiry));
     assert!(!accepted(UnixSeconds::MAX.0));
@@ -151,25 +158,25 @@ fn a_credential_flips_from_accepted_to_expired_once() {
 }
 
 #[test]
-fn the_caller_is_told_nothing_of_the_cause() {
+fn the_caller_does_not_learn_the_cause() {
     let document = Document::read();
     let verifier = document.verifier(document.keys("secret-64"));
     let messages = ["", "a.b.c", &document.cases[0].token]
-        .map(|credential| verifier.verify(credential, UnixSeconds(document.now)).unwrap_err().to_string());
+        .map(|credential| verify(&verifier, credential, document.now).unwrap_err().to_string());
     assert!(messages.iter().all(|message| *message == messages[0]), "{messages:?}");
 }
 
 #[test]
-fn the_credential_comes_from_either_header_and_from_one_only() {
+fn the_credential_is_in_exactly_one_of_two_headers() {
     let document = Document::read();
     let case = &document.cases[0];
     let now = UnixSeconds(document.now);
     let authenticator = Authenticator::Jwt(document.verifier(document.keys(&case.keys)));
     let ask = |headers: &HeaderMap| {
         let request = AuthRequest { headers, peer: None, now, elapsed: Duration::ZERO, has_waited: false };
-        authenticator.authenticate(&request).map(|verdict| match verdict {
-            super::AuthOutcome::Identified(identity) => identity,
-            super::AuthOutcome::Wait(_) => panic!("there is nothing to wait for"),
+        authenticator.authenticate(&request).map(|outcome| match outcome {
+            AuthOutcome::Identified(identity) => identity,
+            AuthOutcome::Wait(_) => panic!("fixed keys cause no wait"),
         })
     };
     let alice = Identity::Known(Principal::new("alice", "jwt:https://issuer.example").unwrap());
@@ -212,14 +219,14 @@ fn secrets_of_less_than_32_bytes_are_refused() {
         assert_eq!(refused, JwtConfigError::Key(KeyFault::SecretTooShort { bytes }));
         assert_eq!(
             refused.to_string(),
-            format!("the JWT key is not usable: the secret is {bytes} bytes, at least 32 are needed")
+            format!("the JWT key is not usable: the secret has {bytes} bytes; it must have at least 32")
         );
         assert!(refused.hint().contains("openssl rand 32"));
     }
 }
 
 #[test]
-fn a_public_key_document_is_no_secret() {
+fn a_public_key_document_is_refused_as_a_secret() {
     let document = Document::read();
     for text in [document.keys["rsa-pem"]["pem"].as_str().unwrap(), &document.keys["public"]["jwks"].to_string()] {
         for text in [text.to_owned(), format!("\n {text}")] {
@@ -229,7 +236,7 @@ fn a_public_key_document_is_no_secret() {
 }
 
 #[test]
-fn pem_texts_without_one_public_key_are_refused() {
+fn pem_texts_without_exactly_one_public_key_are_refused() {
     let document = Document::read();
     let pem = document.keys["p256-pem"]["pem"].as_str().unwrap();
     assert!(JwtKeys::from_pem(&format!("\n{pem}\n\n")).is_ok());
@@ -263,13 +270,13 @@ fn an_ed25519_pem_has_no_parameters() {
 }
 
 #[test]
-fn keys_that_contradict_themselves_are_passed_over() {
+fn keys_that_contradict_themselves_are_skipped() {
     let document = Document::read();
     let [rsa, p256, p384, ed] = ["rsa-1", "p256-1", "p384-1", "ed-1"].map(|kid| document.jwk(kid));
     for key in [&rsa, &p256, &p384, &ed] {
         assert!(set(std::slice::from_ref(key)).is_ok());
-        assert_eq!(fault(&with(key.clone(), "use", json!("enc"))), KeyFault::Purpose);
-        assert_eq!(fault(&with(key.clone(), "key_ops", json!(["sign"]))), KeyFault::Purpose);
+        assert_eq!(fault(&with(key.clone(), "use", json!("enc"))), KeyFault::Use);
+        assert_eq!(fault(&with(key.clone(), "key_ops", json!(["sign"]))), KeyFault::Use);
         assert_eq!(fault(&with(key.clone(), "d", json!("AAAA"))), KeyFault::Private);
         for alg in ["HS256", "none", "ES512", "RSA-OAEP", "", "rs256"] {
             assert_eq!(fault(&with(key.clone(), "alg", json!(alg))), KeyFault::Algorithm { found: alg.to_owned() });
@@ -285,7 +292,7 @@ fn keys_that_contradict_themselves_are_passed_over() {
     assert_eq!(fault(&with(p256.clone(), "alg", json!("ES384"))), KeyFault::Algorithm { found: "ES384".to_owned() });
     assert_eq!(fault(&with(p256.clone(), "crv", json!("P-384"))), KeyFault::Point);
     assert_eq!(fault(&with(p256.clone(), "x", p256["y"].clone())), KeyFault::Point);
-    // The bytes of the right point, but the coordinates parted in the wrong place.
+    // The bytes of a valid point, but one coordinate is too short and the other too long.
     let [x, y] = ["x", "y"].map(|name| jws::decode(p256[name].as_str().unwrap()).unwrap());
     let (shorter, longer) = (encode(&x[..31]), encode(&[&x[31..], &y].concat()));
     assert_eq!(fault(&with(with(p256.clone(), "x", json!(shorter)), "y", json!(longer))), KeyFault::Point);
@@ -296,7 +303,7 @@ fn keys_that_contradict_themselves_are_passed_over() {
 }
 
 #[test]
-fn rsa_keys_have_2048_to_4096_bits_and_a_sane_exponent() {
+fn rsa_keys_have_2048_to_4096_bits_and_a_safe_exponent() {
     let rsa = Document::read().jwk("rsa-1");
     let modulus = |bytes: &[u8]| fault(&with(rsa.clone(), "n", json!(encode(bytes))));
     let [mut short, mut long] = [vec![0xff; 256], vec![0xff; 513]];
@@ -317,15 +324,15 @@ fn rsa_keys_have_2048_to_4096_bits_and_a_sane_exponent() {
 }
 
 #[test]
-fn skipped_keys_are_told_with_their_reason() {
+fn skipped_keys_are_reported_with_their_reason() {
     let document = Document::read();
     let keys = [document.jwk("rsa-1"), with(document.jwk("ed-1"), "use", json!("enc")), json!({"kty": "AKP"})];
     let keys = set(&keys).unwrap();
-    let told: Vec<_> = keys.skipped().iter().map(ToString::to_string).collect();
+    let lines: Vec<_> = keys.skipped().iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        lines,
         [
-            "key 2 (kid `ed-1`): its use or key_ops is not the verifying of signatures",
+            "key 2 (kid `ed-1`): its `use` or `key_ops` does not include the verification of signatures",
             "key 3: kty `AKP` is not supported"
         ]
     );
@@ -339,10 +346,10 @@ fn a_set_without_usable_keys_stops_the_start() {
     assert_eq!(
         refused.to_string(),
         "the JWT key set has no usable key among 1; \
-         key 1 (kid `rsa-1`): its use or key_ops is not the verifying of signatures"
+         key 1 (kid `rsa-1`): its `use` or `key_ops` does not include the verification of signatures"
     );
     for text in ["", "[]", "{}", r#"{"keys":null}"#, r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "{\"keys\":[]}x"] {
-        let refused = JwtKeys::from_jwks(text, Origin::File).unwrap_err();
+        let refused = JwtKeys::from_jwks(text, KeySetOrigin::File).unwrap_err();
         assert!(matches!(refused, JwtConfigError::KeySet(_)), "{text}");
     }
 }
@@ -354,25 +361,25 @@ fn one_kid_for_two_keys_stops_the_start() {
     let repeated = Some(JwtConfigError::RepeatedKid("rsa-1".to_owned()));
     assert_eq!(set(&[rsa.clone(), with(p256.clone(), "kid", json!("rsa-1"))]).err(), repeated);
     assert_eq!(set(&[rsa.clone(), p256.clone()]).err(), None);
-    // The same key again, or one that is not used for signatures anyway, is no contradiction.
+    // The same key again, or a key that is not for signatures, is not a contradiction.
     assert_eq!(set(&[rsa.clone(), with(rsa.clone(), "alg", json!("PS256"))]).err(), None);
     assert_eq!(set(&[rsa, with(with(p256, "kid", json!("rsa-1")), "use", json!("enc"))]).err(), None);
 }
 
 #[test]
-fn secrets_do_not_come_over_the_network_or_beside_public_keys() {
+fn secrets_from_the_network_or_with_public_keys_are_refused() {
     let document = Document::read();
     let (secret, public) = (document.secret_jwk(), document.jwk("rsa-1"));
     assert_eq!(set(&[secret.clone(), public.clone()]).unwrap_err(), JwtConfigError::MixedSet);
 
     let both = json!({ "keys": [secret, public] }).to_string();
-    let remote = JwtKeys::from_jwks(&both, Origin::Remote).unwrap();
+    let remote = JwtKeys::from_jwks(&both, KeySetOrigin::Remote).unwrap();
     assert_eq!(remote.skipped()[0].fault, KeyFault::RemoteSecret);
     assert_eq!(remote.secrets().count(), 0);
 }
 
 #[test]
-fn the_raw_secrets_are_told_for_comparison_with_token_keys() {
+fn the_raw_secrets_can_be_compared_with_token_keys() {
     let document = Document::read();
     let secret: Vec<u8> = (0..64).collect();
     let verifier = document.verifier(document.keys("secrets"));

@@ -1,19 +1,22 @@
-//! Reading the history of a token for its owner, without a turn.
+//! The history of a token, read for its owner without a turn.
 
-use super::{Caller, PresentedToken};
+use super::{caller::Caller, open::verify, turn_state::PresentedToken};
 use crate::proto::{
     chat::Item,
     deployment::Deployment,
     error::Error,
     time::UnixSeconds,
-    token::{Codec, RawToken, TokenPurpose},
+    token::{Codec, TokenPurpose},
     turn::Conversation,
 };
 
-/// Reads a token's history for its owner; an expired one too, until the conversation's greatest age.
+/// Reads the history of a token for its owner. An expired token can be read until the conversation
+/// reaches its maximum age.
 ///
 /// # Errors
-/// As for a turn's token.
+/// As for the token of a turn: [`Error::TokenTooLarge`], [`Error::TokenInvalid`],
+/// [`Error::TokenExpired`], and [`Error::RequestInvalid`] for a user name that the caller cannot
+/// have.
 pub fn read_history(
     deployment: &Deployment,
     token: &str,
@@ -22,12 +25,7 @@ pub fn read_history(
     codec: &mut Codec,
 ) -> Result<(Vec<Item>, Conversation, PresentedToken), Error> {
     let holder = caller.holder(true)?.ok_or_else(|| Error::internal("a bearer without a token"))?;
-    let verified = RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)?.verify(
-        &holder,
-        TokenPurpose::Read,
-        &deployment.policy,
-        now,
-    )?;
+    let verified = verify(deployment, token, &holder, TokenPurpose::Read, now, codec)?;
     let conversation = Conversation {
         claims: verified.claims().clone(),
         history_bytes: verified.history_lines().len(),
@@ -37,5 +35,5 @@ pub fn read_history(
         elided_images: 0,
     };
     let presented = PresentedToken::new(&verified, &[]);
-    Ok((verified.history()?.items().to_vec(), conversation, presented))
+    Ok((verified.history()?.into_items(), conversation, presented))
 }

@@ -1,41 +1,44 @@
-//! The reply so far, in neutral items, kept within the room that the token has left.
+//! The reply so far, in neutral items, within the room that the token has left.
 //!
-//! Room counts item lines as they are written, escapes included. What does not fit is left out, text at a character's end
-//! and a call whole, and the reply then ends for its length.
+//! Room is counted in bytes of item lines, as they are written, with escapes. Content that does not
+//! fit is left out: text from the first character that does not fit, a call as a whole. The reply
+//! then ends with the reason [`FinishReason::Length`].
 
 use crate::proto::{
     chat::{Item, Part, Role},
     turn::{Delta, FinishReason, Usage},
 };
 
-/// The reply so far, in neutral items, kept within its room.
-pub(super) struct Reply {
+/// The reply so far, within its room.
+pub(super) struct BoundedReply {
     items: Vec<Item>,
-    /// The message that is being written, not yet among the items.
-    open: String,
+    /// The text of the message that is being written. It is not in the items yet.
+    open_message: String,
+    /// The text of all messages.
     text: String,
-    /// The bytes of lines that may still be added.
-    room: usize,
-    items_room: usize,
-    /// Something had to be left out.
+    /// The bytes of lines that still fit.
+    bytes_left: usize,
+    /// The number of items that still fit.
+    items_left: usize,
+    /// True once something was left out.
     full: bool,
     usage: Usage,
     finish: Option<FinishReason>,
-    /// Whose reasoning it holds.
+    /// The provider whose reasoning the reply holds.
     provider_id: String,
 }
 
-impl Reply {
-    /// A reply by `provider_id` of at most `room` bytes of lines and `items_room` items.
-    pub(super) fn new(provider_id: &str, room: usize, items_room: usize) -> Self {
-        // Every reply is one message at least, and that one may come to be marked cut.
-        let message = message(String::new(), true).line_bytes();
+impl BoundedReply {
+    /// An empty reply of `provider_id` that may grow to `bytes` of lines and to `items`.
+    pub(super) fn new(provider_id: &str, bytes: usize, items: usize) -> Self {
+        // Every reply has at least one message, and that message may have to be marked as cut.
+        let message_bytes = message(String::new(), true).line_bytes();
         Self {
             items: Vec::new(),
-            open: String::new(),
+            open_message: String::new(),
             text: String::new(),
-            room: room.saturating_sub(message),
-            items_room: items_room.saturating_sub(1),
+            bytes_left: bytes.saturating_sub(message_bytes),
+            items_left: items.saturating_sub(1),
             full: false,
             usage: Usage::default(),
             finish: None,
@@ -43,8 +46,8 @@ impl Reply {
         }
     }
 
-    /// Adds a delta as far as there is room; gives back what the client is to see of it.
-    pub(super) fn take(&mut self, delta: Delta) -> Option<Delta> {
+    /// Adds as much of a delta as fits. Returns the part that the client is to be shown.
+    pub(super) fn add(&mut self, delta: Delta) -> Option<Delta> {
         match delta {
             Delta::Finish(reason) => {
                 self.finish = Some(reason);
@@ -55,45 +58,45 @@ impl Reply {
                 None
             }
             _ if self.full => None,
-            Delta::Text(text) => self.take_text(text).map(Delta::Text),
+            Delta::Text(text) => self.add_text(text).map(Delta::Text),
             Delta::Call { id, name, args } => {
                 let call = Item::Call { id: id.clone(), name: name.clone(), args: args.clone() };
-                self.take_item(call).then_some(Delta::Call { id, name, args })
+                self.add_item(call).then_some(Delta::Call { id, name, args })
             }
             Delta::Think { blob, .. } => {
-                let by = self.provider_id.clone();
-                let think = Item::Think { by: by.clone(), blob: blob.clone() };
-                self.take_item(think).then_some(Delta::Think { by, blob })
+                let provider_id = self.provider_id.clone();
+                let think = Item::Think { provider_id: provider_id.clone(), blob: blob.clone() };
+                self.add_item(think).then_some(Delta::Think { provider_id, blob })
             }
         }
     }
 
-    fn take_text(&mut self, mut text: String) -> Option<String> {
-        let mut left = self.room;
-        let fits = text.char_indices().find_map(|(at, character)| match left.checked_sub(json_bytes(character)) {
+    fn add_text(&mut self, mut text: String) -> Option<String> {
+        let mut left = self.bytes_left;
+        let end = text.char_indices().find_map(|(at, character)| match left.checked_sub(json_bytes(character)) {
             Some(rest) => {
                 left = rest;
                 None
             }
             None => Some(at),
         });
-        if let Some(end) = fits {
+        if let Some(end) = end {
             text.truncate(end);
             self.full = true;
         }
-        self.room = left;
-        self.open.push_str(&text);
+        self.bytes_left = left;
+        self.open_message.push_str(&text);
         self.text.push_str(&text);
         (!text.is_empty()).then_some(text)
     }
 
-    /// Adds an item as a whole, or not at all.
-    fn take_item(&mut self, item: Item) -> bool {
-        // Text after it would begin a new message.
+    /// Adds an item as a whole. Returns false if it does not fit.
+    fn add_item(&mut self, item: Item) -> bool {
+        // Text after the item starts another message, so an empty message must fit as well.
         let bytes = item.line_bytes().saturating_add(message(String::new(), true).line_bytes());
-        match (self.room.checked_sub(bytes), self.items_room.checked_sub(2)) {
-            (Some(room), Some(items_room)) => {
-                (self.room, self.items_room) = (room, items_room);
+        match (self.bytes_left.checked_sub(bytes), self.items_left.checked_sub(2)) {
+            (Some(bytes_left), Some(items_left)) => {
+                (self.bytes_left, self.items_left) = (bytes_left, items_left);
                 self.close_message();
                 self.items.push(item);
                 true
@@ -106,54 +109,56 @@ impl Reply {
     }
 
     fn close_message(&mut self) {
-        if !self.open.is_empty() {
-            self.items.push(message(std::mem::take(&mut self.open), false));
+        if !self.open_message.is_empty() {
+            self.items.push(message(std::mem::take(&mut self.open_message), false));
         }
     }
 
-    /// Whether something had to be left out, so that no more is wanted.
+    /// Returns true if something was left out. The reply then takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Whether there was any text.
+    /// Returns true if the reply has text.
     pub(super) fn has_text(&self) -> bool {
         !self.text.is_empty()
     }
 
-    /// The bytes of its text.
+    /// The bytes of the reply's text.
     pub(super) fn text_bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// The counts, as far as the upstream has told them.
+    /// The counts that the upstream has reported so far.
     pub(super) fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// Why the reply ended; `None` if it did not.
+    /// The reason for the end of the reply. `None` before the end.
     pub(super) fn finish_reason(&self) -> Option<FinishReason> {
-        let calls = self.items.iter().any(|item| matches!(item, Item::Call { .. }));
+        let has_calls = self.items.iter().any(|item| matches!(item, Item::Call { .. }));
         match self.finish {
             _ if self.full => Some(FinishReason::Length),
-            Some(FinishReason::Stop) if calls => Some(FinishReason::ToolCalls),
+            Some(FinishReason::Stop) if has_calls => Some(FinishReason::ToolCalls),
             finish => finish,
         }
     }
 
-    /// The text, the items and the counts. A cut reply keeps its text alone: a call that nobody will answer would leave
-    /// the conversation waiting.
-    pub(super) fn into_parts(mut self, cut: bool) -> (String, Vec<Item>, Usage) {
-        if cut {
-            self.items = vec![message(self.text.clone(), true)];
-        } else {
-            self.close_message();
-            // Reasoning alone would leave nobody's turn to be seen.
-            if self.items.iter().all(|item| matches!(item, Item::Think { .. })) {
-                self.items.push(message(String::new(), false));
-            }
+    /// The text, the items and the counts of a complete reply.
+    pub(super) fn into_parts(mut self) -> (String, Vec<Item>, Usage) {
+        self.close_message();
+        // Reasoning is not shown, so a reply needs at least an empty message as the model's turn.
+        if self.items.iter().all(|item| matches!(item, Item::Think { .. })) {
+            self.items.push(message(String::new(), false));
         }
         (self.text, self.items, self.usage)
+    }
+
+    /// The text, one cut message, and the counts of an interrupted reply. Calls are left out: they
+    /// will not be answered, and the conversation would wait for their results.
+    pub(super) fn into_cut_parts(self) -> (String, Vec<Item>, Usage) {
+        let items = vec![message(self.text.clone(), true)];
+        (self.text, items, self.usage)
     }
 }
 
@@ -161,7 +166,7 @@ fn message(text: String, cut: bool) -> Item {
     Item::Message { role: Role::Assistant, parts: vec![Part::Text(text)], cut }
 }
 
-/// The bytes of a character inside a JSON string, as serde_json writes it.
+/// The bytes of a character inside a JSON string, as `serde_json` writes it.
 fn json_bytes(character: char) -> usize {
     match character {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

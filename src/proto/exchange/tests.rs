@@ -1,60 +1,56 @@
-//! Turns without a runtime: who may take one, what it is measured against, and how it ends.
+//! Complete turns without a runtime: token holders, models, limits, replies and failures.
 
 mod failover;
+mod fit;
 mod input;
-mod room;
+mod open;
 mod summary;
 
-use http::Response as HttpResponse;
+use std::{sync::Arc, time::Duration};
+
+use http::{Response, response};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::proto::deployment::{Model, Models};
 use crate::proto::{
     chat::{Item, Output, Part, Role},
-    deployment::ApiSettings,
+    deployment::{Deployment, Model, Models, Target},
+    error::Error,
     limits::Limits,
     principal::{IDP_NONE, Principal},
     provider,
+    time::UnixSeconds,
     token::{
-        TokenPolicy,
+        Codec, TokenPolicy,
         testing::{NOW, codec, ring},
     },
-    turn::{Conversation, Truncation, Usage},
+    turn::{Answer, Conversation, Delta, FinishReason, Truncation, TurnRequest, Usage},
 };
 
-/// A deployment with its instruments; time stands at `now`.
-struct Desk {
+/// A deployment, with the codec, the time and the randomness that an exchange needs.
+struct Fixture {
     deployment: Arc<Deployment>,
     codec: Codec,
     now: UnixSeconds,
     turns: u8,
 }
 
-impl Desk {
-    /// A deployment with these bounds, whose one model speaks Chat Completions.
+impl Fixture {
+    /// A deployment with these limits. It has one model, at a provider of kind `openai`.
     fn new(limits: Limits) -> Self {
         Self::with(limits, TokenPolicy::default(), vec![model("default")])
     }
 
     fn with(limits: Limits, policy: TokenPolicy, models: Vec<Model>) -> Self {
-        let deployment = Deployment {
-            keys: ring(),
-            policy,
-            limits,
-            models: Models::new(models).unwrap(),
-            apis: ApiSettings::default(),
-            accepts_client_history: false,
-            elides_inline_images: false,
-        };
+        let deployment = Deployment { policy, limits, ..Deployment::new(ring(), Models::new(models).unwrap()) };
         Self { deployment: Arc::new(deployment), codec: codec(), now: NOW, turns: 0 }
     }
 
-    /// A deployment whose settings are changed in one way.
+    /// A deployment with default limits and one changed setting.
     fn changed(change: impl FnOnce(&mut Deployment)) -> Self {
-        let mut desk = Self::new(Limits::default());
-        change(Arc::get_mut(&mut desk.deployment).unwrap());
-        desk
+        let mut fixture = Self::new(Limits::default());
+        change(Arc::get_mut(&mut fixture.deployment).unwrap());
+        fixture
     }
 
     fn entropy(&mut self) -> Entropy {
@@ -63,19 +59,27 @@ impl Desk {
         Entropy { token_id: random, conversation: random, user: random, nonce: [self.turns; 24] }
     }
 
-    fn begin(&mut self, request: TurnRequest) -> Result<Exchange<Ready>, Error> {
-        self.begin_as(request, &Caller::Unauthenticated { user_id: None })
+    fn open(&mut self, request: TurnRequest, caller: &Caller) -> Result<Exchange<Opened>, Error> {
+        let entropy = self.entropy();
+        Exchange::open(Arc::clone(&self.deployment), request, caller, self.now, &entropy, &mut self.codec)
     }
 
-    fn begin_as(&mut self, request: TurnRequest, caller: &Caller) -> Result<Exchange<Ready>, Error> {
-        let entropy = self.entropy();
-        match Exchange::begin(Arc::clone(&self.deployment), request, caller, self.now, &entropy, &mut self.codec)? {
+    fn plan(&mut self, request: TurnRequest) -> Result<Planned, Error> {
+        self.open(request, &anonymous())?.plan(&mut self.codec)
+    }
+
+    fn ready(&mut self, request: TurnRequest) -> Result<Exchange<Ready>, Error> {
+        self.ready_as(request, &anonymous())
+    }
+
+    fn ready_as(&mut self, request: TurnRequest, caller: &Caller) -> Result<Exchange<Ready>, Error> {
+        match self.open(request, caller)?.plan(&mut self.codec)? {
             Planned::Ready(exchange) => Ok(exchange),
-            Planned::Summarizing(_) => panic!("nobody asked for a summary"),
+            Planned::Summarizing(_) => panic!("the request did not allow a summary"),
         }
     }
 
-    /// Feeds a streamed reply in pieces; what the client sees, and how it ends.
+    /// Streams a reply in pieces. Returns the deltas for the client and the outcome.
     fn finish<'a>(
         &mut self,
         exchange: Exchange<Ready>,
@@ -95,15 +99,14 @@ impl Desk {
         (deltas, outcome.map_err(|failure| *failure))
     }
 
-    /// A whole turn with this reply.
+    /// Takes a turn with this reply.
     fn turn(&mut self, request: TurnRequest, reply: &str) -> Answer {
-        let exchange = self.begin(request).unwrap();
-        self.finish(exchange, [said(reply).as_bytes()]).1.unwrap()
+        let exchange = self.ready(request).unwrap();
+        self.finish(exchange, [text_reply(reply).as_bytes()]).1.unwrap()
     }
 
     fn history(&mut self, token: &str) -> Result<(Vec<Item>, Conversation), Error> {
-        let nobody = Caller::Unauthenticated { user_id: None };
-        let read = read_history(&self.deployment, token, &nobody, self.now, &mut self.codec);
+        let read = read_history(&self.deployment, token, &anonymous(), self.now, &mut self.codec);
         read.map(|(items, conversation, _)| (items, conversation))
     }
 }
@@ -111,47 +114,34 @@ impl Desk {
 const MILLIS: Duration = Duration::from_millis(1_500);
 
 fn model(alias: &str) -> Model {
-    Model {
-        alias: alias.to_owned(),
-        target: target("openai", "m"),
-        fallbacks: Vec::new(),
-        system_prompt: None,
-        max_output_tokens: None,
-        truncation: Truncation::Refuse,
-    }
+    Model::new(alias, target("openai", "m"))
 }
 
 fn target(kind: &str, upstream: &str) -> Target {
-    Target {
-        upstream: upstream.to_owned(),
-        provider: provider::by_name(kind).unwrap(),
-        provider_id: kind.to_owned(),
-        prompt_cache: false,
-        name: "m-1".to_owned(),
-    }
+    Target { prompt_cache: false, ..Target::new(upstream, provider::by_name(kind).unwrap(), "m-1") }
 }
 
 fn replying(exchange: Exchange<Ready>, content_type: &str) -> Exchange<Replying> {
-    let head = HttpResponse::builder().header("content-type", content_type).body(()).unwrap().into_parts().0;
+    let head = Response::builder().header("content-type", content_type).body(()).unwrap().into_parts().0;
     match exchange.respond(&head).ok().unwrap() {
-        Response::Replying(exchange) => exchange,
-        Response::Refused(_) => panic!("refused"),
+        ResponseState::Replying(exchange) => exchange,
+        ResponseState::Refused(_) => panic!("refused"),
     }
 }
 
-/// An event of a streamed reply.
+/// An event of a stream.
 fn event(delta: &Value, finish: Option<&str>) -> String {
     let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
     format!("data: {}\n\n", json!({ "choices": [choice] }))
 }
 
 /// A streamed reply with this text.
-fn said(text: &str) -> String {
+fn text_reply(text: &str) -> String {
     event(&json!({ "content": text }), Some("stop")) + DONE
 }
 
-/// A streamed reply with this text and calls of these ids and arguments.
-fn called(text: &str, calls: &[(&str, &str)]) -> String {
+/// A streamed reply with this text, and with calls that have these ids and arguments.
+fn call_reply(text: &str, calls: &[(&str, &str)]) -> String {
     let call = |(at, (id, args)): (usize, &(&str, &str))| json!({ "index": at, "id": id, "function": { "name": "add", "arguments": args } });
     let calls: Vec<_> = calls.iter().enumerate().map(call).collect();
     event(&json!({ "content": text, "tool_calls": calls }), Some("tool_calls")) + DONE
@@ -160,29 +150,29 @@ fn called(text: &str, calls: &[(&str, &str)]) -> String {
 const DONE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5,\
     \"prompt_tokens_details\":{\"cached_tokens\":2}}}\n\ndata: [DONE]\n\n";
 
-fn say(text: &str) -> TurnRequest {
+fn first_turn(text: &str) -> TurnRequest {
     TurnRequest { input: vec![Item::text(Role::User, text)], stream: true, ..TurnRequest::default() }
 }
 
-fn go_on(token: &str, text: &str) -> TurnRequest {
-    TurnRequest { token: Some(token.to_owned()), ..say(text) }
+fn next_turn(token: &str, text: &str) -> TurnRequest {
+    TurnRequest { token: Some(token.to_owned()), ..first_turn(text) }
 }
 
 fn results(token: &str, ids: &[&str]) -> TurnRequest {
     let result = |id: &&str| Item::Result { id: (*id).to_owned(), out: Output::Text("3".to_owned()), error: false };
-    TurnRequest { input: ids.iter().map(result).collect(), ..go_on(token, "") }
+    TurnRequest { input: ids.iter().map(result).collect(), ..next_turn(token, "") }
 }
 
-fn code(outcome: Result<Exchange<Ready>, Error>) -> &'static str {
-    outcome.err().expect("the turn began").code()
+fn error_code(outcome: Result<Exchange<Ready>, Error>) -> &'static str {
+    outcome.err().expect("an error").code()
 }
 
 #[test]
-fn a_turn_carries_the_conversation_on() {
-    let mut desk = Desk::new(Limits::default());
-    let first = desk.turn(say("hi"), "hello");
-    desk.now = NOW.plus(60);
-    let second = desk.turn(go_on(&first.token, "bye"), "so long");
+fn a_turn_continues_the_conversation() {
+    let mut fixture = Fixture::new(Limits::default());
+    let first = fixture.turn(first_turn("hi"), "hello");
+    fixture.now = NOW.plus(60);
+    let second = fixture.turn(next_turn(&first.token, "bye"), "so long");
     let (before, claims) = (&first.conversation.claims, &second.conversation.claims);
     assert_eq!((before.turn, before.parent), (1, None));
     assert_eq!((claims.turn, claims.parent), (2, Some(before.token_id)));
@@ -192,7 +182,7 @@ fn a_turn_carries_the_conversation_on() {
     let counts = Usage { input_tokens: 14, output_tokens: 10, cached_tokens: 4, ..Usage::default() };
     assert_eq!((claims.usage, claims.upstream_millis), (counts, 3_000));
     assert_eq!(second.usage, Usage { input_tokens: 7, output_tokens: 5, cached_tokens: 2, ..Usage::default() });
-    let (items, conversation) = desk.history(&second.token).unwrap();
+    let (items, conversation) = fixture.history(&second.token).unwrap();
     let words = [(Role::User, "hi"), (Role::Assistant, "hello"), (Role::User, "bye"), (Role::Assistant, "so long")];
     assert_eq!(items, words.map(|(role, text)| Item::text(role, text)));
     assert_eq!(conversation.token_bytes, second.token.len());
@@ -200,14 +190,14 @@ fn a_turn_carries_the_conversation_on() {
 }
 
 #[test]
-fn what_a_reply_says_does_not_depend_on_how_it_is_cut() {
-    let reply = called("Grüß\n\"dich\" \u{1F44B}", &[("c1", "{\"a\": 1}"), ("c2", "{}")]);
+fn a_reply_is_the_same_for_every_split_of_its_bytes() {
+    let reply = call_reply("Grüß\n\"dich\" \u{1F44B}", &[("c1", "{\"a\": 1}"), ("c2", "{}")]);
     for reply_bytes in [70, 80, 130, 150, 220, 300, 100_000] {
         let mut outcomes = Vec::new();
         for size in [1, 7, reply.len()] {
-            let mut desk = Desk::new(Limits { reply_bytes, ..Limits::default() });
-            let exchange = desk.begin(say("hi")).unwrap();
-            let (deltas, outcome) = desk.finish(exchange, reply.as_bytes().chunks(size));
+            let mut fixture = Fixture::new(Limits { reply_bytes, ..Limits::default() });
+            let exchange = fixture.ready(first_turn("hi")).unwrap();
+            let (deltas, outcome) = fixture.finish(exchange, reply.as_bytes().chunks(size));
             let answer = outcome.unwrap();
             outcomes.push((deltas, answer.output, answer.finish));
         }
@@ -218,226 +208,230 @@ fn what_a_reply_says_does_not_depend_on_how_it_is_cut() {
 
 #[test]
 fn an_empty_reply_is_an_empty_message() {
-    let mut desk = Desk::new(Limits::default());
-    let answer = desk.turn(say("hi"), "");
+    let mut fixture = Fixture::new(Limits::default());
+    let answer = fixture.turn(first_turn("hi"), "");
     assert_eq!(answer.output, [Item::text(Role::Assistant, "")]);
     assert_eq!((answer.reply.as_str(), answer.finish), ("", FinishReason::Stop));
-    desk.turn(go_on(&answer.token, "well?"), "yes");
+    fixture.turn(next_turn(&answer.token, "well?"), "yes");
 }
 
 #[test]
-fn calls_wait_for_their_results_and_for_nothing_else() {
-    let mut desk = Desk::new(Limits::default());
-    let exchange = desk.begin(say("add")).unwrap();
-    let answer = desk.finish(exchange, [called("Adding.", &[("c1", "{}"), ("c2", "{}")]).as_bytes()]).1.unwrap();
+fn calls_wait_for_their_results_only() {
+    let mut fixture = Fixture::new(Limits::default());
+    let exchange = fixture.ready(first_turn("add")).unwrap();
+    let answer = fixture.finish(exchange, [call_reply("Adding.", &[("c1", "{}"), ("c2", "{}")]).as_bytes()]).1.unwrap();
     assert_eq!(answer.finish, FinishReason::ToolCalls);
     assert_eq!(answer.output.len(), 3);
     let token = answer.token.as_str();
     for ids in [&[][..], &["c1"], &["c1", "c3"], &["c1", "c1"], &["c1", "c2", "c2"], &["c2", "c1", "c3"]] {
-        assert_eq!(code(desk.begin(results(token, ids))), "request_invalid", "{ids:?}");
+        assert_eq!(error_code(fixture.ready(results(token, ids))), "request_invalid", "{ids:?}");
     }
-    assert_eq!(code(desk.begin(go_on(token, "never mind"))), "request_invalid");
+    assert_eq!(error_code(fixture.ready(next_turn(token, "never mind"))), "request_invalid");
     let mut early = results(token, &["c1", "c2"]);
     early.input.insert(1, Item::text(Role::User, "and?"));
-    assert_eq!(code(desk.begin(early)), "request_invalid");
-    // In any order, and with a message after them.
+    assert_eq!(error_code(fixture.ready(early)), "request_invalid");
+    // Results may come in any order, with a message after them.
     for ids in [["c1", "c2"], ["c2", "c1"]] {
         let mut both = results(token, &ids);
-        both.input.push(Item::text(Role::User, "go on"));
-        let answered = desk.turn(both, "done");
-        assert_eq!(code(desk.begin(results(&answered.token, &["c1"]))), "request_invalid");
+        both.input.push(Item::text(Role::User, "continue"));
+        let answered = fixture.turn(both, "done");
+        assert_eq!(error_code(fixture.ready(results(&answered.token, &["c1"]))), "request_invalid");
         // A later call may have the id of an earlier one.
-        let exchange = desk.begin(go_on(&answered.token, "again")).unwrap();
-        let again = desk.finish(exchange, [called("", &[("c1", "{}")]).as_bytes()]).1.unwrap();
-        desk.turn(results(&again.token, &["c1"]), "done");
+        let exchange = fixture.ready(next_turn(&answered.token, "again")).unwrap();
+        let again = fixture.finish(exchange, [call_reply("", &[("c1", "{}")]).as_bytes()]).1.unwrap();
+        fixture.turn(results(&again.token, &["c1"]), "done");
     }
 }
 
 #[test]
-fn a_client_cannot_speak_as_the_model() {
-    let mut desk = Desk::new(Limits::default());
+fn a_client_cannot_bring_items_of_the_model() {
+    let mut fixture = Fixture::new(Limits::default());
     let call = Item::Call { id: "c".to_owned(), name: "n".to_owned(), args: "{}".to_owned() };
-    let think = Item::Think { by: "openai".to_owned(), blob: "{}".to_owned() };
+    let think = Item::Think { provider_id: "openai".to_owned(), blob: "{}".to_owned() };
     let cut = Item::Message { role: Role::Assistant, parts: vec![Part::Text("x".to_owned())], cut: true };
     for item in [Item::text(Role::Assistant, "I will."), call, think, cut] {
         let input = vec![Item::text(Role::User, "hi"), item];
-        assert_eq!(code(desk.begin(TurnRequest { input, ..TurnRequest::default() })), "role_forbidden");
+        assert_eq!(error_code(fixture.ready(TurnRequest { input, ..TurnRequest::default() })), "role_forbidden");
     }
     for input in [vec![], vec![Item::text(Role::User, "")]] {
-        assert_eq!(code(desk.begin(TurnRequest { input, ..TurnRequest::default() })), "request_invalid");
+        assert_eq!(error_code(fixture.ready(TurnRequest { input, ..TurnRequest::default() })), "request_invalid");
     }
+}
+
+fn anonymous() -> Caller {
+    Caller::Unauthenticated { user_id: None }
 }
 
 fn named(user_id: &str) -> Caller {
     Caller::Unauthenticated { user_id: Some(user_id.to_owned()) }
 }
 
-fn vouched(subject: &str, idp: &str, user_id: Option<&str>) -> Caller {
+fn authenticated(subject: &str, idp: &str, user_id: Option<&str>) -> Caller {
     let principal = Principal::new(subject, idp).unwrap();
     Caller::Authenticated { principal, user_id: user_id.map(str::to_owned) }
 }
 
 #[test]
 fn only_its_owner_continues_a_token() {
-    let mut desk = Desk::new(Limits::default());
+    let mut fixture = Fixture::new(Limits::default());
     let mut token_of = |caller: &Caller| {
-        let exchange = desk.begin_as(say("hi"), caller).unwrap();
-        let answer = desk.finish(exchange, [said("hello").as_bytes()]).1.unwrap();
+        let exchange = fixture.ready_as(first_turn("hi"), caller).unwrap();
+        let answer = fixture.finish(exchange, [text_reply("hello").as_bytes()]).1.unwrap();
         (answer.token, answer.conversation.claims.principal)
     };
-    let nobody = Caller::Unauthenticated { user_id: None };
-    let (anonymous, minted) = token_of(&nobody);
-    assert!(minted.is_anonymous() && minted.idp() == IDP_NONE);
+    let (anonymous_token, principal) = token_of(&anonymous());
+    assert!(principal.is_anonymous() && principal.idp() == IDP_NONE);
     let (alice, _) = token_of(&named("alice"));
-    let (vouched_alice, _) = token_of(&vouched("alice", "jwt:one", None));
-    let anonymous_name = named(minted.subject());
+    let (authenticated_alice, _) = token_of(&authenticated("alice", "jwt:one", None));
+    let anonymous_name = named(principal.subject());
     let cases: [(&str, &Caller, Option<&str>); 13] = [
-        (&anonymous, &nobody, None),
-        (&anonymous, &anonymous_name, None),
-        (&anonymous, &named("alice"), Some("token_invalid")),
-        (&anonymous, &named("anon-00000000000000000000000000000000"), Some("token_invalid")),
-        (&anonymous, &vouched(minted.subject(), "jwt:one", None), Some("token_invalid")),
+        (&anonymous_token, &anonymous(), None),
+        (&anonymous_token, &anonymous_name, None),
+        (&anonymous_token, &named("alice"), Some("token_invalid")),
+        (&anonymous_token, &named("anon-00000000000000000000000000000000"), Some("token_invalid")),
+        (&anonymous_token, &authenticated(principal.subject(), "jwt:one", None), Some("token_invalid")),
         (&alice, &named("alice"), None),
         (&alice, &named("Alice"), Some("token_invalid")),
-        // A named user must be named again.
-        (&alice, &nobody, Some("token_invalid")),
-        (&alice, &vouched("alice", "jwt:one", None), Some("token_invalid")),
-        (&vouched_alice, &vouched("alice", "jwt:one", Some("alice")), None),
-        (&vouched_alice, &vouched("alice", "jwt:two", None), Some("token_invalid")),
-        (&vouched_alice, &vouched("alice", "jwt:one", Some("bob")), Some("request_invalid")),
-        (&vouched_alice, &named("alice"), Some("token_invalid")),
+        // A user who was named must be named again.
+        (&alice, &anonymous(), Some("token_invalid")),
+        (&alice, &authenticated("alice", "jwt:one", None), Some("token_invalid")),
+        (&authenticated_alice, &authenticated("alice", "jwt:one", Some("alice")), None),
+        (&authenticated_alice, &authenticated("alice", "jwt:two", None), Some("token_invalid")),
+        (&authenticated_alice, &authenticated("alice", "jwt:one", Some("bob")), Some("request_invalid")),
+        (&authenticated_alice, &named("alice"), Some("token_invalid")),
     ];
     for (number, (token, caller, refused)) in cases.into_iter().enumerate() {
-        let outcome = desk.begin_as(go_on(token, "and?"), caller);
+        let outcome = fixture.ready_as(next_turn(token, "and?"), caller);
         assert_eq!(outcome.err().map(|error| error.code()), refused, "case {number}");
-        let read = read_history(&desk.deployment, token, caller, desk.now, &mut desk.codec);
+        let read = read_history(&fixture.deployment, token, caller, fixture.now, &mut fixture.codec);
         assert_eq!(read.err().map(|error| error.code()), refused, "case {number}");
     }
-    // Without its token nobody is an anonymous user, and nobody is named so.
-    for name in [minted.subject(), "anon-", "anon-me"] {
-        assert_eq!(code(desk.begin_as(say("hi"), &named(name))), "request_invalid");
+    // The name of an anonymous user is accepted only with the token of that user.
+    for name in [principal.subject(), "anon-", "anon-me"] {
+        assert_eq!(error_code(fixture.ready_as(first_turn("hi"), &named(name))), "request_invalid");
     }
     for name in ["", "a\nb", &"a".repeat(257)] {
-        assert_eq!(code(desk.begin_as(say("hi"), &named(name))), "request_invalid");
+        assert_eq!(error_code(fixture.ready_as(first_turn("hi"), &named(name))), "request_invalid");
     }
 }
 
 #[test]
 fn an_expired_token_is_read_but_not_continued() {
     let policy = TokenPolicy { ttl_seconds: 1_000, max_age_seconds: 5_000, ..TokenPolicy::default() };
-    let mut desk = Desk::with(Limits::default(), policy, vec![model("default")]);
-    let first = desk.turn(say("hi"), "hello").token;
+    let mut fixture = Fixture::with(Limits::default(), policy, vec![model("default")]);
+    let first = fixture.turn(first_turn("hi"), "hello").token;
     for (after, turn, read) in [
         (1_059, None, None),
         (1_060, Some("token_expired"), None),
         (5_059, Some("token_expired"), None),
         (5_060, Some("token_expired"), Some("token_expired")),
     ] {
-        desk.now = NOW.plus(after);
-        assert_eq!(desk.begin(go_on(&first, "and?")).err().map(|error| error.code()), turn, "{after}");
-        assert_eq!(desk.history(&first).err().map(|error| error.code()), read, "{after}");
-        // Who is not the owner does not learn that it expired.
-        assert_eq!(code(desk.begin_as(go_on(&first, "and?"), &named("mallory"))), "token_invalid");
+        fixture.now = NOW.plus(after);
+        assert_eq!(fixture.ready(next_turn(&first, "and?")).err().map(|error| error.code()), turn, "{after}");
+        assert_eq!(fixture.history(&first).err().map(|error| error.code()), read, "{after}");
+        // Other users do not learn that the token expired.
+        assert_eq!(error_code(fixture.ready_as(next_turn(&first, "and?"), &named("mallory"))), "token_invalid");
     }
 }
 
 #[test]
-fn a_turn_whose_token_would_be_born_expired_is_not_begun() {
+fn a_turn_whose_token_would_expire_immediately_is_refused() {
     let policy = TokenPolicy { ttl_seconds: 1_000, max_age_seconds: 1_500, ..TokenPolicy::default() };
-    let mut desk = Desk::with(Limits::default(), policy, vec![model("default")]);
-    let mut token = desk.turn(say("hi"), "hello").token;
-    desk.now = NOW.plus(1_000);
-    let answer = desk.turn(go_on(&token, "and?"), "yes");
+    let mut fixture = Fixture::with(Limits::default(), policy, vec![model("default")]);
+    let mut token = fixture.turn(first_turn("hi"), "hello").token;
+    fixture.now = NOW.plus(1_000);
+    let answer = fixture.turn(next_turn(&token, "and?"), "yes");
     assert_eq!(answer.conversation.claims.expires_at, NOW.plus(1_500));
     token = answer.token;
-    desk.now = NOW.plus(1_499);
-    assert!(desk.begin(go_on(&token, "and?")).is_ok());
-    // Within the leeway the token itself is still good, but none could follow it.
-    desk.now = NOW.plus(1_500);
-    assert_eq!(code(desk.begin(go_on(&token, "and?"))), "token_expired");
-    assert!(desk.history(&token).is_ok());
+    fixture.now = NOW.plus(1_499);
+    assert!(fixture.ready(next_turn(&token, "and?")).is_ok());
+    // Within the leeway the token is still valid, but a next token would already be expired.
+    fixture.now = NOW.plus(1_500);
+    assert_eq!(error_code(fixture.ready(next_turn(&token, "and?"))), "token_expired");
+    assert!(fixture.history(&token).is_ok());
 }
 
 #[test]
-fn a_clock_behind_the_first_turn_dates_nothing_before_it() {
-    let mut desk = Desk::new(Limits::default());
-    let first = desk.turn(say("hi"), "hello").token;
-    desk.now = UnixSeconds(NOW.0 - 60);
-    let claims = desk.turn(go_on(&first, "and?"), "yes").conversation.claims;
+fn a_slow_clock_dates_no_token_before_the_conversation() {
+    let mut fixture = Fixture::new(Limits::default());
+    let first = fixture.turn(first_turn("hi"), "hello").token;
+    fixture.now = UnixSeconds(NOW.0 - 60);
+    let claims = fixture.turn(next_turn(&first, "and?"), "yes").conversation.claims;
     assert_eq!((claims.born_at, claims.issued_at), (NOW, NOW));
-    desk.now = UnixSeconds(NOW.0 - 61);
-    assert_eq!(code(desk.begin(go_on(&first, "and?"))), "token_invalid");
+    fixture.now = UnixSeconds(NOW.0 - 61);
+    assert_eq!(error_code(fixture.ready(next_turn(&first, "and?"))), "token_invalid");
 }
 
 #[test]
-fn a_conversation_keeps_its_alias_until_another_is_asked_for() {
-    let mut desk = Desk::with(Limits::default(), TokenPolicy::default(), vec![model("a"), model("b")]);
+fn a_conversation_keeps_its_alias_until_another_is_requested() {
+    let mut fixture = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model("a"), model("b")]);
     let with = |token: Option<&str>, alias: Option<&str>| TurnRequest {
         token: token.map(str::to_owned),
         model: alias.map(str::to_owned),
-        ..say("hi")
+        ..first_turn("hi")
     };
-    let first = desk.turn(with(None, None), "hello");
+    let first = fixture.turn(with(None, None), "hello");
     assert_eq!(first.conversation.claims.model, "a");
-    let second = desk.turn(with(Some(&first.token), Some("b")), "hello");
-    let third = desk.turn(with(Some(&second.token), None), "hello");
+    let second = fixture.turn(with(Some(&first.token), Some("b")), "hello");
+    let third = fixture.turn(with(Some(&second.token), None), "hello");
     assert_eq!(third.conversation.claims.model, "b");
-    // The alias has gone: the turn fails, the token stays good, and another alias may carry it on.
-    let mut later = Desk::with(Limits::default(), TokenPolicy::default(), vec![model("a")]);
-    assert_eq!(code(later.begin(with(Some(&third.token), None))), "model_unknown");
+    // The alias was removed: the turn fails, the token stays valid, and another alias can continue
+    // it.
+    let mut later = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model("a")]);
+    assert_eq!(error_code(later.ready(with(Some(&third.token), None))), "model_unknown");
     assert_eq!(later.turn(with(Some(&third.token), Some("a")), "hello").conversation.claims.turn, 4);
-    // A catch-all takes what no other does, under the name that was asked for.
-    let mut any = Desk::with(Limits::default(), TokenPolicy::default(), vec![model("a"), model("*")]);
+    // The alias `*` is used for any other alias, under the requested name.
+    let mut any = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model("a"), model("*")]);
     assert_eq!(any.turn(with(Some(&third.token), Some("gpt-9")), "hello").conversation.claims.model, "gpt-9");
     let long = "x".repeat(257);
     for alias in ["", &long] {
-        assert_eq!(code(desk.begin(with(None, Some(alias)))), "model_unknown");
+        assert_eq!(error_code(fixture.ready(with(None, Some(alias)))), "model_unknown");
     }
-    assert_eq!(code(any.begin(with(None, Some(&long)))), "model_unknown");
+    assert_eq!(error_code(any.ready(with(None, Some(&long)))), "model_unknown");
 }
 
 #[test]
-fn text_that_had_flowed_comes_back_with_a_token() {
-    let mut desk = Desk::new(Limits::default());
-    let first = desk.turn(say("hi"), "hello");
+fn streamed_text_of_a_failed_turn_comes_with_a_token() {
+    let mut fixture = Fixture::new(Limits::default());
+    let first = fixture.turn(first_turn("hi"), "hello");
     let half = event(&json!({ "content": "So f" }), None);
-    let exchange = desk.begin(go_on(&first.token, "and?")).unwrap();
-    let (deltas, outcome) = desk.finish(exchange, [half.as_bytes()]);
+    let exchange = fixture.ready(next_turn(&first.token, "and?")).unwrap();
+    let (deltas, outcome) = fixture.finish(exchange, [half.as_bytes()]);
     assert_eq!(deltas, [Delta::Text("So f".to_owned())]);
     let Failure { error, partial, .. } = outcome.unwrap_err();
     let partial = partial.unwrap();
     assert_eq!((error, partial.reply.as_str()), (Error::UpstreamCut, "So f"));
-    let (items, conversation) = desk.history(&partial.token).unwrap();
+    let (items, conversation) = fixture.history(&partial.token).unwrap();
     let cut = Item::Message { role: Role::Assistant, parts: vec![Part::Text("So f".to_owned())], cut: true };
     assert_eq!((items.last(), conversation.claims.turn), (Some(&cut), 2));
-    desk.turn(go_on(&partial.token, "go on"), "ar");
-    desk.turn(go_on(&first.token, "go on"), "again");
+    fixture.turn(next_turn(&partial.token, "continue"), "ar");
+    fixture.turn(next_turn(&first.token, "continue"), "again");
 
-    // A client that does not stream has seen nothing, and a call without a result would wait for ever.
-    let unseen = TurnRequest { stream: false, ..go_on(&first.token, "and?") };
-    let exchange = desk.begin(unseen).unwrap();
-    assert!(desk.finish(exchange, [half.as_bytes()]).1.unwrap_err().partial.is_none());
-    let exchange = desk.begin(go_on(&first.token, "and?")).unwrap();
+    // Without a stream the client has seen nothing, and a call alone gives no partial reply.
+    let unseen = TurnRequest { stream: false, ..next_turn(&first.token, "and?") };
+    let exchange = fixture.ready(unseen).unwrap();
+    assert!(fixture.finish(exchange, [half.as_bytes()]).1.unwrap_err().partial.is_none());
+    let exchange = fixture.ready(next_turn(&first.token, "and?")).unwrap();
     let call = event(&json!({ "tool_calls": [{ "id": "c", "function": { "name": "n", "arguments": "{}" } }] }), None);
-    assert!(desk.finish(exchange, [call.as_bytes()]).1.unwrap_err().partial.is_none());
+    assert!(fixture.finish(exchange, [call.as_bytes()]).1.unwrap_err().partial.is_none());
 }
 
 #[test]
-fn refusals_are_told_apart_by_their_status() {
-    let mut desk = Desk::new(Limits::default());
-    let mut refusal = |status: u16, retry_after: &str, body: &str| {
-        let exchange = desk.begin(say("hi")).unwrap();
-        let head = HttpResponse::builder().status(status).header("retry-after", retry_after).body(()).unwrap();
+fn error_answers_are_classified_by_status() {
+    let mut fixture = Fixture::new(Limits::default());
+    let mut error_of = |status: u16, retry_after: &str, body: &str| {
+        let exchange = fixture.ready(first_turn("hi")).unwrap();
+        let head = Response::builder().status(status).header("retry-after", retry_after).body(()).unwrap();
         match exchange.respond(&head.into_parts().0) {
-            Ok(Response::Refused(mut exchange)) => {
+            Ok(ResponseState::Refused(mut exchange)) => {
                 exchange.push(body.as_bytes());
                 exchange.into_failed_attempt().error
             }
-            Ok(Response::Replying(_)) => panic!("a reply"),
-            Err(unanswered) => unanswered.error,
+            Ok(ResponseState::Replying(_)) => panic!("a reply"),
+            Err(failed) => failed.error,
         }
     };
-    let said = "{\"error\":{\"message\":\"no\"}}";
+    let body = "{\"error\":{\"message\":\"no\"}}";
     let refused = |status, message: Option<&str>, seconds: Option<u64>| Error::UpstreamRefused {
         status,
         message: message.map(str::to_owned),
@@ -455,24 +449,24 @@ fn refusals_are_told_apart_by_their_status() {
         (429, "1.5", refused(429, Some("no"), Some(5))),
         (429, "4000", refused(429, Some("no"), Some(3_600))),
     ] {
-        assert_eq!(refusal(status, header, said), wanted);
+        assert_eq!(error_of(status, header, body), wanted);
     }
     for status in [500, 503, 529, 599] {
-        assert_eq!(refusal(status, "9", said).retry(), crate::proto::error::Retry::After(Duration::from_secs(9)));
+        assert_eq!(error_of(status, "9", body).retry(), crate::proto::error::Retry::After(Duration::from_secs(9)));
     }
     for status in [302, 304, 204] {
-        assert_eq!(refusal(status, "", "").code(), "upstream_malformed");
+        assert_eq!(error_of(status, "", "").code(), "upstream_malformed");
     }
     let endless = "x".repeat(70_000);
-    assert_eq!(refusal(400, "", &endless), refused(400, None, None));
+    assert_eq!(error_of(400, "", &endless), refused(400, None, None));
 }
 
 #[test]
-fn reasons_are_read_up_to_their_bound() {
-    let mut desk = Desk::new(Limits::default());
-    let exchange = desk.begin(say("hi")).unwrap();
-    let head = HttpResponse::builder().status(400).body(()).unwrap().into_parts().0;
-    let Ok(Response::Refused(mut exchange)) = exchange.respond(&head) else { panic!("no refusal") };
+fn an_error_body_is_read_up_to_its_limit() {
+    let mut fixture = Fixture::new(Limits::default());
+    let exchange = fixture.ready(first_turn("hi")).unwrap();
+    let head = Response::builder().status(400).body(()).unwrap().into_parts().0;
+    let Ok(ResponseState::Refused(mut exchange)) = exchange.respond(&head) else { panic!("not an error") };
     assert!(exchange.push(&[b' '; (64 << 10) - 1]));
     assert!(!exchange.push(b"  "));
     assert!(!exchange.push(b" "));

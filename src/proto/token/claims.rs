@@ -1,13 +1,13 @@
-//! Claims: whose conversation a token carries, since when, until when; and the checks against the caller and `now`.
+//! The claims of a token: owner, conversation, times and usage. Checks them against the caller and
+//! the time.
 //!
-//! Names follow RFC 7519 §4.1 on the wire. They are written compact in one order and read in any; unknown, duplicate and
-//! `null` members are refused, and so is every number that is not plain digits.
+//! On the wire, names follow RFC 7519 §4.1. The claims are written as compact JSON in one order, and
+//! read in any order. Unknown, duplicate and `null` members are refused, and so is a number that is
+//! not plain digits.
 
-use std::{fmt, str::FromStr};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
-
-use super::{TokenFault, frames::CLAIMS_BYTES};
+use super::{TokenFault, frames::CLAIMS_BYTES, id::Id};
 use crate::proto::{
     error::Error,
     json::{Object, object_from_str, present},
@@ -16,16 +16,16 @@ use crate::proto::{
     usage::Usage,
 };
 
-/// What a deployment puts into its tokens and asks of them; equal on all instances.
+/// The deployment's rules for its tokens, the same on all instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPolicy {
     /// The deployment's name (`iss`).
     pub issuer: String,
-    /// How long a token is good after its issue.
+    /// A token expires this long after its issue.
     pub ttl_seconds: u64,
-    /// How long a conversation is good after its first turn.
+    /// A token expires at the latest this long after the first turn of its conversation.
     pub max_age_seconds: u64,
-    /// Whether payloads are encrypted on issuing; both kinds verify.
+    /// True if new tokens are sealed. Both kinds verify in any case.
     pub seal: bool,
 }
 
@@ -40,27 +40,27 @@ impl Default for TokenPolicy {
 pub struct Claims {
     /// `iss`: the deployment.
     pub issuer: String,
-    /// `sub` and `idp`: the user, and who vouched for it.
+    /// `sub` and `idp`: the user, and the identity source that authenticated it.
     pub principal: Principal,
     /// `cid`: the conversation.
     pub conversation: Id,
     /// `jti`: this token.
     pub token_id: Id,
-    /// `par`: the token that this one continues; none at the first turn.
+    /// `par`: the token that this one continues; absent after the first turn.
     pub parent: Option<Id>,
-    /// `born`: when the conversation began.
+    /// `born`: the time of the first turn.
     pub born_at: UnixSeconds,
-    /// `iat`: when this token was issued.
+    /// `iat`: the time when this token was issued.
     pub issued_at: UnixSeconds,
-    /// `exp`: when it stops being good, under the issuer's settings.
+    /// `exp`: the time when it expires, by the settings of the instance that issued it.
     pub expires_at: UnixSeconds,
-    /// `turn`: how many turns it holds, from 1.
+    /// `turn`: the number of turns so far, from 1.
     pub turn: u64,
-    /// `model`: the alias in use.
+    /// `model`: the alias of the model.
     pub model: String,
-    /// `use`: model tokens so far; informative.
+    /// `use`: the model tokens so far, for information.
     pub usage: Usage,
-    /// `use.ms`: upstream milliseconds so far; informative.
+    /// `use.ms`: the upstream time so far in milliseconds, for information.
     pub upstream_millis: u64,
 }
 
@@ -88,7 +88,8 @@ impl Claims {
     /// The claims of the token that continues this one.
     #[must_use]
     pub fn next(&self, model: String, token_id: Id, now: UnixSeconds, policy: &TokenPolicy) -> Self {
-        // A clock behind the one of the first turn must not date the token before its conversation.
+        // The clock can be behind the clock of the first turn. The token must not be older than its
+        // conversation.
         let issued_at = now.max(self.born_at);
         Self {
             parent: Some(self.token_id),
@@ -101,7 +102,7 @@ impl Claims {
         }
     }
 
-    /// Adds what a turn used.
+    /// Adds the usage of a turn.
     pub fn add_usage(&mut self, turn: Usage, millis: u64) {
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more).min(UnixSeconds::MAX.0);
         add(&mut self.usage.input_tokens, turn.input_tokens);
@@ -110,13 +111,13 @@ impl Claims {
         add(&mut self.upstream_millis, millis);
     }
 
-    /// The last moment before which this token counts as good: its own expiry, or an earlier one that `policy` sets.
+    /// The time when this token expires: its own expiry, or an earlier one by `policy`.
     #[must_use]
-    pub fn good_until(&self, policy: &TokenPolicy) -> UnixSeconds {
+    pub fn effective_expiry(&self, policy: &TokenPolicy) -> UnixSeconds {
         self.expires_at.min(expiry(self.issued_at, self.born_at, policy))
     }
 
-    /// The claims line, compact, line end included.
+    /// The claims as one line of compact JSON, with its line end.
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] if it is longer than 4 KiB.
@@ -126,7 +127,7 @@ impl Claims {
         line.push('\n');
         if line.len() > CLAIMS_BYTES {
             return Err(Error::invalid(format!(
-                "user id, issuer and model take {} bytes, limit {CLAIMS_BYTES}",
+                "The user id, the issuer and the model have {} bytes; the limit is {CLAIMS_BYTES}.",
                 line.len()
             )));
         }
@@ -138,7 +139,8 @@ impl Claims {
         object_from_str::<RawClaims>(line).ok().and_then(RawClaims::into_claims).ok_or(TokenFault::Claims)
     }
 
-    /// Checks deployment, then caller; nothing before this may tell the caller more than `token_invalid`.
+    /// Checks the deployment, then the caller. Until this has passed, `token_invalid` is the only
+    /// answer.
     pub(super) fn check_holder(&self, holder: &TokenHolder, policy: &TokenPolicy) -> Result<(), TokenFault> {
         if self.issuer != policy.issuer {
             return Err(TokenFault::Issuer);
@@ -150,7 +152,7 @@ impl Claims {
         if owns { Ok(()) } else { Err(TokenFault::Subject) }
     }
 
-    /// Checks the times; only the token's owner gets to see the outcome.
+    /// Checks the times. Call it only after [`Self::check_holder`]: its answer is for the owner.
     pub(super) fn check_times(
         &self,
         purpose: TokenPurpose,
@@ -162,107 +164,32 @@ impl Claims {
             return Err(TokenFault::Times.into());
         }
         let expires_at = match purpose {
-            TokenPurpose::Continue => self.good_until(policy),
+            TokenPurpose::Continue => self.effective_expiry(policy),
             TokenPurpose::Read => self.born_at.plus(policy.max_age_seconds),
         };
         if now < expires_at.plus(LEEWAY_SECONDS) { Ok(()) } else { Err(Error::TokenExpired { expires_at, now }) }
     }
 }
 
-/// Who asks, as far as the token's subject is concerned.
+/// The caller that presents a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenHolder {
-    /// Nobody vouches for the caller: whoever bears an anonymous user's token is that user.
+    /// A caller without a name. It owns every token of an anonymous user that it presents.
     Bearer,
     /// This user.
     Known(Principal),
 }
 
-/// What a token is verified for.
+/// The use that a token is verified for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenPurpose {
     /// To continue the conversation.
     Continue,
-    /// To read its history, which its owner may do until the conversation's greatest age.
+    /// To read the history. The owner can do so until [`TokenPolicy::max_age_seconds`].
     Read,
 }
 
-/// A UUIDv7 (RFC 9562 §5.7), written in lower case with hyphens.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Id(u128);
-
-impl Id {
-    /// An id of this moment; 74 of the random bits are used.
-    #[must_use]
-    pub fn new(now: UnixSeconds, random: [u8; 16]) -> Self {
-        let millis = u128::from(now.as_millis()) & 0xFFFF_FFFF_FFFF;
-        let random = u128::from_be_bytes(random) & 0x0FFF_3FFF_FFFF_FFFF_FFFF;
-        Self((millis << 80) | (0x7 << 76) | (0b10 << 62) | random)
-    }
-}
-
-impl FromStr for Id {
-    type Err = TokenFault;
-
-    fn from_str(text: &str) -> Result<Self, TokenFault> {
-        if text.len() != 36 {
-            return Err(TokenFault::Claims);
-        }
-        let mut id = 0_u128;
-        for (at, character) in text.char_indices() {
-            let hyphen = matches!(at, 8 | 13 | 18 | 23);
-            match character.to_digit(16) {
-                None if hyphen && character == '-' => {}
-                Some(digit) if !hyphen && !character.is_ascii_uppercase() => id = (id << 4) | u128::from(digit),
-                _ => return Err(TokenFault::Claims),
-            }
-        }
-        let v7 = (id >> 76) & 0xF == 7 && (id >> 62) & 0b11 == 0b10;
-        if v7 { Ok(Self(id)) } else { Err(TokenFault::Claims) }
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let field = |shift: u32, bits: u128| (self.0 >> shift) & bits;
-        let (high, mid, low) = (field(96, 0xFFFF_FFFF), field(80, 0xFFFF), field(64, 0xFFFF));
-        write!(f, "{high:08x}-{mid:04x}-{low:04x}-{:04x}-{:012x}", field(48, 0xFFFF), field(0, 0xFFFF_FFFF_FFFF))
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Id {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IdVisitor;
-
-        impl Visitor<'_> for IdVisitor {
-            type Value = Id;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a UUIDv7")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
-                text.parse().map_err(|_| E::custom("not a UUIDv7"))
-            }
-        }
-
-        deserializer.deserialize_str(IdVisitor)
-    }
-}
-
-/// The claims as they stand on the wire, in the order of writing.
+/// The claims on the wire, in the order of writing.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawClaims {

@@ -22,7 +22,7 @@ fn unavailable(retry_after: Option<Duration>) -> Error {
 }
 
 fn timeout() -> Error {
-    Error::UpstreamTimeout { phase: "first byte", limit: seconds(60) }
+    Error::UpstreamTimeout { phase: "the first byte", limit: seconds(60) }
 }
 
 /// The step after a first fault, as a word.

@@ -1,7 +1,10 @@
-//! The API's description, an `OpenAPI` 3.1 document: `GET /openapi.json`.
+//! The `OpenAPI` 3.1 document of the server: `GET /openapi.json`.
 //!
-//! It is kept as a file, `docs/openapi.json`, so that it can be read and compared without a server. A test makes it anew
-//! of the types that are read and written, of the doors and of the pages, and fails where the file says otherwise.
+//! People maintain docs/openapi.json, and the program contains it. The tests of this module compare
+//! the document with the code in both directions: every request, answer, event, error, path and
+//! status. The document is data, so that no parser and no writer carries a description of itself.
+//! Data can be checked as strictly as schemas derived from types, and more completely: it also
+//! covers the formats that hand-written code parses.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 
@@ -9,20 +12,15 @@ use super::{
     body::{Body, full},
     response::json_bytes,
 };
+use crate::proto::fnv::fnv1a;
 
-#[cfg(test)]
-mod document;
-#[cfg(test)]
-mod examples;
-#[cfg(test)]
-mod schemas;
 #[cfg(test)]
 mod tests;
 
 /// The document, JSON.
 pub const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 
-/// Answers with the document, or says that it is still what the client has.
+/// Answers with the document, or with 304 if the client already has this version.
 pub(super) fn answer(head: &request::Parts) -> Response<Body> {
     let tag = format!("\"{HASH:016x}\"");
     let mut response = if is_known(&head.headers, &tag) {
@@ -33,7 +31,8 @@ pub(super) fn answer(head: &request::Parts) -> Response<Body> {
         json_bytes(DOCUMENT.as_bytes())
     };
     let headers = response.headers_mut();
-    // Another version of the server may answer next: a copy is good as long as the server says so.
+    // Another version of the server may answer the next request. The client must revalidate its
+    // copy.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
@@ -41,22 +40,12 @@ pub(super) fn answer(head: &request::Parts) -> Response<Body> {
     response
 }
 
-/// Whether a client has what the tag names (RFC 9110 §13.1.2).
+/// True if the client has the version with this tag (RFC 9110 §13.1.2).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
     let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
     tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-/// Tells one version of the document from another.
+/// The hash of the document; it differs between versions.
 const HASH: u64 = fnv1a(DOCUMENT.as_bytes());
-
-/// FNV-1a (draft-eastlake-fnv), which can be reckoned while compiling.
-const fn fnv1a(mut bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    while let [first, rest @ ..] = bytes {
-        hash = (hash ^ *first as u64).wrapping_mul(0x0100_0000_01b3);
-        bytes = rest;
-    }
-    hash
-}

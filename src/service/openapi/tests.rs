@@ -1,69 +1,70 @@
-//! The kept document is the one that the types make.
+//! The server does what docs/openapi.json says, and the document says all that the server does.
+//!
+//! People maintain the document. These tests compare it with the code in both directions:
+//!
+//! | test | compares |
+//! |---|---|
+//! | `requests` | the request schemas with the parsers: both accept and reject the same requests, and no parser reads an undocumented member |
+//! | `answers` | the response schemas with the writers: every answer, event and error is valid, without undocumented members, and each part of the schemas occurs |
+//! | `operations` | the paths, methods, statuses and error codes |
+//!
+//! The parts of the document that follow from the code (error codes, error responses, examples, version) are written by:
+//!
+//! ```sh
+//! cargo test --lib service::openapi::tests::renew -- --ignored
+//! ```
+
+mod answers;
+mod examples;
+mod operations;
+mod requests;
+mod samples;
+mod schema;
 
 use std::fs;
 
-use super::*;
-use crate::{problem, proto::error::Code};
+use serde::Serialize as _;
+use serde_json::{Serializer, Value, ser::PrettyFormatter};
+
+use self::schema::Document;
+use super::DOCUMENT;
 
 #[test]
-fn the_kept_document_is_what_the_types_say() {
-    let text = document::text();
-    let differs = text.lines().zip(DOCUMENT.lines()).position(|(made, kept)| made != kept);
+fn the_parts_that_follow_from_the_code_are_up_to_date() {
+    let text = to_text(&operations::renewed(&Document::read()));
+    let differs = text.lines().zip(DOCUMENT.lines()).position(|(new, old)| new != old);
     assert!(
         text == DOCUMENT,
-        "docs/openapi.json is not what the types say, from line {} on; renew it:\n    \
-         cargo test --lib service::openapi::tests::renew -- --ignored",
+        "docs/openapi.json is out of date from line {} on; renew it:\n    {RENEW}",
         differs.map_or_else(|| text.lines().count(), |line| line + 1)
     );
 }
 
 #[test]
-#[ignore = "writes docs/openapi.json anew"]
-fn renew() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
-    fs::write(path, document::text()).unwrap();
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md");
-    let (before, _, after) = parts(PAGE);
-    fs::write(page, format!("{before}{}{after}", codes())).unwrap();
-}
-
-#[test]
-fn the_page_for_people_has_every_code_with_its_status() {
-    let (_, kept, _) = parts(PAGE);
-    assert!(
-        kept == codes(),
-        "the codes in docs/api.md are not those of the types; renew them:\n    \
-         cargo test --lib service::openapi::tests::renew -- --ignored"
-    );
-}
-
-#[test]
 fn the_page_for_people_names_every_path() {
-    let document: serde_json::Value = serde_json::from_str(DOCUMENT).unwrap();
-    for path in document["paths"].as_object().unwrap().keys() {
+    let document = Document::read();
+    for path in document.at("/paths").as_object().unwrap().keys() {
         assert!(PAGE.contains(path.as_str()), "docs/api.md does not name {path}");
     }
 }
 
-const PAGE: &str = include_str!("../../../docs/api.md");
-
-/// The table of codes, with what is before and after it.
-fn parts(page: &str) -> (&str, &str, &str) {
-    let (begin, end) = ("<!-- codes -->\n", "<!-- /codes -->");
-    let at = page.find(begin).unwrap() + begin.len();
-    let (before, rest) = page.split_at(at);
-    let (table, after) = rest.split_at(rest.find(end).unwrap());
-    (before, table, after)
+#[test]
+#[ignore = "writes docs/openapi.json"]
+fn renew() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+    fs::write(path, to_text(&operations::renewed(&Document::read()))).unwrap();
 }
 
-/// Each code with its status and what is to be done: what the document says of them.
-fn codes() -> String {
-    let schema = schemars::schema_for!(Code);
-    let said = schema.get("oneOf").unwrap().as_array().unwrap();
-    let row = |(code, said): (Code, &serde_json::Value)| {
-        let said = said["description"].as_str().unwrap().replace('\n', " ");
-        format!("| `{}` | {} | {said} |\n", code.as_str(), problem::status(code).as_u16())
-    };
-    let rows: String = Code::ALL.into_iter().zip(said).map(row).collect();
-    format!("| code | status | what it means, and what to do |\n|---|---|---|\n{rows}")
+const RENEW: &str = "cargo test --lib service::openapi::tests::renew -- --ignored";
+
+const PAGE: &str = include_str!("../../../docs/api.md");
+
+/// The form of the file: members in alphabetical order, each on its own line, with an indentation
+/// of one space, because the program contains the text.
+fn to_text(document: &Value) -> String {
+    let mut text = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b" "));
+    document.serialize(&mut serializer).unwrap();
+    text.push(b'\n');
+    String::from_utf8(text).unwrap()
 }

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use super::{ExchangeState, ReplyStream, Step, ended};
 use crate::{
     proto::{
-        exchange::{Exchange, FailedAttempt, Failure, Ready, Refused, Response},
+        exchange::{Exchange, FailedAttempt, Failure, Ready, Refused, ResponseState},
         turn::Answer,
     },
     service::{
@@ -47,14 +47,14 @@ impl<H: Host> ReplyStream<H> {
             }
         };
         let failed = match exchange.respond(&head) {
-            Ok(Response::Replying(exchange)) => {
+            Ok(ResponseState::Replying(exchange)) => {
                 self.last_received = self.service.host.clock().elapsed();
                 self.exchange = Some(ExchangeState::Replying(exchange));
                 self.alarm = None;
                 (self.response, self.unread) = (Some(response), Some(first));
                 return Ok(());
             }
-            Ok(Response::Refused(exchange)) => {
+            Ok(ResponseState::Refused(exchange)) => {
                 let mut call = OpenCall { response, head, first };
                 let failed = self.read_refusal(exchange, &mut call).await;
                 response = call.response;
@@ -76,7 +76,7 @@ impl<H: Host> ReplyStream<H> {
     ) -> Result<OpenCall<<H::Upstream as Upstream>::Response>, CallFault> {
         let service = &self.service;
         self.called = service.host.clock().elapsed();
-        self.sent = Some(exchange.spent());
+        self.sent = Some(exchange.turn_usage());
         if let Some(permit) = &mut self.permit {
             permit.call();
         }
@@ -87,7 +87,7 @@ impl<H: Host> ReplyStream<H> {
         let limit = if is_streamed { share.min(service.settings.timeouts.first_byte) } else { share };
         // Such a reply may well take longer than its share of the time.
         let is_verdict = is_streamed || exchange.fallbacks_left() == 0;
-        let mut timer = service.call_timer(limit, "first byte", is_verdict);
+        let mut timer = service.call_timer(limit, "the first byte", is_verdict);
         let (waited, opened) = service.open_call(&mut self.context, call, &mut timer).await;
         self.called = self.called.saturating_add(waited);
         opened
@@ -101,7 +101,7 @@ impl<H: Host> ReplyStream<H> {
         call: &mut OpenCall<<H::Upstream as Upstream>::Response>,
     ) -> FailedAttempt {
         let limit = REFUSAL_TIMEOUT.min(self.due.saturating_sub(self.service.host.clock().elapsed()));
-        let mut timer = self.service.call_timer(limit, "complete refusal", false);
+        let mut timer = self.service.call_timer(limit, "the end of its error", false);
         let mut piece = call.first.take();
         while let Some(Ok(bytes)) = piece {
             if !exchange.push(&bytes) {
@@ -116,7 +116,7 @@ impl<H: Host> ReplyStream<H> {
     fn go_back(&mut self) -> Option<&mut Exchange<Ready>> {
         let exchange = match self.exchange.take()? {
             ExchangeState::Ready(exchange) => Some(exchange),
-            ExchangeState::Replying(exchange) => exchange.go_back(),
+            ExchangeState::Replying(exchange) => exchange.into_retry(),
         };
         self.exchange = exchange.map(ExchangeState::Ready);
         match &mut self.exchange {
@@ -155,8 +155,8 @@ impl<H: Host> RepeatableCall<H> for ReplyStream<H> {
             Some(ExchangeState::Ready(exchange)) => {
                 Some(FailedCall { had_output: false, fallbacks: exchange.fallbacks_left() })
             }
-            Some(ExchangeState::Replying(exchange)) if exchange.can_go_back() => {
-                Some(FailedCall { had_output: exchange.has_begun(), fallbacks: exchange.fallbacks_left() })
+            Some(ExchangeState::Replying(exchange)) if exchange.can_retry() => {
+                Some(FailedCall { had_output: exchange.has_started(), fallbacks: exchange.fallbacks_left() })
             }
             _ => None,
         }

@@ -1,18 +1,33 @@
--- Admits a turn, or says why not. All that can fail comes first: nothing is taken unless everything is.
+-- Admits or refuses a turn. Every check comes before the first write: if a check refuses the turn,
+-- nothing is consumed.
 --
--- KEYS  1 birth  2 done  3 places  4 rate  5 user revoked  6 conversation revoked  7… quotas
---       then, where a token was presented: token revoked, token used
--- ARGV  1 purpose  2 holder  3 lease, ms  4 whether birth counts  5 whether revocations count
---       6 when the token was issued, s; empty without one  7 whether it is good once  8 hash of its input
---       9 places  10 microseconds a turn, 0 without a rate  11 burst  12 whether a conversation begins
---       13… six for each quota: period, s; turns, conversations, model tokens, history bytes, upstream ms; -1 is no limit
--- Gives {verdict, {a, b, debt of the rate in µs, then for each quota: period's number, s left, the five counts}}.
+-- KEYS  1 birth; 2 end of this turn; 3 turns in flight; 4 rate; 5 revoked user;
+--       6 revoked conversation; 7… quotas; then, if a token was presented: revoked token, used token
+-- ARGV  1 purpose: turn, count, read
+--       2 holder id
+--       3 lease, ms
+--       4 1 if the birth is checked
+--       5 1 if revocations are checked
+--       6 second in which the token was issued; empty without a token
+--       7 1 if the token can continue only one turn
+--       8 keyed hash of the turn's input
+--       9 maximum of concurrent turns
+--       10 cost of a turn under the rate, microseconds; 0 without a rate
+--       11 burst
+--       12 1 if the turn starts a conversation
+--       13… six for each quota: length of the period, s; limits of turns, conversations,
+--       model tokens, history bytes, upstream ms; -1 without a limit
+-- Returns {verdict, {a, b, debt of the rate in microseconds, then seven numbers for each quota:
+-- number of the period, seconds left, and the five counts}}.
+-- Verdicts: ok; older (a: birth); revoked; stale: the turn has ended already; used (a: 1 if a turn
+-- with the same input is in flight); fast: rate exceeded (a: wait in microseconds); short: quota
+-- exceeded (a: quota, b: count, from 1); busy: too many concurrent turns.
 
 local function int(number)
   return string.format('%.0f', number)
 end
 
--- What others may have written in place of a number counts for nothing.
+-- Another client may have written a value that is not a number. It counts as 0.
 local function count_of(value)
   return tonumber(value or 0) or 0
 end
@@ -30,14 +45,14 @@ local debt, counts = 0, {}
 local function answer(verdict, a, b)
   local numbers = {a or 0, b or 0, math.ceil(debt)}
   for number = 1, quotas do
-    for place = 1, 7 do
-      numbers[#numbers + 1] = counts[number] and counts[number][place] or 0
+    for column = 1, 7 do
+      numbers[#numbers + 1] = counts[number] and counts[number][column] or 0
     end
   end
   return {verdict, numbers}
 end
 
--- A store that knows nothing of itself was born just now.
+-- An empty store is born now.
 redis.call('SET', KEYS[1], time[1], 'NX')
 local birth = tonumber(redis.call('GET', KEYS[1]))
 if issued and ARGV[4] == '1' and issued < birth then
@@ -45,7 +60,7 @@ if issued and ARGV[4] == '1' and issued < birth then
 end
 
 if issued and ARGV[5] == '1' then
-  -- What is no number has revoked everything.
+  -- A value that is not a number revokes all tokens of the user.
   local until_second = tonumber(redis.call('GET', KEYS[5]) or -1) or math.huge
   if issued <= until_second or redis.call('EXISTS', KEYS[6], KEYS[7 + quotas]) > 0 then
     return answer('revoked')
@@ -55,14 +70,14 @@ if purpose == 'read' then
   return answer('ok')
 end
 
--- The caller gave up before this arrived, and what it would have taken was given back.
+-- The guard reported the end of this turn before this call arrived.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return answer('stale')
 end
 
-local once = purpose == 'turn' and issued and ARGV[7] == '1'
+local single_use = purpose == 'turn' and issued and ARGV[7] == '1'
 local use = KEYS[8 + quotas]
-if once then
+if single_use then
   local input, held_until, spent = unpack(redis.call('HMGET', use, 'input', 'until', 'spent'))
   local same = input == ARGV[8]
   if held_until and millis < count_of(held_until) then
@@ -73,23 +88,23 @@ if once then
   end
 end
 
--- The generic cell rate algorithm (ITU-T I.371), with its theoretical arrival time as the one thing kept.
+-- The generic cell rate algorithm (ITU-T I.371). The key holds its theoretical arrival time.
 local interval, fast = tonumber(ARGV[10]), nil
 if interval > 0 then
-  local room = interval * tonumber(ARGV[11])
+  local burst = interval * tonumber(ARGV[11])
   debt = math.max(count_of(redis.call('GET', KEYS[4])) - micros, 0)
-  if debt > room then
-    -- Written by another rate, or by a clock that ran ahead: from here on it goes down.
-    debt = room
+  if debt > burst then
+    -- Another rate, or a clock that was ahead, wrote a larger debt. It decreases from here on.
+    debt = burst
     redis.call('SET', KEYS[4], int(micros + debt), 'PX', int(math.ceil(debt / 1000) + 1))
   end
-  local wait = debt + interval - room
+  local wait = debt + interval - burst
   if wait > 0 then
     fast = wait
   end
 end
 
--- Read for all, to be told; only turns are held to them.
+-- Every purpose reports the quotas, but only turns are checked against them.
 local short
 for number = 1, quotas do
   local at = 12 + (number - 1) * 6
@@ -97,18 +112,18 @@ for number = 1, quotas do
   local index = math.floor(tonumber(time[1]) / period)
   local row = {index, (index + 1) * period - tonumber(time[1])}
   local kept = redis.call('HMGET', KEYS[6 + number], 'period', unpack(fields))
-  for place = 1, 5 do
-    local count = kept[1] == int(index) and count_of(kept[place + 1]) or 0
-    local limit = tonumber(ARGV[at + 1 + place])
-    row[place + 2] = count
-    local counts_here = purpose == 'turn' and limit >= 0 and (place ~= 2 or ARGV[12] == '1')
-    if counts_here and count >= limit and (not short or row[2] > short[3]) then
-      short = {number, place, row[2]}
+  for column = 1, 5 do
+    local count = kept[1] == int(index) and count_of(kept[column + 1]) or 0
+    local limit = tonumber(ARGV[at + 1 + column])
+    row[column + 2] = count
+    local applies = purpose == 'turn' and limit >= 0 and (column ~= 2 or ARGV[12] == '1')
+    if applies and count >= limit and (not short or row[2] > short[3]) then
+      short = {number, column, row[2]}
     end
   end
   counts[number] = row
 end
--- The longest wait is told: what comes before it would be refused again.
+-- Report the longest wait: a turn before that would be refused again.
 if fast and not (short and short[3] * 1000000 > fast) then
   return answer('fast', math.ceil(fast))
 end
@@ -116,20 +131,20 @@ if short then
   return answer('short', short[1], short[2])
 end
 
--- Last, so that a wait which is told is one for everything that is counted by time.
+-- Concurrent turns come last: this check has no wait, so the waits above are reported first.
 if redis.call('ZCOUNT', KEYS[3], '(' .. int(millis), '+inf') >= tonumber(ARGV[9]) then
   return answer('busy')
 end
 
--- From here on everything is taken.
+-- All checks have passed. From here on, the turn is charged.
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', int(millis))
 redis.call('ZADD', KEYS[3], int(millis + lease), holder)
 if redis.call('PTTL', KEYS[3]) < lease then
   redis.call('PEXPIRE', KEYS[3], int(lease))
 end
-if once then
+if single_use then
   redis.call('HSET', use, 'input', ARGV[8], 'holder', holder, 'until', int(millis + lease))
-  -- One that was spent is remembered for longer.
+  -- A spent token keeps its longer expiry.
   if redis.call('HEXISTS', use, 'spent') == 0 then
     redis.call('PEXPIRE', use, int(lease))
   end

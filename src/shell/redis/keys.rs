@@ -1,8 +1,12 @@
-//! The names of keys at the store: `holdall1:{deployment}:kind:whose`, the last and the first part being hashes.
+//! The names of keys in the store: `holdall1:{deployment}:kind:subject`.
 //!
-//! A name is the first 128 bits of SHA-256 over a word for what is named, a zero byte, and the parts, each led by its
-//! length: two things have one name only if SHA-256 says so, and no name can be read. The braces make all keys of a
-//! deployment one hash tag, so that what stands before a server may part deployments, and never a turn.
+//! `deployment` and `subject` are hashes: the first 128 bits of SHA-256, in hexadecimal. The hash
+//! covers `holdall1 guard `, a word for the kind of subject, a zero byte, and the parts of the
+//! subject, each after its length. So two subjects have the same name only if the hash collides,
+//! and a name reveals nothing.
+//!
+//! The braces make one hash tag of all keys of a deployment. A proxy in front of several servers
+//! may place deployments on different servers, but never splits the keys of one turn.
 
 use std::net::IpAddr;
 
@@ -13,82 +17,79 @@ use crate::{
     proto::{principal::Principal, token::Id},
 };
 
-/// Makes the names of one deployment's keys.
+/// Makes the key names of one deployment.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     prefix: String,
 }
 
 impl Keys {
-    /// For the deployment of this name.
+    /// The names for the deployment called `namespace`.
     pub(super) fn new(namespace: &str) -> Self {
         Self { prefix: format!("holdall1:{{{}}}:", hash("deployment", &[namespace.as_bytes()])) }
     }
 
-    /// When the store was born. The one key that does not expire.
+    /// Holds the second in which the store was first found empty. The only key that never expires.
     pub(super) fn birth(&self) -> String {
-        self.named("birth", None)
+        format!("{}birth", self.prefix)
     }
 
-    /// That the turn with this holder's id has ended.
-    pub(super) fn done(&self, holder: &[u8; HOLDER_BYTES]) -> String {
-        self.named("done", Some(&hash("holder", &[holder])))
+    /// Exists if the turn with this holder id has ended.
+    pub(super) fn turn_ended(&self, holder: &[u8; HOLDER_BYTES]) -> String {
+        self.name("done", &hash("holder", &[holder]))
     }
 
-    /// The turns that a caller has under way.
-    pub(super) fn places(&self, counted: &LimitSubject) -> String {
-        self.named("places", Some(&caller(counted)))
+    /// A sorted set of the caller's turns in flight, scored by the end of their lease.
+    pub(super) fn turns_in_flight(&self, subject: &LimitSubject) -> String {
+        self.name("places", &limit_subject(subject))
     }
 
-    /// How far a caller is ahead of its rate.
-    pub(super) fn rate(&self, counted: &LimitSubject) -> String {
-        self.named("rate", Some(&caller(counted)))
+    /// Holds the time at which the caller's rate is full again.
+    pub(super) fn rate(&self, subject: &LimitSubject) -> String {
+        self.name("rate", &limit_subject(subject))
     }
 
-    /// What a caller has had in a period of this length.
-    pub(super) fn quota(&self, counted: &LimitSubject, period_seconds: u64) -> String {
-        self.named(&format!("quota-{period_seconds}"), Some(&caller(counted)))
+    /// A hash of the caller's counts in a period of this length.
+    pub(super) fn quota(&self, subject: &LimitSubject, period_seconds: u64) -> String {
+        self.name(&format!("quota-{period_seconds}"), &limit_subject(subject))
     }
 
-    /// That a user's tokens are revoked.
+    /// Holds the last second whose tokens of this user are revoked.
     pub(super) fn user_revoked(&self, principal: &Principal) -> String {
-        self.named("revoked-user", Some(&user(principal)))
+        self.name("revoked-user", &user(principal))
     }
 
-    /// That a conversation is revoked.
+    /// Exists if the conversation is revoked.
     pub(super) fn conversation_revoked(&self, id: Id) -> String {
-        self.named(CONVERSATION_REVOKED, Some(&conversation(id)))
+        self.name(CONVERSATION_REVOKED, &conversation(id))
     }
 
-    /// What such keys begin with.
-    pub(super) fn conversations_revoked(&self) -> String {
-        self.named(CONVERSATION_REVOKED, Some(""))
+    /// The prefix of [`Self::conversation_revoked`]; a hash from [`conversation`] follows.
+    pub(super) fn conversation_revoked_prefix(&self) -> String {
+        self.name(CONVERSATION_REVOKED, "")
     }
 
-    /// That a token is revoked.
+    /// Exists if the token is revoked.
     pub(super) fn token_revoked(&self, id: Id) -> String {
-        self.named("revoked-token", Some(&token(id)))
+        self.name("revoked-token", &token(id))
     }
 
-    /// That a token is in use, or was used.
+    /// A hash of the state of a single-use token that is in use or spent.
     pub(super) fn token_used(&self, id: Id) -> String {
-        self.named("used-token", Some(&token(id)))
+        self.name("used-token", &token(id))
     }
 
-    /// The conversations of a user that are live.
-    pub(super) fn live(&self, principal: &Principal) -> String {
-        self.named("live", Some(&user(principal)))
+    /// A sorted set of the user's live conversations, scored by the time of their last turn.
+    pub(super) fn live_conversations(&self, principal: &Principal) -> String {
+        self.name("live", &user(principal))
     }
 
-    fn named(&self, kind: &str, whose: Option<&str>) -> String {
-        match whose {
-            Some(whose) => format!("{}{kind}:{whose}", self.prefix),
-            None => format!("{}{kind}", self.prefix),
-        }
+    fn name(&self, kind: &str, subject: &str) -> String {
+        format!("{}{kind}:{subject}", self.prefix)
     }
 }
 
-/// What a conversation is called in [`Keys::live`].
+/// The member of [`Keys::live_conversations`] for a conversation.
 pub(super) fn conversation(id: Id) -> String {
     hash("conversation", &[id.to_string().as_bytes()])
 }
@@ -101,61 +102,56 @@ fn user(principal: &Principal) -> String {
     hash("user", &[principal.idp().as_bytes(), principal.subject().as_bytes()])
 }
 
-fn caller(counted: &LimitSubject) -> String {
-    match counted {
+fn limit_subject(subject: &LimitSubject) -> String {
+    match subject {
         LimitSubject::Peer(IpAddr::V4(address)) => hash("peer", &[&address.octets()]),
         LimitSubject::Peer(IpAddr::V6(address)) => hash("peer", &[&address.octets()]),
         LimitSubject::User(principal) => user(principal),
     }
 }
 
-/// 32 hexadecimal digits.
-fn hash(what: &str, parts: &[&[u8]]) -> String {
+/// 32 hexadecimal digits, which are 128 bits: collisions become likely only among about 2^64 names.
+fn hash(kind: &str, parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     hash.update(b"holdall1 guard ");
-    hash.update(what);
+    hash.update(kind);
     hash.update([0]);
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let mut digits = String::with_capacity(2 * HASH_BYTES);
-    for byte in hash.finalize().iter().take(HASH_BYTES) {
-        digits.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        digits.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-    }
-    digits
+    let digest: [u8; 32] = hash.finalize().into();
+    let first = digest.first_chunk().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(first))
 }
 
 const CONVERSATION_REVOKED: &str = "revoked-conversation";
 
-/// As much of a hash as stands in a name: for 2^64 names, two of which are one by an even chance.
-const HASH_BYTES: usize = 16;
-
-/// The random bytes that name who holds a lease.
+/// The length of a holder id: random bytes that identify the turn that holds a lease.
 pub(super) const HOLDER_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use crate::{proto::time::UnixSeconds, shell::redis::keys::*};
+    use super::*;
+    use crate::proto::time::UnixSeconds;
 
     fn alice(idp: &str) -> Principal {
         Principal::new("alice", idp).unwrap()
     }
 
     #[test]
-    fn no_two_things_share_a_name() {
+    fn all_names_differ() {
         let id = |byte| Id::new(UnixSeconds(1), [byte; 16]);
         let mut names = Vec::new();
         for keys in [Keys::new("one"), Keys::new("two")] {
             names.push(keys.birth());
             for principal in [alice("none"), alice("jwt:x"), Principal::new("none", "alice").unwrap()] {
-                names.extend([keys.user_revoked(&principal), keys.live(&principal)]);
-                let counted = LimitSubject::User(principal);
-                names.extend([keys.places(&counted), keys.rate(&counted)]);
-                names.extend([keys.quota(&counted, 1), keys.quota(&counted, 11)]);
+                names.extend([keys.user_revoked(&principal), keys.live_conversations(&principal)]);
+                let subject = LimitSubject::User(principal);
+                names.extend([keys.turns_in_flight(&subject), keys.rate(&subject)]);
+                names.extend([keys.quota(&subject, 1), keys.quota(&subject, 11)]);
             }
             for peer in ["0.0.0.1", "::1", "::2"] {
                 names.push(keys.rate(&LimitSubject::Peer(peer.parse().unwrap())));
@@ -163,25 +159,28 @@ mod tests {
             for id in [id(1), id(2)] {
                 names.extend([keys.conversation_revoked(id), keys.token_revoked(id), keys.token_used(id)]);
             }
-            names.extend([keys.done(&[1; 16]), keys.done(&[2; 16])]);
+            names.extend([keys.turn_ended(&[1; 16]), keys.turn_ended(&[2; 16])]);
         }
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
     }
 
     #[test]
-    fn parts_do_not_run_into_each_other() {
-        let of = |subject: &str, idp: &str| Keys::new("x").live(&Principal::new(subject, idp).unwrap());
-        assert_ne!(of("ab", "c"), of("b", "ca"));
-        assert_ne!(of("b", "ac"), of("cb", "a"));
+    fn the_parts_of_a_subject_are_separated() {
+        let name = |subject: &str, idp: &str| Keys::new("x").live_conversations(&Principal::new(subject, idp).unwrap());
+        assert_ne!(name("ab", "c"), name("b", "ca"));
+        assert_ne!(name("b", "ac"), name("cb", "a"));
     }
 
     #[test]
-    fn a_name_tells_nothing_and_is_the_same_everywhere() {
+    fn the_layout_of_names_never_changes() {
         let keys = Keys::new("shop");
         let name = keys.user_revoked(&alice("none"));
-        // Computed by hand, with Python's hashlib. All instances share the layout, of whatever version: a change would
-        // forget every revocation.
+        // Computed with Python's hashlib. Instances of all versions share this layout: a change would
+        // lose every revocation.
         assert_eq!(name, "holdall1:{33b8376c08e0c9c48d3aa66e63f94545}:revoked-user:a381f78abf104716e4a3ee8fb98a35ae");
-        assert!(keys.conversation_revoked(Id::new(UnixSeconds(1), [1; 16])).starts_with(&keys.conversations_revoked()));
+        assert!(
+            keys.conversation_revoked(Id::new(UnixSeconds(1), [1; 16]))
+                .starts_with(&keys.conversation_revoked_prefix())
+        );
     }
 }

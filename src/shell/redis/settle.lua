@@ -1,21 +1,29 @@
--- Ends a turn: once, however often it is told.
+-- Ends a turn. Only the first call for a turn has an effect, so it is safe to repeat.
 --
--- KEYS  1 done  2 places  3 conversation revoked  4 conversations of the user that are live  5… quotas
---       then, where a token was presented that is good once: token used
--- ARGV  1 holder  2 ending: whole, cut, left, failed  3 how long to remember that, ms  4 whether a token is good once
---       5 hash of its input  6 how long a used token is remembered, ms  7 whether a conversation began
---       8 model tokens  9 history bytes  10 upstream ms  11 live conversations, 0 without a limit
---       12 the conversation's hash  13 how long a revocation is remembered, ms  14 what keys of revoked conversations begin with
---       15… seven for each quota: period, s; its number when the turn began, -1 unknown; whether it limits turns,
---       conversations, model tokens, history bytes, upstream ms
--- Gives the first error of a part, or an empty text. Parts do not wait for each other: a key of the wrong type must not
--- let a used token go.
+-- KEYS  1 end of this turn; 2 turns in flight; 3 revoked conversation; 4 live conversations of the
+--       user; 5… quotas; then, if the turn uses a single-use token: used token
+-- ARGV  1 holder id
+--       2 end: whole, cut, left, failed
+--       3 how long to remember the end, ms
+--       4 1 if the turn uses a single-use token
+--       5 keyed hash of the turn's input
+--       6 how long to remember a spent token, ms
+--       7 1 if the turn started a conversation
+--       8 model tokens; 9 history bytes; 10 upstream ms
+--       11 maximum of live conversations; 0 without a limit
+--       12 hash of the conversation
+--       13 how long to remember a revocation, ms
+--       14 prefix of the keys of revoked conversations
+--       15… seven for each quota: length of the period, s; number of the period of admission, -1 if
+--       unknown; 1 or 0 for a limit of turns, conversations, model tokens, history bytes, upstream ms
+-- Returns the first error of a part, or an empty text. The parts are independent: a key of the wrong
+-- type must not leave a used token unspent.
 
 local function int(number)
   return string.format('%.0f', number)
 end
 
--- Fails as a whole, or not at all: a store that takes no writes is told again later.
+-- If this write fails, the whole script fails before it has an effect, and is repeated later.
 if not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[3]) then
   return ''
 end
@@ -25,7 +33,7 @@ local second = tonumber(time[1])
 local micros = second * 1000000 + tonumber(time[2])
 local millis = math.floor(micros / 1000)
 local holder, failed = ARGV[1], ARGV[2] == 'failed'
--- Who left before anything was shown has had a turn, and may try the token again.
+-- If the client left before any output, the turn counts, but the token stays valid.
 local unspent = failed or ARGV[2] == 'left'
 local quotas = (#ARGV - 14) / 7
 local fault = ''
@@ -52,7 +60,7 @@ if ARGV[4] == '1' then
       try('HDEL', use, 'holder', 'until')
     end
     if unspent then
-      -- What was spent before this try stays spent.
+      -- A token that was spent before this turn stays spent.
       if ours and not spent then
         try('DEL', use)
       end
@@ -68,29 +76,29 @@ local used = {false, false, tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[
 local fields = {'turns', 'conversations', 'model_tokens', 'history_bytes', 'upstream_millis'}
 for number = 1, quotas do
   local key, at = KEYS[4 + number], 14 + (number - 1) * 7
-  local period, began = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local period, admitted_in = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local index = math.floor(second / period)
   local kept = try('HGET', key, 'period')
-  -- What counted in a period that is over is gone with it.
+  -- Counts of a period that is over are gone.
   if failed then
-    if held and kept == int(index) and (began == index or began < 0) then
-      for place = 1, 2 do
-        local limits = ARGV[at + 2 + place] == '1' and (place == 1 or ARGV[7] == '1')
-        if limits and (tonumber(try('HGET', key, fields[place]) or 0) or 0) > 0 then
-          try('HINCRBY', key, fields[place], -1)
+    if held and kept == int(index) and (admitted_in == index or admitted_in < 0) then
+      for column = 1, 2 do
+        local limits = ARGV[at + 2 + column] == '1' and (column == 1 or ARGV[7] == '1')
+        if limits and (tonumber(try('HGET', key, fields[column]) or 0) or 0) > 0 then
+          try('HINCRBY', key, fields[column], -1)
         end
       end
     end
-  elseif began == index then
+  elseif admitted_in == index then
     local writes = false
-    for place = 3, 5 do
-      if ARGV[at + 2 + place] == '1' and used[place] > 0 then
+    for column = 3, 5 do
+      if ARGV[at + 2 + column] == '1' and used[column] > 0 then
         if kept ~= int(index) then
           try('DEL', key)
           try('HSET', key, 'period', int(index))
           kept = int(index)
         end
-        try('HINCRBY', key, fields[place], int(used[place]))
+        try('HINCRBY', key, fields[column], int(used[column]))
         writes = true
       end
     end
@@ -108,7 +116,7 @@ if not unspent and limit > 0 and try('EXISTS', KEYS[3]) == 0 then
   local others = try('ZRANGE', live, 0, -1)
   if others then
     if #others >= limit then
-      -- Those that were revoked otherwise take no place.
+      -- Conversations that were revoked in another way do not count.
       local still = {}
       for _, other in ipairs(others) do
         if try('EXISTS', prefix .. other) == 1 then

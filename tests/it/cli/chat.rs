@@ -139,7 +139,7 @@ fn a_line_that_fails_does_not_end_the_chat() {
     home.feed(&["chat", "-t", "a"], "Repeat one\n").ok("one\n");
     let before = home.read("a");
     let down = no_upstream();
-    let error = "error: the model service is out of reach or failing (tcp connect error: Connection refused…)\n\
+    let error = "error: The model service could not be reached, or failed. Retry the request. (tcp connect error: Connection refused…)\n\
                  hint: nothing is lost; see that the model service runs, and say it again\n";
     home.feed(&at(&down, &["chat", "-t", "a"]), "hi\nhi again\n/history\n").expect(
         1,
@@ -153,7 +153,7 @@ fn a_line_that_fails_does_not_end_the_chat() {
 fn a_cut_reply_is_kept_only_when_asked_for() {
     let home = Home::new();
     let cut = cutting_upstream("It was");
-    let error = "error: the model service stopped in the middle of its reply\n\
+    let error = "error: The model service stopped before the end of its reply. Retry the request.\n\
                  hint: the chat stands as before; /keep goes on from the part of the reply above instead\n";
     home.feed(&at(&cut, &["chat", "-t", "a"]), "Why?\n/history\n/keep\n/history\n/keep\n").expect(
         1,
@@ -203,12 +203,12 @@ fn a_chat_that_cannot_go_on_says_so_at_its_start() {
     let home = Home::new();
     home.feed(&["chat", "-t", "a"], "Repeat one\n").ok("one\n");
     home.feed(&["chat", "-t", "a", "--user", "bob"], "hi\n").fails(
-        "error: the token is not one that this server accepts from this caller; … (subject: another caller's token)\n\
+        "error: The server does not accept this token from this caller. … (subject: another caller's token)\n\
          hint: a stays; `holdall token verify --user bob a` looks closer\n",
     );
     home.write("b", "no token\n");
     home.feed(&["chat", "-t", "b"], "hi\n").fails(
-        "error: the token is not one that this server accepts from this caller; … (charset: a byte outside […])\n\
+        "error: The server does not accept this token from this caller. … (charset: a byte outside […])\n\
          hint: b stays; `holdall token verify --user local b` looks closer\n",
     );
     assert_eq!(home.read("b"), "no token\n");
@@ -229,7 +229,7 @@ fn an_expired_chat_says_so_and_begins_anew_on_request() {
     home.run(&["token", "history", "a.bak"]).ok("user: hi\n");
     super::token::old_token(&home, "b", 40);
     home.feed(&["chat", "-t", "b"], "hi\n").fails(
-        "error: the token expired at 20…Z; start a new conversation\n\
+        "error: The token expired at 20…Z. Start a new conversation.\n\
          hint: b stays; `holdall token history b` reads it\n",
     );
 }

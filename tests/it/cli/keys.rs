@@ -86,7 +86,7 @@ fn a_keys_file_with_a_fault_is_left_alone() {
     home.write("ring", "k1:AQ\n");
     for step in [&["add", "ring"][..], &["use", "ring", "k1"], &["drop", "ring", "k1"]] {
         home.run(&[&["keys", "rotate"], step].concat()).fails(
-            "error: keys: the secret of key k1 is 1 bytes, must be 32 to 64\n\
+            "error: keys: the secret of key k1 has 1 bytes; it must have 32 to 64\n\
              hint: `holdall keys new` makes a key that fits\n",
         );
     }

@@ -42,10 +42,10 @@ fn a_store_out_of_reach_is_told_without_its_password() {
         Ran::of(command.env("HOLDALL_REDIS_URL", url).output().unwrap(), &home.path(""))
     };
     // A port of the system's that no service has (RFC 6335 §6).
-    revoke("redis://:hush@127.0.0.1:0").fails("error: not revoked: guard store: cannot connect: …\n");
-    revoke("redis://:hush@host:port").fails("error: not revoked: guard.redis_url: cannot be read (…)\n");
+    revoke("redis://:hush@127.0.0.1:0").fails("error: not revoked: limits store: cannot connect: …\n");
+    revoke("redis://:hush@host:port").fails("error: not revoked: guard.redis_url: is not a valid URL (…)\n");
     revoke("redis-cluster://:hush@a,b").fails("error: guard.redis_url: Redis Cluster is not supported: …\n");
     home.write("holdall.toml", "[guard]\nredis_url = \"redis://127.0.0.1:0\"\nrevocation = false\n");
     home.run(&["revoke", "--config", "holdall.toml", "--token-id", ID])
-        .fails("error: not revoked: nothing is revoked here: guard.revocation is off, and nobody would look\n");
+        .fails("error: not revoked: Revocation is off, so no server would enforce it. Set guard.revocation.\n");
 }

@@ -49,21 +49,21 @@ fn a_turn_that_fails_leaves_the_file() {
     let before = home.read("a");
     let (down, cut, refusing) = (no_upstream(), cutting_upstream("It was"), refusing_upstream());
     home.run(&at(&down, &["send", "-t", "a", "hi"])).fails(
-        "error: the model service is out of reach or failing (tcp connect error: Connection refused…)\n\
+        "error: The model service could not be reached, or failed. Retry the request. (tcp connect error: Connection refused…)\n\
          hint: nothing is lost; see that the model service runs, and say it again\n",
     );
     home.run(&at(&refusing, &["send", "-t", "a", "hi"])).fails(
-        "error: the model service refused the request with status 404: no such model\n\
+        "error: The model service refused the request with status 404. Its message: no such model\n\
          hint: see that the key, the model's name and the URL fit together\n",
     );
     home.run(&at(&cut, &["send", "-t", "a", "hi"])).expect(
         1,
         "It was\n",
-        "error: the model service stopped in the middle of its reply\nhint: nothing is lost; say it again\n",
+        "error: The model service stopped before the end of its reply. Retry the request.\nhint: nothing is lost; say it again\n",
     );
-    home.run(&["send", "-t", "a", ""]).fails("error: the input message is empty\n");
+    home.run(&["send", "-t", "a", ""]).fails("error: The input message is empty. Send text or an image.\n");
     home.run(&["send", "-t", "a", "--user", "bob", "hi"]).fails(
-        "error: the token is not one that this server accepts from this caller; … (subject: another caller's token)\n\
+        "error: The server does not accept this token from this caller. … (subject: another caller's token)\n\
          hint: a stays; `holdall token verify --user bob a` looks closer\n",
     );
     assert_eq!((home.read("a"), home.files()), (before, vec!["a".to_owned()]));
@@ -163,13 +163,13 @@ fn a_server_elsewhere_is_spoken_to_alike() {
     home.run(&["send", "-t", "a", "--url", &url, "My name is Ada."]).ok("…\n");
     home.run(&["send", "-t", "a", "--url", &url, "What is my name?"]).ok("…Ada…\n");
     home.run(&["send", "-t", "a", "--url", &url, "--user", "eve", "What is my name?"]).fails(
-        "error: the token is not one that this server accepts from this caller; …\n\
+        "error: The server does not accept this token from this caller. …\n\
          hint: a stays; it may be another user's, or of a server with other keys\n",
     );
     home.run(&["send", "-t", "a", "--url", &url, "--model", "none", "hi"])
-        .fails("error: no model is called `none`; there is default, builtin\n");
+        .fails("error: Unknown model `none`. Available models: default, builtin.\n");
     home.run(&["send", "-t", "b", "--url", &format!("{url}/v2"), "hi"])
-        .fails("error: nothing is served at this path; turns are taken by POST at /v1/turns, /v1/responses, …\n");
+        .fails("error: The server has nothing at this path. Send turns with POST to /v1/turns, /v1/responses, …\n");
     rustix::process::kill_process(rustix::process::Pid::from_child(&server), rustix::process::Signal::TERM).unwrap();
     assert_eq!(server.wait().unwrap().code(), Some(0));
     home.run(&["send", "-t", "a", "--url", &url, "hi"]).fails(

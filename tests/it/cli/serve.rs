@@ -241,7 +241,7 @@ fn who_may_call_is_a_flag_a_variable_and_a_key() {
     assert_eq!(many.code, Some(2), "secrets have no flags");
     for (flag, variable, fault) in [
         ("--operator-keys", "HOLDALL_OPERATOR_KEYS", "operator_keys: are SHA-256 digests of 64 hexadecimal digits, …"),
-        ("--trusted-proxies", "HOLDALL_TRUSTED_PROXIES", "trusted_proxies: `x` is no address or network, …"),
+        ("--trusted-proxies", "HOLDALL_TRUSTED_PROXIES", "trusted_proxies: `x` is not an address or network, …"),
     ] {
         serve(&home, &[flag, "x"], &[]).fails(&format!("error: {fault}\n"));
         serve(&home, &[], &[(variable, "x")]).fails(&format!("error: {fault}\n"));

@@ -119,9 +119,9 @@ fn verify_says_the_exact_cause() {
     home.run(&["token", "verify", "--user", "local", "b"]).fails(&format!("{does_not} layout: not exactly two dots\n"));
     old_token(&home, "c", 8);
     home.run(&["token", "verify", "--user", "local", "c"])
-        .fails(&format!("{does_not} the token expired at 20…Z; start a new conversation\n"));
+        .fails(&format!("{does_not} The token expired at 20…Z. Start a new conversation.\n"));
     home.run(&["token", "verify", "--user", "local", "--max-age", "90d", "--ttl", "90d", "c"])
-        .fails(&format!("{does_not} the token expired at 20…Z; start a new conversation\n"));
+        .fails(&format!("{does_not} The token expired at 20…Z. Start a new conversation.\n"));
 }
 
 #[test]

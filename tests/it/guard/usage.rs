@@ -8,7 +8,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{answer::Answer, config, guard::Witness, hand::Hand};
+use crate::support::{answer::Answer, config, guard::RecordingGuard, hand::Hand};
 
 const LIMITS: &str = "[guard]\nrate = \"30/1m\"\nburst = 5\n\
     [[guard.quota]]\nperiod = \"1d\"\nturns = 10\nconversations = 3\nmodel_tokens = 100\nhistory_bytes = 1000\n\
@@ -104,9 +104,9 @@ fn what_names_nobody_is_refused() {
     let hand = Hand::new(LIMITS);
     for (query, detail) in [
         ("user_id=", "subject is empty"),
-        ("user_id=a&user_id=b", "stands twice"),
+        ("user_id=a&user_id=b", "more than once"),
         ("user_id=%ff", "percent-encoding"),
-        ("user_id=anon-00000000000000000000000000000001", "named by its token alone"),
+        ("user_id=anon-00000000000000000000000000000001", "which marks anonymous callers"),
     ] {
         let answer = ask(&hand, Method::GET, &format!("/v1/usage?{query}"), None);
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -131,7 +131,7 @@ fn usage_is_read_only() {
 
 #[test]
 fn what_the_guard_says_is_what_is_told() {
-    let hand = Hand::guarded(config(""), Witness::default());
+    let hand = Hand::guarded(config(""), RecordingGuard::default());
     let told = hand.get("/v1/usage?user_id=ada").answer().json();
     let entry = json!({ "name": "turns", "limit": 5, "remaining": 4, "used": 1, "period_seconds": 60,
         "resets_at": told["limits"][0]["resets_at"] });

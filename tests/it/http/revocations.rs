@@ -4,20 +4,22 @@ use holdall::{guard::Revocation, principal::KeyDigest, proto::principal::Princip
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{SECRET, answer::Answer, client::json_request, config, guard::Witness, hand::Hand, upstream};
+use crate::support::{
+    SECRET, answer::Answer, client::json_request, config, guard::RecordingGuard, hand::Hand, upstream,
+};
 
 /// The SHA-256 digest of `abc` (FIPS 180-4, the standard's own example).
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-fn witnessed() -> (Hand<Witness>, Witness) {
-    let witness = Witness::default();
+fn recorded() -> (Hand<RecordingGuard>, RecordingGuard) {
+    let guard = RecordingGuard::default();
     let keys = format!("keys = \"k1:{SECRET}\"\noperator_keys = [\"{ABC}\"]\n");
     let settings = format!("{keys}{}", upstream("openai", "http://model.test"));
-    (Hand::guarded(config(&settings), witness.clone()), witness)
+    (Hand::guarded(config(&settings), guard.clone()), guard)
 }
 
-fn revoke(hand: &Hand<Witness>, body: &Value, headers: &[(&'static str, &str)]) -> Answer {
+fn revoke(hand: &Hand<RecordingGuard>, body: &Value, headers: &[(&'static str, &str)]) -> Answer {
     let mut request: Request<_> = json_request("/v1/revocations", body);
     for (name, value) in headers {
         request.headers_mut().append(*name, value.parse().unwrap());
@@ -40,7 +42,7 @@ fn without_a_store_it_is_not_offered() {
 
 #[test]
 fn a_token_names_itself_its_conversation_and_its_user() {
-    let (hand, witness) = witnessed();
+    let (hand, guard) = recorded();
     let answer = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello");
     let (token, conversation) = (&answer["token"], &answer["conversation"]["id"]);
     let told = |scope: &str| revoke(&hand, &json!({ "token": token, "scope": scope, "user_id": "ada" }), &[]).json();
@@ -48,7 +50,7 @@ fn a_token_names_itself_its_conversation_and_its_user() {
     assert_eq!(told("user"), json!({ "revoked": { "scope": "user", "id": "ada" } }));
     let of_token = told("token");
     let id = of_token["revoked"]["id"].as_str().unwrap();
-    let revoked = witness.revoked();
+    let revoked = guard.revoked();
     assert_eq!(
         revoked,
         [
@@ -61,19 +63,19 @@ fn a_token_names_itself_its_conversation_and_its_user() {
 
 #[test]
 fn an_expired_token_revokes_until_its_conversations_greatest_age() {
-    let (hand, witness) = witnessed();
+    let (hand, guard) = recorded();
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     let body = json!({ "token": token, "scope": "user", "user_id": "ada" });
     hand.clock.advance_seconds(8 * 86_400);
     revoke(&hand, &body, &[]).json();
     hand.clock.advance_seconds(23 * 86_400);
     assert_eq!(revoke(&hand, &body, &[]).status, StatusCode::GONE);
-    assert_eq!(witness.revoked().len(), 1);
+    assert_eq!(guard.revoked().len(), 1);
 }
 
 #[test]
 fn what_is_not_ones_own_has_one_answer() {
-    let (hand, witness) = witnessed();
+    let (hand, guard) = recorded();
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     let strange = |body: &Value| {
         let mut problem = revoke(&hand, body, &[]).problem("token_invalid");
@@ -96,12 +98,12 @@ fn what_is_not_ones_own_has_one_answer() {
         revoke(&hand, &body, &[("authorization", "Bearer abc"), ("x-api-key", "abc")]).problem("request_invalid");
     }
     revoke(&hand, &json!({}), &[]).problem("request_invalid");
-    assert!(witness.revoked().is_empty());
+    assert!(guard.revoked().is_empty());
 }
 
 #[test]
 fn an_operators_key_revokes_anything() {
-    let (hand, witness) = witnessed();
+    let (hand, guard) = recorded();
     assert!(bool::from(KeyDigest::from_hex(ABC).unwrap().ct_eq(&KeyDigest::of("abc"))));
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     for header in [("authorization", "Bearer abc"), ("authorization", "bearer  abc"), ("x-api-key", "abc")] {
@@ -119,12 +121,12 @@ fn an_operators_key_revokes_anything() {
     let user = Revocation::User { principal: ada() };
     let id = ID.parse().unwrap();
     let each = [Revocation::Token { id }, Revocation::Conversation { id }, user.clone(), user];
-    assert_eq!(witness.revoked(), [&each[..], &each, &each].concat());
+    assert_eq!(guard.revoked(), [&each[..], &each, &each].concat());
 }
 
 #[test]
 fn the_record_shows_the_conversation_and_no_credential() {
-    let (hand, _) = witnessed();
+    let (hand, _) = recorded();
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     hand.log.take();
     revoke(&hand, &json!({ "token": token }), &[("x-api-key", "abc")]).json();

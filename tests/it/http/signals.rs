@@ -9,6 +9,8 @@ use crate::support::{
     SECRET,
     binary::Binary,
     client::{Client, json_request},
+    model::{Model, Step},
+    upstream,
 };
 
 /// 32 bytes of 2.
@@ -108,6 +110,30 @@ async fn a_hangup_says_what_takes_a_restart() {
     binary.signal("HUP");
     let said = binary.until("reloaded; keys k1");
     assert!(!said.contains("restart"), "{said}");
+}
+
+#[tokio::test]
+async fn a_hangup_changes_the_caching_of_prompts() {
+    let answer = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let model = Model::start(move |_| vec![Step::send(answer)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("holdall.toml");
+    let write = |prompt_cache: bool| {
+        let upstream = upstream("anthropic", &model.url())
+            .replace("api_key_env = \"MODEL_KEY\"", &format!("prompt_cache = {prompt_cache}"));
+        fs::write(&path, format!("keys = \"k1:{SECRET}\"\nsystem_prompt = \"Be brief.\"\n{upstream}")).unwrap();
+    };
+    write(true);
+    let mut binary = Binary::serve(&["--config", path.to_str().unwrap()]);
+    for prompt_cache in [true, false, true] {
+        write(prompt_cache);
+        binary.signal("HUP");
+        let log = binary.until("reloaded; keys k1");
+        assert!(!log.contains("restart"), "{log}");
+        turn(&binary, json!({ "input": "hi" })).await.problem("upstream_refused");
+        let body = &model.requests()[0].body;
+        assert_eq!(body.contains("cache_control"), prompt_cache, "{body}");
+    }
 }
 
 #[tokio::test]

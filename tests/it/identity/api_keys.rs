@@ -44,7 +44,7 @@ fn who_is_known_and_no_operator_is_told_so() {
     for body in [json!({ "conversation_id": id }), json!({ "token_id": id }), json!({ "user_id": "ada", "idp": "key" })]
     {
         let problem = ask(&hand, "hk_ada", "/v1/revocations", &body).problem("request_invalid");
-        assert_eq!(problem["detail"], "revoking by id takes an operator's key; send the token");
+        assert_eq!(problem["detail"], "Only an operator key can revoke by id. Send the token.");
         ask(&hand, "hk_eve", "/v1/revocations", &body).problem("unauthenticated");
         hand.ask(json_request("/v1/revocations", &body)).answer().problem("unauthenticated");
     }
@@ -58,7 +58,10 @@ fn what_is_no_key_gets_one_answer() {
     // Neither a token, nor a digest, nor an operator's key names a user.
     for bearer in [&token, &digest, "hk_operator", "hk_ad", "hk_ada_", "HK_ADA", "a.b.c"] {
         let problem = turn(&hand, bearer, &json!({ "input": "hi" })).problem("unauthenticated");
-        assert_eq!(problem["detail"], "a valid credential is needed, as `Authorization: Bearer …`");
+        assert_eq!(
+            problem["detail"],
+            "The request has no valid credential. Send one as `Authorization: Bearer …` or `x-api-key`."
+        );
     }
     for key in ["hk_ada", "hk_operator"] {
         turn(&hand, "hk_ada", &json!({ "input": "hi", "token": key })).problem("token_invalid");

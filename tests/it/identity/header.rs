@@ -74,7 +74,7 @@ async fn a_proxy_names_the_user_and_nobody_else_does() {
     ] {
         let (status, _, body) = raw(&server, &lines(headers)).await;
         assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{headers:?}");
-        assert_eq!(body["detail"], "this server takes callers from its proxy alone");
+        assert_eq!(body["detail"], "Requests must come through the configured proxy.");
     }
     for headers in [
         [USER, USER, SECRET],

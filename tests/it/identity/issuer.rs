@@ -361,18 +361,18 @@ async fn an_issuer_that_fails_keeps_callers_out_for_the_time_being() {
         (document("204 No Content", "", ""), "status 204"),
         (document("302 Found", &redirect, ""), "status 302"),
         (document("307 Temporary", &redirect, ""), "status 307"),
-        (document("200 OK", "content-type: text/html\r\n", "<html>sign in</html>"), "the JWT key set is not readable"),
-        (document("200 OK", "", ""), "the JWT key set is not readable"),
+        (document("200 OK", "content-type: text/html\r\n", "<html>sign in</html>"), "the JWT key set cannot be read"),
+        (document("200 OK", "", ""), "the JWT key set cannot be read"),
         (document("200 OK", "", &large), "over 262144 bytes"),
         (vec![Step::send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 10 << 20))], "over 262144 bytes"),
         (endless, "over 262144 bytes"),
-        (vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\u{80}")], "not readable"),
+        (vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\u{80}")], "cannot be read"),
         (vec![Step::send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n\xff".to_vec())], "not UTF-8"),
         (vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"keys\"")], "fetch failed: "),
-        (vec![Step::Wait], "takes its time|no whole answer within 400 ms"),
+        (vec![Step::Wait], "has not ended in time|no whole answer within 400 ms"),
         (
             vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), Step::Wait],
-            "takes its time|no whole answer",
+            "has not ended in time|no whole answer",
         ),
         (vec![Step::Reset], "fetch failed: "),
     ] {
@@ -427,6 +427,6 @@ async fn an_issuer_that_drips_is_given_up() {
     });
     let (code, cause) = told(&url).await;
     assert_eq!(code, "guard_unavailable");
-    assert!(cause.contains("takes its time") || cause.contains("no whole answer within 400 ms"), "{cause}");
+    assert!(cause.contains("has not ended in time") || cause.contains("no whole answer within 400 ms"), "{cause}");
     timeout(Duration::from_secs(20), dripping).await.unwrap().unwrap();
 }

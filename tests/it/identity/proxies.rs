@@ -6,13 +6,13 @@ use holdall::principal::Peer;
 use serde_json::json;
 
 use super::with;
-use crate::support::{client::json_request, config, guard::Witness, hand::Hand, upstream};
+use crate::support::{client::json_request, config, guard::RecordingGuard, hand::Hand, upstream};
 
 #[test]
 fn the_address_before_the_proxies_is_counted() {
     let settings = format!("trusted_proxies = [\"10.0.0.0/8\"]\n{}", upstream("openai", "http://model.test"));
-    let witness = Witness::default();
-    let hand = Hand::guarded(config(&settings), witness.clone());
+    let guard = RecordingGuard::default();
+    let hand = Hand::guarded(config(&settings), guard.clone());
     for (peer, lines, counted) in [
         (Some("192.0.2.1"), &["6.6.6.6"][..], Some("192.0.2.1")),
         (Some("10.0.0.1"), &["6.6.6.6, 203.0.113.9"], Some("203.0.113.9")),
@@ -29,6 +29,6 @@ fn the_address_before_the_proxies_is_counted() {
         }
         hand.ask(request).wait();
         let counted: Option<IpAddr> = counted.map(|address| address.parse().unwrap());
-        assert_eq!(witness.asks().remove(0).peer, counted, "{peer:?} {lines:?}");
+        assert_eq!(guard.requests().remove(0).peer, counted, "{peer:?} {lines:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A guard that admits everything and writes down what it was asked and told.
+//! A guard that admits every turn and records the calls that it receives.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,64 +7,64 @@ use holdall::{
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
 };
 
-/// What a guard was asked or told.
+/// A call that the guard received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    PendingCall(GuardPurpose),
-    Shown,
-    Settled(TurnEnd),
-    /// The client left once the model was called; what was used until then.
-    Left(Charge),
-    /// The permit was dropped without a word, before the model was called.
+pub(crate) enum GuardCall {
+    Admit(GuardPurpose),
+    ReplyStarted,
+    Settle(TurnEnd),
+    /// The client left after the model was called; what the turn used until then.
+    ClientLeft(Charge),
+    /// The permit was dropped before the model was called.
     Dropped,
 }
 
-/// Copies are the same guard.
+/// Clones share their record.
 #[derive(Clone, Default)]
-pub(crate) struct Witness(Arc<Mutex<Testimony>>);
+pub(crate) struct RecordingGuard(Arc<Mutex<GuardRecord>>);
 
 #[derive(Default)]
-struct Testimony {
-    heard: Vec<Heard>,
-    asks: Vec<AdmitRequest>,
+struct GuardRecord {
+    calls: Vec<GuardCall>,
+    requests: Vec<AdmitRequest>,
     revoked: Vec<Revocation>,
 }
 
-impl Witness {
-    /// Takes out what was heard so far.
-    pub(crate) fn take(&self) -> Vec<Heard> {
-        std::mem::take(&mut self.0.lock().unwrap().heard)
+impl RecordingGuard {
+    /// Takes the calls so far.
+    pub(crate) fn take(&self) -> Vec<GuardCall> {
+        std::mem::take(&mut self.0.lock().unwrap().calls)
     }
 
-    /// Takes out what was asked so far.
-    pub(crate) fn asks(&self) -> Vec<AdmitRequest> {
-        std::mem::take(&mut self.0.lock().unwrap().asks)
+    /// Takes the requests for admission so far.
+    pub(crate) fn requests(&self) -> Vec<AdmitRequest> {
+        std::mem::take(&mut self.0.lock().unwrap().requests)
     }
 
-    /// Takes out what was revoked so far.
+    /// Takes the revocations so far.
     pub(crate) fn revoked(&self) -> Vec<Revocation> {
         std::mem::take(&mut self.0.lock().unwrap().revoked)
     }
 
-    fn hear(&self, heard: Heard) {
-        self.0.lock().unwrap().heard.push(heard);
+    fn record(&self, call: GuardCall) {
+        self.0.lock().unwrap().calls.push(call);
     }
 }
 
-impl Guard for Witness {
-    type Permit = WitnessPermit;
+impl Guard for RecordingGuard {
+    type Permit = RecordingPermit;
 
-    async fn admit(&self, ask: AdmitRequest) -> Result<WitnessPermit, Error> {
-        self.hear(Heard::PendingCall(ask.purpose));
-        self.0.lock().unwrap().asks.push(ask);
-        Ok(WitnessPermit { witness: Some(self.clone()), called: false })
+    async fn admit(&self, request: AdmitRequest) -> Result<RecordingPermit, Error> {
+        self.record(GuardCall::Admit(request.purpose));
+        self.0.lock().unwrap().requests.push(request);
+        Ok(RecordingPermit { guard: Some(self.clone()), model_called: false })
     }
 
-    async fn standing(&self, _: LimitSubject, _: Moment) -> Result<Vec<Allowance>, Error> {
-        Ok(STANDING.to_vec())
+    async fn allowances(&self, _: LimitSubject, _: Moment) -> Result<Vec<Allowance>, Error> {
+        Ok(ALLOWANCES.to_vec())
     }
 
-    fn turns_at_once(&self) -> usize {
+    fn max_concurrent_turns(&self) -> usize {
         5
     }
 
@@ -74,49 +74,50 @@ impl Guard for Witness {
     }
 }
 
-/// Where every caller stands.
-pub(crate) const STANDING: [Allowance; 1] =
+/// The allowances of every caller.
+pub(crate) const ALLOWANCES: [Allowance; 1] =
     [Allowance { name: "turns", limit: 5, remaining: 4, period_seconds: 60, reset_seconds: 30 }];
 
-/// The permit.
-pub(crate) struct WitnessPermit {
-    /// None once the turn has ended.
-    witness: Option<Witness>,
-    called: bool,
+/// A permit that records its calls.
+pub(crate) struct RecordingPermit {
+    /// `None` after the turn has ended.
+    guard: Option<RecordingGuard>,
+    model_called: bool,
 }
 
-impl WitnessPermit {
-    fn end(&mut self, heard: Heard) {
-        if let Some(witness) = self.witness.take() {
-            witness.hear(heard);
+impl RecordingPermit {
+    fn end(&mut self, call: GuardCall) {
+        if let Some(guard) = self.guard.take() {
+            guard.record(call);
         }
     }
 }
 
-impl Permit for WitnessPermit {
-    fn standing(&self) -> &[Allowance] {
-        &STANDING
+impl Permit for RecordingPermit {
+    fn allowances(&self) -> &[Allowance] {
+        &ALLOWANCES
     }
 
-    fn call(&mut self) {
-        self.called = true;
+    fn model_called(&mut self) {
+        self.model_called = true;
     }
 
-    fn show(&mut self) {
-        self.witness.as_ref().unwrap().hear(Heard::Shown);
+    fn reply_started(&mut self) {
+        self.guard.as_ref().unwrap().record(GuardCall::ReplyStarted);
     }
 
-    async fn settle(mut self, ending: TurnEnd) {
-        self.end(Heard::Settled(ending));
+    async fn settle(mut self, end: TurnEnd) {
+        self.end(GuardCall::Settle(end));
     }
 
-    fn leave(mut self, used: Charge) {
-        self.end(Heard::Left(used));
+    fn client_left(mut self, charge: Charge) {
+        self.end(GuardCall::ClientLeft(charge));
     }
 }
 
-impl Drop for WitnessPermit {
+impl Drop for RecordingPermit {
     fn drop(&mut self) {
-        self.end(if self.called { Heard::Left(Charge::default()) } else { Heard::Dropped });
+        let left = GuardCall::ClientLeft(Charge::default());
+        self.end(if self.model_called { left } else { GuardCall::Dropped });
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use holdall::{
     config::Config,
-    guard::{Guard, LocalGuard, Seed},
+    guard::{Guard, KeyedHash, LocalGuard},
     service::{Body, Entry, Host, Log, Notice, Service},
 };
 use http::{Method, Request, Response, header, response};
@@ -97,7 +97,7 @@ impl Hand {
 
     /// A service of this configuration.
     pub(crate) fn of(config: Config) -> Self {
-        let guard = LocalGuard::new(config.guard.clone(), Seed::new([7; 32]));
+        let guard = LocalGuard::new(config.guard.clone(), KeyedHash::new([7; 32]));
         Self::guarded(config, guard)
     }
 }
@@ -107,7 +107,7 @@ impl<G: Guard> Hand<G> {
     pub(crate) fn guarded(config: Config, guard: G) -> Self {
         let (clock, entropy, upstream, log) = <(TestClock, TestEntropy, FakeUpstream, Records)>::default();
         let host = TestHost { upstream: upstream.clone(), guard, clock: clock.clone(), entropy: entropy.clone() };
-        let service = Service::new(config.deployment, config.access, config.settings, host, Box::new(log.clone()));
+        let service = Service::new(config.deployment, config.access, config.service, host, Box::new(log.clone()));
         Self { service: Arc::new(service), clock, entropy, upstream, log }
     }
 

@@ -12,7 +12,7 @@ use crate::support::{
     drive::{Driven, behind_one_alias, drive},
     events::events,
     fake::Call,
-    guard::{Heard, Witness},
+    guard::{GuardCall, RecordingGuard},
     hand::{Hand, PendingCall},
     wire::Wire,
 };
@@ -477,8 +477,8 @@ fn the_same_user_has_the_same_number_and_others_have_others() {
 #[test]
 fn the_guard_is_asked_once_and_told_once_however_many_calls_it_takes() {
     for (stream, until_works, ends_well) in [(false, 2, true), (true, 2, true), (false, 99, false), (true, 99, false)] {
-        let witness = Witness::default();
-        let hand = Hand::guarded(config(&behind_one_alias(&[("a", "openai")])), witness.clone());
+        let guard = RecordingGuard::default();
+        let hand = Hand::guarded(config(&behind_one_alias(&[("a", "openai")])), guard.clone());
         let mut calls = 0;
         let asked = hand.turn(&json!({ "input": "hi", "stream": stream }));
         drive(&hand, asked, |call| {
@@ -486,11 +486,12 @@ fn the_guard_is_asked_once_and_told_once_however_many_calls_it_takes() {
             if calls > until_works { say(call) } else { status(call, 503, &[], "") }
         });
         assert_eq!(calls, 3);
-        let heard = witness.take();
-        let well = |heard: &Heard| matches!(heard, Heard::Settled(TurnEnd::Complete(_)));
-        assert_eq!(heard.first(), Some(&Heard::PendingCall(GuardPurpose::Turn)));
-        assert_eq!(heard.iter().filter(|heard| matches!(heard, Heard::Settled(_))).count(), 1, "{heard:?}");
-        assert_eq!(heard.last().is_some_and(well), ends_well, "{heard:?}");
-        assert!(ends_well || heard.last() == Some(&Heard::Settled(TurnEnd::Failed)), "{heard:?}");
+        let guard_calls = guard.take();
+        let well = |call: &GuardCall| matches!(call, GuardCall::Settle(TurnEnd::Complete(_)));
+        assert_eq!(guard_calls.first(), Some(&GuardCall::Admit(GuardPurpose::Turn)));
+        let settled = guard_calls.iter().filter(|call| matches!(call, GuardCall::Settle(_)));
+        assert_eq!(settled.count(), 1, "{guard_calls:?}");
+        assert_eq!(guard_calls.last().is_some_and(well), ends_well, "{guard_calls:?}");
+        assert!(ends_well || guard_calls.last() == Some(&GuardCall::Settle(TurnEnd::Failed)), "{guard_calls:?}");
     }
 }

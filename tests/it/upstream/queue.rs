@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use holdall::{
-    guard::{LocalGuard, Seed},
+    guard::{KeyedHash, LocalGuard},
     service::Service,
     shell::{Forward, NativeGuard, NativeHost, NativeService},
 };
@@ -31,10 +31,10 @@ fn paced(pace: u32, settings: &str, upstream: &str) -> Arc<NativeService> {
     ));
     let (forward, guard) = (
         Forward::new(config.upstreams).unwrap(),
-        NativeGuard::Local(LocalGuard::new(config.guard, Seed::new([7; 32]))),
+        NativeGuard::Local(LocalGuard::new(config.guard, KeyedHash::new([7; 32]))),
     );
     let log = Box::new(Records::default());
-    Arc::new(Service::new(config.deployment, config.access, config.settings, NativeHost::new(forward, guard), log))
+    Arc::new(Service::new(config.deployment, config.access, config.service, NativeHost::new(forward, guard), log))
 }
 
 /// A turn of a new conversation; the answer's code if it is an error, and how long it took.

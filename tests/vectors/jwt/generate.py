@@ -285,7 +285,7 @@ def claims():
         for late in (0, 59, 60):
             accepted(f"{name} {late} s ahead", "secret-64", hs256(but(**{name: NOW + late})))
         for late in (61, 3600):
-            refused(f"{name} {late} s ahead", f"{name}: lies ahead", "secret-64", hs256(but(**{name: NOW + late})))
+            refused(f"{name} {late} s ahead", f"{name}: in the future", "secret-64", hs256(but(**{name: NOW + late})))
         refused(f"{name} null", f"claims: `{name}` is not", "secret-64", hs256(but(**{name: None})))
     for name in ("exp", "nbf", "iat"):
         for text in (f"{NOW}.0", f"{NOW}.5", "1.795e9", "1e400", "-1", "-0", str(LAST_SECOND + 1), str(NOW * 1000),

@@ -1,15 +1,18 @@
-//! The reply: one `chat.completion`, or chunks of it as they come.
+//! The reply: one `chat.completion`, or a stream of chunks.
 //!
-//! Streamed, the role comes first, then text and calls, then a chunk with `finish_reason` and the token, then what was
-//! used if that was asked for, then `[DONE]`. A stream that fails ends with `{"error"}` and without `[DONE]`: SDKs raise
-//! the one, and who looks for the other alone must not take the reply for whole.
+//! A stream has a chunk with the role, then chunks with text and tool calls, then a chunk with
+//! `finish_reason` and the token. A chunk with the usage follows if the request asks for it. The
+//! last event is `[DONE]`.
+//!
+//! A failed stream ends with `{"error"}` and without `[DONE]`. SDKs raise the error. A client that
+//! only looks for `[DONE]` does not mistake the reply for a complete one.
 
 use serde::Serialize;
 
 use crate::proto::{
     api::{
-        PublicError, ReplyWriter,
-        native::ConversationBody,
+        conversation::ConversationBody,
+        format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
     },
     chat::Item,
@@ -21,10 +24,11 @@ use crate::proto::{
 /// Writes one reply.
 #[derive(Default)]
 pub(super) struct ChatWriter {
+    /// True if the stream ends with a chunk that has the usage.
     include_usage: bool,
-    /// What all chunks of a stream have in common.
+    /// The members that all chunks of the stream share.
     head: Head,
-    /// The calls that were streamed.
+    /// The number of tool calls in the stream so far.
     calls: usize,
 }
 
@@ -33,87 +37,88 @@ impl ChatWriter {
         Self { include_usage, ..Self::default() }
     }
 
-    fn piece(&self, delta: Said<'_>, out: &mut Vec<u8>) {
-        self.chunk(&[StreamedChoice::new(delta)], None, None, out);
+    fn write_delta(&self, delta: DeltaBody<'_>, out: &mut Vec<u8>) {
+        self.write_chunk(&[ChunkChoice::new(delta)], None, None, out);
     }
 
-    fn chunk(&self, choices: &[StreamedChoice<'_>], usage: Option<UsageBody>, end: Option<End<'_>>, out: &mut Vec<u8>) {
+    fn write_chunk(
+        &self,
+        choices: &[ChunkChoice<'_>],
+        usage: Option<UsageBody>,
+        next: Option<NextToken<'_>>,
+        out: &mut Vec<u8>,
+    ) {
         let usage = self.include_usage.then_some(usage);
-        let chunk = Chunk { head: &self.head, object: "chat.completion.chunk", choices, usage, end };
+        let chunk = Chunk { head: &self.head, object: "chat.completion.chunk", choices, usage, next };
         sse::write_event(out, None, &serde_json::to_string(&chunk).unwrap_or_default());
     }
 }
 
 impl ReplyWriter for ChatWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
-        let calls: Vec<_> = calls(answer).collect();
-        let content = if answer.reply.is_empty() && !calls.is_empty() { None } else { Some(answer.reply.as_str()) };
-        let token = answer.token.as_str();
-        let message = Message {
-            role: "assistant",
-            content,
-            refusal: None,
-            annotations: [],
-            tool_calls: calls,
-            conversation_token: token,
-        };
-        let choice = Choice { index: 0, message, logprobs: None, finish_reason: answer.finish.as_str() };
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let completion = Completion {
             head: &Head::new(&answer.conversation.claims),
             object: "chat.completion",
-            choices: [choice],
+            choices: [Choice {
+                index: 0,
+                message: Message::new(answer),
+                logprobs: None,
+                finish_reason: answer.finish.as_str(),
+            }],
             usage: answer.usage.into(),
-            end: End::new(answer),
+            next: NextToken::new(answer),
         };
-        // Our own structs of strings and numbers always serialize.
+        // Structs of strings and numbers always serialize.
         serde_json::to_vec(&completion).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         self.head = Head::new(claims);
-        // Whether there will be text is not known yet; empty text would stand beside calls as a reply of its own.
-        self.piece(Said { role: Some("assistant"), ..Said::default() }, out);
+        // No `content` here: the reply may have only tool calls, and SDKs keep an empty text as a
+        // text of its own.
+        self.write_delta(DeltaBody { role: Some("assistant"), ..DeltaBody::default() }, out);
     }
 
     fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>) {
         for delta in deltas {
             match delta {
-                Delta::Text(text) => self.piece(Said { content: Some(text), ..Said::default() }, out),
+                Delta::Text(text) => {
+                    self.write_delta(DeltaBody { content: Some(text), ..DeltaBody::default() }, out);
+                }
                 Delta::Call { id, name, args } => {
                     let call = Call { index: Some(self.calls), ..Call::new(id, name, args) };
                     self.calls = self.calls.saturating_add(1);
-                    self.piece(Said { tool_calls: Some([call]), ..Said::default() }, out);
+                    self.write_delta(DeltaBody { tool_calls: Some([call]), ..DeltaBody::default() }, out);
                 }
                 Delta::Finish(_) | Delta::Think { .. } | Delta::Usage(_) => {}
             }
         }
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
-        let delta = Said { conversation_token: Some(&answer.token), ..Said::default() };
-        let last = StreamedChoice { finish_reason: Some(answer.finish.as_str()), ..StreamedChoice::new(delta) };
-        self.chunk(&[last], None, Some(End::new(answer)), out);
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+        let delta = DeltaBody { conversation_token: Some(&answer.token), ..DeltaBody::default() };
+        let last = ChunkChoice { finish_reason: Some(answer.finish.as_str()), ..ChunkChoice::new(delta) };
+        self.write_chunk(&[last], None, Some(NextToken::new(answer)), out);
         if self.include_usage {
-            self.chunk(&[], Some(answer.usage.into()), None, out);
+            self.write_chunk(&[], Some(answer.usage.into()), None, out);
         }
         sse::write_event(out, None, "[DONE]");
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
-        let error = OpenAiError::new(told, TokenMember::ConversationToken, partial);
+    fn fail(&mut self, error: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+        let error = OpenAiError::new(error, TokenMember::ConversationToken, partial);
         sse::write_event(out, None, &error.to_json());
     }
 }
 
-/// What an answer and all chunks of a stream have in common.
+/// The members that a completion and all chunks of a stream share.
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatHead"))]
 struct Head {
-    /// Names the answer; it is no token.
+    /// The id of the answer. It is not a token.
     id: String,
-    /// Unix seconds.
+    /// The time of the reply, in Unix seconds.
     created: u64,
-    /// The alias.
+    /// The alias of the model.
     model: String,
 }
 
@@ -124,164 +129,151 @@ impl Head {
     }
 }
 
-/// What an answer ends with, and the chunk with `finish_reason`.
+/// The members that Holdall adds to a completion, and to the chunk with `finish_reason`.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatEnd"))]
-struct End<'a> {
-    /// The conversation's new last token.
+struct NextToken<'a> {
     conversation_token: &'a str,
-    /// Where the conversation stands.
     holdall: ConversationBody,
 }
 
-impl<'a> End<'a> {
+impl<'a> NextToken<'a> {
     fn new(answer: &'a Answer) -> Self {
         Self { conversation_token: &answer.token, holdall: (&answer.conversation).into() }
     }
 }
 
-/// A whole reply.
+/// A complete reply.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCompletion"))]
-pub(super) struct Completion<'a> {
+struct Completion<'a> {
     #[serde(flatten)]
     head: &'a Head,
-    #[cfg_attr(test, schemars(extend("const" = "chat.completion")))]
     object: &'static str,
     choices: [Choice<'a>; 1],
     usage: UsageBody,
     #[serde(flatten)]
-    end: End<'a>,
+    next: NextToken<'a>,
 }
 
-/// The reply.
+/// The only choice of a completion.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatChoice"))]
 struct Choice<'a> {
     /// Always 0.
     index: usize,
     message: Message<'a>,
-    #[cfg_attr(test, schemars(with = "()"))]
+    /// Always `null`.
     logprobs: Option<()>,
-    /// Why it ended.
-    #[cfg_attr(test, schemars(with = "crate::proto::turn::FinishReason"))]
     finish_reason: &'static str,
 }
 
-/// What the model said.
+/// The message of the model.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatReply"))]
 struct Message<'a> {
-    #[cfg_attr(test, schemars(extend("const" = "assistant")))]
     role: &'static str,
-    /// `null` where there are only calls.
+    /// The text; `null` if there are only tool calls.
     content: Option<&'a str>,
-    #[cfg_attr(test, schemars(with = "()"))]
+    /// Always `null`.
     refusal: Option<()>,
     annotations: [(); 0],
-    /// What it called; absent if nothing.
+    /// The tool calls; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
-    /// The conversation's new last token, once more: some clients keep the message alone.
+    /// The next token again, because some clients keep only the message.
     conversation_token: &'a str,
 }
 
-/// A piece of a reply. The last one but for usage has `finish_reason` and the token.
+impl<'a> Message<'a> {
+    fn new(answer: &'a Answer) -> Self {
+        let call = |item: &'a Item| match item {
+            Item::Call { id, name, args } => Some(Call::new(id, name, args)),
+            _ => None,
+        };
+        let tool_calls: Vec<_> = answer.output.iter().filter_map(call).collect();
+        let has_only_calls = answer.reply.is_empty() && !tool_calls.is_empty();
+        Self {
+            role: "assistant",
+            content: if has_only_calls { None } else { Some(&answer.reply) },
+            refusal: None,
+            annotations: [],
+            tool_calls,
+            conversation_token: &answer.token,
+        }
+    }
+}
+
+/// A chunk of a streamed reply.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCompletionChunk"))]
-pub(super) struct Chunk<'a> {
+struct Chunk<'a> {
     #[serde(flatten)]
     head: &'a Head,
-    #[cfg_attr(test, schemars(extend("const" = "chat.completion.chunk")))]
     object: &'static str,
-    choices: &'a [StreamedChoice<'a>],
-    /// Where usage was asked for, `null` in all chunks but the last.
+    choices: &'a [ChunkChoice<'a>],
+    /// Absent unless the request asks for the usage; then `null` in all chunks except the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<UsageBody>>,
     #[serde(flatten)]
-    end: Option<End<'a>>,
+    next: Option<NextToken<'a>>,
 }
 
-/// The piece.
+/// The only choice of a chunk.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatChunkChoice"))]
-struct StreamedChoice<'a> {
+struct ChunkChoice<'a> {
     /// Always 0.
     index: usize,
-    delta: Said<'a>,
-    #[cfg_attr(test, schemars(with = "()"))]
+    delta: DeltaBody<'a>,
+    /// Always `null`.
     logprobs: Option<()>,
-    /// Why the reply ended; null before.
-    #[cfg_attr(test, schemars(with = "Option<crate::proto::turn::FinishReason>"))]
+    /// `null` until the reply has ended.
     finish_reason: Option<&'static str>,
 }
 
-impl<'a> StreamedChoice<'a> {
-    fn new(delta: Said<'a>) -> Self {
+impl<'a> ChunkChoice<'a> {
+    fn new(delta: DeltaBody<'a>) -> Self {
         Self { index: 0, delta, logprobs: None, finish_reason: None }
     }
 }
 
-/// One fragment of a message; SDKs join their strings.
+/// A fragment of the message. SDKs concatenate the strings of all fragments.
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatDelta"))]
-struct Said<'a> {
+struct DeltaBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String", extend("const" = "assistant")))]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "[Call<'a>; 1]"))]
     tool_calls: Option<[Call<'a>; 1]>,
-    /// The conversation's new last token, in the chunk with `finish_reason` alone.
+    /// The next token. It must be in one fragment only, because SDKs concatenate.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     conversation_token: Option<&'a str>,
 }
 
-/// The model asks for a tool.
+/// A tool call.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatToolCall"))]
 struct Call<'a> {
-    /// Its place among the calls, in fragments alone.
+    /// The position among the tool calls of the stream. Absent in a completion.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "usize"))]
     index: Option<usize>,
-    /// The id that the result will name.
+    /// The id that the result must name.
     id: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "function")))]
     r#type: &'static str,
-    function: Called<'a>,
+    function: CalledFunction<'a>,
 }
 
-/// What is called.
+/// The function of a tool call.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatCalled"))]
-struct Called<'a> {
-    /// The tool.
+struct CalledFunction<'a> {
     name: &'a str,
-    /// JSON text, as the model wrote it.
+    /// JSON text, exactly as the model wrote it.
     arguments: &'a str,
 }
 
 impl<'a> Call<'a> {
     fn new(id: &'a str, name: &'a str, arguments: &'a str) -> Self {
-        Self { index: None, id, r#type: "function", function: Called { name, arguments } }
+        Self { index: None, id, r#type: "function", function: CalledFunction { name, arguments } }
     }
-}
-
-fn calls(answer: &Answer) -> impl Iterator<Item = Call<'_>> {
-    answer.output.iter().filter_map(|item| match item {
-        Item::Call { id, name, args } => Some(Call::new(id, name, args)),
-        _ => None,
-    })
 }
 
 /// The model tokens that the turn used.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChatUsage"))]
 struct UsageBody {
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -291,13 +283,11 @@ struct UsageBody {
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct InputDetails {
     cached_tokens: u64,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct OutputDetails {
     reasoning_tokens: u64,
 }

@@ -1,4 +1,4 @@
-//! The Chat Completions format: requests, member by member.
+//! Requests of the Chat Completions API.
 
 mod replies;
 
@@ -11,7 +11,7 @@ use crate::proto::{
     turn::{ModelOptions, ReplyFormat, ToolChoice, Truncation, TurnRequest},
 };
 
-/// The least that a request can be, and these members.
+/// A request with the required members and these members.
 fn asking(members: &Value) -> Value {
     let mut body = json!({ "model": "default", "messages": [{ "role": "user", "content": "hi" }] });
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -19,7 +19,7 @@ fn asking(members: &Value) -> Value {
 }
 
 fn read(body: &Value) -> Result<TurnRequest, Error> {
-    ChatCompletions.request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
+    ChatCompletions.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
 }
 
 fn options(members: &Value) -> ModelOptions {
@@ -96,7 +96,7 @@ fn a_request_reads_in_full() {
 }
 
 #[test]
-fn null_is_as_good_as_absent() {
+fn null_means_absent() {
     let nulls: serde_json::Map<_, _> = MEMBERS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
     for members in [json!({}), Value::Object(nulls)] {
         let turn = read(&asking(&members)).unwrap();
@@ -110,7 +110,7 @@ fn null_is_as_good_as_absent() {
 }
 
 #[test]
-fn what_sdks_add_and_we_do_not_know_is_ignored() {
+fn unknown_members_are_ignored() {
     for members in [
         json!({ "store": true, "metadata": { "a": "b" }, "service_tier": "auto", "verbosity": "low" }),
         json!({ "prompt_cache_key": "k", "prompt_cache_retention": "24h", "prompt_cache_options": { "mode": "explicit" } }),
@@ -127,16 +127,16 @@ fn what_sdks_add_and_we_do_not_know_is_ignored() {
 }
 
 #[test]
-fn a_token_is_taken_as_it_stands() {
+fn a_token_is_not_changed() {
     for token in ["", "a.b.c", "resp_x", " spaced ", "\u{0}"] {
         let turn = read(&asking(&json!({ "conversation_token": token }))).unwrap();
         assert_eq!(turn.token.as_deref(), Some(token));
     }
-    assert!(invalid(&asking(&json!({ "conversation_token": 5 }))).starts_with("body: "));
+    assert!(invalid(&asking(&json!({ "conversation_token": 5 }))).starts_with("The request body is invalid: "));
 }
 
 #[test]
-fn a_user_is_named_by_its_newer_member_first() {
+fn safety_identifier_takes_precedence_over_user() {
     for (members, user) in [
         (json!({ "user": "ada" }), Some("ada")),
         (json!({ "safety_identifier": "h-1" }), Some("h-1")),
@@ -179,7 +179,7 @@ fn messages_become_items_in_their_order() {
 }
 
 #[test]
-fn what_an_assistant_said_is_its_text_in_any_shape() {
+fn messages_of_the_model_are_read_in_every_form() {
     let call = json!({ "id": "c", "function": { "name": "n", "arguments": "" } });
     let said = |text: &str| vec![Item::text(Role::Assistant, text)];
     for (mut message, expected) in [
@@ -189,7 +189,7 @@ fn what_an_assistant_said_is_its_text_in_any_shape() {
         (json!({ "content": null, "refusal": "no" }), said("no")),
         (json!({ "content": "a", "tool_calls": [] }), said("a")),
         (json!({ "content": "a", "tool_calls": null }), said("a")),
-        // Nothing said is the model's turn all the same; but not beside calls.
+        // A turn without text is an empty message, unless it has calls.
         (json!({}), said("")),
         (json!({ "content": "" }), said("")),
         (json!({ "tool_calls": [call] }), vec![call_item("c", "n", "")]),
@@ -202,7 +202,7 @@ fn what_an_assistant_said_is_its_text_in_any_shape() {
 }
 
 #[test]
-fn system_text_that_says_nothing_is_none() {
+fn empty_system_text_is_no_system_text() {
     for content in [json!(""), json!([{ "type": "text", "text": "" }])] {
         let messages = json!([{ "role": "system", "content": content }, { "role": "user", "content": "hi" }]);
         assert_eq!(conversation(&messages).1, None);
@@ -210,31 +210,28 @@ fn system_text_that_says_nothing_is_none() {
 }
 
 #[test]
-fn a_fault_in_a_message_is_told_with_its_place() {
+fn an_error_in_a_message_names_its_position() {
     let message = |message: Value| asking(&json!({ "messages": [{ "role": "user", "content": "hi" }, message] }));
     for (body, said) in [
-        (json!([]), "body: "),
+        (json!([]), "The request body is invalid: "),
         (json!({ "messages": [{ "role": "user", "content": "hi" }] }), "missing field `model`"),
         (json!({ "model": "default" }), "missing field `messages`"),
-        (asking(&json!({ "messages": [] })), "`messages` has nothing from the user"),
-        (
-            asking(&json!({ "messages": [{ "role": "system", "content": "a" }] })),
-            "`messages` has nothing from the user",
-        ),
-        (asking(&json!({ "messages": ["hi"] })), "body: "),
-        (asking(&json!({ "messages": [["user", "hi"]] })), "body: "),
+        (asking(&json!({ "messages": [] })), "`messages` has no user message"),
+        (asking(&json!({ "messages": [{ "role": "system", "content": "a" }] })), "`messages` has no user message"),
+        (asking(&json!({ "messages": ["hi"] })), "The request body is invalid: "),
+        (asking(&json!({ "messages": [["user", "hi"]] })), "The request body is invalid: "),
         (message(json!({ "content": "a" })), "missing field `role`"),
         (message(json!({ "role": "user" })), "`messages[1]` has no `content`"),
         (message(json!({ "role": "user", "content": null })), "`messages[1]` has no `content`"),
         (message(json!({ "role": "user", "content": [] })), "`content` has no part"),
         (message(json!({ "role": "user", "content": 5 })), "expected text, or a list of parts, as `content`"),
-        (message(json!({ "role": "user", "content": ["a"] })), "body: "),
-        (message(json!({ "role": "user", "content": [{ "type": "text" }] })), "a part is"),
-        (message(json!({ "role": "user", "content": [{ "type": "video_url", "text": "a" }] })), "a part is"),
+        (message(json!({ "role": "user", "content": ["a"] })), "The request body is invalid: "),
+        (message(json!({ "role": "user", "content": [{ "type": "text" }] })), "a part must be"),
+        (message(json!({ "role": "user", "content": [{ "type": "video_url", "text": "a" }] })), "a part must be"),
         (message(json!({ "role": "user", "content": [{ "text": "a" }] })), "missing field `type`"),
         (
             message(json!({ "role": "user", "content": [{ "type": "image_url", "image_url": "https://e.test" }] })),
-            "body: ",
+            "The request body is invalid: ",
         ),
         (message(json!({ "role": "tool", "content": "3" })), "`messages[1]` has no `tool_call_id`"),
         (message(json!({ "role": "tool", "tool_call_id": "c" })), "`messages[1]` has no `content`"),
@@ -242,15 +239,15 @@ fn a_fault_in_a_message_is_told_with_its_place() {
             message(
                 json!({ "role": "system", "content": [{ "type": "image_url", "image_url": { "url": "data:," } }] }),
             ),
-            "`messages[1]` can have text alone",
+            "`messages[1]` has an image, but a system message",
         ),
-        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "function" }] })), "a call is"),
-        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "x" }] })), "a call is"),
+        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "function" }] })), "a call must be"),
+        (message(json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "x" }] })), "a call must be"),
         (
             message(
                 json!({ "role": "assistant", "tool_calls": [{ "id": "c", "function": { "name": "n", "arguments": {} } }] }),
             ),
-            "body: ",
+            "The request body is invalid: ",
         ),
     ] {
         assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
@@ -258,37 +255,40 @@ fn a_fault_in_a_message_is_told_with_its_place() {
 }
 
 #[test]
-fn a_fault_in_an_option_is_told_with_its_name() {
+fn an_error_in_an_option_names_the_option() {
     let tool = json!({ "type": "function", "function": { "name": "n" } });
     let with_tool = |choice: Value| asking(&json!({ "tools": [tool], "tool_choice": choice }));
     let schema =
         |schema: Value| asking(&json!({ "response_format": { "type": "json_schema", "json_schema": schema } }));
     for (body, said) in [
-        (asking(&json!({ "max_tokens": 0 })), "`max_tokens` is at least 1"),
-        (asking(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` is at least 1"),
-        (asking(&json!({ "max_tokens": -1 })), "body: "),
-        (asking(&json!({ "temperature": 2.1 })), "`temperature` is a number from 0 to 2"),
-        (asking(&json!({ "top_p": 1.1 })), "`top_p` is a number from 0 to 1"),
-        (asking(&json!({ "stop": "" })), "`stop` has an empty text"),
-        (asking(&json!({ "stop": ["a", ""] })), "`stop` has an empty text"),
-        (asking(&json!({ "stop": 5 })), "`stop`: "),
-        (asking(&json!({ "stop": vec!["a"; 17] })), "`stop`: more than 16 entries"),
-        (asking(&json!({ "seed": 0.5 })), "body: "),
-        (asking(&json!({ "truncation": "auto" })), "`truncation` is"),
-        (asking(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` is"),
+        (asking(&json!({ "max_tokens": 0 })), "`max_tokens` must be at least 1"),
+        (asking(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` must be at least 1"),
+        (asking(&json!({ "max_tokens": -1 })), "The request body is invalid: "),
+        (asking(&json!({ "temperature": 2.1 })), "`temperature` must be a number from 0 to 2"),
+        (asking(&json!({ "top_p": 1.1 })), "`top_p` must be a number from 0 to 1"),
+        (asking(&json!({ "stop": "" })), "`stop` must not have an empty text"),
+        (asking(&json!({ "stop": ["a", ""] })), "`stop` must not have an empty text"),
+        (asking(&json!({ "stop": 5 })), "`stop` is invalid: "),
+        (asking(&json!({ "stop": vec!["a"; 17] })), "`stop` is invalid: more than 16 entries"),
+        (asking(&json!({ "seed": 0.5 })), "The request body is invalid: "),
+        (asking(&json!({ "truncation": "auto" })), "`truncation` must"),
+        (asking(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` must"),
         (asking(&json!({ "tools": [{ "type": "function" }] })), "`tools[0]` has no `function`"),
         (asking(&json!({ "tools": [{ "function": { "name": "n" } }] })), "missing field `type`"),
-        (asking(&json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] })), "a tool's `name` is"),
+        (
+            asking(&json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] })),
+            "The `name` of a tool must",
+        ),
         (asking(&json!({ "tools": vec![tool.clone(); 129] })), "more than 128 entries"),
         (asking(&json!({ "tool_choice": "required" })), "`tool_choice` requires a tool"),
-        (with_tool(json!("any")), "`tool_choice` is"),
-        (with_tool(json!(["auto"])), "`tool_choice`: "),
-        (with_tool(json!({ "type": "function" })), "`tool_choice` is"),
-        (with_tool(json!({ "type": "tool", "name": "n" })), "`tool_choice` is"),
+        (with_tool(json!("any")), "`tool_choice` must"),
+        (with_tool(json!(["auto"])), "`tool_choice` is invalid: "),
+        (with_tool(json!({ "type": "function" })), "`tool_choice` must"),
+        (with_tool(json!({ "type": "tool", "name": "n" })), "`tool_choice` must"),
         (with_tool(json!({ "type": "function", "function": { "name": "x" } })), "`tool_choice` names a tool"),
         (
             with_tool(json!({ "type": "allowed_tools", "allowed_tools": { "mode": "none", "tools": [tool] } })),
-            "`tool_choice` is",
+            "`tool_choice` must",
         ),
         (
             with_tool(json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [] } })),
@@ -299,26 +299,26 @@ fn a_fault_in_an_option_is_told_with_its_name() {
                 "tools": [{ "type": "function", "function": { "name": "x" } }] } })),
             "`tool_choice` allows a tool",
         ),
-        (asking(&json!({ "response_format": "json" })), "`response_format`: "),
-        (asking(&json!({ "response_format": { "type": "grammar" } })), "`response_format` is"),
-        (asking(&json!({ "response_format": { "type": "json_schema" } })), "`response_format` is"),
-        (schema(json!({ "name": "a b", "schema": {} })), "`response_format.json_schema.name` is"),
-        (schema(json!({ "name": "a" })), "`response_format.json_schema.schema` is"),
-        (schema(json!({ "name": "a", "schema": true })), "`response_format.json_schema.schema` is"),
-        (schema(json!({ "schema": {} })), "`response_format`: missing field `name`"),
+        (asking(&json!({ "response_format": "json" })), "`response_format` is invalid: "),
+        (asking(&json!({ "response_format": { "type": "grammar" } })), "`response_format` must"),
+        (asking(&json!({ "response_format": { "type": "json_schema" } })), "`response_format` must"),
+        (schema(json!({ "name": "a b", "schema": {} })), "`response_format.json_schema.name` must"),
+        (schema(json!({ "name": "a" })), "`response_format.json_schema.schema` must"),
+        (schema(json!({ "name": "a", "schema": true })), "`response_format.json_schema.schema` must"),
+        (schema(json!({ "schema": {} })), "`response_format` is invalid: missing field `name`"),
     ] {
         assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
     }
 }
 
 #[test]
-fn the_other_doors_name_for_the_token_is_not_passed_over() {
+fn the_token_member_of_the_responses_api_is_rejected() {
     let error = read(&asking(&json!({ "previous_response_id": "resp_a.b.c" }))).unwrap_err();
-    assert!(error.to_string().contains("send `conversation_token`"), "{error}");
+    assert!(error.to_string().contains("Send `conversation_token`"), "{error}");
 }
 
 #[test]
-fn roles_that_are_not_the_clients_are_refused() {
+fn unknown_roles_are_rejected() {
     let long = "x".repeat(100);
     for (role, shown) in
         [("critic", "critic"), ("User", "User"), ("tool ", "tool "), ("", ""), ("\u{0}a\n", "a"), (&long, &long[..64])]
@@ -329,7 +329,7 @@ fn roles_that_are_not_the_clients_are_refused() {
 }
 
 #[test]
-fn what_is_known_and_not_offered_is_refused_by_name() {
+fn unsupported_features_are_rejected_by_name() {
     let custom = json!({ "type": "custom", "custom": { "name": "n" } });
     for (members, name) in [
         (json!({ "n": 2 }), "n"),
@@ -368,7 +368,7 @@ fn what_is_known_and_not_offered_is_refused_by_name() {
 }
 
 #[test]
-fn what_asks_for_nothing_is_not_refused() {
+fn values_without_effect_are_accepted() {
     for members in [
         json!({ "n": 1, "logprobs": false, "top_logprobs": 0, "logit_bias": {}, "functions": [] }),
         json!({ "frequency_penalty": 0, "presence_penalty": 0.0, "modalities": ["text"] }),
@@ -382,13 +382,13 @@ fn what_asks_for_nothing_is_not_refused() {
 }
 
 #[test]
-fn the_older_bound_on_a_reply_counts_where_the_newer_is_not_given() {
+fn max_tokens_applies_without_max_completion_tokens() {
     assert_eq!(options(&json!({ "max_tokens": 9 })).max_output_tokens, Some(9));
     assert_eq!(options(&json!({ "max_tokens": 9, "max_completion_tokens": null })).max_output_tokens, Some(9));
 }
 
 #[test]
-fn choices_are_read_in_every_form() {
+fn tool_choice_is_read_in_every_form() {
     let tool = |name: &str| json!({ "type": "function", "function": { "name": name } });
     for (choice, names, expected) in [
         (json!("auto"), ["add", "now"].as_slice(), ToolChoice::Auto),
@@ -420,11 +420,11 @@ fn a_stop_is_one_text_or_several() {
 }
 
 #[test]
-fn schemas_are_kept_as_they_were_written() {
+fn schemas_keep_their_text() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"a"}],
         "tools":[{"type":"function","function":{"name":"n","parameters":{"b": 1.50, "a":2 }}}],
         "response_format":{"type":"json_schema","json_schema":{"name":"s","description":"d","strict":true,"schema":{"z":1, "a": 1e2}}}}"#;
-    let options = ChatCompletions.request(body, &ApiSettings::default()).unwrap().turn.options;
+    let options = ChatCompletions.parse_request(body, &ApiSettings::default()).unwrap().turn.options;
     assert_eq!(options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
     let ReplyFormat::Schema { name, description, schema, strict } = options.format else { panic!("no schema") };
     assert_eq!((name.as_str(), description.as_deref(), strict), ("s", Some("d"), Some(true)));
@@ -432,14 +432,14 @@ fn schemas_are_kept_as_they_were_written() {
 }
 
 #[test]
-fn lists_are_bounded_while_they_are_read() {
+fn lists_are_bounded_while_they_are_parsed() {
     let part = r#"{"type":"text","text":""}"#;
     let message = r#"{"role":"user","content":"a"}"#;
     let body = |messages: &str| format!("{{\"model\":\"m\",\"messages\":[{messages}]}}");
     let many = |element: &str| [element].repeat(body::ELEMENTS + 1).join(",");
     let parts = format!("{{\"role\":\"user\",\"content\":[{}]}}", many(part));
     for body in [body(&many(message)), body(&parts)] {
-        let error = ChatCompletions.request(&body, &ApiSettings::default()).err().unwrap();
+        let error = ChatCompletions.parse_request(&body, &ApiSettings::default()).err().unwrap();
         assert!(error.to_string().contains("more than 16384 entries"), "{error}");
     }
 }

@@ -1,97 +1,91 @@
-//! Errors as Anthropic's API words them: `{"type":"error","error":{"type","message"},"request_id"}`.
+//! Errors in the format of Anthropic's API:
+//! `{"type":"error","error":{"type","message"},"request_id"}`.
 //!
-//! SDKs choose their exception by the status, and have the class of error from `error.type`. Our code stands beside it,
-//! and once more where newer SDKs look for one, in `details.error_code`. Statuses are ours but for two that programs rely
-//! on: an unknown model is 404, a prompt that is too long for it 400 with words to that effect. A server that is
-//! overloaded stays 503: Anthropic's 529 is no registered status, balancers know the other, and the SDKs' exceptions for
-//! both are kinds of one and are retried alike.
+//! SDKs choose their exception by the status, and read the class of the error from `error.type`.
+//! Holdall adds its own code as `error.code`, and again as `error.details.error_code`, where newer
+//! SDKs look for one.
+//!
+//! Two errors have another status here, because programs rely on it: 404 for an unknown model, and
+//! 400 for a prompt that is too long for the model. An overloaded server stays 503. Anthropic's 529
+//! is not a registered status, load balancers know 503, and the SDKs retry both alike.
 
 use serde::Serialize;
 
 use crate::proto::{
-    api::{ErrorResponse, PublicError},
+    api::format::{ErrorResponse, PublicError},
     error::Error,
     turn::Partial,
 };
 
-/// An error in the shape of Anthropic's API.
+/// An error in the format of Anthropic's API.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AnthropicErrorBody"))]
 pub(super) struct ErrorBody<'a> {
-    #[cfg_attr(test, schemars(extend("const" = "error")))]
     r#type: &'static str,
     error: Detail<'a>,
-    /// The id under which the server's log has the request.
+    /// The id of the request in the server's log.
     request_id: &'a str,
     #[serde(skip)]
     status: u16,
 }
 
-/// Why a request was refused or failed, as Anthropic's API says it.
+/// The reason for the error.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AnthropicError"))]
 struct Detail<'a> {
-    #[cfg_attr(test, schemars(extend("enum" = ["api_error", "authentication_error", "invalid_request_error", "not_found_error", "overloaded_error", "permission_error", "rate_limit_error", "request_too_large", "timeout_error"])))]
     r#type: &'static str,
-    /// What happened this time, for people.
     message: String,
-    /// What happened, for programs.
-    #[cfg_attr(test, schemars(with = "crate::proto::error::Code"))]
+    /// The code of Holdall.
     code: &'static str,
     details: Details,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "PartialBody<'a>"))]
     partial: Option<PartialBody<'a>>,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct Details {
-    /// The code once more.
-    #[cfg_attr(test, schemars(with = "crate::proto::error::Code"))]
+    /// The same code again.
     error_code: &'static str,
 }
 
-/// What had flowed of a reply that was cut, and the token that holds it.
+/// The text of a reply that broke off, and a token that holds it.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AnthropicPartialReply"))]
 struct PartialBody<'a> {
-    /// The text so far.
+    /// The text that the client has received.
     reply: &'a str,
-    /// A token that holds it, its last item marked cut.
+    /// A token that holds the text. Its last item is marked as cut.
     conversation_token: &'a str,
 }
 
 impl<'a> ErrorBody<'a> {
-    /// What `told` is in the API's words.
-    pub(super) fn new(told: &PublicError<'a>, partial: Option<&'a Partial>) -> Self {
-        let status = match told.error {
+    /// Converts an error to this format.
+    pub(super) fn new(public: &PublicError<'a>, partial: Option<&'a Partial>) -> Self {
+        let status = match public.error {
             Error::ModelUnknown { .. } => 404,
             Error::UpstreamRefused { overflow: true, .. } => 400,
-            _ => told.status,
+            _ => public.status,
         };
-        let code = told.error.code();
+        let code = public.error.code();
         let error = Detail {
-            r#type: class(told.error, status),
-            message: message(told.error),
+            r#type: class(public.error, status),
+            message: message(public.error),
             code,
             details: Details { error_code: code },
             partial: partial.map(|Partial { reply, token }| PartialBody { reply, conversation_token: token }),
         };
-        Self { r#type: "error", error, request_id: told.request_id, status }
+        Self { r#type: "error", error, request_id: public.request_id, status }
     }
 
-    pub(super) fn into_refusal(self) -> ErrorResponse {
+    /// The error as the response to a request.
+    pub(super) fn into_response(self) -> ErrorResponse {
         ErrorResponse { status: self.status, body: self.to_json().into_bytes() }
     }
 
-    /// One JSON object.
+    /// The error as a JSON object.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// The API's class for an error of this status.
+/// The class of an error with this status.
 fn class(error: &Error, status: u16) -> &'static str {
     match (error, status) {
         (Error::Overloaded | Error::PeerBusy { .. }, _) => "overloaded_error",
@@ -106,7 +100,8 @@ fn class(error: &Error, status: u16) -> &'static str {
     }
 }
 
-/// Programs know a prompt that is too long by how the message begins, and may read the numbers that follow.
+/// The message. Programs recognize a prompt that is too long by the start of the message, and some
+/// read the numbers that follow.
 fn message(error: &Error) -> String {
     match error {
         Error::UpstreamRefused { overflow: true, message: Some(message), .. } if message.starts_with(TOO_LONG) => {

@@ -1,29 +1,31 @@
-//! The Messages door, `POST /v1/messages` and `POST /v1/messages/count_tokens`: what Anthropic's SDKs speak.
+//! The Messages API, `POST /v1/messages` and `POST /v1/messages/count_tokens`: the format of
+//! Anthropic's SDKs.
 //!
-//! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01; whatever version or betas the headers name.
-//! Beside it the token travels as `conversation_token`, in a member of the request and at the top of the answer;
-//! streamed, on `message_delta` and on `message_stop`, because SDKs make that last event anew from what they know.
+//! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01, whatever version or
+//! betas the headers name. Holdall adds the member `conversation_token`: in a request, and at the
+//! top of the answer. In a stream, `message_delta` and `message_stop` have it. SDKs rebuild
+//! `message_stop` from the members that they know.
 //!
-//! Members that we do not know are ignored; those that we know and cannot honour are refused by name. What is asked of
-//! the provider's own prompt cache is ignored as well: the operator sees to that. Which of the texts in
-//! `stop_sequences` ended a reply is not known to all providers, so that such a reply ends as any other, with `end_turn`.
+//! The server ignores unknown members. It rejects members that it knows and does not support, with
+//! their name. It also ignores `cache_control`, because the operator configures the prompt cache. A
+//! reply that one of `stop_sequences` ended has the stop reason `end_turn` like any other, because
+//! not every provider reports the text that ended it.
 
 mod content;
 mod error;
 mod reply;
 mod request;
-#[cfg(test)]
-mod shapes;
 
 use serde::Serialize;
 
 use self::{error::ErrorBody, reply::MessagesWriter, request::RawMessages};
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
-use super::{Api, ErrorResponse, Operation, ParsedRequest, PublicError, body};
+use super::{
+    body,
+    format::{Api, ErrorResponse, Operation, ParsedRequest, PublicError},
+};
 use crate::proto::{deployment::ApiSettings, error::Error};
 
-/// The Messages format.
+/// The Messages API.
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;
 
@@ -32,29 +34,26 @@ impl Api for Messages {
         "/v1/messages"
     }
 
-    fn below(&self) -> Option<&'static str> {
-        Some("batches are not offered; POST each message to /v1/messages, or to /v1/messages/count_tokens to count")
+    fn subpath_hint(&self) -> Option<&'static str> {
+        Some("Batches are not supported. POST each message to /v1/messages, or to /v1/messages/count_tokens to count.")
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let raw: RawMessages<'_> = body::read(body)?;
         if raw.max_tokens.is_none() {
-            return Err(Error::invalid("`max_tokens` is required: the most model tokens that the reply may have"));
+            return Err(Error::invalid(
+                "`max_tokens` is missing. Send the maximum number of model tokens in the reply.",
+            ));
         }
-        asked(raw)
+        parsed(raw)
     }
 
-    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Some(ErrorBody::new(told, None).into_refusal())
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::messages(schemas)
+    fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {
+        Some(ErrorBody::new(error, None).into_response())
     }
 }
 
-/// The question that goes with it: how many model tokens a message would send.
+/// The count of the model tokens that a message would send, `POST /v1/messages/count_tokens`.
 #[derive(Clone, Copy, Debug)]
 pub struct CountTokens;
 
@@ -63,36 +62,30 @@ impl Api for CountTokens {
         "/v1/messages/count_tokens"
     }
 
-    fn purpose(&self) -> Operation {
+    fn operation(&self) -> Operation {
         Operation::CountTokens
     }
 
-    fn counted(&self, tokens: u64) -> Vec<u8> {
+    fn token_count_body(&self, tokens: u64) -> Vec<u8> {
         serde_json::to_vec(&CountBody { input_tokens: tokens }).unwrap_or_default()
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        asked(body::read(body)?)
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+        parsed(body::read(body)?)
     }
 
-    fn refusal(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Messages.refusal(told)
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::count(schemas)
+    fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {
+        Messages.error_response(error)
     }
 }
 
-/// How many model tokens the message would send.
+/// The answer to a count.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageTokenCount"))]
 struct CountBody {
     input_tokens: u64,
 }
 
-fn asked(raw: RawMessages<'_>) -> Result<ParsedRequest, Error> {
+fn parsed(raw: RawMessages<'_>) -> Result<ParsedRequest, Error> {
     let (turn, shows_thinking) = raw.into_turn()?;
     Ok(ParsedRequest { turn, writer: Box::new(MessagesWriter::new(shows_thinking)) })
 }

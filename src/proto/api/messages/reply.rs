@@ -1,11 +1,11 @@
-//! The reply: one message, or the events of one.
+//! The reply: one message, or the events of a stream.
 //!
 //! ```text
 //! message_start · (content_block_start · content_block_delta … · content_block_stop) … · message_delta · message_stop
 //! ```
-//! A stream that fails ends with `error` instead. Blocks are numbered from 0, and only one is open at a time; text and
-//! reasoning make the same blocks streamed and whole. What the model used is told at the end: where the format wants
-//! counts at the start, they are 0.
+//! A failed stream ends with the event `error`. Blocks are numbered from 0, and one block is open
+//! at a time. A streamed reply has the same blocks as a complete one. The usage comes at the end;
+//! where the format requires counts at the start, they are 0.
 
 use std::borrow::Cow;
 
@@ -14,125 +14,128 @@ use serde_json::value::RawValue;
 
 use super::error::ErrorBody;
 use crate::proto::{
-    api::{PublicError, ReplyWriter, native::ConversationBody},
+    api::{
+        conversation::ConversationBody,
+        format::{PublicError, ReplyWriter},
+    },
     chat::{Item, Part},
     json::Object,
     sse,
     token::Claims,
-    turn::{Answer, Delta, FinishReason, Partial, Usage, speaks},
+    turn::{Answer, Delta, FinishReason, Partial, Usage, is_of_provider},
 };
 
 /// Writes one reply.
 pub(super) struct MessagesWriter {
-    /// Whether the words of reasoning are shown; else its blocks are empty but for their signatures.
+    /// False if thinking blocks must be empty except for their signatures.
     shows_thinking: bool,
-    /// How many blocks of a stream have begun.
-    begun: usize,
-    /// Whether the last of them is text that may go on.
-    in_text: bool,
+    /// The number of blocks in the stream so far.
+    blocks: usize,
+    /// True if the last block is text and still open.
+    text_is_open: bool,
 }
 
 impl MessagesWriter {
     pub(super) fn new(shows_thinking: bool) -> Self {
-        Self { shows_thinking, begun: 0, in_text: false }
+        Self { shows_thinking, blocks: 0, text_is_open: false }
     }
 
-    fn text(&mut self, text: &str, out: &mut Vec<u8>) {
-        if !self.in_text {
-            self.start(&Block::text(""), out);
-            self.in_text = true;
+    fn write_text(&mut self, text: &str, out: &mut Vec<u8>) {
+        if !self.text_is_open {
+            self.start_block(&Block::text(""), out);
+            self.text_is_open = true;
         }
-        self.delta(BlockDelta::Text { text }, out);
+        self.write_delta(BlockDelta::Text { text }, out);
     }
 
-    /// Writes a block that comes as a whole, in the pieces in which SDKs expect it.
-    fn block(&mut self, block: Block<'_>, out: &mut Vec<u8>) {
+    /// Writes a complete block, in the fragments that SDKs expect.
+    fn write_block(&mut self, block: Block<'_>, out: &mut Vec<u8>) {
         self.end_text(out);
         match block {
             Block::Thinking { thinking, signature } => {
-                self.start(&Block::Thinking { thinking: "".into(), signature: "".into() }, out);
+                self.start_block(&Block::Thinking { thinking: "".into(), signature: "".into() }, out);
                 if !thinking.is_empty() {
-                    self.delta(BlockDelta::Thinking { thinking: &thinking }, out);
+                    self.write_delta(BlockDelta::Thinking { thinking: &thinking }, out);
                 }
-                self.delta(BlockDelta::Signature { signature: &signature }, out);
+                self.write_delta(BlockDelta::Signature { signature: &signature }, out);
             }
             Block::ToolUse { id, name, input, caller } => {
-                self.start(&Block::ToolUse { id, name, input: Input::Empty {}, caller }, out);
-                self.delta(BlockDelta::InputJson { partial_json: input.as_json() }, out);
+                self.start_block(&Block::ToolUse { id, name, input: ToolInput::Empty {}, caller }, out);
+                self.write_delta(BlockDelta::InputJson { partial_json: input.as_json() }, out);
             }
-            whole => self.start(&whole, out),
+            block => self.start_block(&block, out),
         }
-        self.stop(out);
+        self.stop_block(out);
     }
 
     fn end_text(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.in_text) {
-            self.stop(out);
+        if std::mem::take(&mut self.text_is_open) {
+            self.stop_block(out);
         }
     }
 
-    fn start(&mut self, content_block: &Block<'_>, out: &mut Vec<u8>) {
-        self.begun = self.begun.saturating_add(1);
+    fn start_block(&mut self, content_block: &Block<'_>, out: &mut Vec<u8>) {
+        self.blocks = self.blocks.saturating_add(1);
         Event::ContentBlockStart { index: self.index(), content_block }.write(out);
     }
 
-    fn delta(&self, delta: BlockDelta<'_>, out: &mut Vec<u8>) {
+    fn write_delta(&self, delta: BlockDelta<'_>, out: &mut Vec<u8>) {
         Event::ContentBlockDelta { index: self.index(), delta }.write(out);
     }
 
-    fn stop(&self, out: &mut Vec<u8>) {
+    fn stop_block(&self, out: &mut Vec<u8>) {
         Event::ContentBlockStop { index: self.index() }.write(out);
     }
 
-    /// The number of the block that began last.
+    /// The number of the last block.
     fn index(&self) -> usize {
-        self.begun.saturating_sub(1)
+        self.blocks.saturating_sub(1)
     }
 }
 
 impl ReplyWriter for MessagesWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let message = Message {
             content: answer.output.iter().flat_map(|item| blocks(item, self.shows_thinking)).collect(),
             stop_reason: Some(stop_reason(answer.finish)),
             usage: answer.usage.into(),
-            end: Some(End::new(answer)),
+            next: Some(NextToken::new(answer)),
             ..Message::new(&answer.conversation.claims)
         };
-        // Our own structs of strings and numbers always serialize.
+        // Structs of strings and numbers always serialize.
         serde_json::to_vec(&message).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         Event::MessageStart { message: Message::new(claims) }.write(out);
     }
 
     fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>) {
         for delta in deltas {
             match delta {
-                Delta::Call { id, name, args } => self.block(Block::tool_use(id, name, args), out),
+                Delta::Call { id, name, args } => self.write_block(Block::tool_use(id, name, args), out),
                 Delta::Finish(_) | Delta::Usage(_) => {}
-                Delta::Text(text) => self.text(text, out),
-                Delta::Think { by, blob } => {
-                    // Also reasoning that is not shown parts the text around it, as it does in the history.
+                Delta::Text(text) => self.write_text(text, out),
+                Delta::Think { provider_id, blob } => {
+                    // Reasoning separates two texts, as in the history, even if no block shows it.
                     self.end_text(out);
-                    if let Some(block) = Block::thinking(by, blob, self.shows_thinking) {
-                        self.block(block, out);
+                    if let Some(block) = Block::thinking(provider_id, blob, self.shows_thinking) {
+                        self.write_block(block, out);
                     }
                 }
             }
         }
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         self.end_text(out);
-        let delta = Ending { stop_reason: stop_reason(answer.finish), ..Ending::default() };
-        Event::MessageDelta { delta, usage: answer.usage.into(), end: End::new(answer) }.write(out);
+        let delta = MessageDelta { stop_reason: stop_reason(answer.finish), ..MessageDelta::default() };
+        Event::MessageDelta { delta, usage: answer.usage.into(), next: NextToken::new(answer) }.write(out);
         Event::MessageStop { conversation_token: &answer.token }.write(out);
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
-        sse::write_event(out, Some("error"), &ErrorBody::new(told, partial).to_json());
+    fn fail(&mut self, error: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+        sse::write_event(out, Some("error"), &ErrorBody::new(error, partial).to_json());
     }
 }
 
@@ -148,8 +151,7 @@ fn stop_reason(finish: FinishReason) -> &'static str {
 /// One event of a stream.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageEventData"))]
-pub(super) enum Event<'a> {
+enum Event<'a> {
     ContentBlockDelta {
         index: usize,
         delta: BlockDelta<'a>,
@@ -162,10 +164,10 @@ pub(super) enum Event<'a> {
         index: usize,
     },
     MessageDelta {
-        delta: Ending,
+        delta: MessageDelta,
         usage: DeltaUsage,
         #[serde(flatten)]
-        end: End<'a>,
+        next: NextToken<'a>,
     },
     MessageStart {
         message: Message<'a>,
@@ -192,11 +194,10 @@ impl Event<'_> {
     }
 }
 
-/// A piece of a block.
+/// A fragment of a block.
 #[derive(Serialize)]
 #[serde(tag = "type")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageBlockDelta"))]
-pub(super) enum BlockDelta<'a> {
+enum BlockDelta<'a> {
     #[serde(rename = "input_json_delta")]
     InputJson { partial_json: &'a str },
     #[serde(rename = "signature_delta")]
@@ -207,35 +208,29 @@ pub(super) enum BlockDelta<'a> {
     Thinking { thinking: &'a str },
 }
 
-/// A message, whole or as it begins; members that the format requires are there, were they `null`.
+/// A message: complete, or as it starts in a stream. All members that the format requires are
+/// present, even if they are `null`.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Message"))]
-pub(super) struct Message<'a> {
-    /// Names the message; it is no token.
+struct Message<'a> {
+    /// The id of the message. It is not a token.
     id: String,
-    #[cfg_attr(test, schemars(extend("const" = "message")))]
     r#type: &'static str,
-    #[cfg_attr(test, schemars(extend("const" = "assistant")))]
     role: &'static str,
-    /// The alias.
+    /// The alias of the model.
     model: &'a str,
     content: Vec<Block<'a>>,
-    /// Why it ended; null where it begins.
-    #[cfg_attr(test, schemars(extend("enum" = ["end_turn", "max_tokens", "refusal", "tool_use", null])))]
+    /// `null` at the start of a stream.
     stop_reason: Option<&'static str>,
-    #[cfg_attr(test, schemars(with = "()"))]
     stop_sequence: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     stop_details: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     container: Option<()>,
     usage: MessageUsage,
     #[serde(flatten)]
-    end: Option<End<'a>>,
+    next: Option<NextToken<'a>>,
 }
 
 impl<'a> Message<'a> {
-    /// A message of which nothing is known yet.
+    /// The message at the start of a stream.
     fn new(claims: &'a Claims) -> Self {
         Self {
             id: format!("msg_{}", claims.token_id.to_string().replace('-', "")),
@@ -248,64 +243,41 @@ impl<'a> Message<'a> {
             stop_details: None,
             container: None,
             usage: Usage::default().into(),
-            end: None,
+            next: None,
         }
     }
 }
 
-/// What is ours at the end.
+/// The members that Holdall adds at the end of a reply.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageEnd"))]
-pub(super) struct End<'a> {
-    /// The conversation's new last token.
+struct NextToken<'a> {
     conversation_token: &'a str,
-    /// Where the conversation stands.
     holdall: ConversationBody,
 }
 
-impl<'a> End<'a> {
+impl<'a> NextToken<'a> {
     fn new(answer: &'a Answer) -> Self {
         Self { conversation_token: &answer.token, holdall: (&answer.conversation).into() }
     }
 }
 
+/// The changes of the message that the event `message_delta` reports.
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-pub(super) struct Ending {
-    #[cfg_attr(test, schemars(extend("enum" = ["end_turn", "max_tokens", "refusal", "tool_use"])))]
+struct MessageDelta {
     stop_reason: &'static str,
-    #[cfg_attr(test, schemars(with = "()"))]
     stop_sequence: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     stop_details: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     container: Option<()>,
 }
 
-/// A piece of what the model said.
+/// A block of a message.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageBlock"))]
-pub(super) enum Block<'a> {
-    RedactedThinking {
-        data: Cow<'a, str>,
-    },
-    Text {
-        text: &'a str,
-        #[cfg_attr(test, schemars(with = "()"))]
-        citations: Option<()>,
-    },
-    Thinking {
-        thinking: Cow<'a, str>,
-        signature: Cow<'a, str>,
-    },
-    ToolUse {
-        id: &'a str,
-        name: &'a str,
-        #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
-        input: Input<'a>,
-        caller: ToolCaller,
-    },
+enum Block<'a> {
+    RedactedThinking { data: Cow<'a, str> },
+    Text { text: &'a str, citations: Option<()> },
+    Thinking { thinking: Cow<'a, str>, signature: Cow<'a, str> },
+    ToolUse { id: &'a str, name: &'a str, input: ToolInput<'a>, caller: ToolCaller },
 }
 
 impl<'a> Block<'a> {
@@ -314,11 +286,11 @@ impl<'a> Block<'a> {
     }
 
     fn tool_use(id: &'a str, name: &'a str, args: &'a str) -> Self {
-        Self::ToolUse { id, name, input: Input::new(args), caller: ToolCaller { r#type: "direct" } }
+        Self::ToolUse { id, name, input: ToolInput::new(args), caller: ToolCaller { r#type: "direct" } }
     }
 
-    /// Reasoning, if it is in this format's own words.
-    fn thinking(by: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
+    /// The block for reasoning. `None` if the reasoning is in another provider's format.
+    fn thinking(provider_id: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
         #[derive(Deserialize)]
         struct Blob<'a> {
             #[serde(borrow)]
@@ -331,7 +303,8 @@ impl<'a> Block<'a> {
             data: Option<Cow<'a, str>>,
         }
 
-        let Object(blob) = speaks(by, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
+        let Object(blob) =
+            is_of_provider(provider_id, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
         match &*blob.r#type {
             "redacted_thinking" => Some(Self::RedactedThinking { data: blob.data? }),
             "thinking" => Some(Self::Thinking {
@@ -343,43 +316,43 @@ impl<'a> Block<'a> {
     }
 }
 
+/// The arguments of a tool call, which must be an object in this format.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Input<'a> {
+enum ToolInput<'a> {
     Empty {},
-    Given(&'a RawValue),
+    Object(&'a RawValue),
 }
 
-impl<'a> Input<'a> {
-    /// The arguments, which the format has as an object; what is none, as a model may well have written, is the empty one.
+impl<'a> ToolInput<'a> {
+    /// The arguments. A model can write something that is not an object; then this is an empty
+    /// object.
     fn new(args: &'a str) -> Self {
         let raw = serde_json::from_str::<&RawValue>(args).ok();
-        raw.filter(|raw| raw.get().starts_with('{')).map_or(Self::Empty {}, Self::Given)
+        raw.filter(|raw| raw.get().starts_with('{')).map_or(Self::Empty {}, Self::Object)
     }
 
     fn as_json(&self) -> &'a str {
         match self {
             Self::Empty {} => "{}",
-            Self::Given(raw) => raw.get(),
+            Self::Object(raw) => raw.get(),
         }
     }
 }
 
-/// Who calls: the model itself, no code of its own.
+/// The caller of a tool: always the model itself, never code that it runs.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-pub(super) struct ToolCaller {
-    #[cfg_attr(test, schemars(extend("const" = "direct")))]
+struct ToolCaller {
     r#type: &'static str,
 }
 
-/// The blocks that show an item.
+/// The blocks of an item.
 fn blocks(item: &Item, shows_thinking: bool) -> Vec<Block<'_>> {
     match item {
         Item::Call { id, name, args } => vec![Block::tool_use(id, name, args)],
         Item::Message { parts, .. } => parts.iter().filter_map(text_block).collect(),
         Item::Result { .. } => Vec::new(),
-        Item::Think { by, blob } => Block::thinking(by, blob, shows_thinking).into_iter().collect(),
+        Item::Think { provider_id, blob } => Block::thinking(provider_id, blob, shows_thinking).into_iter().collect(),
     }
 }
 
@@ -390,36 +363,29 @@ fn text_block(part: &Part) -> Option<Block<'_>> {
     }
 }
 
-/// The counts that a message tells, cached input apart from the rest.
+/// The usage of a message. Cached input is counted apart from `input_tokens`.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageUsage"))]
-pub(super) struct MessageUsage {
+struct MessageUsage {
     #[serde(flatten)]
     counts: DeltaUsage,
-    #[cfg_attr(test, schemars(with = "()"))]
     cache_creation: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     inference_geo: Option<()>,
-    #[cfg_attr(test, schemars(with = "()"))]
     service_tier: Option<()>,
 }
 
-/// Those of them that the end of a stream tells.
+/// The usage in the event `message_delta`.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "MessageDeltaUsage"))]
-pub(super) struct DeltaUsage {
+struct DeltaUsage {
     input_tokens: u64,
     cache_creation_input_tokens: u64,
     cache_read_input_tokens: u64,
     output_tokens: u64,
     output_tokens_details: Option<OutputDetails>,
-    #[cfg_attr(test, schemars(with = "()"))]
     server_tool_use: Option<()>,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-pub(super) struct OutputDetails {
+struct OutputDetails {
     thinking_tokens: u64,
 }
 

@@ -1,13 +1,12 @@
-//! The native door, `POST /v1/turns`: one token and one input in, a reply and a fresh token out (design §5).
+//! The native API, `POST /v1/turns`: a token and an input in, a reply and the next token out
+//! (docs/api.md).
 //!
-//! Members that we do not define are refused by name; of roles a client has one, its own. Streamed, a reply is
-//! `event: delta` and `event: tool_call`, then `event: done` with the whole answer or `event: error` with the problem.
+//! The server rejects unknown members, with their name. A client can only speak as the user. A
+//! streamed reply is `event: delta` and `event: tool_call`, then `event: done` with the complete
+//! answer, or `event: error` with the problem document.
 
-mod answer;
+mod reply;
 mod revocation;
-#[cfg(test)]
-#[cfg(test)]
-pub(crate) mod shapes;
 
 use std::{borrow::Cow, fmt};
 
@@ -17,12 +16,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use self::answer::NativeWriter;
-#[cfg(test)]
-use super::described::{ApiDescription, Schemas};
+use self::reply::NativeWriter;
 use super::{
-    Api, ErrorResponse, ParsedRequest, PublicError,
     body::{self, List},
+    format::{Api, ErrorResponse, ParsedRequest, PublicError},
 };
 #[cfg(test)]
 use crate::proto::turn::Truncation;
@@ -37,11 +34,9 @@ use crate::proto::{
     turn::{Conversation, TurnRequest},
 };
 
-pub(super) use self::answer::ConversationBody;
-
 pub use self::revocation::{RevocationRequest, RevocationScope, revocation_answer, revocation_request};
 
-/// The native format.
+/// The native API.
 #[derive(Clone, Copy, Debug)]
 pub struct Native;
 
@@ -50,7 +45,7 @@ impl Api for Native {
         "/v1/turns"
     }
 
-    fn request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
+    fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
         let raw: RawTurn<'_> = body::read(body)?;
         let input = match raw.input {
             RawInput::Text(text) => vec![Item::text(Role::User, text)],
@@ -77,17 +72,12 @@ impl Api for Native {
         Ok(ParsedRequest { turn, writer: Box::new(NativeWriter) })
     }
 
-    fn refusal(&self, _: &PublicError<'_>) -> Option<ErrorResponse> {
+    fn error_response(&self, _: &PublicError<'_>) -> Option<ErrorResponse> {
         None
-    }
-
-    #[cfg(test)]
-    fn described(&self, schemas: &mut Schemas) -> ApiDescription {
-        shapes::turn(schemas)
     }
 }
 
-/// Reads the body of `POST /v1/history`: the token, and the user where the request has to name it.
+/// Parses the body of `POST /v1/history`. Returns the token, and the user that the request names.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`].
@@ -96,68 +86,45 @@ pub fn history_request(body: &str) -> Result<(String, Option<String>), Error> {
     Ok((raw.token, raw.user_id))
 }
 
-/// Writes the answer of `POST /v1/history`.
+/// The answer to `POST /v1/history`, as JSON.
 #[must_use]
 pub fn history_answer(items: &[Item], conversation: &Conversation) -> Vec<u8> {
-    answer::history(items, conversation)
+    reply::history(items, conversation)
 }
 
-/// A turn: what is new, and the token of what was said before. Members that are not defined are refused.
+/// The request body of `POST /v1/turns`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TurnRequest"))]
 struct RawTurn<'a> {
-    /// The conversation's last token; absent or null begins one.
+    /// Absent or `null` starts a conversation.
     #[serde(default)]
     token: Option<String>,
-    /// What is new: text, or parts and results of tools. Parts that follow each other are one message, of 256 KiB at most,
-    /// and an inline image has 1 MiB at most, by default.
     #[serde(borrow)]
-    #[cfg_attr(test, schemars(with = "shapes::Input"))]
     input: RawInput<'a>,
-    /// Who speaks, where no credential says so; with a credential it must be the same user. Named once, a user is named in
-    /// each turn. Without a name the first turn makes one up, and its token alone speaks for it.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "shapes::UserId"))]
     user_id: Option<String>,
-    /// One of the names that `GET /v1/models` lists; else the token's, else the first.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "String"))]
     model: Option<String>,
-    /// Whether the reply comes as it is made, as server-sent events.
     #[serde(default)]
     stream: bool,
-    /// The most model tokens that the reply may have.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "u32", range(min = 1)))]
     max_output_tokens: Option<u32>,
-    /// How much chance there is in the choice of words.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "f64", range(min = 0, max = 2)))]
     temperature: Option<serde_json::Number>,
-    /// What the model may call. Calls come back in `output`; their results are sent as `input` of the next turn.
     #[serde(default)]
     tools: List<Object<RawTool>, { body::TOOLS }>,
-    /// Whether the model may, must or must not call, or which tool it must. It takes `tools`.
     #[serde(default, borrow, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "shapes::Choice"))]
     tool_choice: Option<&'a RawValue>,
-    /// What to do when the conversation has outgrown its limits; else what is set for the model, `refuse` by default.
     #[serde(default, borrow, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "Truncation"))]
     truncation: Option<Cow<'a, str>>,
 }
 
-/// What a token's owner asks to read.
+/// The request body of `POST /v1/history`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HistoryRequest"))]
 struct RawHistoryRequest {
-    /// The token to read.
     token: String,
-    /// Whose it is, where no credential says so.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "shapes::UserId"))]
     user_id: Option<String>,
 }
 
@@ -194,7 +161,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawInput<'a> {
     }
 }
 
-/// A part or a result; `role` stands here only to be refused by its own name.
+/// A part or a tool result. `role`, `parts` and `content` are members of other formats. They are
+/// here so that the error can name them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawElement<'a> {
@@ -218,30 +186,21 @@ struct RawElement<'a> {
     content: Option<&'a RawValue>,
 }
 
-/// What the model may call.
+/// A tool.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Tool"))]
 struct RawTool {
-    /// What it is called.
-    #[cfg_attr(test, schemars(regex(pattern = body::NAME)))]
     name: String,
-    /// What it is for, in words for the model.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "String"))]
     description: Option<String>,
-    /// The JSON Schema of its arguments.
     #[serde(default, deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "serde_json::Map<String, serde_json::Value>"))]
     parameters: Option<Box<RawValue>>,
 }
 
-/// One tool, by its name.
+/// The tool that the model must call.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ToolName"))]
 struct RawToolName {
-    /// What it is called in `tools`.
     name: String,
 }
 
@@ -264,11 +223,11 @@ fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error
         };
         let part = part.ok_or_else(|| {
             Error::invalid(format!(
-                "`input[{at}]` is neither a part, {{\"text\"}} or {{\"image\"}}, nor a result, \
-                 {{\"t\":\"result\",\"id\",\"out\"}}"
+                "`input[{at}]` must be a part, {{\"text\"}} or {{\"image\"}}, or a result, \
+                {{\"t\":\"result\",\"id\",\"out\"}}."
             ))
         })?;
-        // Parts that follow each other are one message.
+        // Consecutive parts are one message.
         match items.last_mut() {
             Some(Item::Message { parts, .. }) => parts.push(part),
             _ => items.push(Item::Message { role: Role::User, parts: vec![part], cut: false }),
@@ -290,11 +249,12 @@ fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {
         r#""auto""# => Ok(ToolChoice::Auto),
         r#""none""# => Ok(ToolChoice::None),
         r#""required""# => Ok(ToolChoice::Required),
-        _ => Err(Error::invalid("`tool_choice` is \"auto\", \"none\", \"required\" or {\"name\"}")),
+        _ => Err(Error::invalid("`tool_choice` must be \"auto\", \"none\", \"required\" or {\"name\"}.")),
     }
 }
 
-/// The most parts and results in one input; a message of the size that is allowed seldom has ten.
+/// The maximum number of parts and results in an input. A message of the maximum size rarely has
+/// ten.
 const ELEMENTS: usize = 1_024;
 
 #[cfg(test)]

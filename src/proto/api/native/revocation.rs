@@ -1,56 +1,56 @@
-//! What `POST /v1/revocations` asks for, and its answer.
+//! The request and the answer of `POST /v1/revocations`.
 //!
-//! `{"token", "scope"?, "user_id"?}` names a token, its conversation or its user by the token itself, which everyone who
-//! has it may do. `{"token_id"}`, `{"conversation_id"}` and `{"user_id", "idp"}` name them by id, as an operator's log and
-//! `holdall token inspect` show it.
+//! `{"token", "scope"?, "user_id"?}` names a token, its conversation or its user by the token.
+//! Every owner of a token can send it. `{"token_id"}`, `{"conversation_id"}` and `{"user_id",
+//! "idp"}` name them by id, as the log and `holdall token inspect` show it. They require an
+//! operator's key.
 
 use serde::{Deserialize, Serialize};
 
-use super::{answer::to_json, body};
-use crate::proto::{error::Error, json::present, principal::Principal, token::Id};
+use super::reply::to_json;
+use crate::proto::{api::body, error::Error, json::present, principal::Principal, token::Id};
 
-/// What is to be revoked.
+/// The object to revoke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RevocationRequest {
     /// The conversation with this id.
     Conversation(Id),
-    /// What a token stands for.
+    /// The object that a token represents.
     Presented {
         /// The token.
         token: String,
-        /// How much of what it stands for.
+        /// The object: the token, its conversation or its user.
         scope: RevocationScope,
-        /// Who the request says it comes from.
+        /// The user that the request names.
         user_id: Option<String>,
     },
     /// The token with this id.
     Token(Id),
-    /// All that this user has.
+    /// All tokens of this user.
     User(Principal),
 }
 
-/// How much is revoked.
+/// The scope of a revocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum RevocationScope {
     /// All tokens of a conversation.
     Conversation,
     /// One token.
     #[default]
     Token,
-    /// All tokens of a user that were issued until now.
+    /// All tokens that a user has received so far.
     User,
 }
 
-/// Reads the body of `POST /v1/revocations`.
+/// Parses the body of `POST /v1/revocations`.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`].
 pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
     let raw: RawRevocation = body::read(body)?;
     let id = |member: &str, text: &str| {
-        text.parse().map_err(|_| Error::invalid(format!("`{member}` is a UUIDv7 in lower case with hyphens")))
+        text.parse().map_err(|_| Error::invalid(format!("`{member}` must be a UUIDv7 in lower case with hyphens.")))
     };
     match raw {
         RawRevocation { token: Some(token), scope, user_id, token_id: None, conversation_id: None, idp: None } => {
@@ -81,22 +81,25 @@ pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
             conversation_id: None,
         } => {
             let principal = Principal::new(user_id, idp);
-            principal.map(RevocationRequest::User).map_err(|fault| Error::invalid(format!("`user_id`, `idp`: {fault}")))
+            principal
+                .map(RevocationRequest::User)
+                .map_err(|fault| Error::invalid(format!("`user_id` or `idp` is invalid: {fault}.")))
         }
         _ => Err(Error::invalid(
-            "name one thing to revoke: `token` (with `scope` token, conversation or user), `token_id`, \
-             `conversation_id`, or `user_id` with `idp`",
+            "The request must name one thing to revoke: `token` (with `scope` token, conversation or user), \
+                `token_id`, `conversation_id`, or `user_id` with `idp`.",
         )),
     }
 }
 
-/// Writes the answer.
+/// The answer, as JSON. `id` is the id of the token or of the conversation, or the name of the
+/// user.
 #[must_use]
 pub fn revocation_answer(scope: RevocationScope, id: &str) -> Vec<u8> {
     to_json(&RevocationBody { revoked: Revoked { scope, id } })
 }
 
-/// All members of all forms, none required yet.
+/// The members of all forms of the request, all optional.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRevocation {
@@ -114,87 +117,16 @@ struct RawRevocation {
     idp: Option<String>,
 }
 
-/// What was revoked.
+/// The answer.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Revocation"))]
-pub(super) struct RevocationBody<'a> {
+struct RevocationBody<'a> {
     revoked: Revoked<'a>,
 }
 
-/// How much, and what.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct Revoked<'a> {
     scope: RevocationScope,
-    /// The id of the token or the conversation, or the user's name.
     id: &'a str,
-}
-
-/// One type for each form.
-#[cfg(test)]
-pub(super) mod shapes {
-    #![expect(dead_code, reason = "only their shape is used")]
-
-    use schemars::JsonSchema;
-
-    use crate::proto::api::native::{revocation::RevocationScope, shapes::UserId};
-
-    /// What is to be revoked: what a token stands for, or by an operator's key anything by its id.
-    #[derive(JsonSchema)]
-    #[schemars(untagged, rename = "RevocationRequest")]
-    pub(in super::super) enum Request {
-        Presented(Presented),
-        Token(Token),
-        Conversation(Conversation),
-        User(User),
-    }
-
-    /// A token, and how much of what it stands for: what everyone may revoke whose it is.
-    #[derive(JsonSchema)]
-    #[schemars(deny_unknown_fields, rename = "RevocationByToken")]
-    pub(in super::super) struct Presented {
-        /// The token; an expired one as well.
-        token: String,
-        /// Whether that token alone, as if absent, or its conversation, or all that its user has had until now.
-        #[schemars(default)]
-        scope: RevocationScope,
-        /// Whose it is, where no credential says so.
-        #[schemars(default, with = "UserId")]
-        user_id: (),
-    }
-
-    /// A token by its id.
-    #[derive(JsonSchema)]
-    #[schemars(deny_unknown_fields, rename = "RevocationOfToken")]
-    pub(in super::super) struct Token {
-        /// Its `jti`, as `holdall token inspect` and the log show it.
-        #[schemars(extend("format" = "uuid"), regex(pattern = UUID))]
-        token_id: String,
-    }
-
-    /// A conversation by its id.
-    #[derive(JsonSchema)]
-    #[schemars(deny_unknown_fields, rename = "RevocationOfConversation")]
-    pub(in super::super) struct Conversation {
-        /// Its id, as answers tell it.
-        #[schemars(extend("format" = "uuid"), regex(pattern = UUID))]
-        conversation_id: String,
-    }
-
-    /// A user by its name, and who vouches for that.
-    #[derive(JsonSchema)]
-    #[schemars(deny_unknown_fields, rename = "RevocationOfUser")]
-    pub(in super::super) struct User {
-        /// The name.
-        #[schemars(with = "UserId")]
-        user_id: (),
-        /// `none`, `header`, `key`, or `jwt:` and the issuer.
-        #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
-        idp: String,
-    }
-
-    /// A `UUIDv7` in lower case.
-    const UUID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
 }
 
 #[cfg(test)]
@@ -204,7 +136,7 @@ mod tests {
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
     #[test]
-    fn one_thing_is_named_and_nothing_beside_it() {
+    fn a_request_names_exactly_one_object() {
         let presented = |scope, user: Option<&str>| RevocationRequest::Presented {
             token: "t".to_owned(),
             scope,

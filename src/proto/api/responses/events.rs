@@ -1,4 +1,5 @@
-//! The events of a Responses stream: each named by its `type`, and numbered without a gap.
+//! The events of a Responses stream. Each has its `type` as the event name, and a sequence number
+//! without gaps.
 
 use serde::Serialize;
 
@@ -7,105 +8,109 @@ use crate::proto::{api::openai_error::OpenAiError, sse};
 
 /// Writes the events of one stream.
 #[derive(Default)]
-pub(super) struct Events {
-    /// The number of the next event.
+pub(super) struct EventWriter {
+    /// The sequence number of the next event.
     sequence: u64,
 }
 
-impl Events {
-    /// Tells where the response stands.
-    pub(super) fn response(&mut self, name: &'static str, response: &ResponseBody<'_>, out: &mut Vec<u8>) {
-        self.event(name, &ResponseEvent { response }, out);
+impl EventWriter {
+    /// Writes the state of the response.
+    pub(super) fn write_response(&mut self, name: &'static str, response: &ResponseBody<'_>, out: &mut Vec<u8>) {
+        self.write(name, &ResponseEvent { response }, out);
     }
 
-    /// Tells of an error, in the words of the specification and in those of the SDKs.
-    pub(super) fn error(&mut self, error: &OpenAiError<'_>, out: &mut Vec<u8>) {
+    /// Writes an error, both as the specification and as the SDKs expect it.
+    pub(super) fn write_error(&mut self, error: &OpenAiError<'_>, out: &mut Vec<u8>) {
         let OpenAiError { code, message, param, .. } = error;
-        self.event("error", &ErrorEvent { code, message, param: param.as_deref(), error }, out);
+        self.write("error", &ErrorEvent { code, message, param: param.as_deref(), error }, out);
     }
 
-    /// Says that no event follows.
-    pub(super) fn end(&mut self, out: &mut Vec<u8>) {
+    /// Ends the stream.
+    pub(super) fn write_end(&mut self, out: &mut Vec<u8>) {
         sse::write_event(out, None, "[DONE]");
     }
 
-    /// Writes an item from beginning to end; `at` is its place in the output.
-    pub(super) fn item(&mut self, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
+    /// Writes all events of an item. `at` is its position in the output.
+    pub(super) fn write_item(&mut self, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
         match item {
             OutputItem::Call { id, arguments, .. } => {
-                self.item_event(ITEM_ADDED, at, &item.announced(), out);
-                let piece = Piece { item_id: id, output_index: at, ..Piece::default() };
-                if !arguments.is_empty() {
-                    let piece = Piece { delta: Some(arguments), ..piece };
-                    self.event("response.function_call_arguments.delta", &piece, out);
-                }
-                let piece = Piece { arguments: Some(arguments), ..piece };
-                self.event("response.function_call_arguments.done", &piece, out);
-                self.item_event(ITEM_DONE, at, item, out);
+                self.write_item_event(ITEM_ADDED, at, &item.announced(), out);
+                self.write_arguments(at, id, arguments, out);
+                self.write_item_event(ITEM_DONE, at, item, out);
             }
             OutputItem::Message { content, .. } => {
-                self.begin_message(at, item, out);
-                content.iter().for_each(|part| self.text(at, item.id(), part.text(), out));
+                self.start_message(at, item, out);
+                content.iter().for_each(|part| self.write_text(at, item.id(), part.text(), out));
                 self.end_message(at, item, out);
             }
             OutputItem::Reasoning { id, summary, content, .. } => {
-                self.item_event(ITEM_ADDED, at, &item.announced(), out);
+                self.write_item_event(ITEM_ADDED, at, &item.announced(), out);
                 for parts in [summary, content] {
                     for (index, part) in parts.iter().enumerate() {
-                        let place = OutputPosition { id, at, index };
-                        self.begin_part(place, part, out);
-                        self.piece(place, part, part.text(), out);
-                        self.end_part(place, part, out);
+                        let position = OutputPosition { id, at, index };
+                        self.start_part(position, part, out);
+                        self.write_delta(position, part, part.text(), out);
+                        self.end_part(position, part, out);
                     }
                 }
-                self.item_event(ITEM_DONE, at, item, out);
+                self.write_item_event(ITEM_DONE, at, item, out);
             }
         }
     }
 
-    /// Begins a message.
-    pub(super) fn begin_message(&mut self, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
-        self.item_event(ITEM_ADDED, at, &item.announced(), out);
-        self.begin_part(OutputPosition { id: item.id(), at, index: 0 }, &PartBody::output(""), out);
+    fn write_arguments(&mut self, at: usize, id: &str, arguments: &str, out: &mut Vec<u8>) {
+        let fragment = Fragment { item_id: id, output_index: at, ..Fragment::default() };
+        if !arguments.is_empty() {
+            let fragment = Fragment { delta: Some(arguments), ..fragment };
+            self.write("response.function_call_arguments.delta", &fragment, out);
+        }
+        let fragment = Fragment { arguments: Some(arguments), ..fragment };
+        self.write("response.function_call_arguments.done", &fragment, out);
     }
 
-    /// Goes on with a message, by its id.
-    pub(super) fn text(&mut self, at: usize, id: &str, text: &str, out: &mut Vec<u8>) {
-        self.piece(OutputPosition { id, at, index: 0 }, &PartBody::output(""), text, out);
+    /// Writes the first events of a message.
+    pub(super) fn start_message(&mut self, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
+        self.write_item_event(ITEM_ADDED, at, &item.announced(), out);
+        self.start_part(OutputPosition { id: item.id(), at, index: 0 }, &PartBody::output(""), out);
     }
 
-    /// Ends a message, which is of one part.
+    /// Writes a piece of the text of the message `id`.
+    pub(super) fn write_text(&mut self, at: usize, id: &str, text: &str, out: &mut Vec<u8>) {
+        self.write_delta(OutputPosition { id, at, index: 0 }, &PartBody::output(""), text, out);
+    }
+
+    /// Writes the last events of a message, which has one part.
     pub(super) fn end_message(&mut self, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
         if let OutputItem::Message { id, content, .. } = item {
             content.iter().for_each(|part| self.end_part(OutputPosition { id, at, index: 0 }, part, out));
         }
-        self.item_event(ITEM_DONE, at, item, out);
+        self.write_item_event(ITEM_DONE, at, item, out);
     }
 
-    fn begin_part(&mut self, place: OutputPosition<'_>, part: &PartBody, out: &mut Vec<u8>) {
-        let piece = Piece { part: Some(&part.announced()), ..place.piece(part) };
-        self.event(Names::of(part).part_added, &piece, out);
+    fn start_part(&mut self, position: OutputPosition<'_>, part: &PartBody, out: &mut Vec<u8>) {
+        let fragment = Fragment { part: Some(&part.announced()), ..position.fragment(part) };
+        self.write(EventNames::of(part).part_added, &fragment, out);
     }
 
-    fn piece(&mut self, place: OutputPosition<'_>, part: &PartBody, text: &str, out: &mut Vec<u8>) {
+    fn write_delta(&mut self, position: OutputPosition<'_>, part: &PartBody, text: &str, out: &mut Vec<u8>) {
         if !text.is_empty() {
-            let piece = Piece { delta: Some(text), logprobs: logprobs(part), ..place.piece(part) };
-            self.event(Names::of(part).delta, &piece, out);
+            let fragment = Fragment { delta: Some(text), logprobs: logprobs(part), ..position.fragment(part) };
+            self.write(EventNames::of(part).delta, &fragment, out);
         }
     }
 
-    fn end_part(&mut self, place: OutputPosition<'_>, part: &PartBody, out: &mut Vec<u8>) {
-        let piece = Piece { text: Some(part.text()), logprobs: logprobs(part), ..place.piece(part) };
-        self.event(Names::of(part).done, &piece, out);
-        let piece = Piece { part: Some(part), ..place.piece(part) };
-        self.event(Names::of(part).part_done, &piece, out);
+    fn end_part(&mut self, position: OutputPosition<'_>, part: &PartBody, out: &mut Vec<u8>) {
+        let fragment = Fragment { text: Some(part.text()), logprobs: logprobs(part), ..position.fragment(part) };
+        self.write(EventNames::of(part).done, &fragment, out);
+        let fragment = Fragment { part: Some(part), ..position.fragment(part) };
+        self.write(EventNames::of(part).part_done, &fragment, out);
     }
 
-    fn item_event(&mut self, name: &'static str, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
-        self.event(name, &ItemEvent { output_index: at, item }, out);
+    fn write_item_event(&mut self, name: &'static str, at: usize, item: &OutputItem, out: &mut Vec<u8>) {
+        self.write(name, &ItemEvent { output_index: at, item }, out);
     }
 
-    fn event(&mut self, name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
+    fn write(&mut self, name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
         let event = Event { r#type: name, sequence_number: self.sequence, body };
         self.sequence = self.sequence.saturating_add(1);
         sse::write_event(out, Some(name), &serde_json::to_string(&event).unwrap_or_default());
@@ -115,36 +120,37 @@ impl Events {
 const ITEM_ADDED: &str = "response.output_item.added";
 const ITEM_DONE: &str = "response.output_item.done";
 
-/// Where a part stands.
+/// The position of a part in the output.
 #[derive(Clone, Copy)]
 struct OutputPosition<'a> {
+    /// The id of the item.
     id: &'a str,
-    /// The item's place in the output.
+    /// The position of the item in the output.
     at: usize,
-    /// The part's place among its kind.
+    /// The position of the part in its list.
     index: usize,
 }
 
 impl<'a> OutputPosition<'a> {
-    fn piece(self, part: &PartBody) -> Piece<'a> {
+    fn fragment(self, part: &PartBody) -> Fragment<'a> {
         let Self { id, at, index } = self;
-        let piece = Piece { item_id: id, output_index: at, ..Piece::default() };
+        let fragment = Fragment { item_id: id, output_index: at, ..Fragment::default() };
         match part {
-            PartBody::Summary { .. } => Piece { summary_index: Some(index), ..piece },
-            PartBody::Output { .. } | PartBody::Reasoning { .. } => Piece { content_index: Some(index), ..piece },
+            PartBody::Summary { .. } => Fragment { summary_index: Some(index), ..fragment },
+            PartBody::Output { .. } | PartBody::Reasoning { .. } => Fragment { content_index: Some(index), ..fragment },
         }
     }
 }
 
-/// What the events about a kind of part are called.
-struct Names {
+/// The names of the events about one kind of part.
+struct EventNames {
     part_added: &'static str,
     delta: &'static str,
     done: &'static str,
     part_done: &'static str,
 }
 
-impl Names {
+impl EventNames {
     fn of(part: &PartBody) -> Self {
         let (part_added, part_done) = match part {
             PartBody::Summary { .. } => {
@@ -165,82 +171,56 @@ impl Names {
     }
 }
 
-/// What the events about pieces are called, of all kinds.
-#[cfg(test)]
-pub(super) fn piece_names() -> Vec<&'static str> {
-    let text = String::new;
-    let kinds = [PartBody::output(""), PartBody::Reasoning { text: text() }, PartBody::Summary { text: text() }];
-    let names =
-        kinds.iter().map(Names::of).flat_map(|names| [names.part_added, names.delta, names.done, names.part_done]);
-    let calls = ["response.function_call_arguments.delta", "response.function_call_arguments.done"];
-    let mut names: Vec<_> = names.chain(calls).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// There are none, and the SDKs want to be told so where there could be.
+/// The log probabilities of output text, always empty. SDKs require the member.
 fn logprobs(part: &PartBody) -> Option<[(); 0]> {
     matches!(part, PartBody::Output { .. }).then_some([])
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseStream{T}"))]
-pub(super) struct Event<'a, T> {
+struct Event<'a, T> {
     r#type: &'static str,
     sequence_number: u64,
     #[serde(flatten)]
     body: &'a T,
 }
 
-/// Where the response stands.
+/// The state of the response.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "StateEvent"))]
-pub(super) struct ResponseEvent<'a> {
+struct ResponseEvent<'a> {
     response: &'a ResponseBody<'a>,
 }
 
-/// An item that begins, or has ended.
+/// An item that starts, or that is complete.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ItemEvent"))]
-pub(super) struct ItemEvent<'a> {
+struct ItemEvent<'a> {
     output_index: usize,
     item: &'a OutputItem,
 }
 
-/// A piece of an item.
+/// A fragment of an item. The event decides which members are present.
 #[derive(Clone, Copy, Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PieceEvent"))]
-pub(super) struct Piece<'a> {
+struct Fragment<'a> {
     item_id: &'a str,
     output_index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "usize"))]
     content_index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "usize"))]
     summary_index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "PartBody"))]
     part: Option<&'a PartBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     delta: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     arguments: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "[(); 0]"))]
     logprobs: Option<[(); 0]>,
 }
 
-/// What went wrong, in the words of the specification and in those of the SDKs.
+/// An error. `code`, `message` and `param` follow the specification; `error` is for the SDKs.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ErrorEvent"))]
-pub(super) struct ErrorEvent<'a> {
+struct ErrorEvent<'a> {
     code: &'a str,
     message: &'a str,
     param: Option<&'a str>,

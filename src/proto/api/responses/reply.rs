@@ -1,65 +1,66 @@
-//! A reply of the Responses API: one object, or the events that build it up.
+//! A reply of the Responses API: one object, or the events that build it.
 //!
 //! ```text
 //! created ─▶ for each item: output_item.added ─▶ its parts and deltas ─▶ output_item.done ─▶ completed, incomplete ─▶ [DONE]
 //!    └──────────────────────────────────┴──▶ error ─▶ failed ─▶ [DONE]
 //! ```
-//! There is no `response.in_progress`: it would tell the id once more, and the id is the conversation. Held or live, the
-//! events are the same but for their time, for the first id, and for how the text is cut.
+//! There is no `response.in_progress`. It would repeat the id, which is the token. A held and a
+//! live stream have the same events. They differ in time, in the first id, and in how the text is
+//! split.
 
 use serde::Deserialize;
 
 use super::{
-    ID_PREFIX,
-    events::Events,
-    resource::{ErrorBody, IncompleteBody, OutputItem, PartBody, Repeated, ResponseBody, Status},
+    events::EventWriter,
+    resource::{ErrorBody, ID_PREFIX, IncompleteBody, OutputItem, PartBody, RepeatedMembers, ResponseBody, Status},
 };
 use crate::proto::{
     api::{
-        PublicError, ReplyWriter,
+        format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
     },
     chat::{Item, Part},
     json::object_from_str,
     token::Claims,
-    turn::{Answer, Delta, FinishReason, Partial, speaks},
+    turn::{Answer, Delta, FinishReason, Partial, is_of_provider},
 };
 
 /// Writes one reply.
 pub(super) struct ResponsesWriter {
-    repeated: Repeated,
+    repeated: RepeatedMembers,
+    /// True if a stream follows the reply; false if it starts when the reply is complete.
     live: bool,
+    /// True if reasoning items have the part that only their provider can read.
     encrypted_reasoning: bool,
-    events: Events,
-    /// What the objects of a stream begin with, once it has begun.
+    events: EventWriter,
+    /// The members that all response objects of a stream share. Set when the stream starts.
     head: Option<Head>,
-    /// The items of a live stream that were written whole.
-    written: Vec<OutputItem>,
-    /// The text so far of the message that is under way.
-    open: Option<String>,
+    /// The complete items of a live stream.
+    items: Vec<OutputItem>,
+    /// The text so far of the open message of a live stream.
+    open_text: Option<String>,
 }
 
 impl ResponsesWriter {
-    /// A writer for the answer to a request. A stream shows what comes as it comes if it is `live`; reasoning is shown
-    /// with what only its provider can read if that is `encrypted_reasoning`.
-    pub(super) fn new(repeated: Repeated, live: bool, encrypted_reasoning: bool) -> Self {
-        let (events, written) = (Events::default(), Vec::new());
-        Self { repeated, live, encrypted_reasoning, events, head: None, written, open: None }
+    /// A writer for the reply to a request that has the members `repeated`.
+    pub(super) fn new(repeated: RepeatedMembers, live: bool, encrypted_reasoning: bool) -> Self {
+        let (events, items) = (EventWriter::default(), Vec::new());
+        Self { repeated, live, encrypted_reasoning, events, head: None, items, open_text: None }
     }
 }
 
 impl ReplyWriter for ResponsesWriter {
-    fn answer(&mut self, answer: &Answer) -> Vec<u8> {
+    fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let head = Head::new(&answer.conversation.claims);
         let (id, items) = (self.id(&head, answer), self.items(&head, answer));
-        // Our own structs of strings and numbers always serialize.
-        serde_json::to_vec(&ended(&self.repeated, &head, &id, &items, answer)).unwrap_or_default()
+        // Structs of strings and numbers always serialize.
+        serde_json::to_vec(&complete_response(&self.repeated, &head, &id, &items, answer)).unwrap_or_default()
     }
 
-    fn begin(&mut self, claims: &Claims, out: &mut Vec<u8>) {
+    fn start(&mut self, claims: &Claims, out: &mut Vec<u8>) {
         let head = Head::new(claims);
         if self.live {
-            self.created(&head, &head.plain_id(), out);
+            self.write_created(&head, &head.plain_id(), out);
         }
         self.head = Some(head);
     }
@@ -71,15 +72,15 @@ impl ReplyWriter for ResponsesWriter {
         let Some(head) = self.head.take() else { return };
         for delta in deltas {
             match delta {
-                Delta::Text(text) => self.text(&head, text, out),
+                Delta::Text(text) => self.write_text(&head, text, out),
                 Delta::Call { id, name, args } => {
-                    self.close(&head, Status::Completed, out);
-                    self.item(call(&head, self.written.len(), id, name, args), out);
+                    self.close_message(&head, Status::Completed, out);
+                    self.write_item(call(&head, self.items.len(), id, name, args), out);
                 }
-                Delta::Think { by, blob } => {
-                    self.close(&head, Status::Completed, out);
-                    if let Some(item) = self.reasoning(&head, self.written.len(), by, blob) {
-                        self.item(item, out);
+                Delta::Think { provider_id, blob } => {
+                    self.close_message(&head, Status::Completed, out);
+                    if let Some(item) = self.reasoning(&head, self.items.len(), provider_id, blob) {
+                        self.write_item(item, out);
                     }
                 }
                 Delta::Finish(_) | Delta::Usage(_) => {}
@@ -88,110 +89,111 @@ impl ReplyWriter for ResponsesWriter {
         self.head = Some(head);
     }
 
-    fn holds(&self) -> bool {
+    fn buffers_deltas(&self) -> bool {
         !self.live
     }
 
-    fn done(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+    fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         let head = self.head.take().unwrap_or_else(|| Head::new(&answer.conversation.claims));
         let (id, items) = (self.id(&head, answer), self.items(&head, answer));
         if !self.live {
-            self.created(&head, &id, out);
+            self.write_created(&head, &id, out);
         }
-        let (status, _, event) = ending(answer.finish);
-        // What is still open is the last that the model said.
-        self.close(&head, status, out);
-        for (at, item) in items.iter().enumerate().skip(self.written.len()) {
-            self.events.item(at, item, out);
+        let Ending { status, event, .. } = Ending::of(answer.finish);
+        // The open message is the last item.
+        self.close_message(&head, status, out);
+        for (at, item) in items.iter().enumerate().skip(self.items.len()) {
+            self.events.write_item(at, item, out);
         }
-        self.events.response(event, &ended(&self.repeated, &head, &id, &items, answer), out);
-        self.events.end(out);
+        let response = complete_response(&self.repeated, &head, &id, &items, answer);
+        self.events.write_response(event, &response, out);
+        self.events.write_end(out);
     }
 
-    fn error(&mut self, told: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
+    fn fail(&mut self, error: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let Some(head) = self.head.take() else { return };
         let id = head.plain_id();
         if !self.live {
-            self.created(&head, &id, out);
+            self.write_created(&head, &id, out);
         }
         let partial = partial.filter(|_| self.repeated.store);
-        let error = OpenAiError::new(told, TokenMember::PreviousResponseId, partial);
-        self.events.error(&error, out);
-        let mut items = std::mem::take(&mut self.written);
-        if let Some(text) = self.open.take() {
+        let error = OpenAiError::new(error, TokenMember::PreviousResponseId, partial);
+        self.events.write_error(&error, out);
+        let mut items = std::mem::take(&mut self.items);
+        if let Some(text) = self.open_text.take() {
             items.push(OutputItem::message(head.item_id("msg", items.len()), Status::Incomplete, &text));
         }
         let response = ResponseBody {
             error: Some(ErrorBody { code: error.code, message: &error.message }),
             ..response(&self.repeated, &head, &id, Status::Failed, &items)
         };
-        self.events.response("response.failed", &response, out);
-        self.events.end(out);
+        self.events.write_response("response.failed", &response, out);
+        self.events.write_end(out);
     }
 }
 
 impl ResponsesWriter {
-    /// The id of a whole response: the token, unless none is to be kept.
+    /// The id of the complete response: it has the token, unless the request has `store: false`.
     fn id(&self, head: &Head, answer: &Answer) -> String {
         if self.repeated.store { format!("{ID_PREFIX}{}", answer.token) } else { head.plain_id() }
     }
 
-    fn created(&mut self, head: &Head, id: &str, out: &mut Vec<u8>) {
+    fn write_created(&mut self, head: &Head, id: &str, out: &mut Vec<u8>) {
         let response = response(&self.repeated, head, id, Status::InProgress, &[]);
-        self.events.response("response.created", &response, out);
+        self.events.write_response("response.created", &response, out);
     }
 
-    /// Goes on with the message that is under way, or begins one.
-    fn text(&mut self, head: &Head, text: &str, out: &mut Vec<u8>) {
-        let (at, id) = (self.written.len(), head.item_id("msg", self.written.len()));
-        if self.open.is_none() {
+    /// Writes a piece of text. Starts a message if none is open.
+    fn write_text(&mut self, head: &Head, text: &str, out: &mut Vec<u8>) {
+        let (at, id) = (self.items.len(), head.item_id("msg", self.items.len()));
+        if self.open_text.is_none() {
             let item = OutputItem::message(id.clone(), Status::InProgress, "");
-            self.events.begin_message(at, &item, out);
+            self.events.start_message(at, &item, out);
         }
-        self.open.get_or_insert_default().push_str(text);
-        self.events.text(at, &id, text, out);
+        self.open_text.get_or_insert_default().push_str(text);
+        self.events.write_text(at, &id, text, out);
     }
 
-    /// Ends the message that is under way, if one is.
-    fn close(&mut self, head: &Head, status: Status, out: &mut Vec<u8>) {
-        if let Some(text) = self.open.take() {
-            let at = self.written.len();
+    /// Ends the open message, if there is one.
+    fn close_message(&mut self, head: &Head, status: Status, out: &mut Vec<u8>) {
+        if let Some(text) = self.open_text.take() {
+            let at = self.items.len();
             let item = OutputItem::message(head.item_id("msg", at), status, &text);
             self.events.end_message(at, &item, out);
-            self.written.push(item);
+            self.items.push(item);
         }
     }
 
-    fn item(&mut self, item: OutputItem, out: &mut Vec<u8>) {
-        self.events.item(self.written.len(), &item, out);
-        self.written.push(item);
+    fn write_item(&mut self, item: OutputItem, out: &mut Vec<u8>) {
+        self.events.write_item(self.items.len(), &item, out);
+        self.items.push(item);
     }
 
-    /// The items of a whole reply, less the reasoning that is in others' words.
+    /// The items of a complete reply, without reasoning in another provider's format.
     fn items(&self, head: &Head, answer: &Answer) -> Vec<OutputItem> {
         let mut items = Vec::new();
-        let (ended, _, _) = ending(answer.finish);
+        let ending = Ending::of(answer.finish);
         let mut output = answer.output.iter().peekable();
         while let Some(item) = output.next() {
             let at = items.len();
             match item {
                 Item::Call { id, name, args } => items.push(call(head, at, id, name, args)),
                 Item::Message { parts, .. } => {
-                    // An end that comes too early cuts off what is said last.
-                    let status = if output.peek().is_none() { ended } else { Status::Completed };
+                    // Only the last item can be incomplete.
+                    let status = if output.peek().is_none() { ending.status } else { Status::Completed };
                     items.push(OutputItem::message(head.item_id("msg", at), status, &text_of(parts)));
                 }
-                Item::Think { by, blob } => items.extend(self.reasoning(head, at, by, blob)),
+                Item::Think { provider_id, blob } => items.extend(self.reasoning(head, at, provider_id, blob)),
                 Item::Result { .. } => {}
             }
         }
         items
     }
 
-    /// Reasoning as this API has it, if it comes from there.
-    fn reasoning(&self, head: &Head, at: usize, by: &str, blob: &str) -> Option<OutputItem> {
-        let ours = speaks(by, "openai-responses");
-        let raw: RawReasoning = ours.then(|| object_from_str(blob).ok())??;
+    /// The item for reasoning. `None` if the reasoning is in another provider's format.
+    fn reasoning(&self, head: &Head, at: usize, provider_id: &str, blob: &str) -> Option<OutputItem> {
+        let is_in_format = is_of_provider(provider_id, "openai-responses");
+        let raw: RawReasoning = is_in_format.then(|| object_from_str(blob).ok())??;
         (raw.r#type == "reasoning").then(|| OutputItem::Reasoning {
             id: head.item_id("rs", at),
             summary: raw
@@ -206,9 +208,9 @@ impl ResponsesWriter {
     }
 }
 
-/// What the claims give to a response.
+/// The members of a response that come from the claims of its token.
 struct Head {
-    /// The token's own id, 32 hexadecimal digits.
+    /// The id of the token (`jti`), as 32 hexadecimal digits.
     token_id: String,
     created_at: u64,
     model: String,
@@ -220,20 +222,20 @@ impl Head {
         Self { token_id, created_at: claims.issued_at.0, model: claims.model.clone() }
     }
 
-    /// An id that is no token.
+    /// A response id without a token.
     fn plain_id(&self) -> String {
         format!("{ID_PREFIX}{}", self.token_id)
     }
 
-    /// The id of the item at this place of the output; OpenAI takes 64 characters back.
+    /// The id of the item at this position of the output. OpenAI accepts at most 64 characters.
     fn item_id(&self, kind: &str, at: usize) -> String {
         format!("{kind}_{}_{at}", self.token_id)
     }
 }
 
-/// A response as it stands before it has an end.
+/// A response before its end.
 fn response<'a>(
-    repeated: &'a Repeated,
+    repeated: &'a RepeatedMembers,
     head: &'a Head,
     id: &'a str,
     status: Status,
@@ -261,15 +263,15 @@ fn response<'a>(
     }
 }
 
-/// A whole response.
-fn ended<'a>(
-    repeated: &'a Repeated,
+/// A complete response.
+fn complete_response<'a>(
+    repeated: &'a RepeatedMembers,
     head: &'a Head,
     id: &'a str,
     output: &'a [OutputItem],
     answer: &Answer,
 ) -> ResponseBody<'a> {
-    let (status, reason, _) = ending(answer.finish);
+    let Ending { status, reason, .. } = Ending::of(answer.finish);
     let completed_at = head.created_at.saturating_add(answer.elapsed.as_secs());
     ResponseBody {
         completed_at: (status == Status::Completed).then_some(completed_at),
@@ -280,14 +282,26 @@ fn ended<'a>(
     }
 }
 
-/// How a response ends: its status, what cut it short, and the event that says so.
-fn ending(finish: FinishReason) -> (Status, Option<&'static str>, &'static str) {
-    let reason = match finish {
-        FinishReason::ContentFilter => "content_filter",
-        FinishReason::Length => "max_output_tokens",
-        FinishReason::Stop | FinishReason::ToolCalls => return (Status::Completed, None, "response.completed"),
-    };
-    (Status::Incomplete, Some(reason), "response.incomplete")
+/// The end of a response.
+struct Ending {
+    status: Status,
+    /// The reason if the response is incomplete.
+    reason: Option<&'static str>,
+    /// The name of the last event.
+    event: &'static str,
+}
+
+impl Ending {
+    fn of(finish: FinishReason) -> Self {
+        let reason = match finish {
+            FinishReason::ContentFilter => "content_filter",
+            FinishReason::Length => "max_output_tokens",
+            FinishReason::Stop | FinishReason::ToolCalls => {
+                return Self { status: Status::Completed, reason: None, event: "response.completed" };
+            }
+        };
+        Self { status: Status::Incomplete, reason: Some(reason), event: "response.incomplete" }
+    }
 }
 
 fn call(head: &Head, at: usize, id: &str, name: &str, args: &str) -> OutputItem {
@@ -308,7 +322,7 @@ fn text_of(parts: &[Part]) -> String {
     parts.iter().map(text).collect()
 }
 
-/// A reasoning item of the API's own.
+/// A reasoning item, as the provider sent it.
 #[derive(Deserialize)]
 struct RawReasoning {
     r#type: String,

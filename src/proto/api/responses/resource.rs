@@ -1,4 +1,4 @@
-//! The objects of the Responses API as they are written: a response with every member that the specification requires,
+//! The objects of the Responses API: a response with every member that the specification requires,
 //! and its items.
 
 use std::fmt;
@@ -10,17 +10,18 @@ use serde::{
 use serde_json::{Number, value::RawValue};
 
 use crate::proto::{
-    api::native::ConversationBody,
+    api::conversation::ConversationBody,
     turn::{Tool, Usage},
 };
 
-/// A response, whole or as it stands in an event.
+/// The prefix of response ids. Some clients check it before they send an id back.
+pub(super) const ID_PREFIX: &str = "resp_";
+
+/// A response: complete, or its state in an event.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Response"))]
 pub(super) struct ResponseBody<'a> {
-    /// `resp_` and the conversation's new last token: the next `previous_response_id`.
+    /// [`ID_PREFIX`] followed by the next token, or by the plain id of a response without one.
     pub(super) id: &'a str,
-    #[cfg_attr(test, schemars(extend("const" = "response")))]
     pub(super) object: &'static str,
     pub(super) created_at: u64,
     pub(super) completed_at: Option<u64>,
@@ -30,25 +31,23 @@ pub(super) struct ResponseBody<'a> {
     pub(super) incomplete_details: Option<IncompleteBody>,
     pub(super) model: &'a str,
     pub(super) output: &'a [OutputItem],
-    /// Always null: a token would be told a second time.
+    /// Always `null`: a response shows its token only once.
     pub(super) previous_response_id: (),
     #[serde(flatten)]
-    pub(super) repeated: &'a Repeated,
+    pub(super) repeated: &'a RepeatedMembers,
     pub(super) presence_penalty: f64,
     pub(super) frequency_penalty: f64,
     pub(super) top_logprobs: u32,
     pub(super) service_tier: &'static str,
     pub(super) usage: Option<UsageBody>,
-    /// What every door tells of a conversation, where there is one.
+    /// The state of the conversation. Present once the reply is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "ConversationBody"))]
     pub(super) holdall: Option<ConversationBody>,
 }
 
-/// Where a response stands, or an item of one.
+/// The status of a response, or of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseStatus"))]
 pub(super) enum Status {
     Completed,
     Failed,
@@ -56,53 +55,45 @@ pub(super) enum Status {
     Incomplete,
 }
 
-/// Why a response failed.
+/// The reason why a response failed.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseError"))]
 pub(super) struct ErrorBody<'a> {
     pub(super) code: &'a str,
     pub(super) message: &'a str,
 }
 
-/// Why a response ended before its end.
+/// The reason why a response is incomplete.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct IncompleteBody {
-    #[cfg_attr(test, schemars(extend("enum" = ["max_output_tokens", "content_filter"])))]
     pub(super) reason: &'static str,
 }
 
-/// What an answer repeats of its request, defaults where the request was silent.
+/// The members of a request that its answer repeats. Absent ones have their defaults.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseRepeated"))]
-pub(super) struct Repeated {
+pub(super) struct RepeatedMembers {
     pub(super) instructions: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
     pub(super) max_tool_calls: Option<u32>,
-    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     pub(super) metadata: Metadata,
     pub(super) parallel_tool_calls: bool,
     pub(super) prompt_cache_key: Option<String>,
     pub(super) reasoning: ReasoningBody,
     pub(super) safety_identifier: Option<String>,
     pub(super) store: bool,
-    /// A number always.
-    #[cfg_attr(test, schemars(with = "f64"))]
+    /// Never `None`.
     pub(super) temperature: Option<Number>,
     pub(super) text: TextBody,
     pub(super) tool_choice: ChoiceBody,
     pub(super) tools: Vec<ToolBody>,
-    /// A number always.
-    #[cfg_attr(test, schemars(with = "f64"))]
+    /// Never `None`.
     pub(super) top_p: Option<Number>,
-    #[cfg_attr(test, schemars(extend("enum" = ["auto", "disabled"])))]
     pub(super) truncation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) user: Option<String>,
 }
 
-/// Pairs of text that the client keeps with a response: at most 16, as OpenAI has it, of 64 and 512 characters.
+/// The metadata of a client: at most 16 pairs of a key of up to 64 characters and a value of up to
+/// 512, as OpenAI limits it.
 #[derive(Default)]
 pub(super) struct Metadata(Vec<(String, String)>);
 
@@ -150,25 +141,21 @@ impl Serialize for Metadata {
 }
 
 #[derive(Default, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct ReasoningBody {
     pub(super) effort: Option<&'static str>,
     pub(super) summary: Option<&'static str>,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct TextBody {
     pub(super) format: FormatBody,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) verbosity: Option<&'static str>,
 }
 
-/// The form of the reply, as it was asked for.
+/// The format of the reply, as requested.
 #[derive(Serialize)]
 #[serde(tag = "type")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseFormat"))]
 pub(super) enum FormatBody {
     #[serde(rename = "json_object")]
     Json,
@@ -176,7 +163,7 @@ pub(super) enum FormatBody {
     Schema {
         name: String,
         description: Option<String>,
-        /// Null, as the specification has it of answers.
+        /// Always `null`, as the specification requires for responses.
         schema: (),
         strict: bool,
     },
@@ -190,21 +177,18 @@ impl FormatBody {
     }
 }
 
-/// Whether the model might, must or must not call, as it was asked for.
+/// The choice of tools, as requested.
 #[derive(Serialize)]
 #[serde(untagged)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseToolChoice"))]
 pub(super) enum ChoiceBody {
     Allowed { r#type: &'static str, mode: &'static str, tools: Vec<NameBody> },
     Function(NameBody),
-    Word(&'static str),
+    Mode(&'static str),
 }
 
-/// A function by its name.
+/// A function, by its name.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseToolName"))]
 pub(super) struct NameBody {
-    #[cfg_attr(test, schemars(extend("const" = "function")))]
     r#type: &'static str,
     name: String,
 }
@@ -215,15 +199,12 @@ impl NameBody {
     }
 }
 
-/// A tool, as it was described.
+/// A tool, as in the request.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseToolBody"))]
 pub(super) struct ToolBody {
-    #[cfg_attr(test, schemars(extend("const" = "function")))]
     r#type: &'static str,
     name: String,
     description: Option<String>,
-    #[cfg_attr(test, schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
     parameters: Option<Box<RawValue>>,
     strict: Option<bool>,
 }
@@ -237,7 +218,6 @@ impl From<Tool> for ToolBody {
 /// One item of a reply.
 #[derive(Clone, Serialize)]
 #[serde(tag = "type")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseOutputItem"))]
 pub(super) enum OutputItem {
     #[serde(rename = "function_call")]
     Call { id: String, call_id: String, name: String, arguments: String, status: Status },
@@ -250,7 +230,6 @@ pub(super) enum OutputItem {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         content: Vec<PartBody>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(test, schemars(with = "String"))]
         encrypted_content: Option<String>,
     },
 }
@@ -261,7 +240,7 @@ impl OutputItem {
         Self::Message { id, role: "assistant", status, content: vec![PartBody::output(text)] }
     }
 
-    /// The item as it is announced: its name alone, and nothing of what it says.
+    /// The item at its start: in progress, and without content.
     pub(super) fn announced(&self) -> Self {
         let status = Status::InProgress;
         match self {
@@ -286,10 +265,9 @@ impl OutputItem {
     }
 }
 
-/// A piece of what an item says.
+/// A part of an item.
 #[derive(Clone, Serialize)]
 #[serde(tag = "type")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponsePart"))]
 pub(super) enum PartBody {
     #[serde(rename = "output_text")]
     Output { text: String, annotations: [(); 0], logprobs: [(); 0] },
@@ -310,7 +288,7 @@ impl PartBody {
         }
     }
 
-    /// The part before any of its text.
+    /// The part at its start: without text.
     pub(super) fn announced(&self) -> Self {
         match self {
             Self::Output { .. } => Self::output(""),
@@ -322,7 +300,6 @@ impl PartBody {
 
 /// The model tokens that the turn used.
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResponseUsage"))]
 pub(super) struct UsageBody {
     input_tokens: u64,
     input_tokens_details: InputDetails,
@@ -332,14 +309,12 @@ pub(super) struct UsageBody {
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct InputDetails {
     cached_tokens: u64,
     cache_write_tokens: u64,
 }
 
 #[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct OutputDetails {
     reasoning_tokens: u64,
 }

@@ -1,4 +1,4 @@
-//! The Responses format: what is asked, member by member, and what is answered, event by event.
+//! The Responses API: `request` tests the requests, `reply` the replies.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::proto::turn::TurnRequest;
 mod reply;
 mod request;
 
-/// A body with what every request has, and these members.
+/// A request with the required members and these members.
 fn body(members: &Value) -> Value {
     let mut body = json!({ "model": "default", "input": "hi" });
     for (name, value) in members.as_object().unwrap() {
@@ -18,7 +18,7 @@ fn body(members: &Value) -> Value {
 }
 
 fn ask(members: &Value) -> Result<ParsedRequest, Error> {
-    Responses.request(&body(members).to_string(), &ApiSettings::default())
+    Responses.parse_request(&body(members).to_string(), &ApiSettings::default())
 }
 
 fn read_turn(members: &Value) -> TurnRequest {

@@ -1,25 +1,25 @@
-//! A turn that is asked for again, or elsewhere: how far the way back is open, and what another target is asked.
+//! Retries and fallbacks: until when a turn can be retried, and the request for the next target.
 
 use super::*;
 
-/// A model at these kinds of upstreams, in order; each upstream is called after its kind.
-fn at(kinds: &[&str]) -> Model {
+/// A model with targets of these kinds, in order. Each upstream has the name of its kind.
+fn model_at(kinds: &[&str]) -> Model {
     let mut targets = kinds.iter().map(|kind| target(kind, kind));
     let target = targets.next().unwrap();
     Model { target, fallbacks: targets.collect(), ..model("default") }
 }
 
-fn desk(kinds: &[&str]) -> Desk {
-    Desk::with(Limits::default(), TokenPolicy::default(), vec![at(kinds)])
+fn fixture(kinds: &[&str]) -> Fixture {
+    Fixture::with(Limits::default(), TokenPolicy::default(), vec![model_at(kinds)])
 }
 
 fn sent(exchange: &Exchange<Ready>) -> Value {
     serde_json::from_slice(exchange.request().body()).unwrap()
 }
 
-/// A turn whose reply is not streamed.
-fn whole(text: &str) -> TurnRequest {
-    TurnRequest { stream: false, ..say(text) }
+/// A turn without a stream.
+fn unstreamed(text: &str) -> TurnRequest {
+    TurnRequest { stream: false, ..first_turn(text) }
 }
 
 fn anthropic_reply(text: &str) -> String {
@@ -34,12 +34,12 @@ fn anthropic_reply(text: &str) -> String {
 }
 
 #[test]
-fn each_target_is_asked_in_its_own_words_and_in_order() {
-    let mut desk = desk(&["openai", "anthropic", "openai-responses"]);
-    let mut exchange = desk.begin(say("hi")).unwrap();
+fn each_target_gets_a_request_in_its_own_format() {
+    let mut fixture = fixture(&["openai", "anthropic", "openai-responses"]);
+    let mut exchange = fixture.ready(first_turn("hi")).unwrap();
     let (before, uri) = (exchange.request(), |exchange: &Exchange<Ready>| exchange.request().uri().path().to_owned());
     assert_eq!((exchange.upstream(), uri(&exchange).as_str()), ("openai", "/chat/completions"));
-    assert_eq!(exchange.request().body(), before.body(), "the same as often as it is asked for");
+    assert_eq!(exchange.request().body(), before.body(), "the request is the same each time");
     assert_eq!(exchange.fallbacks_left(), 2);
     assert!(exchange.next_target());
     assert_eq!((exchange.upstream(), uri(&exchange).as_str()), ("anthropic", "/v1/messages"));
@@ -52,11 +52,11 @@ fn each_target_is_asked_in_its_own_words_and_in_order() {
 }
 
 #[test]
-fn a_target_is_asked_for_the_same_as_if_it_were_the_only_one() {
+fn a_fallback_gets_the_same_request_as_a_first_target() {
     for kind in ["openai", "anthropic", "openai-responses"] {
-        let alone = sent(&desk(&[kind]).begin(say("hi")).unwrap());
+        let alone = sent(&fixture(&[kind]).ready(first_turn("hi")).unwrap());
         for other in ["openai", "anthropic", "openai-responses"].into_iter().filter(|other| *other != kind) {
-            let mut exchange = desk(&[other, kind]).begin(say("hi")).unwrap();
+            let mut exchange = fixture(&[other, kind]).ready(first_turn("hi")).unwrap();
             assert!(exchange.next_target());
             assert_eq!(sent(&exchange), alone, "{other}, then {kind}");
         }
@@ -64,11 +64,11 @@ fn a_target_is_asked_for_the_same_as_if_it_were_the_only_one() {
 }
 
 #[test]
-fn a_target_that_cannot_say_it_is_passed_over() {
-    // Anthropic's format has no JSON mode, and OpenAI's newer one no stop sequences.
-    let mut desk = desk(&["openai", "openai-responses", "anthropic", "openai-responses"]);
+fn a_target_that_cannot_express_the_turn_is_skipped() {
+    // The Responses format has no stop sequences.
+    let mut fixture = fixture(&["openai", "openai-responses", "anthropic", "openai-responses"]);
     let options = crate::proto::turn::ModelOptions { stop: vec!["END".to_owned()], ..Default::default() };
-    let mut exchange = desk.begin(TurnRequest { options, ..say("hi") }).unwrap();
+    let mut exchange = fixture.ready(TurnRequest { options, ..first_turn("hi") }).unwrap();
     assert!(exchange.next_target());
     assert_eq!((exchange.upstream(), exchange.fallbacks_left()), ("anthropic", 1));
     assert!(!exchange.next_target());
@@ -76,109 +76,109 @@ fn a_target_that_cannot_say_it_is_passed_over() {
 }
 
 #[test]
-fn reasoning_is_its_providers_who_answered() {
-    let mut desk = desk(&["openai-responses", "anthropic"]);
-    let mut exchange = desk.begin(whole("hi")).unwrap();
+fn reasoning_belongs_to_the_provider_that_answered() {
+    let mut fixture = fixture(&["openai-responses", "anthropic"]);
+    let mut exchange = fixture.ready(unstreamed("hi")).unwrap();
     assert!(exchange.next_target());
     let mut exchange = replying(exchange, "application/json");
     let mut deltas = Vec::new();
     exchange.push(anthropic_reply("hello").as_bytes(), &mut deltas).unwrap();
-    let answer = exchange.finish(MILLIS, &mut deltas, &mut desk.codec).unwrap();
-    let Item::Think { by, .. } = &answer.output[0] else { panic!("no reasoning") };
-    assert_eq!(by, "anthropic");
-    // It goes back to that one alone, first and last.
-    let mut next = desk.begin(TurnRequest { stream: false, ..go_on(&answer.token, "and?") }).unwrap();
+    let answer = exchange.finish(MILLIS, &mut deltas, &mut fixture.codec).unwrap();
+    let Item::Think { provider_id, .. } = &answer.output[0] else { panic!("no reasoning") };
+    assert_eq!(provider_id, "anthropic");
+    // Only that provider gets it back.
+    let mut next = fixture.ready(TurnRequest { stream: false, ..next_turn(&answer.token, "and?") }).unwrap();
     assert!(!sent(&next).to_string().contains("EqQB"));
     assert!(next.next_target());
     assert!(sent(&next).to_string().contains("EqQB"));
 }
 
 #[test]
-fn the_way_back_is_open_until_something_was_handed_out() {
-    let mut desk = desk(&["openai", "anthropic"]);
-    let exchange = desk.begin(say("hi")).unwrap();
+fn a_turn_can_be_retried_until_a_delta_is_handed_out() {
+    let mut fixture = fixture(&["openai", "anthropic"]);
+    let exchange = fixture.ready(first_turn("hi")).unwrap();
     let before = exchange.request();
     let mut exchange = replying(exchange, "text/event-stream");
     let mut deltas = Vec::new();
     exchange.push(b": a comment\n\n", &mut deltas).unwrap();
-    assert!(exchange.can_go_back() && !exchange.has_begun());
+    assert!(exchange.can_retry() && !exchange.has_started());
     exchange.push(event(&json!({ "role": "assistant", "content": "" }), None).as_bytes(), &mut deltas).unwrap();
-    assert!(exchange.can_go_back() && exchange.has_begun(), "the model is at work, and nothing was shown");
-    let exchange = exchange.go_back().unwrap();
+    assert!(exchange.can_retry() && exchange.has_started(), "the model has started, and nothing was shown");
+    let exchange = exchange.into_retry().unwrap();
     assert_eq!(exchange.request().body(), before.body());
     let mut exchange = replying(exchange, "text/event-stream");
     exchange.push(event(&json!({ "content": "a" }), None).as_bytes(), &mut deltas).unwrap();
-    assert!(!exchange.can_go_back() && exchange.has_begun());
-    assert!(exchange.go_back().is_none());
+    assert!(!exchange.can_retry() && exchange.has_started());
+    assert!(exchange.into_retry().is_none());
 }
 
 #[test]
-fn a_reply_that_is_held_can_be_asked_for_again_until_its_end() {
-    let mut desk = desk(&["openai", "anthropic"]);
-    let exchange = desk.begin(say("hi")).unwrap().holding();
+fn a_buffered_reply_can_be_retried_until_its_end() {
+    let mut fixture = fixture(&["openai", "anthropic"]);
+    let exchange = fixture.ready(first_turn("hi")).unwrap().buffered();
     let mut exchange = replying(exchange, "text/event-stream");
     let mut deltas = Vec::new();
     exchange.push(event(&json!({ "content": "a" }), None).as_bytes(), &mut deltas).unwrap();
     assert_eq!(exchange.close(&mut deltas), Err(Error::UpstreamCut));
-    assert!(exchange.has_begun());
-    let mut exchange = exchange.go_back().unwrap();
+    assert!(exchange.has_started());
+    let mut exchange = exchange.into_retry().unwrap();
     assert!(exchange.next_target());
     assert_eq!(exchange.upstream(), "anthropic");
 }
 
 #[test]
-fn a_whole_reply_has_begun_with_its_first_byte() {
-    let mut desk = desk(&["openai"]);
-    let mut exchange = replying(desk.begin(whole("hi")).unwrap(), "application/json");
-    assert!(!exchange.has_begun());
+fn a_body_has_started_with_its_first_byte() {
+    let mut fixture = fixture(&["openai"]);
+    let mut exchange = replying(fixture.ready(unstreamed("hi")).unwrap(), "application/json");
+    assert!(!exchange.has_started());
     exchange.push(b"{", &mut Vec::new()).unwrap();
-    assert!(exchange.has_begun() && exchange.can_go_back());
+    assert!(exchange.has_started() && exchange.can_retry());
 }
 
 #[test]
-fn what_a_reply_says_before_it_breaks_off_does_not_come_back_with_another() {
-    let mut desk = desk(&["openai"]);
-    let mut exchange = replying(desk.begin(whole("hi")).unwrap(), "text/event-stream");
+fn a_retry_drops_the_text_of_the_failed_attempt() {
+    let mut fixture = fixture(&["openai"]);
+    let mut exchange = replying(fixture.ready(unstreamed("hi")).unwrap(), "text/event-stream");
     exchange.push(event(&json!({ "content": "lost" }), None).as_bytes(), &mut Vec::new()).unwrap();
-    let again = exchange.go_back().unwrap();
-    let (_, answer) = desk.finish(again, [said("kept").as_bytes()]);
+    let again = exchange.into_retry().unwrap();
+    let (_, answer) = fixture.finish(again, [text_reply("kept").as_bytes()]);
     let answer = answer.unwrap();
     assert_eq!((answer.reply.as_str(), answer.conversation.claims.turn), ("kept", 1));
-    let history = desk.history(&answer.token).unwrap().0;
+    let history = fixture.history(&answer.token).unwrap().0;
     assert_eq!(history, [Item::text(Role::User, "hi"), Item::text(Role::Assistant, "kept")]);
 }
 
 #[test]
-fn a_refusal_leads_back_to_where_it_began() {
-    let mut desk = desk(&["openai", "anthropic"]);
-    let exchange = desk.begin(say("hi")).unwrap();
+fn an_error_answer_leads_back_to_the_ready_turn() {
+    let mut fixture = fixture(&["openai", "anthropic"]);
+    let exchange = fixture.ready(first_turn("hi")).unwrap();
     let before = exchange.request();
-    let head = HttpResponse::builder().status(503).body(()).unwrap().into_parts().0;
-    let Ok(Response::Refused(exchange)) = exchange.respond(&head) else { panic!("no refusal") };
+    let head = Response::builder().status(503).body(()).unwrap().into_parts().0;
+    let Ok(ResponseState::Refused(exchange)) = exchange.respond(&head) else { panic!("not an error") };
     let FailedAttempt { error, exchange } = exchange.into_failed_attempt();
     assert_eq!(error.code(), "upstream_unavailable");
     assert_eq!(exchange.request().body(), before.body());
-    let head = HttpResponse::builder().header("content-type", "text/html").body(()).unwrap().into_parts().0;
-    let Err(unanswered) = exchange.respond(&head) else { panic!("a page is a reply") };
-    let FailedAttempt { error, mut exchange } = *unanswered;
+    let head = Response::builder().header("content-type", "text/html").body(()).unwrap().into_parts().0;
+    let Err(failed) = exchange.respond(&head) else { panic!("a page is not a reply") };
+    let FailedAttempt { error, mut exchange } = *failed;
     assert_eq!(error.code(), "upstream_malformed");
     assert!(exchange.next_target());
     assert_eq!(exchange.fallbacks_left(), 0);
 }
 
 #[test]
-fn a_summary_moves_on_and_the_turn_begins_where_it_came_from() {
+fn the_turn_starts_at_the_target_that_wrote_the_summary() {
     let limits = Limits { history_bytes: 60_000, reply_bytes: 4_096, reply_reserve_bytes: 4_096, ..Limits::default() };
-    let mut desk = Desk::with(limits, TokenPolicy::default(), vec![at(&["openai", "anthropic", "openai-responses"])]);
-    let mut token = desk.turn(say("My name is Ada."), "Hello.").token;
+    let mut fixture =
+        Fixture::with(limits, TokenPolicy::default(), vec![model_at(&["openai", "anthropic", "openai-responses"])]);
+    let mut token = fixture.turn(first_turn("My name is Ada."), "Hello.").token;
     let exchange = loop {
         let text = (0..500).map(|n| format!("{} {n} ", token.len())).collect::<String>();
-        let request = TurnRequest { truncation: Some(Truncation::Summarize), ..go_on(&token, &text) };
-        let (entropy, nobody) = (desk.entropy(), Caller::Unauthenticated { user_id: None });
-        match Exchange::begin(Arc::clone(&desk.deployment), request, &nobody, desk.now, &entropy, &mut desk.codec)
-            .unwrap()
-        {
-            Planned::Ready(exchange) => token = desk.finish(exchange, [said("well").as_bytes()]).1.unwrap().token,
+        let request = TurnRequest { truncation: Some(Truncation::Summarize), ..next_turn(&token, &text) };
+        match fixture.plan(request).unwrap() {
+            Planned::Ready(exchange) => {
+                token = fixture.finish(exchange, [text_reply("well").as_bytes()]).1.unwrap().token
+            }
             Planned::Summarizing(exchange) => break exchange,
         }
     };
@@ -186,9 +186,9 @@ fn a_summary_moves_on_and_the_turn_begins_where_it_came_from() {
     assert_eq!((exchange.upstream(), exchange.fallbacks_left()), ("openai", 2));
     assert!(exchange.next_target());
     assert_eq!((exchange.upstream(), exchange.request().uri().path()), ("anthropic", "/v1/messages"));
-    let head = HttpResponse::builder().header("content-type", "application/json").body(()).unwrap().into_parts().0;
-    let summary = exchange.summary(&head, anthropic_reply("Her name is Ada.").as_bytes()).ok().unwrap();
-    let mut ready = exchange.go_on(summary, MILLIS).unwrap();
+    let head = Response::builder().header("content-type", "application/json").body(()).unwrap().into_parts().0;
+    let summary = exchange.read_summary(&head, anthropic_reply("Her name is Ada.").as_bytes()).ok().unwrap();
+    let mut ready = exchange.apply_summary(summary, MILLIS).unwrap();
     assert_eq!((ready.upstream(), ready.fallbacks_left()), ("anthropic", 1));
     assert!(sent(&ready)["messages"][0].to_string().contains("Her name is Ada."));
     assert!(ready.next_target() && ready.upstream() == "openai-responses");

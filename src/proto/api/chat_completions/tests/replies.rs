@@ -1,4 +1,4 @@
-//! Answers, streams and refusals as Chat Completions has them.
+//! Answers, streams and errors of the Chat Completions API.
 
 use super::*;
 use crate::proto::{
@@ -13,7 +13,7 @@ fn written(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// What the fixture's conversation is told as.
+/// The member `holdall` for the conversation of the fixture.
 fn told_conversation() -> Value {
     let id = an_answer().conversation.claims.conversation.to_string();
     json!({
@@ -29,7 +29,7 @@ fn an_answer_is_a_completion_with_a_token() {
     let id = answer.conversation.claims.token_id.to_string().replace('-', "");
     assert_eq!(id.len(), 32);
     assert_eq!(
-        written(&ChatWriter::new(false).answer(&answer)),
+        written(&ChatWriter::new(false).body(&answer)),
         json!({
             "id": format!("chatcmpl-{id}"),
             "object": "chat.completion",
@@ -62,16 +62,16 @@ fn an_answer_is_a_completion_with_a_token() {
 }
 
 #[test]
-fn content_is_null_where_there_are_only_calls() {
+fn content_is_null_if_there_are_only_calls() {
     let call = call_item("c1", "add", "{}");
-    let think = Item::Think { by: "openai-responses".to_owned(), blob: "{}".to_owned() };
+    let think = Item::Think { provider_id: "openai-responses".to_owned(), blob: "{}".to_owned() };
     for (reply, output, content) in [
         ("", vec![think, call.clone()], Value::Null),
         ("a", vec![Item::text(Role::Assistant, "a"), call], json!("a")),
         ("", vec![Item::text(Role::Assistant, "")], json!("")),
     ] {
         let answer = Answer { reply: reply.to_owned(), output, ..an_answer() };
-        let message = &written(&ChatWriter::new(false).answer(&answer))["choices"][0]["message"];
+        let message = &written(&ChatWriter::new(false).body(&answer))["choices"][0]["message"];
         assert_eq!(message["content"], content);
         let has_calls = answer.output.iter().any(|item| matches!(item, Item::Call { .. }));
         assert_eq!(message.get("tool_calls").is_some(), has_calls);
@@ -79,22 +79,22 @@ fn content_is_null_where_there_are_only_calls() {
 }
 
 #[test]
-fn why_a_reply_ended_is_said_in_the_formats_words() {
+fn every_finish_reason_has_its_name() {
     for finish in [FinishReason::ContentFilter, FinishReason::Length, FinishReason::Stop, FinishReason::ToolCalls] {
         let answer = Answer { finish, ..an_answer() };
-        assert_eq!(written(&ChatWriter::new(false).answer(&answer))["choices"][0]["finish_reason"], finish.as_str());
+        assert_eq!(written(&ChatWriter::new(false).body(&answer))["choices"][0]["finish_reason"], finish.as_str());
     }
 }
 
-/// All that a writer says of a reply with a text and two calls.
+/// The stream of a reply with a text and two calls.
 fn stream(include_usage: bool) -> String {
     let (mut writer, answer, mut out) = (ChatWriter::new(include_usage), an_answer(), Vec::new());
-    writer.begin(&answer.conversation.claims, &mut out);
-    let think = Delta::Think { by: "openai-responses".to_owned(), blob: "{}".to_owned() };
+    writer.start(&answer.conversation.claims, &mut out);
+    let think = Delta::Think { provider_id: "openai-responses".to_owned(), blob: "{}".to_owned() };
     writer.deltas(&[think, text("Hi\n"), text("\"é\"\r\u{2028}")], &mut out);
     writer.deltas(&[call("c1", "add", "{\n}"), Delta::Usage(answer.usage)], &mut out);
     writer.deltas(&[call("c2", "now", ""), Delta::Finish(FinishReason::ToolCalls)], &mut out);
-    writer.done(&answer, &mut out);
+    writer.finish(&answer, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -130,7 +130,7 @@ fn a_stream_is_chunks_of_one_line_each() {
 }
 
 #[test]
-fn usage_comes_in_a_chunk_of_its_own_where_it_was_asked_for() {
+fn usage_comes_in_its_own_chunk_on_request() {
     let whole = stream(true);
     let mut chunks: Vec<Value> = whole
         .split_terminator("\n\n")
@@ -147,14 +147,14 @@ fn usage_comes_in_a_chunk_of_its_own_where_it_was_asked_for() {
 }
 
 #[test]
-fn the_token_stands_in_one_delta_alone() {
+fn only_one_delta_has_the_token() {
     let whole = stream(true);
     assert_eq!(whole.matches("\"conversation_token\"").count(), 2);
     assert_eq!(whole.matches("\"delta\":{\"conversation_token\":\"a.b.c\"}").count(), 1);
 }
 
 #[test]
-fn a_stream_asks_for_usage_by_its_option() {
+fn include_usage_requests_the_usage() {
     for (options, asked) in [
         (json!(null), false),
         (json!({}), false),
@@ -162,21 +162,21 @@ fn a_stream_asks_for_usage_by_its_option() {
         (json!({ "include_usage": true }), true),
     ] {
         let body = asking(&json!({ "stream": true, "stream_options": options })).to_string();
-        let mut writer = ChatCompletions.request(&body, &ApiSettings::default()).unwrap().writer;
+        let mut writer = ChatCompletions.parse_request(&body, &ApiSettings::default()).unwrap().writer;
         let mut out = Vec::new();
-        writer.done(&an_answer(), &mut out);
+        writer.finish(&an_answer(), &mut out);
         assert_eq!(str::from_utf8(&out).unwrap().contains("\"usage\":{"), asked, "{options}");
     }
 }
 
 #[test]
-fn a_failed_stream_ends_with_an_error_and_no_more() {
+fn a_failed_stream_ends_with_an_error() {
     let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
     let mut writer = ChatWriter::new(true);
     let mut out = Vec::new();
-    writer.error(&told, None, &mut out);
-    writer.error(&told, Some(&partial), &mut out);
+    writer.fail(&told, None, &mut out);
+    writer.fail(&told, Some(&partial), &mut out);
     let mut rest = out.as_slice();
     let mut decoder = sse::Decoder::new(4096);
     let mut error = || -> Value {
@@ -194,10 +194,10 @@ fn a_failed_stream_ends_with_an_error_and_no_more() {
 }
 
 #[test]
-fn refusals_are_worded_as_the_api_has_them() {
+fn errors_are_in_the_format_of_the_api() {
     let refusal = |error: &Error, status| {
         let told = PublicError { error, status, request_id: "req_1", problem: "{}" };
-        let refusal = ChatCompletions.refusal(&told).unwrap();
+        let refusal = ChatCompletions.error_response(&told).unwrap();
         (refusal.status, written(&refusal.body)["error"].take())
     };
     let (status, error) = refusal(&Error::TokenInvalid { fault: TokenFault::Tag }, 400);

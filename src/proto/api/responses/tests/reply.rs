@@ -1,4 +1,4 @@
-//! What is answered.
+//! Replies of the Responses API.
 
 use super::*;
 use crate::proto::{
@@ -8,7 +8,7 @@ use crate::proto::{
     turn::{Answer, Delta, FinishReason, Partial},
 };
 
-/// An answer of these items, which ended so.
+/// An answer with these items and this finish reason.
 fn answer_of(output: Vec<Item>, finish: FinishReason) -> Answer {
     Answer { output, finish, ..an_answer() }
 }
@@ -26,29 +26,29 @@ fn live() -> Value {
 }
 
 fn whole(members: &Value, answer: &Answer) -> Value {
-    serde_json::from_slice(&writer(members).answer(answer)).unwrap()
+    serde_json::from_slice(&writer(members).body(answer)).unwrap()
 }
 
-/// A stream as it is written for these deltas, and for the answer that they amount to.
+/// The stream of these deltas, and of the answer that they build.
 fn stream(members: &Value, deltas: &[Delta], answer: &Answer) -> String {
     let (mut writer, mut out) = (writer(members), Vec::new());
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     deltas.iter().for_each(|delta| writer.deltas(std::slice::from_ref(delta), &mut out));
-    writer.done(answer, &mut out);
+    writer.finish(answer, &mut out);
     String::from_utf8(out).unwrap()
 }
 
-/// A stream that fails after these deltas.
+/// The stream of these deltas, followed by an error.
 fn failed_stream(members: &Value, deltas: &[Delta], partial: Option<&Partial>) -> String {
     let (mut writer, mut out) = (writer(members), Vec::new());
-    writer.begin(&an_answer().conversation.claims, &mut out);
+    writer.start(&an_answer().conversation.claims, &mut out);
     writer.deltas(deltas, &mut out);
     let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
-    writer.error(&told, partial, &mut out);
+    writer.fail(&told, partial, &mut out);
     String::from_utf8(out).unwrap()
 }
 
-/// The events of a stream, each looked at for what holds of all.
+/// The events of a stream. Checks their names, their numbers and the end.
 fn events(stream: &str) -> Vec<Value> {
     let stream = stream.strip_suffix("data: [DONE]\n\n").expect("the end is told");
     let read = |(at, block): (usize, &str)| {
@@ -65,7 +65,8 @@ fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap().trim_start_matches("response.")).collect()
 }
 
-/// Puts the output together from its events, as the SDKs do, and holds it against what each event says is whole.
+/// Builds the output from the events, as the SDKs do. Compares it with the complete parts in the
+/// events.
 fn accumulate(events: &[Value]) -> Vec<Value> {
     let mut output: Vec<Value> = Vec::new();
     for event in events {
@@ -86,7 +87,8 @@ fn accumulate(events: &[Value]) -> Vec<Value> {
                 output.push(event["item"].clone());
             }
             ("response.output_item", _) => {
-                // An end has what the deltas said, beside a new status and what is never streamed.
+                // A complete item equals the built one, except for its status and members that are
+                // not streamed.
                 let (mut item, built) = (event["item"].clone(), &mut output[at]);
                 for member in ["status", "encrypted_content"] {
                     built.as_object_mut().unwrap().remove(member);
@@ -124,7 +126,7 @@ fn token_id() -> String {
 }
 
 #[test]
-fn a_whole_answer_has_all_that_the_specification_requires() {
+fn an_answer_has_all_members_that_the_specification_requires() {
     let (id, written) = (token_id(), whole(&json!({}), &an_answer()));
     let conversation = written["holdall"]["id"].clone();
     assert_eq!(
@@ -157,7 +159,7 @@ fn a_whole_answer_has_all_that_the_specification_requires() {
 }
 
 #[test]
-fn an_answer_repeats_what_was_asked() {
+fn an_answer_repeats_members_of_the_request() {
     let asked = json!({
         "previous_response_id": "resp_x", "instructions": "Be kind.", "max_output_tokens": 70, "max_tool_calls": 3,
         "metadata": { "b": "1", "a": "2" }, "parallel_tool_calls": false, "prompt_cache_key": "k",
@@ -204,7 +206,7 @@ fn an_answer_repeats_what_was_asked() {
 }
 
 #[test]
-fn what_cut_a_reply_short_is_told() {
+fn an_incomplete_answer_has_its_reason() {
     for (finish, reason) in
         [(FinishReason::Length, "max_output_tokens"), (FinishReason::ContentFilter, "content_filter")]
     {
@@ -221,7 +223,7 @@ fn what_cut_a_reply_short_is_told() {
             assert_eq!(accumulate(&events), *written["output"].as_array().unwrap());
         }
     }
-    // What was whole before the end stays whole.
+    // An item that was complete before the end stays complete.
     let items = vec![Item::text(Role::Assistant, "A"), call_item("c", "n", "{}")];
     let written = whole(&json!({}), &answer_of(items, FinishReason::Length));
     assert_eq!(
@@ -231,13 +233,13 @@ fn what_cut_a_reply_short_is_told() {
 }
 
 #[test]
-fn a_held_stream_says_nothing_before_it_has_its_one_id() {
+fn a_held_stream_starts_when_its_id_is_known() {
     let (mut writer, mut out) = (writer(&json!({ "stream": true })), Vec::new());
     let answer = an_answer();
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     writer.deltas(&[text("Hi\n"), text("\"é\""), call("c1", "add", "{\"a\": 1}")], &mut out);
-    assert!(out.is_empty() && writer.holds());
-    writer.done(&answer, &mut out);
+    assert!(out.is_empty() && writer.buffers_deltas());
+    writer.finish(&answer, &mut out);
     let stream = String::from_utf8(out).unwrap();
     assert_eq!(stream.matches("a.b.c").count(), 2, "once where it begins, once where it ends");
     let events = events(&stream);
@@ -271,7 +273,7 @@ fn a_held_stream_says_nothing_before_it_has_its_one_id() {
 }
 
 #[test]
-fn events_are_written_as_the_specification_has_them() {
+fn a_stream_has_the_events_of_the_specification() {
     let id = token_id();
     let written = stream(&json!({ "stream": true }), &[], &an_answer());
     let between: Vec<_> = written.split_inclusive("\n\n").skip(1).take(10).collect();
@@ -317,10 +319,10 @@ fn events_are_written_as_the_specification_has_them() {
 }
 
 #[test]
-fn a_live_stream_shows_what_comes_and_ends_with_the_token() {
+fn a_live_stream_follows_the_reply_and_ends_with_the_token() {
     let (mut writer, mut out) = (writer(&live()), Vec::new());
     let answer = an_answer();
-    writer.begin(&answer.conversation.claims, &mut out);
+    writer.start(&answer.conversation.claims, &mut out);
     let mut read = |writer: &mut dyn FnMut(&mut Vec<u8>)| {
         let before = out.len();
         writer(&mut out);
@@ -339,7 +341,7 @@ fn a_live_stream_shows_what_comes_and_ends_with_the_token() {
         "output_text.done content_part.done output_item.done output_item.added function_call_arguments.delta \
          function_call_arguments.done output_item.done"
     );
-    let piece = read(&mut |out| writer.done(&answer, out));
+    let piece = read(&mut |out| writer.finish(&answer, out));
     assert_eq!(names(&piece), "completed");
     let events = events(str::from_utf8(&out).unwrap());
     assert_eq!(events[0]["response"]["id"], format!("resp_{}", token_id()));
@@ -349,7 +351,7 @@ fn a_live_stream_shows_what_comes_and_ends_with_the_token() {
 }
 
 #[test]
-fn without_store_no_token_is_told() {
+fn an_answer_without_store_has_no_token() {
     let unkept = |mut members: Value| {
         members["store"] = json!(false);
         members
@@ -374,8 +376,9 @@ fn without_store_no_token_is_told() {
 }
 
 #[test]
-fn every_reply_comes_out_the_same_held_and_live() {
-    let think = |by: &str, blob: &str| Item::Think { by: by.to_owned(), blob: blob.to_owned() };
+fn held_and_live_streams_build_the_same_answer() {
+    let think =
+        |provider_id: &str, blob: &str| Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() };
     let say = |text: &str| Item::text(Role::Assistant, text);
     let ours = r#"{"type":"reasoning","id":"rs_9","summary":[{"type":"summary_text","text":"Hm."},{"type":"summary_text","text":"So."}],
         "content":[{"type":"reasoning_text","text":"well"}],"encrypted_content":"AAAA","status":"completed"}"#;
@@ -407,7 +410,9 @@ fn every_reply_comes_out_the_same_held_and_live() {
                     said.chars().map(|character| text(&character.to_string())).collect()
                 }
                 Item::Call { id, name, args } => vec![call(id, name, args)],
-                Item::Think { by, blob } => vec![Delta::Think { by: by.clone(), blob: blob.clone() }],
+                Item::Think { provider_id, blob } => {
+                    vec![Delta::Think { provider_id: provider_id.clone(), blob: blob.clone() }]
+                }
                 Item::Result { .. } => vec![],
             })
             .collect();
@@ -422,9 +427,9 @@ fn every_reply_comes_out_the_same_held_and_live() {
 }
 
 #[test]
-fn reasoning_is_shown_where_it_is_in_this_apis_words() {
+fn only_reasoning_in_the_responses_format_is_shown() {
     let blob = r#"{"type":"reasoning","id":"rs_9","summary":[{"type":"summary_text","text":"Hm."}],"encrypted_content":"AAAA"}"#;
-    let think = |by: &str| Item::Think { by: by.to_owned(), blob: blob.to_owned() };
+    let think = |provider_id: &str| Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() };
     let output = vec![think("openai-responses"), think("anthropic"), Item::text(Role::Assistant, "A")];
     let answer = answer_of(output, FinishReason::Stop);
     let mut reasoning = json!({
@@ -455,7 +460,7 @@ fn a_failed_stream_ends_with_error_and_failed() {
     let partial = Partial { reply: "So f".to_owned(), token: "x.y.z".to_owned() };
     let deltas = [call("c", "n", "{}"), text("So "), text("f")];
     let id = format!("resp_{}", token_id());
-    let message = "the model service stopped in the middle of its reply";
+    let message = "The model service stopped before the end of its reply. Retry the request.";
     for (members, items) in [(json!({ "stream": true }), 0), (live(), 2)] {
         for partial in [None, Some(&partial)] {
             let events = events(&failed_stream(&members, &deltas, partial));
@@ -489,12 +494,12 @@ fn a_failed_stream_ends_with_error_and_failed() {
 }
 
 #[test]
-fn an_error_before_a_reply_is_in_openais_shape() {
+fn an_error_before_a_reply_is_in_openais_format() {
     let told = PublicError { error: &Error::Overloaded, status: 503, request_id: "req_1", problem: "{}" };
     for api in [&Responses as &dyn Api, &InputTokens] {
-        let ErrorResponse { status, body } = api.refusal(&told).unwrap();
+        let ErrorResponse { status, body } = api.error_response(&told).unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, &body["error"]["code"]), (503, &json!("overloaded")));
     }
-    assert!(Responses.below().unwrap().contains("/v1/history"));
+    assert!(Responses.subpath_hint().unwrap().contains("/v1/history"));
 }

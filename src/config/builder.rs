@@ -1,0 +1,138 @@
+//! A configuration before it is checked: the text of the file, and the values that replace the
+//! file's.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+use zeroize::Zeroizing;
+
+use super::{
+    checked::Config,
+    error::ConfigError,
+    exposure::Exposure,
+    raw::{RawConfig, merge},
+    sources::Sources,
+};
+
+/// The variable that holds the configuration itself, if there are no files.
+const CONFIG_TEXT: &str = "HOLDALL_CONFIG_TEXT";
+
+/// A configuration before it is checked.
+pub struct ConfigBuilder {
+    text: Zeroizing<String>,
+    /// The text as a table; empty if the text is not TOML, which [`Self::build`] reports.
+    file: Table,
+    /// The values that replace those of the file.
+    overrides: Table,
+    exposure: Exposure,
+}
+
+impl std::fmt::Debug for ConfigBuilder {
+    /// Shows no values, because they may be keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConfigBuilder").finish_non_exhaustive()
+    }
+}
+
+impl ConfigBuilder {
+    /// Starts with the file at `path`, or with the text in `HOLDALL_CONFIG_TEXT`, or with nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError::Settings`] if both exist, or if the file cannot be read.
+    pub fn open(path: Option<&Path>, sources: &impl Sources) -> Result<Self, ConfigError> {
+        let shown = path.map(|path| shown(path, sources));
+        let text = match (path, sources.variable(CONFIG_TEXT)) {
+            (None, text) => text.unwrap_or_default(),
+            (Some(path), None) => sources.file(&path.to_string_lossy()).map_err(|cause| ConfigError::Settings {
+                fault: format!("cannot read the configuration{}: {cause}", shown.as_deref().unwrap_or_default()),
+                hint: None,
+            })?,
+            (Some(_), Some(_)) => {
+                let file = shown.unwrap_or_default();
+                return Err(ConfigError::settings(
+                    format!("there are two configurations: the file{file} and {CONFIG_TEXT}"),
+                    format!("take out {CONFIG_TEXT}, or the file (--config, HOLDALL_CONFIG)"),
+                ));
+            }
+        };
+        let file = text.parse().unwrap_or_default();
+        Ok(Self { text, file, overrides: Table::new(), exposure: Exposure::default() })
+    }
+
+    /// Sets a key, whatever its value in the file. `path` has dots between the names of tables.
+    pub fn set(&mut self, path: &str, value: impl Into<Value>) {
+        let mut names = path.rsplit('.').map(str::to_owned);
+        let member = names.next().map(|key| (key, value.into()));
+        let table =
+            names.fold(member.into_iter().collect(), |inner: Table, name| Table::from_iter([(name, inner.into())]));
+        merge(&mut self.overrides, table);
+    }
+
+    /// Removes a key that was [set](Self::set). The value of the file stays.
+    pub(super) fn unset(&mut self, key: &str) {
+        self.overrides.remove(key);
+    }
+
+    /// Returns true if a key outside of all tables is set, in the file or by [`Self::set`].
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.overrides.contains_key(key) || self.file.contains_key(key)
+    }
+
+    /// Returns true if there are token keys.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.has("keys") || self.has("keys_file")
+    }
+
+    /// Sets the token keys, whatever else names token keys.
+    pub fn set_keys(&mut self, keys: &str) {
+        self.unset("keys_file");
+        self.set("keys", keys);
+    }
+
+    /// Sets the clients that can reach the proxy. [`Exposure::Local`] overrides `listen`, `identity`
+    /// and `dangerous_open`.
+    pub fn set_exposure(&mut self, exposure: Exposure) {
+        self.exposure = exposure;
+    }
+
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// Those of [`RawConfig::parse`] and [`RawConfig::check`].
+    pub fn build(self, sources: &impl Sources) -> Result<Config, ConfigError> {
+        RawConfig::parse(&self.text, self.overrides)?.with_exposure(self.exposure).check(sources)
+    }
+
+    /// Returns true if the file has upstreams or models.
+    pub(super) fn lists_models(&self) -> bool {
+        self.file.contains_key("upstream") || self.file.contains_key("model")
+    }
+
+    /// Makes one of the file's models the default.
+    ///
+    /// # Errors
+    /// [`ConfigError::Settings`] if the file has no model with this alias.
+    pub(super) fn set_default_model(&mut self, alias: &str) -> Result<(), ConfigError> {
+        let alias_of = |model: &Value| model.get("alias").and_then(Value::as_str).map(str::to_owned);
+        // `build` reports a value of another type.
+        let Some(models) = self.file.get("model").and_then(Value::as_array) else { return Ok(()) };
+        let (mut first, rest): (Vec<_>, Vec<_>) =
+            models.iter().cloned().partition(|model| alias_of(model).as_deref() == Some(alias));
+        if first.is_empty() {
+            let known: Vec<_> = models.iter().filter_map(alias_of).collect();
+            let fault = format!("the configuration has no model called `{alias}`");
+            return Err(ConfigError::settings(fault, format!("it has {}", known.join(", "))));
+        }
+        first.extend(rest);
+        self.set("model", first);
+        Ok(())
+    }
+}
+
+/// A path as an error shows it, after a space; empty if errors must not show it.
+fn shown(path: &Path, sources: &impl Sources) -> String {
+    let path = path.to_string_lossy();
+    if sources.may_show(&path) { format!(" {path}") } else { String::new() }
+}

@@ -1,0 +1,178 @@
+//! The first step of a turn: verify the token, and fix the claims of the next one.
+//!
+//! The step does not read the items of the history, with two exceptions. If the deployment accepts
+//! history from clients, only the items tell new input from repeated input. And before the step
+//! fails, it checks the items, because errors have a fixed order (docs/design.md, "The order of
+//! checks").
+
+use std::sync::Arc;
+
+use super::{
+    caller::Caller,
+    state::Exchange,
+    turn_state::{PresentedToken, TurnState},
+};
+use crate::proto::{
+    chat::{self, History, Item},
+    deployment::{Deployment, Model},
+    error::Error,
+    principal::Principal,
+    time::UnixSeconds,
+    token::{Claims, Codec, Id, NONCE_BYTES, RawToken, TokenHolder, TokenPurpose, VerifiedToken},
+    turn::{ModelOptions, Truncation, TurnRequest},
+};
+
+/// The random bytes of one exchange. They must come fresh from the operating system each time, and
+/// must never be used again.
+pub struct Entropy {
+    /// For the id of the token to issue.
+    pub token_id: [u8; 16],
+    /// For the id of a new conversation.
+    pub conversation: [u8; 16],
+    /// For the name of a new anonymous user.
+    pub user: [u8; 16],
+    /// For the seal of the token.
+    pub nonce: [u8; NONCE_BYTES],
+}
+
+/// The token is verified, and the claims of the next token are fixed.
+pub struct Opened {
+    pub(super) model: Model,
+    pub(super) input: Vec<Item>,
+    pub(super) system: Option<String>,
+    pub(super) options: ModelOptions,
+    pub(super) truncation: Option<Truncation>,
+    /// The history, if it had to be read in this step.
+    pub(super) history: Option<History>,
+}
+
+impl Exchange<Opened> {
+    /// Verifies the token of `request` for `caller`, selects the model, and fixes the claims of the
+    /// next token. A request without a token starts a conversation.
+    ///
+    /// # Errors
+    /// - [`Error::RequestInvalid`] for a user name that the caller cannot have.
+    /// - [`Error::TokenTooLarge`], [`Error::TokenInvalid`] and [`Error::TokenExpired`]. A turn
+    ///   whose own token would expire immediately also gets `TokenExpired`.
+    /// - [`Error::ModelUnknown`].
+    pub fn open(
+        deployment: Arc<Deployment>,
+        request: TurnRequest,
+        caller: &Caller,
+        now: UnixSeconds,
+        entropy: &Entropy,
+        codec: &mut Codec,
+    ) -> Result<Self, Error> {
+        let holder = caller.holder(request.token.is_some())?;
+        let base = match (&request.token, &holder) {
+            (Some(token), Some(holder)) => {
+                Some(verify(&deployment, token, holder, TokenPurpose::Continue, now, codec)?)
+            }
+            _ => None,
+        };
+        let history = base.as_ref().and_then(|base| early_history(&deployment, &request.input, base)).transpose()?;
+        let next = next_claims(&deployment, request.model.as_deref(), base.as_ref(), holder, now, entropy);
+        let (model, claims) = match (next, &base) {
+            (Ok(next), _) => next,
+            (Err(error), Some(base)) => return Err(base.history().err().unwrap_or(error)),
+            (Err(error), None) => return Err(error),
+        };
+        let presented = base.as_ref().map(|base| presented(&deployment, &request.input, base, history.as_ref()));
+        let turn = TurnState {
+            base,
+            presented,
+            stream: request.stream,
+            buffered: !request.stream,
+            ..TurnState::new(deployment, claims, &model, entropy.nonce)
+        };
+        let TurnRequest { input, system, options, truncation, .. } = request;
+        let state = Opened { model, input, system, options, truncation, history };
+        Ok(Self { turn: Box::new(turn), state })
+    }
+}
+
+/// Verifies a token for `holder`.
+pub(super) fn verify(
+    deployment: &Deployment,
+    token: &str,
+    holder: &TokenHolder,
+    purpose: TokenPurpose,
+    now: UnixSeconds,
+    codec: &mut Codec,
+) -> Result<VerifiedToken, Error> {
+    let token = RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)?;
+    token.verify(holder, purpose, &deployment.policy, now)
+}
+
+/// Reads the history if only its items tell which part of `input` is new.
+fn early_history(deployment: &Deployment, input: &[Item], base: &VerifiedToken) -> Option<Result<History, Error>> {
+    let may_be_new = deployment.accepts_client_history && chat::after_last_reply(input) > 0;
+    may_be_new.then(|| base.history())
+}
+
+/// The presented token, with a hash of the new part of `input`.
+///
+/// Without `history`, all items up to the model's last one count as repeated. [`Exchange::plan`]
+/// refuses the turn if they are not.
+fn presented(
+    deployment: &Deployment,
+    input: &[Item],
+    base: &VerifiedToken,
+    history: Option<&History>,
+) -> PresentedToken {
+    let first_new = match history {
+        // An error here comes again from `plan`, which refuses the turn then.
+        Some(history) => first_new_item(deployment, input, Some(base), history).unwrap_or(0),
+        None => chat::after_last_reply(input),
+    };
+    PresentedToken::new(base, input.get(first_new..).unwrap_or_default())
+}
+
+/// The index in `input` of the first item that does not repeat the conversation.
+pub(super) fn first_new_item(
+    deployment: &Deployment,
+    input: &[Item],
+    base: Option<&VerifiedToken>,
+    history: &History,
+) -> Result<usize, Error> {
+    let turns = base.map_or(0, |base| base.claims().turn);
+    match history.first_new_item(input, turns) {
+        // The client may bring items of the model that the history does not have. All input is new
+        // then. Other differences are still refused: a repeated conversation with changed user
+        // messages would enter a second time.
+        Err(Error::RoleForbidden { .. }) if deployment.accepts_client_history => Ok(0),
+        first_new => first_new,
+    }
+}
+
+/// Selects the model: the requested alias, or else the alias of the token, or else the first model.
+/// Also returns the claims of the token to issue.
+fn next_claims(
+    deployment: &Deployment,
+    alias: Option<&str>,
+    base: Option<&VerifiedToken>,
+    holder: Option<TokenHolder>,
+    now: UnixSeconds,
+    entropy: &Entropy,
+) -> Result<(Model, Claims), Error> {
+    let alias = alias.or_else(|| base.map(|base| base.claims().model.as_str()));
+    let (model, alias) = deployment.models.find(alias)?;
+    let (token_id, alias) = (Id::new(now, entropy.token_id), alias.to_owned());
+    let claims = match (base, holder) {
+        (Some(base), _) => base.claims().next(alias, token_id, now, &deployment.policy),
+        (None, holder) => {
+            let principal = match holder {
+                Some(TokenHolder::Known(principal)) => principal,
+                _ => Principal::anonymous(entropy.user),
+            };
+            let conversation = Id::new(now, entropy.conversation);
+            Claims::first(principal, alias, [conversation, token_id], now, &deployment.policy)
+        }
+    };
+    // A token that is already expired at its issue would lose the turn that was paid for.
+    if claims.expires_at > now.max(claims.born_at) {
+        Ok((model.clone(), claims))
+    } else {
+        Err(Error::TokenExpired { expires_at: claims.expires_at, now })
+    }
+}

@@ -1,0 +1,125 @@
+//! The call of the upstream: its request, the head of its answer, and the body of an error.
+
+use bytes::Bytes;
+use http::{Request, response};
+
+use super::{
+    reply::BoundedReply,
+    retry_after::retry_after,
+    state::{Exchange, Ready, Refused, Replying},
+    turn_state::{Plan, TurnState, TurnUsage},
+};
+use crate::proto::{deployment::Target, error::Error, provider::ReplyBounds, turn::Usage};
+
+/// The upstream's answer, as its head announces it.
+pub enum ResponseState {
+    /// An error. Its body is to be read.
+    Refused(Exchange<Refused>),
+    /// A reply.
+    Replying(Exchange<Replying>),
+}
+
+/// An attempt that gave no reply, and the turn to try again with.
+pub struct FailedAttempt {
+    /// The cause.
+    pub error: Error,
+    /// The turn before the attempt.
+    pub exchange: Exchange<Ready>,
+}
+
+impl Exchange<Ready> {
+    /// Writes the request for the current target.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for options that the provider format cannot express.
+    pub(super) fn new(turn: Box<TurnState>, plan: Box<Plan>) -> Result<Self, Error> {
+        let request = turn.target.provider.request(&plan.call(&turn.target, turn.stream))?;
+        let plan = (turn.fallbacks_left > 0).then_some(plan);
+        Ok(Self { turn, state: Ready { request, plan } })
+    }
+
+    /// The usage of the turn after this request is sent, even if no reply follows.
+    #[must_use]
+    pub fn turn_usage(&self) -> TurnUsage {
+        self.turn.usage(Usage::default(), 0)
+    }
+
+    /// Declares that the client is shown nothing before the reply is complete. A streamed reply can
+    /// then be requested again until its end.
+    #[must_use]
+    pub fn buffered(mut self) -> Self {
+        self.turn.buffered = true;
+        self
+    }
+
+    /// The request to send to [`Exchange::upstream`]. Its URI is a path below the base URL of that
+    /// upstream. The body is shared, not copied.
+    #[must_use]
+    pub fn request(&self) -> Request<Bytes> {
+        self.state.request.clone()
+    }
+
+    /// Selects the next target whose provider format can express the turn, and writes its request.
+    /// Returns false if no target is left.
+    pub fn next_target(&mut self) -> bool {
+        let Some(plan) = self.state.plan.take() else { return false };
+        let stream = self.turn.stream;
+        let write = |target: &Target| target.provider.request(&plan.call(target, stream));
+        let Some(request) = self.turn.next_target(&plan.model, write) else { return false };
+        let plan = (self.turn.fallbacks_left > 0).then_some(plan);
+        self.state = Ready { request, plan };
+        true
+    }
+
+    /// Takes the head of the upstream's answer. The next state reads the body.
+    ///
+    /// # Errors
+    /// [`Error::UpstreamMalformed`] for a redirect, another status without meaning here, or a 2xx
+    /// head that does not announce a reply in the provider's format.
+    pub fn respond(self, head: &response::Parts) -> Result<ResponseState, Box<FailedAttempt>> {
+        let status = head.status;
+        if status.is_success() {
+            self.start_reply(head).map(ResponseState::Replying)
+        } else if status.is_client_error() || status.is_server_error() {
+            let Self { turn, state } = self;
+            let (status, retry_after) = (status.as_u16(), retry_after(&head.headers));
+            let state = Refused { ready: Box::new(state), status, retry_after, body: Vec::new() };
+            Ok(ResponseState::Refused(Exchange { turn, state }))
+        } else {
+            let error = Error::malformed(format!("unexpected status {status}"));
+            Err(Box::new(FailedAttempt { error, exchange: self }))
+        }
+    }
+
+    fn start_reply(self, head: &response::Parts) -> Result<Exchange<Replying>, Box<FailedAttempt>> {
+        let bounds = ReplyBounds { reply_bytes: self.turn.deployment.limits.reply_bytes };
+        let reader = match self.turn.target.provider.reply_reader(head, bounds) {
+            Ok(reader) => reader,
+            Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self })),
+        };
+        let Self { turn, state } = self;
+        let reply = BoundedReply::new(&turn.target.provider_id, turn.reply_bytes_left(), turn.items_left());
+        let state = Replying { reader, reply, retry: Some(Box::new(state)), closed: false };
+        Ok(Exchange { turn, state })
+    }
+}
+
+impl Exchange<Refused> {
+    /// Takes the next bytes of the error body. Returns false once enough is read: 64 KiB.
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        let room = MAX_ERROR_BODY_BYTES.saturating_sub(self.state.body.len());
+        self.state.body.extend(bytes.iter().take(room));
+        room > bytes.len()
+    }
+
+    /// The error that the answer means, and the turn to try again with.
+    #[must_use]
+    pub fn into_failed_attempt(self) -> FailedAttempt {
+        let Self { turn, state: Refused { ready, status, retry_after, body } } = self;
+        let error = turn.target.provider.error_from_answer(status, retry_after, &body);
+        FailedAttempt { error, exchange: Exchange { turn, state: *ready } }
+    }
+}
+
+/// The most bytes of an error body that are read.
+const MAX_ERROR_BODY_BYTES: usize = 64 << 10;

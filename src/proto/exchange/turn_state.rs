@@ -1,0 +1,263 @@
+//! The data that all states of an exchange share, and the content of the model call.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, response};
+
+use super::retry_after::retry_after;
+use crate::proto::{
+    chat::{History, Item},
+    deployment::{Deployment, Model, Target},
+    error::{Error, Excess},
+    provider::ModelCall,
+    time::UnixSeconds,
+    token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
+    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
+    usage::{Usage, estimated_tokens},
+};
+
+/// The content of the model call: everything except the target.
+pub(super) struct Plan {
+    pub(super) model: Model,
+    /// The history, followed by the new input.
+    pub(super) history: History,
+    pub(super) system: Option<String>,
+    pub(super) options: ModelOptions,
+    pub(super) truncation: Truncation,
+}
+
+impl Plan {
+    /// The call of the model at `target`. The same target always gets the same call.
+    pub(super) fn call<'a>(&'a self, target: &'a Target, stream: bool) -> ModelCall<'a> {
+        ModelCall {
+            model: &target.name,
+            provider_id: &target.provider_id,
+            prompt_cache: target.prompt_cache,
+            system: self.system.as_deref(),
+            items: self.history.items(),
+            options: &self.options,
+            stream,
+        }
+    }
+}
+
+/// The token of a request, as the guard needs it to check revocation and single use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresentedToken {
+    /// The id of the token.
+    pub token_id: Id,
+    /// The time of its issue.
+    pub issued_at: UnixSeconds,
+    /// The latest time at which the token can be valid, under any settings; without the leeway.
+    pub expires_at: UnixSeconds,
+    /// The first 16 bytes of a hash of the input that came with the token. The tag of the token is
+    /// the key of the hash. Only equal inputs have equal hashes, and the hash says nothing about
+    /// the input to anyone who does not have the token.
+    pub input: [u8; 16],
+}
+
+impl PresentedToken {
+    pub(super) fn new(token: &VerifiedToken, new_input: &[Item]) -> Self {
+        let mut lines = String::new();
+        new_input.iter().for_each(|item| item.write_line(&mut lines));
+        let mut input = [0; 16];
+        input.iter_mut().zip(token.keyed_hash(&lines)).for_each(|(to, from)| *to = from);
+        let claims = token.claims();
+        Self { token_id: claims.token_id, issued_at: claims.issued_at, expires_at: claims.expires_at, input }
+    }
+}
+
+/// The data that all states of an exchange share.
+pub(super) struct TurnState {
+    pub(super) deployment: Arc<Deployment>,
+    /// The token to continue, without the items that were trimmed. None for the first turn.
+    pub(super) base: Option<VerifiedToken>,
+    /// The same token as the client presented it.
+    pub(super) presented: Option<PresentedToken>,
+    /// The claims of the token to issue.
+    pub(super) claims: Claims,
+    pub(super) nonce: [u8; NONCE_BYTES],
+    /// The item lines to append to the base: the input, then the reply.
+    pub(super) new_lines: String,
+    /// The number of items in the base and in the new lines.
+    pub(super) item_count: usize,
+    pub(super) trimmed_items: usize,
+    pub(super) summarized_items: usize,
+    pub(super) elided_images: usize,
+    /// The usage of the call for a summary. The usage of the reply is added to it.
+    pub(super) summary_usage: Usage,
+    /// The current target.
+    pub(super) target: Target,
+    /// The number of the model's targets after the current one.
+    pub(super) fallbacks_left: usize,
+    /// True if the client wants the reply as a stream.
+    pub(super) stream: bool,
+    /// True if the client is shown nothing before the reply is complete.
+    pub(super) buffered: bool,
+}
+
+impl TurnState {
+    /// A turn without a token and without input.
+    pub(super) fn new(deployment: Arc<Deployment>, claims: Claims, model: &Model, nonce: [u8; NONCE_BYTES]) -> Self {
+        Self {
+            deployment,
+            base: None,
+            presented: None,
+            claims,
+            nonce,
+            new_lines: String::new(),
+            item_count: 0,
+            trimmed_items: 0,
+            summarized_items: 0,
+            elided_images: 0,
+            summary_usage: Usage::default(),
+            target: model.target.clone(),
+            fallbacks_left: model.fallbacks.len(),
+            stream: false,
+            buffered: true,
+        }
+    }
+
+    /// Selects the next target for which `write` can write a request. Returns the request, or
+    /// `None` if no target is left.
+    pub(super) fn next_target(
+        &mut self,
+        model: &Model,
+        write: impl Fn(&Target) -> Result<Request<Bytes>, Error>,
+    ) -> Option<Request<Bytes>> {
+        let first = model.fallbacks.len().saturating_sub(self.fallbacks_left);
+        for target in model.fallbacks.iter().skip(first) {
+            self.fallbacks_left = self.fallbacks_left.saturating_sub(1);
+            if let Ok(request) = write(target) {
+                self.target = target.clone();
+                return Some(request);
+            }
+        }
+        None
+    }
+
+    /// Accepts the head of a side call's answer, or returns the error that the answer means.
+    pub(super) fn check_side_answer(&self, head: &response::Parts, body: &[u8]) -> Result<(), Error> {
+        let status = head.status;
+        if status.is_success() {
+            Ok(())
+        } else if status.is_client_error() || status.is_server_error() {
+            Err(self.target.provider.error_from_answer(status.as_u16(), retry_after(&head.headers), body))
+        } else {
+            Err(Error::malformed(format!("unexpected status {status}")))
+        }
+    }
+
+    /// The number of items in the base token.
+    pub(super) fn base_items(&self) -> usize {
+        self.base.as_ref().map_or(0, |base| base.items())
+    }
+
+    /// The amount by which the conversation is too long to leave room for the reply. `None` if
+    /// there is enough room.
+    pub(super) fn overrun(&self) -> Option<Overrun> {
+        let limits = &self.deployment.limits;
+        let reserve = limits.reply_reserve_bytes.min(limits.reply_bytes);
+        let wanted_bytes = self.new_lines.len().saturating_add(reserve);
+        let bytes = wanted_bytes.saturating_sub(self.room_after_base());
+        // A reply has at least one item.
+        let wanted_items = self.item_count.saturating_add(1);
+        let items = wanted_items.saturating_sub(limits.history_items);
+        if bytes == 0 && items == 0 {
+            return None;
+        }
+        let base_bytes = self.base.as_ref().map_or(0, |base| base.history_lines().len());
+        let actual = base_bytes.saturating_add(wanted_bytes);
+        let in_bytes = || Excess { actual, limit: actual.saturating_sub(bytes), unit: "bytes" };
+        let excess = Excess::items(wanted_items, limits.history_items).unwrap_or_else(in_bytes);
+        Some(Overrun { bytes, items, excess })
+    }
+
+    /// The bytes of lines that always fit after the base, even if they do not compress.
+    fn room_after_base(&self) -> usize {
+        token::room_bytes(self.base.as_ref(), self.deployment.token_context())
+    }
+
+    /// The most bytes of lines that the reply may add.
+    pub(super) fn reply_bytes_left(&self) -> usize {
+        let room = self.room_after_base().saturating_sub(self.new_lines.len());
+        room.min(self.deployment.limits.reply_bytes)
+    }
+
+    /// The most items that the reply may add.
+    pub(super) fn items_left(&self) -> usize {
+        self.deployment.limits.history_items.saturating_sub(self.item_count)
+    }
+
+    /// The usage of the turn, with a reply that has these counts and this many bytes of text so
+    /// far.
+    pub(super) fn usage(&self, reply: Usage, reply_bytes: usize) -> TurnUsage {
+        let base = self.base.as_ref().map_or("", |base| base.history_lines());
+        let text_bytes = without_inline_images(base)
+            .saturating_add(without_inline_images(&self.new_lines))
+            .saturating_add(reply_bytes);
+        TurnUsage {
+            usage: self.summary_usage.plus(reply),
+            estimated_tokens: estimated_tokens(text_bytes),
+            history_bytes: base.len().saturating_add(self.new_lines.len()).saturating_add(reply_bytes),
+        }
+    }
+
+    /// Issues the fresh token.
+    pub(super) fn issue(
+        mut self,
+        text: &str,
+        output: Vec<Item>,
+        usage: Usage,
+        finish: FinishReason,
+        elapsed: Duration,
+        codec: &mut Codec,
+    ) -> Result<Answer, Error> {
+        output.iter().for_each(|item| item.write_line(&mut self.new_lines));
+        self.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        let context = self.deployment.token_context();
+        let issued = token::issue(&self.claims, self.base.as_ref(), &self.new_lines, context, &self.nonce, codec)?;
+        let conversation = Conversation {
+            claims: self.claims,
+            history_bytes: issued.history_bytes,
+            token_bytes: issued.token.len(),
+            trimmed_items: self.trimmed_items,
+            summarized_items: self.summarized_items,
+            elided_images: self.elided_images,
+        };
+        let usage = self.summary_usage.plus(usage);
+        Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish, elapsed })
+    }
+}
+
+/// The amount by which a conversation is too long.
+pub(super) struct Overrun {
+    pub(super) bytes: usize,
+    pub(super) items: usize,
+    /// The same for the error message.
+    pub(super) excess: Excess,
+}
+
+/// The resources that a turn has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnUsage {
+    /// The model tokens that the upstream has reported. Some upstreams report none, and most report
+    /// them only at the end.
+    pub usage: Usage,
+    /// An estimate of the model tokens, input and output: four bytes of text each, as is common for
+    /// English.
+    pub estimated_tokens: u64,
+    /// The bytes of the inflated history, the input, and the text of the reply so far.
+    pub history_bytes: usize,
+}
+
+/// The number of bytes in item lines, without the data of their inline images.
+fn without_inline_images(lines: &str) -> usize {
+    // Inside a text, the quotation marks of this pattern would be escaped.
+    let images = lines.split(INLINE_IMAGE).skip(1).map(|rest| rest.find('"').unwrap_or(rest.len()));
+    lines.len().saturating_sub(images.fold(0, usize::saturating_add))
+}
+
+/// The beginning of an inline image in an item line.
+const INLINE_IMAGE: &str = "\"image\":\"data:";

@@ -1,0 +1,95 @@
+//! The store as the guard and its permits use it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{
+    admission::Admission,
+    client::{StoreClient, StoreObserver},
+    counts::Counts,
+    fault::StoreFault,
+    keys::Keys,
+    scripts::Scripts,
+    turn_entry::TurnEntry,
+};
+use crate::{
+    config::StoreConfig,
+    guard::{LimitSubject, Revocation, Rules, TurnEnd},
+};
+
+/// The store of one deployment, with the current rules.
+#[derive(Debug)]
+pub(super) struct Store {
+    rules: RwLock<Arc<Rules>>,
+    keys: Keys,
+    scripts: Scripts,
+    client: StoreClient,
+}
+
+impl Store {
+    /// A store that enforces `rules`. It connects with the first call.
+    ///
+    /// # Errors
+    /// The reason why the URL is invalid.
+    pub(super) fn new(rules: Rules, store: &StoreConfig, observer: StoreObserver) -> Result<Self, String> {
+        Ok(Self {
+            rules: RwLock::new(Arc::new(rules)),
+            keys: Keys::new(&store.namespace),
+            scripts: Scripts::new(),
+            client: StoreClient::new(store, observer)?,
+        })
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// Admits or refuses a turn.
+    pub(super) async fn admit(&self, turn: &TurnEntry) -> Result<Admission, StoreFault> {
+        self.client.run(&self.scripts.admit(&self.keys, turn)).await
+    }
+
+    /// Ends a turn. It is safe to repeat this.
+    pub(super) async fn settle(&self, turn: &TurnEntry, end: TurnEnd) -> Result<(), StoreFault> {
+        let part_error: String = self.client.run(&self.scripts.settle(&self.keys, turn, end)).await?;
+        if part_error.is_empty() {
+            return Ok(());
+        }
+        let fault = StoreFault::of_script_part(&part_error);
+        self.report_trouble(&fault);
+        Err(fault)
+    }
+
+    /// The counts of a caller under `rules`.
+    pub(super) async fn counts(&self, rules: &Rules, subject: &LimitSubject) -> Result<Counts, StoreFault> {
+        self.client.run(&self.scripts.allowances(&self.keys, rules, subject)).await.map(Counts::new)
+    }
+
+    /// Revokes tokens. For a user, returns the last second whose tokens are revoked.
+    pub(super) async fn revoke(&self, rules: &Rules, revocation: &Revocation) -> Result<u64, StoreFault> {
+        self.client.run(&self.scripts.revoke(&self.keys, rules, revocation)).await
+    }
+
+    /// Checks that the store answers, and returns warnings about its settings.
+    pub(super) async fn warnings(&self) -> Result<Vec<String>, StoreFault> {
+        self.client.warnings().await
+    }
+
+    /// Returns true if the birth is recorded. The first admission of a deployment records it.
+    pub(super) async fn has_birth(&self) -> Result<bool, StoreFault> {
+        self.client.has(&self.keys.birth()).await
+    }
+
+    /// Returns true if the last call reached the store.
+    pub(super) fn is_up(&self) -> bool {
+        self.client.is_up()
+    }
+
+    /// Reports a fault of a store that answers, at most once a minute.
+    pub(super) fn report_trouble(&self, fault: &StoreFault) {
+        self.client.report_trouble(fault);
+    }
+}

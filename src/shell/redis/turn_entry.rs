@@ -1,0 +1,102 @@
+//! A turn as the scripts see it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{counts::Counts, keys::HOLDER_BYTES};
+use crate::{
+    guard::{AdmitRequest, GuardPurpose, LimitSubject, Quota, Rules},
+    proto::{exchange::PresentedToken, principal::Principal, time::LEEWAY_SECONDS, token::Id},
+};
+
+/// A turn as the scripts see it, for its admission and for its end.
+#[derive(Clone, Debug)]
+pub(super) struct TurnEntry {
+    /// The rules at the admission. They apply to the end of the turn as well.
+    pub(super) rules: Arc<Rules>,
+    /// Random bytes that identify the turn as the holder of its leases.
+    pub(super) holder: [u8; HOLDER_BYTES],
+    pub(super) purpose: GuardPurpose,
+    pub(super) subject: LimitSubject,
+    pub(super) principal: Principal,
+    pub(super) conversation: Id,
+    pub(super) presented: Option<PresentedToken>,
+    /// The counts at the admission; `None` while it is not known that the turn was admitted.
+    pub(super) admitted: Option<Counts>,
+}
+
+impl TurnEntry {
+    pub(super) fn new(request: &AdmitRequest, rules: Arc<Rules>, holder: [u8; HOLDER_BYTES]) -> Self {
+        Self {
+            rules,
+            holder,
+            purpose: request.purpose,
+            subject: request.subject(),
+            principal: request.principal.clone(),
+            conversation: request.conversation,
+            presented: request.presented,
+            admitted: None,
+        }
+    }
+
+    /// The quotas that the turn is charged to.
+    pub(super) fn charged_quotas(&self) -> &[Quota] {
+        if self.purpose == GuardPurpose::Turn { &self.rules.quotas } else { &[] }
+    }
+
+    /// The quotas whose allowances the admission reports. To count model tokens charges no quota,
+    /// but reports them all the same.
+    pub(super) fn reported_quotas(&self) -> &[Quota] {
+        if self.purpose == GuardPurpose::Read { &[] } else { &self.rules.quotas }
+    }
+
+    /// The token, if the turn spends it.
+    pub(super) fn single_use_token(&self) -> Option<PresentedToken> {
+        self.presented.filter(|_| self.purpose == GuardPurpose::Turn && self.rules.single_use)
+    }
+
+    /// How long the store remembers that the turn has ended: longer than the end is reported
+    /// (`settle_queue`).
+    pub(super) fn end_ttl(&self) -> Duration {
+        let reported = self.rules.lease.saturating_add(END_TTL_MARGIN);
+        if self.admitted.is_some() { reported } else { reported.max(UNSURE_END_TTL) }
+    }
+
+    /// How long the store remembers that `token` is spent: as long as the token could be presented
+    /// if a shorter `ttl` were changed back. The leeway counts once for the verifier, and once for
+    /// clocks that differ from the store's.
+    pub(super) fn spent_ttl(token: PresentedToken) -> Duration {
+        let lifetime = token.expires_at.0.saturating_sub(token.issued_at.0);
+        Duration::from_secs(lifetime.saturating_add(2 * LEEWAY_SECONDS))
+    }
+}
+
+/// How much longer the end of a turn is remembered than it is reported.
+const END_TTL_MARGIN: Duration = Duration::from_secs(120);
+/// The least time to remember the end if it is not known that the turn was admitted: the request
+/// for admission may still be unread in the buffers of a store that hangs.
+const UNSURE_END_TTL: Duration = Duration::from_secs(900);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{guard::Moment, proto::time::UnixSeconds};
+
+    #[test]
+    fn an_end_is_remembered_for_longer_than_it_is_reported() {
+        let request = AdmitRequest {
+            purpose: GuardPurpose::Turn,
+            principal: Principal::new("ada", "none").unwrap(),
+            peer: None,
+            conversation: Id::new(UnixSeconds(1), [1; 16]),
+            presented: None,
+            moment: Moment::default(),
+        };
+        for lease in [1, 660, 86_400].map(Duration::from_secs) {
+            let rules = Arc::new(Rules { lease, ..Rules::default() });
+            let mut turn = TurnEntry::new(&request, rules, [0; HOLDER_BYTES]);
+            assert!(turn.end_ttl() > lease && turn.end_ttl() >= UNSURE_END_TTL);
+            turn.admitted = Some(Counts::default());
+            assert!(turn.end_ttl() > lease);
+        }
+    }
+}
