@@ -298,11 +298,8 @@ fn unsupported_features_are_rejected_by_name() {
 }
 
 #[test]
-fn an_error_names_its_position() {
+fn each_fault_in_the_input_is_reported_with_its_place() {
     let item = |item: Value| json!({ "input": [item] });
-    let format = |format: Value| json!({ "text": { "format": format } });
-    let tools = json!([{ "name": "a" }]);
-    let choice = |choice: Value| json!({ "tools": tools, "tool_choice": choice });
     for (members, said) in [
         (json!({ "model": null }), "`model` is missing"),
         (json!({ "model": 5 }), "The request body is invalid: "),
@@ -332,6 +329,21 @@ fn an_error_names_its_position() {
         (item(json!({ "type": "function_call", "call_id": "c", "name": 1 })), "`input[0].name` is invalid: "),
         (item(json!({ "type": "function_call_output", "output": "" })), "`input[0].call_id` is missing"),
         (item(json!({ "type": "function_call_output", "call_id": "c" })), "`input[0].output` is missing"),
+    ] {
+        let (code, detail) = refused(&members);
+        assert!(code == "request_invalid" && detail.starts_with(said), "{members}: {code}: {detail}");
+    }
+    for body in ["[]", "{", "{\"model\":\"m\",\"model\":\"m\",\"input\":\"\"}", ""] {
+        assert!(Responses.parse_request(body, &ApiSettings::default()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn each_fault_in_an_option_is_reported_with_its_name() {
+    let format = |format: Value| json!({ "text": { "format": format } });
+    let tools = json!([{ "name": "a" }]);
+    let choice = |choice: Value| json!({ "tools": tools, "tool_choice": choice });
+    for (members, said) in [
         (json!({ "max_output_tokens": 0 }), "`max_output_tokens` must be at least 1"),
         (json!({ "max_tool_calls": 0 }), "`max_tool_calls` must be at least 1"),
         (json!({ "temperature": 2.1 }), "`temperature` must be a number from 0 to 2"),
@@ -381,9 +393,6 @@ fn an_error_names_its_position() {
     ] {
         let (code, detail) = refused(&members);
         assert!(code == "request_invalid" && detail.starts_with(said), "{members}: {code}: {detail}");
-    }
-    for body in ["[]", "{", "{\"model\":\"m\",\"model\":\"m\",\"input\":\"\"}", ""] {
-        assert!(Responses.parse_request(body, &ApiSettings::default()).is_err(), "{body}");
     }
 }
 
