@@ -176,10 +176,13 @@ function explain(error: HoldallError): string {
     case "conflict":
       return "Another tab has continued this chat. Its turn is stored, and yours is not.";
     default:
-      return (
-        sentence(error) + (error.retryAfterMs ? ` Try again in ${Math.ceil(error.retryAfterMs / 1000)} s.` : "") + kept
-      );
+      return sentence(error) + wait(error) + kept;
   }
+}
+
+/** How long to wait. The messages of a Holdall server say it themselves. */
+function wait({ code, retryAfterMs }: HoldallError): string {
+  return code === "unexpected" && retryAfterMs ? ` Retry in ${Math.ceil(retryAfterMs / 1000)} s.` : "";
 }
 
 /** The error's message as a sentence, with a capital letter and an end mark. */

@@ -93,8 +93,8 @@ fn identity_none_runs_on_a_platform_only_if_allowed() {
 #[test]
 fn an_error_names_the_key_and_the_rule() {
     for (head, message) in [
-        ("keys = \"k1\"", "the token keys are not valid: key 1 is not `kid:secret` with the secret in base64url"),
-        ("keys = \"k1:AQ\"", "the token keys are not valid: the secret of key k1 is 1 bytes"),
+        ("keys = \"k1\"", "the token keys are not valid: key 1 is not `kid:secret`"),
+        ("keys = \"k1:AQ\"", "the token keys are not valid: the secret of key k1 has 1 bytes"),
         ("keys_file = \"none\"", "`keys_file` names `none`, which cannot be read: no such file"),
         ("\nkyes = 1", "unknown key `kyes` in the configuration, line 2; expected one of `listen`, `keys`, "),
         (

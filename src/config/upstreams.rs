@@ -36,7 +36,7 @@ impl RawConfig {
         let base_urls = base_urls(raw, provider)?;
         let base_url = base_urls.first().map_or("", String::as_str);
         let is_own_address = base_url == provider.default_base_url();
-        let provider = provider.elsewhere().filter(|_| !is_own_address).unwrap_or(provider);
+        let provider = provider.for_compatible_services().filter(|_| !is_own_address).unwrap_or(provider);
         let api_key = raw.api_key_env.as_deref().map(|name| api_key(name, sources)).transpose()?;
         if is_own_address && !base_url.is_empty() && api_key.is_none() {
             let fault = format!("needs a key for {base_url}; set HOLDALL_UPSTREAM_KEY, or `api_key_env` in the table");

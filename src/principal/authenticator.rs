@@ -48,7 +48,7 @@ impl Authenticator {
     /// # Errors
     /// [`Error::RequestInvalid`] for two credentials. [`Error::Unauthenticated`], or in mode
     /// `header` [`Error::UntrustedProxy`], for a missing or invalid credential; the cause names the
-    /// failed check. [`Error::GuardUnavailable`] if the issuer's keys are not available.
+    /// failed check. [`Error::IssuerUnavailable`] if the issuer's keys are not available.
     pub fn authenticate(&self, request: &AuthRequest<'_>) -> Result<AuthOutcome, Error> {
         let known = |principal| AuthOutcome::Identified(Identity::Known(principal));
         match self {

@@ -1,27 +1,27 @@
-//! How much of a limit is left to a caller: what `RateLimit` headers and `/v1/usage` tell.
+//! The state of a caller's limits, as `RateLimit` headers and `GET /v1/usage` report it.
 
-/// Where a caller stands under one limit.
+/// The state of one limit for one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// What is counted, `snake_case`: `rate`, `turns`, `model_tokens`.
+    /// The counted things in `snake_case` and plural, such as `turns` and `model_tokens`; or `rate`.
     pub name: &'static str,
-    /// How many of them one may have in a period.
+    /// The limit for one period.
     pub limit: u64,
-    /// How many are left.
+    /// The rest of the limit in this period.
     pub remaining: u64,
     /// The length of the period.
     pub period_seconds: u64,
-    /// When all of them are back.
+    /// The time until all of it is available again.
     pub reset_seconds: u64,
 }
 
-/// A limit that leaves nothing for now, among all that the caller is under.
+/// A limit with nothing left, together with all limits of the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exhausted {
-    /// The one that leaves nothing.
+    /// The limit with nothing left.
     pub limit: Allowance,
-    /// When it will leave enough for one turn more.
+    /// The time until it allows one more turn.
     pub retry_after_seconds: u64,
-    /// All of them, that one included.
+    /// All limits of the caller, including that one.
     pub allowances: Vec<Allowance>,
 }

@@ -1,185 +1,208 @@
-//! What the protocol can refuse, one variant for each answer that a caller can act on.
+//! Everything that the protocol can refuse, with one variant for each answer that a caller can act on.
 //!
-//! A variant's public message says what was expected and what was found. What only the operator may learn (why a token
-//! did not verify, why a credential was refused) travels beside it and comes out of [`Error::cause`] alone.
+//! The message for the caller (`Display`) is in `message.rs`, and everything that is said about a
+//! code is in the table of `code.rs`. Some facts are for the operator only, such as the reason why a
+//! token or a credential was refused. They are in [`Error::cause`], and never in the message.
 
 mod code;
+mod message;
+mod token_fault;
 
 use std::{fmt, time::Duration};
 
-use super::{
-    allowance::{Allowance, Exhausted},
-    time::UnixSeconds,
+use super::{allowance::Exhausted, time::UnixSeconds};
+
+pub use self::{
+    code::{Code, Retry},
+    token_fault::TokenFault,
 };
 
-pub use self::code::Code;
-
-/// Everything that can end a turn other than well.
+/// Everything that can end a request without the answer that it asked for.
 ///
-/// `Display` is safe to show to the caller: lower case, no full stop, fact, then value and bound. [`Error::cause`] is
-/// for the operator's log.
+/// `Display` is safe to show to the caller. It says in whole sentences what happened and what to do
+/// next, with the value and the limit. [`Error::cause`] is for the operator's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The request body is over its limit. Code `body_too_large`.
     BodyTooLarge {
-        /// The limit that was passed.
+        /// The limit, `limits.body_bytes`.
         limit_bytes: usize,
     },
-    /// What has to be asked before a turn (the shared counters, the issuer's keys) cannot be. Code `guard_unavailable`.
+    /// The limits store did not answer, or the conversation is older than its revocation records.
+    /// Code `guard_unavailable`.
     GuardUnavailable {
-        /// What happened, for the operator.
+        /// The failure, for the operator.
         cause: String,
-        /// Whether waiting helps; it does not where a conversation is older than the records of what was revoked.
+        /// True if the same request can succeed later. False if the conversation is older than the
+        /// revocation records: that does not change.
         retryable: bool,
     },
-    /// History, input and the room for a reply do not fit together. Code `history_too_large`.
+    /// The history, the input and the room reserved for the reply exceed a limit together. Code
+    /// `history_too_large`.
     HistoryTooLarge(Excess),
-    /// An inline image is over its limit. Code `image_too_large`.
+    /// A decoded inline image is over its limit. Code `image_too_large`.
     ImageTooLarge(Excess),
-    /// A defect or an exhausted resource on our side. Code `internal`.
+    /// A defect or an exhausted resource of the server. Code `internal`.
     Internal {
-        /// What went wrong, for the operator.
+        /// The failure, for the operator.
         cause: String,
     },
-    /// One message of the input is over its limit. Code `message_too_large`.
+    /// The identity issuer's keys are not available, so that a credential cannot be checked. Code
+    /// `guard_unavailable`.
+    IssuerUnavailable {
+        /// The failure, for the operator.
+        cause: String,
+    },
+    /// One message or tool result of the input is over its limit. Code `message_too_large`.
     MessageTooLarge(Excess),
-    /// The path exists, the method does not. Code `method_not_allowed`.
+    /// The path exists, but does not support the method. Code `method_not_allowed`.
     MethodNotAllowed {
-        /// The methods that the path answers to, as the `Allow` header lists them.
+        /// The supported methods, as the `Allow` header lists them.
         allow: &'static str,
     },
-    /// No configured alias has this name. Code `model_unknown`.
+    /// No configured model has this alias. Code `model_unknown`.
     ModelUnknown {
-        /// The alias that was asked for.
+        /// The alias in the request or in the token; at most 64 characters of it.
         alias: String,
-        /// The aliases that there are.
+        /// The aliases of all models.
         known: Vec<String>,
     },
-    /// No door has this path. Code `not_found`.
+    /// The server has nothing at this path. Code `not_found`.
     NotFound {
-        /// What to try instead.
+        /// The next step for the caller: whole sentences.
         hint: &'static str,
     },
-    /// More requests at once than the server takes. Code `overloaded`.
+    /// The server is at its limit of concurrent requests, or the queue of an upstream is full. Code
+    /// `overloaded`.
     Overloaded,
-    /// More requests at once than the server takes from one address. Code `overloaded`: it passes as that does.
+    /// One client address is at its limit of concurrent requests. Code `overloaded`, because it
+    /// clears in the same way.
     PeerBusy {
-        /// The bound.
+        /// The limit, `limits.requests_per_peer`.
         limit: usize,
     },
-    /// The user has had as much as a period allows. Code `quota_exceeded`.
+    /// The user has used up a quota of the current period. Code `quota_exceeded`.
     QuotaExceeded(Box<Exhausted>),
-    /// The user's turns follow each other too fast. Code `rate_limited`.
+    /// The user sends requests too fast. Code `rate_limited`.
     RateLimited(Box<Exhausted>),
-    /// The request is not what the door understands. Code `request_invalid`.
+    /// The request does not have the form that the API expects. Code `request_invalid`.
     RequestInvalid {
-        /// What is wrong and where, safe to show.
+        /// The fault, its place, and the allowed values: whole sentences that are safe to show. The
+        /// text starts with the member's name in backticks if one member is at fault.
         detail: String,
     },
-    /// The request did not arrive in time. Code `request_timeout`.
+    /// The request body did not arrive in time. Code `request_timeout`.
     RequestTimeout {
-        /// How long was waited.
+        /// The limit, `timeouts.body`.
         limit: Duration,
     },
-    /// A client spoke in a role that is not its own. Code `role_forbidden`.
+    /// A message has a role that the client cannot use. Code `role_forbidden`.
     RoleForbidden {
-        /// The role that was claimed.
+        /// The role in the request.
         role: String,
     },
-    /// The token is past its expiry, leeway included. Only its owner is told. Code `token_expired`.
+    /// The token is past its expiry, leeway included. Only its owner gets this answer. Code
+    /// `token_expired`.
     TokenExpired {
-        /// The moment it stopped being good.
+        /// The expiry of the token.
         expires_at: UnixSeconds,
-        /// The moment it was checked.
+        /// The time of the check.
         now: UnixSeconds,
     },
-    /// Unknown key, wrong tag, broken layout, another's token: callers are not told which. Code `token_invalid`.
+    /// Unknown key, wrong tag, broken layout or another caller's token. The caller does not learn
+    /// which. Code `token_invalid`.
     TokenInvalid {
-        /// Which check failed, for the operator.
+        /// The check that failed, for the operator.
         fault: TokenFault,
     },
-    /// The token, its conversation or its user was revoked. Only its owner is told. Code `token_revoked`.
+    /// The token, its conversation or its user was revoked. Only its owner gets this answer. Code
+    /// `token_revoked`.
     TokenRevoked,
-    /// The token's text is over its limit. Code `token_too_large`.
+    /// The text of the token is over its limit. Code `token_too_large`.
     TokenTooLarge(Excess),
-    /// The token is good for one turn, and that was taken. Only its owner is told. Code `token_used`.
+    /// The token is valid for one turn, and a turn has used it. Only its owner gets this answer.
+    /// Code `token_used`.
     TokenUsed {
-        /// Whether that turn is still under way with the same input: if it fails, this one may be taken.
+        /// True if that turn is still in progress, with the same input. If it fails, this request
+        /// can use the token.
         in_progress: bool,
     },
-    /// No credential, or one that does not hold. Code `unauthenticated`.
+    /// The credential is missing or not valid. Code `unauthenticated`.
     Unauthenticated {
-        /// Which check failed, for the operator.
+        /// The check that failed, for the operator.
         cause: String,
     },
-    /// Understood, and not offered. Code `unsupported`.
+    /// The server recognizes what the request asks for, and does not support it. Code `unsupported`.
     Unsupported {
-        /// What is not offered and what to use instead.
+        /// The unsupported thing and the alternative: whole sentences. The text starts with the
+        /// member's name in backticks if one member is at fault.
         detail: String,
     },
     /// The body is not uncompressed JSON. Code `unsupported_media_type`.
     UnsupportedMediaType {
-        /// What is not taken.
+        /// The fault and the correct form: whole sentences.
         detail: String,
     },
-    /// The sender is not the proxy that names users here, or does not name one. Code `unauthenticated`.
+    /// The sender is not a trusted proxy, or it names no user. Code `unauthenticated`.
     UntrustedProxy {
-        /// Which check failed, for the operator.
+        /// The check that failed, for the operator.
         cause: String,
     },
-    /// The upstream stopped in the middle of its reply. Code `upstream_cut`.
+    /// The upstream stopped before the end of its reply. Code `upstream_cut`.
     UpstreamCut,
-    /// The upstream's reply is not what its dialect allows. Code `upstream_malformed`.
+    /// The upstream's reply is not valid in the format of its provider. Code `upstream_malformed`.
     UpstreamMalformed {
-        /// What was found, for the operator.
+        /// The fault in the reply, for the operator.
         cause: String,
     },
-    /// The upstream answered 4xx. Code `upstream_refused`.
+    /// The upstream answered with a 4xx status. Code `upstream_refused`.
     UpstreamRefused {
         /// The upstream's status.
         status: u16,
-        /// What it said, made safe to show; absent where it may speak of the operator's own credentials.
+        /// The upstream's message, made safe to show. Absent if it may describe the operator's own
+        /// credentials.
         message: Option<String>,
-        /// How long it asked to wait; present for refusals that pass with time.
+        /// The wait before a retry. Present for refusals that clear with time.
         retry_after: Option<Duration>,
-        /// Whether the conversation is longer than the model can take in.
+        /// True if the conversation is longer than the model's context window.
         overflow: bool,
     },
-    /// The upstream kept silent too long. Code `upstream_timeout`.
+    /// The upstream was silent for too long. Code `upstream_timeout`.
     UpstreamTimeout {
-        /// What was waited for.
+        /// The part of the reply that did not arrive, with its article: `the first byte`.
         phase: &'static str,
-        /// How long.
+        /// The timeout.
         limit: Duration,
     },
-    /// The upstream could not be reached or answered 5xx. Code `upstream_unavailable`.
+    /// The upstream could not be reached, or answered with a 5xx status. Code
+    /// `upstream_unavailable`.
     UpstreamUnavailable {
-        /// What happened, for the operator.
+        /// The failure, for the operator.
         cause: String,
-        /// How long it asked to wait.
+        /// The wait that the upstream asked for.
         retry_after: Option<Duration>,
     },
-    /// This user has as many turns under way as one may have. Code `user_busy`.
+    /// The user is at its limit of concurrent turns. Code `user_busy`.
     UserBusy {
-        /// The bound.
+        /// The limit, `limits.turns_per_user`.
         limit: usize,
     },
 }
 
 impl Error {
-    /// The stable machine-readable name, `snake_case`; never renamed or reused once released.
+    /// The name of the code on the wire, `snake_case`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.kind().as_str()
     }
 
-    /// Which of the codes it has.
+    /// The code.
     #[must_use]
     pub fn kind(&self) -> Code {
         match self {
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
-            Self::GuardUnavailable { .. } => Code::GuardUnavailable,
+            Self::GuardUnavailable { .. } | Self::IssuerUnavailable { .. } => Code::GuardUnavailable,
             Self::HistoryTooLarge(_) => Code::HistoryTooLarge,
             Self::ImageTooLarge(_) => Code::ImageTooLarge,
             Self::Internal { .. } => Code::Internal,
@@ -210,41 +233,34 @@ impl Error {
         }
     }
 
-    /// Whether the same request may be sent again; the old token is good in every case.
+    /// The retry advice for the same request. The token that it sent stays valid in every case, except
+    /// for a single-use token whose turn has sent a part of its reply.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::UpstreamRefused { retry_after: Some(wait), .. }
-            | Self::UpstreamUnavailable { retry_after: Some(wait), .. } => Retry::After(*wait),
+            Self::GuardUnavailable { retryable: false, .. } => Retry::Never,
             Self::QuotaExceeded(exhausted) | Self::RateLimited(exhausted) => {
                 Retry::After(Duration::from_secs(exhausted.retry_after_seconds))
             }
-            Self::GuardUnavailable { retryable: true, .. }
-            | Self::Overloaded
-            | Self::PeerBusy { .. }
-            | Self::TokenUsed { in_progress: true }
-            | Self::UserBusy { .. } => Retry::After(Duration::from_secs(1)),
-            Self::Internal { .. }
-            | Self::RequestTimeout { .. }
-            | Self::UpstreamCut
-            | Self::UpstreamMalformed { .. }
-            | Self::UpstreamTimeout { .. }
-            | Self::UpstreamUnavailable { .. } => Retry::Safe,
-            _ => Retry::Never,
+            Self::TokenUsed { in_progress: true } => Retry::After(Duration::from_secs(1)),
+            Self::UpstreamRefused { retry_after: Some(wait), .. }
+            | Self::UpstreamUnavailable { retry_after: Some(wait), .. } => Retry::After(*wait),
+            _ => self.kind().retry(),
         }
     }
 
-    /// What only the operator may read; absent where the public message says all.
+    /// The facts that only the operator may read; absent if the message has them all.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::GuardUnavailable { cause, .. }
             | Self::Internal { cause }
+            | Self::IssuerUnavailable { cause }
             | Self::Unauthenticated { cause }
             | Self::UntrustedProxy { cause }
             | Self::UpstreamMalformed { cause }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
-            Self::PeerBusy { limit } => Some(format!("one address has {limit} requests under way")),
+            Self::PeerBusy { limit } => Some(format!("one address has {limit} concurrent requests")),
             Self::TokenInvalid { fault } => Some(fault.to_string()),
             Self::UpstreamRefused { status, .. } => Some(format!("status {status}")),
             _ => None,
@@ -266,177 +282,33 @@ impl Error {
 
 impl std::error::Error for Error {}
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BodyTooLarge { limit_bytes } => write!(f, "request body is over the limit of {limit_bytes} bytes"),
-            Self::GuardUnavailable { retryable: false, .. } => {
-                f.write_str("this conversation began before the server's records of revoked tokens; start a new one")
-            }
-            Self::GuardUnavailable { .. } => {
-                f.write_str("a service that has to be asked before a turn is out of reach; nothing was spent")
-            }
-            Self::HistoryTooLarge(excess) => write!(f, "conversation with this turn is {excess}"),
-            Self::ImageTooLarge(excess) => write!(f, "inline image is {excess}"),
-            Self::Internal { .. } => f.write_str("the server failed; the operator's log has the cause"),
-            Self::MessageTooLarge(excess) => write!(f, "message is {excess}"),
-            Self::MethodNotAllowed { allow } => write!(f, "this path answers to {allow} only"),
-            Self::ModelUnknown { alias, known } => {
-                write!(f, "no model is called `{alias}`; there is {}", known.join(", "))
-            }
-            Self::NotFound { hint } => write!(f, "nothing is served at this path; {hint}"),
-            Self::Overloaded => f.write_str("the server has as many requests under way as it takes"),
-            Self::PeerBusy { limit } => {
-                write!(f, "{limit} requests from this address are under way, the most allowed")
-            }
-            Self::QuotaExceeded(exhausted) => {
-                let Allowance { name, limit, period_seconds, .. } = exhausted.limit;
-                write!(f, "this user has had the {limit} {} that {period_seconds} s allow", name.replace('_', " "))
-            }
-            Self::RateLimited(exhausted) => {
-                let Allowance { limit, period_seconds, .. } = exhausted.limit;
-                write!(f, "this user's turns follow each other too fast: {limit} in {period_seconds} s are allowed")
-            }
-            Self::RequestInvalid { detail } | Self::Unsupported { detail } | Self::UnsupportedMediaType { detail } => {
-                f.write_str(detail)
-            }
-            Self::RequestTimeout { limit } => {
-                write!(f, "the request did not arrive whole within {} s", limit.as_secs())
-            }
-            Self::RoleForbidden { role } if role == "system" => {
-                f.write_str("role `system` is not the client's here: this model has a system prompt of its own")
-            }
-            Self::RoleForbidden { role } => {
-                write!(
-                    f,
-                    "clients speak as user and return tool results; role `{role}` is not theirs: send what is new with the \
-                     conversation's token or response id, and not what the model said"
-                )
-            }
-            Self::TokenExpired { expires_at, .. } => {
-                write!(f, "the token expired at {expires_at}; start a new conversation")
-            }
-            Self::TokenInvalid { .. } => f.write_str(
-                "the token is not one that this server accepts from this caller; send the conversation's last one, unchanged and \
-                 as the same user, or start a new conversation",
-            ),
-            Self::TokenRevoked => f.write_str("the token was revoked; start a new conversation"),
-            Self::TokenTooLarge(excess) => write!(f, "token is {excess}"),
-            Self::TokenUsed { in_progress: true } => f.write_str("a turn with this token and this input is under way"),
-            Self::TokenUsed { in_progress: false } => {
-                f.write_str("the token was used, and is good for one turn; go on with the one that came of it")
-            }
-            Self::Unauthenticated { .. } => f.write_str("a valid credential is needed, as `Authorization: Bearer …`"),
-            Self::UntrustedProxy { .. } => f.write_str("this server takes callers from its proxy alone"),
-            Self::UpstreamCut => f.write_str("the model service stopped in the middle of its reply"),
-            Self::UpstreamMalformed { .. } => {
-                f.write_str("the model service sent something that is not a reply in its own format")
-            }
-            Self::UpstreamRefused { status, message, .. } => {
-                write!(f, "the model service refused the request with status {status}")?;
-                message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
-            }
-            Self::UpstreamTimeout { phase, limit } => {
-                write!(f, "the model service sent no {phase} within {} s", limit.as_secs())
-            }
-            Self::UpstreamUnavailable { .. } => f.write_str("the model service is out of reach or failing"),
-            Self::UserBusy { limit } => write!(f, "this user has {limit} turns under way, the most allowed"),
-        }
-    }
-}
-
-/// A size and the bound that it passed.
+/// A size that is over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
-    /// What was found.
+    /// The size.
     pub actual: usize,
-    /// What is allowed.
+    /// The limit.
     pub limit: usize,
-    /// What is counted, plural: `bytes`, `items`.
+    /// The unit, plural: `bytes`, `items`.
     pub unit: &'static str,
 }
 
 impl Excess {
-    /// The excess of `actual` over `limit` bytes; `None` while it fits.
+    /// The excess of `actual` over `limit` bytes; `None` if it fits.
     pub(crate) fn bytes(actual: usize, limit: usize) -> Option<Self> {
         (actual > limit).then_some(Self { actual, limit, unit: "bytes" })
     }
 
-    /// The excess of `actual` over `limit` items; `None` while it fits.
+    /// The excess of `actual` over `limit` items; `None` if it fits.
     pub(crate) fn items(actual: usize, limit: usize) -> Option<Self> {
         (actual > limit).then_some(Self { actual, limit, unit: "items" })
     }
 }
 
 impl fmt::Display for Excess {
+    /// As `5 bytes; the limit is 4`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}, limit {}", self.actual, self.unit, self.limit)
-    }
-}
-
-/// Whether and when the same request may be sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// At once, as it stands.
-    Safe,
-    /// As it stands, after this long.
-    After(Duration),
-    /// Not without a change.
-    Never,
-}
-
-/// The check at which a token failed, in the order of the checks; for the operator's log alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TokenFault {
-    /// A byte outside `[A-Za-z0-9._-]`.
-    Charset,
-    /// Not exactly two dots.
-    Layout,
-    /// The header is not one that a key of the ring would write.
-    Header,
-    /// The tag does not match.
-    Tag,
-    /// The payload is not canonical base64url.
-    Payload,
-    /// The sealed payload does not decrypt.
-    Seal,
-    /// The padding is not the one that the length asks for.
-    Padding,
-    /// The frames break a rule.
-    Frames(&'static str),
-    /// The lines break a rule.
-    Lines(&'static str),
-    /// The claims do not parse.
-    Claims,
-    /// Another deployment's token.
-    Issuer,
-    /// Another caller's token.
-    Subject,
-    /// The times contradict each other, or lie ahead.
-    Times,
-    /// An item does not parse.
-    Items,
-}
-
-impl fmt::Display for TokenFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Charset => f.write_str("charset: a byte outside [A-Za-z0-9._-]"),
-            Self::Layout => f.write_str("layout: not exactly two dots"),
-            Self::Header => f.write_str("header: not one that a key of the ring would write"),
-            Self::Tag => f.write_str("tag: does not match"),
-            Self::Payload => f.write_str("payload: not canonical base64url"),
-            Self::Seal => f.write_str("seal: does not decrypt"),
-            Self::Padding => f.write_str("padding: not what the length asks for"),
-            Self::Frames(rule) => write!(f, "frames: {rule}"),
-            Self::Lines(rule) => write!(f, "lines: {rule}"),
-            Self::Claims => f.write_str("claims: do not parse"),
-            Self::Issuer => f.write_str("issuer: another deployment's token"),
-            Self::Subject => f.write_str("subject: another caller's token"),
-            Self::Times => f.write_str("times: contradict each other or lie ahead"),
-            Self::Items => f.write_str("items: one does not parse"),
-        }
+        write!(f, "{} {}; the limit is {}", self.actual, self.unit, self.limit)
     }
 }
 

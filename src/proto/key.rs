@@ -1,8 +1,8 @@
-//! Keys: the ring of secrets whose first signs and whose others only verify.
+//! The key ring: the first key signs, the others only verify.
 //!
-//! From each secret come the HMAC-SHA256 key (the secret itself, RFC 2104) and the sealing key (HKDF-SHA256, RFC 5869).
-//! Both are derived once, when the ring is built. A ring refuses what would make a retirement ineffective: a repeated key
-//! id, and one secret under two ids.
+//! Each secret gives two keys: the HMAC-SHA256 key (the secret itself, RFC 2104) and the sealing key
+//! (HKDF-SHA256, RFC 5869). Both are derived once, when the ring is built. A ring refuses a repeated
+//! key id and one secret under two ids, because then dropping a key would not end its tokens.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::base64url;
@@ -21,10 +22,11 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// A ring of these secrets, each of [`SECRET_BYTES`]; the first signs.
+    /// A ring of these secrets, each of [`SECRET_BYTES`]. The first one signs.
     ///
     /// # Errors
-    /// [`KeyError`] for no secret at all, one of another length, a repeated id, or one secret under two ids.
+    /// [`KeyError`] without secrets, and for a secret of another length, a repeated id, or one secret
+    /// under two ids.
     pub fn new(secrets: impl IntoIterator<Item = (KeyId, Zeroizing<Vec<u8>>)>) -> Result<Self, KeyError> {
         let mut keys: Vec<SigningKey> = Vec::new();
         for (id, secret) in secrets {
@@ -41,12 +43,13 @@ impl KeyRing {
         Ok(Self { current: keys.next().ok_or(KeyError::Empty)?, retired: keys.collect() })
     }
 
-    /// Reads `kid:secret` entries, the secret in base64url without padding.
+    /// Reads `kid:secret` entries. The secret is base64url without padding.
     ///
-    /// Entries are parted by commas or line ends; blank lines and lines that start with `#` are passed over.
+    /// Entries are separated by commas or line ends. Blank lines and lines that start with `#` are
+    /// skipped.
     ///
     /// # Errors
-    /// As [`Self::new`], and [`KeyError::Entry`] with the number of the entry that does not read.
+    /// As [`Self::new`], and [`KeyError::Entry`] with the number of an entry that does not parse.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let entries = text
             .lines()
@@ -64,7 +67,7 @@ impl KeyRing {
         Self::new(secrets.collect::<Result<Vec<_>, KeyError>>()?)
     }
 
-    /// The secret that an entry writes as `text`.
+    /// The secret in the text of an entry.
     pub(crate) fn secret_of(text: &str) -> Option<Zeroizing<Vec<u8>>> {
         base64url::decode(text.as_bytes()).ok().map(Zeroizing::new)
     }
@@ -74,20 +77,21 @@ impl KeyRing {
         &self.current
     }
 
-    /// The ids, the current one first.
+    /// The ids of all keys, the current one first.
     pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
         self.keys().map(|key| &key.id)
     }
 
-    /// Whether `secret` is the same HMAC key as one of the ring, which zero bytes at its end do not change.
+    /// True if `secret` is the same HMAC key as one of the ring. HMAC ignores zero bytes at the end of
+    /// a secret, and so does this.
     #[must_use]
     pub fn holds(&self, secret: &[u8]) -> bool {
         let block = hmac_block(secret);
-        // No early end: how long this takes does not say which key was met.
+        // No early exit, so that the time does not reveal which key matches.
         bool::from(self.keys().fold(Choice::from(0), |found, key| found | key.block.ct_eq(&*block)))
     }
 
-    /// What `of` makes of each secret's text, as an entry writes it; the texts themselves stay here.
+    /// Applies `of` to the text of each secret as an entry has it. The texts stay inside.
     pub(crate) fn texts<T>(&self, of: impl Fn(&str) -> T) -> impl Iterator<Item = T> {
         self.keys().map(move |key| of(&key.text))
     }
@@ -107,13 +111,13 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-/// One secret and what is derived from it.
+/// One secret and the keys derived from it.
 pub(crate) struct SigningKey {
     id: KeyId,
     mac: Hmac<Sha256>,
     seal: Zeroizing<[u8; 32]>,
     block: Zeroizing<[u8; HMAC_BLOCK_BYTES]>,
-    /// The secret as an entry of a key file writes it.
+    /// The secret as an entry of a key file has it.
     text: Zeroizing<String>,
 }
 
@@ -123,7 +127,7 @@ impl SigningKey {
             return Err(KeyError::SecretLength { id, bytes: secret.len() });
         }
         let mut seal = Zeroizing::new([0; 32]);
-        // Neither call fails: HKDF gives up to 255 blocks, and HMAC takes keys of any length.
+        // Neither call fails: HKDF gives up to 255 blocks, and HMAC accepts keys of any length.
         let derived = derive(b"", secret, b"holdall1 seal", &mut *seal);
         let (Ok(mac), Some(())) = (Hmac::new_from_slice(secret), derived) else {
             return Err(KeyError::SecretLength { id, bytes: secret.len() });
@@ -132,7 +136,7 @@ impl SigningKey {
         Ok(Self { mac, seal, text, block: hmac_block(secret), id })
     }
 
-    /// The id that names the key in token headers.
+    /// The key's id in token headers.
     pub(crate) fn id(&self) -> &KeyId {
         &self.id
     }
@@ -142,23 +146,23 @@ impl SigningKey {
         self.mac.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// Whether `tag` is the tag over `message`, in constant time; a tag of another length is not.
+    /// Compares `tag` with the tag over `message` in constant time. A tag of another length is wrong.
     pub(crate) fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         self.mac.clone().chain_update(message).verify_slice(tag).is_ok()
     }
 
-    /// The key of the seal: HKDF-SHA256(IKM = secret, empty salt, info "holdall1 seal").
+    /// The sealing key: HKDF-SHA256(IKM = secret, empty salt, info "holdall1 seal").
     pub(crate) fn seal(&self) -> &[u8; 32] {
         &self.seal
     }
 }
 
-/// Names a key: 1–32 of `[A-Za-z0-9_-]`.
+/// The id of a key: 1 to 32 characters of `[A-Za-z0-9_-]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyId(String);
 
 impl KeyId {
-    /// Checks and takes an id.
+    /// Checks an id.
     ///
     /// # Errors
     /// [`KeyError::Id`] for any other text.
@@ -181,70 +185,62 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Why a set of secrets is no key ring. Never shows a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason why secrets do not make a key ring. Never shows a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// There is no key.
+    /// The ring is empty.
+    #[error("there is no key")]
     Empty,
-    /// The entry with this number, counted from 1, is not `kid:base64url`.
+    /// The entry with this number, counted from 1, is not `kid:secret` with a base64url secret.
+    #[error("key {0} is not `kid:secret` with the secret in base64url")]
     Entry(usize),
-    /// A key id is not 1–32 of `[A-Za-z0-9_-]`.
+    /// A key id is not 1 to 32 characters of `[A-Za-z0-9_-]`.
+    #[error("a key id must have 1 to 32 characters of A-Z a-z 0-9 _ -")]
     Id,
     /// Two entries have this id.
+    #[error("two keys have the id {0}")]
     RepeatedId(KeyId),
-    /// These two ids have one secret.
+    /// The keys with these two ids have the same secret.
+    #[error("keys {0} and {1} have the same secret")]
     RepeatedSecret(KeyId, KeyId),
-    /// A secret is not of [`SECRET_BYTES`].
+    /// The length of a secret is not in [`SECRET_BYTES`].
+    #[error(
+        "the secret of key {id} has {bytes} bytes; it must have {} to {}",
+        SECRET_BYTES.start(),
+        SECRET_BYTES.end()
+    )]
     SecretLength {
         /// The key's id.
         id: KeyId,
-        /// The bytes found.
+        /// The length of the secret.
         bytes: usize,
     },
 }
 
-impl std::error::Error for KeyError {}
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("there is no key"),
-            Self::Entry(number) => write!(f, "key {number} is not `kid:secret` with the secret in base64url"),
-            Self::Id => f.write_str("a key id is 1 to 32 of A-Z a-z 0-9 _ -"),
-            Self::RepeatedId(id) => write!(f, "key id {id} stands twice"),
-            Self::RepeatedSecret(one, other) => write!(f, "keys {one} and {other} have the same secret"),
-            Self::SecretLength { id, bytes } => {
-                let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
-                write!(f, "the secret of key {id} is {bytes} bytes, must be {least} to {most}")
-            }
-        }
-    }
-}
-
-/// The lengths a secret may have: a hash's output at least (RFC 7518 §3.2), a hash's block at most, since HMAC would
-/// replace a longer one by its hash (RFC 2104 §2).
+/// The allowed lengths of a secret: at least the output of the hash (RFC 7518 §3.2), at most its block,
+/// because HMAC replaces a longer secret by its hash (RFC 2104 §2).
 pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 32..=64;
 
-/// The bytes of a tag: HMAC-SHA256, not truncated.
+/// The size of a tag: HMAC-SHA256, not truncated.
 pub(crate) const TAG_BYTES: usize = 32;
 
 /// The input block of SHA-256.
 const HMAC_BLOCK_BYTES: usize = 64;
 
-/// HMAC-SHA256 of `message` under another secret than a ring's.
+/// HMAC-SHA256 of `message` under a secret that is not of a ring.
 pub(crate) fn keyed_hash(secret: &[u8; TAG_BYTES], message: &[u8]) -> [u8; TAG_BYTES] {
     let mac = Hmac::<Sha256>::new(&(*hmac_block(secret)).into());
     mac.chain_update(message).finalize().into_bytes().into()
 }
 
-/// Fills `out` by HKDF-SHA256 (RFC 5869); `None` if it is longer than 255 blocks.
+/// Fills `out` with HKDF-SHA256 (RFC 5869); `None` if it is longer than 255 blocks.
 fn derive(salt: &[u8], secret: &[u8], info: &[u8], out: &mut [u8]) -> Option<()> {
     Hkdf::<Sha256>::new(Some(salt), secret).expand(info, out).ok()
 }
 
-/// The key as HMAC uses it: hashed if longer than a block, then filled with zeros (RFC 2104 §2). Two secrets with one
-/// block are one key.
+/// The key as HMAC uses it: hashed if longer than a block, then filled with zeros (RFC 2104 §2). Two
+/// secrets with the same block are the same key.
 fn hmac_block(secret: &[u8]) -> Zeroizing<[u8; HMAC_BLOCK_BYTES]> {
     let mut block = Zeroizing::new([0; HMAC_BLOCK_BYTES]);
     let hashed: [u8; 32];

@@ -1,29 +1,31 @@
-//! Every bound the protocol keeps, in one struct; the unit is in each name.
+//! All size limits of the protocol in one struct. Each name has its unit.
 //!
-//! A limit counts what a reader would have to hold: inflated bytes for a history, decoded bytes for an image. Each is
-//! checked before memory is taken, and on issuing as well as on verifying, so that a token we issue is one we accept.
+//! A limit counts what a reader has to hold in memory: inflated bytes of a history, decoded bytes of an
+//! image. Each limit is checked before memory is allocated. It holds when a token is issued and when it
+//! is verified, so that the server accepts every token that it issues.
 
-/// The bounds on one request, its token and its reply.
+/// The limits on one request, its token and its reply. docs/configuration.md has the defaults.
 ///
-/// The defaults are those of the design, §7. All sizes are in bytes and inclusive: a value equal to its limit passes.
+/// A value equal to its limit is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// A request body as it arrives.
+    /// Bytes of a request body as it arrives.
     pub body_bytes: usize,
-    /// The text of a token.
+    /// Bytes of a token's text.
     pub token_bytes: usize,
-    /// The history inside a token, inflated, without the claims line.
+    /// Bytes of the inflated history in a token, without the claims line.
     pub history_bytes: usize,
-    /// One input message or tool result, as its line in the history.
+    /// Bytes of one input message or tool result, as its line in the history without inline images.
     pub message_bytes: usize,
-    /// One inline image (`data:` URL), decoded.
+    /// Bytes of one decoded inline image (`data:` URL).
     pub image_bytes: usize,
-    /// Lines (items) in a history.
+    /// Items (lines) in a history.
     pub history_items: usize,
-    /// One reply, as its lines in the history.
+    /// Bytes of one reply, as its lines in the history.
     pub reply_bytes: usize,
-    /// The room for a reply below which a turn is refused (or trimmed) before the model is called.
+    /// Bytes of free room that a turn needs for its reply. With less room, the turn is refused or trimmed
+    /// before the model is called.
     pub reply_reserve_bytes: usize,
 }
 

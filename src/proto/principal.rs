@@ -1,23 +1,26 @@
-//! The authenticated caller, as a token's claims name it: who, and who vouched for it.
+//! The owner of a token: the user, and the identity source that authenticated it.
 //!
-//! History enters a request only if the token's `sub` and `idp` equal the caller's, byte for byte (design §2, promise
-//! 2), so nothing here folds case, trims or normalises: two spellings are two callers. What is refused is text that a
-//! log line or a header could not carry unharmed. How a credential becomes a principal is `crate::principal`'s matter.
+//! History enters a request only if the token's `sub` and `idp` equal the caller's, byte for byte.
+//! Nothing here folds case, trims or normalizes, so two spellings are two users. Text that a log line
+//! or a header cannot carry unchanged is refused. `crate::principal` makes a principal from a
+//! credential.
 
-/// The longest subject: enough for e-mail addresses (254, RFC 5321 §4.5.3.1.3) and for OpenID subjects (255, OpenID
-/// Connect Core §2), little enough for a claims frame.
+/// The longest subject. E-mail addresses (254 bytes, RFC 5321 §4.5.3.1.3) and OpenID subjects (255,
+/// OpenID Connect Core §2) fit into it, and it fits into a claims frame.
 pub const MAX_SUBJECT_BYTES: usize = 256;
 
-/// The longest name of an identity source; escaped in JSON, it and the subject still fit a claims frame of 4 KiB.
+/// The longest name of an identity source. Together with the subject, escaped in JSON, it fits into a
+/// claims frame of 4 KiB.
 pub const MAX_IDP_BYTES: usize = 512;
 
-/// The identity source of a caller who was only named by the request, under `identity.mode = "none"`.
+/// The identity source of a user that only the request names, with `identity.mode = "none"`.
 pub const IDP_NONE: &str = "none";
 
-/// What the names of callers begin with that gave none.
+/// The start of the names of anonymous users.
 pub const ANONYMOUS_PREFIX: &str = "anon-";
 
-/// Who a request speaks for. Equal only if both parts are: alice of one issuer is not alice of another.
+/// A user. Two users are equal only if both parts are equal: `alice` of one issuer is not `alice` of
+/// another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
     subject: String,
@@ -25,10 +28,10 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// The caller that `idp` calls `subject`.
+    /// The user `subject` of the identity source `idp`.
     ///
     /// # Errors
-    /// The rule that a part breaks, in words that are safe to show.
+    /// The broken rule, in words that are safe to show.
     pub fn new(subject: impl Into<String>, idp: impl Into<String>) -> Result<Self, &'static str> {
         let (subject, idp) = (subject.into(), idp.into());
         check_subject(&subject)?;
@@ -36,28 +39,28 @@ impl Principal {
         Ok(Self { subject, idp })
     }
 
-    /// A caller that nobody vouches for and that gave no name: named by chance, its token alone speaks for it.
+    /// An anonymous user with a random name. The token is the only proof of this user.
     #[must_use]
     pub fn anonymous(random: [u8; 16]) -> Self {
         let subject = format!("{ANONYMOUS_PREFIX}{:032x}", u128::from_be_bytes(random));
         Self { subject, idp: IDP_NONE.to_owned() }
     }
 
-    /// The caller's name at the identity source: 1 to [`MAX_SUBJECT_BYTES`] bytes of UTF-8 without control characters.
-    /// Claim `sub`.
+    /// The user's name at the identity source: 1 to [`MAX_SUBJECT_BYTES`] bytes of UTF-8 without
+    /// control characters. Claim `sub`.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Who vouches for the name: [`IDP_NONE`], or `jwt:` and that token's issuer; 1 to [`MAX_IDP_BYTES`] bytes without
-    /// control characters. Claim `idp`.
+    /// The identity source, such as [`IDP_NONE`], or `jwt:` followed by the issuer: 1 to
+    /// [`MAX_IDP_BYTES`] bytes without control characters. Claim `idp`.
     #[must_use]
     pub fn idp(&self) -> &str {
         &self.idp
     }
 
-    /// Whether whoever bears this caller's token is this caller.
+    /// True for an anonymous user: any caller with its token is this user.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.idp == IDP_NONE && self.subject.starts_with(ANONYMOUS_PREFIX)
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_name_nobody() {
+    fn control_characters_are_refused_in_names() {
         for subject in ["\0", "al\nice", "alice\r\n", "\u{1b}[2J", "alice\u{7f}", "alice\u{85}"] {
             assert_eq!(Principal::new(subject, IDP_NONE), Err("subject holds a control character"), "{subject:?}");
             assert_eq!(Principal::new("alice", subject), Err("identity source holds a control character"));
@@ -104,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_and_sources_are_never_folded() {
+    fn spellings_and_sources_stay_distinct() {
         let alice = Principal::new("alice", "jwt:https://issuer.example").unwrap();
         for (subject, idp) in [
             ("Alice", "jwt:https://issuer.example"),

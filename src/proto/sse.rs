@@ -1,10 +1,11 @@
-//! Server-sent events, in and out (WHATWG HTML §9.2, "Server-sent events").
+//! Reads and writes server-sent events (WHATWG HTML §9.2, "Server-sent events").
 //!
-//! The decoder takes bytes in pieces of any size and gives whole events; what it gives does not depend on where the
-//! pieces were cut, and it looks at each byte once. It refuses what the standard would mend or never end: bytes that
-//! are not UTF-8, and an event or a line over its bound, before memory is taken for it. Comments, `id` and `retry` are
-//! read over, because we never reconnect to an upstream. An event without its empty line at the end of the stream is
-//! none.
+//! The decoder accepts bytes in pieces of any size and returns complete events. The events do not
+//! depend on the sizes of the pieces. It reads each byte once.
+//!
+//! It is stricter than the standard: it refuses bytes that are not UTF-8, and an event or a line over
+//! its limit, before it allocates memory for it. It skips comments, `id` and `retry`, because the
+//! server never reconnects to an upstream. It drops an unfinished event at the end of the stream.
 
 use std::{fmt, mem};
 
@@ -15,7 +16,7 @@ use super::{error::Error, withheld::Withheld};
 /// One event.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Event {
-    /// The value of `event`; empty where the sender named none.
+    /// The value of `event`; empty if the sender did not name one.
     pub name: String,
     /// The values of `data`, joined by `\n`.
     pub data: String,
@@ -27,32 +28,34 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Reads events from bytes that come in pieces.
+/// Reads events from bytes that arrive in pieces.
 pub struct Decoder {
     max_event_bytes: usize,
-    /// The start of a line whose end has not come yet.
+    /// The start of a line whose end has not arrived.
     line: Vec<u8>,
     event: Event,
-    /// An event without `data` is dropped; one with empty `data` is not.
+    /// True if the event has a `data` line, even an empty one. Events without `data` are dropped.
     has_data: bool,
-    /// The last line ended with CR, so that an LF belongs to it.
+    /// True after a line that ended with CR: a following LF belongs to it.
     after_cr: bool,
-    /// No line is read yet, so that a byte order mark may come.
+    /// True until the first line is read: a byte order mark can be at its start.
     at_start: bool,
 }
 
 impl Decoder {
-    /// A decoder that keeps at most `max_event_bytes` of an event and its unfinished line, as they are on the wire.
+    /// A decoder that keeps at most `max_event_bytes` of an event and its unfinished line.
     #[must_use]
     pub fn new(max_event_bytes: usize) -> Self {
         let event = Event::default();
         Self { max_event_bytes, line: Vec::new(), event, has_data: false, after_cr: false, at_start: true }
     }
 
-    /// Takes bytes off the front of `input` until they complete an event; `None` once `input` is used up.
+    /// Removes bytes from the start of `input` until they complete an event. Returns `None` if `input`
+    /// is empty first.
     ///
     /// # Errors
-    /// [`Error::UpstreamMalformed`] for a line that is not UTF-8 and for an event or a line over the bound.
+    /// [`Error::UpstreamMalformed`] for a line that is not UTF-8, and for an event or a line over the
+    /// limit.
     pub fn next_event(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Error> {
         while !input.is_empty() {
             if mem::take(&mut self.after_cr) {
@@ -75,16 +78,16 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Whether `more_bytes` fit beside what is held.
+    /// Checks that `more_bytes` fit in addition to the bytes kept so far.
     fn admit(&self, more_bytes: usize) -> Result<(), Error> {
         let held = self.line.len().saturating_add(self.event.data.len()).saturating_add(self.event.name.len());
         if held.saturating_add(more_bytes) > self.max_event_bytes {
-            return Err(Error::malformed(format!("an event is over the bound of {} bytes", self.max_event_bytes)));
+            return Err(Error::malformed(format!("an event is over the limit of {} bytes", self.max_event_bytes)));
         }
         Ok(())
     }
 
-    /// Reads the line that `tail` ends, and gives the event if it was the empty one.
+    /// Reads the line that `tail` ends. Returns the event if the line is empty.
     fn end_line(&mut self, tail: &[u8]) -> Result<Option<Event>, Error> {
         self.admit(tail.len())?;
         if self.line.is_empty() {
@@ -121,9 +124,9 @@ impl Decoder {
     }
 }
 
-/// Appends an event: its name, if it has one, and `data`, a line each.
+/// Appends an event: its name, if it has one, and a line for each line of `data`.
 ///
-/// Names are ours and hold no line end. Any line end inside `data` is read back as `\n`.
+/// `name` must have no line end. Readers get every line end in `data` as `\n`.
 pub fn write_event(out: &mut impl BufMut, name: Option<&'static str>, data: &str) {
     if let Some(name) = name {
         write_line(out, "event: ", name);
@@ -134,7 +137,7 @@ pub fn write_event(out: &mut impl BufMut, name: Option<&'static str>, data: &str
     out.put_slice(b"\n");
 }
 
-/// Appends a comment, which readers skip: it keeps a quiet connection open.
+/// Appends a comment. Readers skip it. It keeps an idle connection open.
 pub fn write_comment(out: &mut impl BufMut, text: &str) {
     for line in lines(text) {
         write_line(out, ": ", line);

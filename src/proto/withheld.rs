@@ -1,8 +1,8 @@
-//! What `Debug` shows in place of tokens and text: their size alone (design §2, promise 8).
+//! `Debug` output for tokens and texts: shows only their size.
 
 use std::fmt;
 
-/// Stands for this many bytes that nobody who reads a log may see.
+/// The number of bytes in a text that logs must not show.
 pub(crate) struct Withheld(usize);
 
 impl Withheld {
@@ -17,7 +17,7 @@ impl fmt::Debug for Withheld {
     }
 }
 
-/// Stands for text that may be absent.
+/// The same for text that can be absent.
 pub(crate) fn optional(text: Option<&str>) -> Option<Withheld> {
     text.map(Withheld::text)
 }
@@ -32,7 +32,7 @@ mod tests {
     };
 
     #[test]
-    fn no_text_and_no_token_shows_in_debug() {
+    fn debug_output_has_no_text_and_no_token() {
         let said = || "diary".to_owned();
         let items = vec![
             Item::Message { role: Role::User, parts: vec![Part::Text(said()), Part::Image(said())], cut: false },

@@ -1,6 +1,7 @@
-//! Peak memory for the worst tokens: the resident size of a child process that reads one token, libzstd included.
+//! Peak memory for the worst tokens: the resident size of a child process that reads one token,
+//! including libzstd.
 //!
-//! The test starts this binary again, for [`child`] alone, and hands it the token on its standard input.
+//! The test starts this binary again to run only [`child`], and sends it the token on standard input.
 
 use std::{
     fs,
@@ -12,12 +13,12 @@ use holdall::proto::token::{Codec, TokenContext};
 
 use crate::{testkit::Case, worst};
 
-/// How often [`worst::budget_bytes`] the process may grow by while it reads a token up to its times: the decoded
-/// payload, the inflated history and libzstd's contexts. Measured: 0.9.
+/// The growth limit of the process while it verifies a token, in units of [`worst::budget_bytes`]. The
+/// decoded payload, the inflated history and libzstd's contexts count. Measured: 0.9.
 const READING: f64 = 1.25;
 
-/// The same with the items parsed; each of the shortest parts takes twice its text, and lists grow by doubling.
-/// Measured: 2.1.
+/// The growth limit including parsed items. Each of the shortest parts takes twice its text, and lists
+/// grow by doubling. Measured: 2.1.
 const PARSING: f64 = 3.0;
 
 #[test]
@@ -31,7 +32,8 @@ fn the_worst_tokens_take_a_small_multiple_of_the_limits() {
     }
 }
 
-/// Reads a token, and says by how many bytes the process grew at most: until the times are checked, and with the items.
+/// Reads a token. Prints the peak growth of the process in bytes: up to the check of the times, and
+/// including the items.
 #[test]
 #[ignore = "the child of the test above: reads a token from its standard input"]
 fn child() {
@@ -48,7 +50,7 @@ fn child() {
     println!("\nchild {} {read} {parsed}", outcome.map_or_else(|error| error.code(), |_| "accepted"));
 }
 
-/// The verdict on a token, and the growth of a process of its own, in multiples of the limits.
+/// Returns the verdict on a token and the growth of a separate process, in multiples of the limits.
 fn measure(token: &str) -> (String, [f64; 2]) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["memory::child", "--exact", "--ignored", "--nocapture"])
@@ -63,7 +65,7 @@ fn measure(token: &str) -> (String, [f64; 2]) {
     (verdict.to_owned(), [read, parsed].map(|bytes| bytes.parse::<f64>().unwrap() / worst::budget_bytes()))
 }
 
-/// A line of /proc/self/status, which counts in KiB.
+/// The value of a line of /proc/self/status in bytes. The file has it in KiB.
 fn status_bytes(key: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();

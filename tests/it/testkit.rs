@@ -1,4 +1,4 @@
-//! Reads the files of `tests/vectors/token/`; its README.md says what stands in them.
+//! Reads the files of `tests/vectors/token/`. Its README.md describes their format.
 
 use std::{
     collections::HashMap,
@@ -35,7 +35,7 @@ impl Case {
         }
     }
 
-    /// The one with this name.
+    /// The vector with this name.
     pub(crate) fn named(name: &str) -> Self {
         Self::open(&folder().join(format!("{name}.txt")))
     }
@@ -97,14 +97,14 @@ impl Case {
         }
     }
 
-    /// What the reader makes of the token, its items not yet parsed.
+    /// Verifies the token. Does not parse its items.
     pub(crate) fn verify(&self, context: TokenContext<'_>, codec: &mut Codec) -> Result<VerifiedToken, Error> {
         let token = RawToken::new(&self.token, context.limits)?.authenticate(context, codec)?;
         token.verify(&self.caller(), self.purpose(), context.policy, UnixSeconds(self.number("now")))
     }
 }
 
-/// Where the files are.
+/// The folder of the vectors.
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/token")
 }

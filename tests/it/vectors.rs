@@ -1,6 +1,7 @@
-//! Every file of `tests/vectors/token/` gives the verdict that its header says.
+//! Each file of `tests/vectors/token/` gets the verdict in its header.
 //!
-//! The files come from a second writer, in Python, so they show as well that two implementations of docs/token.md agree.
+//! A second implementation, in Python, wrote the files. The test therefore also shows that two
+//! implementations of docs/token.md agree.
 
 use std::fs;
 
@@ -14,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::testkit::{Case, folder};
 
 #[test]
-fn every_vector_gives_its_verdict() {
+fn each_vector_gets_its_verdict() {
     let mut codec = Codec::new().unwrap();
     let cases = cases();
     assert!(cases.len() > 500, "{} cases", cases.len());
@@ -26,7 +27,7 @@ fn every_vector_gives_its_verdict() {
 }
 
 #[test]
-fn until_the_caller_check_all_refusals_read_the_same() {
+fn until_the_caller_check_all_refusals_are_the_same() {
     let mut codec = Codec::new().unwrap();
     let refusals: Vec<Error> = cases()
         .iter()
@@ -44,7 +45,7 @@ fn the_worked_example_of_the_specification_is_a_vector() {
     assert!(specification.lines().any(|line| line == example.token));
 }
 
-/// All of them, in order of their names.
+/// All vectors, sorted by name.
 fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = fs::read_dir(folder())
         .unwrap()
@@ -56,7 +57,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// What the reader makes of a token, its items included.
+/// Verifies a token and parses its items.
 fn read(case: &Case, codec: &mut Codec) -> Result<VerifiedToken, Error> {
     let (keys, policy, limits) = (case.keys(), case.policy(), case.limits());
     let token = case.verify(TokenContext { keys: &keys, policy: &policy, limits: &limits }, codec)?;

@@ -1,4 +1,5 @@
-//! The tokens that ask the most of a reader: bombs, lies, and the largest that can be issued.
+//! The tokens that cost a reader the most: decompression bombs, frames with false sizes, and the
+//! largest valid tokens.
 
 use holdall::proto::{
     chat::{Item, Part, Role},
@@ -10,13 +11,14 @@ use holdall::proto::{
 
 use crate::testkit::Case;
 
-/// What memory is measured in: the limits that bound one token, its text and its inflated history. 7 MiB by default.
+/// The unit of memory in these tests: the limit of a token's text plus the limit of its inflated
+/// history. 7 MiB by default.
 pub(crate) fn budget_bytes() -> f64 {
     let Limits { token_bytes, history_bytes, .. } = Limits::default();
     f64::from(u32::try_from(token_bytes + history_bytes).unwrap())
 }
 
-/// Each with its name and the verdict on it; all fit into the default limits.
+/// Name, verdict and text of each token. All fit into the default limits.
 pub(crate) fn tokens() -> Vec<(String, &'static str, String)> {
     let refused =
         ["bomb-true", "bomb-128-mib", "bomb-false", "bomb-false-within", "bomb-silent", "bomb-promise", "bomb-sum"]
@@ -35,7 +37,7 @@ pub(crate) fn tokens() -> Vec<(String, &'static str, String)> {
     refused.chain(accepted).chain(issued).chain([("unsigned".to_owned(), "token_invalid", unsigned)]).collect()
 }
 
-/// A first token for alice, under the vectors' key `k1`.
+/// A first token of `alice`, signed with key `k1` of the vectors.
 pub(crate) fn issued(seal: bool, lines: &str) -> String {
     let case = Case::named("accepted-first-turn-clear");
     let (keys, limits) = (case.keys(), case.limits());
@@ -47,8 +49,8 @@ pub(crate) fn issued(seal: bool, lines: &str) -> String {
     issue(&claims, None, lines, context, &[7; NONCE_BYTES], &mut Codec::new().unwrap()).unwrap().token
 }
 
-/// As much as the limits allow of both: text that does not compress until the token is almost full, then letters until
-/// the history is.
+/// Fills both limits: text that does not compress until the token is almost full, then letters until
+/// the history is full.
 fn full() -> String {
     let mut lines = String::new();
     Item::text(Role::User, noise(3_000_000)).write_line(&mut lines);
@@ -57,14 +59,15 @@ fn full() -> String {
     lines
 }
 
-/// As many items as allowed, as small as they come.
+/// The most items that are allowed, each as small as possible.
 pub(crate) fn many_items() -> String {
     let mut line = String::new();
     Item::text(Role::User, "").write_line(&mut line);
     line.repeat(Limits::default().history_items)
 }
 
-/// One message of as many parts as fit: 12 bytes each in the history, a good deal more in memory.
+/// One message with the most parts that fit. A part has 12 bytes in the history, and much more in
+/// memory.
 pub(crate) fn many_parts() -> String {
     let mut lines = String::new();
     let parts = vec![Part::Text(String::new()); Limits::default().history_bytes / 12 - 10];
@@ -72,7 +75,8 @@ pub(crate) fn many_parts() -> String {
     lines
 }
 
-/// Letters and digits that hardly compress: SplitMix64 (Steele et al., OOPSLA 2014), six bits at a time.
+/// Letters and digits that do not compress well: SplitMix64 (Steele et al., OOPSLA 2014), six bits for
+/// each.
 fn noise(bytes: usize) -> String {
     let mut state = 0_u64;
     let letter = || {

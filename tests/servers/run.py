@@ -40,10 +40,10 @@ FAULTS = [
     ("slow down", "upstream_refused", "after", "Too many requests."),
     ("limit", "upstream_refused", "after", "429"),
     ("wrong", "upstream_refused", "never", "That was wrong."),
-    ("fail", "upstream_unavailable", "safe", "failing"),
-    ("drop", "upstream_unavailable", "safe", "failing"),
+    ("fail", "upstream_unavailable", "safe", "could not be reached, or failed"),
+    ("drop", "upstream_unavailable", "safe", "could not be reached, or failed"),
     ("garble", "upstream_malformed", "safe", "format"),
-    ("hang up", "upstream_unavailable", "safe", "failing"),
+    ("hang up", "upstream_unavailable", "safe", "could not be reached, or failed"),
 ]
 
 

@@ -23,7 +23,10 @@ use futures_util::{
 };
 
 use super::{fault::JwtFault, jwk::KeySetOrigin, keys::JwtKeys, schedule::FetchSchedule};
-use crate::{principal::pending_keys::PendingKeys, proto::error::Error};
+use crate::{
+    principal::{network::is_loopback_host, pending_keys::PendingKeys},
+    proto::error::Error,
+};
 
 /// The most requests that wait for a fetch. Each one holds its headers in memory.
 const WAITING_MAX: usize = 1_024;
@@ -148,7 +151,7 @@ impl RemoteKeys {
     /// credential was refused. If `has_waited` is true, this never returns a wait.
     ///
     /// # Errors
-    /// `fault` as an error, if no fetch is in flight or due. [`Error::GuardUnavailable`] if it is
+    /// `fault` as an error, if no fetch is in flight or due. [`Error::IssuerUnavailable`] if it is
     /// not known whether the key is valid, or too many requests wait.
     pub(super) fn wait_for_key(&self, fault: JwtFault, now: Duration, has_waited: bool) -> Result<PendingKeys, Error> {
         let mut state = self.state();
@@ -214,7 +217,7 @@ fn summary(keys: &JwtKeys) -> String {
 }
 
 fn unavailable(cause: &str) -> Error {
-    Error::GuardUnavailable { cause: format!("identity: {cause}"), retryable: true }
+    Error::IssuerUnavailable { cause: format!("identity: {cause}") }
 }
 
 fn check_url(url: &str) -> Result<(), &'static str> {
@@ -223,15 +226,10 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     match (uri.scheme_str(), host) {
         _ if url.contains('#') => Err("has a fragment, which is never sent"),
         (Some("https"), Some(_)) => Ok(()),
-        (Some("http"), Some(host)) if is_loopback(host) => Ok(()),
+        (Some("http"), Some(host)) if is_loopback_host(host) => Ok(()),
         (Some("http"), Some(_)) => Err("is not an https: URL; an attacker on the network could replace the keys"),
         _ => Err("is not an https: URL without credentials"),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

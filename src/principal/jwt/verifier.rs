@@ -99,7 +99,7 @@ impl JwtVerifier {
     /// `has_waited` is true, the outcome is never [`AuthOutcome::Wait`].
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`]; the cause names the failed check. [`Error::GuardUnavailable`] if
+    /// [`Error::Unauthenticated`]; the cause names the failed check. [`Error::IssuerUnavailable`] if
     /// the issuer's keys are not available.
     pub(in crate::principal) fn verify(
         &self,

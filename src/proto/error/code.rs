@@ -1,145 +1,410 @@
-//! The names of errors: what programs look at, and what each asks of them.
+//! The table of error codes: one row for each code.
 //!
-//! What is said of a code here is what the API's description says of it.
+//! Everything that is said about a code comes from its row: its name and status on the wire, its
+//! title, the retry advice, its description in the OpenAPI document, and its section of
+//! docs/errors.md.
+//!
+//! A new code takes two steps. Add a row here, in alphabetical order. Then add the variant of
+//! [`Error`](super::Error) that has the code. The compiler and the tests name what is missing, and
+//! how to renew the generated documents.
 
-/// The stable name of an error, `snake_case` where it is written; never renamed or reused once released.
+use std::time::Duration;
+
+/// The retry advice of an error: its member `retry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Code {
-    /// The body is over its limit, 4 MiB by default. Send less; images by `https:` URL.
-    BodyTooLarge,
-    /// What has to be asked before a turn cannot be: the shared counters, or the issuer's keys. With `retry` `after` try
-    /// again; with `never` the conversation is older than the records of what was revoked: start a new one.
-    GuardUnavailable,
-    /// History, input and the room for a reply do not fit together. Send `truncation`, or start a new conversation.
-    HistoryTooLarge,
-    /// An inline image is over its limit, 1 MiB by default. Send a smaller one, or an `https:` URL.
-    ImageTooLarge,
-    /// The server failed; its log has the cause under the `request_id`. Try again.
-    Internal,
-    /// One message is over its limit, 256 KiB by default. Send less.
-    MessageTooLarge,
-    /// The path answers to other methods: `Allow` names them.
-    MethodNotAllowed,
-    /// No model has this name; the detail says which there are. The token stays good: send one of them as `model`.
-    ModelUnknown,
-    /// Nothing is served at this path; the detail says where to go.
-    NotFound,
-    /// The server has as many requests under way as it takes. Try again after the wait.
-    Overloaded,
-    /// The user has had as much as a period allows; `GET /v1/usage` says of what. Try again after the wait.
-    QuotaExceeded,
-    /// The user's turns follow each other too fast. Try again after the wait.
-    RateLimited,
-    /// The request is not what this path understands; the detail names the member. Change it.
-    RequestInvalid,
-    /// The request did not arrive in time. Send it again.
-    RequestTimeout,
-    /// A client spoke in a role that is not its own. Send what is new alone, as the user.
-    RoleForbidden,
-    /// The token's time is over. Start a new conversation; `POST /v1/history` still reads this one for a while.
-    TokenExpired,
-    /// The token is not one that this server accepts from this caller. Send the last token of the conversation, unchanged
-    /// and as the same user, or start a new one.
-    TokenInvalid,
-    /// The token, its conversation or its user was revoked. Start a new conversation.
-    TokenRevoked,
-    /// The token is over its limit, 3 MiB by default. Start a new conversation.
-    TokenTooLarge,
-    /// The token is good for one turn, and that was taken. Go on with the token that came of it; with `retry` `after` that
-    /// turn is still under way.
-    TokenUsed,
-    /// There is no credential, or it does not hold. Send one that does.
-    Unauthenticated,
-    /// Understood, and not offered; the detail says what is instead.
-    Unsupported,
-    /// The body is not uncompressed JSON. Send it so, with `Content-Type: application/json`.
-    UnsupportedMediaType,
-    /// The model stopped in the middle of its reply. Try again, or go on from the `partial` token if there is one.
-    UpstreamCut,
-    /// The model's reply is not what its format allows. Try again.
-    UpstreamMalformed,
-    /// The model service refused the request; the detail has its words where they may be shown. Change the request, or
-    /// try again where `retry` is `after`.
-    UpstreamRefused,
-    /// The model kept silent too long. Try again.
-    UpstreamTimeout,
-    /// The model could not be reached, or failed. Try again.
-    UpstreamUnavailable,
-    /// This user has as many turns under way as one may have. Try again after the wait.
-    UserBusy,
+pub enum Retry {
+    /// Send it again after this time.
+    After(Duration),
+    /// Change it first.
+    Never,
+    /// Send it again immediately.
+    Safe,
 }
 
-impl Code {
-    /// As it is written.
+impl Retry {
+    /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::BodyTooLarge => "body_too_large",
-            Self::GuardUnavailable => "guard_unavailable",
-            Self::HistoryTooLarge => "history_too_large",
-            Self::ImageTooLarge => "image_too_large",
-            Self::Internal => "internal",
-            Self::MessageTooLarge => "message_too_large",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::ModelUnknown => "model_unknown",
-            Self::NotFound => "not_found",
-            Self::Overloaded => "overloaded",
-            Self::QuotaExceeded => "quota_exceeded",
-            Self::RateLimited => "rate_limited",
-            Self::RequestInvalid => "request_invalid",
-            Self::RequestTimeout => "request_timeout",
-            Self::RoleForbidden => "role_forbidden",
-            Self::TokenExpired => "token_expired",
-            Self::TokenInvalid => "token_invalid",
-            Self::TokenRevoked => "token_revoked",
-            Self::TokenTooLarge => "token_too_large",
-            Self::TokenUsed => "token_used",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Unsupported => "unsupported",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::UpstreamCut => "upstream_cut",
-            Self::UpstreamMalformed => "upstream_malformed",
-            Self::UpstreamRefused => "upstream_refused",
-            Self::UpstreamTimeout => "upstream_timeout",
-            Self::UpstreamUnavailable => "upstream_unavailable",
-            Self::UserBusy => "user_busy",
+            Self::After(_) => "after",
+            Self::Never => "never",
+            Self::Safe => "safe",
         }
     }
 }
 
-#[cfg(test)]
+/// The wait for what usually clears within moments, such as a free slot.
+const SOON: Retry = Retry::After(Duration::from_secs(1));
+
+/// The facts about one code.
+struct Row {
+    name: &'static str,
+    status: u16,
+    title: &'static str,
+    retry: Retry,
+    cause: &'static str,
+    remedy: &'static str,
+}
+
+/// Makes [`Code`] from the table, with the lookup of a code's row. Each row makes one variant, and the
+/// compiler refuses a second row for it.
+macro_rules! codes {
+    ($($variant:ident {
+        name: $name:literal,
+        status: $status:literal,
+        title: $title:literal,
+        retry: $retry:expr,
+        cause: $cause:literal,
+        remedy: $remedy:literal $(,)?
+    })*) => {
+        /// The machine-readable name of an error. A name is never changed or reused after its
+        /// release.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(
+                #[doc = concat!("`", $name, "`, status ", $status, ". ", $cause, " ", $remedy)]
+                $variant,
+            )*
+        }
+
+        impl Code {
+            /// All codes, in alphabetical order of their names.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$variant => Row {
+                        name: $name,
+                        status: $status,
+                        title: $title,
+                        retry: $retry,
+                        cause: $cause,
+                        remedy: $remedy,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    BodyTooLarge {
+        name: "body_too_large",
+        status: 413,
+        title: "Request body too large",
+        retry: Retry::Never,
+        cause: "The request body is larger than `limits.body_bytes` (4 MiB by default).",
+        remedy: "Send less text, and send images as `https:` URLs.",
+    }
+    GuardUnavailable {
+        name: "guard_unavailable",
+        status: 503,
+        title: "Required service unavailable",
+        retry: SOON,
+        cause: "The server needs the limits store or the identity provider's keys for this request, and did not get an \
+                answer. Or the conversation is older than the revocation records in the limits store.",
+        remedy: "If `retry` is `after`, send the same request again. If it is `never`, start a new conversation.",
+    }
+    HistoryTooLarge {
+        name: "history_too_large",
+        status: 413,
+        title: "Conversation too long",
+        retry: Retry::Never,
+        cause: "The history, the new input and the room reserved for the reply exceed `limits.history_bytes` (4 MiB by \
+                default), `limits.history_items` (16,384) or the size of a token.",
+        remedy: "Send a shorter input, set `truncation`, or start a new conversation.",
+    }
+    ImageTooLarge {
+        name: "image_too_large",
+        status: 413,
+        title: "Image too large",
+        retry: Retry::Never,
+        cause: "A decoded inline image is larger than `limits.image_bytes` (1 MiB by default).",
+        remedy: "Send a smaller image, or its `https:` URL.",
+    }
+    Internal {
+        name: "internal",
+        status: 500,
+        title: "Internal error",
+        retry: Retry::Safe,
+        cause: "The server failed, or stopped before the reply was complete.",
+        remedy: "Send the same request again. If the error persists, give the operator the `request_id`: the server's \
+                 log has the cause under it.",
+    }
+    MessageTooLarge {
+        name: "message_too_large",
+        status: 413,
+        title: "Message too large",
+        retry: Retry::Never,
+        cause: "One message or tool result is larger than `limits.message_bytes` (256 KiB by default).",
+        remedy: "Send a shorter one.",
+    }
+    MethodNotAllowed {
+        name: "method_not_allowed",
+        status: 405,
+        title: "Method not allowed",
+        retry: Retry::Never,
+        cause: "The path does not support the method of the request.",
+        remedy: "Use a method from the `Allow` header.",
+    }
+    ModelUnknown {
+        name: "model_unknown",
+        status: 400,
+        title: "Unknown model",
+        retry: Retry::Never,
+        cause: "The server has no model with the name in `model`, or with the name that the token carries.",
+        remedy: "Send a name from the error's `detail` or from `GET /v1/models` as `model`. The token stays valid.",
+    }
+    NotFound {
+        name: "not_found",
+        status: 404,
+        title: "Not found",
+        retry: Retry::Never,
+        cause: "The server has nothing at this path.",
+        remedy: "Check the path. The error's `detail` lists the paths for turns.",
+    }
+    Overloaded {
+        name: "overloaded",
+        status: 503,
+        title: "Server overloaded",
+        retry: SOON,
+        cause: "The server is at its limit of concurrent requests (`limits.concurrent_requests`), one client address is \
+                at its own (`limits.requests_per_peer`), or the queue of an upstream is full.",
+        remedy: "Wait for `retry_after_seconds`, then send the same request again.",
+    }
+    QuotaExceeded {
+        name: "quota_exceeded",
+        status: 429,
+        title: "Quota exceeded",
+        retry: SOON,
+        cause: "The user has used up a quota of the current period.",
+        remedy: "Wait for `retry_after_seconds`, until the period ends. `GET /v1/usage` shows every quota and what is \
+                 left of it.",
+    }
+    RateLimited {
+        name: "rate_limited",
+        status: 429,
+        title: "Rate limit exceeded",
+        retry: SOON,
+        cause: "The user sends requests faster than `guard.rate` allows.",
+        remedy: "Wait for `retry_after_seconds`, then send the same request again.",
+    }
+    RequestInvalid {
+        name: "request_invalid",
+        status: 400,
+        title: "Invalid request",
+        retry: Retry::Never,
+        cause: "The request does not have the form that this path expects. The error's `detail` names the member and the \
+                allowed values.",
+        remedy: "Correct the request.",
+    }
+    RequestTimeout {
+        name: "request_timeout",
+        status: 408,
+        title: "Request timed out",
+        retry: Retry::Safe,
+        cause: "The request body did not arrive completely within `timeouts.body` (30 s by default).",
+        remedy: "Send the request again, over a faster connection if you can.",
+    }
+    RoleForbidden {
+        name: "role_forbidden",
+        status: 400,
+        title: "Role not allowed",
+        retry: Retry::Never,
+        cause: "The request has a message in a role that clients cannot use, such as `assistant`. Or it has a system \
+                prompt, although the operator has set one for the model.",
+        remedy: "Send only the new user messages and tool results, together with the token. Remove your system prompt if \
+                 the model has its own.",
+    }
+    TokenExpired {
+        name: "token_expired",
+        status: 410,
+        title: "Token expired",
+        retry: Retry::Never,
+        cause: "The token is older than `ttl` (7 days by default), or its conversation is older than `max_age` (30 days by \
+                default).",
+        remedy: "Start a new conversation. `POST /v1/history` can read the old one until `max_age`.",
+    }
+    TokenInvalid {
+        name: "token_invalid",
+        status: 400,
+        title: "Invalid token",
+        retry: Retry::Never,
+        cause: "The server does not accept the token from this caller. For safety, the error does not say why.",
+        remedy: "Send the last token of the conversation, unchanged and as the same user. If that fails, start a new \
+                 conversation.",
+    }
+    TokenRevoked {
+        name: "token_revoked",
+        status: 410,
+        title: "Token revoked",
+        retry: Retry::Never,
+        cause: "The token, its conversation or all tokens of the user were revoked.",
+        remedy: "Start a new conversation.",
+    }
+    TokenTooLarge {
+        name: "token_too_large",
+        status: 413,
+        title: "Token too large",
+        retry: Retry::Never,
+        cause: "The token is larger than `limits.token_bytes` (3 MiB by default).",
+        remedy: "Start a new conversation.",
+    }
+    TokenUsed {
+        name: "token_used",
+        status: 409,
+        title: "Token already used",
+        retry: Retry::Never,
+        cause: "With `single_use`, a token is valid for one turn. Another request has used it, or is using it now.",
+        remedy: "If `retry` is `after`, a turn with the same input is in progress: send the request again after \
+                 `retry_after_seconds`. If it is `never`, continue with the token that the other turn returned.",
+    }
+    Unauthenticated {
+        name: "unauthenticated",
+        status: 401,
+        title: "Not authenticated",
+        retry: Retry::Never,
+        cause: "The request has no valid credential. Or it did not come through the proxy that names the users of this \
+                server. For safety, the error does not say which check failed.",
+        remedy: "Send a valid credential as `Authorization: Bearer …` or `x-api-key`, or send the request through the \
+                 proxy.",
+    }
+    Unsupported {
+        name: "unsupported",
+        status: 400,
+        title: "Not supported",
+        retry: Retry::Never,
+        cause: "The server recognizes what the request asks for, and does not support it.",
+        remedy: "The error's `detail` says what to use instead.",
+    }
+    UnsupportedMediaType {
+        name: "unsupported_media_type",
+        status: 415,
+        title: "Unsupported media type",
+        retry: Retry::Never,
+        cause: "The body is compressed, or `Content-Type` is not `application/json`.",
+        remedy: "Send uncompressed JSON with `Content-Type: application/json`.",
+    }
+    UpstreamCut {
+        name: "upstream_cut",
+        status: 502,
+        title: "Reply interrupted",
+        retry: Retry::Safe,
+        cause: "The model service stopped before the end of its reply.",
+        remedy: "If the error has `partial`, continue from its token or id. Otherwise send the same request again.",
+    }
+    UpstreamMalformed {
+        name: "upstream_malformed",
+        status: 502,
+        title: "Malformed reply",
+        retry: Retry::Safe,
+        cause: "The model service sent a reply that is not valid in its own format.",
+        remedy: "Send the same request again.",
+    }
+    UpstreamRefused {
+        name: "upstream_refused",
+        status: 502,
+        title: "Refused by the model service",
+        retry: Retry::Never,
+        cause: "The model service answered with a 4xx status. The error's `detail` has that status, and the service's \
+                message if it is safe to show.",
+        remedy: "If `retry` is `after`, send the same request again after `retry_after_seconds`. If it is `never`, change \
+                 the request. If you cannot find its fault, give the operator the `request_id`.",
+    }
+    UpstreamTimeout {
+        name: "upstream_timeout",
+        status: 504,
+        title: "Model service timed out",
+        retry: Retry::Safe,
+        cause: "The model service sent nothing for longer than the timeout in the error's `detail`.",
+        remedy: "Send the same request again.",
+    }
+    UpstreamUnavailable {
+        name: "upstream_unavailable",
+        status: 502,
+        title: "Model service unavailable",
+        retry: Retry::Safe,
+        cause: "The server could not connect to the model service, or the service answered with a 5xx status.",
+        remedy: "Send the same request again. If `retry` is `after`, wait for `retry_after_seconds` first.",
+    }
+    UserBusy {
+        name: "user_busy",
+        status: 429,
+        title: "Too many concurrent turns",
+        retry: SOON,
+        cause: "The user already has `limits.turns_per_user` turns in progress (8 by default).",
+        remedy: "Wait for `retry_after_seconds`, then send the same request again.",
+    }
+}
+
 impl Code {
-    /// All of them; the test below holds the list against the type.
-    pub(crate) const ALL: [Self; 29] = [
-        Self::BodyTooLarge,
-        Self::GuardUnavailable,
-        Self::HistoryTooLarge,
-        Self::ImageTooLarge,
-        Self::Internal,
-        Self::MessageTooLarge,
-        Self::MethodNotAllowed,
-        Self::ModelUnknown,
-        Self::NotFound,
-        Self::Overloaded,
-        Self::QuotaExceeded,
-        Self::RateLimited,
-        Self::RequestInvalid,
-        Self::RequestTimeout,
-        Self::RoleForbidden,
-        Self::TokenExpired,
-        Self::TokenInvalid,
-        Self::TokenRevoked,
-        Self::TokenTooLarge,
-        Self::TokenUsed,
-        Self::Unauthenticated,
-        Self::Unsupported,
-        Self::UnsupportedMediaType,
-        Self::UpstreamCut,
-        Self::UpstreamMalformed,
-        Self::UpstreamRefused,
-        Self::UpstreamTimeout,
-        Self::UpstreamUnavailable,
-        Self::UserBusy,
-    ];
+    /// The name on the wire, `snake_case`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The HTTP status of the native API, 400 to 599.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        self.row().status
+    }
+
+    /// A short text for people, the same for every occurrence (RFC 9457 §3.1.3).
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    /// The retry advice of errors with this code, unless [`Error::retry`](super::Error::retry)
+    /// knows better.
+    #[must_use]
+    pub fn retry(self) -> Retry {
+        self.row().retry
+    }
+
+    /// The reasons for an error with this code: one or more sentences, in Markdown.
+    #[must_use]
+    pub fn cause(self) -> &'static str {
+        self.row().cause
+    }
+
+    /// The remedy for the caller: one or more sentences, in Markdown.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        self.row().remedy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_variant_has_one_row_under_its_own_name() {
+        for code in Code::ALL {
+            let mut name = String::new();
+            for letter in format!("{code:?}").chars() {
+                if letter.is_ascii_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.push(letter.to_ascii_lowercase());
+            }
+            assert_eq!(code.as_str(), name);
+        }
+        assert!(Code::ALL.is_sorted_by(|one, other| one.as_str() < other.as_str()), "sorted, none twice");
+    }
+
+    #[test]
+    fn each_row_is_complete() {
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.status()), "{code:?}");
+            assert!(!code.title().is_empty() && !code.title().ends_with('.'), "{code:?}");
+            for sentences in [code.cause(), code.remedy()] {
+                assert!(sentences.starts_with(|first: char| first.is_ascii_uppercase()), "{code:?}: {sentences}");
+                assert!(sentences.ends_with('.'), "{code:?}: {sentences}");
+            }
+        }
+    }
 }

@@ -41,16 +41,18 @@ impl Caller {
         match self {
             Self::Authenticated { principal, user_id } => match user_id {
                 Some(user_id) if user_id != principal.subject() => {
-                    Err(Error::invalid("`user_id` names another user than the credential; leave it out"))
+                    Err(Error::invalid("`user_id` is not the user of the credential. Leave it out."))
                 }
                 _ => Ok(Some(TokenHolder::Known(principal.clone()))),
             },
             Self::Unauthenticated { user_id: Some(user_id) } => {
                 if user_id.starts_with(ANONYMOUS_PREFIX) && !has_token {
-                    return Err(Error::invalid("an anonymous user is named by its token alone; name no user"));
+                    return Err(Error::invalid(
+                        "A user name must not start with `anon-`, which marks anonymous callers. Send another name, or none.",
+                    ));
                 }
                 let principal = Principal::new(user_id.as_str(), IDP_NONE)
-                    .map_err(|fault| Error::invalid(format!("the user that the request names: {fault}")))?;
+                    .map_err(|fault| Error::invalid(format!("The user in the request is invalid: {fault}.")))?;
                 Ok(Some(TokenHolder::Known(principal)))
             }
             Self::Unauthenticated { user_id: None } => Ok(has_token.then_some(TokenHolder::Bearer)),

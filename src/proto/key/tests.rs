@@ -1,4 +1,4 @@
-//! The ring's rules, and the Wycheproof vectors through the functions that the token uses.
+//! The rules of the key ring, and the Wycheproof vectors for the functions that the token uses.
 
 use super::*;
 use crate::proto::token::testing::{WycheproofTest, wycheproof};
@@ -11,7 +11,8 @@ fn id(text: &str) -> KeyId {
     KeyId::new(text).unwrap()
 }
 
-/// A key with this secret, of whatever length: the ring takes 32 to 64 bytes, the vectors have 16 and 65 as well.
+/// A key with a secret of any length. The ring accepts 32 to 64 bytes, but the vectors also have 16 and
+/// 65.
 fn key_of_any_length(secret: &[u8]) -> SigningKey {
     let mut key = SigningKey::new(id("k1"), &[7; 32]).unwrap();
     key.mac = Hmac::new_from_slice(secret).unwrap();
@@ -28,7 +29,7 @@ fn tags_agree_with_wycheproof() {
         let key = key_of_any_length(&test.bytes("key"));
         let agrees = key.tag(&message).starts_with(&expected);
         assert_eq!(agrees, test.is_valid(), "{}", test.name());
-        // Half of the vectors are tags cut to 16 bytes: the verifier takes none of those, right or wrong.
+        // Half of the vectors are tags truncated to 16 bytes. The verifier accepts none of them.
         let whole = expected.len() == TAG_BYTES;
         assert_eq!(key.verify(&message, &expected), test.is_valid() && whole, "{}", test.name());
     };
@@ -61,7 +62,7 @@ fn a_tag_of_any_other_length_is_refused() {
 }
 
 #[test]
-fn secrets_of_32_to_64_bytes_are_taken() {
+fn secrets_of_32_to_64_bytes_are_accepted() {
     for bytes in [0, 1, 31, 32, 33, 63, 64, 65, 1_000] {
         let ring = KeyRing::new([(id("k1"), secret(1, bytes))]);
         let expected = KeyError::SecretLength { id: id("k1"), bytes };
@@ -82,7 +83,7 @@ fn a_repeated_id_is_refused() {
 }
 
 #[test]
-fn one_secret_under_two_ids_is_refused_with_zeros_at_its_end_too() {
+fn one_secret_under_two_ids_is_refused_also_with_trailing_zeros() {
     for bytes in [32, 33, 64] {
         let mut padded = secret(1, 32);
         padded.resize(bytes, 0);
@@ -92,7 +93,7 @@ fn one_secret_under_two_ids_is_refused_with_zeros_at_its_end_too() {
 }
 
 #[test]
-fn a_ring_knows_its_secrets_as_hmac_does() {
+fn a_ring_compares_secrets_as_hmac_does() {
     let long = [7; 100];
     let ring =
         KeyRing::new([(id("k1"), secret(1, 32)), (id("k2"), Zeroizing::new(Sha256::digest(long).to_vec()))]).unwrap();
@@ -111,7 +112,7 @@ fn a_ring_knows_its_secrets_as_hmac_does() {
 }
 
 #[test]
-fn entries_are_parted_by_commas_and_line_ends() {
+fn entries_are_separated_by_commas_and_line_ends() {
     let (one, two) = (base64url::encode(&[1; 32]), base64url::encode(&[2; 40]));
     for text in [format!("k1:{one},k0:{two}"), format!("# keys\n  k1:{one} \r\n\n#k9:x\nk0:{two},\n")] {
         let ring = KeyRing::parse(&text).unwrap();
@@ -146,9 +147,9 @@ fn ids_are_1_to_32_plain_characters() {
 }
 
 #[test]
-fn nothing_shown_tells_a_secret() {
+fn debug_and_errors_show_no_secret() {
     let ring = KeyRing::new([(id("k1"), secret(0xAB, 32)), (id("k0"), secret(0xCD, 32))]).unwrap();
     assert_eq!(format!("{ring:?}"), "KeyRing { current: KeyId(\"k1\"), retired: 1, .. }");
     let error = KeyRing::parse("k1:c2VjcmV0").unwrap_err();
-    assert_eq!(error.to_string(), "the secret of key k1 is 6 bytes, must be 32 to 64");
+    assert_eq!(error.to_string(), "the secret of key k1 has 6 bytes; it must have 32 to 64");
 }

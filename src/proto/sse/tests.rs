@@ -18,7 +18,7 @@ fn event(name: &str, data: &str) -> Event {
     Event { name: name.to_owned(), data: data.to_owned() }
 }
 
-/// Streams and their events; the first three are the examples of the standard.
+/// Streams with their events. The first three are the examples of the standard.
 fn table() -> Vec<(&'static str, Vec<Event>)> {
     vec![
         ("data: YHOO\ndata: +2\ndata: 10\n\n", vec![event("", "YHOO\n+2\n10")]),
@@ -45,7 +45,7 @@ fn table() -> Vec<(&'static str, Vec<Event>)> {
 }
 
 #[test]
-fn events_do_not_depend_on_where_the_stream_is_cut() {
+fn events_do_not_depend_on_the_pieces_of_the_stream() {
     for (stream, expected) in table() {
         let bytes = stream.as_bytes();
         assert_eq!(decode(BOUND, [bytes]).unwrap(), expected, "{stream:?}");
@@ -58,7 +58,7 @@ fn events_do_not_depend_on_where_the_stream_is_cut() {
 }
 
 #[test]
-fn a_cut_stream_gives_a_prefix_of_the_events() {
+fn an_interrupted_stream_gives_a_prefix_of_the_events() {
     for (stream, expected) in table() {
         for cut in 0..=stream.len() {
             let events = decode(BOUND, [&stream.as_bytes()[..cut]]).unwrap();
@@ -68,7 +68,7 @@ fn a_cut_stream_gives_a_prefix_of_the_events() {
 }
 
 #[test]
-fn invalid_utf8_is_refused_wherever_it_stands() {
+fn invalid_utf8_is_refused_anywhere() {
     for stream in [&b"data: \xff\n"[..], b"data: \xc3\n", b": \xed\xa0\x80\n", b"ev\xfent: x\n", b"data: \xf0\x9f\n"] {
         assert!(matches!(decode(BOUND, [stream]), Err(Error::UpstreamMalformed { .. })), "{stream:?}");
         assert!(decode(BOUND, stream.chunks(1)).is_err());
@@ -76,7 +76,7 @@ fn invalid_utf8_is_refused_wherever_it_stands() {
 }
 
 #[test]
-fn an_event_at_the_bound_passes_and_one_above_does_not() {
+fn an_event_at_the_limit_passes_and_one_above_does_not() {
     for (stream, held) in [("data: 123\n\n", 9), ("event: e\ndata: 1\n\n", 8), ("data: 12\ndata: 3\n\n", 9)] {
         for pieces in [stream.len(), 1] {
             assert_eq!(decode(held, stream.as_bytes().chunks(pieces)).unwrap().len(), 1, "{stream:?}");
@@ -86,7 +86,7 @@ fn an_event_at_the_bound_passes_and_one_above_does_not() {
 }
 
 #[test]
-fn a_line_without_end_is_refused_before_it_is_kept() {
+fn an_endless_line_is_refused_before_it_is_kept() {
     let bound = 4096;
     for start in ["data: ", ": ", "x"] {
         let mut decoder = Decoder::new(bound);
@@ -101,7 +101,7 @@ fn a_line_without_end_is_refused_before_it_is_kept() {
 }
 
 #[test]
-fn data_lines_without_end_are_refused() {
+fn endless_data_lines_are_refused() {
     assert!(decode(4096, std::iter::repeat_n("data:\n", 10_000)).is_err());
 }
 
@@ -115,7 +115,7 @@ fn endless_comments_take_no_memory() {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn written_events_are_read_back() {
     let mut out = Vec::new();
     write_comment(&mut out, "a\r\ndata: no");
     write_event(&mut out, Some("delta"), r#"{"text":"hé"}"#);

@@ -1,7 +1,9 @@
-//! Claims: whose conversation a token carries, since when, until when; and the checks against the caller and `now`.
+//! The claims of a token: owner, conversation, times and usage. Checks them against the caller and
+//! the time.
 //!
-//! Names follow RFC 7519 §4.1 on the wire. They are written compact in one order and read in any; unknown, duplicate and
-//! `null` members are refused, and so is every number that is not plain digits.
+//! On the wire, names follow RFC 7519 §4.1. The claims are written as compact JSON in one order, and
+//! read in any order. Unknown, duplicate and `null` members are refused, and so is a number that is
+//! not plain digits.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -14,16 +16,16 @@ use crate::proto::{
     usage::Usage,
 };
 
-/// What a deployment puts into its tokens and asks of them; equal on all instances.
+/// The deployment's rules for its tokens, the same on all instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPolicy {
     /// The deployment's name (`iss`).
     pub issuer: String,
-    /// How long a token is good after its issue.
+    /// A token expires this long after its issue.
     pub ttl_seconds: u64,
-    /// How long a conversation is good after its first turn.
+    /// A token expires at the latest this long after the first turn of its conversation.
     pub max_age_seconds: u64,
-    /// Whether payloads are encrypted on issuing; both kinds verify.
+    /// True if new tokens are sealed. Both kinds verify in any case.
     pub seal: bool,
 }
 
@@ -38,27 +40,27 @@ impl Default for TokenPolicy {
 pub struct Claims {
     /// `iss`: the deployment.
     pub issuer: String,
-    /// `sub` and `idp`: the user, and who vouched for it.
+    /// `sub` and `idp`: the user, and the identity source that authenticated it.
     pub principal: Principal,
     /// `cid`: the conversation.
     pub conversation: Id,
     /// `jti`: this token.
     pub token_id: Id,
-    /// `par`: the token that this one continues; none at the first turn.
+    /// `par`: the token that this one continues; absent after the first turn.
     pub parent: Option<Id>,
-    /// `born`: when the conversation began.
+    /// `born`: the time of the first turn.
     pub born_at: UnixSeconds,
-    /// `iat`: when this token was issued.
+    /// `iat`: the time when this token was issued.
     pub issued_at: UnixSeconds,
-    /// `exp`: when it stops being good, under the issuer's settings.
+    /// `exp`: the time when it expires, by the settings of the instance that issued it.
     pub expires_at: UnixSeconds,
-    /// `turn`: how many turns it holds, from 1.
+    /// `turn`: the number of turns so far, from 1.
     pub turn: u64,
-    /// `model`: the alias in use.
+    /// `model`: the alias of the model.
     pub model: String,
-    /// `use`: model tokens so far; informative.
+    /// `use`: the model tokens so far, for information.
     pub usage: Usage,
-    /// `use.ms`: upstream milliseconds so far; informative.
+    /// `use.ms`: the upstream time so far in milliseconds, for information.
     pub upstream_millis: u64,
 }
 
@@ -86,7 +88,8 @@ impl Claims {
     /// The claims of the token that continues this one.
     #[must_use]
     pub fn next(&self, model: String, token_id: Id, now: UnixSeconds, policy: &TokenPolicy) -> Self {
-        // A clock behind the one of the first turn must not date the token before its conversation.
+        // The clock can be behind the clock of the first turn. The token must not be older than its
+        // conversation.
         let issued_at = now.max(self.born_at);
         Self {
             parent: Some(self.token_id),
@@ -99,7 +102,7 @@ impl Claims {
         }
     }
 
-    /// Adds what a turn used.
+    /// Adds the usage of a turn.
     pub fn add_usage(&mut self, turn: Usage, millis: u64) {
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more).min(UnixSeconds::MAX.0);
         add(&mut self.usage.input_tokens, turn.input_tokens);
@@ -108,13 +111,13 @@ impl Claims {
         add(&mut self.upstream_millis, millis);
     }
 
-    /// The last moment before which this token counts as good: its own expiry, or an earlier one that `policy` sets.
+    /// The time when this token expires: its own expiry, or an earlier one by `policy`.
     #[must_use]
     pub fn effective_expiry(&self, policy: &TokenPolicy) -> UnixSeconds {
         self.expires_at.min(expiry(self.issued_at, self.born_at, policy))
     }
 
-    /// The claims line, compact, line end included.
+    /// The claims as one line of compact JSON, with its line end.
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] if it is longer than 4 KiB.
@@ -124,7 +127,7 @@ impl Claims {
         line.push('\n');
         if line.len() > CLAIMS_BYTES {
             return Err(Error::invalid(format!(
-                "user id, issuer and model take {} bytes, limit {CLAIMS_BYTES}",
+                "The user id, the issuer and the model have {} bytes; the limit is {CLAIMS_BYTES}.",
                 line.len()
             )));
         }
@@ -136,7 +139,8 @@ impl Claims {
         object_from_str::<RawClaims>(line).ok().and_then(RawClaims::into_claims).ok_or(TokenFault::Claims)
     }
 
-    /// Checks deployment, then caller; nothing before this may tell the caller more than `token_invalid`.
+    /// Checks the deployment, then the caller. Until this has passed, `token_invalid` is the only
+    /// answer.
     pub(super) fn check_holder(&self, holder: &TokenHolder, policy: &TokenPolicy) -> Result<(), TokenFault> {
         if self.issuer != policy.issuer {
             return Err(TokenFault::Issuer);
@@ -148,7 +152,7 @@ impl Claims {
         if owns { Ok(()) } else { Err(TokenFault::Subject) }
     }
 
-    /// Checks the times; only the token's owner gets to see the outcome.
+    /// Checks the times. Call it only after [`Self::check_holder`]: its answer is for the owner.
     pub(super) fn check_times(
         &self,
         purpose: TokenPurpose,
@@ -167,25 +171,25 @@ impl Claims {
     }
 }
 
-/// Who asks, as far as the token's subject is concerned.
+/// The caller that presents a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenHolder {
-    /// Nobody vouches for the caller: whoever bears an anonymous user's token is that user.
+    /// A caller without a name. It owns every token of an anonymous user that it presents.
     Bearer,
     /// This user.
     Known(Principal),
 }
 
-/// What a token is verified for.
+/// The use that a token is verified for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenPurpose {
     /// To continue the conversation.
     Continue,
-    /// To read its history, which its owner may do until the conversation's greatest age.
+    /// To read the history. The owner can do so until [`TokenPolicy::max_age_seconds`].
     Read,
 }
 
-/// The claims as they stand on the wire, in the order of writing.
+/// The claims on the wire, in the order of writing.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawClaims {

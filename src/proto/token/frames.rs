@@ -1,12 +1,15 @@
-//! History bytes ↔ zstd frames (RFC 8878): one walk that trusts no length, one buffer of the exact size.
+//! History bytes ↔ zstd frames (RFC 8878). Reads the frame headers first, checks every length against
+//! the limits, and only then inflates into one buffer of the exact size.
 //!
 //! ```text
-//! frame 1: the claims line │ frame 2 │ frame 3 │ …     each a whole number of JSON lines, at most 64 frames
+//! frame 1: the claims line │ frame 2 │ frame 3 │ …     each has complete JSON lines; at most 64
 //!                          └─ old ──────── new ─┘
 //! ```
-//! A turn copies the old frames and appends one. Then, by inflated sizes, the oldest frame smaller than twice the sum of
-//! all younger ones is merged with them, so that sizes at least triple towards the old end: few frames to inflate, and a
-//! byte is compressed again only O(log n) times in a conversation's life.
+//! A turn copies the old frames and appends one. Then one merge follows: the oldest frame that is
+//! smaller than twice the sum of all younger frames is merged with them (by inflated sizes).
+//!
+//! Sizes therefore at least triple from each frame to the next older one. This keeps the number of
+//! frames small, and a byte is compressed only O(log n) times in the life of a conversation.
 
 use std::{io::Cursor, mem, ops::Range};
 
@@ -16,24 +19,27 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 use super::TokenFault;
 use crate::proto::{error::Error, limits::Limits};
 
-/// The frames of a payload and the text they hold. Whole lines of UTF-8; what the lines say is not checked here.
+/// The frames of a payload and their text: complete lines of UTF-8. The contents of the lines are not
+/// checked here.
 pub(super) struct Frames {
-    /// The buffer that carried the frames; what stands before them is not ours.
+    /// The buffer with the frames. The bytes before `start` do not belong to them.
     payload: Vec<u8>,
-    /// Where each frame ends in `payload` and in `inflated`, in order; the claims frame first.
+    /// The end of each frame in `payload` and in `inflated`, in order; the claims frame first.
     ends: Vec<FrameEnd>,
     start: usize,
-    /// What the frames hold, as bytes: a `String` can be had from the quick UTF-8 check only by `unsafe`.
+    /// The text of the frames as bytes: only `unsafe` code could make a `String` from the fast UTF-8
+    /// check.
     inflated: Vec<u8>,
     lines: usize,
 }
 
 impl Frames {
-    /// Inflates the frames that stand at `start` in `payload` up to its end.
+    /// Inflates the frames in `payload` from `start` to its end.
     ///
     /// # Errors
-    /// [`TokenFault::Frames`] for any frame that the format does not allow or that does not hold what it declares, and
-    /// for sums over the limits, before memory is taken; [`TokenFault::Lines`] for text that is not whole lines.
+    /// [`TokenFault::Frames`] for a frame that the format does not allow, for one whose content
+    /// differs from its header, and for sums over the limits. The sums are checked before memory is
+    /// allocated. [`TokenFault::Lines`] for text that is not complete lines.
     pub(super) fn inflate(
         payload: Vec<u8>,
         start: usize,
@@ -45,13 +51,13 @@ impl Frames {
         let mut from = FrameEnd { payload: start, text: 0 };
         for to in &ends {
             let frame = payload.get(from.payload..to.payload).unwrap_or_default();
-            // Room of the exact size: what libzstd makes of some crooked frames depends on how much there is, and a frame
-            // must mean the same in the next token, among others.
+            // Room of the exact size: for some malformed frames, the result of libzstd depends on the
+            // room. A frame must have the same content in the next token, next to other frames.
             let room = inflated.get_mut(from.text..to.text).unwrap_or_default();
             let size = room.len();
             match codec.inflater.decompress(room, frame) {
                 Ok(written) if written == size => from = *to,
-                _ => return Err(TokenFault::Frames("a frame does not hold what it declares")),
+                _ => return Err(TokenFault::Frames("a frame does not have its declared size")),
             }
         }
         if simdutf8::basic::from_utf8(&inflated).is_err() {
@@ -62,14 +68,14 @@ impl Frames {
         Ok(frames)
     }
 
-    /// These frames without the oldest `lines` of the history, what is left in one frame.
+    /// These frames without the oldest `lines` of the history. The rest is in one frame.
     pub(super) fn without_oldest(&self, lines: usize, limits: &Limits, codec: &mut Codec) -> Result<Self, Error> {
         let history = self.history();
         let start = history.match_indices('\n').nth(lines.saturating_sub(1)).map_or(0, |(at, _)| at.saturating_add(1));
         let claims_line = self.inflated.get(..self.end(0).text).unwrap_or_default();
         let room = FrameRoom { reserved: 0, frames_bytes: usize::MAX, trailing: 0 };
         let payload = append(as_text(claims_line), None, history.get(start..).unwrap_or_default(), room, codec)?;
-        // Read as any other: what was just written holds nothing that could be refused.
+        // These bytes were just written, so they are never refused.
         Self::inflate(payload, 0, limits, codec).map_err(|fault| Error::internal(fault.to_string()))
     }
 
@@ -79,32 +85,33 @@ impl Frames {
         as_text(self.inflated.get(..end).unwrap_or_default())
     }
 
-    /// The history: whole lines, oldest first.
+    /// The history: complete lines, oldest first.
     pub(super) fn history(&self) -> &str {
         let start = self.ends.first().map_or(0, |end| end.text);
         as_text(self.inflated.get(start..).unwrap_or_default())
     }
 
-    /// The bytes of the history.
+    /// The size of the history.
     pub(super) fn history_bytes(&self) -> usize {
         self.inflated.len().saturating_sub(self.ends.first().map_or(0, |end| end.text))
     }
 
-    /// How many lines the history has.
+    /// The number of lines in the history.
     pub(super) fn history_lines(&self) -> usize {
         self.lines.saturating_sub(1)
     }
 
-    /// How many frames hold the history.
+    /// The number of frames with the history.
     pub(super) fn history_frames(&self) -> usize {
         self.ends.len().saturating_sub(1)
     }
 
-    /// The most bytes that [`append`] may need for these frames and `new_bytes` more of history, however badly those
-    /// compress; claims included.
+    /// The most bytes that [`append`] can write for these frames and `new_bytes` more of history, if
+    /// the new bytes do not compress at all. Includes the claims.
     pub(super) fn worst_case_bytes(base: Option<&Self>, new_bytes: usize) -> usize {
         let kept = base.map_or(0, |base| match base.history_frames() {
-            // A full house must merge; which frames, depends on what is new.
+            // The number of frames is at its limit, so a merge must follow. The new bytes decide
+            // which frames it takes.
             frames if frames.saturating_add(1) >= FRAMES_MAX => {
                 (1..=frames).map(|first| base.merged_bound_bytes(first)).max().unwrap_or(0)
             }
@@ -113,26 +120,27 @@ impl Frames {
         compress_bound(CLAIMS_BYTES).saturating_add(kept).saturating_add(compress_bound(new_bytes))
     }
 
-    /// The most bytes of the history's frames if those from number `first` on are merged.
+    /// The most bytes of the history's frames after a merge of the frames from number `first`.
     fn merged_bound_bytes(&self, first: usize) -> usize {
         let kept = self.end(first.saturating_sub(1));
         let merged = compress_bound(self.inflated.len().saturating_sub(kept.text));
         self.compressed(1..first).len().saturating_add(merged)
     }
 
-    /// The compressed bytes of the frames with these numbers, the claims frame being number 0.
+    /// The compressed bytes of the frames with these numbers. The claims frame has number 0.
     fn compressed(&self, frames: Range<usize>) -> &[u8] {
         let start = frames.start.checked_sub(1).map_or(self.start, |before| self.end(before).payload);
         let end = self.end(frames.end.saturating_sub(1)).payload;
         self.payload.get(start..end).unwrap_or_default()
     }
 
-    /// Where a frame ends; past the last one, where that ends.
+    /// The end of a frame. For a number past the last frame, the end of the last one.
     fn end(&self, frame: usize) -> FrameEnd {
         self.ends.get(frame).or_else(|| self.ends.last()).copied().unwrap_or_default()
     }
 
-    /// Counts the lines. Each frame holds whole ones, none empty, without CR or BOM; the claims frame holds one.
+    /// Checks and counts the lines: each frame has complete lines, no line is empty, no byte is a
+    /// CR, no BOM starts the text, and the claims frame has one line.
     fn check_lines(&self) -> Result<usize, TokenFault> {
         let text = self.inflated.as_slice();
         if self.ends.iter().any(|end| text.get(end.text.saturating_sub(1)) != Some(&b'\n')) {
@@ -140,7 +148,7 @@ impl Frames {
         }
         let claims_end = self.ends.first().map_or(0, |end| end.text.saturating_sub(1));
         if memchr(b'\n', text) != Some(claims_end) {
-            return Err(TokenFault::Lines("the first frame holds more than the claims"));
+            return Err(TokenFault::Lines("the first frame has more than the claims"));
         }
         let (mut lines, mut line_start) = (0_usize, 0);
         for at in memchr2_iter(b'\n', b'\r', text) {
@@ -152,7 +160,8 @@ impl Frames {
             }
             (lines, line_start) = (lines.saturating_add(1), at.saturating_add(1));
         }
-        // A BOM inside a string is a character like others; at the start of a line it would be lost by some readers.
+        // Some readers drop a BOM at the start of their input. Inside a string it is an ordinary
+        // character.
         let history = text.get(claims_end.saturating_add(1)..).unwrap_or_default();
         if text.starts_with(BOM) || history.starts_with(BOM) {
             return Err(TokenFault::Lines("a byte order mark"));
@@ -161,14 +170,15 @@ impl Frames {
     }
 }
 
-/// Writes frames after `reserved` bytes left free: the claims, the history of `base`, and `lines` (whole lines, not
-/// empty) as its newest part, merged by the rule at the top of this file.
+/// Writes frames after `reserved` free bytes: the claims, the history of `base`, and `lines` as its
+/// newest part. Merges them by the rule at the top of this file. `lines` are complete lines, at least
+/// one.
 ///
-/// A merge whose outcome would pass `frames_bytes` is left undone: the rule is the writer's, readers check the count
-/// alone.
+/// If the result of a merge would exceed `frames_bytes`, the frames are not merged. Readers accept
+/// that, because they check only the number of frames.
 ///
 /// # Errors
-/// [`Error::Internal`] if the compressor fails, which takes an exhausted memory.
+/// [`Error::Internal`] if the compressor fails. It fails only without memory.
 pub(super) fn append(
     claims: &str,
     base: Option<&Frames>,
@@ -176,7 +186,7 @@ pub(super) fn append(
     room: FrameRoom,
     codec: &mut Codec,
 ) -> Result<Vec<u8>, Error> {
-    let merged = write(claims, base, lines, first_merged(base, lines.len()), room, codec)?;
+    let merged = write(claims, base, lines, merge_start(base, lines.len()), room, codec)?;
     let count = base.map_or(0, Frames::history_frames).saturating_add(2);
     if merged.len().saturating_sub(room.reserved) <= room.frames_bytes || count > FRAMES_MAX {
         return Ok(merged);
@@ -184,27 +194,27 @@ pub(super) fn append(
     write(claims, base, lines, usize::MAX, room, codec)
 }
 
-/// Room in the buffer that [`append`] makes.
+/// The room in the buffer of [`append`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameRoom {
-    /// Bytes left free before the frames.
+    /// Free bytes before the frames.
     pub(super) reserved: usize,
-    /// The most bytes of frames that the token can carry.
+    /// The largest size of frames that fits into the token.
     pub(super) frames_bytes: usize,
-    /// Bytes of capacity to leave after the frames.
+    /// Spare capacity after the frames.
     pub(super) trailing: usize,
 }
 
-/// Compression contexts, to be used again from token to token: making one costs as much as a short turn.
+/// Compression contexts. Reuse them from token to token: a new context costs as much as a short turn.
 ///
-/// They keep no text that could be read back out of them.
+/// Nothing can read an earlier text back out of them.
 pub struct Codec {
     deflater: CCtx<'static>,
     inflater: DCtx<'static>,
 }
 
 impl Codec {
-    /// Fresh contexts; [`None`] if there is no memory for them.
+    /// New contexts; [`None`] without memory for them.
     #[must_use]
     pub fn new() -> Option<Self> {
         let (mut deflater, inflater) = (CCtx::try_create()?, DCtx::try_create()?);
@@ -235,8 +245,8 @@ impl std::fmt::Debug for Codec {
     }
 }
 
-/// As text what [`Frames::inflate`] has found to be UTF-8. The check is made again, a twentieth of the time that
-/// inflating took: nothing else makes text of bytes without `unsafe`.
+/// Converts bytes that [`Frames::inflate`] has checked. Checks them again, which takes a twentieth of
+/// the time of inflating: only `unsafe` code could skip the check.
 fn as_text(inflated: &[u8]) -> &str {
     simdutf8::basic::from_utf8(inflated).unwrap_or_default()
 }
@@ -247,7 +257,7 @@ struct FrameEnd {
     text: usize,
 }
 
-/// Steps from frame to frame by what their heads declare, and adds up, before anything is inflated.
+/// Steps from frame to frame by their headers and adds up the sizes. Inflates nothing.
 fn walk(payload: &[u8], start: usize, limits: &Limits) -> Result<Vec<FrameEnd>, TokenFault> {
     let mut ends = Vec::new();
     let mut at = FrameEnd { payload: start, text: 0 };
@@ -256,36 +266,37 @@ fn walk(payload: &[u8], start: usize, limits: &Limits) -> Result<Vec<FrameEnd>, 
         if ends.len() == FRAMES_MAX {
             return Err(TokenFault::Frames("more than 64"));
         }
-        let (head, blocks) = Head::read(rest).map_err(TokenFault::Frames)?;
+        let (header, blocks) = FrameHeader::read(rest).map_err(TokenFault::Frames)?;
         let claims_end = ends.first().map(|claims: &FrameEnd| claims.text);
         let limit = claims_end.map_or(CLAIMS_BYTES, |end| end.saturating_add(limits.history_bytes));
-        at.text = usize::try_from(head.content_bytes)
+        at.text = usize::try_from(header.content_bytes)
             .ok()
             .and_then(|size| at.text.checked_add(size))
             .filter(|text| *text <= limit)
             .ok_or(TokenFault::Frames("inflated size over the limit"))?;
-        rest = head.skip_blocks(blocks).map_err(TokenFault::Frames)?;
+        rest = header.skip_blocks(blocks).map_err(TokenFault::Frames)?;
         at.payload = payload.len().saturating_sub(rest.len());
         ends.push(at);
     }
     if ends.len() < 2 { Err(TokenFault::Frames("fewer than 2")) } else { Ok(ends) }
 }
 
-/// What the head of a frame declares (RFC 8878 §3.1.1.1).
-struct Head {
+/// The header of a frame (RFC 8878 §3.1.1.1).
+struct FrameHeader {
     content_bytes: u64,
     window_bytes: u64,
     checksum: bool,
 }
 
-impl Head {
-    /// Reads the head that `frame` starts with, if it is one that this format allows; gives what stands behind it, too.
+impl FrameHeader {
+    /// Reads the header at the start of `frame`, if this format allows it. Also returns the bytes after
+    /// it.
     fn read(frame: &[u8]) -> Result<(Self, &[u8]), &'static str> {
-        let (magic, rest) = frame.split_first_chunk::<4>().ok_or("a cut head")?;
+        let (magic, rest) = frame.split_first_chunk::<4>().ok_or("a truncated header")?;
         if *magic != MAGIC {
             return Err("not a zstd frame");
         }
-        let (descriptor, mut rest) = rest.split_first().ok_or("a cut head")?;
+        let (descriptor, mut rest) = rest.split_first().ok_or("a truncated header")?;
         let single_segment = descriptor & 0b0010_0000 != 0;
         if descriptor & 0b0001_1000 != 0 {
             return Err("a reserved bit is set");
@@ -295,9 +306,10 @@ impl Head {
         }
         let mut window_bytes = None;
         if !single_segment {
-            let (window, after) = rest.split_first().ok_or("a cut head")?;
+            let (window, after) = rest.split_first().ok_or("a truncated header")?;
             let (exponent, mantissa) = (u32::from(window >> 3), u64::from(window & 7));
-            // Window_Size = 2^(10 + exponent) × (1 + mantissa/8); the exponent has 5 bits, so this stays below 2^42.
+            // Window_Size = 2^(10 + exponent) × (1 + mantissa/8). The exponent has 5 bits, so this is
+            // below 2^42.
             let base = 1_u64.checked_shl(exponent.saturating_add(10)).unwrap_or(u64::MAX);
             window_bytes = Some(base.saturating_add((base / 8).saturating_mul(mantissa)));
             rest = after;
@@ -312,9 +324,9 @@ impl Head {
             (2, _) => 4,
             (_, _) => 8,
         };
-        let (field, blocks) = rest.split_at_checked(field_bytes).ok_or("a cut head")?;
+        let (field, blocks) = rest.split_at_checked(field_bytes).ok_or("a truncated header")?;
         let content_bytes = field.iter().rev().fold(0, |size, byte| (size << 8) | u64::from(*byte));
-        // Two bytes count from 256, since one byte reaches 255.
+        // A two-byte field counts from 256, because one byte reaches 255.
         let content_bytes = if field_bytes == 2 { content_bytes.saturating_add(256) } else { content_bytes };
         if content_bytes == 0 {
             return Err("an empty frame");
@@ -323,35 +335,36 @@ impl Head {
         Ok((Self { content_bytes, window_bytes: window_bytes.unwrap_or(content_bytes), checksum }, blocks))
     }
 
-    /// What stands behind the frame whose blocks these are (RFC 8878 §3.1.1.2).
+    /// The bytes after the frame with these blocks (RFC 8878 §3.1.1.2).
     ///
-    /// No block may be over the window: libzstd, when it inflates a frame in one step, does not ask that of all.
+    /// Refuses a block over the window. libzstd does not check that for every block if it inflates a
+    /// frame in one step.
     fn skip_blocks<'a>(&self, blocks: &'a [u8]) -> Result<&'a [u8], &'static str> {
         let mut rest = blocks;
         loop {
-            let ([low, middle, high], after) = rest.split_first_chunk().ok_or("a cut block")?;
+            let ([low, middle, high], after) = rest.split_first_chunk().ok_or("a truncated block")?;
             let head = u32::from_le_bytes([*low, *middle, *high, 0]);
             let (last, kind, size) = (head & 1 == 1, (head >> 1) & 0b11, head >> 3);
             if u64::from(size) > self.window_bytes.min(BLOCK_BYTES) {
                 return Err("a block over the window");
             }
             let bytes = match kind {
-                // Raw and compressed blocks take their size, a repeated byte takes one.
+                // Raw and compressed blocks have their size in bytes, a repeated byte has one.
                 0 | 2 => usize::try_from(size).unwrap_or(usize::MAX),
                 1 => 1,
                 _ => return Err("a reserved block"),
             };
-            rest = after.get(bytes..).ok_or("a cut block")?;
+            rest = after.get(bytes..).ok_or("a truncated block")?;
             if last {
-                return rest.get(if self.checksum { 4 } else { 0 }..).ok_or("a cut checksum");
+                return rest.get(if self.checksum { 4 } else { 0 }..).ok_or("a truncated checksum");
             }
         }
     }
 }
 
-/// The number of the oldest history frame that is to be merged with all younger ones and `new_bytes`; past the last if
-/// none is.
-fn first_merged(base: Option<&Frames>, new_bytes: usize) -> usize {
+/// The number of the oldest history frame to merge with all younger ones and `new_bytes`; a number
+/// past the last frame if there is none.
+fn merge_start(base: Option<&Frames>, new_bytes: usize) -> usize {
     let Some(base) = base else { return usize::MAX };
     let total = base.inflated.len().saturating_add(new_bytes);
     (1..base.ends.len())
@@ -367,15 +380,15 @@ fn write(
     claims: &str,
     base: Option<&Frames>,
     lines: &str,
-    first_merged: usize,
+    merge_start: usize,
     room: FrameRoom,
     codec: &mut Codec,
 ) -> Result<Vec<u8>, Error> {
     let (kept, joined);
     let newest = match base {
-        Some(base) if first_merged < base.ends.len() => {
-            kept = base.compressed(1..first_merged);
-            let old = base.inflated.get(base.end(first_merged.saturating_sub(1)).text..).unwrap_or_default();
+        Some(base) if merge_start < base.ends.len() => {
+            kept = base.compressed(1..merge_start);
+            let old = base.inflated.get(base.end(merge_start.saturating_sub(1)).text..).unwrap_or_default();
             joined = [old, lines.as_bytes()].concat();
             joined.as_slice()
         }
@@ -393,18 +406,18 @@ fn write(
     Ok(out)
 }
 
-/// The most frames in a payload, the claims frame counted.
+/// The most frames in a payload, including the claims frame.
 pub(super) const FRAMES_MAX: usize = 64;
-/// The most bytes of the claims line, line end included.
+/// The most bytes of the claims line, including its line end.
 pub(super) const CLAIMS_BYTES: usize = 4 << 10;
-/// The largest window a frame may ask for, unless it is a single segment: what RFC 8878 §3.1.1.1.2 has every decoder
-/// support.
+/// The largest window of a frame that is not a single segment. Every decoder must support it (RFC 8878
+/// §3.1.1.1.2).
 const WINDOW_BYTES: u64 = 8 << 20;
 /// The largest block, RFC 8878 §3.1.1.2.4.
 const BLOCK_BYTES: u64 = 128 << 10;
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 const BOM: &[u8] = "\u{FEFF}".as_bytes();
-/// zstd's default: 100 KB take 0.25 ms, level 6 a whole one for 4 % less.
+/// zstd's default level. It takes 0.25 ms for 100 KB; level 6 takes 1 ms and saves 4 %.
 const LEVEL: i32 = 3;
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! The token, version 1: [`RawToken`] → [`UnverifiedToken`] → [`VerifiedToken`] → [`issue`].
 //!
-//! A compact JWS (RFC 7515) whose payload is zstd frames of JSON Lines; docs/token.md is the specification. The tag comes
-//! first: no byte of a payload is decrypted, inflated or parsed before it holds, and not even the header is parsed, which
-//! must equal one that we would write.
+//! A token is a compact JWS (RFC 7515). Its payload is zstd frames of JSON Lines. docs/token.md is
+//! the specification.
+//!
+//! The tag is checked first. Before that, no byte of the payload is decrypted, inflated or parsed.
+//! The header is never parsed: it must equal a header that this deployment would write.
 //!
 //! ```text
-//! text ─ length ─ charset ─ dots ─ header ─ tag ─▶ decode ─ open ─ walk ─ inflate ─ UTF-8 ─ claims ─▶ UnverifiedToken
-//!                                                                                                      │
-//!                         VerifiedToken ◀─ times ◀─ caller ◀─ issuer ◀────────────────────────────────┘
+//! text ─ length ─ charset ─ dots ─ header ─ tag ─▶ decode ─ open ─ walk ─ inflate ─ UTF-8 ─ claims
+//!                                                                                           │
+//! VerifiedToken ◀─ times ◀─ caller ◀─ issuer ◀─ UnverifiedToken ◀───────────────────────────┘
 //! ```
-//! Up to and including the caller check every failure but length has one public answer.
+//! Up to and including the caller check, every failure has the same public answer. The only
+//! exception is the length.
 
 mod claims;
 mod frames;
@@ -18,7 +21,7 @@ mod seal;
 mod wire;
 
 #[cfg(test)]
-#[cfg(not(target_arch = "wasm32"))] // where proptest does not run
+#[cfg(not(target_arch = "wasm32"))] // proptest does not run there
 mod properties;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -44,40 +47,40 @@ pub use self::{
 };
 pub use super::base64url::encode as encode_base64url;
 
-/// The keys, terms and bounds under which tokens are issued and verified.
+/// The keys, policy and limits with which tokens are issued and verified.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenContext<'a> {
     /// The keys.
     pub keys: &'a KeyRing,
-    /// What the deployment puts into its tokens.
+    /// The deployment's name, lifetimes and sealing.
     pub policy: &'a TokenPolicy,
-    /// How large they may be.
+    /// The sizes of tokens and histories.
     pub limits: &'a Limits,
 }
 
-/// Token text as it arrived; nothing is known of it but that it is not too long.
+/// The text of a token as it arrived. Only its length has been checked.
 #[derive(Clone, Copy)]
 pub struct RawToken<'a>(&'a str);
 
 impl<'a> RawToken<'a> {
-    /// Takes text of at most [`Limits::token_bytes`].
+    /// Accepts text of at most [`Limits::token_bytes`].
     ///
     /// # Errors
-    /// [`Error::TokenTooLarge`].
+    /// [`Error::TokenTooLarge`] for longer text.
     pub fn new(text: &'a str, limits: &Limits) -> Result<Self, Error> {
         Excess::bytes(text.len(), limits.token_bytes).map_or(Ok(Self(text)), |excess| Err(Error::TokenTooLarge(excess)))
     }
 
-    /// Checks the tag, and only then opens the payload and reads the claims.
+    /// Checks the tag. Only then opens the payload and reads the claims.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`], whatever is wrong.
+    /// [`Error::TokenInvalid`] for every fault.
     pub fn authenticate(self, context: TokenContext<'_>, codec: &mut Codec) -> Result<UnverifiedToken, Error> {
         Ok(self.open(context, codec)?)
     }
 
-    /// The key and the kind that the header names, on its own word alone: for a key holder who looks into why a token does
-    /// not verify. Nothing else may come of it.
+    /// The key id and the kind in the header, unverified. Use them only to explain to a key holder
+    /// why a token does not verify.
     #[must_use]
     pub fn named_key(self) -> Option<(KeyId, Kind)> {
         let header = base64url::decode(self.0.split('.').next()?.as_bytes()).ok()?;
@@ -90,7 +93,7 @@ impl<'a> RawToken<'a> {
     fn open(self, context: TokenContext<'_>, codec: &mut Codec) -> Result<UnverifiedToken, TokenFault> {
         let parts = wire::split(self.0)?;
         let known = wire::find_key(context.keys, parts.header);
-        // An unknown header costs a tag as well, so that time does not tell which key ids there are.
+        // An unknown header also costs a tag, so that the time does not reveal the key ids.
         let key = known.map_or_else(|| context.keys.current(), |(key, _)| key);
         let tag = base64url::decode(parts.tag.as_bytes()).unwrap_or_default();
         let holds = key.verify(parts.signed.as_bytes(), &tag);
@@ -116,7 +119,7 @@ impl<'a> RawToken<'a> {
     }
 }
 
-/// A token of ours whose caller and times are not checked yet.
+/// A token with a valid tag. Its caller and its times have not been checked.
 pub struct UnverifiedToken {
     claims: Claims,
     kind: Kind,
@@ -125,11 +128,11 @@ pub struct UnverifiedToken {
 }
 
 impl UnverifiedToken {
-    /// Checks deployment, caller and times.
+    /// Checks deployment, caller and times, in this order.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] for another deployment's or caller's token, or times that contradict each other;
-    /// [`Error::TokenExpired`].
+    /// [`Error::TokenInvalid`] for a token of another deployment or caller, and for times that
+    /// contradict each other. [`Error::TokenExpired`].
     pub fn verify(
         self,
         holder: &TokenHolder,
@@ -142,13 +145,13 @@ impl UnverifiedToken {
         Ok(VerifiedToken(self))
     }
 
-    /// The claims, for a key holder to look at.
+    /// The claims. Only key holders may read them before [`Self::verify`].
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// How the payload was carried.
+    /// The kind of the payload: clear or sealed.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
@@ -160,7 +163,7 @@ impl UnverifiedToken {
         self.frames.history_frames()
     }
 
-    /// The history as it stands in the token: JSON Lines, oldest first.
+    /// The history in the token: JSON Lines, oldest first.
     #[must_use]
     pub fn history_lines(&self) -> &str {
         self.frames.history()
@@ -173,14 +176,14 @@ impl UnverifiedToken {
     }
 }
 
-/// A token that its owner presented in time. The only way for history to enter a request.
+/// A valid token that its owner presented. Only such a token brings history into a request.
 pub struct VerifiedToken(UnverifiedToken);
 
 impl VerifiedToken {
-    /// The items, read.
+    /// Parses the items.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] if a line is no item.
+    /// [`Error::TokenInvalid`] if a line is not an item.
     pub fn history(&self) -> Result<History, Error> {
         self.0
             .history_lines()
@@ -192,16 +195,17 @@ impl VerifiedToken {
 }
 
 impl VerifiedToken {
-    /// A hash of `text` that only who holds this token can make: its tag is the key, which is equal on all instances, is
-    /// the same under every ring that verifies it, and is nowhere but in the token.
+    /// A hash of `text` that only holders of this token can compute. Its key is the token's tag,
+    /// which is in the token only, and is the same on all instances and under every key ring that
+    /// verifies the token.
     pub(super) fn keyed_hash(&self, text: &str) -> [u8; TAG_BYTES] {
         keyed_hash(&self.0.tag, text.as_bytes())
     }
 
-    /// This token without its oldest `items`; `None` once nothing is left.
+    /// This token without its oldest `items`; `None` if no item remains.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the compressor fails, which takes an exhausted memory.
+    /// [`Error::Internal`] if the compressor fails. It fails only without memory.
     pub fn without_oldest(self, items: usize, limits: &Limits, codec: &mut Codec) -> Result<Option<Self>, Error> {
         if items >= self.0.items() {
             return Ok(None);
@@ -237,17 +241,17 @@ impl std::fmt::Debug for RawToken<'_> {
     }
 }
 
-/// Whether a payload can be read without the key.
+/// The two kinds of payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// By anyone.
+    /// Anyone can read it.
     Clear,
-    /// By key holders alone.
+    /// Only key holders can read it.
     Sealed,
 }
 
 impl Kind {
-    /// The header's `typ`.
+    /// The value of `typ` in the header.
     #[must_use]
     pub fn typ(self) -> &'static str {
         match self {
@@ -259,21 +263,22 @@ impl Kind {
     pub(super) const ALL: [Self; 2] = [Self::Clear, Self::Sealed];
 }
 
-/// A fresh token.
+/// A new token.
 pub struct Issued {
-    /// Its text.
+    /// The text of the token.
     pub token: String,
-    /// The inflated bytes of its history.
+    /// The inflated size of its history.
     pub history_bytes: usize,
 }
 
-/// Issues a token that holds the history of `base` followed by `lines`: whole item lines, not empty.
+/// Issues a token that holds the history of `base` followed by `lines`.
 ///
-/// `nonce` is fresh from the operating system each time; a clear token does not use it.
+/// `lines` are complete item lines, at least one. `nonce` is random and new for each token. A clear
+/// token does not use it.
 ///
 /// # Errors
-/// What the token would be refused for: [`Error::HistoryTooLarge`], [`Error::TokenTooLarge`], or
-/// [`Error::RequestInvalid`] for claims over 4 KiB.
+/// [`Error::HistoryTooLarge`] and [`Error::TokenTooLarge`] if the token would be refused for that,
+/// and [`Error::RequestInvalid`] for claims over 4 KiB.
 pub fn issue(
     claims: &Claims,
     base: Option<&VerifiedToken>,
@@ -303,7 +308,8 @@ pub fn issue(
     }
 }
 
-/// The most bytes of new lines that surely fit into a token that continues `base`, however badly they compress.
+/// The number of bytes of new lines that fit into a token that continues `base`, even if they do not
+/// compress at all.
 #[must_use]
 pub fn room_bytes(base: Option<&VerifiedToken>, context: TokenContext<'_>) -> usize {
     let frames = base.map(|base| &base.0.frames);
@@ -311,7 +317,7 @@ pub fn room_bytes(base: Option<&VerifiedToken>, context: TokenContext<'_>) -> us
     let history = context.limits.history_bytes.saturating_sub(used);
     let carried = frame_room(context.keys.current(), context.policy.kind(), context.limits).frames_bytes;
     let taken = Frames::worst_case_bytes(frames, 0);
-    // zstd's bound on n bytes is at most n + n/256 + 64, beyond what it is for none.
+    // zstd's bound for n bytes exceeds its bound for 0 bytes by at most n + n/256 + 64.
     let left = carried.saturating_sub(taken).saturating_sub(64);
     let token = left.saturating_sub(left.div_ceil(256));
     history.min(token)
@@ -324,14 +330,15 @@ fn frame_room(key: &SigningKey, kind: Kind, limits: &Limits) -> FrameRoom {
         Kind::Sealed => FrameRoom {
             reserved: NONCE_BYTES,
             frames_bytes: seal::frames_bytes(payload),
-            // Padding adds up to 12 % at the smallest lengths, and the seal 16 bytes; a short buffer only costs time.
+            // Padding adds up to 12 % at the smallest lengths, and the seal 16 bytes. A short buffer
+            // only costs time.
             trailing: 1_024,
         },
     }
 }
 
 impl TokenPolicy {
-    /// The kind that is issued.
+    /// The kind of new tokens.
     #[must_use]
     pub fn kind(&self) -> Kind {
         if self.seal { Kind::Sealed } else { Kind::Clear }

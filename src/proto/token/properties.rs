@@ -1,4 +1,4 @@
-//! What must hold of every token, on tokens made at random.
+//! Properties of every token, tested on random tokens.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
@@ -52,7 +52,8 @@ fn principal() -> impl Strategy<Value = Principal> {
     ("[^\\p{Cc}]{1,60}", "none|header|key|jwt:[a-z:/.]{1,60}").prop_map(|(sub, idp)| Principal::new(sub, idp).unwrap())
 }
 
-/// One line of exactly this many bytes that hardly compresses; at least as long as an empty message's.
+/// One line of exactly this many bytes that does not compress well. It is at least as long as the line
+/// of an empty message.
 fn noisy_line(bytes: usize, seed: usize) -> String {
     let empty = Item::text(Role::User, "").line_bytes();
     let line = lines(&[Item::text(Role::User, noise(bytes.saturating_sub(empty), seed))]);
@@ -64,7 +65,7 @@ fn issue_plain(deployment: &TestDeployment, base: Option<&VerifiedToken>, lines:
     issue(&claims(&deployment.policy), base, lines, deployment.token_context(), &[7; NONCE_BYTES], &mut codec())
 }
 
-/// A conversation of these turns; the last token.
+/// The last token of a conversation with these turns.
 fn play(deployment: &TestDeployment, turns: &[Vec<Item>]) -> String {
     turns.iter().fold(String::new(), |token, turn| {
         let base = deployment.verify(&token).ok();
@@ -76,7 +77,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_issued_is_what_is_read(
+    fn an_issued_token_is_read_unchanged(
         seal: bool, owner in principal(), nonce: [u8; NONCE_BYTES], turns in prop::collection::vec(items(1..6), 1..6),
     ) {
         let deployment = TestDeployment::new(seal);
@@ -118,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn a_token_is_the_only_text_for_what_it_carries(seal: bool, turn in items(1..6), nonce: [u8; NONCE_BYTES]) {
+    fn a_token_is_the_only_text_for_its_contents(seal: bool, turn in items(1..6), nonce: [u8; NONCE_BYTES]) {
         let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);
         let token = issue(&claims, None, &lines(&turn), deployment.token_context(), &nonce, &mut codec()).unwrap().token;
@@ -161,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn a_token_passes_from_accepted_to_expired_once(
+    fn a_token_is_accepted_until_it_expires(
         seal: bool, born in 1_000..10_000_u64, age in 0..5_000_u64, left in 0..5_000_u64, ttl in 0..6_000_u64,
         max_age in 0..9_000_u64, reading: bool, moments in prop::collection::vec(0..40_000_u64, 40),
     ) {
@@ -177,10 +178,10 @@ proptest! {
         };
         let text = lines(&[Item::text(Role::User, "hello")]);
         let token = issue(&claims, None, &text, deployment.token_context(), &[7; NONCE_BYTES], &mut codec()).unwrap().token;
-        let good_until = if reading { born + max_age } else { (issued + left).min(issued + ttl).min(born + max_age) };
+        let expires_at = if reading { born + max_age } else { (issued + left).min(issued + ttl).min(born + max_age) };
         let purpose = if reading { TokenPurpose::Read } else { TokenPurpose::Continue };
-        let (first, end) = (issued - LEEWAY_SECONDS, good_until + LEEWAY_SECONDS);
-        // One set of contexts for all, so that what came before would show if it mattered.
+        let (first, end) = (issued - LEEWAY_SECONDS, expires_at + LEEWAY_SECONDS);
+        // All share one set of contexts, so that an effect of earlier calls would show.
         let mut codec = codec();
         for now in moments.into_iter().chain([first - 1, first, end - 1, end]) {
             let outcome = RawToken::new(&token, &deployment.limits).unwrap()
@@ -192,14 +193,14 @@ proptest! {
             } else if now < end {
                 Ok(())
             } else {
-                Err(Error::TokenExpired { expires_at: UnixSeconds(good_until), now: UnixSeconds(now) })
+                Err(Error::TokenExpired { expires_at: UnixSeconds(expires_at), now: UnixSeconds(now) })
             };
             prop_assert_eq!(outcome, expected);
         }
     }
 
     #[test]
-    fn what_is_not_issued_would_not_verify(
+    fn a_token_that_is_not_issued_would_not_verify(
         seal: bool, turns in prop::collection::vec(items(1..5), 2..6), off in -1..=1_isize, which in 0..3,
     ) {
         let generous = TestDeployment::new(seal);
@@ -214,7 +215,7 @@ proptest! {
         };
         *limit = size.saturating_add_signed(off);
         let again = issue_plain(&tight, Some(&base), &lines(last));
-        // Frames may be laid out anew where the room is short, so that a little more can be issued than was before.
+        // With little room the frames can be arranged differently, so that slightly more fits.
         prop_assert!(again.is_ok() || tight.verify(&issued.token).is_err());
         if off >= 0 {
             prop_assert!(again.is_ok());
@@ -226,7 +227,7 @@ proptest! {
     }
 
     #[test]
-    fn room_is_honest(
+    fn new_lines_within_the_room_always_fit(
         seal: bool, token_bytes in 5_000..40_000_usize, history_bytes in 1_000..60_000_usize, seed: u8,
         turns in prop::collection::vec(60..9_000_usize, 0..12), share in 0..=4_usize,
     ) {
@@ -244,7 +245,7 @@ proptest! {
             base = Some(deployment.verify(&token).unwrap());
         }
         let room = room_bytes(base.as_ref(), deployment.token_context());
-        // All of it, or less, in one line or in two.
+        // Up to the whole room, in one line or in two.
         let one = noisy_line(room * share / 4, seed.into());
         let two = noisy_line(room / 3, 1) + &noisy_line(room / 3, 2);
         for new in [one, two].into_iter().filter(|new| new.len() <= room) {
@@ -338,7 +339,7 @@ fn clear_and_sealed_never_cross() {
         let (_, rest) = token.split_once('.').unwrap();
         let swapped = format!("{}.{rest}", wire::header(key.id(), other));
         assert_eq!(deployment.verify(&swapped).unwrap_err(), TokenFault::Tag.into());
-        // Even we ourselves, signing the one's payload as the other's, would not read it.
+        // A payload of one kind is not valid as the other kind, even with a valid tag.
         let payload = base64url::decode(wire::split(&token).unwrap().payload.as_bytes()).unwrap();
         assert!(deployment.verify(&wire::join(key, other, &payload)).is_err());
     }
@@ -362,10 +363,10 @@ fn a_retired_key_still_verifies_and_no_longer_signs() {
 }
 
 #[test]
-fn room_is_honest_in_a_full_house_of_wasteful_frames() {
+fn new_lines_within_the_room_fit_after_the_most_and_largest_frames() {
     for seal in [false, true] {
         let mut deployment = TestDeployment::new(seal);
-        let base = deployment.verify(&full_house(&deployment)).unwrap();
+        let base = deployment.verify(&most_frames(&deployment)).unwrap();
         assert_eq!(base.history_frames(), frames::FRAMES_MAX - 1);
         for token_bytes in (20_000..60_000).step_by(250) {
             deployment.limits.token_bytes = token_bytes;
@@ -376,8 +377,8 @@ fn room_is_honest_in_a_full_house_of_wasteful_frames() {
     }
 }
 
-/// A token of 63 history frames, the oldest four times as long as what it holds.
-fn full_house(deployment: &TestDeployment) -> String {
+/// A token of 63 history frames. The oldest frame is four times as long as its text.
+fn most_frames(deployment: &TestDeployment) -> String {
     let kind = deployment.policy.kind();
     let claims = claims(&deployment.policy).to_line().unwrap();
     let line = lines(&[Item::text(Role::User, "a".repeat(5_000))]);

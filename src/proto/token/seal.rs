@@ -1,38 +1,40 @@
 //! Sealing: payload ↔ padded, encrypted payload (XChaCha20-Poly1305, draft-irtf-cfrg-xchacha-03).
 //!
 //! ```text
-//! nonce (24) ‖ ciphertext of: frames ‖ 0x80 ‖ 00 … 00 ‖ Poly1305 tag (16)          AAD: the header segment
+//! nonce (24) ‖ ciphertext of: frames ‖ 0x80 ‖ 00 … 00 ‖ Poly1305 tag (16)     AAD: header segment
 //!                            └────── padded ───────┘
 //! ```
-//! The padding (ISO/IEC 7816-4) rounds the length up to a multiple of 256, then to the next Padmé length (Nikitin et al.,
-//! PoPETs 2019(4), algorithm 1). It raises the cost of guessing contents from lengths; it does not end it.
+//! The padding (ISO/IEC 7816-4) rounds the length up to a multiple of 256, then to the next Padmé
+//! length (Nikitin et al., PoPETs 2019(4), algorithm 1). It makes it harder to guess contents from
+//! lengths, but not impossible.
 
 use chacha20poly1305::{AeadInOut as _, KeyInit as _, XChaCha20Poly1305};
 
 use super::TokenFault;
 
-/// Encrypts `buffer`: [`NONCE_BYTES`] of any value, then the frames. It becomes the payload, in place.
+/// Encrypts in place: `buffer` has [`NONCE_BYTES`] of any value followed by the frames, and becomes
+/// the payload.
 ///
-/// Capacity for the padding and the tag saves a copy.
+/// Spare capacity for the padding and the tag saves a copy.
 pub(super) fn seal(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], header: &str, buffer: &mut Vec<u8>) {
     let frames_bytes = buffer.len().saturating_sub(NONCE_BYTES);
     buffer.push(0x80);
     buffer.resize(padded_bytes(frames_bytes).saturating_add(NONCE_BYTES), 0);
     let Some((head, padded)) = buffer.split_first_chunk_mut::<NONCE_BYTES>() else { return };
     *head = *nonce;
-    // Encryption fails for messages over 256 GiB only. Should it fail all the same, the buffer is emptied rather than
-    // let out in the clear.
+    // Encryption fails only for messages over 256 GiB. On a failure the buffer is emptied, so that
+    // no clear text leaves this function.
     match encrypt(key, nonce, header.as_bytes(), padded) {
         Some(tag) => buffer.extend_from_slice(&tag),
         None => buffer.clear(),
     }
 }
 
-/// Decrypts a payload in place; the frames are what stands after [`NONCE_BYTES`].
+/// Decrypts a payload in place. The frames follow after [`NONCE_BYTES`].
 ///
 /// # Errors
-/// [`TokenFault::Seal`] if it does not decrypt, [`TokenFault::Padding`] for any padding but the one that the length of
-/// the frames asks for.
+/// [`TokenFault::Seal`] if it does not decrypt. [`TokenFault::Padding`] if the padding does not have
+/// the size that the length of the frames requires.
 pub(super) fn open(key: &[u8; 32], header: &str, buffer: &mut Vec<u8>) -> Result<(), TokenFault> {
     let (nonce, rest) = buffer.split_first_chunk_mut::<NONCE_BYTES>().ok_or(TokenFault::Seal)?;
     let (padded, tag) = rest.split_last_chunk_mut::<AEAD_TAG_BYTES>().ok_or(TokenFault::Seal)?;
@@ -45,13 +47,13 @@ pub(super) fn open(key: &[u8; 32], header: &str, buffer: &mut Vec<u8>) -> Result
     Ok(())
 }
 
-/// Encrypts `text` in place and gives its Poly1305 tag.
+/// Encrypts `text` in place and returns its Poly1305 tag.
 fn encrypt(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], aad: &[u8], text: &mut [u8]) -> Option<[u8; AEAD_TAG_BYTES]> {
     let tag = XChaCha20Poly1305::new(key.into()).encrypt_inout_detached(nonce.into(), aad, text.into()).ok()?;
     Some(tag.into())
 }
 
-/// Decrypts `text` in place, if `tag` is its Poly1305 tag.
+/// Decrypts `text` in place if `tag` is its Poly1305 tag.
 fn decrypt(
     key: &[u8; 32],
     nonce: &[u8; NONCE_BYTES],
@@ -62,35 +64,37 @@ fn decrypt(
     XChaCha20Poly1305::new(key.into()).decrypt_inout_detached(nonce.into(), aad, text.into(), tag.into()).ok()
 }
 
-/// The bytes of a sealed payload that holds `frames_bytes`.
+/// The size of a sealed payload with `frames_bytes` of frames.
 #[cfg(test)]
 fn sealed_bytes(frames_bytes: usize) -> usize {
     padded_bytes(frames_bytes).saturating_add(NONCE_BYTES).saturating_add(AEAD_TAG_BYTES)
 }
 
-/// The most bytes of frames whose sealed payload is at most `payload_bytes`.
+/// The largest size of frames whose sealed payload has at most `payload_bytes`.
 pub(super) fn frames_bytes(payload_bytes: usize) -> usize {
     let padded = payload_bytes.saturating_sub(NONCE_BYTES).saturating_sub(AEAD_TAG_BYTES);
-    // The longest padded length at or under the room: cut off what Padmé would round up, then what 256 would.
+    // The longest padded length within the room: clear the bits that Padmé rounds up, then those of
+    // the multiple of 256.
     let longest = padded & !padme_mask(padded) & !(PAD_BLOCK_BYTES.saturating_sub(1));
     longest.saturating_sub(1)
 }
 
-/// The bytes after padding `frames_bytes`, at least one byte of padding counted in.
+/// The length after padding `frames_bytes`. It includes at least one byte of padding.
 fn padded_bytes(frames_bytes: usize) -> usize {
     let blocks = frames_bytes.saturating_add(1).next_multiple_of(PAD_BLOCK_BYTES);
     let mask = padme_mask(blocks);
     blocks.saturating_add(mask) & !mask
 }
 
-/// The low bits that Padmé clears at this length: with E = ⌊log₂ length⌋ and S = ⌊log₂ E⌋ + 1, the lowest E − S.
+/// The low bits that Padmé clears at this length: the lowest E − S bits, with E = ⌊log₂ length⌋ and
+/// S = ⌊log₂ E⌋ + 1.
 fn padme_mask(length: usize) -> usize {
     let exponent = length.checked_ilog2().unwrap_or(0);
     let kept = exponent.checked_ilog2().map_or(0, |log| log.saturating_add(1));
     1_usize.checked_shl(exponent.saturating_sub(kept)).map_or(0, |bit| bit.saturating_sub(1))
 }
 
-/// The bytes of an XChaCha20 nonce: long enough to be drawn at random, on any number of instances.
+/// The size of an XChaCha20 nonce. It is long enough for random nonces on any number of instances.
 pub const NONCE_BYTES: usize = 24;
 const AEAD_TAG_BYTES: usize = 16;
 const PAD_BLOCK_BYTES: usize = 256;
@@ -181,7 +185,7 @@ mod tests {
             let [key, nonce, aad, clear, sealed, tag] =
                 ["key", "iv", "aad", "msg", "ct", "tag"].map(|member| test.bytes(member));
             let Ok(nonce) = <[u8; NONCE_BYTES]>::try_from(nonce) else {
-                // Nonces of another length cannot be passed at all.
+                // The API does not accept nonces of another length.
                 assert!(!test.is_valid(), "{}", test.name());
                 other_nonces += 1;
                 continue;

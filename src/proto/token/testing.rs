@@ -1,4 +1,5 @@
-//! What the unit tests of several files share: a key ring, terms, claims, and a reader of Wycheproof files.
+//! Helpers for the unit tests of several files: a key ring, a policy, claims, and a reader of
+//! Wycheproof files.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
@@ -16,7 +17,7 @@ use crate::proto::{
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_795_000_000);
 
-/// Keys, terms and bounds: what all instances share.
+/// Keys, policy and limits: the settings that all instances share.
 pub(crate) struct TestDeployment {
     pub(crate) keys: KeyRing,
     pub(crate) policy: TokenPolicy,
@@ -33,12 +34,12 @@ impl TestDeployment {
         TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 
-    /// What alice gets for a token now.
+    /// Verifies a token of alice now.
     pub(crate) fn verify(&self, text: &str) -> Result<VerifiedToken, Error> {
         self.verify_for(text, alice(), NOW)
     }
 
-    /// What a caller gets for a token at some time.
+    /// Verifies a token of a caller at some time.
     pub(crate) fn verify_for(&self, text: &str, caller: Principal, now: UnixSeconds) -> Result<VerifiedToken, Error> {
         let token = RawToken::new(text, &self.limits)?.authenticate(self.token_context(), &mut codec())?;
         token.verify(&TokenHolder::Known(caller), TokenPurpose::Continue, &self.policy, now)
@@ -78,7 +79,7 @@ impl WycheproofTest {
         self.0[member].as_u64().unwrap().try_into().unwrap()
     }
 
-    /// The bytes that stand there in hexadecimal.
+    /// The bytes of a hexadecimal member.
     pub(crate) fn bytes(&self, member: &str) -> Vec<u8> {
         let digits: Vec<u32> =
             self.0[member].as_str().unwrap().chars().map(|digit| digit.to_digit(16).unwrap()).collect();
@@ -97,9 +98,9 @@ pub(crate) fn wycheproof(text: &str) -> Vec<WycheproofTest> {
         .collect()
 }
 
-/// This many letters and digits that follow from `seed` and hardly compress.
+/// This many letters and digits, derived from `seed`, that do not compress well.
 pub(crate) fn noise(bytes: usize, seed: usize) -> String {
-    // SplitMix64 (Steele et al., OOPSLA 2014): no statistics needed, only no repeats.
+    // SplitMix64 (Steele et al., OOPSLA 2014). The text only has to be without repetitions.
     let mut state = u64::try_from(seed).unwrap();
     let letter = move || {
         state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -110,7 +111,7 @@ pub(crate) fn noise(bytes: usize, seed: usize) -> String {
     std::iter::repeat_with(letter).take(bytes).collect()
 }
 
-/// A zstd frame of stored blocks of one byte each: four bytes for each byte that it holds.
+/// A zstd frame of stored blocks of one byte each: four bytes for each byte of its text.
 pub(crate) fn wasteful_frame(text: &str) -> Vec<u8> {
     let head = [&[0x28, 0xB5, 0x2F, 0xFD, 0xA0][..], &u32::try_from(text.len()).unwrap().to_le_bytes()].concat();
     let block = |(at, byte)| [8 | u8::from(at + 1 == text.len()), 0, 0, byte];

@@ -1,11 +1,11 @@
-//! Tests of the whole way: issue, authenticate, verify, continue.
+//! Tests of the life of a token: issue, authenticate, verify, continue.
 
 use super::{testing::*, *};
 
 const LINES: &str = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]}\n";
 
 #[test]
-fn what_is_issued_verifies_and_continues() {
+fn an_issued_token_verifies_and_continues() {
     for seal in [false, true] {
         let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);
@@ -35,7 +35,7 @@ fn frames_shrink_geometrically_over_a_long_conversation() {
 }
 
 #[test]
-fn a_header_names_its_key_on_its_own_word() {
+fn a_header_names_its_key_without_verification() {
     for seal in [false, true] {
         let deployment = TestDeployment::new(seal);
         let claims = claims(&deployment.policy);

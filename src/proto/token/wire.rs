@@ -1,4 +1,5 @@
-//! The JWS envelope (RFC 7515 §3.1, compact): bounded, panic-free split and join. Nothing here is trusted yet.
+//! The JWS envelope (RFC 7515 §3.1, compact): splits and joins the text of a token. It verifies
+//! nothing.
 //!
 //! ```text
 //! b64u(header) "." b64u(payload) "." b64u(tag)
@@ -11,22 +12,23 @@ use super::{Kind, TokenFault};
 use crate::proto::base64url::base64url;
 use crate::proto::key::{KeyId, KeyRing, SigningKey, TAG_BYTES};
 
-/// The segments of a token's text; no one has vouched for them yet.
+/// The segments of a token's text, unverified.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RawParts<'a> {
     pub(super) header: &'a str,
     pub(super) payload: &'a str,
     pub(super) tag: &'a str,
-    /// What the tag is over: header, dot, payload, as received.
+    /// The signed text: header, dot, payload, as received.
     pub(super) signed: &'a str,
 }
 
 /// Splits token text at its two dots.
 ///
 /// # Errors
-/// [`TokenFault::Charset`] for a byte outside `[A-Za-z0-9._-]`, [`TokenFault::Layout`] for any other number of dots.
+/// [`TokenFault::Charset`] for a byte outside `[A-Za-z0-9._-]`. [`TokenFault::Layout`] for any other
+/// number of dots.
 pub(super) fn split(text: &str) -> Result<RawParts<'_>, TokenFault> {
-    // Folded without an early end, so that it compiles to wide instructions: a token may be 3 MiB.
+    // Without an early exit, so that it compiles to SIMD instructions: a token can have 3 MiB.
     let foreign = text.bytes().fold(false, |foreign, byte| {
         let known = byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'.') | (byte == b'_');
         foreign | !known
@@ -42,7 +44,7 @@ pub(super) fn split(text: &str) -> Result<RawParts<'_>, TokenFault> {
     Ok(RawParts { header, payload, tag, signed })
 }
 
-/// Joins and signs: one output buffer of the exact size.
+/// Joins and signs, in one buffer of the exact size.
 pub(super) fn join(key: &SigningKey, kind: Kind, payload: &[u8]) -> String {
     let mut text = String::with_capacity(token_bytes(key, kind, payload.len()));
     text.push_str(&header(key.id(), kind));
@@ -62,20 +64,20 @@ pub(super) fn token_bytes(key: &SigningKey, kind: Kind, payload_bytes: usize) ->
 /// The longest payload whose token text is at most `token_bytes`.
 pub(super) fn payload_bytes(key: &SigningKey, kind: Kind, token_bytes: usize) -> usize {
     let segment = token_bytes.saturating_sub(envelope_bytes(key, kind));
-    // Every 4 characters carry 3 bytes; a rest of 2 or 3 carries 1 or 2, a rest of 1 none.
+    // 4 characters carry 3 bytes. A rest of 2 or 3 characters carries 1 or 2; a rest of 1, none.
     let (whole, rest) = (segment / 4, segment % 4);
     whole.saturating_mul(3).saturating_add(rest.saturating_sub(1))
 }
 
-/// The header segment for a key and a kind: these bytes, this order, no spaces, no escapes.
+/// The header segment for a key and a kind: exactly these bytes, without spaces or escapes.
 pub(super) fn header(id: &KeyId, kind: Kind) -> String {
     URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","kid":"{id}","typ":"{}"}}"#, kind.typ()))
 }
 
-/// The key and the kind that this header segment names: it equals, byte for byte, one that we would write.
+/// The key and the kind of this header segment, if it equals one of [`header`] byte for byte.
 pub(super) fn find_key<'r>(keys: &'r KeyRing, text: &str) -> Option<(&'r SigningKey, Kind)> {
     let pairs = keys.keys().flat_map(|key| Kind::ALL.map(|kind| (key, kind)));
-    // The length first: it is cheap, and tells most pairs apart.
+    // The length first: it is cheap, and rules out most pairs.
     pairs
         .filter(|(key, kind)| header_bytes(key.id(), *kind) == text.len())
         .find(|(key, kind)| header(key.id(), *kind) == text)
@@ -96,7 +98,7 @@ fn encoded_bytes(bytes: usize) -> usize {
     bytes.saturating_mul(4).div_ceil(3)
 }
 
-/// The bytes of a header's JSON without key id and kind.
+/// The size of a header's JSON without key id and kind.
 const HEADER_FIXED_BYTES: usize = r#"{"alg":"HS256","kid":"","typ":""}"#.len();
 
 #[cfg(test)]
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_header_that_we_write_names_a_key() {
+    fn only_a_header_from_this_writer_finds_a_key() {
         let ring = ring();
         for kind in Kind::ALL {
             let text = header(ring.current().id(), kind);

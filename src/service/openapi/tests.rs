@@ -4,11 +4,12 @@
 //!
 //! | test | compares |
 //! |---|---|
-//! | `requests` | the request schemas with the parsers: both accept and reject the same requests, and no parser reads an undocumented member |
-//! | `answers` | the response schemas with the writers: every answer, event and error is valid, without undocumented members, and each part of the schemas occurs |
+//! | `requests` | the request schemas with the parsers |
+//! | `answers` | the response schemas with the answers, events and errors of the writers |
 //! | `operations` | the paths, methods, statuses and error codes |
 //!
-//! The parts of the document that follow from the code (error responses, examples, version) are written by:
+//! The parts of the document that follow from the code (error codes, error responses, examples,
+//! version) are written by:
 //!
 //! ```sh
 //! cargo test --lib service::openapi::tests::renew -- --ignored
@@ -28,7 +29,6 @@ use serde_json::{Serializer, Value, ser::PrettyFormatter};
 
 use self::schema::Document;
 use super::DOCUMENT;
-use crate::{problem, proto::error::Code};
 
 #[test]
 fn the_parts_that_follow_from_the_code_are_up_to_date() {
@@ -42,15 +42,6 @@ fn the_parts_that_follow_from_the_code_are_up_to_date() {
 }
 
 #[test]
-fn the_page_for_people_has_every_code_with_its_status() {
-    let (_, table, _) = split_at_codes(PAGE);
-    assert!(
-        table == code_table(&Document::read()),
-        "the table of codes in docs/api.md differs from docs/openapi.json; renew it:\n    {RENEW}"
-    );
-}
-
-#[test]
 fn the_page_for_people_names_every_path() {
     let document = Document::read();
     for path in document.at("/paths").as_object().unwrap().keys() {
@@ -59,43 +50,22 @@ fn the_page_for_people_names_every_path() {
 }
 
 #[test]
-#[ignore = "writes docs/openapi.json and docs/api.md"]
+#[ignore = "writes docs/openapi.json"]
 fn renew() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
-    let document = Document::read();
-    fs::write(format!("{root}/openapi.json"), to_text(&operations::renewed(&document))).unwrap();
-    let (before, _, after) = split_at_codes(PAGE);
-    fs::write(format!("{root}/api.md"), format!("{before}{}{after}", code_table(&document))).unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+    fs::write(path, to_text(&operations::renewed(&Document::read()))).unwrap();
 }
 
 const RENEW: &str = "cargo test --lib service::openapi::tests::renew -- --ignored";
 
 const PAGE: &str = include_str!("../../../docs/api.md");
 
-/// The form of the file: members in alphabetical order, each on its own line, with an indentation of one space, because
-/// the program contains the text.
+/// The form of the file: members in alphabetical order, each on its own line, with an indentation
+/// of one space, because the program contains the text.
 fn to_text(document: &Value) -> String {
     let mut text = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b" "));
     document.serialize(&mut serializer).unwrap();
     text.push(b'\n');
     String::from_utf8(text).unwrap()
-}
-
-/// The text before the table of codes, the table, and the text after it.
-fn split_at_codes(page: &str) -> (&str, &str, &str) {
-    let (begin, end) = ("<!-- codes -->\n", "<!-- /codes -->");
-    let (before, rest) = page.split_at(page.find(begin).unwrap() + begin.len());
-    let (table, after) = rest.split_at(rest.find(end).unwrap());
-    (before, table, after)
-}
-
-/// Each code with its status and its explanation.
-fn code_table(document: &Document) -> String {
-    let explanations = operations::explanations(document);
-    let row = |(code, (_, explanation)): (Code, (&str, &str))| {
-        format!("| `{}` | {} | {explanation} |\n", code.as_str(), problem::status(code).as_u16())
-    };
-    let rows: String = Code::ALL.into_iter().zip(explanations).map(row).collect();
-    format!("| code | status | what it means, and what to do |\n|---|---|---|\n{rows}")
 }

@@ -62,6 +62,7 @@ const VARYING = [
   [/req_[0-9a-f-]{36}/g, "*"],
   [/"id":"[0-9a-f]{8}-[0-9a-f-]{27}"/g, '"id":"*"'],
   [/"(token_bytes|retry_after_seconds)":\d+/g, '"$1":*'],
+  [/Retry in [^."]+\./g, "Retry in *."],
 ];
 
 /** The message without what differs from run to run. */

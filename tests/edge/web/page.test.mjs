@@ -389,7 +389,7 @@ test("a reply that is cut can be kept, and the chat goes on from it", async (t) 
   await begin("Tell me more.");
   await log.getByText("Well").waitFor();
   model.stop();
-  await notice.getByText("The model service stopped in the middle of its reply.").waitFor();
+  await notice.getByText("The model service stopped before the end of its reply. Retry the request.").waitFor();
   await button("Keep this reply").click();
   await log.getByText("Well …").waitFor();
   await turns(2);

@@ -1,4 +1,4 @@
-//! Each error has its status, its code and the headers that tell clients what to do next.
+//! Errors over HTTP: each has its status, its code and its headers.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -25,7 +25,7 @@ fn unknown_paths_are_not_found_with_a_hint() {
 }
 
 #[test]
-fn wrong_methods_are_told_the_right_ones() {
+fn a_wrong_method_gets_the_supported_ones() {
     let hand = Hand::new("");
     for (method, path, allow) in [
         (Method::GET, "/v1/turns", "POST"),
@@ -71,7 +71,7 @@ fn only_uncompressed_json_is_read() {
 }
 
 #[test]
-fn bodies_that_no_turn_can_be_read_from_are_invalid() {
+fn malformed_bodies_are_invalid() {
     let hand = Hand::new("");
     for body in [
         &b""[..],
@@ -97,7 +97,7 @@ fn bodies_that_no_turn_can_be_read_from_are_invalid() {
         b"{\"input\":\"a\",\"max_output_tokens\":1.5}",
         b"{\"input\":\"a\",\"user_id\":\"\"}",
         b"{\"input\":\"a\",\"user_id\":\"a\\u0000\"}",
-        // The message must not come to hold what the caller put there.
+        // The message must not repeat control characters of the caller.
         b"{\"input\":\"a\",\"\\u001b[2J\\r\\n\":1}",
     ] {
         for path in ["/v1/turns", "/v1/history"] {
@@ -111,7 +111,7 @@ fn bodies_that_no_turn_can_be_read_from_are_invalid() {
 }
 
 #[test]
-fn what_clients_may_not_choose_is_refused_by_name() {
+fn unknown_members_and_models_are_refused_by_name() {
     let hand = Hand::new("");
     for member in ["messages", "api_base", "base_url", "api_key", "history", "system", "instructions", "provider"] {
         let answer = hand.turn(&json!({ "input": "hi", member: "http://evil.test" })).answer();
@@ -120,13 +120,13 @@ fn what_clients_may_not_choose_is_refused_by_name() {
     }
     for model in ["http://evil.test/v1", "gpt-5", "", "Default", "*", "default ", "../default"] {
         let problem = hand.turn(&json!({ "input": "hi", "model": model })).answer().problem("model_unknown");
-        assert!(problem["detail"].as_str().unwrap().ends_with("there is default"), "{problem:?}");
+        assert!(problem["detail"].as_str().unwrap().ends_with("Available models: default."), "{problem:?}");
     }
     assert!(!hand.upstream.is_called());
 }
 
 #[test]
-fn what_is_echoed_is_bounded() {
+fn messages_repeat_only_a_part_of_long_values() {
     let hand = Hand::new("");
     let huge = "\u{7}é<".repeat(300_000);
     for body in [
@@ -145,7 +145,7 @@ fn what_is_echoed_is_bounded() {
 }
 
 #[test]
-fn other_roles_are_not_a_clients() {
+fn clients_can_only_send_the_user_role() {
     let hand = Hand::new("");
     for role in ["assistant", "system", "developer", "tool", "User", ""] {
         for element in [
@@ -174,7 +174,7 @@ fn other_roles_are_not_a_clients() {
 }
 
 #[test]
-fn without_randomness_nothing_is_issued() {
+fn without_random_bytes_a_turn_fails() {
     let hand = Hand::new("");
     hand.entropy.run_dry();
     let answer = hand.turn(&json!({ "input": "hi" })).answer();
@@ -197,7 +197,7 @@ fn a_token_in_a_path_is_not_logged() {
 }
 
 #[test]
-fn every_request_has_an_id_of_its_own_and_one_log_line() {
+fn each_request_has_its_own_id_and_one_log_line() {
     let hand = Hand::new("");
     let first = ask(&hand, Method::GET, "/health");
     let second = ask(&hand, Method::GET, "/nowhere?token=secret");
@@ -211,7 +211,7 @@ fn every_request_has_an_id_of_its_own_and_one_log_line() {
 }
 
 #[test]
-fn probes_are_answered() {
+fn health_and_readiness_are_reported() {
     let hand = Hand::new("");
     for path in ["/health", "/healthz"] {
         assert_eq!(ask(&hand, Method::GET, path).json(), json!({ "status": "ok" }));

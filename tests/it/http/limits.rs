@@ -44,7 +44,10 @@ fn a_body_may_be_as_large_as_its_limit() {
     hand.post("/v1/turns", padded(17_000)).wait();
     let answer = hand.post("/v1/turns", padded(17_001)).answer();
     assert_eq!((answer.status, answer.header("connection")), (StatusCode::PAYLOAD_TOO_LARGE, "close"));
-    assert_eq!(answer.problem("body_too_large")["detail"], "request body is over the limit of 17000 bytes");
+    assert_eq!(
+        answer.problem("body_too_large")["detail"],
+        "The request body is larger than the limit of 17000 bytes. Send less text, and send images as `https:` URLs."
+    );
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn a_slow_body_times_out() {
     let answer = asked.answer();
     assert_eq!((answer.status, answer.header("connection")), (StatusCode::REQUEST_TIMEOUT, "close"));
     assert_eq!(answer.problem("request_timeout")["retry"], "safe");
-    assert_eq!(hand.service.requests_under_way(), 0);
+    assert_eq!(hand.service.requests_in_flight(), 0);
 }
 
 #[test]
@@ -99,7 +102,10 @@ fn messages_and_results_may_be_as_large_as_their_limit() {
         } else {
             let answer = asked.answer();
             assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-            assert_eq!(answer.problem("message_too_large")["detail"], "message is 5001 bytes, limit 5000");
+            assert_eq!(
+                answer.problem("message_too_large")["detail"],
+                "A message or tool result has 5001 bytes; the limit is 5000. Send a shorter one."
+            );
         }
     }
     // Escapes count as they are written.
@@ -120,7 +126,10 @@ fn inline_images_may_be_as_large_as_their_limit() {
     }
     let answer = hand.turn(&image(301)).answer();
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(answer.problem("image_too_large")["detail"], "inline image is 301 bytes, limit 300");
+    assert_eq!(
+        answer.problem("image_too_large")["detail"],
+        "An inline image has 301 bytes; the limit is 300. Send a smaller image, or its `https:` URL."
+    );
     // Padding carries nothing, and so does not make an image smaller either.
     let padded = format!("data:image/png;base64,{}", "=".repeat(500));
     hand.turn(&json!({ "input": [{ "image": padded }] })).answer().problem("image_too_large");
@@ -145,7 +154,10 @@ fn a_token_over_its_limit_is_told_so() {
     turn(16_384).problem("token_invalid");
     let answer = turn(16_385);
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(answer.problem("token_too_large")["detail"], "token is 16385 bytes, limit 16384");
+    assert_eq!(
+        answer.problem("token_too_large")["detail"],
+        "The token has 16385 bytes; the limit is 16384. Start a new conversation."
+    );
 }
 
 #[test]
@@ -154,19 +166,19 @@ fn over_the_places_for_requests_callers_are_told_to_come_back() {
     let (mut first, mut second) = (hand.turn(&json!({ "input": "a" })), hand.turn(&json!({ "input": "b" })));
     first.wait();
     second.wait();
-    assert_eq!(hand.service.requests_under_way(), 2);
+    assert_eq!(hand.service.requests_in_flight(), 2);
     for path in ["/v1/turns", "/v1/history"] {
         let answer = hand.post(path, "{}").answer();
         assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
         answer.problem("overloaded");
     }
-    assert_eq!(hand.service.requests_under_way(), 2);
+    assert_eq!(hand.service.requests_in_flight(), 2);
     // One leaves, one is answered: both places are free.
     drop(first);
     hand.upstream.call();
     hand.upstream.call().reply("hello");
     second.answer().json();
-    assert_eq!(hand.service.requests_under_way(), 0);
+    assert_eq!(hand.service.requests_in_flight(), 0);
     hand.turn(&json!({ "input": "c" })).wait();
 }
 
@@ -202,5 +214,5 @@ fn a_streamed_answer_keeps_its_place_until_it_is_read() {
     // The user may go on; the place is free once the last byte was taken.
     hand.turn(&body).wait();
     drop(coming);
-    assert_eq!(hand.service.requests_under_way(), 0);
+    assert_eq!(hand.service.requests_in_flight(), 0);
 }

@@ -77,7 +77,7 @@ fn an_unknown_model_is_told_as_openai_tells_it() {
         assert_eq!((&error["type"], &error["code"]), (&json!("invalid_request_error"), &json!(code)), "{path}");
         assert_eq!(error["param"], param);
         let message = error["message"].as_str().unwrap();
-        assert!(code == "not_found" || message.contains("there is default, other"), "{message}");
+        assert!(code == "not_found" || message.contains("Available models: default, other."), "{message}");
     }
     let answer = ask(&hand, Method::DELETE, "/v1/models/default");
     assert_eq!((answer.status, answer.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD"));

@@ -71,6 +71,10 @@ pub(crate) fn check_problem(problem: &Value) {
     assert!(title.starts_with(char::is_uppercase) && !title.ends_with('.'));
     let detail = problem["detail"].as_str().unwrap();
     assert!(!detail.is_empty() && detail.len() < 600, "{detail}");
+    // Whole sentences, but for the message of a model service at their end.
+    let (sentences, _) = detail.split_once(" Its message: ").unwrap_or((detail, ""));
+    assert!(sentences.starts_with(|first: char| first.is_uppercase() || first == '`'), "{detail}");
+    assert!(sentences.ends_with('.'), "{detail}");
     assert!(!detail.chars().any(char::is_control), "{detail:?}");
     let after = problem.get("retry_after_seconds").is_some();
     match problem["retry"].as_str().unwrap() {

@@ -44,7 +44,7 @@ async fn problem_of(steps: Vec<Step>, code: &str, status: u16) -> Value {
     }
     let again = client.turn(&json!({ "input": "go on", "token": first["token"] })).await.json();
     assert_eq!((again["reply"].as_str(), &again["conversation"]["turn"]), (Some("hello"), &json!(2)));
-    let log = format!("{:?}{:?}", server.log.take(), server.service.requests_under_way());
+    let log = format!("{:?}{:?}", server.log.take(), server.service.requests_in_flight());
     assert!(!log.contains(&MODEL_KEY[..16]), "{log}");
     assert_eq!(problems[0], problems[1]);
     problems.remove(0)
@@ -108,7 +108,7 @@ async fn who_does_not_answer_is_unavailable() {
     ] {
         let problem = problem_of(steps, "upstream_unavailable", 502).await;
         assert_eq!(problem["retry"], "safe");
-        assert_eq!(problem["detail"], "the model service is out of reach or failing");
+        assert_eq!(problem["detail"], "The model service could not be reached, or failed. Retry the request.");
     }
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());
@@ -143,20 +143,50 @@ async fn who_refuses_is_quoted_safely() {
             "",
             said("max_tokens is too large"),
             None,
-            "refused the request with status 400: max_tokens is too large",
+            "refused the request with status 400. Its message: max_tokens is too large",
         ),
-        ("400 Bad Request", "", said(&format!("bad\r\nkey {MODEL_KEY}")), None, "status 400: bad key [redacted]"),
+        (
+            "400 Bad Request",
+            "",
+            said(&format!("bad\r\nkey {MODEL_KEY}")),
+            None,
+            "status 400. Its message: bad key [redacted]",
+        ),
         ("401 Unauthorized", "", said(&format!("Incorrect API key provided: {MODEL_KEY}")), None, "with status 401"),
         ("403 Forbidden", "", said("organisation org-1 may not"), None, "with status 403"),
         ("404 Not Found", "", "<html>".to_owned(), None, "with status 404"),
-        ("413 Too Large", "", said("too long"), None, "with status 413: too long"),
-        ("422 Unprocessable", "", said(&"long ".repeat(500)), None, "with status 422: long long"),
-        ("429 Too Many Requests", "retry-after: 7\r\n", said("slow down"), Some(7), "with status 429: slow down"),
-        ("429 Too Many Requests", "", String::new(), Some(5), "with status 429"),
-        ("429 Too Many Requests", "retry-after: Wed, 21 Oct 2026 07:28:00 GMT\r\n", said("x"), Some(5), "429: x"),
-        ("429 Too Many Requests", "retry-after: -1\r\n", said("x"), Some(5), "429: x"),
-        ("429 Too Many Requests", "retry-after: 99999999999999999999\r\n", said("x"), Some(5), "429: x"),
-        ("429 Too Many Requests", "retry-after: 86400\r\n", said("x"), Some(3_600), "429: x"),
+        ("413 Too Large", "", said("too long"), None, "with status 413. Its message: too long"),
+        ("422 Unprocessable", "", said(&"long ".repeat(500)), None, "with status 422. Its message: long long"),
+        (
+            "429 Too Many Requests",
+            "retry-after: 7\r\n",
+            said("slow down"),
+            Some(7),
+            "with status 429. Retry in 7 s. Its message: slow down",
+        ),
+        ("429 Too Many Requests", "", String::new(), Some(5), "with status 429. Retry in 5 s."),
+        (
+            "429 Too Many Requests",
+            "retry-after: Wed, 21 Oct 2026 07:28:00 GMT\r\n",
+            said("x"),
+            Some(5),
+            "429. Retry in 5 s. Its message: x",
+        ),
+        ("429 Too Many Requests", "retry-after: -1\r\n", said("x"), Some(5), "429. Retry in 5 s. Its message: x"),
+        (
+            "429 Too Many Requests",
+            "retry-after: 99999999999999999999\r\n",
+            said("x"),
+            Some(5),
+            "429. Retry in 5 s. Its message: x",
+        ),
+        (
+            "429 Too Many Requests",
+            "retry-after: 86400\r\n",
+            said("x"),
+            Some(3_600),
+            "429. Retry in 1 h. Its message: x",
+        ),
     ] {
         let problem = problem_of(http(status, headers, &body), "upstream_refused", 502).await;
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
@@ -177,7 +207,9 @@ async fn who_fails_is_unavailable() {
     ] {
         for body in ["<html><h1>502</h1>", "", &echo] {
             let problem = problem_of(http(status, headers, body), "upstream_unavailable", 502).await;
-            assert_eq!(problem["detail"], "the model service is out of reach or failing");
+            let retry = if wait.is_some() { "Retry in 3 s." } else { "Retry the request." };
+            let detail = format!("The model service could not be reached, or failed. {retry}");
+            assert_eq!(problem["detail"], detail);
             assert_eq!(problem.get("retry_after_seconds").and_then(Value::as_u64), wait);
         }
     }

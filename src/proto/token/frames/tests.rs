@@ -1,4 +1,4 @@
-//! The rule of merging, checked against a plain restatement of it; and the bounds that room is reserved by.
+//! Tests of the merge rule, against a second implementation of it, and of the reserved sizes.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
@@ -8,7 +8,7 @@ use crate::proto::token::testing::{codec, noise, wasteful_frame};
 const CLAIMS: &str = "{\"claims\":1}\n";
 const ROOM: FrameRoom = FrameRoom { reserved: 0, frames_bytes: usize::MAX, trailing: 0 };
 
-/// One line of this many bytes, at least 2, that hardly compresses.
+/// One line of this many bytes, at least 2, that does not compress well.
 fn line(bytes: usize) -> String {
     noise(bytes - 1, bytes) + "\n"
 }
@@ -19,7 +19,7 @@ fn frame(text: &str) -> Vec<u8> {
     out
 }
 
-/// Frames of these sizes, each holding one line.
+/// Frames of these sizes, with one line each.
 fn frames(sizes: &[usize]) -> Frames {
     read(sizes.iter().fold(frame(CLAIMS), |payload, size| [payload, frame(&line(*size))].concat()))
 }
@@ -32,7 +32,7 @@ fn sizes(frames: &Frames) -> Vec<usize> {
     frames.ends.windows(2).map(|pair| pair[1].text - pair[0].text).collect()
 }
 
-/// The rule as docs/token.md has it.
+/// The rule of docs/token.md.
 fn expected(old: &[usize], new: usize) -> Vec<usize> {
     let mut sizes = [old, &[new]].concat();
     for at in 0..sizes.len() {
@@ -58,7 +58,8 @@ fn a_frame_of_twice_the_younger_ones_is_kept() {
         (&[600, 200], 100, &[600, 200, 100]),
         (&[599, 200], 100, &[899]),
         (&[600, 199], 100, &[600, 299]),
-        // The oldest that is too small takes all younger ones with it, those that are large enough as well.
+        // The oldest frame that is too small is merged with all younger frames, also with those that
+        // are large enough.
         (&[1_000, 900, 200], 60, &[2_160]),
         (&[9_000, 100, 40], 10, &[9_000, 100, 40, 10]),
         (&[9_000, 100, 40], 11, &[9_000, 151]),
@@ -70,7 +71,7 @@ fn a_frame_of_twice_the_younger_ones_is_kept() {
 }
 
 #[test]
-fn what_is_not_merged_is_copied_byte_for_byte() {
+fn frames_outside_a_merge_are_copied_byte_for_byte() {
     let base = frames(&[5_000, 900, 200, 60]);
     let next = append_to(&base, &line(200), ROOM);
     assert_eq!(sizes(&next), [5_000, 1_360]);
@@ -79,7 +80,7 @@ fn what_is_not_merged_is_copied_byte_for_byte() {
 }
 
 #[test]
-fn long_conversations_keep_to_the_rule() {
+fn long_conversations_follow_the_rule() {
     for seed in 0..40 {
         // Turns of 2 to about 2,000 bytes, small ones more often.
         let turns = noise(60, seed).into_bytes().into_iter().map(|letter| 2 + usize::from(letter).pow(2) % 45 * 45);
@@ -96,8 +97,8 @@ fn long_conversations_keep_to_the_rule() {
 }
 
 #[test]
-fn a_merge_that_would_pass_the_room_is_left_undone() {
-    // Two frames of the same noise: joined they compress far better, so the room is set below what a merge needs.
+fn a_merge_that_would_exceed_the_room_does_not_happen() {
+    // The room is one byte less than a merge needs.
     let base = frames(&[400]);
     let whole = append(CLAIMS, Some(&base), &line(500), ROOM, &mut codec()).unwrap().len();
     let tight = FrameRoom { frames_bytes: whole - 1, ..ROOM };
@@ -106,7 +107,7 @@ fn a_merge_that_would_pass_the_room_is_left_undone() {
 }
 
 #[test]
-fn a_full_house_merges_whatever_the_room() {
+fn at_the_limit_of_frames_a_merge_happens_for_any_room() {
     let base = frames(&[10; FRAMES_MAX - 1]);
     let next = append_to(&base, &line(10), FrameRoom { frames_bytes: 0, ..ROOM });
     assert_eq!(sizes(&next), [640]);
@@ -116,8 +117,8 @@ fn a_full_house_merges_whatever_the_room() {
 }
 
 #[test]
-fn the_worst_case_covers_a_full_house_of_wasteful_frames() {
-    // The first frame alone is large enough to be kept, four times as long as its text.
+fn the_worst_case_covers_the_most_and_largest_frames() {
+    // Only the first frame is large enough to be kept. It is four times as long as its text.
     let base = read(
         [frame(CLAIMS), wasteful_frame(&"x\n".repeat(5_000)), wasteful_frame("x\n").repeat(FRAMES_MAX - 2)].concat(),
     );

@@ -1,7 +1,7 @@
 //! The document has every path of the server, with the errors that it can return.
 //!
-//! Some parts of the document follow from the code: the error responses, the headers, the examples and the version.
-//! [`renewed`] computes them.
+//! Some parts of the document follow from the code: the error codes, the error responses, the
+//! headers, the examples and the version. [`renewed`] computes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,26 +30,12 @@ fn the_document_has_every_path_and_method() {
     assert_eq!(documented.collect::<BTreeSet<_>>(), served, "the document left, the server right");
 }
 
-#[test]
-fn the_document_explains_every_error_code() {
-    let document = Document::read();
-    let codes = Code::ALL.map(Code::as_str);
-    assert_eq!(*document.at("/components/schemas/ErrorCode/enum"), json!(codes));
-    let explained: Vec<_> = explanations(&document).into_iter().map(|(code, _)| code).collect();
-    assert_eq!(explained, codes);
-}
-
-/// The error codes with their explanations, as the description of `ErrorCode` lists them.
-pub(super) fn explanations(document: &Document) -> Vec<(&str, &str)> {
-    let description = document.at("/components/schemas/ErrorCode/description").as_str().unwrap();
-    description.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: ")).collect()
-}
-
 /// The document with every part that follows from the code computed anew.
 pub(super) fn renewed(document: &Document) -> Value {
     let mut root = document.at("").clone();
     root["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     let problem = Problem::new(TokenFault::Tag.into(), "req_01a21998-5c00-7d0a-8000-2f1d8a3c5b7e").to_json();
+    root["components"]["schemas"]["ErrorCode"] = error_code_schema();
     root["components"]["schemas"]["Problem"]["examples"] = json!([serde_json::from_str::<Value>(&problem).unwrap()]);
     for api in APIS {
         renew_api(&mut root["paths"][api.path()]["post"], *api, document);
@@ -60,12 +46,26 @@ pub(super) fn renewed(document: &Document) -> Value {
     root
 }
 
+/// The names of all error codes, with the cause and the remedy of each.
+fn error_code_schema() -> Value {
+    let line = |code: &Code| format!("- `{}`: {} {}", code.as_str(), code.cause(), code.remedy());
+    let lines: Vec<_> = Code::ALL.iter().map(line).collect();
+    json!({
+        "description": format!(
+            "The machine-readable name of an error. A name is never changed or reused after its release.\n\n{}",
+            lines.join("\n")
+        ),
+        "enum": Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>(),
+        "type": "string",
+    })
+}
+
 fn renew_api(operation: &mut Value, api: &dyn Api, document: &Document) {
     let mut codes = [EVERYWHERE, POSTED, TOKEN, TURN].concat();
     if api.operation() == Operation::CountTokens {
         codes.retain(|code| *code != Code::TokenUsed);
     }
-    renew_responses(operation, error_responses(&codes, Some(api), error_schema(api, document)), true);
+    renew_responses(operation, error_responses(&codes, Some(api), &error_schema(api, document)), true);
     let examples = examples::of_api(api);
     operation["requestBody"]["content"]["application/json"]["examples"] = json!({
         "first": { "summary": "Start a conversation", "value": examples.first },
@@ -89,7 +89,7 @@ fn renew_page(operation: &mut Value, page: Page) {
         Some(_) => json!({ "oneOf": [reference("OpenAiErrorBody"), reference("AnthropicErrorBody")] }),
         None => reference("Problem"),
     };
-    renew_responses(operation, error_responses(&codes.concat(), api, error), page == Page::Usage);
+    renew_responses(operation, error_responses(&codes.concat(), api, &error), page == Page::Usage);
     if page == Page::History {
         let (request, response) = examples::of_history();
         operation["requestBody"]["content"]["application/json"]["example"] = request;
@@ -108,7 +108,8 @@ fn renew_responses(operation: &mut Value, errors: Map<String, Value>, limited: b
 
 /// The schema of errors in an API's own shape, or the problem document.
 fn error_schema(api: &dyn Api, document: &Document) -> Value {
-    let Some(response) = Problem::new(Error::Overloaded, "req_1").tell(|error| api.error_response(error)) else {
+    let Some(response) = Problem::new(Error::Overloaded, "req_1").with_public_error(|error| api.error_response(error))
+    else {
         return reference("Problem");
     };
     let body: Value = serde_json::from_slice(&response.body).unwrap();
@@ -116,8 +117,9 @@ fn error_schema(api: &dyn Api, document: &Document) -> Value {
     reference(["AnthropicErrorBody", "OpenAiErrorBody"].into_iter().find(is_schema).unwrap())
 }
 
-/// The error responses by status, for the errors with these codes. `api` maps statuses and gives the shape.
-fn error_responses(codes: &[Code], api: Option<&dyn Api>, schema: Value) -> Map<String, Value> {
+/// The error responses by status, for the errors with these codes. `api` maps statuses and gives
+/// the shape.
+fn error_responses(codes: &[Code], api: Option<&dyn Api>, schema: &Value) -> Map<String, Value> {
     let mut by_status = BTreeMap::<u16, Vec<String>>::new();
     for (error, ..) in problem::tests::all() {
         let code = error.kind();

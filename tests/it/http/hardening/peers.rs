@@ -17,7 +17,7 @@ const BODILESS: &str = "POST /v1/turns HTTP/1.1\r\nhost: localhost\r\ncontent-ty
 /// Waits until so many requests are under way.
 async fn under_way(server: &Running, count: usize) {
     let waiting = async {
-        while server.service.requests_under_way() != count {
+        while server.service.requests_in_flight() != count {
             tokio::task::yield_now().await;
         }
     };
@@ -39,7 +39,7 @@ async fn slow_bodies_of_one_peer_do_not_lock_out_others() {
     fifth.send(format!("{BODILESS}{}", "x".repeat(1_000))).await;
     let refused = fifth.until("}").await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("\"code\":\"overloaded\""), "{refused}");
-    assert!(refused.contains("4 requests from this address are under way"), "{refused}");
+    assert!(refused.contains("Too many concurrent requests from this address: the limit is 4."), "{refused}");
     beside(server.address, async {
         for raw in &mut slow {
             assert!(raw.rest().await.starts_with("HTTP/1.1 408 "));
