@@ -28,7 +28,7 @@ pub enum ConfigError {
     /// Settings that contradict each other, a variable with a text that it does not accept, or a
     /// configuration file that cannot be read.
     Settings {
-        /// What is wrong.
+        /// The error.
         fault: String,
         /// The next step, if there is one.
         hint: Option<String>,

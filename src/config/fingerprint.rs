@@ -15,6 +15,11 @@ impl Fingerprint {
         Self(Some(KeyDigest::of(&format!("{value:?}"))))
     }
 
+    /// The fingerprint of several values, in order.
+    pub(super) fn of_each(values: impl Iterator<Item: fmt::Debug>) -> Self {
+        Self::of(values.collect::<Vec<_>>())
+    }
+
     /// The fingerprint of a secret, or of its absence.
     pub(super) fn of_secret(secret: Option<&str>) -> Self {
         Self(secret.map(KeyDigest::of))

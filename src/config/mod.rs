@@ -16,6 +16,7 @@ mod fingerprint;
 mod guard;
 mod identity;
 mod isolate;
+mod limits;
 mod overlay;
 mod raw;
 mod reload;
@@ -24,6 +25,7 @@ mod setting;
 mod settings;
 mod sources;
 mod store;
+mod toml_error;
 mod upstreams;
 
 #[cfg(test)]

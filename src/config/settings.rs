@@ -3,8 +3,11 @@
 //! A new setting gets a row here and a field in [`raw`](super::raw). The tests of this module fail
 //! until both exist, and until docs/configuration.md has the row.
 
+mod file_only;
+
+use self::file_only::FILE_ONLY;
 use super::{
-    checked::{Config, UpstreamConfig},
+    checked::UpstreamConfig,
     fingerprint::Fingerprint,
     setting::{
         Kind::{Boolean, List, Number, Switch, Text},
@@ -12,6 +15,7 @@ use super::{
         Setting,
     },
 };
+use crate::principal::KeyDigest;
 
 /// Settings under one heading of the help.
 pub(super) struct Section {
@@ -81,7 +85,7 @@ pub(super) const UPSTREAM_URL: Setting = Setting::flag("--upstream-url", "HOLDAL
 
 /// The key of the upstream.
 pub(super) const UPSTREAM_KEY: Setting = Setting::variable("HOLDALL_UPSTREAM_KEY")
-    .key("upstream.api_key_env", Restart(|config| each_upstream(config, digest_of_key)))
+    .key("upstream.api_key_env", Restart(|config| Fingerprint::of_each(config.upstreams.iter().map(digest_of_key))))
     .help("Key of the model service; the file names the variable that holds it");
 
 /// The concurrency of the upstream.
@@ -117,7 +121,10 @@ pub(super) const PROMPT: Section = Section {
             .key("system_prompt_file", Applied)
             .help("File with the system prompt"),
         Setting::flag("--builtin-pace-ms", "HOLDALL_BUILTIN_PACE_MS", Number("MS"))
-            .key("builtin_pace_ms", Restart(|config| each_upstream(config, |upstream| upstream.builtin_pace)))
+            .key(
+                "builtin_pace_ms",
+                Restart(|config| Fingerprint::of_each(config.upstreams.iter().map(|upstream| upstream.builtin_pace))),
+            )
             .default("0")
             .help("Milliseconds between two words of the built-in model")
             .hidden(),
@@ -303,69 +310,7 @@ pub(super) const STOP: Section = Section {
     ],
 };
 
-/// The settings that only the file has.
-const FILE_ONLY: &[Setting] = &[
-    Setting::file_only("identity.api_key.keys", Applied),
-    Setting::file_only("limits.body_bytes", Applied),
-    Setting::file_only("limits.token_bytes", Applied),
-    Setting::file_only("limits.history_bytes", Applied),
-    Setting::file_only("limits.history_items", Applied),
-    Setting::file_only("limits.message_bytes", Applied),
-    Setting::file_only("limits.image_bytes", Applied),
-    Setting::file_only("limits.reply_bytes", Applied),
-    Setting::file_only("limits.reply_reserve_bytes", Applied),
-    Setting::file_only("limits.head_bytes", Restart(|config| Fingerprint::of(config.server.head_bytes))),
-    Setting::file_only("limits.connections", Restart(|config| Fingerprint::of(config.server.connections))),
-    Setting::file_only(
-        "limits.connections_per_peer",
-        Restart(|config| Fingerprint::of(config.server.connections_per_peer)),
-    ),
-    Setting::file_only(
-        "limits.concurrent_requests",
-        Restart(|config| Fingerprint::of(config.service.concurrent_requests)),
-    ),
-    Setting::file_only("limits.requests_per_peer", Restart(|config| Fingerprint::of(config.service.requests_per_peer))),
-    Setting::file_only("guard.quota", Applied),
-    Setting::file_only(
-        "guard.timeout",
-        Restart(|config| Fingerprint::of(config.store.as_ref().map(|store| store.timeout))),
-    ),
-    Setting::file_only("guard.revocation", Applied),
-    Setting::file_only(
-        "guard.lease_grace",
-        Restart(|config| Fingerprint::of(config.guard.lease.saturating_sub(config.service.timeouts.total))),
-    ),
-    Setting::file_only("guard.dangerous_trust_empty_guard", Applied),
-    Setting::file_only("timeouts.head", Restart(|config| Fingerprint::of(config.server.head_timeout))),
-    Setting::file_only("timeouts.body", Restart(|config| Fingerprint::of(config.service.timeouts.body))),
-    Setting::file_only("timeouts.write", Restart(|config| Fingerprint::of(config.server.write_timeout))),
-    Setting::file_only(
-        "timeouts.connect",
-        Restart(|config| each_upstream(config, |upstream| upstream.connect_timeout)),
-    ),
-    Setting::file_only(
-        "timeouts.queue",
-        Restart(|config| each_upstream(config, |upstream| upstream.concurrency.map(|limit| limit.wait))),
-    ),
-    Setting::file_only("timeouts.first_byte", Restart(|config| Fingerprint::of(config.service.timeouts.first_byte))),
-    Setting::file_only("timeouts.idle", Restart(|config| Fingerprint::of(config.service.timeouts.idle))),
-    Setting::file_only("timeouts.issuer", Restart(|config| Fingerprint::of(config.service.timeouts.issuer))),
-    Setting::file_only("timeouts.total", Restart(|config| Fingerprint::of(config.service.timeouts.total))),
-    Setting::file_only("timeouts.heartbeat", Restart(|config| Fingerprint::of(config.service.timeouts.heartbeat))),
-    Setting::file_only("upstream.name", PartOfUpstream),
-    Setting::file_only("upstream.kind", PartOfUpstream),
-    Setting::file_only("upstream.base_urls", PartOfUpstream),
-    Setting::file_only("upstream.queue", PartOfUpstream),
-    // The targets of the models hold it, and a reload replaces the models.
-    Setting::file_only("upstream.prompt_cache", Applied),
-];
-
-/// The fingerprint of one value of each upstream, in order.
-fn each_upstream<T: std::fmt::Debug>(config: &Config, value: impl Fn(&UpstreamConfig) -> T) -> Fingerprint {
-    Fingerprint::of(config.upstreams.iter().map(value).collect::<Vec<_>>())
-}
-
 /// The digest of the upstream's key, in hexadecimal digits.
 fn digest_of_key(upstream: &UpstreamConfig) -> Option<String> {
-    upstream.api_key.as_ref().map(|key| crate::principal::KeyDigest::of(key).to_hex())
+    upstream.api_key.as_ref().map(|key| KeyDigest::of(key).to_hex())
 }

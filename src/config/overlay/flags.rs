@@ -8,7 +8,7 @@ use clap::{
 };
 use toml::Value;
 
-use super::Values;
+use super::values::Values;
 use crate::config::{
     setting::{DefaultValue, Kind, Setting},
     settings::Section,

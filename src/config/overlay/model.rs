@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::Values;
+use super::values::Values;
 use crate::config::{
     builder::ConfigBuilder,
     checked::Config,
