@@ -98,10 +98,10 @@ class Revocation(Case):
         file = fleet.config.parent / "chat.token"
         file.write_text(tokens["ada"][0] + "\n")
         claims = {name: [claims_of(token) for token in tokens[name]] for name in tokens}
-        self.assertEqual(self.run_revoke(fleet, "-t", str(file)), (0, f"revoked: token {claims['ada'][0]['jti']}\n", ""))
+        self.assertEqual(self.run_revoke(fleet, "-t", str(file)), (0, f"revoked: the token {claims['ada'][0]['jti']}\n", ""))
         self.assertEqual(self.alive(fleet, "ada", tokens["ada"]), [False, True])
         conversation = claims["ada"][0]["cid"]
-        result = f"revoked: conversation {conversation}, with all of its tokens\n"
+        result = f"revoked: all tokens of the conversation {conversation}\n"
         self.assertEqual(self.run_revoke(fleet, "-t", str(file), "--scope", "conversation"), (0, result, ""))
         self.assertEqual(self.alive(fleet, "ada", tokens["ada"]), [False, False])
         code, out, _ = self.run_revoke(fleet, "-t", "-", "--scope", "user", "--json", given=tokens["bob"][1])
@@ -112,10 +112,10 @@ class Revocation(Case):
         self.assertEqual((code, json.loads(out)), (0, {"revoked": {"scope": "conversation", "id": conversation}}))
         self.assertEqual(self.alive(fleet, "eve", tokens["eve"]), [False, False])
         token_id = claims["joe"][0]["jti"]
-        self.assertEqual(self.run_revoke(fleet, "--token-id", token_id), (0, f"revoked: token {token_id}\n", ""))
+        self.assertEqual(self.run_revoke(fleet, "--token-id", token_id), (0, f"revoked: the token {token_id}\n", ""))
         self.assertEqual(self.alive(fleet, "joe", tokens["joe"]), [False, True])
         code, out, err = self.run_revoke(fleet, "--user", "joe", "--idp", "none")
-        self.assertRegex(out, r"^revoked: all tokens of joe \(vouched for by nobody\) that were issued until 20\S+Z\n$")
+        self.assertRegex(out, r"^revoked: all tokens of the user `joe` \(not authenticated\) issued until 20\S+Z\n$")
         self.assertEqual((code, err), (0, ""))
         self.assertEqual(self.alive(fleet, "joe", tokens["joe"]), [False, False])
 
@@ -131,8 +131,8 @@ class Revocation(Case):
             (
                 1,
                 "",
-                "error: nothing is revoked without a store that all instances share\n"
-                "hint: set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as the servers have it\n",
+                "error: revocation needs a limits store, and none is configured\n"
+                "hint: set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as on the servers\n",
             ),
         )
 
@@ -142,7 +142,7 @@ class Revocation(Case):
         before = self.store.keys()
         code, out, err = self.run_revoke(fleet, "--user", "ada", "--idp", "none", "--issuer", "holdall")
         self.assertEqual((code, out), (1, ""))
-        self.assertTrue(err.startswith("error: not revoked: the store knows no deployment called `holdall`\nhint: pass --issuer"), err)
+        self.assertTrue(err.startswith("error: not revoked: the store does not know the deployment `holdall`\nhint: pass --issuer"), err)
         self.assertEqual(self.store.keys(), before)
         code, out, err = self.run_revoke(fleet, "--user", "ada", "--idp", "none")
         self.assertEqual((code, err), (0, ""))

@@ -100,7 +100,7 @@ async fn a_key_of_a_user_can_become_an_operator_key() {
     deployment.configure("[identity]\nmode = \"none\"\n");
     binary.signal("HUP");
     let log = binary.until("hint:");
-    assert!(log.contains("error: not reloaded, all stays as it was; changed: identity.mode\n"), "{log}");
+    assert!(log.contains("error: not reloaded, the old settings stay in use; changed: identity.mode\n"), "{log}");
     assert_eq!(status(&binary, &[]).await, OUT);
 }
 
