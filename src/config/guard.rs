@@ -63,7 +63,7 @@ impl RawGuard {
 
     /// Returns true if tokens can be revoked.
     fn revocation(&self) -> Result<bool, ConfigError> {
-        let revocation = self.revocation.unwrap_or(self.redis_url.is_some());
+        let revocation = self.revocation.unwrap_or_else(|| self.redis_url.is_some());
         match self.live_conversations {
             Some(_) if !revocation => {
                 let fault = "revokes conversations, but `guard.revocation` is `false`; set only one of them";
