@@ -87,7 +87,7 @@ impl JwtVerifier {
     }
 
     /// Takes the fetched keys of `previous`, if both fetch them from the same URL.
-    pub(in crate::principal) fn inherit(&mut self, previous: &Self) {
+    pub(crate) fn inherit(&mut self, previous: &Self) {
         if let (Some(mine), Some(theirs)) = (self.remote_keys(), previous.remote_keys())
             && mine.url() == theirs.url()
         {
@@ -101,7 +101,7 @@ impl JwtVerifier {
     /// # Errors
     /// [`Error::Unauthenticated`]; the cause names the failed check. [`Error::IssuerUnavailable`] if
     /// the issuer's keys are not available.
-    pub(in crate::principal) fn verify(
+    pub(crate) fn verify(
         &self,
         credential: &str,
         now: UnixSeconds,

@@ -14,7 +14,7 @@
 //!
 //! - A turn makes two calls: one before it and one after it. Each call is one round trip and runs
 //!   one atomic script.
-//! - The scripts use the store's clock, so instances need not agree on the time.
+//! - The scripts use the store's clock. Only the times in tokens are those of an instance's clock.
 //! - Names of keys are hashes. Values are numbers, random bytes and keyed hashes. The store holds
 //!   no text (see `keys`). Each key expires by itself, except the birth.
 //!

@@ -75,7 +75,7 @@ pub(super) struct StorePermit {
     pub(super) turn: TurnEntry,
     /// How the turn ends if the permit is dropped.
     end: TurnEnd,
-    /// True if the store must be told of the end.
+    /// True if the end must be reported to the store.
     pub(super) must_report: bool,
 }
 
