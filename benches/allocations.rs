@@ -1,9 +1,10 @@
-//! What a turn allocates on the Rust side: blocks and bytes, by size of the history and kind of token.
+//! The memory that a turn allocates in Rust: blocks and bytes, by size of the history and kind of
+//! token.
 //!
-//! libzstd's own memory belongs to the contexts, which are made once; it is not seen here.
+//! The memory of libzstd belongs to the contexts, which are created once. It is not counted.
 
-#![expect(clippy::unwrap_used, reason = "a measurement that cannot be made should stop")]
-#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot run should stop")]
+#![expect(clippy::print_stdout, reason = "the program prints a table")]
 
 #[expect(dead_code, reason = "each measurement uses its part")]
 mod support;

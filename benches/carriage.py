@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What carrying the conversation costs on the wire: the bytes of a turn's request and answer, by the history's size.
+"""Measures the bytes on the wire for a turn's request and answer, by the size of the history.
 
     cargo build --release && HOLDALL_BIN=target/release/holdall benches/carriage.py [FILE.jsonl]…
 
-Plays source conversations (those of tests/replay, or files of that shape) through one `holdall serve` with a model server
-on the loopback that answers as the source does, streamed at the native door, sealed tokens. Request and answer are bodies
-without HTTP's heads. Each row is the median over all turns whose history, inflated, is of that size.
+Plays source conversations (those of tests/replay, or files of the same shape) through one `holdall
+serve`, with a model server on the loopback that answers like the source. The turns are streamed by
+the native API, with sealed tokens. Request and answer are bodies, without HTTP heads. Each row is
+the median over all turns whose inflated history has that size.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ CLASSES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 @dataclass
 class Turn:
-    """One turn as it went over the wire."""
+    """The sizes of one turn, in bytes."""
 
     number: int
     history: int
     token: int
     request: int
     answer: int
-    # Of the answer, what is neither the reply's text nor the token.
+    # The bytes of the answer without the reply's text and the token.
     frame: int
 
 
@@ -52,7 +53,7 @@ def play(conversation: Conversation, address: str) -> list[Turn]:
         name, done = answer.events()[-1]
         assert name == "done", done
         token = done["token"]
-        told = len(done["reply"].encode())
+        reply = len(done["reply"].encode())
         turns.append(
             Turn(
                 number + 1,
@@ -60,7 +61,7 @@ def play(conversation: Conversation, address: str) -> list[Turn]:
                 len(token),
                 len(json.dumps(body)),
                 len(answer.body),
-                len(answer.body) - len(token) - told,
+                len(answer.body) - len(token) - reply,
             )
         )
     client.close()
@@ -95,7 +96,7 @@ def report(played: list[list[Turn]]) -> None:
     ]
     tenths = statistics.quantiles(growth, n=10)
     print(f"a turn adds to the history: median {statistics.median(growth):.0f} bytes, p90 {tenths[8]:.0f}")
-    print("\n| history, KB | turns | turn number | token / history | token | request | answer | of it frame |")
+    print("\n| history, KB | turns | turn number | token / history | token | request | answer | frame of the answer |")
     print("|---|---|---|---|---|---|---|---|")
     floor = 0
     for top in CLASSES:

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""What an instance takes: memory at rest, for a connection, for a turn under way; processor time for a turn.
+"""Measures the resources of an instance: memory at rest, for a connection and for a turn in flight,
+and processor time for a turn.
 
     cargo build --release && HOLDALL_BIN=target/release/holdall benches/sizing.py
 
-Starts one `holdall serve` with the built-in model on the loopback. Memory is the resident set (VmRSS); a turn under way is
-a stream that has shown its first words and waits for the next. Processor time is the process's own, user and system, over
-turns that follow each other on one connection; sizes are those of the history, inflated.
+Starts one `holdall serve` with the built-in model on the loopback. Memory is the resident set
+(VmRSS). A turn in flight is a stream that has sent its first words and waits for the next.
+Processor time is that of the process, user and system, over consecutive turns on one connection.
+Sizes are those of the inflated history.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ WORDS = "the of and to in is that for it as was with be by on not he his but at 
 
 
 class Instance(Server):
-    """A server whose process can be looked at."""
+    """A server whose process can be measured."""
 
     def __init__(self, folder: Path, keys: str, pace: int) -> None:
         path = folder / f"pace-{pace}.toml"
@@ -67,11 +69,11 @@ class Instance(Server):
 
 
 def text(kilobytes: int, seed: int) -> str:
-    """Words of some variety, so that they compress about as English does."""
-    chance = random.Random(seed)
+    """Varied words, which compress about as well as English."""
+    generator = random.Random(seed)
     words, length = [], 0
     while length < kilobytes * 1_000:
-        word = chance.choice(WORDS) if chance.random() < 0.6 else f"{chance.randrange(36**4):x}"
+        word = generator.choice(WORDS) if generator.random() < 0.6 else f"{generator.randrange(36**4):x}"
         words.append(word)
         length += len(word) + 1
     return " ".join(words)
@@ -87,7 +89,7 @@ def turn(connection: http.client.HTTPConnection, body: dict) -> http.client.HTTP
 
 
 def history(connection: http.client.HTTPConnection, kilobytes: int) -> str:
-    """A token whose history is about so large: one message of it, and a short reply."""
+    """A token with about this much history: one message and a short reply."""
     answer = json.loads(turn(connection, {"input": "My name is Ada. " + text(kilobytes, kilobytes)}).read())
     return answer["token"]
 
@@ -105,18 +107,18 @@ def at_rest(instance: Instance) -> None:
         open_socket.close()
 
 
-def under_way(folder: Path, keys: str, token: str, kilobytes: int) -> None:
+def in_flight(folder: Path, keys: str, token: str, kilobytes: int) -> None:
     instance = Instance(folder, keys, pace=5_000)
     try:
         before = instance.resident_kib()
         connections = [instance.connect() for _ in range(STREAMS)]
-        ask = {"input": "Write 50 words", "token": token, "stream": True}
+        request = {"input": "Write 50 words", "token": token, "stream": True}
         for connection in connections:
-            send(connection, ask)
+            send(connection, request)
         # The head comes with the first words.
         answers = [connection.getresponse() for connection in connections]
         each = (instance.resident_kib() - before) / STREAMS
-        print(f"a stream under way with {kilobytes} KB of history: {each:.0f} KiB, over {len(answers)}")
+        print(f"a stream in flight with {kilobytes} KB of history: {each:.0f} KiB, over {len(answers)}")
         for connection in connections:
             connection.close()
     finally:
@@ -126,13 +128,13 @@ def under_way(folder: Path, keys: str, token: str, kilobytes: int) -> None:
 def a_turn(instance: Instance, kilobytes: int) -> None:
     connection = instance.connect()
     token = history(connection, kilobytes)
-    ask = {"input": "What is my name?", "token": token}
+    request = {"input": "What is my name?", "token": token}
     for _ in range(20):
-        turn(connection, ask).read()
-    began, began_clock = instance.processor_ms(), time.monotonic()
+        turn(connection, request).read()
+    start, start_clock = instance.processor_ms(), time.monotonic()
     for _ in range(TURNS):
-        answer = turn(connection, ask).read()
-    used, clock = instance.processor_ms() - began, (time.monotonic() - began_clock) * 1_000
+        answer = turn(connection, request).read()
+    used, clock = instance.processor_ms() - start, (time.monotonic() - start_clock) * 1_000
     sizes = json.loads(answer)["conversation"]
     print(
         f"a turn with {kilobytes} KB of history (token {sizes['token_bytes']} bytes): "
@@ -148,12 +150,12 @@ def main() -> None:
             at_rest(instance)
             for kilobytes in SIZES:
                 a_turn(instance, kilobytes)
-            print(f"after these: {instance.resident_kib() / 1024:.1f} MiB")
+            print(f"at rest, after these turns: {instance.resident_kib() / 1024:.1f} MiB")
             tokens = [history(instance.connect(), kilobytes) for kilobytes in SIZES]
         finally:
             instance.kill()
         for token, kilobytes in zip(tokens, SIZES):
-            under_way(folder, keys, token, kilobytes)
+            in_flight(folder, keys, token, kilobytes)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-//! What a turn costs the token code: verify, append, issue; beside the floor of the same turn, in the same run.
+//! The time of a turn in the token code: verify, append, issue. The floor of the same turn is
+//! measured in the same run.
 //!
-//! docs/performance.md says how to run and read it, and keeps the figures.
+//! docs/performance.md explains how to run and read the benchmark, and has the results.
 
-#![expect(clippy::unwrap_used, reason = "a measurement that cannot be made should stop")]
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot run should stop")]
 
 mod support;
 
@@ -13,8 +14,9 @@ use holdall::proto::token::Codec;
 
 use self::support::{KINDS, TestDeployment, corpus, floor::Floor, kind_name};
 
-/// Histories of 1 KB to 1 MB, grown turn by turn from the data, and one turn more of two items of 300 bytes. `items`
-/// reads the old items, which is not the token's work but that of the dialect that shows them to a model.
+/// Histories of 1 KB to 1 MB, built turn by turn from the data, and one more turn of two items of
+/// 300 bytes. `items` parses the old items: a turn needs that for the model's request, not for the
+/// token.
 fn by_size(criterion: &mut Criterion) {
     let lines = corpus::new_lines();
     let mut codec = Codec::new().unwrap();
@@ -26,18 +28,18 @@ fn by_size(criterion: &mut Criterion) {
             let mut floor = Floor::new(kind, &token, &lines, &deployment.turn(&token, &lines, &mut codec));
             eprintln!("{bytes}: token of {} bytes, {} frames", token.len(), floor.frames());
             group.throughput(Throughput::Bytes(bytes.try_into().unwrap()));
-            group.bench_function(BenchmarkId::new("floor", bytes), |it| it.iter(|| floor.run()));
-            group.bench_function(BenchmarkId::new("turn", bytes), |it| {
-                it.iter(|| deployment.turn(black_box(&token), &lines, &mut codec));
+            group.bench_function(BenchmarkId::new("floor", bytes), |bencher| bencher.iter(|| floor.run()));
+            group.bench_function(BenchmarkId::new("turn", bytes), |bencher| {
+                bencher.iter(|| deployment.turn(black_box(&token), &lines, &mut codec));
             });
             let token = deployment.verify(&token, &mut codec);
-            group.bench_function(BenchmarkId::new("items", bytes), |it| it.iter(|| token.history().unwrap()));
+            group.bench_function(BenchmarkId::new("items", bytes), |bencher| bencher.iter(|| token.history().unwrap()));
         }
         group.finish();
     }
 }
 
-/// The same history, come to be in 10, 100 or 1,000 turns: the next turn, and all turns from the first on.
+/// The same history, built in 10, 100 or 1,000 turns: the time of the next turn, and of all turns.
 fn by_turns(criterion: &mut Criterion) {
     let (lines, history) = (corpus::new_lines(), corpus::short_lines(1_000));
     let mut codec = Codec::new().unwrap();
@@ -51,20 +53,20 @@ fn by_turns(criterion: &mut Criterion) {
             group.throughput(Throughput::Elements(1));
             let mut floor = Floor::new(kind, token, &lines, &deployment.turn(token, &lines, &mut codec));
             eprintln!("{} turns: token of {} bytes, {} frames", turns.len(), token.len(), floor.frames());
-            group.bench_function(BenchmarkId::new("last/floor", turns.len()), |it| it.iter(|| floor.run()));
-            group.bench_function(BenchmarkId::new("last/turn", turns.len()), |it| {
-                it.iter(|| deployment.turn(black_box(token), &lines, &mut codec));
+            group.bench_function(BenchmarkId::new("last/floor", turns.len()), |bencher| bencher.iter(|| floor.run()));
+            group.bench_function(BenchmarkId::new("last/turn", turns.len()), |bencher| {
+                bencher.iter(|| deployment.turn(black_box(token), &lines, &mut codec));
             });
             group.throughput(Throughput::Elements(turns.len().try_into().unwrap()));
             group.sample_size(20);
-            group.bench_function(BenchmarkId::new("all/turn", turns.len()), |it| {
-                it.iter_batched(|| (), |()| deployment.grow(&turns, &mut codec), BatchSize::LargeInput);
+            group.bench_function(BenchmarkId::new("all/turn", turns.len()), |bencher| {
+                bencher.iter_batched(|| (), |()| deployment.grow(&turns, &mut codec), BatchSize::LargeInput);
             });
             let mut floors: Vec<_> = (1..tokens.len())
                 .map(|turn| Floor::new(kind, &tokens[turn - 1], &turns[turn], &tokens[turn]))
                 .collect();
-            group.bench_function(BenchmarkId::new("all/floor", turns.len()), |it| {
-                it.iter(|| floors.iter_mut().for_each(Floor::run));
+            group.bench_function(BenchmarkId::new("all/floor", turns.len()), |bencher| {
+                bencher.iter(|| floors.iter_mut().for_each(Floor::run));
             });
             group.sample_size(100);
         }

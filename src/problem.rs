@@ -11,7 +11,7 @@ use crate::proto::{
     allowance::Allowance,
     api::{ErrorResponse, PublicError},
     error::{Error, Retry},
-    time::whole_seconds,
+    time::seconds_rounded_up,
 };
 
 /// An error as the answer to one request.
@@ -79,7 +79,7 @@ impl Problem {
     pub fn to_json(&self) -> String {
         let (code, retry) = (self.error.kind(), self.error.retry());
         let retry_after_seconds = match retry {
-            Retry::After(wait) => Some(whole_seconds(wait)),
+            Retry::After(wait) => Some(seconds_rounded_up(wait)),
             Retry::Never | Retry::Safe => None,
         };
         let body = Body {
@@ -131,7 +131,7 @@ impl Problem {
         };
         headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(should_retry));
         if let Retry::After(wait) = retry {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_rounded_up(wait)));
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What the Rust side allocates for the worst tokens, counted by dhat. A binary of its own, because the counter is the
-//! global allocator; libzstd's own memory is seen in tests/it/memory.rs alone.
+//! The memory that Rust code allocates for the worst tokens, counted by dhat. The test is a binary
+//! of its own, because the counter is the global allocator. tests/it/memory.rs measures the memory
+//! of libzstd.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first failure")]
 
 #[path = "it/testkit.rs"]
 mod testkit;
@@ -15,15 +16,15 @@ use self::testkit::Case;
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// How often [`worst::budget_bytes`] reading a token up to its times may hold at once. Measured: 0.9.
-const READING: f64 = 1.0;
+/// The most memory while a token is read up to its times, as a multiple of [`worst::budget_bytes`].
+/// Measured: 0.9.
+const MAX_READING: f64 = 1.0;
 
-/// The same with the items parsed. Measured: 2.9, where a list
-/// grows by doubling.
-const PARSING: f64 = 3.5;
+/// The same while the items are parsed. Measured: 2.9, when a list grows by doubling.
+const MAX_PARSING: f64 = 3.5;
 
-/// How often memory is asked for while a token is read up to its times, whatever its length. Measured: 28.
-const READING_BLOCKS: u64 = 32;
+/// The most allocations while a token is read up to its times, for any length. Measured: 28.
+const MAX_READING_BLOCKS: u64 = 32;
 
 #[test]
 fn the_worst_tokens_allocate_a_small_multiple_of_the_limits() {
@@ -43,8 +44,8 @@ fn the_worst_tokens_allocate_a_small_multiple_of_the_limits() {
             |stats: &dhat::HeapStats| f64::from(u32::try_from(stats.max_bytes).unwrap()) / worst::budget_bytes();
         println!("{name}: {} blocks, {:.2} read, {:.2} parsed", read.total_blocks, share(&read), share(&parsed));
         assert_eq!(outcome.map_or_else(|error| error.code(), |_| "accepted"), verdict, "{name}");
-        assert!(share(&read) <= READING, "{name}");
-        assert!(share(&parsed) <= PARSING, "{name}");
-        assert!(read.total_blocks <= READING_BLOCKS, "{name}");
+        assert!(share(&read) <= MAX_READING, "{name}");
+        assert!(share(&parsed) <= MAX_PARSING, "{name}");
+        assert!(read.total_blocks <= MAX_READING_BLOCKS, "{name}");
     }
 }

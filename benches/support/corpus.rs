@@ -1,9 +1,10 @@
-//! The conversations of `benches/data/`, as the lines that a token holds.
+//! The conversations of `benches/data/`, as item lines.
 
 use holdall::proto::chat::{Item, Output, Role};
 use serde::Deserialize;
 
-/// The turns of all conversations, one after another: each the lines from a user message up to the next.
+/// The turns of all conversations, one after another. A turn is the lines from one user message to
+/// the next.
 pub(crate) fn turns() -> Vec<String> {
     let mut turns: Vec<String> = Vec::new();
     for item in items(|_| true) {
@@ -16,7 +17,7 @@ pub(crate) fn turns() -> Vec<String> {
     turns
 }
 
-/// The turns of a conversation whose history is `bytes` long, at most 5 % less.
+/// The turns of a conversation with `bytes` of history, or up to 5 % less.
 pub(crate) fn turns_of(bytes: usize) -> Vec<String> {
     let mut room = bytes;
     let mut turns = turns();
@@ -25,18 +26,19 @@ pub(crate) fn turns_of(bytes: usize) -> Vec<String> {
         room -= if fits { turn.len() } else { 0 };
         fits
     });
-    assert!(room <= bytes / 20, "the data are short by {room} of {bytes} bytes");
+    assert!(room <= bytes / 20, "{room} of {bytes} bytes are missing in the data");
     turns
 }
 
-/// The first `count` lines of the Chinese conversations, whose messages are short.
+/// The first `count` lines of the Chinese conversations, which have short messages.
 pub(crate) fn short_lines(count: usize) -> Vec<String> {
     let lines: Vec<_> = items(|source| source == "crosswoz").iter().map(line).take(count).collect();
     assert_eq!(lines.len(), count);
     lines
 }
 
-/// A turn of two items, each about 300 bytes, from the end of the data: none of the smaller histories has it.
+/// A turn of two items of about 300 bytes each, from the end of the data. The smaller histories do
+/// not contain it.
 pub(crate) fn new_lines() -> String {
     let items = items(|_| true);
     let of = |wanted: Role| {
@@ -50,7 +52,11 @@ pub(crate) fn new_lines() -> String {
 
 fn items(wanted: impl Fn(&str) -> bool) -> Vec<Item> {
     let conversations = DATA.lines().map(|line| serde_json::from_str::<Conversation>(line).unwrap());
-    conversations.filter(|it| wanted(&it.source)).flat_map(|it| it.messages).flat_map(Message::into_items).collect()
+    conversations
+        .filter(|conversation| wanted(&conversation.source))
+        .flat_map(|conversation| conversation.messages)
+        .flat_map(Message::into_items)
+        .collect()
 }
 
 fn line(item: &Item) -> String {
@@ -75,7 +81,8 @@ struct Message {
 }
 
 impl Message {
-    /// What a token keeps of it: no system prompt, tool calls and results as items of their own.
+    /// The items that a token keeps. The system prompt is left out, and tool calls and results are
+    /// items of their own.
     fn into_items(self) -> Vec<Item> {
         let text = self.content.unwrap_or_default();
         match (self.role.as_str(), self.tool_call_id) {
@@ -83,8 +90,8 @@ impl Message {
             ("tool", Some(id)) => vec![Item::Result { id, out: Output::Text(text), error: false }],
             ("user", _) => vec![Item::text(Role::User, text)],
             ("assistant", _) => {
-                let said = (!text.is_empty()).then(|| Item::text(Role::Assistant, text));
-                said.into_iter().chain(self.tool_calls.into_iter().map(ToolCall::into_item)).collect()
+                let message = (!text.is_empty()).then(|| Item::text(Role::Assistant, text));
+                message.into_iter().chain(self.tool_calls.into_iter().map(ToolCall::into_item)).collect()
             }
             (role, _) => panic!("a message of role {role}"),
         }

@@ -1,8 +1,17 @@
-//! The floor: what no implementation of the format can do without, done the leanest way.
+//! The floor: the work that every implementation of the token format must do, in the fastest way.
 //!
-//! On the data of a real turn, with the crates that the token uses: the tag over the received text, one base64
-//! decoding, (one decryption,) every frame inflated, the new lines deflated, (one encryption,) one base64 encoding, the
-//! tag over the new text. Contexts and buffers are made once. No check, no claims, no allocation.
+//! It uses the data of a real turn, and the same crates as the token code:
+//!
+//! 1. the tag of the received text
+//! 2. base64 decoding
+//! 3. decryption of a sealed token
+//! 4. inflation of all frames
+//! 5. deflation of the new lines
+//! 6. encryption of a sealed token
+//! 7. base64 encoding
+//! 8. the tag of the new text
+//!
+//! Contexts and buffers are created once. There are no checks, no claims and no allocations.
 
 use std::hint::black_box;
 
@@ -22,7 +31,7 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, find_frame_compres
 
 use super::SECRET;
 
-/// One turn's data and the buffers that its work goes through.
+/// The data of one turn, and the buffers for its work.
 pub(crate) struct Floor {
     tools: Tools,
     received: Text,
@@ -76,13 +85,13 @@ impl Floor {
         black_box((inflated, deflated, encoded));
     }
 
-    /// The number of frames in the received token, the claims frame included.
+    /// The number of frames in the received token, including the frame of the claims.
     pub(crate) fn frames(&self) -> usize {
         self.frames.len()
     }
 }
 
-/// Keys and contexts, made once.
+/// Keys and contexts. They are created once.
 struct Tools {
     mac: Hmac<Sha256>,
     base64: Simd,
@@ -110,7 +119,7 @@ impl Tools {
         self.mac.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// Decrypts a sealed payload in place and gives where its frames start.
+    /// Decrypts a sealed payload in place. Returns the start of its frames.
     fn open(&self, header: &str, payload: &mut [u8]) -> usize {
         let Some(cipher) = &self.cipher else { return 0 };
         let (nonce, rest) = payload.split_first_chunk_mut::<NONCE_BYTES>().unwrap();
@@ -119,7 +128,7 @@ impl Tools {
         NONCE_BYTES
     }
 
-    /// Encrypts in place what stands where a payload's padded frames would.
+    /// Encrypts the bytes at the place of a payload's padded frames.
     fn seal(&self, header: &str, payload: &mut [u8]) {
         let Some(cipher) = &self.cipher else { return };
         let (nonce, rest) = payload.split_first_chunk_mut::<NONCE_BYTES>().unwrap();
@@ -128,7 +137,7 @@ impl Tools {
     }
 }
 
-/// A token's text, taken apart.
+/// The parts of a token's text.
 struct Text {
     header: String,
     signed: String,
@@ -148,7 +157,7 @@ impl Text {
     }
 }
 
-/// Where a frame stands in the payload, and its inflated size.
+/// The position of a frame in the payload, and its inflated size.
 struct Frame {
     start: usize,
     end: usize,
@@ -157,7 +166,7 @@ struct Frame {
 
 fn frames(payload: &[u8], mut start: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
-    // A sealed payload goes on with padding and tag.
+    // In a sealed payload, padding and tag follow the frames.
     while payload[start..].starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
         let rest = &payload[start..];
         let end = start + find_frame_compressed_size(rest).unwrap();

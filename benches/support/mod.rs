@@ -1,4 +1,5 @@
-//! What the measurements share: real conversations, tokens grown from them turn by turn, and the floor.
+//! Shared parts of the benchmarks: real conversations, tokens that are built from them turn by
+//! turn, and the floor.
 
 pub(crate) mod corpus;
 pub(crate) mod floor;
@@ -14,7 +15,7 @@ use holdall::proto::{
     },
 };
 
-/// One deployment with its one user.
+/// A deployment with one user.
 pub(crate) struct TestDeployment {
     keys: KeyRing,
     policy: TokenPolicy,
@@ -34,20 +35,20 @@ impl TestDeployment {
         }
     }
 
-    /// What is measured: verify a token, append lines to its history, issue the next one.
+    /// The measured work: verify a token, append lines to its history, issue the next token.
     pub(crate) fn turn(&self, text: &str, lines: &str, codec: &mut Codec) -> String {
         let token = self.verify(text, codec);
         let claims = token.claims().next("default".to_owned(), Id::new(NOW, [3; 16]), NOW, &self.policy);
         token::issue(&claims, Some(&token), lines, self.token_context(), &NONCE, codec).unwrap().token
     }
 
-    /// The first half of a turn.
+    /// The first half of a turn: verify a token.
     pub(crate) fn verify(&self, text: &str, codec: &mut Codec) -> VerifiedToken {
         let token = RawToken::new(text, &self.limits).unwrap().authenticate(self.token_context(), codec).unwrap();
         token.verify(&self.caller, TokenPurpose::Continue, &self.policy, NOW).unwrap()
     }
 
-    /// All tokens of a conversation that had these turns, each the lines of one, in order.
+    /// All tokens of a conversation, in order. Each element of `turns` has the lines of one turn.
     pub(crate) fn grow<T: AsRef<str>>(&self, turns: &[T], codec: &mut Codec) -> Vec<String> {
         let mut tokens: Vec<String> = Vec::new();
         for lines in turns {
@@ -86,5 +87,5 @@ fn alice() -> Principal {
 pub(crate) const KINDS: [Kind; 2] = [Kind::Clear, Kind::Sealed];
 const NOW: UnixSeconds = UnixSeconds(1_795_000_000);
 const SECRET: [u8; 32] = *b"a secret for the benchmarks only";
-// A nonce twice is a blunder in a deployment; here it keeps runs alike.
+// A deployment must never repeat a nonce. Here it makes all runs equal.
 const NONCE: [u8; NONCE_BYTES] = [6; NONCE_BYTES];

@@ -1,4 +1,4 @@
-//! Writes the seeds of the token's targets to `corpus/`.
+//! Writes the seeds of the token targets to `corpus/`.
 
 use std::{fs, path::Path};
 

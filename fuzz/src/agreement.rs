@@ -1,4 +1,5 @@
-//! The crate and the reference reader must agree on every token: taken or refused, claims, history, times, items.
+//! The crate and the reference reader must agree on every token: if it is valid, and on its claims,
+//! history, times and items.
 
 use std::sync::LazyLock;
 
@@ -16,15 +17,15 @@ use holdall::proto::{
 
 use super::reference::{self, HISTORY_BYTES, ITEMS, KID, MAX_AGE, NOW, SECRET, TOKEN_BYTES, TTL, Verdict};
 
-/// Panics where the two disagree, or where a token that was taken cannot be continued as it should.
+/// Panics if the two readers disagree, or if a valid token cannot be continued.
 pub(super) fn check(text: &str) {
-    // Fresh for each input, so that a finding depends on that alone.
-    let codec = &mut Codec::new().expect("there is memory");
+    // Fresh for each input, so that a finding depends only on the input.
+    let codec = &mut Codec::new().expect("memory for the compressor");
     match (reference::read(text), authenticate(text, codec)) {
         (None, Err(Error::TokenInvalid { .. } | Error::TokenTooLarge(_))) => {}
         (Some(expected), Ok(found)) => {
             compare(&expected, &found);
-            continue_it(&expected, text, codec);
+            check_next(&expected, text, codec);
         }
         (expected, found) => panic!("the reference says {expected:?}, the crate {found:?}"),
     }
@@ -34,14 +35,14 @@ fn compare(expected: &reference::Token, found: &UnverifiedToken) {
     assert_eq!(expected.history, found.history_lines());
     assert_eq!(expected.history.lines().count(), found.items());
     assert_eq!(expected.frames, found.history_frames() + 1);
-    let (is, claims) = (&expected.claims, found.claims());
+    let (known, claims) = (&expected.claims, found.claims());
     assert_eq!(
-        (&is.iss, is.sub.as_str(), is.idp.as_str()),
+        (&known.iss, known.sub.as_str(), known.idp.as_str()),
         (&claims.issuer, claims.principal.subject(), claims.principal.idp())
     );
     let ids = [Some(claims.conversation), Some(claims.token_id), claims.parent];
     assert_eq!(
-        [Some(&is.cid), Some(&is.jti), is.par.as_ref()],
+        [Some(&known.cid), Some(&known.jti), known.par.as_ref()],
         ids.map(|id| id.map(|id| id.to_string())).each_ref().map(Option::as_ref)
     );
     let Claims { born_at, issued_at, expires_at, turn, usage, upstream_millis, .. } = claims;
@@ -55,19 +56,19 @@ fn compare(expected: &reference::Token, found: &UnverifiedToken) {
         usage.cached_tokens,
         *upstream_millis,
     ];
-    assert_eq!((is.numbers, &is.model), (numbers, &claims.model));
+    assert_eq!((known.numbers, &known.model), (numbers, &claims.model));
 }
 
-/// A token that its caller may use holds the items that the reference sees, and the next one keeps them.
-fn continue_it(expected: &reference::Token, text: &str, codec: &mut Codec) {
-    for (purpose, reading) in [(TokenPurpose::Continue, false), (TokenPurpose::Read, true)] {
+/// A token that its holder may use has the items of the reference, and the next token keeps them.
+fn check_next(expected: &reference::Token, text: &str, codec: &mut Codec) {
+    for (purpose, is_reading) in [(TokenPurpose::Continue, false), (TokenPurpose::Read, true)] {
         let found = authenticate(text, codec).and_then(|token| {
-            token.verify(&TokenHolder::Known(alice()), purpose, &WORLD.policy(false), UnixSeconds(NOW))
+            token.verify(&TokenHolder::Known(alice()), purpose, &DEPLOYMENT.policy(false), UnixSeconds(NOW))
         });
-        match (reference::verdict(expected, reading), found) {
-            (Verdict::Good, Ok(token)) => {
+        match (reference::verdict(expected, is_reading), found) {
+            (Verdict::Valid, Ok(token)) => {
                 compare_items(expected, &token);
-                if !reading {
+                if !is_reading {
                     append(expected, &token, codec);
                 }
             }
@@ -91,42 +92,43 @@ fn compare_items(expected: &reference::Token, token: &VerifiedToken) {
     }
 }
 
-/// Appends a line, in both kinds, and looks at the outcome with both readers.
+/// Appends a line, in a clear and a sealed token, and compares the next token in both readers.
 fn append(expected: &reference::Token, token: &VerifiedToken, codec: &mut Codec) {
     const LINE: &str = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"more\"}]}\n";
     for seal in [false, true] {
-        let policy = WORLD.policy(seal);
+        let policy = DEPLOYMENT.policy(seal);
         let claims =
             token.claims().next("default".to_owned(), Id::new(UnixSeconds(NOW), [3; 16]), UnixSeconds(NOW), &policy);
-        let issued = token::issue(&claims, Some(token), LINE, WORLD.token_context(&policy), &[7; 24], codec);
+        let issued = token::issue(&claims, Some(token), LINE, DEPLOYMENT.token_context(&policy), &[7; 24], codec);
         let issued = match issued {
             Ok(issued) => issued,
-            // The claims may grow over their bound by the new alias, and history and token over theirs by the line.
+            // The new alias may make the claims too long, and the line may make history or token
+            // too long.
             Err(Error::HistoryTooLarge(_) | Error::RequestInvalid { .. } | Error::TokenTooLarge(_)) => continue,
             Err(error) => panic!("{error:?}"),
         };
-        let next = reference::read(&issued.token).expect("the reference reads what was issued");
+        let next = reference::read(&issued.token).expect("the reference reads an issued token");
         assert_eq!(next.history, expected.history.clone() + LINE);
         assert_eq!(issued.history_bytes, next.history.len());
-        compare(&next, &authenticate(&issued.token, codec).expect("what was issued is taken"));
+        compare(&next, &authenticate(&issued.token, codec).expect("an issued token is valid"));
     }
 }
 
 fn authenticate(text: &str, codec: &mut Codec) -> Result<UnverifiedToken, Error> {
-    let policy = WORLD.policy(false);
-    RawToken::new(text, &WORLD.limits)?.authenticate(WORLD.token_context(&policy), codec)
+    let policy = DEPLOYMENT.policy(false);
+    RawToken::new(text, &DEPLOYMENT.limits)?.authenticate(DEPLOYMENT.token_context(&policy), codec)
 }
 
 fn alice() -> Principal {
     Principal::new(reference::SUBJECT, reference::IDP).expect("a fixed name")
 }
 
-struct World {
+struct TestDeployment {
     keys: KeyRing,
     limits: Limits,
 }
 
-impl World {
+impl TestDeployment {
     fn token_context<'a>(&'a self, policy: &'a TokenPolicy) -> TokenContext<'a> {
         TokenContext { keys: &self.keys, policy, limits: &self.limits }
     }
@@ -137,9 +139,9 @@ impl World {
     }
 }
 
-static WORLD: LazyLock<World> = LazyLock::new(|| {
+static DEPLOYMENT: LazyLock<TestDeployment> = LazyLock::new(|| {
     let mut limits = Limits::default();
     (limits.token_bytes, limits.history_bytes, limits.history_items) = (TOKEN_BYTES, HISTORY_BYTES, ITEMS);
     let key = (KeyId::new(KID).expect("a fixed id"), SECRET.to_vec().into());
-    World { keys: KeyRing::new([key]).expect("a fixed key"), limits }
+    TestDeployment { keys: KeyRing::new([key]).expect("a fixed key"), limits }
 });

@@ -1,8 +1,8 @@
-//! Replies of the dialect `anthropic`.
+//! Replies of the provider `anthropic`.
 
 use super::replies;
 
-/// Takes what `replies` describes.
+/// Takes an input in the form that `replies` describes.
 pub fn check(input: &[u8]) {
     replies::check("anthropic", input);
 }

@@ -1,8 +1,8 @@
-//! Replies of the dialect `builtin`.
+//! Replies of the provider `builtin`.
 
 use super::replies;
 
-/// Takes what `replies` describes.
+/// Takes an input in the form that `replies` describes.
 pub fn check(input: &[u8]) {
     replies::check("builtin", input);
 }

@@ -1,5 +1,5 @@
-//! Bodies of `POST /v1/chat/completions`: the items are those that a second reader finds in the messages, in their order,
-//! and every refusal is told in the API's own shape.
+//! Bodies of `POST /v1/chat/completions`: the items are exactly those that a second reader finds in
+//! the messages, and every error has the shape of the API.
 
 use holdall::{
     problem::Problem,
@@ -12,29 +12,29 @@ use holdall::{
 };
 use serde_json::Value;
 
-/// Takes any bytes; what is not UTF-8 is refused before the door.
+/// Takes any bytes. Bytes that are not UTF-8 never reach the API.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
     let turn = match ChatCompletions.parse_request(body, &ApiSettings::default()) {
         Ok(ParsedRequest { turn, .. }) => turn,
-        Err(error) => return check_refusal(error),
+        Err(error) => return check_error(error),
     };
     for item in &turn.input {
         let mut line = String::new();
         item.write_line(&mut line);
-        assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("our own line"), item);
+        assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("a written line"), item);
     }
     let schemas = turn.options.tools.iter().filter_map(|tool| tool.parameters.as_ref());
     assert!(schemas.map(|schema| schema.get()).all(|schema| schema.starts_with('{') && body.contains(schema)));
-    // Members that the door ignores may be beyond what a value can hold: too deep, or a number without bounds.
+    // A member that the API ignores may be too deep, or a number too large, for a value.
     let Ok(value) = serde_json::from_str::<Value>(body) else { return };
     let text = |name: &str| value[name].as_str();
     assert_eq!(turn.token.as_deref(), text("conversation_token"));
     assert_eq!(turn.model.as_deref(), text("model"));
     assert_eq!(turn.stream, value["stream"] == true);
     assert_eq!(turn.user_id, None);
-    let named = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
-    assert_eq!(turn.user_hint.as_deref(), named);
+    let user = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
+    assert_eq!(turn.user_hint.as_deref(), user);
     let messages = value["messages"].as_array().expect("messages are a list");
     let items: Vec<_> = messages.iter().flat_map(items).collect();
     assert_eq!(turn.input, items);
@@ -45,12 +45,12 @@ pub fn check(input: &[u8]) {
     assert!(turn.options.tools.len() <= tools);
 }
 
-/// An error is told with a status and a body that SDKs can read, whatever the request was.
-fn check_refusal(error: Error) {
+/// Every error has a status and a body that SDKs can read.
+fn check_error(error: Error) {
     let code = error.code();
-    let problem = Problem::new(error, "req_1").shaped(|told| ChatCompletions.error_response(told));
+    let problem = Problem::new(error, "req_1").shaped(|error| ChatCompletions.error_response(error));
     assert!(problem.status().is_client_error());
-    let body: Value = serde_json::from_slice(&problem.into_body()).expect("a refusal is JSON");
+    let body: Value = serde_json::from_slice(&problem.into_body()).expect("an error is JSON");
     let error = &body["error"];
     assert_eq!((&error["type"], &error["code"]), (&"invalid_request_error".into(), &code.into()));
     let message = error["message"].as_str().expect("a message");
@@ -62,7 +62,7 @@ fn is(message: &Value, roles: &[&str]) -> bool {
     message["role"].as_str().is_some_and(|role| roles.contains(&role))
 }
 
-/// The items that a message stands for.
+/// The items of a message.
 fn items(message: &Value) -> Vec<Item> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     if is(message, &["user"]) {
@@ -71,22 +71,22 @@ fn items(message: &Value) -> Vec<Item> {
     if is(message, &["tool"]) {
         let out = match &message["content"] {
             Value::String(text) => Output::Text(text.clone()),
-            content => Output::Parts(parts(content)),
+            list => Output::Parts(parts(list)),
         };
         return vec![Item::Result { id: text(&message["tool_call_id"]), out, error: false }];
     }
     if !is(message, &["assistant"]) {
-        assert!(is(message, &["developer", "system"]), "a role that nobody has");
+        assert!(is(message, &["developer", "system"]), "an unknown role");
         return Vec::new();
     }
-    let mut said = parts(&message["content"]);
-    said.extend(message["refusal"].as_str().map(|refusal| Part::Text(refusal.to_owned())));
-    said.retain(|part| *part != Part::Text(String::new()));
+    let mut content = parts(&message["content"]);
+    content.extend(message["refusal"].as_str().map(|refusal| Part::Text(refusal.to_owned())));
+    content.retain(|part| *part != Part::Text(String::new()));
     let calls = message["tool_calls"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if said.is_empty() && calls.is_empty() {
-        said.push(Part::Text(String::new()));
+    if content.is_empty() && calls.is_empty() {
+        content.push(Part::Text(String::new()));
     }
-    let message = Item::Message { role: Role::Assistant, parts: said, cut: false };
+    let message = Item::Message { role: Role::Assistant, parts: content, cut: false };
     let message = Some(message).filter(|message| !matches!(message, Item::Message { parts, .. } if parts.is_empty()));
     let call = |call: &Value| {
         let (name, args) = (text(&call["function"]["name"]), text(&call["function"]["arguments"]));
@@ -99,7 +99,7 @@ fn parts(content: &Value) -> Vec<Part> {
     let part = |part: &Value| match part["type"].as_str() {
         Some("image_url") => Part::Image(part["image_url"]["url"].as_str().expect("a URL").to_owned()),
         Some(kind) => Part::Text(part[kind].as_str().expect("text").to_owned()),
-        None => panic!("a part without a type was taken"),
+        None => panic!("a part without a type was accepted"),
     };
     match content {
         Value::Array(list) => list.iter().map(part).collect(),
@@ -108,7 +108,7 @@ fn parts(content: &Value) -> Vec<Part> {
     }
 }
 
-/// The texts of a message that say something.
+/// The texts of a message that are not empty.
 fn texts(message: &Value) -> Vec<String> {
     let text = |part| match part {
         Part::Text(text) if !text.is_empty() => Some(text),

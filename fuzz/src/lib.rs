@@ -1,9 +1,11 @@
-//! What fuzzers run, and what `cargo test` replays on every seed and past finding (`tests/it/corpus.rs`).
+//! The checks of the fuzz targets. `cargo test` also runs them on every seed and past finding
+//! (`tests/it/corpus.rs`).
 //!
-//! A target is a module here with a `check` that panics on what must not be, one line in [`TARGETS`], and a file in
-//! `fuzz_targets/` that calls it. Checks use the crate as its users do; nothing in it is there for them alone.
+//! A target is a module here with a function `check`, one line in [`TARGETS`], and a file in
+//! `fuzz_targets/` that calls the check. A check panics if the input shows a fault. Checks use only
+//! the public interface of the crate, and the crate has no code for them.
 
-#![allow(clippy::expect_used, reason = "a check that cannot be made should stop")]
+#![allow(clippy::expect_used, reason = "a check that cannot run should stop")]
 
 mod agreement;
 pub mod anthropic_reply;
@@ -21,7 +23,7 @@ pub mod sse;
 pub mod token_payload;
 pub mod token_text;
 
-/// The targets, by the name of their binary, of `corpus/NAME` and of `findings/NAME`.
+/// The targets. A name is also the name of the binary, of `corpus/NAME` and of `findings/NAME`.
 pub const TARGETS: &[(&str, Check)] = &[
     ("anthropic_reply", anthropic_reply::check),
     ("builtin_reply", builtin_reply::check),

@@ -1,4 +1,5 @@
-//! Bodies of `POST /v1/messages`: what is taken is what was said, by whom it was said, and nothing else.
+//! Bodies of `POST /v1/messages`: the accepted content is exactly that of the request, each part
+//! with its author.
 
 use holdall::proto::{
     api::{
@@ -11,36 +12,36 @@ use holdall::proto::{
 };
 use serde_json::Value;
 
-/// Takes any bytes; what is not UTF-8 is refused before the door.
+/// Takes any bytes. Bytes that are not UTF-8 never reach the API.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let counts = CountTokens.parse_request(body, &ApiSettings::default()).is_ok();
+    let is_countable = CountTokens.parse_request(body, &ApiSettings::default()).is_ok();
     let ParsedRequest { turn, .. } = match Messages.parse_request(body, &ApiSettings::default()) {
-        Err(error) => return check_refusal(&error),
-        Ok(asked) => asked,
+        Err(error) => return check_error(&error),
+        Ok(request) => request,
     };
-    assert!(counts, "a turn that cannot be counted");
+    assert!(is_countable, "a turn that cannot be counted");
     assert!(turn.user_id.is_none() && !turn.input.is_empty());
     for item in &turn.input {
         let mut line = String::new();
         item.write_line(&mut line);
-        assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("our own line"), item);
+        assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("a written line"), item);
     }
-    // What is kept raw, arguments and schemas, may be nested deeper and hold more than a reader of values follows.
+    // Arguments and schemas are kept raw. They may be too deep, or a number too large, for a value.
     let Ok(body) = serde_json::from_str::<Value>(body) else { return };
     assert_eq!(turn.token.as_deref(), body["conversation_token"].as_str());
     assert_eq!(turn.model.as_deref(), body["model"].as_str());
     assert_eq!(turn.stream, body["stream"].as_bool().unwrap_or(false));
     assert_eq!(turn.options.max_output_tokens.map(u64::from), body["max_tokens"].as_u64());
-    assert_eq!(said(&turn.input), said_in(&body));
+    assert_eq!(content_of_items(&turn.input), content_of_body(&body));
 }
 
-/// A refusal is the API's own JSON, and says no more of the request than a name.
-fn check_refusal(error: &Error) {
-    let told = PublicError { error, status: 400, request_id: "req_1", problem: "{}" };
-    let refusal = Messages.error_response(&told).expect("the door has a shape of its own");
-    assert_eq!(refusal.status, 400);
-    let body: Value = serde_json::from_slice(&refusal.body).expect("JSON");
+/// Every error is JSON in the shape of the API. It repeats only a name of the request.
+fn check_error(error: &Error) {
+    let public = PublicError { error, status: 400, request_id: "req_1", problem: "{}" };
+    let response = Messages.error_response(&public).expect("the API has its own shape");
+    assert_eq!(response.status, 400);
+    let body: Value = serde_json::from_slice(&response.body).expect("JSON");
     assert_eq!((&body["type"], &body["request_id"]), (&"error".into(), &"req_1".into()));
     let error = &body["error"];
     assert_eq!(error["type"], "invalid_request_error");
@@ -48,9 +49,10 @@ fn check_refusal(error: &Error) {
     assert!(!message.is_empty() && message.chars().count() < 600 && !message.contains(char::is_control), "{message:?}");
 }
 
-/// Who said what: the texts of a side joined, the ids and arguments of calls, the ids and texts of results, images.
+/// The content of a request: the joined texts of each side, the calls, the results, and the number
+/// of images.
 #[derive(Debug, Default, PartialEq)]
-struct Said {
+struct Content {
     user: String,
     model: String,
     calls: Vec<(String, String, Value)>,
@@ -58,12 +60,12 @@ struct Said {
     images: usize,
 }
 
-fn said(items: &[Item]) -> Said {
-    let mut all = Said::default();
+fn content_of_items(items: &[Item]) -> Content {
+    let mut all = Content::default();
     for item in items {
         match item {
             Item::Call { id, name, args } => {
-                all.calls.push((id.clone(), name.clone(), serde_json::from_str(args).expect("JSON, as in the body")));
+                all.calls.push((id.clone(), name.clone(), serde_json::from_str(args).expect("JSON, like the body")));
             }
             Item::Message { role, parts, cut } => {
                 assert!(!cut && !parts.is_empty(), "{item:?}");
@@ -88,15 +90,15 @@ fn texts(parts: &[Part], images: &mut usize) -> String {
     for part in parts {
         match part {
             Part::Image(_) => *images += 1,
-            Part::Text(said) => text.push_str(said),
+            Part::Text(part) => text.push_str(part),
         }
     }
     text
 }
 
-/// The same, read from the request by itself.
-fn said_in(body: &Value) -> Said {
-    let mut all = Said::default();
+/// The content of the body, found by a second reader.
+fn content_of_body(body: &Value) -> Content {
+    let mut all = Content::default();
     for message in body["messages"].as_array().expect("a list") {
         let mut text = String::new();
         for block in blocks(&message["content"]) {
@@ -114,20 +116,20 @@ fn said_in(body: &Value) -> Said {
                         all.images += usize::from(block["type"] == "image");
                     }
                     let failed = block["is_error"].as_bool().unwrap_or(false);
-                    all.results.push((of(block, "tool_use_id"), result, failed));
+                    all.results.push((text_member(block, "tool_use_id"), result, failed));
                 }
                 Some("tool_use") => {
                     assert_eq!(message["role"], "assistant");
-                    all.calls.push((of(block, "id"), of(block, "name"), block["input"].clone()));
+                    all.calls.push((text_member(block, "id"), text_member(block, "name"), block["input"].clone()));
                 }
-                Some(other) => panic!("a block of type {other} was taken"),
+                Some(other) => panic!("a block of type {other} was accepted"),
             }
         }
         match message["role"].as_str() {
             Some("assistant") => all.model.push_str(&text),
             Some("system") => {}
             Some("user") => all.user.push_str(&text),
-            other => panic!("{other:?} has spoken"),
+            other => panic!("the role {other:?} was accepted"),
         }
     }
     all
@@ -141,6 +143,6 @@ fn blocks(content: &Value) -> &[Value] {
     }
 }
 
-fn of(block: &Value, member: &str) -> String {
+fn text_member(block: &Value, member: &str) -> String {
     block[member].as_str().expect("text").to_owned()
 }

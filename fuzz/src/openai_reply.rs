@@ -1,8 +1,8 @@
-//! Replies of the dialect `openai`.
+//! Replies of the provider `openai`.
 
 use super::replies;
 
-/// Takes what `replies` describes.
+/// Takes an input in the form that `replies` describes.
 pub fn check(input: &[u8]) {
     replies::check("openai", input);
 }

@@ -1,14 +1,14 @@
-//! What upstreams send: a reader must say the same of it however the network cut it.
+//! Answers of upstreams: the deltas must be the same for every split of the bytes.
 //!
-//! The first byte of an input chooses the form that the head announces, the second the seed of the cuts; the rest is the
-//! body.
+//! The first byte of an input selects the content type, and the second the size of the pieces. The
+//! rest is the body.
 
 use holdall::proto::{
     provider::{self, ReplyBounds},
     turn::Delta,
 };
 
-/// Reads a body as a reply of this dialect: whole, byte by byte, and cut at chance.
+/// Reads a body as a reply of this provider: in one piece, byte by byte, and in larger pieces.
 pub fn check(provider: &str, input: &[u8]) {
     let [form, seed, body @ ..] = input else { return };
     let content_type = if form % 2 == 0 { "text/event-stream" } else { "application/json; charset=utf-8" };
@@ -20,24 +20,24 @@ pub fn check(provider: &str, input: &[u8]) {
     assert_eq!(read(provider, content_type, &pieces), whole, "in pieces of {step}");
     if let (reply, Ok(())) = &whole {
         let ends = reply.others.iter().filter(|delta| matches!(delta, Delta::Finish(_))).count();
-        assert_eq!(ends, 1, "a whole reply ends once");
-        assert!(matches!(reply.others.last(), Some(Delta::Finish(_))), "and nothing comes after its end");
+        assert_eq!(ends, 1, "a complete reply has one end");
+        assert!(matches!(reply.others.last(), Some(Delta::Finish(_))), "nothing follows the end");
     }
 }
 
-/// What a reply says, with text joined: where it was cut is the network's doing.
+/// The content of a reply, with its text joined.
 #[derive(Debug, Default, PartialEq)]
 struct Reply {
     text: String,
     others: Vec<Delta>,
 }
 
-/// The reply, and the code of what is wrong with it.
+/// The reply, and the code of its error.
 fn read(provider: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<(), &'static str>) {
-    let head = http::Response::builder().header("content-type", content_type).body(()).expect("a plain head");
-    let provider = provider::by_name(provider).expect("a known dialect");
+    let head = http::Response::builder().header("content-type", content_type).body(()).expect("a valid head");
+    let provider = provider::by_name(provider).expect("a known provider");
     let bounds = ReplyBounds { reply_bytes: REPLY_BYTES };
-    let mut reader = provider.reply(&head.into_parts().0, bounds).expect("a form that is announced");
+    let mut reader = provider.reply_reader(&head.into_parts().0, bounds).expect("an accepted content type");
     let mut deltas = Vec::new();
     let mut ended = Ok(());
     for piece in pieces {
@@ -51,10 +51,10 @@ fn read(provider: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<
     for delta in deltas {
         match delta {
             Delta::Text(text) => {
-                assert!(!text.is_empty(), "a delta says something");
+                assert!(!text.is_empty(), "a text delta is not empty");
                 reply.text.push_str(&text);
             }
-            // Counts are replaced by later ones, and how many there were depends on the cuts.
+            // Later counts replace earlier ones, and their number depends on the split.
             Delta::Usage(_) => {}
             other => reply.others.push(other),
         }
@@ -62,5 +62,5 @@ fn read(provider: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<
     (reply, ended)
 }
 
-/// Small, so that a fuzzer finds the bounds.
+/// Small, so that a fuzzer finds the limits.
 const REPLY_BYTES: usize = 512;

@@ -1,6 +1,6 @@
-//! Bodies of `POST /v1/responses`: the items are those that a second reader finds in the input, in their order; every
-//! refusal is told in the API's own shape; and whatever was asked for, the answer to it is whole, with the token where it
-//! belongs and nowhere else.
+//! Bodies of `POST /v1/responses`: the items are exactly those that a second reader finds in the
+//! input, every error has the shape of the API, and every answer is complete and has the token only
+//! in its id.
 
 use std::time::Duration;
 
@@ -19,22 +19,22 @@ use holdall::{
 };
 use serde_json::Value;
 
-/// Takes any bytes; what is not UTF-8 is refused before the door.
+/// Takes any bytes. Bytes that are not UTF-8 never reach the API.
 pub fn check(input: &[u8]) {
     let Ok(body) = std::str::from_utf8(input) else { return };
-    let ask = || Responses.parse_request(body, &ApiSettings::default());
-    let ParsedRequest { turn, writer } = match ask() {
-        Ok(asked) => asked,
-        Err(error) => return check_refusal(error),
+    let parse = || Responses.parse_request(body, &ApiSettings::default());
+    let ParsedRequest { turn, writer } = match parse() {
+        Ok(request) => request,
+        Err(error) => return check_error(error),
     };
     for item in &turn.input {
         let mut line = String::new();
         item.write_line(&mut line);
-        assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("our own line"), item);
+        assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("a written line"), item);
     }
     let schemas = turn.options.tools.iter().filter_map(|tool| tool.parameters.as_ref());
     assert!(schemas.map(|schema| schema.get()).all(|schema| schema.starts_with('{') && body.contains(schema)));
-    // Members that the door passes over may be beyond what a value can hold: too deep, or a number without bounds.
+    // A member that the API ignores may be too deep, or a number too large, for a value.
     let Ok(value) = serde_json::from_str::<Value>(body) else { return };
     let text = |name: &str| value[name].as_str();
     let token = text("previous_response_id").map(|id| id.strip_prefix("resp_").unwrap_or_default());
@@ -42,8 +42,8 @@ pub fn check(input: &[u8]) {
     assert_eq!(turn.model.as_deref(), text("model"));
     assert_eq!(turn.stream, value["stream"] == true);
     assert_eq!(turn.user_id, None);
-    let named = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
-    assert_eq!(turn.user_hint.as_deref(), named);
+    let user = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
+    assert_eq!(turn.user_hint.as_deref(), user);
     let (mut items, mut system) = (Vec::new(), Vec::from_iter(text("instructions").map(str::to_owned)));
     match &value["input"] {
         Value::String(text) => items.push(Item::text(Role::User, text)),
@@ -52,16 +52,16 @@ pub fn check(input: &[u8]) {
     assert_eq!(turn.input, items);
     system.retain(|text| !text.is_empty());
     assert_eq!(turn.system, (!system.is_empty()).then(|| system.join("\n\n")));
-    let second = ask().expect("what was taken is taken again").writer;
+    let second = parse().expect("the same request is accepted again").writer;
     check_writer(&value, writer, second);
 }
 
-/// An error is told with a status and a body that SDKs can read, whatever the request was.
-fn check_refusal(error: Error) {
+/// Every error has a status and a body that SDKs can read.
+fn check_error(error: Error) {
     let code = error.code();
-    let problem = Problem::new(error, "req_1").shaped(|told| Responses.error_response(told));
+    let problem = Problem::new(error, "req_1").shaped(|error| Responses.error_response(error));
     assert!(problem.status().is_client_error());
-    let body: Value = serde_json::from_slice(&problem.into_body()).expect("a refusal is JSON");
+    let body: Value = serde_json::from_slice(&problem.into_body()).expect("an error is JSON");
     let error = &body["error"];
     assert_eq!((&error["type"], &error["code"]), (&"invalid_request_error".into(), &code.into()));
     let message = error["message"].as_str().expect("a message");
@@ -69,7 +69,7 @@ fn check_refusal(error: Error) {
     assert!(error["param"].is_null() || error["param"].is_string());
 }
 
-/// The item that an element of the input stands for, or what it says as system.
+/// Adds the item of an element of the input, or its text for the system prompt.
 fn read(element: &Value, items: &mut Vec<Item>, system: &mut Vec<String>) {
     let text = |name: &str| element[name].as_str().expect("text").to_owned();
     match element["type"].as_str().unwrap_or("message") {
@@ -82,10 +82,10 @@ fn read(element: &Value, items: &mut Vec<Item>, system: &mut Vec<String>) {
                 "assistant" => items.push(Item::Message { role: Role::Assistant, parts, cut: false }),
                 "user" => items.push(Item::Message { role: Role::User, parts, cut: false }),
                 role => {
-                    assert!(["developer", "system"].contains(&role), "a role that nobody has");
+                    assert!(["developer", "system"].contains(&role), "an unknown role");
                     system.extend(parts.into_iter().map(|part| match part {
                         Part::Text(text) => text,
-                        Part::Image(_) => panic!("a system that shows images"),
+                        Part::Image(_) => panic!("a system prompt with an image"),
                     }));
                 }
             }
@@ -99,7 +99,7 @@ fn read(element: &Value, items: &mut Vec<Item>, system: &mut Vec<String>) {
             };
             items.push(Item::Result { id: text("call_id"), out, error: false });
         }
-        kind => assert_eq!(kind, "reasoning", "a kind that nobody knows"),
+        kind => assert_eq!(kind, "reasoning", "an unknown type"),
     }
 }
 
@@ -108,7 +108,7 @@ fn parts(content: &Value) -> Vec<Part> {
         "input_image" => Part::Image(part["image_url"].as_str().expect("a URL").to_owned()),
         "refusal" => Part::Text(part["refusal"].as_str().expect("text").to_owned()),
         kind => {
-            assert!(["input_text", "output_text", "text"].contains(&kind), "a part that nobody knows");
+            assert!(["input_text", "output_text", "text"].contains(&kind), "an unknown part");
             Part::Text(part["text"].as_str().expect("text").to_owned())
         }
     };
@@ -119,13 +119,13 @@ fn parts(content: &Value) -> Vec<Part> {
     }
 }
 
-/// A whole answer and a stream tell the same, and the token only as an id.
-fn check_writer(asked: &Value, mut whole: Box<dyn ReplyWriter>, mut streamed: Box<dyn ReplyWriter>) {
+/// Checks that an answer and a stream have the same content, and the token only as an id.
+fn check_writer(request: &Value, mut writer: Box<dyn ReplyWriter>, mut streamed: Box<dyn ReplyWriter>) {
     let answer = answer();
-    let response: Value = serde_json::from_slice(&whole.body(&answer)).expect("an answer is JSON");
+    let response: Value = serde_json::from_slice(&writer.body(&answer)).expect("an answer is JSON");
     let members = response.as_object().expect("an object");
     assert!(REQUIRED.iter().all(|name| members.contains_key(*name)), "a required member is missing");
-    let stored = asked["store"] != false;
+    let stored = request["store"] != false;
     assert_eq!(response["id"].as_str().is_some_and(|id| id == format!("resp_{TOKEN}")), stored);
     let mut out = Vec::new();
     streamed.start(&answer.conversation.claims, &mut out);
@@ -135,10 +135,11 @@ fn check_writer(asked: &Value, mut whole: Box<dyn ReplyWriter>, mut streamed: Bo
     streamed.deltas(&[Delta::Text("he".to_owned()), Delta::Text("llo".to_owned()), call], &mut out);
     streamed.finish(&answer, &mut out);
     let stream = String::from_utf8(out).expect("a stream is text");
-    let asked_with_it = asked.to_string().contains(TOKEN);
-    let told = stream.matches(TOKEN).count();
-    assert!(asked_with_it || told == usize::from(stored) * if live { 1 } else { 2 }, "the token is told {told} times");
-    let stream = stream.strip_suffix("data: [DONE]\n\n").expect("the end is told");
+    let is_in_request = request.to_string().contains(TOKEN);
+    let count = stream.matches(TOKEN).count();
+    let expected = usize::from(stored) * if live { 1 } else { 2 };
+    assert!(is_in_request || count == expected, "the stream has the token {count} times");
+    let stream = stream.strip_suffix("data: [DONE]\n\n").expect("an end marker");
     let mut last = Value::Null;
     for (at, event) in stream.split_terminator("\n\n").enumerate() {
         let (name, data) = event.split_once('\n').expect("a name and data");

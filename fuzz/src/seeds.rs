@@ -1,10 +1,11 @@
-//! The seeds of the token's targets: one of each thing that a token may hold, and of most that it may not.
+//! The seeds of the token targets: one for each thing that a token may have, and for most that it
+//! may not.
 //!
 //! `cargo run --example seeds` writes them to `corpus/`.
 
 use super::{reference, token_payload};
 
-/// Target, file name and contents of each seed.
+/// The target, the file name and the contents of each seed.
 pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for (name, _, texts) in texts() {
@@ -30,24 +31,25 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     seeds
 }
 
-/// Panics if a seed is taken that is here to be refused, or the reverse: two readers that agree may both be wrong.
+/// Panics if the reference accepts a seed that is meant to be invalid, or the reverse. Two readers
+/// that agree may both be wrong.
 pub fn check() {
-    for (name, taken, texts) in texts() {
+    for (name, is_valid, texts) in texts() {
         let token = reference::read(&reference::sign(&unsigned(&texts)));
-        assert_eq!(token.is_some_and(|token| reference::items(&token).is_some()), taken, "{name}");
+        assert_eq!(token.is_some_and(|token| reference::items(&token).is_some()), is_valid, "{name}");
     }
     for (name, text) in foreign_texts() {
         assert!(reference::read(&reference::sign(&text)).is_none(), "{name}");
     }
 }
 
-/// The token of these texts, without its tag.
+/// The clear token of these texts, without its tag.
 fn unsigned(texts: &[u8]) -> String {
     let token = reference::issue_clear(&token_payload::frames(texts));
     token.rsplit_once('.').map_or_else(String::new, |(unsigned, _)| unsigned.to_owned())
 }
 
-/// Texts of frames, in the form that `token_payload` takes them, and whether they make a token.
+/// Texts in the form of `token_payload`. The flag says if they make a valid token.
 fn texts() -> Vec<(&'static str, bool, Vec<u8>)> {
     let all = [ASSISTANT, IMAGE, CALL, RESULT, PARTS, THINK, CUT, ESCAPES];
     let claims = |from: &str, to: &str| {
@@ -83,13 +85,13 @@ fn texts() -> Vec<(&'static str, bool, Vec<u8>)> {
             history("{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"\\ud83d\\ude00 \\ud83d\"}]}\n"),
         ),
         ("carriage-return", false, history("{\"t\":\"msg\",\r\"role\":\"user\",\"parts\":[{\"text\":\"a\"}]}\n")),
-        ("byte-order-mark", false, history(&["\u{FEFF}", LEAST].concat())),
-        ("empty-line", false, history(&[LEAST, "\n", LEAST].concat())),
-        ("cut-line", false, history(&[LEAST, "{"].concat())),
+        ("byte-order-mark", false, history(&["\u{FEFF}", SHORTEST].concat())),
+        ("empty-line", false, history(&[SHORTEST, "\n", SHORTEST].concat())),
+        ("cut-line", false, history(&[SHORTEST, "{"].concat())),
         ("deep", false, history(&("[".repeat(200) + "\n"))),
-        ("frames-64", true, input(&[&[CLAIMS][..], &[LEAST; 63]].concat())),
-        ("frames-65", false, input(&[&[CLAIMS][..], &[LEAST; 64]].concat())),
-        ("lines-97", false, input(&[CLAIMS, &LEAST.repeat(97)])),
+        ("frames-64", true, input(&[&[CLAIMS][..], &[SHORTEST; 63]].concat())),
+        ("frames-65", false, input(&[&[CLAIMS][..], &[SHORTEST; 64]].concat())),
+        ("lines-97", false, input(&[CLAIMS, &SHORTEST.repeat(97)])),
         ("too-much", false, input(&[CLAIMS, &(" ".repeat(reference::HISTORY_BYTES) + "\n")])),
         ("checksum", true, written(b'1', USER.as_bytes())),
         ("no-size", false, written(b'2', USER.as_bytes())),
@@ -102,11 +104,11 @@ fn texts() -> Vec<(&'static str, bool, Vec<u8>)> {
         ("honest-bomb", false, written(b'@', b"\x28\xB5\x2F\xFD\xA0\0\0\x02\0\x03\0\x10\n")),
         ("raw-block-over-window", false, written(b'@', &over_window(false))),
         ("repeated-block-over-window", false, written(b'@', &over_window(true))),
-        ("raw-block", true, written(b'@', &[b"\x28\xB5\x2F\xFD\x20\x20\x01\x01\0", LEAST.as_bytes()].concat())),
+        ("raw-block", true, written(b'@', &[b"\x28\xB5\x2F\xFD\x20\x20\x01\x01\0", SHORTEST.as_bytes()].concat())),
     ]
 }
 
-/// Texts that no key holder made.
+/// Texts that are not tokens, even with the right tag.
 fn foreign_texts() -> Vec<(&'static str, String)> {
     let payload = "KLUv_SADGQAAe30K";
     let header = |json: &str| format!("{}.{payload}", reference::base64url(json.as_bytes()));
@@ -122,18 +124,18 @@ fn foreign_texts() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The texts with the byte FF between them, each to be written as we write frames.
+/// The texts, separated by the byte FF, each to be written like the crate writes frames.
 fn input(texts: &[&str]) -> Vec<u8> {
     texts.iter().map(|text| format!("0{text}").into_bytes()).collect::<Vec<_>>().join(&0xFF)
 }
 
-/// The claims, and a frame written in another way.
+/// The claims, and a frame that is written in another way.
 fn written(how: u8, text: &[u8]) -> Vec<u8> {
     [input(&[CLAIMS]), vec![0xFF, how], text.to_vec()].concat()
 }
 
-/// A frame with a window of 1 KiB that holds [`LEAST`] 62 times, or once and then 1,952 spaces: RFC 8878 §3.1.1.2.4 bounds
-/// a block by the window.
+/// A frame with a window of 1 KiB. It has the shortest item 62 times, or once with 1,952 spaces.
+/// RFC 8878 §3.1.1.2.4 limits a block to the window.
 fn over_window(repeated: bool) -> Vec<u8> {
     const RAW: u32 = 0;
     const REPEATED: u32 = 1;
@@ -141,11 +143,11 @@ fn over_window(repeated: bool) -> Vec<u8> {
         let [head @ .., _] = (bytes << 3 | kind << 1 | last).to_le_bytes();
         [&head, contents].concat()
     };
-    let (line, end) = LEAST.as_bytes().split_at(31);
+    let (line, end) = SHORTEST.as_bytes().split_at(31);
     let blocks = if repeated {
         [block(31, RAW, 0, line), block(1_952, REPEATED, 0, b" "), block(1, RAW, 1, end)].concat()
     } else {
-        block(1_984, RAW, 1, LEAST.repeat(62).as_bytes())
+        block(1_984, RAW, 1, SHORTEST.repeat(62).as_bytes())
     };
     let size = (1_984_u16 - 256).to_le_bytes();
     [b"\x28\xB5\x2F\xFD\x40\0", &size[..], &blocks].concat()
@@ -157,8 +159,8 @@ const CLAIMS: &str = concat!(
     r#""iat":1795000000,"exp":1795604800,"turn":2,"model":"default","use":{"in":1,"out":2,"cached":0,"ms":3}}"#,
     "\n"
 );
-/// 32 bytes.
-const LEAST: &str = "{\"t\":\"think\",\"by\":\"\",\"blob\":\"\"}\n";
+/// The shortest item: 32 bytes.
+const SHORTEST: &str = "{\"t\":\"think\",\"by\":\"\",\"blob\":\"\"}\n";
 const USER: &str = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]}\n";
 const ASSISTANT: &str = "{\"t\":\"msg\",\"role\":\"assistant\",\"parts\":[{\"text\":\"Grüße, 你好 \u{1F600}\"}]}\n";
 const IMAGE: &str = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"\"},{\"image\":\"https://e.test/a\"}]}\n";

@@ -1,63 +1,52 @@
-//! `holdall keys api` and `holdall keys operator`: keys that callers hold, of which a server knows the digests alone.
+//! `holdall keys api` and `holdall keys operator`: new keys for callers and operators. A server
+//! knows only their digests.
 //!
-//! What goes into a configuration is printed to standard output, so that `>>` appends it to a file; the key itself goes to
-//! standard error, once, for whoever is to hold it.
+//! The text for the configuration goes to standard output, so that `>>` can append it to a file.
+//! The key itself goes to standard error, and is shown only once.
 
-use super::{CliError, console::Console, keys::random};
-use crate::{
-    principal::{IDP_KEY, KeyDigest},
-    proto::{principal::Principal, token},
-};
+use serde_json::json;
 
-/// By which such keys are known, to people and to scanners of leaked secrets.
-const PREFIX: &str = "hk_";
+use super::{console::Console, error::CliError, secret::CallerKey};
+use crate::{principal::IDP_KEY, proto::principal::Principal};
 
-/// Prints a new key that speaks for `user`, and its line for a keys file.
+/// Prints a new key of `user`, and its line for the file of caller keys.
+///
+/// # Errors
+/// [`CliError`] if the system gives no random bytes or standard output fails.
 pub(super) fn api(user: &str, json: bool, console: Console) -> Result<(), CliError> {
-    let key = NewKey::make()?;
-    let line = format!("{} {user}", key.digest.to_hex());
-    if json {
-        let (key, digest) = (key.text.as_str(), key.digest.to_hex());
-        return console.print(&format!("{}\n", serde_json::json!({ "key": key, "digest": digest, "user": user })));
-    }
-    console.say(&format!("key, for {user} alone and not shown again: {}", *key.text));
-    console.say("line for identity.api_key.keys_file (append it with `>> FILE`):");
-    console.print(&format!("{line}\n"))
-}
-
-/// Prints a new key of an operator's, and its digest.
-pub(super) fn operator(json: bool, console: Console) -> Result<(), CliError> {
-    let key = NewKey::make()?;
+    let key = CallerKey::generate()?;
     let digest = key.digest.to_hex();
     if json {
-        return console.print(&format!("{}\n", serde_json::json!({ "key": key.text.as_str(), "digest": digest })));
+        return console.print(&format!("{}\n", json!({ "key": key.text.as_str(), "digest": digest, "user": user })));
     }
-    console.say(&format!("key, for the operator alone and not shown again: {}", *key.text));
-    console.say("digest for operator_keys (HOLDALL_OPERATOR_KEYS):");
+    console.note(&format!("key for the user {user}, shown only once: {}", *key.text));
+    console.note("line for identity.api_key.keys_file (append it with `>> FILE`):");
+    console.print(&format!("{digest} {user}\n"))
+}
+
+/// Prints a new operator key and its digest.
+///
+/// # Errors
+/// [`CliError`] if the system gives no random bytes or standard output fails.
+pub(super) fn operator(json: bool, console: Console) -> Result<(), CliError> {
+    let key = CallerKey::generate()?;
+    let digest = key.digest.to_hex();
+    if json {
+        return console.print(&format!("{}\n", json!({ "key": key.text.as_str(), "digest": digest })));
+    }
+    console.note(&format!("key for the operator, shown only once: {}", *key.text));
+    console.note("digest for operator_keys (HOLDALL_OPERATOR_KEYS):");
     console.print(&format!("{digest}\n"))
 }
 
-/// A user's name, as a line of a keys file can hold it.
-pub(super) fn user(text: &str) -> Result<String, &'static str> {
+/// Checks a user name: 1 to 256 bytes without control characters, and without white space at either
+/// end, because it is the end of a line in the file of caller keys.
+///
+/// # Errors
+/// The rule that the name breaks.
+pub(super) fn parse_user(text: &str) -> Result<String, &'static str> {
     if text.trim() != text {
-        return Err("white space before or behind the name");
+        return Err("the name starts or ends with white space");
     }
     Principal::new(text, IDP_KEY).map(|_| text.to_owned())
-}
-
-struct NewKey {
-    text: zeroize::Zeroizing<String>,
-    digest: KeyDigest,
-}
-
-impl NewKey {
-    /// 32 random bytes, so that a plain digest of them is safe to show.
-    fn make() -> Result<Self, CliError> {
-        let mut bytes = zeroize::Zeroizing::new([0; 32]);
-        random(&mut *bytes)?;
-        let encoded = zeroize::Zeroizing::new(token::encode_base64url(&*bytes));
-        let text = zeroize::Zeroizing::new(format!("{PREFIX}{}", *encoded));
-        let digest = KeyDigest::of(&text);
-        Ok(Self { text, digest })
-    }
 }

@@ -1,16 +1,23 @@
-//! Whom `chat` and `send` talk to: a server that runs somewhere, or one of our own in this process.
+//! The server of `chat` and `send`: a running one, or one in this process.
 //!
-//! Ours listens on a loopback port that the system picks and is spoken to over HTTP like any other, so that there is one
-//! way for a turn to go. It has no log; the causes that a log would show come with its errors instead, since here the
-//! caller is the operator.
+//! A server in this process listens on a free loopback port, and the client calls it over HTTP. So
+//! every turn takes the same path. This server writes no log. Its errors show the causes that a log
+//! would contain, because here the caller is the operator.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{self, Receiver, Sender},
     time::Duration,
 };
 
-use super::{CliError, home, settings::System};
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
+use super::{
+    error::CliError,
+    file::{is_standard_input, shell_word},
+    home::{self, LOCAL_USER},
+    system::System,
+};
 use crate::{
     config::{Config, Exposure, ModelSettings, TokenSettings},
     proto::token::{Codec, RawToken},
@@ -21,16 +28,17 @@ use crate::{
     },
 };
 
-/// The arguments that say whom to talk to, and as whom.
+/// The arguments for the server and the user.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Connection")]
 pub(super) struct ConnectArgs {
-    /// Talk to the server at URL; without it one runs in this process, for this command alone
+    /// URL of a running server [default: a server in this process, for this command only]
     #[arg(long, env = "HOLDALL_URL", value_name = "URL")]
     url: Option<String>,
-    /// Credential for --url; rather set the variable, since arguments can be seen
-    #[arg(long, env = "HOLDALL_BEARER", value_name = "TOKEN")]
+    /// Credential for `--url`; the variable is safer, because other users can see arguments
+    #[arg(long, env = "HOLDALL_BEARER", value_name = "CREDENTIAL")]
     bearer: Option<String>,
-    /// User to speak as [default: local; with --url whoever the credential names]
+    /// User name [default: local, or with `--url` the user of the credential]
     #[arg(long, env = "HOLDALL_USER", value_name = "NAME")]
     user: Option<String>,
     #[command(flatten)]
@@ -39,49 +47,50 @@ pub(super) struct ConnectArgs {
     tokens: TokenSettings,
 }
 
-/// A server to talk to.
-pub(super) struct Proxy {
-    /// Who answers, in a few words.
+/// Parses the path of a token file that the command also writes. `-` is an error.
+pub(super) fn token_file_parser() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match is_standard_input(&path) {
+        true => Err("the command writes the new token to this file, so it cannot be standard input"),
+        false => Ok(path),
+    })
+}
+
+/// A server and a client for it.
+pub(super) struct Connection {
+    /// A short description of the model, or of the server's URL.
     pub(super) model: String,
     runtime: Runtime,
     client: Client,
     user: Option<String>,
     alias: Option<String>,
-    /// The causes of our own server's errors.
-    causes: Option<Receiver<(String, Option<String>)>>,
+    /// The causes of errors, if the server runs in this process.
+    causes: Option<Causes>,
 }
 
-impl Proxy {
-    /// Starts or finds the server. `pace_millis` is for the built-in model, where the settings name none.
+/// Pairs of a request id and the cause of its error.
+type Causes = Receiver<(String, Option<String>)>;
+
+impl Connection {
+    /// Starts a server in this process, or prepares a client for the server at `--url`.
     ///
-    /// `token`, if there is one, tells which model the conversation is with.
+    /// `token`, if there is one, names the model of the conversation. `pace_millis` is the pause
+    /// between two words of the built-in model, if the settings have no other value.
+    ///
+    /// # Errors
+    /// [`CliError`] if a setting is not valid, or if the server cannot start.
     pub(super) fn open(args: &ConnectArgs, token: Option<&str>, pace_millis: u32) -> Result<Self, CliError> {
         let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
         let alias = args.model.alias().map(str::to_owned);
         if let Some(url) = &args.url {
-            let client = Client::new(url, args.bearer.as_deref()).map_err(|error| CliError::new(error.to_string()))?;
+            let client = client(url, args.bearer.as_deref())?;
             let model = alias.as_deref().map_or_else(|| url.clone(), |alias| format!("{alias} at {url}"));
             return Ok(Self { model, runtime, client, user: args.user.clone(), alias, causes: None });
         }
-        let mut builder = args.tokens.builder(&System)?;
-        args.model.apply(&mut builder, &System)?;
-        if !builder.has_keys() {
-            builder.set("keys_file", &*home::make_keys()?.to_string_lossy());
-        }
-        if !builder.has("builtin_pace_ms") {
-            builder.set("builtin_pace_ms", i64::from(pace_millis));
-        }
-        builder.set_exposure(Exposure::Local);
-        let config = builder.build(&System)?;
+        let config = args.local_config(pace_millis)?;
         let model = describe_model(&config, alias.as_deref(), token);
-        let (sender, causes) = mpsc::channel();
-        let cannot = |error: &dyn std::error::Error| CliError::new(format!("cannot start the server: {error}"));
-        let server =
-            runtime.block_on(shell::start(config, Box::new(CauseLog(sender)))).map_err(|error| cannot(&error))?;
-        let url = format!("http://{}", server.address().map_err(|error| cannot(&error))?);
-        runtime.spawn(server.run(std::future::pending()));
-        let client = Client::new(&url, None).map_err(|error| CliError::new(error.to_string()))?;
-        let user = Some(args.user.clone().unwrap_or_else(|| OWN_USER.to_owned()));
+        let (url, causes) = start_local(&runtime, config)?;
+        let client = client(&url, None)?;
+        let user = Some(args.user.clone().unwrap_or_else(|| LOCAL_USER.to_owned()));
         Ok(Self { model, runtime, client, user, alias, causes: Some(causes) })
     }
 
@@ -97,63 +106,78 @@ impl Proxy {
         request
     }
 
-    /// What a token holds.
+    /// The conversation in a token, as the server reads it.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the server refuses the token or does not answer.
     pub(super) fn history(&self, token: &str) -> Result<History, ClientError> {
         self.runtime.block_on(self.client.history(token, self.user.as_deref()))
     }
 
-    /// Asks the server for anything, to see whether it answers.
+    /// Checks that the server answers.
+    ///
+    /// # Errors
+    /// [`ClientError`] if it does not.
     pub(super) fn probe(&self) -> Result<(), ClientError> {
         self.runtime.block_on(self.client.models()).map(drop)
     }
 
-    /// The error as a person may read it, with the next step for a token that is in the file `path`.
+    /// The error for the user, with the next step. `path` is the file of the token that was sent.
     pub(super) fn explain(&self, error: &ClientError, path: &Path) -> CliError {
         match error {
             ClientError::Refused(refusal) => {
-                let news = self.cause(refusal).filter(|cause| !refusal.detail.contains(cause));
-                let cause = news.map(|cause| format!(" ({cause})")).unwrap_or_default();
-                let told = CliError::new(format!("{}{cause}", refusal.detail));
+                let message = match self.cause(refusal).filter(|cause| !refusal.detail.contains(cause)) {
+                    Some(cause) => format!("{} Cause: {cause}", refusal.detail),
+                    None => refusal.detail.clone(),
+                };
+                let error = CliError::new(message);
                 match self.hint(refusal, path) {
-                    Some(hint) => told.hint(hint),
-                    None => told,
+                    Some(hint) => error.with_hint(hint),
+                    None => error,
                 }
             }
-            ClientError::Unreachable { .. } => {
-                CliError::new(error.to_string()).hint("see that a server runs there; `holdall serve` starts one")
-            }
-            ClientError::Cut { .. } => CliError::new(error.to_string()).hint("nothing is lost; say it again"),
+            ClientError::Unreachable { .. } => CliError::new(error.to_string())
+                .with_hint("check the URL, and that a server runs there; `holdall serve` starts one"),
+            ClientError::Cut { .. } => CliError::new(error.to_string()).with_hint(SEND_AGAIN),
             _ => CliError::new(error.to_string()),
         }
     }
 
     fn hint(&self, refusal: &Refusal, path: &Path) -> Option<String> {
-        let path = path.display();
+        let (path, is_local) = (shell_word(path), self.causes.is_some());
         match (refusal.code.as_str(), refusal.retry.as_str(), refusal.retry_after_seconds) {
-            ("token_expired", ..) => Some(format!("{path} stays; `holdall token history {path}` reads it")),
+            ("token_expired", ..) => {
+                Some(format!("the file is unchanged; `holdall token history {path}` prints the conversation"))
+            }
             ("token_invalid", ..) => Some(match &self.user {
-                Some(user) if self.causes.is_some() => {
-                    format!("{path} stays; `holdall token verify --user {user} {path}` looks closer")
+                Some(user) if is_local => {
+                    format!(
+                        "the file is unchanged; `holdall token verify --user {} {path}` prints the cause",
+                        shell_word(user)
+                    )
                 }
-                _ => format!("{path} stays; it may be another user's, or of a server with other keys"),
+                _ => "the file is unchanged; its token may belong to another user, or to a server with other keys"
+                    .to_owned(),
             }),
-            ("unauthenticated", ..) => Some("pass --bearer, or set HOLDALL_BEARER".to_owned()),
-            ("upstream_refused", "never", _) if self.causes.is_some() => {
-                Some("see that the key, the model's name and the URL fit together".to_owned())
+            ("unauthenticated", ..) => Some("set HOLDALL_BEARER, or pass --bearer".to_owned()),
+            ("upstream_refused", "never", _) if is_local => {
+                Some("check the API key, the model name and the URL of the model service".to_owned())
             }
-            ("upstream_unavailable", "safe", _) if self.causes.is_some() => {
-                Some("nothing is lost; see that the model service runs, and say it again".to_owned())
+            ("upstream_unavailable", "safe", _) if is_local => {
+                Some("the chat is unchanged; check that the model service runs, then send the message again".to_owned())
             }
-            (_, "safe", _) => Some("nothing is lost; say it again".to_owned()),
-            (_, "after", Some(seconds)) => Some(format!("nothing is lost; say it again in {seconds} s")),
+            (_, "safe", _) => Some(SEND_AGAIN.to_owned()),
+            (_, "after", Some(seconds)) => {
+                Some(format!("the chat is unchanged; send the message again in {seconds} s"))
+            }
             _ => None,
         }
     }
 
-    /// What our own server would have logged of a refused request.
+    /// The cause of a refusal from the server in this process.
     fn cause(&self, refusal: &Refusal) -> Option<String> {
         let causes = self.causes.as_ref()?;
-        // The record is written right after the answer, on another thread.
+        // Another thread logs the request right after the response.
         while let Ok((request_id, cause)) = causes.recv_timeout(CAUSE_WAIT) {
             if request_id == refusal.request_id {
                 return cause;
@@ -163,36 +187,67 @@ impl Proxy {
     }
 }
 
-/// Sends on the causes of errors.
+impl ConnectArgs {
+    /// The configuration of a server in this process.
+    fn local_config(&self, pace_millis: u32) -> Result<Config, CliError> {
+        let mut builder = self.tokens.builder(&System)?;
+        self.model.apply(&mut builder, &System)?;
+        if !builder.has_keys() {
+            builder.set("keys_file", &*home::create_keys_file()?.to_string_lossy());
+        }
+        if !builder.has("builtin_pace_ms") {
+            builder.set("builtin_pace_ms", i64::from(pace_millis));
+        }
+        builder.set_exposure(Exposure::Local);
+        Ok(builder.build(&System)?)
+    }
+}
+
+/// Starts a server in this process. Returns its URL and the causes of its errors.
+fn start_local(runtime: &Runtime, config: Config) -> Result<(String, Causes), CliError> {
+    let (sender, causes) = mpsc::channel();
+    let cannot_start = |error: &dyn std::error::Error| CliError::new(format!("cannot start the server: {error}"));
+    let started = runtime.block_on(shell::start(config, Box::new(CauseLog(sender))));
+    let server = started.map_err(|error| cannot_start(&error))?;
+    let url = format!("http://{}", server.address().map_err(|error| cannot_start(&error))?);
+    runtime.spawn(server.run(std::future::pending()));
+    Ok((url, causes))
+}
+
+fn client(url: &str, bearer: Option<&str>) -> Result<Client, CliError> {
+    Client::new(url, bearer).map_err(|error| CliError::new(error.to_string()))
+}
+
+/// A log that only passes on the causes of errors.
 struct CauseLog(Sender<(String, Option<String>)>);
 
 impl Log for CauseLog {
     fn record(&self, entry: &Entry) {
         if entry.code.is_some() {
-            // The command may have come to its end.
+            // This fails only when the command is ending.
             let _ = self.0.send((entry.request_id.clone(), entry.cause.clone()));
         }
     }
 }
 
-/// The alias that the next turn goes to, and what stands behind it.
-fn describe_model(config: &Config, asked: Option<&str>, token: Option<&str>) -> String {
+/// The model of the next turn: of the alias, else of the token, else the default one.
+fn describe_model(config: &Config, alias: Option<&str>, token: Option<&str>) -> String {
     let of_token = || {
-        let verified = RawToken::new(token?, &config.deployment.limits).ok()?;
-        let token = verified.authenticate(config.deployment.token_context(), &mut Codec::new()?).ok()?;
+        let raw = RawToken::new(token?, &config.deployment.limits).ok()?;
+        let token = raw.authenticate(config.deployment.token_context(), &mut Codec::new()?).ok()?;
         Some(token.claims().model.clone())
     };
-    let alias = asked.map(str::to_owned).or_else(of_token);
+    let alias = alias.map(str::to_owned).or_else(of_token);
     let models = config.deployment.models.as_slice();
     let named = models.iter().find(|model| Some(&model.alias) == alias.as_ref());
     let Some(model) = named.or_else(|| models.first()) else { return String::new() };
     if model.target.provider.name() == "builtin" {
-        return "the built-in model, which needs no network and knows little".to_owned();
+        return "the built-in model (no network, simple answers)".to_owned();
     }
     format!("{} at {}", model.target.name, model.target.upstream)
 }
 
-/// The user of a server in this process.
-pub(super) const OWN_USER: &str = "local";
-/// How long to wait for the cause of an error that has been told already.
+/// The next step after an error that a retry can solve.
+const SEND_AGAIN: &str = "the chat is unchanged; send the message again";
+/// The longest wait for the cause of an error that the client has already received.
 const CAUSE_WAIT: Duration = Duration::from_secs(1);

@@ -1,31 +1,35 @@
-//! What is printed, and how: answers to standard output, all else to standard error.
+//! Output of the commands: results go to standard output, everything else to standard error.
 //!
-//! Colours and the spinner are for a terminal alone, and colours not where `NO_COLOR` is set (no-color.org). On a terminal
-//! control characters of a model's or a file's text are shown as a mark instead of obeyed: they could rewrite the screen.
+//! Colours and the spinner appear on a terminal only. Colours also need `NO_COLOR` to be unset
+//! (no-color.org). On a terminal, control characters in the text of a model or a file become
+//! U+FFFD, because they could rewrite the screen.
 
 use std::{
     borrow::Cow,
     io::{self, IsTerminal as _, Write as _},
 };
 
-use super::{CliError, settings::System};
+use super::{
+    error::{CliError, system_message},
+    system::System,
+};
 use crate::config::Sources as _;
 
-/// Where this process prints.
+/// The standard streams of this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Console {
-    /// Lines are typed, not piped.
+    /// True if standard input is a terminal.
     pub(super) input_is_terminal: bool,
-    /// Answers are seen, not piped.
+    /// True if standard output is a terminal.
     pub(super) output_is_terminal: bool,
-    /// Standard error can redraw a line.
+    /// True if standard error is a terminal that can erase a line.
     pub(super) can_spin: bool,
     color_output: bool,
     color_errors: bool,
 }
 
 impl Console {
-    /// This process's own.
+    /// The console of this process.
     pub(super) fn system() -> Self {
         let dumb = System.variable("TERM").is_none_or(|kind| *kind == "dumb");
         let color = !dumb && System.variable("NO_COLOR").is_none();
@@ -39,7 +43,7 @@ impl Console {
         }
     }
 
-    /// One that nobody looks at.
+    /// A console without a terminal.
     #[cfg(test)]
     pub(super) fn plain() -> Self {
         Self {
@@ -51,78 +55,80 @@ impl Console {
         }
     }
 
-    /// Whether a person types and reads.
+    /// Returns true if a person types the input and reads the output.
     pub(super) fn is_interactive(self) -> bool {
         self.input_is_terminal && self.output_is_terminal
     }
 
-    /// Writes to standard output, at once.
+    /// Writes to standard output and flushes it.
     ///
     /// # Errors
-    /// [`CliError::closed`] if nobody reads any more; that is no failure of ours.
+    /// [`CliError::output_closed`] if the reader closed the pipe. [`CliError`] for other failures.
     pub(super) fn print(self, text: &str) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => CliError::closed(),
-            _ => CliError::new(format!("cannot write to standard output: {}", super::file::in_words(&error))),
+            io::ErrorKind::BrokenPipe => CliError::output_closed(),
+            _ => CliError::new(format!("cannot write to standard output: {}", system_message(&error))),
         })
     }
 
-    /// The same, for what is to go on without a reader.
+    /// Writes to standard output and ignores a closed pipe, for commands that continue without a
+    /// reader.
     ///
     /// # Errors
-    /// [`CliError`] for any other failure.
-    pub(super) fn print_if_read(self, text: &str) -> Result<(), CliError> {
+    /// [`CliError`] for other failures than a closed pipe.
+    pub(super) fn print_if_open(self, text: &str) -> Result<(), CliError> {
         match self.print(text) {
-            Err(error) if error.is_closed() => Ok(()),
+            Err(error) if error.is_output_closed() => Ok(()),
             printed => printed,
         }
     }
 
     /// Writes a line to standard error.
-    pub(super) fn say(self, line: &str) {
-        self.say_raw(&format!("{line}\n"));
+    pub(super) fn note(self, line: &str) {
+        self.write_error(&format!("{line}\n"));
     }
 
-    /// The same in the background, so to speak.
-    pub(super) fn whisper(self, line: &str) {
-        self.say(&paint(self.color_errors, DIM, line));
+    /// Writes a dim line to standard error.
+    pub(super) fn dim_note(self, line: &str) {
+        self.note(&paint(self.color_errors, DIM, line));
     }
 
-    /// Writes to standard error, without a line end.
-    pub(super) fn say_raw(self, text: &str) {
-        // Nobody is left to tell if this fails.
+    /// Writes to standard error without a line end.
+    pub(super) fn write_error(self, text: &str) {
+        // If standard error fails, no stream is left to report that.
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 
-    /// Tells an error, and the next step if there is one.
+    /// Reports an error with its hint.
     pub(super) fn error(self, error: &CliError) {
-        self.say(&format!("{} {error}", paint(self.color_errors, RED, "error:")));
-        if let Some(hint) = &error.hint {
-            self.say(&format!("{} {hint}", paint(self.color_errors, BOLD, "hint:")));
+        self.note(&format!("{} {error}", paint(self.color_errors, RED, "error:")));
+        if let Some(hint) = error.hint() {
+            self.note(&format!("{} {hint}", paint(self.color_errors, BOLD, "hint:")));
         }
     }
 
-    /// Tells of something that does not keep the command from its work.
+    /// Reports a problem that does not stop the command.
     pub(super) fn warn(self, line: &str) {
-        self.say(&format!("{} {line}", paint(self.color_errors, YELLOW, "warning:")));
+        self.note(&format!("{} {line}", paint(self.color_errors, YELLOW, "warning:")));
     }
 
-    /// Text that stands out on standard output.
+    /// Bold text for standard output.
     pub(super) fn bold(self, text: &str) -> String {
         paint(self.color_output, BOLD, text)
     }
 
-    /// Text of others, fit to be printed.
-    pub(super) fn show(self, text: &str) -> Cow<'_, str> {
-        if self.output_is_terminal { harmless(text) } else { Cow::Borrowed(text) }
+    /// Text from a model or a file, safe for standard output: unchanged unless that is a terminal.
+    pub(super) fn printable(self, text: &str) -> Cow<'_, str> {
+        if self.output_is_terminal { without_controls(text) } else { Cow::Borrowed(text) }
     }
 }
 
-/// The text with every control character but tab and line end replaced; carriage returns go, as in CR LF.
-fn harmless(text: &str) -> Cow<'_, str> {
-    let harms = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
-    if text.contains(harms) { text.replace('\r', "").replace(harms, "\u{fffd}").into() } else { text.into() }
+/// Replaces each control character except tab and line feed with U+FFFD. Carriage returns are
+/// removed, because texts with CR LF are common.
+fn without_controls(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    if text.contains(is_unsafe) { text.replace('\r', "").replace(is_unsafe, "\u{fffd}").into() } else { text.into() }
 }
 
 fn paint(color: bool, style: &str, text: &str) -> String {
@@ -140,8 +146,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cannot_drive_the_terminal() {
-        assert_eq!(harmless("a\tb\r\nü"), "a\tb\nü");
-        assert_eq!(harmless("\u{1b}[2J\r\u{7}\u{9b}0m"), "\u{fffd}[2J\u{fffd}\u{fffd}0m");
+    fn control_characters_are_replaced() {
+        assert_eq!(without_controls("a\tb\r\nü"), "a\tb\nü");
+        assert_eq!(without_controls("\u{1b}[2J\r\u{7}\u{9b}0m"), "\u{fffd}[2J\u{fffd}\u{fffd}0m");
     }
 }

@@ -1,9 +1,12 @@
-//! Files that must not be lost: replaced whole or not at all, and written by one process at a time.
+//! Files that must not lose data: token files and keys files.
 //!
-//! A replacement is written beside the file, flushed to the disk and renamed over it, so that a full disk or a kill at
-//! any moment leaves the old file or the new one. All are for their owner alone (mode 0600).
+//! A file is replaced completely or not at all. The new content goes to a temporary file in the
+//! same folder, is flushed to the disk, and is renamed over the old file. After a full disk or a
+//! kill, either the old or the new file is there. One process writes at a time. Files that this
+//! module creates have mode 0600.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -12,73 +15,106 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::{CliError, console::Console};
+use super::{
+    console::Console,
+    error::{CliError, system_message},
+};
 
-/// Replaces what `path` names, or makes it; a symbolic link stays and its target is replaced.
+/// Replaces the content of `path`, or creates the file. A symbolic link stays, and its target is
+/// replaced.
 ///
 /// # Errors
-/// [`CliError`]; the old file is as it was.
+/// [`CliError`] if the file cannot be written. The old file is then unchanged.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let replaced = write_beside(&target, bytes).and_then(|file| {
+    let replaced = write_temporary(&target, bytes).and_then(|file| {
         file.persist(&target)?;
         sync_folder(&target)
     });
-    replaced.map_err(|error| cannot("write", path, &error))
+    replaced.map_err(|error| CliError::file("write", path, &error))
 }
 
-/// Makes a file that is not there yet; says whether it has: `false` if there is one.
+/// Creates a file. Returns `false` if `path` already exists; the existing file is then unchanged.
 ///
 /// # Errors
-/// [`CliError`].
+/// [`CliError`] if the file cannot be written.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<bool, CliError> {
-    let file = write_beside(path, bytes).map_err(|error| cannot("write", path, &error))?;
+    let cannot_write = |error: &io::Error| CliError::file("write", path, error);
+    let file = write_temporary(path, bytes).map_err(|error| cannot_write(&error))?;
     match file.persist_noclobber(path) {
-        Ok(_) => sync_folder(path).map(|()| true).map_err(|error| cannot("write", path, &error)),
+        Ok(_) => sync_folder(path).map(|()| true).map_err(|error| cannot_write(&error)),
         Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(failed) => Err(cannot("write", path, &failed.error)),
+        Err(failed) => Err(cannot_write(&failed.error)),
     }
 }
 
-/// The text of a file, `None` if there is none.
+/// The text of a file; `None` if it does not exist.
 ///
 /// # Errors
-/// [`CliError`].
+/// [`CliError`] if the file cannot be read or is not UTF-8.
 pub(super) fn read(path: &Path) -> Result<Option<String>, CliError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(cannot("read", path, &error)),
+        Err(error) => Err(CliError::file("read", path, &error)),
     }
 }
 
-/// What a system call on a file failed with.
-pub(super) fn cannot(what: &str, path: &Path, error: &io::Error) -> CliError {
-    CliError::new(format!("cannot {what} {}: {}", path.display(), in_words(error)))
+/// The text of an input file; `-` is standard input.
+///
+/// # Errors
+/// [`CliError`] if the file does not exist, cannot be read or is not UTF-8.
+pub(super) fn read_input(path: &Path) -> Result<String, CliError> {
+    if is_standard_input(path) {
+        return read_standard_input();
+    }
+    read(path)?.ok_or_else(|| CliError::new(format!("the file `{}` does not exist", path.display())))
 }
 
-/// An error in the system's words, without its number.
-pub(super) fn in_words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
+/// Returns true if `path` is `-`.
+pub(super) fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
-/// `path` with `suffix` behind its name.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// All text of standard input.
+///
+/// # Errors
+/// [`CliError`] if it cannot be read or is not UTF-8.
+pub(super) fn read_standard_input() -> Result<String, CliError> {
+    let mut text = String::new();
+    match io::stdin().read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(CliError::new(format!("cannot read standard input: {}", system_message(&error)))),
+    }
+}
+
+/// A path or a text as one word of a shell command, quoted if necessary.
+pub(super) fn shell_word(word: impl AsRef<OsStr>) -> String {
+    let text = word.as_ref().to_string_lossy();
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "._-/+=:,@%".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// `path` with `suffix` appended to its file name.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-fn write_beside(target: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    // Files of this crate have mode 0600, and go when they are dropped.
+/// Writes a temporary file in the folder of `target` and flushes it to the disk.
+fn write_temporary(target: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    // `tempfile` creates files with mode 0600, and deletes them when they are dropped.
     let mut file = NamedTempFile::with_prefix_in(".holdall-", folder(target))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
 }
 
-/// The new name itself is on the disk only once its folder is.
+/// Flushes the folder of `target`: a rename is on the disk only after that.
 fn sync_folder(target: &Path) -> io::Result<()> {
     File::open(folder(target))?.sync_all()
 }
@@ -87,7 +123,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
-/// The right to write one file, held against other processes by a locked file beside it.
+/// The right to write one file. It holds a lock on the file `TARGET.lock` next to the target.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
@@ -95,39 +131,33 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Waits for the right to write `target`, and says so; not for a chat, which may take all day.
+    /// Waits for the lock on `target`, and calls `report` with a message if it has to wait. It does
+    /// not wait for a chat, which can stay open all day.
     ///
     /// # Errors
-    /// [`CliError`] if a chat has it, or the file beside cannot be made.
-    pub(super) fn take(target: &Path, holder: Holder, mut say: impl FnMut(&str)) -> Result<Self, CliError> {
-        // Two names of one file have one lock.
+    /// [`CliError`] if a chat has the file open, or if the lock file cannot be created.
+    pub(super) fn acquire(target: &Path, holder: LockHolder, mut report: impl FnMut(&str)) -> Result<Self, CliError> {
+        // Two names of the same file share one lock.
         let path = with_suffix(&fs::canonicalize(target).unwrap_or_else(|_| target.to_owned()), ".lock");
-        let mut told = false;
+        let mut reported = false;
         loop {
-            let mut options = OpenOptions::new();
-            let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-            let mut file = file.map_err(|error| {
-                CliError::new(format!("cannot write beside {}: {}", target.display(), in_words(&error)))
-            })?;
+            let mut file = open_lock_file(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    let mut held_by = String::new();
-                    let _ = file.read_to_string(&mut held_by);
-                    if held_by.starts_with(Holder::Chat.name()) {
-                        return Err(CliError::new(format!("a chat has {} open ({held_by})", target.display()))
-                            .hint("leave that chat first, or use another file"));
+                    refuse_if_chat(target, &mut file)?;
+                    if !std::mem::replace(&mut reported, true) {
+                        report(&format!("waiting: another holdall process is using `{}`", target.display()));
                     }
-                    if !std::mem::replace(&mut told, true) {
-                        say(&format!("waiting for another holdall to finish with {}", target.display()));
-                    }
-                    file.lock().map_err(|error| cannot("lock", &path, &error))?;
+                    file.lock().map_err(|error| CliError::file("lock", &path, &error))?;
                 }
-                Err(TryLockError::Error(error)) => return Err(cannot("lock", &path, &error)),
+                Err(TryLockError::Error(error)) => return Err(CliError::file("lock", &path, &error)),
             }
-            // Who held it before took the file away at last: what we have locked is no longer what others find.
-            if names(&path, &file) {
-                // For people and for the check above; a full disk may leave it empty.
+            // The previous holder removes the lock file before it unlocks. Then other processes
+            // create a new one, and this lock is worthless: try again.
+            if is_file_at(&path, &file) {
+                // Only for messages to people and for `refuse_if_chat`. On a full disk the file stays
+                // empty.
                 let _ = file.set_len(0);
                 let _ = write!(file, "{}, process {}", holder.name(), std::process::id());
                 return Ok(Self { path, _locked: file });
@@ -136,31 +166,51 @@ impl Lock {
     }
 }
 
+fn open_lock_file(path: &Path) -> Result<File, CliError> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    file.map_err(|error| {
+        CliError::file("create the lock file", path, &error).with_hint("check that the folder exists and is writable")
+    })
+}
+
+/// Fails if the holder that `lock_file` names is a chat.
+fn refuse_if_chat(target: &Path, lock_file: &mut File) -> Result<(), CliError> {
+    let mut holder = String::new();
+    let _ = lock_file.read_to_string(&mut holder);
+    if !holder.starts_with(LockHolder::Chat.name()) {
+        return Ok(());
+    }
+    let process = holder.trim_start_matches("chat, ");
+    Err(CliError::new(format!("`{}` is open in a chat ({process})", target.display()))
+        .with_hint("leave that chat first, or use another file"))
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Still locked: nobody else can have made it theirs.
+        // The file is still locked, so it cannot be the lock file of another process.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Whether `path` is the name of this open file.
-fn names(path: &Path, file: &File) -> bool {
+/// Returns true if `path` is a name of this open file.
+fn is_file_at(path: &Path, file: &File) -> bool {
     match (fs::metadata(path), file.metadata()) {
         (Ok(found), Ok(held)) => (found.dev(), found.ino()) == (held.dev(), held.ino()),
         _ => false,
     }
 }
 
-/// Who writes a file.
+/// The kind of process that holds a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holder {
-    /// For as long as it is open.
+pub(super) enum LockHolder {
+    /// A chat: it holds the lock until it ends.
     Chat,
-    /// For one change.
+    /// Another command: it holds the lock for one change.
     Command,
 }
 
-impl Holder {
+impl LockHolder {
     fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat",
@@ -169,7 +219,7 @@ impl Holder {
     }
 }
 
-/// A file that holds one token, for one writer.
+/// A locked file with one token.
 #[derive(Debug)]
 pub(super) struct TokenFile {
     path: PathBuf,
@@ -177,66 +227,84 @@ pub(super) struct TokenFile {
 }
 
 impl TokenFile {
-    /// Takes the right to write `path`, which need not exist.
+    /// Locks `path`. The file need not exist.
     ///
     /// # Errors
-    /// As [`Lock::take`], and for what is no regular file.
-    pub(super) fn open(path: &Path, holder: Holder, console: Console) -> Result<Self, CliError> {
+    /// The errors of [`Lock::acquire`], and [`CliError`] if `path` exists and is not a regular file.
+    pub(super) fn open(path: &Path, holder: LockHolder, console: Console) -> Result<Self, CliError> {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            return Err(CliError::new(format!("{} is not a regular file", path.display())));
+            return Err(CliError::new(format!("`{}` is not a regular file", path.display())));
         }
-        Ok(Self { _lock: Lock::take(path, holder, |line| console.say(line))?, path: path.to_owned() })
+        let lock = Lock::acquire(path, holder, |line| console.note(line))?;
+        Ok(Self { _lock: lock, path: path.to_owned() })
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The token, `None` if there is no file or nothing in it.
+    /// The token; `None` if the file does not exist or is empty.
     ///
     /// # Errors
-    /// [`CliError`].
+    /// [`CliError`] if the file cannot be read.
     pub(super) fn read(&self) -> Result<Option<String>, CliError> {
         let text = read(&self.path)?.map(|text| text.trim().to_owned());
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// Puts `token` in the place of what is there.
+    /// Replaces the token.
     ///
     /// # Errors
-    /// [`CliError`]; what is there stays.
+    /// [`CliError`] if the file cannot be written. The old token is then still in the file.
     pub(super) fn write(&self, token: &str) -> Result<(), CliError> {
-        replace(&self.path, format!("{token}\n").as_bytes())
+        replace(&self.path, token_line(token).as_bytes())
     }
 
-    /// Takes the file away.
+    /// Deletes the file, if it exists.
     ///
     /// # Errors
-    /// [`CliError`].
+    /// [`CliError`] if it cannot be deleted.
     pub(super) fn remove(&self) -> Result<(), CliError> {
         match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &self.path, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::file("delete", &self.path, &error)),
             _ => Ok(()),
         }
     }
 
-    /// Gives the file another name, under which nothing is lost; `None` if there is no file.
+    /// Moves the token to a new file `FILE.bak`, `FILE.bak2` and so on. Returns its path, or `None`
+    /// if the file contains no token.
     ///
     /// # Errors
-    /// [`CliError`].
-    pub(super) fn set_aside(&self) -> Result<Option<PathBuf>, CliError> {
+    /// [`CliError`] if a file cannot be written or deleted.
+    pub(super) fn back_up(&self) -> Result<Option<PathBuf>, CliError> {
         let Some(token) = self.read()? else { return Ok(None) };
         for number in 1_u32.. {
             let suffix = if number == 1 { ".bak".to_owned() } else { format!(".bak{number}") };
-            let aside = with_suffix(&self.path, &suffix);
-            if create(&aside, format!("{token}\n").as_bytes())? {
+            let backup = with_suffix(&self.path, &suffix);
+            if create(&backup, token_line(&token).as_bytes())? {
                 self.remove()?;
-                return Ok(Some(aside));
+                return Ok(Some(backup));
             }
         }
-        Err(CliError::new("there is no name left to keep the old chat under"))
+        Err(CliError::new(format!("all backup names of `{}` are in use", self.path.display())))
     }
+}
+
+/// Creates a token file. An existing file is an error.
+///
+/// # Errors
+/// [`CliError`] if `path` exists or cannot be written.
+pub(super) fn create_token_file(path: &Path, token: &str) -> Result<(), CliError> {
+    if create(path, token_line(token).as_bytes())? {
+        return Ok(());
+    }
+    Err(CliError::new(format!("`{}` already exists", path.display())).with_hint("choose another name"))
+}
+
+/// The content of a token file.
+fn token_line(token: &str) -> String {
+    format!("{token}\n")
 }
 
 #[cfg(test)]
@@ -250,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_is_its_owners_alone_and_leaves_nothing_beside() {
+    fn a_replaced_file_has_mode_0600_and_leaves_no_other_file() {
         let folder = folder();
         let path = folder.path().join("a");
         fs::write(&path, "old").unwrap();
@@ -262,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symbolic_link_stays_one() {
+    fn replace_keeps_a_symbolic_link() {
         let folder = folder();
         let (link, target) = (folder.path().join("link"), folder.path().join("target"));
         fs::write(&target, "old").unwrap();
@@ -273,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exists_is_not_made_again() {
+    fn create_keeps_an_existing_file() {
         let folder = folder();
         let path = folder.path().join("a");
         assert!(create(&path, b"first").unwrap());
@@ -282,20 +350,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_aside_never_takes_the_place_of_something() {
+    fn a_backup_never_replaces_a_file() {
         let folder = folder();
-        let file = TokenFile::open(&folder.path().join("t"), Holder::Command, Console::plain()).unwrap();
-        assert_eq!(file.set_aside().unwrap(), None);
-        for (token, aside) in [("one", "t.bak"), ("two", "t.bak2"), ("three", "t.bak3")] {
+        let file = TokenFile::open(&folder.path().join("t"), LockHolder::Command, Console::plain()).unwrap();
+        assert_eq!(file.back_up().unwrap(), None);
+        for (token, backup) in [("one", "t.bak"), ("two", "t.bak2"), ("three", "t.bak3")] {
             file.write(token).unwrap();
-            assert_eq!(file.set_aside().unwrap().unwrap(), folder.path().join(aside));
+            assert_eq!(file.back_up().unwrap().unwrap(), folder.path().join(backup));
             assert_eq!(file.read().unwrap(), None);
         }
         assert_eq!(fs::read_to_string(folder.path().join("t.bak")).unwrap(), "one\n");
     }
 
     #[test]
-    fn one_writer_at_a_time() {
+    fn one_process_writes_at_a_time() {
         let folder = folder();
         let path = folder.path().join("count");
         fs::write(&path, "0").unwrap();
@@ -303,7 +371,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        let _lock = Lock::take(&path, Holder::Command, |_| {}).unwrap();
+                        let _lock = Lock::acquire(&path, LockHolder::Command, |_| {}).unwrap();
                         let count: u32 = fs::read_to_string(&path).unwrap().parse().unwrap();
                         fs::write(&path, (count + 1).to_string()).unwrap();
                     }
@@ -311,17 +379,24 @@ mod tests {
             }
         });
         assert_eq!(fs::read_to_string(&path).unwrap(), "160");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no lock is left");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no lock file is left");
     }
 
     #[test]
-    fn nobody_waits_for_a_chat() {
+    fn a_path_in_a_hint_can_be_pasted() {
+        for (path, word) in [("a/b.token", "a/b.token"), ("my chat", "'my chat'"), ("it's", r"'it'\''s'"), ("", "''")] {
+            assert_eq!(shell_word(path), word);
+        }
+    }
+
+    #[test]
+    fn a_command_does_not_wait_for_a_chat() {
         let folder = folder();
         let path = folder.path().join("t");
-        let held = TokenFile::open(&path, Holder::Chat, Console::plain()).unwrap();
-        let error = TokenFile::open(&path, Holder::Command, Console::plain()).unwrap_err();
-        assert!(error.to_string().contains("a chat has"), "{error}");
+        let held = TokenFile::open(&path, LockHolder::Chat, Console::plain()).unwrap();
+        let error = TokenFile::open(&path, LockHolder::Command, Console::plain()).unwrap_err();
+        assert!(error.to_string().contains("is open in a chat (process "), "{error}");
         drop(held);
-        TokenFile::open(&path, Holder::Command, Console::plain()).unwrap();
+        TokenFile::open(&path, LockHolder::Command, Console::plain()).unwrap();
     }
 }

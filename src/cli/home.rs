@@ -1,6 +1,6 @@
-//! The data folder (XDG Base Directory Specification): where `chat` keeps its conversation and its own key.
+//! The data folder (XDG Base Directory Specification): the token file of `chat`, and a token key.
 //!
-//! The key is made once and then used by every command that was told of no other, so that a saved chat opens again.
+//! The key is created once. Every command without other keys uses it, so a saved chat opens again.
 
 use std::{
     fs::{self, DirBuilder},
@@ -10,50 +10,68 @@ use std::{
 
 use etcetera::{BaseStrategy as _, base_strategy::Xdg};
 
-use super::{CliError, file, keys};
+use super::{
+    error::{CliError, system_message},
+    file,
+    secret::token_key_line,
+};
 
-/// The file that `chat` uses where none is named.
+/// The user of a server that runs in this process.
+pub(super) const LOCAL_USER: &str = "local";
+
+/// The default token file of `chat`.
+///
+/// # Errors
+/// [`CliError`] if the home folder is unknown.
 pub(super) fn chat_file() -> Result<PathBuf, CliError> {
     Ok(folder()?.join("chat.token"))
 }
 
-/// Makes the data folder, if it is missing.
-pub(super) fn make_folder() -> Result<(), CliError> {
+/// Creates the data folder with mode 0700. An existing folder keeps its mode.
+///
+/// # Errors
+/// [`CliError`] if the home folder is unknown, or the data folder cannot be created.
+pub(super) fn create_folder() -> Result<(), CliError> {
     let path = folder()?;
-    // A folder that is there keeps its mode.
     if fs::metadata(&path).is_ok_and(|found| found.is_dir()) {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|error| {
-        CliError::new(format!("cannot make the folder {}: {}", path.display(), file::in_words(&error)))
-            .hint("set XDG_DATA_HOME to a folder that can be written to")
+        CliError::new(format!("cannot create the folder `{}`: {}", path.display(), system_message(&error)))
+            .with_hint("set XDG_DATA_HOME to a writable folder")
     })
 }
 
-/// The chat's own keys, if they have been made.
-pub(super) fn keys() -> Result<Option<PathBuf>, CliError> {
-    let path = folder()?.join(KEYS);
+/// The keys file in the data folder; `None` if it does not exist.
+///
+/// # Errors
+/// [`CliError`] if the home folder is unknown.
+pub(super) fn keys_file() -> Result<Option<PathBuf>, CliError> {
+    let path = folder()?.join(KEYS_FILE);
     Ok(path.exists().then_some(path))
 }
 
-/// The chat's own keys; they are made now if they have not been.
-pub(super) fn make_keys() -> Result<PathBuf, CliError> {
-    make_folder()?;
-    let path = folder()?.join(KEYS);
+/// The keys file in the data folder. Creates it with one new key if it does not exist.
+///
+/// # Errors
+/// [`CliError`] if the home folder is unknown, or the file cannot be created.
+pub(super) fn create_keys_file() -> Result<PathBuf, CliError> {
+    create_folder()?;
+    let path = folder()?.join(KEYS_FILE);
     if !path.exists() {
-        // Of two that start at once, the second finds that there is one, and takes what the first made.
-        file::create(&path, keys::new_entry(OWN_KEY)?.as_bytes())?;
+        // If two processes start together, the second one keeps the file of the first.
+        file::create(&path, token_key_line(KEY_ID)?.as_bytes())?;
     }
     Ok(path)
 }
 
 fn folder() -> Result<PathBuf, CliError> {
     let strategy = Xdg::new().map_err(|error| {
-        CliError::new(format!("there is no home folder: {error}")).hint("set HOME or XDG_DATA_HOME")
+        CliError::new(format!("cannot find the home folder: {error}")).with_hint("set HOME or XDG_DATA_HOME")
     })?;
     Ok(strategy.data_dir().join("holdall"))
 }
 
-const KEYS: &str = "keys";
-/// The id of the chat's own key.
-const OWN_KEY: &str = "local";
+const KEYS_FILE: &str = "keys";
+/// The id of the key in that file.
+const KEY_ID: &str = "local";

@@ -1,40 +1,50 @@
-//! Arguments, dispatch, errors and exit codes: 0 done, 1 failed, 2 misuse.
+//! The command line: arguments, dispatch and exit codes.
 //!
-//! Answers go to standard output; what is said about them, errors and hints to standard error. Who stops reading our
-//! answer, as `head` does, gets no error message.
+//! The exit code is 0 for success, 1 for a failure and 2 for wrong arguments. Results go to standard
+//! output. Messages, errors and hints go to standard error. If the reader closes standard output, as
+//! `head` does, the command stops without an error message.
 
 mod caller_keys;
 mod chat;
 mod completions;
 mod connect;
 mod console;
+mod error;
 mod file;
 mod home;
 mod keys;
+mod keys_file;
 mod openapi;
+mod render;
 mod revoke;
+mod secret;
 mod send;
 mod serve;
 mod settings;
+mod stored_token;
+mod system;
 mod token;
 mod turn;
 
-use std::{fmt, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use self::{console::Console, settings::System};
-use crate::{config::ConfigError, shell::LambdaEnvironment};
+use self::{
+    console::Console,
+    system::{System, is_empty_variable},
+};
+use crate::shell::LambdaEnvironment;
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().collect();
-    // AWS Lambda starts a program without any.
-    if arguments.len() == 1 && LambdaEnvironment::find(&System).is_some() {
+    // AWS Lambda starts the program without arguments.
+    if arguments.len() == 1 && LambdaEnvironment::detect(&System).is_some() {
         arguments.push("serve".into());
     }
-    // clap prints its own errors and exits with 2.
+    // For wrong arguments, clap prints an error and exits with code 2.
     let matches = command().get_matches_from(arguments);
     let arguments = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match &arguments.command {
@@ -49,7 +59,7 @@ pub fn run() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_closed() => ExitCode::SUCCESS,
+        Err(error) if error.is_output_closed() => ExitCode::SUCCESS,
         Err(error) => {
             Console::system().error(&error);
             ExitCode::FAILURE
@@ -57,21 +67,20 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The command as clap knows it. Help shows the names of variables, never what is in them: some hold secrets. One that is
-/// empty is not set, as everywhere ([`Sources`](crate::config::Sources)).
+/// The command for clap. Its help shows the names of variables without their values, because some are
+/// secrets. An empty variable counts as not set, as in [`Sources`](crate::config::Sources).
 fn command() -> clap::Command {
     with_variables(Cli::command())
 }
 
 fn with_variables(command: clap::Command) -> clap::Command {
-    let variable = |arg: clap::Arg| match arg.get_env().is_some_and(settings::is_empty) {
+    let variable = |arg: clap::Arg| match arg.get_env().is_some_and(is_empty_variable) {
         true => arg.env(None::<&str>),
         false => arg.hide_env_values(true),
     };
     command.mut_args(variable).mut_subcommands(with_variables)
 }
 
-/// A stateless conversation proxy for language models: the token holds the chat, the server holds nothing
 #[derive(Parser)]
 #[command(version, about, disable_help_subcommand = true)]
 struct Cli {
@@ -81,67 +90,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Talk to a model; the chat is kept in a file and goes on next time
+    /// Chat with a model; the chat is saved and continues next time
     Chat(chat::Args),
-    /// Say one thing and print the reply
+    /// Send one message and print the reply
     Send(send::Args),
-    /// Answer requests over HTTP
+    /// Serve the APIs over HTTP
     Serve(Box<serve::Args>),
-    /// Look into tokens, check them, make them of transcripts
+    /// Inspect, verify, export and import tokens
     Token(token::Args),
-    /// Make and change the keys that sign tokens
+    /// Create, list and rotate keys
     Keys(keys::Args),
-    /// Make tokens good no more, before their time
+    /// Revoke tokens before they expire
     Revoke(revoke::Args),
-    /// Print the description of the HTTP API, an OpenAPI 3.1 document
+    /// Print the OpenAPI 3.1 description of the HTTP API
     Openapi,
-    /// Print a completion script
+    /// Print a completion script for a shell
     Completions(completions::Args),
-}
-
-/// Why a command failed, and what to do about it.
-#[derive(Debug)]
-pub(crate) struct CliError {
-    message: String,
-    hint: Option<String>,
-    closed: bool,
-}
-
-impl CliError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, closed: false }
-    }
-
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-
-    /// Nobody reads our output any more: a reason to stop, not one to complain.
-    fn closed() -> Self {
-        Self { closed: true, ..Self::new("nobody reads standard output") }
-    }
-
-    /// The error with its hint.
-    fn in_a_line(&self) -> String {
-        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{}{hint}", self.message)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed
-    }
-}
-
-impl std::error::Error for CliError {}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl From<ConfigError> for CliError {
-    fn from(error: ConfigError) -> Self {
-        Self { hint: error.hint().map(str::to_owned), ..Self::new(error.to_string()) }
-    }
 }

@@ -1,9 +1,12 @@
-//! `holdall openapi`: the API's description, as the server has it at `/openapi.json`.
+//! `holdall openapi`: the description of the HTTP API that the server serves at `/openapi.json`.
 
-use super::{CliError, console::Console};
+use super::{console::Console, error::CliError};
 use crate::service::openapi::DOCUMENT;
 
-/// Prints the document.
+/// Prints the document, which is JSON.
+///
+/// # Errors
+/// [`CliError`] if standard output fails.
 pub(super) fn run() -> Result<(), CliError> {
     Console::system().print(DOCUMENT)
 }

@@ -1,8 +1,8 @@
-//! `holdall revoke`: ends the use of tokens before their time, at the store itself: no server need run.
+//! `holdall revoke`: revokes tokens directly at the limits store. No server needs to run.
 //!
-//! It takes the settings that the servers have: the store, the deployment's name, which its keys at the store hang on, and
-//! for a token the keys. Whoever can reach the store may revoke; whose the token is does not matter here. A deployment that
-//! the store does not know is taken for a name that was mistaken, and nothing is written.
+//! The command needs the same settings as the servers: the store, the name of the deployment, and
+//! the keys to read a token. Anyone who can reach the store can revoke, for every user. If the store
+//! does not know the deployment, the name is probably wrong, and the command writes nothing.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::{
-    CliError,
-    console::Console,
-    keys::new_entry,
-    settings::{System, for_tokens},
-    token::{Loaded, read, user},
+    console::Console, error::CliError, render::user, secret::token_key_line, stored_token::StoredToken, system::System,
 };
 use crate::{
     config::{Config, StoreConfig, TokenSettings},
@@ -30,67 +26,77 @@ use crate::{
 /// The arguments of `revoke`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    group = clap::ArgGroup::new("what").required(true),
-    after_help = "The revocation is remembered for --max-age and a minute: give it, and --issuer, as the servers have them.",
-    override_usage = "holdall revoke <-t FILE|--token-id ID|--conversation-id ID|--user NAME --idp SOURCE>"
+    group = clap::ArgGroup::new("target").required(true),
+    after_help = "The store remembers a revocation for `--max-age` plus 1 minute. Use the same `--max-age` and `--issuer` as \
+                  the servers.",
+    override_usage = "holdall revoke [OPTIONS] --token-file <FILE>\n       \
+                      holdall revoke [OPTIONS] --token-id <ID>\n       \
+                      holdall revoke [OPTIONS] --conversation-id <ID>\n       \
+                      holdall revoke [OPTIONS] --user <NAME> --idp <IDP>"
 )]
 pub(super) struct Args {
-    /// File that holds the token; `-` for standard input
-    #[arg(short, long = "token", value_name = "FILE", group = "what")]
-    token: Option<PathBuf>,
-    /// How much of what the token stands for
+    /// Token file; `-` is standard input
+    #[arg(short, long, alias = "token", value_name = "FILE", group = "target")]
+    token_file: Option<PathBuf>,
+    /// Scope with `--token-file`: this token only, all tokens of its conversation, or all of its user
     #[arg(long, value_enum, default_value_t = Scope::Token, conflicts_with_all = ["token_id", "conversation_id", "user"])]
     scope: Scope,
-    /// Id of a token, as `holdall token inspect` shows it
-    #[arg(long, value_name = "ID", group = "what")]
+    /// Token id, as `holdall token inspect` prints it
+    #[arg(long, value_name = "ID", group = "target")]
     token_id: Option<String>,
-    /// Id of a conversation, as the log shows it
-    #[arg(long, value_name = "ID", group = "what")]
+    /// Conversation id, as the server's log shows it
+    #[arg(long, value_name = "ID", group = "target")]
     conversation_id: Option<String>,
-    /// User whose tokens are to be good no more, as far as they were issued until now
-    #[arg(long, value_name = "NAME", group = "what", requires = "idp")]
+    /// User name; all tokens that this user has now are revoked
+    #[arg(long, value_name = "NAME", group = "target", requires = "idp")]
     user: Option<String>,
-    /// Who vouches for the user: none, header, key, or `jwt:` and the issuer
-    #[arg(long, value_name = "SOURCE", requires = "user")]
+    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER`
+    #[arg(long, value_name = "IDP", requires = "user")]
     idp: Option<String>,
-    /// One JSON object instead
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     settings: TokenSettings,
 }
 
+// Plain comments: documentation here would turn the help into its long form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scope {
-    /// This token; those that came of it stay good
+    // This token only. Tokens of later turns stay valid.
     Token,
-    /// All tokens of its conversation
+    // All tokens of the conversation.
     Conversation,
-    /// All tokens of its user that were issued until now
+    // All tokens of the user that were issued until now.
     User,
 }
 
-/// Revokes, and says what was.
+/// Revokes, and prints the target.
+///
+/// # Errors
+/// [`CliError`] if the target or a setting is not valid, or if the store refuses or does not answer.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let console = Console::system();
     let (config, revocation) = args.load()?;
     let Config { guard, store, .. } = config;
     let store = store.ok_or_else(|| {
-        CliError::new("nothing is revoked without a store that all instances share")
-            .hint("set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as the servers have it")
+        CliError::new("revocation needs a limits store, and none is configured")
+            .with_hint("set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as on the servers")
     })?;
     let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
     let until = runtime.block_on(revoke(guard, &store, revocation.clone()))?;
-    console.print(&told(&revocation, until, args.json))
+    console.print(&if args.json { to_json(&revocation) } else { to_text(&revocation, until) })
 }
 
+/// Revokes at the store. Returns the time until which the tokens of a user are revoked.
 async fn revoke(rules: Rules, store: &StoreConfig, revocation: Revocation) -> Result<Option<UnixSeconds>, CliError> {
     let failed = |cause: String| CliError::new(format!("not revoked: {cause}"));
-    let (looks, guard) = (rules.revocation, NativeGuard::without_log(rules, store).map_err(failed)?);
-    if looks && !guard.knows_deployment().await.map_err(failed)? {
+    let (servers_check, guard) = (rules.revocation, NativeGuard::without_log(rules, store).map_err(failed)?);
+    if servers_check && !guard.knows_deployment().await.map_err(failed)? {
         let name = &store.namespace;
-        return Err(failed(format!("the store knows no deployment called `{name}`")).hint(
-            "pass --issuer (HOLDALL_ISSUER) as the servers have it; a store that came back empty has known none since",
+        return Err(failed(format!("the store does not know the deployment `{name}`")).with_hint(
+            "pass --issuer (HOLDALL_ISSUER) as on the servers; after a loss of its data, the store knows a deployment \
+             again from its next turn",
         ));
     }
     guard.revoke(revocation).await.map_err(|error| failed(error.cause().unwrap_or_else(|| error.to_string())))
@@ -98,23 +104,12 @@ async fn revoke(rules: Rules, store: &StoreConfig, revocation: Revocation) -> Re
 
 impl Args {
     fn load(&self) -> Result<(Config, Revocation), CliError> {
-        if let Some(path) = &self.token {
-            let text = read(path)?.trim().to_owned();
-            let loaded = Loaded { text, config: for_tokens(&self.settings, false, &System)? };
-            let Claims { principal, conversation, token_id, .. } = loaded.open()?.claims().clone();
-            let revocation = match self.scope {
-                Scope::Conversation => Revocation::Conversation { id: conversation },
-                Scope::Token => Revocation::Token { id: token_id },
-                Scope::User => Revocation::User { principal },
-            };
-            return Ok((loaded.config, revocation));
+        if let Some(path) = &self.token_file {
+            return self.of_token(StoredToken::load(path, &self.settings)?);
         }
-        let id = |name: &str, text: &str| {
-            text.parse::<Id>().map_err(|_| CliError::new(format!("{name}: `{text}` is no id of ours (UUIDv7)")))
-        };
         let revocation = match (&self.token_id, &self.conversation_id, &self.user) {
-            (Some(text), ..) => Revocation::Token { id: id("--token-id", text)? },
-            (_, Some(text), _) => Revocation::Conversation { id: id("--conversation-id", text)? },
+            (Some(text), ..) => Revocation::Token { id: parse_id("--token-id", text)? },
+            (_, Some(text), _) => Revocation::Conversation { id: parse_id("--conversation-id", text)? },
             (.., user) => {
                 let (user, idp) = (user.as_deref().unwrap_or_default(), self.idp.as_deref().unwrap_or_default());
                 let principal = Principal::new(user, idp);
@@ -122,29 +117,48 @@ impl Args {
                 Revocation::User { principal }
             }
         };
-        // No token is read, so any key will do where the settings have none.
+        // No token is read, so any key serves if the settings have none.
         let mut builder = self.settings.builder(&System)?;
         if !builder.has_keys() {
-            builder.set_keys(&new_entry("unused")?);
+            builder.set_keys(&token_key_line("unused")?);
         }
         Ok((builder.build_for_tokens(&System)?, revocation))
     }
+
+    fn of_token(&self, stored: StoredToken) -> Result<(Config, Revocation), CliError> {
+        let Claims { principal, conversation, token_id, .. } = stored.open()?.claims().clone();
+        let revocation = match self.scope {
+            Scope::Conversation => Revocation::Conversation { id: conversation },
+            Scope::Token => Revocation::Token { id: token_id },
+            Scope::User => Revocation::User { principal },
+        };
+        Ok((stored.config, revocation))
+    }
 }
 
-fn told(revocation: &Revocation, until: Option<UnixSeconds>, as_json: bool) -> String {
+fn parse_id(flag: &str, text: &str) -> Result<Id, CliError> {
+    text.parse().map_err(|_| {
+        CliError::new(format!("{flag}: `{text}` is not an id; ids are UUIDs of version 7 in lower case with hyphens"))
+    })
+}
+
+fn to_text(revocation: &Revocation, until: Option<UnixSeconds>) -> String {
     match revocation {
-        Revocation::Conversation { id } if as_json => answer("conversation", &id.to_string()),
-        Revocation::Conversation { id } => format!("revoked: conversation {id}, with all of its tokens\n"),
-        Revocation::Token { id } if as_json => answer("token", &id.to_string()),
-        Revocation::Token { id } => format!("revoked: token {id}\n"),
-        Revocation::User { principal } if as_json => answer("user", principal.subject()),
+        Revocation::Conversation { id } => format!("revoked: all tokens of the conversation {id}\n"),
+        Revocation::Token { id } => format!("revoked: the token {id}\n"),
         Revocation::User { principal } => {
             let until = until.map_or_else(|| "now".to_owned(), |until| until.to_string());
-            format!("revoked: all tokens of {} that were issued until {until}\n", user(principal))
+            format!("revoked: all tokens of the user {} issued until {until}\n", user(principal))
         }
     }
 }
 
-fn answer(scope: &str, id: &str) -> String {
+/// The same object as the response of `POST /v1/revocations`.
+fn to_json(revocation: &Revocation) -> String {
+    let (scope, id) = match revocation {
+        Revocation::Conversation { id } => ("conversation", id.to_string()),
+        Revocation::Token { id } => ("token", id.to_string()),
+        Revocation::User { principal } => ("user", principal.subject().to_owned()),
+    };
     format!("{}\n", json!({ "revoked": { "scope": scope, "id": id } }))
 }

@@ -1,7 +1,12 @@
-//! `holdall serve`: the proxy until it is told to stop; SIGHUP reads the settings anew. Where AWS Lambda started the process,
-//! its events take the place of a listener.
+//! `holdall serve`: runs the server until SIGTERM or SIGINT. SIGHUP reloads the settings. In AWS
+//! Lambda it handles events instead of connections.
 
-use super::{CliError, console::Console, keys, settings::System};
+use super::{
+    console::Console,
+    error::{CliError, system_message},
+    secret::token_key_line,
+    system::System,
+};
 use crate::{
     config::{Config, Exposure, ReloadSnapshot, ServeSettings},
     proto::key::KeyId,
@@ -11,125 +16,160 @@ use crate::{
 /// The arguments of `serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
-    /// Make a key for this run: tokens die with the process
+    /// Use a new token key for this run only; its tokens become invalid when the process ends
     #[arg(long)]
     dev: bool,
     #[command(flatten)]
     settings: ServeSettings,
 }
 
-impl Args {
-    /// A function takes another configuration than a listener: what is open to all is another matter.
-    fn load(&self, dev_keys: Option<&str>, place: Option<&LambdaEnvironment>) -> Result<Config, CliError> {
-        let exposure = if place.is_some() { Exposure::Platform } else { Exposure::Listener };
-        Ok(self.settings.load(dev_keys, exposure, &System)?)
-    }
-}
-
-/// Serves until SIGTERM or SIGINT, and then until requests under way have ended.
+/// Serves until SIGTERM or SIGINT, then lets the requests in flight end.
+///
+/// # Errors
+/// [`CliError`] if a setting is not valid, or the server cannot start.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
-    let place = LambdaEnvironment::find(&System);
-    let dev_keys = if args.dev { Some(keys::new_entry("dev")?) } else { None };
+    let lambda = LambdaEnvironment::detect(&System);
+    let dev_keys = if args.dev { Some(token_key_line("dev")?) } else { None };
     let dev_keys = dev_keys.as_ref().map(|keys| keys.as_str());
-    // An instance that takes one event at a time has a part of a core.
-    let single = place.as_ref().is_some_and(|place| !place.gives_several());
+    // A Lambda instance that gets one event at a time has only a part of a core.
+    let single = lambda.as_ref().is_some_and(|lambda| !lambda.is_concurrent());
     let runtime = if single { Runtime::single() } else { Runtime::new() };
     let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
-    let settings = Settings { args, dev_keys, place };
+    let run = Run { args, dev_keys, lambda, console: Console::system() };
     runtime.block_on(async {
-        match args.load(dev_keys, settings.place.as_ref()) {
-            Ok(config) => serve(&settings, config).await,
-            Err(error) => Err(settings.not_started(error).await),
+        match run.load() {
+            Ok(config) => run.serve(config).await,
+            Err(error) => Err(run.start_failed(error).await),
         }
     })
 }
 
-/// What the settings were made of, for making them anew.
-struct Settings<'a> {
+/// One run of the server, with everything that a reload needs.
+struct Run<'a> {
     args: &'a Args,
     dev_keys: Option<&'a str>,
-    place: Option<LambdaEnvironment>,
+    lambda: Option<LambdaEnvironment>,
+    console: Console,
 }
 
-async fn serve(settings: &Settings<'_>, config: Config) -> Result<(), CliError> {
-    let console = Console::system();
-    config.warnings.iter().for_each(|warning| console.warn(warning));
-    if settings.dev_keys.is_some() {
-        console.warn("--dev made a key for this run; every token dies with this process");
+impl Run<'_> {
+    /// Reads the settings. The rules for an open server differ between a listener and Lambda.
+    fn load(&self) -> Result<Config, CliError> {
+        let exposure = if self.lambda.is_some() { Exposure::Platform } else { Exposure::Listener };
+        Ok(self.args.settings.load(self.dev_keys, exposure, &System)?)
     }
-    let models: Vec<_> = config.deployment.models.as_slice().iter().map(|model| format!("{model:?}")).collect();
-    let greet = |notes: &[String], what: &str| {
-        notes.iter().for_each(|note| console.warn(note));
-        console.say(&format!("holdall {} {what}", env!("CARGO_PKG_VERSION")));
-        models.iter().for_each(|model| console.say(&format!("  model {model}")));
-    };
-    let mut signals = Signals::watch().map_err(|error| CliError::new(format!("cannot watch signals: {error}")))?;
-    let (fixed, listen) = (config.reload_snapshot(), config.listen);
-    let failed = |error| match error {
-        StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {error}"))
-            .hint("another process may hold the port; pass --listen"),
-        error @ (StartError::Guard(_) | StartError::Upstreams(_)) => CliError::new(error.to_string()),
-    };
-    let mut stop = async |service: &NativeService| {
+
+    async fn serve(&self, config: Config) -> Result<(), CliError> {
+        config.warnings.iter().for_each(|warning| self.console.warn(warning));
+        if self.dev_keys.is_some() {
+            self.console.warn("--dev: the token key is new; all tokens become invalid when this process ends");
+        }
+        let signals = Signals::watch();
+        let signals = signals.map_err(|error| CliError::new(format!("cannot watch for signals: {error}")))?;
+        match &self.lambda {
+            Some(lambda) => self.handle_events(config, lambda, signals).await,
+            None => self.handle_connections(config, signals).await,
+        }
+    }
+
+    async fn handle_events(
+        &self,
+        config: Config,
+        lambda: &LambdaEnvironment,
+        signals: Signals,
+    ) -> Result<(), CliError> {
+        let (snapshot, models) = (config.reload_snapshot(), model_lines(&config));
+        let listen = config.listen.to_string();
+        let function = match Function::start(config, lambda, Box::new(StderrLog)).await {
+            Ok(function) => function,
+            Err(error) => return Err(self.start_failed(start_error(error, &listen)).await),
+        };
+        self.announce(function.notes(), "handles AWS Lambda events", &models);
+        let service = function.service();
+        let stopped = self.watch_signals(signals, &snapshot, &service);
+        function.run(stopped).await.map_err(|error| CliError::new(error.to_string()))
+    }
+
+    async fn handle_connections(&self, config: Config, signals: Signals) -> Result<(), CliError> {
+        let (snapshot, models) = (config.reload_snapshot(), model_lines(&config));
+        let listen = config.listen.to_string();
+        let server = shell::start(config, Box::new(StderrLog)).await;
+        let server = server.map_err(|error| start_error(error, &listen))?;
+        let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
+        self.announce(server.notes(), &format!("listens on http://{address}"), &models);
+        let service = server.service();
+        server.run(self.watch_signals(signals, &snapshot, &service)).await;
+        Ok(())
+    }
+
+    /// Reports the warnings of the start, then the version, the address and the models.
+    fn announce(&self, notes: &[String], activity: &str, models: &[String]) {
+        notes.iter().for_each(|note| self.console.warn(note));
+        self.console.note(&format!("holdall {} {activity}", env!("CARGO_PKG_VERSION")));
+        models.iter().for_each(|model| self.console.note(model));
+    }
+
+    /// Reloads at each SIGHUP. Ends at SIGTERM or SIGINT.
+    async fn watch_signals(&self, mut signals: Signals, snapshot: &ReloadSnapshot, service: &NativeService) {
         while signals.next().await == Signal::Reload {
-            settings.reload(&fixed, service, console);
+            self.reload(snapshot, service);
         }
-        console.say("stopping; requests under way may end");
-    };
-    let log = Box::new(StderrLog);
-    match &settings.place {
-        Some(place) => {
-            let function = match Function::start(config, place, log).await {
-                Ok(function) => function,
-                Err(error) => return Err(settings.not_started(failed(error)).await),
-            };
-            greet(function.notes(), "takes events of AWS Lambda");
-            let service = function.service();
-            function.run(stop(&service)).await.map_err(|error| CliError::new(error.to_string()))
-        }
-        None => {
-            let server = shell::start(config, log).await.map_err(failed)?;
-            let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
-            greet(server.notes(), &format!("listens on http://{address}"));
-            let service = server.service();
-            server.run(stop(&service)).await;
-            Ok(())
-        }
+        self.console.note("stopping: waiting for the requests in flight");
     }
-}
 
-impl Settings<'_> {
-    /// Tells the platform as well, if there is one, why there is no service.
-    async fn not_started(&self, error: CliError) -> CliError {
-        if let Some(place) = &self.place {
-            place.fail_start(&error.in_a_line()).await;
+    /// Reports a failed start to Lambda as well.
+    async fn start_failed(&self, error: CliError) -> CliError {
+        if let Some(lambda) = &self.lambda {
+            lambda.report_start_failure(&error.one_line()).await;
         }
         error
     }
 
-    /// Takes what the settings say now; a fault in them, or a change of what only a start can change, leaves everything as
-    /// it was.
-    fn reload(&self, fixed: &ReloadSnapshot, service: &NativeService, console: Console) {
-        match self.args.load(self.dev_keys, self.place.as_ref()) {
-            // The new models would ask upstreams that are not there, and users of one mode are not those of another.
-            Ok(config) if !fixed.refused_changes(&config.reload_snapshot()).is_empty() => {
-                let changed = fixed.refused_changes(&config.reload_snapshot()).join(", ");
-                let error = CliError::new(format!("not reloaded, all stays as it was; changed: {changed}"));
-                console.error(&error.hint("restart the server to change that"));
+    /// Applies the new settings. If a setting is not valid, or if one changed that needs a restart,
+    /// all old settings stay in use.
+    fn reload(&self, snapshot: &ReloadSnapshot, service: &NativeService) {
+        match self.load() {
+            // New models could call upstreams that do not exist in this process. Users of one
+            // identity mode are not the users of another.
+            Ok(config) if !snapshot.refused_changes(&config.reload_snapshot()).is_empty() => {
+                let changed = snapshot.refused_changes(&config.reload_snapshot()).join(", ");
+                let error = CliError::new(format!("not reloaded, the old settings stay in use; changed: {changed}"));
+                self.console.error(&error.with_hint("restart the server to change these settings"));
             }
-            Ok(config) => {
-                let later = fixed.restart_changes(&config.reload_snapshot());
-                let keys: Vec<_> = config.deployment.keys.ids().map(KeyId::to_string).collect();
-                config.warnings.iter().for_each(|warning| console.warn(warning));
-                service.reload(config.deployment, config.access);
-                service.guard().set_rules(config.guard);
-                if !later.is_empty() {
-                    console.warn(&format!("takes effect at a restart: {}", later.join(", ")));
-                }
-                console.say(&format!("reloaded; keys {}", keys.join(", ")));
+            Ok(config) => self.apply(config, snapshot, service),
+            Err(error) => {
+                let message = format!("not reloaded, the old settings stay in use: {error}");
+                let error = match error.hint() {
+                    Some(hint) => CliError::new(message).with_hint(hint),
+                    None => CliError::new(message),
+                };
+                self.console.error(&error);
             }
-            Err(error) => console.error(&CliError::new(format!("not reloaded, all stays as it was: {error}"))),
         }
+    }
+
+    fn apply(&self, config: Config, snapshot: &ReloadSnapshot, service: &NativeService) {
+        let later = snapshot.restart_changes(&config.reload_snapshot());
+        let keys: Vec<_> = config.deployment.keys.ids().map(KeyId::to_string).collect();
+        config.warnings.iter().for_each(|warning| self.console.warn(warning));
+        service.reload(config.deployment, config.access);
+        service.guard().set_rules(config.guard);
+        if !later.is_empty() {
+            self.console.warn(&format!("these changes need a restart: {}", later.join(", ")));
+        }
+        self.console.note(&format!("reloaded; keys {}", keys.join(", ")));
+    }
+}
+
+fn model_lines(config: &Config) -> Vec<String> {
+    config.deployment.models.as_slice().iter().map(|model| format!("  model {model:?}")).collect()
+}
+
+fn start_error(error: StartError, listen: &str) -> CliError {
+    match error {
+        StartError::Listen(error) => CliError::new(format!("cannot listen on {listen}: {}", system_message(&error)))
+            .with_hint("another process may use the port; choose another address with --listen ADDRESS"),
+        error @ (StartError::Guard(_) | StartError::Upstreams(_)) => CliError::new(error.to_string()),
     }
 }
 
@@ -143,13 +183,13 @@ mod tests {
     use super::*;
     use crate::config::Sources;
 
-    /// Notes what it is asked for.
+    /// Records the names of the variables that are read.
     #[derive(Default)]
-    struct Noting(RefCell<BTreeSet<String>>);
+    struct Recorder(RefCell<BTreeSet<String>>);
 
-    impl Sources for Noting {
+    impl Sources for Recorder {
         fn file(&self, _: &str) -> Result<Zeroizing<String>, String> {
-            Err("there is none".to_owned())
+            Err("no files".to_owned())
         }
 
         fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
@@ -159,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_is_a_variable_where_there_are_variables_alone() {
-        let noting = Noting::default();
-        ServeSettings::from_variables(&noting).unwrap();
+    fn every_variable_of_a_flag_is_read_without_flags() {
+        let recorder = Recorder::default();
+        ServeSettings::from_variables(&recorder).unwrap();
         let command = Args::augment_args(clap::Command::new("serve"));
         let flags = command.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_str()?.to_owned()));
-        assert_eq!(noting.0.into_inner(), flags.collect());
+        assert_eq!(recorder.0.into_inner(), flags.collect());
     }
 }

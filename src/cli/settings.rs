@@ -1,57 +1,52 @@
-//! Settings from file, environment and flags, in that order: each flag is also a variable and a key of the file.
+//! The configuration of commands that read or issue tokens without calling a model.
 //!
-//! What they are and how they lie over each other stands in [`config`](crate::config); here is where they come from.
+//! The settings come from the configuration file, then variables, then flags
+//! ([`config`](crate::config)). Without token keys in them, the key in the data folder is used.
 
-use std::ffi::OsStr;
-
-use zeroize::Zeroizing;
-
-use super::{CliError, home};
+use super::{error::CliError, home};
 use crate::{
     config::{Config, KeySettings, Sources, TokenSettings},
     proto::key::KeyRing,
 };
 
-/// The keys of the settings, else the chat's own.
+/// The key ring of the settings, or of the data folder.
+///
+/// # Errors
+/// The errors of [`token_config`].
 pub(crate) fn key_ring(keys: &KeySettings, sources: &impl Sources) -> Result<KeyRing, CliError> {
-    Ok(for_tokens(&TokenSettings::from(keys.clone()), false, sources)?.deployment.keys)
+    let settings = TokenSettings::from(keys.clone());
+    Ok(token_config(&settings, DataFolderKey::Existing, sources)?.deployment.keys)
 }
 
-/// The configuration as far as tokens depend on it, for commands that talk to no model: with the keys of the settings,
-/// else the chat's own ones, which are made only if `make_keys` says so.
-pub(crate) fn for_tokens(
+/// The part of the configuration that tokens depend on.
+///
+/// # Errors
+/// [`CliError`] if a setting is not valid, or if no token keys exist.
+pub(crate) fn token_config(
     settings: &TokenSettings,
-    make_keys: bool,
+    data_folder_key: DataFolderKey,
     sources: &impl Sources,
 ) -> Result<Config, CliError> {
     let mut builder = settings.builder(sources)?;
     if !builder.has_keys() {
-        let own = if make_keys { Some(home::make_keys()?) } else { home::keys()? };
-        let own = own.ok_or_else(|| {
-            CliError::new("there are no keys to read tokens with")
-                .hint("pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS")
+        let path = match data_folder_key {
+            DataFolderKey::Create => Some(home::create_keys_file()?),
+            DataFolderKey::Existing => home::keys_file()?,
+        };
+        let path = path.ok_or_else(|| {
+            CliError::new("no token keys are configured")
+                .with_hint("pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS")
         })?;
-        builder.set("keys_file", &*own.to_string_lossy());
+        builder.set("keys_file", &*path.to_string_lossy());
     }
     Ok(builder.build_for_tokens(sources)?)
 }
 
-/// Whether a variable of this process is set, to nothing.
-pub(crate) fn is_empty(variable: &OsStr) -> bool {
-    std::env::var_os(variable).is_some_and(|value| value.is_empty())
-}
-
-/// Files and variables of this process.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct System;
-
-impl Sources for System {
-    fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
-        std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| error.to_string())
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-    fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
-        std::env::var(name).ok().filter(|value| !value.is_empty()).map(Zeroizing::new)
-    }
+/// The handling of the data folder's key when the settings have no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DataFolderKey {
+    /// Create the key if it does not exist.
+    Create,
+    /// Fail if the key does not exist.
+    Existing,
 }

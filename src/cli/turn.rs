@@ -1,8 +1,8 @@
-//! One turn as it is seen: a sign of life until the first word, then the words as they come.
+//! One turn on the console: a spinner until the first word, then the words as they arrive.
 
 use std::{cell::Cell, time::Duration};
 
-use super::{CliError, connect::Proxy, console::Console};
+use super::{connect::Connection, console::Console, error::CliError};
 use crate::{
     service::Clock as _,
     shell::{
@@ -11,27 +11,28 @@ use crate::{
     },
 };
 
-/// How a turn ended.
-pub(super) enum Outcome {
-    /// The reply is whole.
+/// The end of a turn.
+pub(super) enum TurnOutcome {
+    /// The reply is complete.
     Done(Box<TurnAnswer>),
-    /// Something is wrong with the turn.
+    /// The turn failed.
     Failed(ClientError),
-    /// Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted,
 }
 
-/// Takes a turn and shows its reply; `None` shows nothing. With `interruptible` Ctrl-C ends the turn, not the process.
+/// Takes a turn and prints its reply on `display`, if there is one. With `interruptible`, Ctrl-C
+/// ends the turn and not the process.
 ///
 /// # Errors
-/// [`CliError`] if the reply cannot be shown; whoever has stopped reading it does not end the turn.
+/// [`CliError`] if the reply cannot be printed. A closed standard output does not end the turn.
 pub(super) fn take(
-    proxy: &Proxy,
+    connection: &Connection,
     request: &TurnRequest<'_>,
-    screen: Option<&Screen>,
+    display: Option<&ReplyDisplay>,
     interruptible: bool,
-) -> Result<Outcome, CliError> {
-    let (runtime, client) = proxy.parts();
+) -> Result<TurnOutcome, CliError> {
+    let (runtime, client) = connection.parts();
     runtime.block_on(async {
         let interrupts = if interruptible {
             let watched = Interrupts::watch();
@@ -39,89 +40,94 @@ pub(super) fn take(
         } else {
             None
         };
-        let reply = shell::first_of(interrupted(interrupts), Box::pin(read(client, request, screen)));
-        let outcome = shell::first_of(reply, spin(screen)).await;
-        screen.map_or(Ok(()), Screen::end)?;
+        let reply = shell::first_of(interrupted(interrupts), Box::pin(read(client, request, display)));
+        let outcome = shell::first_of(reply, spin(display)).await;
+        display.map_or(Ok(()), ReplyDisplay::end)?;
         outcome
     })
 }
 
-async fn read(client: &Client, request: &TurnRequest<'_>, screen: Option<&Screen>) -> Result<Outcome, CliError> {
+async fn read(
+    client: &Client,
+    request: &TurnRequest<'_>,
+    display: Option<&ReplyDisplay>,
+) -> Result<TurnOutcome, CliError> {
     let mut reply = match client.turn(request).await {
         Ok(reply) => reply,
-        Err(error) => return Ok(Outcome::Failed(error)),
+        Err(error) => return Ok(TurnOutcome::Failed(error)),
     };
     loop {
-        match (reply.next().await, screen) {
-            (Ok(ReplyEvent::Done(answer)), _) => return Ok(Outcome::Done(answer)),
-            (Ok(ReplyEvent::Text(text)), Some(screen)) => screen.text(&text)?,
-            (Ok(ReplyEvent::Call(call)), Some(screen)) => screen.call(&call)?,
+        match (reply.next().await, display) {
+            (Ok(ReplyEvent::Done(answer)), _) => return Ok(TurnOutcome::Done(answer)),
+            (Ok(ReplyEvent::Text(text)), Some(display)) => display.text(&text)?,
+            (Ok(ReplyEvent::Call(call)), Some(display)) => display.call(&call)?,
             (Ok(_), _) => {}
-            (Err(error), _) => return Ok(Outcome::Failed(error)),
+            (Err(error), _) => return Ok(TurnOutcome::Failed(error)),
         }
     }
 }
 
-/// Ends with Ctrl-C, if that is watched for.
-async fn interrupted(interrupts: Option<Interrupts>) -> Result<Outcome, CliError> {
+/// Ends at Ctrl-C. Without `interrupts` it never ends.
+async fn interrupted(interrupts: Option<Interrupts>) -> Result<TurnOutcome, CliError> {
     match interrupts {
         Some(mut interrupts) => interrupts.next().await,
         None => std::future::pending().await,
     }
-    Ok(Outcome::Interrupted)
+    Ok(TurnOutcome::Interrupted)
 }
 
-/// Never ends.
-async fn spin(screen: Option<&Screen>) -> Result<Outcome, CliError> {
-    let Some(screen) = screen.filter(|screen| screen.console.can_spin) else {
+/// Draws the spinner. Never ends.
+async fn spin(display: Option<&ReplyDisplay>) -> Result<TurnOutcome, CliError> {
+    let Some(display) = display.filter(|display| display.console.can_spin) else {
         return std::future::pending().await;
     };
     let clock = SystemClock::new();
     clock.sleep(SPIN_AFTER).await;
     loop {
-        for frame in FRAMES {
-            screen.spin(frame);
+        for frame in SPINNER_FRAMES {
+            display.spin(frame);
             clock.sleep(SPIN_EVERY).await;
         }
     }
 }
 
-/// Where one reply is shown.
-pub(super) struct Screen {
+/// Prints one reply.
+pub(super) struct ReplyDisplay {
     console: Console,
-    /// The spinner stands in the line.
+    /// The spinner is visible.
     spinning: Cell<bool>,
-    /// Something of the reply was shown.
-    began: Cell<bool>,
-    /// The last thing shown was no line end.
+    /// Some of the reply was printed.
+    started: Cell<bool>,
+    /// The last printed character was not a line end.
     in_line: Cell<bool>,
-    /// Nobody reads any more.
+    /// Standard output is closed.
     closed: Cell<bool>,
 }
 
-impl Screen {
+impl ReplyDisplay {
+    /// A display without any text yet.
     pub(super) fn new(console: Console) -> Self {
         let no = || Cell::new(false);
-        Self { console, spinning: no(), began: no(), in_line: no(), closed: no() }
+        Self { console, spinning: no(), started: no(), in_line: no(), closed: no() }
     }
 
-    /// Whether nobody reads any more.
+    /// Returns true if standard output is closed.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.get()
     }
 
     fn text(&self, text: &str) -> Result<(), CliError> {
-        self.began.set(true);
-        self.erase();
+        self.started.set(true);
+        self.erase_spinner();
         if self.closed.get() {
             return Ok(());
         }
-        let text = self.console.show(text);
+        let text = self.console.printable(text);
         if let Some(last) = text.chars().next_back() {
             self.in_line.set(last != '\n');
         }
         match self.console.print(&text) {
-            Err(error) if error.is_closed() => self.closed.set(true),
+            Err(error) if error.is_output_closed() => self.closed.set(true),
             printed => printed?,
         }
         Ok(())
@@ -133,25 +139,26 @@ impl Screen {
     }
 
     fn end(&self) -> Result<(), CliError> {
-        self.erase();
+        self.erase_spinner();
         if self.in_line.get() { self.text("\n") } else { Ok(()) }
     }
 
     fn spin(&self, frame: &str) {
-        if !self.began.get() {
+        if !self.started.get() {
             self.spinning.set(true);
-            self.console.say_raw(&format!("\r{frame} "));
+            self.console.write_error(&format!("\r{frame} "));
         }
     }
 
-    fn erase(&self) {
+    fn erase_spinner(&self) {
         if self.spinning.take() {
-            self.console.say_raw("\r\u{1b}[K");
+            self.console.write_error("\r\u{1b}[K");
         }
     }
 }
 
-/// A reply that comes at once needs no spinner.
+/// A reply that starts within this time needs no spinner.
 const SPIN_AFTER: Duration = Duration::from_millis(120);
+/// The time between two frames.
 const SPIN_EVERY: Duration = Duration::from_millis(100);
-const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+const SPINNER_FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];

@@ -57,7 +57,7 @@ pub(super) const SERVER: Section = Section {
             .key("lambda_response", Restart(|config| Fingerprint::of(config.lambda_response)))
             .default("auto")
             .help(
-                "How to answer AWS Lambda events: `auto` (streamed to function URLs, complete to HTTP APIs), \
+                "Answers to AWS Lambda events: `auto` (streamed to function URLs, complete to HTTP APIs), \
                  `buffer` or `stream`",
             ),
     ],
@@ -93,7 +93,7 @@ pub(super) const UPSTREAM_CONCURRENCY: Setting =
 
 /// The model at the upstream.
 pub(super) const MODEL: Setting = Setting::flag("--model", "HOLDALL_MODEL", Text("NAME")).key("model", Applied).help(
-    "Name of the model at the model service. The service's key comes from `HOLDALL_UPSTREAM_KEY`, \
+    "Name of the model at the model service; the service's key comes from `HOLDALL_UPSTREAM_KEY`, \
          `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`",
 );
 
@@ -151,11 +151,11 @@ pub(super) const TOKENS: Section = Section {
         Setting::flag("--ttl", "HOLDALL_TTL", Text("SPAN"))
             .key("ttl", Applied)
             .default("7d")
-            .help("How long a token stays valid; at least `1s`"),
+            .help("Lifetime of a token, at least `1s`"),
         Setting::flag("--max-age", "HOLDALL_MAX_AGE", Text("SPAN"))
             .key("max_age", Applied)
             .default("30d")
-            .help("How long a conversation can continue; at least `1s`"),
+            .help("Maximum age of a conversation, at least `1s`"),
         Setting::flag("--seal", "HOLDALL_SEAL", Boolean)
             .key("seal", Applied)
             .default("true")
@@ -170,7 +170,7 @@ pub(super) const CALLERS: Section = Section {
         Setting::flag("--identity", "HOLDALL_IDENTITY", Text("MODE"))
             .key("identity.mode", Refused(|config| Fingerprint::of(config.access.authenticator.mode())))
             .default("none")
-            .help("How callers are authenticated: `none`, `header`, `jwt` or `api_key`"),
+            .help("Authentication of callers: `none`, `header`, `jwt` or `api_key`"),
         Setting::flag("--jwt-issuer", "HOLDALL_JWT_ISSUER", Text("TEXT"))
             .key("identity.jwt.issuer", Applied)
             .help("Required `iss` of a JWT"),
@@ -295,11 +295,11 @@ pub(super) const STOP: Section = Section {
         Setting::flag("--lame-duck", "HOLDALL_LAME_DUCK", Text("SPAN"))
             .key("timeouts.lame_duck", Restart(|config| Fingerprint::of(config.server.lame_duck)))
             .default_description("none")
-            .help("How long connections are still accepted after SIGTERM, while `/ready` returns 503"),
+            .help("Time after SIGTERM in which connections are still accepted, while `/ready` returns 503"),
         Setting::flag("--drain", "HOLDALL_DRAIN", Text("SPAN"))
             .key("timeouts.drain", Restart(|config| Fingerprint::of(config.server.drain_timeout)))
             .default("30s")
-            .help("How long turns in flight may continue after that"),
+            .help("Time after that in which turns in flight may continue"),
     ],
 };
 

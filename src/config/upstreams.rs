@@ -37,7 +37,7 @@ impl RawConfig {
         let base_url = base_urls.first().map_or("", String::as_str);
         let networked = !base_url.is_empty();
         let own = base_url == provider.default_base_url();
-        let provider = provider.elsewhere().filter(|_| !own).unwrap_or(provider);
+        let provider = provider.for_compatible_services().filter(|_| !own).unwrap_or(provider);
         let api_key = raw.api_key_env.as_deref().map(|name| api_key(name, sources)).transpose()?;
         if networked && api_key.is_none() && own {
             return Err(ConfigError::invalid("upstream", format!("{base_url} wants a key; set HOLDALL_UPSTREAM_KEY")));

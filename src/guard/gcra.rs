@@ -19,7 +19,7 @@ use super::rules::Rate;
 /// The arithmetic of one rate. All times are in parts of a nanosecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gcra {
-    /// What one turn adds to the backlog.
+    /// The backlog that one turn adds.
     increment: u128,
     /// The largest backlog: a full burst.
     burst: u128,

@@ -9,8 +9,8 @@
 //! ```
 //! The rate is not refunded, so that a client whose turns fail cannot retry without pause. Model
 //! tokens, history and upstream time are known only at the end of a turn: a turn is admitted while
-//! any of them remain. All state is in memory: a restart loses it, and each instance counts alone.
-//! Time comes only from [`Moment`].
+//! any of them remain. All state is in memory: a restart loses it, and each instance has its own
+//! counts. Time comes only from [`Moment`].
 
 mod caller;
 mod caller_table;
@@ -174,7 +174,7 @@ pub struct LocalPermit {
     held: Option<HeldPermit>,
 }
 
-/// What an admitted turn holds until its end.
+/// The resources that an admitted turn holds until its end.
 #[derive(Debug)]
 struct HeldPermit {
     guard: LocalGuard,

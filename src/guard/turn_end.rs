@@ -1,4 +1,4 @@
-//! How turns end, and what they are charged.
+//! The ends of turns, and their charges.
 
 /// How an admitted turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl TurnEnd {
     }
 }
 
-/// What a turn used. It counts for the quotas of the periods in which the turn was admitted.
+/// The usage of a turn. It counts for the quotas of the periods in which the turn was admitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Charge {
     /// Model tokens, input and output together.

@@ -1,4 +1,4 @@
-//! What an authenticator receives and returns.
+//! The requests and outcomes of an authenticator.
 
 use std::{net::IpAddr, time::Duration};
 

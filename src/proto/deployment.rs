@@ -1,4 +1,4 @@
-//! What a turn is measured against: the deployment, the models behind its aliases, and who asks.
+//! The settings of a deployment that the core must know, and the models behind its aliases.
 
 use super::{
     error::Error,
@@ -9,49 +9,66 @@ use super::{
     turn::Truncation,
 };
 
-/// What a deployment is, as far as turns are concerned; equal on all instances.
+/// The settings of a deployment, as far as they matter for turns. They must be equal on all
+/// instances.
 #[derive(Debug)]
 pub struct Deployment {
-    /// The keys of tokens.
+    /// The keys that sign and verify tokens.
     pub keys: KeyRing,
-    /// The terms of tokens.
+    /// The content and lifetime of tokens.
     pub policy: TokenPolicy,
-    /// The bounds.
+    /// The limits on tokens, histories, messages and replies.
     pub limits: Limits,
     /// The models that clients may choose from.
     pub models: Models,
-    /// How the doors behave where there is a choice.
+    /// The settings of the APIs.
     pub apis: ApiSettings,
-    /// Whether clients may speak for the model: assistant turns that they bring are then taken as they are.
+    /// True if clients may bring assistant turns of their own. They are then accepted as part of
+    /// the history.
     pub accepts_client_history: bool,
-    /// Whether a token keeps only a note of the inline images of its last turn.
+    /// True if a token keeps only a note of each inline image in its last turn.
     pub elides_inline_images: bool,
 }
 
 impl Deployment {
-    /// The terms under which tokens are issued and verified.
+    /// A deployment with the default limits, token policy and API settings.
+    #[must_use]
+    pub fn new(keys: KeyRing, models: Models) -> Self {
+        Self {
+            keys,
+            policy: TokenPolicy::default(),
+            limits: Limits::default(),
+            models,
+            apis: ApiSettings::default(),
+            accepts_client_history: false,
+            elides_inline_images: false,
+        }
+    }
+
+    /// The settings with which tokens are issued and verified.
     #[must_use]
     pub fn token_context(&self) -> TokenContext<'_> {
         TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
     }
 }
 
-/// What an operator may set about the doors.
+/// The settings of the APIs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiSettings {
-    /// Whether a Responses stream is live where the request does not say: its first events then carry an id that is no
-    /// token.
+    /// True if a Responses stream is live unless the request says otherwise. The first events of a
+    /// live stream have a temporary id that is not a token.
     pub live_responses: bool,
 }
 
-/// The aliases that clients may choose from, each with what stands behind it.
+/// The models that clients may choose from. There is at least one.
 #[derive(Debug)]
 pub struct Models(Vec<Model>);
 
 impl Models {
-    /// These models; the first is the default, an alias `*` catches what no other has.
+    /// These models. The first one is the default. A model with the alias `*` is used for every
+    /// alias that no other model has.
     ///
-    /// `None` for no model at all.
+    /// Returns `None` if `models` is empty.
     #[must_use]
     pub fn new(models: Vec<Model>) -> Option<Self> {
         (!models.is_empty()).then_some(Self(models))
@@ -63,10 +80,10 @@ impl Models {
         &self.0
     }
 
-    /// The model that an alias stands for, and the alias; the first model if none is named.
+    /// The model for an alias, and the alias. Without an alias, the first model.
     ///
     /// # Errors
-    /// [`Error::ModelUnknown`].
+    /// [`Error::ModelUnknown`], also for an alias over 256 bytes.
     pub fn find<'a>(&'a self, alias: Option<&'a str>) -> Result<(&'a Model, &'a str), Error> {
         let model = match alias {
             None => self.0.first(),
@@ -75,7 +92,7 @@ impl Models {
                 exact.or_else(|| self.0.iter().find(|model| model.alias == CATCH_ALL))
             }
         };
-        let model = model.filter(|_| alias.is_none_or(|alias| alias.len() <= ALIAS_BYTES)).ok_or_else(|| {
+        let model = model.filter(|_| alias.is_none_or(|alias| alias.len() <= MAX_ALIAS_BYTES)).ok_or_else(|| {
             let known = self.0.iter().map(|model| model.alias.clone()).collect();
             Error::ModelUnknown { alias: alias.unwrap_or_default().chars().take(64).collect(), known }
         })?;
@@ -83,25 +100,38 @@ impl Models {
     }
 }
 
-/// What stands behind an alias.
+/// A model that clients may choose, with its targets.
 #[derive(Clone)]
 pub struct Model {
-    /// What clients call it.
+    /// The clients' name for the model.
     pub alias: String,
-    /// Where it is asked first.
+    /// The target that is called first.
     pub target: Target,
-    /// Where it is asked when that fails, in this order.
+    /// The targets that are called if the first one fails, in this order.
     pub fallbacks: Vec<Target>,
-    /// The system prompt, applied anew each turn.
+    /// The operator's system prompt. It is applied in every turn and is not part of the token.
     pub system_prompt: Option<String>,
-    /// The bound on a reply's model tokens where the caller sets none.
+    /// The limit on a reply's model tokens if the request sets none.
     pub max_output_tokens: Option<u32>,
-    /// What to do about a conversation that has outgrown its limits, where the caller does not say.
+    /// The handling of a conversation that is too long, if the request does not say.
     pub truncation: Truncation,
 }
 
 impl Model {
-    /// Every target, in the order of preference.
+    /// A model with one target and the default settings.
+    #[must_use]
+    pub fn new(alias: &str, target: Target) -> Self {
+        Self {
+            alias: alias.to_owned(),
+            target,
+            fallbacks: Vec::new(),
+            system_prompt: None,
+            max_output_tokens: None,
+            truncation: Truncation::default(),
+        }
+    }
+
+    /// All targets, in the order in which they are called.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         std::iter::once(&self.target).chain(&self.fallbacks)
     }
@@ -119,16 +149,31 @@ impl std::fmt::Debug for Model {
 pub struct Target {
     /// The name of the upstream.
     pub upstream: String,
-    /// How that upstream speaks.
+    /// The wire format of the upstream.
     pub provider: &'static dyn Provider,
-    /// Whose reasoning its replies hold; only that is sent to it ([`ModelCall::provider_id`]).
+    /// The id under which reasoning of this upstream is kept. Only reasoning with the same id is
+    /// sent to it ([`ModelCall::provider_id`]).
     ///
-    /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider
+    /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider_id
     pub provider_id: String,
-    /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
+    /// True to ask for prompt caching, if the wire format has a word for it.
     pub prompt_cache: bool,
-    /// What that upstream calls the model.
+    /// The upstream's name for the model.
     pub name: String,
+}
+
+impl Target {
+    /// The model `name` at the official service of `provider`.
+    #[must_use]
+    pub fn new(upstream: &str, provider: &'static dyn Provider, name: &str) -> Self {
+        Self {
+            upstream: upstream.to_owned(),
+            provider,
+            provider_id: provider.name().to_owned(),
+            prompt_cache: true,
+            name: name.to_owned(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Target {
@@ -137,7 +182,7 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// The alias that catches what no other has.
+/// The alias that is used for every alias that no other model has.
 const CATCH_ALL: &str = "*";
 /// The longest alias, in bytes.
-const ALIAS_BYTES: usize = 256;
+const MAX_ALIAS_BYTES: usize = 256;

@@ -1,6 +1,7 @@
 //! Strict JSON parsing: objects, members that must not be `null`, and bounded lists.
 //!
-//! A parsed element takes far more memory than its text. A list is therefore bounded while it is parsed.
+//! A parsed element takes far more memory than its text. A list is therefore bounded while it is
+//! parsed.
 
 use std::{fmt, marker::PhantomData};
 
@@ -58,7 +59,8 @@ pub(in crate::proto) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
 
 /// A value that must be a JSON object.
 ///
-/// Derived deserializers also accept an array with the values of the members in order. This type does not.
+/// Derived deserializers also accept an array with the values of the members in order. This type
+/// does not.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

@@ -1,8 +1,9 @@
-//! The sans-IO core: it gets bytes, the time and random bytes as arguments, and hands back what to send.
+//! The core: tokens, items, API and provider formats, and the state machine of a turn.
 //!
-//! Nothing here opens a socket or a file, reads the environment or a clock, starts a thread, draws randomness, keeps a
-//! global or writes a log line. That is what lets a native server, a Lambda, a Worker and a test drive the same code and
-//! get the same bytes. Start reading at [`exchange`].
+//! The core is sans-IO: bytes, the time and random bytes are arguments, and the bytes to send are
+//! results. It opens no socket or file, reads no environment and no clock, starts no thread, has no
+//! global variables, and writes no log. So a native server, a Lambda function, a Cloudflare Worker
+//! and a test run the same code and get the same bytes. Start reading at [`exchange`].
 
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
@@ -13,7 +14,9 @@ mod builtin_model;
 pub mod chat;
 pub mod deployment;
 pub mod error;
+pub(crate) mod excerpt;
 pub mod exchange;
+pub(crate) mod fnv;
 pub(crate) mod json;
 pub mod key;
 pub mod limits;

@@ -55,7 +55,7 @@ impl fmt::Display for UnixSeconds {
 pub const LEEWAY_SECONDS: u64 = 60;
 
 /// Rounds up to whole seconds, as `Retry-After` counts them.
-pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+pub(crate) fn seconds_rounded_up(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for HumanDuration {
     #[expect(clippy::arithmetic_side_effects, reason = "every divisor is a number above 0")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_micros().div_ceil(1_000);
-        let seconds = whole_seconds(self.0);
+        let seconds = seconds_rounded_up(self.0);
         let (size, unit, part_size, part) = match seconds {
             0..=1 if millis > 0 && millis < 1_000 => return write!(f, "{millis} ms"),
             0..60 => return write!(f, "{seconds} s"),

@@ -17,6 +17,7 @@ use super::{
 use crate::proto::exchange;
 use crate::{
     guard::{GuardPurpose, Permit as _, TurnEnd},
+    principal::is_loopback_host,
     proto::{
         api::{APIS, Api, Operation, native},
         error::Error,
@@ -209,12 +210,11 @@ fn status(status: &'static str) -> Response<Body> {
     json_response(&StatusBody { status })
 }
 
-/// Whether an authority is a name of this machine for itself, at any port.
+/// True if an authority names this machine, at any port.
 fn names_loopback(authority: &str) -> bool {
     let host = match authority.strip_prefix('[') {
-        Some(rest) => return rest.split_once(']').is_some_and(|(host, _)| host == "::1"),
-        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_ascii_lowercase(),
+        Some(rest) => rest.split_once(']').map_or("", |(host, _)| host),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
     };
-    let v4 = host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
-    v4 || host == "localhost" || host.ends_with(".localhost")
+    is_loopback_host(host) || host.to_ascii_lowercase().ends_with(".localhost")
 }

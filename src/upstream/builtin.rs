@@ -1,4 +1,4 @@
-//! The built-in model as an upstream: it answers at once, and its words come at a pace.
+//! The built-in model as an upstream. It answers immediately, and can send its words at a pace.
 
 use std::{pin::Pin, time::Duration};
 
@@ -10,13 +10,14 @@ use http::{Request, Response, header, response};
 use super::UpstreamError;
 use crate::proto::provider;
 
-/// An answer's bytes as they come.
+/// The bytes of an answer, word by word.
 pub type Words = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
 
-/// Asks the built-in model; between two words of its answer `rest` is waited for, with the pace, if there is one.
+/// Answers a request to the built-in model. If `pace` is not zero, `rest` is awaited with it before
+/// each word.
 ///
 /// # Errors
-/// [`UpstreamError::Unreachable`] for a request that it cannot read.
+/// [`UpstreamError::Unreachable`] for a request that the model cannot read.
 pub fn answer<F>(
     request: &Request<Bytes>,
     pace: Duration,

@@ -1,4 +1,4 @@
-"""Instances of `holdall serve` that share a store and an upstream, and the test case that all tests are."""
+"""Instances of `holdall serve` that share a store and an upstream, and the base class of the tests."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Fleet:
         self.config = Path(self.folder.name) / "holdall.toml"
         self.keys = new_keys()
         text = config("openai", upstream.base_url, [("m", None)])
-        # What stands outside of tables comes first.
+        # Top-level keys come before the tables.
         self.config.write_text(f"{more}\n[guard]\nredis_url = {toml(url)}\n{guard}\n{text}")
         self.servers = [Server(self.config, self.keys) for _ in range(instances)]
         self.turns = itertools.count()
 
     def post(self, path: str, body: dict, server: int | None = None, headers: dict | None = None) -> Answer:
-        """Asks one of the instances: this one, or the next in turn."""
+        """Sends a request to one instance: `server`, or else the next one in turn."""
         at = next(self.turns) if server is None else server
         parts = urlsplit(f"//{self.servers[at % len(self.servers)].address}")
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
@@ -58,8 +58,8 @@ class Fleet:
         body = {"input": text, "token": token, **({"user_id": user} if user else {}), **more}
         return self.post("/v1/turns", body, server)
 
-    def hang_up(self, user: str, text: str, after: Callable[[], object] = lambda: None, **more) -> None:
-        """Asks for a turn, and leaves once `after` has come back."""
+    def leave(self, user: str, text: str, after: Callable[[], object] = lambda: None, **more) -> None:
+        """Requests a turn, and closes the connection after `after` returns."""
         parts = urlsplit(f"//{self.servers[0].address}")
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
         body = json.dumps({"input": text, "user_id": user, **more})
@@ -68,14 +68,14 @@ class Fleet:
         connection.close()
 
     def reload(self, old: str, new: str) -> None:
-        """Changes the settings of all instances."""
+        """Replaces a part of the configuration, and reloads all instances."""
         text = self.config.read_text()
         assert old in text, old
         self.config.write_text(text.replace(old, new))
         for server in self.servers:
-            said = len(server.log)
+            lines = len(server.log)
             server.process.send_signal(signal.SIGHUP)
-            eventually(lambda: len(server.log) > said, 10)
+            eventually(lambda: len(server.log) > lines, 10)
 
     def history(self, user: str | None, token: str, server: int | None = None) -> Answer:
         return self.post("/v1/history", {"token": token, **({"user_id": user} if user else {})}, server)
@@ -94,7 +94,7 @@ class Fleet:
 
 
 class Case(unittest.TestCase):
-    """A test with a store, an upstream, and fleets that end with it."""
+    """A test with a store and an upstream. Its fleets are closed with it."""
 
     def setUp(self) -> None:
         self.store = Store()
@@ -108,8 +108,8 @@ class Case(unittest.TestCase):
         self.addCleanup(fleet.close)
         return fleet
 
-    def whole(self, answer: Answer) -> str:
-        """The token of a turn that went well."""
+    def token_of(self, answer: Answer) -> str:
+        """The token of a successful turn."""
         self.assertEqual(answer.status, 200, answer.body)
         return answer.json()["token"]
 
@@ -118,22 +118,22 @@ class Case(unittest.TestCase):
         return answer.json()
 
 
-def together(count: int, ask: Callable[[int], Answer]) -> list[Answer]:
-    """Asks so many times at once."""
+def concurrently(count: int, ask: Callable[[int], Answer]) -> list[Answer]:
+    """Calls `ask` `count` times concurrently."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(ask, range(count)))
 
 
 def codes(answers: list[Answer]) -> Counter:
-    """How many went well, and how many were refused with which code."""
+    """The number of successful answers, and of errors by code."""
     return Counter("ok" if answer.status == 200 else answer.json()["code"] for answer in answers)
 
 
 def eventually(check: Callable[[], bool], seconds: float) -> float:
-    """Waits until a check holds, and says how long it took."""
-    began = time.monotonic()
+    """Waits until a check is true, and returns the time that it took."""
+    started = time.monotonic()
     while not check():
-        if time.monotonic() - began > seconds:
+        if time.monotonic() - started > seconds:
             raise AssertionError(f"not within {seconds} s")
         time.sleep(0.05)
-    return time.monotonic() - began
+    return time.monotonic() - started

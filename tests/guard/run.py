@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the tests of the guard on one store server: tests/guard/run.py [--store PROGRAM] [NAME]…
 
-Names are those of unittest: `test_limits`, `test_limits.Limits.test_a_failed_turn_is_given_back`. Wants what
-`cargo build` makes. Exit 0 all passed, 1 not so, 2 misuse.
+NAME is a unittest name: `test_limits`, `test_limits.Limits.test_a_failed_turn_is_refunded`. Requires the
+binary of `cargo build`. Exits with 0 if all tests pass, with 1 if one fails, and with 2 for wrong arguments.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="the tests to run [default: all]")
     arguments = parser.parse_args()
     if not binary().is_file():
-        parser.error(f"{binary()} is not there; run `cargo build` first, or set HOLDALL_BIN")
+        parser.error(f"{binary()} does not exist; run `cargo build` first, or set HOLDALL_BIN")
     if shutil.which(arguments.store) is None:
-        parser.error(f"there is no {arguments.store}")
+        parser.error(f"{arguments.store} is not installed")
     os.environ["GUARD_STORE"] = arguments.store
     sys.path.insert(0, str(HERE))
     loader = unittest.defaultTestLoader

@@ -1,4 +1,4 @@
-"""Servers of the Redis protocol, started and mistreated; and a client for them. Python's standard library only."""
+"""Redis servers for tests of outages, and a client. Uses only Python's standard library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Refused(Exception):
-    """An error that the store answered."""
+    """An error reply of the store."""
 
 
 class Connection:
@@ -55,19 +55,19 @@ class Connection:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment."""
+    """A port that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 def program() -> str:
-    """The server under test: `GUARD_STORE`, or Debian's redis-server."""
+    """The server under test: `GUARD_STORE`, or else Debian's redis-server."""
     return os.environ.get("GUARD_STORE", "redis-server")
 
 
 class Store:
-    """A server on a free port of the loopback; it keeps its port when it is started again."""
+    """A server on a free loopback port. It keeps the port when it is restarted."""
 
     def __init__(self, *options: str, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -81,7 +81,7 @@ class Store:
         return f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Starts it, with what it had saved."""
+        """Starts the server with its saved data."""
         command = [program(), *self.options, "--port", str(self.port), "--bind", "127.0.0.1"]
         if "--sentinel" not in self.options:
             command += ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
@@ -97,7 +97,7 @@ class Store:
         raise SystemExit(f"{command[0]} did not start")
 
     def do(self, *words: object):
-        """One command on a connection of its own."""
+        """Sends one command on a new connection."""
         connection = Connection(self.port)
         try:
             return connection(*words)
@@ -105,13 +105,13 @@ class Store:
             connection.close()
 
     def keys(self, kind: str = "") -> list[bytes]:
-        """The keys of one kind, or all."""
+        """The keys of one kind, or all keys."""
         return sorted(self.do("KEYS", f"holdall1:*:{kind}*" if kind else "*"))
 
     def hang(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""Limits hold over all instances: whatever three of them are asked in parallel, no more passes than one would let."""
+"""Limits apply across all instances: three of them admit concurrently as many turns as one would alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from fleet import Case, codes, eventually, together
+from fleet import Case, codes, eventually, concurrently
 from holdall import Answer
 from upstream import INPUT_TOKENS, OUTPUT_TOKENS
 
@@ -15,9 +15,9 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "src" / "shell" / "redis"
 
 
 class Limits(Case):
-    def test_three_instances_never_give_more_turns_than_there_are(self) -> None:
+    def test_three_instances_never_exceed_the_quota(self) -> None:
         fleet = self.fleet('[[guard.quota]]\nperiod = "1d"\nturns = 15', "[limits]\nturns_per_user = 60")
-        answers = together(60, lambda at: fleet.turn("ada", f"say {at}"))
+        answers = concurrently(60, lambda at: fleet.turn("ada", f"say {at}"))
         self.assertEqual(codes(answers), {"ok": 15, "quota_exceeded": 45})
         self.assertEqual(self.upstream.calls, 15)
         refusal = next(answer for answer in answers if answer.status == 429)
@@ -25,22 +25,22 @@ class Limits(Case):
         self.assertIn('"turns-86400";r=0', refusal.headers["ratelimit"])
         self.assertEqual(fleet.turn("eve", "say hi").status, 200)
 
-    def test_a_failed_turn_is_given_back(self) -> None:
+    def test_a_failed_turn_is_refunded(self) -> None:
         fleet = self.fleet('[[guard.quota]]\nperiod = "1d"\nturns = 3\nconversations = 3')
         self.assertEqual(codes([fleet.turn("ada", "fail") for _ in range(7)]), {"upstream_unavailable": 7})
         answers = [fleet.turn("ada", "say hi") for _ in range(5)]
         self.assertEqual(codes(answers), {"ok": 3, "quota_exceeded": 2})
 
-    def test_who_hangs_up_has_had_a_turn(self) -> None:
+    def test_a_client_that_leaves_has_used_a_turn(self) -> None:
         for stream in (False, True):
             user = f"user-{stream}"
             fleet = self.fleet('single_use = true\n[[guard.quota]]\nperiod = "1d"\nturns = 3\nmodel_tokens = 1000')
-            token = self.whole(fleet.turn(user, "say hi"))
+            token = self.token_of(fleet.turn(user, "say hi"))
             for _ in range(2):
-                self.upstream.forget()
-                called = lambda: eventually(lambda: self.upstream.under_way == 1, 10)
-                fleet.hang_up(user, "hold on", called, token=token, stream=stream)
-                # The token is good for another try, of which there are as many as the quota has turns.
+                self.upstream.reset()
+                called = lambda: eventually(lambda: self.upstream.in_flight == 1, 10)
+                fleet.leave(user, "hold on", called, token=token, stream=stream)
+                # The token stays valid. The quota limits the number of attempts.
                 eventually(lambda: self.store.keys("places") == [], 10)
                 (used,) = self.store.keys("used-token") or [None]
                 self.assertIsNone(used)
@@ -49,16 +49,16 @@ class Limits(Case):
             self.assertGreater(int(self.store.do("HGET", quota, "model_tokens")), 100)
             self.store.do("DEL", quota)
             self.upstream.released.set()
-            self.whole(fleet.turn(user, "say hi", token))
+            self.token_of(fleet.turn(user, "say hi", token))
             self.store.do("FLUSHALL")
 
-    def test_a_flood_of_requests_that_are_given_up_costs_others_nothing(self) -> None:
+    def test_a_flood_of_abandoned_requests_does_not_affect_others(self) -> None:
         fleet = self.fleet("", "[limits]\nturns_per_user = 4\nrequests_per_peer = 1000", instances=1)
         stop = threading.Event()
 
         def flood() -> None:
             while not stop.is_set():
-                fleet.hang_up("eve", "say hi")
+                fleet.leave("eve", "say hi")
 
         floods = [threading.Thread(target=flood) for _ in range(8)]
         for thread in floods:
@@ -68,27 +68,27 @@ class Limits(Case):
         stop.set()
         for thread in floods:
             thread.join()
-        # Nor does it hold up for long who made it.
+        # The user who caused it can soon continue as well.
         eventually(lambda: self.store.keys("places") == [], 10)
-        self.whole(fleet.turn("eve", "say hi"))
+        self.token_of(fleet.turn("eve", "say hi"))
 
-    def test_no_rate_and_no_clock_locks_anyone_out(self) -> None:
+    def test_a_new_rate_or_a_clock_ahead_locks_no_user_out(self) -> None:
         fleet = self.fleet('rate = "1/1d"', instances=1)
-        self.whole(fleet.turn("ada", "say hi"))
+        self.token_of(fleet.turn("ada", "say hi"))
         self.refused(fleet.turn("ada", "say hi"), 429, "rate_limited")
         fleet.reload('rate = "1/1d"', 'rate = "10/1s"')
         eventually(lambda: fleet.turn("ada", "say hi").status == 200, 5)
         (rate,) = self.store.keys("rate")
-        # As a clock that ran a year ahead leaves it.
+        # The value after a clock was a year ahead.
         self.store.do("SET", rate, int((time.time() + 366 * 86_400) * 1_000_000))
-        told = self.refused(fleet.turn("ada", "say hi"), 429, "rate_limited")
-        self.assertLessEqual(told["retry_after_seconds"], 1)
+        result = self.refused(fleet.turn("ada", "say hi"), 429, "rate_limited")
+        self.assertLessEqual(result["retry_after_seconds"], 1)
         eventually(lambda: fleet.turn("ada", "say hi").status == 200, 5)
 
-    def test_what_is_strange_at_the_store_troubles_its_caller_alone(self) -> None:
+    def test_an_unexpected_value_affects_only_its_caller(self) -> None:
         fleet = self.fleet('rate = "60/1h"\n[[guard.quota]]\nperiod = "1d"\nturns = 60', instances=1)
         for user in ("ada", "eve"):
-            self.whole(fleet.turn(user, "say hi"))
+            self.token_of(fleet.turn(user, "say hi"))
         for key in self.store.keys("rate"):
             self.store.do("SET", key, "x")
         for key in self.store.keys("quota"):
@@ -97,41 +97,41 @@ class Limits(Case):
         rate = self.store.keys("rate")[0]
         self.store.do("DEL", rate)
         self.store.do("LPUSH", rate, "x")
-        told = codes([fleet.turn(user, "say hi") for user in ("ada", "eve", "ada", "eve", "bob")])
-        self.assertEqual(told, {"ok": 3, "guard_unavailable": 2})
+        result = codes([fleet.turn(user, "say hi") for user in ("ada", "eve", "ada", "eve", "bob")])
+        self.assertEqual(result, {"ok": 3, "guard_unavailable": 2})
         self.assertNotIn("guard_store_lost", fleet.log())
 
-    def test_counting_model_tokens_says_what_is_left_and_takes_no_turn(self) -> None:
+    def test_counting_model_tokens_reports_the_quota_and_uses_no_turn(self) -> None:
         fleet = self.fleet('rate = "60/1h"\n[[guard.quota]]\nperiod = "1d"\nturns = 10', instances=1)
         for _ in range(2):
-            self.whole(fleet.turn("ada", "say hi"))
+            self.token_of(fleet.turn("ada", "say hi"))
         body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
         body["metadata"] = {"user_id": "ada"}
         for left in (57, 56):
             answer = fleet.post("/v1/messages/count_tokens", body)
             self.assertEqual(answer.status, 200, answer.body)
-            told = [limit.split(";")[:2] for limit in answer.headers["ratelimit"].split(", ")]
-            self.assertEqual(told, [['"rate-3600"', f"r={left}"], ['"turns-86400"', "r=8"]])
+            result = [limit.split(";")[:2] for limit in answer.headers["ratelimit"].split(", ")]
+            self.assertEqual(result, [['"rate-3600"', f"r={left}"], ['"turns-86400"', "r=8"]])
 
-    def test_the_wait_for_a_rate_is_told_before_that_for_a_place(self) -> None:
+    def test_the_rate_is_reported_before_the_concurrent_turns(self) -> None:
         fleet = self.fleet('rate = "1/1h"', "[limits]\nturns_per_user = 1", instances=1)
-        self.upstream.forget()
+        self.upstream.reset()
         thread = threading.Thread(target=lambda: fleet.turn("ada", "hold on"))
         thread.start()
-        eventually(lambda: self.upstream.under_way == 1, 10)
+        eventually(lambda: self.upstream.in_flight == 1, 10)
         self.refused(fleet.turn("ada", "say hi"), 429, "rate_limited")
         self.upstream.released.set()
         thread.join()
 
-    def test_conversations_are_counted_when_they_begin(self) -> None:
+    def test_conversations_count_when_they_start(self) -> None:
         fleet = self.fleet('[[guard.quota]]\nperiod = "1d"\nconversations = 4', "[limits]\nturns_per_user = 60")
-        answers = together(30, lambda at: fleet.turn("ada", f"say {at}"))
+        answers = concurrently(30, lambda at: fleet.turn("ada", f"say {at}"))
         self.assertEqual(codes(answers), {"ok": 4, "quota_exceeded": 26})
-        token = self.whole(next(answer for answer in answers if answer.status == 200))
+        token = self.token_of(next(answer for answer in answers if answer.status == 200))
         for _ in range(3):
-            token = self.whole(fleet.turn("ada", "say more", token))
+            token = self.token_of(fleet.turn("ada", "say more", token))
 
-    def test_what_turns_use_adds_up_over_instances(self) -> None:
+    def test_usage_adds_up_over_instances(self) -> None:
         turn = INPUT_TOKENS + OUTPUT_TOKENS
         for limit in (f"model_tokens = {2 * turn + 1}", "history_bytes = 500", "upstream_seconds = 1"):
             with self.subTest(limit):
@@ -140,43 +140,43 @@ class Limits(Case):
                 token, passed = None, 0
                 while passed < 20:
                     if user == "upstream_seconds":
-                        self.upstream.forget()
+                        self.upstream.reset()
                         self.pause_then_release(0.4)
                     answer = fleet.turn(user, "hold on" if user == "upstream_seconds" else "say on", token)
                     if answer.status != 200:
                         break
-                    token, passed = self.whole(answer), passed + 1
+                    token, passed = self.token_of(answer), passed + 1
                 self.assertEqual(self.refused(answer, 429, "quota_exceeded")["retry"], "after")
-                # Known after the fact: the turn that passes the limit is the last.
+                # Usage counts at the end of a turn: the turn that exceeds the limit is the last one.
                 self.assertEqual(passed, 3)
 
     def pause_then_release(self, seconds: float) -> None:
         threading.Timer(seconds, self.upstream.released.set).start()
 
-    def test_a_rate_lets_its_burst_pass_and_then_an_even_stream(self) -> None:
+    def test_a_rate_admits_its_burst_and_then_an_even_stream(self) -> None:
         fleet = self.fleet('rate = "5/1h"', "[limits]\nturns_per_user = 60")
-        answers = together(60, lambda at: fleet.turn("ada", f"say {at}"))
+        answers = concurrently(60, lambda at: fleet.turn("ada", f"say {at}"))
         self.assertEqual(codes(answers), {"ok": 5, "rate_limited": 55})
         self.assertGreater(int(next(a for a in answers if a.status == 429).headers["retry-after"]), 60)
         fleet = self.fleet('rate = "10/1s"\nburst = 3', "[limits]\nturns_per_user = 60")
-        began, passed = time.monotonic(), 0
-        while time.monotonic() - began < 2:
-            passed += codes(together(12, lambda at: fleet.turn("bob", f"say {at}")))["ok"]
-        self.assertLessEqual(passed, 3 + 10 * (time.monotonic() - began))
+        started, passed = time.monotonic(), 0
+        while time.monotonic() - started < 2:
+            passed += codes(concurrently(12, lambda at: fleet.turn("bob", f"say {at}")))["ok"]
+        self.assertLessEqual(passed, 3 + 10 * (time.monotonic() - started))
         self.assertGreater(passed, 10)
 
-    def test_the_longest_wait_is_told(self) -> None:
+    def test_the_longest_wait_is_reported(self) -> None:
         # The rate leaves a turn in two days and more, the quota at midnight in UTC.
         left = 86_400 - int(time.time()) % 86_400
         for burst, code, wait in ((1, "rate_limited", 200_000), (99, "quota_exceeded", left)):
             guard = f'rate = "1/200000s"\nburst = {burst}\n[[guard.quota]]\nperiod = "1d"\nturns = 1'
             fleet = self.fleet(guard, instances=1)
             user = f"user-{burst}"
-            self.whole(fleet.turn(user, "say hi"))
-            told = self.refused(fleet.turn(user, "say hi"), 429, code)
-            self.assertAlmostEqual(told["retry_after_seconds"], wait, delta=60)
+            self.token_of(fleet.turn(user, "say hi"))
+            result = self.refused(fleet.turn(user, "say hi"), 429, code)
+            self.assertAlmostEqual(result["retry_after_seconds"], wait, delta=60)
 
-    def test_what_is_left_is_told_without_taking_anything(self) -> None:
+    def test_reading_the_counts_changes_nothing(self) -> None:
         quota = '[[guard.quota]]\nperiod = "1d"\nturns = 10\nmodel_tokens = 1000'
         fleet = self.fleet(f'rate = "60/1h"\n{quota}')
         for _ in range(3):
@@ -192,11 +192,11 @@ class Limits(Case):
             self.assertEqual((period, counts), (int(time.time()) // 86_400, [3, 0, 300, 0, 0]))
         self.assertEqual(self.store.do("EVAL", script, 2, "none", "neither", 60)[3:], [0] * 5)
 
-    def test_who_has_no_name_counts_by_address(self) -> None:
+    def test_anonymous_users_count_by_address(self) -> None:
         fleet = self.fleet('rate = "3/1h"')
         self.assertEqual(codes([fleet.turn(None, "say hi") for _ in range(5)]), {"ok": 3, "rate_limited": 2})
 
-    def test_turns_at_once_are_counted_over_all_instances(self) -> None:
+    def test_concurrent_turns_are_counted_over_all_instances(self) -> None:
         fleet = self.fleet("", "[limits]\nturns_per_user = 4")
 
         left = threading.Semaphore(0)
@@ -207,45 +207,45 @@ class Limits(Case):
             return answer
 
         def release() -> None:
-            # All but those that are held have been answered.
+            # The 26 refused requests have been answered.
             for _ in range(26):
                 left.acquire(timeout=20)
             self.upstream.released.set()
 
         threading.Thread(target=release).start()
-        answers = together(30, ask)
+        answers = concurrently(30, ask)
         self.assertEqual(codes(answers), {"ok": 4, "user_busy": 26})
-        self.assertEqual(self.upstream.most_under_way, 4)
+        self.assertEqual(self.upstream.most_in_flight, 4)
         self.assertEqual(codes([fleet.turn("ada", "say hi") for _ in range(6)]), {"ok": 6})
         self.assertEqual(self.store.keys("places"), [])
 
-    def test_of_live_conversations_the_oldest_go(self) -> None:
+    def test_the_oldest_live_conversations_are_revoked(self) -> None:
         fleet = self.fleet("live_conversations = 3", "[limits]\nturns_per_user = 60")
         tokens = []
         for number in range(5):
-            tokens.append(self.whole(fleet.turn("ada", f"say {number}")))
+            tokens.append(self.token_of(fleet.turn("ada", f"say {number}")))
             alive = [fleet.history("ada", token).status for token in tokens]
             self.assertEqual(alive, [410] * max(0, number - 2) + [200] * min(number + 1, 3))
-        # A turn makes its conversation the youngest.
-        tokens[2] = self.whole(fleet.turn("ada", "say again", tokens[2]))
-        tokens.append(self.whole(fleet.turn("ada", "say 5")))
+        # A turn makes its conversation the newest.
+        tokens[2] = self.token_of(fleet.turn("ada", "say again", tokens[2]))
+        tokens.append(self.token_of(fleet.turn("ada", "say 5")))
         alive = [fleet.history("ada", token).status for token in tokens]
         self.assertEqual(alive, [410, 410, 200, 410, 200, 200])
         self.refused(fleet.turn("ada", "say", tokens[3]), 410, "token_revoked")
         self.assertEqual(fleet.turn("eve", "say hi").status, 200)
 
-    def test_conversations_begun_at_once_never_outnumber_the_limit(self) -> None:
+    def test_concurrent_new_conversations_never_exceed_the_limit(self) -> None:
         fleet = self.fleet("live_conversations = 3", "[limits]\nturns_per_user = 60")
         for round in range(3):
-            tokens = [self.whole(answer) for answer in together(12, lambda at: fleet.turn("ada", f"say {round} {at}"))]
+            tokens = [self.token_of(answer) for answer in concurrently(12, lambda at: fleet.turn("ada", f"say {round} {at}"))]
             alive = [fleet.history("ada", token).status for token in tokens]
             self.assertEqual((alive.count(200), alive.count(410)), (3, 9))
 
-    def test_what_was_revoked_takes_no_place_among_the_live(self) -> None:
+    def test_a_revoked_conversation_is_not_live(self) -> None:
         fleet = self.fleet("live_conversations = 2")
-        first, second = (self.whole(fleet.turn("ada", f"say {number}")) for number in range(2))
+        first, second = (self.token_of(fleet.turn("ada", f"say {number}")) for number in range(2))
         revoked = fleet.revoke({"token": second, "scope": "conversation", "user_id": "ada"})
         self.assertEqual(revoked.status, 200, revoked.body)
-        third = self.whole(fleet.turn("ada", "say 2"))
+        third = self.token_of(fleet.turn("ada", "say 2"))
         alive = [fleet.history("ada", token).status for token in (first, second, third)]
         self.assertEqual(alive, [200, 410, 200])

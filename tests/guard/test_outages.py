@@ -1,4 +1,4 @@
-"""What happens without the store, or with something else in its place; and that it passes by itself."""
+"""Outages of the store, and the recovery from them."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ import subprocess
 import threading
 import time
 
-from fleet import Case, Fleet, codes, eventually, together
+from fleet import Case, Fleet, codes, eventually, concurrently
 from holdall import Server
 from store import Connection, Store, free_port
 
-# How long an instance may take to notice that the store is back: the pause of its breaker, and some.
+# How many seconds an instance may take to notice that the store is back: the pause of its circuit
+# breaker, and a margin.
 BACK = 5
 
 
 class FailsClosed(Case):
-    """With revocation on, as it is by default with a store."""
+    """With revocation, which is on by default with a store."""
 
     def unavailable(self, fleet: Fleet, token: str | None, cause: str, user: str = "ada") -> None:
-        """All instances refuse, say that it will pass, and say why in the log alone."""
+        """All instances refuse with a retry after 1 s. The cause is only in the log."""
         for server in range(len(fleet.servers)):
             answer = fleet.turn(user, "say on", token, server)
-            told = self.refused(answer, 503, "guard_unavailable")
-            self.assertEqual((told["retry"], answer.headers["retry-after"]), ("after", "1"))
+            result = self.refused(answer, 503, "guard_unavailable")
+            self.assertEqual((result["retry"], answer.headers["retry-after"]), ("after", "1"))
             self.assertNotIn("limits store", answer.body.decode())
             log = fleet.servers[server].log
             eventually(lambda: any('"code":"guard_unavailable"' in line and cause in line for line in log), 5)
 
     def back(self, fleet: Fleet, token: str, user: str = "ada") -> None:
-        """All instances go on, and nothing was lost."""
+        """All instances work again, and nothing was lost."""
         for server in range(len(fleet.servers)):
             eventually(lambda: fleet.turn(user, "say on", token, server).status == 200, BACK)
 
-    def test_killed_and_started_with_what_it_had(self) -> None:
+    def test_the_store_restarts_with_its_data(self) -> None:
         fleet = self.fleet("single_use = true", instances=2)
-        token, other = (self.whole(fleet.turn("ada", "say hi")) for _ in range(2))
+        token, other = (self.token_of(fleet.turn("ada", "say hi")) for _ in range(2))
         self.assertEqual(fleet.revoke({"token": other, "user_id": "ada"}).status, 200)
         self.store.do("SAVE")
         self.store.kill()
-        # The first may still find the old connection, and sees it break.
+        # The first call may use the old connection, which then breaks.
         self.unavailable(fleet, token, "limits store: ")
         self.assertEqual(fleet.turn("ada", "say hi").status, 503)
         self.assertEqual(fleet.history("ada", token).status, 503)
@@ -50,72 +51,72 @@ class FailsClosed(Case):
         eventually(lambda: fleet.log().count('"notice":"guard_store_found"') == 2, 5)
         self.assertEqual(fleet.log().count('"notice":"guard_store_lost"'), 2)
 
-    def test_started_empty_it_does_not_vouch_for_what_is_older(self) -> None:
+    def test_a_store_that_starts_empty_refuses_older_tokens(self) -> None:
         fleet = self.fleet("")
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         self.store.kill()
         time.sleep(1.1)
         self.store.start()
         eventually(lambda: fleet.turn("bob", "say hi", server=0).status == 200, BACK)
-        fresh = self.whole(fleet.turn("ada", "say hi", server=0))
+        fresh = self.token_of(fleet.turn("ada", "say hi", server=0))
         eventually(lambda: all(fleet.turn("bob", "say", server=at).status == 200 for at in range(3)), BACK)
         for server in range(3):
-            told = self.refused(fleet.turn("ada", "say on", token, server), 503, "guard_unavailable")
-            # Waiting does not help, a new conversation does.
-            self.assertEqual(told["retry"], "never")
+            result = self.refused(fleet.turn("ada", "say on", token, server), 503, "guard_unavailable")
+            # Waiting does not help. A new conversation does.
+            self.assertEqual(result["retry"], "never")
             log = fleet.servers[server].log
             eventually(lambda: any('"code":"guard_unavailable"' in line and "its birth is 20" in line for line in log), 5)
         self.refused(fleet.history("ada", token), 503, "guard_unavailable")
         self.back(fleet, fresh)
-        # An operator who knows that nothing was revoked says so.
+        # The operator can accept older tokens if none were revoked.
         trusting = self.fleet("dangerous_trust_empty_guard = true", instances=1)
         trusting.servers[0].kill()
         trusting.keys = fleet.keys
         trusting.servers = [Server(trusting.config, fleet.keys)]
-        self.whole(trusting.turn("ada", "say on", token))
+        self.token_of(trusting.turn("ada", "say on", token))
 
-    def test_hung_it_is_waited_for_once(self) -> None:
+    def test_a_store_that_hangs_delays_only_the_first_calls(self) -> None:
         fleet = self.fleet('single_use = true\nlease_grace = "300s"')
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         for server in range(3):
-            self.whole(fleet.turn("bob", "say hi", server=server))
+            self.token_of(fleet.turn("bob", "say hi", server=server))
         self.store.hang()
-        began = time.monotonic()
-        told = codes(together(9, lambda at: fleet.turn("ada", "say on", token, at)))
-        self.assertEqual(told, {"guard_unavailable": 9})
-        self.assertLess(time.monotonic() - began, 4)
-        began = time.monotonic()
+        started = time.monotonic()
+        result = codes(concurrently(9, lambda at: fleet.turn("ada", "say on", token, at)))
+        self.assertEqual(result, {"guard_unavailable": 9})
+        self.assertLess(time.monotonic() - started, 4)
+        started = time.monotonic()
         self.unavailable(fleet, token, "no answer within 2000 ms")
-        self.assertLess(time.monotonic() - began, 1)
-        self.store.go_on()
-        # What it was asked before it hung is not held against anyone, though it reads it only now.
+        self.assertLess(time.monotonic() - started, 1)
+        self.store.resume()
+        # The store now runs the old requests. Their turns are abandoned and do not count.
         self.back(fleet, token)
         eventually(lambda: self.store.keys("places") == [], 5)
 
-    def test_a_turn_under_way_ends_well_and_is_settled_later(self) -> None:
+    def test_a_turn_in_flight_completes_and_is_settled_later(self) -> None:
         fleet = self.fleet('single_use = true\nlease_grace = "300s"')
-        token = self.whole(fleet.turn("ada", "say hi"))
-        self.upstream.forget()
+        token = self.token_of(fleet.turn("ada", "say hi"))
+        self.upstream.reset()
         answers: list = []
         thread = threading.Thread(target=lambda: answers.append(fleet.turn("ada", "hold on", token, server=0)))
         thread.start()
-        eventually(lambda: self.upstream.under_way == 1, 10)
+        eventually(lambda: self.upstream.in_flight == 1, 10)
         self.store.hang()
         self.upstream.released.set()
         thread.join(15)
-        fresh = self.whole(answers[0])
-        self.store.go_on()
+        fresh = self.token_of(answers[0])
+        self.store.resume()
         eventually(lambda: self.store.keys("places") == [], BACK)
         eventually(lambda: fleet.turn("ada", "say on", fresh, server=1).status == 200, BACK)
-        # Another input: it is spent, not forgotten.
+        # The token is spent: another input is refused.
         self.refused(fleet.turn("ada", "say other", token, server=1), 409, "token_used")
 
-    def test_a_server_of_another_kind_in_its_place(self) -> None:
+    def test_another_kind_of_server_in_place_of_the_store(self) -> None:
         fleet = self.fleet("", instances=1)
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         self.store.do("SAVE")
         self.store.kill()
-        with Stranger(self.store.port):
+        with OtherServer(self.store.port):
             eventually(lambda: "does not use the Redis protocol" in fleet.log() or self.ask(fleet, token), 10)
             self.unavailable(fleet, token, "does not use the Redis protocol")
         self.store.start()
@@ -125,15 +126,15 @@ class FailsClosed(Case):
         self.assertEqual(fleet.turn("ada", "say on", token).status, 503)
         return False
 
-    def test_keys_of_the_wrong_type_are_their_owners_trouble(self) -> None:
+    def test_a_key_of_the_wrong_type_affects_only_its_caller(self) -> None:
         guard = 'single_use = true\nlive_conversations = 5\nrate = "1000/1h"\n'
         fleet = self.fleet(f'{guard}[[guard.quota]]\nperiod = "1d"\nturns = 1000', instances=1)
-        token = self.whole(fleet.turn("ada", "say hi"))
-        self.whole(fleet.turn("ada", "say on", token))
-        self.upstream.forget()
+        token = self.token_of(fleet.turn("ada", "say hi"))
+        self.token_of(fleet.turn("ada", "say on", token))
+        self.upstream.reset()
         held = threading.Thread(target=lambda: fleet.turn("ada", "hold on"))
         held.start()
-        eventually(lambda: self.upstream.under_way == 1, 10)
+        eventually(lambda: self.upstream.in_flight == 1, 10)
         kinds = {kind: self.store.keys(kind) for kind in ("places", "rate", "quota", "used-token")}
         self.upstream.released.set()
         held.join()
@@ -148,18 +149,18 @@ class FailsClosed(Case):
                 self.store.do("DEL", keys[0])
                 self.assertEqual(fleet.turn("ada", "say hi").status, 200)
 
-    def test_what_only_the_end_of_a_turn_meets_is_told_to_the_operator(self) -> None:
+    def test_an_error_at_the_end_of_a_turn_is_logged(self) -> None:
         fleet = self.fleet("live_conversations = 5", instances=1)
-        self.whole(fleet.turn("ada", "say hi"))
+        self.token_of(fleet.turn("ada", "say hi"))
         (live,) = self.store.keys("live")
         self.store.do("SET", live, "text")
-        self.whole(fleet.turn("ada", "say hi"))
+        self.token_of(fleet.turn("ada", "say hi"))
         eventually(lambda: '"notice":"guard_store_troubled"' in fleet.log(), 5)
         self.assertIn("WRONGTYPE", fleet.log())
 
-    def test_a_store_that_refuses_for_a_while(self) -> None:
+    def test_a_store_that_refuses_commands_for_a_while(self) -> None:
         fleet = self.fleet("", instances=1)
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         for begin, end, cause in (
             (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "is a replica"),
             (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "memory is full"),
@@ -187,7 +188,7 @@ class FailsClosed(Case):
         for text in (fleet.log(), bare.log()):
             self.assertNotIn("-password", text)
 
-    def test_a_certificate_that_nobody_vouches_for_is_refused(self) -> None:
+    def test_an_untrusted_certificate_is_refused(self) -> None:
         port = free_port()
         command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
         files = ["-keyout", "key", "-out", "certificate"]
@@ -199,14 +200,14 @@ class FailsClosed(Case):
         fleet = self.fleet("", instances=1, url=f"rediss://localhost:{port}")
         self.unavailable(fleet, None, "cannot connect: invalid peer certificate: ")
 
-    def test_scripts_and_connections_that_the_store_forgets_are_no_outage(self) -> None:
+    def test_lost_scripts_and_connections_are_not_an_outage(self) -> None:
         fleet = self.fleet("", instances=1)
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         for forget in (("SCRIPT", "FLUSH"), ("CLIENT", "KILL", "TYPE", "normal")):
             self.store.do(*forget)
-            # The other end has to hear of it, as it would have long before the next turn.
+            # The instance must notice that the connection is closed.
             time.sleep(0.2)
-            self.whole(fleet.turn("ada", "say on", token))
+            self.token_of(fleet.turn("ada", "say on", token))
         self.assertNotIn("guard_store", fleet.log())
 
     def test_clusters_and_sentinels_are_refused_by_name(self) -> None:
@@ -219,30 +220,30 @@ class FailsClosed(Case):
         self.addCleanup(sentinel.close)
         for url, cause in ((cluster.url, "a node of a Redis Cluster"), (sentinel.url, "a Redis Sentinel")):
             fleet = self.fleet("", instances=1, url=url)
-            # At the start, and at each turn.
+            # At the start and at each turn.
             self.assertIn(f"warning: limits store: the server is {cause}", fleet.log())
             self.unavailable(fleet, None, cause)
 
-    def test_a_user_of_few_rights_is_enough_and_one_of_fewer_is_told(self) -> None:
+    def test_a_missing_permission_is_reported(self) -> None:
         rights = "+evalsha +script|load +select +info +get +set +del +exists +pttl +pexpire +pexpireat +@hash +@sortedset +time"
         for missing, cause in (("", None), ("-info", None), ("-pttl", "lacks a permission")):
             self.store.do("ACL", "SETUSER", "ada", "reset", "on", ">pass", "~holdall1:*", *rights.split(), *missing.split())
             url = self.store.url.replace("redis://", "redis://ada:pass@") + "/1"
             fleet = self.fleet("", instances=1, url=url)
             if cause is None:
-                self.whole(fleet.turn("ada", "say hi"))
+                self.token_of(fleet.turn("ada", "say hi"))
                 self.assertNotIn("warning: limits store", fleet.log())
             else:
                 self.unavailable(fleet, None, cause)
 
-    def test_snapshots_alone_are_told_at_the_start(self) -> None:
+    def test_snapshots_without_a_log_cause_a_warning(self) -> None:
         self.assertNotIn("snapshots", self.fleet("", instances=1).log())
         self.store.do("CONFIG", "SET", "save", "3600 1")
         self.assertIn("the store saves snapshots without an append-only file", self.fleet("", instances=1).log())
         self.store.do("CONFIG", "SET", "appendonly", "yes")
         self.assertNotIn("snapshots", self.fleet("", instances=1).log())
 
-    def test_an_eviction_policy_that_forgets_is_told_at_the_start(self) -> None:
+    def test_an_eviction_policy_causes_a_warning(self) -> None:
         self.store.do("CONFIG", "SET", "maxmemory", "100mb")
         self.assertNotIn("maxmemory", self.fleet("", instances=1).log())
         self.store.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
@@ -250,50 +251,50 @@ class FailsClosed(Case):
 
 
 class FallsBack(Case):
-    """Without revocation and single use, where a limit that holds on each instance is better than none."""
+    """Without revocation and single use, each instance enforces its own limits in an outage."""
 
-    def test_each_instance_counts_for_itself_until_it_is_back(self) -> None:
+    def test_each_instance_has_its_own_counts_in_an_outage(self) -> None:
         fleet = self.fleet("revocation = false", "[limits]\nturns_per_user = 2")
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         self.store.kill()
-        self.upstream.forget()
+        self.upstream.reset()
         threading.Thread(target=lambda: (self.held(6), self.upstream.released.set())).start()
-        # Two on each of three instances; with the store there were two in all.
-        told = codes(together(12, lambda at: fleet.turn("ada", "hold on", token, at)))
-        self.assertEqual(told, {"ok": 6, "user_busy": 6})
+        # Two turns on each of three instances. With the store there were two in total.
+        result = codes(concurrently(12, lambda at: fleet.turn("ada", "hold on", token, at)))
+        self.assertEqual(result, {"ok": 6, "user_busy": 6})
         self.store.start()
         for server in range(3):
             eventually(lambda: fleet.turn("ada", "say hi", token, server).status == 200, BACK)
         eventually(lambda: fleet.log().count('"notice":"guard_store_found"') == 3, BACK)
-        self.upstream.forget()
+        self.upstream.reset()
         threading.Thread(target=lambda: (self.held(2), self.upstream.released.set())).start()
-        told = codes(together(12, lambda at: fleet.turn("ada", "hold on", token, at)))
-        self.assertEqual(told, {"ok": 2, "user_busy": 10})
+        result = codes(concurrently(12, lambda at: fleet.turn("ada", "hold on", token, at)))
+        self.assertEqual(result, {"ok": 2, "user_busy": 10})
 
     def held(self, count: int) -> None:
-        eventually(lambda: self.upstream.under_way == count, 20)
+        eventually(lambda: self.upstream.in_flight == count, 20)
         time.sleep(1)
 
-    def test_hung_it_costs_one_wait(self) -> None:
+    def test_a_store_that_hangs_delays_one_turn(self) -> None:
         fleet = self.fleet("revocation = false", instances=1)
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         self.store.hang()
-        began = time.monotonic()
-        self.whole(fleet.turn("ada", "say on", token))
-        self.assertLess(time.monotonic() - began, 4)
-        began = time.monotonic()
-        self.whole(fleet.turn("ada", "say on", token))
-        self.assertLess(time.monotonic() - began, 1)
-        self.store.go_on()
+        started = time.monotonic()
+        self.token_of(fleet.turn("ada", "say on", token))
+        self.assertLess(time.monotonic() - started, 4)
+        started = time.monotonic()
+        self.token_of(fleet.turn("ada", "say on", token))
+        self.assertLess(time.monotonic() - started, 1)
+        self.store.resume()
 
-    def test_nothing_is_revoked_where_nobody_looks(self) -> None:
+    def test_revocation_is_refused_if_it_is_off(self) -> None:
         fleet = self.fleet("revocation = false", instances=1)
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         self.refused(fleet.revoke({"token": token, "user_id": "ada"}), 400, "unsupported")
 
 
-class Stranger:
-    """A server that answers everything as an HTTP server would."""
+class OtherServer:
+    """A server that answers like an HTTP server."""
 
     def __init__(self, port: int) -> None:
         self.listener = socket.create_server(("127.0.0.1", port))
@@ -312,7 +313,7 @@ class Stranger:
                 pass
             client.close()
 
-    def __enter__(self) -> Stranger:
+    def __enter__(self) -> OtherServer:
         return self
 
     def __exit__(self, *_: object) -> None:

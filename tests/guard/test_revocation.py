@@ -1,4 +1,4 @@
-"""Tokens are good no more before their time: by the door, for users and operators, and by `holdall revoke`."""
+"""Revocation of tokens before they expire: by users and operators through the API, and with `holdall revoke`."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ class Revocation(Case):
     def chain(self, fleet: Fleet, user: str, turns: int) -> list[str]:
         tokens: list[str] = []
         for number in range(turns):
-            tokens.append(self.whole(fleet.turn(user, f"say {number}", tokens[-1] if tokens else None)))
+            tokens.append(self.token_of(fleet.turn(user, f"say {number}", tokens[-1] if tokens else None)))
         return tokens
 
     def alive(self, fleet: Fleet, user: str, tokens: list[str]) -> list[bool]:
-        """Which tokens are good, in all instances' eyes."""
+        """For each token, whether it is valid at all instances."""
         answers = [[fleet.history(user, token, server).status for server in range(3)] for token in tokens]
         self.assertTrue(all(len(set(statuses)) == 1 for statuses in answers), answers)
         return [statuses[0] == 200 for statuses in answers]
 
-    def test_each_scope_ends_what_it_names_and_no_more(self) -> None:
+    def test_each_scope_revokes_exactly_its_tokens(self) -> None:
         fleet = self.fleet("")
         one, other = self.chain(fleet, "ada", 3), self.chain(fleet, "ada", 2)
         eves = self.chain(fleet, "eve", 1)
-        told = fleet.revoke({"token": one[1], "user_id": "ada"}).json()["revoked"]
-        self.assertEqual((told["scope"], len(told["id"])), ("token", 36))
+        result = fleet.revoke({"token": one[1], "user_id": "ada"}).json()["revoked"]
+        self.assertEqual((result["scope"], len(result["id"])), ("token", 36))
         self.assertEqual(self.alive(fleet, "ada", one + other), [True, False, True, True, True])
         self.refused(fleet.turn("ada", "say on", one[1]), 410, "token_revoked")
-        told = fleet.revoke({"token": one[0], "scope": "conversation", "user_id": "ada"}).json()["revoked"]
-        self.assertEqual((told["scope"], len(told["id"])), ("conversation", 36))
+        result = fleet.revoke({"token": one[0], "scope": "conversation", "user_id": "ada"}).json()["revoked"]
+        self.assertEqual((result["scope"], len(result["id"])), ("conversation", 36))
         self.assertEqual(self.alive(fleet, "ada", one + other), [False, False, False, True, True])
-        told = fleet.revoke({"token": other[0], "scope": "user", "user_id": "ada"}).json()["revoked"]
-        self.assertEqual(told, {"scope": "user", "id": "ada"})
+        result = fleet.revoke({"token": other[0], "scope": "user", "user_id": "ada"}).json()["revoked"]
+        self.assertEqual(result, {"scope": "user", "id": "ada"})
         self.assertEqual(self.alive(fleet, "ada", one + other), [False] * 5)
         self.assertEqual(self.alive(fleet, "eve", eves), [True])
-        # Nothing issued in that second or before: the next one begins anew.
+        # Tokens of the same second are revoked. Tokens of the next second are valid.
         time.sleep(1.1)
         self.assertEqual(self.alive(fleet, "ada", self.chain(fleet, "ada", 2)), [True, True])
 
-    def test_a_turn_under_way_does_not_outlive_its_conversation(self) -> None:
+    def test_a_turn_in_flight_does_not_outlive_its_conversation(self) -> None:
         fleet = self.fleet("live_conversations = 2")
-        token = self.whole(fleet.turn("ada", "say hi"))
-        self.upstream.forget()
+        token = self.token_of(fleet.turn("ada", "say hi"))
+        self.upstream.reset()
         answers: list = []
         thread = threading.Thread(target=lambda: answers.append(fleet.turn("ada", "hold on", token)))
         thread.start()
-        eventually(lambda: self.upstream.under_way == 1, 10)
+        eventually(lambda: self.upstream.in_flight == 1, 10)
         self.assertEqual(fleet.revoke({"token": token, "scope": "conversation", "user_id": "ada"}).status, 200)
         self.upstream.released.set()
         thread.join()
-        self.refused(fleet.turn("ada", "say on", self.whole(answers[0])), 410, "token_revoked")
+        self.refused(fleet.turn("ada", "say on", self.token_of(answers[0])), 410, "token_revoked")
 
-    def test_users_revoke_only_what_is_theirs(self) -> None:
+    def test_users_revoke_only_their_own_tokens(self) -> None:
         fleet = self.fleet("")
-        token, anonymous = self.whole(fleet.turn("ada", "say hi")), self.whole(fleet.turn(None, "say hi"))
+        token, anonymous = self.token_of(fleet.turn("ada", "say hi")), self.token_of(fleet.turn(None, "say hi"))
         garbage = fleet.revoke({"token": "garbage", "user_id": "eve"})
         for body in ({"token": token, "user_id": "eve"}, {"token": token}, {"token": anonymous, "user_id": "eve"}):
             answer = fleet.revoke(body)
@@ -71,11 +71,11 @@ class Revocation(Case):
         claims = "01890a5d-ac96-774b-bcce-b302099a8057"
         for body in ({"token_id": claims}, {"conversation_id": claims}, {"user_id": "ada", "idp": "none"}):
             self.refused(fleet.revoke(body), 401, "unauthenticated")
-        # Whoever bears an anonymous user's token is that user.
+        # An anonymous user is identified by its token.
         self.assertEqual(fleet.revoke({"token": anonymous}).status, 200)
         self.assertEqual(self.alive(fleet, None, [anonymous]), [False])
 
-    def test_operators_revoke_anything(self) -> None:
+    def test_operators_revoke_tokens_of_all_users(self) -> None:
         fleet = self.fleet("", "seal = false")
         tokens = {name: self.chain(fleet, name, 2) for name in ("ada", "bob", "eve", "joe")}
         conversation = fleet.history("bob", tokens["bob"][0]).json()["conversation"]["id"]
@@ -98,11 +98,11 @@ class Revocation(Case):
         file = fleet.config.parent / "chat.token"
         file.write_text(tokens["ada"][0] + "\n")
         claims = {name: [claims_of(token) for token in tokens[name]] for name in tokens}
-        self.assertEqual(self.run_revoke(fleet, "-t", str(file)), (0, f"revoked: token {claims['ada'][0]['jti']}\n", ""))
+        self.assertEqual(self.run_revoke(fleet, "-t", str(file)), (0, f"revoked: the token {claims['ada'][0]['jti']}\n", ""))
         self.assertEqual(self.alive(fleet, "ada", tokens["ada"]), [False, True])
         conversation = claims["ada"][0]["cid"]
-        told = f"revoked: conversation {conversation}, with all of its tokens\n"
-        self.assertEqual(self.run_revoke(fleet, "-t", str(file), "--scope", "conversation"), (0, told, ""))
+        result = f"revoked: all tokens of the conversation {conversation}\n"
+        self.assertEqual(self.run_revoke(fleet, "-t", str(file), "--scope", "conversation"), (0, result, ""))
         self.assertEqual(self.alive(fleet, "ada", tokens["ada"]), [False, False])
         code, out, _ = self.run_revoke(fleet, "-t", "-", "--scope", "user", "--json", given=tokens["bob"][1])
         self.assertEqual((code, json.loads(out)), (0, {"revoked": {"scope": "user", "id": "bob"}}))
@@ -112,14 +112,14 @@ class Revocation(Case):
         self.assertEqual((code, json.loads(out)), (0, {"revoked": {"scope": "conversation", "id": conversation}}))
         self.assertEqual(self.alive(fleet, "eve", tokens["eve"]), [False, False])
         token_id = claims["joe"][0]["jti"]
-        self.assertEqual(self.run_revoke(fleet, "--token-id", token_id), (0, f"revoked: token {token_id}\n", ""))
+        self.assertEqual(self.run_revoke(fleet, "--token-id", token_id), (0, f"revoked: the token {token_id}\n", ""))
         self.assertEqual(self.alive(fleet, "joe", tokens["joe"]), [False, True])
         code, out, err = self.run_revoke(fleet, "--user", "joe", "--idp", "none")
-        self.assertRegex(out, r"^revoked: all tokens of joe \(vouched for by nobody\) that were issued until 20\S+Z\n$")
+        self.assertRegex(out, r"^revoked: all tokens of the user `joe` \(not authenticated\) issued until 20\S+Z\n$")
         self.assertEqual((code, err), (0, ""))
         self.assertEqual(self.alive(fleet, "joe", tokens["joe"]), [False, False])
 
-    def test_the_command_line_says_why_nothing_was_revoked(self) -> None:
+    def test_the_command_line_reports_why_it_revoked_nothing(self) -> None:
         fleet = self.fleet("")
         self.store.kill()
         code, out, err = self.run_revoke(fleet, "--user", "joe", "--idp", "none")
@@ -131,40 +131,40 @@ class Revocation(Case):
             (
                 1,
                 "",
-                "error: nothing is revoked without a store that all instances share\n"
-                "hint: set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as the servers have it\n",
+                "error: revocation needs a limits store, and none is configured\n"
+                "hint: set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as on the servers\n",
             ),
         )
 
-    def test_under_another_issuer_nothing_is_revoked_and_nothing_written(self) -> None:
+    def test_with_another_issuer_nothing_is_revoked_or_written(self) -> None:
         fleet = self.fleet("", 'issuer = "shop"')
-        self.whole(fleet.turn("ada", "say hi"))
+        self.token_of(fleet.turn("ada", "say hi"))
         before = self.store.keys()
         code, out, err = self.run_revoke(fleet, "--user", "ada", "--idp", "none", "--issuer", "holdall")
         self.assertEqual((code, out), (1, ""))
-        self.assertTrue(err.startswith("error: not revoked: the store knows no deployment called `holdall`\nhint: pass --issuer"), err)
+        self.assertTrue(err.startswith("error: not revoked: the store does not know the deployment `holdall`\nhint: pass --issuer"), err)
         self.assertEqual(self.store.keys(), before)
         code, out, err = self.run_revoke(fleet, "--user", "ada", "--idp", "none")
         self.assertEqual((code, err), (0, ""))
 
     def test_a_user_is_revoked_by_the_stores_clock(self) -> None:
         fleet = self.fleet("")
-        self.whole(fleet.turn("ada", "say hi"))
+        self.token_of(fleet.turn("ada", "say hi"))
         before = int(self.store.do("TIME")[0])
         self.assertEqual(fleet.revoke({"user_id": "ada", "idp": "none"}, operator=True).status, 200)
         (key,) = self.store.keys("revoked-user")
         self.assertTrue(before <= int(self.store.do("GET", key)) <= before + 2)
 
-    def test_a_user_revocation_never_goes_back(self) -> None:
+    def test_a_later_revocation_of_a_user_is_kept(self) -> None:
         fleet = self.fleet("")
-        token = self.whole(fleet.turn("ada", "say hi"))
+        token = self.token_of(fleet.turn("ada", "say hi"))
         self.assertEqual(fleet.revoke({"token": token, "scope": "user", "user_id": "ada"}).status, 200)
         (key,) = self.store.keys("revoked-user")
         ahead = int(time.time()) + 500
         self.store.do("SET", key, ahead, "EX", 1000)
         self.assertEqual(fleet.revoke({"user_id": "ada", "idp": "none"}, operator=True).status, 200)
         self.assertEqual(int(self.store.do("GET", key)), ahead)
-        # Remembered for as long as what it revokes could be good.
+        # It is remembered for as long as the revoked tokens could be valid.
         self.assertGreaterEqual(self.store.do("TTL", key), 30 * 86_400 + 500)
 
     def run_revoke(self, fleet: Fleet, *arguments: str, given: str = "") -> tuple[int, str, str]:
@@ -180,7 +180,7 @@ class Revocation(Case):
 
 
 def claims_of(token: str) -> dict:
-    """The claims of a clear token, by its own key holder's command."""
+    """The claims of a clear token."""
     payload = token.split(".")[1]
     frames = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
     done = subprocess.run(["zstd", "-dc"], input=frames, capture_output=True, check=True)

@@ -1,4 +1,4 @@
-"""What the store sees: one command before a turn and one after; and what it keeps: hashes and numbers, for a time."""
+"""The commands that the store receives, and the keys that it holds."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ upstream_seconds = 1000
 period = "1d"
 turns = 5000
 """
-# Names and texts that must not be found at the store.
+# A name and a text that must not appear in the store.
 USER, TEXT = "ada-lovelace@example.com", "my-secret-is-forty-two"
 NAME = re.compile(rb"holdall1:\{[0-9a-f]{32}\}:[a-z0-9-]+:[0-9a-f]{32}")
 
 
 class Monitor:
-    """What clients send to the store; what scripts do in it is left out."""
+    """Records the commands of clients, without the commands inside scripts."""
 
     def __init__(self, port: int) -> None:
         self.connection = Connection(port)
@@ -48,16 +48,16 @@ class Monitor:
 
 class Traces(Case):
     def mixture(self, fleet: Fleet) -> None:
-        """A bit of everything."""
-        tokens = [self.whole(fleet.turn(USER, f"say {TEXT}"))]
+        """A mixture of turns and revocations."""
+        tokens = [self.token_of(fleet.turn(USER, f"say {TEXT}"))]
         for _ in range(3):
-            tokens.append(self.whole(fleet.turn(USER, f"say {TEXT}", tokens[-1])))
+            tokens.append(self.token_of(fleet.turn(USER, f"say {TEXT}", tokens[-1])))
         fleet.turn(USER, f"say {TEXT}", tokens[0])
         fleet.turn(USER, f"fail {TEXT}", tokens[-1])
         fleet.turn(USER, f"cut {TEXT}", tokens[-1], stream=True)
         for _ in range(3):
-            token = self.whole(fleet.turn(USER, f"say {TEXT}"))
-        self.whole(fleet.turn(None, f"say {TEXT}"))
+            token = self.token_of(fleet.turn(USER, f"say {TEXT}"))
+        self.token_of(fleet.turn(None, f"say {TEXT}"))
         for scope in ("token", "conversation"):
             fleet.revoke({"token": token, "scope": scope, "user_id": USER})
         fleet.revoke({"user_id": USER + "2", "idp": "none"}, operator=True)
@@ -65,16 +65,16 @@ class Traces(Case):
     def test_a_turn_is_one_round_trip_before_and_one_after(self) -> None:
         fleet = self.fleet(EVERYTHING)
         for server in range(3):
-            token = self.whole(fleet.turn(USER, "say hi", server=server))
-        # Each script is loaded by whoever needs it first.
+            token = self.token_of(fleet.turn(USER, "say hi", server=server))
+        # The first call of each script loads it.
         self.assertEqual(fleet.revoke({"token": token, "user_id": USER}).status, 200)
-        token = self.whole(fleet.turn(USER, "say hi"))
+        token = self.token_of(fleet.turn(USER, "say hi"))
         monitor = Monitor(self.store.port)
         turns = 12
         for number in range(turns):
-            token = self.whole(fleet.turn(USER, f"say {number}", token, stream=False))
+            token = self.token_of(fleet.turn(USER, f"say {number}", token, stream=False))
         self.refused(fleet.turn(USER, "fail", token), 502, "upstream_unavailable")
-        # The end of a turn is told before its answer goes out.
+        # The end of a turn is reported before its answer is sent.
         self.assertEqual(self.seen(monitor), ["evalsha"] * 2 * (turns + 1))
         self.assertEqual(fleet.history(USER, token).status, 200)
         self.assertEqual(fleet.revoke({"token": token, "user_id": USER}).status, 200)
@@ -82,19 +82,19 @@ class Traces(Case):
         self.assertEqual(self.seen(monitor), ["evalsha"] * 3)
 
     def seen(self, monitor: Monitor) -> list[str]:
-        """All that clients sent since the last look."""
+        """The commands of clients since the last call."""
         self.store.do("PING")
         eventually(lambda: "ping" in monitor.commands, 5)
         seen = monitor.commands[:-1]
         del monitor.commands[:]
         return seen
 
-    def test_every_key_but_the_birth_expires(self) -> None:
+    def test_every_key_except_the_birth_expires(self) -> None:
         fleet = self.fleet(EVERYTHING)
         self.mixture(fleet)
-        self.upstream.forget()
+        self.upstream.reset()
         threading.Thread(target=lambda: fleet.turn(USER, "hold on"), daemon=True).start()
-        eventually(lambda: self.upstream.under_way == 1, 10)
+        eventually(lambda: self.upstream.in_flight == 1, 10)
         keys = self.store.keys()
         kinds = {re.sub(rb"^holdall1:\{\w+\}:|:\w+$", b"", key) for key in keys}
         self.assertEqual(
@@ -118,15 +118,15 @@ class Traces(Case):
             if key.endswith(b":birth"):
                 self.assertEqual(left, -1)
             else:
-                # The longest is a revocation, by `max_age`.
+                # Revocations are kept for the longest time, `max_age`.
                 self.assertTrue(0 < left <= (30 * 86_400 + 60) * 1000, (key, left))
         self.upstream.released.set()
 
-    def test_no_key_and_no_value_holds_text(self) -> None:
+    def test_keys_and_values_have_no_text(self) -> None:
         fleet = self.fleet(EVERYTHING, "seal = false")
         self.mixture(fleet)
         ids = set()
-        token = self.whole(fleet.turn(USER, f"say {TEXT}"))
+        token = self.token_of(fleet.turn(USER, f"say {TEXT}"))
         ids.add(fleet.history(USER, token).json()["conversation"]["id"])
         read = {
             "string": lambda key: [self.store.do("GET", key)],

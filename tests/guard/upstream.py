@@ -1,6 +1,7 @@
-"""A Chat Completions service that does what the last message says. Python's standard library only.
+"""A Chat Completions service that obeys the last message. Uses only Python's standard library.
 
-`say …` answers it, `fail` is a 500, `cut` streams a word and breaks off, `hold …` waits for `release` and then answers.
+`say …` replies with the rest of the message, `fail` is a 500, `cut` streams a word and breaks off, `hold …`
+waits until `released` is set and then replies.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# What each turn is said to have used.
+# The reported usage of each turn.
 INPUT_TOKENS, OUTPUT_TOKENS = 60, 40
 
 
@@ -20,8 +21,8 @@ class Upstream:
     def __init__(self) -> None:
         self.released = threading.Event()
         self.lock = threading.Lock()
-        self.under_way = 0
-        self.most_under_way = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
         self.calls = 0
         upstream = self
 
@@ -49,15 +50,15 @@ class Upstream:
         word, _, rest = text.partition(" ")
         with self.lock:
             self.calls += 1
-            self.under_way += 1
-            self.most_under_way = max(self.most_under_way, self.under_way)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             if word == "hold":
                 self.released.wait(30)
             if word == "fail":
                 reply(handler, 500, "application/json", b'{"error":{"message":"out of order"}}')
             elif body.get("stream"):
-                stream(handler, rest or "yes", whole=word != "cut")
+                stream(handler, rest or "yes", complete=word != "cut")
             else:
                 choice = {"index": 0, "message": {"role": "assistant", "content": rest or "yes"}, "finish_reason": "stop"}
                 reply(handler, 200, "application/json", json.dumps({"choices": [choice], "usage": USAGE}).encode())
@@ -65,14 +66,14 @@ class Upstream:
             handler.close_connection = True
         finally:
             with self.lock:
-                self.under_way -= 1
+                self.in_flight -= 1
 
-    def forget(self) -> None:
-        """Begins a new count, once all calls have ended, and holds again."""
+    def reset(self) -> None:
+        """Waits until all calls have ended, resets the counts, and holds calls again."""
         self.released.set()
-        while self.under_way > 0:
+        while self.in_flight > 0:
             time.sleep(0.01)
-        self.most_under_way = self.calls = 0
+        self.most_in_flight = self.calls = 0
         self.released.clear()
 
     def close(self) -> None:
@@ -92,14 +93,14 @@ def reply(handler: BaseHTTPRequestHandler, status: int, kind: str, body: bytes) 
     handler.wfile.write(body)
 
 
-def stream(handler: BaseHTTPRequestHandler, text: str, whole: bool) -> None:
+def stream(handler: BaseHTTPRequestHandler, text: str, complete: bool) -> None:
     handler.send_response(200)
     handler.send_header("content-type", "text/event-stream")
     handler.send_header("connection", "close")
     handler.end_headers()
     handler.close_connection = True
     send(handler, {"choices": [{"index": 0, "delta": {"content": text}}]})
-    if whole:
+    if complete:
         send(handler, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": USAGE})
         handler.wfile.write(b"data: [DONE]\n\n")
 

@@ -1,4 +1,4 @@
-//! Who may speak for whom: credentials, named users and anonymous ones, and what a stranger learns of a token.
+//! Identity: credentials, named and anonymous users, and what a stranger learns about a token.
 
 mod api_keys;
 mod header;
@@ -21,7 +21,7 @@ use crate::support::{
     upstream,
 };
 
-/// What credentials are signed with here; no token key.
+/// The secret that signs credentials in these tests. It is not a token key.
 const CREDENTIAL_SECRET: &str = "a secret of more than thirty-two bytes";
 
 /// A JSON Web Token with this header and payload (RFC 7515 §7.1).
@@ -36,13 +36,13 @@ fn claims(subject: &str) -> Value {
     json!({ "iss": "https://issuer.test", "aud": "holdall", "sub": subject, "exp": 1_795_003_600 })
 }
 
-/// A credential of this user's.
+/// A credential of this user.
 fn credential(subject: &str) -> String {
     jws(&json!({ "alg": "HS256", "typ": "JWT" }), &claims(subject), CREDENTIAL_SECRET.as_bytes())
 }
 
-/// A service that asks for credentials of this issuer.
-fn guarded(issuer: &str) -> Hand {
+/// A service that requires credentials of this issuer.
+fn protected(issuer: &str) -> Hand {
     let identity = format!(
         "identity = {{ mode = \"jwt\", jwt = {{ issuer = \"{issuer}\", audience = [\"holdall\"], key_file = \"secret\" }} }}\n"
     );
@@ -57,14 +57,14 @@ fn with<B>(mut request: Request<B>, headers: &[(&'static str, &str)]) -> Request
     request
 }
 
-/// Asks as the bearer of a credential; the model says `hello` if it is asked.
+/// Sends a request with a bearer credential. The model replies `hello` if it is called.
 fn ask(hand: &Hand, bearer: &str, path: &str, body: &Value) -> Answer {
     let bearer = format!("Bearer {bearer}");
-    let mut asked = hand.ask(with(json_request(path, body), &[("authorization", &bearer)]));
-    if path == "/v1/turns" && asked.is_waiting() {
+    let mut pending = hand.ask(with(json_request(path, body), &[("authorization", &bearer)]));
+    if path == "/v1/turns" && pending.is_waiting() {
         hand.upstream.call().reply("hello");
     }
-    asked.answer()
+    pending.answer()
 }
 
 fn turn(hand: &Hand, bearer: &str, body: &Value) -> Answer {
@@ -72,8 +72,8 @@ fn turn(hand: &Hand, bearer: &str, body: &Value) -> Answer {
 }
 
 #[test]
-fn without_a_credential_nothing_is_answered_but_probes() {
-    let hand = guarded("https://issuer.test");
+fn without_a_credential_only_probes_are_answered() {
+    let hand = protected("https://issuer.test");
     let usage = || Request::get("/v1/usage").body(String::new()).unwrap();
     let turns = || json_request("/v1/turns", &json!({ "input": "hi" }));
     for answer in [
@@ -82,7 +82,7 @@ fn without_a_credential_nothing_is_answered_but_probes() {
         hand.ask(json_request("/v1/history", &json!({ "token": "t" }))).answer(),
         hand.ask(with(turns(), &[("authorization", "Basic YTpi")])).answer(),
         hand.ask(with(turns(), &[("authorization", "Bearer nonsense")])).answer(),
-        // Who is not known is told so before the body is looked at.
+        // The credential is checked before the body.
         hand.ask(post("/v1/turns").header("content-length", "99999999").body(String::new()).unwrap()).answer(),
     ] {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
@@ -110,7 +110,7 @@ fn without_a_credential_nothing_is_answered_but_probes() {
 
 #[test]
 fn a_credential_names_the_user() {
-    let hand = guarded("https://issuer.test");
+    let hand = protected("https://issuer.test");
     let first = turn(&hand, &credential("alice"), &json!({ "input": "hi" })).json();
     assert_eq!(first["user_id"], "alice");
     let again = json!({ "input": "and?", "token": first["token"], "user_id": "alice" });
@@ -120,8 +120,8 @@ fn a_credential_names_the_user() {
 }
 
 #[test]
-fn two_identities_are_one_too_many() {
-    let hand = guarded("https://issuer.test");
+fn two_credentials_are_refused() {
+    let hand = protected("https://issuer.test");
     let (alice, bob) = (credential("alice"), credential("bob"));
     let bearer = |credential: &str| format!("Bearer {credential}");
     for headers in [
@@ -139,8 +139,8 @@ fn two_identities_are_one_too_many() {
 }
 
 #[test]
-fn credentials_that_do_not_hold_get_one_answer() {
-    let hand = guarded("https://issuer.test");
+fn all_invalid_credentials_get_the_same_answer() {
+    let hand = protected("https://issuer.test");
     let header = json!({ "alg": "HS256", "typ": "JWT" });
     let altered = |member: &str, value: Value| {
         let mut claims = claims("alice");
@@ -168,13 +168,13 @@ fn credentials_that_do_not_hold_get_one_answer() {
 }
 
 #[test]
-fn a_token_is_no_credential_and_a_credential_no_token() {
-    let hand = guarded("https://issuer.test");
+fn tokens_and_credentials_are_not_interchangeable() {
+    let hand = protected("https://issuer.test");
     let alice = credential("alice");
     let token = turn(&hand, &alice, &json!({ "input": "hi" })).json()["token"].as_str().unwrap().to_owned();
     turn(&hand, &token, &json!({ "input": "hi" })).problem("unauthenticated");
     turn(&hand, &alice, &json!({ "input": "hi", "token": alice })).problem("token_invalid");
-    // Not even one that is signed as the other is, or looks as it does.
+    // Not even if one is signed with the other's key or has the other's type.
     let token_secret = BASE64_URL_SAFE_NO_PAD.decode(SECRET).unwrap();
     for typ in ["JWT", "holdall1", "holdall1s"] {
         let header = json!({ "alg": "HS256", "kid": "k1", "typ": typ });
@@ -182,15 +182,15 @@ fn a_token_is_no_credential_and_a_credential_no_token() {
         turn(&hand, &forged, &json!({ "input": "hi" })).problem("unauthenticated");
         turn(&hand, &alice, &json!({ "input": "hi", "token": forged })).problem("token_invalid");
         if typ != "JWT" {
-            let dressed = jws(&header, &claims("alice"), CREDENTIAL_SECRET.as_bytes());
-            turn(&hand, &dressed, &json!({ "input": "hi" })).problem("unauthenticated");
+            let retyped = jws(&header, &claims("alice"), CREDENTIAL_SECRET.as_bytes());
+            turn(&hand, &retyped, &json!({ "input": "hi" })).problem("unauthenticated");
         }
     }
 }
 
 #[test]
-fn users_who_swap_tokens_are_refused() {
-    let hand = guarded("https://issuer.test");
+fn users_cannot_swap_tokens() {
+    let hand = protected("https://issuer.test");
     let users = ["alice", "bob", "Alice", "alice ", "аlice"];
     let tokens = users.map(|user| turn(&hand, &credential(user), &json!({ "input": "hi" })).json()["token"].clone());
     for (owner, token) in users.iter().zip(&tokens) {
@@ -209,8 +209,8 @@ fn users_who_swap_tokens_are_refused() {
 }
 
 #[test]
-fn a_user_of_one_source_is_no_user_of_another() {
-    let (one, other, open) = (guarded("https://issuer.test"), guarded("https://other.test"), Hand::new(""));
+fn users_of_different_sources_differ() {
+    let (one, other, open) = (protected("https://issuer.test"), protected("https://other.test"), Hand::new(""));
     let mut claims = claims("alice");
     claims["iss"] = json!("https://other.test");
     let foreign = jws(&json!({ "alg": "HS256", "typ": "JWT" }), &claims, CREDENTIAL_SECRET.as_bytes());
@@ -234,24 +234,24 @@ fn without_credentials_the_request_names_the_user() {
     let hand = Hand::new("");
     let first = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello");
     assert_eq!(first["user_id"], "ada");
-    let go_on = |user: Option<&str>| {
+    let continued = |user: Option<&str>| {
         let mut body = json!({ "input": "and?", "token": first["token"] });
         if let Some(user) = user {
             body["user_id"] = json!(user);
         }
         hand.turn(&body)
     };
-    go_on(Some("ada")).wait();
+    continued(Some("ada")).wait();
     for stranger in [None, Some("eve"), Some("Ada"), Some("ada ")] {
-        go_on(stranger).answer().problem("token_invalid");
+        continued(stranger).answer().problem("token_invalid");
     }
-    // Credentials are ignored, whatever they are, so that stock SDKs with made-up keys work.
+    // All credentials are ignored, so that SDKs with placeholder keys work.
     let made_up = [("authorization", "Bearer sk-a"), ("authorization", "Bearer sk-b"), ("x-api-key", "sk-c")];
     hand.ask(with(json_request("/v1/turns", &json!({ "input": "hi" })), &made_up)).wait();
 }
 
 #[test]
-fn who_gives_no_name_is_known_by_its_token_alone() {
+fn an_anonymous_user_is_identified_only_by_its_token() {
     let hand = Hand::new("");
     let first = hand.whole_turn(&json!({ "input": "hi", "token": null }), "hello");
     let other = hand.whole_turn(&json!({ "input": "hi" }), "hello");
@@ -260,7 +260,7 @@ fn who_gives_no_name_is_known_by_its_token_alone() {
     let second = hand.whole_turn(&json!({ "input": "and?", "token": first["token"] }), "yes");
     assert_eq!((&second["user_id"], &second["conversation"]["turn"]), (&first["user_id"], &json!(2)));
     hand.whole_turn(&json!({ "input": "and?", "token": first["token"], "user_id": name }), "yes");
-    // Its name is no way in without its token, nor with another's.
+    // The name does not give access without the token, or with another user's token.
     hand.turn(&json!({ "input": "hi", "user_id": name })).answer().problem("request_invalid");
     hand.turn(&json!({ "input": "hi", "user_id": name, "token": null })).answer().problem("request_invalid");
     hand.turn(&json!({ "input": "hi", "user_id": name, "token": other["token"] })).answer().problem("token_invalid");
@@ -268,13 +268,13 @@ fn who_gives_no_name_is_known_by_its_token_alone() {
 }
 
 #[test]
-fn a_stranger_learns_nothing_of_a_token() {
+fn a_stranger_learns_nothing_about_a_token() {
     let hand = Hand::new("ttl = \"1h\"");
     let token =
         hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].as_str().unwrap().to_owned();
     let (head, tail) = token.split_at(token.len() - 3);
     let flipped = format!("{head}{}", if tail == "AAA" { "BBB" } else { "AAA" });
-    let told = |token: &str| {
+    let refusal = |token: &str| {
         let answer = hand.turn(&json!({ "input": "and?", "token": token, "user_id": "eve" })).answer();
         let mut problem = answer.problem("token_invalid");
         problem.remove("request_id");
@@ -283,10 +283,10 @@ fn a_stranger_learns_nothing_of_a_token() {
         headers.remove("request-id");
         (answer.status, format!("{headers:?}"), problem)
     };
-    let fresh = told(&token);
+    let fresh = refusal(&token);
     hand.clock.advance_seconds(100_000);
     for token in [token.as_str(), &flipped, head, "", "a", "a.b.c", "..", "é", &"a".repeat(100_000)] {
-        assert_eq!(told(token), fresh);
+        assert_eq!(refusal(token), fresh);
     }
     let owner = hand.turn(&json!({ "input": "and?", "token": token, "user_id": "ada" })).answer();
     assert_eq!(owner.status, StatusCode::GONE);
@@ -296,8 +296,8 @@ fn a_stranger_learns_nothing_of_a_token() {
 }
 
 #[test]
-fn a_credential_says_whose_usage_is_told() {
-    let hand = guarded("https://issuer.test");
+fn usage_is_that_of_the_credentials_user() {
+    let hand = protected("https://issuer.test");
     let usage = |bearer: Option<&str>, path: &str| {
         let mut request = Request::get(path).body(String::new()).unwrap();
         if let Some(bearer) = bearer {

@@ -1,8 +1,8 @@
-//! Hands out tokens that this code issues, for tests/jose to verify with libraries that are not ours.
+//! Prints tokens that this build issues. `tests/jose` verifies them with independent libraries.
 
 use crate::{testkit::Case, worst};
 
-/// Prints one line a token: `token`, the secret of key `k1` in base64url, the token.
+/// Prints one line for each token: `token`, the secret of key `k1` in base64url, the token.
 #[test]
 #[ignore = "prints tokens for tests/jose/run"]
 fn fresh_tokens() {

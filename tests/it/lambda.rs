@@ -1,4 +1,4 @@
-//! The AWS Lambda entry before a Runtime API of the test's: what it makes of events, and what it says of the rest.
+//! The AWS Lambda entry with a fake Runtime API: events, responses and errors.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -29,21 +29,21 @@ use crate::support::{
 const URL: &str = "abcdefg.lambda-url.eu-central-1.on.aws";
 const API: &str = "id.execute-api.eu-central-1.amazonaws.com";
 
-/// What a function said of an event.
-struct Said {
+/// A request of the function to the Runtime API.
+struct Report {
     path: String,
     headers: HeaderMap,
-    /// The body's chunks, one by one.
+    /// The chunks of the body.
     chunks: Vec<Bytes>,
 }
 
-impl Said {
+impl Report {
     fn document(&self) -> Value {
         serde_json::from_slice(&self.chunks.concat()).unwrap()
     }
 
-    /// The answer of an API Gateway event: its status, and its body as JSON.
-    fn answer(&self) -> (u64, Value) {
+    /// The response to an API Gateway event: its status, and its body as JSON.
+    fn response(&self) -> (u64, Value) {
         let document = self.document();
         assert_eq!(document["isBase64Encoded"], false);
         let body = document["body"].as_str().unwrap();
@@ -51,11 +51,11 @@ impl Said {
     }
 }
 
-/// A Runtime API; dropping it ends it.
+/// A fake Runtime API. Dropping it stops it.
 struct Platform {
     address: SocketAddr,
-    give: mpsc::UnboundedSender<Option<String>>,
-    said: mpsc::UnboundedReceiver<Said>,
+    events: mpsc::UnboundedSender<Option<String>>,
+    reports: mpsc::UnboundedReceiver<Report>,
     task: JoinHandle<()>,
 }
 
@@ -63,24 +63,24 @@ impl Platform {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (give, given) = mpsc::unbounded_channel();
-        let (say, said) = mpsc::unbounded_channel();
-        let given = Arc::new(Mutex::new(given));
+        let (events, queued) = mpsc::unbounded_channel();
+        let (sender, reports) = mpsc::unbounded_channel();
+        let queued = Arc::new(Mutex::new(queued));
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (given, say) = (Arc::clone(&given), say.clone());
-                let answer = service_fn(move |request| answer(request, Arc::clone(&given), say.clone()));
+                let (queued, sender) = (Arc::clone(&queued), sender.clone());
+                let answer = service_fn(move |request| answer(request, Arc::clone(&queued), sender.clone()));
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
             }
         });
-        Self { address, give, said, task }
+        Self { address, events, reports, task }
     }
 
-    /// Gives the function an event, and waits for what it says.
-    async fn ask(&mut self, event: impl ToString) -> Said {
-        self.give.send(Some(event.to_string())).unwrap();
-        self.said.recv().await.unwrap()
+    /// Sends the function an event, and waits for its report.
+    async fn send(&mut self, event: impl ToString) -> Report {
+        self.events.send(Some(event.to_string())).unwrap();
+        self.reports.recv().await.unwrap()
     }
 }
 
@@ -90,17 +90,17 @@ impl Drop for Platform {
     }
 }
 
-/// Answers a call of the Runtime API.
+/// Responds to a request of the function.
 async fn answer(
     request: Request<Incoming>,
-    given: Arc<Mutex<mpsc::UnboundedReceiver<Option<String>>>>,
-    say: mpsc::UnboundedSender<Said>,
+    queued: Arc<Mutex<mpsc::UnboundedReceiver<Option<String>>>>,
+    sender: mpsc::UnboundedSender<Report>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let path = request.uri().path().to_owned();
     let mut response = Response::new(Full::default());
     if request.method() == Method::GET {
         assert_eq!(path, "/2018-06-01/runtime/invocation/next");
-        match given.lock().await.recv().await {
+        match queued.lock().await.recv().await {
             Some(Some(event)) => {
                 let headers = response.headers_mut();
                 headers
@@ -118,12 +118,12 @@ async fn answer(
     while let Some(frame) = body.frame().await {
         chunks.extend(frame?.into_data());
     }
-    let _ = say.send(Said { path, headers: head.headers, chunks });
+    let _ = sender.send(Report { path, headers: head.headers, chunks });
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
 }
 
-/// A function under way; dropping it kills it.
+/// A running function. Dropping it kills it.
 struct Running {
     log: Records,
     stop: oneshot::Sender<()>,
@@ -133,8 +133,8 @@ struct Running {
 impl Running {
     async fn start(platform: &Platform, settings: &str) -> Self {
         let log = Records::default();
-        let place = LambdaEnvironment::find(&Variables(platform.address.to_string())).unwrap();
-        let function = Function::start(config(settings), &place, Box::new(log.clone())).await.unwrap();
+        let environment = LambdaEnvironment::detect(&Variables(platform.address.to_string())).unwrap();
+        let function = Function::start(config(settings), &environment, Box::new(log.clone())).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(function.run(async move {
             let _ = stopped.await;
@@ -173,20 +173,20 @@ fn event(domain: &str, path: &str, body: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_function_url_gets_each_delta_when_it_comes() {
+async fn a_function_url_gets_each_delta_when_it_arrives() {
     let mut platform = Platform::start().await;
     let _function = Running::start(&platform, "dangerous_open = true\nbuiltin_pace_ms = 1").await;
-    let said = platform.ask(event(URL, "/v1/turns", &json!({ "input": "my name is Ada", "stream": true }))).await;
-    assert_eq!(said.path, "/2018-06-01/runtime/invocation/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response");
+    let report = platform.send(event(URL, "/v1/turns", &json!({ "input": "my name is Ada", "stream": true }))).await;
+    assert_eq!(report.path, "/2018-06-01/runtime/invocation/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response");
     for (name, value) in [
         ("lambda-runtime-function-response-mode", "streaming"),
         ("transfer-encoding", "chunked"),
         ("content-type", "application/vnd.awslambda.http-integration-response"),
         ("lambda-runtime-invocation-id", "attempt-1"),
     ] {
-        assert_eq!(said.headers[name], value);
+        assert_eq!(report.headers[name], value);
     }
-    let [head, zeros, rest @ ..] = said.chunks.as_slice() else { panic!("{:?}", said.chunks) };
+    let [head, zeros, rest @ ..] = report.chunks.as_slice() else { panic!("{:?}", report.chunks) };
     let head: Value = serde_json::from_slice(head).unwrap();
     assert_eq!((&head["statusCode"], &head["cookies"]), (&json!(200), &json!([])));
     assert_eq!(head["headers"]["content-type"], "text/event-stream");
@@ -200,7 +200,7 @@ async fn a_function_url_gets_each_delta_when_it_comes() {
 }
 
 #[tokio::test]
-async fn an_http_api_gets_its_answers_whole_and_any_instance_goes_on() {
+async fn an_http_api_gets_buffered_responses_and_any_instance_continues() {
     let mut token = Value::Null;
     for (turn, input, reply) in
         [(1, "my name is Ada", "Noted: your name is Ada."), (2, "what is my name?", "Your name is Ada.")]
@@ -212,10 +212,10 @@ async fn an_http_api_gets_its_answers_whole_and_any_instance_goes_on() {
         let body = json!({ "input": input, "user_id": "ada", "token": token }).to_string();
         event["body"] = BASE64_STANDARD.encode(body).into();
         event["isBase64Encoded"] = true.into();
-        let said = platform.ask(event).await;
-        assert_eq!(said.headers["content-type"], "application/json");
-        assert!(!said.headers.contains_key("lambda-runtime-function-response-mode"));
-        let (status, answer) = said.answer();
+        let report = platform.send(event).await;
+        assert_eq!(report.headers["content-type"], "application/json");
+        assert!(!report.headers.contains_key("lambda-runtime-function-response-mode"));
+        let (status, answer) = report.response();
         assert_eq!((status, &answer["reply"], &answer["conversation"]["turn"]), (200, &json!(reply), &json!(turn)));
         token = answer["token"].clone();
         let record = function.log.take().pop().unwrap();
@@ -224,18 +224,18 @@ async fn an_http_api_gets_its_answers_whole_and_any_instance_goes_on() {
 }
 
 #[tokio::test]
-async fn how_answers_go_out_is_a_setting() {
+async fn the_response_mode_is_a_setting() {
     let turn = json!({ "input": "hi", "stream": true });
-    for (way, domain, streamed) in
+    for (mode, domain, streamed) in
         [("buffer", URL, false), ("stream", API, true), ("auto", URL, true), ("auto", API, false)]
     {
         let mut platform = Platform::start().await;
-        let settings = format!("dangerous_open = true\nlambda_response = \"{way}\"");
+        let settings = format!("dangerous_open = true\nlambda_response = \"{mode}\"");
         let _function = Running::start(&platform, &settings).await;
-        let said = platform.ask(event(domain, "/v1/turns", &turn)).await;
-        assert_eq!(said.headers.contains_key("lambda-runtime-function-response-mode"), streamed, "{way} {domain}");
+        let report = platform.send(event(domain, "/v1/turns", &turn)).await;
+        assert_eq!(report.headers.contains_key("lambda-runtime-function-response-mode"), streamed, "{mode} {domain}");
         if !streamed {
-            let document = said.document();
+            let document = report.document();
             assert_eq!(document["headers"]["content-type"], "text/event-stream");
             assert!(document["body"].as_str().unwrap().contains("event: done\n"));
         }
@@ -243,34 +243,44 @@ async fn how_answers_go_out_is_a_setting() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told_and_the_next_event_is_taken() {
+async fn unsupported_events_are_reported_to_the_platform() {
+    let mut platform = Platform::start().await;
+    let function = Running::start(&platform, "dangerous_open = true").await;
+    for (event, fault) in [
+        (json!({ "version": "1.0", "httpMethod": "GET", "path": "/health" }), "the event has payload format 1.0"),
+        (json!({ "Records": [] }), "the event is of another kind"),
+    ] {
+        let report = platform.send(event).await;
+        assert!(report.path.ends_with("/8476a536-e9f4-11e8-9739-2dfe598c3fcd/error"), "{}", report.path);
+        assert_eq!(report.headers["lambda-runtime-function-error-type"], "Holdall.UnknownEvent");
+        let document = report.document();
+        assert_eq!(document["errorType"], "Holdall.UnknownEvent");
+        assert!(document["errorMessage"].as_str().unwrap().starts_with(fault), "{document}");
+    }
+    let report = platform.send("x".repeat((16 << 20) + 1)).await;
+    assert_eq!(report.document()["errorMessage"], "the event is over the limit of 16777216 bytes");
+    // The function still handles events.
+    let too_much = json!({ "input": "x".repeat(5 << 20) });
+    let (status, problem) = platform.send(event(API, "/v1/turns", &too_much)).await.response();
+    assert_eq!((status, &problem["code"]), (413, &json!("body_too_large")));
+    assert_eq!(statuses(&function), [413], "the event that reached the service");
+    assert_eq!(notices(&function), ["lambda_event_unknown"; 3]);
+}
+
+#[tokio::test]
+async fn invalid_requests_get_an_error_response() {
     let mut platform = Platform::start().await;
     let settings = "dangerous_open = true\ncors_origins = [\"https://chat.test\"]";
     let function = Running::start(&platform, settings).await;
-    // None of ours: the platform is told.
-    for (event, fault) in [
-        (json!({ "version": "1.0", "httpMethod": "GET", "path": "/health" }), "an event of payload format 1.0"),
-        (json!({ "Records": [] }), "an event of another kind"),
-    ] {
-        let said = platform.ask(event).await;
-        assert!(said.path.ends_with("/8476a536-e9f4-11e8-9739-2dfe598c3fcd/error"), "{}", said.path);
-        assert_eq!(said.headers["lambda-runtime-function-error-type"], "Holdall.UnknownEvent");
-        let told = said.document();
-        assert_eq!(told["errorType"], "Holdall.UnknownEvent");
-        assert!(told["errorMessage"].as_str().unwrap().starts_with(fault), "{told}");
-    }
-    let said = platform.ask("x".repeat((16 << 20) + 1)).await;
-    assert_eq!(said.document()["errorMessage"], "an event of over 16777216 bytes");
-    // No request: the client is told as of any other refusal.
     for (path, code) in [("/v1/turns", "/code"), ("/v1/chat/completions", "/error/code")] {
         let mut broken = event(API, path, &Value::Null);
         broken["headers"]["authorization"] = "Bearer a\r\nx-user: eve".into();
         broken["headers"]["origin"] = "https://chat.test".into();
-        let said = platform.ask(broken).await;
-        let (status, problem) = said.answer();
+        let report = platform.send(broken).await;
+        let (status, problem) = report.response();
         assert_eq!((status, problem.pointer(code)), (400, Some(&json!("request_invalid"))), "{problem}");
-        assert!(problem.to_string().contains("authorization: a value that no header has"), "{problem}");
-        let headers = &said.document()["headers"];
+        assert!(problem.to_string().contains("The value of the header `authorization` is invalid."), "{problem}");
+        let headers = &report.document()["headers"];
         let record = function.log.take().pop().unwrap();
         assert_eq!((record.path.as_str(), record.status, record.code), (path, 400, Some("request_invalid")));
         for (name, value) in [
@@ -282,47 +292,51 @@ async fn what_is_refused_is_told_and_the_next_event_is_taken() {
             assert_eq!(headers[name], value, "{name}");
         }
     }
-    // A request that is refused, in its door's shape.
-    let (status, refused) = platform.ask(event(API, "/v1/messages", &json!({ "model": 1 }))).await.answer();
+    // The service's own errors have the format of the API.
+    let (status, refused) = platform.send(event(API, "/v1/messages", &json!({ "model": 1 }))).await.response();
     assert_eq!((status, &refused["error"]["type"]), (400, &json!("invalid_request_error")));
-    let too_much = json!({ "input": "x".repeat(5 << 20) });
-    let (status, problem) = platform.ask(event(API, "/v1/turns", &too_much)).await.answer();
-    assert_eq!((status, &problem["code"]), (413, &json!("body_too_large")));
-    let statuses: Vec<_> = function.log.take().iter().map(|record| record.status).collect();
-    assert_eq!(statuses, [400, 413], "what reached the service");
-    let notices: Vec<_> = function.log.take_notices().iter().map(|notice| notice.notice).collect();
-    let (unknown, malformed) = ("lambda_event_unknown", "lambda_event_malformed");
-    assert_eq!(notices, [unknown, unknown, unknown, malformed, malformed]);
+    assert_eq!(statuses(&function), [400], "the event that reached the service");
+    assert_eq!(notices(&function), ["lambda_event_malformed"; 2]);
+}
+
+/// The statuses of the responses since the last call.
+fn statuses(function: &Running) -> Vec<u16> {
+    function.log.take().iter().map(|record| record.status).collect()
+}
+
+/// The names of the notices since the last call.
+fn notices(function: &Running) -> Vec<&'static str> {
+    function.log.take_notices().iter().map(|notice| notice.notice).collect()
 }
 
 #[tokio::test]
-async fn a_function_ends_when_it_is_told_to_or_gets_no_events() {
+async fn a_function_ends_when_it_is_stopped_or_gets_no_events() {
     let platform = Platform::start().await;
     let Running { stop, task, .. } = Running::start(&platform, "dangerous_open = true").await;
     stop.send(()).unwrap();
     assert_eq!(task.await.unwrap(), Ok(()));
     let Running { stop, task, .. } = Running::start(&platform, "dangerous_open = true").await;
-    platform.give.send(None).unwrap();
+    platform.events.send(None).unwrap();
     let ended = task.await.unwrap().unwrap_err();
-    assert_eq!(ended.to_string(), "no more events are taken: status 403");
+    assert_eq!(ended.to_string(), "cannot get events: status 403");
     drop(stop);
 }
 
 #[cfg(feature = "cli")]
 #[tokio::test]
-async fn the_platform_is_told_why_a_function_does_not_start() {
+async fn a_failed_start_is_reported_to_the_platform() {
     let mut platform = Platform::start().await;
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_holdall"));
     program.env_clear().env("AWS_LAMBDA_RUNTIME_API", platform.address.to_string());
     let program = tokio::task::spawn_blocking(move || program.output().unwrap());
-    let said = platform.said.recv().await.unwrap();
-    assert_eq!(said.path, "/2018-06-01/runtime/init/error");
-    assert_eq!(said.headers["lambda-runtime-function-error-type"], "Holdall.Configuration");
-    let told = said.document();
-    assert_eq!(told["errorType"], "Holdall.Configuration");
+    let report = platform.reports.recv().await.unwrap();
+    assert_eq!(report.path, "/2018-06-01/runtime/init/error");
+    assert_eq!(report.headers["lambda-runtime-function-error-type"], "Holdall.Configuration");
+    let document = report.document();
+    assert_eq!(document["errorType"], "Holdall.Configuration");
     let ended = program.await.unwrap();
-    let shown = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(shown.trim_start_matches("error: ").replace("\nhint: ", "; ").trim_end(), told["errorMessage"]);
-    assert!(shown.starts_with("error: there is no key to sign tokens with\nhint: "), "{shown}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(stderr.trim_start_matches("error: ").replace("\nhint: ", "; ").trim_end(), document["errorMessage"]);
+    assert!(stderr.starts_with("error: there is no key to sign tokens with\nhint: "), "{stderr}");
     assert_eq!(ended.status.code(), Some(1));
 }

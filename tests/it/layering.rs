@@ -1,9 +1,13 @@
-//! The arrows between modules point one way, and each crate is named only where the table below says.
+//! The rules of the module tree: arrows point one way, no circles, and each crate is named only where the table says.
 //!
-//! `cli → shell → service → {problem, principal, config, upstream, guard, audit} → proto`: nothing imports leftward, and
-//! the modules of one layer do not import each other in circles. `proto` is sans-IO: no async, files, sockets,
-//! environment, threads, clocks, globals, nor lines on a terminal. The rules are checked over what the files name, by the
-//! reader in `source`, and so are the rules themselves: each is shown a text that breaks it.
+//! - `cli → shell → service → {problem, principal, config, upstream, guard} → proto`: no module imports leftward.
+//! - No circle of files anywhere in `src`. A file imports a name from the file that defines it, so re-exports are
+//!   followed. The front file of a folder (`mod.rs`, or `x.rs` beside `x/`) and its parts are one room: a part may name
+//!   its front file.
+//! - `proto` is sans-IO: no async, file, socket, environment, thread, clock, global or line on a terminal.
+//! - `proto::exchange` imports no API of clients, and `guard` names no runtime and no socket.
+//!
+//! The reader in `source` finds the names in each file. The rules are tested as well: each sees a text that breaks it.
 
 mod source;
 
@@ -76,7 +80,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("mimalloc", &["main.rs"]),
     ("pkcs1", &["principal/jwt/"]),
     ("redis", &["shell/redis/"]),
-    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs", "shell/lambda/api.rs"]),
+    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs", "shell/lambda/runtime_api.rs"]),
     ("rustls", &["shell/client.rs", "shell/forward/mod.rs", "shell/redis/client.rs"]),
     ("rustyline", &["cli/"]),
     (
@@ -132,6 +136,20 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zstd", &["proto/token/frames.rs"]),
 ];
 
+/// For a folder or file of `src/`: the modules of this crate and the other crates that it may not name, tests included
+/// for the former.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("proto/exchange", &["crate::proto::api"]),
+    ("proto/deployment.rs", &["crate::proto::api", "crate::proto::exchange"]),
+    ("proto/provider/", &["crate::proto::api", "crate::proto::exchange"]),
+    ("proto/turn/", &["crate::proto::api", "crate::proto::exchange", "crate::proto::provider"]),
+    ("proto/chat/", &["crate::proto::api", "crate::proto::exchange", "crate::proto::provider", "crate::proto::turn"]),
+    ("proto/token/", &["crate::proto::api", "crate::proto::exchange", "crate::proto::provider", "crate::proto::turn"]),
+    ("proto/key.rs", &["crate::proto::token"]),
+    ("proto/base64url.rs", &["crate::proto::token", "crate::proto::key"]),
+    ("guard/", &["futures_util", "hyper", "redis", "std::net::TcpStream", "tokio"]),
+];
+
 /// What of the standard library `proto` may not name: it would wait, act, remember or look around.
 const IMPURE_PATHS: &[&str] = &[
     "std::env",
@@ -160,7 +178,17 @@ fn nothing_imports_leftward() {
 
 #[test]
 fn modules_of_a_layer_do_not_import_each_other_in_circles() {
-    assert_none(circles(&tree()));
+    assert_none(circles(&modules_named(&tree())));
+}
+
+#[test]
+fn files_do_not_import_each_other_in_circles() {
+    assert_none(circles(&files_named(&tree())));
+}
+
+#[test]
+fn rooms_name_only_what_their_rule_allows() {
+    assert_none(forbidden(&tree(), FORBIDDEN));
 }
 
 #[test]
@@ -249,8 +277,12 @@ fn leftward(tree: &Tree) -> Vec<String> {
     found
 }
 
-fn circles(tree: &Tree) -> Vec<String> {
-    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+/// Each node with the nodes that it names.
+type Arrows = BTreeMap<String, BTreeSet<String>>;
+
+/// The modules of the crate's root, each with those that it names.
+fn modules_named(tree: &Tree) -> Arrows {
+    let mut arrows = Arrows::new();
     for (file, source) in tree {
         let own = module(file).split("::").next().unwrap_or_default().to_owned();
         if own.is_empty() {
@@ -260,15 +292,114 @@ fn circles(tree: &Tree) -> Vec<String> {
             imports(source).filter(|(head, named)| *head != own && !named.test).map(|(head, _)| head.to_owned());
         arrows.entry(own.clone()).or_default().extend(heads);
     }
-    // Whatever can be taken away, because all that it names is gone already, is in no circle.
-    while let Some(free) = arrows
-        .iter()
-        .find(|(_, heads)| heads.iter().all(|head| !arrows.contains_key(head)))
-        .map(|(name, _)| name.clone())
-    {
-        arrows.remove(&free);
+    arrows
+}
+
+/// The files, each with the files whose items it names. A re-export leads to the file that defines the item.
+fn files_named(tree: &Tree) -> Arrows {
+    let modules: BTreeMap<String, &String> = tree.keys().map(|file| (module(file), file)).collect();
+    let tests: BTreeSet<&String> = tree.values().flat_map(|source| &source.test_modules).collect();
+    let mut arrows = Arrows::new();
+    for (file, source) in tree {
+        let own = module(file);
+        if own.is_empty() || is_within(&own, &tests) {
+            continue;
+        }
+        let targets = source.paths.iter().filter(|named| !named.test && !only_re_exported(source, named));
+        let targets = targets.filter_map(|named| defining_file(tree, &modules, &own, &named.text));
+        let targets = targets.filter(|target| *target != file && !is_front_of(&module(target), &own));
+        arrows.entry(file.clone()).or_default().extend(targets.cloned());
     }
-    arrows.into_iter().map(|(name, heads)| format!("{name} stands in a circle, or before one: {heads:?}")).collect()
+    arrows
+}
+
+/// True if the path is a re-export whose name the file does not use itself.
+fn only_re_exported(source: &Source, named: &Named) -> bool {
+    let import = source.imports.iter().find(|(_, import)| named.imported && import.path == named.text);
+    let uses = |name: &str| source.words.iter().any(|word| word.text == name && !word.test);
+    import.is_some_and(|(name, import)| import.exported && !uses(name))
+}
+
+/// True if `front` is the module of a folder that holds the module `part`.
+fn is_front_of(front: &str, part: &str) -> bool {
+    part.strip_prefix(front).is_some_and(|rest| front.is_empty() || rest.starts_with("::"))
+}
+
+/// The file that defines what `path` names in the module `own`; `None` if the path leads out of the crate.
+fn defining_file<'t>(tree: &Tree, modules: &BTreeMap<String, &'t String>, own: &str, path: &str) -> Option<&'t String> {
+    let mut path = match path.strip_prefix("crate::").or_else(|| path.strip_prefix("holdall::")) {
+        Some(path) => path.to_owned(),
+        // A path that begins with a part of the module itself.
+        None => format!("{own}::{path}"),
+    };
+    // Each step follows one re-export; a chain of them is short.
+    for _ in 0..8 {
+        let segments: Vec<&str> = path.split("::").collect();
+        let (length, file) = (1..=segments.len())
+            .rev()
+            .find_map(|length| Some((length, *modules.get(&segments[..length].join("::"))?)))?;
+        let Some(name) = segments.get(length) else { return Some(file) };
+        let import = tree[file].imports.get(*name).filter(|import| !import.test);
+        match import.and_then(|import| import.path.strip_prefix("crate::")) {
+            Some(target) => path = [&[target], &segments[length + 1..]].concat().join("::"),
+            None if path.starts_with(own) && length == own.split("::").count() => return None,
+            None => return Some(file),
+        }
+    }
+    None
+}
+
+/// The circles: sets of nodes that reach each other, each with the arrows inside it.
+fn circles(arrows: &Arrows) -> Vec<String> {
+    let reached: BTreeMap<&String, BTreeSet<&String>> =
+        arrows.keys().map(|node| (node, reachable(arrows, node))).collect();
+    let mut found = Vec::new();
+    for (node, reaches) in &reached {
+        let circle: Vec<_> =
+            reaches.iter().filter(|other| reached.get(*other).is_some_and(|back| back.contains(node))).collect();
+        // Each circle once, at its first node.
+        if circle.first().is_some_and(|first| **first == *node) {
+            let inside = |target: &&String| circle.iter().any(|member| **member == *target);
+            let lines = circle
+                .iter()
+                .map(|member| format!("  {member} → {:?}", arrows[**member].iter().filter(inside).collect::<Vec<_>>()));
+            found.push(format!("a circle of {}:\n{}", circle.len(), lines.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    found
+}
+
+/// The nodes that arrows lead to from `start`; `start` itself only if a circle leads back to it.
+fn reachable<'a>(arrows: &'a Arrows, start: &str) -> BTreeSet<&'a String> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&String> = arrows.get(start).into_iter().flatten().collect();
+    while let Some(node) = open.pop() {
+        if reached.insert(node) {
+            open.extend(arrows.get(node).into_iter().flatten());
+        }
+    }
+    reached
+}
+
+fn forbidden(tree: &Tree, rules: &[(&str, &[&str])]) -> Vec<String> {
+    let tests: BTreeSet<&String> = tree.values().flat_map(|source| &source.test_modules).collect();
+    let mut found = Vec::new();
+    for (file, source) in tree {
+        let rules = rules.iter().filter(|(room, _)| file.starts_with(room)).flat_map(|(_, paths)| *paths);
+        for path in rules {
+            if is_within(&module(file), &tests) {
+                continue;
+            }
+            let named = source.paths.iter().filter(|named| !named.test && lies_in(&named.text, path));
+            found.extend(named.map(|named| format!("src/{file}:{}: {} may not be named here", named.line, named.text)));
+        }
+    }
+    found
+}
+
+/// True if `path` is `room` or lies in it.
+fn lies_in(path: &str, room: &str) -> bool {
+    path.strip_prefix(room).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 fn misplaced(tree: &Tree, places: &[(&str, &[&str])]) -> Vec<String> {
@@ -359,9 +490,47 @@ fn what_points_right_or_only_looks_like_a_path_passes() {
 #[test]
 fn a_circle_within_a_layer_is_found() {
     let one_way = [("config/mod.rs", "use crate::principal::Authenticator;"), ("principal/mod.rs", "")];
-    assert_none(circles(&sources(&one_way)));
+    assert_none(circles(&modules_named(&sources(&one_way))));
     let circle = [one_way[0], ("principal/mod.rs", "use crate::config::Config;"), ("guard.rs", "use crate::proto;")];
-    assert_eq!(circles(&sources(&circle)).len(), 2);
+    assert_eq!(circles(&modules_named(&sources(&circle))).len(), 1);
+}
+
+#[test]
+fn a_circle_of_files_is_found_through_re_exports_and_over_several_files() {
+    let front = ("guard/mod.rs", "mod a;\nmod b;\nmod c;\npub use self::{a::A, b::B, c::C as D};");
+    let (a, c) = (("guard/a.rs", "use super::b::B;"), ("guard/c.rs", "pub struct C;"));
+    assert_none(circles(&files_named(&sources(&[front, a, ("guard/b.rs", "use super::D;"), c]))));
+    for back in ["use crate::guard::A;", "fn f() { super::a::g() }", "use super::{D, a};", "use super::a::*;"] {
+        assert_eq!(circles(&files_named(&sources(&[front, a, ("guard/b.rs", back), c]))).len(), 1, "{back}");
+    }
+    let over = [front, a, ("guard/b.rs", "use super::c::C;"), ("guard/c.rs", "use super::A;")];
+    let found = circles(&files_named(&sources(&over)));
+    assert!(found.len() == 1 && found[0].starts_with("a circle of 3:"), "{found:?}");
+    for tests_only in ["#[cfg(test)] mod tests { use super::super::a::A; }", "#[cfg(test)] use super::A;"] {
+        assert_none(circles(&files_named(&sources(&[front, a, ("guard/b.rs", tests_only), c]))));
+    }
+}
+
+#[test]
+fn a_part_may_name_its_front_file_and_a_re_export_is_no_arrow() {
+    let front = "mod a;\npub use self::a::A;\npub trait Guard {}";
+    assert_none(circles(&files_named(&sources(&[("guard/mod.rs", front), ("guard/a.rs", "use super::Guard;")]))));
+    let front = ("service/mod.rs", "mod turn;\nfn f() { self::turn::take() }");
+    assert_none(circles(&files_named(&sources(&[front, ("service/turn.rs", "use super::Service;")]))));
+}
+
+#[test]
+fn a_name_that_a_room_forbids_is_found() {
+    let rules: &[(&str, &[&str])] = &[("proto/exchange", &["crate::proto::api"]), ("guard/", &["tokio"])];
+    for (file, text) in [
+        ("proto/exchange.rs", "use super::api::Api;"),
+        ("proto/exchange/plan.rs", "use crate::proto::{api, turn};"),
+        ("guard/local.rs", "fn f() { tokio::spawn(g()); }"),
+    ] {
+        assert_eq!(forbidden(&sources(&[(file, text)]), rules).len(), 1, "{text}");
+        assert_none(forbidden(&sources(&[("service/mod.rs", text)]), rules));
+    }
+    assert_none(forbidden(&sources(&[("proto/exchange.rs", "use super::apis::Api;")]), rules));
 }
 
 #[test]

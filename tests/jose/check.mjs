@@ -1,8 +1,9 @@
-// The npm package jose must agree with us on every tag.
+// Checks that the npm package jose agrees with Holdall on every tag.
 //
-//     node check.mjs FRESH     # FRESH: what the test `jose::fresh_tokens` prints; JOSE_MODULES: a folder with node_modules
+//     node check.mjs FRESH
 //
-// Exits 1 and names the cases that do not agree.
+// FRESH is the output of the test `jose::fresh_tokens`. JOSE_MODULES is a folder with node_modules.
+// Exits with 1 and names the cases in which they disagree.
 
 import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,7 +15,7 @@ const installed = createRequire(join(process.env.JOSE_MODULES ?? here, "package.
 const { compactVerify, decodeProtectedHeader, errors } = await import(pathToFileURL(installed));
 
 const VECTORS = join(here, "..", "vectors", "token");
-// Where base64url is not canonical, libraries are more lenient than we are.
+// Libraries accept base64url that is not canonical. Holdall does not.
 const LENIENT = new Set(["tag-trailing-bits", "tag-length-1"]);
 const SIGNED = new Set(["seal", "padding", "frames", "lines", "claims", "issuer", "subject", "times", "items"]);
 
@@ -52,14 +53,14 @@ for (const [name, fields, token] of vectors()) {
     if (!(await verifies(token, keys))) failures.push(`${name}: jose refuses the tag`);
   } else if (fields.check === "tag" && !LENIENT.has(name)) {
     counts.refused += 1;
-    if (await verifies(token, keys)) failures.push(`${name}: jose takes the tag`);
+    if (await verifies(token, keys)) failures.push(`${name}: jose accepts the tag`);
   }
 }
 for (const line of readFileSync(process.argv[2], "utf8").split("\n").filter((line) => line.startsWith("token "))) {
   const [, secret, token] = line.split(" ");
   counts.fresh += 1;
   if (!(await verifies(token, { k1: Buffer.from(secret, "base64url") }))) failures.push("jose refuses a fresh token");
-  if (await verifies(token, { k1: Buffer.alloc(32) })) failures.push("jose takes a fresh token under another key");
+  if (await verifies(token, { k1: Buffer.alloc(32) })) failures.push("jose accepts a fresh token with another key");
 }
 console.log("jose", counts);
 if (Object.values(counts).includes(0)) failures.push("nothing was checked");

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""PyJWT must agree with us on every tag, and `zstd -dc | jq` must read every clear payload.
+"""Checks that PyJWT agrees with Holdall on every tag, and that `zstd -dc | jq` reads every clear payload.
 
-    python3 check.py FRESH     # FRESH: what the test `jose::fresh_tokens` prints
+    python3 check.py FRESH     # FRESH: the output of the test `jose::fresh_tokens`
 
-Exits 1 and names the cases that do not agree.
+Exits with 1 and names the cases in which they disagree.
 """
 
 import base64
@@ -16,7 +16,7 @@ import sys
 import jwt
 
 VECTORS = pathlib.Path(__file__).parent.parent / "vectors" / "token"
-# Where base64url is not canonical, libraries are more lenient than we are.
+# Libraries accept base64url that is not canonical. Holdall does not.
 LENIENT = {"tag-trailing-bits", "tag-length-1"}
 SIGNED = {"seal", "padding", "frames", "lines", "claims", "issuer", "subject", "times", "items"}
 
@@ -43,7 +43,7 @@ def verifies(token, keys):
 
 
 def read_as_lines(token):
-    """The lines of a clear token, by way of two tools that everybody has."""
+    """The lines of a clear token, read with two common tools."""
     inflated = subprocess.run(["zstd", "-dc"], input=decode(token.split(".")[1]), capture_output=True, check=True).stdout
     objects = subprocess.run(["jq", "-c", "."], input=inflated, capture_output=True, check=True).stdout
     return inflated, [json.loads(line) for line in objects.splitlines()]
@@ -59,21 +59,21 @@ def main(fresh):
             verifies(token, keys) or failures.append(f"{name}: PyJWT refuses the tag")
         elif check == "tag" and name not in LENIENT:
             counts["refused"] += 1
-            verifies(token, keys) and failures.append(f"{name}: PyJWT takes the tag")
+            verifies(token, keys) and failures.append(f"{name}: PyJWT accepts the tag")
         if fields.get("kind") == "clear":
             counts["read"] += 1
             inflated, objects = read_as_lines(token)
             history = inflated.split(b"\n", 1)[1]
             if objects[0] != json.loads(fields["claims"]) or len(objects) != int(fields["items"]) + 1:
-                failures.append(f"{name}: zstd and jq read something else")
+                failures.append(f"{name}: zstd and jq read other items")
             if hashlib.sha256(history).hexdigest() != fields["history_sha256"]:
-                failures.append(f"{name}: zstd inflates to other lines")
+                failures.append(f"{name}: zstd decompresses to other lines")
     for line in pathlib.Path(fresh).read_text().splitlines():
         if line.startswith("token "):
             _, secret, token = line.split(" ")
             counts["fresh"] += 1
             verifies(token, {"k1": decode(secret)}) or failures.append("PyJWT refuses a fresh token")
-            verifies(token, {"k1": bytes(32)}) and failures.append("PyJWT takes a fresh token under another key")
+            verifies(token, {"k1": bytes(32)}) and failures.append("PyJWT accepts a fresh token with another key")
     print("PyJWT", jwt.__version__, counts)
     if failures or 0 in counts.values():
         sys.exit("\n".join(failures or ["nothing was checked"]))

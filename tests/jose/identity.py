@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Callers with JSON Web Tokens that PyJWT and the npm package jose made, at a real `holdall serve`.
+"""Sends JSON Web Tokens from PyJWT and the npm package jose to a real `holdall serve`.
 
-    python3 identity.py     # JOSE_MODULES: a folder whose node_modules holds jose
+    python3 identity.py     # JOSE_MODULES: a folder whose node_modules has jose
 
-The issuer's keys are served on the loopback, and change; then each is a file. Each algorithm's tokens take a turn;
-expired, foreign, tampered and confused ones do not. Exits 1 and names what is not as it should be.
+The issuer's keys are first served on the loopback, where they change, and then read from files. The
+valid tokens of each algorithm are accepted. Expired, foreign, tampered and confused tokens are
+refused. Exits with 1 and names the failures.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def pem(key) -> bytes:
 
 
 def key_set(keys: dict) -> dict:
-    """The public halves, each under its name as the kid."""
+    """The public keys, each with its name as the kid."""
     return {"keys": [dict(jwk(key.public_key()), kid=name, use="sig") for name, key in keys.items()]}
 
 
@@ -78,13 +79,13 @@ def claims(**changes) -> dict:
     return {name: value for name, value in whole.items() if value is not None}
 
 
-# What the claims of a token are, and whether it is then taken.
+# The claims of the tokens, and whether such a token is accepted.
 CLAIMS = {
-    "good": (claims(), True),
-    "for several": (claims(aud=["other", AUDIENCE]), True),
+    "valid": (claims(), True),
+    "for several audiences": (claims(aud=["other", AUDIENCE]), True),
     "expired": (claims(iat=1_700_000_000, exp=1_700_000_600), False),
     "without an expiry": (claims(exp=None), False),
-    "not yet good": (claims(nbf=int(time.time()) + 3_600), False),
+    "not valid yet": (claims(nbf=int(time.time()) + 3_600), False),
     "of another issuer": (claims(iss=ISSUER + "/"), False),
     "for another audience": (claims(aud="other"), False),
     "without a user": (claims(sub=None), False),
@@ -101,7 +102,7 @@ def tampered(token: str) -> str:
 
 
 def confused(public_pem: bytes, kid: str | None) -> str:
-    """HS256 with a public key for a secret; PyJWT refuses to make it, so it is made by hand."""
+    """HS256 with a public key as the secret. PyJWT refuses to create it, so this function does."""
     header = {"alg": "HS256", "typ": "JWT"} | ({"kid": kid} if kid else {})
     signed = f"{b64u(json.dumps(header).encode())}.{b64u(json.dumps(claims()).encode())}"
     return f"{signed}.{b64u(hmac.new(public_pem, signed.encode(), hashlib.sha256).digest())}"
@@ -110,23 +111,23 @@ def confused(public_pem: bytes, kid: str | None) -> str:
 def python_tokens(keys: dict, secret: bytes, others: dict) -> list[dict]:
     tokens = []
 
-    def add(name, family, algorithm, token, taken):
-        tokens.append({"name": f"PyJWT: {algorithm}, {name}", "family": family, "token": token, "taken": taken})
+    def add(name, family, algorithm, token, accepted):
+        tokens.append({"name": f"PyJWT: {algorithm}, {name}", "family": family, "token": token, "accepted": accepted})
 
     for family, algorithms in FAMILIES.items():
         key, headers = (secret, {}) if family == "secret" else (keys[family], {"kid": family})
         for algorithm in algorithms:
-            for name, (payload, taken) in CLAIMS.items():
-                add(name, family, algorithm, jwt.encode(payload, key, algorithm, headers=headers), taken)
-            good = jwt.encode(claims(), key, algorithm, headers=headers)
-            add("tampered", family, algorithm, tampered(good), False)
-            add("cut", family, algorithm, good[:-4], False)
+            for name, (payload, accepted) in CLAIMS.items():
+                add(name, family, algorithm, jwt.encode(payload, key, algorithm, headers=headers), accepted)
+            valid = jwt.encode(claims(), key, algorithm, headers=headers)
+            add("tampered", family, algorithm, tampered(valid), False)
+            add("cut", family, algorithm, valid[:-4], False)
             other = secrets.token_bytes(64) if family == "secret" else others[family]
-            add("by another key", family, algorithm, jwt.encode(claims(), other, algorithm, headers=headers), False)
-        add("by no key", family, "none", jwt.encode(claims(), None, "none", headers=headers), False)
+            add("signed with another key", family, algorithm, jwt.encode(claims(), other, algorithm, headers=headers), False)
+        add("unsigned", family, "none", jwt.encode(claims(), None, "none", headers=headers), False)
         if family != "secret":
             for kid in (family, None):
-                add("by the public key as a secret", family, "HS256", confused(pem(keys[family]), kid), False)
+                add("signed with the public key as a secret", family, "HS256", confused(pem(keys[family]), kid), False)
     return tokens
 
 
@@ -137,7 +138,7 @@ def node_tokens(keys: dict, secret: bytes, others: dict) -> list[dict]:
         "others": {name: jwk(key) for name, key in others.items()},
         "pems": {name: pem(key).decode() for name, key in keys.items()},
         "secret": b64u(secret),
-        "claims": [{"name": name, "payload": payload, "taken": taken} for name, (payload, taken) in CLAIMS.items()],
+        "claims": [{"name": name, "payload": payload, "accepted": accepted} for name, (payload, accepted) in CLAIMS.items()],
     }
     made = subprocess.run(["node", str(HERE / "identity.mjs")], input=json.dumps(work), capture_output=True, text=True)
     if made.returncode:
@@ -146,15 +147,15 @@ def node_tokens(keys: dict, secret: bytes, others: dict) -> list[dict]:
 
 
 class Issuer:
-    """Serves a key set on the loopback, and counts who asks."""
+    """Serves a key set on the loopback, and counts the requests."""
 
     def __init__(self, keys: dict) -> None:
-        self.keys, self.asked = keys, 0
+        self.keys, self.requests = keys, 0
         issuer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                issuer.asked += 1
+                issuer.requests += 1
                 body = json.dumps(key_set(issuer.keys)).encode()
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
@@ -184,24 +185,24 @@ def turn(server: Server, token: str) -> tuple[int, dict]:
 class Check:
     def __init__(self) -> None:
         self.failures: list[str] = []
-        self.taken = self.refused = 0
+        self.accepted = self.refused = 0
 
-    def token(self, server: Server, place: str, case: dict, taken: bool) -> None:
+    def token(self, server: Server, source: str, case: dict, accepted: bool) -> None:
         status, answer = turn(server, case["token"])
-        if taken:
-            self.taken += 1
+        if accepted:
+            self.accepted += 1
             fits = status == 200 and answer.get("user_id") == "ada"
         else:
             self.refused += 1
             fits = (status, answer.get("code")) == (401, "unauthenticated")
         if not fits:
-            self.failures.append(f"{place}: {case['name']}: {status} {json.dumps(answer)[:200]}")
+            self.failures.append(f"{source}: {case['name']}: {status} {json.dumps(answer)[:200]}")
 
 
-def serve(folder: pathlib.Path, place: str) -> Server:
+def serve(folder: pathlib.Path, keys: str) -> Server:
     path = folder / "holdall.toml"
     path.write_text(
-        f"[identity]\nmode = \"jwt\"\n[identity.jwt]\nissuer = {toml(ISSUER)}\naudience = [{toml(AUDIENCE)}]\n{place}\n"
+        f"[identity]\nmode = \"jwt\"\n[identity.jwt]\nissuer = {toml(ISSUER)}\naudience = [{toml(AUDIENCE)}]\n{keys}\n"
     )
     return Server(path, new_keys())
 
@@ -218,28 +219,28 @@ def main() -> None:
             file.write_bytes(secret + b"\n" if family == "secret" else pem(keys[family]))
             server = serve(folder, f"key_file = {toml(str(file))}")
             for case in cases:
-                check.token(server, f"key file {family}", case, case["taken"] and case["family"] == family)
+                check.token(server, f"key file {family}", case, case["accepted"] and case["family"] == family)
             server.kill()
-    print("identity: PyJWT", jwt.__version__, f"and jose: {check.taken} turns taken, {check.refused} refused")
-    if check.failures or check.taken < 80 or check.refused < 1_500:
-        sys.exit("\n".join(check.failures or ["too little was checked"]))
+    print("identity: PyJWT", jwt.__version__, f"and jose: {check.accepted} turns accepted, {check.refused} refused")
+    if check.failures or check.accepted < 80 or check.refused < 1_500:
+        sys.exit("\n".join(check.failures or ["too few cases were checked"]))
 
 
 def remote(folder: pathlib.Path, cases: list[dict], keys: dict, others: dict, check: Check) -> None:
-    """The keys with the issuer: first all but the RSA key, which it then begins to use, and at last new ones."""
+    """Keys from an issuer: first all except the RSA key, then all, and last none because the issuer is down."""
     issuer = Issuer({name: key for name, key in keys.items() if name != "rsa"})
     server = serve(folder, f"jwks_url = {toml(issuer.url)}")
-    known = next(case for case in cases if case["taken"] and case["family"] == "p256")
+    known = next(case for case in cases if case["accepted"] and case["family"] == "p256")
     check.token(server, "remote, at the start", known, True)
     issuer.keys = keys
     for case in cases:
-        # A secret verifies nothing at a place that publishes its keys.
-        check.token(server, "remote", case, case["taken"] and case["family"] != "secret")
-    if issuer.asked != 2:
-        check.failures.append(f"remote: the issuer was asked {issuer.asked} times, not at the start and for the new key")
+        # A secret is never accepted from a published key set.
+        check.token(server, "remote", case, case["accepted"] and case["family"] != "secret")
+    if issuer.requests != 2:
+        check.failures.append(f"remote: the issuer got {issuer.requests} requests, expected one at the start and one for the new key")
     issuer.server.shutdown()
     issuer.server.server_close()
-    check.token(server, "remote, the issuer down", known, True)
+    check.token(server, "remote, with the issuer down", known, True)
     server.kill()
 
 

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Chooses the conversations to replay from a corpus: `choose.py CORPUS_FOLDER > conversations.jsonl`.
+"""Chooses the conversations for the replay from a corpus:
 
-The same corpus always gives the same choice: of each source, the longest records. The sources are those whose text has
-no second origin (README.md). Fails if a language or a shape that the replay is there for has not been met.
+    choose.py CORPUS_FOLDER > conversations.jsonl
+
+The same corpus always gives the same choice: the longest records of each source. Only sources are
+used whose text has a single origin (README.md). The command fails if the choice lacks a language or
+a shape that the replay must cover.
 """
 
 import json
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from source import Conversation
 
-# How many records of each source, the longest first.
+# The number of records of each source. The longest are chosen.
 QUOTAS = {
     "crosswoz": 8,
     "mt-bench-101": 8,
@@ -23,16 +26,16 @@ QUOTAS = {
     "tldr-ko": 4,
     "tldr-ru": 4,
 }
-# Far longer than those: one with hundreds of tool calls, one with hundreds of short turns.
+# Two far longer records: one with hundreds of tool calls, one with hundreds of short turns.
 LONG = ("long-crosswoz-a", "long-taubench-a")
 
 LANGUAGES = {"ar", "en", "hi", "ja", "ko", "ru", "zh"}
 SHAPES = {
-    "a call beside text",
+    "text with a call",
     "an empty result",
     "ends with a result",
     "ends with a user message",
-    "ids of calls come again",
+    "repeated call ids",
     "a system prompt",
     "tool calls",
 }
@@ -51,7 +54,7 @@ def main() -> int:
     missing = LANGUAGES - {record["lang"] for record in chosen}
     missing |= SHAPES - {shape for record in chosen for shape in Conversation(record).shapes}
     if missing:
-        print(f"not met in the choice: {', '.join(sorted(missing))}", file=sys.stderr)
+        print(f"the choice lacks: {', '.join(sorted(missing))}", file=sys.stderr)
         return 1
     for record in chosen:
         print(compact(record))

@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""Plays source conversations turn by turn through two `holdall serve` processes, and compares what comes of them.
+"""Plays source conversations turn by turn through two `holdall serve` processes, and checks them.
 
     tests/replay/run.py [--kind openai|openai-responses|anthropic] [--only ID]
 
-Turns go to the two in turn, in parallel over conversations. Half-way both are killed, and two new ones started with the
-same keys and settings. Checked, each turn: the answer, its items, its finish reason, usage and counts; streamed, that
-the deltas give the whole; what the upstream was sent. At the end, and for a token of the first half: `/v1/history`
-against the source, item by item, at both servers. Exit 0 all as the source has it, 1 not so, 2 misuse.
+The turns of a conversation go to the two processes alternately. Several conversations are played in
+parallel. Midway, both processes are killed, and two new ones are started with the same keys and
+settings.
+
+For each turn, these are checked: the answer, its items, finish reason, usage and counts; the
+request at the upstream; and for a stream, that the deltas add up to the answer. At the end, and for a token
+of the first half, `/v1/history` of both servers is compared with the source, item by item.
+
+Exit status: 0 if everything is equal, 1 if something differs, 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -28,18 +33,18 @@ from holdall import Client, Server, binary, config, new_keys  # noqa: E402
 from source import KINDS, Conversation  # noqa: E402
 from upstream import Upstream, first_difference  # noqa: E402
 
-# Conversations that are played at once.
+# The number of conversations that are played in parallel.
 PARALLEL = 4
-# Differences that are shown before the rest is only counted.
+# The number of differences that are shown. The others are only counted.
 SHOWN = 5
 
 
 class Difference(Exception):
-    """Something is not as the source has it."""
+    """A difference from the source."""
 
 
 class Player:
-    """One conversation on its way through the servers."""
+    """A conversation that is being played."""
 
     def __init__(self, conversation: Conversation, kind: str, stream: bool) -> None:
         self.conversation = conversation
@@ -92,14 +97,14 @@ class Player:
         self.token_bytes = max(self.token_bytes, len(self.token))
 
     def streamed(self, events: list[tuple[str, dict]], number: int) -> dict:
-        """The whole answer of a stream; its deltas must come to the same."""
+        """The complete answer of a stream. The deltas must add up to it."""
         name, done = events[-1]
         if name != "done":
             raise Difference(f"{self.place(number)}: the stream ends with {name}: {json.dumps(done)[:400]}")
         text = "".join(data["text"] for name, data in events if name == "delta")
         calls = [{"t": "call"} | data for name, data in events if name == "tool_call"]
-        whole = {"text": done["reply"], "calls": [item for item in done["output"] if item["t"] == "call"]}
-        self.compare(number, whole, {"text": text, "calls": calls})
+        complete = {"text": done["reply"], "calls": [item for item in done["output"] if item["t"] == "call"]}
+        self.compare(number, complete, {"text": text, "calls": calls})
         return done
 
     def check_history(self, address: str, client: Client) -> None:
@@ -121,7 +126,7 @@ class Player:
 
 
 def replay(kind: str, conversations: list[Conversation]) -> list[str]:
-    """Plays all of them; gives back what differs."""
+    """Plays all conversations. Returns the differences."""
     started = time.monotonic()
     upstream = Upstream(conversations)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
@@ -150,16 +155,16 @@ def replay(kind: str, conversations: list[Conversation]) -> list[str]:
     longest = max(player.token_bytes for player in players)
     print(
         f"replay {kind}: {len(players)} conversations, {turns} turns ({streamed} streamed) over 4 processes, "
-        f"2 of them killed half-way; {upstream.requests} upstream requests, tokens to {longest} bytes; "
+        f"2 of them killed midway; {upstream.requests} upstream requests, tokens to {longest} bytes; "
         f"{time.monotonic() - started:.1f} s"
     )
     if not differences and upstream.requests != turns:
-        differences.append(f"{turns} turns led to {upstream.requests} upstream requests")
+        differences.append(f"{turns} turns made {upstream.requests} upstream requests")
     return upstream.faults + differences
 
 
 def play_half(players: list[Player], addresses: list[str], last: bool) -> list[str]:
-    """Plays each conversation to its middle or its end, then compares histories at both servers."""
+    """Plays each conversation to its middle or its end, then compares the histories at both servers."""
 
     def play(player: Player, first: int) -> str | None:
         client = Client()
@@ -167,7 +172,7 @@ def play_half(players: list[Player], addresses: list[str], last: bool) -> list[s
         try:
             if last and player.token:
                 player.check_history(addresses[first], client)
-            # No two conversations begin at the same server and go on in step.
+            # Conversations start at different servers, so that they do not stay in step.
             player.play(turns if last else turns // 2, itertools.cycle(addresses[first:] + addresses[:first]), client)
             if player.token:
                 for address in addresses:
@@ -192,14 +197,14 @@ def load(only: str | None) -> list[Conversation]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Plays source conversations through two holdall servers.")
-    parser.add_argument("--kind", choices=KINDS, help="of the upstream [default: all in turn]")
-    parser.add_argument("--only", metavar="ID", help="the one conversation to play")
+    parser.add_argument("--kind", choices=KINDS, help="the kind of upstream [default: all, one after another]")
+    parser.add_argument("--only", metavar="ID", help="play only this conversation")
     arguments = parser.parse_args()
     conversations = load(arguments.only)
     if not conversations:
         parser.error(f"there is no conversation {arguments.only}")
     if not binary().is_file():
-        parser.error(f"{binary()} is not there; run `cargo build` first, or set HOLDALL_BIN")
+        parser.error(f"{binary()} does not exist; run `cargo build` first, or set HOLDALL_BIN")
 
     failed = False
     for kind in [arguments.kind] if arguments.kind else KINDS:

@@ -1,20 +1,21 @@
-"""A source conversation, as turns that can be played, and what must come of them.
+"""A source conversation, read into turns that can be played, with the expected requests and items.
 
-A source is a list of OpenAI `messages`. A turn of Holdall is the caller's input and the model's reply, so the messages
-are read into turns: user and tool messages gather as input until an assistant message answers them. What does not fit
-is mapped as follows, never left away unsaid; `Conversation.shapes` tells what a source has of it.
+A source is a list of OpenAI `messages`. A turn of Holdall is the caller's input and the model's
+reply. So the messages are read into turns: user and tool messages are input until an assistant message
+answers them. Messages that do not fit are changed as follows. `Conversation.shapes` lists which of
+these a source has.
 
-| in the source                            | in the replay                                                          |
-| ---------------------------------------- | ---------------------------------------------------------------------- |
-| a system message at the start            | the system prompt of the conversation's own alias                       |
-| a system message later on                | left out: a system prompt belongs to an alias, not to a turn            |
-| user messages that follow each other     | one message of several parts, as the native door has it                 |
-| an empty user message                    | left out: Holdall refuses one                                           |
-| an assistant message without input       | the input GO_ON, which then stands in the history too                   |
-| a call without a result                  | the failed result NO_RESULT, which then stands in the history too       |
-| input at the end that nobody answers     | the reply THE_END, which then stands in the history too                 |
-| empty text beside calls                  | no text                                                                 |
-| `name` on a tool message                 | left out: a result names its call                                       |
+| in the source                        | in the replay                                             |
+| ------------------------------------ | --------------------------------------------------------- |
+| a system message at the start        | the system prompt of the conversation's own alias         |
+| a later system message               | left out: a system prompt belongs to an alias, not a turn |
+| consecutive user messages            | one message with several parts                            |
+| an empty user message                | left out: Holdall refuses it                              |
+| an assistant message without input   | the input NO_INPUT, also in the history                   |
+| a call without a result              | the failed result NO_RESULT, also in the history          |
+| input at the end without a reply     | the reply NO_REPLY, also in the history                   |
+| empty text with calls                | no text                                                   |
+| `name` on a tool message             | left out: a result names its call                         |
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-# The kinds of upstream that a conversation can be played to.
+# The kinds of upstream for a replay.
 KINDS = ("openai", "openai-responses", "anthropic")
 
-GO_ON = "(go on)"
+NO_INPUT = "(no input)"
 NO_RESULT = "(no result)"
-THE_END = "(the source ends here)"
-# What the Anthropic dialect writes for a message without text, since that API refuses blank text.
+NO_REPLY = "(no reply)"
+# The text that Holdall writes for Anthropic in a message without text, because that API refuses
+# blank text.
 NO_TEXT = "(no text)"
 
 
@@ -55,7 +57,7 @@ class Result:
 
 @dataclass
 class Turn:
-    """One turn: results first, then texts, and the reply to both."""
+    """One turn: the results, then the texts, and the reply."""
 
     results: list[Result] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -96,11 +98,11 @@ class Conversation:
         self._read(record["messages"])
 
     def items(self, turns: int | None = None) -> list[dict]:
-        """The history after so many turns, or after all."""
+        """The history after the first `turns` turns, or after all turns."""
         return [item for turn in self.turns[:turns] for item in turn.input_items() + turn.output_items()]
 
     def prompt(self, kind: str, turn: int) -> list[dict]:
-        """What an upstream of this kind is sent for the turn."""
+        """The messages that an upstream of this kind gets for the turn."""
         prompts = {
             "openai": self.openai_messages,
             "openai-responses": self.responses_input,
@@ -109,7 +111,7 @@ class Conversation:
         return prompts[kind](turn)
 
     def openai_messages(self, turn: int) -> list[dict]:
-        """What a Chat Completions server is sent for the turn."""
+        """The messages that a Chat Completions server gets for the turn."""
         messages = [{"role": "system", "content": self.system}] if self.system is not None else []
         for each in self.turns[: turn + 1]:
             for result in each.results:
@@ -122,7 +124,7 @@ class Conversation:
         return messages[:-1]
 
     def responses_input(self, turn: int) -> list[dict]:
-        """What a Responses server is sent for the turn."""
+        """The input that a Responses server gets for the turn."""
         entries: list[dict] = []
         for at, each in enumerate(self.turns[: turn + 1]):
             for result in each.results:
@@ -141,19 +143,19 @@ class Conversation:
         return entries
 
     def anthropic_messages(self, turn: int) -> list[dict]:
-        """What a Messages server is sent for the turn."""
+        """The messages that a Messages server gets for the turn."""
         messages = []
         for each in self.turns[: turn + 1]:
-            asked = []
+            user = []
             for result in each.results:
                 block: dict = {"type": "tool_result", "tool_use_id": result.id}
                 block |= {"content": text_blocks([result.out])} if result.out.strip() else {}
-                asked.append(block | ({"is_error": True} if result.error else {}))
-            asked += text_blocks(each.texts)
-            said = text_blocks([each.reply])
-            said += [{"type": "tool_use", "id": c.id, "name": c.name, "input": json.loads(c.args)} for c in each.calls]
-            messages.append({"role": "user", "content": asked or text_blocks([NO_TEXT])})
-            messages.append({"role": "assistant", "content": said or text_blocks([NO_TEXT])})
+                user.append(block | ({"is_error": True} if result.error else {}))
+            user += text_blocks(each.texts)
+            assistant = text_blocks([each.reply])
+            assistant += [{"type": "tool_use", "id": c.id, "name": c.name, "input": json.loads(c.args)} for c in each.calls]
+            messages.append({"role": "user", "content": user or text_blocks([NO_TEXT])})
+            messages.append({"role": "assistant", "content": assistant or text_blocks([NO_TEXT])})
         return messages[:-1]
 
     def _read(self, messages: list[dict]) -> None:
@@ -163,17 +165,17 @@ class Conversation:
             if role == "system":
                 if at == 0:
                     self.system = content
-                self.shapes.add("a system message later on" if at else "a system prompt")
+                self.shapes.add("a later system message" if at else "a system prompt")
             elif role == "user":
                 self._fail_waiting(turn, waiting)
                 if turn.texts:
-                    self.shapes.add("user messages in a row")
+                    self.shapes.add("consecutive user messages")
                 if content:
                     turn.texts.append(content)
                 else:
                     self.shapes.add("an empty user message")
             elif role == "tool":
-                # An id that was never given, or given and answered, is nothing that can be played.
+                # This fails for an id that has no open call. Such a source cannot be played.
                 waiting.remove(message["tool_call_id"])
                 turn.results.append(Result(message["tool_call_id"], content))
                 if not content:
@@ -181,7 +183,7 @@ class Conversation:
             else:
                 self._fail_waiting(turn, waiting)
                 if not turn.results and not turn.texts:
-                    turn.texts.append(GO_ON)
+                    turn.texts.append(NO_INPUT)
                     self.shapes.add("a reply without input" if self.turns else "an assistant message first")
                 turn.reply = content
                 turn.calls = [read_call(call) for call in message.get("tool_calls") or []]
@@ -192,7 +194,7 @@ class Conversation:
         last = messages[-1]["role"]
         if turn.results or turn.texts:
             self._fail_waiting(turn, waiting)
-            turn.reply = THE_END
+            turn.reply = NO_REPLY
             self.turns.append(turn)
             self.shapes.add("ends with a result" if last == "tool" else "ends with a user message")
 
@@ -205,13 +207,13 @@ class Conversation:
     def _note_reply(self, turn: Turn, seen: set[str]) -> None:
         ids = {call.id for call in turn.calls}
         noted = {
-            "a call beside text": turn.calls and turn.reply,
+            "text with a call": turn.calls and turn.reply,
             "an empty reply": not turn.calls and not turn.reply,
-            "ids of calls come again": ids & seen,
-            "several calls at once": len(turn.calls) > 1,
+            "repeated call ids": ids & seen,
+            "parallel calls": len(turn.calls) > 1,
             "tool calls": turn.calls,
         }
-        self.shapes |= {shape for shape, met in noted.items() if met}
+        self.shapes |= {shape for shape, occurs in noted.items() if occurs}
         seen |= ids
 
 
@@ -220,7 +222,7 @@ def read_call(call: dict) -> Call:
 
 
 def reply_message(turn: Turn) -> dict:
-    """A turn's reply as a Chat Completions message."""
+    """The reply of a turn as a Chat Completions message."""
     if not turn.calls:
         return {"role": "assistant", "content": turn.reply}
     calls = [

@@ -1,7 +1,8 @@
-"""A small model server that answers with a source's own assistant turns: Chat Completions, Responses and Messages.
+"""A small model server for Chat Completions, Responses and Messages. It answers with the assistant
+turns of the sources.
 
-It keeps no conversation: which turn is asked for follows from the messages it is sent, and these must be the source's
-own, all of them, in the form of its API. What is not is noted in `Upstream.faults` and refused.
+It keeps no conversation: it finds the turn from the messages of the request. These must be exactly
+the messages of the source, in the form of the API. Every difference is added to `Upstream.faults`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from source import Conversation, Turn
 
-# Characters in a streamed fragment.
+# The number of characters in a streamed fragment.
 FRAGMENT = 16
-# What tells a Messages server to cache the prompt up to a block; no part of the prompt, it moves from turn to turn.
+# The mark that makes a Messages server cache the prompt up to a block. It is not part of the
+# prompt, and moves from turn to turn.
 MARK = b',"cache_control":{"type":"ephemeral"}'
-# Bytes in a write: few enough to cut through events and characters.
+# The bytes of one write: few enough to split events and characters.
 WRITE = 1021
 
 
 class Upstream(ThreadingHTTPServer):
-    """The server, on a loopback port of the system's choice; the model's name is the conversation's id."""
+    """The server, on a free loopback port. The name of a model is the id of a conversation."""
 
     daemon_threads = True
-    # All of a client's connections may come at once.
+    # All connections of a client may arrive together.
     request_queue_size = 128
 
     def __init__(self, conversations: list[Conversation]) -> None:
@@ -39,53 +41,53 @@ class Upstream(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def check(self, dialect: Dialect, raw: bytes) -> tuple[dict, Turn]:
-        """Compares a request with the source; gives back its body and the turn that it asks for."""
+    def check(self, api: Api, raw: bytes) -> tuple[dict, Turn]:
+        """Compares a request with the source. Returns its body and its turn."""
         marked = json.loads(raw)
         raw = raw.replace(MARK, b"")
         body = json.loads(raw)
         conversation = self.conversations[body["model"]]
-        number = dialect.number(body)
+        number = api.number(body)
         place = f"{conversation.id}, turn {number + 1}"
-        expected = dialect.expected(conversation, number)
+        expected = api.expected(conversation, number)
         found = {member: body.get(member) for member in expected}
         with self._lock:
             self.requests += 1
-            if dialect.marks(marked) != dialect.expected_marks(body):
-                self.faults.append(f"{place}: marked are {dialect.marks(marked)}, not {dialect.expected_marks(body)}")
+            if api.marks(marked) != api.expected_marks(body):
+                self.faults.append(f"{place}: the marks are {api.marks(marked)}, expected {api.expected_marks(body)}")
             if found != expected:
-                self.faults.append(f"{place}: the upstream was sent\n{first_difference(expected, found)}")
+                self.faults.append(f"{place}: the request of the upstream\n{first_difference(expected, found)}")
             before = self._bodies.get(conversation.id)
             self._bodies[conversation.id] = raw
-            # Up to the end of its list of messages, a turn's request begins the next one's.
+            # A request, up to the end of its messages, is the beginning of the next one.
             if number and before and not raw.startswith(before.removesuffix(b"]}") + b","):
-                self.faults.append(f"{place}: the request does not begin with the one before")
+                self.faults.append(f"{place}: the request does not begin with the previous one")
         return body, conversation.turns[number]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one connection's requests."""
+    """Answers the requests of one connection."""
 
     protocol_version = "HTTP/1.1"
-    # Many small writes follow each other.
+    # There are many small writes.
     disable_nagle_algorithm = True
     server: Upstream
 
     def do_POST(self) -> None:
-        dialect = DIALECTS.get(self.path)
+        api = APIS.get(self.path)
         raw = self.rfile.read(int(self.headers["content-length"]))
         try:
-            if dialect is None:
+            if api is None:
                 raise LookupError(f"no API at {self.path}")
-            body, turn = self.server.check(dialect, raw)
+            body, turn = self.server.check(api, raw)
         except (LookupError, ValueError) as fault:
             self.server.faults.append(f"{self.path}: {fault!r}")
-            self.answer(400, "application/json", json.dumps({"error": {"message": "not as the source has it"}}))
+            self.answer(400, "application/json", json.dumps({"error": {"message": "not the request of the source"}}))
             return
         if body["stream"]:
-            self.answer(200, "text/event-stream", dialect.stream(turn, body))
+            self.answer(200, "text/event-stream", api.stream(turn, body))
         else:
-            self.answer(200, "application/json", dialect.whole(turn, body))
+            self.answer(200, "application/json", api.whole(turn, body))
 
     def answer(self, status: int, content_type: str, text: str) -> None:
         self.send_response(status)
@@ -98,11 +100,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_: object) -> None:
-        """Says nothing of requests that are as they should be."""
+        """Writes no log of requests."""
 
 
 class Unmarked:
-    """An API that caches prompts without being told to."""
+    """An API that caches prompts without marks."""
 
     @staticmethod
     def marks(_: dict) -> list[str]:
@@ -114,11 +116,11 @@ class Unmarked:
 
 
 class ChatCompletions(Unmarked):
-    """OpenAI Chat Completions: what it is to be sent, and how it says a turn's reply."""
+    """OpenAI Chat Completions: the expected request, and the reply of a turn."""
 
     @staticmethod
     def number(body: dict) -> int:
-        """How many replies there were before the turn."""
+        """The number of replies before the turn."""
         return sum(message["role"] == "assistant" for message in body["messages"])
 
     @staticmethod
@@ -156,12 +158,12 @@ class ChatCompletions(Unmarked):
 
 
 class Responses(Unmarked):
-    """OpenAI Responses, likewise."""
+    """OpenAI Responses: the same for its format."""
 
     @staticmethod
     def number(body: dict) -> int:
-        said = [item["type"] == "function_call" or item.get("role") == "assistant" for item in body["input"]]
-        return sum(now and not before for before, now in zip([False, *said], said))
+        by_model = [item["type"] == "function_call" or item.get("role") == "assistant" for item in body["input"]]
+        return sum(now and not before for before, now in zip([False, *by_model], by_model))
 
     @staticmethod
     def expected(conversation: Conversation, turn: int) -> dict:
@@ -193,7 +195,8 @@ class Responses(Unmarked):
 
 
 class Messages:
-    """Anthropic Messages, likewise; blocks at the ends of prompts are marked, for these to be cached."""
+    """Anthropic Messages: the same for its format. Blocks at the ends of prompts are marked for the
+    cache."""
 
     @staticmethod
     def number(body: dict) -> int:
@@ -214,7 +217,7 @@ class Messages:
 
     @staticmethod
     def expected_marks(body: dict) -> list[str]:
-        """The system prompt, where the request before has ended, and where this one ends."""
+        """The system prompt, the end of the previous request, and the end of this request."""
         messages = body["messages"]
         replies = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
         ends = [replies[-1] - 1] if replies else []
@@ -247,7 +250,7 @@ class Messages:
         blocks = [json.dumps({"type": "text", "text": turn.reply})] if turn.reply else []
         for call in turn.calls:
             head = json.dumps({"type": "tool_use", "id": call.id, "name": call.name}).removesuffix("}")
-            # As they were written: a reader that parsed them could not give them back byte for byte.
+            # The arguments as they were written: parsing would lose their exact bytes.
             blocks.append(f'{head}, "input": {call.args.strip()}}}')
         tail = json.dumps(
             {"stop_reason": stop_reason(turn), "usage": {"input_tokens": sent, "output_tokens": received}}
@@ -255,8 +258,8 @@ class Messages:
         return f'{{"type": "message", "role": "assistant", "content": [{", ".join(blocks)}], {tail}'
 
 
-Dialect = type[ChatCompletions] | type[Responses] | type[Messages]
-DIALECTS: dict[str, Dialect] = {
+Api = type[ChatCompletions] | type[Responses] | type[Messages]
+APIS: dict[str, Api] = {
     "/v1/chat/completions": ChatCompletions,
     "/v1/responses": Responses,
     "/v1/messages": Messages,
@@ -279,7 +282,7 @@ def response_items(turn: Turn) -> list[dict]:
 
 
 def usage(turn: Turn, body: dict) -> tuple[int, int]:
-    """Counts that the caller can know too: messages or items sent, characters and calls received."""
+    """Counts that the caller also knows: messages or items sent, characters and calls received."""
     return len(body.get("messages") or body["input"]), len(turn.reply) + len(turn.calls)
 
 
@@ -305,7 +308,7 @@ def slices(whole, size: int) -> list:
 
 
 def first_difference(expected: object, found: object, path: str = "") -> str:
-    """The first place where two JSON values differ, and what stands there in both."""
+    """The first place where two JSON values differ, with both values."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in [*expected, *(key for key in found if key not in expected)]:
             if expected.get(key, ...) != found.get(key, ...):

@@ -1,15 +1,15 @@
 // Runs a WebAssembly module that must import nothing.
 //
-//   node run.mjs MODULE …                               a test binary, as the runner that cargo calls
-//   node run.mjs --call FUNCTION ARGUMENT RESULT MODULE   a function of numbers
+//   node run.mjs MODULE …                                 runs a test binary; cargo calls this
+//   node run.mjs --call FUNCTION ARGUMENT RESULT MODULE   calls a function with one number
 //
-// On wasm32-unknown-unknown libtest works, but has neither arguments nor standard output: `main` gives 0 when all tests
-// passed, and the first that fails traps, its name on the stack. For the message of its panic run it natively:
-// cargo test --lib --no-default-features NAME.
+// On wasm32-unknown-unknown, libtest has no arguments and no standard output. `main` returns 0 if
+// all tests pass. The first test that fails traps, with its name on the stack. To see the message of the
+// panic, run the test natively: cargo test --lib --no-default-features NAME
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 
-// The test's name stands below the frames of its panic.
+// The name of the test is below the frames of its panic.
 Error.stackTraceLimit = 50;
 
 const words = process.argv.slice(2);
@@ -20,7 +20,7 @@ const path = call ? words[4] : words[0];
 const module = new WebAssembly.Module(readFileSync(path));
 const imports = WebAssembly.Module.imports(module).map((entry) => `${entry.module}.${entry.name}`);
 if (imports.length > 0) {
-  // Whatever C code was compiled but cannot be linked shows up here, as imports from `env`.
+  // C code that was compiled but cannot be linked appears here, as imports from `env`.
   console.error(`${basename(path)} imports ${imports.join(", ")}`);
   process.exit(1);
 }

@@ -1,4 +1,5 @@
-//! Base64url (RFC 4648 §5), HMAC (RFC 2104), HKDF (RFC 5869), and the seal with its padding, spelled out.
+//! Base64url (RFC 4648 §5), HMAC (RFC 2104), HKDF (RFC 5869), and the seal with its padding,
+//! written out step by step.
 
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305,
@@ -6,7 +7,7 @@ use chacha20poly1305::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// Each character stands for six bits; what is left at the end are fewer than six, all zero.
+/// Each character has six bits. At the end, fewer than six bits are left, and all are zero.
 pub(super) fn from_base64url(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let (mut held, mut bits) = (0_u32, 0);
@@ -44,7 +45,7 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
     text
 }
 
-/// For keys of at most a block.
+/// HMAC-SHA256 for a key of at most one block, 64 bytes.
 pub(super) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
@@ -61,15 +62,17 @@ pub(super) fn open(secret: &[u8], header: &str, payload: &[u8]) -> Option<Vec<u8
     (pad(&frames) == padded).then_some(frames)
 }
 
-/// The sealed payload of padded frames, under one nonce for all: a finding must depend on its input alone.
+/// The sealed payload of padded frames. The nonce is always the same, so that a finding depends
+/// only on its input.
 pub(super) fn seal(secret: &[u8], header: &str, padded: &[u8]) -> Vec<u8> {
     let nonce = [5; 24];
     let sealed = cipher(secret).encrypt((&nonce).into(), Payload { msg: padded, aad: header.as_bytes() });
-    [&nonce[..], &sealed.expect("the message is short")].concat()
+    [&nonce[..], &sealed.expect("a short message")].concat()
 }
 
-/// 0x80, then zeros up to a multiple of 256, then up to a Padmé length: one whose binary form ends in as many zeros as
-/// its exponent is longer than its exponent's binary form.
+/// The frames with their padding: 0x80, then zeros up to a multiple of 256, then zeros up to a
+/// Padmé length. A Padmé length with exponent `e` ends in at least as many zero bits as `e` minus
+/// the number of bits of `e`.
 pub(crate) fn pad(frames: &[u8]) -> Vec<u8> {
     let mut padded = [frames, &[0x80]].concat();
     while padded.len() % 256 != 0 {
@@ -83,7 +86,7 @@ pub(crate) fn pad(frames: &[u8]) -> Vec<u8> {
     padded
 }
 
-/// The key is the first block of HKDF-SHA256 without salt.
+/// The cipher. Its key is the first block of HKDF-SHA256 without a salt.
 fn cipher(secret: &[u8]) -> XChaCha20Poly1305 {
     let extracted = hmac(&[0; 32], secret);
     XChaCha20Poly1305::new((&hmac(&extracted, b"holdall1 seal\x01")).into())

@@ -1,10 +1,11 @@
-//! Frames (RFC 8878 §3.1.1), one by one: the head by the book, the rest by zstd's streaming reader.
+//! Frames (RFC 8878 §3.1.1), one by one. The head is read here, and the rest by zstd's streaming
+//! reader.
 
 use std::slice;
 
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
 
-/// The texts of all frames; `None` for a payload that the format does not allow.
+/// The texts of all frames. `None` for a payload that the format does not allow.
 pub(super) fn inflate(payload: &[u8], claims_bytes: usize, history_bytes: usize) -> Option<Vec<String>> {
     let mut context = DCtx::create();
     let mut texts = Vec::new();
@@ -21,7 +22,8 @@ pub(super) fn inflate(payload: &[u8], claims_bytes: usize, history_bytes: usize)
     (2..=64).contains(&texts.len()).then_some(texts)
 }
 
-/// Inflates the frame that `input` starts with, if it holds at most `room` bytes of text; says how long it is.
+/// Inflates the first frame of `input`, if it has at most `room` bytes of text. Returns the text
+/// and the length of the frame.
 fn one(context: &mut DCtx<'_>, input: &[u8], room: usize) -> Option<(String, usize)> {
     let head = Head::read(input)?;
     let bytes = head.bytes + blocks_bytes(&input[head.bytes..], &head)?;
@@ -30,14 +32,16 @@ fn one(context: &mut DCtx<'_>, input: &[u8], room: usize) -> Option<(String, usi
     let written = if head.size <= head.window {
         stream(context, frame, &mut text)?
     } else {
-        // Of a match that reaches back beyond the window zstd's two readers think differently; the crate uses this one.
+        // zstd's two readers differ on matches that reach back beyond the window. The crate uses
+        // this reader.
         context.decompress(text.as_mut_slice(), frame).ok()?
     };
     text.truncate(written);
     (written == size).then_some((String::from_utf8(text).ok()?, bytes))
 }
 
-/// Byte by byte: of a whole frame at once even zstd's streaming reader makes one step, as the crate does.
+/// Inflates byte by byte. Given a complete frame, even the streaming reader would inflate it in one
+/// step, like the crate.
 fn stream(context: &mut DCtx<'_>, frame: &[u8], text: &mut [u8]) -> Option<usize> {
     let mut to = OutBuffer::around(text);
     let (last, bytes) = frame.split_last()?;
@@ -52,7 +56,8 @@ fn stream(context: &mut DCtx<'_>, frame: &[u8], text: &mut [u8]) -> Option<usize
     (left == 0).then(|| to.pos())
 }
 
-/// How long the blocks of a frame are with the checksum behind them (RFC 8878 §3.1.1.2), none of them being too large.
+/// The number of bytes of a frame's blocks, with the checksum after them (RFC 8878 §3.1.1.2).
+/// `None` if a block is too large.
 fn blocks_bytes(blocks: &[u8], head: &Head) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -73,7 +78,7 @@ fn blocks_bytes(blocks: &[u8], head: &Head) -> Option<usize> {
     }
 }
 
-/// A frame's head (RFC 8878 §3.1.1.1), if it is one that the format allows.
+/// A frame head (RFC 8878 §3.1.1.1) that the format allows.
 struct Head {
     bytes: usize,
     checksum: bool,

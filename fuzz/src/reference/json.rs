@@ -1,6 +1,7 @@
-//! JSON (RFC 8259) as far as a token may use it: numbers are digits only, no member stands twice, no surrogate alone.
+//! The JSON (RFC 8259) that a token may use: numbers have only digits, members are not repeated,
+//! and there are no lone surrogates.
 
-/// A value; the members of an object are sorted by name.
+/// A JSON value. The members of an object are sorted by name.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Json {
     Array(Vec<Self>),
@@ -12,7 +13,7 @@ pub(crate) enum Json {
 }
 
 impl Json {
-    /// Reads a whole text.
+    /// Reads a complete text.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut reader = Reader { rest: text };
         let value = reader.value(0)?;
@@ -26,7 +27,7 @@ impl Json {
         members.iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 
-    /// Whether this is an object without any other members than these.
+    /// Returns true for an object that has no members except these.
     pub(super) fn has_only(&self, names: &[&str]) -> bool {
         matches!(self, Self::Object(members) if members.iter().all(|(name, _)| names.contains(&name.as_str())))
     }
@@ -88,14 +89,15 @@ impl Reader<'_> {
         Some(Json::Array(values))
     }
 
-    /// Steps over the bracket, and over the closing one if it follows; says whether there is something between.
+    /// Skips the opening bracket, and the closing one if it follows. Returns true if there is
+    /// content between them.
     fn open(&mut self, open: char, close: char) -> bool {
         self.skip(open.to_string().as_str());
         self.skip_space();
         !self.skip(close.to_string().as_str())
     }
 
-    /// Steps over what must follow a member; says whether it was a comma.
+    /// Skips the comma or the closing bracket after a member. Returns true for a comma.
     fn comma_or(&mut self, close: char) -> Option<bool> {
         self.skip_space();
         if self.skip(",") { Some(true) } else { self.skip(close.to_string().as_str()).then_some(false) }

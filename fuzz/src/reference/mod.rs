@@ -1,7 +1,8 @@
-//! A second reader of tokens, slow and obvious, written from docs/token.md alone.
+//! A second reader of tokens, slow and obvious, written only from docs/token.md.
 //!
-//! It shares no code with the crate: base64, HMAC, HKDF, padding, frame heads and JSON are spelled out here; SHA-256, the
-//! cipher and zstd (in streaming, where the crate inflates in one step) are libraries.
+//! It shares no code with the crate. Base64, HMAC, HKDF, padding, frame heads and JSON are written
+//! out here. SHA-256, the cipher and zstd are libraries. zstd runs as a stream here, and the crate
+//! inflates each frame in one step.
 
 mod bytes;
 mod frames;
@@ -14,7 +15,7 @@ use self::{
 
 pub(crate) use self::bytes::{base64url, pad};
 
-/// What the token says, with nothing checked but that it is one of ours.
+/// The content of a token that has the right tag and layout. Holder and times are not checked.
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) claims: Claims,
@@ -35,15 +36,15 @@ pub(super) struct Claims {
     pub(super) numbers: [u64; 8],
 }
 
-/// What becomes of a token when alice presents it at [`NOW`].
+/// The result if alice presents a token at [`NOW`].
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
-    Good,
+    Valid,
     Expired,
     Invalid,
 }
 
-/// Reads token text; `None` if it is to be refused, whoever asks and whenever.
+/// Reads a token. `None` if it is invalid for every holder at every time.
 pub(super) fn read(text: &str) -> Option<Token> {
     if text.len() > TOKEN_BYTES {
         return None;
@@ -74,24 +75,24 @@ pub(super) fn read(text: &str) -> Option<Token> {
     Some(Token { claims: Claims::read(&Json::read(claims)?)?, frames: frames.len(), history })
 }
 
-/// What a token that reads is worth.
-pub(super) fn verdict(token: &Token, reading: bool) -> Verdict {
+/// The result for a token that [`read`] accepts.
+pub(super) fn verdict(token: &Token, is_reading: bool) -> Verdict {
     let claims = &token.claims;
     let [born, iat, exp, ..] = claims.numbers;
-    let mine = claims.iss == ISSUER && claims.sub == SUBJECT && claims.idp == IDP;
-    if !mine || born > iat || iat > exp || iat > NOW + 60 {
+    let is_alice = claims.iss == ISSUER && claims.sub == SUBJECT && claims.idp == IDP;
+    if !is_alice || born > iat || iat > exp || iat > NOW + 60 {
         return Verdict::Invalid;
     }
-    let until = if reading { born + MAX_AGE } else { exp.min(iat + TTL).min(born + MAX_AGE) };
-    if NOW < until + 60 { Verdict::Good } else { Verdict::Expired }
+    let until = if is_reading { born + MAX_AGE } else { exp.min(iat + TTL).min(born + MAX_AGE) };
+    if NOW < until + 60 { Verdict::Valid } else { Verdict::Expired }
 }
 
-/// The items of a history; `None` if one is none.
+/// The items of a history. `None` if a line is not an item.
 pub(super) fn items(token: &Token) -> Option<Vec<Json>> {
     token.history.lines().map(item).collect()
 }
 
-/// The item of a line, its members sorted.
+/// The item of a line, with its members sorted.
 pub(super) fn item(line: &str) -> Option<Json> {
     let item = Json::read(line)?;
     let kind = item.member("t")?.text()?;
@@ -119,11 +120,11 @@ pub(super) fn item(line: &str) -> Option<Json> {
     (fits && item.has_only(allowed)).then_some(item)
 }
 
-/// One text or image, or more.
+/// Returns true for a list of at least one text or image.
 fn parts(value: &Json) -> bool {
     let part = |part: &Json| {
         let member = part.member("text").or_else(|| part.member("image"));
-        member.is_some_and(|it| it.text().is_some()) && (part.has_only(&["text"]) || part.has_only(&["image"]))
+        member.is_some_and(|value| value.text().is_some()) && (part.has_only(&["text"]) || part.has_only(&["image"]))
     };
     matches!(value, Json::Array(parts) if !parts.is_empty() && parts.iter().all(part))
 }
@@ -149,8 +150,9 @@ impl Claims {
             numbers[4 + at] = used.member(name)?.number()?;
         }
         let (sub, idp) = (text("sub")?, text("idp")?);
-        let named = |name: &str, most: usize| (1..=most).contains(&name.len()) && !name.chars().any(char::is_control);
-        if !named(&sub, 256) || !named(&idp, 512) || numbers.iter().any(|number| *number > 253_402_300_799) {
+        let is_name =
+            |name: &str, max_bytes: usize| (1..=max_bytes).contains(&name.len()) && !name.chars().any(char::is_control);
+        if !is_name(&sub, 256) || !is_name(&idp, 512) || numbers.iter().any(|number| *number > 253_402_300_799) {
             return None;
         }
         Some(Self {
@@ -188,7 +190,7 @@ pub(super) fn issue_sealed(padded: &[u8]) -> String {
     sign(&format!("{header}.{}", base64url(&payload)))
 }
 
-/// The text with its tag behind it.
+/// The text, followed by its tag.
 pub(super) fn sign(text: &str) -> String {
     format!("{text}.{}", base64url(&hmac(&SECRET, text.as_bytes())))
 }
@@ -205,7 +207,7 @@ pub(super) const IDP: &str = "none";
 pub(super) const NOW: u64 = 1_795_000_000;
 pub(super) const TTL: u64 = 604_800;
 pub(super) const MAX_AGE: u64 = 2_592_000;
-/// Limits low enough for a fuzzer to reach them.
+// Limits that are low enough for a fuzzer to reach.
 pub(super) const TOKEN_BYTES: usize = 24 << 10;
 pub(super) const HISTORY_BYTES: usize = 16 << 10;
 pub(super) const ITEMS: usize = 96;

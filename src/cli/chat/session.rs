@@ -1,86 +1,91 @@
-//! The chat as it stands: its token, the ones before it, and what each line does to them.
+//! The state of one chat: its token, the earlier tokens, and the effect of each line on them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{
     cli::{
-        CliError,
-        connect::Proxy,
+        connect::Connection,
         console::Console,
-        file::{self, Holder, TokenFile},
-        token::render,
-        turn::{self, Outcome, Screen},
+        error::CliError,
+        file::{LockHolder, TokenFile, create_token_file, shell_word},
+        render::{self, count},
+        turn::{self, ReplyDisplay, TurnOutcome},
     },
     proto::time::{LEEWAY_SECONDS, UnixSeconds},
     service::Clock as _,
     shell::{
         SystemClock,
-        client::{ClientError, Conversation, History, Partial},
+        client::{ClientError, Conversation, History, Partial, TurnAnswer},
     },
 };
 
-/// One chat under way.
+/// One open chat.
 pub(super) struct Session {
     console: Console,
-    proxy: Proxy,
+    connection: Connection,
     file: TokenFile,
+    /// The newest token; `None` before the first turn.
     token: Option<String>,
-    /// What stood before each turn of this run, oldest first.
-    before: Vec<Option<String>>,
-    /// What came of a reply that was cut, until something else is said.
+    /// The token before each change of this run, oldest first.
+    earlier: Vec<Option<String>>,
+    /// The start of an interrupted reply, until the next change.
     partial: Option<Partial>,
 }
 
-/// What is to follow a line.
-pub(super) enum After {
-    GoOn,
+/// The effect of a line on the chat.
+pub(super) enum Next {
+    /// The chat continues.
+    Continue,
+    /// The user leaves.
     Leave,
 }
 
 impl Session {
-    pub(super) fn new(console: Console, proxy: Proxy, file: TokenFile, token: Option<String>) -> Self {
-        Self { console, proxy, file, token, before: Vec::new(), partial: None }
+    /// A chat that continues from `token`.
+    pub(super) fn new(console: Console, connection: Connection, file: TokenFile, token: Option<String>) -> Self {
+        Self { console, connection, file, token, earlier: Vec::new(), partial: None }
     }
 
-    /// Says who answers and where the chat stands; a person reads it, a script does not.
+    /// Checks that the chat can continue, and tells a person about the model and the chat.
     ///
     /// # Errors
-    /// [`CliError`] if the saved chat cannot go on.
+    /// [`CliError`] if the server does not answer or refuses the token, or if the token is expired.
     pub(super) fn greet(&self) -> Result<(), CliError> {
         let path = self.file.path().display();
-        let stands = match self.history()? {
+        let state = match self.history()? {
             None => {
-                self.proxy.probe().map_err(|error| self.explain(&error))?;
-                format!("A new chat, kept in {path}.")
+                self.connection.probe().map_err(|error| self.explain(&error))?;
+                format!("New chat in {path}.")
             }
             Some(History { conversation, .. }) => {
                 self.check_expiry(&conversation)?;
-                let turns = plural(conversation.turn, "turn");
-                format!("The chat in {path} goes on after {turns}; good until {}.", conversation.expires_at)
+                let turns = count(conversation.turn, "turn");
+                format!("Resuming the chat in {path} after {turns}. It expires {}.", conversation.expires_at)
             }
         };
         if self.console.input_is_terminal {
-            self.console.say(&format!("You talk to {}.", self.proxy.model));
-            self.console.say(&stands);
-            self.console.whisper("/help lists what else you can do, Ctrl-D leaves.");
+            self.console.note(&format!("Chatting with {}.", self.connection.model));
+            self.console.note(&state);
+            self.console.dim_note("Type /help for the commands. Press Ctrl-D to leave.");
         }
         Ok(())
     }
 
-    /// Says how to come back.
-    pub(super) fn bid_farewell(&self) {
+    /// Tells a person where the chat is stored.
+    pub(super) fn say_goodbye(&self) {
         if self.console.is_interactive() && self.token.is_some() {
-            self.console.whisper(&format!("The chat is kept in {}.", self.file.path().display()));
+            self.console.dim_note(&format!("The chat is saved in {}.", self.file.path().display()));
         }
     }
 
-    /// Takes a line: a command, or something to say.
+    /// Handles a line: a command, or a message for the model.
     ///
     /// # Errors
-    /// [`CliError`]; the chat stands as before.
-    pub(super) fn line(&mut self, text: &str) -> Result<After, CliError> {
+    /// [`CliError`] if the line has no effect, or if the new token cannot be stored.
+    pub(super) fn handle(&mut self, text: &str) -> Result<Next, CliError> {
         let Some(command) = text.strip_prefix('/') else {
-            return self.say(text.trim_start());
+            self.send(text.trim_start())?;
+            return Ok(Next::Continue);
         };
         let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         match (name, argument.trim()) {
@@ -89,58 +94,62 @@ impl Session {
             ("history", "") => self.print_history()?,
             ("info", "") => self.print_info()?,
             ("keep", "") => self.keep()?,
-            ("new", "") => self.begin_anew()?,
-            ("quit" | "exit", "") => return Ok(After::Leave),
+            ("new", "") => self.start_new()?,
+            ("quit" | "exit", "") => return Ok(Next::Leave),
             ("save", path) => self.save(path)?,
             ("undo", "") => self.undo()?,
             (name, _) if COMMANDS.contains(&name) => {
-                return Err(CliError::new(format!("/{name} takes no argument")));
+                return Err(CliError::new(format!("/{name} takes no argument")).with_hint(format!("type /{name}")));
             }
             (name, _) => {
-                return Err(CliError::new(format!("there is no command /{name}"))
-                    .hint("/help lists them; put a space before the slash to say it to the model"));
+                return Err(CliError::new(format!("unknown command /{name}")).with_hint(
+                    "/help lists the commands; to send a message that begins with a slash, put a space before it",
+                ));
             }
         }
-        Ok(After::GoOn)
+        Ok(Next::Continue)
     }
 
-    fn say(&mut self, text: &str) -> Result<After, CliError> {
-        let screen = Screen::new(self.console);
-        let request = self.proxy.request(self.token.as_deref(), text);
-        let outcome = turn::take(&self.proxy, &request, Some(&screen), self.console.is_interactive())?;
-        match outcome {
-            Outcome::Done(answer) => {
-                if answer.conversation.trimmed_items > 0 {
-                    self.note(&format!("{} old items were left out", answer.conversation.trimmed_items));
-                }
-                match answer.finish_reason.as_str() {
-                    "length" => self.note("the reply ends here because it came to its greatest length"),
-                    "content_filter" => self.note("the model service held back the rest of the reply"),
-                    _ => {}
-                }
-                self.go_to(Some(answer.token))?;
-            }
-            Outcome::Failed(ClientError::Refused(refusal)) if refusal.partial.is_some() => {
-                let error = CliError::new(refusal.detail.clone())
-                    .hint("the chat stands as before; /keep goes on from the part of the reply above instead");
+    /// Takes a turn.
+    fn send(&mut self, text: &str) -> Result<(), CliError> {
+        let display = ReplyDisplay::new(self.console);
+        let request = self.connection.request(self.token.as_deref(), text);
+        match turn::take(&self.connection, &request, Some(&display), self.console.is_interactive())? {
+            TurnOutcome::Done(answer) => self.accept(*answer)?,
+            TurnOutcome::Failed(ClientError::Refused(refusal)) if refusal.partial.is_some() => {
                 self.partial.clone_from(&refusal.partial);
-                return Err(error);
+                return Err(CliError::new(refusal.detail)
+                    .with_hint("the chat is unchanged; /keep continues it with this part of the reply"));
             }
-            Outcome::Failed(error) => return Err(self.explain(&error)),
-            Outcome::Interrupted => self.note("stopped; the chat stands as before"),
+            TurnOutcome::Failed(error) => return Err(self.explain(&error)),
+            TurnOutcome::Interrupted => self.remark("stopped; the chat is unchanged"),
         }
-        if screen.is_closed() {
-            return Err(CliError::closed());
+        if display.is_closed() {
+            return Err(CliError::output_closed());
         }
         if self.console.is_interactive() {
             self.console.print("\n")?;
         }
-        Ok(After::GoOn)
+        Ok(())
     }
 
-    /// Goes on from `token`, and keeps it in the file.
-    fn go_to(&mut self, token: Option<String>) -> Result<(), CliError> {
-        self.before.push(std::mem::replace(&mut self.token, token));
+    /// Continues with the token of a complete reply.
+    fn accept(&mut self, answer: TurnAnswer) -> Result<(), CliError> {
+        let removed = answer.conversation.trimmed_items;
+        if removed > 0 {
+            self.remark(&format!("removed the oldest {} of the history to make room", count(removed, "item")));
+        }
+        match answer.finish_reason.as_str() {
+            "length" => self.remark("the reply is incomplete: it reached the maximum length"),
+            "content_filter" => self.remark("the reply is incomplete: the model service blocked the rest"),
+            _ => {}
+        }
+        self.continue_with(Some(answer.token))
+    }
+
+    /// Continues with `token` and stores it. `None` is a new chat.
+    fn continue_with(&mut self, token: Option<String>) -> Result<(), CliError> {
+        self.earlier.push(std::mem::replace(&mut self.token, token));
         self.partial = None;
         self.store()
     }
@@ -150,146 +159,142 @@ impl Session {
             Some(token) => self.file.write(token),
             None => self.file.remove(),
         };
-        stored.map_err(|error| error.hint("the chat goes on, not saved; `/save FILE` keeps it elsewhere"))
+        stored.map_err(|error| error.with_hint("the chat continues without being saved; save it with /save FILE"))
     }
 
     fn undo(&mut self) -> Result<(), CliError> {
-        let before = self.before.pop().ok_or_else(|| {
-            CliError::new("there is nothing to undo").hint("only turns since the chat was opened can be taken back")
+        let earlier = self.earlier.pop().ok_or_else(|| {
+            CliError::new("there is nothing to undo").with_hint("/undo reaches back to the start of this run only")
         })?;
-        self.token = before;
+        self.token = earlier;
         self.partial = None;
         self.store()?;
-        self.note(&match self.history()? {
-            None => "the chat stands before its first turn".to_owned(),
-            Some(history) => format!("the chat stands after turn {}", history.conversation.turn),
-        });
+        let turns = self.history()?.map_or(0, |history| history.conversation.turn);
+        self.remark(&format!("undone; the chat now has {}", count(turns, "turn")));
         Ok(())
     }
 
     fn fork(&mut self, name: &str) -> Result<(), CliError> {
-        let token = self.token.as_ref().ok_or_else(|| CliError::new("there is nothing to fork yet"))?;
-        let fits = (1..=64).contains(&name.len())
+        let token =
+            self.token.as_ref().ok_or_else(|| CliError::new("there is nothing to fork: the chat has no turns yet"))?;
+        let is_valid = (1..=FORK_NAME_BYTES).contains(&name.len())
             && !name.starts_with('.')
             && name.chars().all(|letter| letter.is_alphanumeric() || "._-".contains(letter));
-        if !fits {
-            return Err(CliError::new("a fork has a name of letters, digits, `.`, `_` and `-`").hint("/fork idea"));
+        if !is_valid {
+            return Err(CliError::new(format!(
+                "/fork needs a name of 1 to {FORK_NAME_BYTES} bytes: letters, digits, `.`, `_` and `-`, not beginning \
+                 with `.`"
+            ))
+            .with_hint("/fork idea"));
         }
         let path = self.file.path().with_file_name(format!("{name}.token"));
-        let fork = TokenFile::open(&path, Holder::Chat, self.console)?;
-        make(&path, token)?;
-        let left = std::mem::replace(&mut self.file, fork);
-        self.note(&format!("the chat goes on in {}; {} stays as it is", path.display(), left.path().display()));
+        let fork = TokenFile::open(&path, LockHolder::Chat, self.console)?;
+        create_token_file(&path, token)?;
+        let old = std::mem::replace(&mut self.file, fork);
+        self.remark(&format!("the chat continues in {}; {} is unchanged", path.display(), old.path().display()));
         Ok(())
     }
 
     fn save(&self, path: &str) -> Result<(), CliError> {
-        let token = self.token.as_ref().ok_or_else(|| CliError::new("there is nothing to save yet"))?;
+        let token =
+            self.token.as_ref().ok_or_else(|| CliError::new("there is nothing to save: the chat has no turns yet"))?;
         if path.is_empty() {
-            return Err(CliError::new("/save wants a file").hint(format!(
-                "/save FILE writes a copy; after each turn the chat is saved in {} anyway",
+            return Err(CliError::new("/save needs a file name").with_hint(format!(
+                "/save FILE saves a copy; the chat itself is saved in {} after each turn",
                 self.file.path().display()
             )));
         }
-        make(&PathBuf::from(path), token)?;
-        self.note(&format!("a copy is in {path}"));
+        create_token_file(Path::new(path), token)?;
+        self.remark(&format!("saved a copy in {path}"));
         Ok(())
     }
 
-    fn begin_anew(&mut self) -> Result<(), CliError> {
-        let aside = self.file.set_aside()?;
-        self.go_to(None)?;
-        self.note(&match aside {
-            Some(aside) => format!("a new chat; the old one is kept in {}", aside.display()),
-            None => "a new chat".to_owned(),
+    fn start_new(&mut self) -> Result<(), CliError> {
+        let backup = self.file.back_up()?;
+        self.continue_with(None)?;
+        self.remark(&match backup {
+            Some(backup) => format!("new chat; the old one is now in {}", backup.display()),
+            None => "new chat".to_owned(),
         });
         Ok(())
     }
 
     fn keep(&mut self) -> Result<(), CliError> {
-        let partial = self.partial.take().ok_or_else(|| CliError::new("there is no cut reply to keep"))?;
-        self.go_to(Some(partial.token))?;
-        self.note("the chat goes on from the cut reply");
+        let partial =
+            self.partial.take().ok_or_else(|| CliError::new("/keep has no interrupted reply to continue with"))?;
+        self.continue_with(Some(partial.token))?;
+        self.remark("the chat continues with the interrupted reply");
         Ok(())
     }
 
     fn print_history(&self) -> Result<(), CliError> {
-        let Some(history) = self.history()? else { return Err(CliError::new("nothing has been said yet")) };
+        let history = self.history()?.ok_or_else(|| CliError::new("the chat has no turns yet"))?;
         history.items.iter().try_for_each(|item| self.console.print(&render::item(item, self.console)))
     }
 
     fn print_info(&self) -> Result<(), CliError> {
-        let mut rows = vec![("model", self.proxy.model.clone()), ("file", self.file.path().display().to_string())];
+        let mut rows = vec![("model", self.connection.model.clone()), ("file", self.file.path().display().to_string())];
         match self.history()? {
             None => rows.push(("turns", "none yet".to_owned())),
             Some(History { items, conversation }) => rows.extend([
                 ("conversation", conversation.id),
                 ("turns", conversation.turn.to_string()),
-                ("began", conversation.started_at),
-                ("good until", conversation.expires_at),
-                ("history", format!("{} items, {} bytes", items.len(), conversation.history_bytes)),
+                ("started", conversation.started_at),
+                ("expires", conversation.expires_at),
+                ("history", format!("{}, {} bytes", count(items.len() as u64, "item"), conversation.history_bytes)),
                 ("token", format!("{} bytes", conversation.token_bytes)),
-                ("can undo", plural(self.before.len() as u64, "turn")),
+                ("can undo", count(self.earlier.len() as u64, "change")),
             ]),
         }
         let lines: String = rows.iter().map(|(name, value)| format!("{name:<12}  {value}\n")).collect();
         self.console.print(&lines)
     }
 
-    /// What the token holds, as the server reads it; `None` before the first turn.
+    /// The conversation in the token, as the server reads it; `None` before the first turn.
     fn history(&self) -> Result<Option<History>, CliError> {
         let Some(token) = &self.token else { return Ok(None) };
-        self.proxy.history(token).map(Some).map_err(|error| self.explain(&error))
+        self.connection.history(token).map(Some).map_err(|error| self.explain(&error))
     }
 
     fn check_expiry(&self, conversation: &Conversation) -> Result<(), CliError> {
         let now = SystemClock::new().now();
-        // Moments in RFC 3339, of one form and in UTC, are ordered as their texts are.
-        let counted = UnixSeconds(now.0.saturating_sub(LEEWAY_SECONDS)).to_string();
-        if counted < conversation.expires_at {
+        // Times in RFC 3339 with the same form and in UTC have the order of their texts.
+        let now_with_leeway = UnixSeconds(now.0.saturating_sub(LEEWAY_SECONDS)).to_string();
+        if now_with_leeway < conversation.expires_at {
             return Ok(());
         }
-        let (path, expired) = (self.file.path().display(), &conversation.expires_at);
-        Err(CliError::new(format!("the chat in {path} expired at {expired}")).hint(format!(
-            "`holdall token history {path}` reads it; with --new a chat begins anew and keeps this one beside"
+        let (path, word) = (self.file.path().display(), shell_word(self.file.path()));
+        Err(CliError::new(format!("the chat in `{path}` expired at {}", conversation.expires_at)).with_hint(format!(
+            "`holdall token history {word}` prints it; `holdall chat --new -t {word}` keeps it in a backup and starts a \
+             new chat"
         )))
     }
 
     fn explain(&self, error: &ClientError) -> CliError {
-        self.proxy.explain(error, self.file.path())
+        self.connection.explain(error, self.file.path())
     }
 
-    /// Says what has happened, to a person beside the replies.
-    fn note(&self, line: &str) {
-        self.console.whisper(&format!("({line})"));
-    }
-}
-
-/// Makes a token file that is not there yet.
-fn make(path: &Path, token: &str) -> Result<(), CliError> {
-    if file::create(path, format!("{token}\n").as_bytes())? {
-        Ok(())
-    } else {
-        Err(CliError::new(format!("{} is there already", path.display())).hint("take another name"))
+    /// Tells the user about an event. Standard output contains only replies.
+    fn remark(&self, line: &str) {
+        self.console.dim_note(&format!("({line})"));
     }
 }
 
-fn plural(count: u64, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
+/// The longest name of a fork.
+const FORK_NAME_BYTES: usize = 64;
 
 const COMMANDS: [&str; 9] = ["exit", "help", "history", "info", "keep", "new", "quit", "undo", "fork"];
 
 const HELP: &str = "\
-/undo        take back the last turn
-/fork NAME   go on in NAME.token, beside this file, which stays as it is
-/save FILE   write a copy of the chat
-/new         begin anew; the old chat is kept beside
-/keep        go on from a reply that was cut
-/history     print what was said
-/info        print where the chat stands
-/quit        leave, as Ctrl-D does
+/undo        undo the last change, such as a turn
+/fork NAME   continue in the new file NAME.token; the current file is unchanged
+/save FILE   save a copy of the chat in a new file
+/new         start a new chat; the old one moves to a backup file
+/keep        continue with an interrupted reply
+/history     print the conversation
+/info        print the state of the chat
+/quit        leave; Ctrl-D does the same
 
-Ctrl-C stops a reply; the chat then stands as before.
-A line that is to begin with a slash wants a space before it.
+Ctrl-C stops a reply. The chat is then unchanged.
+To send a message that begins with a slash, put a space before it.
 ";

@@ -1,95 +1,120 @@
-//! `token inspect` and `token verify`: what a token says of itself, and whether it would be accepted.
+//! `holdall token inspect`: everything that a token says about itself.
 
 use serde_json::json;
 
-use super::{Loaded, Verify, codec, exact, items};
 use crate::{
-    cli::{CliError, console::Console},
+    cli::{
+        console::Console,
+        error::CliError,
+        render::{count, user},
+        stored_token::{StoredToken, TokenArgs, items},
+    },
+    config::TokenSettings,
     proto::{
-        error::{Error, TokenFault},
-        principal::{IDP_NONE, Principal},
         time::UnixSeconds,
-        token::{Claims, RawToken, TokenHolder, TokenPolicy, TokenPurpose, UnverifiedToken, VerifiedToken},
+        token::{Claims, TokenPolicy, UnverifiedToken},
     },
     service::Clock as _,
     shell::SystemClock,
 };
 
-/// All that a token says, a line each or as a JSON object.
-pub(super) fn inspect(loaded: &Loaded, json: bool) -> Result<String, CliError> {
-    let token = loaded.open()?;
-    items(&token)?;
-    let view = View { loaded, token: &token, policy: &loaded.config.deployment.policy, now: SystemClock::new().now() };
-    Ok(if json { view.to_json() } else { view.to_text() })
+/// The arguments of `token inspect`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    token: TokenArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: TokenSettings,
 }
 
-struct View<'a> {
-    loaded: &'a Loaded,
+/// Prints one line per property, or one JSON object.
+///
+/// # Errors
+/// [`CliError`] if no token can be read, or standard output fails.
+pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
+    let stored = args.token.load(&args.settings)?;
+    let token = stored.open()?;
+    items(&token)?;
+    let policy = &stored.config.deployment.policy;
+    let report = Report { stored: &stored, token: &token, policy, now: SystemClock::new().now() };
+    console.print(&if args.json { report.to_json() } else { report.to_text() })
+}
+
+struct Report<'a> {
+    stored: &'a StoredToken,
     token: &'a UnverifiedToken,
     policy: &'a TokenPolicy,
     now: UnixSeconds,
 }
 
-impl View<'_> {
-    fn kid(&self) -> String {
-        let raw = RawToken::new(&self.loaded.text, &self.loaded.config.deployment.limits).ok();
-        raw.and_then(RawToken::named_key).map(|(kid, _)| kid.to_string()).unwrap_or_default()
+impl Report<'_> {
+    fn key_id(&self) -> String {
+        self.stored.key_id().unwrap_or_default()
     }
 
     fn to_text(&self) -> String {
-        let (token, claims) = (self.token, self.token.claims());
-        let typ = token.kind().typ();
-        let kind = if typ == "holdall1" { "clear: anyone can read it" } else { "sealed: only key holders can read it" };
-        let parent = claims.parent.map_or_else(|| "nothing, it is the first".to_owned(), |parent| parent.to_string());
-        let issuer = match claims.issuer == self.policy.issuer {
-            true => claims.issuer.clone(),
-            false => format!("{} (the settings say {}: refused here)", claims.issuer, self.policy.issuer),
-        };
-        let usage = claims.usage;
+        let claims = self.token.claims();
+        let parent = claims.parent.map_or_else(|| "none, this is the first turn".to_owned(), |id| id.to_string());
+        let readable_until = claims.born_at.plus(self.policy.max_age_seconds).to_string();
+        let verify = self.stored.command("token verify --user NAME");
         let rows = [
-            ("kind", format!("{typ}, {kind}")),
-            ("key", self.kid()),
-            ("deployment", issuer),
+            ("kind", self.kind()),
+            ("key", self.key_id()),
+            ("deployment", self.deployment()),
             ("user", user(&claims.principal)),
             ("conversation", claims.conversation.to_string()),
             ("token", claims.token_id.to_string()),
-            ("continues", parent),
+            ("parent token", parent),
             ("turn", claims.turn.to_string()),
             ("model", claims.model.clone()),
-            ("began", claims.born_at.to_string()),
+            ("started", claims.born_at.to_string()),
             ("issued", claims.issued_at.to_string()),
-            ("good until", good_until(claims, self.policy, self.now)),
-            ("readable until", claims.born_at.plus(self.policy.max_age_seconds).to_string()),
-            (
-                "history",
-                format!(
-                    "{} items, {} bytes in {} frame{}",
-                    token.items(),
-                    token.history_lines().len(),
-                    token.history_frames(),
-                    if token.history_frames() == 1 { "" } else { "s" },
-                ),
-            ),
-            ("size", format!("{} bytes", self.loaded.text.len())),
-            (
-                "model tokens",
-                format!(
-                    "{} in ({} of them cached), {} out",
-                    usage.input_tokens, usage.cached_tokens, usage.output_tokens
-                ),
-            ),
+            ("expires", expiry(claims, self.policy, self.now)),
+            ("readable until", readable_until),
+            ("history", self.history()),
+            ("size", format!("{} bytes", self.stored.text.len())),
+            ("model tokens", self.usage()),
             ("checked", "tag, frames, claims, items".to_owned()),
-            ("not checked", "whose it is: `holdall token verify --user NAME` does that".to_owned()),
+            ("not checked", format!("the user; {verify} checks it")),
         ];
         rows.iter().map(|(name, value)| format!("{name:<14}  {value}\n")).collect()
     }
 
+    fn kind(&self) -> String {
+        match self.token.kind().typ() {
+            typ @ "holdall1" => format!("{typ}, clear: anyone can read it"),
+            typ => format!("{typ}, sealed: only key holders can read it"),
+        }
+    }
+
+    fn deployment(&self) -> String {
+        let (issuer, configured) = (&self.token.claims().issuer, &self.policy.issuer);
+        if issuer == configured {
+            return issuer.clone();
+        }
+        format!("{issuer} (not valid here: the settings say {configured})")
+    }
+
+    fn history(&self) -> String {
+        let (items, frames) = (self.token.items() as u64, self.token.history_frames() as u64);
+        let bytes = self.token.history_lines().len();
+        format!("{}, {bytes} bytes in {}", count(items, "item"), count(frames, "frame"))
+    }
+
+    fn usage(&self) -> String {
+        let usage = self.token.claims().usage;
+        format!("{} in ({} of them cached), {} out", usage.input_tokens, usage.cached_tokens, usage.output_tokens)
+    }
+
     fn to_json(&self) -> String {
         let (token, claims) = (self.token, self.token.claims());
-        let good_until = claims.effective_expiry(self.policy);
+        let expires_at = claims.effective_expiry(self.policy);
         let value = json!({
             "typ": token.kind().typ(),
-            "kid": self.kid(),
+            "kid": self.key_id(),
             "iss": claims.issuer,
             "sub": claims.principal.subject(),
             "idp": claims.principal.idp(),
@@ -100,12 +125,12 @@ impl View<'_> {
             "model": claims.model,
             "started_at": claims.born_at.to_string(),
             "issued_at": claims.issued_at.to_string(),
-            "expires_at": good_until.to_string(),
-            "expired": self.now >= good_until,
+            "expires_at": expires_at.to_string(),
+            "expired": self.now >= expires_at,
             "items": token.items(),
             "frames": token.history_frames(),
             "history_bytes": token.history_lines().len(),
-            "token_bytes": self.loaded.text.len(),
+            "token_bytes": self.stored.text.len(),
             "usage": {
                 "input_tokens": claims.usage.input_tokens,
                 "output_tokens": claims.usage.output_tokens,
@@ -117,82 +142,19 @@ impl View<'_> {
     }
 }
 
-/// Prints the verdict; the exit code says it too.
-pub(super) fn verify(args: &Verify, console: Console) -> Result<(), CliError> {
-    let loaded = args.source.load()?;
-    let caller = match &args.user {
-        None => TokenHolder::Bearer,
-        Some(user) => TokenHolder::Known(
-            Principal::new(user.as_str(), args.idp.as_deref().unwrap_or(IDP_NONE))
-                .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?,
-        ),
-    };
-    match check(&loaded, &caller) {
-        Ok(token) => {
-            let claims = token.claims();
-            let until = claims.effective_expiry(&loaded.config.deployment.policy);
-            if args.json {
-                let value = json!({ "ok": true, "user": claims.principal.subject(), "turn": claims.turn,
-                    "expires_at": until.to_string() });
-                return console.print(&format!("{value}\n"));
-            }
-            console.print(&format!("ok: turn {} of {}, good until {until}\n", claims.turn, user(&claims.principal)))
-        }
-        Err(error) => {
-            if args.json {
-                let value = json!({ "ok": false, "code": error.code(), "cause": exact(&error) });
-                console.print(&format!("{value}\n"))?;
-            }
-            Err(explain(&loaded, &error))
-        }
-    }
-}
-
-fn check(loaded: &Loaded, caller: &TokenHolder) -> Result<VerifiedToken, Error> {
-    let deployment = &loaded.config.deployment;
-    let mut codec = codec().map_err(|error| Error::Internal { cause: error.to_string() })?;
-    let token =
-        RawToken::new(&loaded.text, &deployment.limits)?.authenticate(deployment.token_context(), &mut codec)?;
-    let verified = token.verify(caller, TokenPurpose::Continue, &deployment.policy, SystemClock::new().now())?;
-    verified.history()?;
-    Ok(verified)
-}
-
-fn explain(loaded: &Loaded, error: &Error) -> CliError {
-    let refused = loaded.refused(error);
-    match (error, loaded.open()) {
-        (Error::TokenInvalid { fault: TokenFault::Subject }, Ok(token)) => {
-            let principal = &token.claims().principal;
-            refused.hint(format!("it is of {}", user(principal)))
-        }
-        (Error::TokenInvalid { fault: TokenFault::Issuer }, Ok(token)) => {
-            refused.hint(format!("it is of {}; pass --issuer to check it as one of those", token.claims().issuer))
-        }
-        _ => refused,
-    }
-}
-
-/// A user, and who vouches for it.
-pub(in crate::cli) fn user(principal: &Principal) -> String {
-    match principal.idp() {
-        _ if principal.is_anonymous() => format!("{} (whoever has the token)", principal.subject()),
-        IDP_NONE => format!("{} (vouched for by nobody)", principal.subject()),
-        idp => format!("{} (vouched for by {idp})", principal.subject()),
-    }
-}
-
-fn good_until(claims: &Claims, policy: &TokenPolicy, now: UnixSeconds) -> String {
-    let until = claims.effective_expiry(policy);
-    if now < until {
-        format!("{until}, {} from now", span(until.0.saturating_sub(now.0)))
+/// The moment of expiry, and the time until or since then.
+fn expiry(claims: &Claims, policy: &TokenPolicy, now: UnixSeconds) -> String {
+    let expires_at = claims.effective_expiry(policy);
+    if now < expires_at {
+        format!("{expires_at}, in {}", span(expires_at.0.saturating_sub(now.0)))
     } else {
-        format!("{until}: expired {} ago", span(now.0.saturating_sub(until.0)))
+        format!("{expires_at}, expired {} ago", span(now.0.saturating_sub(expires_at.0)))
     }
 }
 
 /// A time span in its two largest units.
 fn span(seconds: u64) -> String {
-    let parts = [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("m", seconds / 60 % 60), ("s", seconds % 60)];
+    let parts = [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("min", seconds / 60 % 60), ("s", seconds % 60)];
     let shown: Vec<_> = parts.iter().skip_while(|(_, count)| *count == 0).take(2).collect();
     if shown.is_empty() {
         return "0 s".to_owned();
@@ -205,11 +167,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_told_in_two_units() {
-        for (seconds, told) in
-            [(0, "0 s"), (59, "59 s"), (60, "1 m 0 s"), (3_600, "1 h 0 m"), (604_799, "6 d 23 h"), (604_800, "7 d 0 h")]
-        {
-            assert_eq!(span(seconds), told);
+    fn a_span_has_at_most_two_units() {
+        for (seconds, shown) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min 0 s"),
+            (3_600, "1 h 0 min"),
+            (604_799, "6 d 23 h"),
+            (604_800, "7 d 0 h"),
+        ] {
+            assert_eq!(span(seconds), shown);
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Transcripts of other programs to items: OpenAI `messages`, LangChain's list of typed messages, and our own lines.
+//! Converts the transcripts of other programs to items: OpenAI `messages`, LangChain's list of typed
+//! messages, and Holdall's own lines.
 //!
-//! A transcript is a JSON array, an object that has the list as `messages` or `items`, or JSON Lines. System and developer
-//! messages are left out and counted, since the system prompt is the server's. Whatever an item cannot hold is refused by
-//! place and name rather than dropped.
+//! A transcript is a JSON array, an object with the array in `messages` or `items`, or JSON Lines.
+//! System and developer messages are left out and counted, because the system prompt belongs to the
+//! server. Content that no item can hold is an error that names its place; nothing is dropped.
 
 use std::borrow::Cow;
 
@@ -12,36 +13,37 @@ use serde_json::value::RawValue;
 
 use crate::proto::chat::{Item, Output, Part, Role};
 
-/// The form of a transcript.
+/// The format of a transcript.
+// Plain comments on the variants: documentation there would turn the help into its long form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Whichever the first message fits
+    // The format that the first message has.
     Auto,
-    /// OpenAI's messages: {"role","content"}
+    // OpenAI's messages: {"role","content"}.
     Openai,
-    /// LangChain's messages: {"type","data"}
+    // LangChain's messages: {"type","data"}.
     Langchain,
-    /// Our own items, as `export` writes them
+    // Holdall's items, as `holdall token export --format jsonl` prints them.
     Jsonl,
 }
 
-/// What a transcript holds.
+/// The content of a transcript.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Transcript {
     /// The items, at least one.
     pub(super) items: Vec<Item>,
-    /// How many system and developer messages were left out.
+    /// The number of system and developer messages that were left out.
     pub(super) system_messages: usize,
 }
 
 /// Reads a transcript.
 ///
 /// # Errors
-/// What is wrong and where, in words.
+/// A description of the fault, with the number of its message or line, counted from 1.
 pub(super) fn read(text: &str, format: Format) -> Result<Transcript, String> {
     let records = records(text.trim_start_matches('\u{feff}'))?;
     let format = match (format, records.first()) {
-        (_, None) => return Err("there is no message in it".to_owned()),
+        (_, None) => return Err("it contains no messages".to_owned()),
         (Format::Auto, Some(first)) => detect(first)?,
         (format, _) => format,
     };
@@ -49,7 +51,9 @@ pub(super) fn read(text: &str, format: Format) -> Result<Transcript, String> {
     for (at, record) in records.iter().enumerate() {
         let converted = match format {
             Format::Auto | Format::Openai => openai(record),
-            Format::Jsonl => Item::from_line(record.get()).map(|item| Some(vec![item])).map_err(|error| words(&error)),
+            Format::Jsonl => {
+                Item::from_line(record.get()).map(|item| Some(vec![item])).map_err(|error| json_fault(&error))
+            }
             Format::Langchain => langchain(record),
         };
         match converted.map_err(|fault| format!("message {}: {fault}", at.saturating_add(1)))? {
@@ -61,16 +65,18 @@ pub(super) fn read(text: &str, format: Format) -> Result<Transcript, String> {
     Ok(transcript)
 }
 
-/// How many turns these items are: each ends where the model's words do.
+/// The number of turns in these items, at least 1. A turn starts at a user message or a tool result
+/// that is the first item or follows an item of the assistant.
 pub(super) fn turns(items: &[Item]) -> u64 {
     let is_input = |item: &Item| matches!(item, Item::Message { role: Role::User, .. } | Item::Result { .. });
     let starts = items.iter().enumerate().filter(|(at, item)| {
-        let before = at.checked_sub(1).and_then(|before| items.get(before));
-        is_input(item) && before.is_none_or(|before| !is_input(before))
+        let previous = at.checked_sub(1).and_then(|at| items.get(at));
+        is_input(item) && previous.is_none_or(|previous| !is_input(previous))
     });
     (starts.count() as u64).max(1)
 }
 
+/// The messages of a transcript, not yet parsed.
 fn records(text: &str) -> Result<Vec<&RawValue>, String> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
@@ -81,7 +87,7 @@ fn records(text: &str) -> Result<Vec<&RawValue>, String> {
     }
 
     if text.trim_start().starts_with('[') {
-        return serde_json::from_str(text).map_err(|error| format!("not a list in JSON: {error}"));
+        return serde_json::from_str(text).map_err(|error| format!("not a JSON array: {error}"));
     }
     let whole = serde_json::from_str(text).ok().and_then(|Envelope { messages, items }| messages.or(items));
     if let Some(records) = whole {
@@ -94,6 +100,7 @@ fn records(text: &str) -> Result<Vec<&RawValue>, String> {
     records.collect()
 }
 
+/// The format of the first message.
 fn detect(first: &RawValue) -> Result<Format, String> {
     #[derive(Deserialize)]
     struct Probe {
@@ -107,15 +114,19 @@ fn detect(first: &RawValue) -> Result<Format, String> {
         Ok(Probe { t: Some(_), .. }) => Ok(Format::Jsonl),
         Ok(Probe { role: Some(_), .. }) => Ok(Format::Openai),
         Ok(Probe { r#type: Some(_), .. }) => Ok(Format::Langchain),
-        Ok(Probe { messages: Some(_), .. }) => Err("it holds several conversations; give one at a time".to_owned()),
-        _ => Err("the first message has none of `role` (OpenAI), `type` (LangChain) and `t` (ours)".to_owned()),
+        Ok(Probe { messages: Some(_), .. }) => {
+            Err("it contains several conversations; import one at a time".to_owned())
+        }
+        _ => Err("unknown format: the first message has no `role` (OpenAI), no `type` (LangChain) and no `t` \
+                  (Holdall)"
+            .to_owned()),
     }
 }
 
-/// Results answer calls that stand open, and nothing else comes between.
+/// Checks that each tool result follows its call, and that no user message comes between them.
 fn check_order(items: &[Item]) -> Result<(), String> {
     if items.is_empty() {
-        return Err("there is no message in it but the system's".to_owned());
+        return Err("it contains only system messages".to_owned());
     }
     let mut open: Vec<&str> = Vec::new();
     for item in items {
@@ -123,11 +134,11 @@ fn check_order(items: &[Item]) -> Result<(), String> {
             Item::Call { id, .. } => open.push(id),
             Item::Result { id, .. } => {
                 let at = open.iter().position(|call| call == id);
-                open.remove(at.ok_or_else(|| format!("a result names the call `{id}`, which is not open"))?);
+                open.remove(at.ok_or_else(|| format!("the tool result `{id}` has no open tool call"))?);
             }
             Item::Message { role: Role::User, .. } => {
                 if let Some(id) = open.first() {
-                    return Err(format!("the user speaks while the call `{id}` waits for its result"));
+                    return Err(format!("a user message comes before the result of the tool call `{id}`"));
                 }
             }
             Item::Message { .. } | Item::Think { .. } => {}
@@ -136,9 +147,10 @@ fn check_order(items: &[Item]) -> Result<(), String> {
     Ok(())
 }
 
-/// `None` for the system's words.
+/// The items of one message; `None` for a system message.
 type Converted = Result<Option<Vec<Item>>, String>;
 
+/// The items of an OpenAI message.
 fn openai(record: &RawValue) -> Converted {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -164,23 +176,24 @@ fn openai(record: &RawValue) -> Converted {
         arguments: String,
     }
 
-    let message: Message<'_> = serde_json::from_str(record.get()).map_err(|error| words(&error))?;
-    if message.function_call.is_some() {
-        return Err("`function_call` has no id; give `tool_calls`".to_owned());
+    let raw: Message<'_> = serde_json::from_str(record.get()).map_err(|error| json_fault(&error))?;
+    if raw.function_call.is_some() {
+        return Err("`function_call` is not supported, because it has no id; use `tool_calls`".to_owned());
     }
-    match &*message.role {
+    match &*raw.role {
         "system" | "developer" => Ok(None),
-        "user" => Ok(Some(vec![said(Role::User, message.content)?])),
+        "user" => Ok(Some(vec![message(Role::User, raw.content)?])),
         "assistant" => {
-            let calls = message.tool_calls.unwrap_or_default().into_iter();
+            let calls = raw.tool_calls.unwrap_or_default().into_iter();
             let calls = calls.map(|ToolCall { id, function }| (id, function.name, function.arguments));
-            assistant(message.content, calls.collect()).map(Some)
+            assistant(raw.content, calls.collect()).map(Some)
         }
-        "tool" => result(message.tool_call_id, message.content, false).map(Some),
-        role => Err(format!("the role `{role}` is none of user, assistant, tool, system")),
+        "tool" => result(raw.tool_call_id, raw.content, false).map(Some),
+        role => Err(format!("unknown role `{role}`; use user, assistant, tool, system or developer")),
     }
 }
 
+/// The items of a LangChain message.
 fn langchain(record: &RawValue) -> Converted {
     #[derive(Deserialize)]
     struct Typed<'a> {
@@ -209,37 +222,38 @@ fn langchain(record: &RawValue) -> Converted {
         args: &'a RawValue,
     }
 
-    let Typed { r#type, data } = serde_json::from_str(record.get()).map_err(|error| words(&error))?;
+    let Typed { r#type, data } = serde_json::from_str(record.get()).map_err(|error| json_fault(&error))?;
     match &*r#type {
         "system" => Ok(None),
-        "human" => Ok(Some(vec![said(Role::User, data.content)?])),
+        "human" => Ok(Some(vec![message(Role::User, data.content)?])),
         "ai" => {
             let calls = data.tool_calls.into_iter().map(|ToolCall { id, name, args }| {
-                Ok((id.ok_or("a tool call has no id")?, name, args.get().to_owned()))
+                Ok((id.ok_or("a tool call has no `id`")?, name, args.get().to_owned()))
             });
             let calls = calls.collect::<Result<_, &str>>()?;
-            // Anthropic's calls stand in the content as well.
+            // LangChain repeats Anthropic's tool calls in the content.
             assistant(data.content.without("tool_use"), calls).map(Some)
         }
         "tool" => {
             let failed = data.status.is_some_and(|status| status == "error");
             result(data.tool_call_id, data.content, failed).map(Some)
         }
-        other => Err(format!("the type `{other}` is none of human, ai, tool, system")),
+        other => Err(format!("unknown type `{other}`; use human, ai, tool or system")),
     }
 }
 
-fn said(role: Role, content: Content) -> Result<Item, String> {
-    let parts = content.into_parts()?.ok_or("there is no `content`")?;
+fn message(role: Role, content: Content) -> Result<Item, String> {
+    let parts = content.into_parts()?.ok_or("`content` is missing")?;
     Ok(Item::Message { role, parts, cut: false })
 }
 
-/// Words first, then calls, as providers have it; without calls there is a message, were it empty.
+/// The message first, then its tool calls, as providers order them. Without tool calls the message
+/// stays even if it is empty.
 fn assistant(content: Content, calls: Vec<(String, String, String)>) -> Result<Vec<Item>, String> {
     let parts = content.into_parts()?.unwrap_or_default();
-    let silent = parts.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty()));
+    let is_empty = parts.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty()));
     let mut items = Vec::new();
-    if !silent {
+    if !is_empty {
         items.push(Item::Message { role: Role::Assistant, parts, cut: false });
     } else if calls.is_empty() {
         items.push(Item::text(Role::Assistant, ""));
@@ -249,7 +263,7 @@ fn assistant(content: Content, calls: Vec<(String, String, String)>) -> Result<V
 }
 
 fn result(id: Option<String>, content: Content, error: bool) -> Result<Vec<Item>, String> {
-    let id = id.ok_or("there is no `tool_call_id`")?;
+    let id = id.ok_or("`tool_call_id` is missing")?;
     let out = match content {
         Content::Text(text) => Output::Text(text),
         content => content.into_parts()?.map_or_else(|| Output::Text(String::new()), Output::Parts),
@@ -257,9 +271,9 @@ fn result(id: Option<String>, content: Content, error: bool) -> Result<Vec<Item>
     Ok(vec![Item::Result { id, out, error }])
 }
 
-/// What a message says: both formats write it alike.
+/// The content of a message, which has the same form in both formats.
 #[derive(Default, Deserialize)]
-#[serde(untagged, expecting = "`content` is text or a list of parts")]
+#[serde(untagged, expecting = "`content` must be text or an array of parts")]
 enum Content {
     #[default]
     None,
@@ -268,7 +282,7 @@ enum Content {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a part is text or an object with `type`")]
+#[serde(untagged, expecting = "a part must be text or an object with `type`")]
 enum Element {
     Text(String),
     Part { r#type: String, text: Option<String>, refusal: Option<String>, image_url: Option<ImageUrl> },
@@ -282,6 +296,7 @@ enum ImageUrl {
 }
 
 impl Content {
+    /// The content without the parts of one type.
     fn without(self, kind: &str) -> Self {
         match self {
             Self::Parts(mut elements) => {
@@ -292,7 +307,7 @@ impl Content {
         }
     }
 
-    /// The parts; `None` if nothing is said.
+    /// The parts; `None` if there are none.
     fn into_parts(self) -> Result<Option<Vec<Part>>, String> {
         let elements = match self {
             Self::None => return Ok(None),
@@ -305,19 +320,23 @@ impl Content {
             | Element::Part { refusal: Some(text), .. } => Ok(Part::Text(text)),
             Element::Part { image_url: Some(ImageUrl::Object { url } | ImageUrl::Plain(url)), .. } => {
                 let known = ["https://", "http://", "data:"].iter().any(|scheme| url.starts_with(scheme));
-                if known { Ok(Part::Image(url)) } else { Err("an image is an https: or data: URL".to_owned()) }
+                if known {
+                    Ok(Part::Image(url))
+                } else {
+                    Err("an image must be an https:, http: or data: URL".to_owned())
+                }
             }
-            Element::Part { r#type, .. } => Err(format!("a part of type `{type}` has no place in a token")),
+            Element::Part { r#type, .. } => Err(format!("parts of type `{type}` are not supported")),
         });
         let parts: Vec<_> = parts.collect::<Result<_, _>>()?;
         Ok((!parts.is_empty()).then_some(parts))
     }
 }
 
-/// A reader's fault without its place, which is one inside the message.
-fn words(error: &serde_json::Error) -> String {
+/// The message of a JSON error without its line and column, which count inside one message.
+fn json_fault(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split_once(" at line ").map_or(text.as_str(), |(words, _)| words).to_owned()
+    text.split_once(" at line ").map_or(text.as_str(), |(fault, _)| fault).to_owned()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{
         rules::{QUOTA_COUNTS, Quota},
         turn_end::Charge,
     },
-    proto::{allowance::Allowance, time::whole_seconds},
+    proto::{allowance::Allowance, time::seconds_rounded_up},
 };
 
 /// The counts of one caller.
@@ -31,7 +31,7 @@ pub(super) struct Period {
     index: u64,
 }
 
-/// What a caller used in a period.
+/// The usage of a caller in a period.
 #[derive(Debug)]
 struct PeriodUsage {
     period: Period,
@@ -47,7 +47,7 @@ struct Counts {
     upstream_millis: u64,
 }
 
-/// What a turn consumed of the quotas. It is refunded if the turn fails.
+/// The cost of a turn under the quotas. It is refunded if the turn fails.
 #[derive(Clone, Debug)]
 pub(super) struct TurnCost {
     periods: Vec<Period>,
@@ -87,9 +87,9 @@ impl CallerState {
             limit: rate.burst,
             remaining: gcra.remaining(self.schedule, moment.elapsed),
             period_seconds: rate.burst_seconds(),
-            reset_seconds: whole_seconds(gcra.full_in(self.schedule, moment.elapsed)),
+            reset_seconds: seconds_rounded_up(gcra.full_in(self.schedule, moment.elapsed)),
         };
-        let wait_seconds = whole_seconds(gcra.wait(self.schedule, moment.elapsed));
+        let wait_seconds = seconds_rounded_up(gcra.wait(self.schedule, moment.elapsed));
         Some(LimitStanding { allowance, wait_seconds, scope: LimitScope::Calls })
     }
 

@@ -370,7 +370,9 @@ fn a_flood_of_names_neither_grows_the_table_nor_drops_busy_callers() {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod properties {
-    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    use proptest::{prelude::*, test_runner::TestCaseError};
 
     use super::*;
 
@@ -432,62 +434,91 @@ mod properties {
             let limits = Quota {
                 turns: Some(6), conversations: Some(3), model_tokens: Some(40), ..quota(30)
             };
-            let guard = quotas(&[limits]);
-            // The reference: turns, conversations and model tokens of each user and period.
-            let mut counts = std::collections::HashMap::<(usize, u64), [u64; 3]>::new();
-            let mut in_flight = Vec::new();
+            let mut reference = Reference { guard: quotas(&[limits]), counts: HashMap::new(), in_flight: Vec::new() };
             let mut millis = 0;
             for (pause, event) in events {
                 millis += pause;
                 let now = moment(millis);
-                let period = now.now.0 / 30;
                 match event {
-                    Event::Admit { user, starts } => {
-                        let name = ["ada", "bob"][user];
-                        let count = counts.entry((user, period)).or_default();
-                        let fits = count[0] < 6 && (!starts || count[1] < 3) && count[2] < 40;
-                        let request = if starts { request(name, now) } else { continuing(name, now) };
-                        let outcome = admit(&guard, request);
-                        prop_assert_eq!(outcome.is_ok(), fits);
-                        if let Ok(permit) = outcome {
-                            count[0] += 1;
-                            count[1] += u64::from(starts);
-                            let left: Vec<_> = permit.allowances().iter().map(|one| one.remaining).collect();
-                            prop_assert_eq!(left, [6 - count[0], 3 - count[1], 40 - count[2]]);
-                            in_flight.push((permit, user, period, starts));
-                        }
-                    }
-                    Event::End { which, how, used: tokens } if !in_flight.is_empty() => {
-                        let (mut permit, user, began, starts) = in_flight.swap_remove(which % in_flight.len());
-                        let count = counts.get_mut(&(user, began)).unwrap();
-                        match how {
-                            0 => {
-                                settle(permit, TurnEnd::Failed);
-                                count[0] -= 1;
-                                count[1] -= u64::from(starts);
-                            }
-                            1 => {
-                                permit.reply_started();
-                                drop(permit);
-                            }
-                            2 => {
-                                settle(permit, TurnEnd::Cut(used(tokens, 0, 0)));
-                                count[2] += tokens;
-                            }
-                            _ => {
-                                settle(permit, TurnEnd::Complete(used(tokens, 0, 0)));
-                                count[2] += tokens;
-                            }
-                        }
-                    }
-                    Event::End { .. } => {}
+                    Event::Admit { user, starts } => reference.admit(user, starts, now)?,
+                    Event::End { which, how, used } => reference.end(which, how, used),
                 }
-                for (user, name) in ["ada", "bob"].into_iter().enumerate() {
-                    let count = counts.get(&(user, period)).copied().unwrap_or_default();
-                    let left: Vec<_> = allowances(&guard, name, now).iter().map(|one| one.remaining).collect();
-                    prop_assert_eq!(left, [6 - count[0], 3 - count[1], 40_u64.saturating_sub(count[2])]);
+                reference.check(now)?;
+            }
+        }
+    }
+
+    const USERS: [&str; 2] = ["ada", "bob"];
+
+    /// A guard, and the counts that it must have.
+    struct Reference {
+        guard: LocalGuard,
+        /// Turns, conversations and model tokens of each user and period.
+        counts: HashMap<(usize, u64), [u64; 3]>,
+        in_flight: Vec<InFlight>,
+    }
+
+    struct InFlight {
+        permit: LocalPermit,
+        key: (usize, u64),
+        starts: bool,
+    }
+
+    impl Reference {
+        fn admit(&mut self, user: usize, starts: bool, now: Moment) -> Result<(), TestCaseError> {
+            let key = (user, now.now.0 / 30);
+            let count = self.counts.entry(key).or_default();
+            let fits = count[0] < 6 && (!starts || count[1] < 3) && count[2] < 40;
+            let request = if starts { request(USERS[user], now) } else { continuing(USERS[user], now) };
+            let outcome = admit(&self.guard, request);
+            prop_assert_eq!(outcome.is_ok(), fits);
+            if let Ok(permit) = outcome {
+                count[0] += 1;
+                count[1] += u64::from(starts);
+                prop_assert_eq!(remaining(permit.allowances()), [6 - count[0], 3 - count[1], 40 - count[2]]);
+                self.in_flight.push(InFlight { permit, key, starts });
+            }
+            Ok(())
+        }
+
+        fn end(&mut self, which: usize, how: usize, tokens: u64) {
+            if self.in_flight.is_empty() {
+                return;
+            }
+            let InFlight { mut permit, key, starts } = self.in_flight.swap_remove(which % self.in_flight.len());
+            let count = self.counts.get_mut(&key).unwrap();
+            match how {
+                0 => {
+                    settle(permit, TurnEnd::Failed);
+                    count[0] -= 1;
+                    count[1] -= u64::from(starts);
+                }
+                1 => {
+                    permit.reply_started();
+                    drop(permit);
+                }
+                2 => {
+                    settle(permit, TurnEnd::Cut(used(tokens, 0, 0)));
+                    count[2] += tokens;
+                }
+                _ => {
+                    settle(permit, TurnEnd::Complete(used(tokens, 0, 0)));
+                    count[2] += tokens;
                 }
             }
         }
+
+        fn check(&self, now: Moment) -> Result<(), TestCaseError> {
+            for (user, name) in USERS.into_iter().enumerate() {
+                let count = self.counts.get(&(user, now.now.0 / 30)).copied().unwrap_or_default();
+                let expected = [6 - count[0], 3 - count[1], 40_u64.saturating_sub(count[2])];
+                prop_assert_eq!(remaining(&allowances(&self.guard, name, now)), expected);
+            }
+            Ok(())
+        }
+    }
+
+    fn remaining(allowances: &[Allowance]) -> Vec<u64> {
+        allowances.iter().map(|allowance| allowance.remaining).collect()
     }
 }

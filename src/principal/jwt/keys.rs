@@ -52,8 +52,7 @@ impl JwtKeys {
         pem::read(pem).map(Self::one).map_err(JwtConfigError::Key)
     }
 
-    /// One HMAC secret: at least 32 random bytes, used unchanged. A line end at its end is a part of
-    /// it.
+    /// One HMAC secret: at least 32 random bytes, used unchanged. A final line end is a part of it.
     ///
     /// # Errors
     /// [`JwtConfigError::Key`] for a shorter secret. [`JwtConfigError::SecretIsDocument`] for the

@@ -1,9 +1,10 @@
 //! JSON Web Tokens as credentials (RFC 7519, RFC 8725): one issuer, its keys, and its users.
 //!
 //! ```text
-//! credential ─▶ jws: split, header ─▶ keys: candidates ─▶ signature ─▶ claims: iss aud exp nbf iat ─▶ sub
-//!                                       ▲
-//!                   a file, or remote: the issuer's published keys, fetched on a schedule
+//! credential ─▶ jws: split, header ─▶ keys: candidates ─▶ signature ─▶ claims ─▶ sub
+//!                                       ▲                              iss, aud, exp, nbf, iat
+//!                  a file, or remote: the issuer's published keys,
+//!                  fetched on a schedule
 //! ```
 //!
 //! The crate jsonwebtoken does only the cryptography: its own `decode` accepts unknown `crit`,

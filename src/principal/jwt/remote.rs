@@ -23,7 +23,10 @@ use futures_util::{
 };
 
 use super::{fault::JwtFault, jwk::KeySetOrigin, keys::JwtKeys, schedule::FetchSchedule};
-use crate::{principal::pending_keys::PendingKeys, proto::error::Error};
+use crate::{
+    principal::{network::is_loopback_host, pending_keys::PendingKeys},
+    proto::error::Error,
+};
 
 /// The most requests that wait for a fetch. Each one holds its headers in memory.
 const WAITING_MAX: usize = 1_024;
@@ -223,15 +226,10 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     match (uri.scheme_str(), host) {
         _ if url.contains('#') => Err("has a fragment, which is never sent"),
         (Some("https"), Some(_)) => Ok(()),
-        (Some("http"), Some(host)) if is_loopback(host) => Ok(()),
+        (Some("http"), Some(host)) if is_loopback_host(host) => Ok(()),
         (Some("http"), Some(_)) => Err("is not an https: URL; an attacker on the network could replace the keys"),
         _ => Err("is not an https: URL without credentials"),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

@@ -259,7 +259,8 @@ fn pem_texts_without_exactly_one_public_key_are_refused() {
 fn an_ed25519_pem_has_no_parameters() {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let key = jws::decode(Document::read().jwk("ed-1")["x"].as_str().unwrap()).unwrap();
-    // SEQUENCE { SEQUENCE { OID 1.3.101.112, parameters }, BIT STRING }, without and with a NULL (RFC 8410 §3).
+    // SEQUENCE { SEQUENCE { OID 1.3.101.112, parameters }, BIT STRING }, without and with NULL as the
+    // parameters (RFC 8410 §3).
     let without = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00", &key[..]].concat();
     let with_null = [b"\x30\x2c\x30\x07\x06\x03\x2b\x65\x70\x05\x00\x03\x21\x00", &key[..]].concat();
     let read = |der: &[u8]| {
@@ -389,12 +390,12 @@ fn the_raw_secrets_can_be_compared_with_token_keys() {
 
 #[test]
 fn debug_shows_no_key_material() {
-    let keys = JwtKeys::from_secret(b"a secret that nobody is to see 01").unwrap();
+    let keys = JwtKeys::from_secret(b"a secret that is never shown 0123").unwrap();
     assert_eq!(
         format!("{keys:?}"),
         "JwtKeys { keys: [VerifyingKey { kid: None, algorithms: [HS256], .. }], skipped: 0 }"
     );
-    assert!(!format!("{:?}", Document::read().verifier(keys)).contains("nobody"));
+    assert!(!format!("{:?}", Document::read().verifier(keys)).contains("never shown"));
 }
 
 fn encode(bytes: &[u8]) -> String {

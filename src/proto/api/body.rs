@@ -1,64 +1,63 @@
-//! What doors have in common when they read a request: bounds on lists, and the rules for what every format can ask.
-//!
-//! Every list is bounded while it is read, because a read element takes far more memory than its text.
+//! Rules that all request parsers share: bounds of lists, and checks of options. Every list is
+//! bounded while it is parsed, because a parsed element takes far more memory than its text.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-pub(super) use crate::proto::json::{List, at_most};
 use crate::proto::{
     error::Error,
     json::Object,
     turn::{Tool, ToolChoice, Truncation},
 };
+pub(super) use crate::proto::{
+    excerpt::excerpt,
+    json::{List, at_most},
+};
 
-/// The most messages in a request, or parts in one of them; also clients that repeat a whole conversation stay below.
+/// The maximum number of messages in a request, and of parts in a message. Clients that repeat a
+/// whole conversation stay below it.
 pub(super) const ELEMENTS: usize = 16_384;
-/// The most tools in a request, as OpenAI has it.
+/// The maximum number of tools in a request, as in OpenAI's API.
 pub(super) const TOOLS: usize = 128;
-/// The most texts that end a reply; OpenAI takes 4, Anthropic more.
+/// The maximum number of texts that end a reply. OpenAI accepts 4, Anthropic more.
 pub(super) const STOPS: usize = 16;
 
-/// Reads a body that must be one JSON object; the answer names what is wrong and where.
-pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
+/// Parses a body, which must be one JSON object. The error names the fault and its position.
+pub(super) fn parse<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
     serde_json::from_str::<Object<T>>(body)
         .map(|object| object.0)
-        .map_err(|error| Error::invalid(format!("The request body is invalid: {}.", shown(&error))))
+        .map_err(|error| Error::invalid(format!("The request body is invalid: {}.", message_of(&error))))
 }
 
-/// Reads one member's JSON, kept raw until its kind was known.
-pub(super) fn member<'de, T: Deserialize<'de>>(name: impl fmt::Display, json: &'de RawValue) -> Result<T, Error> {
-    serde_json::from_str(json.get()).map_err(|error| Error::invalid(format!("`{name}` is invalid: {}.", shown(&error))))
+/// Parses the JSON of one member that stayed unparsed until its type was known.
+pub(super) fn parse_member<'de, T: Deserialize<'de>>(name: impl fmt::Display, json: &'de RawValue) -> Result<T, Error> {
+    serde_json::from_str(json.get())
+        .map_err(|error| Error::invalid(format!("`{name}` is invalid: {}.", message_of(&error))))
 }
 
-/// A reader's message can quote the caller's text at any length.
-fn shown(error: &serde_json::Error) -> String {
+/// The message of a parser, at most 240 characters, because it can quote text of the caller.
+fn message_of(error: &serde_json::Error) -> String {
     error.to_string().chars().filter(|character| !character.is_control()).take(240).collect()
 }
 
-/// What is understood and not offered, with what to use instead.
+/// The error for a feature that the format has and the server does not support.
 pub(super) fn unsupported(detail: impl Into<String>) -> Error {
     Error::Unsupported { detail: detail.into() }
 }
 
-/// The beginning of a caller's own word, fit for an error message.
-pub(super) fn excerpt(word: &str) -> Box<str> {
-    word.chars().filter(|character| !character.is_control()).take(64).collect()
-}
-
-/// One of the names that a member may have.
+/// The value of a member that accepts only the values `known`.
 pub(super) fn one_of(member: &str, name: Option<&str>, known: &[&'static str]) -> Result<Option<&'static str>, Error> {
     let Some(name) = name else { return Ok(None) };
     let found = known.iter().copied().find(|known| *known == name);
     found.map(Some).ok_or_else(|| Error::invalid(format!("`{member}` must be one of: {}.", known.join(", "))))
 }
 
-/// How much a model is to reason, by OpenAI's names and Anthropic's.
+/// The effort levels of OpenAI and Anthropic.
 pub(super) const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
-/// A tool, if its name and its schema can be one's.
+/// A tool with a valid name and schema.
 pub(super) fn tool(
     name: String,
     description: Option<String>,
@@ -74,7 +73,7 @@ pub(super) fn tool(
     Ok(Tool { name, description, parameters, strict })
 }
 
-/// A choice, if the tools allow it.
+/// A choice that the tools allow.
 pub(super) fn tool_choice(choice: ToolChoice, tools: &[Tool]) -> Result<ToolChoice, Error> {
     match &choice {
         ToolChoice::Required if tools.is_empty() => {
@@ -87,7 +86,7 @@ pub(super) fn tool_choice(choice: ToolChoice, tools: &[Tool]) -> Result<ToolChoi
     }
 }
 
-/// Whether a tool or a schema may be called so: 1 to 64 of `[A-Za-z0-9_-]`.
+/// True for a valid name of a tool or a schema: 1 to 64 of `[A-Za-z0-9_-]`.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
@@ -102,12 +101,12 @@ pub(super) fn number_to(most: u32, name: &str, number: Option<Number>) -> Result
     }
 }
 
-/// A bound on a reply, which cannot be none.
+/// A bound of a reply, which must be at least 1.
 pub(super) fn at_least_one(name: &str, count: Option<u32>) -> Result<Option<u32>, Error> {
     if count == Some(0) { Err(Error::invalid(format!("`{name}` must be at least 1."))) } else { Ok(count) }
 }
 
-/// The texts that end a reply.
+/// The texts that end a reply. None is empty.
 pub(super) fn stops(name: &str, texts: Vec<String>) -> Result<Vec<String>, Error> {
     if texts.iter().any(String::is_empty) {
         return Err(Error::invalid(format!("`{name}` must not have an empty text.")));
@@ -115,7 +114,7 @@ pub(super) fn stops(name: &str, texts: Vec<String>) -> Result<Vec<String>, Error
     Ok(texts)
 }
 
-/// What to do about a conversation that has outgrown its limits.
+/// The action if a conversation exceeds its limits.
 pub(super) fn truncation(name: Option<&str>) -> Result<Option<Truncation>, Error> {
     name.map(|name| {
         Truncation::from_name(name)

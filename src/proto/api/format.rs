@@ -1,4 +1,5 @@
-//! The interface of a client format: [`Api`] parses requests, and [`ReplyWriter`] writes replies and errors.
+//! The interface of a client format: [`Api`] parses requests, and [`ReplyWriter`] writes replies
+//! and errors.
 
 use crate::proto::{
     deployment::ApiSettings,
@@ -12,8 +13,8 @@ pub trait Api: Sync {
     /// The path that accepts `POST` requests in this format.
     fn path(&self) -> &'static str;
 
-    /// The hint for requests to paths below [`Self::path`]: what is not offered there, and what to use instead.
-    /// `None` if the format defines nothing below its path.
+    /// The hint for requests to paths below [`Self::path`]: what is not offered there, and what to
+    /// use instead. `None` if the format defines nothing below its path.
     fn subpath_hint(&self) -> Option<&'static str> {
         None
     }
@@ -23,8 +24,8 @@ pub trait Api: Sync {
         Operation::Turn
     }
 
-    /// The body of the response to [`Operation::CountTokens`]: `tokens` is the number of model tokens that the turn
-    /// would send. Empty for a format with another operation.
+    /// The body of the response to [`Operation::CountTokens`]: `tokens` is the number of model
+    /// tokens that the turn would send. Empty for a format with another operation.
     fn token_count_body(&self, _tokens: u64) -> Vec<u8> {
         Vec::new()
     }
@@ -32,10 +33,12 @@ pub trait Api: Sync {
     /// Parses a request body, and creates the writer for its reply.
     ///
     /// # Errors
-    /// [`Error::RequestInvalid`], [`Error::RoleForbidden`] or [`Error::Unsupported`], each with the name of the member.
+    /// [`Error::RequestInvalid`], [`Error::RoleForbidden`] or [`Error::Unsupported`], each with the
+    /// name of the member.
     fn parse_request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error>;
 
-    /// The error response in the format's own shape. `None` for a format that uses the problem document.
+    /// The error response in the format's own shape. `None` for a format that uses the problem
+    /// document.
     fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse>;
 }
 
@@ -56,20 +59,23 @@ pub struct ParsedRequest {
     pub writer: Box<dyn ReplyWriter>,
 }
 
-/// Writes one reply: either [`Self::body`] alone, or server-sent events by the other methods.
+/// Writes one reply: either only [`Self::body`], or server-sent events by the other methods.
 ///
-/// A stream is [`Self::start`], then [`Self::deltas`] any number of times, then [`Self::finish`] or [`Self::fail`].
+/// A stream is [`Self::start`], then [`Self::deltas`] any number of times, then [`Self::finish`] or
+/// [`Self::fail`].
 pub trait ReplyWriter: Send {
     /// The body of a reply that is not streamed, as JSON.
     fn body(&mut self, answer: &Answer) -> Vec<u8>;
 
-    /// Appends the first events of a stream. `claims` are the claims of the token that the stream ends with.
+    /// Appends the first events of a stream. `claims` are the claims of the token that the stream
+    /// ends with.
     fn start(&mut self, claims: &Claims, out: &mut Vec<u8>);
 
     /// Appends the events for deltas that arrived together.
     fn deltas(&mut self, deltas: &[Delta], out: &mut Vec<u8>);
 
-    /// True if the writer keeps all deltas until the end of the reply. The client then needs keep-alive comments.
+    /// True if the writer keeps all deltas until the end of the reply. The client then needs
+    /// keep-alive comments.
     fn buffers_deltas(&self) -> bool {
         false
     }
@@ -77,7 +83,8 @@ pub trait ReplyWriter: Send {
     /// Appends the last events of a complete reply.
     fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>);
 
-    /// Appends the last events of a failed reply. `partial` is the text so far, with a token that holds it.
+    /// Appends the last events of a failed reply. `partial` is the text so far, with a token that
+    /// holds it.
     fn fail(&mut self, error: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>);
 }
 

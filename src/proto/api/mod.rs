@@ -1,9 +1,9 @@
-//! The APIs: the formats in which clients request a turn and get the reply. [`provider`](crate::proto::provider) is
-//! the opposite side.
+//! The APIs: the formats in which clients request a turn and get the reply.
+//! [`provider`](crate::proto::provider) is the opposite side.
 //!
-//! An API parses bytes into a [`TurnRequest`](crate::proto::turn::TurnRequest), and writes deltas and an
-//! [`Answer`](crate::proto::turn::Answer) as bytes. It decides nothing about the turn itself:
-//! [`exchange`](crate::proto::exchange) checks its token, its caller and its limits.
+//! An API parses bytes into a [`TurnRequest`](crate::proto::turn::TurnRequest), and writes deltas
+//! and an [`Answer`](crate::proto::turn::Answer) as bytes. It decides nothing about the turn
+//! itself: [`exchange`](crate::proto::exchange) checks its token, its caller and its limits.
 
 mod body;
 pub mod chat_completions;

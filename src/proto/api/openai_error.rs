@@ -1,19 +1,19 @@
-//! Errors as OpenAI's API words them, for the doors that speak its formats (design §6).
+//! Errors in the format of OpenAI's API: `{"error":{"message","type","param","code"}}`.
 //!
-//! `{"error":{"message","type","param","code"}}`: SDKs choose their exception by the status, and programs look at `code`.
-//! That is ours, but for the few that programs know by OpenAI's own names.
+//! SDKs choose their exception by the status, and programs read `code`. It is the code of Holdall,
+//! except for a few that programs know by OpenAI's names.
 
 use serde::Serialize;
 
 use super::format::{ErrorResponse, PublicError};
 use crate::proto::{error::Error, turn::Partial};
 
-/// The member of a request in which the token travels; it decides how a refused token is worded.
+/// The member of a request that has the token. It decides the status and code of a token error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenMember {
-    /// Ours; a refused token keeps our code and status.
+    /// Holdall's own member. A token error keeps its code and status.
     ConversationToken,
-    /// OpenAI's; a refused token is a response that cannot be found.
+    /// OpenAI's member. A token error is a response that was not found.
     PreviousResponseId,
 }
 
@@ -26,57 +26,55 @@ impl TokenMember {
     }
 }
 
-/// Why a request was refused or failed, as OpenAI's API says it.
+/// The reason for an error.
 #[derive(Serialize)]
 pub(super) struct OpenAiError<'a> {
-    /// What happened this time, for people.
     pub(super) message: String,
-    /// The class of error, which the status tells, too.
+    /// The class of the error. It follows from the status.
     pub(super) r#type: &'static str,
-    /// The member of the request that is at fault, where one is known.
+    /// The member of the request that caused the error, if a single one did.
     pub(super) param: Option<String>,
-    /// What happened, for programs: ours, or one that programs know by OpenAI's name.
     pub(super) code: &'static str,
-    /// What had flowed of a reply that was cut.
+    /// The text of a reply that broke off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) partial: Option<PartialBody<'a>>,
     #[serde(skip)]
     pub(super) status: u16,
 }
 
-/// A cut reply and the token that holds it.
+/// The text of a reply that broke off, and a token that holds it.
 #[derive(Serialize)]
 pub(super) struct PartialBody<'a> {
-    /// The text so far.
+    /// The text that the client has received.
     reply: &'a str,
-    /// The token, under the name and in the form in which the door takes it back.
+    /// The token, for [`TokenMember::ConversationToken`].
     #[serde(skip_serializing_if = "Option::is_none")]
     conversation_token: Option<&'a str>,
-    /// The same at `/v1/responses`: what to send as `previous_response_id`.
+    /// The response id with the token, for [`TokenMember::PreviousResponseId`].
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
 }
 
 impl<'a> OpenAiError<'a> {
-    /// The error that `told` is at a door whose tokens travel in `member`.
-    pub(super) fn new(told: &PublicError<'_>, member: TokenMember, partial: Option<&'a Partial>) -> Self {
-        let (status, code) = match (told.error, member) {
-            (error, TokenMember::PreviousResponseId) if refuses_token(error) => (400, "previous_response_not_found"),
+    /// Converts an error to this format, for an API whose tokens are in `member`.
+    pub(super) fn new(public: &PublicError<'_>, member: TokenMember, partial: Option<&'a Partial>) -> Self {
+        let (status, code) = match (public.error, member) {
+            (error, TokenMember::PreviousResponseId) if is_token_error(error) => (400, "previous_response_not_found"),
             (Error::ModelUnknown { .. }, _) => (404, "model_not_found"),
             (Error::UpstreamRefused { overflow: true, .. }, _) => (400, "context_length_exceeded"),
-            (error, _) => (told.status, error.code()),
+            (error, _) => (public.status, error.code()),
         };
-        let message = match told.error {
-            // Programs look for these words where their SDK does not hand them the code.
+        let message = match public.error {
+            // Programs look for these words if their SDK does not show them the code.
             error @ Error::UpstreamRefused { overflow: true, .. } => {
                 format!("prompt is too long (context_length_exceeded): {error}")
             }
             error => error.to_string(),
         };
-        let param = match told.error {
-            error if refuses_token(error) => Some(member.name().to_owned()),
+        let param = match public.error {
+            error if is_token_error(error) => Some(member.name().to_owned()),
             Error::ModelUnknown { .. } => Some("model".to_owned()),
-            Error::RequestInvalid { detail } | Error::Unsupported { detail } => named_first(detail),
+            Error::RequestInvalid { detail } | Error::Unsupported { detail } => leading_member(detail),
             _ => None,
         };
         let partial = partial.map(|Partial { reply, token }| match member {
@@ -88,26 +86,26 @@ impl<'a> OpenAiError<'a> {
         Self { message, r#type: class(status), param, code, partial, status }
     }
 
-    /// The body of an answer, or the data of an event: one JSON object.
+    /// The body of a response, or the data of an event: one JSON object.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(&Body { error: self }).unwrap_or_default()
     }
 }
 
-/// The answer that an error is before a reply has begun.
-pub(super) fn refusal(told: &PublicError<'_>, member: TokenMember) -> ErrorResponse {
-    let error = OpenAiError::new(told, member, None);
+/// The response for an error, before the reply has started.
+pub(super) fn error_response(public: &PublicError<'_>, member: TokenMember) -> ErrorResponse {
+    let error = OpenAiError::new(public, member, None);
     ErrorResponse { status: error.status, body: error.to_json().into_bytes() }
 }
 
-/// An error in the shape of OpenAI's API.
+/// The body of an error response.
 #[derive(Serialize)]
-pub(super) struct Body<'a> {
+struct Body<'a> {
     error: &'a OpenAiError<'a>,
 }
 
-/// Whether what is wrong is the token.
-fn refuses_token(error: &Error) -> bool {
+/// True if the token caused the error.
+fn is_token_error(error: &Error) -> bool {
     matches!(
         error,
         Error::TokenExpired { .. }
@@ -118,7 +116,7 @@ fn refuses_token(error: &Error) -> bool {
     )
 }
 
-/// OpenAI's class for a status.
+/// OpenAI's class of errors with this status.
 fn class(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
@@ -129,8 +127,9 @@ fn class(status: u16) -> &'static str {
     }
 }
 
-/// The member that a detail begins with, as ours do where one member is at fault.
-fn named_first(detail: &str) -> Option<String> {
+/// The member at the start of an error message. Messages start with the member that caused the
+/// error, in backticks.
+fn leading_member(detail: &str) -> Option<String> {
     let (name, _) = detail.strip_prefix('`')?.split_once('`')?;
     Some(name.to_owned())
 }
@@ -149,19 +148,19 @@ mod tests {
 
     const MEMBERS: [TokenMember; 2] = [TokenMember::ConversationToken, TokenMember::PreviousResponseId];
 
-    fn told(error: &Error, status: u16) -> PublicError<'_> {
+    fn public(error: &Error, status: u16) -> PublicError<'_> {
         PublicError { error, status, request_id: "req_1", problem: "{}" }
     }
 
     fn read(error: &Error, status: u16, member: TokenMember) -> (u16, Value) {
-        let ErrorResponse { status, body } = refusal(&told(error, status), member);
+        let ErrorResponse { status, body } = error_response(&public(error, status), member);
         (status, serde_json::from_slice::<Value>(&body).unwrap()["error"].take())
     }
 
     #[test]
-    fn an_error_has_the_four_members_of_the_api() {
+    fn an_error_has_the_four_members_of_the_format() {
         let error = Error::invalid("`temperature` is a number from 0 to 2");
-        let ErrorResponse { status, body } = refusal(&told(&error, 400), TokenMember::PreviousResponseId);
+        let ErrorResponse { status, body } = error_response(&public(&error, 400), TokenMember::PreviousResponseId);
         assert_eq!(status, 400);
         assert_eq!(
             str::from_utf8(&body).unwrap(),
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_is_worded_as_its_member_asks() {
+    fn a_token_error_depends_on_the_member_of_the_token() {
         let excess = Excess { actual: 2, limit: 1, unit: "bytes" };
         for (error, status) in [
             (Error::TokenExpired { expires_at: UnixSeconds(0), now: UnixSeconds(1) }, 410),
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_find_the_codes_that_they_know() {
+    fn some_errors_have_openais_codes() {
         let overflow = Error::UpstreamRefused {
             status: 400,
             message: Some("too long".to_owned()),
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_class_follows_the_status() {
+    fn the_class_follows_from_the_status() {
         let refused = Error::UpstreamRefused { status: 400, message: None, retry_after: None, overflow: false };
         let limit = Duration::from_secs(1);
         for (error, status, class) in [
@@ -234,19 +233,20 @@ mod tests {
     }
 
     #[test]
-    fn what_had_flowed_goes_with_the_error() {
+    fn an_error_has_the_partial_reply() {
         let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-        let error = OpenAiError::new(&told(&Error::UpstreamCut, 502), TokenMember::ConversationToken, Some(&partial));
+        let error = OpenAiError::new(&public(&Error::UpstreamCut, 502), TokenMember::ConversationToken, Some(&partial));
         let body: Value = serde_json::from_str(&error.to_json()).unwrap();
         assert_eq!(body["error"]["partial"], json!({ "reply": "So \"f", "conversation_token": "a.b.c" }));
         assert_eq!(body["error"]["code"], "upstream_cut");
-        let error = OpenAiError::new(&told(&Error::UpstreamCut, 502), TokenMember::PreviousResponseId, Some(&partial));
+        let error =
+            OpenAiError::new(&public(&Error::UpstreamCut, 502), TokenMember::PreviousResponseId, Some(&partial));
         let body: Value = serde_json::from_str(&error.to_json()).unwrap();
         assert_eq!(body["error"]["partial"], json!({ "reply": "So \"f", "id": "resp_a.b.c" }));
     }
 
     #[test]
-    fn what_the_operator_alone_may_know_stays_behind() {
+    fn causes_are_not_shown() {
         for error in [
             Error::Internal { cause: "SECRET".to_owned() },
             Error::Unauthenticated { cause: "SECRET".to_owned() },

@@ -1,14 +1,15 @@
-//! Which tools a user asks to be called: `call add with {"a": 1} and use now`.
+//! Tool calls that a user requests: `call add with {"a": 1} and use now`.
 //!
-//! Only tools that the request offers are called, and only with a JSON object, written as it came.
+//! Only tools that the request offers are called. The arguments must be a JSON object, and are
+//! passed on as the user wrote them.
 
 use serde_json::value::RawValue;
 
 use super::Call;
 use crate::proto::chat::{Item, Part};
 
-/// `call <tool> with <json>` and `use <tool>`, as often as they stand in the last message.
-pub(super) fn asked_for<'a>(items: &'a [Item], tools: &[&'a str]) -> Vec<Call<'a>> {
+/// Every `call <tool> with <json>` and `use <tool>` in the last message.
+pub(super) fn requested_calls<'a>(items: &'a [Item], tools: &[&'a str]) -> Vec<Call<'a>> {
     let Some(Item::Message { parts, .. }) = items.last() else { return Vec::new() };
     let texts = parts.iter().filter_map(|part| match part {
         Part::Image(_) => None,
@@ -34,7 +35,7 @@ fn calls_in<'a>(text: &'a str, tools: &[&'a str]) -> Vec<Call<'a>> {
     calls
 }
 
-/// The first run of tool-name characters, and what follows it.
+/// The first run of characters that tool names have, and the text after it.
 fn next_word(text: &str) -> Option<(&str, &str)> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let text = text.trim_start_matches(|c| !is_word(c));
@@ -42,7 +43,7 @@ fn next_word(text: &str) -> Option<(&str, &str)> {
     Some((word, text.strip_prefix(word)?))
 }
 
-/// The JSON object after `with`, as written, and what follows it.
+/// The JSON object after `with`, and the text after it.
 fn arguments(text: &str) -> Option<(&str, &str)> {
     let (_, rest) = next_word(text).filter(|(with, _)| with.eq_ignore_ascii_case("with"))?;
     let rest = rest.trim_start_matches(['`', ':']).trim_start_matches([' ', '\n', '`']);

@@ -1,36 +1,41 @@
-//! What a user tells about things, and asks for: `my secret is 4711`, `what is my secret?`.
+//! Facts that a user states and asks for: `my secret is 4711`, `what is my secret?`.
 //!
-//! A statement is looked for sentence by sentence and clause by clause; a question states nothing. What was told is
-//! kept as it was written, less the punctuation and quotes around it.
+//! Each clause of a sentence can state one fact. A question states none. The value of a fact is
+//! kept as the user wrote it, without the punctuation and quotes around it.
 
 use std::fmt;
 
-/// Longer names of things are no names.
+/// The most words in the name of a thing.
 const MAX_NOUN_WORDS: usize = 6;
 
-/// Something that was told.
+/// A fact that the user stated.
 pub(super) struct Fact<'a> {
-    /// What it is about: `secret`, lower case; empty for a plain note.
-    pub(super) of: String,
-    /// What was told.
+    /// The thing that the fact is about, in lower case: `secret`. Empty for a plain note.
+    pub(super) subject: String,
+    /// The value of the fact: `4711`.
     value: &'a str,
 }
 
 impl fmt::Display for Fact<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.of.is_empty() { f.write_str(self.value) } else { write!(f, "your {} is {}", self.of, self.value) }
+        if self.subject.is_empty() {
+            f.write_str(self.value)
+        } else {
+            write!(f, "your {} is {}", self.subject, self.value)
+        }
     }
 }
 
-/// All that a message tells, in order.
-pub(super) fn told(text: &str) -> Vec<Fact<'_>> {
+/// The facts in a message, in order.
+pub(super) fn stated_facts(text: &str) -> Vec<Fact<'_>> {
     sentences(text).filter(|sentence| !is_question(sentence)).flat_map(clauses).filter_map(fact).collect()
 }
 
-/// What a question asks for, and whether it is said to be the asker's: `secret` and true for `what is my secret?`.
+/// The subject that a question asks for. Also true if the question says `my`: `secret` and true for
+/// `what is my secret?`.
 ///
 /// `lower` is the question in lower case.
-pub(super) fn asked_for(lower: &str) -> Option<(String, bool)> {
+pub(super) fn requested_subject(lower: &str) -> Option<(String, bool)> {
     const LEADS: [&str; 13] = [
         "what is ",
         "what's ",
@@ -59,7 +64,7 @@ pub(super) fn asked_for(lower: &str) -> Option<(String, bool)> {
     Some((noun(rest)?, rest.starts_with("my ")))
 }
 
-/// The name of a thing without its article; `None` for what is too long to be one.
+/// The name of a thing without its article. `None` if it has too many words.
 fn noun(text: &str) -> Option<String> {
     let lower = text.trim().to_ascii_lowercase();
     let articles = ["my ", "the ", "that ", "this "];
@@ -68,7 +73,8 @@ fn noun(text: &str) -> Option<String> {
     (1..=MAX_NOUN_WORDS).contains(&words.len()).then(|| words.join(" "))
 }
 
-/// The text in sentences, each with its mark: they end with a line, or with a mark before whitespace.
+/// The sentences of a text, each with its punctuation mark. A sentence ends with its line, or with
+/// a mark before whitespace.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -90,7 +96,7 @@ fn is_question(sentence: &str) -> bool {
     lower.ends_with('?') || openings.iter().any(|opening| lower.starts_with(opening))
 }
 
-/// A sentence in clauses: each `my` after a comma or an `and` begins one.
+/// The clauses of a sentence. Each `my` after a comma or an `and` begins a clause.
 fn clauses(sentence: &str) -> Vec<&str> {
     let lower = sentence.to_ascii_lowercase();
     let begins = |at: &usize| {
@@ -98,33 +104,35 @@ fn clauses(sentence: &str) -> Vec<&str> {
         before.ends_with(',') || before.ends_with(" and")
     };
     let mut clauses = Vec::new();
-    let (mut rest, mut taken) = (sentence, 0_usize);
+    let (mut rest, mut start) = (sentence, 0_usize);
     for at in lower.match_indices("my ").map(|(at, _)| at).filter(begins) {
-        let Some((clause, after)) = rest.split_at_checked(at.saturating_sub(taken)) else { break };
+        let Some((clause, after)) = rest.split_at_checked(at.saturating_sub(start)) else { break };
         clauses.push(clause);
-        (rest, taken) = (after, at);
+        (rest, start) = (after, at);
     }
     clauses.push(rest);
     clauses
 }
 
+/// The fact that a clause states, if any.
 fn fact(clause: &str) -> Option<Fact<'_>> {
     let (note, is_note) = after_remember(clause).map_or((clause, false), |note| (note, true));
-    let named = ["my name's ", "my name’s ", "i am called ", "i'm called ", "call me "];
-    if let Some((of, value)) = about_mine(note) {
-        return Some(Fact { of, value });
+    let name_leads = ["my name's ", "my name’s ", "i am called ", "i'm called ", "call me "];
+    if let Some((subject, value)) = possession(note) {
+        return Some(Fact { subject, value });
     }
-    if let Some(value) = named.iter().find_map(|lead| after(note, lead)).and_then(value) {
-        return Some(Fact { of: "name".to_owned(), value });
+    if let Some(value) = name_leads.iter().find_map(|lead| after(note, lead)).and_then(value) {
+        return Some(Fact { subject: "name".to_owned(), value });
     }
     if !is_note {
         return None;
     }
-    let about = note.split_once(':').and_then(|(of, told)| Some(Fact { of: noun(of)?, value: value(told)? }));
-    about.or_else(|| Some(Fact { of: String::new(), value: value(note)? }))
+    let named =
+        note.split_once(':').and_then(|(subject, text)| Some(Fact { subject: noun(subject)?, value: value(text)? }));
+    named.or_else(|| Some(Fact { subject: String::new(), value: value(note)? }))
 }
 
-/// What follows `remember`, `remember that` and the like, where a clause begins with it.
+/// The text after `remember`, `remember that` or `remember this:` at the start of a clause.
 fn after_remember(clause: &str) -> Option<&str> {
     let clause = clause.trim_start();
     let clause = strip(clause, "please ").unwrap_or(clause);
@@ -132,23 +140,23 @@ fn after_remember(clause: &str) -> Option<&str> {
     Some(strip(note, "that ").or_else(|| strip(note, "this: ")).unwrap_or(note))
 }
 
-/// `my <noun> is <value>`.
-fn about_mine(clause: &str) -> Option<(String, &str)> {
+/// The noun and the value of `my <noun> is <value>` or `my <noun>: <value>`.
+fn possession(clause: &str) -> Option<(String, &str)> {
     let rest = after(clause, "my ")?;
     let at = [" is ", ": "].iter().filter_map(|verb| Some((rest.find(verb)?, verb.len()))).min()?;
-    let (of, told) = rest.split_at_checked(at.0)?;
-    Some((noun(of)?, value(told.get(at.1..)?)?))
+    let (subject, text) = rest.split_at_checked(at.0)?;
+    Some((noun(subject)?, value(text.get(at.1..)?)?))
 }
 
-/// What was told, without the marks and quotes around it.
-fn value(told: &str) -> Option<&str> {
-    let told = told.trim();
-    let told = told.strip_suffix(" and").unwrap_or(told);
-    let bare = told.trim_end_matches(['.', '!', ',', ';', ' ']).trim_matches(['"', '\'', '`', '“', '”']);
+/// The text without the punctuation and quotes around it. `None` if nothing is left.
+fn value(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let text = text.strip_suffix(" and").unwrap_or(text);
+    let bare = text.trim_end_matches(['.', '!', ',', ';', ' ']).trim_matches(['"', '\'', '`', '“', '”']);
     (!bare.is_empty()).then_some(bare)
 }
 
-/// What follows `lead`, in any case and at the begin of a word.
+/// The text after `lead`, which must begin a word. Its case does not matter.
 fn after<'a>(text: &'a str, lead: &str) -> Option<&'a str> {
     let lower = text.to_ascii_lowercase();
     let is_word = |at: usize| !lower.get(..at).unwrap_or_default().ends_with(|c: char| c.is_alphanumeric());
@@ -156,7 +164,7 @@ fn after<'a>(text: &'a str, lead: &str) -> Option<&'a str> {
     text.get(at.saturating_add(lead.len())..)
 }
 
-/// `text` without `lead` at its begin, in any case.
+/// `text` without `lead` at its start. The case does not matter.
 fn strip<'a>(text: &'a str, lead: &str) -> Option<&'a str> {
     let (head, rest) = text.split_at_checked(lead.len())?;
     head.eq_ignore_ascii_case(lead).then_some(rest)

@@ -1,7 +1,8 @@
-//! What the built-in model answers: a pure function of the items.
+//! The answers of the built-in model. They depend only on the items.
 //!
-//! It knows a handful of English phrases, looks for each in turn ([`View::answer`]), and says that it is the built-in
-//! model for all else. It never pretends to understand, and it never says what this conversation does not hold.
+//! The model knows a few English phrases, and tries them one after the other ([`View::answer`]).
+//! Any other message gets the answer that this is the built-in model. The model never pretends to
+//! understand, and it knows only this conversation.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -12,19 +13,23 @@ mod facts;
 
 use facts::Fact;
 
-/// The most that `count to` counts.
+/// The highest number for `count to`.
 const MAX_COUNT: usize = 1_000;
 
-/// The most words that `write … words` writes.
+/// The most words for `write … words`.
 const MAX_WORDS: usize = 100_000;
 
-/// The most characters that are quoted back; of the text at hand less, for it was just written.
-const QUOTE_CHARS: usize = 500;
-const PIECE_CHARS: usize = 60;
+/// The most characters of an earlier message that are quoted.
+const MAX_QUOTE_CHARS: usize = 500;
 
-/// What begins a summary, and the most lines of one.
+/// The most characters of the last message that are quoted.
+const MAX_LAST_QUOTE_CHARS: usize = 60;
+
+/// The first line of a summary.
 const SUMMARY_TITLE: &str = "The user said:";
-const SUMMARY_LINES: usize = 30;
+
+/// The most lines of a summary after the first.
+const MAX_SUMMARY_LINES: usize = 30;
 
 const HELP: &str = "I am the built-in model. I answer from this conversation alone. Try:\n\
     - My name is Ada. / What is my name?\n\
@@ -34,29 +39,30 @@ const HELP: &str = "I am the built-in model. I answer from this conversation alo
     - Repeat <text>. / Count to 20. / Write 200 words.\n\
     - Call <tool> with {\"some\": \"json\"}.";
 
-/// What the model does.
+/// The answer of the model.
 pub(super) enum Answer<'a> {
+    /// At least one call.
     Calls(Vec<Call<'a>>),
     Text(String),
 }
 
-/// A call to make; `args` is a JSON object.
+/// A tool call. `args` is a JSON object.
 pub(super) struct Call<'a> {
     pub(super) tool: &'a str,
     pub(super) args: &'a str,
 }
 
-/// Whether tools may be called.
+/// The rule for tool calls.
 #[derive(Clone, Copy)]
-pub(super) enum Tools<'a> {
+pub(super) enum ToolUse<'a> {
     Forbidden,
-    Free,
-    /// One must be, this one if there is nothing better.
+    Allowed,
+    /// A tool must be called. If the message requests none, this one is called.
     Required(Option<&'a str>),
 }
 
-/// Answers the last item: a result by saying it, a message by a call or by text.
-pub(super) fn answer<'a>(items: &'a [Item], tools: &[&'a str], choice: Tools<'a>) -> Answer<'a> {
+/// Answers the last item. A result is reported, and a message gets calls or text.
+pub(super) fn answer<'a>(items: &'a [Item], tools: &[&'a str], choice: ToolUse<'a>) -> Answer<'a> {
     let view = View::new(items);
     match items.last() {
         Some(Item::Message { role: Role::User, .. }) => {}
@@ -64,26 +70,26 @@ pub(super) fn answer<'a>(items: &'a [Item], tools: &[&'a str], choice: Tools<'a>
         _ => return Answer::Text("I see nothing to answer.".to_owned()),
     }
     let calls = match choice {
-        Tools::Forbidden => Vec::new(),
-        Tools::Free => calls::asked_for(items, tools),
-        Tools::Required(fallback) => {
-            let asked = calls::asked_for(items, tools);
+        ToolUse::Forbidden => Vec::new(),
+        ToolUse::Allowed => calls::requested_calls(items, tools),
+        ToolUse::Required(fallback) => {
+            let requested = calls::requested_calls(items, tools);
             let fallback = fallback.map(|tool| Call { tool, args: "{}" });
-            if asked.is_empty() { fallback.into_iter().collect() } else { asked }
+            if requested.is_empty() { fallback.into_iter().collect() } else { requested }
         }
     };
     if calls.is_empty() { Answer::Text(view.answer()) } else { Answer::Calls(calls) }
 }
 
-/// The conversation as it is looked at.
+/// The conversation as text.
 struct View<'a> {
-    /// What the user said, message by message; the last is to be answered.
-    said: Vec<Cow<'a, str>>,
-    /// What was answered.
-    replied: Vec<Cow<'a, str>>,
-    /// The message at hand.
-    asked: String,
-    /// The same in lower case (ASCII letters only, so that places in it are places in `asked`).
+    /// The messages of the user. The last one is to be answered.
+    messages: Vec<Cow<'a, str>>,
+    /// The messages of the model.
+    replies: Vec<Cow<'a, str>>,
+    /// The message to answer.
+    question: String,
+    /// The same in lower case. Only ASCII letters change, so byte positions are the same in both.
     lower: String,
 }
 
@@ -96,13 +102,13 @@ impl<'a> View<'a> {
             };
             items.iter().filter_map(text).collect::<Vec<_>>()
         };
-        let said = of(Role::User);
-        let asked = said.last().map(|text| text.trim().to_owned()).unwrap_or_default();
-        let lower = asked.to_ascii_lowercase();
-        Self { said, replied: of(Role::Assistant), asked, lower }
+        let messages = of(Role::User);
+        let question = messages.last().map(|text| text.trim().to_owned()).unwrap_or_default();
+        let lower = question.to_ascii_lowercase();
+        Self { messages, replies: of(Role::Assistant), question, lower }
     }
 
-    /// Tries the phrases that are understood, in turn; the first that fits answers.
+    /// Tries the known phrases in order. The first one that matches gives the answer.
     fn answer(&self) -> String {
         let rules: [fn(&Self) -> Option<String>; 11] = [
             Self::summarize,
@@ -117,8 +123,8 @@ impl<'a> View<'a> {
             Self::who,
             Self::note,
         ];
-        let said = rules.iter().find_map(|rule| rule(self));
-        said.unwrap_or_else(|| if self.is_greeting() { greeting() } else { self.anything_else() })
+        let answer = rules.iter().find_map(|rule| rule(self));
+        answer.unwrap_or_else(|| if self.is_greeting() { greeting() } else { self.unknown() })
     }
 
     fn has(&self, words: &[&str]) -> bool {
@@ -130,32 +136,33 @@ impl<'a> View<'a> {
         self.lower.ends_with('?') || openings.iter().any(|opening| self.lower.starts_with(opening))
     }
 
-    /// `summarize the following transcript …`: what the user said in it, a line each; what was a summary before stays.
+    /// `summarize the following transcript …`: one line for each message of the user. The lines of
+    /// an earlier summary are kept.
     fn summarize(&self) -> Option<String> {
         self.lower.starts_with("summarize the following transcript").then_some(())?;
         let mut lines = Vec::new();
-        for item in self.asked.lines().filter_map(|line| Item::from_line(line).ok()) {
+        for item in self.question.lines().filter_map(|line| Item::from_line(line).ok()) {
             let Item::Message { role: Role::User, parts, .. } = item else { continue };
-            let said = text_of(&parts);
-            match said.split_once(SUMMARY_TITLE) {
-                Some((_, before)) => {
-                    lines.extend(before.trim().lines().map(|line| quote(line, QUOTE_CHARS).into_owned()))
+            let message = text_of(&parts);
+            match message.split_once(SUMMARY_TITLE) {
+                Some((_, earlier)) => {
+                    lines.extend(earlier.trim().lines().map(|line| quote(line, MAX_QUOTE_CHARS).into_owned()))
                 }
-                None => lines.push(quote(&said.replace('\n', " "), QUOTE_CHARS).into_owned()),
+                None => lines.push(quote(&message.replace('\n', " "), MAX_QUOTE_CHARS).into_owned()),
             }
         }
-        // What was told last is worth most.
-        let surplus = lines.len().saturating_sub(SUMMARY_LINES);
+        // The last lines are worth most.
+        let surplus = lines.len().saturating_sub(MAX_SUMMARY_LINES);
         let kept = lines.get(surplus..).unwrap_or_default().join("\n");
         Some(format!("{SUMMARY_TITLE}\n{kept}"))
     }
 
-    /// `repeat <text>`: the text, whitespace and all.
+    /// `repeat <text>`: the text, with its whitespace.
     fn repeat(&self) -> Option<String> {
         let after = |word: &str| self.lower.strip_prefix("please ").unwrap_or(&self.lower).strip_prefix(word);
         let rest = ["repeat after me", "repeat", "echo"].into_iter().find_map(after)?;
-        let start = self.asked.len().checked_sub(rest.len())?;
-        let text = self.asked.get(start..)?.strip_prefix([':', ' ', '\n'])?.trim_start();
+        let start = self.question.len().checked_sub(rest.len())?;
+        let text = self.question.get(start..)?.strip_prefix([':', ' ', '\n'])?.trim_start();
         (!text.is_empty()).then(|| text.to_owned())
     }
 
@@ -181,81 +188,84 @@ impl<'a> View<'a> {
         Some(FILLER.into_iter().cycle().take(number).collect::<Vec<_>>().join(" "))
     }
 
+    /// `help`, `what can you do?`.
     fn help(&self) -> Option<String> {
-        let asked =
+        let matches =
             matches!(self.lower.trim_matches(['/', '!', '?', '.', ' ']), "help" | "help me" | "what can you do");
-        asked.then(|| HELP.to_owned())
+        matches.then(|| HELP.to_owned())
     }
 
-    /// `how many turns …`: what there is in the history.
+    /// `how many turns …`: the number of messages and replies.
     fn how_many(&self) -> Option<String> {
-        let asked = self.has(&["how many"]) && self.has(&["turn", "message", "time", "exchange"]);
-        asked.then(|| {
-            let (yours, mine) = (self.said.len(), self.replied.len());
+        let matches = self.has(&["how many"]) && self.has(&["turn", "message", "time", "exchange"]);
+        matches.then(|| {
+            let (yours, mine) = (self.messages.len(), self.replies.len());
             let (messages, replies) = (plural(yours, "message", "messages"), plural(mine, "reply", "replies"));
             format!("I see {messages} of yours and {replies} of mine: this is turn {yours}.")
         })
     }
 
-    /// `what did I say first?`, `what was your last reply?` and the like.
+    /// Questions for the first or last message, such as `what did I say first?`.
     fn which_message(&self) -> Option<String> {
         let first = self.has(&["first", "at the beginning", "at the start"]);
         let last = self.has(&["last", "previous", "just ", "before"]);
-        let saying = ["say", "said", "tell", "told", "ask", "write", "wrote", "message", "question", "reply", "answer"];
-        if !self.is_question() || !(first || last) || !self.has(&saying) || !self.facts().is_empty() {
+        let verbs = ["say", "said", "tell", "told", "ask", "write", "wrote", "message", "question", "reply", "answer"];
+        if !self.is_question() || !(first || last) || !self.has(&verbs) || !self.facts().is_empty() {
             return None;
         }
         let of_mine = self.has(&["you say", "you said", "you tell", "you answer", "you reply", "your"]);
         let (whose, messages) = if of_mine {
-            ("My", self.replied.as_slice())
+            ("My", self.replies.as_slice())
         } else {
-            // The one that asks is not meant.
-            ("Your", self.said.split_last().map_or(&[][..], |(_, before)| before))
+            // The question itself does not count.
+            ("Your", self.messages.split_last().map_or(&[][..], |(_, before)| before))
         };
         let which = if first { messages.first() } else { messages.last() };
         let order = if first { "first" } else { "last" };
         Some(match which {
-            Some(message) => format!("{whose} {order} message was: \"{}\"", quote(message, QUOTE_CHARS)),
+            Some(message) => format!("{whose} {order} message was: \"{}\"", quote(message, MAX_QUOTE_CHARS)),
             None => "This is the first message of this conversation.".to_owned(),
         })
     }
 
     /// `list what I told you`.
     fn list(&self) -> Option<String> {
-        let told = ["i told you", "i tell you", "you know about me", "you remember", "you been told"];
-        let asks_for_one = self.has(&["remember my ", "told you my "]);
-        if !self.is_question() || !self.has(&told) || asks_for_one {
+        let leads = ["i told you", "i tell you", "you know about me", "you remember", "you been told"];
+        let asks_for_one_fact = self.has(&["remember my ", "told you my "]);
+        if !self.is_question() || !self.has(&leads) || asks_for_one_fact {
             return None;
         }
-        // Of what was told twice the last counts; a plain note is about nothing else.
+        // The last fact about a subject counts. Plain notes have no subject and are all listed.
         let all: Vec<Fact<'_>> = self.all_facts().collect();
         let last: HashMap<&str, usize> =
-            all.iter().enumerate().map(|(place, fact)| (fact.of.as_str(), place)).collect();
-        let is_last = |place, fact: &Fact<'_>| fact.of.is_empty() || last.get(fact.of.as_str()) == Some(&place);
-        let facts = all.iter().enumerate().filter(|(place, fact)| is_last(*place, fact));
+            all.iter().enumerate().map(|(index, fact)| (fact.subject.as_str(), index)).collect();
+        let is_last =
+            |index, fact: &Fact<'_>| fact.subject.is_empty() || last.get(fact.subject.as_str()) == Some(&index);
+        let facts = all.iter().enumerate().filter(|(index, fact)| is_last(*index, fact));
         let lines: Vec<String> = facts.map(|(_, fact)| format!("\n- {fact}")).collect();
         Some(if lines.is_empty() { nothing_told("anything") } else { format!("You told me:{}", lines.concat()) })
     }
 
-    /// `what is my <noun>?`: what was told about it last.
+    /// `what is my <noun>?`: the last fact about it.
     fn recall(&self) -> Option<String> {
-        let (of, is_mine) = facts::asked_for(&self.lower)?;
-        match self.all_facts().filter(|fact| fact.of == of).last() {
+        let (subject, is_mine) = facts::requested_subject(&self.lower)?;
+        match self.all_facts().filter(|fact| fact.subject == subject).last() {
             Some(fact) => Some(format!("{}.", capitalized(&fact.to_string()))),
-            None if is_mine => Some(nothing_told(&format!("your {of}"))),
+            None if is_mine => Some(nothing_told(&format!("your {subject}"))),
             None => None,
         }
     }
 
+    /// `who are you?`.
     fn who(&self) -> Option<String> {
-        let asked = ["who are you", "what are you", "which model", "what model", "your name", "who am i talking to"];
-        (self.has(&asked) || self.lower.starts_with("are you ")).then(|| {
+        let phrases = ["who are you", "what are you", "which model", "what model", "your name", "who am i talking to"];
+        (self.has(&phrases) || self.lower.starts_with("are you ")).then(|| {
             "I am the built-in model: a small program that answers from this conversation alone, and no language model."
                 .to_owned()
         })
     }
 
-    /// A statement to be remembered; the conversation itself is the memory.
+    /// A statement to remember. Nothing is stored: the conversation is the memory.
     fn note(&self) -> Option<String> {
         let facts: Vec<String> = self.facts().iter().map(Fact::to_string).collect();
         (!facts.is_empty()).then(|| format!("Noted: {}.", facts.join("; ")))
@@ -266,20 +276,21 @@ impl<'a> View<'a> {
         matches!(words.next(), Some("hello" | "hi" | "hey" | "greetings" | "good")) && words.count() <= 2
     }
 
-    fn anything_else(&self) -> String {
-        let piece = quote(&self.asked, PIECE_CHARS);
-        let turn = self.said.len();
+    /// The answer to any other message.
+    fn unknown(&self) -> String {
+        let piece = quote(&self.question, MAX_LAST_QUOTE_CHARS);
+        let turn = self.messages.len();
         format!(
             "I am the built-in model and know only a few phrases (say \"help\"). At turn {turn} you wrote: \"{piece}\""
         )
     }
 
     fn facts(&self) -> Vec<Fact<'_>> {
-        facts::told(&self.asked)
+        facts::stated_facts(&self.question)
     }
 
     fn all_facts(&self) -> impl Iterator<Item = Fact<'_>> {
-        self.said.iter().flat_map(|text| facts::told(text))
+        self.messages.iter().flat_map(|text| facts::stated_facts(text))
     }
 }
 
@@ -291,7 +302,7 @@ fn nothing_told(what: &str) -> String {
     format!("You have not told me {what} in this conversation.")
 }
 
-/// Says what the tools gave, for the results at the end of the items.
+/// Reports the tool results at the end of the items.
 fn report(items: &[Item]) -> String {
     let line = |item: &Item| match item {
         Item::Result { id, out, error } => {
@@ -305,7 +316,7 @@ fn report(items: &[Item]) -> String {
     lines.join("\n")
 }
 
-/// The tool that the last call with this id was for.
+/// The name of the tool in the last call with this id.
 fn tool_called<'a>(items: &'a [Item], wanted: &str) -> &'a str {
     let name = |item: &'a Item| match item {
         Item::Call { id, name, .. } if id == wanted => Some(name.as_str()),
@@ -314,13 +325,15 @@ fn tool_called<'a>(items: &'a [Item], wanted: &str) -> &'a str {
     items.iter().rev().find_map(name).unwrap_or("a tool that I did not call")
 }
 
-/// The number right after the first `lead`, and what follows it; one with too many digits is merely huge.
+/// The number directly after the first `lead`, and the text after it. A number with too many digits
+/// becomes the highest number.
 fn number_after<'a>(text: &'a str, lead: &str) -> Option<(usize, &'a str)> {
     let (_, rest) = text.split_once(lead)?;
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next().filter(|digits| !digits.is_empty())?;
     Some((digits.parse().unwrap_or(usize::MAX), rest.strip_prefix(digits)?))
 }
 
+/// The text of a message. An image becomes `[image]`.
 fn text_of(parts: &[Part]) -> Cow<'_, str> {
     match parts {
         [Part::Text(text)] => Cow::Borrowed(text),
@@ -337,6 +350,7 @@ fn capitalized(text: &str) -> String {
     chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
+/// The first `max_chars` characters of a text.
 fn quote(text: &str, max_chars: usize) -> Cow<'_, str> {
     match text.char_indices().nth(max_chars) {
         Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),

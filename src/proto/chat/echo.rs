@@ -1,17 +1,19 @@
-//! What clients repeat: those that keep the conversation themselves send all of it again, each turn, beside the token.
+//! Repeated conversations. Some clients keep the conversation themselves, and send all of it in
+//! each turn, together with the token.
 //!
-//! The token's items are the conversation; what a client says they were is only held against them, and left out. So
-//! nothing forged enters, and nothing that differs is passed over: it is refused. A client may have forgotten the older
-//! turns, and it may remember turns that were since trimmed from the token; what both have must be the same.
+//! Only the items of the token are the conversation. The client's copy is compared with them and
+//! then dropped, so a client cannot forge history. A difference is an error. A client may have
+//! forgotten older turns, and it may remember turns that were trimmed from the token. The turns
+//! that both have must be the same.
 //!
-//! Formats write the same turn in different shapes, so turns are compared by what they say: a reply by its text and its
-//! calls, what a user brought by its texts, images and results. Reasoning is the provider's and is not compared.
+//! APIs write the same turn in different forms. So turns are compared by their content: a reply by
+//! its text and its calls, and input by its texts, images and results. Reasoning is not compared.
 
 use serde_json::{Map, Value};
 
 use super::{
     item::{Item, Output, Part, Role},
-    note::{is_elision, is_summary},
+    note::{is_image_note, is_summary},
 };
 use crate::proto::error::Error;
 
@@ -39,21 +41,21 @@ pub(super) fn first_new_item(history: &[Item], input: &[Item], is_whole: bool) -
     let mut ours = ours.iter().rev();
     for turn in theirs.iter().rev() {
         match ours.next() {
-            Some(known) if known.says_the_same_as(turn) => {}
+            Some(known) if known.has_content_of(turn) => {}
             // Only a trimmed turn can be unknown.
             None if !is_whole && !history.is_empty() => break,
-            _ => return Err(turn.refused()),
+            _ => return Err(turn.mismatch()),
         }
     }
     Ok(first_new)
 }
 
-/// What one side says before the other speaks again.
+/// The content of one side, user or model, between two turns of the other side.
 #[derive(Debug, Default)]
 struct EchoTurn<'a> {
     by_model: bool,
     text: String,
-    /// Images, calls and results, in their order.
+    /// Images, calls and results, in order.
     pieces: Vec<Piece<'a>>,
 }
 
@@ -64,7 +66,7 @@ enum Piece<'a> {
         name: &'a str,
         args: &'a str,
     },
-    /// The URL, unless only a note is left of it.
+    /// The URL. None if only a note of the image is left.
     Image(Option<&'a str>),
     Result {
         id: &'a str,
@@ -73,14 +75,14 @@ enum Piece<'a> {
 }
 
 impl<'a> EchoTurn<'a> {
-    fn take(&mut self, item: &'a Item) {
+    fn add(&mut self, item: &'a Item) {
         match item {
             Item::Call { id, name, args } => self.pieces.push(Piece::Call { id, name, args }),
-            Item::Message { parts, .. } => self.take_parts(parts),
+            Item::Message { parts, .. } => self.add_parts(parts),
             Item::Result { id, out, .. } => {
                 let mut turn = Self::default();
                 match out {
-                    Output::Parts(parts) => turn.take_parts(parts),
+                    Output::Parts(parts) => turn.add_parts(parts),
                     Output::Text(text) => turn.text.push_str(text),
                 }
                 self.pieces.push(Piece::Result { id, turn });
@@ -89,25 +91,27 @@ impl<'a> EchoTurn<'a> {
         }
     }
 
-    fn take_parts(&mut self, parts: &'a [Part]) {
+    fn add_parts(&mut self, parts: &'a [Part]) {
         for part in parts {
             match part {
                 Part::Image(url) => self.pieces.push(Piece::Image(Some(url))),
-                Part::Text(text) if is_elision(text) => self.pieces.push(Piece::Image(None)),
+                Part::Text(text) if is_image_note(text) => self.pieces.push(Piece::Image(None)),
                 Part::Text(text) => self.text.push_str(text),
             }
         }
     }
 
-    /// Clients trim texts, and write arguments anew from what they read.
-    fn says_the_same_as(&self, other: &Self) -> bool {
+    /// Returns true if both have the same content. Clients trim texts, and parse and rewrite the
+    /// arguments of calls.
+    fn has_content_of(&self, other: &Self) -> bool {
         self.by_model == other.by_model
             && self.text.trim() == other.text.trim()
             && self.pieces.len() == other.pieces.len()
-            && self.pieces.iter().zip(&other.pieces).all(|(mine, theirs)| mine.is(theirs))
+            && self.pieces.iter().zip(&other.pieces).all(|(piece, other)| piece.has_content_of(other))
     }
 
-    fn refused(&self) -> Error {
+    /// The error for a turn that differs from the conversation in the token.
+    fn mismatch(&self) -> Error {
         if self.by_model {
             Error::RoleForbidden { role: "assistant".to_owned() }
         } else {
@@ -120,39 +124,42 @@ impl<'a> EchoTurn<'a> {
 }
 
 impl Piece<'_> {
-    fn is(&self, other: &Self) -> bool {
+    fn has_content_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Call { id, name, args }, Self::Call { id: other_id, name: other_name, args: other_args }) => {
                 id == other_id && name == other_name && same_args(args, other_args)
             }
-            (Self::Image(mine), Self::Image(theirs)) => mine.is_none() || theirs.is_none() || mine == theirs,
+            (Self::Image(url), Self::Image(other)) => url.is_none() || other.is_none() || url == other,
             (Self::Result { id, turn }, Self::Result { id: other_id, turn: other }) => {
-                id == other_id && turn.says_the_same_as(other)
+                id == other_id && turn.has_content_of(other)
             }
             _ => false,
         }
     }
 }
 
-/// Whether arguments say the same. Where a format has them as an object, ours that are none were shown as the empty one.
+/// Returns true if both arguments have the same content. `ours` is from the token.
 ///
-/// A client may have written them anew, with other spaces and escapes. Read JSON takes many times its text, and so long
-/// ones must be the same to the byte but for spaces.
+/// Some APIs show arguments as a JSON object. Arguments that are not an object were shown there as
+/// an empty object. A client may have rewritten the arguments, with other whitespace and escapes.
+/// Parsed JSON takes many times the memory of its text, so long arguments may differ only in
+/// whitespace.
 fn same_args(ours: &str, theirs: &str) -> bool {
-    if ours == theirs || without_spaces(ours).eq(without_spaces(theirs)) {
+    if ours == theirs || without_whitespace(ours).eq(without_whitespace(theirs)) {
         return true;
     }
-    if ours.len().max(theirs.len()) > REREAD_BYTES {
+    if ours.len().max(theirs.len()) > MAX_PARSED_BYTES {
         return false;
     }
-    let read = |text| serde_json::from_str::<Value>(text).ok();
+    let parse = |text| serde_json::from_str::<Value>(text).ok();
     let is_object = |value: &Option<Value>| value.as_ref().is_some_and(Value::is_object);
-    let (mine, other) = (read(ours), read(theirs));
-    mine.as_ref().zip(other.as_ref()).is_some_and(|(mine, other)| same_value(mine, other))
-        || (!is_object(&mine) && other.is_some_and(|other| other == Value::Object(Map::new())))
+    let (ours, theirs) = (parse(ours), parse(theirs));
+    ours.as_ref().zip(theirs.as_ref()).is_some_and(|(ours, theirs)| same_value(ours, theirs))
+        || (!is_object(&ours) && theirs.is_some_and(|theirs| theirs == Value::Object(Map::new())))
 }
 
-/// Whether values say the same; JavaScript writes 1.0 as 1.
+/// Returns true for equal values. Numbers are compared by value, because JavaScript writes 1.0 as
+/// 1.
 fn same_value(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Array(one), Value::Array(other)) => {
@@ -168,7 +175,7 @@ fn same_value(one: &Value, other: &Value) -> bool {
 }
 
 /// JSON text without the whitespace between its tokens (RFC 8259 §2).
-fn without_spaces(json: &str) -> impl Iterator<Item = u8> {
+fn without_whitespace(json: &str) -> impl Iterator<Item = u8> {
     let (mut in_string, mut escaped) = (false, false);
     json.bytes().filter(move |byte| {
         if in_string {
@@ -181,9 +188,10 @@ fn without_spaces(json: &str) -> impl Iterator<Item = u8> {
     })
 }
 
-/// The longest arguments that are read to be compared.
-const REREAD_BYTES: usize = 64 << 10;
+/// The longest arguments that are parsed for a comparison, in bytes.
+const MAX_PARSED_BYTES: usize = 64 << 10;
 
+/// The side that an item comes from: results come from the user.
 fn side(item: &Item) -> Role {
     match item {
         Item::Call { .. } | Item::Message { role: Role::Assistant, .. } | Item::Think { .. } => Role::Assistant,
@@ -191,15 +199,16 @@ fn side(item: &Item) -> Role {
     }
 }
 
+/// The content of the items, grouped by side.
 fn turns(items: &[Item]) -> Vec<EchoTurn<'_>> {
     let mut turns: Vec<EchoTurn<'_>> = Vec::new();
     for item in items {
         let by_model = side(item) == Role::Assistant;
         match turns.last_mut() {
-            Some(turn) if turn.by_model == by_model => turn.take(item),
+            Some(turn) if turn.by_model == by_model => turn.add(item),
             _ => {
                 let mut turn = EchoTurn { by_model, ..EchoTurn::default() };
-                turn.take(item);
+                turn.add(item);
                 turns.push(turn);
             }
         }
@@ -207,13 +216,14 @@ fn turns(items: &[Item]) -> Vec<EchoTurn<'_>> {
     turns
 }
 
-/// How many turns the items hold: each begins where the user speaks after the model, or results follow calls.
+/// The number of turns in the items. A turn begins with the first user item, and with each user
+/// item after an item of the model. Results of calls also begin a turn.
 pub(super) fn count_turns(items: &[Item]) -> usize {
     let begins = |(at, item): (usize, &Item)| {
         let before = at.checked_sub(1).and_then(|before| items.get(before));
         side(item) == Role::User && before.is_none_or(|before| side(before) == Role::Assistant)
     };
-    items.iter().enumerate().filter(|place| begins(*place)).count()
+    items.iter().enumerate().filter(|item| begins(*item)).count()
 }
 
 #[cfg(test)]
@@ -242,37 +252,37 @@ mod tests {
         vec![user("a"), model("A"), user("b"), think, model("B"), call(r#"{"x": 1}"#), result(text("3")), model("C ")]
     }
 
-    fn without_echo(history: &[Item], input: Vec<Item>, is_whole: bool) -> Result<Vec<Item>, Error> {
-        first_new_item(history, &input, is_whole).map(|first_new| input[first_new..].to_vec())
+    fn without_echo(history: &[Item], input: &[Item], is_whole: bool) -> Result<Vec<Item>, Error> {
+        first_new_item(history, input, is_whole).map(|first_new| input[first_new..].to_vec())
     }
 
-    fn skip(input: Vec<Item>) -> Result<Vec<Item>, Error> {
+    fn new_items(input: &[Item]) -> Result<Vec<Item>, Error> {
         without_echo(&history(), input, true)
     }
 
     #[test]
-    fn a_repeated_conversation_leaves_what_is_new() {
+    fn a_repeated_conversation_is_dropped() {
         let parts = Output::Parts(vec![Part::Text("3".to_owned())]);
         let echo = [user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), result(parts), model("C")];
         for forgotten in 0..echo.len() {
             let mut input = echo[forgotten..].to_vec();
-            // A reply is known whole or not at all.
+            // A reply can only be forgotten as a whole.
             if matches!(input[0], Item::Call { .. }) {
                 continue;
             }
             input.extend([user("d"), user("e")]);
-            assert_eq!(skip(input).unwrap(), [user("d"), user("e")], "{forgotten}");
+            assert_eq!(new_items(&input).unwrap(), [user("d"), user("e")], "{forgotten}");
         }
     }
 
     #[test]
-    fn what_is_all_new_stays_as_it_is() {
-        assert_eq!(skip(vec![user("a"), user("b")]).unwrap(), [user("a"), user("b")]);
-        assert_eq!(without_echo(&[], vec![user("a")], true).unwrap(), [user("a")]);
+    fn new_input_is_unchanged() {
+        assert_eq!(new_items(&[user("a"), user("b")]).unwrap(), [user("a"), user("b")]);
+        assert_eq!(without_echo(&[], &[user("a")], true).unwrap(), [user("a")]);
     }
 
     #[test]
-    fn what_the_model_never_said_is_refused() {
+    fn forged_turns_of_the_model_are_refused() {
         for input in [
             vec![model("A")],
             vec![model("C"), user("d"), model("D"), user("e")],
@@ -280,17 +290,16 @@ mod tests {
             vec![model("before"), user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), user("d")],
             vec![call(r#"{"x":2}"#), user("d")],
         ] {
-            assert_eq!(skip(input.clone()).unwrap_err().code(), "role_forbidden", "{input:?}");
-            let nothing = without_echo(&[], input, true).unwrap_err();
-            assert_eq!(nothing.code(), "role_forbidden");
+            assert_eq!(new_items(&input).unwrap_err().code(), "role_forbidden", "{input:?}");
+            let without_history = without_echo(&[], &input, true).unwrap_err();
+            assert_eq!(without_history.code(), "role_forbidden");
         }
     }
 
     #[test]
-    fn arguments_that_are_no_object_are_known_as_the_empty_one() {
+    fn arguments_that_are_not_an_object_equal_an_empty_object() {
         let call = |args: &str| Item::Call { id: "c".to_owned(), name: "n".to_owned(), args: args.to_owned() };
-        let is_known =
-            |ours, theirs| without_echo(&[user("a"), call(ours)], vec![call(theirs), user("b")], true).is_ok();
+        let is_known = |ours, theirs| without_echo(&[user("a"), call(ours)], &[call(theirs), user("b")], true).is_ok();
         for ours in ["", "{", "[1]", "\"x\"", "{}"] {
             assert!(is_known(ours, ours) && is_known(ours, "{ }"), "{ours}");
             assert!(!is_known(ours, "{\"x\":1}") && !is_known("{\"x\":1}", ours) && !is_known(ours, "5"), "{ours}");
@@ -298,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_never_said_is_refused_as_another_conversation() {
+    fn changed_user_messages_are_refused_as_another_conversation() {
         let other = Output::Text("4".to_owned());
         for input in [
             vec![
@@ -313,65 +322,65 @@ mod tests {
             ],
             vec![user("other"), model("B"), call(r#"{"x":1}"#), result(Output::Text("3".to_owned())), model("C")],
         ] {
-            assert_eq!(skip(input.clone()).unwrap_err().code(), "request_invalid", "{input:?}");
+            assert_eq!(new_items(&input).unwrap_err().code(), "request_invalid", "{input:?}");
         }
     }
 
     #[test]
-    fn only_a_trimmed_conversation_may_be_remembered_further_back() {
+    fn clients_may_remember_more_only_of_a_trimmed_conversation() {
         let remembered = || vec![user("old"), model("OLD"), user("a"), model("A"), user("b")];
         let left = [user("a"), model("A")];
-        assert_eq!(without_echo(&left, remembered(), false).unwrap(), [user("b")]);
-        assert_eq!(without_echo(&left, remembered(), true).unwrap_err().code(), "role_forbidden");
+        assert_eq!(without_echo(&left, &remembered(), false).unwrap(), [user("b")]);
+        assert_eq!(without_echo(&left, &remembered(), true).unwrap_err().code(), "role_forbidden");
     }
 
     #[test]
-    fn a_summary_is_held_against_nothing() {
-        let summary = user(&format!("{}\nThey greeted.", super::super::note::SUMMARY_LEAD));
+    fn a_summary_is_not_compared() {
+        let summary = user(&format!("{}\nThey greeted.", super::super::note::SUMMARY_HEADING));
         let history = [summary.clone(), user("b"), model("B"), user("c"), model("C")];
         let remembered = || vec![user("a"), model("A"), user("b"), model("B"), user("c"), model("C"), user("d")];
         for forgotten in 0..3 {
             let input = remembered().split_off(forgotten * 2);
-            assert_eq!(without_echo(&history, input, false).unwrap(), [user("d")], "{forgotten}");
+            assert_eq!(without_echo(&history, &input, false).unwrap(), [user("d")], "{forgotten}");
         }
         let mut forged = remembered();
         forged[3] = model("other");
-        assert_eq!(without_echo(&history, forged, false).unwrap_err().code(), "role_forbidden");
-        // Whoever writes such a message fools nobody: it stays a message of the user's.
+        assert_eq!(without_echo(&history, &forged, false).unwrap_err().code(), "role_forbidden");
+        // A user can write a message that looks like a summary. It is still a message of the user.
         assert_eq!(
-            without_echo(&[summary.clone(), model("A")], vec![summary, model("A"), user("b")], true).unwrap(),
+            without_echo(&[summary.clone(), model("A")], &[summary, model("A"), user("b")], true).unwrap(),
             [user("b")]
         );
     }
 
     #[test]
-    fn long_arguments_are_the_same_but_for_spaces() {
+    fn long_arguments_may_differ_only_in_whitespace() {
         let long = format!(r#"{{"a": "x \\\" y", "b": [{}1]}}"#, "1, ".repeat(50_000));
         let compact = long.replace(", ", ",").replace(": ", ":");
         assert!(same_args(&long, &compact) && same_args(&long, &long));
         assert!(!same_args(&long, &compact.replace("x ", "x  ")) && !same_args(&long, &long.replace("[1", "[2")));
         assert!(same_args(r#"{"a": "\u00e9"}"#, r#"{"a":"é"}"#) && !same_args(r#"{"a": "x y"}"#, r#"{"a":"xy"}"#));
-        // As JavaScript writes what it read.
+        // JavaScript rewrites numbers like this.
         assert!(same_args(r#"{"x":[1.0,1e3]}"#, r#"{"x":[1,1000]}"#) && !same_args(r#"{"x":1.0}"#, r#"{"x":1.5}"#));
     }
 
     #[test]
-    fn an_image_is_known_by_its_note() {
+    fn a_note_equals_any_image() {
         let picture = |part: Part| Item::Message {
             role: Role::User,
             parts: vec![Part::Text("look".to_owned()), part],
             cut: false,
         };
         let image = Part::Image("data:image/png;base64,AAAA".to_owned());
-        let note = Part::Text(super::super::note::elision("data:image/png;base64,AAAA"));
-        let input = vec![picture(image), model("A"), user("b")];
-        assert_eq!(without_echo(&[picture(note), model("A")], input.clone(), true).unwrap(), [user("b")]);
+        let note = Part::Text(super::super::note::image_note("data:image/png;base64,AAAA"));
+        let input = [picture(image), model("A"), user("b")];
+        assert_eq!(without_echo(&[picture(note), model("A")], &input, true).unwrap(), [user("b")]);
         let other = Part::Image("https://e.test/b.png".to_owned());
-        assert!(without_echo(&[picture(other), model("A")], input, true).is_err());
+        assert!(without_echo(&[picture(other), model("A")], &input, true).is_err());
     }
 
     #[test]
-    fn turns_are_counted_where_the_user_begins() {
+    fn a_turn_begins_with_user_items() {
         assert_eq!(count_turns(&history()), 3);
         assert_eq!(count_turns(&[user("a"), user("b"), model("A")]), 1);
         assert_eq!(count_turns(&[]), 0);

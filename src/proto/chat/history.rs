@@ -1,12 +1,14 @@
-//! The items in order, and the rules between them: input follows from what stands there, trimming takes whole turns.
+//! The items of a conversation in order, and the rules between them: input must fit the history,
+//! and trimming removes complete turns.
 
 use super::{
     echo,
     item::{Item, Output, Part, Role},
-    note::{INLINE, excerpt},
+    note::DATA_SCHEME,
 };
 use crate::proto::{
     error::{Error, Excess},
+    excerpt::excerpt,
     limits::Limits,
 };
 
@@ -15,44 +17,21 @@ use crate::proto::{
 pub struct History(Vec<Item>);
 
 impl History {
-    /// Appends the caller's input, if it may follow.
+    /// Appends the caller's input, if it fits the history.
     ///
     /// # Errors
-    /// [`Error::RequestInvalid`] for no input, an empty message, a result for which there is no call, or a message while
-    /// a call waits for its result; [`Error::RoleForbidden`] for items that are the model's, unless the caller
-    /// `may_speak_for_model`; [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`].
-    pub fn push_input(&mut self, input: Vec<Item>, may_speak_for_model: bool, limits: &Limits) -> Result<(), Error> {
+    /// - [`Error::RequestInvalid`] for no input, an empty message, a result without a call, or a
+    ///   message while a call waits for its result.
+    /// - [`Error::RoleForbidden`] for items of the model, unless `accepts_model_items`.
+    /// - [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`].
+    pub fn push_input(&mut self, input: Vec<Item>, accepts_model_items: bool, limits: &Limits) -> Result<(), Error> {
         if input.is_empty() {
             return Err(Error::invalid("`input` is empty. Send text, parts or tool results."));
         }
         let mut waiting = self.waiting_calls();
         for item in &input {
             check_size(item, limits)?;
-            match item {
-                Item::Result { id, .. } => {
-                    let at = waiting.iter().position(|call| call == id).ok_or_else(|| {
-                        Error::invalid(format!(
-                            "No open tool call has the id `{}`. Send one result for each call of the last reply.",
-                            excerpt(id)
-                        ))
-                    })?;
-                    waiting.remove(at);
-                }
-                Item::Message { role: Role::User, parts, .. } => {
-                    if let Some(id) = waiting.first() {
-                        let id = excerpt(id);
-                        return Err(Error::invalid(format!(
-                            "Tool call `{id}` has no result yet. Send its result first."
-                        )));
-                    }
-                    if parts.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty())) {
-                        return Err(Error::invalid("The input message is empty. Send text or an image."));
-                    }
-                }
-                Item::Call { id, .. } if may_speak_for_model => waiting.push(id.clone()),
-                Item::Message { role: Role::Assistant, .. } if may_speak_for_model && waiting.is_empty() => {}
-                _ => return Err(Error::RoleForbidden { role: "assistant".to_owned() }),
-            }
+            check_order(item, &mut waiting, accepts_model_items)?;
         }
         if !matches!(input.last(), Some(Item::Message { role: Role::User, .. } | Item::Result { .. })) {
             return Err(Error::invalid(
@@ -69,32 +48,33 @@ impl History {
         Ok(())
     }
 
-    /// How many items the oldest turns have that hold at least `surplus_bytes` of lines and `surplus_items`.
+    /// The number of items in the oldest turns that together have at least `bytes` of lines and
+    /// `items`. `None` if not even all turns before the last one are enough.
     ///
-    /// A turn begins with a user message that follows the model's words, so that a call and its result go together; the
-    /// last turn, whose input is new, stays. `None` if the surplus is more than there is.
+    /// A turn begins with a user message after a message or reasoning of the model. So a call and
+    /// its result stay together. The last turn has the new input and does not count.
     #[must_use]
-    pub fn oldest_turns(&self, surplus_bytes: usize, surplus_items: usize) -> Option<usize> {
-        let mut bytes = 0_usize;
+    pub fn oldest_turns(&self, bytes: usize, items: usize) -> Option<usize> {
+        let mut turn_bytes = 0_usize;
         for (at, pair) in self.0.windows(2).enumerate() {
             let [before, item] = pair else { break };
-            bytes = bytes.saturating_add(before.line_bytes());
-            let items = at.saturating_add(1);
+            turn_bytes = turn_bytes.saturating_add(before.line_bytes());
+            let turn_items = at.saturating_add(1);
             let turn_begins = matches!(item, Item::Message { role: Role::User, .. })
                 && matches!(before, Item::Message { role: Role::Assistant, .. } | Item::Think { .. });
-            if turn_begins && bytes >= surplus_bytes && items >= surplus_items {
-                return Some(items);
+            if turn_begins && turn_bytes >= bytes && turn_items >= items {
+                return Some(turn_items);
             }
         }
         None
     }
 
-    /// Takes away the oldest `items`.
+    /// Removes the oldest `items`.
     pub fn drop_oldest(&mut self, items: usize) {
         self.0.drain(..items.min(self.0.len()));
     }
 
-    /// The items, taken out.
+    /// Returns the items.
     #[must_use]
     pub fn into_items(self) -> Vec<Item> {
         self.0
@@ -109,17 +89,18 @@ impl History {
     /// # Errors
     /// [`Error::RoleForbidden`] or [`Error::RequestInvalid`] if the repeated items differ.
     pub fn first_new_item(&self, input: &[Item], turns: u64) -> Result<usize, Error> {
-        let held = u64::try_from(echo::count_turns(&self.0)).unwrap_or(u64::MAX);
-        echo::first_new_item(&self.0, input, held >= turns)
+        let turns_kept = u64::try_from(echo::count_turns(&self.0)).unwrap_or(u64::MAX);
+        echo::first_new_item(&self.0, input, turns_kept >= turns)
     }
 
-    /// The items.
+    /// The items, oldest first.
     #[must_use]
     pub fn items(&self) -> &[Item] {
         &self.0
     }
 
-    /// The ids of the calls at the end that have no result yet, in order.
+    /// The ids of the calls that have no result yet, in order. Only calls after the last user
+    /// message count.
     fn waiting_calls(&self) -> Vec<String> {
         let mut answered = Vec::new();
         let mut waiting = Vec::new();
@@ -145,6 +126,40 @@ impl FromIterator<Item> for History {
     }
 }
 
+/// Checks that an item may follow the items before it. `waiting` has the ids of the calls without a
+/// result, and is updated.
+fn check_order(item: &Item, waiting: &mut Vec<String>, accepts_model_items: bool) -> Result<(), Error> {
+    match item {
+        Item::Result { id, .. } => {
+            let at = waiting.iter().position(|call| call == id).ok_or_else(|| {
+                Error::invalid(format!(
+                    "No open tool call has the id `{}`. Send one result for each call of the last reply.",
+                    excerpt(id)
+                ))
+            })?;
+            waiting.remove(at);
+            Ok(())
+        }
+        Item::Message { role: Role::User, parts, .. } => {
+            if let Some(id) = waiting.first() {
+                let id = excerpt(id);
+                return Err(Error::invalid(format!("Tool call `{id}` has no result yet. Send its result first.")));
+            }
+            if parts.iter().all(|part| matches!(part, Part::Text(text) if text.is_empty())) {
+                return Err(Error::invalid("The input message is empty. Send text or an image."));
+            }
+            Ok(())
+        }
+        Item::Call { id, .. } if accepts_model_items => {
+            waiting.push(id.clone());
+            Ok(())
+        }
+        Item::Message { role: Role::Assistant, .. } if accepts_model_items && waiting.is_empty() => Ok(()),
+        _ => Err(Error::RoleForbidden { role: "assistant".to_owned() }),
+    }
+}
+
+/// Checks the sizes of an item and its inline images, and the scheme of image URLs.
 fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
     let parts = match item {
         Item::Message { parts, .. } | Item::Result { out: Output::Parts(parts), .. } => parts.as_slice(),
@@ -153,9 +168,9 @@ fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
     let mut images = 0_usize;
     for part in parts {
         let Part::Image(url) = part else { continue };
-        if let Some((_, data)) = url.strip_prefix(INLINE).and_then(|data| data.split_once(',')) {
-            // Base64 carries 3 bytes in 4 characters, its padding none; percent-encoded data is counted the same, which
-            // flatters it less than three times.
+        if let Some((_, data)) = url.strip_prefix(DATA_SCHEME).and_then(|data| data.split_once(',')) {
+            // Base64 has 3 bytes in 4 characters, and none in its padding. Percent-encoded data is
+            // counted the same way, which gives it less than three times its true size.
             let data = data.strip_suffix("==").or_else(|| data.strip_suffix('=')).unwrap_or(data);
             let decoded = data.len().saturating_mul(3) / 4;
             if let Some(excess) = Excess::bytes(decoded, limits.image_bytes) {
@@ -166,18 +181,15 @@ fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
             return Err(Error::invalid("An image must be an `https:` or `data:` URL."));
         }
     }
-    let words = item.line_bytes().saturating_sub(images);
-    Excess::bytes(words, limits.message_bytes).map_or(Ok(()), |excess| Err(Error::MessageTooLarge(excess)))
+    let bytes_without_images = item.line_bytes().saturating_sub(images);
+    Excess::bytes(bytes_without_images, limits.message_bytes)
+        .map_or(Ok(()), |excess| Err(Error::MessageTooLarge(excess)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::chat::Output;
-
-    fn said(role: Role, text: &str) -> Item {
-        Item::text(role, text)
-    }
 
     fn call(id: &str) -> Item {
         Item::Call { id: id.to_owned(), name: "add".to_owned(), args: "{}".to_owned() }
@@ -187,9 +199,10 @@ mod tests {
         Item::Result { id: id.to_owned(), out: Output::Text(String::new()), error: false }
     }
 
-    /// Two plain turns, one with two calls and an answer, one with a call and no word after it but a message.
+    /// Four turns. The second has two user messages and ends with reasoning, the third has two
+    /// calls, and the fourth has no reply yet.
     fn conversation() -> History {
-        let (user, model) = (|text| said(Role::User, text), |text| said(Role::Assistant, text));
+        let (user, model) = (|text| Item::text(Role::User, text), |text| Item::text(Role::Assistant, text));
         let think = Item::Think { provider_id: "m".to_owned(), blob: "{}".to_owned() };
         [
             vec![user("a"), model("A")],
@@ -203,40 +216,44 @@ mod tests {
     }
 
     #[test]
-    fn trimming_takes_whole_turns_and_never_the_last() {
-        for (surplus, taken) in
+    fn trimming_removes_complete_turns_and_never_the_last() {
+        for (items, trimmed) in
             [(1, Some(2)), (2, Some(2)), (3, Some(6)), (6, Some(6)), (7, Some(14)), (14, Some(14)), (15, None)]
         {
             let mut history = conversation();
             let before = history.items().to_vec();
-            assert_eq!(history.oldest_turns(0, surplus), taken, "{surplus}");
-            history.drop_oldest(taken.unwrap_or_default());
-            assert_eq!(history.items(), &before[taken.unwrap_or_default()..]);
+            assert_eq!(history.oldest_turns(0, items), trimmed, "{items}");
+            history.drop_oldest(trimmed.unwrap_or_default());
+            assert_eq!(history.items(), &before[trimmed.unwrap_or_default()..]);
         }
     }
 
     #[test]
     fn trimming_counts_bytes_of_lines() {
         let bytes: usize = conversation().items()[..2].iter().map(Item::line_bytes).sum();
-        for (surplus, taken) in [(1, 2), (bytes, 2), (bytes + 1, 6)] {
-            assert_eq!(conversation().oldest_turns(surplus, 0), Some(taken));
+        for (wanted, trimmed) in [(1, 2), (bytes, 2), (bytes + 1, 6)] {
+            assert_eq!(conversation().oldest_turns(wanted, 0), Some(trimmed));
         }
         assert_eq!(conversation().oldest_turns(100_000, 0), None);
-        // Both are to be gone.
+        // Both bounds must be reached.
         assert_eq!(conversation().oldest_turns(bytes + 1, 1), Some(6));
         assert_eq!(History::default().oldest_turns(1, 1), None);
     }
 
     #[test]
-    fn only_calls_since_the_last_message_wait() {
+    fn only_calls_after_the_last_user_message_wait() {
         let mut history: History =
-            [said(Role::User, "a"), call("1"), result("1"), call("1"), call("2"), result("2")].into_iter().collect();
+            [Item::text(Role::User, "a"), call("1"), result("1"), call("1"), call("2"), result("2")]
+                .into_iter()
+                .collect();
         assert_eq!(history.waiting_calls(), ["1"]);
         history.push_input(vec![result("1")], false, &Limits::default()).unwrap();
         assert!(history.waiting_calls().is_empty());
-        // What was left open before a user spoke, as an imported transcript may have it, is open no more.
-        let old: History =
-            [call("1"), said(Role::User, "never mind"), said(Role::Assistant, "fine")].into_iter().collect();
+        // An imported transcript may have a call without a result before a user message. It does
+        // not wait.
+        let old: History = [call("1"), Item::text(Role::User, "never mind"), Item::text(Role::Assistant, "fine")]
+            .into_iter()
+            .collect();
         assert!(old.waiting_calls().is_empty());
     }
 }

@@ -1,8 +1,9 @@
-//! The neutral history, item by item: what was said, called, answered and thought, in no provider's words.
+//! The items of a conversation: messages, tool calls, tool results and reasoning, in neutral form.
 //!
-//! An item is one line of JSON (docs/token.md, "Items"). Writing gives one fixed form; reading takes members in any
-//! order, and refuses unknown and duplicate ones, `null`s, arrays in place of objects, empty parts and lone surrogates.
-//! There is no system role: the system prompt is the server's and is applied anew each turn.
+//! An item is one line of JSON (docs/token.md, "Items"). It is always written in the same form. It
+//! is read with its members in any order. Unknown and duplicate members, `null`, arrays instead of
+//! objects, empty parts and lone surrogates are refused. There is no system role: the system prompt
+//! belongs to the server, which applies it in every turn.
 
 use std::{borrow::Cow, fmt};
 
@@ -20,52 +21,52 @@ use crate::proto::{
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "t")]
 pub enum Item {
-    /// The model asks for a tool.
+    /// A tool call by the model.
     #[serde(rename = "call")]
     Call {
-        /// The id that the result will name.
+        /// The id of the call. The result has the same id.
         id: String,
-        /// The tool's name.
+        /// The name of the tool.
         name: String,
-        /// The arguments: JSON text as received, byte for byte.
+        /// The arguments: JSON text, byte for byte as received.
         args: String,
     },
-    /// Something said.
+    /// A message.
     #[serde(rename = "msg")]
     Message {
-        /// Who said it.
+        /// The author.
         role: Role,
-        /// What was said; never empty.
+        /// The content. There is at least one part.
         parts: Vec<Part>,
-        /// An assistant message that ended before its end; absent else.
+        /// True for an assistant message that was interrupted. Absent otherwise.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
-    /// What a tool gave back.
+    /// The result of a tool call.
     #[serde(rename = "result")]
     Result {
         /// The id of the call.
         id: String,
         /// The result.
         out: Output,
-        /// The tool failed; absent else.
+        /// True if the tool failed. Absent otherwise.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         error: bool,
     },
-    /// A provider's own opaque reasoning, replayed only to that provider.
+    /// Reasoning in the provider's own opaque form. It is sent back only to that provider.
     #[serde(rename = "think")]
     Think {
         /// The provider: the name of its wire format, followed by `@host` if the host is not the
         /// official one.
         #[serde(rename = "by")]
         provider_id: String,
-        /// JSON text as received, byte for byte.
+        /// The reasoning: JSON text, byte for byte as received.
         blob: String,
     },
 }
 
 impl Item {
-    /// A message of one text part.
+    /// A message with one text part.
     #[must_use]
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         Self::Message { role, parts: vec![Part::Text(text.into())], cut: false }
@@ -74,20 +75,21 @@ impl Item {
     /// Reads one line, without its line end.
     ///
     /// # Errors
-    /// The reader's own words for what is wrong, with a column; safe to show to whoever wrote the line.
+    /// The message of the JSON reader, with a column. It may quote the line, so show it only to the
+    /// author of the line.
     pub fn from_line(line: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<Object<RawItem<'_>>>(line)?.0.into_item().map_err(serde_json::Error::custom)
     }
 
-    /// Appends the item's line, line end included.
+    /// Appends the item's line, including the line end.
     pub fn write_line(&self, lines: &mut String) {
-        // Strings and booleans always serialize; an error would have to come from the writer, and a Vec has none.
+        // Strings and booleans always serialize, and writing to a String cannot fail.
         let line = serde_json::to_string(self).unwrap_or_default();
         lines.push_str(&line);
         lines.push('\n');
     }
 
-    /// The bytes of the item's line, line end included.
+    /// The number of bytes of the item's line, including the line end.
     #[must_use]
     pub fn line_bytes(&self) -> usize {
         let mut line = String::new();
@@ -119,7 +121,7 @@ impl fmt::Debug for Item {
     }
 }
 
-/// Who said a message. Tools answer in results, and the system prompt is not part of a history.
+/// The author of a message. Tool output is in results, and the system prompt is not in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -130,7 +132,7 @@ pub enum Role {
 }
 
 impl<'de> Deserialize<'de> for Role {
-    /// By hand, because a derived enum would also read as `{"user":null}`.
+    /// Written by hand: a derived reader would also accept `{"user":null}`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct RoleVisitor;
 
@@ -154,7 +156,7 @@ impl<'de> Deserialize<'de> for Role {
     }
 }
 
-/// A piece of a message.
+/// A part of a message or a result.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub enum Part {
     /// An image, by `https:` or `data:` URL.
@@ -185,18 +187,18 @@ impl<'de> Deserialize<'de> for Part {
     }
 }
 
-/// A tool's result: plain text, or parts.
+/// The content of a tool result: text, or parts.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Output {
-    /// Never empty.
+    /// At least one part.
     Parts(Vec<Part>),
-    /// Text, which may be empty.
+    /// Text, possibly empty.
     Text(String),
 }
 
 impl Output {
-    /// The text of the result, parts joined by line ends; images are named, not shown.
+    /// The text of the result. Parts are joined by line ends, and images become `[image]`.
     #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {
@@ -255,9 +257,10 @@ impl<'de> Deserialize<'de> for Output {
     }
 }
 
-/// Any item as it stands on its line: all members of all kinds, none required yet.
+/// The members of all kinds of items, none of them required.
 ///
-/// One flat struct reads in one pass and borrows, where a tagged enum would buffer every member first.
+/// One flat struct is read in one pass and borrows its text. A tagged enum would copy every member
+/// first.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawItem<'a> {
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_lines_are_refused() {
         for line in [
             r#"["msg","user",[{"text":"a"}]]"#,
             r#"{"t":"msg","role":"user","parts":[]}"#,

@@ -1,4 +1,4 @@
-//! The conversation in neutral form: items, and the rules that hold between them.
+//! The conversation in neutral form: its items, and the rules between them.
 
 mod echo;
 mod history;
@@ -9,5 +9,5 @@ pub use self::{
     echo::after_last_reply,
     history::History,
     item::{Item, Output, Part, Role},
-    note::{SUMMARY_LEAD, without_inline_images},
+    note::{SUMMARY_HEADING, without_inline_images},
 };

@@ -1,8 +1,10 @@
-//! Notes that replace content in the history: for an inline image, and for turns that were summarized.
+//! Notes that replace content in the history: for an inline image, and for turns that were
+//! summarized.
 
 use super::item::{Item, Output, Part, Role};
+use crate::proto::excerpt::excerpt;
 
-/// The item as a later turn is to find it: a note in the place of each inline image. Also how many there were.
+/// The item with a note instead of each inline image, and the number of inline images.
 #[must_use]
 pub fn without_inline_images(item: &Item) -> (Item, usize) {
     let mut item = item.clone();
@@ -13,42 +15,37 @@ pub fn without_inline_images(item: &Item) -> (Item, usize) {
     let mut elided = 0_usize;
     for part in parts {
         if let Part::Image(url) = part
-            && url.starts_with(INLINE)
+            && url.starts_with(DATA_SCHEME)
         {
-            *part = Part::Text(elision(url));
+            *part = Part::Text(image_note(url));
             elided = elided.saturating_add(1);
         }
     }
     (item, elided)
 }
 
-/// The note that stands for an inline image: its type and its size.
-pub(super) fn elision(url: &str) -> String {
+/// The note for an inline image, with the type and the size of the image.
+pub(super) fn image_note(url: &str) -> String {
     let (kind, data) = url.split_once(',').unwrap_or_default();
     let kind = kind.split([':', ';']).nth(1).unwrap_or_default();
-    format!("{ELISION}{}, {} bytes]", excerpt(kind), data.len().saturating_mul(3) / 4)
+    format!("{IMAGE_NOTE_START}{}, {} bytes]", excerpt(kind), data.len().saturating_mul(3) / 4)
 }
 
-/// Whether a text is such a note.
-pub(super) fn is_elision(text: &str) -> bool {
-    text.starts_with(ELISION) && text.ends_with(" bytes]")
+/// Returns true for a note that [`image_note`] wrote.
+pub(super) fn is_image_note(text: &str) -> bool {
+    text.starts_with(IMAGE_NOTE_START) && text.ends_with(" bytes]")
 }
 
-const ELISION: &str = "[inline image left out: ";
+const IMAGE_NOTE_START: &str = "[inline image left out: ";
 
-/// Whether an item stands for turns that were summarized.
+/// Returns true for a message that replaced older turns.
 pub(super) fn is_summary(item: &Item) -> bool {
     let Item::Message { role: Role::User, parts, .. } = item else { return false };
-    matches!(parts.as_slice(), [Part::Text(text)] if text.starts_with(SUMMARY_LEAD))
+    matches!(parts.as_slice(), [Part::Text(text)] if text.starts_with(SUMMARY_HEADING))
 }
 
-/// What the message begins with that stands for turns that were summarized.
-pub const SUMMARY_LEAD: &str = "[Summary of the earlier conversation]";
+/// The first line of a summary message.
+pub const SUMMARY_HEADING: &str = "[Summary of the earlier conversation]";
 
-/// What the URL of an image begins with that travels in it (RFC 2397). In capitals it is refused as input.
-pub(super) const INLINE: &str = "data:";
-
-/// The beginning of a caller's own text, short enough for an error message.
-pub(super) fn excerpt(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(64).collect()
-}
+/// The beginning of the URL of an inline image (RFC 2397). In capitals, it is refused as input.
+pub(super) const DATA_SCHEME: &str = "data:";

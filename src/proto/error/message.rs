@@ -11,7 +11,7 @@ use std::{
 use super::{Error, code::Retry};
 use crate::proto::{
     allowance::Allowance,
-    time::{HumanDuration, whole_seconds},
+    time::{HumanDuration, seconds_rounded_up},
 };
 
 impl Display for Error {
@@ -125,7 +125,7 @@ impl Display for Counted<'_> {
 
 /// A wait in whole seconds, as `retry_after_seconds` counts it.
 fn waiting(wait: Duration) -> HumanDuration {
-    HumanDuration(Duration::from_secs(whole_seconds(wait)))
+    HumanDuration(Duration::from_secs(seconds_rounded_up(wait)))
 }
 
 /// The length of a period in seconds, for use after "per".

@@ -19,7 +19,7 @@ impl Exchange<Opened> {
     /// As [`Exchange::plan`], except [`Error::HistoryTooLarge`]: a count needs no room for a reply.
     pub fn count(self) -> Result<Exchange<Counting>, Error> {
         let (turn, plan) = self.join()?;
-        let count = turn.target.provider.count(&plan.call(&turn.target, false))?;
+        let count = turn.target.provider.count_tokens(&plan.call(&turn.target, false))?;
         Ok(Exchange { turn, state: Counting { count } })
     }
 }
@@ -49,6 +49,6 @@ impl Exchange<Counting> {
     /// The error that the answer means, if it is not a count.
     pub fn read_count(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
         self.turn.check_side_answer(head, body)?;
-        self.turn.target.provider.counted(body)
+        self.turn.target.provider.read_token_count(body)
     }
 }

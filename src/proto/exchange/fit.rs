@@ -72,7 +72,8 @@ impl Trimmer {
     }
 }
 
-/// The number of items to replace by a summary. `None` if even all turns of the base are not enough.
+/// The number of items to replace by a summary. `None` if even all turns of the base are not
+/// enough.
 ///
 /// Half of the conversation is replaced if possible, so that not every turn needs a summary.
 fn items_to_summarize(turn: &TurnState, history: &History, overrun: &Overrun) -> Option<usize> {

@@ -19,7 +19,7 @@ use crate::proto::{
     principal::Principal,
     time::UnixSeconds,
     token::{Claims, Codec, Id, NONCE_BYTES, RawToken, TokenHolder, TokenPurpose, VerifiedToken},
-    turn::{ModelOptions, Truncation, TurnRequest, Usage},
+    turn::{ModelOptions, Truncation, TurnRequest},
 };
 
 /// The random bytes of one exchange. They must come fresh from the operating system each time, and
@@ -79,21 +79,11 @@ impl Exchange<Opened> {
         };
         let presented = base.as_ref().map(|base| presented(&deployment, &request.input, base, history.as_ref()));
         let turn = TurnState {
-            deployment,
             base,
             presented,
-            claims,
-            nonce: entropy.nonce,
-            new_lines: String::new(),
-            item_count: 0,
-            trimmed_items: 0,
-            summarized_items: 0,
-            elided_images: 0,
-            summary_usage: Usage::default(),
-            target: model.target.clone(),
-            fallbacks_left: model.fallbacks.len(),
             stream: request.stream,
             buffered: !request.stream,
+            ..TurnState::new(deployment, claims, &model, entropy.nonce)
         };
         let TurnRequest { input, system, options, truncation, .. } = request;
         let state = Opened { model, input, system, options, truncation, history };

@@ -29,7 +29,7 @@ impl Exchange<Opened> {
     /// - [`Error::TokenInvalid`] for a token whose history cannot be read.
     /// - [`Error::RoleForbidden`], [`Error::RequestInvalid`], [`Error::MessageTooLarge`] and
     ///   [`Error::ImageTooLarge`] for input or a system prompt that the turn cannot have.
-    /// - [`Error::HistoryTooLarge`] if there is no room for the reply.
+    /// - [`Error::HistoryTooLarge`] if the reply has no room.
     /// - [`Error::Unsupported`] for options that the provider format cannot express.
     pub fn plan(self, codec: &mut Codec) -> Result<Planned, Error> {
         let (mut turn, mut plan) = self.join()?;

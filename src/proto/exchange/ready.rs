@@ -23,7 +23,7 @@ pub enum ResponseState {
 pub struct FailedAttempt {
     /// The cause.
     pub error: Error,
-    /// The turn, as it was before the attempt.
+    /// The turn before the attempt.
     pub exchange: Exchange<Ready>,
 }
 
@@ -60,7 +60,7 @@ impl Exchange<Ready> {
     }
 
     /// Selects the next target whose provider format can express the turn, and writes its request.
-    /// Returns false if there is no such target.
+    /// Returns false if no target is left.
     pub fn next_target(&mut self) -> bool {
         let Some(plan) = self.state.plan.take() else { return false };
         let stream = self.turn.stream;
@@ -86,14 +86,14 @@ impl Exchange<Ready> {
             let state = Refused { ready: Box::new(state), status, retry_after, body: Vec::new() };
             Ok(ResponseState::Refused(Exchange { turn, state }))
         } else {
-            let error = Error::malformed(format!("status {status}"));
+            let error = Error::malformed(format!("unexpected status {status}"));
             Err(Box::new(FailedAttempt { error, exchange: self }))
         }
     }
 
     fn start_reply(self, head: &response::Parts) -> Result<Exchange<Replying>, Box<FailedAttempt>> {
         let bounds = ReplyBounds { reply_bytes: self.turn.deployment.limits.reply_bytes };
-        let reader = match self.turn.target.provider.reply(head, bounds) {
+        let reader = match self.turn.target.provider.reply_reader(head, bounds) {
             Ok(reader) => reader,
             Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self })),
         };
@@ -116,7 +116,7 @@ impl Exchange<Refused> {
     #[must_use]
     pub fn into_failed_attempt(self) -> FailedAttempt {
         let Self { turn, state: Refused { ready, status, retry_after, body } } = self;
-        let error = turn.target.provider.refusal(status, retry_after, &body);
+        let error = turn.target.provider.error_from_answer(status, retry_after, &body);
         FailedAttempt { error, exchange: Exchange { turn, state: *ready } }
     }
 }

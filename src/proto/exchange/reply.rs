@@ -1,8 +1,8 @@
 //! The reply so far, in neutral items, within the room that the token has left.
 //!
-//! Room is counted in bytes of item lines, as they are written, with escapes. What does not fit is
-//! left out: text from the first character that does not fit, a call as a whole. The reply then
-//! ends with the reason [`FinishReason::Length`].
+//! Room is counted in bytes of item lines, as they are written, with escapes. Content that does not
+//! fit is left out: text from the first character that does not fit, a call as a whole. The reply
+//! then ends with the reason [`FinishReason::Length`].
 
 use crate::proto::{
     chat::{Item, Part, Role},

@@ -77,7 +77,7 @@ impl Exchange<Replying> {
         self.state.retry.is_some()
     }
 
-    /// Drops the reply, and returns the turn as it was before this attempt. `None` once a delta was
+    /// Drops the reply, and returns the turn before this attempt. `None` once a delta was
     /// handed out that the client may have seen.
     #[must_use]
     pub fn into_retry(self) -> Option<Exchange<Ready>> {
@@ -87,8 +87,8 @@ impl Exchange<Replying> {
     /// Declares that no more bytes follow. Appends the last deltas to `deltas`.
     ///
     /// # Errors
-    /// [`Error::UpstreamCut`] or [`Error::UpstreamMalformed`] if the reply is not complete. Continue
-    /// with [`Self::fail`] or [`Self::into_retry`].
+    /// [`Error::UpstreamCut`] or [`Error::UpstreamMalformed`] if the reply is not complete.
+    /// Continue with [`Self::fail`] or [`Self::into_retry`].
     pub fn close(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         if !self.state.closed && !self.state.reply.is_full() {
             let mut read = Vec::new();

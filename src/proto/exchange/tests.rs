@@ -1,4 +1,4 @@
-//! Whole turns without a runtime: token holders, models, limits, replies, and how turns end.
+//! Complete turns without a runtime: token holders, models, limits, replies and failures.
 
 mod failover;
 mod fit;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
-    deployment::{ApiSettings, Deployment, Model, Models, Target},
+    deployment::{Deployment, Model, Models, Target},
     error::Error,
     limits::Limits,
     principal::{IDP_NONE, Principal},
@@ -42,15 +42,7 @@ impl Fixture {
     }
 
     fn with(limits: Limits, policy: TokenPolicy, models: Vec<Model>) -> Self {
-        let deployment = Deployment {
-            keys: ring(),
-            policy,
-            limits,
-            models: Models::new(models).unwrap(),
-            apis: ApiSettings::default(),
-            accepts_client_history: false,
-            elides_inline_images: false,
-        };
+        let deployment = Deployment { policy, limits, ..Deployment::new(ring(), Models::new(models).unwrap()) };
         Self { deployment: Arc::new(deployment), codec: codec(), now: NOW, turns: 0 }
     }
 
@@ -87,7 +79,7 @@ impl Fixture {
         }
     }
 
-    /// Feeds a streamed reply in pieces; what the client sees, and how it ends.
+    /// Streams a reply in pieces. Returns the deltas for the client and the outcome.
     fn finish<'a>(
         &mut self,
         exchange: Exchange<Ready>,
@@ -107,7 +99,7 @@ impl Fixture {
         (deltas, outcome.map_err(|failure| *failure))
     }
 
-    /// A whole turn with this reply.
+    /// Takes a turn with this reply.
     fn turn(&mut self, request: TurnRequest, reply: &str) -> Answer {
         let exchange = self.ready(request).unwrap();
         self.finish(exchange, [text_reply(reply).as_bytes()]).1.unwrap()
@@ -122,24 +114,11 @@ impl Fixture {
 const MILLIS: Duration = Duration::from_millis(1_500);
 
 fn model(alias: &str) -> Model {
-    Model {
-        alias: alias.to_owned(),
-        target: target("openai", "m"),
-        fallbacks: Vec::new(),
-        system_prompt: None,
-        max_output_tokens: None,
-        truncation: Truncation::Refuse,
-    }
+    Model::new(alias, target("openai", "m"))
 }
 
 fn target(kind: &str, upstream: &str) -> Target {
-    Target {
-        upstream: upstream.to_owned(),
-        provider: provider::by_name(kind).unwrap(),
-        provider_id: kind.to_owned(),
-        prompt_cache: false,
-        name: "m-1".to_owned(),
-    }
+    Target { prompt_cache: false, ..Target::new(upstream, provider::by_name(kind).unwrap(), "m-1") }
 }
 
 fn replying(exchange: Exchange<Ready>, content_type: &str) -> Exchange<Replying> {
@@ -150,7 +129,7 @@ fn replying(exchange: Exchange<Ready>, content_type: &str) -> Exchange<Replying>
     }
 }
 
-/// An event of a streamed reply.
+/// An event of a stream.
 fn event(delta: &Value, finish: Option<&str>) -> String {
     let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
     format!("data: {}\n\n", json!({ "choices": [choice] }))
@@ -161,7 +140,7 @@ fn text_reply(text: &str) -> String {
     event(&json!({ "content": text }), Some("stop")) + DONE
 }
 
-/// A streamed reply with this text and calls of these ids and arguments.
+/// A streamed reply with this text, and with calls that have these ids and arguments.
 fn call_reply(text: &str, calls: &[(&str, &str)]) -> String {
     let call = |(at, (id, args)): (usize, &(&str, &str))| json!({ "index": at, "id": id, "function": { "name": "add", "arguments": args } });
     let calls: Vec<_> = calls.iter().enumerate().map(call).collect();
@@ -185,11 +164,11 @@ fn results(token: &str, ids: &[&str]) -> TurnRequest {
 }
 
 fn error_code(outcome: Result<Exchange<Ready>, Error>) -> &'static str {
-    outcome.err().expect("the turn began").code()
+    outcome.err().expect("an error").code()
 }
 
 #[test]
-fn a_turn_carries_the_conversation_on() {
+fn a_turn_continues_the_conversation() {
     let mut fixture = Fixture::new(Limits::default());
     let first = fixture.turn(first_turn("hi"), "hello");
     fixture.now = NOW.plus(60);
@@ -211,7 +190,7 @@ fn a_turn_carries_the_conversation_on() {
 }
 
 #[test]
-fn what_a_reply_says_does_not_depend_on_how_it_is_cut() {
+fn a_reply_is_the_same_for_every_split_of_its_bytes() {
     let reply = call_reply("Grüß\n\"dich\" \u{1F44B}", &[("c1", "{\"a\": 1}"), ("c2", "{}")]);
     for reply_bytes in [70, 80, 130, 150, 220, 300, 100_000] {
         let mut outcomes = Vec::new();
@@ -237,7 +216,7 @@ fn an_empty_reply_is_an_empty_message() {
 }
 
 #[test]
-fn calls_wait_for_their_results_and_for_nothing_else() {
+fn calls_wait_for_their_results_only() {
     let mut fixture = Fixture::new(Limits::default());
     let exchange = fixture.ready(first_turn("add")).unwrap();
     let answer = fixture.finish(exchange, [call_reply("Adding.", &[("c1", "{}"), ("c2", "{}")]).as_bytes()]).1.unwrap();
@@ -251,10 +230,10 @@ fn calls_wait_for_their_results_and_for_nothing_else() {
     let mut early = results(token, &["c1", "c2"]);
     early.input.insert(1, Item::text(Role::User, "and?"));
     assert_eq!(error_code(fixture.ready(early)), "request_invalid");
-    // In any order, and with a message after them.
+    // Results may come in any order, with a message after them.
     for ids in [["c1", "c2"], ["c2", "c1"]] {
         let mut both = results(token, &ids);
-        both.input.push(Item::text(Role::User, "go on"));
+        both.input.push(Item::text(Role::User, "continue"));
         let answered = fixture.turn(both, "done");
         assert_eq!(error_code(fixture.ready(results(&answered.token, &["c1"]))), "request_invalid");
         // A later call may have the id of an earlier one.
@@ -265,7 +244,7 @@ fn calls_wait_for_their_results_and_for_nothing_else() {
 }
 
 #[test]
-fn a_client_cannot_speak_as_the_model() {
+fn a_client_cannot_bring_items_of_the_model() {
     let mut fixture = Fixture::new(Limits::default());
     let call = Item::Call { id: "c".to_owned(), name: "n".to_owned(), args: "{}".to_owned() };
     let think = Item::Think { provider_id: "openai".to_owned(), blob: "{}".to_owned() };
@@ -300,20 +279,20 @@ fn only_its_owner_continues_a_token() {
         let answer = fixture.finish(exchange, [text_reply("hello").as_bytes()]).1.unwrap();
         (answer.token, answer.conversation.claims.principal)
     };
-    let (anonymous_token, minted) = token_of(&anonymous());
-    assert!(minted.is_anonymous() && minted.idp() == IDP_NONE);
+    let (anonymous_token, principal) = token_of(&anonymous());
+    assert!(principal.is_anonymous() && principal.idp() == IDP_NONE);
     let (alice, _) = token_of(&named("alice"));
     let (authenticated_alice, _) = token_of(&authenticated("alice", "jwt:one", None));
-    let anonymous_name = named(minted.subject());
+    let anonymous_name = named(principal.subject());
     let cases: [(&str, &Caller, Option<&str>); 13] = [
         (&anonymous_token, &anonymous(), None),
         (&anonymous_token, &anonymous_name, None),
         (&anonymous_token, &named("alice"), Some("token_invalid")),
         (&anonymous_token, &named("anon-00000000000000000000000000000000"), Some("token_invalid")),
-        (&anonymous_token, &authenticated(minted.subject(), "jwt:one", None), Some("token_invalid")),
+        (&anonymous_token, &authenticated(principal.subject(), "jwt:one", None), Some("token_invalid")),
         (&alice, &named("alice"), None),
         (&alice, &named("Alice"), Some("token_invalid")),
-        // A named user must be named again.
+        // A user who was named must be named again.
         (&alice, &anonymous(), Some("token_invalid")),
         (&alice, &authenticated("alice", "jwt:one", None), Some("token_invalid")),
         (&authenticated_alice, &authenticated("alice", "jwt:one", Some("alice")), None),
@@ -327,8 +306,8 @@ fn only_its_owner_continues_a_token() {
         let read = read_history(&fixture.deployment, token, caller, fixture.now, &mut fixture.codec);
         assert_eq!(read.err().map(|error| error.code()), refused, "case {number}");
     }
-    // Without its token anonymous is an anonymous user, and anonymous is named so.
-    for name in [minted.subject(), "anon-", "anon-me"] {
+    // The name of an anonymous user is accepted only with the token of that user.
+    for name in [principal.subject(), "anon-", "anon-me"] {
         assert_eq!(error_code(fixture.ready_as(first_turn("hi"), &named(name))), "request_invalid");
     }
     for name in ["", "a\nb", &"a".repeat(257)] {
@@ -350,13 +329,13 @@ fn an_expired_token_is_read_but_not_continued() {
         fixture.now = NOW.plus(after);
         assert_eq!(fixture.ready(next_turn(&first, "and?")).err().map(|error| error.code()), turn, "{after}");
         assert_eq!(fixture.history(&first).err().map(|error| error.code()), read, "{after}");
-        // Who is not the owner does not learn that it expired.
+        // Other users do not learn that the token expired.
         assert_eq!(error_code(fixture.ready_as(next_turn(&first, "and?"), &named("mallory"))), "token_invalid");
     }
 }
 
 #[test]
-fn a_turn_whose_token_would_be_born_expired_is_not_begun() {
+fn a_turn_whose_token_would_expire_immediately_is_refused() {
     let policy = TokenPolicy { ttl_seconds: 1_000, max_age_seconds: 1_500, ..TokenPolicy::default() };
     let mut fixture = Fixture::with(Limits::default(), policy, vec![model("default")]);
     let mut token = fixture.turn(first_turn("hi"), "hello").token;
@@ -366,14 +345,14 @@ fn a_turn_whose_token_would_be_born_expired_is_not_begun() {
     token = answer.token;
     fixture.now = NOW.plus(1_499);
     assert!(fixture.ready(next_turn(&token, "and?")).is_ok());
-    // Within the leeway the token itself is still good, but none could follow it.
+    // Within the leeway the token is still valid, but a next token would already be expired.
     fixture.now = NOW.plus(1_500);
     assert_eq!(error_code(fixture.ready(next_turn(&token, "and?"))), "token_expired");
     assert!(fixture.history(&token).is_ok());
 }
 
 #[test]
-fn a_clock_behind_the_first_turn_dates_nothing_before_it() {
+fn a_slow_clock_dates_no_token_before_the_conversation() {
     let mut fixture = Fixture::new(Limits::default());
     let first = fixture.turn(first_turn("hi"), "hello").token;
     fixture.now = UnixSeconds(NOW.0 - 60);
@@ -384,7 +363,7 @@ fn a_clock_behind_the_first_turn_dates_nothing_before_it() {
 }
 
 #[test]
-fn a_conversation_keeps_its_alias_until_another_is_asked_for() {
+fn a_conversation_keeps_its_alias_until_another_is_requested() {
     let mut fixture = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model("a"), model("b")]);
     let with = |token: Option<&str>, alias: Option<&str>| TurnRequest {
         token: token.map(str::to_owned),
@@ -396,11 +375,12 @@ fn a_conversation_keeps_its_alias_until_another_is_asked_for() {
     let second = fixture.turn(with(Some(&first.token), Some("b")), "hello");
     let third = fixture.turn(with(Some(&second.token), None), "hello");
     assert_eq!(third.conversation.claims.model, "b");
-    // The alias has gone: the turn fails, the token stays good, and another alias may carry it on.
+    // The alias was removed: the turn fails, the token stays valid, and another alias can continue
+    // it.
     let mut later = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model("a")]);
     assert_eq!(error_code(later.ready(with(Some(&third.token), None))), "model_unknown");
     assert_eq!(later.turn(with(Some(&third.token), Some("a")), "hello").conversation.claims.turn, 4);
-    // A catch-all takes what no other does, under the name that was asked for.
+    // The alias `*` is used for any other alias, under the requested name.
     let mut any = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model("a"), model("*")]);
     assert_eq!(any.turn(with(Some(&third.token), Some("gpt-9")), "hello").conversation.claims.model, "gpt-9");
     let long = "x".repeat(257);
@@ -411,7 +391,7 @@ fn a_conversation_keeps_its_alias_until_another_is_asked_for() {
 }
 
 #[test]
-fn text_that_had_flowed_comes_back_with_a_token() {
+fn streamed_text_of_a_failed_turn_comes_with_a_token() {
     let mut fixture = Fixture::new(Limits::default());
     let first = fixture.turn(first_turn("hi"), "hello");
     let half = event(&json!({ "content": "So f" }), None);
@@ -424,10 +404,10 @@ fn text_that_had_flowed_comes_back_with_a_token() {
     let (items, conversation) = fixture.history(&partial.token).unwrap();
     let cut = Item::Message { role: Role::Assistant, parts: vec![Part::Text("So f".to_owned())], cut: true };
     assert_eq!((items.last(), conversation.claims.turn), (Some(&cut), 2));
-    fixture.turn(next_turn(&partial.token, "go on"), "ar");
-    fixture.turn(next_turn(&first.token, "go on"), "again");
+    fixture.turn(next_turn(&partial.token, "continue"), "ar");
+    fixture.turn(next_turn(&first.token, "continue"), "again");
 
-    // A client that does not stream has seen nothing, and a call without a result would wait for ever.
+    // Without a stream the client has seen nothing, and a call alone gives no partial reply.
     let unseen = TurnRequest { stream: false, ..next_turn(&first.token, "and?") };
     let exchange = fixture.ready(unseen).unwrap();
     assert!(fixture.finish(exchange, [half.as_bytes()]).1.unwrap_err().partial.is_none());
@@ -437,9 +417,9 @@ fn text_that_had_flowed_comes_back_with_a_token() {
 }
 
 #[test]
-fn refusals_are_told_apart_by_their_status() {
+fn error_answers_are_classified_by_status() {
     let mut fixture = Fixture::new(Limits::default());
-    let mut refusal = |status: u16, retry_after: &str, body: &str| {
+    let mut error_of = |status: u16, retry_after: &str, body: &str| {
         let exchange = fixture.ready(first_turn("hi")).unwrap();
         let head = Response::builder().status(status).header("retry-after", retry_after).body(()).unwrap();
         match exchange.respond(&head.into_parts().0) {
@@ -448,10 +428,10 @@ fn refusals_are_told_apart_by_their_status() {
                 exchange.into_failed_attempt().error
             }
             Ok(ResponseState::Replying(_)) => panic!("a reply"),
-            Err(unanswered) => unanswered.error,
+            Err(failed) => failed.error,
         }
     };
-    let said = "{\"error\":{\"message\":\"no\"}}";
+    let body = "{\"error\":{\"message\":\"no\"}}";
     let refused = |status, message: Option<&str>, seconds: Option<u64>| Error::UpstreamRefused {
         status,
         message: message.map(str::to_owned),
@@ -469,24 +449,24 @@ fn refusals_are_told_apart_by_their_status() {
         (429, "1.5", refused(429, Some("no"), Some(5))),
         (429, "4000", refused(429, Some("no"), Some(3_600))),
     ] {
-        assert_eq!(refusal(status, header, said), wanted);
+        assert_eq!(error_of(status, header, body), wanted);
     }
     for status in [500, 503, 529, 599] {
-        assert_eq!(refusal(status, "9", said).retry(), crate::proto::error::Retry::After(Duration::from_secs(9)));
+        assert_eq!(error_of(status, "9", body).retry(), crate::proto::error::Retry::After(Duration::from_secs(9)));
     }
     for status in [302, 304, 204] {
-        assert_eq!(refusal(status, "", "").code(), "upstream_malformed");
+        assert_eq!(error_of(status, "", "").code(), "upstream_malformed");
     }
     let endless = "x".repeat(70_000);
-    assert_eq!(refusal(400, "", &endless), refused(400, None, None));
+    assert_eq!(error_of(400, "", &endless), refused(400, None, None));
 }
 
 #[test]
-fn reasons_are_read_up_to_their_bound() {
+fn an_error_body_is_read_up_to_its_limit() {
     let mut fixture = Fixture::new(Limits::default());
     let exchange = fixture.ready(first_turn("hi")).unwrap();
     let head = Response::builder().status(400).body(()).unwrap().into_parts().0;
-    let Ok(ResponseState::Refused(mut exchange)) = exchange.respond(&head) else { panic!("no refusal") };
+    let Ok(ResponseState::Refused(mut exchange)) = exchange.respond(&head) else { panic!("not an error") };
     assert!(exchange.push(&[b' '; (64 << 10) - 1]));
     assert!(!exchange.push(b"  "));
     assert!(!exchange.push(b" "));

@@ -13,13 +13,14 @@ use crate::proto::{
     provider::ModelCall,
     time::UnixSeconds,
     token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
-    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation, Usage},
+    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
+    usage::{Usage, estimated_tokens},
 };
 
 /// The content of the model call: everything except the target.
 pub(super) struct Plan {
     pub(super) model: Model,
-    /// The history, with the new input at its end.
+    /// The history, followed by the new input.
     pub(super) history: History,
     pub(super) system: Option<String>,
     pub(super) options: ModelOptions,
@@ -97,6 +98,27 @@ pub(super) struct TurnState {
 }
 
 impl TurnState {
+    /// A turn without a token and without input.
+    pub(super) fn new(deployment: Arc<Deployment>, claims: Claims, model: &Model, nonce: [u8; NONCE_BYTES]) -> Self {
+        Self {
+            deployment,
+            base: None,
+            presented: None,
+            claims,
+            nonce,
+            new_lines: String::new(),
+            item_count: 0,
+            trimmed_items: 0,
+            summarized_items: 0,
+            elided_images: 0,
+            summary_usage: Usage::default(),
+            target: model.target.clone(),
+            fallbacks_left: model.fallbacks.len(),
+            stream: false,
+            buffered: true,
+        }
+    }
+
     /// Selects the next target for which `write` can write a request. Returns the request, or
     /// `None` if no target is left.
     pub(super) fn next_target(
@@ -121,9 +143,9 @@ impl TurnState {
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.target.provider.refusal(status.as_u16(), retry_after(&head.headers), body))
+            Err(self.target.provider.error_from_answer(status.as_u16(), retry_after(&head.headers), body))
         } else {
-            Err(Error::malformed(format!("status {status}")))
+            Err(Error::malformed(format!("unexpected status {status}")))
         }
     }
 
@@ -168,7 +190,8 @@ impl TurnState {
         self.deployment.limits.history_items.saturating_sub(self.item_count)
     }
 
-    /// The usage of the turn, with a reply that has these counts and this many bytes of text so far.
+    /// The usage of the turn, with a reply that has these counts and this many bytes of text so
+    /// far.
     pub(super) fn usage(&self, reply: Usage, reply_bytes: usize) -> TurnUsage {
         let base = self.base.as_ref().map_or("", |base| base.history_lines());
         let text_bytes = without_inline_images(base)
@@ -176,7 +199,7 @@ impl TurnState {
             .saturating_add(reply_bytes);
         TurnUsage {
             usage: self.summary_usage.plus(reply),
-            estimated_tokens: u64::try_from(text_bytes.div_ceil(4)).unwrap_or(u64::MAX),
+            estimated_tokens: estimated_tokens(text_bytes),
             history_bytes: base.len().saturating_add(self.new_lines.len()).saturating_add(reply_bytes),
         }
     }

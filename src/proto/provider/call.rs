@@ -1,4 +1,4 @@
-//! One model call, and the helpers with which every provider format writes it.
+//! One model call, and the helpers that every provider format writes it with.
 
 use std::borrow::Cow;
 
@@ -10,80 +10,88 @@ use serde_json::value::RawValue;
 use crate::proto::{
     chat::Item,
     error::Error,
+    fnv::fnv1a,
     turn::{ModelOptions, Tool},
+    usage::estimated_tokens,
 };
 
-/// All that a model is to be asked.
+/// One call of a model, in neutral terms.
 #[derive(Clone, Copy)]
 pub struct ModelCall<'a> {
     /// The provider's name for the model.
     pub model: &'a str,
-    /// Who serves it: the dialect's name at its own address, that and `@host` elsewhere. Reasoning by others stays here.
+    /// The service that is called: the name of its wire format, followed by `@host` if the host is
+    /// not the official one. Reasoning of other services is left out of the request.
     pub provider_id: &'a str,
-    /// Whether to ask the provider to cache the prompt, where it wants to be asked.
+    /// True if the request should ask for prompt caching. Only some formats have a word for it.
     pub prompt_cache: bool,
-    /// The system prompt for this turn.
+    /// The system prompt of this turn.
     pub system: Option<&'a str>,
-    /// The history with the new input at its end.
+    /// The history, followed by the new input.
     pub items: &'a [Item],
-    /// What the caller asked of the model.
+    /// The caller's options for the model.
     pub options: &'a ModelOptions,
-    /// Whether the reply is to be streamed.
+    /// True if the reply should be a stream.
     pub stream: bool,
 }
 
-/// How many model tokens a call would send.
+/// The number of model tokens that a call would send.
 #[derive(Debug)]
 pub enum TokenCount {
-    /// The provider is to be asked with this; its URI is a path to append to the upstream's base URL.
+    /// The provider counts, if it is sent this request. Its URI is a path to append to the
+    /// upstream's base URL.
     Request(Box<Request<Bytes>>),
-    /// So many, or about so many.
+    /// The count, or an estimate.
     Known(u64),
 }
 
-/// How much of a reply is read.
+/// The limits on reading a reply.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyBounds {
-    /// The most text and arguments that will be kept. A single event or a whole body may be a few times longer, since
-    /// escapes and envelopes add to it: a reader buffers up to six times this and 64 KiB. It holds calls back until they
-    /// are whole, and reasoning that comes after one; both together up to twice this. Text it hands on, for the caller
-    /// to bound.
+    /// The most bytes of text and arguments that the caller keeps.
+    ///
+    /// Escapes and envelopes make the wire format longer. So a reader buffers one event or one body
+    /// of up to six times this, plus 64 KiB. It holds calls until they are complete, and reasoning
+    /// that follows a call: together up to twice this. It does not limit text, which it passes on.
     pub reply_bytes: usize,
 }
 
-/// About how many model tokens a call would send: four bytes of text each, as is common for English.
+/// An estimate of the model tokens that a call would send, from the bytes of its items, its tools
+/// and its system prompt.
 pub(super) fn estimate(call: &ModelCall<'_>) -> u64 {
     let items = call.items.iter().map(Item::line_bytes).fold(0, usize::saturating_add);
-    let tool = |tool: &Tool| {
-        let schema = tool.parameters.as_ref().map_or(0, |schema| schema.get().len());
-        tool.name.len().saturating_add(tool.description.as_ref().map_or(0, String::len)).saturating_add(schema)
-    };
-    let tools = call.options.tools.iter().map(tool).fold(0, usize::saturating_add);
-    let bytes = items.saturating_add(tools).saturating_add(call.system.map_or(0, str::len));
-    u64::try_from(bytes.div_ceil(4)).unwrap_or(u64::MAX)
+    let tools = call.options.tools.iter().map(tool_bytes).fold(0, usize::saturating_add);
+    let system = call.system.map_or(0, str::len);
+    estimated_tokens(items.saturating_add(tools).saturating_add(system))
 }
 
-/// The id of a call as a provider takes it: 1 to `most_bytes` of `[A-Za-z0-9_-]`, where `most_bytes` is above 17.
+fn tool_bytes(tool: &Tool) -> usize {
+    let description = tool.description.as_ref().map_or(0, String::len);
+    let schema = tool.parameters.as_ref().map_or(0, |schema| schema.get().len());
+    tool.name.len().saturating_add(description).saturating_add(schema)
+}
+
+/// The id of a tool call in a form that the provider accepts: 1 to `max_bytes` characters of
+/// `[A-Za-z0-9_-]`. `max_bytes` must be over 17.
 ///
-/// Others than that, which another provider or a client may have given, become a likeness and a hash (FNV-1a, 64 bits): the
-/// same for a call and its result, in every turn.
-pub(super) fn plain_id(id: &str, most_bytes: usize) -> Cow<'_, str> {
+/// An id of another form, from a client or another provider, becomes a similar text with a hash of
+/// the id. The call and its result get the same id, in every turn.
+pub(super) fn plain_id(id: &str, max_bytes: usize) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if (1..=most_bytes).contains(&id.len()) && id.chars().all(is_plain) {
+    if (1..=max_bytes).contains(&id.len()) && id.chars().all(is_plain) {
         return Cow::Borrowed(id);
     }
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, step);
-    let likeness = id.chars().take(most_bytes.saturating_sub(17)).map(|c| if is_plain(c) { c } else { '_' });
-    Cow::Owned(format!("{}_{hash:016x}", likeness.collect::<String>()))
+    let similar = id.chars().take(max_bytes.saturating_sub(17)).map(|c| if is_plain(c) { c } else { '_' });
+    let hash = fnv1a(id.as_bytes());
+    Cow::Owned(format!("{}_{hash:016x}", similar.collect::<String>()))
 }
 
-/// The text as raw JSON, if it is an object.
+/// `text` as raw JSON, if it is a JSON object.
 pub(super) fn object(text: &str) -> Option<&RawValue> {
     serde_json::from_str::<&RawValue>(text).ok().filter(|raw| raw.get().starts_with('{'))
 }
 
-/// A request that carries `body` as JSON and asks for the form of reply that `stream` says.
+/// A POST request with `body` as JSON. It asks for a stream or for JSON, as `stream` says.
 pub(super) fn post(path: &'static str, stream: bool, body: &impl Serialize) -> Result<Request<Bytes>, Error> {
     let body = serde_json::to_vec(body).map_err(|error| Error::internal(format!("request is not JSON: {error}")))?;
     let mut request = Request::new(Bytes::from(body));
@@ -95,7 +103,9 @@ pub(super) fn post(path: &'static str, stream: bool, body: &impl Serialize) -> R
     Ok(request)
 }
 
+/// The media type of a stream of server-sent events.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
+/// The media type of JSON.
 pub(super) const JSON: &str = "application/json";
 
 #[cfg(test)]
@@ -103,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_that_fit_stay_and_others_become_ones_that_do() {
+    fn only_ids_of_another_form_are_replaced() {
         let longest = "x".repeat(64);
         for id in ["c", "call_Ab-9", &longest] {
             assert_eq!(plain_id(id, 64), id);
@@ -117,11 +127,11 @@ mod tests {
             assert_eq!(plain_id(id, 64), expected);
         }
         let long = "x".repeat(65);
-        for most in [40, 64] {
-            let id = plain_id(&long, most);
-            assert_eq!((id.len(), &id), (most, &plain_id(&long, most)));
+        for max_bytes in [40, 64] {
+            let id = plain_id(&long, max_bytes);
+            assert_eq!((id.len(), &id), (max_bytes, &plain_id(&long, max_bytes)));
             assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
-            assert_ne!(id, plain_id(&format!("{long}x"), most));
+            assert_ne!(id, plain_id(&format!("{long}x"), max_bytes));
         }
     }
 }

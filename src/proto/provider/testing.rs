@@ -1,14 +1,17 @@
-//! What the dialects' tests share: reading a reply in pieces, and cutting it everywhere.
+//! Helpers for the tests of providers: they read a reply in pieces, and split it at every byte.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use http::{Request, Response, header, response};
-
 use serde_json::value::RawValue;
 
-use super::*;
+use super::{ModelCall, Provider, ReplyBounds};
 use crate::proto::{
     chat::{Item, Output, Part, Role},
+    error::Error,
     token::{self, TokenPolicy},
-    turn::{Answer, Conversation, FinishReason, ModelOptions, ReplyFormat, Tool, Usage},
+    turn::{Answer, Conversation, Delta, FinishReason, ModelOptions, ReplyFormat, Tool, Usage},
 };
 
 pub(in crate::proto) const BOUNDS: ReplyBounds = ReplyBounds { reply_bytes: 4096 };
@@ -17,7 +20,7 @@ pub(in crate::proto) fn head(content_type: &str) -> response::Parts {
     Response::builder().header(header::CONTENT_TYPE, content_type).body(()).unwrap().into_parts().0
 }
 
-/// Feeds a reply in pieces; what was read, and how it ended.
+/// Reads a reply in these pieces. Returns the deltas and the outcome.
 pub(in crate::proto) fn read<'a>(
     provider: &dyn Provider,
     content_type: &str,
@@ -25,7 +28,7 @@ pub(in crate::proto) fn read<'a>(
 ) -> (Vec<Delta>, Result<(), Error>) {
     let mut deltas = Vec::new();
     let read = || {
-        let mut reader = provider.reply(&head(content_type), BOUNDS)?;
+        let mut reader = provider.reply_reader(&head(content_type), BOUNDS)?;
         for piece in pieces {
             reader.push(piece, &mut deltas)?;
         }
@@ -40,32 +43,35 @@ pub(in crate::proto) fn read<'a>(
     (deltas, ended)
 }
 
-/// Whatever a byte of a reply turns into, reading it must end in order, as [`read`] checks.
+/// Changes each byte of a reply in several ways. The reader must keep its rules, which [`read`]
+/// checks.
 pub(in crate::proto) fn read_with_every_byte_changed(provider: &dyn Provider, content_type: &str, reply: &[u8]) {
     let mut changed = reply.to_vec();
-    for (place, byte) in reply.iter().enumerate() {
+    for (index, byte) in reply.iter().enumerate() {
         for other in [byte ^ 1, byte ^ 0x80, b'\n', b'"', b'}', b'0'] {
-            changed[place] = other;
+            changed[index] = other;
             read(provider, content_type, [&changed[..]]).1.ok();
         }
-        changed[place] = *byte;
+        changed[index] = *byte;
     }
 }
 
-/// What a stream's `data` reads as, each string one event.
+/// Reads a stream of events with these `data`.
 pub(in crate::proto) fn read_events(provider: &dyn Provider, events: &[&str]) -> (Vec<Delta>, Result<(), Error>) {
     let stream: String = events.iter().map(|data| format!("data: {data}\n\n")).collect();
     read(provider, "text/event-stream", [stream.as_bytes()])
 }
 
-/// Reads a whole reply, byte by byte, cut in two and cut off everywhere; gives what it says when whole.
+/// Reads a complete reply: byte by byte, split in two at every byte, and cut off at every byte.
+/// Returns the deltas of the complete reply.
 ///
-/// Cut off, it must be an error after a prefix of the deltas, or all that it says but a count.
+/// A reply that is cut off must be an error after the first deltas, or have all deltas except
+/// counts.
 pub(in crate::proto) fn read_at_every_cut(provider: &dyn Provider, content_type: &str, reply: &[u8]) -> Vec<Delta> {
     let (whole, ended) = read(provider, content_type, [reply]);
     assert_eq!(ended, Ok(()));
     assert_eq!(read(provider, content_type, reply.chunks(1)), (whole.clone(), Ok(())));
-    let says = |deltas: &[Delta]| -> Vec<Delta> {
+    let without_counts = |deltas: &[Delta]| -> Vec<Delta> {
         deltas.iter().filter(|delta| !matches!(delta, Delta::Usage(_))).cloned().collect()
     };
     for cut in 0..reply.len() {
@@ -73,7 +79,7 @@ pub(in crate::proto) fn read_at_every_cut(provider: &dyn Provider, content_type:
         assert_eq!(read(provider, content_type, [start, rest]), (whole.clone(), Ok(())), "split at {cut}");
         let (deltas, ended) = read(provider, content_type, [start]);
         match ended {
-            Ok(()) => assert_eq!(says(&deltas), says(&whole), "cut at {cut}"),
+            Ok(()) => assert_eq!(without_counts(&deltas), without_counts(&whole), "cut at {cut}"),
             Err(error) => {
                 assert_eq!(error, Error::UpstreamCut, "cut at {cut}");
                 assert!(whole.starts_with(&deltas), "cut at {cut}: {deltas:?}");
@@ -112,7 +118,7 @@ pub(in crate::proto) fn result_item(id: &str, out: &str) -> Item {
     Item::Result { id: id.to_owned(), out: Output::Text(out.to_owned()), error: false }
 }
 
-/// A call of the dialect's own provider about `items`.
+/// A call with `items`, at the official service.
 pub(in crate::proto) fn model_call<'a>(
     provider: &dyn Provider,
     items: &'a [Item],
@@ -122,7 +128,7 @@ pub(in crate::proto) fn model_call<'a>(
     ModelCall { model, provider_id: provider.name(), prompt_cache: false, system, items, options, stream: false }
 }
 
-/// The request of such a call.
+/// The request of that call.
 pub(in crate::proto) fn request(
     provider: &dyn Provider,
     items: &[Item],
@@ -132,34 +138,34 @@ pub(in crate::proto) fn request(
     provider.request(&ModelCall { stream, ..model_call(provider, items, options) }).unwrap()
 }
 
-/// The body of one that asks for nothing else, as text.
+/// The body of that request without options, as text.
 pub(in crate::proto) fn body(provider: &dyn Provider, items: &[Item]) -> String {
     text_of(&request(provider, items, &ModelOptions::default(), false))
 }
 
-/// A request's body as text.
+/// The body of a request, as text.
 pub(in crate::proto) fn text_of(request: &Request<Bytes>) -> String {
     String::from_utf8(request.body().to_vec()).unwrap()
 }
 
-/// The body of a call with these options about one message, before its conversation.
+/// The body of a request with one message and these options.
 pub(in crate::proto) fn options_body(provider: &dyn Provider, options: &ModelOptions) -> String {
     text_of(&request(provider, &[Item::text(Role::User, "a")], options, false))
 }
 
-/// The code of what refuses these options.
+/// The code of the error for these options.
 pub(in crate::proto) fn refused(provider: &dyn Provider, options: &ModelOptions) -> &'static str {
     let items = [Item::text(Role::User, "a")];
     provider.request(&model_call(provider, &items, options)).unwrap_err().code()
 }
 
-/// The form of text that a schema asks for.
+/// A reply format with a schema.
 pub(in crate::proto) fn schema_format() -> ReplyFormat {
     let schema = RawValue::from_string(r#"{ "type":"object" }"#.to_owned()).unwrap();
     ReplyFormat::Schema { name: "pet".to_owned(), description: Some("A pet.".to_owned()), schema, strict: Some(true) }
 }
 
-/// One tool without arguments.
+/// A tool without arguments.
 pub(in crate::proto) fn tool(name: &str, strict: Option<bool>) -> Tool {
     Tool { name: name.to_owned(), description: None, parameters: None, strict }
 }
@@ -187,8 +193,9 @@ pub(in crate::proto) fn an_answer() -> Answer {
     }
 }
 
-/// A conversation with every kind of item, in turns: what is sent, and what comes back from the provider `by`.
-pub(in crate::proto) fn conversation(by: &str) -> Vec<(Vec<Item>, Vec<Item>)> {
+/// A conversation with every kind of item. Each turn has the items that are sent, and the items of
+/// the reply from the provider `provider_id`.
+pub(in crate::proto) fn conversation(provider_id: &str) -> Vec<(Vec<Item>, Vec<Item>)> {
     let say = |text: &str| Item::text(Role::User, text);
     let reply = |text: &str| Item::text(Role::Assistant, text);
     let picture = Item::Message {
@@ -196,33 +203,37 @@ pub(in crate::proto) fn conversation(by: &str) -> Vec<(Vec<Item>, Vec<Item>)> {
         parts: vec![Part::Text("look".to_owned()), Part::Image("https://e.test/a.png".to_owned())],
         cut: false,
     };
-    let think = |by: &str| think_item(by, r#"{"type":"thinking","thinking":"hm"}"#);
+    let think = |id: &str| think_item(id, r#"{"type":"thinking","thinking":"hm"}"#);
     let odd_id = "functions.add:0 é".repeat(9);
     let parts = Output::Parts(vec![Part::Text("3".to_owned()), Part::Image("data:image/png;base64,AA==".to_owned())]);
     vec![
         (vec![say("hé\n\"q\"")], vec![reply("hello")]),
         (vec![picture], vec![reply("adding"), call_item("c1", "add", r#"{"a": 1}"#), call_item("c2", "add", "{")]),
         (
-            vec![result_item("c1", "1"), Item::Result { id: "c2".to_owned(), out: parts, error: true }, say("go on")],
+            vec![
+                result_item("c1", "1"),
+                Item::Result { id: "c2".to_owned(), out: parts, error: true },
+                say("continue"),
+            ],
             vec![call_item("c3", "stop", "")],
         ),
         (vec![result_item("c3", "")], vec![reply("")]),
-        (vec![say("well?"), say("hm?")], vec![think(by), reply("so f")]),
-        (vec![say("and?")], vec![think("other"), think(by), call_item("c4", "add", "{}")]),
+        (vec![say("well?"), say("hm?")], vec![think(provider_id), reply("so f")]),
+        (vec![say("and?")], vec![think("other"), think(provider_id), call_item("c4", "add", "{}")]),
         (vec![result_item("c4", "x")], vec![reply("")]),
         (
             vec![say("once more")],
-            vec![think(by), call_item(&odd_id, "add", "{}"), think(by), call_item("c6", "add", "{}")],
+            vec![think(provider_id), call_item(&odd_id, "add", "{}"), think(provider_id), call_item("c6", "add", "{}")],
         ),
-        (vec![result_item("c6", "x"), result_item(&odd_id, "y")], vec![reply("so"), think(by)]),
-        (vec![say("go on")], vec![think(by), reply("")]),
+        (vec![result_item("c6", "x"), result_item(&odd_id, "y")], vec![reply("so"), think(provider_id)]),
+        (vec![say("continue")], vec![think(provider_id), reply("")]),
         (vec![say("")], vec![reply("bye")]),
         (vec![say("bye")], vec![]),
     ]
 }
 
-/// Promise 7: a turn's request, less what closes it, begins the next turn's.
-pub(in crate::proto) fn assert_requests_extend_each_other(provider: &dyn Provider) {
+/// Checks that each request, without its closing brackets, is the beginning of the next one.
+pub(in crate::proto) fn assert_each_request_begins_with_the_previous_one(provider: &dyn Provider) {
     let (mut items, mut before) = (Vec::new(), None::<String>);
     for (input, reply) in conversation(provider.name()) {
         items.extend(input);

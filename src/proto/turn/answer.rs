@@ -4,22 +4,22 @@ use std::{fmt, time::Duration};
 
 use crate::proto::{chat::Item, token::Claims, usage::Usage, withheld::Withheld};
 
-/// A whole reply with its fresh token.
+/// A complete reply with its fresh token.
 #[derive(Clone)]
 pub struct Answer {
-    /// The text of the reply, all messages of it joined.
+    /// The text of the reply. Several messages are joined.
     pub reply: String,
-    /// The items that the turn added after the input.
+    /// The items of the reply.
     pub output: Vec<Item>,
     /// The fresh token.
     pub token: String,
-    /// What it says.
+    /// The state of the conversation in that token.
     pub conversation: Conversation,
-    /// What this turn used.
+    /// The model tokens that this turn used.
     pub usage: Usage,
-    /// Why the reply ended.
+    /// The reason for the end of the reply.
     pub finish: FinishReason,
-    /// From the model's call to the end of its reply.
+    /// The time from the call of the model to the end of its reply.
     pub elapsed: Duration,
 }
 
@@ -35,29 +35,29 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// What a caller is told of its conversation.
+/// The state of a conversation, as the caller gets it.
 #[derive(Clone, Debug)]
 pub struct Conversation {
-    /// The token's claims.
+    /// The claims of the token.
     pub claims: Claims,
-    /// The inflated bytes of its history.
+    /// The bytes of the inflated history.
     pub history_bytes: usize,
-    /// The bytes of its text.
+    /// The bytes of the token's text.
     pub token_bytes: usize,
-    /// The items that were taken away before this turn.
+    /// The number of items that this turn dropped from the history.
     pub trimmed_items: usize,
-    /// Those of them that a summary now stands for.
+    /// The number of dropped items that a summary replaces.
     pub summarized_items: usize,
-    /// The inline images of this turn that its token has only a note of.
+    /// The number of inline images in this turn's input that are only notes in the token.
     pub elided_images: usize,
 }
 
-/// What had flowed of a reply before it failed, with a token whose last item is marked cut.
+/// The text of a reply that failed, with a token that has the text as a cut message.
 #[derive(Clone)]
 pub struct Partial {
-    /// The text that had flowed.
+    /// The text that was streamed before the failure.
     pub reply: String,
-    /// The token to continue from, or to ignore.
+    /// A token to continue from. The client may also ignore it and use the old one.
     pub token: String,
 }
 
@@ -68,33 +68,33 @@ impl fmt::Debug for Partial {
     }
 }
 
-/// One streamed fragment of a reply.
+/// One fragment of a reply.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delta {
-    /// A whole tool call; they come when complete, in the provider's order.
+    /// A complete tool call. Calls come in the provider's order.
     Call {
-        /// The id that the result will name.
+        /// The id of the call. The result has the same id.
         id: String,
-        /// The tool's name.
+        /// The name of the tool.
         name: String,
-        /// The arguments: JSON text as received.
+        /// The arguments: JSON text, as received.
         args: String,
     },
-    /// Why the reply ended. Comes once, after all text and calls.
+    /// The reason for the end of the reply. It comes once, after all text and calls.
     Finish(FinishReason),
-    /// A piece of text, never empty.
+    /// A piece of text. It is not empty.
     Text(String),
-    /// A whole piece of the provider's own reasoning.
+    /// A complete piece of reasoning, in the provider's own form.
     Think {
         /// The provider whose reasoning it is ([`ModelCall::provider_id`]).
         ///
         /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider_id
         provider_id: String,
-        /// JSON text as received.
+        /// The reasoning: JSON text, as received.
         blob: String,
     },
-    /// The counts so far; a later one replaces an earlier one.
+    /// The counts so far. They replace earlier counts.
     Usage(Usage),
 }
 
@@ -112,21 +112,21 @@ impl fmt::Debug for Delta {
     }
 }
 
-/// Why a reply ended.
+/// The reason for the end of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The provider withheld or stopped it.
+    /// A filter of the provider stopped the reply, or the model refused.
     ContentFilter,
-    /// A bound on length was reached.
+    /// A limit on the length was reached.
     Length,
-    /// The model was done.
+    /// The model ended its reply.
     Stop,
     /// The model waits for tool results.
     ToolCalls,
 }
 
 impl FinishReason {
-    /// The name in answers: `stop`, `length`, `tool_calls`, `content_filter`.
+    /// The name in answers: `stop`, `length`, `tool_calls` or `content_filter`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,8 @@
 //! One turn in neutral terms: the request of a caller, and the answer to it.
 //!
-//! No API and no provider format appears here. [`api`](super::api) reads requests into a [`TurnRequest`] and writes an
-//! [`Answer`]; [`provider`](super::provider) writes [`ModelOptions`] and reads replies into [`Delta`]s.
+//! No API and no provider format appears here. [`api`](super::api) reads requests into a
+//! [`TurnRequest`] and writes an [`Answer`]. [`provider`](super::provider) writes [`ModelOptions`] and
+//! reads replies into [`Delta`]s.
 
 mod answer;
 mod options;
@@ -17,27 +18,30 @@ pub use self::{
 };
 pub use super::usage::Usage;
 
-/// What a client asks for, in no door's words.
+/// A turn as a client requests it, in neutral terms.
 #[derive(Clone, Default)]
 pub struct TurnRequest {
-    /// The token to continue; none begins a conversation.
+    /// The token to continue. None starts a conversation.
     pub token: Option<String>,
-    /// User messages and tool results, in order. Before them may stand what was said so far, as clients repeat it: it is
-    /// held against the token and left out.
+    /// User messages and tool results, in order. They may follow a copy of the conversation so far,
+    /// as some clients send it. The copy is compared with the token and dropped.
     pub input: Vec<Item>,
-    /// A system prompt from the client, for this turn alone.
+    /// A system prompt from the client, only for this turn.
     pub system: Option<String>,
-    /// The user that the request names; with a credential it must be the same.
+    /// The user that the request names. It must equal the authenticated user, if there is one.
     pub user_id: Option<String>,
-    /// A user named in passing, as stock clients do: it counts where nobody vouches for the caller.
+    /// A user that the request names in a general member, as clients of the compatible APIs do. It
+    /// is ignored if the caller is authenticated.
     pub user_hint: Option<String>,
-    /// The alias asked for; else the token's, else the first.
+    /// The alias of the model. Without one, the alias of the token is used, or else the first
+    /// model.
     pub model: Option<String>,
-    /// Whether the reply is to be streamed.
+    /// True if the client wants the reply as a stream.
     pub stream: bool,
-    /// What is asked of the model beside the input.
+    /// The options for the model.
     pub options: ModelOptions,
-    /// What to do when the conversation has outgrown its limits; else what is set for the alias.
+    /// The handling of a conversation that is too long. Without one, the setting of the model is
+    /// used.
     pub truncation: Option<Truncation>,
 }
 
@@ -53,20 +57,20 @@ impl fmt::Debug for TurnRequest {
     }
 }
 
-/// What to do when a conversation has outgrown its limits.
+/// The handling of a conversation that is too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Truncation {
-    /// Take away whole turns, oldest first, and say how many items went.
+    /// Drop complete turns, oldest first, and report the number of dropped items.
     Oldest,
     /// Refuse the turn.
     #[default]
     Refuse,
-    /// Put a summary by the model in the place of the older turns.
+    /// Replace the older turns by a summary that the model writes.
     Summarize,
 }
 
 impl Truncation {
-    /// The way with this name: `refuse`, `oldest`, `summarize`.
+    /// The value with this name: `refuse`, `oldest` or `summarize`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {

@@ -1,70 +1,74 @@
-//! What a caller may ask of the model in addition to the input.
+//! The options for the model: length, sampling, format, reasoning and tools.
 
 use serde_json::{Number, value::RawValue};
 
-/// What a caller may ask of the model, beside the input.
+/// The options for the model.
 ///
-/// A dialect leaves out the hints that its format has no word for ([`Self::seed`], [`Self::reasoning`], parallel calls
-/// where allowed), and refuses what it cannot honour and would change the answer.
+/// A provider format may have no word for an option. It leaves out hints: [`Self::seed`],
+/// [`Self::reasoning`], and permission for parallel calls. It refuses an option that would change the
+/// answer.
 #[derive(Clone, Debug, Default)]
 pub struct ModelOptions {
-    /// The most model tokens to write.
+    /// The limit on the reply's model tokens.
     pub max_output_tokens: Option<u32>,
-    /// Sampling temperature, 0 to 2, as written by the caller.
+    /// The sampling temperature, 0 to 2, as the caller wrote it.
     pub temperature: Option<Number>,
-    /// The share of the probability mass to sample from, 0 to 1, as written by the caller.
+    /// The share of the probability mass to sample from, 0 to 1, as the caller wrote it.
     pub top_p: Option<Number>,
-    /// Texts that end the reply where they would come; none empty.
+    /// Stop sequences: the reply ends before the first of them. None is empty.
     pub stop: Vec<String>,
-    /// A hint towards repeatable sampling.
+    /// A hint for repeatable sampling.
     pub seed: Option<i64>,
-    /// The form of the reply's text.
+    /// The format of the reply's text.
     pub format: ReplyFormat,
-    /// A hint on how much to reason.
+    /// A hint for the amount of reasoning.
     pub reasoning: Reasoning,
-    /// Whether several calls may come in one reply.
+    /// True if one reply may have several calls. None leaves it to the provider.
     pub parallel_calls: Option<bool>,
     /// The tools that the model may call.
     pub tools: Vec<Tool>,
-    /// Whether it may, must or must not.
+    /// The choice among the tools. None leaves it to the provider.
     pub tool_choice: Option<ToolChoice>,
 }
 
-/// The form of a reply's text.
+/// The format of a reply's text.
 #[derive(Clone, Debug, Default)]
 pub enum ReplyFormat {
     /// Any JSON object.
     Json,
-    /// JSON of this shape.
+    /// JSON that matches a schema.
     Schema {
-        /// 1–64 of `[A-Za-z0-9_-]`.
+        /// The name of the schema: 1 to 64 characters of `[A-Za-z0-9_-]`.
         name: String,
-        /// What it is for, for the model.
+        /// The purpose of the schema, for the model.
         description: Option<String>,
         /// The JSON Schema, an object, as the caller wrote it.
         schema: Box<RawValue>,
-        /// Whether it must be kept to the letter.
+        /// True if the reply must match the schema exactly.
         strict: Option<bool>,
     },
-    /// As the model likes.
+    /// Any text.
     #[default]
     Text,
 }
 
-/// How much a model is to reason.
+/// The amount of reasoning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reasoning {
-    /// Whether, and how far: as Anthropic has it.
+    /// The mode and the budget, in Anthropic's terms.
     pub thinking: Option<Thinking>,
-    /// `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`: as OpenAI and Anthropic have it.
+    /// The effort, in the terms of OpenAI and Anthropic: `none`, `minimal`, `low`, `medium`,
+    /// `high`, `xhigh` or `max`.
     pub effort: Option<&'static str>,
-    /// `auto`, `concise` or `detailed`: which summary of it to give.
+    /// The kind of summary of the reasoning: `auto`, `concise` or `detailed`.
     pub summary: Option<&'static str>,
 }
 
 impl Reasoning {
-    /// The effort in OpenAI's words: as asked for, or what comes close to a budget. Thinking as the model sees fit is what
-    /// those models do anyway, and not all of them can be told not to think.
+    /// The effort in OpenAI's terms: the requested effort, or the nearest one to a budget.
+    ///
+    /// Adaptive thinking is the default of OpenAI's models, and not all of them can switch thinking
+    /// off, so neither is written.
     pub(in crate::proto) fn openai_effort(&self) -> Option<&'static str> {
         self.effort.or(match self.thinking {
             Some(Thinking::Budget(0..4_096)) => Some("low"),
@@ -75,39 +79,39 @@ impl Reasoning {
     }
 }
 
-/// Whether a model is to reason, and how far.
+/// The mode of reasoning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thinking {
-    /// As it sees fit.
+    /// The model decides.
     Adaptive,
-    /// With at most so many model tokens.
+    /// At most this many model tokens.
     Budget(u32),
-    /// Not at all.
+    /// No reasoning.
     Disabled,
 }
 
 /// A tool that the model may call.
 #[derive(Clone, Debug)]
 pub struct Tool {
-    /// 1–64 of `[A-Za-z0-9_-]`.
+    /// The name: 1 to 64 characters of `[A-Za-z0-9_-]`.
     pub name: String,
-    /// What it does, for the model.
+    /// The purpose of the tool, for the model.
     pub description: Option<String>,
     /// The JSON Schema of its arguments, an object, as the caller wrote it.
     pub parameters: Option<Box<RawValue>>,
-    /// Whether arguments must keep to the schema's letter.
+    /// True if the arguments must match the schema exactly.
     pub strict: Option<bool>,
 }
 
-/// Whether the model may, must or must not call a tool.
+/// The choice among the tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToolChoice {
-    /// As it sees fit.
+    /// The model decides.
     Auto,
-    /// No tool.
+    /// The model must not call a tool.
     None,
-    /// At least one.
+    /// The model must call at least one tool.
     Required,
-    /// This one.
+    /// The model must call this tool.
     Tool(String),
 }

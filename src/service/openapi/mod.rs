@@ -1,9 +1,10 @@
 //! The `OpenAPI` 3.1 document of the server: `GET /openapi.json`.
 //!
-//! People maintain docs/openapi.json, and the program contains it. The tests of this module compare the document with
-//! the code in both directions: every request, answer, event, error, path and status. The document is data, so that no
-//! parser and no writer carries a description of itself. Data can be checked as strictly as schemas derived from types,
-//! and more completely: it also covers the formats that hand-written code parses.
+//! People maintain docs/openapi.json, and the program contains it. The tests of this module compare
+//! the document with the code in both directions: every request, answer, event, error, path and
+//! status. The document is data, so that no parser and no writer carries a description of itself.
+//! Data can be checked as strictly as schemas derived from types, and more completely: it also
+//! covers the formats that hand-written code parses.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 
@@ -11,6 +12,7 @@ use super::{
     body::{Body, full},
     json_bytes,
 };
+use crate::proto::fnv::fnv1a;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,8 @@ pub(super) fn answer(head: &request::Parts) -> Response<Body> {
         json_bytes(DOCUMENT.as_bytes())
     };
     let headers = response.headers_mut();
-    // Another version of the server may answer the next request. The client must revalidate its copy.
+    // Another version of the server may answer the next request. The client must revalidate its
+    // copy.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
@@ -46,13 +49,3 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 
 /// The hash of the document; it differs between versions.
 const HASH: u64 = fnv1a(DOCUMENT.as_bytes());
-
-/// FNV-1a (draft-eastlake-fnv). The compiler evaluates it.
-const fn fnv1a(mut bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    while let [first, rest @ ..] = bytes {
-        hash = (hash ^ *first as u64).wrapping_mul(0x0100_0000_01b3);
-        bytes = rest;
-    }
-    hash
-}

@@ -4,11 +4,12 @@
 //!
 //! | test | compares |
 //! |---|---|
-//! | `requests` | the request schemas with the parsers: both accept and reject the same requests, and no parser reads an undocumented member |
-//! | `answers` | the response schemas with the writers: every answer, event and error is valid, without undocumented members, and each part of the schemas occurs |
+//! | `requests` | the request schemas with the parsers |
+//! | `answers` | the response schemas with the answers, events and errors of the writers |
 //! | `operations` | the paths, methods, statuses and error codes |
 //!
-//! The parts of the document that follow from the code (error codes, error responses, examples, version) are written by:
+//! The parts of the document that follow from the code (error codes, error responses, examples,
+//! version) are written by:
 //!
 //! ```sh
 //! cargo test --lib service::openapi::tests::renew -- --ignored
@@ -59,8 +60,8 @@ const RENEW: &str = "cargo test --lib service::openapi::tests::renew -- --ignore
 
 const PAGE: &str = include_str!("../../../docs/api.md");
 
-/// The form of the file: members in alphabetical order, each on its own line, with an indentation of one space, because
-/// the program contains the text.
+/// The form of the file: members in alphabetical order, each on its own line, with an indentation
+/// of one space, because the program contains the text.
 fn to_text(document: &Value) -> String {
     let mut text = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b" "));

@@ -176,7 +176,8 @@ mod tests {
             ),
             (
                 "ERR",
-                "ACL failure in script: User ada has no permissions to run the 'pttl' command script: 0a1b, on @user_script:1.",
+                "ACL failure in script: User ada has no permissions to run the 'pttl' command script: 0a1b, \
+                 on @user_script:1.",
                 "lacks a permission",
             ),
             ("NOPERM", "User ada has no permissions to run the 'pttl' command", "lacks a permission"),

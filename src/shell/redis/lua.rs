@@ -14,7 +14,7 @@ pub(super) fn millis(duration: Duration) -> i64 {
     integer(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What a turn costs under a rate, in microseconds, at least 1. It is rounded up, so that rounding
+/// The cost of a turn under a rate in microseconds, at least 1. It is rounded up, so that rounding
 /// never admits an extra turn.
 pub(super) fn turn_micros(rate: &Rate) -> u64 {
     let period = u64::try_from(rate.period.as_micros()).unwrap_or(u64::MAX);

@@ -67,7 +67,7 @@ impl Permit for RedisPermit {
     }
 }
 
-/// What a turn holds at the store. Dropping it queues the report of the turn's end.
+/// The resources that a turn holds at the store. Dropping it queues the report of the turn's end.
 #[derive(Debug)]
 pub(super) struct StorePermit {
     store: Arc<Store>,

@@ -143,7 +143,7 @@ class Deployed:
             function.wait()
             reader.join()
             function.stderr.close()
-            self.assertTrue(any("takes events of AWS Lambda" in line for line in log), log)
+            self.assertTrue(any("handles AWS Lambda events" in line for line in log), log)
 
         self.addCleanup(end)
         return runtime

@@ -229,10 +229,10 @@ class Instances(Case):
 
     def test_an_instance_without_a_platform_ends(self) -> None:
         function = self.function()
-        function.wait_for("takes events")
+        function.wait_for("handles AWS Lambda events")
         self.emulator.stop()
         self.assertEqual(function.process.wait(10), 1)
-        function.wait_for("error: no more events are taken")
+        function.wait_for("error: cannot get events")
 
     def test_a_freeze_longer_than_connections_last_costs_no_turn(self) -> None:
         model = Model()

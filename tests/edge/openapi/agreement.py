@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""The document and the server agree on what a request is.
+"""The document and a running server accept and reject the same requests.
 
     agreement.py DOCUMENT [PATH …]
 
-Requests are made of each path's schema, and then changed in one place. What the schema takes, the server does not refuse
-as `request_invalid` for its shape; what the schema refuses, the server refuses. What a schema cannot say is in `BEYOND`.
-Bounded in count, and the same requests every time. Exit 0 they agree, 1 they do not.
+Hypothesis generates requests from the schema of each path. Then each request is changed in one place. If the schema accepts
+a request, the server must not reject its shape with `request_invalid`. If the schema rejects it, the server must reject it
+too. `BEYOND` has the rules that a schema cannot express. The number of requests is fixed, and each run has the same ones.
+Exit code 0: they agree. 1: they differ.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ PATHS = {
     "/v1/messages": 20,
     "/v1/messages/count_tokens": 5,
 }
-# How many other requests are made of each.
+# The number of changes of each generated request.
 CHANGES = 24
 
-# Rules between members, or about the conversation: what a server says of a request whose shape is right.
+# Rules between members, or about the conversation: the errors for a request whose shape is valid.
 BEYOND = re.compile(
     "|".join(
         [
@@ -50,11 +51,11 @@ BEYOND = re.compile(
     )
 )
 
-said: set[str] = set()
+beyond_schema: set[str] = set()
 
 
 def inlined(schema: object, whole: dict) -> object:
-    """A schema without references; none of ours leads back to itself."""
+    """The schema without references. No schema of the document is recursive."""
     if isinstance(schema, list):
         return [inlined(part, whole) for part in schema]
     if not isinstance(schema, dict):
@@ -67,17 +68,17 @@ def inlined(schema: object, whole: dict) -> object:
     return {key: inlined(value, whole) for key, value in schema.items() if key not in ("description", "default", "format")}
 
 
-class Both:
-    """The schema and the server, asked the same."""
+class Agreement:
+    """Sends requests to a server, and compares its verdicts with those of the schema."""
 
     def __init__(self, document: Document, address: str, path: str) -> None:
         self.document, self.path = document, path
         self.schema = document.request(path)
         self.address = address
-        self.counts = {"taken": 0, "refused": 0}
-        self.apart: set[str] = set()
+        self.counts = {"accepted": 0, "rejected": 0}
+        self.differences: set[str] = set()
 
-    def ask(self, body: object) -> None:
+    def compare(self, body: object) -> None:
         try:
             text = json.dumps(body).encode()
         except (TypeError, ValueError):
@@ -89,16 +90,16 @@ class Both:
         connection.close()
         answer = {} if is_stream(response) else json.loads(answer)
         error = answer.get("error") if isinstance(answer.get("error"), dict) else answer
-        refused = response.status >= 400
-        code, detail = (error.get("code"), str(error.get("detail") or error.get("message"))) if refused else (None, "")
+        rejected = response.status >= 400
+        code, detail = (error.get("code"), str(error.get("detail") or error.get("message"))) if rejected else (None, "")
         faults = self.document.faults(self.schema, body)
-        self.counts["refused" if faults else "taken"] += 1
-        if faults and not refused:
-            self.apart.add(f"{self.path}: the schema refuses what the server takes\n{text.decode()}\n{faults}")
+        self.counts["rejected" if faults else "accepted"] += 1
+        if faults and not rejected:
+            self.differences.add(f"{self.path}: the server accepts what the schema rejects\n{text.decode()}\n{faults}")
         if not faults and code == "request_invalid":
-            said.add(detail)
+            beyond_schema.add(detail)
             if not BEYOND.search(detail):
-                self.apart.add(f"{self.path}: the server refuses what the schema takes\n{text.decode()}\n{detail}")
+                self.differences.add(f"{self.path}: the server rejects what the schema accepts\n{text.decode()}\n{detail}")
 
 
 def is_stream(response: http.client.HTTPResponse) -> bool:
@@ -109,35 +110,35 @@ ODD = [None, True, 0, -1, 1.5, 5_000_000_000, "", "x", "auto", "user", [], [None
 
 
 def changed(body: object, chance: random.Random) -> object:
-    """The same but in one place: another value, a member less, or one more."""
+    """The body with one change: another value, one member less, or one member more."""
     body = copy.deepcopy(body)
-    place, holder = body, None
-    while isinstance(place, (dict, list)) and place and (holder is None or chance.random() < 0.7):
-        key = chance.choice(list(place)) if isinstance(place, dict) else chance.randrange(len(place))
-        holder, place = (place, key), place[key]
-    if holder is None:
+    value, parent = body, None
+    while isinstance(value, (dict, list)) and value and (parent is None or chance.random() < 0.7):
+        key = chance.choice(list(value)) if isinstance(value, dict) else chance.randrange(len(value))
+        parent, value = (value, key), value[key]
+    if parent is None:
         return chance.choice(ODD)
-    inside, key = holder
-    way = chance.random()
-    if way < 0.2:
+    inside, key = parent
+    kind = chance.random()
+    if kind < 0.2:
         del inside[key]
-    elif way < 0.3 and isinstance(inside, dict):
-        inside["unheard_of"] = chance.choice(ODD)
+    elif kind < 0.3 and isinstance(inside, dict):
+        inside["unknown_member"] = chance.choice(ODD)
     else:
         inside[key] = chance.choice(ODD)
     return body
 
 
-def agree(both: Both, examples: int) -> None:
-    strategy = from_schema(inlined(both.schema, both.document.whole))
+def run(agreement: Agreement, examples: int) -> None:
+    strategy = from_schema(inlined(agreement.schema, agreement.document.whole))
 
     @settings(max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(strategy, st.integers(0, 2**32))
     def one(body: object, seed: int) -> None:
-        both.ask(body)
+        agreement.compare(body)
         chance = random.Random(seed)
         for _ in range(CHANGES):
-            both.ask(changed(body, chance))
+            agreement.compare(changed(body, chance))
 
     one()
 
@@ -145,19 +146,19 @@ def agree(both: Both, examples: int) -> None:
 def main() -> None:
     document = Document(sys.argv[1])
     server = start(settings="retries = 0\n")
-    apart: list[str] = []
+    differences: list[str] = []
     try:
         for path in sys.argv[2:] or PATHS:
-            both = Both(document, server.address, path)
-            agree(both, PATHS[path])
-            apart += sorted(both.apart)
-            print(f"   {path}: {both.counts['taken']} that the schema takes, {both.counts['refused']} that it refuses")
+            agreement = Agreement(document, server.address, path)
+            run(agreement, PATHS[path])
+            differences += sorted(agreement.differences)
+            print(f"   {path}: the schema accepts {agreement.counts['accepted']} requests, and rejects {agreement.counts['rejected']}")
     finally:
         server.kill()
-    for detail in sorted({re.sub(r"\d+", "N", detail)[:100] for detail in said}):
+    for detail in sorted({re.sub(r"\d+", "N", detail)[:100] for detail in beyond_schema}):
         print(f"   beyond the schema: {detail}")
-    if apart:
-        raise SystemExit("\n".join(text[:1_000] for text in apart[:20]))
+    if differences:
+        raise SystemExit("\n".join(text[:1_000] for text in differences[:20]))
 
 
 main()

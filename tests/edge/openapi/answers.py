@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a running server answers is what the document says: every path, whole and streamed, and each shape of error.
+"""A running server answers as the document says: on every path, complete and streamed, and with errors in every format.
 
     answers.py DOCUMENT
 
-Each answer's status, headers, media type and body are looked up under its path; of a stream each event. Objects in
-answers are held to the members that the document names, so that none comes unsaid. Exit 0 all as described, 1 not so.
+For each answer, the script looks up its status, headers, media type and body under the path. For a stream, it looks up each
+event. An undocumented member of an answer is a fault. Exit code 0: all answers are as documented. 1: some are not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ wrong: list[str] = []
 
 
 def closed(schema: object, name: str = "") -> object:
-    """The same, but that objects have no member that is not named; what a schema is put together of stays open."""
+    """The schema, with undocumented members of objects as faults. Parts of an `allOf` stay open."""
     if isinstance(schema, list):
         return [closed(part, name) for part in schema]
     if not isinstance(schema, dict):
@@ -35,13 +35,13 @@ def closed(schema: object, name: str = "") -> object:
 
 
 class Session:
-    """Asks a server, and holds what it says against the document."""
+    """Sends requests to a server, and compares its answers with the document."""
 
     def __init__(self, document: Document, address: str) -> None:
         self.document = copy.copy(document)
         self.document.whole = copy.deepcopy(document.whole)
         schemas = self.document.whole["components"]["schemas"]
-        # A problem is also part of another schema, and so stays open where it stands.
+        # `Problem` is also a part of another schema. It therefore stays open.
         for name in schemas:
             schemas[name] = closed(schemas[name]) if name != "Problem" else schemas[name]
         self.address = address
@@ -64,18 +64,18 @@ class Session:
         responses = self.document.operation(path, method)["responses"]
         described = responses.get(str(response.status))
         if described is None:
-            wrong.append(f"{where}: no such status in the document: {text[:200]!r}")
+            wrong.append(f"{where}: this status is not documented: {text[:200]!r}")
             return {}
         for name in ("retry-after", "ratelimit", "ratelimit-policy", "www-authenticate", "x-should-retry"):
             if response.headers.get(name) is not None and name not in described.get("headers", {}):
-                wrong.append(f"{where}: `{name}` is not described")
+                wrong.append(f"{where}: the header `{name}` is not documented")
         if response.status == 304:
             seen[where] += 1
             return {}
         media = response.headers["content-type"].split(";")[0]
         content = described["content"].get(media)
         if content is None:
-            wrong.append(f"{where}: no {media} in the document")
+            wrong.append(f"{where}: the media type {media} is not documented")
             return {}
         if media == "text/event-stream":
             return self.stream(where, content["schema"], text.decode())
@@ -104,7 +104,7 @@ def code_of(body: dict) -> str:
 
 
 def turns(session: Session) -> str:
-    """The native API; gives a token."""
+    """Takes turns in the native API. Returns a token."""
     tools = {"tools": [{"name": "add", "description": "adds", "parameters": TOOL}]}
     token = None
     for stream in (False, True):
@@ -118,8 +118,8 @@ def turns(session: Session) -> str:
     return session.ask("POST", "/v1/turns", {"input": inline, "token": token, "user_id": "ada"})["token"]
 
 
-def doors(session: Session) -> None:
-    """The stock doors: a turn and one that calls, whole and streamed."""
+def compatible(session: Session) -> None:
+    """Takes turns in the compatible APIs: with and without a tool call, complete and streamed."""
     chat_tools = [{"type": "function", "function": {"name": "add", "parameters": TOOL}}]
     response_tools = [{"type": "function", "name": "add", "parameters": TOOL}]
     message_tools = [{"name": "add", "input_schema": TOOL}]
@@ -139,7 +139,7 @@ def doors(session: Session) -> None:
         "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}, "verbosity": "low"}, "reasoning": {"effort": "low"}})
 
 
-ASKING = {
+REQUESTS = {
     "/v1/turns": lambda text, model, stream: {"input": text, "model": model, "stream": stream},
     "/v1/chat/completions": lambda text, model, stream: {"messages": [{"role": "user", "content": text}], "model": model, "stream": stream},
     "/v1/responses": lambda text, model, stream: {"input": text, "model": model, "stream": stream, "metadata": {"holdall_stream": "live"}},
@@ -148,27 +148,27 @@ ASKING = {
 
 
 def errors(session: Session) -> None:
-    """Each shape of error at each door, before a stream and in one."""
+    """Errors in each API, before and inside a stream."""
     statuses = {"refusing": 502, "overflowing": None, "failing": 502, "busy": 502, "garbling": 502}
-    for path, asking in ASKING.items():
+    for path, request in REQUESTS.items():
         for model in FAILING:
             for stream in (False, True):
                 status = 400 if model == "overflowing" and path != "/v1/turns" else statuses.get(model) or 502
-                # A reply that is cut once it has begun is told in the stream.
-                session.ask("POST", path, asking("hi", model, stream), 200 if model == "cutting" and stream else status)
-        session.ask("POST", path, asking("hi", "none", False), 400 if path == "/v1/turns" else 404)
+                # An error after the start of a stream is an event.
+                session.ask("POST", path, request("hi", model, stream), 200 if model == "cutting" and stream else status)
+        session.ask("POST", path, request("hi", "none", False), 400 if path == "/v1/turns" else 404)
         session.ask("POST", path, asking("x" * 300_000, "default", False), 413)
         session.ask("POST", path, raw=b"{}", status=400)
         session.ask("POST", path, raw=b"{}", headers={"content-type": "text/plain"}, status=415)
         session.ask("POST", path, raw=b'"' + b"x" * 5_000_000 + b'"', status=413)
         token = {"/v1/responses": {"previous_response_id": "resp_a.b.c"}, "/v1/turns": {"token": "a.b.c"}}
-        session.ask("POST", path, asking("hi", "default", False) | token.get(path, {"conversation_token": "a.b.c"}), 400)
-    session.ask("POST", "/v1/messages", ASKING["/v1/messages"]("hi", "default", False) | {"top_k": 1}, 400)
+        session.ask("POST", path, request("hi", "default", False) | token.get(path, {"conversation_token": "a.b.c"}), 400)
+    session.ask("POST", "/v1/messages", REQUESTS["/v1/messages"]("hi", "default", False) | {"top_k": 1}, 400)
     session.ask("POST", "/v1/turns", {"input": [{"role": "system", "text": "x"}]}, 400)
 
 
 def pages(session: Session, token: str) -> None:
-    """All that is not a door."""
+    """All paths that are not an API."""
     for path in ("/health", "/healthz", "/ready", "/readyz", "/openapi.json", "/v1/models", "/v1/models/default", "/v1/usage?user_id=ada"):
         session.ask("GET", path)
     session.ask("GET", "/v1/models/none", status=404)
@@ -178,17 +178,17 @@ def pages(session: Session, token: str) -> None:
     session.ask("POST", "/v1/history", {"token": "a.b.c"}, 400)
     session.ask("POST", "/v1/history", {"token": token, "user_id": "eve"}, 400)
     session.ask("POST", "/v1/revocations", {"conversation_id": "01890a5d-ac96-774b-bcce-b302099a8057"}, 401)
-    # Without a store nothing is revoked; with one, tests/guard asks.
+    # A server without a limits store cannot revoke. tests/guard tests one with a store.
     session.ask("POST", "/v1/revocations", {"token": token, "user_id": "ada"}, 400)
 
 
 def limits(session: Session) -> None:
-    """What a caller is told of limits, under one and over it; and who is told nothing."""
-    for path, asking in ASKING.items():
+    """Answers with limits: within a limit, over it, and without a credential."""
+    for path, request in REQUESTS.items():
         headers = {"authorization": "Bearer hk_" + path.rsplit("/", 1)[1]}
-        session.ask("POST", path, asking("hi", "default", False), 401)
-        session.ask("POST", path, asking("hi", "default", False), headers=headers)
-        session.ask("POST", path, asking("hi", "default", False), 429, headers=headers)
+        session.ask("POST", path, request("hi", "default", False), 401)
+        session.ask("POST", path, request("hi", "default", False), headers=headers)
+        session.ask("POST", path, request("hi", "default", False), 429, headers=headers)
         session.ask("GET", "/v1/usage", headers=headers)
     for path in ("/v1/models", "/v1/models/default", "/v1/usage"):
         session.ask("GET", path, status=401)
@@ -205,7 +205,7 @@ def main() -> None:
     try:
         session = Session(document, server.address)
         token = turns(session)
-        doors(session)
+        compatible(session)
         errors(session)
         pages(session, token)
     finally:
@@ -219,7 +219,7 @@ def main() -> None:
         server.kill()
     if wrong:
         raise SystemExit("\n".join(dict.fromkeys(wrong)))
-    print(f"{sum(seen.values())} answers and events of {len(seen)} kinds are as described")
+    print(f"{sum(seen.values())} answers and events of {len(seen)} kinds are as documented")
 
 
 main()

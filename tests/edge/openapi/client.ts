@@ -1,4 +1,4 @@
-// What a client in TypeScript has of the document: names that can be read, and mistakes that do not compile.
+// A TypeScript client with the types of the document. The names are readable, and mistakes do not compile.
 import type { components, operations, paths } from "./holdall.js";
 
 type Schemas = components["schemas"];
@@ -10,11 +10,11 @@ const request: Schemas["TurnRequest"] = {
   truncation: "oldest",
 };
 
-// @ts-expect-error A turn has an input.
-const without: Schemas["TurnRequest"] = { token: null };
+// @ts-expect-error `input` is required.
+const withoutInput: Schemas["TurnRequest"] = { token: null };
 
-// @ts-expect-error There is no such way.
-const astray: Schemas["TurnRequest"] = { input: "hi", truncation: "newest" };
+// @ts-expect-error `newest` is not a value of `truncation`.
+const misspelt: Schemas["TurnRequest"] = { input: "hi", truncation: "newest" };
 
 function show(event: Schemas["TurnEvent"]): string {
   switch (event.event) {
@@ -29,18 +29,18 @@ function show(event: Schemas["TurnEvent"]): string {
   }
 }
 
-function said(item: Schemas["Item"]): string[] {
+function textsOf(item: Schemas["Item"]): string[] {
   if (item.t !== "msg") return [];
   return item.parts.flatMap((part) => ("text" in part ? [part.text] : []));
 }
 
 type Turn = operations["takeTurn"]["responses"][200]["content"]["application/json"];
-type Refused = operations["takeTurn"]["responses"][429]["content"]["application/problem+json"];
+type Limited = operations["takeTurn"]["responses"][429]["content"]["application/problem+json"];
 type Usage = paths["/v1/usage"]["get"]["responses"][200]["content"]["application/json"];
 
-export function read(turn: Turn, refused: Refused, usage: Usage): unknown[] {
-  const wait: number | undefined = refused.retry === "after" ? refused.retry_after_seconds : undefined;
-  return [turn.conversation.expires_at, turn.output.map(said), wait, usage.limits[0]?.remaining, refused.code === "user_busy"];
+export function read(turn: Turn, limited: Limited, usage: Usage): unknown[] {
+  const wait: number | undefined = limited.retry === "after" ? limited.retry_after_seconds : undefined;
+  return [turn.conversation.expires_at, turn.output.map(textsOf), wait, usage.limits[0]?.remaining, limited.code === "user_busy"];
 }
 
-export { astray, request, show, without };
+export { misspelt, request, show, withoutInput };

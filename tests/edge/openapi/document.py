@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The document is OpenAPI 3.1, by a validator that is not ours; and that one finds what is wrong with a broken one.
+"""The document is valid OpenAPI 3.1, by a validator of another project. That validator finds the faults of broken documents.
 
     document.py DOCUMENT
 """
@@ -21,7 +21,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator  # noqa: E402
 
 
 def faults(document: dict) -> list[str]:
-    """What the validators find: in the document, and in each of its schemas."""
+    """The faults that the validators find in the document and in each of its schemas."""
     found = [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()]
     for name, schema in document["components"]["schemas"].items():
         found += [f"{name}: {error.message}" for error in Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema)]
@@ -29,7 +29,7 @@ def faults(document: dict) -> list[str]:
 
 
 def dangling(document: dict) -> list[str]:
-    """References that lead nowhere, and named schemas that nothing refers to."""
+    """References without a target, and named schemas without a reference."""
     referred: set[str] = set()
 
     def walk(node: object) -> None:
@@ -44,18 +44,18 @@ def dangling(document: dict) -> list[str]:
 
     walk(document)
     there = {f"#/components/{kind}/{name}" for kind in ("schemas", "headers") for name in document["components"][kind]}
-    return [f"{name} leads nowhere" for name in sorted(referred - there)] + [f"{name} is not referred to" for name in sorted(there - referred)]
+    return [f"{name} does not exist" for name in sorted(referred - there)] + [f"{name} is unused" for name in sorted(there - referred)]
 
 
 def drop_title(document: dict) -> None:
     del document["info"]["title"]
 
 
-def describe_nothing(document: dict) -> None:
+def drop_description(document: dict) -> None:
     del document["paths"]["/v1/turns"]["post"]["responses"]["200"]["description"]
 
 
-def refer_nowhere(document: dict) -> None:
+def break_reference(document: dict) -> None:
     document["components"]["schemas"]["TurnRequest"]["properties"]["tools"]["items"] = {"$ref": "#/components/schemas/None"}
 
 
@@ -72,20 +72,20 @@ def main() -> None:
     document = json.loads(path.read_text())
     printed = subprocess.run([binary(), "openapi"], capture_output=True, text=True, check=True).stdout
     if printed != path.read_text():
-        raise SystemExit("holdall openapi prints another document than the kept one")
+        raise SystemExit("`holdall openapi` prints another document than docs/openapi.json")
     found = faults(document) + dangling(document)
     if found:
         raise SystemExit("\n".join(found))
-    breakers: list[Callable[[dict], None]] = [drop_title, describe_nothing, refer_nowhere, misspell_type, name_twice]
+    breakers: list[Callable[[dict], None]] = [drop_title, drop_description, break_reference, misspell_type, name_twice]
     for breaker in breakers:
         broken = copy.deepcopy(document)
         breaker(broken)
         try:
             found = faults(broken)
-        except Exception as error:  # A reference that leads nowhere is raised, not told.
+        except Exception as error:  # The validator raises for a reference without a target.
             found = [str(error)]
         if not found:
-            raise SystemExit(f"the validator lets {breaker.__name__} pass")
+            raise SystemExit(f"the validator accepts {breaker.__name__}")
         print(f"   {breaker.__name__}: {found[0].splitlines()[0][:100]}")
     operations = sum(len(item) for item in document["paths"].values())
     print(f"valid: {len(document['paths'])} paths, {operations} operations, {len(document['components']['schemas'])} schemas")

@@ -1,4 +1,4 @@
-"""The document as a validator reads it, a server beside it, and a model service that fails as it is told to."""
+"""The document with a validator, a server, and a model service that fails on request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker  # noqa: E402
 
 
 class Document:
-    """The document, by path and method."""
+    """The document, with access by path and method."""
 
     def __init__(self, path: str) -> None:
         self.text = Path(path).read_text()
@@ -29,23 +29,23 @@ class Document:
         return item[method]
 
     def schema(self, schema: dict) -> dict:
-        """A schema by itself, with all that it may refer to."""
+        """The schema with everything that it can refer to."""
         return {"components": self.whole["components"], "allOf": [schema]}
 
     def request(self, path: str) -> dict:
         return self.operation(path, "post")["requestBody"]["content"]["application/json"]["schema"]
 
     def faults(self, schema: dict, value: object) -> list[str]:
-        """What a value lacks of a schema."""
+        """The faults of a value under a schema."""
         validator = Draft202012Validator(self.schema(schema), format_checker=FormatChecker())
         return [f"{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in validator.iter_errors(value)]
 
 
 class Model(ThreadingHTTPServer):
-    """A Chat Completions service: what it does is the name of the model that is asked for."""
+    """A Chat Completions service. The name of the requested model decides how it fails."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Words)
+        super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -53,8 +53,8 @@ class Model(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
 
-class Words(BaseHTTPRequestHandler):
-    """Fails in the way that the model is called after."""
+class Handler(BaseHTTPRequestHandler):
+    """Fails as the name of the model says."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -67,7 +67,7 @@ class Words(BaseHTTPRequestHandler):
         }
         status, answer = refusals.get(body["model"], (200, None))
         if answer is None:
-            # Cuts its reply after a word.
+            # The reply breaks off after one word.
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
@@ -89,7 +89,7 @@ FAILING = ("refusing", "overflowing", "failing", "busy", "garbling", "cutting")
 
 
 def start(model: Model | None = None, settings: str = "", **variables: str) -> Server:
-    """A server whose model `default` is the built-in one; the others are those of `model`."""
+    """A server with the built-in model as `default`. Its other models are those of `model`."""
     lines = [settings, "[[upstream]]", 'name = "builtin"', 'kind = "builtin"']
     if model is not None:
         lines += ["[[upstream]]", 'name = "failing"', 'kind = "openai"', f'base_url = "{model.url}"']

@@ -1,10 +1,11 @@
-//! Any door with any kind of upstream: what is said at one is heard at the other, whole and streamed, calls included.
+//! Every API with every kind of upstream: messages and tool calls arrive, in complete and in
+//! streamed replies.
 
 use serde_json::Value;
 
 use crate::support::{config, hand::Hand, kind::Kind, wire::Wire};
 
-/// Two aliases, so that a conversation can change its provider.
+/// A service with two models, `default` and `other`, at upstreams of these kinds.
 fn hand(first: Kind, second: Kind) -> Hand {
     let service = |name: &str, kind: Kind| {
         format!(
@@ -16,75 +17,77 @@ fn hand(first: Kind, second: Kind) -> Hand {
     Hand::of(config(&format!("{}{}", service("default", first), service("other", second))))
 }
 
-/// Takes a turn; gives what the upstream was sent and what the client got.
+/// Takes a turn. Returns the body that the upstream received, and the body that the client
+/// received.
 fn turn(
     hand: &Hand,
     wire: Wire,
     body: &Value,
     answer: impl FnOnce(&mut crate::support::fake::Call),
 ) -> (String, String) {
-    let mut asked = hand.post(wire.path(), body.to_string());
-    asked.wait();
+    let mut pending = hand.post(wire.path(), body.to_string());
+    pending.wait();
     let mut call = hand.upstream.call();
     answer(&mut call);
-    let told = asked.answer();
-    assert_eq!(told.status, 200, "{wire:?}: {}", told.text());
-    (String::from_utf8(call.request.body().to_vec()).unwrap(), told.text())
+    let received = pending.answer();
+    assert_eq!(received.status, 200, "{wire:?}: {}", received.text());
+    (String::from_utf8(call.request.body().to_vec()).unwrap(), received.text())
 }
 
-/// Whether the words come in this order.
+/// Asserts that the text contains these words in this order.
 fn assert_in_order(text: &str, words: &[&str]) {
     let mut rest = text;
     for word in words {
-        rest = rest.split_once(word).unwrap_or_else(|| panic!("no `{word}` in its place in {text}")).1;
+        rest = rest.split_once(word).unwrap_or_else(|| panic!("`{word}` is missing, or out of order, in {text}")).1;
     }
 }
 
 #[test]
-fn what_is_said_at_any_door_is_heard_at_any_upstream() {
+fn messages_pass_from_every_api_to_every_upstream() {
     for wire in Wire::ALL {
         for kind in Kind::ALL {
             for stream in [false, true] {
                 let hand = hand(kind, kind);
                 let first = wire.turn(None, None, "first-question", stream);
-                let (sent, told) = turn(&hand, wire, &first, |call| kind.say(call, "first-answer"));
+                let (sent, received) = turn(&hand, wire, &first, |call| kind.say(call, "first-answer"));
                 assert!(sent.contains("first-question"), "{wire:?} {kind:?}");
-                let (reply, token) = wire.read(&told, stream).unwrap_or_else(|| panic!("{wire:?} {kind:?}: {told}"));
+                let (reply, token) =
+                    wire.read(&received, stream).unwrap_or_else(|| panic!("{wire:?} {kind:?}: {received}"));
                 assert_eq!(reply, "first-answer", "{wire:?} {kind:?}");
                 let second = wire.turn(None, Some(&token), "second-question", stream);
-                let (sent, told) = turn(&hand, wire, &second, |call| kind.say(call, "second-answer"));
+                let (sent, received) = turn(&hand, wire, &second, |call| kind.say(call, "second-answer"));
                 assert_in_order(&sent, &["first-question", "first-answer", "second-question"]);
-                // Our ids are nobody else's.
+                // A provider never receives a token or a response id.
                 assert!(!sent.contains(&token) && !sent.contains("resp_"), "{sent}");
-                assert_eq!(wire.read(&told, stream).unwrap().0, "second-answer");
+                assert_eq!(wire.read(&received, stream).unwrap().0, "second-answer");
             }
         }
     }
 }
 
 #[test]
-fn calls_and_their_results_go_through_every_door_to_every_upstream() {
+fn tool_calls_and_results_pass_from_every_api_to_every_upstream() {
     for wire in Wire::ALL {
         for kind in Kind::ALL {
             for stream in [false, true] {
                 let hand = hand(kind, kind);
                 let ask = wire.with_tool(wire.turn(None, None, "add, please", stream));
-                let (sent, told) = turn(&hand, wire, &ask, |call| kind.call_tool(call, "call-7", r#"{"a":3}"#));
+                let (sent, received) = turn(&hand, wire, &ask, |call| kind.call_tool(call, "call-7", r#"{"a":3}"#));
                 assert_in_order(&sent, &["\"add\"", "integer"]);
                 let (call, token) =
-                    wire.read_call(&told, stream).unwrap_or_else(|| panic!("{wire:?} {kind:?}: {told}"));
+                    wire.read_call(&received, stream).unwrap_or_else(|| panic!("{wire:?} {kind:?}: {received}"));
                 assert_eq!(call, ["call-7", "add", r#"{"a":3}"#], "{wire:?} {kind:?}");
                 let result = wire.with_tool(wire.result(&token, "call-7", "the-sum", stream));
-                let (sent, told) = turn(&hand, wire, &result, |call| kind.say(call, "it-is-three"));
+                let (sent, received) = turn(&hand, wire, &result, |call| kind.say(call, "it-is-three"));
                 assert_in_order(&sent, &["add, please", "call-7", "call-7", "the-sum"]);
-                assert_eq!(wire.read(&told, stream).unwrap().0, "it-is-three", "{wire:?} {kind:?}");
+                assert_eq!(wire.read(&received, stream).unwrap().0, "it-is-three", "{wire:?} {kind:?}");
             }
         }
     }
 }
 
 #[test]
-fn a_conversation_changes_door_and_provider_between_turns() {
+fn a_conversation_can_change_api_and_provider_between_turns() {
     for (first, second) in [(0, 1), (1, 2), (2, 0)].map(|(a, b)| (Kind::ALL[a], Kind::ALL[b])) {
         let hand = hand(first, second);
         let mut token: Option<String> = None;
@@ -94,11 +97,11 @@ fn a_conversation_changes_door_and_provider_between_turns() {
             let mut body = wire.turn(None, token.as_deref(), &format!("question-{turn_number}"), stream);
             body["model"] = alias.into();
             let answer = format!("answer-{turn_number}");
-            let (sent, told) = turn(&hand, wire, &body, |call| kind.say(call, &answer));
+            let (sent, received) = turn(&hand, wire, &body, |call| kind.say(call, &answer));
             let words: Vec<_> =
                 (0..turn_number).flat_map(|n| [format!("question-{n}"), format!("answer-{n}")]).collect();
             assert_in_order(&sent, &words.iter().map(String::as_str).collect::<Vec<_>>());
-            token = Some(wire.read(&told, stream).unwrap().1);
+            token = Some(wire.read(&received, stream).unwrap().1);
         }
     }
 }

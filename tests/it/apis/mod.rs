@@ -1,4 +1,4 @@
-//! The doors, through the whole service.
+//! The APIs, through the whole service.
 
 mod chat_completions;
 mod matrix;

@@ -1,4 +1,4 @@
-//! A user's folder, the commands that run in it, and the model services that fail on them.
+//! A home folder for a test, the commands that run in it, and model services that fail.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-/// An empty home folder; commands run in it and keep their data in it.
+/// An empty home folder. Commands run in it and store their data in it.
 pub(crate) struct Home(tempfile::TempDir);
 
 impl Home {
@@ -21,7 +21,7 @@ impl Home {
         self.0.path().join(name)
     }
 
-    /// The data folder of the chat.
+    /// The path of a file in the data folder.
     pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.path("data/holdall").join(name)
     }
@@ -34,7 +34,7 @@ impl Home {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// The names in the folder, the data folder aside.
+    /// The names in the folder, without the data folder.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -43,7 +43,7 @@ impl Home {
         names
     }
 
-    /// `program` with nothing of this process's environment.
+    /// A command for `program`, without the environment of this process.
     pub(crate) fn program(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().current_dir(self.0.path());
@@ -73,7 +73,8 @@ impl Home {
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_owned();
-        // Written beside, so that neither waits for the other; who stops reading has its reasons.
+        // Written in another thread, so that neither process blocks the other. The command may stop
+        // reading early.
         let feeder = thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         let output = child.wait_with_output().unwrap();
         feeder.join().unwrap();
@@ -83,7 +84,7 @@ impl Home {
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_holdall");
 
-/// What a command did. The home folder's path reads `HOME` in what it printed.
+/// The result of a command. In its output, `HOME` replaces the path of the home folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -97,7 +98,7 @@ impl Ran {
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// Compares all of it; `…` stands for any text within a line.
+    /// Compares the exit code and the complete output. `…` matches any text within a line.
     #[track_caller]
     pub(crate) fn expect(self, code: i32, out: &str, err: &str) -> Self {
         let fits = self.code == Some(code) && like(out, &self.out) && like(err, &self.err);
@@ -109,20 +110,20 @@ impl Ran {
         self
     }
 
-    /// The same for a command that did its work and has nothing to say of it.
+    /// The same for exit code 0 and an empty standard error.
     #[track_caller]
     pub(crate) fn ok(self, out: &str) -> Self {
         self.expect(0, out, "")
     }
 
-    /// The same for one that failed.
+    /// The same for exit code 1 and an empty standard output.
     #[track_caller]
     pub(crate) fn fails(self, err: &str) -> Self {
         self.expect(1, "", err)
     }
 }
 
-/// Whether `text` is `pattern`, line by line, where `…` is any text within a line.
+/// Returns true if `text` matches `pattern`, line by line. `…` matches any text within a line.
 pub(crate) fn like(pattern: &str, text: &str) -> bool {
     let (mut patterns, mut lines) = (pattern.split('\n'), text.split('\n'));
     loop {
@@ -140,7 +141,8 @@ fn like_line(pattern: &str, line: &str) -> bool {
     line.char_indices().map(|(at, _)| at).chain([line.len()]).any(|at| like_line(rest, &line[at..]))
 }
 
-/// A Chat Completions service that says `words` and then closes the connection in the middle of the reply.
+/// A Chat Completions service that sends `words` and then closes the connection in the middle of the
+/// reply. Returns its base URL.
 pub(crate) fn cutting_upstream(words: &'static str) -> String {
     upstream(move |mut client| {
         let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{words}\"}}}}]}}\n\n");
@@ -149,7 +151,7 @@ pub(crate) fn cutting_upstream(words: &'static str) -> String {
     })
 }
 
-/// One that refuses.
+/// A Chat Completions service that refuses every request. Returns its base URL.
 pub(crate) fn refusing_upstream() -> String {
     upstream(|mut client| {
         let body = r#"{"error":{"message":"no such model","type":"invalid_request_error"}}"#;
@@ -159,7 +161,7 @@ pub(crate) fn refusing_upstream() -> String {
     })
 }
 
-/// The base URL of a service that nobody runs.
+/// A base URL without a service.
 pub(crate) fn no_upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/v1", listener.local_addr().unwrap())
@@ -168,7 +170,7 @@ pub(crate) fn no_upstream() -> String {
 fn upstream(answer: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    // Ends with the process.
+    // The thread ends with the process.
     thread::spawn(move || {
         for client in listener.incoming() {
             let client = client.unwrap();
@@ -190,7 +192,7 @@ fn upstream(answer: impl Fn(TcpStream) + Send + 'static) -> String {
     url
 }
 
-/// The arguments that lead to an upstream of the kind `openai`.
+/// Arguments, followed by the flags for an upstream of kind `openai` at `url`.
 pub(crate) fn at<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [more, &["--upstream", "openai", "--upstream-url", url, "--model", "m"]].concat()
 }

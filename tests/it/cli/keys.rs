@@ -1,4 +1,4 @@
-//! `holdall keys`: secrets are shown once, and a rotation is three steps.
+//! `holdall keys`: a secret is shown only once, and a rotation has three steps.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -7,23 +7,26 @@ use holdall::principal::KeyDigest;
 use super::home::{Home, Ran};
 
 #[test]
-fn a_new_key_is_a_line_of_a_keys_file() {
+fn a_new_key_is_a_line_for_a_keys_file() {
     let home = Home::new();
     let ran = home.run(&["keys", "new", "--kid", "k1"]).ok("k1:…\n");
     let secret = ran.out.trim_end().split_once(':').unwrap().1;
     assert_eq!(secret.len(), 43, "32 bytes in base64url");
     assert_ne!(ran, home.run(&["keys", "new", "--kid", "k1"]));
     home.run(&["keys", "new"]).ok("k20…:…\n");
+    let json = home.run(&["keys", "new", "--kid", "k1", "--json"]).ok("{\"kid\":\"k1\",\"secret\":\"…\"}\n").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["secret"].as_str().unwrap().len(), 43);
     home.write("ring", &ran.out);
     home.run(&["keys", "list", "--keys-file", "ring"]).ok("k1  signs and verifies\n");
-    assert!(home.files() == ["ring"] && !home.path("data").exists(), "nothing else is made");
+    assert!(home.files() == ["ring"] && !home.path("data").exists(), "no other file is created");
 }
 
 #[test]
-fn a_key_that_others_can_read_is_warned_of() {
+fn a_key_in_a_readable_file_is_a_warning() {
     let home = Home::new();
     for (mode, warning) in
-        [(0o644, "warning: others can read the file that the key went to; run `chmod 600` on it\n"), (0o600, "")]
+        [(0o644, "warning: other users can read the file with the new key; run `chmod 600` on it\n"), (0o600, "")]
     {
         home.write("ring", "");
         fs::set_permissions(home.path("ring"), fs::Permissions::from_mode(mode)).unwrap();
@@ -34,9 +37,9 @@ fn a_key_that_others_can_read_is_warned_of() {
 }
 
 #[test]
-fn keys_are_rotated_step_by_step_and_tokens_follow() {
+fn tokens_stay_valid_during_a_rotation() {
     let home = Home::new();
-    let reload = "to all instances and reload them (SIGHUP)";
+    let distribute = "copy ring to all instances and reload them (SIGHUP)";
     home.run(&["keys", "rotate", "add", "ring", "--kid", "old"]).expect(
         0,
         "old  signs and verifies\n",
@@ -47,23 +50,24 @@ fn keys_are_rotated_step_by_step_and_tokens_follow() {
     home.run(&["keys", "rotate", "add", "ring", "--kid", "new"]).expect(
         0,
         "old  signs and verifies\nnew  verifies\n",
-        &format!("next: bring ring {reload}; then `holdall keys rotate use ring new`\n"),
+        &format!("next: {distribute}, then run `holdall keys rotate use ring new`\n"),
     );
     home.run(&["token", "inspect", "--keys-file", "ring", "--json", "a"]).ok("{…\"kid\":\"old\"…}\n");
     home.run(&["keys", "rotate", "drop", "ring", "old"]).fails(
-        "error: `old` is the key that signs\nhint: let another one sign first: `holdall keys rotate use ring ID`\n",
+        "error: cannot drop `old`: it is the signing key\n\
+         hint: make another key the signing key: `holdall keys rotate use ring new`\n",
     );
     home.run(&["keys", "rotate", "use", "ring", "new"]).expect(
         0,
         "new  signs and verifies\nold  verifies\n",
         &format!(
-            "next: bring ring {reload}; once `ttl` (7 days by default) has passed, `holdall keys rotate drop ring old`\n"
+            "next: {distribute}, wait for `ttl` (7 days by default), then run `holdall keys rotate drop ring old`\n"
         ),
     );
     home.run(&["keys", "rotate", "use", "ring", "new", "--json"]).expect(
         0,
         "{\"signs\":\"new\",\"verifies_only\":[\"old\"]}\n",
-        "next: nothing: `new` signed already\n",
+        "next: nothing; `new` was already the signing key\n",
     );
     home.write("old.token", &home.read("a"));
     home.run(&["send", "--keys-file", "ring", "-t", "a", "How many turns do you see?"]).ok("…turn 2…\n");
@@ -71,17 +75,17 @@ fn keys_are_rotated_step_by_step_and_tokens_follow() {
     home.run(&["keys", "rotate", "drop", "ring", "old"]).expect(
         0,
         "new  signs and verifies\n",
-        &format!("next: bring ring {reload}\n"),
+        &format!("next: {distribute}\n"),
     );
-    home.run(&["token", "verify", "--keys-file", "ring", "--user", "local", "a"]).ok("ok: …\n");
+    home.run(&["token", "verify", "--keys-file", "ring", "--user", "local", "a"]).ok("valid: …\n");
     home.run(&["token", "verify", "--keys-file", "ring", "--user", "local", "old.token"]).fails(
-        "error: the token does not verify: header: not one that a key of the ring would write\n\
-         hint: it names the key old; the keys here are new\n",
+        "error: the token is not valid: header: not one that a key of the ring would write\n\
+         hint: the token needs the key `old`, and the configured keys are new; pass another keys file with --keys-file\n",
     );
 }
 
 #[test]
-fn a_keys_file_with_a_fault_is_left_alone() {
+fn an_invalid_keys_file_stays_unchanged() {
     let home = Home::new();
     home.write("ring", "k1:AQ\n");
     for step in [&["add", "ring"][..], &["use", "ring", "k1"], &["drop", "ring", "k1"]] {
@@ -91,15 +95,16 @@ fn a_keys_file_with_a_fault_is_left_alone() {
         );
     }
     assert_eq!((home.read("ring"), home.files()), ("k1:AQ\n".to_owned(), vec!["ring".to_owned()]));
-    home.run(&["keys", "rotate", "use", "none", "k1"]).fails("error: none has no key `k1`\nhint: it has none\n");
+    home.run(&["keys", "rotate", "use", "none", "k1"])
+        .fails("error: `none` has no key `k1`\nhint: add a key: `holdall keys rotate add none`\n");
     home.run(&["keys", "list"]).fails(
-        "error: there are no keys to read tokens with\n\
+        "error: no token keys are configured\n\
          hint: pass --keys-file FILE, or set HOLDALL_KEYS_FILE or HOLDALL_KEYS\n",
     );
 }
 
 #[test]
-fn no_secret_is_ever_listed() {
+fn lists_and_help_contain_no_secret() {
     let home = Home::new();
     home.feed(&["chat"], "hi\n");
     let secret = fs::read_to_string(home.data("keys")).unwrap();
@@ -107,25 +112,25 @@ fn no_secret_is_ever_listed() {
     home.run(&["keys", "list"]).ok("local  signs and verifies\n");
     let json = home.run(&["keys", "list", "--json"]).ok("{\"signs\":\"local\",\"verifies_only\":[]}\n");
     assert!(!json.out.contains(&secret));
-    // Nor is what a variable holds.
+    // The help shows no value of a variable.
     let help =
         home.holdall(&["chat", "--help"]).env("HOLDALL_BEARER", "hush").env("HOLDALL_URL", "u").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     assert!(help.contains("HOLDALL_BEARER") && !help.contains("hush"), "{help}");
 }
 
-/// What follows the last `: ` of the first line: the key.
+/// The key: the text after the last `: ` of the first line.
 fn shown_key(said: &str) -> &str {
     said.lines().next().unwrap().rsplit_once(": ").unwrap().1
 }
 
 #[test]
-fn a_callers_key_is_shown_once_and_its_line_goes_into_the_file() {
+fn a_callers_key_is_shown_once_with_its_line_for_the_file() {
     let home = Home::new();
     let ran = home.run(&["keys", "api", "--user", "ada lovelace"]).expect(
         0,
         "… ada lovelace\n",
-        "key, for ada lovelace alone and not shown again: hk_…\n\
+        "key for the user ada lovelace, shown only once: hk_…\n\
          line for identity.api_key.keys_file (append it with `>> FILE`):\n",
     );
     let (key, digest) = (shown_key(&ran.err), ran.out.split(' ').next().unwrap());
@@ -136,7 +141,7 @@ fn a_callers_key_is_shown_once_and_its_line_goes_into_the_file() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["user"], "ada");
     assert_eq!(KeyDigest::of(json["key"].as_str().unwrap()).to_hex(), json["digest"]);
-    // What is printed is what a server reads.
+    // A server reads the line as it was printed.
     home.write("api-keys", &ran.out);
     home.write(
         "conf",
@@ -144,7 +149,7 @@ fn a_callers_key_is_shown_once_and_its_line_goes_into_the_file() {
     );
     let served = home.run(&["serve", "--dev", "--config", "conf"]);
     assert!(served.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", served.err);
-    assert!(home.files() == ["api-keys", "conf"] && !home.path("data").exists(), "nothing else is made");
+    assert!(home.files() == ["api-keys", "conf"] && !home.path("data").exists(), "no other file is created");
 }
 
 #[test]
@@ -153,7 +158,7 @@ fn an_operators_key_is_shown_once_with_its_digest() {
     let ran = home.run(&["keys", "operator"]).expect(
         0,
         "…\n",
-        "key, for the operator alone and not shown again: hk_…\n\
+        "key for the operator, shown only once: hk_…\n\
          digest for operator_keys (HOLDALL_OPERATOR_KEYS):\n",
     );
     assert_eq!(KeyDigest::of(shown_key(&ran.err)).to_hex(), ran.out.trim_end());

@@ -1,14 +1,15 @@
-//! The command line as a user meets it: the real binary in a folder of its own, its whole output and its exit code.
+//! The command line as a user runs it: the real binary in a folder of its own. The tests compare the
+//! complete output and the exit code.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    reason = "clippy's exemptions know the tests, not what helps them"
+    reason = "clippy exempts tests, but not their helper functions"
 )]
 
+mod arguments;
 mod chat;
 mod home;
 mod keys;
-mod misuse;
 mod openapi;
 mod revoke;
 mod send;

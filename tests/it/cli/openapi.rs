@@ -1,10 +1,10 @@
-//! `holdall openapi`: the kept document, whole.
+//! `holdall openapi` prints docs/openapi.json.
 
 use super::home::Home;
 
 #[test]
-fn the_document_is_printed_as_it_is_kept() {
+fn the_printed_document_is_docs_openapi_json() {
     let ran = Home::new().run(&["openapi"]);
     assert_eq!((ran.code, &*ran.err), (Some(0), ""));
-    assert!(ran.out == include_str!("../../../docs/openapi.json"), "not the kept document");
+    assert!(ran.out == include_str!("../../../docs/openapi.json"), "not docs/openapi.json");
 }

@@ -1,4 +1,4 @@
-//! `holdall send`: one turn, and a file that is never lost.
+//! `holdall send`: one turn, and a token file that never loses its token.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 use super::home::{Home, Ran, at, cutting_upstream, no_upstream, refusing_upstream};
 
 #[test]
-fn a_file_carries_the_conversation() {
+fn the_conversation_is_in_the_file() {
     let home = Home::new();
     home.run(&["send", "-t", "a.token", "Repeat one"]).ok("one\n");
     home.run(&["send", "-t", "a.token", "My name is Ada."]).ok("…\n");
@@ -24,14 +24,14 @@ fn a_file_carries_the_conversation() {
 }
 
 #[test]
-fn a_dash_reads_standard_input() {
+fn a_dash_is_standard_input() {
     let home = Home::new();
     home.feed(&["send", "-t", "a", "-"], "Repeat two\nlines\n").ok("two\nlines\n");
     home.run(&["token", "history", "a"]).ok("user: Repeat two\n  lines\nassistant: two\n  lines\n");
 }
 
 #[test]
-fn json_is_the_whole_answer() {
+fn json_is_the_complete_response() {
     let home = Home::new();
     let ran = home.run(&["send", "-t", "a", "--json", "Repeat one"]).ok(
         "{\"reply\":\"one\",\"output\":[{\"t\":\"msg\",\"role\":\"assistant\",\"parts\":[{\"text\":\"one\"}]}],\
@@ -43,35 +43,36 @@ fn json_is_the_whole_answer() {
 }
 
 #[test]
-fn a_turn_that_fails_leaves_the_file() {
+fn a_failed_turn_leaves_the_file_unchanged() {
     let home = Home::new();
     home.run(&["send", "-t", "a", "Repeat one"]).ok("one\n");
     let before = home.read("a");
     let (down, cut, refusing) = (no_upstream(), cutting_upstream("It was"), refusing_upstream());
     home.run(&at(&down, &["send", "-t", "a", "hi"])).fails(
-        "error: The model service could not be reached, or failed. Retry the request. (tcp connect error: Connection refused…)\n\
-         hint: nothing is lost; see that the model service runs, and say it again\n",
+        "error: The model service could not be reached, or failed. Retry the request. \
+         Cause: tcp connect error: Connection refused…\n\
+         hint: the chat is unchanged; check that the model service runs, then send the message again\n",
     );
     home.run(&at(&refusing, &["send", "-t", "a", "hi"])).fails(
         "error: The model service refused the request with status 404. Its message: no such model\n\
-         hint: see that the key, the model's name and the URL fit together\n",
+         hint: check the API key, the model name and the URL of the model service\n",
     );
     home.run(&at(&cut, &["send", "-t", "a", "hi"])).expect(
         1,
         "It was\n",
-        "error: The model service stopped before the end of its reply. Retry the request.\nhint: nothing is lost; say it again\n",
+        "error: The model service stopped before the end of its reply. Retry the request.\nhint: the chat is unchanged; send the message again\n",
     );
     home.run(&["send", "-t", "a", ""]).fails("error: The input message is empty. Send text or an image.\n");
     home.run(&["send", "-t", "a", "--user", "bob", "hi"]).fails(
-        "error: The server does not accept this token from this caller. … (subject: another caller's token)\n\
-         hint: a stays; `holdall token verify --user bob a` looks closer\n",
+        "error: The server does not accept this token from this caller. … Cause: subject: another caller's token\n\
+         hint: the file is unchanged; `holdall token verify --user bob a` prints the cause\n",
     );
     assert_eq!((home.read("a"), home.files()), (before, vec!["a".to_owned()]));
     home.run(&["send", "-t", "a", "How many turns do you see?"]).ok("…turn 2…\n");
 }
 
 #[test]
-fn a_failed_first_turn_makes_no_file() {
+fn a_failed_first_turn_creates_no_file() {
     let home = Home::new();
     home.run(&at(&no_upstream(), &["send", "-t", "a", "--json", "hi"])).expect(
         1,
@@ -82,11 +83,11 @@ fn a_failed_first_turn_makes_no_file() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_file() {
+fn a_full_disk_leaves_the_file_unchanged() {
     let home = Home::new();
     home.run(&["send", "-t", "a", "Repeat one"]).ok("one\n");
     let before = home.read("a");
-    // No file may grow; the reply itself goes into a pipe.
+    // No file can grow. The reply goes to a pipe.
     let full = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
     let run = |arguments: &[&str]| {
         let output = home.program("sh", &[&["-c", full, super::home::BINARY], arguments].concat()).output().unwrap();
@@ -95,18 +96,18 @@ fn a_full_disk_leaves_the_file() {
     run(&["send", "-t", "a", "Repeat two"]).expect(
         1,
         "two\n",
-        "error: cannot write a: File too large\n\
-         hint: the file is as it was before this turn; make room and send again\n",
+        "error: cannot write `a`: File too large\n\
+         hint: the file still has the token from before this turn; free some space, then send again\n",
     );
     assert_eq!((home.read("a"), home.files()), (before.clone(), vec!["a".to_owned()]));
-    // What was paid for is not lost to a program.
+    // A program gets the reply and the token even if the file cannot be written.
     let answer = run(&["send", "-t", "a", "--json", "Repeat three"]);
     assert_eq!((answer.code, answer.out.contains("\"reply\":\"three\"")), (Some(1), true));
     assert_eq!(home.read("a"), before);
 }
 
 #[test]
-fn a_reply_that_cannot_be_printed_is_not_taken() {
+fn a_reply_that_cannot_be_printed_leaves_the_file_unchanged() {
     let home = Home::new();
     home.run(&["send", "-t", "a", "Repeat one"]).ok("one\n");
     let before = home.read("a");
@@ -117,7 +118,7 @@ fn a_reply_that_cannot_be_printed_is_not_taken() {
 }
 
 #[test]
-fn who_stops_reading_gets_no_error_and_loses_no_turn() {
+fn a_closed_standard_output_is_no_error_and_loses_no_turn() {
     let home = Home::new();
     let mut command = home.holdall(&["send", "-t", "a", "Write 5000 words"]);
     let mut child = command.spawn().unwrap();
@@ -128,7 +129,7 @@ fn who_stops_reading_gets_no_error_and_loses_no_turn() {
 }
 
 #[test]
-fn turns_on_one_file_at_once_follow_each_other() {
+fn concurrent_turns_on_one_file_take_turns() {
     let home = Home::new();
     home.run(&["send", "-t", "a", "Repeat 0"]).ok("0\n");
     thread::scope(|scope| {
@@ -137,7 +138,7 @@ fn turns_on_one_file_at_once_follow_each_other() {
             scope.spawn(move || {
                 let ran = home.run(&["send", "-t", "a", &format!("Repeat {number}")]);
                 assert_eq!((ran.code, ran.out), (Some(0), format!("{number}\n")), "{}", ran.err);
-                let waited = "waiting for another holdall to finish with a\n";
+                let waited = "waiting: another holdall process is using `a`\n";
                 assert!(ran.err.is_empty() || ran.err == waited, "{}", ran.err);
             });
         }
@@ -147,14 +148,17 @@ fn turns_on_one_file_at_once_follow_each_other() {
 }
 
 #[test]
-fn what_is_no_file_is_not_written() {
+fn only_a_regular_file_can_be_a_token_file() {
     let home = Home::new();
-    home.run(&["send", "-t", "/dev/null", "hi"]).fails("error: /dev/null is not a regular file\n");
-    home.run(&["send", "-t", "none/a", "hi"]).fails("error: cannot write beside none/a: No such file or directory\n");
+    home.run(&["send", "-t", "/dev/null", "hi"]).fails("error: `/dev/null` is not a regular file\n");
+    home.run(&["send", "-t", "none/a", "hi"]).fails(
+        "error: cannot create the lock file `none/a.lock`: No such file or directory\n\
+         hint: check that the folder exists and is writable\n",
+    );
 }
 
 #[test]
-fn a_server_elsewhere_is_spoken_to_alike() {
+fn a_running_server_works_in_the_same_way() {
     let home = Home::new();
     let mut server =
         home.holdall(&["serve", "--dev", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).spawn().unwrap();
@@ -164,7 +168,7 @@ fn a_server_elsewhere_is_spoken_to_alike() {
     home.run(&["send", "-t", "a", "--url", &url, "What is my name?"]).ok("…Ada…\n");
     home.run(&["send", "-t", "a", "--url", &url, "--user", "eve", "What is my name?"]).fails(
         "error: The server does not accept this token from this caller. …\n\
-         hint: a stays; it may be another user's, or of a server with other keys\n",
+         hint: the file is unchanged; its token may belong to another user, or to a server with other keys\n",
     );
     home.run(&["send", "-t", "a", "--url", &url, "--model", "none", "hi"])
         .fails("error: Unknown model `none`. Available models: default, builtin.\n");
@@ -174,12 +178,12 @@ fn a_server_elsewhere_is_spoken_to_alike() {
     assert_eq!(server.wait().unwrap().code(), Some(0));
     home.run(&["send", "-t", "a", "--url", &url, "hi"]).fails(
         "error: the server cannot be reached: tcp connect error: Connection refused…\n\
-         hint: see that a server runs there; `holdall serve` starts one\n",
+         hint: check the URL, and that a server runs there; `holdall serve` starts one\n",
     );
 }
 
 #[test]
-fn a_model_is_chosen_among_those_of_the_file() {
+fn model_selects_a_model_of_the_configuration() {
     let home = Home::new();
     let model = |alias| format!("[[model]]\nalias = \"{alias}\"\nupstreams = [\"u\"]\nmodel = \"builtin\"\n");
     let upstream = "[[upstream]]\nname = \"u\"\nkind = \"builtin\"\n";
@@ -193,7 +197,7 @@ fn a_model_is_chosen_among_those_of_the_file() {
     assert_eq!(model_of(), "small");
     home.run(&[&send[..], &["--model", "large"]].concat()).ok("one\n");
     assert_eq!(model_of(), "large");
-    // Without a word on it the conversation stays with its model.
+    // Without --model, the conversation keeps its model.
     home.run(&send).ok("one\n");
     assert_eq!(model_of(), "large");
     home.run(&[&send[..], &["--model", "none"]].concat())

@@ -1,9 +1,9 @@
-//! What reaches `serve` as a flag, as a variable and from the file: nothing here gets as far as to listen.
+//! The settings of `serve` from flags, variables and the file. No test here gets as far as listening.
 
 use super::home::{BINARY, Home, Ran};
 use crate::support::SECRET;
 
-/// Runs `serve` with a key of its own and these arguments and variables.
+/// Runs `serve --dev` with these arguments and variables.
 fn serve(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     let mut command = home.program(BINARY, &[&["serve", "--dev"], arguments].concat());
     Ran::of(command.envs(variables.iter().copied()).output().unwrap(), home.path("").parent().unwrap())
@@ -13,23 +13,23 @@ fn serve(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
 const NOWHERE: [&str; 3] = ["--listen=192.0.2.1:1", "--dangerous-open", "--issuer=x"];
 
 #[test]
-fn what_doors_do_is_a_flag_a_variable_and_a_key() {
+fn api_options_are_flags_variables_and_keys() {
     let home = Home::new();
-    let fault = |key: &str, ways: &str| format!("error: {key}: `maybe` is none of {ways}\n");
-    for (flag, variable, key, ways) in [
+    let fault = |key: &str, modes: &str| format!("error: {key}: `maybe` is none of {modes}\n");
+    for (flag, variable, key, modes) in [
         ("--client-history", "HOLDALL_CLIENT_HISTORY", "client_history", "refuse, accept"),
         ("--responses-stream", "HOLDALL_RESPONSES_STREAM", "responses_stream", "hold, live"),
         ("--lambda-response", "HOLDALL_LAMBDA_RESPONSE", "lambda_response", "auto, buffer, stream"),
     ] {
-        let good = ways.split(", ").last().unwrap();
+        let valid = modes.split(", ").last().unwrap();
         home.write("holdall.toml", &format!("{key} = \"maybe\"\n"));
-        serve(&home, &[flag, "maybe"], &[]).fails(&fault(key, ways));
-        serve(&home, &[], &[(variable, "maybe")]).fails(&fault(key, ways));
-        serve(&home, &["--config", "holdall.toml"], &[]).fails(&fault(key, ways));
+        serve(&home, &[flag, "maybe"], &[]).fails(&fault(key, modes));
+        serve(&home, &[], &[(variable, "maybe")]).fails(&fault(key, modes));
+        serve(&home, &["--config", "holdall.toml"], &[]).fails(&fault(key, modes));
         for (arguments, variables) in [
-            (&["--config", "holdall.toml", flag, good][..], &[][..]),
-            (&["--config", "holdall.toml"], &[(variable, good)]),
-            (&[flag, good], &[(variable, "maybe")]),
+            (&["--config", "holdall.toml", flag, valid][..], &[][..]),
+            (&["--config", "holdall.toml"], &[(variable, valid)]),
+            (&[flag, valid], &[(variable, "maybe")]),
         ] {
             let ran = serve(&home, &[&NOWHERE, arguments].concat(), variables);
             assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
@@ -71,11 +71,11 @@ fn an_empty_variable_is_not_set() {
 }
 
 #[test]
-fn where_lambda_started_it_a_program_without_arguments_serves() {
+fn without_arguments_the_program_serves_in_lambda() {
     let home = Home::new();
     let start = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = home.program(BINARY, arguments);
-        // Nobody listens at port 0.
+        // No server listens on port 0.
         command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:0").env("HOLDALL_KEYS", format!("k1:{SECRET}"));
         Ran::of(command.envs(variables.iter().copied()).output().unwrap(), home.path("").parent().unwrap())
     };
@@ -90,14 +90,14 @@ fn where_lambda_started_it_a_program_without_arguments_serves() {
         let ran = start(arguments, &[("HOLDALL_DANGEROUS_OPEN", "true"), ("HOLDALL_LISTEN", "192.0.2.1:1")]);
         assert_eq!(ran.code, Some(1));
         let lines: Vec<_> = ran.err.lines().collect();
-        assert!(lines[0].ends_with(" takes events of AWS Lambda"), "{}", ran.err);
-        assert!(lines.last().unwrap().starts_with("error: no more events are taken: "), "{}", ran.err);
+        assert!(lines[0].ends_with(" handles AWS Lambda events"), "{}", ran.err);
+        assert!(lines.last().unwrap().starts_with("error: cannot get events: "), "{}", ran.err);
     }
-    assert_eq!(start(&["keys"], &[]).code, Some(2), "other commands are as elsewhere");
+    assert_eq!(start(&["keys"], &[]).code, Some(2), "other commands work as outside Lambda");
 }
 
 #[test]
-fn the_configuration_itself_can_be_a_variable() {
+fn a_variable_can_hold_the_configuration() {
     let home = Home::new();
     let text = ("HOLDALL_CONFIG_TEXT", "retries = 11\n");
     let fault = "error: retries: 11 is not from 0 to 10\n";
@@ -114,7 +114,7 @@ fn the_configuration_itself_can_be_a_variable() {
 }
 
 #[test]
-fn what_is_open_can_be_closed_by_a_flag_and_a_variable() {
+fn a_flag_and_a_variable_can_close_an_open_server() {
     let home = Home::new();
     home.write("open.toml", "dangerous_open = true\n");
     let (open, closed) =
@@ -135,14 +135,14 @@ fn what_is_open_can_be_closed_by_a_flag_and_a_variable() {
         let from_file = if file { &["--config", "open.toml"][..] } else { &[] };
         let flag: Vec<_> = flag.into_iter().collect();
         let variable: Vec<_> = variable.into_iter().map(|value| ("HOLDALL_DANGEROUS_OPEN", value)).collect();
-        // The flag stands before another one, which is not its value.
+        // The next flag is not the value of this flag.
         let ran = serve(&home, &[from_file, &flag, &["--listen=192.0.2.1:1", "--issuer", "x"]].concat(), &variable);
         assert!(ran.err.contains(said), "{file} {flag:?} {variable:?}: {}", ran.err);
     }
 }
 
 #[test]
-fn two_secrets_of_a_proxy_are_not_one() {
+fn a_proxy_has_exactly_one_secret() {
     let home = Home::new();
     home.write("secret", &"s".repeat(32));
     home.write("held.toml", &format!("identity.header.secret = \"{}\"", "h".repeat(32)));
@@ -152,7 +152,7 @@ fn two_secrets_of_a_proxy_are_not_one() {
     let both = "error: identity.header: set exactly one of secret_file and secret (HOLDALL_HEADER_SECRET)\n";
     serve(&home, &[&rule[..], &[file]].concat(), &variable).fails(both);
     serve(&home, &rule, &[variable[0], ("HOLDALL_HEADER_SECRET_FILE", "secret")]).fails(both);
-    // One that is set above takes the place of one that is set below.
+    // A secret from a variable or flag replaces the secret of the file.
     let held = ["--config", "held.toml"];
     let alone = [(&[][..], &variable[..]), (&[file], &[]), (&held, &[]), (&[held[0], held[1], file], &[])];
     for (arguments, variables) in alone {
@@ -162,7 +162,7 @@ fn two_secrets_of_a_proxy_are_not_one() {
 }
 
 #[test]
-fn how_often_an_upstream_is_asked_is_a_flag_a_variable_and_a_key() {
+fn retries_and_concurrency_are_flags_variables_and_keys() {
     let home = Home::new();
     let fault = "error: retries: 11 is not from 0 to 10\n";
     home.write("holdall.toml", "retries = 11\n");
@@ -185,7 +185,7 @@ fn how_often_an_upstream_is_asked_is_a_flag_a_variable_and_a_key() {
 }
 
 #[test]
-fn a_providers_key_goes_with_its_own_address() {
+fn a_providers_official_address_needs_a_key() {
     let home = Home::new();
     for (kind, variable, url) in [
         ("openai", "OPENAI_API_KEY", "https://api.openai.com/v1"),
@@ -206,7 +206,7 @@ fn a_providers_key_goes_with_its_own_address() {
 }
 
 #[test]
-fn who_may_call_is_a_flag_a_variable_and_a_key() {
+fn identity_settings_are_flags_variables_and_keys() {
     let home = Home::new();
     home.write("secret", &"s".repeat(32));
     home.write("api-keys", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ada\n");
@@ -230,7 +230,7 @@ fn who_may_call_is_a_flag_a_variable_and_a_key() {
             ("HOLDALL_HEADER_SECRET_HEADER", "x-s"),
         ],
     );
-    // A variable with the secret takes the place of the file's.
+    // A secret in a variable replaces the secret of the file.
     home.write("conf", "[identity]\nmode = \"header\"\nheader = { secret_file = \"none\" }\n");
     let from_file = [&header[1..], &["--config", "conf"]].concat();
     listens(&from_file, &[("HOLDALL_HEADER_SECRET", &"s".repeat(32))]);
@@ -271,7 +271,7 @@ fn limits_on_users_are_flags_variables_and_keys() {
             assert!(ran.err.starts_with(&format!("error: {key}: {fault}")), "{}", ran.err);
         }
     }
-    // A flag joins what the file says of the rest.
+    // A flag adds to the other limits of the file.
     for (written, arguments, fault) in [
         ("guard.rate = \"5/s\"", ["--burst", "0"], "guard.burst: 0 is not from 1"),
         ("limits.history_bytes = 1000", ["--turns-per-user", "1"], "limits.history_bytes: must be at least twice"),
@@ -282,7 +282,7 @@ fn limits_on_users_are_flags_variables_and_keys() {
     }
     let ran = serve(&home, &[&NOWHERE[..], &["--rate=30/1m", "--burst=5", "--turns-per-user=2"]].concat(), &[]);
     assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
-    // A store's address may hold a password: no flag, and never repeated.
+    // The URL of a store may contain a password: it has no flag, and no error shows it.
     let url = "http://:hunter2@store.test";
     let ran = serve(&home, &[], &[("HOLDALL_REDIS_URL", url)]);
     assert!(ran.err.starts_with("error: guard.redis_url: ") && !ran.err.contains("hunter2"), "{}", ran.err);

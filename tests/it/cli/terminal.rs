@@ -1,4 +1,4 @@
-//! `holdall chat` on a pseudo-terminal: what a person sees and types.
+//! `holdall chat` on a pseudo-terminal, as a person sees and types.
 
 use std::{
     fs::File,
@@ -17,12 +17,12 @@ use rustix::{
 
 use super::home::{BINARY, Home};
 
-/// A command on its own terminal, and all that it has shown.
+/// A command on a terminal of its own, and everything that the terminal showed.
 struct Terminal {
     keyboard: File,
     child: Child,
     screen: Arc<(Mutex<String>, Condvar)>,
-    /// As much of the screen as earlier waits have gone through.
+    /// The length of the part of `screen` that earlier waits have passed.
     seen: usize,
 }
 
@@ -33,7 +33,7 @@ impl Terminal {
         unlockpt(&keyboard).unwrap();
         let name = ptsname(&keyboard, Vec::new()).unwrap();
         let open = || -> OwnedFd { rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap() };
-        // A session of its own, so that Ctrl-C on this terminal is a signal to it.
+        // In a session of its own, the command gets a signal for Ctrl-C on this terminal.
         let mut command = home.program("setsid", &[&["-c", BINARY, "chat"], arguments].concat());
         command.env("TERM", "xterm").envs(variables.iter().copied());
         let child = command.stdin(Stdio::from(open())).stdout(Stdio::from(open())).stderr(Stdio::from(open()));
@@ -44,7 +44,7 @@ impl Terminal {
         let (mut output, shown) = (keyboard.try_clone().unwrap(), Arc::clone(&screen));
         thread::spawn(move || {
             let (mut buffer, mut pending) = ([0; 4_096], Vec::new());
-            // The end reads as an error here (EIO), once the command has closed its side.
+            // After the command closes its side, reading fails with EIO.
             while let Ok(length @ 1..) = output.read(&mut buffer) {
                 pending.extend_from_slice(&buffer[..length]);
                 let whole = pending.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
@@ -56,12 +56,13 @@ impl Terminal {
         Self { keyboard, child, screen, seen: 0 }
     }
 
-    /// Types what is taken as it comes.
+    /// Types without waiting for a prompt.
     fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Types at the prompt; what is typed before it stands there may be lost, as on any terminal that changes its mode.
+    /// Waits for the prompt, then types. Returns the text before the prompt. Text that is typed before
+    /// the prompt can get lost, because the terminal changes its mode.
     #[track_caller]
     fn at_prompt(&mut self, keys: &str) -> String {
         let before = self.wait("> ");
@@ -69,13 +70,14 @@ impl Terminal {
         before
     }
 
-    /// Enters a line.
+    /// Waits for the prompt, then enters a line.
     #[track_caller]
     fn line(&mut self, text: &str) -> String {
         self.at_prompt(&format!("{text}\r"))
     }
 
-    /// Waits until `text` is shown, after what earlier waits saw; gives what was shown up to and with it.
+    /// Waits until the terminal shows `text` after the part that earlier waits have passed. Returns the
+    /// text from there to the end of `text`.
     #[track_caller]
     fn wait(&mut self, text: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -93,7 +95,7 @@ impl Terminal {
         }
     }
 
-    /// Leaves; the exit code is to be 0.
+    /// Leaves with Ctrl-D. The exit code must be 0.
     #[track_caller]
     fn leave(mut self) {
         self.at_prompt(CTRL_D);
@@ -103,7 +105,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Gone already, unless a test failed.
+        // The command is still running only if a test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -113,27 +115,27 @@ const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
 
 #[test]
-fn a_person_is_greeted_and_led() {
+fn a_person_gets_a_greeting_and_hints() {
     let home = Home::new();
     let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);
-    chat.wait("You talk to the built-in model, which needs no network and knows little.\r\n");
-    chat.wait("A new chat, kept in a.\r\n");
-    chat.wait("/help lists what else you can do, Ctrl-D leaves.");
+    chat.wait("Chatting with the built-in model (no network, simple answers).\r\n");
+    chat.wait("New chat in a.\r\n");
+    chat.wait("Type /help for the commands. Press Ctrl-D to leave.");
     chat.line("Repeat one and two");
     chat.wait("one and two\r\n\r\n");
     chat.line("/nope");
-    chat.wait("\u{1b}[1;31merror:\u{1b}[0m there is no command /nope\r\n");
-    chat.wait("\u{1b}[1mhint:\u{1b}[0m /help lists them");
+    chat.wait("\u{1b}[1;31merror:\u{1b}[0m unknown command /nope\r\n");
+    chat.wait("\u{1b}[1mhint:\u{1b}[0m /help lists the commands");
     chat.at_prompt(CTRL_C);
-    chat.wait("Ctrl-D or /quit leaves");
+    chat.wait("Press Ctrl-D or type /quit to leave.");
     chat.leave();
 
     let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);
-    chat.wait("The chat in a goes on after 1 turn; good until 20");
+    chat.wait("Resuming the chat in a after 1 turn. It expires 20");
     chat.line("/undo");
     chat.wait("there is nothing to undo");
     chat.line("/quit");
-    chat.wait("The chat is kept in a.");
+    chat.wait("The chat is saved in a.");
     assert_eq!(chat.child.wait().unwrap().code(), Some(0));
 }
 
@@ -142,19 +144,19 @@ fn a_reply_streams_and_ctrl_c_stops_it() {
     let home = Home::new();
     let mut chat = Terminal::chat(&home, &["-t", "a", "--builtin-pace-ms", "250"], &[]);
     chat.line("Repeat begun");
-    // A sign of life before the first word, and gone with it.
+    // The spinner appears before the first word and disappears with it.
     let shown = chat.wait("begun\r\n\r\n");
     let (_, spun) = shown.split_once("\r⠋ ").unwrap();
     assert!(spun.ends_with("\r\u{1b}[Kbegun\r\n\r\n"), "{spun:?}");
     chat.line("Count to 1000");
     chat.wait("1 2 3");
     chat.press(CTRL_C);
-    let rest = chat.wait("stopped; the chat stands as before");
+    let rest = chat.wait("stopped; the chat is unchanged");
     assert!(!rest.contains("20"), "{rest:?}");
     chat.line("How many turns do you see?");
     chat.wait("turn 2.\r\n");
     chat.line("/undo");
-    chat.wait("the chat stands after turn 1");
+    chat.wait("undone; the chat now has 1 turn");
     chat.leave();
     home.run(&["token", "history", "a"]).ok("user: Repeat begun\nassistant: begun\n");
 }
@@ -170,18 +172,18 @@ fn pasted_lines_are_one_message() {
 }
 
 #[test]
-fn no_color_means_none() {
+fn no_color_disables_colours() {
     let home = Home::new();
     for (variable, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let mut chat = Terminal::chat(&home, &["--new"], &[(variable, value)]);
         let mut shown = chat.line("Repeat one");
         shown += &chat.wait("one\r\n\r\n");
         shown += &chat.line("/nope");
-        shown += &chat.wait("error: there is no command /nope\r\nhint: ");
+        shown += &chat.wait("error: unknown command /nope\r\nhint: ");
         shown += &chat.line("/history");
         shown += &chat.wait("assistant: one\r\n");
         chat.leave();
-        // Attributes end in `m`; an editor moves the cursor with other letters.
+        // Colours end in `m`. The line editor moves the cursor with other letters.
         let painted = shown.split("\u{1b}[").skip(1).any(|rest| {
             rest.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ';').starts_with('m')
         });
@@ -190,7 +192,7 @@ fn no_color_means_none() {
 }
 
 #[test]
-fn a_models_text_cannot_drive_the_terminal() {
+fn control_characters_of_a_model_are_not_sent_to_the_terminal() {
     let home = Home::new();
     home.feed(&["send", "-t", "a", "-"], "Repeat \u{1b}[2J\u{7}end\n").ok("\u{1b}[2J\u{7}end\n");
     let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);

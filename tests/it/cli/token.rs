@@ -1,4 +1,4 @@
-//! `holdall token`: what a key holder sees of a token, and the exact cause where it is refused.
+//! `holdall token`: the content of a token, and the exact cause of a refusal, for a key holder.
 
 use std::{
     fs,
@@ -16,7 +16,8 @@ use holdall::proto::{
 
 use super::home::{Home, Ran};
 
-/// Writes a token into `name` that was issued to `local` this many days ago, under the chat's own key.
+/// Writes a token to the file `name`. It was issued to `local` this many days ago, and signed with the
+/// key in the data folder.
 pub(super) fn old_token(home: &Home, name: &str, days: u64) {
     if !home.data("keys").exists() {
         home.run(&["chat"]).ok("");
@@ -33,7 +34,7 @@ pub(super) fn old_token(home: &Home, name: &str, days: u64) {
     home.write(name, &issued.token);
 }
 
-/// A home with two turns in `a`.
+/// A home with a token of two turns in the file `a`.
 fn two_turns() -> Home {
     let home = Home::new();
     home.run(&["send", "-t", "a", "Repeat one"]).ok("one\n");
@@ -49,27 +50,27 @@ const ITEMS: &str = r#"{"t":"msg","role":"user","parts":[{"text":"Repeat one"}]}
 "#;
 
 #[test]
-fn inspect_shows_all_that_a_token_says() {
+fn inspect_prints_every_property_of_a_token() {
     let home = two_turns();
     home.run(&["token", "inspect", "a"]).ok("\
 kind            holdall1s, sealed: only key holders can read it
 key             local
 deployment      holdall
-user            local (vouched for by nobody)
+user            `local` (not authenticated)
 conversation    …-7…
 token           …-7…
-continues       …-7…
+parent token    …-7…
 turn            2
 model           default
-began           20…Z
+started         20…Z
 issued          20…Z
-good until      20…Z, … from now
+expires         20…Z, in …
 readable until  20…Z
 history         4 items, 228 bytes in 1 frame
 size            844 bytes
 model tokens    7 in (0 of them cached), 2 out
 checked         tag, frames, claims, items
-not checked     whose it is: `holdall token verify --user NAME` does that
+not checked     the user; `holdall token verify --user NAME a` checks it
 ");
     home.run(&["token", "inspect", "--json", "a"]).ok(
         "{\"cid\":\"…\",\"expired\":false,\"expires_at\":\"20…Z\",\"frames\":1,\"history_bytes\":228,\"idp\":\"none\",\
@@ -79,26 +80,31 @@ not checked     whose it is: `holdall token verify --user NAME` does that
     );
     home.run(&["send", "--seal", "false", "-t", "b", "hi"]);
     let clear = home.run(&["token", "inspect", "b"]).out;
-    assert!(clear.contains("holdall1, clear: anyone can read it") && clear.contains("nothing, it is the first"));
+    assert!(clear.contains("holdall1, clear: anyone can read it") && clear.contains("none, this is the first turn"));
     old_token(&home, "c", 9);
     let old = home.run(&["token", "inspect", "c"]).out;
-    assert!(old.lines().any(|line| line.ends_with("Z: expired 2 d 0 h ago")), "{old}");
-    home.feed(&["token", "inspect", "--issuer", "other", "-"], &home.read("a")).ok(&home
+    assert!(old.lines().any(|line| line.ends_with("Z, expired 2 d 0 h ago")), "{old}");
+    let of_another_deployment = home
         .run(&["token", "inspect", "a"])
         .out
-        .replace("deployment      holdall\n", "deployment      holdall (the settings say other: refused here)\n"));
+        .replace("deployment      holdall\n", "deployment      holdall (not valid here: the settings say other)\n")
+        .replace("--user NAME a`", "--user NAME -`");
+    home.feed(&["token", "inspect", "--issuer", "other", "-"], &home.read("a")).ok(&of_another_deployment);
 }
 
 #[test]
-fn verify_says_the_exact_cause() {
+fn verify_prints_the_exact_cause() {
     let home = two_turns();
     home.run(&["token", "verify", "--user", "local", "a"])
-        .ok("ok: turn 2 of local (vouched for by nobody), good until 20…Z\n");
+        .ok("valid: turn 2 of user `local` (not authenticated), expires 20…Z\n");
     home.run(&["token", "verify", "--user", "local", "--json", "a"])
         .ok("{\"expires_at\":\"20…Z\",\"ok\":true,\"turn\":2,\"user\":\"local\"}\n");
     let token = home.read("a");
-    let does_not = "error: the token does not verify:";
-    let another = format!("{does_not} subject: another caller's token\nhint: it is of local (vouched for by nobody)\n");
+    let not_valid = "error: the token is not valid:";
+    let another = format!(
+        "{not_valid} subject: another caller's token\n\
+         hint: the user of the token is `local` (not authenticated): `holdall token verify --user local a`\n"
+    );
     home.run(&["token", "verify", "--user", "bob", "a"]).fails(&another);
     home.run(&["token", "verify", "--user", "local", "--idp", "jwt:x", "a"]).fails(&another);
     home.run(&["token", "verify", "a"]).fails(&another);
@@ -108,36 +114,37 @@ fn verify_says_the_exact_cause() {
         &another,
     );
     home.run(&["token", "verify", "--user", "local", "--issuer", "other", "a"]).fails(&format!(
-        "{does_not} issuer: another deployment's token\n\
-         hint: it is of holdall; pass --issuer to check it as one of those\n"
+        "{not_valid} issuer: another deployment's token\n\
+         hint: the deployment of the token is `holdall`; pass it with --issuer\n"
     ));
     let middle = token.len() / 2;
     let flipped = if &token[middle..=middle] == "A" { "B" } else { "A" };
     home.write("b", &format!("{}{flipped}{}", &token[..middle], &token[middle + 1..]));
-    home.run(&["token", "verify", "--user", "local", "b"]).fails(&format!("{does_not} tag: does not match\n"));
+    home.run(&["token", "verify", "--user", "local", "b"]).fails(&format!("{not_valid} tag: does not match\n"));
     home.write("b", "hello");
-    home.run(&["token", "verify", "--user", "local", "b"]).fails(&format!("{does_not} layout: not exactly two dots\n"));
+    home.run(&["token", "verify", "--user", "local", "b"])
+        .fails(&format!("{not_valid} layout: not exactly two dots\n"));
     old_token(&home, "c", 8);
-    home.run(&["token", "verify", "--user", "local", "c"])
-        .fails(&format!("{does_not} The token expired at 20…Z. Start a new conversation.\n"));
-    home.run(&["token", "verify", "--user", "local", "--max-age", "90d", "--ttl", "90d", "c"])
-        .fails(&format!("{does_not} The token expired at 20…Z. Start a new conversation.\n"));
+    let expired = format!("{not_valid} it expired at 20…Z\nhint: `holdall token history c` prints the conversation\n");
+    home.run(&["token", "verify", "--user", "local", "c"]).fails(&expired);
+    home.run(&["token", "verify", "--user", "local", "--max-age", "90d", "--ttl", "90d", "c"]).fails(&expired);
 }
 
 #[test]
-fn a_history_is_read_out_whole() {
+fn history_and_export_print_the_complete_conversation() {
     let home = two_turns();
     home.run(&["token", "history", "a"]).ok(HISTORY);
     home.run(&["token", "history", "--json", "a"]).ok(ITEMS);
     home.feed(&["token", "history", "-"], &home.read("a")).ok(HISTORY);
     home.run(&["token", "export", "--format", "jsonl", "a"]).ok(ITEMS);
+    home.run(&["token", "export", "--json", "a"]).ok(ITEMS);
     home.run(&["token", "export", "a"]).ok("\
 # Conversation …-7…
 
 - User: local
 - Model: default
 - Turns: 2
-- Began: 20…Z
+- Started: 20…Z
 - Last turn: 20…Z
 
 ## User
@@ -158,45 +165,57 @@ two
 ");
     home.feed(&["chat"], "Repeat it\n").ok("it\n");
     home.run(&["token", "history"]).ok("user: Repeat it\nassistant: it\n");
-    home.run(&["token", "history", "none"]).fails("error: there is no file none\n");
-    home.run(&["token", "history", "/"]).fails("error: cannot read /: Is a directory\n");
-    home.feed(&["token", "history", "-"], "").fails("error: - holds no token\n");
+    home.run(&["token", "history", "none"]).fails("error: the file `none` does not exist\n");
+    home.run(&["token", "history", "/"]).fails("error: cannot read `/`: Is a directory\n");
+    home.feed(&["token", "history", "-"], "").fails("error: standard input contains no token\n");
 }
 
 #[test]
-fn a_transcript_becomes_a_token_that_goes_on() {
+fn an_imported_conversation_continues() {
     let home = Home::new();
     home.write(
         "chat.json",
         r#"[{"role":"system","content":"be brief"},{"role":"user","content":"My name is Ada."},
             {"role":"assistant","content":"Hello Ada."}]"#,
     );
-    let left_out = "warning: 1 system message left out; the system prompt is the server's (--system-prompt)\n";
+    let left_out = "warning: left out 1 system message: a token contains no system prompt; \
+                    pass it to the server with --system-prompt\n";
     let ran = home.run(&["token", "import", "chat.json"]).expect(0, "…\n", left_out);
     home.write("a", &ran.out);
-    home.run(&["token", "verify", "--user", "local", "a"]).ok("ok: turn 1 of …\n");
+    home.run(&["token", "verify", "--user", "local", "a"]).ok("valid: turn 1 of …\n");
     home.run(&["send", "-t", "a", "What is my name?"]).ok("…Ada…\n");
     home.write("chat.json", r#"[{"type":"human","data":{"content":"hi"}},{"type":"ai","data":{"content":"ho"}}]"#);
     let ran = home.run(&["token", "import", "--user", "bob", "--idp", "jwt:x", "--model", "m", "chat.json"]).ok("…\n");
     home.write("b", &ran.out);
     home.run(&["token", "verify", "--user", "bob", "--idp", "jwt:x", "b"])
-        .ok("ok: turn 1 of bob (vouched for by jwt:x), good until …\n");
+        .ok("valid: turn 1 of user `bob` (authenticated by jwt:x), expires …\n");
     home.run(&["token", "history", "b"]).ok("user: hi\nassistant: ho\n");
+    let json = home
+        .run(&["token", "import", "--json", "chat.json"])
+        .ok("{\"expires_at\":\"20…Z\",\"token\":\"…\",\"turn\":1,\"user\":\"local\"}\n");
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    home.write("c", json["token"].as_str().unwrap());
+    home.run(&["token", "history", "c"]).ok("user: hi\nassistant: ho\n");
+    home.run(&["token", "history"]).fails(
+        "error: no chat is saved yet: `HOME/data/holdall/chat.token` does not exist\n\
+         hint: start a chat with `holdall chat`, or name a token file\n",
+    );
 }
 
 #[test]
-fn what_was_exported_imports_again() {
+fn an_export_imports_again() {
     let home = two_turns();
     let ran = home.feed(&["token", "import", "-"], &home.run(&["token", "export", "--format", "jsonl", "a"]).out);
     home.write("b", &ran.ok("…\n").out);
     home.run(&["token", "history", "--json", "b"]).ok(ITEMS);
-    home.feed(&["token", "import", "-"], "[{\"role\":\"user\"}]").fails("error: -: message 1: there is no `content`\n");
+    home.feed(&["token", "import", "-"], "[{\"role\":\"user\"}]")
+        .fails("error: cannot import standard input: message 1: `content` is missing\n");
     home.feed(&["token", "import", "--user", "a\nb", "-"], ITEMS)
         .fails("error: --user, --idp: subject holds a control character\n");
 }
 
 #[test]
-fn settings_come_from_file_variable_and_flag_in_this_order() {
+fn a_variable_replaces_the_file_and_a_flag_replaces_both() {
     let home = two_turns();
     home.write(
         "holdall.toml",
@@ -207,7 +226,7 @@ fn settings_come_from_file_variable_and_flag_in_this_order() {
         ran.out.lines().find_map(|line| line.strip_prefix("deployment      ")).map(str::to_owned)
     };
     let inspect = ["token", "inspect", "a", "--config", "holdall.toml"];
-    let says = |who: &str| Some(format!("holdall (the settings say {who}: refused here)"));
+    let says = |who: &str| Some(format!("holdall (not valid here: the settings say {who})"));
     assert_eq!(issuer(&mut home.holdall(&inspect)), says("of the file"));
     assert_eq!(issuer(home.holdall(&inspect).env("HOLDALL_ISSUER", "of the variable")), says("of the variable"));
     let flagged = [&inspect[..], &["--issuer", "holdall"]].concat();
@@ -221,7 +240,7 @@ fn settings_come_from_file_variable_and_flag_in_this_order() {
 }
 
 #[test]
-fn who_stops_reading_gets_no_error() {
+fn a_closed_standard_output_is_no_error() {
     let home = two_turns();
     for command in ["history", "inspect", "export"] {
         let mut child = home.holdall(&["token", command, "a"]).stdout(Stdio::piped()).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! What a user is held to, each limit below, at and above; and how callers are told, at every door.
+//! The limits of a user, each below, at and above its value, and their responses in every API.
 
 use std::time::Duration;
 
@@ -16,39 +16,39 @@ use crate::support::{
     upstream,
 };
 
-/// The seconds from where the clock begins to the end of the day.
+/// The seconds from the start of the test clock to the end of the day.
 const TO_MIDNIGHT: u64 = 46_400;
 
 fn quota(limits: &str) -> Hand {
     Hand::new(&format!("[[guard.quota]]\nperiod = \"1d\"\n{limits}"))
 }
 
-fn ask(hand: &Hand, user: &str) -> PendingCall {
+fn start(hand: &Hand, user: &str) -> PendingCall {
     hand.turn(&json!({ "input": "hi", "user_id": user }))
 }
 
-/// A whole turn that the model answers.
+/// A complete turn.
 #[track_caller]
 fn turn(hand: &Hand, user: &str) -> Answer {
-    let mut asked = ask(hand, user);
-    asked.wait();
+    let mut pending = start(hand, user);
+    pending.wait();
     hand.upstream.call().reply("hello");
-    let answer = asked.answer();
+    let answer = pending.answer();
     answer.json();
     answer
 }
 
-/// A turn that is refused, with the seconds after which it is to be tried again.
+/// A turn that is refused. Returns the seconds after which to retry.
 #[track_caller]
 fn refused(hand: &Hand, user: &str, code: &str) -> u64 {
-    let answer = ask(hand, user).answer();
+    let answer = start(hand, user).answer();
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(!hand.upstream.is_called());
     answer.problem(code)["retry_after_seconds"].as_u64().unwrap()
 }
 
 #[test]
-fn turns_may_come_as_fast_as_the_rate_and_no_faster() {
+fn turns_are_admitted_up_to_the_rate() {
     let hand = Hand::new("guard = { rate = \"6/1m\", burst = 2 }");
     assert_eq!(turn(&hand, "ada").header("ratelimit"), "\"rate-20\";r=1;t=10");
     assert_eq!(turn(&hand, "ada").header("ratelimit"), "\"rate-20\";r=0;t=20");
@@ -62,12 +62,12 @@ fn turns_may_come_as_fast_as_the_rate_and_no_faster() {
 }
 
 #[test]
-fn a_period_has_so_many_turns_and_the_next_as_many_again() {
+fn each_period_has_its_quota_of_turns() {
     let hand = quota("turns = 2");
     for period in [TO_MIDNIGHT, 86_400] {
         for left in [1, 0] {
-            let told = turn(&hand, "ada").header("ratelimit").to_owned();
-            assert!(told.starts_with(&format!("\"turns-86400\";r={left};t=")), "{told}");
+            let headers = turn(&hand, "ada").header("ratelimit").to_owned();
+            assert!(headers.starts_with(&format!("\"turns-86400\";r={left};t=")), "{headers}");
         }
         assert_eq!(refused(&hand, "ada", "quota_exceeded"), period);
         turn(&hand, "bob");
@@ -78,7 +78,7 @@ fn a_period_has_so_many_turns_and_the_next_as_many_again() {
 }
 
 #[test]
-fn a_period_has_so_many_conversations_of_any_length() {
+fn a_quota_of_conversations_does_not_limit_their_length() {
     let hand = quota("conversations = 1");
     let mut body = turn(&hand, "ada").json();
     for _ in 0..5 {
@@ -90,17 +90,17 @@ fn a_period_has_so_many_conversations_of_any_length() {
 }
 
 #[test]
-fn what_turns_use_counts_against_the_next() {
-    // A turn uses 5 model tokens, 108 bytes of history and, here, 2 seconds.
+fn the_usage_of_turns_counts_for_the_next_turns() {
+    // Each turn uses 5 model tokens, 108 bytes of history and 2 seconds.
     for (limit, per_turn) in [("model_tokens", 5), ("history_bytes", 108), ("upstream_seconds", 2)] {
         for (quantity, turns) in [(per_turn * 2 - 1, 2), (per_turn * 2, 2), (per_turn * 2 + 1, 3)] {
             let hand = quota(&format!("{limit} = {quantity}"));
             for _ in 0..turns {
-                let mut asked = ask(&hand, "ada");
-                asked.wait();
+                let mut pending = start(&hand, "ada");
+                pending.wait();
                 hand.clock.advance_seconds(2);
                 hand.upstream.call().reply("hello");
-                assert_eq!(asked.answer().json()["conversation"]["history_bytes"], 108);
+                assert_eq!(pending.answer().json()["conversation"]["history_bytes"], 108);
             }
             assert_eq!(refused(&hand, "ada", "quota_exceeded"), TO_MIDNIGHT - 2 * turns);
             turn(&hand, "bob");
@@ -111,40 +111,40 @@ fn what_turns_use_counts_against_the_next() {
 }
 
 #[test]
-fn a_turn_that_fails_is_given_back_and_the_rate_is_not() {
+fn a_failed_turn_is_refunded_and_the_rate_is_not() {
     let hand = Hand::new("[guard]\nrate = \"3/1h\"\n[[guard.quota]]\nperiod = \"1d\"\nturns = 1\nconversations = 1");
     for left in ["2", "1"] {
-        let mut asked = ask(&hand, "ada");
-        asked.wait();
+        let mut pending = start(&hand, "ada");
+        pending.wait();
         hand.upstream.call().head(503, &[]);
-        assert_eq!(asked.answer().status, StatusCode::BAD_GATEWAY);
-        let told = hand.get("/v1/usage?user_id=ada").answer();
+        assert_eq!(pending.answer().status, StatusCode::BAD_GATEWAY);
+        let usage = hand.get("/v1/usage?user_id=ada").answer();
         let rate = format!("\"rate-3600\";r={left};t=");
-        assert!(told.header("ratelimit").starts_with(&rate), "{}", told.header("ratelimit"));
-        assert!(told.header("ratelimit").contains("\"turns-86400\";r=1;t="));
+        assert!(usage.header("ratelimit").starts_with(&rate), "{}", usage.header("ratelimit"));
+        assert!(usage.header("ratelimit").contains("\"turns-86400\";r=1;t="));
     }
     turn(&hand, "ada");
-    // Both are used up now; the day is longer than what the rate asks to wait.
+    // Both limits are exceeded now. The wait for the next day is longer than the wait of the rate.
     assert_eq!(refused(&hand, "ada", "quota_exceeded"), TO_MIDNIGHT);
 }
 
 #[test]
-fn a_reply_that_breaks_off_counts_and_so_does_one_that_its_client_leaves() {
+fn an_interrupted_reply_counts_and_so_does_a_turn_whose_client_left() {
     for leaves in [false, true] {
         let hand = quota("turns = 1\nmodel_tokens = 1000");
         let body = json!({ "input": "hi", "user_id": "ada", "stream": true });
-        let mut asked = hand.turn(&body);
-        asked.wait();
+        let mut pending = hand.turn(&body);
+        pending.wait();
         let mut call = hand.upstream.call();
         call.stream();
         call.say(&"word ".repeat(80));
-        let mut coming = asked.head();
-        coming.text();
+        let mut incoming = pending.head();
+        incoming.text();
         if leaves {
-            drop(coming);
+            drop(incoming);
         } else {
             call.break_off();
-            coming.rest();
+            incoming.rest();
         }
         let usage = hand.get("/v1/usage?user_id=ada").answer().json();
         let used = |at: usize| usage["limits"][at]["used"].as_u64().unwrap();
@@ -154,13 +154,13 @@ fn a_reply_that_breaks_off_counts_and_so_does_one_that_its_client_leaves() {
 }
 
 #[test]
-fn who_hangs_up_before_anything_was_shown_has_had_a_turn() {
+fn a_client_that_leaves_before_any_output_has_used_a_turn() {
     let hand = quota("turns = 2\nmodel_tokens = 1000");
     for streamed in [false, true] {
-        let mut asked = hand.turn(&json!({ "input": "hi", "user_id": "ada", "stream": streamed }));
-        asked.wait();
+        let mut pending = hand.turn(&json!({ "input": "hi", "user_id": "ada", "stream": streamed }));
+        pending.wait();
         let call = hand.upstream.call();
-        drop((asked, call));
+        drop((pending, call));
     }
     let usage = hand.get("/v1/usage?user_id=ada").answer().json();
     assert!(usage["limits"][0]["used"] == 2 && usage["limits"][1]["used"].as_u64() > Some(0), "{usage}");
@@ -168,17 +168,17 @@ fn who_hangs_up_before_anything_was_shown_has_had_a_turn() {
 }
 
 #[test]
-fn callers_without_a_name_are_counted_by_address() {
+fn anonymous_callers_count_by_address() {
     let hand = quota("turns = 1");
     let ask = |peer: &str| {
         let request = post("/v1/turns").extension(Peer(peer.parse().unwrap()));
         hand.ask(request.body(Full::<Bytes>::from("{\"input\":\"hi\"}")).unwrap())
     };
     for peer in ["192.0.2.7", "192.0.2.8", "2001:db8:1:2::1", "2001:db8:1:3::1"] {
-        let mut asked = ask(peer);
-        asked.wait();
+        let mut pending = ask(peer);
+        pending.wait();
         hand.upstream.call().reply("hello");
-        asked.answer().json();
+        pending.answer().json();
     }
     for peer in ["192.0.2.7", "::ffff:192.0.2.8", "2001:db8:1:2:ffff::9"] {
         ask(peer).answer().problem("quota_exceeded");
@@ -186,12 +186,12 @@ fn callers_without_a_name_are_counted_by_address() {
 }
 
 #[test]
-fn several_limits_hold_at_once() {
+fn all_limits_apply_together() {
     let hand = Hand::new(
         "limits.turns_per_user = 1\n[guard]\nrate = \"2/1m\"\n[[guard.quota]]\nperiod = \"1h\"\nturns = 3\n\
          [[guard.quota]]\nperiod = \"1d\"\nturns = 4",
     );
-    let mut first = ask(&hand, "ada");
+    let mut first = start(&hand, "ada");
     first.wait();
     let mut call = hand.upstream.call();
     assert_eq!(refused(&hand, "ada", "user_busy"), 1);
@@ -209,37 +209,37 @@ fn several_limits_hold_at_once() {
     assert_eq!(refused(&hand, "ada", "quota_exceeded"), 43_200);
 }
 
-/// Each door with a turn in its words.
+/// The path of each API, with a turn in its format.
 fn apis() -> [(&'static str, Value); 4] {
-    let said = json!([{ "role": "user", "content": "hi" }]);
+    let messages = json!([{ "role": "user", "content": "hi" }]);
     [
         ("/v1/turns", json!({ "input": "hi", "user_id": "ada" })),
         ("/v1/responses", json!({ "model": "default", "input": "hi", "user": "ada" })),
-        ("/v1/chat/completions", json!({ "model": "default", "messages": said, "user": "ada" })),
+        ("/v1/chat/completions", json!({ "model": "default", "messages": messages, "user": "ada" })),
         (
             "/v1/messages",
-            json!({ "model": "default", "messages": said, "max_tokens": 10, "metadata": { "user_id": "ada" } }),
+            json!({ "model": "default", "messages": messages, "max_tokens": 10, "metadata": { "user_id": "ada" } }),
         ),
     ]
 }
 
 #[test]
-fn every_door_tells_limits_whole_and_streamed() {
+fn every_api_reports_limits_buffered_and_streamed() {
     for (path, mut body) in apis() {
         for stream in [false, true] {
             let hand = Hand::new("guard.rate = \"5/s\"");
             body["stream"] = json!(stream);
-            let mut asked = hand.post(path, body.to_string());
-            asked.wait();
+            let mut pending = hand.post(path, body.to_string());
+            pending.wait();
             let mut call = hand.upstream.call();
             let headers = if stream {
                 call.stream();
                 call.say("hello");
                 call.stop();
-                asked.head().head.headers
+                pending.head().head.headers
             } else {
                 call.reply("hello");
-                asked.answer().headers
+                pending.answer().headers
             };
             assert_eq!(headers["ratelimit-policy"], "\"rate-1\";q=5;w=1", "{path} {stream}");
             assert_eq!(headers["ratelimit"], "\"rate-1\";r=4;t=1");
@@ -248,7 +248,7 @@ fn every_door_tells_limits_whole_and_streamed() {
 }
 
 #[test]
-fn every_door_refuses_in_its_own_shape() {
+fn every_api_refuses_in_its_own_format() {
     for (path, mut body) in apis() {
         for (settings, code) in [
             ("guard = { rate = \"1/1m\" }", "rate_limited"),
@@ -260,10 +260,10 @@ fn every_door_refuses_in_its_own_shape() {
                     upstream("openai", "http://model.test")
                 )));
                 body["stream"] = json!(false);
-                let mut asked = hand.post(path, body.to_string());
-                asked.wait();
+                let mut pending = hand.post(path, body.to_string());
+                pending.wait();
                 hand.upstream.call().reply("hello");
-                asked.answer().json();
+                pending.answer().json();
                 body["stream"] = json!(stream);
                 let request = post(path).header("origin", "https://app.test");
                 let answer = hand.ask(request.body(Full::<Bytes>::from(body.to_string())).unwrap()).answer();
@@ -286,23 +286,23 @@ fn check_refusal(answer: &Answer, path: &str, code: &str) {
     }
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.test");
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
-    let (told, class) = match path {
+    let (found, class) = match path {
         "/v1/turns" => {
             assert_eq!(body["retry_after_seconds"], wait);
             (&body["code"], &Value::Null)
         }
         _ => (&body["error"]["code"], &body["error"]["type"]),
     };
-    assert_eq!(told, code);
+    assert_eq!(found, code);
     assert!(path == "/v1/turns" || class == "rate_limit_error", "{class}");
 }
 
 #[test]
-fn a_refusal_says_what_is_used_up() {
+fn a_refusal_names_the_exceeded_limit() {
     let detail = |settings: &str| {
         let hand = Hand::new(settings);
         turn(&hand, "ada");
-        ask(&hand, "ada").answer().text()
+        start(&hand, "ada").answer().text()
     };
     assert!(detail("guard.rate = \"1/1m\"").contains("Rate limit exceeded: 1 request per minute."));
     assert!(
@@ -312,17 +312,17 @@ fn a_refusal_says_what_is_used_up() {
 }
 
 #[test]
-fn a_stream_that_is_refused_is_told_before_its_head() {
+fn a_stream_is_refused_before_its_head() {
     let hand = quota("turns = 1");
     let body = json!({ "input": "hi", "user_id": "ada", "stream": true });
-    let mut asked = hand.turn(&body);
-    asked.wait();
-    // One is under way: it may yet fail, but until then there is no other.
+    let mut pending = hand.turn(&body);
+    pending.wait();
+    // One turn is in flight. It counts until it fails.
     hand.turn(&body).answer().problem("quota_exceeded");
     let mut call = hand.upstream.call();
     call.stream();
     call.say("hello");
     call.stop();
-    let events = events(&asked.head().rest());
+    let events = events(&pending.head().rest());
     assert_eq!(events.last().unwrap().0, "done");
 }

@@ -1,4 +1,4 @@
-//! The guard at the doors: what it is asked and told, what callers are held to, and what they are told of it.
+//! The guard behind the APIs: its calls, its limits, and the responses to callers.
 
 mod limits;
 mod seam;

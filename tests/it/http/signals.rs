@@ -103,7 +103,7 @@ async fn a_hangup_says_what_takes_a_restart() {
     for _ in 0..2 {
         binary.signal("HUP");
         let said = binary.until("reloaded; keys k1");
-        let warning = "warning: takes effect at a restart: cors_origins, limits.connections_per_peer\n";
+        let warning = "warning: these changes need a restart: cors_origins, limits.connections_per_peer\n";
         assert!(said.contains(warning), "{said}");
     }
     write("");

@@ -1,4 +1,4 @@
-//! Callers known by keys that were given out.
+//! Callers with API keys.
 
 use http::StatusCode;
 use serde_json::json;
@@ -6,8 +6,8 @@ use serde_json::json;
 use super::{Hand, ask, turn, with};
 use crate::support::{client::json_request, config, upstream};
 
-/// The digests of `hk_ada`, `hk_ada_phone` and `hk_bob`, and of the operator's `hk_operator`.
-fn guarded() -> Hand {
+/// A service that accepts `hk_ada`, `hk_ada_phone` and `hk_bob`, and the operator key `hk_operator`.
+fn protected() -> Hand {
     let keys: Vec<_> = [("hk_ada", "ada"), ("hk_ada_phone", "ada"), ("hk_bob", "bob")]
         .map(|(key, user)| {
             let digest = holdall::principal::KeyDigest::of(key).to_hex();
@@ -21,13 +21,13 @@ fn guarded() -> Hand {
 }
 
 #[test]
-fn all_keys_of_a_user_are_that_user() {
-    let hand = guarded();
+fn all_keys_of_a_user_identify_the_user() {
+    let hand = protected();
     let first = turn(&hand, "hk_ada", &json!({ "input": "hi" })).json();
     assert_eq!(first["user_id"], "ada");
-    let go_on = json!({ "input": "and?", "token": first["token"] });
-    assert_eq!(turn(&hand, "hk_ada_phone", &go_on).json()["conversation"]["turn"], 2);
-    turn(&hand, "hk_bob", &go_on).problem("token_invalid");
+    let next = json!({ "input": "and?", "token": first["token"] });
+    assert_eq!(turn(&hand, "hk_ada_phone", &next).json()["conversation"]["turn"], 2);
+    turn(&hand, "hk_bob", &next).problem("token_invalid");
     turn(&hand, "hk_ada", &json!({ "input": "hi", "user_id": "bob" })).problem("request_invalid");
     let models = |header: &'static str, value: &'static str| {
         let request = http::Request::get("/v1/models").body(String::new()).unwrap();
@@ -38,8 +38,8 @@ fn all_keys_of_a_user_are_that_user() {
 }
 
 #[test]
-fn who_is_known_and_no_operator_is_told_so() {
-    let hand = guarded();
+fn a_user_that_is_not_an_operator_gets_a_clear_error() {
+    let hand = protected();
     let id = "01890a5d-ac96-774b-bcce-b302099a8057";
     for body in [json!({ "conversation_id": id }), json!({ "token_id": id }), json!({ "user_id": "ada", "idp": "key" })]
     {
@@ -51,11 +51,11 @@ fn who_is_known_and_no_operator_is_told_so() {
 }
 
 #[test]
-fn what_is_no_key_gets_one_answer() {
-    let hand = guarded();
+fn all_unknown_keys_get_the_same_answer() {
+    let hand = protected();
     let token = turn(&hand, "hk_ada", &json!({ "input": "hi" })).json()["token"].as_str().unwrap().to_owned();
     let digest = holdall::principal::KeyDigest::of("hk_ada").to_hex();
-    // Neither a token, nor a digest, nor an operator's key names a user.
+    // A token, a digest and an operator key do not identify a user.
     for bearer in [&token, &digest, "hk_operator", "hk_ad", "hk_ada_", "HK_ADA", "a.b.c"] {
         let problem = turn(&hand, bearer, &json!({ "input": "hi" })).problem("unauthenticated");
         assert_eq!(
@@ -80,8 +80,8 @@ fn what_is_no_key_gets_one_answer() {
 }
 
 #[test]
-fn a_nameless_users_token_is_useless_where_callers_are_known() {
-    let (open, hand) = (Hand::new(""), guarded());
+fn an_anonymous_token_is_refused_if_callers_are_identified() {
+    let (open, hand) = (Hand::new(""), protected());
     let anonymous = open.whole_turn(&json!({ "input": "hi" }), "hello");
     let named = json!({ "input": "and?", "token": anonymous["token"] });
     turn(&hand, "hk_ada", &named).problem("token_invalid");

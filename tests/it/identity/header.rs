@@ -1,4 +1,4 @@
-//! The user as a proxy names it, over real sockets: what of it a client could forge, and what a stranger learns.
+//! Users that a proxy names, over real sockets: forged headers, and requests from strangers.
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::{
 
 const PROXY_SECRET: &str = "a-secret-of-more-than-thirty-two-bytes";
 
-/// A server that takes users from proxies at these addresses.
+/// A server that accepts users from proxies at these addresses.
 async fn server(peers: &str) -> Running {
     let identity = format!(
         "identity = {{ mode = \"header\", header = {{ name = \"x-holdall-user\", peers = [{peers}], secret_file = \"s\" }} }}"
@@ -19,7 +19,8 @@ async fn server(peers: &str) -> Running {
     Running::start(config_with(&identity, &[("s", PROXY_SECRET)])).await
 }
 
-/// Sends a turn with these header lines; its status, its headers but ids and dates, and the body without its id.
+/// Sends a turn with these header lines. Returns the status, the headers without ids and dates, and
+/// the body without its id.
 async fn raw(server: &Running, lines: &[u8]) -> (u16, Vec<String>, Value) {
     let body = json!({ "input": "Hello" }).to_string();
     let length = body.len();
@@ -45,16 +46,22 @@ const SECRET: (&str, &str) = ("x-holdall-secret", PROXY_SECRET);
 const USER: (&str, &str) = ("x-holdall-user", "ada");
 
 #[tokio::test]
-async fn a_proxy_names_the_user_and_nobody_else_does() {
+async fn a_proxy_with_the_secret_names_the_user() {
     let server = server("\"127.0.0.0/8\"").await;
     let (status, _, body) = raw(&server, &lines(&[USER, SECRET])).await;
     assert_eq!((status, &body["user_id"]), (200, &json!("ada")));
     let (status, _, body) =
         raw(&server, &lines(&[("X-Holdall-User", "Zoë"), ("X-HOLDALL-SECRET", PROXY_SECRET)])).await;
     assert_eq!((status, &body["user_id"]), (200, &json!("Zoë")));
-    // Credentials beside it are not looked at.
+    // Other credentials are ignored.
     let bearer = ("authorization", "Bearer x");
     assert_eq!(raw(&server, &lines(&[USER, SECRET, bearer, ("x-api-key", "y")])).await.0, 200);
+}
+
+#[tokio::test]
+async fn other_headers_never_name_a_user() {
+    let server = server("\"127.0.0.0/8\"").await;
+    let bearer = ("authorization", "Bearer x");
     for headers in [
         &[][..],
         &[USER],
@@ -76,6 +83,13 @@ async fn a_proxy_names_the_user_and_nobody_else_does() {
         assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{headers:?}");
         assert_eq!(body["detail"], "Requests must come through the configured proxy.");
     }
+    let causes = format!("{:?}", server.log.take());
+    assert!(!causes.contains(PROXY_SECRET) && causes.contains("identity header: the secret is wrong"));
+}
+
+#[tokio::test]
+async fn repeated_and_malformed_users_are_refused() {
+    let server = server("\"127.0.0.0/8\"").await;
     for headers in [
         [USER, USER, SECRET],
         [("x-holdall-user", "eve"), USER, SECRET],
@@ -86,18 +100,17 @@ async fn a_proxy_names_the_user_and_nobody_else_does() {
         let (status, _, body) = raw(&server, &lines(&headers)).await;
         assert_eq!((status, &body["code"]), (400, &json!("request_invalid")), "{headers:?}");
     }
-    // A line that is folded, cut by a bare CR, or no text, names nobody.
+    // Folded lines, lines with a bare CR, and lines that are not text are refused.
     for value in [b"ada\r\n eve".as_slice(), b"ada\rx-a: b", b"ada\0", b"ad\xff", b"ada\x1b[2J"] {
         let user = [b"x-holdall-user: ".as_slice(), value, b"\r\n", &lines(&[SECRET])].concat();
         let (status, ..) = raw(&server, &user).await;
         assert!(matches!(status, 400 | 401), "{value:?}: {status}");
     }
-    let causes = format!("{:?}", server.log.take());
-    assert!(!causes.contains(PROXY_SECRET) && causes.contains("identity header: the secret is wrong"));
+    assert!(!format!("{:?}", server.log.take()).contains(PROXY_SECRET));
 }
 
 #[tokio::test]
-async fn who_is_not_listed_learns_nothing() {
+async fn a_peer_that_is_not_listed_always_gets_the_same_answer() {
     let server = server("\"192.0.2.1\", \"2001:db8::/32\"").await;
     let forwarded = ("x-forwarded-for", "192.0.2.1");
     let first = raw(&server, &[]).await;
@@ -110,7 +123,7 @@ async fn who_is_not_listed_learns_nothing() {
 }
 
 #[tokio::test]
-async fn http_2_is_no_way_around() {
+async fn the_rules_apply_to_http_2() {
     let server = server("\"::ffff:127.0.0.1\"").await;
     let mut client = Client::connect_http2(server.address).await;
     let ask = |headers: &[(&'static str, &str)]| {
@@ -124,24 +137,24 @@ async fn http_2_is_no_way_around() {
 }
 
 #[tokio::test]
-async fn tokens_and_the_proxys_words_do_not_stand_for_each_other() {
+async fn tokens_and_the_headers_of_the_proxy_are_not_interchangeable() {
     let server = server("\"127.0.0.1\"").await;
     let mut client = Client::connect(server.address).await;
     let ask =
         |user: &str, body: &Value| super::with(json_request("/v1/turns", body), &[("x-holdall-user", user), SECRET]);
     let first = client.send(ask("ada", &json!({ "input": "hi" }))).await.json();
     let token = first["token"].as_str().unwrap();
-    let go_on = json!({ "input": "and?", "token": token });
-    assert_eq!(client.send(ask("ada", &go_on)).await.json()["conversation"]["turn"], 2);
-    client.send(ask("eve", &go_on)).await.problem("token_invalid");
-    client.send(ask(token, &go_on)).await.problem("unauthenticated");
+    let next = json!({ "input": "and?", "token": token });
+    assert_eq!(client.send(ask("ada", &next)).await.json()["conversation"]["turn"], 2);
+    client.send(ask("eve", &next)).await.problem("token_invalid");
+    client.send(ask(token, &next)).await.problem("unauthenticated");
     for credential in [PROXY_SECRET, "ada", &base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(PROXY_SECRET)] {
         let body = json!({ "input": "and?", "token": credential });
         client.send(ask("ada", &body)).await.problem("token_invalid");
     }
-    let as_secret = super::with(json_request("/v1/turns", &go_on), &[USER, ("x-holdall-secret", token)]);
+    let as_secret = super::with(json_request("/v1/turns", &next), &[USER, ("x-holdall-secret", token)]);
     client.send(as_secret).await.problem("unauthenticated");
-    // Nor does the token of one who gave no name say anything here.
+    // The token of an anonymous user is refused here.
     let open = Running::start(config_with("", &[])).await;
     let anonymous = Client::connect(open.address).await.turn(&json!({ "input": "hi" })).await.json();
     let body = json!({ "input": "and?", "token": anonymous["token"] });

@@ -1,5 +1,6 @@
-//! An issuer that publishes its keys: when they are fetched, who waits for them, and what becomes of callers while it is
-//! down. Credentials are those of `tests/vectors/jwt`, made by PyJWT.
+//! An issuer that publishes its keys: fetches, waiting requests, and callers while the issuer is down.
+//!
+//! The credentials are those of `tests/vectors/jwt`, made by PyJWT.
 
 use std::{
     collections::VecDeque,
@@ -40,7 +41,7 @@ fn key_set(kids: &[&str]) -> String {
     set.to_string()
 }
 
-/// A credential of alice's, by its name among the vectors.
+/// A credential of alice, by its name among the vectors.
 fn credential(name: &str) -> String {
     let cases = vectors()["cases"].take();
     let case = cases.as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
@@ -59,7 +60,7 @@ fn settings(url: &str) -> String {
 
 type Fetched = Result<String, String>;
 
-/// A service driven by hand, and the fetches that it makes.
+/// A service with a manual clock, and its fetches of keys.
 struct Deployment {
     hand: Hand,
     keeper: Pin<Box<dyn Future<Output = ()>>>,
@@ -67,7 +68,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    /// At the time of the vectors, with the first fetch under way.
+    /// A service at the time of the vectors, with its first fetch in flight.
     fn new() -> Self {
         let settings =
             format!("{}{}", settings("https://issuer.example/jwks"), upstream("openai", "http://model.test"));
@@ -90,16 +91,16 @@ impl Deployment {
         deployment
     }
 
-    /// The same with the keys of these kids.
+    /// A service that has fetched the keys with these kids.
     fn with_keys(kids: &[&str]) -> Self {
         let mut deployment = Self::new();
         deployment.answer(Ok(key_set(kids)));
         deployment
     }
 
-    /// Lets the keeper do what is due.
+    /// Polls the task that keeps the keys.
     fn step(&mut self) {
-        assert!(self.keeper.as_mut().now_or_never().is_none(), "the keeper has gone");
+        assert!(self.keeper.as_mut().now_or_never().is_none(), "the task has ended");
     }
 
     fn advance(&mut self, seconds: u64) {
@@ -107,13 +108,13 @@ impl Deployment {
         self.step();
     }
 
-    /// How many fetches are under way.
+    /// The number of fetches in flight.
     fn fetches(&mut self) -> usize {
         self.step();
         self.fetches.lock().unwrap().iter().filter(|fetch| !fetch.is_closed()).count()
     }
 
-    /// Ends the one fetch under way.
+    /// Ends the fetch in flight.
     fn answer(&mut self, fetched: Fetched) {
         assert_eq!(self.fetches(), 1);
         self.fetches.lock().unwrap().pop_back().unwrap().send(fetched).unwrap();
@@ -130,29 +131,29 @@ impl Deployment {
     }
 }
 
-/// Who is let in is told that `t` is no token.
+/// Checks that the credential is accepted: the error is about the token `t`.
 #[track_caller]
-fn is_let_in(asked: PendingCall) {
-    asked.answer().problem("token_invalid");
+fn assert_accepted(pending: PendingCall) {
+    pending.answer().problem("token_invalid");
 }
 
-/// A credential whose header names this kid, and that nobody signed.
+/// A credential with this kid in its header and an invalid signature.
 fn stranger(kid: &str) -> String {
     let credential = super::jws(&json!({ "alg": "ES256", "kid": kid }), &super::claims("alice"), b"");
     format!("Bearer {credential}")
 }
 
 #[test]
-fn until_the_first_keys_callers_wait_and_probes_say_so() {
+fn before_the_first_keys_callers_wait_and_probes_report_it() {
     let mut deployment = Deployment::new();
     assert_eq!(deployment.readiness(), StatusCode::SERVICE_UNAVAILABLE);
     let (mut alice, mut eve) = (deployment.ask(&credential(RSA)), deployment.ask(&stranger("x")));
     alice.wait();
     eve.wait();
-    // What is no JSON Web Token needs no key to be refused.
+    // A credential that is not a JSON Web Token is refused without a key.
     deployment.ask("Bearer sk-made-up").answer().problem("unauthenticated");
     deployment.answer(Ok(key_set(&["rsa-1"])));
-    is_let_in(alice);
+    assert_accepted(alice);
     eve.answer().problem("unauthenticated");
     assert_eq!(deployment.readiness(), StatusCode::OK);
     deployment.hand.service.drain();
@@ -160,7 +161,7 @@ fn until_the_first_keys_callers_wait_and_probes_say_so() {
 }
 
 #[test]
-fn an_issuer_that_is_down_at_the_start_is_asked_again() {
+fn fetches_are_repeated_if_the_issuer_is_down_at_the_start() {
     let mut deployment = Deployment::new();
     deployment.answer(Err("connection refused".to_owned()));
     for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
@@ -181,12 +182,12 @@ fn an_issuer_that_is_down_at_the_start_is_asked_again() {
     }
     assert_eq!(deployment.readiness(), StatusCode::SERVICE_UNAVAILABLE);
     deployment.answer(Ok(key_set(&["rsa-1"])));
-    is_let_in(deployment.ask(&credential(RSA)));
+    assert_accepted(deployment.ask(&credential(RSA)));
     assert_eq!(deployment.readiness(), StatusCode::OK);
 }
 
 #[test]
-fn a_fetch_that_hangs_is_given_up() {
+fn a_fetch_that_hangs_is_dropped() {
     let mut deployment = Deployment::new();
     let mut alice = deployment.ask(&credential(RSA));
     alice.wait();
@@ -202,7 +203,7 @@ fn a_fetch_that_hangs_is_given_up() {
 }
 
 #[test]
-fn who_fetches_and_leaves_holds_up_nobody() {
+fn a_client_that_leaves_during_its_fetch_does_not_block_others() {
     let issuer = format!("{}{}", settings("https://issuer.example/jwks"), upstream("openai", "http://model.test"));
     let fetches = Arc::<Mutex<Vec<oneshot::Sender<Fetched>>>>::default();
     let made = Arc::clone(&fetches);
@@ -225,26 +226,26 @@ fn who_fetches_and_leaves_holds_up_nobody() {
     let mut stayer = ask();
     stayer.wait();
     let fetch = fetches.lock().unwrap().pop().unwrap();
-    assert!(!fetch.is_closed(), "nobody fetches");
+    assert!(!fetch.is_closed(), "no fetch is in flight");
     fetch.send(Ok(key_set(&["rsa-1"]))).unwrap();
-    is_let_in(stayer);
+    assert_accepted(stayer);
 }
 
 #[test]
-fn known_keys_serve_on_while_the_issuer_is_down_and_never_wait() {
+fn known_keys_stay_in_use_while_the_issuer_is_down() {
     let mut deployment = Deployment::with_keys(&["rsa-1"]);
     deployment.advance(599);
     assert_eq!(deployment.fetches(), 0);
     deployment.advance(1);
     assert_eq!(deployment.fetches(), 1);
-    is_let_in(deployment.ask(&credential(RSA)));
+    assert_accepted(deployment.ask(&credential(RSA)));
     for failed in [Err("status 500".to_owned()), Ok("<html>".to_owned()), Ok("{\"keys\":[]}".to_owned())] {
         deployment.answer(failed);
-        is_let_in(deployment.ask(&credential(RSA)));
+        assert_accepted(deployment.ask(&credential(RSA)));
         assert_eq!(deployment.readiness(), StatusCode::OK);
         deployment.advance(4);
     }
-    // Whether a key that is not there is the issuer's cannot be told now.
+    // An unknown key may be a new key of the issuer.
     let mut bob = deployment.ask(&credential(P256));
     bob.wait();
     deployment.answer(Err("status 500".to_owned()));
@@ -252,15 +253,15 @@ fn known_keys_serve_on_while_the_issuer_is_down_and_never_wait() {
 }
 
 #[test]
-fn a_new_key_of_the_issuers_is_found_at_once() {
+fn a_new_key_of_the_issuer_is_fetched_immediately() {
     let mut deployment = Deployment::with_keys(&["rsa-1"]);
     let mut alice = deployment.ask(&credential(P256));
     alice.wait();
-    is_let_in(deployment.ask(&credential(RSA)));
+    assert_accepted(deployment.ask(&credential(RSA)));
     deployment.answer(Ok(key_set(&["p256-1"])));
-    is_let_in(alice);
-    is_let_in(deployment.ask(&credential(P256)));
-    // And the one that the issuer has withdrawn is good no more.
+    assert_accepted(alice);
+    assert_accepted(deployment.ask(&credential(P256)));
+    // A key that the issuer has withdrawn is no longer valid.
     deployment.ask(&credential(RSA)).answer().problem("unauthenticated");
     assert_eq!(deployment.fetches(), 0);
 }
@@ -269,13 +270,13 @@ fn a_new_key_of_the_issuers_is_found_at_once() {
 fn a_thousand_unknown_keys_cause_one_fetch_a_minute() {
     let mut deployment = Deployment::with_keys(&["rsa-1"]);
     for _ in 0..2 {
-        let mut asked: Vec<_> = (0..1_000).map(|number| deployment.ask(&stranger(&number.to_string()))).collect();
-        asked.iter_mut().for_each(PendingCall::wait);
+        let mut pending: Vec<_> = (0..1_000).map(|number| deployment.ask(&stranger(&number.to_string()))).collect();
+        pending.iter_mut().for_each(PendingCall::wait);
         assert_eq!(deployment.fetches(), 1);
-        is_let_in(deployment.ask(&credential(RSA)));
+        assert_accepted(deployment.ask(&credential(RSA)));
         deployment.answer(Ok(key_set(&["rsa-1"])));
-        for asked in asked {
-            asked.answer().problem("unauthenticated");
+        for pending in pending {
+            pending.answer().problem("unauthenticated");
         }
         for seconds in [0, 10, 49] {
             deployment.advance(seconds);
@@ -287,7 +288,7 @@ fn a_thousand_unknown_keys_cause_one_fetch_a_minute() {
 }
 
 #[test]
-fn a_known_key_that_does_not_fit_causes_no_fetch() {
+fn a_wrong_signature_under_a_known_kid_causes_no_fetch() {
     let mut deployment = Deployment::with_keys(&["rsa-1", "p256-1"]);
     for kid in ["p256-1", "rsa-1"] {
         deployment.ask(&stranger(kid)).answer().problem("unauthenticated");
@@ -296,32 +297,32 @@ fn a_known_key_that_does_not_fit_causes_no_fetch() {
 }
 
 #[test]
-fn a_reload_keeps_what_was_fetched() {
+fn a_reload_keeps_the_fetched_keys() {
     let mut deployment = Deployment::with_keys(&["rsa-1"]);
     let reloaded =
         |url: &str, audience: &str| config(&settings(url).replace("\"holdall\"", &format!("\"{audience}\"")));
     let same = reloaded("https://issuer.example/jwks", "holdall");
     deployment.hand.service.reload(same.deployment, same.access);
-    is_let_in(deployment.ask(&credential(RSA)));
+    assert_accepted(deployment.ask(&credential(RSA)));
     assert_eq!(deployment.fetches(), 0);
     let mut bob = deployment.ask(&credential(P256));
     bob.wait();
     deployment.answer(Ok(key_set(&["p256-1"])));
-    is_let_in(bob);
+    assert_accepted(bob);
     let other = reloaded("https://issuer.example/jwks", "another");
     deployment.hand.service.reload(other.deployment, other.access);
     deployment.ask(&credential(P256)).answer().problem("unauthenticated");
 }
 
-/// Asks a server whose issuer is at `url`; the code of its answer, and its cause. The vectors' times are over, so who is
-/// let in by its key is told that it comes too late.
-async fn told(url: &str) -> (String, String) {
+/// Sends a request to a server whose issuer is at `url`. Returns the code of the error and its cause.
+/// The vectors have expired, so a credential with a known key gets the cause `exp`.
+async fn refusal(url: &str) -> (String, String) {
     let server = Running::start(config(&format!("timeouts.issuer = \"400ms\"\n{}", settings(url)))).await;
     let request = with(json_request("/v1/turns", &json!({ "input": "hi" })), &[("authorization", &credential(RSA))]);
     let answer = Client::connect(server.address).await.send(request).await;
     let problem: Value = serde_json::from_slice(&answer.body).unwrap();
     let cause = loop {
-        // The record is written once the answer is.
+        // The record is written after the response.
         if let Some(entry) = server.log.take().pop() {
             break entry.cause.unwrap_or_default();
         }
@@ -336,9 +337,9 @@ fn document(status: &str, headers: &str, body: &str) -> Vec<Step> {
 }
 
 #[tokio::test]
-async fn keys_come_over_the_network() {
+async fn keys_are_fetched_over_the_network() {
     let issuer = Model::start(|_| document("200 OK", "", &key_set(&["rsa-1"]))).await;
-    let (code, cause) = told(&issuer.url()).await;
+    let (code, cause) = refusal(&issuer.url()).await;
     assert_eq!(code, "unauthenticated");
     assert!(cause.starts_with("exp: expired"), "{cause}");
     let requests = issuer.requests();
@@ -347,7 +348,7 @@ async fn keys_come_over_the_network() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_fails_keeps_callers_out_for_the_time_being() {
+async fn a_failing_issuer_makes_callers_retry() {
     let elsewhere = Model::start(|_| document("200 OK", "", &key_set(&["rsa-1"]))).await;
     let redirect = format!("location: {}\r\n", elsewhere.url());
     let large = key_set(&["rsa-1"]) + &" ".repeat(256 << 10);
@@ -377,21 +378,21 @@ async fn an_issuer_that_fails_keeps_callers_out_for_the_time_being() {
         (vec![Step::Reset], "fetch failed: "),
     ] {
         let issuer = Model::start(move |_| steps.clone()).await;
-        let (code, cause) = told(&issuer.url()).await;
+        let (code, cause) = refusal(&issuer.url()).await;
         assert_eq!(code, "guard_unavailable", "{fault}");
         assert!(fault.split('|').any(|fault| cause.contains(fault)), "{fault}: {cause}");
         assert!(issuer.sent_bytes() < 40 << 20, "{}", issuer.sent_bytes());
     }
     assert!(elsewhere.requests().is_empty(), "a redirect was followed");
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let (code, cause) = told(&format!("http://{nobody}/jwks")).await;
+    let (code, cause) = refusal(&format!("http://{nobody}/jwks")).await;
     assert_eq!(code, "guard_unavailable");
     assert!(cause.contains("fetch failed: "), "{cause}");
 }
 
-// Reading what a process says keeps a thread waiting.
+// Reading the output of a process blocks a thread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_operator_is_told_once_an_issuer_fails_and_once_it_is_back() {
+async fn the_log_has_one_notice_for_a_failure_and_one_for_its_end() {
     let issuer = Model::start(|number| match number {
         0 => document("503 No", "", ""),
         _ => document("200 OK", "", &key_set(&["rsa-1", "p256-1"])),
@@ -401,32 +402,32 @@ async fn the_operator_is_told_once_an_issuer_fails_and_once_it_is_back() {
     let path = folder.path().join("holdall.toml");
     std::fs::write(&path, settings(&issuer.url())).unwrap();
     let mut binary = Binary::serve(&["--dev", "--config", path.to_str().unwrap()]);
-    let said = binary.until("issuer_keys_failed");
-    assert!(said.ends_with("{\"notice\":\"issuer_keys_failed\",\"detail\":\"status 503\"}\n"), "{said}");
-    let said = binary.until("issuer_keys_fetched");
+    let line = binary.until("issuer_keys_failed");
+    assert!(line.ends_with("{\"notice\":\"issuer_keys_failed\",\"detail\":\"status 503\"}\n"), "{line}");
+    let line = binary.until("issuer_keys_fetched");
     let notice = "{\"notice\":\"issuer_keys_fetched\",\"detail\":\"2 of the issuer's keys in use\"}\n";
-    assert_eq!(said, notice);
+    assert_eq!(line, notice);
     assert_eq!(issuer.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn an_issuer_that_drips_is_given_up() {
+async fn an_issuer_that_sends_slowly_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-    let dripping = tokio::spawn(async move {
+    let sending = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = stream.read(&mut [0; 4096]).await;
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
-        // Until the client leaves.
+        // Send until the client leaves.
         while timeout(Duration::from_millis(5), stream.readable()).await.is_err() {
             if stream.write_all(b" ").await.is_err() {
                 break;
             }
         }
     });
-    let (code, cause) = told(&url).await;
+    let (code, cause) = refusal(&url).await;
     assert_eq!(code, "guard_unavailable");
     assert!(cause.contains("has not ended in time") || cause.contains("no whole answer within 400 ms"), "{cause}");
-    timeout(Duration::from_secs(20), dripping).await.unwrap().unwrap();
+    timeout(Duration::from_secs(20), sending).await.unwrap().unwrap();
 }

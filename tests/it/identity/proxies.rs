@@ -1,4 +1,4 @@
-//! Whom callers without a name are counted as, behind proxies.
+//! The address that anonymous callers count by, behind proxies.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use super::with;
 use crate::support::{client::json_request, config, guard::RecordingGuard, hand::Hand, upstream};
 
 #[test]
-fn the_address_before_the_proxies_is_counted() {
+fn the_address_before_the_proxies_counts() {
     let settings = format!("trusted_proxies = [\"10.0.0.0/8\"]\n{}", upstream("openai", "http://model.test"));
     let guard = RecordingGuard::default();
     let hand = Hand::guarded(config(&settings), guard.clone());

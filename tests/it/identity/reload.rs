@@ -1,4 +1,4 @@
-//! SIGHUP takes over who may call; what it cannot take over changes nothing.
+//! SIGHUP replaces the rules of access. An invalid configuration changes nothing.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ impl Deployment {
         deployment
     }
 
-    /// Writes the configuration; `@` in it stands for the folder.
+    /// Writes the configuration. Each `@` in it is replaced by the folder.
     fn configure(&self, identity: &str) {
         self.write("holdall.toml", &format!("keys_file = \"@/keys\"\n{identity}").replace('@', &self.path("")));
     }
@@ -42,10 +42,17 @@ impl Deployment {
     }
 }
 
-/// Asks for a turn with these headers.
+/// The status of a turn with these headers.
 async fn status(binary: &Binary, headers: &[(&'static str, &str)]) -> StatusCode {
     let request = with(json_request("/v1/turns", &json!({ "input": "Hello" })), headers);
     Client::connect(binary.address).await.send(request).await.status
+}
+
+const API_KEYS: &str = "[identity]\nmode = \"api_key\"\napi_key = { keys_file = \"@/api-keys\" }\n";
+
+/// A line of the keys file.
+fn line(key: &str, user: &str) -> String {
+    format!("{} {user}\n", KeyDigest::of(key).to_hex())
 }
 
 const IN: StatusCode = StatusCode::OK;
@@ -53,8 +60,7 @@ const OUT: StatusCode = StatusCode::UNAUTHORIZED;
 
 #[tokio::test]
 async fn api_keys_are_rotated_without_a_restart() {
-    let line = |key: &str, user: &str| format!("{} {user}\n", KeyDigest::of(key).to_hex());
-    let deployment = Deployment::new("[identity]\nmode = \"api_key\"\napi_key = { keys_file = \"@/api-keys\" }\n");
+    let deployment = Deployment::new(API_KEYS);
     deployment.write("api-keys", &line("old", "ada"));
     let mut binary = deployment.serve();
     assert_eq!(status(&binary, &[("x-api-key", "old")]).await, IN);
@@ -76,24 +82,30 @@ async fn api_keys_are_rotated_without_a_restart() {
         binary.until("not reloaded");
         assert_eq!(status(&binary, &[("x-api-key", "old")]).await, IN);
     }
-    // What was a user's key becomes an operator's in one step, and is no user's any more.
+}
+
+#[tokio::test]
+async fn a_key_of_a_user_can_become_an_operator_key() {
+    let deployment = Deployment::new(API_KEYS);
+    deployment.write("api-keys", &line("old", "ada"));
+    let mut binary = deployment.serve();
+    assert_eq!(status(&binary, &[("x-api-key", "old")]).await, IN);
     deployment.write("api-keys", &line("new", "ada"));
     let operator = KeyDigest::of("old").to_hex();
-    let both = "[identity]\nmode = \"api_key\"\napi_key = { keys_file = \"@/api-keys\" }\n";
-    deployment.configure(&format!("operator_keys = [\"{operator}\"]\n{both}"));
+    deployment.configure(&format!("operator_keys = [\"{operator}\"]\n{API_KEYS}"));
     binary.signal("HUP");
     binary.until("reloaded; keys k1");
     assert_eq!(status(&binary, &[("x-api-key", "old")]).await, OUT);
-    // Another mode takes a restart.
+    // Another mode needs a restart.
     deployment.configure("[identity]\nmode = \"none\"\n");
     binary.signal("HUP");
-    let said = binary.until("hint:");
-    assert!(said.contains("error: not reloaded, all stays as it was; changed: identity.mode\n"), "{said}");
+    let log = binary.until("hint:");
+    assert!(log.contains("error: not reloaded, the old settings stay in use; changed: identity.mode\n"), "{log}");
     assert_eq!(status(&binary, &[]).await, OUT);
 }
 
 #[tokio::test]
-async fn a_headers_secret_is_rotated_without_a_restart() {
+async fn the_secret_of_the_proxy_is_rotated_without_a_restart() {
     let rule = "{ name = \"x-user\", peers = [\"127.0.0.1\"], secret_file = \"@/secret\" }";
     let deployment = Deployment::new(&format!("[identity]\nmode = \"header\"\nheader = {rule}\n"));
     let (old, new) = ("o".repeat(32), "n".repeat(32));
@@ -112,12 +124,12 @@ async fn a_headers_secret_is_rotated_without_a_restart() {
     }
     deployment.write("secret", SECRET);
     binary.signal("HUP");
-    let said = binary.until("not reloaded");
-    assert!(said.contains("also a token key") && !said.contains(SECRET), "{said}");
+    let log = binary.until("not reloaded");
+    assert!(log.contains("also a token key") && !log.contains(SECRET), "{log}");
 }
 
 #[tokio::test]
-async fn an_issuers_file_is_read_anew() {
+async fn the_key_file_of_an_issuer_is_read_again() {
     let rule = "{ issuer = \"https://issuer.test\", audience = [\"holdall\"], key_file = \"@/key\" }";
     let deployment = Deployment::new(&format!("[identity]\nmode = \"jwt\"\njwt = {rule}\n"));
     let (old, new) = ("o".repeat(32), "n".repeat(32));

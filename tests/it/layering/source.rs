@@ -1,30 +1,45 @@
-//! Reads Rust source as far as the layering rules need it: which paths a file names, and where.
+//! Reads Rust source as far as the layering rules need it: the paths that a file names, and where.
 //!
-//! Not a parser: a reader of words, which knows comments, literals, attributes, `use` trees and inline modules. What it
-//! cannot see is a path that a macro puts together from pieces; there is none here.
+//! This is not a parser. It reads words, and knows comments, literals, attributes, `use` trees and inline modules. It
+//! does not see a path that a macro builds from pieces; the crate has none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What a file names.
+/// The names in one file.
 #[derive(Debug, Default)]
 pub(super) struct Source {
-    /// Every path of two or more segments, and every imported one, `super` and `self` resolved to `crate`.
+    /// Every path of two or more segments, and every imported one. `super` and `self` are resolved to `crate`.
     pub(super) paths: Vec<Named>,
-    /// Every word that begins a path or stands alone, and the name of every macro called, with its `!`.
+    /// Every word that starts a path or has no path, and the name of every macro call, with its `!`.
     pub(super) words: Vec<Named>,
-    /// The modules of other files that are compiled for tests alone, from the crate's root.
+    /// The names that `use` declarations bring into the module, each with its path. A `pub use` is a re-export.
+    pub(super) imports: BTreeMap<String, Import>,
+    /// The modules in other files that only tests compile, from the crate's root.
     pub(super) test_modules: BTreeSet<String>,
 }
 
-/// Something named at a place.
+/// One name that a `use` declaration brings into a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Import {
+    /// The path of the item, from the crate's root where it is ours.
+    pub(super) path: String,
+    /// True for a re-export: `pub use`, `pub(crate) use` and so on.
+    pub(super) exported: bool,
+    /// True if only tests compile it.
+    pub(super) test: bool,
+}
+
+/// One occurrence of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     /// The path or the word.
     pub(super) text: String,
-    /// Its line, from 1.
+    /// The line, from 1.
     pub(super) line: usize,
-    /// Whether only tests compile it, as far as this file tells.
+    /// True if only tests compile it, as far as this file shows.
     pub(super) test: bool,
+    /// True if the name appears in a `use` declaration.
+    pub(super) imported: bool,
 }
 
 /// Reads a file whose module path, without `crate`, is `module`.
@@ -34,6 +49,8 @@ pub(super) fn read(module: &str, text: &str) -> Source {
         at: 0,
         depth: 0,
         inline: Vec::new(),
+        test_use: false,
+        exported: false,
         module: module.to_owned(),
         source: Source::default(),
     };
@@ -54,8 +71,12 @@ struct Reader {
     tokens: Vec<(Token, usize)>,
     at: usize,
     depth: usize,
-    /// The inline modules that are open: name, depth of their braces, whether for tests alone.
+    /// The open inline modules: name, depth of their braces, true if only tests compile them.
     inline: Vec<(String, usize, bool)>,
+    /// True while the reader is in a `use` declaration that only tests compile.
+    test_use: bool,
+    /// True if the item that follows is `pub`, in any form.
+    exported: bool,
     module: String,
     source: Source,
 }
@@ -76,8 +97,10 @@ impl Reader {
                 }
                 Token::Word(word) => {
                     self.word(&word, test_attribute);
-                    // An attribute reaches over the visibility of what follows it.
-                    test_attribute &= matches!(word.as_str(), "pub" | "crate" | "super" | "in");
+                    // An attribute and a visibility both belong to the item after the words `pub(crate)`, `pub(in …)`.
+                    let visibility = matches!(word.as_str(), "pub" | "crate" | "super" | "in");
+                    test_attribute &= visibility;
+                    self.exported = visibility && (self.exported || word == "pub");
                     continue;
                 }
                 _ => {}
@@ -86,7 +109,7 @@ impl Reader {
         }
     }
 
-    /// Reads past `#[…]`; says whether it keeps what follows for tests alone. Its paths count like any other's.
+    /// Reads past `#[…]`. Returns true if only tests compile the item that follows. The paths inside count as well.
     fn attribute(&mut self) -> bool {
         let mut words = Vec::new();
         let mut brackets = 0_usize;
@@ -116,7 +139,9 @@ impl Reader {
         match word {
             "use" => {
                 self.at += 1;
+                self.test_use = test_attribute;
                 self.use_tree(&[]);
+                self.test_use = false;
             }
             "mod" => {
                 let name = self.word_at(1).unwrap_or_default();
@@ -151,7 +176,7 @@ impl Reader {
             }
         }
         if segments.len() > 1 {
-            self.note_path(&segments, line);
+            self.note_path(&segments, line, false);
         }
         if self.is_sign(0, '!') && !self.is_sign(1, '=') {
             let name = segments.last().cloned().unwrap_or_default();
@@ -163,9 +188,13 @@ impl Reader {
     fn use_tree(&mut self, prefix: &[String]) {
         let mut path = prefix.to_vec();
         let line = self.line();
+        let mut alias = None;
         loop {
             match self.peek(0).cloned() {
-                Some(Token::Word(word)) if word == "as" => self.at += 2,
+                Some(Token::Word(word)) if word == "as" => {
+                    alias = self.word_at(1);
+                    self.at += 2;
+                }
                 Some(Token::Word(word)) => {
                     path.push(word);
                     self.at += 1;
@@ -195,18 +224,27 @@ impl Reader {
         if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
             path.pop();
         }
-        self.note_path(&path, line);
+        self.note_import(&path, alias);
+        self.note_path(&path, line, true);
     }
 
-    fn note_path(&mut self, segments: &[String], line: usize) {
+    fn note_import(&mut self, path: &[String], alias: Option<String>) {
+        let Some(name) = alias.or_else(|| path.last().cloned()) else { return };
+        if self.inline.is_empty() {
+            let import = Import { path: self.resolve(path), exported: self.exported, test: self.test_use };
+            self.source.imports.insert(name, import);
+        }
+    }
+
+    fn note_path(&mut self, segments: &[String], line: usize, imported: bool) {
         let text = self.resolve(segments);
         let test = self.in_test();
-        self.source.paths.push(Named { text, line, test });
+        self.source.paths.push(Named { text, line, test, imported });
     }
 
     fn note_word(&mut self, text: String, line: usize) {
         let test = self.in_test();
-        self.source.words.push(Named { text, line, test });
+        self.source.words.push(Named { text, line, test, imported: false });
     }
 
     /// The path from the crate's root where it begins at this module, else as it stands.
@@ -237,7 +275,7 @@ impl Reader {
     }
 
     fn in_test(&self) -> bool {
-        self.inline.iter().any(|(_, _, test)| *test)
+        self.test_use || self.inline.iter().any(|(_, _, test)| *test)
     }
 
     fn peek(&self, ahead: usize) -> Option<&Token> {

@@ -1,4 +1,5 @@
-//! Whole turns of the core in a module that imports nothing: door, token, built-in model, fresh token.
+//! Complete turns in a WebAssembly module without imports: native API, token, built-in model, fresh
+//! token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,17 +27,17 @@ const SETTINGS: &str = r#"
     model = "builtin"
 "#;
 
-/// The moment at which all of it happens: 2026-11-21.
+/// The time of all turns: 2026-11-21.
 const NOW: UnixSeconds = UnixSeconds(1_795_219_200);
 
-/// Holds a conversation of `count` turns; gives back how many it came to, 0 if one went wrong.
+/// Takes `count` turns of one conversation. Returns the number of turns, or 0 after a failure.
 #[unsafe(no_mangle)]
 pub extern "C" fn turns(count: u32) -> u32 {
     converse(count).unwrap_or(0)
 }
 
 fn converse(count: u32) -> Option<u32> {
-    let config = RawConfig::parse(SETTINGS, toml::Table::new()).ok()?.check(&Nothing).ok()?;
+    let config = RawConfig::parse(SETTINGS, toml::Table::new()).ok()?.check(&NoSources).ok()?;
     let deployment = Arc::new(config.deployment);
     let mut codec = Codec::new()?;
     let (mut token, mut turn) = ("null".to_owned(), 0);
@@ -50,9 +51,9 @@ fn converse(count: u32) -> Option<u32> {
     (history.0.len() == usize::try_from(count).ok()?.checked_mul(2)?).then_some(turn)
 }
 
-fn take_turn(deployment: &Arc<Deployment>, body: &str, chance: u8, codec: &mut Codec) -> Option<Answer> {
+fn take_turn(deployment: &Arc<Deployment>, body: &str, random: u8, codec: &mut Codec) -> Option<Answer> {
     let entropy =
-        Entropy { token_id: [chance; 16], conversation: [chance; 16], user: [chance; 16], nonce: [chance; 24] };
+        Entropy { token_id: [random; 16], conversation: [random; 16], user: [random; 16], nonce: [random; 24] };
     let request = Native.parse_request(body, &ApiSettings::default()).ok()?.turn;
     let opened = Exchange::open(Arc::clone(deployment), request, &alice(), NOW, &entropy, codec).ok()?;
     let Planned::Ready(exchange) = opened.plan(codec).ok()? else { return None };
@@ -70,10 +71,10 @@ fn alice() -> Caller {
     Caller::Unauthenticated { user_id: Some("alice".to_owned()) }
 }
 
-/// Neither files nor variables.
-struct Nothing;
+/// Sources without files and variables.
+struct NoSources;
 
-impl Sources for Nothing {
+impl Sources for NoSources {
     fn file(&self, path: &str) -> Result<zeroize::Zeroizing<String>, String> {
         Err(format!("there is no {path}"))
     }
@@ -86,11 +87,12 @@ impl Sources for Nothing {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn conversations_go_on() {
+    fn conversations_continue() {
         assert_eq!(super::turns(20), 20);
     }
 
-    /// Shows that the runner notices: on this target a test has no voice, so silence must not pass for success.
+    /// Shows that the runner notices a failure. Tests print nothing on this target, so silence must
+    /// not count as success.
     #[test]
     fn this_one_fails() {
         assert_eq!(super::turns(1), 2);

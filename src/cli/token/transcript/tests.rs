@@ -1,4 +1,4 @@
-//! Tests of transcripts, each with the lines that its items are written as.
+//! Tests of transcripts. Items are compared as the lines that a token holds.
 
 use super::*;
 
@@ -44,18 +44,18 @@ fn langchain_messages_become_items() {
         {"type":"tool","data":{"content":"no","tool_call_id":"c1","status":"error"}},
         {"type":"ai","data":{"content":"It failed.","tool_calls":[]}}
     ]"#;
-    let whole = r#"{"t":"msg","role":"user","parts":[{"text":"add"}]}
+    let expected = r#"{"t":"msg","role":"user","parts":[{"text":"add"}]}
 {"t":"msg","role":"assistant","parts":[{"text":"So:"}]}
 {"t":"call","id":"c1","name":"add","args":"{\"a\": 1}"}
 {"t":"result","id":"c1","out":"no","error":true}
 {"t":"msg","role":"assistant","parts":[{"text":"It failed."}]}
 "#;
-    assert_eq!(lines(list, Format::Auto).unwrap(), whole);
-    assert_eq!(lines(list, Format::Langchain).unwrap(), whole);
+    assert_eq!(lines(list, Format::Auto).unwrap(), expected);
+    assert_eq!(lines(list, Format::Langchain).unwrap(), expected);
 }
 
 #[test]
-fn our_own_lines_come_back_as_they_are() {
+fn exported_lines_import_unchanged() {
     assert_eq!(lines(OPENAI_LINES, Format::Auto).unwrap(), OPENAI_LINES);
     assert_eq!(lines(OPENAI_LINES, Format::Jsonl).unwrap(), OPENAI_LINES);
     let list = OPENAI_LINES.trim_end().replace('\n', ",");
@@ -64,15 +64,15 @@ fn our_own_lines_come_back_as_they_are() {
 }
 
 #[test]
-fn messages_may_stand_a_line_each() {
+fn a_transcript_can_be_json_lines() {
     let text = "{\"role\":\"user\",\"content\":\"a\"}\n\n{\"role\":\"assistant\",\"content\":\"\"}\n";
-    let whole = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"a\"}]}\n\
+    let expected = "{\"t\":\"msg\",\"role\":\"user\",\"parts\":[{\"text\":\"a\"}]}\n\
                  {\"t\":\"msg\",\"role\":\"assistant\",\"parts\":[{\"text\":\"\"}]}\n";
-    assert_eq!(lines(text, Format::Auto).unwrap(), whole);
+    assert_eq!(lines(text, Format::Auto).unwrap(), expected);
 }
 
 #[test]
-fn a_turn_ends_where_the_models_words_do() {
+fn a_turn_ends_with_the_assistants_last_item() {
     let (user, model) = (Item::text(Role::User, "a"), Item::text(Role::Assistant, "b"));
     for (items, count) in [
         (vec![&user], 1),
@@ -87,33 +87,33 @@ fn a_turn_ends_where_the_models_words_do() {
 }
 
 #[test]
-fn what_has_no_place_is_refused_by_place_and_name() {
+fn unsupported_content_is_an_error_that_names_its_place() {
     for (text, fault) in [
-        ("", "there is no message in it"),
-        ("[]", "there is no message in it"),
+        ("", "it contains no messages"),
+        ("[]", "it contains no messages"),
         ("hello", "line 1 is not JSON"),
-        ("[1", "not a list in JSON"),
-        (r#"[{"a":1}]"#, "none of `role` (OpenAI), `type` (LangChain) and `t` (ours)"),
+        ("[1", "not a JSON array"),
+        (r#"[{"a":1}]"#, "no `role` (OpenAI), no `type` (LangChain) and no `t` (Holdall)"),
         ("{\"messages\":[]}\n{\"messages\":[]}", "several conversations"),
-        (r#"[{"role":"system","content":"a"}]"#, "but the system's"),
-        (r#"[{"role":"user","content":"a"},{"role":"function","content":"a"}]"#, "message 2: the role `function`"),
-        (r#"[{"role":"user"}]"#, "message 1: there is no `content`"),
+        (r#"[{"role":"system","content":"a"}]"#, "only system messages"),
+        (r#"[{"role":"user","content":"a"},{"role":"function","content":"a"}]"#, "message 2: unknown role `function`"),
+        (r#"[{"role":"user"}]"#, "message 1: `content` is missing"),
         (r#"[{"role":"user","content":[{"type":"input_audio","input_audio":{}}]}]"#, "type `input_audio`"),
-        (r#"[{"role":"user","content":[{"type":"image_url","image_url":"file:///etc/passwd"}]}]"#, "an image is"),
-        (r#"[{"role":"user","content":1}]"#, "`content` is text or a list of parts"),
-        (r#"[{"role":"assistant","content":"","function_call":{"name":"a"}}]"#, "`function_call` has no id"),
-        (r#"[{"role":"tool","content":"a"}]"#, "there is no `tool_call_id`"),
-        (r#"[{"role":"tool","tool_call_id":"c","content":"a"}]"#, "the call `c`, which is not open"),
+        (r#"[{"role":"user","content":[{"type":"image_url","image_url":"file:///etc/passwd"}]}]"#, "an image must be"),
+        (r#"[{"role":"user","content":1}]"#, "`content` must be text or an array of parts"),
+        (r#"[{"role":"assistant","content":"","function_call":{"name":"a"}}]"#, "`function_call` is not supported"),
+        (r#"[{"role":"tool","content":"a"}]"#, "`tool_call_id` is missing"),
+        (r#"[{"role":"tool","tool_call_id":"c","content":"a"}]"#, "the tool result `c` has no open tool call"),
         (
             r#"[{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]},
                 {"role":"user","content":"a"}]"#,
-            "the user speaks while the call `c` waits",
+            "a user message comes before the result of the tool call `c`",
         ),
-        (r#"[{"type":"generic","data":{"content":"a"}}]"#, "the type `generic`"),
-        (r#"[{"type":"ai","data":{"tool_calls":[{"name":"a","args":{}}]}}]"#, "a tool call has no id"),
+        (r#"[{"type":"generic","data":{"content":"a"}}]"#, "unknown type `generic`"),
+        (r#"[{"type":"ai","data":{"tool_calls":[{"name":"a","args":{}}]}}]"#, "a tool call has no `id`"),
         (r#"{"t":"msg","role":"user","parts":[]}"#, "message 1: parts are empty"),
     ] {
-        let told = read(text, Format::Auto).unwrap_err();
-        assert!(told.contains(fault), "{text}: {told}");
+        let error = read(text, Format::Auto).unwrap_err();
+        assert!(error.contains(fault), "{text}: {error}");
     }
 }

@@ -1,7 +1,6 @@
-//! The messages of a request: what roles say, and the items that they are.
-//!
-//! Elements of lists are read into what they amount to at once: there can be as many as a body has room for, and a part
-//! or a call with all its optional members would take many times its text.
+//! The messages of a request, and their conversion to items. Parts and calls are converted while
+//! they are parsed. A body has room for many of them, and one with all its optional members would
+//! take many times the size of its text.
 
 use std::{borrow::Cow, fmt};
 
@@ -73,11 +72,11 @@ impl<'de> Deserialize<'de> for RawContent {
 
 enum RawPart {
     Image(String),
-    /// What the model said in place of an answer.
+    /// The model's refusal to answer.
     Refusal(String),
     Text(String),
-    /// Of a type that is known and not offered.
-    Unoffered(&'static str),
+    /// A part of an unsupported type.
+    Unsupported(&'static str),
 }
 
 impl<'de> Deserialize<'de> for RawPart {
@@ -101,8 +100,8 @@ impl<'de> Deserialize<'de> for RawPart {
             ("text", Some(text), ..) => Ok(Self::Text(text)),
             ("image_url", _, Some(Object(Url { url })), _) => Ok(Self::Image(url)),
             ("refusal", .., Some(refusal)) => Ok(Self::Refusal(refusal)),
-            ("file", ..) => Ok(Self::Unoffered("file")),
-            ("input_audio", ..) => Ok(Self::Unoffered("input_audio")),
+            ("file", ..) => Ok(Self::Unsupported("file")),
+            ("input_audio", ..) => Ok(Self::Unsupported("input_audio")),
             _ => Err(de::Error::custom(
                 "a part must be {\"type\":\"text\",\"text\"}, {\"type\":\"image_url\",\"image_url\":{\"url\"}} or \
                  {\"type\":\"refusal\",\"refusal\"}",
@@ -112,7 +111,7 @@ impl<'de> Deserialize<'de> for RawPart {
 }
 
 enum RawCall {
-    /// Of a tool that takes no JSON.
+    /// A call of a custom tool, which is not supported.
     Custom,
     Function {
         id: String,
@@ -128,19 +127,19 @@ impl<'de> Deserialize<'de> for RawCall {
             id: String,
             #[serde(borrow)]
             r#type: Option<Cow<'a, str>>,
-            function: Option<Object<Called>>,
+            function: Option<Object<CalledFunction>>,
         }
 
         #[derive(Deserialize)]
-        struct Called {
+        struct CalledFunction {
             name: String,
             arguments: String,
         }
 
         let Object(Members { id, r#type, function }) = Object::<Members<'de>>::deserialize(deserializer)?;
-        // Clients that put a call together from a stream may leave its one type out.
+        // Clients that build a call from a stream can omit its type.
         match (r#type.as_deref(), function) {
-            (None | Some("function"), Some(Object(Called { name, arguments: args }))) => {
+            (None | Some("function"), Some(Object(CalledFunction { name, arguments: args }))) => {
                 Ok(Self::Function { id, name, args })
             }
             (Some("custom"), _) => Ok(Self::Custom),
@@ -151,50 +150,26 @@ impl<'de> Deserialize<'de> for RawCall {
     }
 }
 
-/// The items of the messages, and the system text among them.
-pub(super) fn conversation<const MOST: usize>(
+/// The items of the messages, and the text of their system messages.
+pub(super) fn read_messages<const MOST: usize>(
     messages: List<Object<RawMessage<'_>>, MOST>,
 ) -> Result<(Vec<Item>, Option<String>), Error> {
     let (mut items, mut system) = (Vec::new(), Vec::new());
     for (at, Object(message)) in messages.0.into_iter().enumerate() {
         match &*message.role {
             "assistant" => push_assistant(at, message, &mut items)?,
-            "developer" | "system" => {
-                for part in parts(at, message.content)? {
-                    match part {
-                        Part::Text(text) if text.is_empty() => {}
-                        Part::Text(text) => system.push(text),
-                        Part::Image(_) => {
-                            return Err(Error::invalid(format!(
-                                "`messages[{at}]` has an image, but a system message can only have text."
-                            )));
-                        }
-                    }
-                }
-            }
+            "developer" | "system" => system.extend(system_texts(at, message.content)?),
             "function" => {
                 return Err(body::unsupported(format!(
                     "`messages[{at}]` has the role `function`, which is not supported. Send the result in the role `tool`, \
                 with its `tool_call_id`."
                 )));
             }
-            "tool" => {
-                let id = message.tool_call_id;
-                let id =
-                    id.ok_or_else(|| Error::invalid(format!("`messages[{at}]` has no `tool_call_id`. Add it.")))?;
-                let out = match parts_or_text(at, message.content)? {
-                    Content::Parts(parts) => Output::Parts(parts),
-                    Content::Text(text) => Output::Text(text),
-                };
-                items.push(Item::Result { id, out, error: false });
-            }
+            "tool" => items.push(tool_result(at, message)?),
             "user" => {
-                items.push(Item::Message { role: Role::User, parts: parts(at, message.content)?, cut: false });
+                items.push(Item::Message { role: Role::User, parts: read_parts(at, message.content)?, cut: false });
             }
-            other => {
-                let shown = body::excerpt(other).into();
-                return Err(Error::RoleForbidden { role: shown });
-            }
+            other => return Err(Error::RoleForbidden { role: body::excerpt(other).into() }),
         }
     }
     if items.is_empty() {
@@ -204,7 +179,35 @@ pub(super) fn conversation<const MOST: usize>(
     Ok((items, system))
 }
 
-/// What an assistant said, then what it called: items to be held against the token's.
+/// The texts of a system message, without empty ones.
+fn system_texts(at: usize, content: Option<RawContent>) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::new();
+    for part in read_parts(at, content)? {
+        match part {
+            Part::Text(text) if text.is_empty() => {}
+            Part::Text(text) => texts.push(text),
+            Part::Image(_) => {
+                return Err(Error::invalid(format!(
+                    "`messages[{at}]` has an image, but a system message can only have text."
+                )));
+            }
+        }
+    }
+    Ok(texts)
+}
+
+fn tool_result(at: usize, message: RawMessage<'_>) -> Result<Item, Error> {
+    let id = message.tool_call_id;
+    let id = id.ok_or_else(|| Error::invalid(format!("`messages[{at}]` has no `tool_call_id`. Add it.")))?;
+    let out = match read_content(at, message.content)? {
+        Content::Parts(parts) => Output::Parts(parts),
+        Content::Text(text) => Output::Text(text),
+    };
+    Ok(Item::Result { id, out, error: false })
+}
+
+/// Adds the items of a message of the model: its text, then its calls. They must match the items of
+/// the token.
 fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
     if message.audio.is_some() || message.function_call.is_some() {
         return Err(body::unsupported(format!(
@@ -212,19 +215,19 @@ fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> 
                 token holds."
         )));
     }
-    let mut said = match message.content {
-        Some(content) => parts(at, Some(content))?,
+    let mut parts = match message.content {
+        Some(content) => read_parts(at, Some(content))?,
         None => Vec::new(),
     };
-    said.extend(message.refusal.map(Part::Text));
-    said.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+    parts.extend(message.refusal.map(Part::Text));
+    parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
     let calls = message.tool_calls.unwrap_or_default().0;
-    // A turn in which nothing was said is still the model's.
-    if said.is_empty() && calls.is_empty() {
-        said.push(Part::Text(String::new()));
+    // A turn of the model without text and calls is still an item.
+    if parts.is_empty() && calls.is_empty() {
+        parts.push(Part::Text(String::new()));
     }
-    if !said.is_empty() {
-        items.push(Item::Message { role: Role::Assistant, parts: said, cut: false });
+    if !parts.is_empty() {
+        items.push(Item::Message { role: Role::Assistant, parts, cut: false });
     }
     for call in calls {
         match call {
@@ -239,14 +242,14 @@ fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> 
     Ok(())
 }
 
-/// What a message holds.
+/// The content of a message.
 enum Content {
     /// Never empty.
     Parts(Vec<Part>),
     Text(String),
 }
 
-fn parts_or_text(at: usize, content: Option<RawContent>) -> Result<Content, Error> {
+fn read_content(at: usize, content: Option<RawContent>) -> Result<Content, Error> {
     let parts = match content {
         None => return Err(Error::invalid(format!("`messages[{at}]` has no `content`. Add text or parts."))),
         Some(RawContent::Text(text)) => return Ok(Content::Text(text)),
@@ -255,19 +258,20 @@ fn parts_or_text(at: usize, content: Option<RawContent>) -> Result<Content, Erro
     let part = |part| match part {
         RawPart::Image(url) => Ok(Part::Image(url)),
         RawPart::Refusal(text) | RawPart::Text(text) => Ok(Part::Text(text)),
-        RawPart::Unoffered(kind) => Err(body::unsupported(format!(
+        RawPart::Unsupported(kind) => Err(body::unsupported(format!(
             "`messages[{at}]` has a part of type `{kind}`, which is not supported. Send text, or images as `image_url`."
         ))),
     };
     parts.into_iter().map(part).collect::<Result<_, _>>().map(Content::Parts)
 }
 
-fn parts(at: usize, content: Option<RawContent>) -> Result<Vec<Part>, Error> {
-    parts_or_text(at, content).map(|content| match content {
+fn read_parts(at: usize, content: Option<RawContent>) -> Result<Vec<Part>, Error> {
+    read_content(at, content).map(|content| match content {
         Content::Parts(parts) => parts,
         Content::Text(text) => vec![Part::Text(text)],
     })
 }
 
-/// The shortest part has 15 bytes of text, the shortest call 24: what is kept of them is to stay a small multiple.
+/// The shortest part has 15 bytes of text, and the shortest call 24. A parsed one must stay a small
+/// multiple of that.
 const _: () = assert!(size_of::<RawPart>() <= 32 && size_of::<RawCall>() <= 72);

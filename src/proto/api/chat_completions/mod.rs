@@ -1,10 +1,13 @@
-//! The Chat Completions door, `POST /v1/chat/completions`: what OpenAI's older SDKs and most other clients speak.
+//! The Chat Completions API, `POST /v1/chat/completions`: the format of OpenAI's older SDKs and of
+//! most other clients.
 //!
-//! Format: <https://platform.openai.com/docs/api-reference/chat>. Beside it the token travels as `conversation_token`, in
-//! a member of the request, at the top of the answer and in its message; streamed, in the chunk with `finish_reason`, at
-//! the top and in `delta`. It stands in that one delta alone, because SDKs join the deltas' strings.
+//! Format: <https://platform.openai.com/docs/api-reference/chat>. Holdall adds the member
+//! `conversation_token`: in a request, at the top of the answer, and in its message. In a stream,
+//! the chunk with `finish_reason` has it, at the top and in `delta`. Only that one delta has it,
+//! because SDKs concatenate the strings of the deltas.
 //!
-//! Members that we do not know are ignored; those that we know and cannot honour are refused by name.
+//! The server ignores unknown members. It rejects members that it knows and does not support, with
+//! their name.
 
 mod messages;
 mod reply;
@@ -18,7 +21,7 @@ use super::{
 };
 use crate::proto::{deployment::ApiSettings, error::Error};
 
-/// The Chat Completions format.
+/// The Chat Completions API.
 #[derive(Clone, Copy, Debug)]
 pub struct ChatCompletions;
 
@@ -35,12 +38,12 @@ impl Api for ChatCompletions {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        let (turn, include_usage) = body::read::<RawChat<'_>>(body)?.into_turn()?;
+        let (turn, include_usage) = body::parse::<RawChat<'_>>(body)?.into_turn()?;
         Ok(ParsedRequest { turn, writer: Box::new(ChatWriter::new(include_usage)) })
     }
 
-    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Some(openai_error::refusal(told, TokenMember::ConversationToken))
+    fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {
+        Some(openai_error::error_response(error, TokenMember::ConversationToken))
     }
 }
 

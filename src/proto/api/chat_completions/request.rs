@@ -1,11 +1,11 @@
-//! The request: what is new, by its messages, and what is asked of the model.
+//! The request: the messages, and the options for the model.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-use super::messages::{RawMessage, conversation};
+use super::messages::{RawMessage, read_messages};
 use crate::proto::{
     api::body::{self, List},
     error::Error,
@@ -13,66 +13,43 @@ use crate::proto::{
     turn::{ModelOptions, Reasoning, ReplyFormat, Tool, ToolChoice, TurnRequest},
 };
 
-/// What is read of a Chat Completions request. Other members are ignored, and `null` is as good as absent.
+/// The members of a Chat Completions request that the server reads. `null` means the same as
+/// absent.
 #[derive(Deserialize)]
 pub(super) struct RawChat<'a> {
-    /// What is new: the user's messages and results of tools. What was said before may stand before them, as clients
-    /// repeat it: it is held against the token and left out.
     #[serde(borrow)]
     messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
-    /// One of the names that `GET /v1/models` lists.
     model: String,
-    /// The conversation's last token; absent begins one.
     conversation_token: Option<String>,
-    /// The Responses door's member.
+    /// A member of the Responses API.
     #[serde(borrow)]
     previous_response_id: Option<&'a RawValue>,
-    /// What to do when the conversation has outgrown its limits.
     #[serde(borrow)]
     truncation: Option<Cow<'a, str>>,
-    /// Who speaks, where no credential says so.
     safety_identifier: Option<String>,
-    /// The same, by its older name.
     user: Option<String>,
-    /// Whether the reply comes as it is made, in chunks.
     stream: Option<bool>,
-    /// What is told of a stream.
     stream_options: Option<Object<RawStreamOptions>>,
-    /// The most model tokens that the reply may have.
     max_completion_tokens: Option<u32>,
-    /// The same, by its older name.
     max_tokens: Option<u32>,
-    /// How much chance there is in the choice of words.
     temperature: Option<Number>,
-    /// How likely words have to be.
     top_p: Option<Number>,
-    /// What ends a reply.
     #[serde(borrow)]
     stop: Option<&'a RawValue>,
-    /// Where chance begins, for models that know of it.
     seed: Option<i64>,
-    /// What the reply is to be.
     #[serde(borrow)]
     response_format: Option<&'a RawValue>,
-    /// How much the model is to think.
     #[serde(borrow)]
     reasoning_effort: Option<Cow<'a, str>>,
-    /// Whether there may be several calls in a turn.
     parallel_tool_calls: Option<bool>,
-    /// What the model may call.
     #[serde(borrow)]
     tools: Option<List<Object<RawTool<'a>>, { body::TOOLS }>>,
-    /// Whether the model may, must or must not call, or what. It takes `tools`.
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
-    // Known, and not offered but for what asks for nothing.
-    /// 1 alone: a token holds one conversation.
+    // Not supported, except with a value that has no effect.
     n: Option<u64>,
-    /// Not offered: 0 alone.
     frequency_penalty: Option<Number>,
-    /// Not offered: 0 alone.
     presence_penalty: Option<Number>,
-    /// `text` alone.
     #[serde(borrow)]
     modalities: Option<List<Cow<'a, str>, MODALITIES>>,
     #[serde(borrow)]
@@ -96,39 +73,18 @@ pub(super) struct RawChat<'a> {
 }
 
 impl RawChat<'_> {
-    /// The turn, and whether a stream is to tell what it used.
-    pub(super) fn into_turn(self) -> Result<(TurnRequest, bool), Error> {
-        self.refuse_unoffered()?;
-        let (input, system) = conversation(self.messages)?;
-        let tools = tools(self.tools.unwrap_or_default())?;
-        let (tools, tool_choice) = match self.tool_choice {
-            Some(choice) => tool_choice(choice, tools)?,
-            None => (tools, None),
-        };
-        let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
-        let reasoning = Reasoning {
-            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
-            ..Reasoning::default()
-        };
-        let options = ModelOptions {
-            max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
-            temperature: body::number_to(2, "temperature", self.temperature)?,
-            top_p: body::number_to(1, "top_p", self.top_p)?,
-            stop: self.stop.map(stops).transpose()?.unwrap_or_default(),
-            seed: self.seed,
-            format: self.response_format.map(reply_format).transpose()?.unwrap_or_default(),
-            reasoning,
-            parallel_calls: self.parallel_tool_calls,
-            tools,
-            tool_choice,
-        };
+    /// The turn, and `include_usage`.
+    pub(super) fn into_turn(mut self) -> Result<(TurnRequest, bool), Error> {
+        self.reject_unsupported()?;
+        let (input, system) = read_messages(std::mem::take(&mut self.messages))?;
+        let options = self.take_options()?;
         let include_usage = self.stream_options.and_then(|options| options.0.include_usage).unwrap_or_default();
         let turn = TurnRequest {
             token: self.conversation_token,
             input,
             system,
             user_id: None,
-            // An empty name is how some say that they have none.
+            // Some clients send an empty name instead of none.
             user_hint: [self.safety_identifier, self.user].into_iter().flatten().find(|user| !user.is_empty()),
             model: Some(self.model),
             stream: self.stream.unwrap_or_default(),
@@ -138,14 +94,39 @@ impl RawChat<'_> {
         Ok((turn, include_usage))
     }
 
-    /// Refuses what we know and cannot honour.
-    fn refuse_unoffered(&self) -> Result<(), Error> {
+    fn take_options(&mut self) -> Result<ModelOptions, Error> {
+        let tools = tools(self.tools.take().unwrap_or_default())?;
+        let (tools, tool_choice) = match self.tool_choice {
+            Some(choice) => tool_choice(choice, tools)?,
+            None => (tools, None),
+        };
+        let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
+        let reasoning = Reasoning {
+            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
+            ..Reasoning::default()
+        };
+        Ok(ModelOptions {
+            max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
+            temperature: body::number_to(2, "temperature", self.temperature.take())?,
+            top_p: body::number_to(1, "top_p", self.top_p.take())?,
+            stop: self.stop.map(stops).transpose()?.unwrap_or_default(),
+            seed: self.seed,
+            format: self.response_format.map(reply_format).transpose()?.unwrap_or_default(),
+            reasoning,
+            parallel_calls: self.parallel_tool_calls,
+            tools,
+            tool_choice,
+        })
+    }
+
+    /// Rejects members that the format knows and the server does not support.
+    fn reject_unsupported(&self) -> Result<(), Error> {
         if self.previous_response_id.is_some() {
             return Err(body::unsupported(
                 "`previous_response_id` belongs to /v1/responses. Send `conversation_token`: the id without `resp_`.",
             ));
         }
-        for (member, instead) in [
+        for (member, message) in [
             (self.audio, "`audio` is not supported: replies are text."),
             (self.function_call, "`function_call` is not supported. Send `tool_choice`."),
             (self.functions, "`functions` is not supported. Send `tools`."),
@@ -155,11 +136,11 @@ impl RawChat<'_> {
             (self.prediction, "`prediction` is not supported. Leave it out: it only changes the speed."),
             (self.top_logprobs, "`top_logprobs` is not supported: replies are text."),
         ] {
-            if member.is_some_and(|member| !asks_for_nothing(member)) {
-                return Err(body::unsupported(instead));
+            if member.is_some_and(|member| !has_no_effect(member)) {
+                return Err(body::unsupported(message));
             }
         }
-        // Also an empty object asks for a search.
+        // An empty object requests a search as well.
         if self.web_search_options.is_some() {
             return Err(body::unsupported(
                 "`web_search_options` is not supported. Describe a search of your own in `tools`.",
@@ -187,29 +168,23 @@ impl RawChat<'_> {
 
 #[derive(Deserialize)]
 struct RawStreamOptions {
-    /// Whether the last chunk tells what was used.
     include_usage: Option<bool>,
 }
 
-/// What the model may call.
+/// A tool.
 #[derive(Deserialize)]
 struct RawTool<'a> {
     #[serde(borrow)]
     r#type: Cow<'a, str>,
-    /// The function.
     function: Option<Object<RawFunction>>,
 }
 
-/// A function that the client runs.
+/// The function of a tool.
 #[derive(Deserialize)]
 struct RawFunction {
-    /// What it is called.
     name: String,
-    /// What it is for, in words for the model.
     description: Option<String>,
-    /// The JSON Schema of its arguments.
     parameters: Option<Box<RawValue>>,
-    /// Whether arguments are to keep to the schema.
     strict: Option<bool>,
 }
 
@@ -267,7 +242,7 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<
     raw.0.into_iter().enumerate().map(tool).collect()
 }
 
-/// The choice, and the tools that it leaves.
+/// The choice, and the tools that the model can still call.
 fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
     let wrong = || {
         Error::invalid(
@@ -276,9 +251,9 @@ fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Optio
         )
     };
     let choice = if raw.get().starts_with('"') {
-        mode(&body::member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong)?
+        mode(&body::parse_member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong)?
     } else {
-        let Object(RawChoice { r#type, function, allowed_tools }) = body::member("tool_choice", raw)?;
+        let Object(RawChoice { r#type, function, allowed_tools }) = body::parse_member("tool_choice", raw)?;
         match (&*r#type, function, allowed_tools) {
             ("function", Some(Object(RawName { name })), _) => ToolChoice::Tool(name),
             ("allowed_tools", _, Some(Object(RawAllowed { mode: name, tools: allowed }))) => {
@@ -312,15 +287,15 @@ fn mode(name: &str) -> Option<ToolChoice> {
 
 fn stops(raw: &RawValue) -> Result<Vec<String>, Error> {
     let texts = if raw.get().starts_with('"') {
-        vec![body::member("stop", raw)?]
+        vec![body::parse_member("stop", raw)?]
     } else {
-        body::member::<List<String, { body::STOPS }>>("stop", raw)?.0
+        body::parse_member::<List<String, { body::STOPS }>>("stop", raw)?.0
     };
     body::stops("stop", texts)
 }
 
 fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
-    let Object(RawFormat { r#type, json_schema }) = body::member("response_format", raw)?;
+    let Object(RawFormat { r#type, json_schema }) = body::parse_member("response_format", raw)?;
     match (&*r#type, json_schema) {
         ("text", _) => Ok(ReplyFormat::Text),
         ("json_object", _) => Ok(ReplyFormat::Json),
@@ -342,11 +317,11 @@ fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
     }
 }
 
-/// Whether a member has the value that its absence stands for.
-fn asks_for_nothing(member: &RawValue) -> bool {
+/// True if a member has a value without effect.
+fn has_no_effect(member: &RawValue) -> bool {
     let value: String = member.get().split_ascii_whitespace().collect();
     matches!(value.as_str(), "false" | "0" | "[]" | "{}")
 }
 
-/// There are two.
+/// The maximum length of `modalities`. There are two modalities.
 const MODALITIES: usize = 16;

@@ -1,7 +1,5 @@
-//! Messages to items: what was said, called and given back.
-//!
-//! A message's blocks are read into no more than what they amount to, and borrow what they can: there can be as many as
-//! a body has room for.
+//! The messages of a request, and their conversion to items. Blocks are converted while they are
+//! parsed, and borrow from the body, because a body has room for many of them.
 
 use std::{borrow::Cow, fmt};
 
@@ -18,7 +16,7 @@ use crate::proto::{
     json::Object,
 };
 
-/// A message as it stands.
+/// A message of a request.
 #[derive(Deserialize)]
 pub(super) struct RawMessage<'a> {
     #[serde(borrow)]
@@ -27,21 +25,23 @@ pub(super) struct RawMessage<'a> {
     content: RawContent<'a>,
 }
 
-/// The items that messages amount to; what they say as system goes to `system`.
+/// The items of the messages. The texts of system messages are added to `system`.
 ///
 /// # Errors
-/// [`Error::RequestInvalid`] and [`Error::Unsupported`], with the place.
+/// [`Error::RequestInvalid`] and [`Error::Unsupported`], with the position.
 pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<String>) -> Result<Vec<Item>, Error> {
     let mut items = Vec::new();
     let mut ends_with_model = false;
     for (message, Object(RawMessage { role, content })) in messages.into_iter().enumerate() {
-        let place = MessagePosition::Message(message);
+        let position = MessagePosition::Message(message);
         match &*role {
-            "assistant" => push_assistant(place, content, &mut items)?,
-            "system" => system.extend(texts(place, content)?),
-            "user" => push_user(place, content, &mut items)?,
+            "assistant" => push_assistant(position, content, &mut items)?,
+            "system" => system.extend(texts(position, content)?),
+            "user" => push_user(position, content, &mut items)?,
             _ => {
-                return Err(Error::invalid(format!("`{place}.role` must be \"user\", \"assistant\" or \"system\".")));
+                return Err(Error::invalid(format!(
+                    "`{position}.role` must be \"user\", \"assistant\" or \"system\"."
+                )));
             }
         }
         if role != "system" {
@@ -60,7 +60,7 @@ pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<Stri
     Ok(items)
 }
 
-/// The texts of a system prompt, none empty.
+/// The texts of a system prompt, without empty ones.
 ///
 /// # Errors
 /// As [`items`].
@@ -68,7 +68,7 @@ pub(super) fn system(content: RawContent<'_>) -> Result<Vec<String>, Error> {
     texts(MessagePosition::System, content)
 }
 
-/// Where something stands, in the words of the request.
+/// A position in the request, for error messages.
 #[derive(Clone, Copy)]
 enum MessagePosition {
     Block { message: usize, block: usize },
@@ -78,7 +78,7 @@ enum MessagePosition {
 }
 
 impl MessagePosition {
-    /// The block at `block`, in here.
+    /// The position of the block with this index.
     fn block(self, block: usize) -> Self {
         match self {
             Self::Block { message, .. } | Self::Message(message) => Self::Block { message, block },
@@ -132,21 +132,21 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawContent<'a> {
     }
 }
 
-/// One block, by its type.
+/// A block, by its type.
 pub(super) enum RawBlock<'a> {
     Image {
         source: &'a RawValue,
     },
     Text(String),
-    /// A provider's own reasoning, which a client only repeats: it is not trusted, and the token has it.
+    /// A provider's reasoning. The token holds it, and a copy from the client cannot be trusted.
     Thinking,
     ToolResult(Box<RawToolResult<'a>>),
     ToolUse(Box<RawToolUse<'a>>),
-    /// Of a type that is not offered: its name.
-    Unoffered(Box<str>),
+    /// A block of an unsupported type, with the name of the type.
+    Unsupported(Box<str>),
 }
 
-/// The shortest block has 11 bytes of text: what is kept of one is to stay a small multiple.
+/// The shortest block has 11 bytes of text. A parsed one must stay a small multiple of that.
 const _: () = assert!(size_of::<RawBlock<'_>>() <= 24);
 
 pub(super) struct RawToolResult<'a> {
@@ -169,25 +169,25 @@ impl RawBlock<'_> {
             Self::Thinking => "thinking",
             Self::ToolResult(_) => "tool_result",
             Self::ToolUse(_) => "tool_use",
-            Self::Unoffered(kind) => kind,
+            Self::Unsupported(kind) => kind,
         }
     }
 
-    /// A block that cannot stand where it does.
-    fn misplaced(&self, place: MessagePosition, there: &str) -> Error {
+    /// The error for a block that is not allowed at this position.
+    fn not_allowed(&self, position: MessagePosition, container: &str) -> Error {
         let kind = self.kind();
         match self {
-            Self::Unoffered(_) => body::unsupported(format!(
-                "`{place}` has the type `{kind}`, which is not supported. Send text, images and tool results."
+            Self::Unsupported(_) => body::unsupported(format!(
+                "`{position}` has the type `{kind}`, which is not supported. Send text, images and tool results."
             )),
-            _ => Error::invalid(format!("`{place}` has the type `{kind}`, which {there} cannot have.")),
+            _ => Error::invalid(format!("`{position}` has the type `{kind}`, which {container} cannot have.")),
         }
     }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for RawBlock<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// All members of all types, none required yet.
+        /// The members of all types of blocks, all optional.
         #[derive(Deserialize)]
         struct Members<'a> {
             #[serde(borrow)]
@@ -220,64 +220,64 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawBlock<'a> {
                 name: members.name.ok_or_else(|| de::Error::missing_field("name"))?,
                 input: members.input.ok_or_else(|| de::Error::missing_field("input"))?,
             }))),
-            kind => Ok(Self::Unoffered(body::excerpt(kind))),
+            kind => Ok(Self::Unsupported(body::excerpt(kind))),
         }
     }
 }
 
-fn push_assistant(place: MessagePosition, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
     let before = items.len();
     let mut parts = Vec::new();
     for (block, raw) in blocks(content).enumerate() {
-        let place = place.block(block);
+        let position = position.block(block);
         match raw {
             RawBlock::Text(text) => parts.push(Part::Text(text)),
             RawBlock::Thinking => {}
             RawBlock::ToolUse(tool_use) => {
                 let RawToolUse { id, name, input } = *tool_use;
                 if !input.get().starts_with('{') {
-                    return Err(Error::invalid(format!("`{place}.input` must be an object.")));
+                    return Err(Error::invalid(format!("`{position}.input` must be an object.")));
                 }
                 push_message(Role::Assistant, &mut parts, items);
                 items.push(Item::Call { id, name, args: input.get().to_owned() });
             }
-            other => return Err(other.misplaced(place, "an assistant message")),
+            other => return Err(other.not_allowed(position, "an assistant message")),
         }
     }
     push_message(Role::Assistant, &mut parts, items);
-    // A reply without words is still the model's turn.
+    // A reply without text is still a turn of the model.
     if items.len() == before {
         items.push(Item::text(Role::Assistant, ""));
     }
     Ok(())
 }
 
-fn push_user(place: MessagePosition, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+fn push_user(position: MessagePosition, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
     let before = items.len();
     let mut parts = Vec::new();
     for (block, raw) in blocks(content).enumerate() {
-        let place = place.block(block);
+        let position = position.block(block);
         match raw {
-            RawBlock::Image { source } => parts.push(image(place, source)?),
+            RawBlock::Image { source } => parts.push(image(position, source)?),
             RawBlock::Text(text) => parts.push(Part::Text(text)),
             RawBlock::ToolResult(result) => {
                 let RawToolResult { id, content, is_error } = *result;
                 push_message(Role::User, &mut parts, items);
-                let out = content.map(|content| output(place, content)).transpose()?;
+                let out = content.map(|content| output(position, content)).transpose()?;
                 let out = out.unwrap_or_else(|| Output::Text(String::new()));
                 items.push(Item::Result { id, out, error: is_error });
             }
-            other => return Err(other.misplaced(place, "a user message")),
+            other => return Err(other.not_allowed(position, "a user message")),
         }
     }
     push_message(Role::User, &mut parts, items);
     if items.len() == before {
-        return Err(Error::invalid(format!("`{place}.content` is empty. Add text, an image or a tool result.")));
+        return Err(Error::invalid(format!("`{position}.content` is empty. Add text, an image or a tool result.")));
     }
     Ok(())
 }
 
-/// What blocks say that follow each other is one message.
+/// Adds the collected parts as one message.
 fn push_message(role: Role, parts: &mut Vec<Part>, items: &mut Vec<Item>) {
     if !parts.is_empty() {
         items.push(Item::Message { role, parts: std::mem::take(parts), cut: false });
@@ -292,36 +292,36 @@ fn blocks(content: RawContent<'_>) -> impl Iterator<Item = RawBlock<'_>> {
     blocks.into_iter().chain(text)
 }
 
-/// The texts of what can have nothing else, none empty.
-fn texts(place: MessagePosition, content: RawContent<'_>) -> Result<Vec<String>, Error> {
+/// The texts of a content that can only have text, without empty ones.
+fn texts(position: MessagePosition, content: RawContent<'_>) -> Result<Vec<String>, Error> {
     let mut texts = Vec::new();
     for (block, raw) in blocks(content).enumerate() {
         match raw {
             RawBlock::Text(text) if text.is_empty() => {}
             RawBlock::Text(text) => texts.push(text),
-            other => return Err(other.misplaced(place.block(block), "a system prompt")),
+            other => return Err(other.not_allowed(position.block(block), "a system prompt")),
         }
     }
     Ok(texts)
 }
 
-/// What a tool gave back: text, or blocks of text and images.
-fn output(place: MessagePosition, content: &RawValue) -> Result<Output, Error> {
-    let blocks = match body::member(format_args!("{place}.content"), content)? {
+/// The result of a tool: text, or blocks of text and images.
+fn output(position: MessagePosition, content: &RawValue) -> Result<Output, Error> {
+    let blocks = match body::parse_member(format_args!("{position}.content"), content)? {
         RawContent::Text(text) => return Ok(Output::Text(text)),
         RawContent::Blocks(blocks) => blocks,
     };
     let part = |raw| match raw {
-        RawBlock::Image { source } => image(place, source),
+        RawBlock::Image { source } => image(position, source),
         RawBlock::Text(text) => Ok(Part::Text(text)),
-        other => Err(other.misplaced(place, "a tool result")),
+        other => Err(other.not_allowed(position, "a tool result")),
     };
     let parts: Vec<_> = blocks.into_iter().map(part).collect::<Result<_, _>>()?;
     Ok(if parts.is_empty() { Output::Text(String::new()) } else { Output::Parts(parts) })
 }
 
-/// An image by its URL; one that is sent along becomes a `data:` URL (RFC 2397).
-fn image(place: MessagePosition, source: &RawValue) -> Result<Part, Error> {
+/// The URL of an image. Inline data becomes a `data:` URL (RFC 2397).
+fn image(position: MessagePosition, source: &RawValue) -> Result<Part, Error> {
     #[derive(Deserialize)]
     struct Source<'a> {
         #[serde(borrow)]
@@ -333,28 +333,30 @@ fn image(place: MessagePosition, source: &RawValue) -> Result<Part, Error> {
         url: Option<String>,
     }
 
-    let Object(Source { r#type, media_type, data, url }) = body::member(format_args!("{place}.source"), source)?;
+    let Object(Source { r#type, media_type, data, url }) =
+        body::parse_member(format_args!("{position}.source"), source)?;
     match (&*r#type, media_type, data, url) {
         ("base64", Some(media_type), Some(data), _) => {
             if !is_image_type(&media_type) {
                 return Err(Error::invalid(format!(
-                    "`{place}.source.media_type` must be the type of an image, such as image/png."
+                    "`{position}.source.media_type` must be the type of an image, such as image/png."
                 )));
             }
             Ok(Part::Image(format!("data:{media_type};base64,{data}")))
         }
         ("url", _, _, Some(url)) => Ok(Part::Image(url)),
         ("file", ..) => Err(body::unsupported(format!(
-            "`{place}` has a source of type `file`, which is not supported: the server stores no files. Send `base64` or \
+            "`{position}` has a source of type `file`, which is not supported: the server stores no files. Send `base64` or \
                 `url`."
         ))),
         _ => Err(Error::invalid(format!(
-            "`{place}.source` must be {{\"type\":\"base64\",\"media_type\",\"data\"}} or {{\"type\":\"url\",\"url\"}}."
+            "`{position}.source` must be {{\"type\":\"base64\",\"media_type\",\"data\"}} or {{\"type\":\"url\",\"url\"}}."
         ))),
     }
 }
 
-/// Whether a text is an image's media type (RFC 6838 §4.2), and nothing that would end it inside a `data:` URL.
+/// True for the media type of an image (RFC 6838 §4.2). It must have no character that would end it
+/// inside a `data:` URL.
 fn is_image_type(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     text.strip_prefix("image/").is_some_and(|kind| (1..=64).contains(&kind.len()) && kind.bytes().all(plain))

@@ -1,4 +1,5 @@
-//! Errors in the format of Anthropic's API: `{"type":"error","error":{"type","message"},"request_id"}`.
+//! Errors in the format of Anthropic's API:
+//! `{"type":"error","error":{"type","message"},"request_id"}`.
 //!
 //! SDKs choose their exception by the status, and read the class of the error from `error.type`.
 //! Holdall adds its own code as `error.code`, and again as `error.details.error_code`, where newer
@@ -99,8 +100,8 @@ fn class(error: &Error, status: u16) -> &'static str {
     }
 }
 
-/// The message. Programs recognize a prompt that is too long by the start of the message, and some read
-/// the numbers that follow.
+/// The message. Programs recognize a prompt that is too long by the start of the message, and some
+/// read the numbers that follow.
 fn message(error: &Error) -> String {
     match error {
         Error::UpstreamRefused { overflow: true, message: Some(message), .. } if message.starts_with(TOO_LONG) => {

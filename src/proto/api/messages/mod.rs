@@ -1,12 +1,15 @@
-//! The Messages door, `POST /v1/messages` and `POST /v1/messages/count_tokens`: what Anthropic's SDKs speak.
+//! The Messages API, `POST /v1/messages` and `POST /v1/messages/count_tokens`: the format of
+//! Anthropic's SDKs.
 //!
-//! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01; whatever version or betas the headers name.
-//! Beside it the token travels as `conversation_token`, in a member of the request and at the top of the answer;
-//! streamed, on `message_delta` and on `message_stop`, because SDKs make that last event anew from what they know.
+//! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01, whatever version or
+//! betas the headers name. Holdall adds the member `conversation_token`: in a request, and at the
+//! top of the answer. In a stream, `message_delta` and `message_stop` have it. SDKs rebuild
+//! `message_stop` from the members that they know.
 //!
-//! Members that we do not know are ignored; those that we know and cannot honour are refused by name. What is asked of
-//! the provider's own prompt cache is ignored as well: the operator sees to that. Which of the texts in
-//! `stop_sequences` ended a reply is not known to all providers, so that such a reply ends as any other, with `end_turn`.
+//! The server ignores unknown members. It rejects members that it knows and does not support, with
+//! their name. It also ignores `cache_control`, because the operator configures the prompt cache. A
+//! reply that one of `stop_sequences` ended has the stop reason `end_turn` like any other, because
+//! not every provider reports the text that ended it.
 
 mod content;
 mod error;
@@ -22,7 +25,7 @@ use super::{
 };
 use crate::proto::{deployment::ApiSettings, error::Error};
 
-/// The Messages format.
+/// The Messages API.
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;
 
@@ -36,21 +39,21 @@ impl Api for Messages {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        let raw: RawMessages<'_> = body::read(body)?;
+        let raw: RawMessages<'_> = body::parse(body)?;
         if raw.max_tokens.is_none() {
             return Err(Error::invalid(
                 "`max_tokens` is missing. Send the maximum number of model tokens in the reply.",
             ));
         }
-        asked(raw)
+        parsed(raw)
     }
 
-    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Some(ErrorBody::new(told, None).into_response())
+    fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {
+        Some(ErrorBody::new(error, None).into_response())
     }
 }
 
-/// The question that goes with it: how many model tokens a message would send.
+/// The count of the model tokens that a message would send, `POST /v1/messages/count_tokens`.
 #[derive(Clone, Copy, Debug)]
 pub struct CountTokens;
 
@@ -68,21 +71,21 @@ impl Api for CountTokens {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        asked(body::read(body)?)
+        parsed(body::parse(body)?)
     }
 
-    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Messages.error_response(told)
+    fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {
+        Messages.error_response(error)
     }
 }
 
-/// How many model tokens the message would send.
+/// The answer to a count.
 #[derive(Serialize)]
 struct CountBody {
     input_tokens: u64,
 }
 
-fn asked(raw: RawMessages<'_>) -> Result<ParsedRequest, Error> {
+fn parsed(raw: RawMessages<'_>) -> Result<ParsedRequest, Error> {
     let (turn, shows_thinking) = raw.into_turn()?;
     Ok(ParsedRequest { turn, writer: Box::new(MessagesWriter::new(shows_thinking)) })
 }

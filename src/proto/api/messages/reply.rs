@@ -1,11 +1,12 @@
 //! The reply: one message, or the events of a stream.
 //!
 //! ```text
-//! message_start · (content_block_start · content_block_delta … · content_block_stop) … · message_delta · message_stop
+//! message_start ─▶ each block: content_block_start ─▶ content_block_delta … ─▶ content_block_stop
+//!               ─▶ message_delta ─▶ message_stop
 //! ```
-//! A failed stream ends with the event `error`. Blocks are numbered from 0, and one block is open at
-//! a time. A streamed reply has the same blocks as a complete one. The usage comes at the end; where
-//! the format requires counts at the start, they are 0.
+//! A failed stream ends with the event `error`. Blocks are numbered from 0, and one block is open
+//! at a time. A streamed reply has the same blocks as a complete one. The usage comes at the end;
+//! where the format requires counts at the start, they are 0.
 
 use std::borrow::Cow;
 
@@ -208,8 +209,8 @@ enum BlockDelta<'a> {
     Thinking { thinking: &'a str },
 }
 
-/// A message: complete, or as it starts in a stream. All members that the format requires are present,
-/// even if they are `null`.
+/// A message: complete, or as it starts in a stream. All members that the format requires are
+/// present, even if they are `null`.
 #[derive(Serialize)]
 struct Message<'a> {
     /// The id of the message. It is not a token.
@@ -325,7 +326,8 @@ enum ToolInput<'a> {
 }
 
 impl<'a> ToolInput<'a> {
-    /// The arguments. A model can write something that is not an object; then this is an empty object.
+    /// The arguments. A model can write something that is not an object; then this is an empty
+    /// object.
     fn new(args: &'a str) -> Self {
         let raw = serde_json::from_str::<&RawValue>(args).ok();
         raw.filter(|raw| raw.get().starts_with('{')).map_or(Self::Empty {}, Self::Object)

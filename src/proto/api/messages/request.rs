@@ -1,4 +1,4 @@
-//! The request: what is asked of the model, beside what is said.
+//! The request: the options for the model.
 
 use std::borrow::Cow;
 
@@ -13,51 +13,34 @@ use crate::proto::{
     turn::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, TurnRequest},
 };
 
-/// What is read of a Messages request. Other members are ignored, and `null` is as good as absent.
+/// The members of a Messages request that the server reads. `null` means the same as absent.
 #[derive(Deserialize)]
 pub(super) struct RawMessages<'a> {
-    /// One of the names that `GET /v1/models` lists.
     model: String,
-    /// What is new: the user's messages, with results of tools. What was said before may stand before them, as clients
-    /// repeat it: it is held against the token and left out.
     #[serde(borrow)]
     messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
-    /// The most model tokens that the reply may have.
     pub(super) max_tokens: Option<u32>,
-    /// The conversation's last token; absent begins one.
     conversation_token: Option<String>,
-    /// What to do when the conversation has outgrown its limits.
     #[serde(borrow)]
     truncation: Option<Cow<'a, str>>,
-    /// A system prompt for this turn, where the model has none of its own. It is not kept.
     #[serde(borrow)]
     system: Option<RawContent<'a>>,
-    /// Who speaks.
     metadata: Option<Object<RawMetadata>>,
-    /// Whether the reply comes as it is made, as server-sent events.
     stream: Option<bool>,
-    /// How much chance there is in the choice of words.
     temperature: Option<Number>,
-    /// How likely words have to be.
     top_p: Option<Number>,
-    /// What ends a reply.
     stop_sequences: Option<List<String, { body::STOPS }>>,
-    /// Whether and how much the model is to think.
     #[serde(borrow)]
     thinking: Option<&'a RawValue>,
-    /// What the reply is to be.
     #[serde(borrow)]
     output_config: Option<&'a RawValue>,
-    /// The form of the reply, where it stood before there was `output_config`.
     #[serde(borrow)]
     output_format: Option<&'a RawValue>,
-    /// What the model may call.
     #[serde(borrow)]
     tools: Option<List<Object<RawTool<'a>>, { body::TOOLS }>>,
-    /// Whether the model may, must or must not call, or what. It takes `tools`.
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
-    // Known, and not offered.
+    // Not supported.
     #[serde(borrow)]
     compaction: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -78,28 +61,17 @@ pub(super) struct RawMessages<'a> {
 
 #[derive(Deserialize)]
 struct RawMetadata {
-    /// Who speaks, where no credential says so.
     user_id: Option<String>,
 }
 
 impl RawMessages<'_> {
-    /// The turn, and whether its reply is to show what the model thought.
+    /// The turn, and whether its reply shows thinking.
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] and [`Error::Unsupported`], each naming the member.
     pub(super) fn into_turn(self) -> Result<(TurnRequest, bool), Error> {
-        self.refuse_unoffered()?;
-        let max_output_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
-        let (mut reasoning, shows_thinking) = match self.thinking {
-            Some(raw) => thinking(raw, max_output_tokens)?,
-            None => (Reasoning::default(), true),
-        };
-        let (effort, format) = self.output_config.map(output_config).transpose()?.unwrap_or_default();
-        reasoning.effort = effort;
-        let format = match (format, self.output_format) {
-            (None, Some(raw)) => Some(reply_format("output_format", raw)?),
-            (format, _) => format,
-        };
+        self.reject_unsupported()?;
+        let ReplySettings { max_output_tokens, reasoning, format, shows_thinking } = self.reply_settings()?;
         let tools = self.tools.map(tools).transpose()?.unwrap_or_default();
         let (tool_choice, parallel_calls) = match self.tool_choice {
             Some(raw) => tool_choice(raw, &tools)?,
@@ -113,7 +85,7 @@ impl RawMessages<'_> {
             top_p: body::number_to(1, "top_p", self.top_p)?,
             stop: body::stops("stop_sequences", self.stop_sequences.unwrap_or_default().0)?,
             seed: None,
-            format: format.unwrap_or_default(),
+            format,
             reasoning,
             parallel_calls,
             tools,
@@ -124,7 +96,7 @@ impl RawMessages<'_> {
             input,
             system: (!system.is_empty()).then(|| system.join("\n\n")),
             user_id: None,
-            // An empty name is how some say that they have none.
+            // Some clients send an empty name instead of none.
             user_hint: self.metadata.and_then(|metadata| metadata.0.user_id).filter(|user| !user.is_empty()),
             model: Some(self.model),
             stream: self.stream.unwrap_or_default(),
@@ -134,9 +106,24 @@ impl RawMessages<'_> {
         Ok((turn, shows_thinking))
     }
 
-    /// Refuses what we know and cannot honour.
-    fn refuse_unoffered(&self) -> Result<(), Error> {
-        for (member, instead) in [
+    fn reply_settings(&self) -> Result<ReplySettings, Error> {
+        let max_output_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
+        let (mut reasoning, shows_thinking) = match self.thinking {
+            Some(raw) => thinking(raw, max_output_tokens)?,
+            None => (Reasoning::default(), true),
+        };
+        let (effort, format) = self.output_config.map(output_config).transpose()?.unwrap_or_default();
+        reasoning.effort = effort;
+        let format = match (format, self.output_format) {
+            (None, Some(raw)) => reply_format("output_format", raw)?,
+            (format, _) => format.unwrap_or_default(),
+        };
+        Ok(ReplySettings { max_output_tokens, reasoning, format, shows_thinking })
+    }
+
+    /// Rejects members that the format knows and the server does not support.
+    fn reject_unsupported(&self) -> Result<(), Error> {
+        for (member, message) in [
             (self.compaction, "`compaction` is not supported. Send `truncation`: \"summarize\"."),
             (self.container, "`container` is not supported: the server runs no code."),
             (
@@ -152,11 +139,19 @@ impl RawMessages<'_> {
             let is_none =
                 |member: &RawValue| member.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"[]");
             if member.is_some_and(|member| !is_none(member)) {
-                return Err(body::unsupported(instead));
+                return Err(body::unsupported(message));
             }
         }
         Ok(())
     }
+}
+
+/// The members of a request about length, thinking and format of the reply.
+struct ReplySettings {
+    max_output_tokens: Option<u32>,
+    reasoning: Reasoning,
+    format: ReplyFormat,
+    shows_thinking: bool,
 }
 
 #[derive(Deserialize)]
@@ -168,18 +163,19 @@ struct RawThinking<'a> {
     display: Option<Cow<'a, str>>,
 }
 
-/// How much to think, and whether to show it: that is left out here, since the token needs it whole.
+/// The thinking, and whether the reply shows it. Hidden thinking is left out only when the reply is
+/// written, because the token needs it.
 fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool), Error> {
-    let Object(RawThinking { r#type, budget_tokens, display }) = body::member("thinking", raw)?;
+    let Object(RawThinking { r#type, budget_tokens, display }) = body::parse_member("thinking", raw)?;
     let thinking = match (&*r#type, budget_tokens) {
         ("adaptive", _) => Thinking::Adaptive,
         ("disabled", _) => Thinking::Disabled,
-        ("enabled", Some(budget)) if budget >= LEAST_BUDGET && max_tokens.is_none_or(|most| budget < most) => {
+        ("enabled", Some(budget)) if budget >= MIN_BUDGET && max_tokens.is_none_or(|most| budget < most) => {
             Thinking::Budget(budget)
         }
         ("enabled", _) => {
             return Err(Error::invalid(format!(
-                "`thinking.budget_tokens` must be at least {LEAST_BUDGET} and below `max_tokens`."
+                "`thinking.budget_tokens` must be at least {MIN_BUDGET} and below `max_tokens`."
             )));
         }
         ("between_tools", _) => {
@@ -212,7 +208,7 @@ struct RawOutputConfig<'a> {
 }
 
 fn output_config(raw: &RawValue) -> Result<(Option<&'static str>, Option<ReplyFormat>), Error> {
-    let Object(RawOutputConfig { effort, format, task_budget }) = body::member("output_config", raw)?;
+    let Object(RawOutputConfig { effort, format, task_budget }) = body::parse_member("output_config", raw)?;
     if task_budget.is_some() {
         return Err(body::unsupported("`output_config.task_budget` is not supported. Send `max_tokens`."));
     }
@@ -228,9 +224,9 @@ struct RawFormat<'a> {
     schema: Option<Box<RawValue>>,
 }
 
-/// The form of the reply; the API keeps to the schema, so it is to be kept to the letter.
+/// The format of the reply. It is strict, as in Anthropic's API.
 fn reply_format(member: &str, raw: &RawValue) -> Result<ReplyFormat, Error> {
-    let Object(RawFormat { r#type, schema }) = body::member(member, raw)?;
+    let Object(RawFormat { r#type, schema }) = body::parse_member(member, raw)?;
     match (&*r#type, schema.filter(|schema| schema.get().starts_with('{'))) {
         ("json_schema", Some(schema)) => {
             Ok(ReplyFormat::Schema { name: SCHEMA_NAME.to_owned(), description: None, schema, strict: Some(true) })
@@ -241,18 +237,14 @@ fn reply_format(member: &str, raw: &RawValue) -> Result<ReplyFormat, Error> {
     }
 }
 
-/// What the model may call.
+/// A tool.
 #[derive(Deserialize)]
 struct RawTool<'a> {
     #[serde(borrow)]
     r#type: Option<Cow<'a, str>>,
-    /// What it is called.
     name: Option<String>,
-    /// What it is for, in words for the model.
     description: Option<String>,
-    /// The JSON Schema of its arguments.
     input_schema: Option<Box<RawValue>>,
-    /// Whether arguments are to keep to the schema.
     strict: Option<bool>,
 }
 
@@ -282,9 +274,9 @@ struct RawChoice<'a> {
     disable_parallel_tool_use: Option<bool>,
 }
 
-/// The choice, and whether there may be several calls.
+/// The choice, and `Some(false)` if the model must make at most one call.
 fn tool_choice(raw: &RawValue, tools: &[Tool]) -> Result<(Option<ToolChoice>, Option<bool>), Error> {
-    let Object(RawChoice { r#type, name, disable_parallel_tool_use }) = body::member("tool_choice", raw)?;
+    let Object(RawChoice { r#type, name, disable_parallel_tool_use }) = body::parse_member("tool_choice", raw)?;
     let choice = match (&*r#type, name) {
         ("any", _) => ToolChoice::Required,
         ("auto", _) => ToolChoice::Auto,
@@ -301,11 +293,11 @@ fn tool_choice(raw: &RawValue, tools: &[Tool]) -> Result<(Option<ToolChoice>, Op
     Ok((Some(body::tool_choice(choice, tools)?), parallel_calls))
 }
 
-/// The least budget for thinking that the API takes.
-pub(super) const LEAST_BUDGET: u32 = 1_024;
+/// The smallest budget for thinking in Anthropic's API.
+const MIN_BUDGET: u32 = 1_024;
 
-/// The API has no word for none.
-pub(super) const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
+/// The effort levels. The format has no level for none.
+const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
 
-/// What a schema is called for providers that want a name; the format has none.
+/// The name of a schema, for providers that require one. The format has no name.
 const SCHEMA_NAME: &str = "reply";

@@ -1,4 +1,4 @@
-//! The reply of the native API, complete or as events; and the answer to a history request.
+//! The reply of the native API, complete or as events.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::proto::{
     chat::Item,
     sse,
     token::Claims,
-    turn::{Answer, Conversation, Delta, Partial, Usage},
+    turn::{Answer, Delta, Partial, Usage},
 };
 
 /// Writes one reply.
@@ -39,7 +39,8 @@ impl ReplyWriter for NativeWriter {
 
     fn fail(&mut self, error: &PublicError<'_>, partial: Option<&Partial>, out: &mut Vec<u8>) {
         let partial = partial.map(|Partial { reply, token }| PartialBody { reply, token });
-        // The problem document is a JSON object that this server wrote. `partial` becomes its last member.
+        // The problem document is a JSON object that this server wrote. `partial` becomes its last
+        // member.
         let members = error.problem.trim_end().strip_suffix('}').unwrap_or("{");
         let last = partial.map_or_else(String::new, |partial| {
             format!(",\"partial\":{}", serde_json::to_string(&partial).unwrap_or_default())
@@ -95,14 +96,6 @@ impl From<Usage> for UsageBody {
     }
 }
 
-/// The answer to a history request.
-#[derive(Serialize)]
-struct HistoryBody<'a> {
-    /// All items of the token, oldest first.
-    items: &'a [Item],
-    conversation: ConversationBody,
-}
-
 /// The data of the event `delta`.
 #[derive(Serialize)]
 struct TextBody<'a> {
@@ -129,16 +122,12 @@ struct PartialBody<'a> {
     token: &'a str,
 }
 
-/// The answer to a history request, as JSON.
-pub(super) fn history(items: &[Item], conversation: &Conversation) -> Vec<u8> {
-    to_json(&HistoryBody { items, conversation: conversation.into() })
-}
-
 fn write_event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {
     sse::write_event(out, Some(name), &serde_json::to_string(body).unwrap_or_default());
 }
 
-/// Serializes a body of this module's types. These are structs of strings and numbers, which always serialize.
+/// Serializes a body of this module's types. These are structs of strings and numbers, which always
+/// serialize.
 pub(super) fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }

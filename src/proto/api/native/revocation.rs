@@ -1,35 +1,36 @@
-//! What `POST /v1/revocations` asks for, and its answer.
+//! The request and the answer of `POST /v1/revocations`.
 //!
-//! `{"token", "scope"?, "user_id"?}` names a token, its conversation or its user by the token itself, which everyone who
-//! has it may do. `{"token_id"}`, `{"conversation_id"}` and `{"user_id", "idp"}` name them by id, as an operator's log and
-//! `holdall token inspect` show it.
+//! `{"token", "scope"?, "user_id"?}` names a token, its conversation or its user by the token.
+//! Every owner of a token can send it. `{"token_id"}`, `{"conversation_id"}` and `{"user_id",
+//! "idp"}` name them by id, as the log and `holdall token inspect` show it. They require an
+//! operator's key.
 
 use serde::{Deserialize, Serialize};
 
 use super::reply::to_json;
 use crate::proto::{api::body, error::Error, json::present, principal::Principal, token::Id};
 
-/// What is to be revoked.
+/// The object to revoke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RevocationRequest {
     /// The conversation with this id.
     Conversation(Id),
-    /// What a token stands for.
+    /// The object that a token represents.
     Presented {
         /// The token.
         token: String,
-        /// How much of what it stands for.
+        /// The object: the token, its conversation or its user.
         scope: RevocationScope,
-        /// Who the request says it comes from.
+        /// The user that the request names.
         user_id: Option<String>,
     },
     /// The token with this id.
     Token(Id),
-    /// All that this user has.
+    /// All tokens of this user.
     User(Principal),
 }
 
-/// How much is revoked.
+/// The scope of a revocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RevocationScope {
@@ -38,47 +39,25 @@ pub enum RevocationScope {
     /// One token.
     #[default]
     Token,
-    /// All tokens of a user that were issued until now.
+    /// All tokens that a user has received so far.
     User,
 }
 
-/// Reads the body of `POST /v1/revocations`.
+/// Parses the body of `POST /v1/revocations`.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`].
 pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
-    let raw: RawRevocation = body::read(body)?;
-    let id = |member: &str, text: &str| {
-        text.parse().map_err(|_| Error::invalid(format!("`{member}` must be a UUIDv7 in lower case with hyphens.")))
-    };
-    match raw {
-        RawRevocation { token: Some(token), scope, user_id, token_id: None, conversation_id: None, idp: None } => {
+    let RawRevocation { token, scope, token_id, conversation_id, user_id, idp } = body::parse(body)?;
+    match (token, scope, token_id, conversation_id, user_id, idp) {
+        (Some(token), scope, None, None, user_id, None) => {
             Ok(RevocationRequest::Presented { token, scope: scope.unwrap_or_default(), user_id })
         }
-        RawRevocation {
-            token_id: Some(token_id),
-            token: None,
-            scope: None,
-            conversation_id: None,
-            user_id: None,
-            idp: None,
-        } => id("token_id", &token_id).map(RevocationRequest::Token),
-        RawRevocation {
-            conversation_id: Some(conversation),
-            token: None,
-            scope: None,
-            token_id: None,
-            user_id: None,
-            idp: None,
-        } => id("conversation_id", &conversation).map(RevocationRequest::Conversation),
-        RawRevocation {
-            user_id: Some(user_id),
-            idp: Some(idp),
-            token: None,
-            scope: None,
-            token_id: None,
-            conversation_id: None,
-        } => {
+        (None, None, Some(token_id), None, None, None) => id("token_id", &token_id).map(RevocationRequest::Token),
+        (None, None, None, Some(conversation_id), None, None) => {
+            id("conversation_id", &conversation_id).map(RevocationRequest::Conversation)
+        }
+        (None, None, None, None, Some(user_id), Some(idp)) => {
             let principal = Principal::new(user_id, idp);
             principal
                 .map(RevocationRequest::User)
@@ -91,13 +70,18 @@ pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
     }
 }
 
-/// Writes the answer.
+fn id(member: &str, text: &str) -> Result<Id, Error> {
+    text.parse().map_err(|_| Error::invalid(format!("`{member}` must be a UUIDv7 in lower case with hyphens.")))
+}
+
+/// The answer, as JSON. `id` is the id of the token or of the conversation, or the name of the
+/// user.
 #[must_use]
 pub fn revocation_answer(scope: RevocationScope, id: &str) -> Vec<u8> {
     to_json(&RevocationBody { revoked: Revoked { scope, id } })
 }
 
-/// All members of all forms, none required yet.
+/// The members of all forms of the request, all optional.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRevocation {
@@ -115,17 +99,15 @@ struct RawRevocation {
     idp: Option<String>,
 }
 
-/// What was revoked.
+/// The answer.
 #[derive(Serialize)]
-pub(super) struct RevocationBody<'a> {
+struct RevocationBody<'a> {
     revoked: Revoked<'a>,
 }
 
-/// How much, and what.
 #[derive(Serialize)]
 struct Revoked<'a> {
     scope: RevocationScope,
-    /// The id of the token or the conversation, or the user's name.
     id: &'a str,
 }
 
@@ -136,7 +118,7 @@ mod tests {
     const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
     #[test]
-    fn one_thing_is_named_and_nothing_beside_it() {
+    fn a_request_names_exactly_one_object() {
         let presented = |scope, user: Option<&str>| RevocationRequest::Presented {
             token: "t".to_owned(),
             scope,

@@ -1,16 +1,17 @@
-//! The native format, byte for byte.
+//! Requests and replies of the native API.
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::proto::{
-    api::{PublicError, ReplyWriter as _},
+    api::ReplyWriter as _,
+    chat::{Item, Output, Part, Role},
     provider::testing::an_answer,
-    turn::{Answer, Delta, FinishReason, Partial, Usage},
+    turn::{Answer, Delta, FinishReason, Partial, ToolChoice, Truncation, TurnRequest, Usage},
 };
 
 fn read_turn(body: &Value) -> Result<TurnRequest, Error> {
-    Native.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
+    Native.parse_request(&body.to_string(), &ApiSettings::default()).map(|parsed| parsed.turn)
 }
 
 fn detail(body: &Value) -> String {
@@ -41,14 +42,14 @@ fn a_request_reads_in_full() {
 }
 
 #[test]
-fn a_schema_is_kept_as_it_was_written() {
+fn a_schema_keeps_its_text() {
     let body = r#"{"input":"a","tools":[{"name":"n","parameters":{"b": 1.50, "a":2 }}]}"#;
     let request = Native.parse_request(body, &ApiSettings::default()).unwrap().turn;
     assert_eq!(request.options.tools[0].parameters.as_ref().unwrap().get(), r#"{"b": 1.50, "a":2 }"#);
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn absent_members_have_defaults() {
     for body in [json!({ "input": "hi" }), json!({ "input": "hi", "token": null })] {
         let request = read_turn(&body).unwrap();
         assert!(request.token.is_none() && request.user_id.is_none() && request.model.is_none() && !request.stream);
@@ -58,7 +59,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn parts_that_follow_each_other_are_one_message() {
+fn consecutive_parts_are_one_message() {
     let request = read_turn(&json!({ "input": [
         { "text": "a" }, { "image": "https://e.test/a.png" }, { "t": "result", "id": "1", "out": "x", "error": true },
         { "t": "result", "id": "2", "out": [{ "text": "y" }] }, { "text": "b" }
@@ -77,8 +78,8 @@ fn parts_that_follow_each_other_are_one_message() {
 }
 
 #[test]
-fn each_fault_is_told_with_its_place() {
-    for (body, said) in [
+fn an_error_names_its_position() {
+    for (body, expected) in [
         (json!({ "input": [{ "text": "a" }, { "text": "b", "image": "c" }] }), "`input[1]` must be a part"),
         (json!({ "input": [{ "t": "result", "id": "1" }] }), "`input[0]` must be a part"),
         (json!({ "input": [{ "t": "result", "id": "1", "out": "", "text": "" }] }), "`input[0]` must be a part"),
@@ -101,7 +102,7 @@ fn each_fault_is_told_with_its_place() {
         (json!({ "input": "a", "user_id": null }), "The request body is invalid: "),
         (json!({ "input": "a", "messages": [] }), "unknown field `messages`"),
     ] {
-        assert!(detail(&body).contains(said), "{body}: {}", detail(&body));
+        assert!(detail(&body).contains(expected), "{body}: {}", detail(&body));
     }
     let many: Vec<_> = (0..129).map(|_| json!({ "name": "n" })).collect();
     assert!(read_turn(&json!({ "input": "a", "tools": many[1..] })).is_ok());
@@ -112,7 +113,7 @@ fn each_fault_is_told_with_its_place() {
 }
 
 #[test]
-fn an_answer_is_written_as_the_design_says() {
+fn an_answer_has_all_members() {
     let written: Value = serde_json::from_slice(&NativeWriter.body(&an_answer())).unwrap();
     let id = written["conversation"]["id"].clone();
     assert_eq!(
@@ -150,18 +151,18 @@ fn a_stream_is_events_of_one_line_each() {
     );
     out.clear();
     writer.finish(&an_answer(), &mut out);
-    let whole = String::from_utf8(NativeWriter.body(&an_answer())).unwrap();
-    assert_eq!(str::from_utf8(&out).unwrap(), format!("event: done\ndata: {whole}\n\n"));
+    let complete = String::from_utf8(NativeWriter.body(&an_answer())).unwrap();
+    assert_eq!(str::from_utf8(&out).unwrap(), format!("event: done\ndata: {complete}\n\n"));
 }
 
 #[test]
 fn a_partial_reply_is_a_member_of_the_problem() {
     let mut out = Vec::new();
     let problem = "{\"code\":\"upstream_cut\"}";
-    let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
-    NativeWriter.fail(&told, None, &mut out);
+    let public = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
+    NativeWriter.fail(&public, None, &mut out);
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-    NativeWriter.fail(&told, Some(&partial), &mut out);
+    NativeWriter.fail(&public, Some(&partial), &mut out);
     assert_eq!(
         str::from_utf8(&out).unwrap(),
         "event: error\ndata: {\"code\":\"upstream_cut\"}\n\nevent: error\ndata: {\"code\":\"upstream_cut\",\
@@ -170,7 +171,7 @@ fn a_partial_reply_is_a_member_of_the_problem() {
 }
 
 #[test]
-fn a_history_is_asked_for_by_token() {
+fn a_history_request_has_a_token() {
     assert_eq!(history_request("{\"token\":\"t\",\"user_id\":\"ada\"}"), Ok(("t".to_owned(), Some("ada".to_owned()))));
     for body in ["{}", "{\"token\":null}", "{\"token\":\"t\",\"user_id\":null}", "{\"token\":\"t\",\"x\":1}", "[\"t\"]"]
     {

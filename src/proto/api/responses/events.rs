@@ -1,4 +1,5 @@
-//! The events of a Responses stream. Each has its `type` as the event name, and a sequence number without gaps.
+//! The events of a Responses stream. Each has its `type` as the event name, and a sequence number
+//! without gaps.
 
 use serde::Serialize;
 

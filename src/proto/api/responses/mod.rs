@@ -1,17 +1,18 @@
-//! The Responses door, `POST /v1/responses`: OpenAI's Responses API, as the Open Responses specification of 2026-04-24
-//! writes it down (design §5).
+//! The Responses API, `POST /v1/responses`: OpenAI's format, as the Open Responses specification of
+//! 2026-04-24 defines it.
 //!
-//! The token is the id: `previous_response_id` brings one, and the answer's `id` is `resp_` and the next. Clients want one
-//! id in all events of a stream, and a token exists only once the reply is whole:
+//! The token is the id. `previous_response_id` brings one, and the `id` of the answer is `resp_`
+//! followed by the next one. Clients require the same id in all events of a stream, and the token
+//! exists only when the reply is complete:
 //!
-//! | stream | first events | id of the first | id of the last |
+//! | stream | first events | id in the first event | id in the last event |
 //! |---|---|---|---|
-//! | `hold`, the default | when the reply is whole | the token | the token |
-//! | `live`, where asked for | with the reply | one that is no token | the token |
-//! | `store: false` | with the reply | one that is no token | the same |
+//! | `hold`, the default | when the reply is complete | the token | the token |
+//! | `live`, on request | with the reply | an id without a token | the token |
+//! | `store: false` | with the reply | an id without a token | the same |
 //!
-//! `metadata.holdall_stream` chooses between the first two. What the API has and this door has not is refused by name;
-//! members that we do not know are passed over.
+//! `metadata.holdall_stream` chooses `hold` or `live`. The server ignores unknown members. It
+//! rejects members that it knows and does not support, with their name.
 
 mod events;
 mod reply;
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::proto::{deployment::ApiSettings, error::Error};
 
-/// The Responses format.
+/// The Responses API.
 #[derive(Clone, Copy, Debug)]
 pub struct Responses;
 
@@ -53,17 +54,18 @@ impl Api for Responses {
                 "`model` is missing. Send a name from GET /v1/models, or continue a conversation with `previous_response_id`.",
             ));
         }
-        // An id that is no token is there from the start: nothing to wait for.
+        // Without `store`, the id has no token and is known from the start. There is no reason to
+        // wait.
         let live = live.unwrap_or(settings.live_responses || !repeated.store);
         Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, live, encrypted_reasoning)) })
     }
 
-    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Some(openai_error::refusal(told, TokenMember::PreviousResponseId))
+    fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {
+        Some(openai_error::error_response(error, TokenMember::PreviousResponseId))
     }
 }
 
-/// The count that goes with it, `POST /v1/responses/input_tokens`.
+/// The count of the model tokens that a response would send, `POST /v1/responses/input_tokens`.
 #[derive(Clone, Copy, Debug)]
 pub struct InputTokens;
 
@@ -86,12 +88,12 @@ impl Api for InputTokens {
         Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, false, false)) })
     }
 
-    fn error_response(&self, told: &PublicError<'_>) -> Option<ErrorResponse> {
-        Responses.error_response(told)
+    fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {
+        Responses.error_response(error)
     }
 }
 
-/// How many model tokens the turn would send.
+/// The answer to a count.
 #[derive(Serialize)]
 struct CountBody {
     object: &'static str,

@@ -1,4 +1,5 @@
-//! The objects of the Responses API: a response with every member that the specification requires, and its items.
+//! The objects of the Responses API: a response with every member that the specification requires,
+//! and its items.
 
 use std::fmt;
 
@@ -91,8 +92,8 @@ pub(super) struct RepeatedMembers {
     pub(super) user: Option<String>,
 }
 
-/// The metadata of a client: at most 16 pairs of a key of up to 64 characters and a value of up to 512, as
-/// OpenAI limits it.
+/// The metadata of a client: at most 16 pairs of a key of up to 64 characters and a value of up to
+/// 512, as OpenAI limits it.
 #[derive(Default)]
 pub(super) struct Metadata(Vec<(String, String)>);
 

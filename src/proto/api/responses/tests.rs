@@ -1,4 +1,4 @@
-//! The Responses format: what is asked, member by member, and what is answered, event by event.
+//! The Responses API: `request` tests the requests, `reply` the replies.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::proto::turn::TurnRequest;
 mod reply;
 mod request;
 
-/// A body with what every request has, and these members.
+/// A request with the required members and these members.
 fn body(members: &Value) -> Value {
     let mut body = json!({ "model": "default", "input": "hi" });
     for (name, value) in members.as_object().unwrap() {
@@ -17,13 +17,13 @@ fn body(members: &Value) -> Value {
     body
 }
 
-fn ask(members: &Value) -> Result<ParsedRequest, Error> {
+fn parse(members: &Value) -> Result<ParsedRequest, Error> {
     Responses.parse_request(&body(members).to_string(), &ApiSettings::default())
 }
 
 fn read_turn(members: &Value) -> TurnRequest {
-    match ask(members) {
-        Ok(asked) => asked.turn,
+    match parse(members) {
+        Ok(parsed) => parsed.turn,
         Err(error) => panic!("{members}: {error}"),
     }
 }

@@ -1,24 +1,24 @@
-//! A turn that is asked for again, or elsewhere: how far the way back is open, and what another target is asked.
+//! Retries and fallbacks: until when a turn can be retried, and the request for the next target.
 
 use super::*;
 
-/// A model at these kinds of upstreams, in order; each upstream is called after its kind.
-fn at(kinds: &[&str]) -> Model {
+/// A model with targets of these kinds, in order. Each upstream has the name of its kind.
+fn model_at(kinds: &[&str]) -> Model {
     let mut targets = kinds.iter().map(|kind| target(kind, kind));
     let target = targets.next().unwrap();
     Model { target, fallbacks: targets.collect(), ..model("default") }
 }
 
 fn fixture(kinds: &[&str]) -> Fixture {
-    Fixture::with(Limits::default(), TokenPolicy::default(), vec![at(kinds)])
+    Fixture::with(Limits::default(), TokenPolicy::default(), vec![model_at(kinds)])
 }
 
 fn sent(exchange: &Exchange<Ready>) -> Value {
     serde_json::from_slice(exchange.request().body()).unwrap()
 }
 
-/// A turn whose reply is not streamed.
-fn whole(text: &str) -> TurnRequest {
+/// A turn without a stream.
+fn unstreamed(text: &str) -> TurnRequest {
     TurnRequest { stream: false, ..first_turn(text) }
 }
 
@@ -34,12 +34,12 @@ fn anthropic_reply(text: &str) -> String {
 }
 
 #[test]
-fn each_target_is_asked_in_its_own_words_and_in_order() {
+fn each_target_gets_a_request_in_its_own_format() {
     let mut fixture = fixture(&["openai", "anthropic", "openai-responses"]);
     let mut exchange = fixture.ready(first_turn("hi")).unwrap();
     let (before, uri) = (exchange.request(), |exchange: &Exchange<Ready>| exchange.request().uri().path().to_owned());
     assert_eq!((exchange.upstream(), uri(&exchange).as_str()), ("openai", "/chat/completions"));
-    assert_eq!(exchange.request().body(), before.body(), "the same as often as it is asked for");
+    assert_eq!(exchange.request().body(), before.body(), "the request is the same each time");
     assert_eq!(exchange.fallbacks_left(), 2);
     assert!(exchange.next_target());
     assert_eq!((exchange.upstream(), uri(&exchange).as_str()), ("anthropic", "/v1/messages"));
@@ -52,7 +52,7 @@ fn each_target_is_asked_in_its_own_words_and_in_order() {
 }
 
 #[test]
-fn a_target_is_asked_for_the_same_as_if_it_were_the_only_one() {
+fn a_fallback_gets_the_same_request_as_a_first_target() {
     for kind in ["openai", "anthropic", "openai-responses"] {
         let alone = sent(&fixture(&[kind]).ready(first_turn("hi")).unwrap());
         for other in ["openai", "anthropic", "openai-responses"].into_iter().filter(|other| *other != kind) {
@@ -64,8 +64,8 @@ fn a_target_is_asked_for_the_same_as_if_it_were_the_only_one() {
 }
 
 #[test]
-fn a_target_that_cannot_say_it_is_passed_over() {
-    // Anthropic's format has no JSON mode, and OpenAI's newer one no stop sequences.
+fn a_target_that_cannot_express_the_turn_is_skipped() {
+    // The Responses format has no stop sequences.
     let mut fixture = fixture(&["openai", "openai-responses", "anthropic", "openai-responses"]);
     let options = crate::proto::turn::ModelOptions { stop: vec!["END".to_owned()], ..Default::default() };
     let mut exchange = fixture.ready(TurnRequest { options, ..first_turn("hi") }).unwrap();
@@ -76,9 +76,9 @@ fn a_target_that_cannot_say_it_is_passed_over() {
 }
 
 #[test]
-fn reasoning_is_its_providers_who_answered() {
+fn reasoning_belongs_to_the_provider_that_answered() {
     let mut fixture = fixture(&["openai-responses", "anthropic"]);
-    let mut exchange = fixture.ready(whole("hi")).unwrap();
+    let mut exchange = fixture.ready(unstreamed("hi")).unwrap();
     assert!(exchange.next_target());
     let mut exchange = replying(exchange, "application/json");
     let mut deltas = Vec::new();
@@ -86,7 +86,7 @@ fn reasoning_is_its_providers_who_answered() {
     let answer = exchange.finish(MILLIS, &mut deltas, &mut fixture.codec).unwrap();
     let Item::Think { provider_id, .. } = &answer.output[0] else { panic!("no reasoning") };
     assert_eq!(provider_id, "anthropic");
-    // It goes back to that one alone, first and last.
+    // Only that provider gets it back.
     let mut next = fixture.ready(TurnRequest { stream: false, ..next_turn(&answer.token, "and?") }).unwrap();
     assert!(!sent(&next).to_string().contains("EqQB"));
     assert!(next.next_target());
@@ -94,7 +94,7 @@ fn reasoning_is_its_providers_who_answered() {
 }
 
 #[test]
-fn the_way_back_is_open_until_something_was_handed_out() {
+fn a_turn_can_be_retried_until_a_delta_is_handed_out() {
     let mut fixture = fixture(&["openai", "anthropic"]);
     let exchange = fixture.ready(first_turn("hi")).unwrap();
     let before = exchange.request();
@@ -103,7 +103,7 @@ fn the_way_back_is_open_until_something_was_handed_out() {
     exchange.push(b": a comment\n\n", &mut deltas).unwrap();
     assert!(exchange.can_retry() && !exchange.has_started());
     exchange.push(event(&json!({ "role": "assistant", "content": "" }), None).as_bytes(), &mut deltas).unwrap();
-    assert!(exchange.can_retry() && exchange.has_started(), "the model is at work, and nothing was shown");
+    assert!(exchange.can_retry() && exchange.has_started(), "the model has started, and nothing was shown");
     let exchange = exchange.into_retry().unwrap();
     assert_eq!(exchange.request().body(), before.body());
     let mut exchange = replying(exchange, "text/event-stream");
@@ -113,7 +113,7 @@ fn the_way_back_is_open_until_something_was_handed_out() {
 }
 
 #[test]
-fn a_reply_that_is_held_can_be_asked_for_again_until_its_end() {
+fn a_buffered_reply_can_be_retried_until_its_end() {
     let mut fixture = fixture(&["openai", "anthropic"]);
     let exchange = fixture.ready(first_turn("hi")).unwrap().buffered();
     let mut exchange = replying(exchange, "text/event-stream");
@@ -127,18 +127,18 @@ fn a_reply_that_is_held_can_be_asked_for_again_until_its_end() {
 }
 
 #[test]
-fn a_whole_reply_has_begun_with_its_first_byte() {
+fn a_body_has_started_with_its_first_byte() {
     let mut fixture = fixture(&["openai"]);
-    let mut exchange = replying(fixture.ready(whole("hi")).unwrap(), "application/json");
+    let mut exchange = replying(fixture.ready(unstreamed("hi")).unwrap(), "application/json");
     assert!(!exchange.has_started());
     exchange.push(b"{", &mut Vec::new()).unwrap();
     assert!(exchange.has_started() && exchange.can_retry());
 }
 
 #[test]
-fn what_a_reply_says_before_it_breaks_off_does_not_come_back_with_another() {
+fn a_retry_drops_the_text_of_the_failed_attempt() {
     let mut fixture = fixture(&["openai"]);
-    let mut exchange = replying(fixture.ready(whole("hi")).unwrap(), "text/event-stream");
+    let mut exchange = replying(fixture.ready(unstreamed("hi")).unwrap(), "text/event-stream");
     exchange.push(event(&json!({ "content": "lost" }), None).as_bytes(), &mut Vec::new()).unwrap();
     let again = exchange.into_retry().unwrap();
     let (_, answer) = fixture.finish(again, [text_reply("kept").as_bytes()]);
@@ -149,28 +149,28 @@ fn what_a_reply_says_before_it_breaks_off_does_not_come_back_with_another() {
 }
 
 #[test]
-fn a_refusal_leads_back_to_where_it_began() {
+fn an_error_answer_leads_back_to_the_ready_turn() {
     let mut fixture = fixture(&["openai", "anthropic"]);
     let exchange = fixture.ready(first_turn("hi")).unwrap();
     let before = exchange.request();
     let head = Response::builder().status(503).body(()).unwrap().into_parts().0;
-    let Ok(ResponseState::Refused(exchange)) = exchange.respond(&head) else { panic!("no refusal") };
+    let Ok(ResponseState::Refused(exchange)) = exchange.respond(&head) else { panic!("not an error") };
     let FailedAttempt { error, exchange } = exchange.into_failed_attempt();
     assert_eq!(error.code(), "upstream_unavailable");
     assert_eq!(exchange.request().body(), before.body());
     let head = Response::builder().header("content-type", "text/html").body(()).unwrap().into_parts().0;
-    let Err(unanswered) = exchange.respond(&head) else { panic!("a page is a reply") };
-    let FailedAttempt { error, mut exchange } = *unanswered;
+    let Err(failed) = exchange.respond(&head) else { panic!("a page is not a reply") };
+    let FailedAttempt { error, mut exchange } = *failed;
     assert_eq!(error.code(), "upstream_malformed");
     assert!(exchange.next_target());
     assert_eq!(exchange.fallbacks_left(), 0);
 }
 
 #[test]
-fn a_summary_moves_on_and_the_turn_begins_where_it_came_from() {
+fn the_turn_starts_at_the_target_that_wrote_the_summary() {
     let limits = Limits { history_bytes: 60_000, reply_bytes: 4_096, reply_reserve_bytes: 4_096, ..Limits::default() };
     let mut fixture =
-        Fixture::with(limits, TokenPolicy::default(), vec![at(&["openai", "anthropic", "openai-responses"])]);
+        Fixture::with(limits, TokenPolicy::default(), vec![model_at(&["openai", "anthropic", "openai-responses"])]);
     let mut token = fixture.turn(first_turn("My name is Ada."), "Hello.").token;
     let exchange = loop {
         let text = (0..500).map(|n| format!("{} {n} ", token.len())).collect::<String>();

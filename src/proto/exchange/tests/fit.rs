@@ -1,19 +1,20 @@
-//! Room: reserved before the model is called, kept by the reply, made by leaving out the oldest.
+//! Room for the reply: reserved before the call, kept by the reply, and made by trimming.
 
 use super::*;
 
-/// The bytes of an item's line.
+/// The number of bytes of an item's line.
 fn line(item: &Item) -> usize {
     item.line_bytes()
 }
 
-/// The line around a user's text, and around the model's where it may be cut.
-fn around() -> (usize, usize) {
+/// The number of bytes that a line has in addition to its text: for a user message, and for a cut
+/// message of the model.
+fn line_overhead() -> (usize, usize) {
     let cut = Item::Message { role: Role::Assistant, parts: vec![Part::Text(String::new())], cut: true };
     (line(&Item::text(Role::User, "")), line(&cut))
 }
 
-/// Text that does not compress, the same for the same seed.
+/// Text that does not compress. It depends only on the seed.
 fn noise(seed: u64, bytes: usize) -> String {
     let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut state = seed;
@@ -25,14 +26,14 @@ fn noise(seed: u64, bytes: usize) -> String {
 }
 
 #[test]
-fn the_replys_room_is_reserved_before_the_model_is_called() {
+fn room_for_the_reply_is_reserved_before_the_call() {
     let limits = Limits { history_bytes: 10_000, reply_reserve_bytes: 1_000, ..Limits::default() };
-    let most = 9_000 - around().0;
-    for (bytes, begins) in [(most - 1, true), (most, true), (most + 1, false)] {
+    let most = 9_000 - line_overhead().0;
+    for (bytes, fits) in [(most - 1, true), (most, true), (most + 1, false)] {
         match Fixture::new(limits.clone()).ready(first_turn(&"a".repeat(bytes))) {
-            Ok(_) => assert!(begins),
+            Ok(_) => assert!(fits),
             Err(error) => {
-                assert!(!begins);
+                assert!(!fits);
                 assert_eq!(
                     error.to_string(),
                     "The conversation with this turn has 10001 bytes; the limit is 10000. Send a shorter input, set \
@@ -41,14 +42,14 @@ fn the_replys_room_is_reserved_before_the_model_is_called() {
             }
         }
     }
-    // A reserve above what a reply may be asks for no more than that.
+    // A reserve over the limit on replies counts as that limit.
     let small = Limits { reply_bytes: 500, ..limits };
     assert!(Fixture::new(small.clone()).ready(first_turn(&"a".repeat(most + 500))).is_ok());
     assert_eq!(error_code(Fixture::new(small).ready(first_turn(&"a".repeat(most + 501)))), "history_too_large");
 }
 
 #[test]
-fn the_room_of_a_token_counts_what_does_not_compress() {
+fn the_room_of_a_token_assumes_no_compression() {
     for seal in [false, true] {
         let limits = Limits { token_bytes: 20_000, reply_reserve_bytes: 1_000, ..Limits::default() };
         let policy = TokenPolicy { seal, ..TokenPolicy::default() };
@@ -66,7 +67,7 @@ fn the_room_of_a_token_counts_what_does_not_compress() {
                 }
             }
         };
-        // It is refused with the token nearly full, and every token on the way could be issued.
+        // The token is nearly full when a turn is refused, and every earlier token could be issued.
         assert_eq!(refused.code(), "history_too_large");
         assert!(length > 13_000 && length <= limits.token_bytes && turns > 5, "{length} {turns}");
         assert!(fixture.history(&token).is_ok());
@@ -74,12 +75,12 @@ fn the_room_of_a_token_counts_what_does_not_compress() {
 }
 
 #[test]
-fn items_are_counted_with_the_reply_to_come() {
+fn the_item_of_the_reply_is_counted_in_advance() {
     let limits = |history_items| Limits { history_items, ..Limits::default() };
     let first = Fixture::new(limits(2)).turn(first_turn("hi"), "hello");
-    for (items, begins) in [(3, false), (4, true), (5, true)] {
+    for (items, fits) in [(3, false), (4, true), (5, true)] {
         let outcome = Fixture::new(limits(items)).ready(next_turn(&first.token, "and?"));
-        assert_eq!(outcome.is_ok(), begins, "{items}");
+        assert_eq!(outcome.is_ok(), fits, "{items}");
         if let Err(error) = outcome {
             assert_eq!(
                 error.to_string(),
@@ -88,7 +89,7 @@ fn items_are_counted_with_the_reply_to_come() {
             );
         }
     }
-    // With room for one item more there is none for a call.
+    // Room for one item is not enough for a call, because a message may follow it.
     let mut fixture = Fixture::new(limits(4));
     let exchange = fixture.ready(next_turn(&first.token, "add")).unwrap();
     let answer = fixture.finish(exchange, [call_reply("", &[("c1", "{}")]).as_bytes()]).1.unwrap();
@@ -97,9 +98,9 @@ fn items_are_counted_with_the_reply_to_come() {
 }
 
 #[test]
-fn a_reply_that_outgrows_its_room_ends_at_a_characters_end() {
+fn a_reply_that_is_too_long_ends_after_a_whole_character() {
     let text = "a\"é\\世\n👋\u{1}b\u{7f}\u{2028}\r\u{8}\u{c}\t".repeat(3);
-    let (_, frame) = around();
+    let (_, frame) = line_overhead();
     for reply_bytes in frame..frame + 130 {
         let mut fixture = Fixture::new(Limits { reply_bytes, ..Limits::default() });
         let exchange = fixture.ready(first_turn("hi")).unwrap();
@@ -121,7 +122,7 @@ fn a_reply_that_outgrows_its_room_ends_at_a_characters_end() {
 }
 
 #[test]
-fn a_call_is_kept_whole_or_not_at_all() {
+fn a_call_is_kept_completely_or_left_out() {
     let reply = call_reply("Adding. ", &[("c1", "{\"a\": \"\\u0001\"}"), ("c2", &format!("\"{}\"", "x".repeat(100)))]);
     let mut seen = Vec::new();
     for reply_bytes in (64..460).step_by(3) {
@@ -131,11 +132,11 @@ fn a_call_is_kept_whole_or_not_at_all() {
         let bytes: usize = answer.output.iter().map(line).sum();
         assert!(bytes <= reply_bytes, "{bytes} {reply_bytes}");
         let calls: Vec<_> = answer.output.iter().filter(|item| matches!(item, Item::Call { .. })).collect();
-        let whole = answer.finish == FinishReason::ToolCalls;
-        assert_eq!(whole, calls.len() == 2 && answer.reply == "Adding. ");
-        assert!(whole || answer.finish == FinishReason::Length);
+        let is_complete = answer.finish == FinishReason::ToolCalls;
+        assert_eq!(is_complete, calls.len() == 2 && answer.reply == "Adding. ");
+        assert!(is_complete || answer.finish == FinishReason::Length);
         seen.push(calls.len());
-        // What was kept waits for its result, and the conversation goes on.
+        // A call that was kept waits for its result, and the conversation can continue.
         let ids = &["c1", "c2"][..calls.len()];
         let next = if ids.is_empty() { next_turn(&answer.token, "and?") } else { results(&answer.token, ids) };
         assert!(fixture.ready(next).is_ok());
@@ -144,7 +145,7 @@ fn a_call_is_kept_whole_or_not_at_all() {
 }
 
 #[test]
-fn every_reply_that_is_taken_can_be_issued() {
+fn every_reply_that_fits_can_be_issued() {
     for seal in [false, true] {
         for (number, token_bytes) in (8_000..9_200).step_by(61).enumerate() {
             let limits = Limits { token_bytes, reply_reserve_bytes: 100, ..Limits::default() };
@@ -161,7 +162,7 @@ fn every_reply_that_is_taken_can_be_issued() {
 }
 
 #[test]
-fn what_breaks_after_the_room_is_full_is_not_looked_at() {
+fn errors_after_the_room_is_full_are_ignored() {
     let mut fixture = Fixture::new(Limits { reply_bytes: 70, ..Limits::default() });
     let exchange = fixture.ready(first_turn("hi")).unwrap();
     let reply = event(&json!({ "content": "longer than there is room" }), None) + "data: nonsense\n\n";
@@ -169,12 +170,13 @@ fn what_breaks_after_the_room_is_full_is_not_looked_at() {
     assert_eq!((answer.reply.as_str(), answer.finish), ("longer", FinishReason::Length));
 }
 
-/// A conversation of turns with a call each, and the number of its items.
-fn long(fixture: &mut Fixture, turns: usize, bytes: usize) -> (String, usize) {
+/// A conversation of turns with one call each. Returns its token and the number of its items.
+fn long_conversation(fixture: &mut Fixture, turns: usize, bytes: usize) -> (String, usize) {
     let mut token = None;
     for number in 0..turns {
-        let ask = TurnRequest { token: token.take(), ..first_turn(&format!("turn {number}: {}", "a".repeat(bytes))) };
-        let exchange = fixture.ready(ask).unwrap();
+        let request =
+            TurnRequest { token: token.take(), ..first_turn(&format!("turn {number}: {}", "a".repeat(bytes))) };
+        let exchange = fixture.ready(request).unwrap();
         let call = fixture.finish(exchange, [call_reply("Adding.", &[("c1", "{}")]).as_bytes()]).1.unwrap();
         token = Some(fixture.turn(results(&call.token, &["c1"]), "done").token);
     }
@@ -184,8 +186,8 @@ fn long(fixture: &mut Fixture, turns: usize, bytes: usize) -> (String, usize) {
 }
 
 #[test]
-fn the_oldest_turns_go_whole_and_are_counted() {
-    let (token, items) = long(&mut Fixture::new(Limits::default()), 8, 1_000);
+fn complete_oldest_turns_are_dropped_and_counted() {
+    let (token, items) = long_conversation(&mut Fixture::new(Limits::default()), 8, 1_000);
     let mut fixture = Fixture::new(Limits { history_bytes: 12_000, reply_reserve_bytes: 5_000, ..Limits::default() });
     assert_eq!(error_code(fixture.ready(next_turn(&token, "and?"))), "history_too_large");
     let exchange =
@@ -197,31 +199,31 @@ fn the_oldest_turns_go_whole_and_are_counted() {
     assert_eq!(kept.len(), items - trimmed + 2);
     let first = Item::text(Role::User, format!("turn {}: {}", trimmed / 5, "a".repeat(1_000)));
     assert_eq!(kept[0], first);
-    // It is the same conversation, and what was left out is told once.
+    // It is the same conversation, and the number of dropped items is reported once.
     assert_eq!((conversation.claims.turn, conversation.trimmed_items), (17, 0));
-    let mut roomy = Fixture::new(Limits::default());
-    assert_eq!(roomy.turn(next_turn(&answer.token, "and?"), "yes").conversation.trimmed_items, 0);
+    let mut large = Fixture::new(Limits::default());
+    assert_eq!(large.turn(next_turn(&answer.token, "and?"), "yes").conversation.trimmed_items, 0);
 }
 
 #[test]
-fn a_token_over_limits_that_were_lowered_is_not_taken() {
-    let (token, _) = long(&mut Fixture::new(Limits::default()), 8, 1_000);
+fn a_token_over_lowered_limits_is_invalid() {
+    let (token, _) = long_conversation(&mut Fixture::new(Limits::default()), 8, 1_000);
     let mut fixture = Fixture::new(Limits { history_bytes: 8_000, reply_reserve_bytes: 1_000, ..Limits::default() });
     let ask = TurnRequest { truncation: Some(Truncation::Oldest), ..next_turn(&token, "and?") };
     assert_eq!(error_code(fixture.ready(ask)), "token_invalid");
 }
 
 #[test]
-fn a_turn_that_does_not_fit_alone_is_refused_all_the_same() {
+fn a_turn_that_does_not_fit_by_itself_is_refused() {
     let limits = Limits { history_bytes: 5_000, reply_reserve_bytes: 1_000, ..Limits::default() };
     let mut fixture = Fixture::new(limits);
-    let (token, _) = long(&mut fixture, 2, 100);
+    let (token, _) = long_conversation(&mut fixture, 2, 100);
     let ask =
         |bytes: usize| TurnRequest { truncation: Some(Truncation::Oldest), ..next_turn(&token, &"a".repeat(bytes)) };
-    let most = 4_000 - around().0;
+    let most = 4_000 - line_overhead().0;
     assert!(fixture.ready(ask(most)).is_ok());
     assert_eq!(error_code(fixture.ready(ask(most + 1))), "history_too_large");
-    // A result cannot be trimmed away from its call, however old that is.
+    // Trimming never separates a result from its call.
     let exchange = fixture.ready(next_turn(&token, "add")).unwrap();
     let call = fixture
         .finish(exchange, [call_reply("", &[("c9", &format!("\"{}\"", "x".repeat(2_000)))]).as_bytes()])
@@ -234,15 +236,15 @@ fn a_turn_that_does_not_fit_alone_is_refused_all_the_same() {
 }
 
 #[test]
-fn a_full_conversation_is_trimmed_at_once_and_not_by_more_than_it_must() {
+fn a_full_conversation_is_trimmed_only_as_much_as_needed() {
     let limits = Limits::default();
     let mut fixture = Fixture::new(limits.clone());
-    let (token, items) = long(&mut fixture, 16, 250_000);
+    let (token, items) = long_conversation(&mut fixture, 16, 250_000);
     let exchange = fixture
         .ready(TurnRequest { truncation: Some(Truncation::Oldest), ..next_turn(&token, &"b".repeat(230_000)) })
         .unwrap();
     let answer = fixture.finish(exchange, [text_reply("yes").as_bytes()]).1.unwrap();
     assert!((5..items / 2 + 5).contains(&answer.conversation.trimmed_items), "{}", answer.conversation.trimmed_items);
-    // What is kept is what surely fits a token, whether it compresses or not.
+    // The kept history would fit into a token even without compression.
     assert!(answer.conversation.history_bytes > limits.token_bytes * 3 / 5, "{}", answer.conversation.history_bytes);
 }

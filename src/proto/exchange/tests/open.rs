@@ -1,4 +1,4 @@
-//! What the first step of a turn knows: the next claims, and the hash of the new input.
+//! The first step of a turn: the next claims, the hash of the new input, and the order of errors.
 
 use super::*;
 use crate::proto::token;
@@ -11,8 +11,8 @@ fn assistant(text: &str) -> Item {
     Item::text(Role::Assistant, text)
 }
 
-/// The token as it is presented with this input, by the first step and by the planned turn.
-fn presented(fixture: &mut Fixture, token: &str, input: Vec<Item>) -> [u8; 16] {
+/// The hash of this input with this token. It must be the same before and after planning.
+fn input_hash(fixture: &mut Fixture, token: &str, input: Vec<Item>) -> [u8; 16] {
     let request = TurnRequest { token: Some(token.to_owned()), input, ..first_turn("") };
     let opened = fixture.open(request, &anonymous()).unwrap();
     let first = opened.presented().unwrap();
@@ -38,24 +38,24 @@ fn opening_fixes_the_claims_and_reads_no_items() {
 fn only_the_new_input_is_hashed() {
     let mut fixture = Fixture::new(Limits::default());
     let token = fixture.turn(first_turn("hi"), "hello").token;
-    let new = presented(&mut fixture, &token, vec![user("and?")]);
-    assert_eq!(presented(&mut fixture, &token, vec![assistant("hello"), user("and?")]), new);
-    assert_eq!(presented(&mut fixture, &token, vec![user("hi"), assistant("hello"), user("and?")]), new);
-    assert_ne!(presented(&mut fixture, &token, vec![user("and")]), new);
+    let new = input_hash(&mut fixture, &token, vec![user("and?")]);
+    assert_eq!(input_hash(&mut fixture, &token, vec![assistant("hello"), user("and?")]), new);
+    assert_eq!(input_hash(&mut fixture, &token, vec![user("hi"), assistant("hello"), user("and?")]), new);
+    assert_ne!(input_hash(&mut fixture, &token, vec![user("and")]), new);
     let other = fixture.turn(first_turn("hi"), "hello").token;
-    assert_ne!(presented(&mut fixture, &other, vec![user("and?")]), new, "the token is the key");
+    assert_ne!(input_hash(&mut fixture, &other, vec![user("and?")]), new, "the token is the key");
 }
 
 #[test]
-fn history_that_a_client_brings_is_hashed_as_new_input() {
+fn history_of_a_client_is_hashed_as_new_input() {
     let mut fixture = Fixture::changed(|deployment| deployment.accepts_client_history = true);
     let token = fixture.turn(first_turn("hi"), "hello").token;
-    let new = presented(&mut fixture, &token, vec![user("and?")]);
-    assert_eq!(presented(&mut fixture, &token, vec![user("hi"), assistant("hello"), user("and?")]), new);
-    let brought = |text| vec![assistant(text), user("and?")];
-    let other = presented(&mut fixture, &token, brought("of its own"));
+    let new = input_hash(&mut fixture, &token, vec![user("and?")]);
+    assert_eq!(input_hash(&mut fixture, &token, vec![user("hi"), assistant("hello"), user("and?")]), new);
+    let own_history = |text| vec![assistant(text), user("and?")];
+    let other = input_hash(&mut fixture, &token, own_history("of its own"));
     assert_ne!(other, new);
-    assert_ne!(presented(&mut fixture, &token, brought("another")), other);
+    assert_ne!(input_hash(&mut fixture, &token, own_history("another")), other);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn damaged_items_are_reported_before_an_unknown_model() {
     let mut fixture = Fixture::new(Limits::default());
     let claims = fixture.turn(first_turn("hi"), "hello").conversation.claims;
     let context = fixture.deployment.token_context();
-    let damaged = token::issue(&claims, None, "no item\n", context, &[9; 24], &mut fixture.codec).unwrap().token;
+    let damaged = token::issue(&claims, None, "not an item\n", context, &[9; 24], &mut fixture.codec).unwrap().token;
     let request = |model: Option<&str>| TurnRequest { model: model.map(str::to_owned), ..next_turn(&damaged, "and?") };
     assert_eq!(error_code(fixture.ready(request(Some("unknown")))), "token_invalid");
     assert_eq!(error_code(fixture.ready(request(None))), "token_invalid");

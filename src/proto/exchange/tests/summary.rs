@@ -1,14 +1,15 @@
-//! A summary in the place of older turns.
+//! Summaries that replace older turns.
 
 use super::*;
-use crate::proto::{chat::SUMMARY_LEAD, exchange::summary::SUMMARY_REQUEST};
+use crate::proto::{chat::SUMMARY_HEADING, exchange::summary::SUMMARY_REQUEST};
 
 fn limits() -> Limits {
     Limits { history_bytes: 60_000, reply_reserve_bytes: 1_000, ..Limits::default() }
 }
 
-/// A token whose history is nearly full: turns of a bit more than 2,000 bytes each.
-fn full(fixture: &mut Fixture) -> (String, usize) {
+/// A token whose history is nearly full, with turns of a little over 2,000 bytes each. Also returns
+/// the number of its items.
+fn full_token(fixture: &mut Fixture) -> (String, usize) {
     let mut token = fixture.turn(first_turn("My name is Ada."), "Noted.").token;
     for turn in 0..100 {
         match fixture.ready(next_turn(&token, &format!("{turn} {}", "a".repeat(1_000)))) {
@@ -49,9 +50,9 @@ fn summary_of(text: &str) -> (response::Parts, Vec<u8>) {
 }
 
 #[test]
-fn a_summary_takes_the_place_of_the_older_half() {
+fn a_summary_replaces_the_older_half() {
     let mut fixture = Fixture::new(limits());
-    let (token, items) = full(&mut fixture);
+    let (token, items) = full_token(&mut fixture);
     let before_summary = fixture.history(&token).unwrap().0;
     let exchange = summarizing(&mut fixture, &token);
     let sent: Value = serde_json::from_slice(exchange.request().body()).unwrap();
@@ -63,20 +64,20 @@ fn a_summary_takes_the_place_of_the_older_half() {
 
     let ready = apply(exchange, &summary_of("Her name is Ada.")).unwrap();
     let sent: Value = serde_json::from_slice(ready.request().body()).unwrap();
-    let first = format!("{SUMMARY_LEAD}\nHer name is Ada.");
+    let first = format!("{SUMMARY_HEADING}\nHer name is Ada.");
     assert_eq!(sent["messages"][0], json!({ "role": "user", "content": first }));
-    let told = fixture.finish(ready, [text_reply("Your name is Ada.").as_bytes()]).1.unwrap();
-    let (kept, conversation) = fixture.history(&told.token).unwrap();
-    let (taken, before) = (told.conversation.summarized_items, items + 2);
-    assert_eq!((kept.len(), told.conversation.trimmed_items), (before - taken + 1, taken));
-    assert!(taken * 2 + 6 > items && taken % 2 == 0, "{taken} of {items}");
+    let answer = fixture.finish(ready, [text_reply("Your name is Ada.").as_bytes()]).1.unwrap();
+    let (kept, conversation) = fixture.history(&answer.token).unwrap();
+    let (summarized, before) = (answer.conversation.summarized_items, items + 2);
+    assert_eq!((kept.len(), answer.conversation.trimmed_items), (before - summarized + 1, summarized));
+    assert!(summarized * 2 + 6 > items && summarized % 2 == 0, "{summarized} of {items}");
     assert_eq!(kept[0], Item::text(Role::User, first));
     assert_eq!(kept[kept.len() - 1], Item::text(Role::Assistant, "Your name is Ada."));
     assert!(conversation.history_bytes < 40_000);
-    // Both calls are on the bill.
-    assert_eq!((told.usage.input_tokens, told.usage.output_tokens), (107, 15));
-    // The conversation goes on from there without another summary, and who repeats the old one is understood.
-    assert!(fixture.ready(next_turn(&told.token, "and?")).is_ok());
+    // The usage includes both calls.
+    assert_eq!((answer.usage.input_tokens, answer.usage.output_tokens), (107, 15));
+    // The next turn needs no other summary, and a client may repeat the old conversation.
+    assert!(fixture.ready(next_turn(&answer.token, "and?")).is_ok());
     let mut remembered = before_summary;
     remembered.extend([
         Item::text(Role::User, "a".repeat(1_000)),
@@ -84,27 +85,27 @@ fn a_summary_takes_the_place_of_the_older_half() {
         Item::text(Role::User, "and?"),
     ]);
     for forgotten in [0, items - 2, items] {
-        let echo = TurnRequest { input: remembered[forgotten..].to_vec(), ..next_turn(&told.token, "") };
+        let echo = TurnRequest { input: remembered[forgotten..].to_vec(), ..next_turn(&answer.token, "") };
         assert!(fixture.ready(echo).is_ok(), "{forgotten}");
     }
 }
 
 #[test]
-fn only_as_much_of_a_summary_is_kept_as_has_room() {
+fn a_long_summary_is_shortened() {
     let mut fixture = Fixture::new(limits());
-    let (token, _) = full(&mut fixture);
+    let (token, _) = full_token(&mut fixture);
     let ready = apply(summarizing(&mut fixture, &token), &summary_of(&"ä".repeat(20_000))).unwrap();
-    let told = fixture.finish(ready, [text_reply("well").as_bytes()]).1.unwrap();
-    let Item::Message { parts, .. } = &fixture.history(&told.token).unwrap().0[0] else { panic!("no message") };
+    let answer = fixture.finish(ready, [text_reply("well").as_bytes()]).1.unwrap();
+    let Item::Message { parts, .. } = &fixture.history(&answer.token).unwrap().0[0] else { panic!("no message") };
     let Part::Text(text) = &parts[0] else { panic!("no text") };
-    assert_eq!(text.len(), SUMMARY_LEAD.len() + 1 + 6 * 1_024);
+    assert_eq!(text.len(), SUMMARY_HEADING.len() + 1 + 6 * 1_024);
 }
 
 #[test]
-fn what_is_no_summary_ends_the_turn_and_leaves_the_token_good() {
+fn a_failed_summary_ends_the_turn_and_keeps_the_token_valid() {
     let mut fixture = Fixture::new(limits());
-    let (token, _) = full(&mut fixture);
-    let refusal = json!({ "error": { "message": "no" } });
+    let (token, _) = full_token(&mut fixture);
+    let error = json!({ "error": { "message": "no" } });
     for (answer, code) in [
         (summary_of("  \n"), "upstream_malformed"),
         (answer(200, &json!({ "choices": 1 })), "upstream_malformed"),
@@ -116,8 +117,8 @@ fn what_is_no_summary_ends_the_turn_and_leaves_the_token_good() {
             ),
             "upstream_malformed",
         ),
-        (answer(400, &refusal), "upstream_refused"),
-        (answer(503, &refusal), "upstream_unavailable"),
+        (answer(400, &error), "upstream_refused"),
+        (answer(503, &error), "upstream_unavailable"),
         ((summary_of("a").0, summary_of("a").1[..40].to_vec()), "upstream_cut"),
     ] {
         let outcome = apply(summarizing(&mut fixture, &token), &answer);
@@ -134,13 +135,13 @@ fn one_message_that_fills_the_history_cannot_be_summarized() {
 }
 
 #[test]
-fn what_a_client_brings_of_both_sides_is_never_cut_into() {
+fn history_of_a_client_is_never_trimmed() {
     let mut fixture = Fixture::changed(|deployment| {
         deployment.accepts_client_history = true;
         deployment.limits = Limits { history_items: 10, ..Limits::default() };
     });
-    let said = (0..12).map(|n| Item::text(if n % 2 == 0 { Role::User } else { Role::Assistant }, format!("{n}")));
-    let input: Vec<Item> = said.chain([Item::text(Role::User, "and?")]).collect();
+    let turns = (0..12).map(|n| Item::text(if n % 2 == 0 { Role::User } else { Role::Assistant }, format!("{n}")));
+    let input: Vec<Item> = turns.chain([Item::text(Role::User, "and?")]).collect();
     let token = fixture.turn(first_turn("hi"), "hello").token;
     for truncation in [Truncation::Oldest, Truncation::Summarize] {
         let first = TurnRequest { input: input.clone(), truncation: Some(truncation), ..first_turn("") };
@@ -156,10 +157,10 @@ fn what_a_client_brings_of_both_sides_is_never_cut_into() {
 }
 
 #[test]
-fn an_alias_says_what_happens_where_the_caller_does_not() {
+fn the_alias_decides_if_the_caller_does_not() {
     let alias = Model { truncation: Truncation::Summarize, ..model("default") };
     let mut fixture = Fixture::with(limits(), TokenPolicy::default(), vec![model("plain"), alias]);
-    let (token, _) = full(&mut fixture);
+    let (token, _) = full_token(&mut fixture);
     let request = |truncation| TurnRequest {
         model: Some("default".to_owned()),
         truncation,

@@ -1,23 +1,28 @@
-//! Messages being read: blocks that start, grow and stop.
+//! Replies of Anthropic Messages: blocks that start, grow and stop.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::NAME;
 use crate::proto::{
     error::Error,
     json::List,
     provider::{
-        refusal,
-        reply::{self, Draft, Format},
+        reply::ReplyParser,
+        reply_builder::ReplyBuilder,
+        reply_json::{self, MAX_BLOCKS},
+        upstream_error,
     },
     sse,
     turn::{Delta, FinishReason, Usage},
 };
 
-/// A reply being read: the counts so far, since each event brings only some of them, and the thinking under way.
+/// The name of the provider.
+pub(super) const NAME: &str = "anthropic";
+
+/// Parses a reply. It keeps the counts, because each event has only some of them, and the open
+/// thinking block.
 #[derive(Default)]
-pub(super) struct Reply {
+pub(super) struct Parser {
     counts: Counts,
     thinking: Option<OpenThinking>,
 }
@@ -27,49 +32,49 @@ struct OpenThinking {
     block: ThinkingBlock,
 }
 
-impl Format for Reply {
-    const MAY_STOP: bool = false;
+impl ReplyParser for Parser {
+    const END_MARKER_IS_OPTIONAL: bool = false;
 
-    fn event(&mut self, event: &sse::Event, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
-        match &*reply::kind(data)? {
+        match &*reply_json::object_type(data)? {
             "content_block_delta" => {
-                let BlockDelta { index, delta } = reply::parse(data)?;
-                self.take_delta(index, delta.get(), draft, deltas)
+                let BlockDelta { index, delta } = reply_json::parse(data)?;
+                self.add_delta(index, delta.get(), reply, deltas)
             }
             "content_block_start" => {
-                let BlockStart { index, content_block } = reply::parse(data)?;
-                self.open_block(index, content_block.get(), draft, deltas)
+                let BlockStart { index, content_block } = reply_json::parse(data)?;
+                self.open_block(index, content_block.get(), reply, deltas)
             }
-            "content_block_stop" => self.close_block(reply::parse::<BlockStop>(data)?.index, draft, deltas),
+            "content_block_stop" => self.close_block(reply_json::parse::<BlockStop>(data)?.index, reply, deltas),
             "error" => Err(error(data)?),
             "message_delta" => {
-                let MessageDelta { delta, usage } = reply::parse(data)?;
-                end(delta.stop_reason.as_deref(), draft);
+                let MessageDelta { delta, usage } = reply_json::parse(data)?;
+                end(delta.stop_reason.as_deref(), reply);
                 self.count(usage, deltas);
                 Ok(())
             }
             "message_start" => {
-                let MessageStart { message } = reply::parse(data)?;
+                let MessageStart { message } = reply_json::parse(data)?;
                 self.count(message.usage, deltas);
                 Ok(())
             }
-            "message_stop" => draft.complete(deltas),
+            "message_stop" => reply.complete(deltas),
             _ => Ok(()),
         }
     }
 
-    fn body(&mut self, body: &str, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if reply::kind(body)? == "error" {
+    fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        if reply_json::object_type(body)? == "error" {
             return Err(error(body)?);
         }
-        let whole: WholeMessage<'_> = reply::parse(body)?;
-        for (index, block) in (0..).zip(whole.content.0) {
-            self.open_block(index, block.get(), draft, deltas)?;
-            self.close_block(index, draft, deltas)?;
+        let message: CompleteMessage<'_> = reply_json::parse(body)?;
+        for (index, block) in (0..).zip(message.content.0) {
+            self.open_block(index, block.get(), reply, deltas)?;
+            self.close_block(index, reply, deltas)?;
         }
-        end(whole.stop_reason.as_deref(), draft);
-        self.count(whole.usage, deltas);
+        end(message.stop_reason.as_deref(), reply);
+        self.count(message.usage, deltas);
         Ok(())
     }
 }
@@ -95,29 +100,29 @@ struct BlockStop {
 
 #[derive(Deserialize)]
 struct MessageDelta {
-    delta: Ending,
+    delta: MessageEnd,
     usage: Option<Counts>,
 }
 
 #[derive(Deserialize)]
-struct Ending {
+struct MessageEnd {
     stop_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct MessageStart {
-    message: Started,
+    message: StartedMessage,
 }
 
 #[derive(Deserialize)]
-struct Started {
+struct StartedMessage {
     usage: Option<Counts>,
 }
 
 #[derive(Deserialize)]
-struct WholeMessage<'a> {
+struct CompleteMessage<'a> {
     #[serde(borrow)]
-    content: List<&'a RawValue, { reply::BLOCKS }>,
+    content: List<&'a RawValue, { MAX_BLOCKS }>,
     stop_reason: Option<String>,
     usage: Option<Counts>,
 }
@@ -178,7 +183,8 @@ struct OutputDetails {
     thinking_tokens: Option<u64>,
 }
 
-impl Reply {
+impl Parser {
+    /// Replaces the counts that an event brings.
     fn count(&mut self, counts: Option<Counts>, deltas: &mut Vec<Delta>) {
         let Some(new) = counts else { return };
         let old = std::mem::take(&mut self.counts);
@@ -192,51 +198,63 @@ impl Reply {
         deltas.push(Delta::Usage(self.counts.usage()));
     }
 
-    /// Takes what a block starts with; one that is not streamed starts with all of it.
-    fn open_block(&mut self, index: u64, block: &str, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        match &*reply::kind(block)? {
+    /// Takes the start of a block. A block that is not streamed starts with all its content.
+    fn open_block(
+        &mut self,
+        index: u64,
+        block: &str,
+        reply: &mut ReplyBuilder,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Error> {
+        match &*reply_json::object_type(block)? {
             "redacted_thinking" => {
-                draft.count_held(block.len())?;
-                draft.think(index, NAME, block.to_owned(), deltas)
+                reply.count_bytes(block.len())?;
+                reply.reasoning(index, NAME, block.to_owned(), deltas)
             }
             "text" => {
-                draft.text(reply::parse::<TextBlock>(block)?.text, deltas);
+                reply.text(reply_json::parse::<TextBlock>(block)?.text, deltas);
                 Ok(())
             }
             "thinking" => {
-                draft.count_held(block.len())?;
-                let ThinkingStart { thinking, signature } = reply::parse(block)?;
+                reply.count_bytes(block.len())?;
+                let ThinkingStart { thinking, signature } = reply_json::parse(block)?;
                 let [thinking, signature] = [thinking, signature].map(Option::unwrap_or_default);
                 self.thinking = Some(OpenThinking { index, block: ThinkingBlock { thinking, signature } });
                 Ok(())
             }
             "tool_use" => {
-                let ToolUseBlock { id, name, input } = reply::parse(block)?;
+                let ToolUseBlock { id, name, input } = reply_json::parse(block)?;
                 // A streamed call starts with an empty object, which its fragments replace.
                 let args = input.map(RawValue::get).filter(|args| !is_empty_object(args)).unwrap_or_default();
-                draft.call(index, &id, &name, args)
+                reply.call_fragment(index, &id, &name, args)
             }
             _ => Ok(()),
         }
     }
 
-    fn take_delta(&mut self, index: u64, delta: &str, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    fn add_delta(
+        &mut self,
+        index: u64,
+        delta: &str,
+        reply: &mut ReplyBuilder,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Error> {
         let thinking = self.thinking.as_mut().filter(|open| open.index == index).map(|open| &mut open.block);
-        match (&*reply::kind(delta)?, thinking) {
-            ("input_json_delta", _) if draft.has_call(index) => {
-                draft.call(index, "", "", &reply::parse::<InputDelta>(delta)?.partial_json)
+        match (&*reply_json::object_type(delta)?, thinking) {
+            ("input_json_delta", _) if reply.has_call(index) => {
+                reply.call_fragment(index, "", "", &reply_json::parse::<InputDelta>(delta)?.partial_json)
             }
             ("signature_delta", Some(block)) => {
-                block.signature = reply::parse::<SignatureDelta>(delta)?.signature;
-                draft.count_held(block.signature.len())
+                block.signature = reply_json::parse::<SignatureDelta>(delta)?.signature;
+                reply.count_bytes(block.signature.len())
             }
             ("text_delta", _) => {
-                draft.text(reply::parse::<TextBlock>(delta)?.text, deltas);
+                reply.text(reply_json::parse::<TextBlock>(delta)?.text, deltas);
                 Ok(())
             }
             ("thinking_delta", Some(block)) => {
-                let ThinkingDelta { thinking } = reply::parse(delta)?;
-                draft.count_held(thinking.len())?;
+                let ThinkingDelta { thinking } = reply_json::parse(delta)?;
+                reply.count_bytes(thinking.len())?;
                 block.thinking.push_str(&thinking);
                 Ok(())
             }
@@ -244,13 +262,13 @@ impl Reply {
         }
     }
 
-    /// Hands on the thinking that has come to its end, if it was signed.
-    fn close_block(&mut self, index: u64, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    /// Passes on the thinking block that ended, if it is signed.
+    fn close_block(&mut self, index: u64, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         match self.thinking.take_if(|open| open.index == index) {
             Some(open) if !open.block.signature.is_empty() => {
                 let blob = serde_json::to_string(&open.block)
                     .map_err(|error| Error::internal(format!("thinking is not JSON: {error}")))?;
-                draft.think(index, NAME, blob, deltas)
+                reply.reasoning(index, NAME, blob, deltas)
             }
             _ => Ok(()),
         }
@@ -258,7 +276,8 @@ impl Reply {
 }
 
 impl Counts {
-    /// Cached input is counted apart here, and within the input by us.
+    /// The counts in neutral terms. This format counts cached input separately; [`Usage`] includes
+    /// it in the input.
     fn usage(&self) -> Usage {
         let input = [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens];
         Usage {
@@ -279,10 +298,10 @@ fn is_empty_object(json: &str) -> bool {
     json.chars().filter(|c| !c.is_ascii_whitespace()).eq("{}".chars())
 }
 
-/// What no one has named yet counts as a normal end.
-fn end(stop_reason: Option<&str>, draft: &mut Draft) {
+/// Sets the finish reason. An unknown reason counts as a normal end.
+fn end(stop_reason: Option<&str>, reply: &mut ReplyBuilder) {
     let Some(name) = stop_reason else { return };
-    draft.end(match name {
+    reply.set_finish_reason(match name {
         "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
         "refusal" => FinishReason::ContentFilter,
         "tool_use" => FinishReason::ToolCalls,
@@ -290,12 +309,13 @@ fn end(stop_reason: Option<&str>, draft: &mut Draft) {
     });
 }
 
+/// The error that an `error` event or body means.
 fn error(json: &str) -> Result<Error, Error> {
     #[derive(Deserialize)]
-    struct Reported {
-        #[serde(default, deserialize_with = "reply::small")]
+    struct WithError {
+        #[serde(default, deserialize_with = "reply_json::error_member")]
         error: Option<Value>,
     }
 
-    Ok(refusal::from_reply(&reply::parse::<Reported>(json)?.error.unwrap_or_default()))
+    Ok(upstream_error::from_reply(&reply_json::parse::<WithError>(json)?.error.unwrap_or_default()))
 }

@@ -1,12 +1,15 @@
+use serde_json::value::RawValue;
+
 use super::*;
 use crate::proto::{
+    chat::{Item, Output, Part, Role},
     provider::testing::*,
-    turn::{Delta, FinishReason, ModelOptions, Usage},
+    turn::{Delta, FinishReason, ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
 };
 
 const STREAM: &str = "text/event-stream; charset=utf-8";
 
-/// As api.anthropic.com streams it: thinking, text, a call, thinking, another call.
+/// A stream of api.anthropic.com: thinking, text, a call, thinking, another call.
 const CALLS: &str = r#"event: message_start
 data: {"type":"message_start","message":{"model":"claude-sonnet-4-5-20250929","id":"msg_01","type":"message","role":"assistant","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":25,"cache_creation_input_tokens":3,"cache_read_input_tokens":100,"cache_creation":{"ephemeral_5m_input_tokens":3},"output_tokens":1,"service_tier":"standard"}}}
 
@@ -72,27 +75,27 @@ data: {"type":"message_stop"}
 
 "#;
 
-const WHOLE: &str = r#"{"id":"msg_01","type":"message","role":"assistant","model":"claude-sonnet-4-5-20250929","content":[{"type":"thinking","thinking":"h\"m é\n","signature":"EqQB/w=="},{"type":"text","text":"hé"},{"type":"server_tool_use","id":"s","name":"web_search","input":{"q":1}},{"type":"tool_use","id":"toolu_01","name":"add","input":{"a": 1}},{"type":"redacted_thinking", "data":"EmwK+/8="},{"type":"tool_use","id":"toolu_02","name":"now","input":{ }}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":25,"cache_creation_input_tokens":3,"cache_read_input_tokens":100,"output_tokens":89,"output_tokens_details":{"thinking_tokens":40}}}"#;
+const BODY: &str = r#"{"id":"msg_01","type":"message","role":"assistant","model":"claude-sonnet-4-5-20250929","content":[{"type":"thinking","thinking":"h\"m é\n","signature":"EqQB/w=="},{"type":"text","text":"hé"},{"type":"server_tool_use","id":"s","name":"web_search","input":{"q":1}},{"type":"tool_use","id":"toolu_01","name":"add","input":{"a": 1}},{"type":"redacted_thinking", "data":"EmwK+/8="},{"type":"tool_use","id":"toolu_02","name":"now","input":{ }}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":25,"cache_creation_input_tokens":3,"cache_read_input_tokens":100,"output_tokens":89,"output_tokens_details":{"thinking_tokens":40}}}"#;
 
 const THINKING: &str = r#"{"type":"thinking","thinking":"h\"m é\n","signature":"EqQB/w=="}"#;
 const REDACTED: &str = r#"{"type":"redacted_thinking", "data":"EmwK+/8="}"#;
 
 const START: &str = r#"{"type":"message_start","message":{}}"#;
-const SAID: &str = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
-const ENDED: &str = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
+const TEXT_DELTA: &str = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
+const END_REASON: &str = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
 const STOP: &str = r#"{"type":"message_stop"}"#;
 
 fn finish(reason: FinishReason) -> Delta {
     Delta::Finish(reason)
 }
 
-/// The counts of [`CALLS`] and [`WHOLE`].
+/// The counts of [`CALLS`] and [`BODY`].
 fn counts(output_tokens: u64, reasoning_tokens: u64) -> Delta {
     let (input_tokens, cached_tokens, cache_written_tokens) = (128, 100, 3);
     Delta::Usage(Usage { input_tokens, output_tokens, cached_tokens, cache_written_tokens, reasoning_tokens })
 }
 
-/// What [`CALLS`] and [`WHOLE`] end with.
+/// The last deltas of [`CALLS`] and [`BODY`].
 fn ending() -> [Delta; 4] {
     [
         call("toolu_01", "add", "{\"a\": 1}"),
@@ -103,7 +106,7 @@ fn ending() -> [Delta; 4] {
 }
 
 #[test]
-fn streams_read_the_same_however_they_are_cut() {
+fn streams_read_the_same_at_every_split() {
     let start = [counts(1, 0), think("anthropic", THINKING), text("Žluť 🐎🐎"), counts(89, 40)];
     let expected = [&start[..], &ending()].concat();
     assert_eq!(read_at_every_cut(&Anthropic, STREAM, CALLS.as_bytes()), expected);
@@ -111,10 +114,10 @@ fn streams_read_the_same_however_they_are_cut() {
 }
 
 #[test]
-fn whole_replies_read_the_same_however_they_are_cut() {
+fn bodies_read_the_same_at_every_split() {
     let start = [think("anthropic", THINKING), text("hé"), counts(89, 40)];
     let expected = [&start[..], &ending()].concat();
-    assert_eq!(read_at_every_cut(&Anthropic, "application/json", WHOLE.as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&Anthropic, "application/json", BODY.as_bytes()), expected);
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn thinking_that_cannot_be_sent_back_is_dropped() {
         r#"{"type":"content_block_stop","index":0}"#,
     ];
     let whole = r#"{"type":"thinking","thinking":"ab","signature":"s"}"#;
-    for (events, thought) in [
+    for (events, reasoning) in [
         (&[&*start(r#","signature":"""#), delta, signed, stop][..], Some(whole)),
         (&[&*start(r#","signature":"s""#), delta, stop], Some(whole)),
         (&[&*start(""), delta, stop], None),
@@ -139,41 +142,41 @@ fn thinking_that_cannot_be_sent_back_is_dropped() {
         (&[delta, signed, stop], None),
         (&[&*start(""), signed, r#"{"type":"content_block_stop","index":1}"#], None),
     ] {
-        let (deltas, ended) = read_events(&Anthropic, &[&[START], events, &[SAID, ENDED, STOP]].concat());
-        let thought = thought.map(|blob| think("anthropic", blob));
-        let expected: Vec<_> = thought.into_iter().chain([text("a"), finish(FinishReason::Stop)]).collect();
+        let (deltas, ended) = read_events(&Anthropic, &[&[START], events, &[TEXT_DELTA, END_REASON, STOP]].concat());
+        let reasoning = reasoning.map(|blob| think("anthropic", blob));
+        let expected: Vec<_> = reasoning.into_iter().chain([text("a"), finish(FinishReason::Stop)]).collect();
         assert_eq!((deltas, ended), (expected, Ok(())), "{events:?}");
     }
 }
 
 #[test]
-fn thinking_is_bounded() {
+fn thinking_is_limited() {
     let delta = format!(
         r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"thinking_delta","thinking":"{}"}}}}"#,
         "a".repeat(1_000)
     );
     let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}"#;
-    for (times, is_taken) in [(8, true), (9, false)] {
-        let events = [&[START, start][..], &vec![&*delta; times], &[SAID, ENDED, STOP]].concat();
-        assert_eq!(read_events(&Anthropic, &events).1.is_ok(), is_taken, "{times}");
+    for (times, is_accepted) in [(8, true), (9, false)] {
+        let events = [&[START, start][..], &vec![&*delta; times], &[TEXT_DELTA, END_REASON, STOP]].concat();
+        assert_eq!(read_events(&Anthropic, &events).1.is_ok(), is_accepted, "{times}");
     }
 }
 
 #[test]
-fn no_changed_byte_upsets_the_reader() {
-    for (content_type, reply) in [(STREAM, CALLS), ("application/json", WHOLE)] {
+fn a_changed_byte_never_breaks_the_reader() {
+    for (content_type, reply) in [(STREAM, CALLS), ("application/json", BODY)] {
         read_with_every_byte_changed(&Anthropic, content_type, reply.as_bytes());
     }
 }
 
 #[test]
-fn a_stream_is_whole_with_message_stop_only() {
+fn a_stream_is_complete_only_with_message_stop() {
     for (events, expected) in [
-        (&[START, SAID, ENDED, STOP][..], Ok(FinishReason::Stop)),
-        (&[START, ENDED, STOP], Ok(FinishReason::Stop)),
-        (&[START, SAID, STOP], Ok(FinishReason::Stop)),
-        (&[START, SAID, ENDED], Err("upstream_cut")),
-        (&[START, SAID], Err("upstream_cut")),
+        (&[START, TEXT_DELTA, END_REASON, STOP][..], Ok(FinishReason::Stop)),
+        (&[START, END_REASON, STOP], Ok(FinishReason::Stop)),
+        (&[START, TEXT_DELTA, STOP], Ok(FinishReason::Stop)),
+        (&[START, TEXT_DELTA, END_REASON], Err("upstream_cut")),
+        (&[START, TEXT_DELTA], Err("upstream_cut")),
         (&[START, STOP], Err("upstream_malformed")),
     ] {
         let (deltas, ended) = read_events(&Anthropic, events);
@@ -183,7 +186,7 @@ fn a_stream_is_whole_with_message_stop_only() {
 }
 
 #[test]
-fn reasons_are_mapped() {
+fn finish_reasons_are_mapped() {
     for (name, reason) in [
         ("end_turn", FinishReason::Stop),
         ("stop_sequence", FinishReason::Stop),
@@ -212,7 +215,7 @@ fn counts_may_come_in_parts() {
 }
 
 #[test]
-fn what_is_unknown_is_ignored() {
+fn unknown_events_and_items_are_ignored() {
     let (deltas, ended) = read_events(
         &Anthropic,
         &[
@@ -221,8 +224,8 @@ fn what_is_unknown_is_ignored() {
             r#"{"type":"content_block_delta","index":0,"delta":{"type":"of_the_future","text":5}}"#,
             r#"{"type":"content_block_start","index":1,"content_block":{"type":"server_tool_use","id":"s","name":"w","input":{}}}"#,
             r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
-            SAID,
-            ENDED,
+            TEXT_DELTA,
+            END_REASON,
             STOP,
         ],
     );
@@ -235,7 +238,7 @@ fn arguments_may_come_with_the_start() {
         &Anthropic,
         &[
             r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"add","input":{"a":1}}}"#,
-            ENDED,
+            END_REASON,
             STOP,
         ],
     );
@@ -250,7 +253,7 @@ fn an_error_inside_a_reply_ends_it() {
         (r#"{"type":"error","error":{"type":"invalid_request_error","message":"x"}}"#, "upstream_refused"),
         (r#"{"type":"error"}"#, "upstream_refused"),
     ] {
-        let (deltas, ended) = read_events(&Anthropic, &[START, SAID, error]);
+        let (deltas, ended) = read_events(&Anthropic, &[START, TEXT_DELTA, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("a")], code), "{error}");
         let (_, ended) = read(&Anthropic, "application/json", [error.as_bytes()]);
         assert_eq!(ended.unwrap_err().code(), code, "{error}");
@@ -258,8 +261,8 @@ fn an_error_inside_a_reply_ends_it() {
 }
 
 #[test]
-fn requests_extend_each_other() {
-    assert_requests_extend_each_other(&Anthropic);
+fn each_request_begins_with_the_previous_one() {
+    assert_each_request_begins_with_the_previous_one(&Anthropic);
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn items_are_written_as_messages() {
 
 #[test]
 fn an_inline_image_must_be_base64() {
-    for (url, is_good) in [
+    for (url, is_accepted) in [
         ("data:image/png;base64,AA==", true),
         ("DATA:image/png;BASE64,AA==", true),
         ("data:image/svg+xml,<svg/>", false),
@@ -326,7 +329,7 @@ fn an_inline_image_must_be_base64() {
             .request(&model_call(&Anthropic, &items, &ModelOptions::default()))
             .map(drop)
             .map_err(|error| error.code());
-        assert_eq!(code, if is_good { Ok(()) } else { Err("unsupported") }, "{url}");
+        assert_eq!(code, if is_accepted { Ok(()) } else { Err("unsupported") }, "{url}");
     }
 }
 
@@ -359,7 +362,7 @@ fn options_are_written_before_the_messages() {
 }
 
 #[test]
-fn a_tool_choice_goes_with_tools_only() {
+fn a_tool_choice_is_written_only_with_tools() {
     let items = [Item::text(Role::User, "a")];
     for (choice, written) in [(ToolChoice::Auto, "auto"), (ToolChoice::None, "none"), (ToolChoice::Required, "any")] {
         let tools = vec![tool("f", None)];
@@ -374,12 +377,12 @@ fn a_tool_choice_goes_with_tools_only() {
 }
 
 #[test]
-fn the_key_travels_bare() {
+fn the_key_is_sent_without_a_prefix() {
     let (name, prefix) = Anthropic.credential();
     assert_eq!((name.as_str(), prefix), ("x-api-key", ""));
 }
 
-/// The body of a call that asks for the prompt to be cached.
+/// The body of a call with prompt caching.
 fn marked_body(items: &[Item], options: &ModelOptions, system: Option<&str>) -> String {
     let call = ModelCall { prompt_cache: true, system, ..model_call(&Anthropic, items, options) };
     text_of(&Anthropic.request(&call).unwrap())
@@ -388,7 +391,7 @@ fn marked_body(items: &[Item], options: &ModelOptions, system: Option<&str>) -> 
 const MARK: &str = r#","cache_control":{"type":"ephemeral"}"#;
 
 #[test]
-fn the_prompt_is_marked_where_it_and_the_one_before_end() {
+fn the_ends_of_this_prompt_and_the_previous_one_are_marked() {
     let picture = Part::Image("https://e.test/a".into());
     let items = [
         Item::text(Role::User, "a"),
@@ -425,7 +428,7 @@ fn without_a_system_prompt_the_tools_are_marked() {
 }
 
 #[test]
-fn nothing_but_marks_changes_in_what_was_sent() {
+fn only_the_cache_marks_change_between_turns() {
     let (mut items, mut before) = (Vec::new(), None::<String>);
     for (input, reply) in conversation("anthropic") {
         items.extend(input);
@@ -435,7 +438,7 @@ fn nothing_but_marks_changes_in_what_was_sent() {
         assert!(marked.replace(MARK, "").ends_with(&format!(r#""messages":{messages}"#)), "{marked}");
         let marks: Vec<_> = marked.match_indices(MARK).map(|(at, _)| marked[..at].replace(MARK, "")).collect();
         assert_eq!(marks.len(), if before.is_some() { 3 } else { 2 });
-        // What the request before asked to be cached, up to its end, is what this one looks for.
+        // This request looks for the entry that the previous request put into the cache.
         if let Some(before) = before {
             assert_eq!(marks[1], before);
         }
@@ -445,7 +448,7 @@ fn nothing_but_marks_changes_in_what_was_sent() {
 }
 
 #[test]
-fn other_options_are_written_where_the_format_has_words() {
+fn other_options_are_written_if_the_format_has_them() {
     let schema = schema_format();
     let reasoning = |thinking, effort| Reasoning { thinking, effort, summary: Some("auto") };
     for (options, written) in [
@@ -501,7 +504,7 @@ fn other_options_are_written_where_the_format_has_words() {
 }
 
 #[test]
-fn calls_one_at_a_time_are_a_choice() {
+fn single_calls_are_written_as_a_tool_choice() {
     let named = ToolChoice::Tool("f".into());
     for (parallel, choice, written) in [
         (Some(false), None, Some(r#"{"type":"auto","disable_parallel_tool_use":true}"#)),
@@ -524,7 +527,7 @@ fn calls_one_at_a_time_are_a_choice() {
 }
 
 #[test]
-fn the_provider_is_asked_to_count() {
+fn the_service_counts_tokens() {
     let options = ModelOptions {
         max_output_tokens: Some(5),
         temperature: Some(1.into()),
@@ -538,7 +541,7 @@ fn the_provider_is_asked_to_count() {
     };
     let items = [Item::text(Role::User, "a")];
     let call = ModelCall { prompt_cache: true, stream: true, ..model_call(&Anthropic, &items, &options) };
-    let TokenCount::Request(request) = Anthropic.count(&call).unwrap() else { panic!("known") };
+    let TokenCount::Request(request) = Anthropic.count_tokens(&call).unwrap() else { panic!("no request") };
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/v1/messages/count_tokens"));
     assert_eq!(
         (&request.headers()["accept"], &request.headers()["anthropic-version"]),
@@ -551,8 +554,8 @@ fn the_provider_is_asked_to_count() {
         r#""messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}"#,
     ];
     assert_eq!(text_of(&request), expected.concat());
-    assert_eq!(Anthropic.counted(br#"{"input_tokens":12,"x":{}}"#), Ok(12));
-    for bad in [&b"{}"[..], b"[12]", b"12", br#"{"input_tokens":-1}"#, b"\xff"] {
-        assert_eq!(Anthropic.counted(bad).unwrap_err().code(), "upstream_malformed");
+    assert_eq!(Anthropic.read_token_count(br#"{"input_tokens":12,"x":{}}"#), Ok(12));
+    for malformed in [&b"{}"[..], b"[12]", b"12", br#"{"input_tokens":-1}"#, b"\xff"] {
+        assert_eq!(Anthropic.read_token_count(malformed).unwrap_err().code(), "upstream_malformed");
     }
 }

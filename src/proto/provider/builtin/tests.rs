@@ -1,23 +1,23 @@
 use super::*;
 use crate::proto::{
-    chat::Role,
+    chat::{Item, Output, Part, Role},
     provider::testing::*,
-    turn::{ModelOptions, Reasoning, Tool},
+    turn::{Delta, FinishReason, ModelOptions, Reasoning, Tool, ToolChoice},
 };
 
-/// Talks to the model turn by turn; the last answer.
-fn talk(turns: &[&str]) -> String {
+/// Takes these turns with the model. Returns the last answer.
+fn last_answer(turns: &[&str]) -> String {
     let mut items = Vec::new();
     let mut last = String::new();
     for turn in turns {
         items.push(Item::text(Role::User, *turn));
-        last = said(&items, &ModelOptions::default());
+        last = reply_text(&items, &ModelOptions::default());
         items.push(Item::text(Role::Assistant, last.as_str()));
     }
     last
 }
 
-/// The deltas of one answer, streamed, which must say what the whole one says.
+/// The deltas of a streamed answer. Checks that the answer without a stream has the same content.
 fn deltas(items: &[Item], options: &ModelOptions) -> Vec<Delta> {
     let [streamed, whole] = [true, false].map(|stream| {
         let pieces = answer(request(&Builtin, items, options, stream).body()).unwrap();
@@ -35,7 +35,7 @@ fn deltas(items: &[Item], options: &ModelOptions) -> Vec<Delta> {
     streamed
 }
 
-fn said(items: &[Item], options: &ModelOptions) -> String {
+fn reply_text(items: &[Item], options: &ModelOptions) -> String {
     deltas(items, options)
         .into_iter()
         .map(|delta| if let Delta::Text(text) = delta { text } else { String::new() })
@@ -53,7 +53,7 @@ fn calls(text: &str, options: &ModelOptions) -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_was_told_is_known_and_nothing_else() {
+fn facts_are_recalled_and_never_invented() {
     for (turns, answer) in [
         (&["My name is Ada.", "What is my name?"][..], "Your name is Ada."),
         (&["hello, I am called Ada Lovelace!", "who am I?"], "Your name is Ada Lovelace."),
@@ -71,12 +71,12 @@ fn what_was_told_is_known_and_nothing_else() {
         (&["My secret is x7"], "Noted: your secret is x7."),
         (&["Remember to buy milk"], "Noted: to buy milk."),
     ] {
-        assert_eq!(talk(turns), answer, "{turns:?}");
+        assert_eq!(last_answer(turns), answer, "{turns:?}");
     }
 }
 
 #[test]
-fn what_was_said_is_found_again() {
+fn earlier_messages_are_quoted() {
     for (turns, answer) in [
         (&["one", "two", "three", "What did I say first?"][..], "Your first message was: \"one\""),
         (&["one", "two", "three", "What did I say last?"], "Your last message was: \"three\""),
@@ -93,13 +93,13 @@ fn what_was_said_is_found_again() {
         (&["What do you know about me?"], "You have not told me anything in this conversation."),
         (&["My last name is Noether", "What is my last name?"], "Your last name is Noether."),
     ] {
-        assert_eq!(talk(turns), answer, "{turns:?}");
+        assert_eq!(last_answer(turns), answer, "{turns:?}");
     }
 }
 
 #[test]
-fn it_says_what_it_is() {
-    for asked in [
+fn it_says_that_it_is_the_builtin_model() {
+    for message in [
         "Who are you?",
         "What is your name?",
         "are you GPT-5?",
@@ -109,62 +109,62 @@ fn it_says_what_it_is() {
         "",
         "Why is the sky blue?",
     ] {
-        assert!(talk(&[asked]).contains("the built-in model"), "{asked}");
+        assert!(last_answer(&[message]).contains("the built-in model"), "{message}");
     }
     let long = "long ".repeat(50);
-    assert!(talk(&["x", &long]).ends_with(&format!("At turn 2 you wrote: \"{}…\"", &long[..60])));
+    assert!(last_answer(&["x", &long]).ends_with(&format!("At turn 2 you wrote: \"{}…\"", &long[..60])));
 }
 
 #[test]
 fn it_repeats_counts_and_writes() {
-    assert_eq!(talk(&["Repeat: a  b\n\n ž🐎 "]), "a  b\n\n ž🐎");
-    assert_eq!(talk(&["please repeat after me: My name is Eve"]), "My name is Eve");
-    assert_eq!(talk(&["Count to 5!"]), "1 2 3 4 5");
-    assert_eq!(talk(&["count to 1000"]).split(' ').count(), 1000);
-    assert_eq!(talk(&["count to 99999999999999999999"]), "I count to 1000 at most.");
-    assert_eq!(talk(&["Write 200 words."]).split(' ').count(), 200);
-    assert_eq!(talk(&["write 100001 words"]), "I write 100000 words at most.");
+    assert_eq!(last_answer(&["Repeat: a  b\n\n ž🐎 "]), "a  b\n\n ž🐎");
+    assert_eq!(last_answer(&["please repeat after me: My name is Eve"]), "My name is Eve");
+    assert_eq!(last_answer(&["Count to 5!"]), "1 2 3 4 5");
+    assert_eq!(last_answer(&["count to 1000"]).split(' ').count(), 1000);
+    assert_eq!(last_answer(&["count to 99999999999999999999"]), "I count to 1000 at most.");
+    assert_eq!(last_answer(&["Write 200 words."]).split(' ').count(), 200);
+    assert_eq!(last_answer(&["write 100001 words"]), "I write 100000 words at most.");
     let items = [Item::text(Role::User, "write 100000 words")];
     assert_eq!(answer(request(&Builtin, &items, &ModelOptions::default(), true).body()).unwrap().len(), 100_001);
 }
 
 #[test]
-fn a_streamed_answer_flows_word_by_word() {
+fn a_streamed_answer_has_one_event_for_each_word() {
     let items = [Item::text(Role::User, "repeat one  two\nthree")];
     let expected = [text("one"), text("  two"), text("\nthree"), usage(6, 3, 0), Delta::Finish(FinishReason::Stop)];
     assert_eq!(deltas(&items, &ModelOptions::default()), expected);
 }
 
 #[test]
-fn the_bound_on_output_counts_words() {
+fn the_output_limit_counts_words() {
     let items = [Item::text(Role::User, "repeat one two three")];
-    for (most, expected, reason) in
+    for (max_words, expected, reason) in
         [(2, "one two", FinishReason::Length), (3, "one two three", FinishReason::Stop), (0, "", FinishReason::Length)]
     {
-        let options = ModelOptions { max_output_tokens: Some(most), ..ModelOptions::default() };
-        assert_eq!(said(&items, &options), expected);
+        let options = ModelOptions { max_output_tokens: Some(max_words), ..ModelOptions::default() };
+        assert_eq!(reply_text(&items, &options), expected);
         assert_eq!(deltas(&items, &options).last(), Some(&Delta::Finish(reason)));
     }
 }
 
 #[test]
-fn texts_that_end_a_reply_end_it() {
+fn stop_sequences_end_the_reply() {
     let items = [Item::text(Role::User, "repeat one two three two")];
     for (stop, expected) in [(&["two"][..], "one "), (&["three", " two"], "one"), (&["four"], "one two three two")] {
         let stop = stop.iter().map(|text| (*text).to_owned()).collect();
         let options = ModelOptions { stop, ..ModelOptions::default() };
-        assert_eq!(said(&items, &options), expected);
+        assert_eq!(reply_text(&items, &options), expected);
         assert_eq!(deltas(&items, &options).last(), Some(&Delta::Finish(FinishReason::Stop)));
     }
 }
 
 #[test]
-fn words_are_counted_as_an_answer_counts_them() {
+fn a_count_equals_the_usage_of_the_answer() {
     let items =
         [Item::text(Role::User, "repeat one  two"), call_item("c", "add", "{\"a\": 1}"), result_item("c", "x y")];
     let options = ModelOptions::default();
-    let TokenCount::Known(count) = Builtin.count(&model_call(&Builtin, &items, &options)).unwrap() else {
-        panic!("asked")
+    let TokenCount::Known(count) = Builtin.count_tokens(&model_call(&Builtin, &items, &options)).unwrap() else {
+        panic!("not an estimate")
     };
     let answered = deltas(&items, &options);
     assert!(answered.iter().any(|delta| matches!(delta, Delta::Usage(usage) if usage.input_tokens == count)));
@@ -172,8 +172,8 @@ fn words_are_counted_as_an_answer_counts_them() {
 }
 
 #[test]
-fn what_it_has_no_words_for_is_passed_over() {
-    let asked = ModelOptions {
+fn unsupported_options_are_ignored() {
+    let unsupported = ModelOptions {
         top_p: Some(1.into()),
         seed: Some(7),
         format: schema_format(),
@@ -181,21 +181,21 @@ fn what_it_has_no_words_for_is_passed_over() {
         parallel_calls: Some(true),
         ..ModelOptions::default()
     };
-    assert_eq!(options_body(&Builtin, &asked), options_body(&Builtin, &ModelOptions::default()));
+    assert_eq!(options_body(&Builtin, &unsupported), options_body(&Builtin, &ModelOptions::default()));
 }
 
 #[test]
-fn one_call_at_a_time_where_that_is_asked_for() {
-    let ask = "Call add with {\"a\": 1}, and call now with {}.";
+fn without_parallel_calls_there_is_one_call() {
+    let message = "Call add with {\"a\": 1}, and call now with {}.";
     for (parallel, count) in [(None, 2), (Some(true), 2), (Some(false), 1)] {
-        assert_eq!(calls(ask, &ModelOptions { parallel_calls: parallel, ..tools(&["add", "now"]) }).len(), count);
+        assert_eq!(calls(message, &ModelOptions { parallel_calls: parallel, ..tools(&["add", "now"]) }).len(), count);
     }
 }
 
 #[test]
-fn tools_are_called_when_asked_for() {
+fn tools_are_called_on_request() {
     let call = |name: &str, args: &str| (name.to_owned(), args.to_owned());
-    for (asked, expected) in [
+    for (message, expected) in [
         ("Call add with {\"a\": 1}", vec![call("add", "{\"a\": 1}")]),
         ("please use `add` with ` {\"a\": \"call now\"} ` thanks", vec![call("add", "{\"a\": \"call now\"}")]),
         ("use now", vec![call("now", "{}")]),
@@ -209,8 +209,8 @@ fn tools_are_called_when_asked_for() {
         ("recall now", vec![]),
         ("call", vec![]),
     ] {
-        assert_eq!(calls(asked, &tools(&["add", "now"])), expected, "{asked}");
-        assert_eq!(calls(asked, &tools(&[])), vec![], "{asked}");
+        assert_eq!(calls(message, &tools(&["add", "now"])), expected, "{message}");
+        assert_eq!(calls(message, &tools(&[])), vec![], "{message}");
     }
 }
 
@@ -227,7 +227,7 @@ fn the_tool_choice_is_obeyed() {
 }
 
 #[test]
-fn calls_are_numbered_through_and_results_are_told() {
+fn call_ids_continue_and_results_are_reported() {
     let mut items = vec![
         Item::text(Role::User, "use now"),
         call_item("call_1", "now", "{}"),
@@ -245,17 +245,17 @@ fn calls_are_numbered_through_and_results_are_told() {
     );
     items.extend([call_item("call_2", "add", "{}"), call_item("call_3", "now", "{}"), result_item("call_2", "5")]);
     items.push(Item::Result { id: "call_3".into(), out: Output::Text("no clock".into()), error: true });
-    assert_eq!(said(&items, &tools(&["add", "now"])), "add gave: 5\nnow failed: no clock");
-    assert_eq!(said(&[result_item("x", "5")], &tools(&[])), "a tool that I did not call gave: 5");
+    assert_eq!(reply_text(&items, &tools(&["add", "now"])), "add gave: 5\nnow failed: no clock");
+    assert_eq!(reply_text(&[result_item("x", "5")], &tools(&[])), "a tool that I did not call gave: 5");
 }
 
 #[test]
-fn no_history_upsets_it() {
+fn any_history_gets_an_answer() {
     for items in [vec![], vec![Item::text(Role::Assistant, "a")], vec![call_item("c", "n", "")]] {
-        assert_eq!(said(&items, &ModelOptions::default()), "I see nothing to answer.");
+        assert_eq!(reply_text(&items, &ModelOptions::default()), "I see nothing to answer.");
     }
     let picture = Item::Message { role: Role::User, parts: vec![Part::Image("u".into())], cut: false };
-    assert!(said(&[picture], &ModelOptions::default()).ends_with("you wrote: \"[image]\""));
+    assert!(reply_text(&[picture], &ModelOptions::default()).ends_with("you wrote: \"[image]\""));
     for text in [
         "My ",
         "my is ",
@@ -268,15 +268,15 @@ fn no_history_upsets_it() {
         "repeat",
         ";.!?\n;",
     ] {
-        assert!(!talk(&[text, "what is my", "list what I told you"]).is_empty(), "{text}");
+        assert!(!last_answer(&[text, "what is my", "list what I told you"]).is_empty(), "{text}");
     }
 }
 
 #[test]
-fn replies_read_the_same_however_they_are_cut() {
+fn replies_read_the_same_at_every_split() {
     for stream in [true, false] {
-        for asked in ["repeat ž 🐎\n\u{2028} \"a\"", "use now and use add with {\"a\": 1}"] {
-            let request = request(&Builtin, &[Item::text(Role::User, asked)], &tools(&["now", "add"]), stream);
+        for message in ["repeat ž 🐎\n\u{2028} \"a\"", "use now and use add with {\"a\": 1}"] {
+            let request = request(&Builtin, &[Item::text(Role::User, message)], &tools(&["now", "add"]), stream);
             let reply = answer(request.body()).unwrap().concat();
             read_at_every_cut(&Builtin, content_type(stream), &reply);
         }
@@ -284,12 +284,12 @@ fn replies_read_the_same_however_they_are_cut() {
 }
 
 #[test]
-fn requests_extend_each_other() {
-    assert_requests_extend_each_other(&Builtin);
+fn each_request_begins_with_the_previous_one() {
+    assert_each_request_begins_with_the_previous_one(&Builtin);
 }
 
 #[test]
-fn a_body_of_another_kind_is_refused() {
+fn a_body_of_another_format_is_refused() {
     for body in ["", "{}", "[]", r#"{"model":"m","stream":true,"items":[{"t":"x"}]}"#, "\u{ff}"] {
         assert_eq!(answer(body.as_bytes()).unwrap_err().code(), "request_invalid", "{body}");
     }

@@ -1,12 +1,19 @@
+use serde_json::value::RawValue;
+
 use super::*;
 use crate::proto::{
-    provider::{TokenCount, testing::*},
-    turn::{ModelOptions, Reasoning, Thinking},
+    chat::{Item, Output, Part, Role},
+    provider::{
+        call::{TokenCount, plain_id},
+        testing::*,
+    },
+    turn::{Delta, FinishReason, ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
 };
 
+const OFFICIAL: OpenAiChat = OpenAiChat::OFFICIAL;
 const STREAM: &str = "text/event-stream; charset=utf-8";
 
-/// As api.openai.com streams it, with `include_usage`.
+/// A stream of api.openai.com, with `include_usage`.
 const TEXT: &str = r#"data: {"id":"chatcmpl-B1","object":"chat.completion.chunk","created":1764000000,"model":"gpt-5-2025-08-07","service_tier":"default","system_fingerprint":null,"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}],"usage":null,"obfuscation":"x7"}
 
 data: {"id":"chatcmpl-B1","choices":[{"index":0,"delta":{"content":"Žluť"},"finish_reason":null}],"usage":null}
@@ -21,7 +28,7 @@ data: [DONE]
 
 "#;
 
-/// Two calls at once, their fragments mixed.
+/// Two parallel calls with interleaved fragments.
 const CALLS: &str = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"call_a","type":"function","function":{"name":"add","arguments":""}}]},"finish_reason":null}]}
 
 data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\""}}]},"finish_reason":null}]}
@@ -36,57 +43,57 @@ data: [DONE]
 
 "#;
 
-const WHOLE: &str = r#"{"id":"chatcmpl-B1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hé","refusal":null,"annotations":[],"tool_calls":[{"id":"call_a","type":"function","function":{"name":"add","arguments":"{\"a\": 1}"}},{"id":"call_b","type":"function","function":{"name":"now","arguments":""}}]},"logprobs":null,"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":19,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":7}}}"#;
+const BODY: &str = r#"{"id":"chatcmpl-B1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hé","refusal":null,"annotations":[],"tool_calls":[{"id":"call_a","type":"function","function":{"name":"add","arguments":"{\"a\": 1}"}},{"id":"call_b","type":"function","function":{"name":"now","arguments":""}}]},"logprobs":null,"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":19,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":7}}}"#;
 
 fn finish(reason: FinishReason) -> Delta {
     Delta::Finish(reason)
 }
 
 #[test]
-fn streams_read_the_same_however_they_are_cut() {
+fn streams_read_the_same_at_every_split() {
     let expected = [text("Žluť"), text(" 🐎🐎"), usage(19, 10, 7), finish(FinishReason::Stop)];
-    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, STREAM, TEXT.as_bytes()), expected);
-    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, STREAM, TEXT.replace('\n', "\r\n").as_bytes()), expected);
-    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, STREAM, TEXT.replace('\n', "\r").as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OFFICIAL, STREAM, TEXT.as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OFFICIAL, STREAM, TEXT.replace('\n', "\r\n").as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OFFICIAL, STREAM, TEXT.replace('\n', "\r").as_bytes()), expected);
     let expected = [call("call_a", "add", "{\"a\": 1}"), call("call_b", "now", "{}"), finish(FinishReason::ToolCalls)];
-    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, STREAM, CALLS.as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OFFICIAL, STREAM, CALLS.as_bytes()), expected);
 }
 
 #[test]
-fn whole_replies_read_the_same_however_they_are_cut() {
+fn bodies_read_the_same_at_every_split() {
     let calls = [call("call_a", "add", "{\"a\": 1}"), call("call_b", "now", "{}")];
     let expected = [&[text("hé"), usage(19, 10, 7)], &calls[..], &[finish(FinishReason::ToolCalls)]].concat();
-    assert_eq!(read_at_every_cut(&OpenAiChat::OWN, "application/json", WHOLE.as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OFFICIAL, "application/json", BODY.as_bytes()), expected);
 }
 
 #[test]
-fn no_changed_byte_upsets_the_reader() {
-    for (content_type, reply) in [(STREAM, TEXT), (STREAM, CALLS), ("application/json", WHOLE)] {
-        read_with_every_byte_changed(&OpenAiChat::OWN, content_type, reply.as_bytes());
+fn a_changed_byte_never_breaks_the_reader() {
+    for (content_type, reply) in [(STREAM, TEXT), (STREAM, CALLS), ("application/json", BODY)] {
+        read_with_every_byte_changed(&OFFICIAL, content_type, reply.as_bytes());
     }
 }
 
 #[test]
-fn a_stream_is_whole_with_a_reason_or_with_done() {
-    let said = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
+fn a_stream_is_complete_with_a_reason_or_with_done() {
+    let text_delta = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
     let stop = r#"{"choices":[{"delta":{},"finish_reason":"length"}]}"#;
     for (events, expected) in [
-        (&[said, stop][..], Ok(FinishReason::Length)),
-        (&[said, stop, "[DONE]"], Ok(FinishReason::Length)),
-        (&[said, "[DONE]"], Ok(FinishReason::Stop)),
+        (&[text_delta, stop][..], Ok(FinishReason::Length)),
+        (&[text_delta, stop, "[DONE]"], Ok(FinishReason::Length)),
+        (&[text_delta, "[DONE]"], Ok(FinishReason::Stop)),
         (&[stop, "[DONE]"], Ok(FinishReason::Length)),
-        (&[said], Err("upstream_cut")),
+        (&[text_delta], Err("upstream_cut")),
         (&["[DONE]"], Err("upstream_malformed")),
         (&[r#"{"choices":[]}"#, "[DONE]"], Err("upstream_malformed")),
     ] {
-        let (deltas, ended) = read_events(&OpenAiChat::OWN, events);
+        let (deltas, ended) = read_events(&OFFICIAL, events);
         let reason = ended.map_err(|error| error.code());
         assert_eq!(reason.map(|()| deltas.last().unwrap()), expected.map(finish).as_ref().map_err(|code| *code));
     }
 }
 
 #[test]
-fn reasons_are_mapped() {
+fn finish_reasons_are_mapped() {
     for (name, reason) in [
         ("stop", FinishReason::Stop),
         ("length", FinishReason::Length),
@@ -95,16 +102,16 @@ fn reasons_are_mapped() {
         ("tool_calls", FinishReason::Stop),
     ] {
         let body = format!(r#"{{"choices":[{{"message":{{"content":null}},"finish_reason":"{name}"}}]}}"#);
-        let (deltas, ended) = read(&OpenAiChat::OWN, "application/json", [body.as_bytes()]);
+        let (deltas, ended) = read(&OFFICIAL, "application/json", [body.as_bytes()]);
         assert_eq!((deltas, ended), (vec![finish(reason)], Ok(())), "{name}");
     }
 }
 
 #[test]
-fn a_refusal_is_text_that_was_filtered() {
+fn a_refusal_is_text_with_a_filter_reason() {
     let expected = vec![text("I "), text("can't."), finish(FinishReason::ContentFilter)];
     let read = read_events(
-        &OpenAiChat::OWN,
+        &OFFICIAL,
         &[
             r#"{"choices":[{"delta":{"content":null,"refusal":"I "}}]}"#,
             r#"{"choices":[{"delta":{"refusal":"can't."}}]}"#,
@@ -118,7 +125,7 @@ fn a_refusal_is_text_that_was_filtered() {
 #[test]
 fn other_choices_and_unknown_members_are_ignored() {
     let (deltas, ended) = read_events(
-        &OpenAiChat::OWN,
+        &OFFICIAL,
         &[
             r#"{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"stop"}],"x":[{}]}"#,
             r#"{"prompt_filter_results":[],"choices":[]}"#,
@@ -130,9 +137,9 @@ fn other_choices_and_unknown_members_are_ignored() {
 }
 
 #[test]
-fn calls_without_numbers_are_told_apart_by_their_ids() {
+fn calls_without_an_index_are_separated_by_id() {
     let (deltas, ended) = read_events(
-        &OpenAiChat::OWN,
+        &OFFICIAL,
         &[
             r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}}]}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"id":"b","function":{"name":"f","arguments":"{\"x\":"}}]}}]}"#,
@@ -145,7 +152,7 @@ fn calls_without_numbers_are_told_apart_by_their_ids() {
 
 #[test]
 fn an_error_inside_a_reply_ends_it() {
-    let said = r#"{"choices":[{"delta":{"content":"so f"}}]}"#;
+    let text_delta = r#"{"choices":[{"delta":{"content":"so f"}}]}"#;
     for (error, code) in [
         (r#"{"error":{"message":"The server had an error","type":"server_error"}}"#, "upstream_unavailable"),
         (
@@ -155,22 +162,22 @@ fn an_error_inside_a_reply_ends_it() {
         (r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#, "upstream_refused"),
         (r#"{"error":"model not loaded"}"#, "upstream_refused"),
     ] {
-        let (deltas, ended) = read_events(&OpenAiChat::OWN, &[said, error]);
+        let (deltas, ended) = read_events(&OFFICIAL, &[text_delta, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("so f")], code), "{error}");
-        let (_, ended) = read(&OpenAiChat::OWN, "application/json", [error.as_bytes()]);
+        let (_, ended) = read(&OFFICIAL, "application/json", [error.as_bytes()]);
         assert_eq!(ended.unwrap_err().code(), code, "{error}");
     }
 }
 
 #[test]
-fn requests_extend_each_other() {
-    assert_requests_extend_each_other(&OpenAiChat::OWN);
+fn each_request_begins_with_the_previous_one() {
+    assert_each_request_begins_with_the_previous_one(&OFFICIAL);
 }
 
 #[test]
 fn items_are_written_as_messages() {
     let body = body(
-        &OpenAiChat::OWN,
+        &OFFICIAL,
         &[
             Item::Message {
                 role: Role::User,
@@ -221,7 +228,7 @@ fn options_are_written_before_the_messages() {
         tool_choice: choice,
         ..ModelOptions::default()
     };
-    let request = request(&OpenAiChat::OWN, &[Item::text(Role::User, "a")], &options, true);
+    let request = request(&OFFICIAL, &[Item::text(Role::User, "a")], &options, true);
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/chat/completions"));
     assert_eq!(request.headers()["content-type"], "application/json");
     assert_eq!(request.headers()["accept"], "text/event-stream");
@@ -237,7 +244,7 @@ fn options_are_written_before_the_messages() {
 }
 
 #[test]
-fn a_tool_choice_goes_with_tools_only() {
+fn a_tool_choice_is_written_only_with_tools() {
     let items = [Item::text(Role::User, "a")];
     for (choice, written) in
         [(ToolChoice::Auto, "\"auto\""), (ToolChoice::None, "\"none\""), (ToolChoice::Required, "\"required\"")]
@@ -245,7 +252,7 @@ fn a_tool_choice_goes_with_tools_only() {
         let tools = vec![tool("f", None)];
         for (tools, is_written) in [(tools, true), (vec![], false)] {
             let options = ModelOptions { tools, tool_choice: Some(choice.clone()), ..ModelOptions::default() };
-            let request = request(&OpenAiChat::OWN, &items, &options, false);
+            let request = request(&OFFICIAL, &items, &options, false);
             let body = str::from_utf8(request.body()).unwrap();
             assert_eq!(body.contains(&format!("\"tool_choice\":{written}")), is_written);
             assert!(is_written || !body.contains("tool"));
@@ -254,16 +261,16 @@ fn a_tool_choice_goes_with_tools_only() {
 }
 
 #[test]
-fn the_key_travels_as_a_bearer() {
-    assert_eq!(OpenAiChat::OWN.credential(), (header::AUTHORIZATION, "Bearer "));
+fn the_key_is_sent_as_a_bearer_token() {
+    assert_eq!(OFFICIAL.credential(), (header::AUTHORIZATION, "Bearer "));
 }
 
 #[test]
-fn servers_elsewhere_know_the_bound_by_its_older_name() {
+fn compatible_services_get_the_older_name_of_the_limit() {
     let options = ModelOptions { max_output_tokens: Some(5), ..ModelOptions::default() };
     for (provider, named, other) in [
-        (OpenAiChat::OWN, "\"max_completion_tokens\":5", "\"max_tokens\""),
-        (OpenAiChat::ELSEWHERE, "\"max_tokens\":5", "\"max_completion_tokens\""),
+        (OpenAiChat::OFFICIAL, "\"max_completion_tokens\":5", "\"max_tokens\""),
+        (OpenAiChat::COMPATIBLE, "\"max_tokens\":5", "\"max_completion_tokens\""),
     ] {
         let request = request(&provider, &[Item::text(Role::User, "a")], &options, false);
         let request = String::from_utf8_lossy(request.body());
@@ -274,14 +281,14 @@ fn servers_elsewhere_know_the_bound_by_its_older_name() {
 #[test]
 fn all_counts_are_read() {
     let body = r#"{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":7,"cache_write_tokens":1},"completion_tokens_details":{"reasoning_tokens":5}}}"#;
-    let (deltas, _) = read(&OpenAiChat::OWN, "application/json", [body.as_bytes()]);
+    let (deltas, _) = read(&OFFICIAL, "application/json", [body.as_bytes()]);
     let usage =
         Usage { input_tokens: 9, output_tokens: 8, cached_tokens: 7, cache_written_tokens: 1, reasoning_tokens: 5 };
     assert_eq!(deltas, [text("a"), Delta::Usage(usage), finish(FinishReason::Stop)]);
 }
 
 #[test]
-fn other_options_are_written_where_the_format_has_words() {
+fn other_options_are_written_if_the_format_has_them() {
     let budget = |tokens| Reasoning { thinking: Some(Thinking::Budget(tokens)), ..Reasoning::default() };
     let effort = |thinking, effort| Reasoning { thinking, effort, summary: Some("auto") };
     let with = |reasoning| ModelOptions { reasoning, ..ModelOptions::default() };
@@ -328,30 +335,29 @@ fn other_options_are_written_where_the_format_has_words() {
         ),
         (ModelOptions { parallel_calls: Some(false), ..ModelOptions::default() }, r#"{"model":"m-1","stream""#),
     ] {
-        let body = options_body(&OpenAiChat::OWN, &options);
+        let body = options_body(&OFFICIAL, &options);
         assert!(body.contains(written), "{body}");
     }
 }
 
 #[test]
-fn ids_of_others_are_made_to_fit() {
+fn long_ids_are_shortened() {
     let long = "c".repeat(41);
     let items = [call_item(&long, "f", "{}"), result_item(&long, "1"), call_item(&long[1..], "f", "{}")];
-    let body = body(&OpenAiChat::OWN, &items);
-    let id = plain_id(&long, ID_BYTES);
+    let body = body(&OFFICIAL, &items);
+    let id = plain_id(&long, 40);
     assert!(body.contains(&format!(r#"{{"id":"{id}","type""#)), "{body}");
     assert!(body.contains(&format!(r#""tool_call_id":"{id}""#)) && body.contains(&long[1..]), "{body}");
-    assert_eq!((body.contains(&long), id.len()), (false, ID_BYTES));
+    assert_eq!((body.contains(&long), id.len()), (false, 40));
 }
 
 #[test]
-fn what_would_be_sent_is_estimated() {
+fn input_tokens_are_estimated() {
     let items = [Item::text(Role::User, "a".repeat(400))];
     let options = ModelOptions::default();
-    let TokenCount::Known(count) = OpenAiChat::OWN.count(&model_call(&OpenAiChat::OWN, &items, &options)).unwrap()
-    else {
-        panic!("asked")
+    let TokenCount::Known(count) = OFFICIAL.count_tokens(&model_call(&OFFICIAL, &items, &options)).unwrap() else {
+        panic!("not an estimate")
     };
     assert!((100..130).contains(&count), "{count}");
-    assert_eq!(OpenAiChat::OWN.counted(b"{}").unwrap_err().code(), "upstream_malformed");
+    assert_eq!(OFFICIAL.read_token_count(b"{}").unwrap_err().code(), "upstream_malformed");
 }

@@ -1,89 +1,94 @@
-//! Responses being read: items that are added, grow and are done.
+//! Replies of OpenAI Responses: items that are added, grow and are done.
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::NAME;
 use crate::proto::{
     error::Error,
     json::List,
     provider::{
-        refusal,
-        reply::{self, Draft, Format},
+        reply::ReplyParser,
+        reply_builder::ReplyBuilder,
+        reply_json::{self, MAX_BLOCKS},
+        upstream_error,
     },
     sse,
     turn::{Delta, FinishReason, Usage},
 };
 
-/// A reply being read. A refusal by the model is text that ends as `content_filter`, whatever its status.
+/// The name of the provider.
+pub(super) const NAME: &str = "openai-responses";
+
+/// Parses a reply.
 #[derive(Default)]
-pub(super) struct Reply {
+pub(super) struct Parser {
+    /// True if the model refused. A refusal is text whose finish reason is `content_filter`.
     refused: bool,
-    /// Whether the message under way has come in pieces.
+    /// True if the open message came in pieces.
     in_pieces: bool,
 }
 
-impl Format for Reply {
-    const MAY_STOP: bool = false;
+impl ReplyParser for Parser {
+    const END_MARKER_IS_OPTIONAL: bool = false;
 
-    fn event(&mut self, event: &sse::Event, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
         if data.trim() == "[DONE]" {
             return Err(Error::UpstreamCut);
         }
-        match &*reply::kind(data)? {
+        match &*reply_json::object_type(data)? {
             "error" => Err(error(data)),
             kind @ ("response.completed" | "response.failed" | "response.incomplete") => {
-                let Ended { mut response } = reply::parse(data)?;
+                let EndEvent { mut response } = reply_json::parse(data)?;
                 response.status = response.status.or_else(|| kind.strip_prefix("response.").map(str::to_owned));
-                self.end(response, draft, deltas)?;
-                draft.complete(deltas)
+                self.end(response, reply, deltas)?;
+                reply.complete(deltas)
             }
             "response.function_call_arguments.delta" => {
-                let ArgumentsDelta { output_index, delta } = reply::parse(data)?;
-                if draft.has_call(output_index) { draft.call(output_index, "", "", &delta) } else { Ok(()) }
+                let ArgumentsDelta { output_index, delta } = reply_json::parse(data)?;
+                if reply.has_call(output_index) { reply.call_fragment(output_index, "", "", &delta) } else { Ok(()) }
             }
             "response.output_item.added" => {
-                let ItemEvent { output_index, item } = reply::parse(data)?;
-                open_item(output_index, item.get(), draft)
+                let ItemEvent { output_index, item } = reply_json::parse(data)?;
+                open_item(output_index, item.get(), reply)
             }
             "response.output_item.done" => {
-                let ItemEvent { output_index, item } = reply::parse(data)?;
-                self.take_item(output_index, item.get(), draft, deltas)
+                let ItemEvent { output_index, item } = reply_json::parse(data)?;
+                self.add_item(output_index, item.get(), reply, deltas)
             }
             kind @ ("response.output_text.delta" | "response.refusal.delta") => {
-                let TextDelta { delta } = reply::parse(data)?;
+                let TextDelta { delta } = reply_json::parse(data)?;
                 self.in_pieces = true;
                 self.refused |= kind == "response.refusal.delta" && !delta.is_empty();
-                draft.text(delta, deltas);
+                reply.text(delta, deltas);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn body(&mut self, body: &str, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        let Whole { output, error } = reply::parse(body)?;
+    fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        let CompleteResponse { output, error } = reply_json::parse(body)?;
         if let Some(error) = error {
-            return Err(refusal::from_reply(&error));
+            return Err(upstream_error::from_reply(&error));
         }
         for (index, item) in (0..).zip(output.0) {
-            self.take_item(index, item.get(), draft, deltas)?;
+            self.add_item(index, item.get(), reply, deltas)?;
         }
-        self.end(reply::parse(body)?, draft, deltas)
+        self.end(reply_json::parse(body)?, reply, deltas)
     }
 }
 
 #[derive(Deserialize)]
-struct Ended {
+struct EndEvent {
     response: Response,
 }
 
-/// How a response ends; in a stream the event says as much.
+/// The end of a response. In a stream, the type of the event can replace the status.
 #[derive(Deserialize)]
 struct Response {
     status: Option<String>,
-    #[serde(default, deserialize_with = "reply::small")]
+    #[serde(default, deserialize_with = "reply_json::error_member")]
     error: Option<Value>,
     incomplete_details: Option<IncompleteDetails>,
     usage: Option<Counts>,
@@ -95,10 +100,10 @@ struct IncompleteDetails {
 }
 
 #[derive(Deserialize)]
-struct Whole<'a> {
+struct CompleteResponse<'a> {
     #[serde(borrow)]
-    output: List<&'a RawValue, { reply::BLOCKS }>,
-    #[serde(default, deserialize_with = "reply::small")]
+    output: List<&'a RawValue, { MAX_BLOCKS }>,
+    #[serde(default, deserialize_with = "reply_json::error_member")]
     error: Option<Value>,
 }
 
@@ -129,11 +134,11 @@ struct CallItem {
 
 #[derive(Deserialize)]
 struct MessageItem {
-    content: List<Said, { reply::BLOCKS }>,
+    content: List<MessagePart, { MAX_BLOCKS }>,
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct MessagePart {
     text: Option<String>,
     refusal: Option<String>,
 }
@@ -141,7 +146,7 @@ struct Said {
 #[derive(Deserialize)]
 struct ReasoningItem<'a> {
     #[serde(borrow)]
-    content: Option<List<&'a RawValue, { reply::BLOCKS }>>,
+    content: Option<List<&'a RawValue, { MAX_BLOCKS }>>,
     encrypted_content: Option<String>,
     status: Option<String>,
 }
@@ -165,46 +170,42 @@ struct OutputDetails {
     reasoning_tokens: Option<u64>,
 }
 
-impl Reply {
-    /// Takes an item that is whole; of a message only what has not come in pieces.
-    fn take_item(&mut self, index: u64, item: &str, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        match &*reply::kind(item)? {
+impl Parser {
+    /// Adds a complete item. A message that came in pieces is already added.
+    fn add_item(
+        &mut self,
+        index: u64,
+        item: &str,
+        reply: &mut ReplyBuilder,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Error> {
+        match &*reply_json::object_type(item)? {
             "function_call" => {
-                let CallItem { call_id, name, arguments } = reply::parse(item)?;
-                draft.whole_call(index, &call_id, &name, &arguments.unwrap_or_default())
+                let CallItem { call_id, name, arguments } = reply_json::parse(item)?;
+                reply.complete_call(index, &call_id, &name, &arguments.unwrap_or_default())
             }
             "message" if std::mem::take(&mut self.in_pieces) => Ok(()),
             "message" => {
-                for said in reply::parse::<MessageItem>(item)?.content.0 {
-                    let refusal = said.refusal.unwrap_or_default();
+                for part in reply_json::parse::<MessageItem>(item)?.content.0 {
+                    let refusal = part.refusal.unwrap_or_default();
                     self.refused |= !refusal.is_empty();
-                    draft.text(said.text.unwrap_or_default(), deltas);
-                    draft.text(refusal, deltas);
+                    reply.text(part.text.unwrap_or_default(), deltas);
+                    reply.text(refusal, deltas);
                 }
                 Ok(())
             }
-            "reasoning" => {
-                let ReasoningItem { content, encrypted_content, status } = reply::parse(item)?;
-                let is_whole = status.is_none_or(|status| status == "completed");
-                if is_whole
-                    && (encrypted_content.is_some_and(|text| !text.is_empty())
-                        || content.is_some_and(|list| !list.0.is_empty()))
-                {
-                    draft.count_held(item.len())?;
-                    draft.think(index, NAME, item.to_owned(), deltas)?;
-                }
-                Ok(())
-            }
+            "reasoning" => add_reasoning(index, item, reply, deltas),
             _ => Ok(()),
         }
     }
 
-    fn end(&self, response: Response, draft: &mut Draft, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    /// Sets the finish reason and the counts, or returns the error of a failed response.
+    fn end(&self, response: Response, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         if let Some(error) = response.error {
-            return Err(refusal::from_reply(&error));
+            return Err(upstream_error::from_reply(&error));
         }
-        let why = response.incomplete_details.and_then(|details| details.reason);
-        let reason = match (response.status.as_deref(), why.as_deref()) {
+        let detail = response.incomplete_details.and_then(|details| details.reason);
+        let reason = match (response.status.as_deref(), detail.as_deref()) {
             (Some("cancelled" | "failed"), _) => {
                 return Err(Error::UpstreamUnavailable { cause: "the response failed".to_owned(), retry_after: None });
             }
@@ -212,10 +213,10 @@ impl Reply {
             _ if self.refused => FinishReason::ContentFilter,
             (Some("incomplete"), Some("content_filter")) => FinishReason::ContentFilter,
             (Some("incomplete"), _) => FinishReason::Length,
-            // What no one has named yet counts as a normal end.
+            // An unknown status or reason counts as a normal end.
             _ => FinishReason::Stop,
         };
-        draft.end(reason);
+        reply.set_finish_reason(reason);
         if let Some(counts) = response.usage {
             deltas.push(Delta::Usage(counts.into()));
         }
@@ -223,19 +224,33 @@ impl Reply {
     }
 }
 
-/// Opens a call, which its fragments then fill; nothing else is of use before it is whole.
-fn open_item(index: u64, item: &str, draft: &mut Draft) -> Result<(), Error> {
-    if reply::kind(item)? == "function_call" {
-        let CallItem { call_id, name, arguments } = reply::parse(item)?;
-        draft.call(index, &call_id, &name, &arguments.unwrap_or_default())?;
+/// Adds reasoning that can be sent back: it is complete, and is more than the name of a stored
+/// item.
+fn add_reasoning(index: u64, item: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    let ReasoningItem { content, encrypted_content, status } = reply_json::parse(item)?;
+    let is_complete = status.is_none_or(|status| status == "completed");
+    let has_content =
+        encrypted_content.is_some_and(|text| !text.is_empty()) || content.is_some_and(|list| !list.0.is_empty());
+    if is_complete && has_content {
+        reply.count_bytes(item.len())?;
+        reply.reasoning(index, NAME, item.to_owned(), deltas)?;
     }
     Ok(())
 }
 
-/// An error told in a stream: in a member of its own, or in the event itself.
+/// Opens a call. Its fragments follow. Other items are read only once they are complete.
+fn open_item(index: u64, item: &str, reply: &mut ReplyBuilder) -> Result<(), Error> {
+    if reply_json::object_type(item)? == "function_call" {
+        let CallItem { call_id, name, arguments } = reply_json::parse(item)?;
+        reply.call_fragment(index, &call_id, &name, &arguments.unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// The error of an `error` event: in a member of its own, or in the event itself.
 fn error(json: &str) -> Error {
-    let event = reply::value(json);
-    refusal::from_reply(event.get("error").filter(|error| error.is_object()).unwrap_or(&event))
+    let event = reply_json::error_value(json);
+    upstream_error::from_reply(event.get("error").filter(|error| error.is_object()).unwrap_or(&event))
 }
 
 impl From<Counts> for Usage {

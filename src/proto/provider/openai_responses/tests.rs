@@ -1,14 +1,17 @@
+use serde_json::value::RawValue;
+
 use super::*;
 use crate::proto::{
+    chat::{Item, Output, Part, Role},
     provider::testing::*,
-    turn::{Delta, FinishReason, ModelOptions, Thinking, Usage},
+    turn::{Delta, FinishReason, ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
 };
 
-const OWN: OpenAiResponses = OpenAiResponses::OWN;
+const OFFICIAL: OpenAiResponses = OpenAiResponses::OFFICIAL;
 const STREAM: &str = "text/event-stream; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// As api.openai.com streams it: reasoning, text in two parts.
+/// A stream of api.openai.com: reasoning, text in two parts.
 const TEXT: &str = r#"event: response.created
 data: {"type":"response.created","sequence_number":0,"response":{"id":"resp_1","object":"response","status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null}}
 
@@ -66,18 +69,18 @@ data: {"type":"response.completed","response":{"status":"completed"}}
 
 "#;
 
-const WHOLE: &str = r#"{"id":"resp_1","object":"response","status":"completed","error":null,"incomplete_details":null,"output":[{"id":"rs_1", "type":"reasoning","encrypted_content":"gAAAAABp/+==","summary":[{"type":"summary_text","text":"hm é"}]},{"id":"msg_1","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","annotations":[],"text":"h"},{"type":"output_text","annotations":[],"text":"é"}]},{"id":"ws_1","type":"web_search_call","status":"completed"},{"id":"fc_1","type":"function_call","call_id":"call_a","name":"add","arguments":"{\"a\": 1}"},{"id":"rs_2","type":"reasoning","summary":[],"encrypted_content":"gB"},{"id":"fc_2","type":"function_call","call_id":"call_b","name":"now","arguments":""}],"usage":{"input_tokens":19,"input_tokens_details":{"cached_tokens":7,"cache_write_tokens":2},"output_tokens":10,"output_tokens_details":{"reasoning_tokens":4},"total_tokens":29}}"#;
+const BODY: &str = r#"{"id":"resp_1","object":"response","status":"completed","error":null,"incomplete_details":null,"output":[{"id":"rs_1", "type":"reasoning","encrypted_content":"gAAAAABp/+==","summary":[{"type":"summary_text","text":"hm é"}]},{"id":"msg_1","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","annotations":[],"text":"h"},{"type":"output_text","annotations":[],"text":"é"}]},{"id":"ws_1","type":"web_search_call","status":"completed"},{"id":"fc_1","type":"function_call","call_id":"call_a","name":"add","arguments":"{\"a\": 1}"},{"id":"rs_2","type":"reasoning","summary":[],"encrypted_content":"gB"},{"id":"fc_2","type":"function_call","call_id":"call_b","name":"now","arguments":""}],"usage":{"input_tokens":19,"input_tokens_details":{"cached_tokens":7,"cache_write_tokens":2},"output_tokens":10,"output_tokens_details":{"reasoning_tokens":4},"total_tokens":29}}"#;
 
-const THOUGHT: &str = r#"{"id":"rs_1", "type":"reasoning","encrypted_content":"gAAAAABp/+==","summary":[{"type":"summary_text","text":"hm é"}]}"#;
+const REASONING: &str = r#"{"id":"rs_1", "type":"reasoning","encrypted_content":"gAAAAABp/+==","summary":[{"type":"summary_text","text":"hm é"}]}"#;
 
-const SAID: &str = r#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"a"}"#;
+const TEXT_DELTA: &str = r#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"a"}"#;
 const COMPLETED: &str = r#"{"type":"response.completed","response":{}}"#;
 
 fn finish(reason: FinishReason) -> Delta {
     Delta::Finish(reason)
 }
 
-/// The counts of [`TEXT`] and [`WHOLE`].
+/// The counts of [`TEXT`] and [`BODY`].
 fn counts() -> Delta {
     Delta::Usage(Usage {
         input_tokens: 19,
@@ -88,7 +91,7 @@ fn counts() -> Delta {
     })
 }
 
-/// What [`CALLS`] and [`WHOLE`] end with.
+/// The last deltas of [`CALLS`] and [`BODY`].
 fn calls() -> [Delta; 4] {
     [
         call("call_a", "add", "{\"a\": 1}"),
@@ -99,48 +102,51 @@ fn calls() -> [Delta; 4] {
 }
 
 #[test]
-fn streams_read_the_same_however_they_are_cut() {
-    let expected = [think(NAME, THOUGHT), text("Žluť"), text(" 🐎🐎"), counts(), finish(FinishReason::Stop)];
-    assert_eq!(read_at_every_cut(&OWN, STREAM, TEXT.as_bytes()), expected);
-    assert_eq!(read_at_every_cut(&OWN, STREAM, TEXT.replace('\n', "\r\n").as_bytes()), expected);
-    assert_eq!(read_at_every_cut(&OWN, STREAM, CALLS.as_bytes()), calls());
+fn streams_read_the_same_at_every_split() {
+    let expected = [think(NAME, REASONING), text("Žluť"), text(" 🐎🐎"), counts(), finish(FinishReason::Stop)];
+    assert_eq!(read_at_every_cut(&OFFICIAL, STREAM, TEXT.as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OFFICIAL, STREAM, TEXT.replace('\n', "\r\n").as_bytes()), expected);
+    assert_eq!(read_at_every_cut(&OFFICIAL, STREAM, CALLS.as_bytes()), calls());
 }
 
 #[test]
-fn whole_replies_read_the_same_however_they_are_cut() {
-    let expected = [&[think(NAME, THOUGHT), text("h"), text("é"), counts()], &calls()[..]].concat();
-    assert_eq!(read_at_every_cut(&OWN, JSON, WHOLE.as_bytes()), expected);
+fn bodies_read_the_same_at_every_split() {
+    let expected = [&[think(NAME, REASONING), text("h"), text("é"), counts()], &calls()[..]].concat();
+    assert_eq!(read_at_every_cut(&OFFICIAL, JSON, BODY.as_bytes()), expected);
 }
 
 #[test]
-fn no_changed_byte_upsets_the_reader() {
-    for (content_type, reply) in [(STREAM, TEXT), (STREAM, CALLS), (JSON, WHOLE)] {
-        read_with_every_byte_changed(&OWN, content_type, reply.as_bytes());
+fn a_changed_byte_never_breaks_the_reader() {
+    for (content_type, reply) in [(STREAM, TEXT), (STREAM, CALLS), (JSON, BODY)] {
+        read_with_every_byte_changed(&OFFICIAL, content_type, reply.as_bytes());
     }
 }
 
 #[test]
-fn a_stream_is_whole_with_its_last_event_only() {
+fn a_stream_is_complete_only_with_its_last_event() {
     let incomplete =
         r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#;
     for (events, expected) in [
-        (&[SAID, COMPLETED][..], Ok(FinishReason::Stop)),
+        (&[TEXT_DELTA, COMPLETED][..], Ok(FinishReason::Stop)),
         (&[COMPLETED], Ok(FinishReason::Stop)),
-        (&[SAID, r#"{"type":"response.completed","response":{"status":"incomplete"}}"#], Ok(FinishReason::Length)),
-        (&[SAID, incomplete, "[DONE]"], Ok(FinishReason::Length)),
-        (&[SAID, r#"{"type":"response.output_text.done","text":"a"}"#], Err("upstream_cut")),
-        (&[SAID], Err("upstream_cut")),
-        (&[SAID, "[DONE]"], Err("upstream_cut")),
-        (&[SAID, r#"{"type":"response.completed"}"#], Err("upstream_malformed")),
+        (
+            &[TEXT_DELTA, r#"{"type":"response.completed","response":{"status":"incomplete"}}"#],
+            Ok(FinishReason::Length),
+        ),
+        (&[TEXT_DELTA, incomplete, "[DONE]"], Ok(FinishReason::Length)),
+        (&[TEXT_DELTA, r#"{"type":"response.output_text.done","text":"a"}"#], Err("upstream_cut")),
+        (&[TEXT_DELTA], Err("upstream_cut")),
+        (&[TEXT_DELTA, "[DONE]"], Err("upstream_cut")),
+        (&[TEXT_DELTA, r#"{"type":"response.completed"}"#], Err("upstream_malformed")),
     ] {
-        let (deltas, ended) = read_events(&OWN, events);
+        let (deltas, ended) = read_events(&OFFICIAL, events);
         let reason = ended.map_err(|error| error.code());
         assert_eq!(reason.map(|()| deltas.last().unwrap()), expected.map(finish).as_ref().map_err(|code| *code));
     }
 }
 
 #[test]
-fn reasons_are_mapped() {
+fn finish_reasons_are_mapped() {
     for (end, reason) in [
         (r#""status":"completed""#, FinishReason::Stop),
         (r#""status":"of_the_future""#, FinishReason::Stop),
@@ -150,23 +156,23 @@ fn reasons_are_mapped() {
         (r#""status":"incomplete""#, FinishReason::Length),
         (r#""status":"incomplete","incomplete_details":{"reason":"content_filter"}"#, FinishReason::ContentFilter),
     ] {
-        let (deltas, ended) = read(&OWN, JSON, [format!(r#"{{"output":[],{end}}}"#).as_bytes()]);
+        let (deltas, ended) = read(&OFFICIAL, JSON, [format!(r#"{{"output":[],{end}}}"#).as_bytes()]);
         assert_eq!((deltas, ended), (vec![finish(reason)], Ok(())), "{end}");
     }
     for status in ["in_progress", "queued"] {
-        let (_, ended) = read(&OWN, JSON, [format!(r#"{{"output":[],"status":"{status}"}}"#).as_bytes()]);
+        let (_, ended) = read(&OFFICIAL, JSON, [format!(r#"{{"output":[],"status":"{status}"}}"#).as_bytes()]);
         assert_eq!(ended.unwrap_err().code(), "upstream_malformed", "{status}");
     }
 }
 
 #[test]
-fn a_call_that_was_broken_off_is_none() {
+fn a_cut_call_is_left_out() {
     let incomplete =
         r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#;
     let (deltas, ended) = read_events(
-        &OWN,
+        &OFFICIAL,
         &[
-            SAID,
+            TEXT_DELTA,
             r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","call_id":"c","name":"f","arguments":""}}"#,
             r#"{"type":"response.function_call_arguments.delta","output_index":1,"delta":"{\"a"}"#,
             incomplete,
@@ -176,10 +182,10 @@ fn a_call_that_was_broken_off_is_none() {
 }
 
 #[test]
-fn a_refusal_is_text_that_was_filtered() {
+fn a_refusal_is_text_with_a_filter_reason() {
     let expected = vec![text("I "), text("can't."), finish(FinishReason::ContentFilter)];
     let streamed = read_events(
-        &OWN,
+        &OFFICIAL,
         &[
             r#"{"type":"response.refusal.delta","output_index":0,"content_index":0,"delta":"I "}"#,
             r#"{"type":"response.refusal.delta","output_index":0,"content_index":0,"delta":"can't."}"#,
@@ -191,18 +197,18 @@ fn a_refusal_is_text_that_was_filtered() {
     let whole =
         r#"{"output":[{"type":"message","content":[{"type":"refusal","refusal":"No."}]}],"status":"completed"}"#;
     let expected = vec![text("No."), finish(FinishReason::ContentFilter)];
-    assert_eq!(read(&OWN, JSON, [whole.as_bytes()]), (expected, Ok(())));
+    assert_eq!(read(&OFFICIAL, JSON, [whole.as_bytes()]), (expected, Ok(())));
 }
 
 #[test]
-fn what_did_not_come_in_pieces_comes_with_its_item() {
+fn a_message_without_pieces_is_read_from_its_item() {
     let message = |text: &str| {
         format!(
             r#"{{"type":"response.output_item.done","output_index":0,"item":{{"type":"message","content":[{{"type":"output_text","text":"{text}"}}]}}}}"#
         )
     };
     let (first, second) = (message("a"), message("b"));
-    let (deltas, ended) = read_events(&OWN, &[SAID, &first, &second, COMPLETED]);
+    let (deltas, ended) = read_events(&OFFICIAL, &[TEXT_DELTA, &first, &second, COMPLETED]);
     assert_eq!((deltas, ended), (vec![text("a"), text("b"), finish(FinishReason::Stop)], Ok(())));
 }
 
@@ -219,26 +225,26 @@ fn reasoning_that_cannot_be_sent_back_is_dropped() {
     ] {
         let item = format!(r#"{{"type":"reasoning",{members}}}"#);
         let event = format!(r#"{{"type":"response.output_item.done","output_index":0,"item":{item}}}"#);
-        let (deltas, ended) = read_events(&OWN, &[&event, SAID, COMPLETED]);
-        let thought = is_kept.then(|| think(NAME, &item));
-        let expected: Vec<_> = thought.into_iter().chain([text("a"), finish(FinishReason::Stop)]).collect();
+        let (deltas, ended) = read_events(&OFFICIAL, &[&event, TEXT_DELTA, COMPLETED]);
+        let reasoning = is_kept.then(|| think(NAME, &item));
+        let expected: Vec<_> = reasoning.into_iter().chain([text("a"), finish(FinishReason::Stop)]).collect();
         assert_eq!((deltas, ended), (expected, Ok(())), "{members}");
         let whole = format!(r#"{{"output":[{item}],"status":"completed"}}"#);
-        assert_eq!(read(&OWN, JSON, [whole.as_bytes()]).0.len(), if is_kept { 2 } else { 1 });
+        assert_eq!(read(&OFFICIAL, JSON, [whole.as_bytes()]).0.len(), if is_kept { 2 } else { 1 });
     }
 }
 
 #[test]
-fn what_is_unknown_is_ignored() {
+fn unknown_events_and_items_are_ignored() {
     let (deltas, ended) = read_events(
-        &OWN,
+        &OFFICIAL,
         &[
             r#"{"type":"of_the_future","output_index":"x","item":3,"response":[]}"#,
             r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"of_the_future","call_id":5}}"#,
             r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"of_the_future","content":5}}"#,
             r#"{"type":"response.function_call_arguments.delta","output_index":0,"delta":"{}"}"#,
             r#"{"type":"response.output_item.done","output_index":1,"item":{"type":"message","content":[{"type":"of_the_future"}]}}"#,
-            SAID,
+            TEXT_DELTA,
             COMPLETED,
         ],
     );
@@ -246,20 +252,20 @@ fn what_is_unknown_is_ignored() {
 }
 
 #[test]
-fn calls_and_reasoning_are_bounded() {
+fn calls_and_reasoning_are_limited() {
     let open = r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","call_id":"c","name":"f","arguments":""}}"#;
     let args = format!(
         r#"{{"type":"response.function_call_arguments.delta","output_index":0,"delta":"{}"}}"#,
         "1".repeat(1_000)
     );
-    let thought = format!(
+    let reasoning = format!(
         r#"{{"type":"response.output_item.done","output_index":1,"item":{{"type":"reasoning","encrypted_content":"{}"}}}}"#,
         "g".repeat(950)
     );
-    for piece in [&args, &thought] {
-        for (times, is_taken) in [(8, true), (9, false)] {
+    for piece in [&args, &reasoning] {
+        for (times, is_accepted) in [(8, true), (9, false)] {
             let events = [&[open][..], &vec![&**piece; times], &[COMPLETED]].concat();
-            assert_eq!(read_events(&OWN, &events).1.is_ok(), is_taken, "{times}");
+            assert_eq!(read_events(&OFFICIAL, &events).1.is_ok(), is_accepted, "{times}");
         }
     }
 }
@@ -283,7 +289,7 @@ fn an_error_inside_a_reply_ends_it() {
         ),
         (r#"{"type":"response.failed","response":{"error":null}}"#, "upstream_unavailable"),
     ] {
-        let (deltas, ended) = read_events(&OWN, &[SAID, error]);
+        let (deltas, ended) = read_events(&OFFICIAL, &[TEXT_DELTA, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("a")], code), "{error}");
     }
     for (body, code) in [
@@ -292,13 +298,13 @@ fn an_error_inside_a_reply_ends_it() {
         (r#"{"output":[],"status":"failed","error":null}"#, "upstream_unavailable"),
         (r#"{"output":[],"status":"cancelled"}"#, "upstream_unavailable"),
     ] {
-        let (_, ended) = read(&OWN, JSON, [body.as_bytes()]);
+        let (_, ended) = read(&OFFICIAL, JSON, [body.as_bytes()]);
         assert_eq!(ended.unwrap_err().code(), code, "{body}");
     }
 }
 
 #[test]
-fn a_prompt_that_is_too_long_is_told_in_a_stream_as_well() {
+fn a_prompt_that_is_too_long_is_recognized_in_a_stream() {
     let message = "Your input exceeds the context window of this model. Please adjust your input and try again.";
     for event in [
         format!(r#"{{"type":"error","code":"context_length_exceeded","message":"{message}","param":"input"}}"#),
@@ -306,14 +312,14 @@ fn a_prompt_that_is_too_long_is_told_in_a_stream_as_well() {
             r#"{{"type":"response.failed","response":{{"error":{{"code":"invalid_prompt","message":"{message}"}}}}}}"#
         ),
     ] {
-        let error = read_events(&OWN, &[&event]).1.unwrap_err();
+        let error = read_events(&OFFICIAL, &[&event]).1.unwrap_err();
         assert!(matches!(error, Error::UpstreamRefused { overflow: true, .. }), "{error:?}");
     }
 }
 
 #[test]
-fn requests_extend_each_other() {
-    assert_requests_extend_each_other(&OWN);
+fn each_request_begins_with_the_previous_one() {
+    assert_each_request_begins_with_the_previous_one(&OFFICIAL);
 }
 
 #[test]
@@ -321,10 +327,10 @@ fn items_are_written_as_input() {
     let odd_id = "functions.now:1";
     let picture = || vec![Part::Text("a".into()), Part::Image("u".into())];
     let body = body(
-        &OWN,
+        &OFFICIAL,
         &[
             Item::Message { role: Role::User, parts: picture(), cut: false },
-            think_item("openai-responses", THOUGHT),
+            think_item("openai-responses", REASONING),
             think_item("openai-responses@other.test", r#"{"type":"reasoning","id":"no"}"#),
             think_item("openai", r#"{"type":"reasoning","id":"no"}"#),
             think_item("openai-responses", "no object"),
@@ -332,7 +338,7 @@ fn items_are_written_as_input() {
             call_item("c1", "add", "{\"a\": 1}"),
             think_item("openai-responses", r#"{"type":"reasoning","id":"rs_2"}"#),
             call_item(odd_id, "now", "{"),
-            think_item("openai-responses", r#"{"type":"reasoning","id":"rs_3 that leads to nothing"}"#),
+            think_item("openai-responses", r#"{"type":"reasoning","id":"rs_3 without output after it"}"#),
             result_item("c1", "3"),
             Item::Result { id: odd_id.into(), out: Output::Parts(picture()), error: true },
             Item::Message { role: Role::Assistant, parts: picture(), cut: true },
@@ -343,7 +349,7 @@ fn items_are_written_as_input() {
         r#"{"model":"m-1","instructions":"Be kind.","store":false,"include":["reasoning.encrypted_content"],"stream":false,"input":["#,
         r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"a"},"#,
         r#"{"type":"input_image","image_url":"u","detail":"auto"}]},"#,
-        THOUGHT,
+        REASONING,
         r#",{"type":"message","role":"assistant","content":"adding"},"#,
         r#"{"type":"function_call","call_id":"c1","name":"add","arguments":"{\"a\": 1}"},"#,
         r#"{"type":"reasoning","id":"rs_2"},"#,
@@ -358,15 +364,15 @@ fn items_are_written_as_input() {
 }
 
 #[test]
-fn models_that_do_not_reason_hear_nothing_of_it() {
+fn models_without_reasoning_get_no_reasoning() {
     let items = [
         Item::text(Role::User, "a"),
-        think_item(NAME, THOUGHT),
+        think_item(NAME, REASONING),
         Item::text(Role::Assistant, "b"),
         Item::text(Role::User, "c"),
     ];
     let options = ModelOptions::default();
-    for (model, does) in [
+    for (model, reasons) in [
         ("gpt-5-mini", true),
         ("o3", true),
         ("gpt-6-astra", true),
@@ -379,9 +385,9 @@ fn models_that_do_not_reason_hear_nothing_of_it() {
         ("gpt-5-chat-latest", false),
         ("chatgpt-4o-latest", false),
     ] {
-        let request = OWN.request(&ModelCall { model, ..model_call(&OWN, &items, &options) }).unwrap();
+        let request = OFFICIAL.request(&ModelCall { model, ..model_call(&OFFICIAL, &items, &options) }).unwrap();
         let body = text_of(&request);
-        assert_eq!((body.contains("include"), body.contains("rs_1")), (does, does), "{model}");
+        assert_eq!((body.contains("include"), body.contains("rs_1")), (reasons, reasons), "{model}");
     }
 }
 
@@ -402,7 +408,7 @@ fn options_are_written_before_the_input() {
         tool_choice: Some(ToolChoice::Tool("add".into())),
         ..ModelOptions::default()
     };
-    let request = request(&OWN, &[Item::text(Role::User, "a")], &options, true);
+    let request = request(&OFFICIAL, &[Item::text(Role::User, "a")], &options, true);
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/responses"));
     assert_eq!(request.headers()["content-type"], "application/json");
     assert_eq!(request.headers()["accept"], "text/event-stream");
@@ -420,7 +426,7 @@ fn options_are_written_before_the_input() {
 }
 
 #[test]
-fn other_options_are_written_where_the_format_has_words() {
+fn other_options_are_written_if_the_format_has_them() {
     let with = |reasoning| ModelOptions { reasoning, ..ModelOptions::default() };
     let thinking = |thinking| with(Reasoning { thinking: Some(thinking), ..Reasoning::default() });
     for (options, written) in [
@@ -440,20 +446,20 @@ fn other_options_are_written_where_the_format_has_words() {
             r#""strict":false}],"store""#,
         ),
     ] {
-        let body = options_body(&OWN, &options);
+        let body = options_body(&OFFICIAL, &options);
         assert!(body.contains(written), "{body}");
     }
-    assert_eq!(refused(&OWN, &ModelOptions { stop: vec!["x".into()], ..ModelOptions::default() }), "unsupported");
+    assert_eq!(refused(&OFFICIAL, &ModelOptions { stop: vec!["x".into()], ..ModelOptions::default() }), "unsupported");
 }
 
 #[test]
-fn a_tool_choice_goes_with_tools_only() {
+fn a_tool_choice_is_written_only_with_tools() {
     for (choice, written) in
         [(ToolChoice::Auto, "\"auto\""), (ToolChoice::None, "\"none\""), (ToolChoice::Required, "\"required\"")]
     {
         for (tools, is_written) in [(vec![tool("f", None)], true), (vec![], false)] {
             let options = ModelOptions { tools, tool_choice: Some(choice.clone()), ..ModelOptions::default() };
-            let body = options_body(&OWN, &options);
+            let body = options_body(&OFFICIAL, &options);
             assert_eq!(body.contains(&format!("\"tool_choice\":{written}")), is_written);
             assert!(is_written || !body.contains("tool"));
         }
@@ -461,7 +467,7 @@ fn a_tool_choice_goes_with_tools_only() {
 }
 
 #[test]
-fn the_provider_is_asked_to_count_and_others_are_not() {
+fn only_the_official_service_counts_tokens() {
     let options = ModelOptions {
         max_output_tokens: Some(50),
         temperature: Some(1.into()),
@@ -471,8 +477,8 @@ fn the_provider_is_asked_to_count_and_others_are_not() {
         ..ModelOptions::default()
     };
     let items = [Item::text(Role::User, "a")];
-    let call = ModelCall { stream: true, ..model_call(&OWN, &items, &options) };
-    let TokenCount::Request(request) = OWN.count(&call).unwrap() else { panic!("known") };
+    let call = ModelCall { stream: true, ..model_call(&OFFICIAL, &items, &options) };
+    let TokenCount::Request(request) = OFFICIAL.count_tokens(&call).unwrap() else { panic!("no request") };
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/responses/input_tokens"));
     let expected = [
         r#"{"model":"m-1","instructions":"Be kind.","reasoning":{"effort":"low"},"tools":["#,
@@ -480,13 +486,13 @@ fn the_provider_is_asked_to_count_and_others_are_not() {
         r#""input":[{"type":"message","role":"user","content":"a"}]}"#,
     ];
     assert_eq!(text_of(&request), expected.concat());
-    assert_eq!(OWN.counted(br#"{"object":"response.input_tokens","input_tokens":11}"#), Ok(11));
-    let elsewhere = OWN.elsewhere().unwrap();
-    assert!(matches!(elsewhere.count(&call), Ok(TokenCount::Known(1..))));
-    assert_eq!(elsewhere.name(), NAME);
+    assert_eq!(OFFICIAL.read_token_count(br#"{"object":"response.input_tokens","input_tokens":11}"#), Ok(11));
+    let compatible = OFFICIAL.for_compatible_services().unwrap();
+    assert!(matches!(compatible.count_tokens(&call), Ok(TokenCount::Known(1..))));
+    assert_eq!(compatible.name(), NAME);
 }
 
 #[test]
-fn the_key_travels_as_a_bearer() {
-    assert_eq!(OWN.credential(), (header::AUTHORIZATION, "Bearer "));
+fn the_key_is_sent_as_a_bearer_token() {
+    assert_eq!(OFFICIAL.credential(), (header::AUTHORIZATION, "Bearer "));
 }

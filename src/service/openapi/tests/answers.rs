@@ -1,5 +1,5 @@
-//! Every answer, event and error that the server writes is valid under the document, without undocumented members. Each
-//! part of the response schemas occurs in one of them.
+//! Every answer, event and error that the server writes is valid under the document, without
+//! undocumented members. Each part of the response schemas occurs in one of them.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,8 @@ fn every_answer_is_documented_and_the_document_has_no_others() {
     answers.assert_complete();
 }
 
-/// Parts of the response schemas that no answer of this server has. They are there because the formats have them.
+/// Parts of the response schemas that no answer of this server has. They are there because the
+/// formats have them.
 const UNUSED: [&str; 4] = [
     // No error has the status 403.
     "/components/schemas/AnthropicError/properties/type/enum/\"permission_error\"",

@@ -30,7 +30,8 @@ pub(super) struct Examples {
 /// The examples of an API.
 pub(super) fn of_api(api: &dyn Api) -> Examples {
     let first = request(api.path(), "My name is Ada.", None);
-    // A count returns no token. The conversation that it counts comes from the API of the same format.
+    // A count returns no token. The conversation that it counts comes from the API of the same
+    // format.
     let turns = APIS.iter().find(|other| other.operation() == Operation::Turn && api.path().starts_with(other.path()));
     let turn = response(*turns.unwrap(), &first, 1);
     let token = turn.get("conversation_token").or_else(|| turn.get("token")).or_else(|| turn.get("id"));

@@ -29,29 +29,29 @@ use crate::proto::{
 #[test]
 fn chat_completions_requests_agree_with_the_document() {
     let tool = json!({ "type": "function", "function": { "name": "x" } });
-    agree("/v1/chat/completions", json!({ "model": "m", "messages": [user()], "tools": [tool] }));
+    agree("/v1/chat/completions", &json!({ "model": "m", "messages": [user()], "tools": [tool] }));
 }
 
 #[test]
 fn messages_requests_agree_with_the_document() {
     let tool = json!({ "name": "x", "input_schema": {} });
     let body = json!({ "model": "m", "max_tokens": 2_000, "messages": [user()], "tools": [tool] });
-    agree("/v1/messages", body.clone());
-    agree("/v1/messages/count_tokens", body);
+    agree("/v1/messages", &body);
+    agree("/v1/messages/count_tokens", &body);
 }
 
 #[test]
 fn native_requests_agree_with_the_document() {
-    agree("/v1/turns", json!({ "input": [{ "text": "hi" }], "tools": [{ "name": "x" }] }));
-    agree("/v1/history", json!({ "token": "t" }));
-    agree("/v1/revocations", json!({ "token": "t" }));
+    agree("/v1/turns", &json!({ "input": [{ "text": "hi" }], "tools": [{ "name": "x" }] }));
+    agree("/v1/history", &json!({ "token": "t" }));
+    agree("/v1/revocations", &json!({ "token": "t" }));
 }
 
 #[test]
 fn responses_requests_agree_with_the_document() {
     let body = json!({ "model": "m", "input": [user()], "tools": [{ "type": "function", "name": "x" }] });
-    agree("/v1/responses", body.clone());
-    agree("/v1/responses/input_tokens", body);
+    agree("/v1/responses", &body);
+    agree("/v1/responses/input_tokens", &body);
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn user() -> Value {
 
 /// Varies the valid request `base`, and compares the verdicts of document and parser.
 #[track_caller]
-fn agree(path: &str, base: Value) {
+fn agree(path: &str, base: &Value) {
     let document = Document::read();
     let agreement = Agreement { path, schema: request_schema(path), document: &document, words: words(path) };
     let mut differences = Vec::new();
-    let requests = samples::requests(&document, &agreement.schema, &base);
+    let requests = samples::requests(&document, &agreement.schema, base);
     assert!(requests.len() > 50, "{path} has only {} requests", requests.len());
     for request in requests {
         differences.extend(agreement.compare(&request));
@@ -94,7 +94,8 @@ struct Agreement<'a> {
     path: &'a str,
     schema: String,
     document: &'a Document,
-    /// Every word in the source of the parser. The name of each member that it reads is one of them.
+    /// Every word in the source of the parser. The name of each member that it reads is one of
+    /// them.
     words: Vec<String>,
 }
 
@@ -114,7 +115,8 @@ impl Agreement<'_> {
         difference.map(|difference| format!("{}\n    {difference}", excerpt(&text)))
     }
 
-    /// Puts all words in the place of the undocumented member, and returns one that the parser reads as a member's name.
+    /// Puts all words in the place of the undocumented member, and returns one that the parser
+    /// reads as a member's name.
     fn undocumented_member(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(&format!("\"{UNDOCUMENTED}\":"))?;
         let end = rest.find(']').unwrap() + 1;
@@ -133,8 +135,8 @@ impl Agreement<'_> {
             .next()
     }
 
-    /// Puts each word in the place of the undocumented value, and returns one that the parser accepts and the document
-    /// does not have.
+    /// Puts each word in the place of the undocumented value, and returns one that the parser
+    /// accepts and the document does not have.
     fn undocumented_value(&self, text: &str) -> Option<String> {
         let (before, after) = text.split_once(UNDOCUMENTED_VALUE)?;
         let accepted = self.words.iter().find(|word| {
@@ -145,8 +147,8 @@ impl Agreement<'_> {
         accepted.map(|word| format!("the server accepts the value `{word}`, which the document does not have"))
     }
 
-    /// True for a member that the format knows and the server does not support, if the description of the operation says
-    /// so. A count takes the same members as the turn.
+    /// True for a member that the format knows and the server does not support, if the description
+    /// of the operation says so. A count takes the same members as the turn.
     fn is_documented_as_unsupported(&self, member: &str, error: &Error) -> bool {
         let path = self.path.trim_end_matches("/count_tokens").trim_end_matches("/input_tokens");
         let mut members = unsupported_members(self.document, path).into_iter();
@@ -173,7 +175,8 @@ fn rejected(words: &[&str], parse: &dyn Fn(&[&str]) -> Result<(), Error>) -> Vec
     }
 }
 
-/// Parses a request, and checks the members whose rules the server applies after the parser, for all APIs.
+/// Parses a request, and checks the members whose rules the server applies after the parser, for
+/// all APIs.
 fn parse(path: &str, body: &str) -> Result<(), Error> {
     match path {
         "/v1/history" => check_user(native::history_request(body)?.1),
@@ -207,7 +210,8 @@ fn check_images(input: Vec<Item>) -> Result<(), Error> {
     History::default().push_input(vec![message], false, &Limits::default())
 }
 
-/// True for a request that breaks a rule that a schema cannot express: it relates one member to another.
+/// True for a request that breaks a rule that a schema cannot express: it relates one member to
+/// another.
 fn breaks_a_rule_between_members(path: &str, request: &Value) -> bool {
     let (choice, tools) = (&request["tool_choice"], &request["tools"]);
     let mut tool_names = Vec::new();
@@ -250,7 +254,8 @@ fn excerpt(text: &str) -> String {
     text.chars().take(400).collect()
 }
 
-/// Every word in the source of the parser for a path. On wasm32 there are no files, and so no words.
+/// Every word in the source of the parser for a path. On wasm32 there are no files, and so no
+/// words.
 #[cfg(target_arch = "wasm32")]
 fn words(_path: &str) -> Vec<String> {
     Vec::new()

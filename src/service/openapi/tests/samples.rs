@@ -1,4 +1,5 @@
-//! Requests made from a schema: valid ones for each of its alternatives, and others just past each of its bounds.
+//! Requests made from a schema: valid ones for each of its alternatives, and others just past each
+//! of its bounds.
 //!
 //! A request differs from a valid one in one place. The validator decides which of them are valid.
 
@@ -8,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::schema::{Document, is_required};
 
-/// The name of a member that no schema documents. Its value is the list of the names that are documented in its place.
+/// The name of a member that no schema documents. Its value is the list of the names that are
+/// documented in its place.
 pub(super) const UNDOCUMENTED: &str = "undocumented_member";
 
 /// A value in the place of an enumeration, for any value that the enumeration does not have.
@@ -42,7 +44,7 @@ impl Samples<'_> {
         match kinds(&schema).first().map(String::as_str) {
             Some("array") => json!(vec![self.valid(&schema["items"]); count(&schema, "minItems").unwrap_or(0)]),
             Some("boolean") => json!(true),
-            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| json!(1)),
             Some("object") => {
                 let required = members(&schema).filter(|(name, _)| is_required(&Value::Object(schema.clone()), name));
                 required.map(|(name, member)| (name.clone(), self.valid(member))).collect::<Map<_, _>>().into()
@@ -61,8 +63,9 @@ impl Samples<'_> {
         })
     }
 
-    /// Values around the bounds of a schema. Objects vary `base`, if there is one; lists end with the items of `base`.
-    /// `documented` are the members of the other schemas for the same place: one parser may read them all.
+    /// Values around the bounds of a schema. Objects vary `base`, if there is one; lists end with
+    /// the items of `base`. `documented` are the members of the other schemas for the same place:
+    /// one parser may read them all.
     fn variations(&mut self, schema: &Value, base: Option<&Value>, mut documented: BTreeSet<String>) -> Vec<Value> {
         let name = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
         for other in READ_BY_ONE_PARSER.iter().filter(|group| group.contains(&name)).copied().flatten() {
@@ -132,7 +135,8 @@ impl Samples<'_> {
             object.as_object_mut().unwrap().extend(members);
             object
         };
-        let longest = count(schema.get("propertyNames").and_then(Value::as_object).unwrap_or(&Map::new()), "maxLength");
+        let names = schema.get("propertyNames").and_then(Value::as_object);
+        let longest = names.and_then(|names| count(names, "maxLength"));
         let names = longest.into_iter().flat_map(|longest| ["a".repeat(longest), "a".repeat(longest + 1)]);
         let valid = self.valid(member);
         let mut objects: Vec<_> = names.map(|name| with(vec![(name, valid.clone())])).collect();
@@ -153,7 +157,8 @@ impl Samples<'_> {
         lists.extend(self.variations(items, first, BTreeSet::new()).into_iter().map(list));
         let valid = base.and_then(|items| items.first().cloned()).unwrap_or_else(|| self.valid(items));
         if let Some(most) = count(schema, "maxItems").filter(|_| self.bounded.insert(json!(schema).to_string())) {
-            // Validating a list of thousands of items takes long; one over the bound is rejected without that.
+            // Validating a list of thousands of items takes long; one over the bound is rejected
+            // without that.
             lists.extend((most < 2_000).then(|| json!(vec![valid.clone(); most])));
             lists.push(json!(vec![valid; most + 1]));
         }
@@ -240,7 +245,7 @@ fn numbers(schema: &Map<String, Value>) -> Vec<Value> {
 fn strings(schema: &Map<String, Value>) -> Vec<Value> {
     let bounds = ["minLength", "maxLength"].into_iter().filter_map(|bound| count(schema, bound));
     let lengths = bounds.flat_map(|bound| [bound.saturating_sub(1), bound, bound + 1]).chain(PATTERN_LENGTHS);
-    let long = lengths.map(|length| "a".repeat(length)).chain(PATTERN_LENGTHS.map(|length| image_type(length)));
+    let long = lengths.map(|length| "a".repeat(length)).chain(PATTERN_LENGTHS.map(image_type));
     TEXTS.iter().map(|text| json!(text)).chain(long.map(|text| json!(text))).collect()
 }
 

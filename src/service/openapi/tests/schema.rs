@@ -1,7 +1,8 @@
 //! The document, and a validator for the JSON Schema keywords that it uses.
 //!
-//! The validator knows only these keywords and panics on another one, so that none is skipped silently. It also records
-//! which parts of the schemas a value has met. Together with [`Document::parts`] this shows the parts that no value met.
+//! The validator knows only these keywords and panics on another one, so that none is skipped
+//! silently. It also records which parts of the schemas a value has met. Together with
+//! [`Document::parts`] this shows the parts that no value met.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +50,8 @@ impl Document {
         validation.faults
     }
 
-    /// Every part of the schema at `pointer`, and of the schemas it refers to, that a value can meet.
+    /// Every part of the schema at `pointer`, and of the schemas it refers to, that a value can
+    /// meet.
     pub(super) fn parts(&self, pointer: &str, parts: &mut BTreeSet<String>) {
         let schema = self.at(pointer);
         if let Some(reference) = schema["$ref"].as_str() {
@@ -62,9 +64,7 @@ impl Document {
             for at in 0..schema[keyword].as_array().map_or(0, Vec::len) {
                 let alternative = format!("{pointer}/{keyword}/{at}");
                 self.parts(&alternative, parts);
-                if keyword != "allOf" {
-                    parts.insert(alternative);
-                }
+                parts.extend((keyword != "allOf").then_some(alternative));
             }
         }
         if let Some(types) = schema["type"].as_array() {
@@ -76,9 +76,7 @@ impl Document {
         for name in schema["properties"].as_object().into_iter().flat_map(Map::keys) {
             let member = format!("{pointer}/properties/{name}");
             self.parts(&member, parts);
-            if !is_required(schema, name) {
-                parts.insert(format!("{member} (absent)"));
-            }
+            parts.extend((!is_required(schema, name)).then(|| format!("{member} (absent)")));
             parts.insert(member);
         }
         for keyword in ["additionalProperties", "items"] {
@@ -253,31 +251,13 @@ impl<'a> Validation<'a> {
             "additionalProperties" => {
                 for (name, value) in members.iter().filter(|(name, _)| is_other(name)) {
                     named.insert(name.clone());
-                    match argument {
-                        Value::Bool(accepted) => self.hold(*accepted, pointer, &format!("`{name}` is not accepted")),
-                        _ => {
-                            self.met.insert(format!("{pointer}/additionalProperties"));
-                            self.check_under(argument, &format!("{pointer}/additionalProperties"), value);
-                        }
-                    }
+                    self.additional(pointer, argument, name, value);
                 }
             }
             "maxProperties" => {
                 self.hold(members.len() as u64 <= argument.as_u64().unwrap(), pointer, "too many members");
             }
-            "properties" => {
-                for (name, schema) in properties.into_iter().flatten() {
-                    let member = format!("{pointer}/properties/{name}");
-                    match members.get(name) {
-                        None => drop(self.met.insert(format!("{member} (absent)"))),
-                        Some(value) => {
-                            self.check_under(schema, &member, value);
-                            self.met.insert(member);
-                            named.insert(name.clone());
-                        }
-                    }
-                }
-            }
+            "properties" => self.properties(pointer, properties.unwrap(), members, named),
             "propertyNames" => {
                 for name in members.keys() {
                     let name = Value::from(name.as_str());
@@ -290,6 +270,37 @@ impl<'a> Validation<'a> {
                 }
             }
             other => assert_known(other),
+        }
+    }
+
+    fn properties(
+        &mut self,
+        pointer: &str,
+        properties: &Map<String, Value>,
+        members: &Map<String, Value>,
+        named: &mut BTreeSet<String>,
+    ) {
+        for (name, schema) in properties {
+            let member = format!("{pointer}/properties/{name}");
+            match members.get(name) {
+                None => drop(self.met.insert(format!("{member} (absent)"))),
+                Some(value) => {
+                    self.check_under(schema, &member, value);
+                    self.met.insert(member);
+                    named.insert(name.clone());
+                }
+            }
+        }
+    }
+
+    fn additional(&mut self, pointer: &str, schema: &Value, name: &str, value: &Value) {
+        match schema {
+            Value::Bool(accepted) => self.hold(*accepted, pointer, &format!("`{name}` is not accepted")),
+            schema => {
+                let pointer = format!("{pointer}/additionalProperties");
+                self.check_under(schema, &pointer, value);
+                self.met.insert(pointer);
+            }
         }
     }
 

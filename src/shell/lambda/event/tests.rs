@@ -41,7 +41,8 @@ fn function_url() -> Value {
     })
 }
 
-/// The same of an HTTP API with a stage (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
+/// The same from an HTTP API with a stage
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 fn http_api(stage: &str, path: &str) -> Value {
     let mut event = function_url();
     event["rawPath"] = path.into();
@@ -54,18 +55,18 @@ fn http_api(stage: &str, path: &str) -> Value {
     event
 }
 
-fn taken(event: &Value) -> Event {
+fn parse(event: &Value) -> Event {
     read(event.to_string().as_bytes()).unwrap()
 }
 
 fn request(event: &Value) -> Request<Full<Bytes>> {
-    let Event { request, fault, .. } = taken(event);
+    let Event { request, fault, .. } = parse(event);
     assert_eq!(fault, None);
     request
 }
 
 fn fault(event: &Value) -> String {
-    taken(event).fault.unwrap()
+    parse(event).fault.unwrap()
 }
 
 async fn body(event: &Value) -> Vec<u8> {
@@ -73,10 +74,10 @@ async fn body(event: &Value) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_event_is_a_request() {
+async fn an_event_becomes_a_request() {
     let event = function_url();
     let request = request(&event);
-    assert_eq!(taken(&event).origin, Origin::FunctionUrl);
+    assert_eq!(parse(&event).source, EventSource::FunctionUrl);
     assert_eq!(request.method(), Method::POST);
     assert_eq!(request.uri(), "/v1/turns?parameter1=value1&parameter1=value2&parameter2=value");
     let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
@@ -95,23 +96,23 @@ async fn an_event_is_a_request() {
 
 #[test]
 fn the_domain_tells_function_urls_from_http_apis() {
-    for (domain, origin) in [
-        (json!("abcdefg.lambda-url.eu-central-1.on.aws"), Origin::FunctionUrl),
-        (json!("id.execute-api.us-east-1.amazonaws.com"), Origin::HttpApi),
-        (json!("chat.example.com"), Origin::HttpApi),
-        (json!("lambda-url.example.com"), Origin::HttpApi),
-        (json!("localhost"), Origin::HttpApi),
-        (Value::Null, Origin::HttpApi),
+    for (domain, source) in [
+        (json!("abcdefg.lambda-url.eu-central-1.on.aws"), EventSource::FunctionUrl),
+        (json!("id.execute-api.us-east-1.amazonaws.com"), EventSource::HttpApi),
+        (json!("chat.example.com"), EventSource::HttpApi),
+        (json!("lambda-url.example.com"), EventSource::HttpApi),
+        (json!("localhost"), EventSource::HttpApi),
+        (Value::Null, EventSource::HttpApi),
     ] {
         let mut event = function_url();
         event["requestContext"]["domainName"] = domain.clone();
-        assert_eq!(taken(&event).origin, origin, "{domain}");
+        assert_eq!(parse(&event).source, source, "{domain}");
     }
 }
 
 #[test]
-fn a_stage_is_no_part_of_the_path() {
-    for (stage, path, taken) in [
+fn the_stage_is_not_a_part_of_the_path() {
+    for (stage, path, expected) in [
         ("$default", "/v1/turns", "/v1/turns"),
         ("prod", "/prod/v1/turns", "/v1/turns"),
         ("prod", "/prod", "/"),
@@ -121,8 +122,8 @@ fn a_stage_is_no_part_of_the_path() {
         ("v1", "/v1/v1/turns", "/v1/turns"),
     ] {
         let event = http_api(stage, path);
-        assert_eq!(self::taken(&event).origin, Origin::HttpApi);
-        assert_eq!(request(&event).uri().path(), taken, "{stage} {path}");
+        assert_eq!(parse(&event).source, EventSource::HttpApi);
+        assert_eq!(request(&event).uri().path(), expected, "{stage} {path}");
     }
 }
 
@@ -136,14 +137,14 @@ async fn bodies_may_be_base64_or_missing() {
     assert_eq!(body(&event).await, b"\xff\0");
     for wrong in ["/wA", "_wA=", " /wA=", "/wB="] {
         event["body"] = wrong.into();
-        assert_eq!(fault(&event), "event: a body that is no base64", "{wrong}");
+        assert_eq!(fault(&event), "The body of the event is not base64.", "{wrong}");
     }
     event["body"] = Value::Null;
     assert!(body(&event).await.is_empty());
 }
 
 #[tokio::test]
-async fn what_a_request_can_do_without_may_be_missing() {
+async fn optional_members_may_be_missing() {
     let mut event = function_url();
     for member in ["cookies", "headers", "rawQueryString", "body", "isBase64Encoded"] {
         event.as_object_mut().unwrap().remove(member);
@@ -158,7 +159,7 @@ async fn what_a_request_can_do_without_may_be_missing() {
 }
 
 #[test]
-fn paths_that_were_decoded_are_encoded_anew() {
+fn decoded_paths_are_encoded_again() {
     let mut event = function_url();
     for (path, query, uri) in [
         ("/a b", None, "/a%20b"),
@@ -177,44 +178,48 @@ fn paths_that_were_decoded_are_encoded_anew() {
 }
 
 #[test]
-fn what_no_request_holds_is_refused_and_not_left_out() {
-    for (pointer, value, said) in [
-        ("/requestContext/http/method", json!("PO ST"), "a method that is none"),
-        ("/requestContext/http/method", json!(""), "a method that is none"),
-        ("/headers", json!({ "a b": "c" }), "a header whose name is none"),
-        ("/headers", json!({ "": "c" }), "a header whose name is none"),
+fn invalid_parts_of_a_request_are_refused_and_never_dropped() {
+    for (pointer, value, expected) in [
+        ("/requestContext/http/method", json!("PO ST"), "The method is invalid."),
+        ("/requestContext/http/method", json!(""), "The method is invalid."),
+        ("/headers", json!({ "a b": "c" }), "The name of a header is invalid."),
+        ("/headers", json!({ "": "c" }), "The name of a header is invalid."),
         (
             "/headers",
             json!({ "authorization": "Bearer a\r\nx-user: eve" }),
-            "authorization: a value that no header has",
+            "The value of the header `authorization` is invalid.",
         ),
-        ("/cookies", json!(["a\nb"]), "a cookie that is none"),
+        ("/cookies", json!(["a\nb"]), "A cookie is invalid."),
     ] {
         let mut event = function_url();
         *event.pointer_mut(pointer).unwrap() = value;
-        assert_eq!(fault(&event), said);
+        assert_eq!(fault(&event), expected);
     }
     let mut event = function_url();
     event["headers"] = json!({ "x": 1 });
-    assert!(fault(&event).starts_with("event: a member is missing or of another type"), "{}", fault(&event));
+    assert!(
+        fault(&event).starts_with("The event lacks a member or has one of the wrong type, before byte "),
+        "{}",
+        fault(&event)
+    );
     event["headers"] = Value::Null;
     event.as_object_mut().unwrap().remove("rawPath");
-    assert!(fault(&event).starts_with("event: a member is missing"), "{}", fault(&event));
+    assert!(fault(&event).starts_with("The event lacks a member"), "{}", fault(&event));
 }
 
 #[test]
-fn events_of_other_kinds_are_named_and_not_shown() {
+fn unsupported_events_are_refused_without_a_quote() {
     let read = |event: &str| read(event.as_bytes()).unwrap_err();
     let rest = json!({ "version": "1.0", "resource": "/", "httpMethod": "GET", "requestContext": { "stage": "prod" } });
-    assert_eq!(read(&rest.to_string()), format!("an event of payload format 1.0; {EXPECTED}"));
+    assert_eq!(read(&rest.to_string()), format!("the event has payload format 1.0; {EXPECTED}"));
     let socket = json!({ "requestContext": { "routeKey": "$connect", "domainName": "x" }, "secret": "sk-1" });
     for event in
         [&socket.to_string(), "{}", "{\"version\":\"2.0\"}", "{\"version\":\"9\",\"requestContext\":null}", "[]"]
     {
-        assert_eq!(read(event), format!("an event of another kind; {EXPECTED}"));
+        assert_eq!(read(event), format!("the event is of another kind; {EXPECTED}"));
     }
     for event in ["", "null", "\"x\"", "{\"version\":2}", "{", &"[".repeat(100_000)] {
-        assert_eq!(read(event), format!("an event that is no JSON object; {EXPECTED}"));
+        assert_eq!(read(event), format!("the event is not a JSON object; {EXPECTED}"));
     }
-    assert_eq!(super::read(b"{\"a\":\"\xff\"}").unwrap_err(), "an event that is not UTF-8");
+    assert_eq!(super::read(b"{\"a\":\"\xff\"}").unwrap_err(), "the event is not UTF-8");
 }

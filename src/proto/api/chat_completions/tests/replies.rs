@@ -1,4 +1,4 @@
-//! Answers, streams and refusals as Chat Completions has them.
+//! Answers, streams and errors of the Chat Completions API.
 
 use super::*;
 use crate::proto::{
@@ -13,7 +13,7 @@ fn written(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// What the fixture's conversation is told as.
+/// The member `holdall` for the conversation of the fixture.
 fn told_conversation() -> Value {
     let id = an_answer().conversation.claims.conversation.to_string();
     json!({
@@ -62,7 +62,7 @@ fn an_answer_is_a_completion_with_a_token() {
 }
 
 #[test]
-fn content_is_null_where_there_are_only_calls() {
+fn content_is_null_if_there_are_only_calls() {
     let call = call_item("c1", "add", "{}");
     let think = Item::Think { provider_id: "openai-responses".to_owned(), blob: "{}".to_owned() };
     for (reply, output, content) in [
@@ -79,14 +79,14 @@ fn content_is_null_where_there_are_only_calls() {
 }
 
 #[test]
-fn why_a_reply_ended_is_said_in_the_formats_words() {
+fn every_finish_reason_has_its_name() {
     for finish in [FinishReason::ContentFilter, FinishReason::Length, FinishReason::Stop, FinishReason::ToolCalls] {
         let answer = Answer { finish, ..an_answer() };
         assert_eq!(written(&ChatWriter::new(false).body(&answer))["choices"][0]["finish_reason"], finish.as_str());
     }
 }
 
-/// All that a writer says of a reply with a text and two calls.
+/// The stream of a reply with a text and two calls.
 fn stream(include_usage: bool) -> String {
     let (mut writer, answer, mut out) = (ChatWriter::new(include_usage), an_answer(), Vec::new());
     writer.start(&answer.conversation.claims, &mut out);
@@ -130,9 +130,9 @@ fn a_stream_is_chunks_of_one_line_each() {
 }
 
 #[test]
-fn usage_comes_in_a_chunk_of_its_own_where_it_was_asked_for() {
-    let whole = stream(true);
-    let mut chunks: Vec<Value> = whole
+fn usage_comes_in_its_own_chunk_on_request() {
+    let stream_text = stream(true);
+    let mut chunks: Vec<Value> = stream_text
         .split_terminator("\n\n")
         .map(|event| event.strip_prefix("data: ").unwrap())
         .filter(|data| *data != "[DONE]")
@@ -142,41 +142,41 @@ fn usage_comes_in_a_chunk_of_its_own_where_it_was_asked_for() {
     assert_eq!((&last["choices"], &last["usage"]["total_tokens"]), (&json!([]), &json!(3)));
     assert_eq!((last.get("conversation_token"), &last["id"]), (None, &chunks[0]["id"]));
     assert!(chunks.iter().all(|chunk| chunk.get("usage") == Some(&Value::Null)));
-    assert!(whole.ends_with("\n\ndata: [DONE]\n\n"));
+    assert!(stream_text.ends_with("\n\ndata: [DONE]\n\n"));
     assert!(!stream(false).contains("usage"));
 }
 
 #[test]
-fn the_token_stands_in_one_delta_alone() {
-    let whole = stream(true);
-    assert_eq!(whole.matches("\"conversation_token\"").count(), 2);
-    assert_eq!(whole.matches("\"delta\":{\"conversation_token\":\"a.b.c\"}").count(), 1);
+fn only_one_delta_has_the_token() {
+    let stream_text = stream(true);
+    assert_eq!(stream_text.matches("\"conversation_token\"").count(), 2);
+    assert_eq!(stream_text.matches("\"delta\":{\"conversation_token\":\"a.b.c\"}").count(), 1);
 }
 
 #[test]
-fn a_stream_asks_for_usage_by_its_option() {
-    for (options, asked) in [
+fn include_usage_requests_the_usage() {
+    for (options, expected) in [
         (json!(null), false),
         (json!({}), false),
         (json!({ "include_usage": null }), false),
         (json!({ "include_usage": true }), true),
     ] {
-        let body = asking(&json!({ "stream": true, "stream_options": options })).to_string();
+        let body = request(&json!({ "stream": true, "stream_options": options })).to_string();
         let mut writer = ChatCompletions.parse_request(&body, &ApiSettings::default()).unwrap().writer;
         let mut out = Vec::new();
         writer.finish(&an_answer(), &mut out);
-        assert_eq!(str::from_utf8(&out).unwrap().contains("\"usage\":{"), asked, "{options}");
+        assert_eq!(str::from_utf8(&out).unwrap().contains("\"usage\":{"), expected, "{options}");
     }
 }
 
 #[test]
-fn a_failed_stream_ends_with_an_error_and_no_more() {
-    let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
+fn a_failed_stream_ends_with_an_error() {
+    let public = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
     let mut writer = ChatWriter::new(true);
     let mut out = Vec::new();
-    writer.fail(&told, None, &mut out);
-    writer.fail(&told, Some(&partial), &mut out);
+    writer.fail(&public, None, &mut out);
+    writer.fail(&public, Some(&partial), &mut out);
     let mut rest = out.as_slice();
     let mut decoder = sse::Decoder::new(4096);
     let mut error = || -> Value {
@@ -194,14 +194,14 @@ fn a_failed_stream_ends_with_an_error_and_no_more() {
 }
 
 #[test]
-fn refusals_are_worded_as_the_api_has_them() {
-    let refusal = |error: &Error, status| {
-        let told = PublicError { error, status, request_id: "req_1", problem: "{}" };
-        let refusal = ChatCompletions.error_response(&told).unwrap();
-        (refusal.status, written(&refusal.body)["error"].take())
+fn errors_are_in_the_format_of_the_api() {
+    let response = |error: &Error, status| {
+        let public = PublicError { error, status, request_id: "req_1", problem: "{}" };
+        let response = ChatCompletions.error_response(&public).unwrap();
+        (response.status, written(&response.body)["error"].take())
     };
-    let (status, error) = refusal(&Error::TokenInvalid { fault: TokenFault::Tag }, 400);
+    let (status, error) = response(&Error::TokenInvalid { fault: TokenFault::Tag }, 400);
     assert_eq!((status, &error["code"], &error["param"]), (400, &json!("token_invalid"), &json!("conversation_token")));
-    let (status, error) = refusal(&read(&asking(&json!({ "n": 2 }))).unwrap_err(), 400);
+    let (status, error) = response(&parse(&request(&json!({ "n": 2 }))).unwrap_err(), 400);
     assert_eq!((status, &error["code"], &error["param"]), (400, &json!("unsupported"), &json!("n")));
 }

@@ -1,4 +1,4 @@
-//! Messages and what is in them.
+//! The messages of a request.
 
 use super::*;
 use crate::proto::chat::{Output, Part};
@@ -55,7 +55,7 @@ fn messages_become_items_in_their_order() {
             result("c1", Output::Text("3.5".to_owned()), false),
             result("c2", Output::Text(String::new()), true),
             text(Role::User, "six"),
-            // Without words it is still the model's turn, which parts the user's.
+            // A turn without text is an empty message. It separates the messages of the user.
             text(Role::Assistant, ""),
             text(Role::User, "seven"),
             text(Role::User, "eight"),
@@ -64,7 +64,7 @@ fn messages_become_items_in_their_order() {
 }
 
 #[test]
-fn arguments_stay_as_they_were_written() {
+fn arguments_keep_their_text() {
     let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"c",
         "name":"add","input":{"b": 1.50, "a":2 }}]},{"role":"user","content":"x"}]}"#;
     let turn = Messages.parse_request(body, &ApiSettings::default()).unwrap().turn;
@@ -72,7 +72,7 @@ fn arguments_stay_as_they_were_written() {
 }
 
 #[test]
-fn reasoning_that_is_repeated_alone_is_a_turn_without_words() {
+fn repeated_reasoning_without_text_is_an_empty_message() {
     let thinking = json!([{ "type": "thinking", "thinking": "hm", "signature": "c2ln" }]);
     let turn =
         read_messages(&json!([{ "role": "assistant", "content": thinking }, { "role": "user", "content": "x" }]));
@@ -80,7 +80,7 @@ fn reasoning_that_is_repeated_alone_is_a_turn_without_words() {
 }
 
 #[test]
-fn images_come_by_url_or_along() {
+fn images_are_read_in_every_form() {
     let turn = read_messages(&user(&json!([
         { "type": "image", "source": { "type": "base64", "media_type": "image/svg+xml", "data": "AA==" } },
         { "type": "image", "source": { "type": "url", "url": "https://e.test/a.png" } },
@@ -90,16 +90,16 @@ fn images_come_by_url_or_along() {
     assert_eq!(turn.unwrap().input, [message(Role::User, parts)]);
     let source = |source: Value| json!({ "messages": user(&json!([{ "type": "image", "source": source }])) });
     for media_type in ["", "image/", "image", "text/plain", "image/png;base64,AA", "image/png,x", "image/a b"] {
-        invalid(
+        assert_invalid(
             &source(json!({ "type": "base64", "media_type": media_type, "data": "AA==" })),
             "`messages[0].content[0].source.media_type`",
         );
     }
     for broken in [json!({ "type": "url" }), json!({ "type": "base64", "data": "AA==" }), json!({ "type": "text" })] {
-        invalid(&source(broken), "`messages[0].content[0].source` must");
+        assert_invalid(&source(broken), "`messages[0].content[0].source` must");
     }
-    invalid(&source(json!("https://e.test/a.png")), "`messages[0].content[0].source` is invalid: ");
-    unsupported(&source(json!({ "type": "file", "file_id": "f" })), "has a source of type `file`");
+    assert_invalid(&source(json!("https://e.test/a.png")), "`messages[0].content[0].source` is invalid: ");
+    assert_unsupported(&source(json!({ "type": "file", "file_id": "f" })), "has a source of type `file`");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn results_are_text_or_parts() {
 }
 
 #[test]
-fn blocks_stand_where_their_speaker_may_use_them() {
+fn blocks_are_rejected_at_a_wrong_position() {
     let tool_use = json!({ "type": "tool_use", "id": "c", "name": "n", "input": {} });
     let result = json!({ "type": "tool_result", "tool_use_id": "c" });
     let image = json!({ "type": "image", "source": { "type": "url", "url": "https://e.test" } });
@@ -145,18 +145,18 @@ fn blocks_stand_where_their_speaker_may_use_them() {
         let text = json!({ "type": "text", "text": "a" });
         let members =
             json!({ "messages": [{ "role": "user", "content": "x" }, { "role": role, "content": [text, block] }] });
-        invalid(&members, "`messages[1].content[1]` has the type `");
+        assert_invalid(&members, "`messages[1].content[1]` has the type `");
     }
-    invalid(&json!({ "system": [{ "type": "text", "text": "a" }, image] }), "`system[1]` has the type `image`");
+    assert_invalid(&json!({ "system": [{ "type": "text", "text": "a" }, image] }), "`system[1]` has the type `image`");
     let no_object = json!({ "type": "tool_use", "id": "c", "name": "n", "input": "{}" });
-    invalid(
+    assert_invalid(
         &json!({ "messages": [{ "role": "assistant", "content": [no_object] }] }),
         "`messages[0].content[0].input` must be an object",
     );
 }
 
 #[test]
-fn blocks_without_what_makes_them_are_refused() {
+fn blocks_without_their_required_members_are_rejected() {
     for (block, field) in [
         (json!({ "type": "text" }), "text"),
         (json!({ "type": "image" }), "source"),
@@ -166,16 +166,16 @@ fn blocks_without_what_makes_them_are_refused() {
         (json!({ "type": "tool_use", "id": "c", "name": "n" }), "input"),
         (json!({ "text": "a" }), "type"),
     ] {
-        invalid(&json!({ "messages": user(&json!([block])) }), &format!("missing field `{field}`"));
+        assert_invalid(&json!({ "messages": user(&json!([block])) }), &format!("missing field `{field}`"));
     }
     for content in [json!(5), json!({}), json!(["a"]), json!(null), json!([["text", "a"]])] {
-        invalid(&json!({ "messages": user(&content) }), "The request body is invalid: invalid type");
+        assert_invalid(&json!({ "messages": user(&content) }), "The request body is invalid: invalid type");
     }
-    invalid(&json!({ "messages": user(&json!([])) }), "`messages[0].content` is empty");
+    assert_invalid(&json!({ "messages": user(&json!([])) }), "`messages[0].content` is empty");
 }
 
 #[test]
-fn blocks_that_are_not_offered_are_refused_by_name() {
+fn unsupported_blocks_are_rejected_by_name() {
     for kind in [
         "document",
         "search_result",
@@ -189,7 +189,7 @@ fn blocks_that_are_not_offered_are_refused_by_name() {
     ] {
         for role in ["user", "assistant"] {
             let block = json!({ "type": kind, "source": "x", "content": { "a": [1] }, "title": null });
-            unsupported(
+            assert_unsupported(
                 &json!({ "messages": [{ "role": role, "content": [block] }, { "role": "user", "content": "x" }] }),
                 &format!("`messages[0].content[0]` has the type `{kind}`, which is not supported. Send text"),
             );
@@ -201,14 +201,17 @@ fn blocks_that_are_not_offered_are_refused_by_name() {
 }
 
 #[test]
-fn other_roles_are_refused() {
+fn unknown_roles_are_rejected() {
     for role in ["tool", "developer", "User", ""] {
-        invalid(&json!({ "messages": [{ "role": role, "content": "x" }] }), "`messages[0].role` must be \"user\",");
+        assert_invalid(
+            &json!({ "messages": [{ "role": role, "content": "x" }] }),
+            "`messages[0].role` must be \"user\",",
+        );
     }
 }
 
 #[test]
-fn a_reply_cannot_be_begun_for_the_model() {
+fn a_prefilled_reply_is_rejected() {
     let prefill = json!({ "role": "assistant", "content": "The answer is (" });
     let user = json!({ "role": "user", "content": "x" });
     let system = json!({ "role": "system", "content": "y" });
@@ -218,19 +221,19 @@ fn a_reply_cannot_be_begun_for_the_model() {
         json!([user, prefill, system]),
         json!([user, { "role": "assistant", "content": [] }]),
     ] {
-        unsupported(
+        assert_unsupported(
             &json!({ "messages": messages }),
             "`messages` ends with the role `assistant`, but the start of a reply",
         );
     }
     assert!(read_messages(&json!([prefill, user, system])).is_ok());
     for messages in [json!([]), json!([system])] {
-        invalid(&json!({ "messages": messages }), "`messages` has no user message");
+        assert_invalid(&json!({ "messages": messages }), "`messages` has no user message");
     }
 }
 
 #[test]
-fn system_text_is_joined_from_wherever_it_stands() {
+fn system_text_is_joined_from_all_its_places() {
     let turn = read(&json!({
         "system": [{ "type": "text", "text": "a" }, { "type": "text", "text": "" }, { "type": "text", "text": "b" }],
         "messages": [
@@ -242,21 +245,24 @@ fn system_text_is_joined_from_wherever_it_stands() {
     }))
     .unwrap();
     assert_eq!((turn.system.as_deref(), turn.input), (Some("a\n\nb\n\nc\n\nd"), vec![text(Role::User, "x")]));
-    unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` has the type `document`");
-    invalid(&json!({ "system": 5 }), "The request body is invalid: invalid type");
+    assert_unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` has the type `document`");
+    assert_invalid(&json!({ "system": 5 }), "The request body is invalid: invalid type");
 }
 
 #[test]
 fn lists_are_bounded() {
     let many = |count: usize| json!({ "messages": vec![json!({ "role": "user", "content": "" }); count] });
     assert_eq!(read(&many(body::ELEMENTS)).unwrap().input.len(), body::ELEMENTS);
-    invalid(&many(body::ELEMENTS + 1), "more than 16384 entries");
+    assert_invalid(&many(body::ELEMENTS + 1), "more than 16384 entries");
     let blocks = |count: usize| json!({ "messages": user(&json!(vec![json!({ "type": "text", "text": "" }); count])) });
     assert!(read(&blocks(body::ELEMENTS)).is_ok());
-    invalid(&blocks(body::ELEMENTS + 1), "more than 16384 entries");
+    assert_invalid(&blocks(body::ELEMENTS + 1), "more than 16384 entries");
     let results = |count: usize| {
         let content = vec![json!({ "type": "text", "text": "" }); count];
         json!({ "messages": user(&json!([{ "type": "tool_result", "tool_use_id": "c", "content": content }])) })
     };
-    invalid(&results(body::ELEMENTS + 1), "`messages[0].content[0].content` is invalid: more than 16384 entries");
+    assert_invalid(
+        &results(body::ELEMENTS + 1),
+        "`messages[0].content[0].content` is invalid: more than 16384 entries",
+    );
 }

@@ -1,4 +1,4 @@
-//! Answers, streams and errors, byte for byte or member by member.
+//! Answers, streams and errors of the Messages API.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn think(provider_id: &str, blob: &str) -> Item {
     Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }
 }
 
-/// The events of a whole stream, by name.
+/// The events of a complete stream, by name.
 fn streamed(writer: &mut dyn ReplyWriter, deltas: &[Delta], answer: &Answer) -> Vec<(String, Value)> {
     let mut out = Vec::new();
     writer.start(&answer.conversation.claims, &mut out);
@@ -50,7 +50,8 @@ fn events(mut out: &[u8]) -> Vec<(String, Value)> {
     events
 }
 
-/// What an SDK makes of a stream: the message that began, blocks put together, and what the end tells.
+/// The message that an SDK builds from a stream: the start, the assembled blocks, and the members
+/// of the end.
 fn accumulated(events: &[(String, Value)]) -> Value {
     let mut message = Value::Null;
     let mut json = Map::new();
@@ -98,7 +99,7 @@ fn accumulated(events: &[(String, Value)]) -> Value {
 }
 
 #[test]
-fn an_answer_has_all_members_of_the_api_and_ours() {
+fn an_answer_has_all_members() {
     let mut answer = an_answer();
     answer.usage = Usage {
         input_tokens: 100,
@@ -146,8 +147,8 @@ fn an_answer_has_all_members_of_the_api_and_ours() {
 }
 
 #[test]
-fn counts_never_fall_below_nothing() {
-    // A provider may count what it cached apart from the input.
+fn counts_are_never_negative() {
+    // Some providers do not include cached tokens in the input.
     let written = written(&mut writer(), &an_answer());
     let usage = &written["usage"];
     assert_eq!((&usage["input_tokens"], &usage["cache_read_input_tokens"]), (&json!(0), &json!(3)));
@@ -155,7 +156,7 @@ fn counts_never_fall_below_nothing() {
 }
 
 #[test]
-fn every_end_has_its_stop_reason() {
+fn every_finish_reason_has_its_stop_reason() {
     for (finish, stop_reason) in [
         (FinishReason::ContentFilter, "refusal"),
         (FinishReason::Length, "max_tokens"),
@@ -170,7 +171,7 @@ fn every_end_has_its_stop_reason() {
 }
 
 #[test]
-fn arguments_that_are_no_object_are_shown_as_the_empty_one() {
+fn arguments_that_are_not_an_object_become_an_empty_one() {
     for (args, input) in [
         (r#"{"a": [1.50]}"#, json!({ "a": [1.5] })),
         ("", json!({})),
@@ -186,7 +187,7 @@ fn arguments_that_are_no_object_are_shown_as_the_empty_one() {
 }
 
 #[test]
-fn reasoning_in_the_formats_own_words_is_shown() {
+fn only_reasoning_in_anthropics_format_is_shown() {
     let output = vec![
         think("anthropic", THINKING),
         think("anthropic@proxy.test", REDACTED),
@@ -209,7 +210,7 @@ fn reasoning_in_the_formats_own_words_is_shown() {
 }
 
 #[test]
-fn reasoning_that_is_not_to_be_shown_keeps_its_signature() {
+fn hidden_reasoning_keeps_its_signature() {
     let body = body(&json!({ "thinking": { "type": "adaptive", "display": "omitted" } })).to_string();
     let answer = Answer { output: vec![think("anthropic", THINKING), think("anthropic", REDACTED)], ..an_answer() };
     let deltas = [
@@ -220,22 +221,22 @@ fn reasoning_that_is_not_to_be_shown_keeps_its_signature() {
         { "type": "thinking", "thinking": "", "signature": "c2ln" },
         { "type": "redacted_thinking", "data": "AAAA" },
     ]);
-    let mut asked = Messages.parse_request(&body, &ApiSettings::default()).unwrap();
-    assert_eq!(written(asked.writer.as_mut(), &answer)["content"], shown);
-    let events = streamed(asked.writer.as_mut(), &deltas, &answer);
+    let mut parsed = Messages.parse_request(&body, &ApiSettings::default()).unwrap();
+    assert_eq!(written(parsed.writer.as_mut(), &answer)["content"], shown);
+    let events = streamed(parsed.writer.as_mut(), &deltas, &answer);
     assert_eq!(accumulated(&events)["content"], shown);
     assert!(!events.iter().any(|(_, event)| event["delta"]["type"] == "thinking_delta"));
 }
 
 #[test]
-fn a_reply_without_words_has_no_block() {
+fn a_reply_without_text_has_no_block() {
     let answer = Answer { output: vec![text(Role::Assistant, "")], ..an_answer() };
     assert_eq!(written(&mut writer(), &answer)["content"], json!([]));
     assert_eq!(accumulated(&streamed(&mut writer(), &[], &answer))["content"], json!([]));
 }
 
 #[test]
-fn a_stream_is_written_as_the_api_writes_it() {
+fn a_stream_has_the_events_of_the_format() {
     let answer = an_answer();
     let claims = &answer.conversation.claims;
     let mut out = Vec::new();
@@ -282,7 +283,7 @@ fn a_stream_is_written_as_the_api_writes_it() {
 }
 
 #[test]
-fn a_stream_adds_up_to_the_whole_answer() {
+fn a_stream_builds_the_complete_answer() {
     let say = |text: &str| (Delta::Text(text.to_owned()), None);
     let thought = |provider_id: &str, blob: &str| {
         (Delta::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }, Some(think(provider_id, blob)))
@@ -307,16 +308,16 @@ fn a_stream_adds_up_to_the_whole_answer() {
             match (delta, item, output.last_mut()) {
                 (_, Some(item), _) => output.push(item),
                 (Delta::Text(text), _, Some(Item::Message { parts, .. })) => {
-                    let Part::Text(said) = &mut parts[0] else { panic!("not text") };
-                    said.push_str(text);
+                    let Part::Text(text_so_far) = &mut parts[0] else { panic!("not text") };
+                    text_so_far.push_str(text);
                 }
-                (Delta::Text(said), ..) => output.push(text(Role::Assistant, said)),
+                (Delta::Text(text_so_far), ..) => output.push(text(Role::Assistant, text_so_far)),
                 other => panic!("{other:?}"),
             }
         }
         let answer = Answer { output, ..an_answer() };
         assert_eq!(accumulated(&streamed(&mut writer(), &deltas, &answer)), written(&mut writer(), &answer));
-        // However many deltas are ready together.
+        // The number of deltas that arrive together does not matter.
         let mut out = Vec::new();
         let mut writer = writer();
         writer.start(&answer.conversation.claims, &mut out);
@@ -326,19 +327,19 @@ fn a_stream_adds_up_to_the_whole_answer() {
     }
 }
 
-fn told<'a>(error: &'a Error, status: u16) -> PublicError<'a> {
+fn public<'a>(error: &'a Error, status: u16) -> PublicError<'a> {
     PublicError { error, status, request_id: "req_1", problem: "{}" }
 }
 
 #[test]
-fn an_error_has_the_members_of_the_api() {
+fn an_error_has_the_members_of_the_format() {
     let error = Error::invalid("`temperature` is a number from 0 to 1");
     let body = "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\
         \"message\":\"`temperature` is a number from 0 to 1\",\"code\":\"request_invalid\",\
         \"details\":{\"error_code\":\"request_invalid\"}},\"request_id\":\"req_1\"}";
-    let refusal = Some(ErrorResponse { status: 400, body: body.into() });
-    assert_eq!(Messages.error_response(&told(&error, 400)), refusal);
-    assert_eq!(CountTokens.error_response(&told(&error, 400)), refusal);
+    let response = Some(ErrorResponse { status: 400, body: body.into() });
+    assert_eq!(Messages.error_response(&public(&error, 400)), response);
+    assert_eq!(CountTokens.error_response(&public(&error, 400)), response);
 }
 
 #[test]
@@ -368,9 +369,9 @@ fn every_error_has_its_class() {
         (Error::UpstreamUnavailable { cause: cause(), retry_after: None }, 502, "api_error"),
         (Error::UserBusy { limit: 8 }, 429, "rate_limit_error"),
     ] {
-        let refusal = Messages.error_response(&told(&error, status)).unwrap();
-        assert_eq!(refusal.status, status);
-        let body: Value = serde_json::from_slice(&refusal.body).unwrap();
+        let response = Messages.error_response(&public(&error, status)).unwrap();
+        assert_eq!(response.status, status);
+        let body: Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!((&body["type"], &body["request_id"]), (&json!("error"), &json!("req_1")));
         let body = &body["error"];
         assert_eq!((&body["type"], &body["message"]), (&json!(class), &json!(error.to_string())));
@@ -380,12 +381,12 @@ fn every_error_has_its_class() {
 }
 
 #[test]
-fn what_programs_rely_on_has_the_status_that_they_expect() {
+fn some_errors_have_the_status_that_programs_expect() {
     let unknown = Error::ModelUnknown { alias: "x".to_owned(), known: vec!["default".to_owned()] };
-    let refusal = Messages.error_response(&told(&unknown, 400)).unwrap();
-    let body: Value = serde_json::from_slice(&refusal.body).unwrap();
-    assert_eq!((refusal.status, &body["error"]["type"]), (404, &json!("not_found_error")));
-    for (said, message) in [
+    let response = Messages.error_response(&public(&unknown, 400)).unwrap();
+    let body: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!((response.status, &body["error"]["type"]), (404, &json!("not_found_error")));
+    for (upstream_message, message) in [
         (Some("prompt is too long: 9 tokens > 8 maximum"), "prompt is too long: 9 tokens > 8 maximum"),
         (
             Some("maximum context length is 8"),
@@ -393,23 +394,24 @@ fn what_programs_rely_on_has_the_status_that_they_expect() {
         ),
         (None, "prompt is too long: The model service refused the request with status 400."),
     ] {
-        let said = said.map(str::to_owned);
-        let overflow = Error::UpstreamRefused { status: 400, message: said, retry_after: None, overflow: true };
-        let refusal = Messages.error_response(&told(&overflow, 502)).unwrap();
-        let body: Value = serde_json::from_slice(&refusal.body).unwrap();
-        assert_eq!((refusal.status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
+        let upstream_message = upstream_message.map(str::to_owned);
+        let overflow =
+            Error::UpstreamRefused { status: 400, message: upstream_message, retry_after: None, overflow: true };
+        let response = Messages.error_response(&public(&overflow, 502)).unwrap();
+        let body: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!((response.status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
         assert_eq!((&body["error"]["message"], &body["error"]["code"]), (&json!(message), &json!("upstream_refused")));
     }
 }
 
 #[test]
-fn an_error_in_a_stream_is_an_event_with_what_had_flowed() {
+fn an_error_in_a_stream_is_an_event_with_the_partial() {
     let mut out = Vec::new();
     let mut writer = writer();
     writer.deltas(&[Delta::Text("So \"f".to_owned())], &mut out);
     out.clear();
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-    writer.fail(&told(&Error::UpstreamCut, 502), Some(&partial), &mut out);
+    writer.fail(&public(&Error::UpstreamCut, 502), Some(&partial), &mut out);
     let error = "\"type\":\"api_error\",\"message\":\"The model service stopped before the end of its reply. Retry the request.\",\
         \"code\":\"upstream_cut\",\"details\":{\"error_code\":\"upstream_cut\"}";
     let event = |error: &str| {
@@ -418,6 +420,6 @@ fn an_error_in_a_stream_is_an_event_with_what_had_flowed() {
     let with_partial = format!("{error},\"partial\":{{\"reply\":\"So \\\"f\",\"conversation_token\":\"a.b.c\"}}");
     assert_eq!(str::from_utf8(&out).unwrap(), event(&with_partial));
     out.clear();
-    self::writer().fail(&told(&Error::UpstreamCut, 502), None, &mut out);
+    self::writer().fail(&public(&Error::UpstreamCut, 502), None, &mut out);
     assert_eq!(str::from_utf8(&out).unwrap(), event(error));
 }

@@ -1,4 +1,4 @@
-//! A request body of the Responses API, into the turn that it asks for and what its answer repeats of it.
+//! The request: the turn, and the members that the answer repeats.
 
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
@@ -17,37 +17,32 @@ mod input;
 use choice::Choice;
 use input::Input;
 
-/// What a body says.
+/// A parsed request body.
 pub(super) struct Request {
     pub(super) turn: TurnRequest,
     pub(super) repeated: RepeatedMembers,
-    /// Whether a stream is to be live, where the request says so.
+    /// The kind of stream, if the request has one: live or held.
     pub(super) live: Option<bool>,
-    /// Whether reasoning is to be shown with what only its provider can read.
+    /// True if the answer has the part of the reasoning that only its provider can read.
     pub(super) encrypted_reasoning: bool,
 }
 
-/// Reads a body.
+/// Parses a body.
 pub(super) fn read(body: &str) -> Result<Request, Error> {
-    let mut raw: RawRequest<'_> = body::read(body)?;
-    raw.refuse_unoffered()?;
+    let mut raw: RawRequest<'_> = body::parse(body)?;
+    raw.reject_unsupported()?;
     let live = raw.live()?;
     let truncation = raw.truncation.as_deref().map(truncation).transpose()?;
     let tools = tools(raw.tools.take().unwrap_or_default())?;
     let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools)?;
     let (format, text) = raw.text.take().map_or_else(RawText::default, |text| text.0).read()?;
-    let (reasoning, reasoning_body) =
-        raw.reasoning.take().map_or_else(RawReasoning::default, |asked| asked.0).read()?;
+    let (reasoning, reasoning_body) = raw.reasoning.take().map_or_else(RawReasoning::default, |raw| raw.0).read()?;
     let options = ModelOptions {
-        max_output_tokens: body::at_least_one("max_output_tokens", raw.max_output_tokens)?,
-        temperature: body::number_to(2, "temperature", raw.temperature.take())?,
-        top_p: body::number_to(1, "top_p", raw.top_p.take())?,
         format,
         reasoning,
-        parallel_calls: raw.parallel_tool_calls,
         tools: tools.iter().filter(|tool| allowed.contains(&tool.name)).cloned().collect(),
         tool_choice: choice,
-        ..ModelOptions::default()
+        ..raw.sampling_options()?
     };
     let one = || Number::from_f64(1.0);
     let repeated = RepeatedMembers {
@@ -72,86 +67,69 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
     Ok(Request { turn: raw.into_turn(options, truncation)?, repeated, live, encrypted_reasoning })
 }
 
-/// What is read of a Responses request. Other members are ignored, and `null` is as good as absent.
+/// The members of a Responses request that the server reads. `null` means the same as absent.
 #[derive(Deserialize)]
 pub(super) struct RawRequest<'a> {
-    /// What is new: text, or items. What was said before may stand before them, as clients repeat it: it is held
-    /// against the token and left out.
     #[serde(borrow)]
     input: Option<&'a RawValue>,
-    /// The id of the conversation's last response, which is `resp_` and its token; absent begins one.
     previous_response_id: Option<String>,
-    /// The other doors' member.
+    /// A member of the other APIs.
     #[serde(borrow)]
     conversation_token: Option<&'a RawValue>,
-    /// One of the names that `GET /v1/models` lists. It may be absent where the conversation has one.
     model: Option<String>,
-    /// A system prompt for this turn, where the model has none of its own. It is not kept.
     instructions: Option<String>,
-    /// Whether the reply comes as server-sent events.
     stream: Option<bool>,
-    /// `false` gives an id that is no token: nothing can follow it.
     store: Option<bool>,
-    /// `reasoning.encrypted_content` shows what only the provider can read of its reasoning.
     include: Option<List<String, INCLUDES>>,
-    /// Pairs of text that the answer repeats. `holdall_stream` says how a stream goes: `hold`, with the token as its one
-    /// id once the reply is whole, or `live`, with the reply as it is made and the token in the last event alone.
     metadata: Option<Metadata>,
-    /// What to do when the conversation has outgrown its limits: OpenAI's words, or ours.
     truncation: Option<String>,
-    /// The most model tokens that the reply may have.
     max_output_tokens: Option<u32>,
-    /// Repeated, and not acted on.
     max_tool_calls: Option<u32>,
-    /// How much chance there is in the choice of words.
     temperature: Option<Number>,
-    /// How likely words have to be.
     top_p: Option<Number>,
-    /// What the reply is to be.
     text: Option<Object<RawText>>,
-    /// How the model is to think.
     reasoning: Option<Object<RawReasoning>>,
-    /// What the model may call.
     tools: Option<List<Object<RawTool>, { body::TOOLS }>>,
-    /// Whether the model may, must or must not call, or what. It takes `tools`.
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
-    /// Whether there may be several calls in a turn.
     parallel_tool_calls: Option<bool>,
-    /// Repeated, and not acted on.
     prompt_cache_key: Option<String>,
-    /// Who speaks, where no credential says so.
     safety_identifier: Option<String>,
-    /// The same, by its older name.
     user: Option<String>,
-    // Known, and not offered but for what asks for nothing.
-    /// Not offered: `false` alone.
+    // Not supported, except with a value that has no effect.
     background: Option<bool>,
     #[serde(borrow)]
     context_management: Option<&'a RawValue>,
     #[serde(borrow)]
     conversation: Option<&'a RawValue>,
-    /// Not offered: 0 alone.
     frequency_penalty: Option<Number>,
     #[serde(borrow)]
     moderation: Option<&'a RawValue>,
-    /// 1 alone: an id holds one conversation.
     n: Option<Number>,
-    /// Not offered: 0 alone.
     presence_penalty: Option<Number>,
     #[serde(borrow)]
     prompt: Option<&'a RawValue>,
-    /// Not offered: 0 alone.
     top_logprobs: Option<Number>,
 }
 
 impl RawRequest<'_> {
-    /// Refuses what we know and cannot honour.
-    fn refuse_unoffered(&self) -> Result<(), Error> {
-        let not =
+    /// The options for length and sampling.
+    fn sampling_options(&mut self) -> Result<ModelOptions, Error> {
+        Ok(ModelOptions {
+            max_output_tokens: body::at_least_one("max_output_tokens", self.max_output_tokens)?,
+            temperature: body::number_to(2, "temperature", self.temperature.take())?,
+            top_p: body::number_to(1, "top_p", self.top_p.take())?,
+            parallel_calls: self.parallel_tool_calls,
+            ..ModelOptions::default()
+        })
+    }
+
+    /// Rejects members that the format knows and the server does not support.
+    fn reject_unsupported(&self) -> Result<(), Error> {
+        let is_not =
             |only: f64, number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(only));
-        let given = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
-        for (asked, instead) in [
+        let has_effect = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
+        for (is_unsupported, message) in [
             (
                 self.conversation_token.is_some(),
                 "`conversation_token` belongs to other APIs. Send `previous_response_id`: `resp_` followed by the token.",
@@ -161,44 +139,47 @@ impl RawRequest<'_> {
                 "`background` is not supported: the reply comes in the response. Send `stream` for a long one.",
             ),
             (
-                given(self.context_management),
+                has_effect(self.context_management),
                 "`context_management` is not supported. Send `truncation`: \"auto\" or \"summarize\".",
             ),
             (
-                given(self.conversation),
+                has_effect(self.conversation),
                 "`conversation` is not supported: the id of a response holds the conversation. Send the last id as \
                 `previous_response_id`.",
             ),
-            (not(0.0, &self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
-            (given(self.moderation), "`moderation` is not supported. Check texts where you send and receive them."),
+            (is_not(0.0, &self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
             (
-                not(1.0, &self.n),
+                has_effect(self.moderation),
+                "`moderation` is not supported. Check texts where you send and receive them.",
+            ),
+            (
+                is_not(1.0, &self.n),
                 "`n` must be 1: an id holds one conversation. For more replies, send the turn again: an id can be \
                 continued more than once.",
             ),
-            (not(0.0, &self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
+            (is_not(0.0, &self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
             (
-                given(self.prompt),
+                has_effect(self.prompt),
                 "`prompt` is not supported: the server stores no templates. Send `instructions` and `input`.",
             ),
-            (not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
+            (is_not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
             (
                 self.includes("message.output_text.logprobs"),
                 "`include` does not support message.output_text.logprobs: replies are text.",
             ),
         ] {
-            if asked {
-                return Err(Error::Unsupported { detail: instead.to_owned() });
+            if is_unsupported {
+                return Err(body::unsupported(message));
             }
         }
         Ok(())
     }
 
     fn includes(&self, name: &str) -> bool {
-        self.include.as_ref().is_some_and(|include| include.0.iter().any(|asked| asked == name))
+        self.include.as_ref().is_some_and(|include| include.0.iter().any(|value| value == name))
     }
 
-    /// Whether a stream is to be live, where the request says so.
+    /// The kind of stream, if the request has one: live or held.
     fn live(&self) -> Result<Option<bool>, Error> {
         match self.metadata.as_ref().and_then(|metadata| metadata.value("holdall_stream")) {
             None => Ok(None),
@@ -212,12 +193,12 @@ impl RawRequest<'_> {
         let Input { items, system: spoken } = input::read(self.input)?;
         let system: Vec<_> = self.instructions.into_iter().chain(spoken).filter(|text| !text.is_empty()).collect();
         Ok(TurnRequest {
-            // What does not begin as our ids do is one more text that is no token.
+            // An id without the prefix is an invalid token, like any other text.
             token: self.previous_response_id.map(|id| id.strip_prefix(ID_PREFIX).unwrap_or_default().to_owned()),
             input: items,
             system: (!system.is_empty()).then(|| system.join("\n\n")),
             user_id: None,
-            // An empty name is how some say that they have none.
+            // Some clients send an empty name instead of none.
             user_hint: [self.safety_identifier, self.user].into_iter().flatten().find(|user| !user.is_empty()),
             model: self.model,
             stream: self.stream.unwrap_or_default(),
@@ -229,9 +210,7 @@ impl RawRequest<'_> {
 
 #[derive(Default, Deserialize)]
 struct RawText {
-    /// The form of the reply.
     format: Option<Object<RawFormat>>,
-    /// How long it is to be: `low`, `medium` or `high`. Repeated, and not acted on.
     verbosity: Option<String>,
 }
 
@@ -276,9 +255,7 @@ impl RawFormat {
 
 #[derive(Default, Deserialize)]
 struct RawReasoning {
-    /// How much.
     effort: Option<String>,
-    /// Whether it is told in short.
     summary: Option<String>,
 }
 
@@ -290,17 +267,13 @@ impl RawReasoning {
     }
 }
 
-/// A function that the client runs.
+/// A tool.
 #[derive(Deserialize)]
 struct RawTool {
     r#type: Option<String>,
-    /// What it is called.
     name: Option<String>,
-    /// What it is for, in words for the model.
     description: Option<String>,
-    /// The JSON Schema of its arguments.
     parameters: Option<Box<RawValue>>,
-    /// Whether arguments are to keep to the schema.
     strict: Option<bool>,
 }
 
@@ -325,7 +298,7 @@ fn tools<const MOST: usize>(raw: List<Object<RawTool>, MOST>) -> Result<Vec<Tool
     raw.0.into_iter().enumerate().map(tool).collect()
 }
 
-/// The API's own names, and ours.
+/// OpenAI's values, and those of Holdall.
 fn truncation(name: &str) -> Result<Truncation, Error> {
     match name {
         "auto" => Ok(Truncation::Oldest),
@@ -336,7 +309,7 @@ fn truncation(name: &str) -> Result<Truncation, Error> {
     }
 }
 
-/// More than the API has names for.
+/// The maximum length of `include`. The API has fewer values.
 const INCLUDES: usize = 64;
 const SUMMARIES: [&str; 3] = ["auto", "concise", "detailed"];
 const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];

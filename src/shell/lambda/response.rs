@@ -1,4 +1,5 @@
-//! An answer → what the platform makes one of: a document with the body in it, or the head of a stream.
+//! Responses in the form that the platform expects: a document with the body, or the head of a
+//! stream.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
 
@@ -11,9 +12,9 @@ use serde::Serialize;
 
 use crate::service::Body;
 
-/// An answer as one document.
-pub(super) async fn buffered(answer: Response<Body>) -> Vec<u8> {
-    let (head, body) = answer.into_parts();
+/// A response as one document.
+pub(super) async fn document(response: Response<Body>) -> Vec<u8> {
+    let (head, body) = response.into_parts();
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(never) => match never {},
@@ -23,12 +24,12 @@ pub(super) async fn buffered(answer: Response<Body>) -> Vec<u8> {
     write(&Document { head: Head::new(&head), body: text.unwrap_or(&encoded), is_base64_encoded: text.is_none() })
 }
 
-/// What a stream begins with.
+/// The head of a stream.
 pub(super) fn prelude(head: &response::Parts) -> Vec<u8> {
     write(&Head::new(head))
 }
 
-/// Our own structs of strings always serialize.
+/// Serialization cannot fail: the structs contain only strings and numbers.
 fn write(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).unwrap_or_default()
 }
@@ -46,9 +47,9 @@ struct Document<'a> {
 #[serde(rename_all = "camelCase")]
 struct Head<'a> {
     status_code: u16,
-    /// The values of a name together, as RFC 9110 §5.3 has it.
+    /// The values of each name, joined as in RFC 9110 §5.3.
     headers: BTreeMap<&'a str, String>,
-    /// The one header whose values cannot be joined (RFC 9110 §5.3).
+    /// `Set-Cookie`, the only header whose values cannot be joined (RFC 9110 §5.3).
     cookies: Vec<String>,
 }
 
@@ -75,35 +76,35 @@ mod tests {
 
     use super::*;
 
-    fn answer(body: &'static [u8]) -> Response<Body> {
-        let mut answer = Response::new(Full::new(bytes::Bytes::from_static(body)).boxed_unsync());
-        *answer.status_mut() = StatusCode::ACCEPTED;
+    fn response(body: &'static [u8]) -> Response<Body> {
+        let mut response = Response::new(Full::new(bytes::Bytes::from_static(body)).boxed_unsync());
+        *response.status_mut() = StatusCode::ACCEPTED;
         for (name, value) in [("vary", "origin"), ("vary", "accept"), ("set-cookie", "a=1"), ("set-cookie", "b=2, c")] {
-            answer.headers_mut().append(name, HeaderValue::from_static(value));
+            response.headers_mut().append(name, HeaderValue::from_static(value));
         }
-        answer
+        response
     }
 
-    async fn document(body: &'static [u8]) -> Value {
-        serde_json::from_slice(&buffered(answer(body)).await).unwrap()
+    async fn parsed(body: &'static [u8]) -> Value {
+        serde_json::from_slice(&document(response(body)).await).unwrap()
     }
 
     #[tokio::test]
-    async fn an_answer_is_a_document_with_its_body() {
+    async fn a_response_is_a_document_with_its_body() {
         let head = json!({ "statusCode": 202, "headers": { "vary": "origin, accept" }, "cookies": ["a=1", "b=2, c"] });
         let mut expected = head.clone();
         expected["body"] = json!("{\"reply\":\"é\"}\n");
         expected["isBase64Encoded"] = json!(false);
-        assert_eq!(document("{\"reply\":\"é\"}\n".as_bytes()).await, expected);
-        let (parts, _) = answer(b"").into_parts();
+        assert_eq!(parsed("{\"reply\":\"é\"}\n".as_bytes()).await, expected);
+        let (parts, _) = response(b"").into_parts();
         assert_eq!(serde_json::from_slice::<Value>(&prelude(&parts)).unwrap(), head);
     }
 
     #[tokio::test]
-    async fn what_is_no_text_is_base64() {
-        let binary = document(b"\xff\x00").await;
+    async fn a_binary_body_is_base64() {
+        let binary = parsed(b"\xff\x00").await;
         assert_eq!((&binary["body"], &binary["isBase64Encoded"]), (&json!("/wA="), &json!(true)));
-        let empty = document(b"").await;
+        let empty = parsed(b"").await;
         assert_eq!((&empty["body"], &empty["isBase64Encoded"]), (&json!(""), &json!(false)));
     }
 }

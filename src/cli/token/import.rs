@@ -1,0 +1,115 @@
+//! `holdall token import`: a new token that contains a transcript.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::transcript::{self, Format, Transcript};
+use crate::{
+    cli::{
+        console::Console,
+        error::CliError,
+        file::{is_standard_input, read_input},
+        home::LOCAL_USER,
+        render::count,
+        secret::fill_random,
+        settings::{DataFolderKey, token_config},
+        stored_token::{codec, exact_cause},
+        system::System,
+    },
+    config::TokenSettings,
+    proto::{
+        chat::Item,
+        deployment::Deployment,
+        principal::{IDP_NONE, Principal},
+        token::{self, Claims, Id, NONCE_BYTES},
+    },
+    service::Clock as _,
+    shell::SystemClock,
+};
+
+/// The arguments of `token import`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    /// Transcript file; `-` is standard input
+    file: PathBuf,
+    /// Format of the transcript; `auto` detects it from the first message
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    format: Format,
+    /// User of the new token
+    #[arg(long, value_name = "NAME", default_value = LOCAL_USER)]
+    user: String,
+    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER`
+    #[arg(long, value_name = "IDP", default_value = IDP_NONE)]
+    idp: String,
+    /// Model alias that continues the conversation
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    model: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: TokenSettings,
+}
+
+/// Prints the token.
+///
+/// # Errors
+/// [`CliError`] if the transcript or a setting is not valid, or standard output fails.
+pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
+    let Transcript { items, system_messages } =
+        transcript::read(&read_input(&args.file)?, args.format).map_err(|fault| args.unreadable(&fault))?;
+    let principal = Principal::new(args.user.as_str(), args.idp.as_str())
+        .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?;
+    let deployment = token_config(&args.settings, DataFolderKey::Create, &System)?.deployment;
+    let claims = first_claims(principal, args.model.clone(), &items, &deployment)?;
+    let token = issue(&claims, &items, &deployment)?;
+    if system_messages > 0 {
+        console.warn(&format!(
+            "left out {}: a token contains no system prompt; pass it to the server with --system-prompt",
+            count(system_messages as u64, "system message")
+        ));
+    }
+    if args.json {
+        let expires_at = claims.effective_expiry(&deployment.policy).to_string();
+        let user = claims.principal.subject();
+        let value = json!({ "token": token, "user": user, "turn": claims.turn, "expires_at": expires_at });
+        return console.print(&format!("{value}\n"));
+    }
+    console.print(&format!("{token}\n"))
+}
+
+impl Args {
+    fn unreadable(&self, fault: &str) -> CliError {
+        match is_standard_input(&self.file) {
+            true => CliError::new(format!("cannot import standard input: {fault}")),
+            false => CliError::new(format!("cannot import `{}`: {fault}", self.file.display())),
+        }
+    }
+}
+
+/// The claims of a new conversation that has these items.
+fn first_claims(
+    principal: Principal,
+    model: String,
+    items: &[Item],
+    deployment: &Deployment,
+) -> Result<Claims, CliError> {
+    let now = SystemClock::new().now();
+    let mut random = [[0; 16]; 2];
+    random.iter_mut().try_for_each(|bytes| fill_random(bytes))?;
+    let ids = random.map(|bytes| Id::new(now, bytes));
+    let first = Claims::first(principal, model, ids, now, &deployment.policy);
+    Ok(Claims { turn: transcript::turns(items), ..first })
+}
+
+fn issue(claims: &Claims, items: &[Item], deployment: &Deployment) -> Result<String, CliError> {
+    let mut nonce = [0; NONCE_BYTES];
+    fill_random(&mut nonce)?;
+    let mut lines = String::new();
+    items.iter().for_each(|item| item.write_line(&mut lines));
+    let issued = token::issue(claims, None, &lines, deployment.token_context(), &nonce, &mut codec()?);
+    issued
+        .map(|issued| issued.token)
+        .map_err(|error| CliError::new(format!("cannot create the token: {}", exact_cause(&error))))
+}

@@ -1,0 +1,150 @@
+use super::*;
+use crate::proto::provider::testing::{BOUNDS, call, think};
+
+fn empty() -> (ReplyBuilder, Vec<Delta>) {
+    (ReplyBuilder::new(BOUNDS), Vec::new())
+}
+
+fn is_malformed<T>(outcome: &Result<T, Error>) -> bool {
+    matches!(outcome, Err(Error::UpstreamMalformed { .. }))
+}
+
+#[test]
+fn calls_come_at_the_end_complete_and_in_order() {
+    let (mut reply, mut deltas) = empty();
+    for (index, id, name, args) in [
+        (1, "b", "two", "{\"x\""),
+        (0, "a", "one", ""),
+        (1, "", "", ":1}"),
+        (1, "b", "two", ""),
+        (0, "c", "three", "["),
+    ] {
+        reply.call_fragment(index, id, name, args).unwrap();
+    }
+    reply.set_finish_reason(FinishReason::ToolCalls);
+    reply.complete(&mut deltas).unwrap();
+    assert_eq!(
+        deltas,
+        [
+            call("a", "one", "{}"),
+            call("c", "three", "["),
+            call("b", "two", "{\"x\":1}"),
+            Delta::Finish(FinishReason::ToolCalls)
+        ]
+    );
+}
+
+#[test]
+fn reasoning_keeps_its_place_among_the_calls() {
+    let (mut reply, mut deltas) = empty();
+    let mut think_at = |reply: &mut ReplyBuilder, index, blob: &str| {
+        reply.count_bytes(blob.len()).unwrap();
+        reply.reasoning(index, "p", blob.to_owned(), &mut deltas).unwrap();
+    };
+    think_at(&mut reply, 0, "1");
+    reply.call_fragment(1, "a", "one", "{}").unwrap();
+    think_at(&mut reply, 2, "2");
+    think_at(&mut reply, 3, "3");
+    reply.call_fragment(4, "b", "two", "{}").unwrap();
+    think_at(&mut reply, 5, "4");
+    assert_eq!(deltas, [think("p", "1")]);
+    reply.complete(&mut deltas).unwrap();
+    let expected = [
+        think("p", "1"),
+        call("a", "one", "{}"),
+        think("p", "2"),
+        think("p", "3"),
+        call("b", "two", "{}"),
+        think("p", "4"),
+        Delta::Finish(FinishReason::ToolCalls),
+    ];
+    assert_eq!(deltas, expected);
+}
+
+#[test]
+fn a_complete_call_replaces_its_fragments() {
+    let (mut reply, mut deltas) = empty();
+    reply.call_fragment(0, "a", "one", "{\"x\"").unwrap();
+    reply.complete_call(0, "a", "one", "{\"x\":1}").unwrap();
+    reply.complete_call(0, "b", "two", "{}").unwrap();
+    reply.complete(&mut deltas).unwrap();
+    let expected = [call("a", "one", "{\"x\":1}"), call("b", "two", "{}"), Delta::Finish(FinishReason::ToolCalls)];
+    assert_eq!(deltas, expected);
+}
+
+#[test]
+fn a_reply_may_have_only_reasoning() {
+    let (mut reply, mut deltas) = empty();
+    reply.reasoning(0, "p", "{}".to_owned(), &mut deltas).unwrap();
+    reply.complete(&mut deltas).unwrap();
+    assert_eq!(deltas, [think("p", "{}"), Delta::Finish(FinishReason::Stop)]);
+}
+
+#[test]
+fn the_finish_reason_agrees_with_the_calls() {
+    use FinishReason::{ContentFilter, Length, Stop, ToolCalls};
+    for (reported, args, expected, calls) in [
+        (Some(Stop), Some("{}"), ToolCalls, 1),
+        (None, Some(""), ToolCalls, 1),
+        (Some(ToolCalls), None, Stop, 0),
+        (Some(Length), Some("{\"a"), Length, 0),
+        (Some(Length), Some(""), Length, 0),
+        (Some(Length), Some("{}"), Length, 0),
+        (Some(ContentFilter), Some("{"), ContentFilter, 0),
+        (Some(ToolCalls), Some("{"), ToolCalls, 1),
+    ] {
+        let (mut reply, mut deltas) = empty();
+        if let Some(args) = args {
+            reply.call_fragment(0, "id", "name", args).unwrap();
+        }
+        if let Some(reason) = reported {
+            reply.set_finish_reason(reason);
+        }
+        reply.complete(&mut deltas).unwrap();
+        assert_eq!((deltas.last(), deltas.len()), (Some(&Delta::Finish(expected)), calls + 1), "{reported:?} {args:?}");
+    }
+}
+
+#[test]
+fn a_call_without_id_or_name_is_malformed() {
+    for (id, name) in [("", "name"), ("id", "")] {
+        let (mut reply, mut deltas) = empty();
+        reply.call_fragment(0, id, name, "{}").unwrap();
+        assert!(is_malformed(&reply.complete(&mut deltas)) && deltas.is_empty());
+    }
+}
+
+#[test]
+fn calls_are_bounded_in_number_and_size() {
+    let (mut reply, _) = empty();
+    for index in 0..128 {
+        reply.call_fragment(index, &format!("c{index}"), "n", "").unwrap();
+    }
+    assert!(is_malformed(&reply.call_fragment(128, "more", "n", "")));
+
+    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 });
+    reply.call_fragment(0, "id", "name", &"x".repeat(14)).unwrap();
+    assert!(is_malformed(&reply.call_fragment(0, "", "", "x")));
+    assert!(is_malformed(&reply.count_bytes(1)));
+}
+
+#[test]
+fn reasoning_is_bounded_in_number_and_size() {
+    let (mut reply, mut deltas) = empty();
+    reply.call_fragment(0, "c", "n", "").unwrap();
+    for _ in 1..128 {
+        reply.reasoning(1, "p", "{}".to_owned(), &mut deltas).unwrap();
+    }
+    assert!(is_malformed(&reply.reasoning(1, "p", "{}".to_owned(), &mut deltas)));
+
+    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 });
+    reply.count_bytes(20).unwrap();
+    assert!(is_malformed(&reply.count_bytes(1)));
+    assert!(is_malformed(&reply.call_fragment(0, "", "n", "")));
+}
+
+#[test]
+fn an_empty_reply_is_malformed() {
+    let (mut reply, mut deltas) = empty();
+    assert!(is_malformed(&reply.complete(&mut deltas)));
+}

@@ -1,0 +1,58 @@
+//! Reading the JSON of replies. Errors give the place of a fault and never quote the reply.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, value::RawValue};
+
+use crate::proto::{error::Error, json::Object};
+
+/// The longest error that is read, in bytes. Real errors are much shorter.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+
+/// The most blocks, entries or parts in one reply that is not a stream.
+pub(super) const MAX_BLOCKS: usize = 4_096;
+
+/// Reads JSON that must be an object. Unknown members are ignored.
+pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
+    serde_json::from_str::<Object<T>>(json).map(|object| object.0).map_err(|error| {
+        let fault = if error.is_data() { "has an unexpected shape" } else { "is not valid JSON" };
+        let (line, column) = (error.line(), error.column());
+        Error::malformed(format!("a value in the reply {fault} (line {line}, column {column})"))
+    })
+}
+
+/// Reads the answer to a count of input tokens, in the form that several providers use.
+pub(super) fn parse_input_tokens(body: &[u8]) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct InputTokens {
+        input_tokens: u64,
+    }
+
+    let body = str::from_utf8(body).map_err(|_| Error::malformed("the count is not UTF-8"))?;
+    parse::<InputTokens>(body).map(|count| count.input_tokens)
+}
+
+/// The `type` member, by which formats tell their objects apart.
+pub(super) fn object_type(json: &str) -> Result<Cow<'_, str>, Error> {
+    #[derive(Deserialize)]
+    struct Tagged<'a> {
+        #[serde(borrow, rename = "type")]
+        object_type: Cow<'a, str>,
+    }
+
+    parse::<Tagged<'_>>(json).map(|tagged| tagged.object_type)
+}
+
+/// Reads an error member. One that is too long is read as `null`.
+pub(super) fn error_member<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    let raw: Option<&RawValue> = Option::deserialize(deserializer)?;
+    Ok(raw.map(|raw| error_value(raw.get())))
+}
+
+/// Reads the JSON of an error. JSON that is too long is read as `null`, because a [`Value`] takes
+/// many times the memory of its text.
+pub(super) fn error_value(json: &str) -> Value {
+    let short = Some(json).filter(|json| json.len() <= MAX_ERROR_BYTES);
+    short.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
