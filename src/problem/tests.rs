@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::proto::{
     allowance::Exhausted,
-    error::{Excess, TokenFault},
+    error::{Code, Excess, TokenFault},
     time::UnixSeconds,
 };
 
@@ -65,6 +65,13 @@ fn exhausted(name: &'static str, limit: u64, period_seconds: u64, retry_after_se
 
 fn refused(status: u16, message: Option<&str>, retry_after: Option<Duration>) -> Error {
     Error::UpstreamRefused { status, message: message.map(str::to_owned), retry_after, overflow: false }
+}
+
+#[test]
+fn each_code_has_an_example() {
+    for code in Code::ALL {
+        assert!(all().iter().any(|(error, ..)| error.kind() == *code), "{code:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Everything that the protocol can refuse, with one variant for each answer that a caller can act on.
+//! The errors of the protocol: one variant for each answer that a caller can act on.
 //!
-//! The message for the caller (`Display`) is in `message.rs`, and everything that is said about a
-//! code is in the table of `code.rs`. Some facts are for the operator only, such as the reason why a
-//! token or a credential was refused. They are in [`Error::cause`], and never in the message.
+//! `message.rs` has the messages for callers (`Display`), and `code.rs` has the table of codes. Some
+//! facts are for the operator only, such as the reason why a token or a credential was refused. They
+//! are in [`Error::cause`], never in the message.
 
 mod code;
 mod message;

@@ -1,12 +1,18 @@
 //! The table of error codes: one row for each code.
 //!
-//! Everything that is said about a code comes from its row: its name and status on the wire, its
-//! title, the retry advice, its description in the OpenAPI document, and its section of
-//! docs/errors.md.
+//! A row has the name and the status on the wire, the title, the retry advice, the cause and the
+//! remedy. The descriptions in docs/openapi.json and the sections of docs/errors.md are generated
+//! from it.
 //!
-//! A new code takes two steps. Add a row here, in alphabetical order. Then add the variant of
-//! [`Error`](super::Error) that has the code. The compiler and the tests name what is missing, and
-//! how to renew the generated documents.
+//! To add a code:
+//!
+//! 1. Add a row here, in alphabetical order.
+//! 2. Add the variant of [`Error`](super::Error) that has the code, its arm in `Error::kind`, and its
+//!    text in `message.rs`.
+//! 3. Add an example to `all` in `src/problem/tests.rs`, and the code to a list in
+//!    `src/service/openapi/tests/operations.rs`.
+//! 4. Run `cargo test --lib`. Failing tests name the commands that renew docs/errors.md and
+//!    docs/openapi.json.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Error, Retry};
+use super::{Error, code::Retry};
 use crate::proto::{
     allowance::Allowance,
     time::{HumanDuration, seconds_rounded_up},
