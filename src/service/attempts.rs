@@ -1,18 +1,21 @@
-//! What is done about a call that failed: it is made again, made elsewhere, or given up. Decides; waits for nothing and
-//! calls nobody.
+//! The decision after a failed call: retry it, call the next target, or give up. This module only
+//! decides; it neither waits nor calls.
 //!
 //! ```text
-//! the call failed because            same target again    next target    given up
-//! it could not be made, 5xx, cut     `retries` times ───▶ then this ───▶ then this
-//! 429, of 5 s at most (1 s if there
-//! is a next target)                  after that wait ───▶ then this ───▶ then this
-//! 429 of longer, or a used-up quota                       at once ─────▶ then this
-//! silent, malformed, other 4xx,
-//! ejected, overloaded                                     at once ─────▶ then this
-//! 400, 413, 422, too long a prompt                                       at once
+//! the call failed because                  1. same target     2. next target   3. give up
+//! no connection, 5xx, interrupted reply    `retries` times    then             then
+//! 5xx or 429 that asks for a wait of       `retries` times,   then             then
+//!   at most 5 s (1 s with a next target)   after that wait
+//! a longer wait, 429 without a wait,                          immediately      then
+//!   used-up quota, silence, malformed
+//!   reply, other 4xx, ejected, overloaded
+//! 400, 413, 422, prompt too long                                               immediately
 //! ```
-//! A reply that had begun was paid for: one such is asked for anew in a turn, not more, and elsewhere if it can be.
-//! Something that the client was shown is never taken back, and so never comes here.
+//! If every address of the last target is ejected, one call is made all the same.
+//!
+//! A reply that had output was already paid for. A turn repeats such a call once, at the next
+//! target if there is one. A call whose output the client has seen is never repeated; the caller of
+//! this module checks that.
 
 use std::time::Duration;
 
@@ -21,27 +24,27 @@ use crate::{
     upstream::{TriedAddresses, UpstreamError, UpstreamResponse, Verdict},
 };
 
-/// Why a call failed, and where it might not.
+/// A failed call: the error, and what can be done about it.
 #[derive(Debug)]
 pub(super) struct CallFault {
     pub(super) error: Error,
-    cure: Cure,
+    remedy: Remedy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cure {
-    /// At another target.
-    Elsewhere,
-    /// At the same, after the wait that was asked for, if one was.
-    Here(Option<Duration>),
-    /// At another target, or here if the call is made in earnest.
-    Insist,
-    /// Nowhere.
+enum Remedy {
+    /// Call the next target. If there is none, call this one even though it is ejected.
+    Force,
+    /// Call the next target.
+    NextTarget,
+    /// Give up: the request itself is at fault.
     None,
+    /// Call the same target again, after the wait that it asked for, if any.
+    Retry(Option<Duration>),
 }
 
 impl CallFault {
-    /// Ends the call that failed, with the verdict that the fault implies.
+    /// Ends the failed call, with the verdict that the fault implies.
     pub(super) fn end(&self, response: impl UpstreamResponse) {
         match self.verdict() {
             Some(verdict) => response.end(verdict),
@@ -52,7 +55,7 @@ impl CallFault {
     /// The verdict on the called address, `None` if the fault says nothing about it.
     fn verdict(&self) -> Option<Verdict> {
         match self.error {
-            _ if self.cure == Cure::Insist => None,
+            _ if self.remedy == Remedy::Force => None,
             Error::UpstreamCut
             | Error::UpstreamMalformed { .. }
             | Error::UpstreamTimeout { .. }
@@ -65,73 +68,74 @@ impl CallFault {
 
 impl From<Error> for CallFault {
     fn from(error: Error) -> Self {
-        let cure = match &error {
-            Error::UpstreamCut => Cure::Here(None),
-            Error::UpstreamUnavailable { retry_after, .. } => Cure::Here(*retry_after),
-            // The request's fault, wherever it goes.
+        let remedy = match &error {
+            Error::UpstreamCut => Remedy::Retry(None),
+            Error::UpstreamUnavailable { retry_after, .. } => Remedy::Retry(*retry_after),
+            // The request is at fault, wherever it is sent.
             Error::UpstreamRefused { overflow: true, .. } | Error::UpstreamRefused { status: 400 | 413 | 422, .. } => {
-                Cure::None
+                Remedy::None
             }
-            Error::UpstreamRefused { retry_after: Some(wait), .. } => Cure::Here(Some(*wait)),
-            // The operator's account, or this upstream's choice of models, is.
+            Error::UpstreamRefused { retry_after: Some(wait), .. } => Remedy::Retry(Some(*wait)),
+            // The operator's account at this upstream is at fault, or the upstream lacks the model.
             Error::Overloaded
             | Error::UpstreamMalformed { .. }
             | Error::UpstreamRefused { .. }
-            | Error::UpstreamTimeout { .. } => Cure::Elsewhere,
-            _ => Cure::None,
+            | Error::UpstreamTimeout { .. } => Remedy::NextTarget,
+            _ => Remedy::None,
         };
-        Self { error, cure }
+        Self { error, remedy }
     }
 }
 
 impl From<UpstreamError> for CallFault {
     fn from(error: UpstreamError) -> Self {
-        let ejected = error == UpstreamError::Ejected;
+        let is_ejected = error == UpstreamError::Ejected;
         let fault = Self::from(Error::from(error));
-        if ejected { Self { cure: Cure::Insist, ..fault } } else { fault }
+        if is_ejected { Self { remedy: Remedy::Force, ..fault } } else { fault }
     }
 }
 
-/// What to do next.
+/// The decision after a failed call.
 #[derive(Debug, PartialEq, Eq)]
-enum Move {
-    /// Make the call again after a wait.
-    Again { wait: Duration },
-    /// Ask the next target.
-    Elsewhere,
-    /// End with this error.
+pub(super) enum NextStep {
+    /// End the turn with this error.
     GiveUp(Error),
+    /// Call the next target.
+    NextTarget,
+    /// Call the same target again after a wait.
+    Retry { wait: Duration },
 }
 
 /// The attempts that a turn has made so far.
 #[derive(Debug)]
 pub(super) struct Attempts {
     retries: u32,
-    /// When the turn is to have ended.
+    /// The time by which the turn must end.
     deadline: Duration,
-    /// How many calls were made at the present target.
-    here: u32,
-    /// Whether a reply that had begun was asked for anew.
-    begun_anew: bool,
-    /// Whether the present target is to be called though it has been failing.
-    insists: bool,
-    /// The addresses that were called at the present target.
+    /// The number of calls to the current target.
+    calls_at_target: u32,
+    /// True if the turn has already repeated a call that had output.
+    repeated_output: bool,
+    /// True if the current target is called even though it is ejected.
+    forces: bool,
+    /// The called addresses of the current target.
     tried: TriedAddresses,
-    /// The error that helps its reader most, so far.
-    told: Option<Error>,
+    /// The most helpful error so far.
+    best_error: Option<Error>,
 }
 
 impl Attempts {
-    /// A turn that makes a call `retries` times again at most at each target, and has ended by `deadline`.
+    /// A turn that repeats a call at most `retries` times at each target, and must end by
+    /// `deadline`.
     pub(super) fn new(retries: u32, deadline: Duration) -> Self {
         Self {
             retries,
             deadline,
-            here: 0,
-            begun_anew: false,
-            insists: false,
+            calls_at_target: 0,
+            repeated_output: false,
+            forces: false,
             tried: TriedAddresses::default(),
-            told: None,
+            best_error: None,
         }
     }
 
@@ -139,108 +143,101 @@ impl Attempts {
         self.deadline
     }
 
-    /// A call is made now; says how long it may take to give something to show: all the time that is left, less the share
-    /// of the `others` that come after the present target.
-    pub(super) fn call(&mut self, others: usize, now: Duration) -> Duration {
-        self.here = self.here.saturating_add(1);
-        let targets = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+    /// Counts a call. Returns the longest time until it must have output: the time that is left,
+    /// divided equally among the current target and its `fallbacks`.
+    pub(super) fn call(&mut self, fallbacks: usize, now: Duration) -> Duration {
+        self.calls_at_target = self.calls_at_target.saturating_add(1);
+        let targets = u32::try_from(fallbacks).unwrap_or(u32::MAX).saturating_add(1);
         self.deadline.saturating_sub(now) / targets
     }
 
-    /// Whether the present target is to be called though it has been failing, where `others` come after it.
-    pub(super) fn is_last(&self, others: usize) -> bool {
-        self.insists || others == 0
+    /// True if the current target, with this many fallbacks after it, is called even though it is
+    /// ejected.
+    pub(super) fn is_last(&self, fallbacks: usize) -> bool {
+        self.forces || fallbacks == 0
     }
 
-    /// The next call goes to another target.
-    fn moved(&mut self) {
-        self.here = 0;
-        self.insists = false;
-        self.tried = TriedAddresses::default();
-    }
-
-    /// The addresses that were called at the present target.
+    /// The called addresses of the current target.
     pub(super) fn tried(&self) -> TriedAddresses {
         self.tried
     }
 
-    /// Notes that a call goes to this address of the present target.
+    /// Records that a call goes to this address of the current target.
     pub(super) fn note_address(&mut self, index: usize) {
         self.tried.insert(index);
     }
 
-    /// What comes of a fault: the pause before the next call, which `next_target` may have turned elsewhere, or the error to
-    /// end with. `begun` says whether a reply had; `chance` is any number.
-    pub(super) fn recover(
+    /// Records that the next call goes to another target.
+    pub(super) fn begin_target(&mut self) {
+        self.calls_at_target = 0;
+        self.forces = false;
+        self.tried = TriedAddresses::default();
+    }
+
+    /// Records that a side call succeeded. Errors before it no longer explain a failure of the
+    /// turn.
+    pub(super) fn succeed(&mut self) {
+        self.begin_target();
+        self.best_error = None;
+    }
+
+    /// Decides what to do after a fault. `had_output` is true if the failed reply had output,
+    /// `fallbacks` is the number of targets after the current one, and `jitter` is a random number.
+    pub(super) fn next_step(
         &mut self,
         fault: &CallFault,
-        begun: bool,
-        others: usize,
+        had_output: bool,
+        fallbacks: usize,
         now: Duration,
-        chance: u32,
-        next_target: &mut dyn FnMut() -> bool,
-    ) -> Result<Duration, Error> {
-        match self.after(fault, begun, others, now, chance) {
-            Move::Again { wait } => Ok(wait),
-            Move::GiveUp(error) => Err(error),
-            Move::Elsewhere if next_target() => {
-                self.moved();
-                Ok(Duration::ZERO)
-            }
-            // None of the others can say what the turn asks for.
-            Move::Elsewhere => self.recover(fault, false, 0, now, chance, &mut || false),
-        }
-    }
-
-    /// A call beside the turn's own has succeeded: its failures before are nothing to end the turn with.
-    pub(super) fn succeeded(&mut self) {
-        self.moved();
-        self.told = None;
-    }
-
-    /// What to do about a fault. `begun` says whether a reply had; `chance` is any number.
-    fn after(&mut self, fault: &CallFault, begun: bool, others: usize, now: Duration, chance: u32) -> Move {
-        let CallFault { error, cure } = fault;
-        if *cure == Cure::None {
-            return Move::GiveUp(error.clone());
+        jitter: u32,
+    ) -> NextStep {
+        let CallFault { error, remedy } = fault;
+        if *remedy == Remedy::None {
+            return NextStep::GiveUp(error.clone());
         }
         let left = self.deadline.saturating_sub(now);
-        let patience = if others > 0 { PATIENCE_BETWEEN } else { PATIENCE };
-        let wait = match cure {
-            Cure::Here(_) if begun && others > 0 => None,
-            Cure::Here(asked) if self.here <= self.retries && asked.is_none_or(|asked| asked <= patience) => {
-                Some(back_off(*asked, self.here, chance))
-            }
-            Cure::Insist if others == 0 && !self.insists => {
-                self.insists = true;
-                Some(Duration::ZERO)
-            }
-            _ => None,
+        let next = match self.retry_wait(*remedy, had_output, fallbacks, jitter) {
+            Some(wait) if wait < left => NextStep::Retry { wait },
+            _ if fallbacks > 0 => NextStep::NextTarget,
+            _ => return NextStep::GiveUp(self.most_helpful(error)),
         };
-        let spent = left.is_zero() || (begun && self.begun_anew);
-        let next = match wait {
-            Some(wait) if wait < left => Move::Again { wait },
-            _ if others > 0 => Move::Elsewhere,
-            _ => return Move::GiveUp(self.tell(error)),
-        };
-        if spent {
-            return Move::GiveUp(self.tell(error));
+        if left.is_zero() || (had_output && self.repeated_output) {
+            return NextStep::GiveUp(self.most_helpful(error));
         }
-        self.begun_anew |= begun;
-        self.told = Some(self.tell(error));
+        self.repeated_output |= had_output;
+        self.best_error = Some(self.most_helpful(error));
         next
     }
 
-    /// Of the errors so far and this one the last that helps most: that says when to come again, or else that one may.
-    fn tell(&mut self, error: &Error) -> Error {
-        match self.told.take() {
-            Some(before) if help(&before) > help(error) => before,
+    /// The wait before the same target is called again, `None` if it must not be.
+    fn retry_wait(&mut self, remedy: Remedy, had_output: bool, fallbacks: usize, jitter: u32) -> Option<Duration> {
+        let longest = if fallbacks > 0 { RETRY_AFTER_MAX_WITH_FALLBACK } else { RETRY_AFTER_MAX };
+        match remedy {
+            Remedy::Retry(_) if had_output && fallbacks > 0 => None,
+            Remedy::Retry(asked)
+                if self.calls_at_target <= self.retries && asked.is_none_or(|asked| asked <= longest) =>
+            {
+                Some(backoff(asked, self.calls_at_target, jitter))
+            }
+            Remedy::Force if fallbacks == 0 && !self.forces => {
+                self.forces = true;
+                Some(Duration::ZERO)
+            }
+            _ => None,
+        }
+    }
+
+    /// The error that helps the client most: among equals the latest.
+    fn most_helpful(&mut self, error: &Error) -> Error {
+        match self.best_error.take() {
+            Some(before) if helpfulness(&before) > helpfulness(error) => before,
             _ => error.clone(),
         }
     }
 }
 
-fn help(error: &Error) -> u8 {
+/// An error that says when to retry helps most, then one that permits a retry.
+fn helpfulness(error: &Error) -> u8 {
     match error.retry() {
         Retry::After(_) => 2,
         Retry::Safe => 1,
@@ -248,23 +245,24 @@ fn help(error: &Error) -> u8 {
     }
 }
 
-/// The pause before call number `made` + 1: from half of a step to the whole, so that what failed together does not come
-/// back together; on top of what was asked for, if something was.
-fn back_off(asked: Option<Duration>, made: u32, chance: u32) -> Duration {
-    let doublings = made.saturating_sub(1).min(16);
-    let step = BACK_OFF.saturating_mul(1 << doublings).min(BACK_OFF_MOST);
-    let part = step.mul_f64(f64::from(chance) / f64::from(u32::MAX) / 2.0);
-    asked.unwrap_or(step / 2).saturating_add(part)
+/// The pause after `calls` calls: the wait that the upstream asked for, or else half a step, plus
+/// up to half a step at random. Steps double. The random part keeps calls that failed together from
+/// coming back together.
+fn backoff(asked: Option<Duration>, calls: u32, jitter: u32) -> Duration {
+    let doublings = calls.saturating_sub(1).min(16);
+    let step = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX);
+    let random = step.mul_f64(f64::from(jitter) / f64::from(u32::MAX) / 2.0);
+    asked.unwrap_or(step / 2).saturating_add(random)
 }
 
-/// The first pause before a call is made again.
-const BACK_OFF: Duration = Duration::from_millis(200);
-/// The longest one that nobody asked for.
-const BACK_OFF_MOST: Duration = Duration::from_secs(2);
-/// The longest wait that an upstream may ask for; who asks for more is not asked again.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The same where another target could be asked at once.
-const PATIENCE_BETWEEN: Duration = Duration::from_secs(1);
+/// The first step between calls to the same target.
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+/// The longest step.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// The longest wait that an upstream may ask for. If it asks for more, it is not called again.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
+/// The same if another target could be called instead.
+const RETRY_AFTER_MAX_WITH_FALLBACK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

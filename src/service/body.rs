@@ -1,4 +1,4 @@
-//! Request bodies, read within bounds, and the body type of answers.
+//! Request bodies, read within limits, and the body type of responses.
 
 use std::{convert::Infallible, pin::Pin};
 
@@ -8,14 +8,21 @@ use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 
 use crate::proto::error::Error;
 
-/// The body of an answer. Dropping it ends what produces it.
+/// The body of a response. Dropping it ends the turn that produces it.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
+/// The body of a request.
+pub(super) trait RequestBody: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static {}
+
+impl<B> RequestBody for B where B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static {}
+
+/// A body of known length.
 pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed_unsync()
 }
 
-/// Refuses bodies that are not uncompressed JSON. A page's form cannot send this type, and so cannot send a turn.
+/// Rejects a body that is not uncompressed JSON. An HTML form cannot send this content type, so a
+/// form on another site cannot send a turn.
 pub(super) fn check_json(head: &request::Parts) -> Result<(), Error> {
     let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
     if encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -34,20 +41,17 @@ pub(super) fn check_json(head: &request::Parts) -> Result<(), Error> {
     }
 }
 
-/// Reads a body of at most `limit_bytes`; one that announces more is refused unread.
-pub(super) async fn read_body<B>(
+/// Reads a body of at most `limit_bytes`. A body that announces more is rejected unread.
+pub(super) async fn read_body<B: RequestBody>(
     head: &request::Parts,
     mut body: Pin<&mut B>,
     limit_bytes: usize,
-) -> Result<Bytes, Error>
-where
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
-{
+) -> Result<Bytes, Error> {
     let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit_bytes as u64) {
         return Err(Error::BodyTooLarge { limit_bytes });
     }
-    // A buffer that grows takes up to twice what it holds.
+    // A buffer that grows can take twice the memory of its content.
     let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let mut bytes = BytesMut::with_capacity(announced.min(limit_bytes));
     while let Some(frame) = body.frame().await {
@@ -61,11 +65,8 @@ where
     Ok(bytes.freeze())
 }
 
-/// Reads what is left of a body that is not wanted, up to a bound, and keeps nothing.
-pub(super) async fn discard<B>(mut body: Pin<Box<B>>)
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-{
+/// Reads the rest of a rejected body and drops it, at most 8 MiB.
+pub(super) async fn discard<B: RequestBody>(mut body: Pin<Box<B>>) {
     let mut bytes = 0_usize;
     while let Some(Ok(frame)) = body.frame().await {
         bytes += frame.data_ref().map_or(0, Bytes::len);
@@ -75,10 +76,10 @@ where
     }
 }
 
-/// Twice the largest body by default.
+/// Twice the default limit of a body.
 const DISCARD_BYTES: usize = 8 << 20;
 
-/// JSON is UTF-8 (RFC 8259 §8.1), without a byte order mark.
+/// The text of a JSON body, which is UTF-8 (RFC 8259 §8.1).
 pub(super) fn utf8(body: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(body).map_err(|error| {
         Error::invalid(format!("The request body is not UTF-8 at byte {}. Send JSON in UTF-8.", error.valid_up_to()))
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_takes_the_memory_that_it_announces() {
+    fn an_announced_body_takes_no_more_memory_than_its_length() {
         let pieces = || stream::iter((0..300).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a")))));
         for (announced, room) in [("300", 300..=300), ("290", 300..=600), ("none", 300..=600)] {
             let (head, ()) = Request::builder().header("content-length", announced).body(()).unwrap().into_parts();

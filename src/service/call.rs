@@ -1,4 +1,10 @@
-//! One upstream call, up to the first bytes of its response.
+//! The upstream calls of one request: one after the other until one succeeds.
+//!
+//! ```text
+//! attempt ─▶ open_call ─▶ read the response … ─▶ success
+//!    ▲           │ failed
+//!    └── retry ◀─┘ after a pause, or at the next target; or give up
+//! ```
 
 use std::{pin::pin, time::Duration};
 
@@ -7,9 +13,10 @@ use futures_util::{FutureExt as _, StreamExt as _, future::Fuse};
 use http::{Request, response};
 
 use super::{
-    Clock as _, Host, Service, Sleep, Stopped,
-    attempts::{Attempts, CallFault},
+    attempts::{Attempts, CallFault, NextStep},
+    host::{Clock as _, EntropySource as _, Host, Sleep},
     record::Record,
+    state::{Service, Stopped},
 };
 use crate::{
     proto::{error::Error, exchange::Exchange},
@@ -23,30 +30,29 @@ pub(super) struct CallContext {
     /// The longest time for all calls together.
     pub(super) limit: Duration,
     pub(super) attempts: Attempts,
-    /// How long upstreams have worked on the request before the current call.
+    /// How long upstreams worked on the request before the current call.
     pub(super) worked: Duration,
-    /// How long side calls have waited in upstream queues.
+    /// How long side calls waited in the queues of upstreams.
     pub(super) waited: Duration,
     pub(super) record: Record,
 }
 
 impl CallContext {
-    /// Counts a call to the exchange's current target, and puts it together. Also returns the
-    /// longest time that it may take to produce output, so that time is left for the targets after
-    /// it.
+    /// Prepares a call to the exchange's current target, and counts it. Also returns the longest
+    /// time until it must have output, which leaves time for the targets after it.
     pub(super) fn call<S>(
         &mut self,
         exchange: &Exchange<S>,
         request: Request<Bytes>,
         now: Duration,
     ) -> (Call, Duration) {
-        let others = exchange.fallbacks_left();
-        let share = self.attempts.call(others, now);
+        let fallbacks = exchange.fallbacks_left();
+        let share = self.attempts.call(fallbacks, now);
         self.record.call(exchange.upstream());
         let call = Call {
             upstream: exchange.upstream().to_owned(),
             user: self.user,
-            is_last: self.attempts.is_last(others),
+            is_last: self.attempts.is_last(fallbacks),
             tried: self.attempts.tried(),
             request,
         };
@@ -54,23 +60,94 @@ impl CallContext {
     }
 }
 
-/// The bounds on one wait for an upstream: a time limit, and the end of the server.
+/// A request to a model that can be sent more than once.
+pub(super) trait RepeatableCall<H: Host>: Send {
+    /// The result of a successful attempt.
+    type Output: Send;
+
+    fn service(&self) -> &Service<H>;
+
+    fn context(&mut self) -> &mut CallContext;
+
+    /// Makes one call, and reads its response.
+    fn attempt(&mut self) -> impl Future<Output = Result<Self::Output, CallFault>> + Send;
+
+    /// The failed attempt, `None` if the call must not be repeated.
+    fn failed_attempt(&self) -> Option<FailedCall>;
+
+    /// Returns to the state before the failed attempt.
+    fn rewind(&mut self);
+
+    /// Rewinds, and moves to the next target that can express the request. Returns false if there
+    /// is none.
+    fn next_target(&mut self) -> bool;
+}
+
+/// A failed attempt that can be repeated.
+pub(super) struct FailedCall {
+    /// True if the reply had output, which the operator pays for.
+    pub(super) had_output: bool,
+    /// The number of targets after the current one.
+    pub(super) fallbacks: usize,
+}
+
+/// Makes attempts until one succeeds.
+///
+/// # Errors
+/// The most helpful error of the attempts; [`Error::Internal`] if the server stops.
+pub(super) async fn call_until_success<H: Host, C: RepeatableCall<H>>(call: &mut C) -> Result<C::Output, Error> {
+    loop {
+        match call.attempt().await {
+            Ok(output) => return Ok(output),
+            Err(fault) => {
+                let wait = prepare_retry(call, &fault)?;
+                call.service().pause(wait).await?;
+            }
+        }
+    }
+}
+
+/// Prepares the next attempt after a fault. Returns the pause before it.
+fn prepare_retry<H: Host, C: RepeatableCall<H>>(call: &mut C, fault: &CallFault) -> Result<Duration, Error> {
+    let Some(FailedCall { had_output, fallbacks }) = call.failed_attempt() else { return Err(fault.error.clone()) };
+    call.context().record.setback(&fault.error);
+    let (now, jitter) = (call.service().host.clock().elapsed(), call.service().host.entropy().jitter());
+    let mut step = call.context().attempts.next_step(fault, had_output, fallbacks, now, jitter);
+    if step == NextStep::NextTarget {
+        if call.next_target() {
+            call.context().attempts.begin_target();
+            return Ok(Duration::ZERO);
+        }
+        // None of the other targets can express the request.
+        step = call.context().attempts.next_step(fault, false, 0, now, jitter);
+    }
+    match step {
+        NextStep::Retry { wait } => {
+            call.rewind();
+            Ok(wait)
+        }
+        NextStep::GiveUp(error) => Err(error),
+        NextStep::NextTarget => Err(fault.error.clone()),
+    }
+}
+
+/// The bounds on the wait for one call: a time limit, and the end of the server.
 pub(super) struct CallTimer {
     timer: Fuse<Sleep>,
     stopped: Stopped,
     limit: Duration,
-    /// What did not arrive in time, for the error.
+    /// The part of the response that must arrive within the limit, for the error.
     phase: &'static str,
-    /// False if a timeout is not held against the address: a complete reply may take longer than
+    /// False if a timeout gives no verdict on the address: a complete reply may take longer than
     /// one target's share of the time.
-    blames: bool,
+    is_verdict: bool,
 }
 
 impl CallTimer {
     /// Waits for `work`.
     ///
     /// # Errors
-    /// [`Error::UpstreamTimeout`]; [`Error::Internal`] if the server stops.
+    /// [`Error::UpstreamTimeout`] at the time limit; [`Error::Internal`] if the server stops.
     pub(super) async fn bound<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
         let mut work = pin!(work.fuse());
         futures_util::select_biased! {
@@ -80,9 +157,9 @@ impl CallTimer {
         }
     }
 
-    /// Ends a call that failed.
+    /// Ends a failed call.
     pub(super) fn end(&self, response: impl UpstreamResponse, fault: &CallFault) {
-        if self.blames || !matches!(fault.error, Error::UpstreamTimeout { .. }) {
+        if self.is_verdict || !matches!(fault.error, Error::UpstreamTimeout { .. }) {
             fault.end(response);
         }
     }
@@ -97,9 +174,11 @@ pub(super) struct OpenCall<R> {
 }
 
 impl<H: Host> Service<H> {
-    /// Starts the time limit of a call. `phase` names what must arrive within it.
-    pub(super) fn call_timer(&self, limit: Duration, phase: &'static str, blames: bool) -> CallTimer {
-        CallTimer { timer: self.host.clock().sleep(limit).fuse(), stopped: self.stopped.clone(), limit, phase, blames }
+    /// Starts the time limit of a call. `phase` names the part of the response that must arrive
+    /// within it. `is_verdict` is false if a timeout gives no verdict on the address.
+    pub(super) fn call_timer(&self, limit: Duration, phase: &'static str, is_verdict: bool) -> CallTimer {
+        let timer = self.host.clock().sleep(limit).fuse();
+        CallTimer { timer, stopped: self.stopped.clone(), limit, phase, is_verdict }
     }
 
     /// Makes a call and waits for the first bytes of its response. Also returns how long the call
@@ -131,8 +210,18 @@ impl<H: Host> Service<H> {
         timer.end(response, &fault);
         (waited, Err(fault))
     }
+
+    /// Waits before the next attempt.
+    async fn pause(&self, wait: Duration) -> Result<(), Error> {
+        let mut stopped = self.stopped.clone();
+        futures_util::select_biased! {
+            () = stopped => Err(stopping()),
+            () = self.host.clock().sleep(wait).fuse() => Ok(()),
+        }
+    }
 }
 
+/// The error of a turn that the end of the server interrupts.
 pub(super) fn stopping() -> Error {
-    Error::internal("the server stopped before the reply was whole")
+    Error::internal("the server stopped before the reply was complete")
 }

@@ -1,7 +1,8 @@
-//! Which web pages may call, and read what they are answered (the Fetch standard, "CORS protocol").
+//! The web pages that may call the server and read its responses (the Fetch standard, "CORS
+//! protocol").
 //!
-//! No origin may by default. A page that may not call cannot send a turn at all: the JSON type asks for a preflight, and
-//! that one is not answered.
+//! By default there are none. Another page cannot send a turn: the JSON content type requires a
+//! preflight, which is then not granted.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
 
@@ -9,7 +10,7 @@ use super::body::{Body, full};
 use crate::config::CorsOrigins;
 
 impl CorsOrigins {
-    /// The answer to a preflight from a listed origin.
+    /// The response to a preflight from a listed origin. `None` if the preflight is not granted.
     pub(super) fn preflight(&self, head: &request::Parts) -> Option<Response<Body>> {
         let origin = head.headers.get(header::ORIGIN)?;
         let asked = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
@@ -30,12 +31,12 @@ impl CorsOrigins {
         Some(response)
     }
 
-    /// Lets the page of a listed origin read the answer.
+    /// Permits a page of a listed origin to read the response.
     pub(super) fn write_headers(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         if self.is_empty() {
             return;
         }
-        // Answers differ by origin, and a cache must know.
+        // Caches must know that responses differ by origin.
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = origin.filter(|origin| self.contains(origin)) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -44,13 +45,14 @@ impl CorsOrigins {
     }
 }
 
-/// Stock SDKs add `x-stainless-*` headers, more of them with each release.
+/// True if pages may send this header. SDKs add `x-stainless-*` headers, and more of them with each
+/// release.
 fn allowed(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.parse::<HeaderName>().is_ok() && (ALLOWED.contains(&name.as_str()) || name.starts_with("x-stainless-"))
 }
 
-/// What else they send on their own or by an option of theirs; nothing of it is acted on but the credentials.
+/// The other headers that SDKs send. The server uses only the credentials among them.
 const ALLOWED: [&str; 14] = [
     "accept",
     "anthropic-beta",

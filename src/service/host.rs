@@ -47,6 +47,12 @@ pub trait Clock: Send + Sync + 'static {
 /// A running timer.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The longest time from a request's arrival to the end of its response. A shell puts it into the
+/// request's extensions if its platform ends longer ones. The service ends upstream calls in time,
+/// so that the output so far still reaches the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLeft(pub Duration);
+
 /// Random bytes for ids, nonces and keys.
 pub trait EntropySource: Send + Sync + 'static {
     /// Fills `bytes` from a cryptographically secure generator, as a rule the operating system's.

@@ -1,27 +1,17 @@
-//! What clients may choose from: `GET /v1/models`, and one of them by name below it.
+//! The models that clients may choose: `GET /v1/models`, and `GET /v1/models/{model}`.
 //!
-//! OpenAI's and Anthropic's SDKs both ask here, so an entry has the members of both. An alias has no date of birth of its
-//! own; it has the one that Anthropic's API gives to models whose date is not known, the epoch.
+//! OpenAI's and Anthropic's SDKs both read these, so an entry has the members of both formats. An
+//! alias has no creation date. It gets the date that Anthropic's API gives to models with an unknown
+//! date: 1970-01-01.
 
-use http::{HeaderMap, Response, request};
+use http::{Response, request};
 use serde::Serialize;
 
-use super::{Host, Service, body::Body, json_response, pages::Page, route::HINT};
-use crate::proto::{
-    api::{Api, chat_completions::ChatCompletions, messages::Messages},
-    error::Error,
-    time::UnixSeconds,
-};
-
-/// The door in whose shape errors about models are told: that of the SDK which asks. Programs look for OpenAI's
-/// `model_not_found`, and Anthropic's SDKs name a version of theirs in each request.
-pub(super) fn api(path: &str, headers: &HeaderMap) -> Option<&'static dyn Api> {
-    let (Page::Model | Page::Models, _) = Page::at(path)? else { return None };
-    Some(if headers.contains_key("anthropic-version") { &Messages } else { &ChatCompletions })
-}
+use super::{body::Body, host::Host, pages::HINT, response::json_response, state::Service, uri::percent_decoded};
+use crate::proto::{error::Error, time::UnixSeconds};
 
 impl<H: Host> Service<H> {
-    /// All models.
+    /// Responds with all models.
     ///
     /// # Errors
     /// Those of [`Self::authenticate`].
@@ -38,10 +28,10 @@ impl<H: Host> Service<H> {
         Ok(json_response(&ModelsBody { object: "list", first_id, last_id, has_more: false, data }))
     }
 
-    /// The model of this name, which may have escapes.
+    /// Responds with one model. `name` may be percent-encoded.
     ///
     /// # Errors
-    /// [`Error::ModelUnknown`]; [`Error::NotFound`] for what can be no name.
+    /// [`Error::ModelUnknown`]; [`Error::NotFound`] for a name that is empty or cannot be decoded.
     pub(super) async fn model(&self, head: &request::Parts, name: &str) -> Result<Response<Body>, Error> {
         self.authenticate(head).await?;
         let name = percent_decoded(name).filter(|name| !name.is_empty()).ok_or(Error::NotFound { hint: HINT })?;
@@ -71,15 +61,15 @@ pub(super) struct ModelBody<'a> {
 
 impl<'a> ModelBody<'a> {
     pub(super) fn new(alias: &'a str, owner: &'a str) -> Self {
-        let born = UnixSeconds(0);
+        let created = UnixSeconds(0);
         Self {
             id: alias,
             object: "model",
-            created: born.0,
+            created: created.0,
             owned_by: owner,
             r#type: "model",
             display_name: alias,
-            created_at: born.to_string(),
+            created_at: created.to_string(),
             lifecycle: "active",
         }
     }
@@ -95,42 +85,4 @@ pub(super) struct ModelsBody<'a> {
     pub(super) has_more: bool,
     pub(super) first_id: Option<&'a str>,
     pub(super) last_id: Option<&'a str>,
-}
-
-/// A piece of a path or a query with its escapes read (RFC 3986 §2.1): SDKs write the slashes of a name as `%2F`.
-pub(super) fn percent_decoded(text: &str) -> Option<String> {
-    let (first, rest) = text.split_once('%').map_or((text, None), |(first, rest)| (first, Some(rest)));
-    let mut bytes = first.as_bytes().to_vec();
-    for escape in rest.into_iter().flat_map(|rest| rest.split('%')) {
-        let (digits, plain) = escape.split_at_checked(2)?;
-        let digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(digits)?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(plain.as_bytes());
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_are_read_once() {
-        for (text, name) in [
-            ("default", Some("default")),
-            ("openai%2Fgpt-5%3a1", Some("openai/gpt-5:1")),
-            ("openai/gpt-5", Some("openai/gpt-5")),
-            ("%C3%A9%25", Some("é%")),
-            ("%2525", Some("%25")),
-            ("", Some("")),
-            ("%", None),
-            ("a%2", None),
-            ("%+1", None),
-            ("%zz", None),
-            ("%é", None),
-            ("%C3", None),
-        ] {
-            assert_eq!(percent_decoded(text).as_deref(), name, "{text}");
-        }
-    }
 }

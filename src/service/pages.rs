@@ -1,31 +1,34 @@
-//! What is served beside the doors: probes, lists, what tells of tokens, and the API's own description.
+//! The paths: APIs, and pages such as probes and lists.
 
-use http::{Method, request};
+use http::{HeaderMap, Method, request};
 
-use crate::proto::error::Error;
+use crate::proto::{
+    api::{APIS, Api, chat_completions::ChatCompletions, messages::Messages},
+    error::Error,
+};
 
-/// What there is at a path.
+/// A resource that is not an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    /// Whether the process lives.
+    /// Reports that the process runs.
     Health,
-    /// What a token holds, for its owner.
+    /// The content of a token, for its owner.
     History,
     /// One model.
     Model,
     /// All models.
     Models,
-    /// The API's description.
+    /// The description of the APIs.
     OpenApi,
-    /// Whether requests should be sent here.
+    /// Reports if requests should be sent here.
     Ready,
-    /// The end of tokens before their time.
+    /// Revokes tokens before they expire.
     Revocations,
     /// The caller's limits.
     Usage,
 }
 
-/// All pages by their paths; what stands in braces is a name of any length.
+/// All pages by path. A name in braces matches the rest of the path.
 pub(super) const PAGES: &[(&str, Page)] = &[
     ("/health", Page::Health),
     ("/healthz", Page::Health),
@@ -40,7 +43,7 @@ pub(super) const PAGES: &[(&str, Page)] = &[
 ];
 
 impl Page {
-    /// The page at a path, and the name in it.
+    /// The page at a path, and the name in the path.
     pub(super) fn at(path: &str) -> Option<(Self, &str)> {
         PAGES.iter().find_map(|(template, page)| match template.split_once('{') {
             Some((before, _)) => path.strip_prefix(before).map(|name| (*page, name)),
@@ -48,7 +51,7 @@ impl Page {
         })
     }
 
-    /// The methods that it answers to, as `Allow` lists them.
+    /// The methods of the page, in the format of `Allow`.
     pub(super) fn allow(self) -> &'static str {
         match self {
             Self::Health | Self::Model | Self::Models | Self::OpenApi | Self::Ready | Self::Usage => GET,
@@ -56,29 +59,49 @@ impl Page {
         }
     }
 
-    /// Refuses all other methods.
+    /// Rejects all other methods.
     pub(super) fn check_method(self, head: &request::Parts) -> Result<(), Error> {
         check_method(head, self.allow())
     }
 }
 
-/// The methods of what is read.
+/// The methods of a page that is read.
 pub(super) const GET: &str = "GET, HEAD";
-/// The method of what is done.
+/// The method of an API, and of a page with a request body.
 pub(super) const POST: &str = "POST";
 
-/// Refuses all methods but those in `allow`.
+/// Rejects all methods that are not in `allow`.
 pub(super) fn check_method(head: &request::Parts, allow: &'static str) -> Result<(), Error> {
     let allowed = |method: &Method| allow.split(", ").any(|name| name == method.as_str());
     if allowed(&head.method) { Ok(()) } else { Err(Error::MethodNotAllowed { allow }) }
 }
+
+/// The API at a path, or the one above it.
+pub(super) fn api_of(path: &str) -> Option<&'static dyn Api> {
+    let below = |api: &&dyn Api| path.strip_prefix(api.path()).is_some_and(|rest| rest.starts_with('/'));
+    APIS.iter().copied().find(|api| api.path() == path).or_else(|| APIS.iter().copied().find(below))
+}
+
+/// The API whose format errors have at a path. Lists of models have none of their own: a request
+/// with Anthropic's version header gets Anthropic's format. All others get OpenAI's, in whose errors
+/// programs look for `model_not_found`.
+pub(super) fn api_for_errors(path: &str, headers: &HeaderMap) -> Option<&'static dyn Api> {
+    api_of(path).or_else(|| {
+        let (Page::Model | Page::Models, _) = Page::at(path)? else { return None };
+        Some(if headers.contains_key("anthropic-version") { &Messages } else { &ChatCompletions })
+    })
+}
+
+/// The hint for an unknown path.
+pub(super) const HINT: &str = "Send turns with POST to /v1/turns, /v1/responses, /v1/chat/completions or /v1/messages. \
+    The base URL of an OpenAI SDK ends in /v1; that of an Anthropic SDK does not.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_below_a_slash_is_a_name() {
+    fn only_the_part_after_the_slash_is_a_name() {
         for (path, page) in [
             ("/v1/models", Some((Page::Models, ""))),
             ("/v1/models/", Some((Page::Model, ""))),

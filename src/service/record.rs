@@ -1,6 +1,7 @@
-//! What an operator is told of each request.
+//! The operator's log: one record for each request, and notices.
 //!
-//! A record holds no token, credential, key or message text: paths are cut before a query, ids are our own.
+//! A record contains no token, credential, key or message text. Paths are logged without their
+//! query, and all ids are the server's own.
 
 use std::{
     convert::Infallible,
@@ -15,79 +16,80 @@ use http::request;
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
-use super::{Body, slots::Slot};
+use super::{body::Body, slots::Slot};
 use crate::proto::{
     error::Error,
     token::{Claims, Id},
 };
 
-/// Takes the records of ended requests.
+/// The destination of log entries.
 pub trait Log: Send + Sync + 'static {
-    /// One request has ended.
+    /// Writes the record of an ended request.
     fn record(&self, record: &Entry);
 
-    /// Something happened beside the requests. Not every log wants to know.
+    /// Writes a notice. By default, notices are dropped.
     fn notice(&self, _notice: &Notice) {}
 }
 
-/// Something that an operator should know of and that belongs to no request.
+/// An event that belongs to no request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Notice {
-    /// Its stable name, `snake_case`.
+    /// The stable name of the event, `snake_case`.
     pub notice: &'static str,
-    /// The same in words.
+    /// The details, in words.
     pub detail: String,
 }
 
-/// One ended request.
+/// The record of one ended request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// Our id for it.
+    /// The request id: `req_` and a UUID.
     pub request_id: String,
-    /// Its method.
+    /// The HTTP method.
     pub method: String,
-    /// Its path, at most 64 characters of it; what is too long to be a name of ours stands as `…`.
+    /// The path, at most 64 characters. A segment that is longer than 32 bytes is written as `…`.
     pub path: String,
-    /// The status of the answer; 499 if the client left before there was one.
+    /// The status of the response; 499 if the client left before its end.
     pub status: u16,
-    /// From head to the answer's last byte.
+    /// The milliseconds from the request's head to the last byte of the response.
     pub millis: u64,
-    /// The code of the error it ended with.
+    /// The code of the error that ended the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
-    /// Why, for the operator.
+    /// The cause of that error, for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The conversation that it continued or began.
+    /// The conversation that the request started or continued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation: Option<Id>,
-    /// The turn of that conversation.
+    /// The number of the turn in that conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turn: Option<u64>,
-    /// How many calls were made of upstreams; those for summaries and counts are among them.
+    /// The number of upstream calls, including those for summaries and counts.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempts: u32,
-    /// The upstream that was called last, and so answered if anyone did.
+    /// The upstream of the last call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
-    /// The calls that failed before anything was shown: the upstream, the code, and the cause where there is one.
+    /// The calls that failed before any output: the upstream, the code and, if there is one, the
+    /// cause. At most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub setbacks: Vec<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// A request's record while the request is under way, shared by what takes part in it.
+/// The record of a request in progress. Copies are the same record.
 #[derive(Clone)]
 pub(super) struct Record(Arc<Mutex<State>>);
 
 struct State {
     entry: Entry,
     began: Duration,
-    /// The request's place, once its answer is on its way.
+    /// The request's slot, once there is a response.
     slot: Option<Slot>,
 }
 
@@ -96,7 +98,7 @@ impl Record {
         let entry = Entry {
             request_id: request_id.to_owned(),
             method: head.method.as_str().chars().take(16).collect(),
-            path: shown(head.uri.path()),
+            path: logged_path(head.uri.path()),
             status: CLIENT_LEFT,
             millis: 0,
             code: None,
@@ -110,7 +112,7 @@ impl Record {
         Self(Arc::new(Mutex::new(State { entry, began: now, slot: None })))
     }
 
-    /// Notes which turn this is.
+    /// Records the turn.
     pub(super) fn turn(&self, claims: &Claims) {
         self.with(|state| {
             state.entry.conversation = Some(claims.conversation);
@@ -118,7 +120,7 @@ impl Record {
         });
     }
 
-    /// Notes that an upstream is called.
+    /// Records an upstream call.
     pub(super) fn call(&self, upstream: &str) {
         self.with(|state| {
             state.entry.attempts = state.entry.attempts.saturating_add(1);
@@ -126,11 +128,11 @@ impl Record {
         });
     }
 
-    /// Notes the error that the last call came to, before anything was shown.
+    /// Records the error of the last call, which failed before any output.
     pub(super) fn setback(&self, error: &Error) {
         self.with(|state| {
             let Entry { setbacks, upstream, .. } = &mut state.entry;
-            if setbacks.len() < SETBACKS_MOST {
+            if setbacks.len() < SETBACKS_MAX {
                 let upstream = upstream.as_deref().unwrap_or_default();
                 let cause = error.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
                 setbacks.push(format!("{upstream}: {}{cause}", error.code()));
@@ -138,7 +140,7 @@ impl Record {
         });
     }
 
-    /// Notes the error that ended it.
+    /// Records the error that ended the request.
     pub(super) fn fail(&self, error: &Error) {
         self.with(|state| {
             state.entry.code = Some(error.code());
@@ -146,17 +148,17 @@ impl Record {
         });
     }
 
-    /// Notes the status of its answer.
+    /// Records the status of the response.
     pub(super) fn status(&self, status: u16) {
         self.with(|state| state.entry.status = status);
     }
 
-    /// Keeps the request's place until the last of its answer has been taken: what waits for a client takes memory too.
+    /// Keeps the request's slot until the client has read the response, which takes memory until then.
     pub(super) fn keep(&self, slot: Slot) {
         self.with(|state| state.slot = Some(slot));
     }
 
-    /// The entry as it stands at `now`.
+    /// The entry at the time `now`.
     pub(super) fn entry(&self, now: Duration) -> Entry {
         self.with(|state| {
             let millis = now.saturating_sub(state.began).as_millis();
@@ -169,7 +171,7 @@ impl Record {
     }
 }
 
-/// Hands the record to the log when the request has ended, however it has.
+/// Writes the record to the log when it is dropped, however the request ended.
 pub(super) struct Recording<F: FnOnce(&Record)> {
     record: Record,
     write: Option<F>,
@@ -189,10 +191,11 @@ impl<F: FnOnce(&Record)> Drop for Recording<F> {
     }
 }
 
-/// An answer's body that ends its request's record: well after the last byte, or as left by the client before it.
+/// A response body that ends the request's record when it is dropped. Dropped before its end, it
+/// records that the client left.
 pub(super) struct RecordedBody<F: FnOnce(&Record)> {
     body: Body,
-    /// Bytes were taken of a body that has not come to its end.
+    /// True if the client has read a part of the body, but not its end.
     open: bool,
     recording: Recording<F>,
 }
@@ -234,17 +237,17 @@ impl<F: FnOnce(&Record)> Drop for RecordedBody<F> {
     }
 }
 
-/// A path for the log. Clients of other services put ids into paths, and ours are tokens.
-fn shown(path: &str) -> String {
+/// A path for the log. Clients may put response ids into paths, and a response id contains a token.
+fn logged_path(path: &str) -> String {
     let segments = path.split('/').map(|segment| if segment.len() > SEGMENT_BYTES { "…" } else { segment });
     segments.collect::<Vec<_>>().join("/").chars().take(64).collect()
 }
 
-/// As many failed calls as are listed.
-const SETBACKS_MOST: usize = 16;
+/// The most failed calls in an entry.
+const SETBACKS_MAX: usize = 16;
 
-/// The longest segment of a path that is logged; no token is so short.
+/// The longest segment of a path that is logged. Every token is longer.
 const SEGMENT_BYTES: usize = 32;
 
-/// What nginx logs for a client that closed before it was answered.
+/// The status that nginx logs for a client that left before the end of its response.
 const CLIENT_LEFT: u16 = 499;

@@ -1,47 +1,42 @@
-//! Where a request goes: probes, lists, doors; and what each is checked for before its body is read.
+//! The routing of a request to an API or a page, and the checks that come before it.
 
 use std::{pin::Pin, sync::Arc};
 
-use bytes::Bytes;
-use futures_util::FutureExt as _;
-use http::{Method, Response, StatusCode, header, request};
-use serde::Serialize;
+use http::{Method, Response, header, request};
 
 use super::{
-    Clock as _, Host, Incoming, Sender, Service, TimeLeft,
-    body::{Body, check_json, read_body, utf8},
-    caller, json_bytes, json_response, openapi,
-    pages::{self, Page},
+    api_request::ApiRequest,
+    body::{Body, RequestBody},
+    host::{Clock as _, Host, TimeLeft},
+    openapi,
+    pages::{HINT, Page, api_of},
+    probes::health,
     record::Record,
+    state::Service,
 };
-use crate::proto::exchange;
 use crate::{
-    guard::{GuardPurpose, Permit as _, TurnEnd},
     principal::is_loopback_host,
     proto::{
-        api::{APIS, Api, Operation, native},
+        api::{Api, Operation},
         error::Error,
     },
 };
 
 impl<H: Host> Service<H> {
-    /// Answers a request, or says why not.
-    pub(super) async fn route<B>(
+    /// Responds to a request.
+    pub(super) async fn route<B: RequestBody>(
         self: &Arc<Self>,
         head: &request::Parts,
         body: Pin<&mut B>,
         request_id: &str,
         record: Record,
-    ) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
-    {
+    ) -> Result<Response<Body>, Error> {
         let path = head.uri.path();
         let page = Page::at(path);
-        // Probes come by address, whatever the name.
+        // Probes use the instance's address, so their Host header is not checked.
         if let Some((page @ (Page::Health | Page::Ready), _)) = page {
             page.check_method(head)?;
-            return Ok(if page == Page::Health { status("ok") } else { self.ready() });
+            return Ok(if page == Page::Health { health() } else { self.ready() });
         }
         self.check_host(head)?;
         if head.method == Method::OPTIONS
@@ -50,77 +45,65 @@ impl<H: Host> Service<H> {
             return Ok(preflight);
         }
         if let Some((page, name)) = page {
-            page.check_method(head)?;
-            return match page {
-                Page::Health => Ok(status("ok")),
-                Page::History => self.history(head, body, record).await,
-                Page::Model => self.model(head, name).await,
-                Page::Models => self.models(head).await,
-                Page::OpenApi => Ok(openapi::answer(head)),
-                Page::Ready => Ok(self.ready()),
-                Page::Revocations => self.revoke(head, body, record).await,
-                Page::Usage => self.usage(head).await,
-            };
+            return self.page(page, name, head, body, record).await;
         }
         match api_of(path) {
-            Some(api) if api.path() == path => self.pass(api, head, body, request_id, record).await,
-            // What formats keep at their paths is read and deleted by id; anything else there is unknown to us.
-            api => Err(match (api.and_then(|api| api.subpath_hint()), &head.method) {
-                (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
-                (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
-            }),
+            Some(api) if api.path() == path => self.api(api, head, body, request_id, record).await,
+            api => Err(not_found(api, &head.method)),
         }
     }
 
-    /// Answers a request at a door. Its place is kept until the answer is taken.
-    async fn pass<B>(
+    /// Responds to a request at a page. `name` is the name in its path.
+    async fn page<B: RequestBody>(
+        self: &Arc<Self>,
+        page: Page,
+        name: &str,
+        head: &request::Parts,
+        body: Pin<&mut B>,
+        record: Record,
+    ) -> Result<Response<Body>, Error> {
+        page.check_method(head)?;
+        match page {
+            Page::Health => Ok(health()),
+            Page::History => self.history(head, body, record).await,
+            Page::Model => self.model(head, name).await,
+            Page::Models => self.models(head).await,
+            Page::OpenApi => Ok(openapi::answer(head)),
+            Page::Ready => Ok(self.ready()),
+            Page::Revocations => self.revocations(head, body, record).await,
+            Page::Usage => self.usage(head).await,
+        }
+    }
+
+    /// Responds to a request at an API. The request keeps its slot until the client has read the
+    /// response.
+    async fn api<B: RequestBody>(
         self: &Arc<Self>,
         api: &'static dyn Api,
         head: &request::Parts,
         body: Pin<&mut B>,
         request_id: &str,
         record: Record,
-    ) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
-    {
-        let ends = head.extensions.get().map(|TimeLeft(left)| self.host.clock().elapsed().saturating_add(*left));
-        let sender = self.post(head).await?;
+    ) -> Result<Response<Body>, Error> {
+        let now = self.host.clock().elapsed();
+        let deadline = head.extensions.get().map(|TimeLeft(left)| now.saturating_add(*left));
+        let sender = self.check_post(head).await?;
         let slot = self.slots.take(sender.network())?;
-        let body = self.read(head, body).await?;
-        let incoming = Incoming { sender, body, ends, request_id: request_id.to_owned(), record: record.clone() };
+        let body = self.read_body(head, body).await?;
+        let request = ApiRequest { sender, body, deadline, request_id: request_id.to_owned(), record: record.clone() };
         let response = match api.operation() {
-            Operation::CountTokens => self.count(api, incoming).await?,
-            Operation::Turn => Arc::clone(self).turn(api, incoming).await?,
+            Operation::CountTokens => self.count(api, request).await?,
+            Operation::Turn => Arc::clone(self).turn(api, request).await?,
         };
         record.keep(slot);
         Ok(response)
     }
 
-    /// What every `POST` is checked for before its body is read.
-    pub(super) async fn post(&self, head: &request::Parts) -> Result<Sender, Error> {
-        pages::check_method(head, pages::POST)?;
-        let sender = self.authenticate(head).await?;
-        check_json(head)?;
-        Ok(sender)
-    }
-
-    /// Reads a body within its bounds of size and time.
-    pub(super) async fn read<B>(&self, head: &request::Parts, body: Pin<&mut B>) -> Result<Bytes, Error>
-    where
-        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
-    {
-        let limit = self.settings.timeouts.body;
-        let limit_bytes = self.deployment().limits.body_bytes;
-        let reading = Box::pin(read_body(head, body, limit_bytes));
-        futures_util::select_biased! {
-            body = reading.fuse() => body,
-            () = self.host.clock().sleep(limit).fuse() => Err(Error::RequestTimeout { limit }),
-        }
-    }
-
+    /// Checks the host that the request names. Without an identity rule it must be a name of this
+    /// machine: a web page under another name that leads here (DNS rebinding) could otherwise use
+    /// the server.
     fn check_host(&self, head: &request::Parts) -> Result<(), Error> {
-        // What stands in front may have gone by the other one (RFC 9112 §3.2).
+        // A proxy in front may have used the other one (RFC 9112 §3.2).
         if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
             return Err(Error::invalid("The request has more than one `Host` header. Send one."));
         }
@@ -138,76 +121,15 @@ impl<H: Host> Service<H> {
             )),
         }
     }
-
-    fn ready(&self) -> Response<Body> {
-        let (status, text) = if self.is_draining() {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining")
-        } else if !self.access().authenticator.is_ready() {
-            (StatusCode::SERVICE_UNAVAILABLE, "waiting for the identity issuer's keys")
-        } else {
-            (StatusCode::OK, "ready")
-        };
-        let mut response = self::status(text);
-        *response.status_mut() = status;
-        response
-    }
-
-    async fn history<B>(
-        &self,
-        head: &request::Parts,
-        body: Pin<&mut B>,
-        record: Record,
-    ) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
-    {
-        let sender = self.post(head).await?;
-        let slot = self.slots.take(sender.network())?;
-        let body = self.read(head, body).await?;
-        let (token, user_id) = native::history_request(utf8(&body)?)?;
-        let peer = sender.peer;
-        let caller = caller(sender.identity, user_id, None);
-        let deployment = self.deployment();
-        let (items, conversation, presented) = self
-            .with_codec(|codec| exchange::read_history(&deployment, &token, &caller, self.host.clock().now(), codec))?;
-        let permit = self.admit(GuardPurpose::Read, peer, &conversation.claims, Some(presented)).await?;
-        permit.settle(TurnEnd::Failed).await;
-        record.keep(slot);
-        Ok(json_bytes(native::history_answer(&items, &conversation)))
-    }
-
-    async fn revoke<B>(&self, head: &request::Parts, body: Pin<&mut B>, record: Record) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + 'static,
-    {
-        let revoker = self.revoker(head).await?;
-        check_json(head)?;
-        let slot = self.slots.take(revoker.network())?;
-        let response = self.revocations(revoker, &self.read(head, body).await?, &record).await?;
-        record.keep(slot);
-        Ok(response)
-    }
 }
 
-/// The door at a path, or the one that the path lies below.
-pub(super) fn api_of(path: &str) -> Option<&'static dyn Api> {
-    let below = |api: &&dyn Api| path.strip_prefix(api.path()).is_some_and(|rest| rest.starts_with('/'));
-    APIS.iter().copied().find(|api| api.path() == path).or_else(|| APIS.iter().copied().find(below))
-}
-
-/// Where to go from a path that is none.
-pub(super) const HINT: &str = "Send turns with POST to /v1/turns, /v1/responses, /v1/chat/completions or /v1/messages. \
-    The base URL of an OpenAI SDK ends in /v1; that of an Anthropic SDK does not.";
-
-/// How a probe is answered.
-#[derive(Serialize)]
-pub(super) struct StatusBody {
-    /// `ok`, `ready`, or why no requests should be sent here.
-    pub(super) status: &'static str,
-}
-
-fn status(status: &'static str) -> Response<Body> {
-    json_response(&StatusBody { status })
+/// The error at a path without a resource. `api` is the API above it, below which clients read and
+/// delete stored objects by id; other paths below it are unknown.
+fn not_found(api: Option<&dyn Api>, method: &Method) -> Error {
+    match (api.and_then(|api| api.subpath_hint()), method) {
+        (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
+        (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
+    }
 }
 
 /// True if an authority names this machine, at any port.

@@ -1,15 +1,15 @@
-//! Calls beside a turn's own, whose answers are read whole: for a summary, for a count.
-
-use std::time::Duration;
+//! Side calls: upstream calls for a summary or a count of model tokens. Their responses are read
+//! completely, up to a size limit.
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use http::{Request, response};
 
 use super::{
-    Clock as _, EntropySource as _, Host, Service,
     attempts::CallFault,
-    call::{CallContext, OpenCall, stopping},
+    call::{CallContext, FailedCall, OpenCall, RepeatableCall, call_until_success},
+    host::{Clock as _, Host},
+    state::Service,
 };
 use crate::{
     proto::{
@@ -19,18 +19,18 @@ use crate::{
     upstream::{UpstreamError, UpstreamResponse, Verdict},
 };
 
-/// What is asked beside the turn.
-pub(super) trait SideCall {
-    /// What the answer says.
-    type Answer;
+/// An exchange that needs a side call.
+pub(super) trait SideCall: Send {
+    /// The content of the response.
+    type Answer: Send;
 
-    /// What to send.
+    /// The request for the current target.
     fn request(&self) -> Request<Bytes>;
 
-    /// Reads the answer.
+    /// Reads a complete response.
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Self::Answer, Error>;
 
-    /// Turns to the next target; says whether there is one.
+    /// Moves to the next target. Returns false if there is none.
     fn next_target(&mut self) -> bool;
 }
 
@@ -45,7 +45,7 @@ impl SideCall for Exchange<Counting> {
         self.read_count(head, body)
     }
 
-    /// Each provider counts in its own way, and only the one that is asked first was asked for.
+    /// Each provider counts differently, and the client wants the count of the first target.
     fn next_target(&mut self) -> bool {
         false
     }
@@ -67,8 +67,10 @@ impl SideCall for Exchange<Summarizing> {
     }
 }
 
+type SideCallResult<S> = <Exchange<S> as SideCall>::Answer;
+
 impl<H: Host> Service<H> {
-    /// Has the older turns summarized, so that the turn can be taken.
+    /// Replaces older turns by a summary, after which the turn can be sent.
     pub(super) async fn summarize(
         &self,
         mut exchange: Exchange<Summarizing>,
@@ -76,13 +78,13 @@ impl<H: Host> Service<H> {
     ) -> Result<Exchange<Ready>, Error> {
         let called = self.host.clock().elapsed();
         let summary = self.side_call(&mut exchange, context).await?;
-        context.attempts.succeeded();
+        context.attempts.succeed();
         context.worked = self.host.clock().elapsed().saturating_sub(called).saturating_sub(context.waited);
         exchange.apply_summary(summary, context.worked)
     }
 
-    /// Makes a call beside the turn's own, again or elsewhere where that failed.
-    pub(super) async fn side_call<S>(
+    /// Makes a side call, with retries and at other targets if it fails.
+    pub(super) async fn side_call<S: Send>(
         &self,
         exchange: &mut Exchange<S>,
         context: &mut CallContext,
@@ -90,73 +92,81 @@ impl<H: Host> Service<H> {
     where
         Exchange<S>: SideCall,
     {
-        loop {
-            let mut begun = false;
-            let fault = match self.make_side_call(exchange, context, &mut begun).await {
-                Ok(answer) => return Ok(answer),
-                Err(fault) => fault,
-            };
-            context.record.setback(&fault.error);
-            let (others, now, chance) =
-                (exchange.fallbacks_left(), self.host.clock().elapsed(), self.host.entropy().jitter());
-            let mut next_target = || SideCall::next_target(exchange);
-            let wait = context.attempts.recover(&fault, begun, others, now, chance, &mut next_target)?;
-            self.pause(wait).await?;
-        }
-    }
-
-    /// Makes one call; `begun` is set once something came of its answer that will have to be paid for.
-    async fn make_side_call<S>(
-        &self,
-        exchange: &Exchange<S>,
-        context: &mut CallContext,
-        begun: &mut bool,
-    ) -> Result<SideCallResult<S>, CallFault>
-    where
-        Exchange<S>: SideCall,
-    {
-        let (call, limit) = context.call(exchange, SideCall::request(exchange), self.host.clock().elapsed());
-        let mut timer = self.call_timer(limit, "the complete answer", true);
-        let (waited, opened) = self.open_call(context, call, &mut timer).await;
-        context.waited = context.waited.saturating_add(waited);
-        let OpenCall { mut response, head, first } = opened?;
-        let read = timer.bound(whole_body(&mut response, head.status.is_success(), first, begun)).await;
-        let bytes = read.map_err(CallFault::from).and_then(|read| read);
-        let read = bytes.and_then(|bytes| exchange.read(&head, &bytes).map_err(CallFault::from));
-        match &read {
-            Ok(_) => response.end(Verdict::Complete),
-            Err(fault) => timer.end(response, fault),
-        }
-        read
-    }
-
-    async fn pause(&self, wait: Duration) -> Result<(), Error> {
-        let mut stopped = self.stopped.clone();
-        futures_util::select_biased! {
-            () = stopped => Err(stopping()),
-            () = self.host.clock().sleep(wait).fuse() => Ok(()),
-        }
+        call_until_success(&mut SideCallAttempts { service: self, exchange, context, had_output: false }).await
     }
 }
 
-/// Reads a body up to a bound.
-async fn whole_body(
+struct SideCallAttempts<'a, H, S> {
+    service: &'a Service<H>,
+    exchange: &'a mut Exchange<S>,
+    context: &'a mut CallContext,
+    /// True if the current attempt had a response that must be paid for.
+    had_output: bool,
+}
+
+impl<H: Host, S: Send> RepeatableCall<H> for SideCallAttempts<'_, H, S>
+where
+    Exchange<S>: SideCall,
+{
+    type Output = SideCallResult<S>;
+
+    fn service(&self) -> &Service<H> {
+        self.service
+    }
+
+    fn context(&mut self) -> &mut CallContext {
+        self.context
+    }
+
+    async fn attempt(&mut self) -> Result<Self::Output, CallFault> {
+        let Self { service, exchange, context, had_output } = self;
+        let now = service.host.clock().elapsed();
+        let (call, limit) = context.call(exchange, SideCall::request(&**exchange), now);
+        let mut timer = service.call_timer(limit, "the complete answer", true);
+        let (waited, opened) = service.open_call(context, call, &mut timer).await;
+        context.waited = context.waited.saturating_add(waited);
+        let OpenCall { mut response, head, first } = opened?;
+        let body = timer.bound(read_body(&mut response, head.status.is_success(), first, had_output)).await;
+        let body = body.map_err(CallFault::from).and_then(|body| body);
+        let answer = body.and_then(|body| exchange.read(&head, &body).map_err(CallFault::from));
+        match &answer {
+            Ok(_) => response.end(Verdict::Complete),
+            Err(fault) => timer.end(response, fault),
+        }
+        answer
+    }
+
+    fn failed_attempt(&self) -> Option<FailedCall> {
+        Some(FailedCall { had_output: self.had_output, fallbacks: self.exchange.fallbacks_left() })
+    }
+
+    fn rewind(&mut self) {
+        self.had_output = false;
+    }
+
+    fn next_target(&mut self) -> bool {
+        self.rewind();
+        SideCall::next_target(self.exchange)
+    }
+}
+
+/// Reads a body of at most [`MAX_SIDE_ANSWER_BYTES`]. Sets `had_output` at the first byte of a successful
+/// response.
+async fn read_body(
     response: &mut impl UpstreamResponse,
     is_success: bool,
     first: Option<Result<Bytes, UpstreamError>>,
-    begun: &mut bool,
+    had_output: &mut bool,
 ) -> Result<Vec<u8>, CallFault> {
-    let (mut bytes, mut piece) = (Vec::new(), first);
-    while let Some(read) = piece {
-        let read = read?;
-        *begun |= is_success && !read.is_empty();
-        bytes.extend_from_slice(&read);
-        if bytes.len() > MAX_SIDE_ANSWER_BYTES {
+    let (mut body, mut piece) = (Vec::new(), first);
+    while let Some(bytes) = piece {
+        let bytes = bytes?;
+        *had_output |= is_success && !bytes.is_empty();
+        body.extend_from_slice(&bytes);
+        if body.len() > MAX_SIDE_ANSWER_BYTES {
             return Err(Error::malformed(format!("an answer over {MAX_SIDE_ANSWER_BYTES} bytes")).into());
         }
         piece = response.next().await;
     }
-    Ok(bytes)
+    Ok(body)
 }
-
-type SideCallResult<S> = <Exchange<S> as SideCall>::Answer;

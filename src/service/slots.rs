@@ -1,7 +1,6 @@
-//! How many there are of something at once, of all peers and of one: requests, connections.
+//! Limits on concurrent requests and connections: of all peers together, and of each peer.
 //!
-//! One peer may hold a share of the places alone, so that a peer which takes its time over each does not lock out the
-//! others.
+//! A slow peer cannot lock out the others, since it holds at most its share of the slots.
 
 use std::{
     collections::HashMap,
@@ -11,7 +10,7 @@ use std::{
 
 use crate::proto::error::Error;
 
-/// The places.
+/// A limited number of slots.
 #[derive(Debug)]
 pub(crate) struct Slots {
     limit: usize,
@@ -22,20 +21,20 @@ pub(crate) struct Slots {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    /// No longer than the places are many.
+    /// The count of each peer with a slot. Its size is limited by the number of slots.
     of_peers: HashMap<IpAddr, usize>,
 }
 
 impl Slots {
-    /// So many places, of which one peer has so many at most.
+    /// `limit` slots, of which one peer holds at most `limit_of_peer`.
     pub(crate) fn new(limit: usize, limit_of_peer: usize) -> Self {
         Self { limit, limit_of_peer, taken: Arc::default() }
     }
 
-    /// Takes a place, until what it gives is dropped. Without an address it counts for nobody.
+    /// Takes a slot, until the result is dropped. Without an address it counts for no peer.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where there is none, [`Error::PeerBusy`] where this peer has its share.
+    /// [`Error::Overloaded`] if all slots are taken; [`Error::PeerBusy`] if this peer holds its share.
     pub(crate) fn take(&self, peer: Option<IpAddr>) -> Result<Slot, Error> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= self.limit {
@@ -52,13 +51,13 @@ impl Slots {
         Ok(Slot { peer, taken: Arc::clone(&self.taken) })
     }
 
-    /// The places that are taken.
+    /// The number of slots that are taken.
     pub(crate) fn taken(&self) -> usize {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).all
     }
 }
 
-/// One place taken.
+/// A taken slot.
 #[derive(Debug)]
 pub(crate) struct Slot {
     peer: Option<IpAddr>,
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_its_share_and_leaves_the_rest_to_others() {
+    fn a_peer_holds_at_most_its_share() {
         let slots = Slots::new(4, 2);
         let mut held = vec![slots.take(peer(1)).unwrap(), slots.take(peer(1)).unwrap()];
         assert_eq!(slots.take(peer(1)).unwrap_err(), Error::PeerBusy { limit: 2 });
@@ -99,6 +98,6 @@ mod tests {
         assert!(slots.take(peer(1)).is_ok());
         drop(held);
         assert_eq!(slots.taken(), 0);
-        assert!(slots.taken.lock().unwrap().of_peers.is_empty(), "peers are remembered");
+        assert!(slots.taken.lock().unwrap().of_peers.is_empty(), "a peer without a slot is forgotten");
     }
 }

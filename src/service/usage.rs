@@ -1,40 +1,40 @@
-//! Where a caller stands under its limits: `GET /v1/usage`.
+//! The caller's limits, and what is left of them: `GET /v1/usage`.
 //!
-//! Asking takes nothing. Who asks is told by the credential, as at every door; where nobody vouches for callers, by
-//! `?user_id=`, and whoever names nobody is counted by address.
+//! This request counts towards no limit. The credential names the caller, as at every API. Without
+//! an identity rule, `?user_id=` names the user. Without that, the caller is counted by address.
 
 use http::{Response, request};
 use serde::Serialize;
 
-use super::{Host, Sender, Service, body::Body, caller, json_response, limits, models::percent_decoded};
+use super::{body::Body, host::Host, ratelimit_headers, response::json_response, state::Service, uri::percent_decoded};
 use crate::{
     guard::{Guard as _, LimitSubject},
     proto::{allowance::Allowance, error::Error, principal::Principal, time::UnixSeconds},
 };
 
 impl<H: Host> Service<H> {
-    /// The limits of whoever asks, and what is left of them.
+    /// Responds with the limits of the caller, and what is left of them.
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] for a user that cannot be the caller; [`Error::GuardUnavailable`].
     pub(super) async fn usage(&self, head: &request::Parts) -> Result<Response<Body>, Error> {
         let sender = self.authenticate(head).await?;
-        // The guard may have to ask a store for it.
+        // The guard may call the limits store.
         let slot = self.slots.take(sender.network())?;
-        let Sender { identity, peer } = sender;
-        let principal = caller(identity, user_id(head.uri.query())?, None).principal()?;
-        let nobody = || Principal::anonymous([0; 16]);
-        let counted = LimitSubject::new(&principal.clone().unwrap_or_else(nobody), peer);
+        let peer = sender.peer;
+        let principal = sender.caller(user_id(head.uri.query())?, None).principal()?;
+        let unnamed = || Principal::anonymous([0; 16]);
+        let subject = LimitSubject::new(&principal.clone().unwrap_or_else(unnamed), peer);
         let moment = self.moment();
-        let standing = self.host.guard().allowances(counted, moment).await?;
+        let allowances = self.host.guard().allowances(subject, moment).await?;
         drop(slot);
         let answer = UsageBody {
             user_id: principal.as_ref().map(Principal::subject),
-            limits: standing.iter().map(|allowance| LimitBody::new(allowance, moment.now)).collect(),
+            limits: allowances.iter().map(|allowance| LimitBody::new(allowance, moment.now)).collect(),
             turns_at_once: self.host.guard().max_concurrent_turns(),
         };
         let mut response = json_response(&answer);
-        limits::write_headers(&standing, response.headers_mut());
+        ratelimit_headers::write(&allowances, response.headers_mut());
         Ok(response)
     }
 }
@@ -75,7 +75,7 @@ impl LimitBody {
     }
 }
 
-/// The user that a query names. A plus stands for itself (RFC 3986), not for a space.
+/// The user that a query names. A plus sign is a plus sign (RFC 3986), not a space.
 fn user_id(query: Option<&str>) -> Result<Option<String>, Error> {
     let mut named = query.unwrap_or_default().split('&').filter_map(|pair| pair.strip_prefix("user_id="));
     match (named.next(), named.next()) {

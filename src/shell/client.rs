@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _};
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::forward::{ForwardError, cause, client_builder, set_up};
+use super::http::{SetupError, build_client, cause, client_builder};
 use crate::proto::sse::{Decoder, Event};
 
 /// One server, and the credential for it.
@@ -45,8 +45,11 @@ impl Client {
         let builder = client_builder()?.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
         // A person thinks longer than servers keep an idle connection, and a turn sent into a closing one would fail.
         let builder = builder.pool_max_idle_per_host(0);
-        let http = builder.build().map_err(set_up)?;
-        Ok(Self { http, base_url: base_url.trim_end_matches('/').to_owned(), bearer: bearer.transpose()? })
+        Ok(Self {
+            http: build_client(builder)?,
+            base_url: base_url.trim_end_matches('/').to_owned(),
+            bearer: bearer.transpose()?,
+        })
     }
 
     /// Asks for a turn. Dropping the reply cancels it.
@@ -380,8 +383,8 @@ impl fmt::Display for ClientError {
     }
 }
 
-impl From<ForwardError> for ClientError {
-    fn from(error: ForwardError) -> Self {
+impl From<SetupError> for ClientError {
+    fn from(error: SetupError) -> Self {
         Self::SetUp { cause: error.to_string() }
     }
 }

@@ -7,7 +7,7 @@
 use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 
-use super::forward::{ForwardError, cause, client_builder, set_up};
+use super::http::{SetupError, build_client, cause, client_builder};
 use crate::principal::jwt::KeyDocument;
 
 /// A client of one issuer.
@@ -18,10 +18,10 @@ impl Issuer {
     /// A client; nothing is connected yet.
     ///
     /// # Errors
-    /// [`ForwardError`] if TLS cannot be set up.
-    pub(super) fn new() -> Result<Self, ForwardError> {
+    /// [`SetupError`] if TLS cannot be set up.
+    pub(super) fn new() -> Result<Self, SetupError> {
         // Ten minutes lie between two fetches: no connection lasts so long.
-        client_builder()?.pool_max_idle_per_host(0).build().map(Self).map_err(set_up)
+        build_client(client_builder()?.pool_max_idle_per_host(0)).map(Self)
     }
 
     /// The document at `url`, within the bounds of [`KeyDocument`].

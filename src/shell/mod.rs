@@ -6,6 +6,7 @@ mod clock;
 mod entropy;
 mod forward;
 mod guard;
+mod http;
 mod issuer;
 #[cfg(feature = "lambda")]
 mod lambda;
@@ -34,8 +35,9 @@ pub use self::redis::{RedisGuard, RedisPermit, StoreEvent, StoreObserver};
 pub use self::{
     clock::SystemClock,
     entropy::SystemEntropy,
-    forward::{Forward, ForwardError, ForwardResponse},
+    forward::{Forward, ForwardResponse},
     guard::{NativeGuard, NativePermit},
+    http::SetupError,
     log::StderrLog,
     process::{Interrupts, Runtime, Signal, Signals, first_of},
     serve::Server,
@@ -157,7 +159,7 @@ pub enum StartError {
     /// The address cannot be bound.
     Listen(io::Error),
     /// TLS cannot be set up, or a key is no header value.
-    Upstreams(ForwardError),
+    Upstreams(SetupError),
 }
 
 impl std::error::Error for StartError {

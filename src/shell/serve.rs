@@ -25,7 +25,7 @@ use super::{
     unread::{Patience, Watched},
     wind_down,
 };
-use crate::{config::ServerConfig, guard, principal::Peer, service::Slots};
+use crate::{config::ServerConfig, guard, principal::Peer, service::slots::Slots};
 
 /// A bound listener with its service.
 pub struct Server {

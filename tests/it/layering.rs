@@ -78,10 +78,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["principal/"]),
     ("memchr", &["proto/token/frames.rs"]),
     ("mimalloc", &["main.rs"]),
+    ("percent_encoding", &["service/uri.rs"]),
     ("pkcs1", &["principal/jwt/"]),
     ("redis", &["shell/redis/"]),
-    ("reqwest", &["shell/client.rs", "shell/forward/mod.rs", "shell/issuer.rs", "shell/lambda/runtime_api.rs"]),
-    ("rustls", &["shell/client.rs", "shell/forward/mod.rs", "shell/redis/client.rs"]),
+    (
+        "reqwest",
+        &["shell/client.rs", "shell/forward/mod.rs", "shell/http.rs", "shell/issuer.rs", "shell/lambda/runtime_api.rs"],
+    ),
+    ("rustls", &["shell/http.rs"]),
     ("rustyline", &["cli/"]),
     (
         "serde",
@@ -131,7 +135,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["shell/redis/client.rs"]),
     ("toml", &["config/"]),
     ("uuid", &["proto/token/id.rs"]),
-    ("webpki_roots", &["shell/client.rs", "shell/forward/mod.rs", "shell/redis/client.rs"]),
+    ("webpki_roots", &["shell/http.rs"]),
     ("zeroize", &["cli/", "config/", "proto/key.rs"]),
     ("zstd", &["proto/token/frames.rs"]),
 ];

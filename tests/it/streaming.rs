@@ -106,7 +106,7 @@ fn a_failure_before_the_head_is_a_true_status() {
         let answer = asked.answer();
         assert_eq!(answer.status, status);
         answer.problem(code);
-        assert_eq!(hand.service.requests_under_way(), 0);
+        assert_eq!(hand.service.requests_in_flight(), 0);
     }
 }
 
@@ -322,7 +322,7 @@ fn a_client_that_leaves_ends_the_call_and_frees_its_place() {
             drop(asked);
         }
         assert!(call.is_cancelled(), "stage {stage}");
-        assert_eq!(hand.service.requests_under_way(), 0);
+        assert_eq!(hand.service.requests_in_flight(), 0);
         assert_eq!(hand.log.take()[0].status, 499);
         hand.turn(&body).wait();
     }
@@ -426,16 +426,16 @@ async fn a_client_that_leaves_is_noticed_through_real_sockets() {
             let mut answer = client.open(ask).await.unwrap();
             let first = answer.frame().await.unwrap().unwrap().into_data().unwrap();
             assert_eq!(text_of(&events(str::from_utf8(&first).unwrap())), "hello");
-            assert_eq!(server.service.requests_under_way(), 1);
+            assert_eq!(server.service.requests_in_flight(), 1);
         } else {
             // It leaves while it waits for the head.
             let waiting = timeout(Duration::from_millis(200), client.open(ask)).await;
-            assert!(waiting.is_err() && server.service.requests_under_way() == 1);
+            assert!(waiting.is_err() && server.service.requests_in_flight() == 1);
         }
         drop(client);
         model.left().await;
         let freed = async {
-            while server.service.requests_under_way() > 0 {
+            while server.service.requests_in_flight() > 0 {
                 tokio::task::yield_now().await;
             }
         };

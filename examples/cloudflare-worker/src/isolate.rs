@@ -200,7 +200,7 @@ fn unready() -> Response<Body> {
     let mut response = Response::new(Full::from("{\"status\":\"configuration error\"}").boxed_unsync());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    service::mark(&request_id(), response.headers_mut());
+    service::write_common_headers(&request_id(), response.headers_mut());
     response
 }
 
@@ -210,10 +210,10 @@ fn refuse(request: Option<&Request<Incoming>>) -> Response<Body> {
     let id = request_id();
     let error = Error::Internal { cause: "The configuration has an error.".to_owned() };
     let mut response = match request {
-        Some(request) => service::refusal(error, request.uri().path(), request.headers(), &id),
-        None => service::refusal(error, "", &HeaderMap::new(), &id),
+        Some(request) => service::error_response(error, request.uri().path(), request.headers(), &id),
+        None => service::error_response(error, "", &HeaderMap::new(), &id),
     };
-    service::mark(&id, response.headers_mut());
+    service::write_common_headers(&id, response.headers_mut());
     response
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 
 use super::{
     body::{Body, full},
-    json_bytes,
+    response::json_bytes,
 };
 use crate::proto::fnv::fnv1a;
 

@@ -12,7 +12,6 @@ mod queue;
 
 use std::{
     collections::HashMap,
-    error::Error as _,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -32,6 +31,7 @@ use tokio::time::sleep;
 use self::pool::{AddressLease, Pool};
 use crate::{
     config::UpstreamConfig,
+    shell::http::{SetupError, build_client, cause, client_builder},
     upstream::{
         Call, Upstream, UpstreamError, UpstreamResponse, Verdict,
         builtin::{self, Words},
@@ -49,10 +49,10 @@ impl Forward {
     /// Ways to these upstreams; nothing is connected yet.
     ///
     /// # Errors
-    /// [`ForwardError`] if TLS cannot be set up, or a key is no header value.
-    pub fn new(upstreams: Vec<UpstreamConfig>) -> Result<Self, ForwardError> {
+    /// [`SetupError`] if TLS cannot be set up, or a key is no header value.
+    pub fn new(upstreams: Vec<UpstreamConfig>) -> Result<Self, SetupError> {
         let connect = upstreams.iter().map(|upstream| upstream.connect_timeout).max().unwrap_or(Duration::from_secs(5));
-        let client = client_builder()?.connect_timeout(connect).build().map_err(set_up)?;
+        let client = build_client(client_builder()?.connect_timeout(connect))?;
         let targets = upstreams.into_iter().map(|upstream| Ok((upstream.name.clone(), Target::new(&upstream)?)));
         Ok(Self { client, targets: targets.collect::<Result<_, _>>()? })
     }
@@ -78,18 +78,6 @@ impl Upstream for Forward {
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.targets.keys()).finish()
-    }
-}
-
-/// Why the upstreams cannot be set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForwardError(String);
-
-impl std::error::Error for ForwardError {}
-
-impl fmt::Display for ForwardError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -200,62 +188,21 @@ fn unreachable(cause: String) -> UpstreamError {
 }
 
 impl Target {
-    fn new(upstream: &UpstreamConfig) -> Result<Self, ForwardError> {
+    fn new(upstream: &UpstreamConfig) -> Result<Self, SetupError> {
         let pool = Pool::new(upstream.base_urls.len(), upstream.concurrency);
         Ok(Self { pool, kind: Kind::new(upstream)? })
     }
 }
 
 impl Kind {
-    fn new(upstream: &UpstreamConfig) -> Result<Self, ForwardError> {
+    fn new(upstream: &UpstreamConfig) -> Result<Self, SetupError> {
         if upstream.is_builtin() {
             return Ok(Self::Builtin { pace: upstream.builtin_pace });
         }
-        let credential = upstream.credential().map_err(|error| ForwardError(error.to_string()))?;
+        let credential = upstream.credential().map_err(|error| SetupError(error.to_string()))?;
         Ok(Self::Remote(Remote { base_urls: upstream.base_urls.clone(), credential }))
     }
 }
 
 /// The longest time for which the rest of a complete response is read.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What all our HTTP clients have in common.
-pub(super) fn client_builder() -> Result<reqwest::ClientBuilder, ForwardError> {
-    let builder = reqwest::Client::builder();
-    Ok(builder.tls_backend_preconfigured(tls()?).redirect(reqwest::redirect::Policy::none()).no_proxy())
-}
-
-/// Why a client could not be built.
-#[expect(clippy::needless_pass_by_value, reason = "goes into map_err")]
-pub(super) fn set_up(error: reqwest::Error) -> ForwardError {
-    ForwardError(format!("cannot set up the HTTP client: {error}"))
-}
-
-fn tls() -> Result<rustls::ClientConfig, ForwardError> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ForwardError(format!("cannot set up TLS: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-/// What failed, in the system's own words and those of the layer above it, without the URL.
-pub(super) fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let (mut above, mut text) = (None, error.to_string());
-    let mut source = error.source();
-    while let Some(inner) = source {
-        above = Some(std::mem::replace(&mut text, inner.to_string()));
-        source = inner.source();
-    }
-    match above {
-        // Some layers quote the one below.
-        Some(above) if !above.contains(&text) => format!("{above}: {text}"),
-        Some(above) => above,
-        None => text,
-    }
-}

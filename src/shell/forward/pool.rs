@@ -130,9 +130,11 @@ impl State {
     fn choice(&self, now: Duration, any: bool, tried: TriedAddresses) -> Option<usize> {
         let rank = |(index, address): (usize, &Address)| {
             // Each recent failure or silence counts as one more call in flight.
-            let (class, load, until) = match address.health.standing(now) {
-                HealthState::Due => (0, address.in_flight, Duration::ZERO),
-                HealthState::Well(failures) => (1, address.in_flight.saturating_add(failures as usize), Duration::ZERO),
+            let (class, load, until) = match address.health.state(now) {
+                HealthState::TrialDue => (0, address.in_flight, Duration::ZERO),
+                HealthState::Healthy(failures) => {
+                    (1, address.in_flight.saturating_add(failures as usize), Duration::ZERO)
+                }
                 HealthState::Ejected(until) => (2, address.in_flight, until),
             };
             (class, tried.contains(index), load, until, address.chosen, index)
@@ -167,7 +169,7 @@ impl AddressLease {
         if !self.has_output {
             self.has_output = true;
             let is_trial = std::mem::take(&mut self.is_trial);
-            self.note(|health| health.answers(is_trial));
+            self.note(|health| health.respond(is_trial));
         }
     }
 
@@ -189,15 +191,15 @@ impl Drop for AddressLease {
         match self.verdict {
             Some(Verdict::Complete | Verdict::Refused) => {
                 self.note_output();
-                self.note(Health::worked);
+                self.note(Health::succeed);
             }
             Some(Verdict::Failed) => {
-                let (is_trial, chance) = (self.is_trial, SystemEntropy.jitter());
-                self.note(|health| health.failed(is_trial, now, chance));
+                let (is_trial, jitter) = (self.is_trial, SystemEntropy.jitter());
+                self.note(|health| health.fail(is_trial, now, jitter));
             }
             None => {
                 let silent = if self.has_output { Duration::ZERO } else { now.saturating_sub(self.started) };
-                self.note(|health| health.untold(self.is_trial, now, silent));
+                self.note(|health| health.abandon(self.is_trial, now, silent));
             }
         }
         if let Some(address) = self.pool.lock().addresses.get_mut(self.index) {

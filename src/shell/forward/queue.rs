@@ -1,5 +1,5 @@
-//! Who gets the next place among a bounded number of places: users take turns, and each user's own calls come in their
-//! order.
+//! The assignment of a limited number of slots to waiting calls. Users take turns, and each user's
+//! calls keep their order.
 //!
 //! ```text
 //!            ┌ a line for each user ┐
@@ -8,58 +8,63 @@
 //! cleo ──▶   │ c1 c2                │
 //!            └──────────────────────┘
 //! ```
-//! So how long one waits goes by how many users wait, not by how much one of them asks for. Nor can one keep the others
-//! from waiting: where no more may wait, the last of the longest line gives way to who comes with a shorter one.
+//! The wait of a call depends on the number of waiting users, not on the number of calls that one of
+//! them makes. One user also cannot fill the queue: if it is full, a call from a user with a shorter
+//! line displaces the last call of the longest line.
 //!
-//! Nor can one hold all places, however long its calls take: a quarter of them, and one at least, is left to others even
-//! where there are none. Who holds its share waits for one of its own calls to end, and keeps nobody behind it from a place.
-//! Decides only; it holds what is put in, and wakes nobody.
+//! One user cannot hold all slots either, however long its calls take. A quarter of the slots, and
+//! at least one, stays free for other users, even if there are none. A user that holds its share
+//! waits until one of its own calls ends, and does not block the users behind it.
+//!
+//! This module only decides. It keeps the waiters, and does not wake them.
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
-/// A bounded number of places, and who waits for one. `T` is whatever is to be told once there is a place.
+/// A limited number of slots, and the calls that wait for one. `T` is the waiter, which the owner of
+/// the queue notifies when its call has a slot.
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
-    places: usize,
-    /// The most places that one user holds.
+    slots: usize,
+    /// The most slots that one user holds.
     share: usize,
     taken: usize,
-    /// Of these, each user's; none of the counts is 0.
+    /// The number of slots that each user holds. No entry is 0.
     held: HashMap<u64, usize>,
-    most: usize,
+    waiting_max: usize,
     waiting: usize,
-    /// Who waits, by user; none of the lines is empty.
+    /// The waiting calls of each user. No line is empty.
     lines: HashMap<u64, VecDeque<(Ticket, T)>>,
-    /// The users with a line, in the order of their turns. While a place is free, all of them hold their share.
+    /// The users with a line, in the order of their turns. While a slot is free, all of them hold
+    /// their share.
     turns: VecDeque<u64>,
     next_ticket: u64,
 }
 
-/// Names one who waits.
+/// Identifies a waiting call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
-/// What came of asking for a place.
+/// The result of asking for a slot.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entered<T> {
-    /// There was one, and it is taken; what was to be told comes back.
+    /// The call has a slot. Returns its waiter.
     Placed(T),
-    /// No more may wait; what was to be told comes back.
+    /// The queue is full. Returns the call's waiter.
     Refused(T),
-    /// One has to wait; where somebody had to give way, who was.
+    /// The call waits. Contains the waiter of the call that it displaced, if any.
     Waiting(Ticket, Option<T>),
 }
 
 impl<T> FairQueue<T> {
-    /// So many places, for which at most `most` wait.
-    pub(super) fn new(places: usize, most: usize) -> Self {
-        let others = (places / 4).max(1);
+    /// A queue for this many slots, in which at most `waiting_max` calls wait.
+    pub(super) fn new(slots: usize, waiting_max: usize) -> Self {
+        let others = (slots / 4).max(1);
         Self {
-            places,
-            share: places.saturating_sub(others).max(1),
+            slots,
+            share: slots.saturating_sub(others).max(1),
             taken: 0,
             held: HashMap::new(),
-            most,
+            waiting_max,
             waiting: 0,
             lines: HashMap::new(),
             turns: VecDeque::new(),
@@ -67,18 +72,18 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Asks for a place for `user`.
+    /// Asks for a slot for a call of `user`.
     pub(super) fn enter(&mut self, user: u64, waiter: T) -> Entered<T> {
-        if self.taken < self.places && self.has_share_left(user) {
+        if self.taken < self.slots && self.has_share_left(user) {
             self.take(user);
             return Entered::Placed(waiter);
         }
-        let mut gave_way = None;
-        if self.waiting >= self.most {
+        let mut displaced = None;
+        if self.waiting >= self.waiting_max {
             let own = self.lines.get(&user).map_or(0, VecDeque::len);
-            // One more here and one less there must leave this line the shorter still.
+            // Afterwards this user's line must still be the shorter one.
             match self.longest() {
-                Some((longest, length)) if length > own.saturating_add(1) => gave_way = self.drop_last(longest),
+                Some((longest, length)) if length > own.saturating_add(1) => displaced = self.drop_last(longest),
                 _ => return Entered::Refused(waiter),
             }
         }
@@ -90,11 +95,10 @@ impl<T> FairQueue<T> {
         }
         line.push_back((ticket, waiter));
         self.waiting += 1;
-        Entered::Waiting(ticket, gave_way)
+        Entered::Waiting(ticket, displaced)
     }
 
-    /// Gives back a place of `user`'s; it is the next one's, who is to be told, or free. With whoever is next comes whose
-    /// the place is then.
+    /// Returns a slot of `user`. If a call gets it, returns that call's user and waiter.
     pub(super) fn release(&mut self, user: u64) -> Option<(u64, T)> {
         self.give_back(user);
         let at = self.turns.iter().position(|user| self.has_share_left(*user))?;
@@ -111,7 +115,7 @@ impl<T> FairQueue<T> {
         Some((next, waiter))
     }
 
-    /// Waits no longer; nothing happens if the ticket's turn has come.
+    /// Removes a waiting call. Does nothing if it has got a slot.
     pub(super) fn leave(&mut self, user: u64, ticket: Ticket) {
         let Some(line) = self.lines.get_mut(&user) else { return };
         let Some(at) = line.iter().position(|(other, _)| *other == ticket) else { return };

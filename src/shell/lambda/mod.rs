@@ -249,7 +249,7 @@ async fn buffered(response: Response<Body>, path: &str, too_large: impl FnOnce(S
     let Some(excess) = Excess::bytes(document.len(), BUFFERED_BYTES) else { return document };
     let id = kept.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     too_large(format!("{id}: {excess}; lower limits.token_bytes and limits.reply_bytes"));
-    let mut refusal = service::refusal(Error::HistoryTooLarge(excess), path, &HeaderMap::new(), id);
+    let mut refusal = service::error_response(Error::HistoryTooLarge(excess), path, &HeaderMap::new(), id);
     refusal.headers_mut().extend(kept);
     response::document(refusal).await
 }

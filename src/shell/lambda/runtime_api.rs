@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::response;
 use crate::{
     service::Body,
-    shell::forward::{ForwardError, cause, client_builder, set_up},
+    shell::http::{SetupError, build_client, cause, client_builder},
 };
 
 /// A client of the Runtime API.
@@ -43,9 +43,9 @@ impl RuntimeApi {
     /// A client of the API at `address`: a host and a port. Emulators add a scheme and a path.
     ///
     /// # Errors
-    /// [`ForwardError`] if the client cannot be set up.
-    pub(super) fn new(address: &str) -> Result<Self, ForwardError> {
-        let client = client_builder()?.build().map_err(set_up)?;
+    /// [`SetupError`] if the client cannot be set up.
+    pub(super) fn new(address: &str) -> Result<Self, SetupError> {
+        let client = build_client(client_builder()?)?;
         let address = address.trim_end_matches('/');
         let scheme = if address.starts_with("http://") { "" } else { "http://" };
         Ok(Self { client, base: format!("{scheme}{address}/2018-06-01/runtime") })

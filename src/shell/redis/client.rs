@@ -29,7 +29,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::fault::{StoreFault, field};
-use crate::config::StoreConfig;
+use crate::{config::StoreConfig, shell::http::tls};
 
 /// A change of the store's state, for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,7 +258,8 @@ impl StoreAddress {
         let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
             return Err("has no host".to_owned());
         };
-        Ok(Self { info, host, port, tls: secure.then(tls).transpose()? })
+        let tls = secure.then(tls).transpose().map_err(|error| error.to_string())?;
+        Ok(Self { info, host, port, tls: tls.map(|tls| TlsConnector::from(Arc::new(tls))) })
     }
 
     async fn connect(&self) -> Result<Connection, StoreFault> {
@@ -326,18 +327,6 @@ fn snapshot_warning(persistence: &str, save: &str) -> Option<String> {
          later revocations and used tokens; set appendonly yes, or save \"\""
             .to_owned()
     })
-}
-
-/// TLS with the Mozilla roots in the binary and the same provider as for upstreams.
-fn tls() -> Result<TlsConnector, String> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("cannot set up TLS: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// The time after a failure in which all calls fail immediately.

@@ -29,7 +29,7 @@ async fn requests_under_way_end_and_nothing_new_begins() {
     let mut answer = client.open(streamed).await.unwrap();
     let whole = json!({ "input": "Count to 30" });
     let whole = tokio::spawn(async move { waiting.turn(&whole).await });
-    while server.service.requests_under_way() < 2 {
+    while server.service.requests_in_flight() < 2 {
         tokio::task::yield_now().await;
     }
     let first = answer.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -62,7 +62,7 @@ async fn what_does_not_end_is_ended_with_a_word() {
     let rest = answer.collect().await.unwrap().to_bytes();
     let (_, error) = std::str::from_utf8(&rest).unwrap().split_once("event: error\ndata: ").unwrap();
     assert!(error.contains("\"code\":\"internal\"") && error.contains("\"partial\":{\"reply\":"), "{error}");
-    assert_eq!(service.requests_under_way(), 0);
+    assert_eq!(service.requests_in_flight(), 0);
 }
 
 #[tokio::test]

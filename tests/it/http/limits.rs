@@ -86,7 +86,7 @@ fn a_slow_body_times_out() {
     let answer = asked.answer();
     assert_eq!((answer.status, answer.header("connection")), (StatusCode::REQUEST_TIMEOUT, "close"));
     assert_eq!(answer.problem("request_timeout")["retry"], "safe");
-    assert_eq!(hand.service.requests_under_way(), 0);
+    assert_eq!(hand.service.requests_in_flight(), 0);
 }
 
 #[test]
@@ -166,19 +166,19 @@ fn over_the_places_for_requests_callers_are_told_to_come_back() {
     let (mut first, mut second) = (hand.turn(&json!({ "input": "a" })), hand.turn(&json!({ "input": "b" })));
     first.wait();
     second.wait();
-    assert_eq!(hand.service.requests_under_way(), 2);
+    assert_eq!(hand.service.requests_in_flight(), 2);
     for path in ["/v1/turns", "/v1/history"] {
         let answer = hand.post(path, "{}").answer();
         assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
         answer.problem("overloaded");
     }
-    assert_eq!(hand.service.requests_under_way(), 2);
+    assert_eq!(hand.service.requests_in_flight(), 2);
     // One leaves, one is answered: both places are free.
     drop(first);
     hand.upstream.call();
     hand.upstream.call().reply("hello");
     second.answer().json();
-    assert_eq!(hand.service.requests_under_way(), 0);
+    assert_eq!(hand.service.requests_in_flight(), 0);
     hand.turn(&json!({ "input": "c" })).wait();
 }
 
@@ -214,5 +214,5 @@ fn a_streamed_answer_keeps_its_place_until_it_is_read() {
     // The user may go on; the place is free once the last byte was taken.
     hand.turn(&body).wait();
     drop(coming);
-    assert_eq!(hand.service.requests_under_way(), 0);
+    assert_eq!(hand.service.requests_in_flight(), 0);
 }

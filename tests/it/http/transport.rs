@@ -171,7 +171,7 @@ async fn a_stream_that_nobody_reads_is_let_go() {
     *ask.uri_mut() = at("/v1/turns");
     let unread = client.open(ask).await.unwrap();
     let let_go = async {
-        while server.service.requests_under_way() > 0 {
+        while server.service.requests_in_flight() > 0 {
             tokio::task::yield_now().await;
         }
     };

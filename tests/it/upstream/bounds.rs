@@ -39,7 +39,7 @@ async fn flood_under(settings: &str, kind: &str, head: &'static str, piece: &str
         let ask = json!({ "input": "hi", "stream": stream });
         answers.push(timeout(Duration::from_secs(10), client.turn(&ask)).await.expect("it does not end"));
     }
-    assert_eq!(server.service.requests_under_way(), 0);
+    assert_eq!(server.service.requests_in_flight(), 0);
     (answers.try_into().unwrap(), model.sent_bytes())
 }
 

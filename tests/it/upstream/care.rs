@@ -190,7 +190,7 @@ fn without_another_upstream_each_fault_has_its_count_and_its_code() {
                 (*calls, Some(*expected)),
                 "{name}, {form:?}"
             );
-            assert_eq!(hand.service.requests_under_way(), 0);
+            assert_eq!(hand.service.requests_in_flight(), 0);
             let entry = hand.log.take().remove(0);
             assert_eq!((entry.attempts as usize, entry.upstream.as_deref()), (*calls, Some("a")), "{name}");
         }
@@ -399,7 +399,7 @@ fn a_client_that_leaves_between_two_calls_is_not_called_for() {
     drop(asked);
     hand.clock.advance_seconds(60);
     assert!(!hand.upstream.is_called());
-    assert_eq!(hand.service.requests_under_way(), 0);
+    assert_eq!(hand.service.requests_in_flight(), 0);
 }
 
 #[test]

@@ -44,7 +44,7 @@ async fn problem_of(steps: Vec<Step>, code: &str, status: u16) -> Value {
     }
     let again = client.turn(&json!({ "input": "go on", "token": first["token"] })).await.json();
     assert_eq!((again["reply"].as_str(), &again["conversation"]["turn"]), (Some("hello"), &json!(2)));
-    let log = format!("{:?}{:?}", server.log.take(), server.service.requests_under_way());
+    let log = format!("{:?}{:?}", server.log.take(), server.service.requests_in_flight());
     assert!(!log.contains(&MODEL_KEY[..16]), "{log}");
     assert_eq!(problems[0], problems[1]);
     problems.remove(0)

@@ -131,7 +131,7 @@ async fn more_calls_than_may_wait_are_refused_and_nothing_is_left_of_them() {
             (200, None),
         ]
     );
-    assert_eq!(service.requests_under_way(), 0);
+    assert_eq!(service.requests_in_flight(), 0);
     let both = futures_util::future::join_all(["ada", "bob"].map(|user| turn(&service, user))).await;
     assert!(both.iter().all(|(code, _)| code.is_none()), "all places are free");
 }

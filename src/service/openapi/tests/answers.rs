@@ -27,7 +27,7 @@ use crate::{
     },
     service::{
         models::{ModelBody, ModelsBody},
-        route::StatusBody,
+        probes::StatusBody,
         usage::{LimitBody, UsageBody},
     },
 };

@@ -44,7 +44,7 @@ fn fail(pool: &Arc<Pool>, calls: usize) {
 /// Ejects one address.
 fn eject(pool: &Pool, index: usize) {
     let now = pool.now();
-    (0..5).for_each(|_| pool.lock().addresses[index].health.failed(false, now, 0));
+    (0..5).for_each(|_| pool.lock().addresses[index].health.fail(false, now, 0));
 }
 
 fn in_flight(pool: &Pool) -> Vec<usize> {
@@ -186,7 +186,7 @@ async fn a_client_that_leaves_in_mid_reply_gives_no_verdict() {
     for _ in 0..9 {
         lease(&pool, false).unwrap().note_output();
     }
-    assert_eq!(pool.lock().addresses[0].health.standing(pool.now()), HealthState::Well(4));
+    assert_eq!(pool.lock().addresses[0].health.state(pool.now()), HealthState::Healthy(4));
     fail(&pool, 1);
     assert_eq!(lease(&pool, false).unwrap_err(), UpstreamError::Ejected);
 }

@@ -1,4 +1,4 @@
-//! The queue's claims, on traces of every kind, and how long a quiet user waits beside one that floods.
+//! The properties of the queue on random traces, and the wait of a quiet user next to a flooding one.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ const ADA: u64 = 1;
 const BOB: u64 = 2;
 const CLEO: u64 = 3;
 
-/// Lets someone wait who has to.
+/// Enters a call that must wait.
 #[track_caller]
 fn wait<T: std::fmt::Debug>(queue: &mut FairQueue<T>, user: u64, waiter: T) -> Ticket {
     match queue.enter(user, waiter) {
@@ -19,9 +19,9 @@ fn wait<T: std::fmt::Debug>(queue: &mut FairQueue<T>, user: u64, waiter: T) -> T
     }
 }
 
-/// A queue of one place, which is taken.
-fn busy<T: Default>(most: usize) -> FairQueue<T> {
-    let mut queue = FairQueue::new(1, most);
+/// A queue for one slot, which is taken.
+fn busy<T: Default>(waiting_max: usize) -> FairQueue<T> {
+    let mut queue = FairQueue::new(1, waiting_max);
     assert!(matches!(queue.enter(ADA, T::default()), Entered::Placed(_)));
     queue
 }
@@ -30,7 +30,7 @@ fn is_forgotten<T>(queue: &FairQueue<T>) -> bool {
     queue.lines.is_empty() && queue.turns.is_empty() && queue.waiting == 0
 }
 
-/// Ends the call of `user` in the only place; what waited comes.
+/// Ends the call of `user` in the only slot. Returns the waiter that gets the slot.
 fn release<T>(queue: &mut FairQueue<T>, user: &mut u64) -> Option<T> {
     let (next, waiter) = queue.release(*user)?;
     *user = next;
@@ -52,7 +52,7 @@ fn users_take_turns_and_each_ones_calls_keep_their_order() {
 }
 
 #[test]
-fn who_leaves_leaves_no_trace() {
+fn a_call_that_leaves_is_forgotten() {
     let mut queue = busy(99);
     let gone = wait(&mut queue, ADA, "a1");
     wait(&mut queue, BOB, "b1");
@@ -61,14 +61,14 @@ fn who_leaves_leaves_no_trace() {
     let mut user = ADA;
     assert_eq!(release(&mut queue, &mut user), Some("b1"));
     assert!(is_forgotten(&queue));
-    // Coming back is coming anew, behind those who stayed.
+    // A call that comes back is a new call, behind those that stayed.
     wait(&mut queue, BOB, "b2");
     wait(&mut queue, ADA, "a2");
     assert_eq!([(); 2].map(|()| release(&mut queue, &mut user)), [Some("b2"), Some("a2")]);
 }
 
 #[test]
-fn where_no_more_may_wait_the_last_of_the_longest_line_gives_way() {
+fn in_a_full_queue_the_last_call_of_the_longest_line_is_displaced() {
     let mut queue = busy(4);
     for waiter in ["a1", "a2", "a3", "a4"] {
         wait(&mut queue, ADA, waiter);
@@ -76,14 +76,14 @@ fn where_no_more_may_wait_the_last_of_the_longest_line_gives_way() {
     assert_eq!(queue.enter(ADA, "a5"), Entered::Refused("a5"), "its own line is the longest");
     assert!(matches!(queue.enter(BOB, "b1"), Entered::Waiting(_, Some("a4"))));
     assert!(matches!(queue.enter(BOB, "b2"), Entered::Waiting(_, Some("a3"))));
-    assert_eq!(queue.enter(BOB, "b3"), Entered::Refused("b3"), "nothing would be fairer for it");
+    assert_eq!(queue.enter(BOB, "b3"), Entered::Refused("b3"), "both lines would be equally long");
     assert_eq!(queue.enter(ADA, "a6"), Entered::Refused("a6"));
     assert!(matches!(queue.enter(CLEO, "c1"), Entered::Waiting(_, Some("a2" | "b2"))));
     assert_eq!(queue.waiting, 4);
 }
 
 #[test]
-fn a_queue_for_nobody_refuses_who_would_wait() {
+fn a_queue_of_length_0_refuses_calls_that_would_wait() {
     let mut queue = busy(0);
     assert_eq!(queue.enter(BOB, "b"), Entered::Refused("b"));
     assert_eq!(queue.release(ADA), None);
@@ -91,17 +91,17 @@ fn a_queue_for_nobody_refuses_who_would_wait() {
 }
 
 #[test]
-fn one_user_leaves_a_quarter_of_the_places_to_others_and_one_at_least() {
-    for (places, share) in [(1, 1), (2, 1), (3, 2), (4, 3), (7, 6), (8, 6), (100, 75)] {
-        let mut queue = FairQueue::new(places, 1_000);
-        let placed = (0..places).filter(|_| matches!(queue.enter(ADA, ()), Entered::Placed(()))).count();
-        assert_eq!(placed, share, "of {places}");
-        assert!(places == 1 || queue.enter(BOB, ()) == Entered::Placed(()), "of {places}");
+fn one_user_leaves_a_quarter_of_the_slots_and_at_least_one_free() {
+    for (slots, share) in [(1, 1), (2, 1), (3, 2), (4, 3), (7, 6), (8, 6), (100, 75)] {
+        let mut queue = FairQueue::new(slots, 1_000);
+        let placed = (0..slots).filter(|_| matches!(queue.enter(ADA, ()), Entered::Placed(()))).count();
+        assert_eq!(placed, share, "of {slots}");
+        assert!(slots == 1 || queue.enter(BOB, ()) == Entered::Placed(()), "of {slots}");
     }
 }
 
 #[test]
-fn who_holds_its_share_is_passed_by_and_keeps_its_turn() {
+fn a_user_with_its_share_is_skipped_and_keeps_its_turn() {
     let mut queue = FairQueue::new(4, 99);
     for waiter in ["a1", "a2", "a3"] {
         assert_eq!(queue.enter(ADA, waiter), Entered::Placed(waiter));
@@ -111,10 +111,10 @@ fn who_holds_its_share_is_passed_by_and_keeps_its_turn() {
     wait(&mut queue, BOB, "b2");
     wait(&mut queue, CLEO, "c1");
     wait(&mut queue, ADA, "a5");
-    assert_eq!(queue.release(BOB), Some((BOB, "b2")), "ada has its share");
+    assert_eq!(queue.release(BOB), Some((BOB, "b2")), "ada holds its share");
     assert_eq!(queue.release(ADA), Some((ADA, "a4")), "ada came first");
     assert_eq!(queue.release(BOB), Some((CLEO, "c1")));
-    assert_eq!(queue.release(CLEO), None, "nobody else is there to take it");
+    assert_eq!(queue.release(CLEO), None, "all users in line hold their share");
     assert_eq!(queue.enter(CLEO, "c2"), Entered::Placed("c2"));
     assert_eq!(queue.release(ADA), Some((ADA, "a5")));
     for user in [ADA, ADA, ADA, CLEO] {
@@ -141,11 +141,11 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 proptest! {
     #[test]
-    fn bounds_hold_order_holds_and_nobody_is_lost(acts in acts(), places in 1_usize..10, most in 0_usize..12) {
-        let mut queue = FairQueue::new(places, most);
+    fn limits_and_order_hold_and_no_call_is_lost(acts in acts(), slots in 1_usize..10, waiting_max in 0_usize..12) {
+        let mut queue = FairQueue::new(slots, waiting_max);
         let share = queue.share;
-        prop_assert!(share >= 1 && (places == 1 || share < places));
-        // Whose the places are that are taken.
+        prop_assert!(share >= 1 && (slots == 1 || share < slots));
+        // The users that hold a slot.
         let (mut taken, mut number) = (Vec::new(), 0_u32);
         let mut lines: BTreeMap<u64, VecDeque<(Ticket, u32)>> = BTreeMap::new();
         for act in acts {
@@ -154,15 +154,15 @@ proptest! {
                     number += 1;
                     match queue.enter(user, number) {
                         Entered::Placed(_) => {
-                            prop_assert!(lines.get(&user).is_none_or(VecDeque::is_empty), "its own come first");
+                            prop_assert!(lines.get(&user).is_none_or(VecDeque::is_empty), "its waiting calls come first");
                             taken.push(user);
                         }
                         Entered::Refused(_) => {
                             let longest = lines.values().map(VecDeque::len).max().unwrap_or(0);
                             prop_assert!(lines.get(&user).map_or(0, VecDeque::len) + 1 >= longest);
                         }
-                        Entered::Waiting(ticket, gave_way) => {
-                            if let Some(gone) = gave_way {
+                        Entered::Waiting(ticket, displaced) => {
+                            if let Some(gone) = displaced {
                                 let line = lines.values_mut().find(|line| line.back().is_some_and(|last| last.1 == gone));
                                 prop_assert!(line.and_then(VecDeque::pop_back).is_some(), "the last of a line");
                             }
@@ -191,17 +191,17 @@ proptest! {
             prop_assert!((0..5).all(|user| held(user) <= share && held(user) == queue.held.get(&user).copied().unwrap_or(0)));
             let waits = |user: u64| lines.get(&user).is_some_and(|line| !line.is_empty());
             prop_assert!(
-                taken.len() == places || (0..5).all(|user| !waits(user) || held(user) == share),
-                "no place is idle that one of those who wait may take"
+                taken.len() == slots || (0..5).all(|user| !waits(user) || held(user) == share),
+                "no slot is free that a waiting call may take"
             );
-            prop_assert!(taken.len() <= places && queue.taken == taken.len());
-            prop_assert!(queue.waiting <= most && queue.waiting == lines.values().map(VecDeque::len).sum::<usize>());
+            prop_assert!(taken.len() <= slots && queue.taken == taken.len());
+            prop_assert!(queue.waiting <= waiting_max && queue.waiting == lines.values().map(VecDeque::len).sum::<usize>());
             prop_assert_eq!(queue.lines.len(), queue.turns.len());
         }
     }
 
     #[test]
-    fn nobody_waits_for_more_than_one_turn_of_each_other_user(lengths in prop::collection::vec(1_usize..20, 1..12)) {
+    fn a_call_waits_for_at_most_one_turn_of_each_other_user(lengths in prop::collection::vec(1_usize..20, 1..12)) {
         let mut queue = busy(1_000);
         for (user, length) in lengths.iter().enumerate() {
             for _ in 0..*length {
@@ -215,27 +215,28 @@ proptest! {
     }
 }
 
-/// How a quiet user's calls come to their places beside a user that floods.
+/// The rule by which a quiet user's calls get slots next to a flooding user.
 #[derive(Clone, Copy)]
 enum Rule {
-    /// All in one line, first come, first served.
+    /// A single queue: first come, first served.
     OneLine,
-    /// Users in turns, but one may hold all places.
+    /// Round robin by user, but one user may hold all slots.
     Turns,
-    /// As the queue has it.
+    /// The rule of [`FairQueue`].
     TurnsAndShares,
 }
 
-/// The quiet user's waits, in thousandths of a service time of its own, sorted: one call at a time, `calls` of them, beside
-/// a user that keeps up `flood` calls, each of which keeps its place for `long`.
-fn waits(rule: Rule, places: usize, flood: usize, long: u64, calls: usize) -> Vec<u64> {
+/// The sorted waits of `calls` calls of a quiet user, which makes one call at a time. The unit is a
+/// thousandth of the duration of its calls. A flooding user keeps `flood` calls in progress, each of
+/// which holds its slot for `long`.
+fn waits(rule: Rule, slots: usize, flood: usize, long: u64, calls: usize) -> Vec<u64> {
     const SERVICE: u64 = 1_000;
     let line_of = |quiet: bool| if matches!(rule, Rule::OneLine) || !quiet { ADA } else { BOB };
-    let mut queue = FairQueue::new(places, 10_000);
+    let mut queue = FairQueue::new(slots, 10_000);
     if !matches!(rule, Rule::TurnsAndShares) {
-        queue.share = places;
+        queue.share = slots;
     }
-    // What ends when, in order: the places are taken one after the other, evenly.
+    // The calls in progress by the time of their end. The slots are taken at equal intervals.
     let mut ends: BTreeMap<(u64, u64), bool> = BTreeMap::new();
     let (mut number, mut waits) = (flood as u64, Vec::new());
     let (mut asked, mut next_quiet) = (0, Some(long * 3));
@@ -243,7 +244,7 @@ fn waits(rule: Rule, places: usize, flood: usize, long: u64, calls: usize) -> Ve
         |queue: &mut FairQueue<bool>, quiet: bool| matches!(queue.enter(line_of(quiet), quiet), Entered::Placed(_));
     for at in 0..flood {
         if enter(&mut queue, false) {
-            ends.insert((long * (at as u64 + 1) / places as u64, at as u64), false);
+            ends.insert((long * (at as u64 + 1) / slots as u64, at as u64), false);
         }
     }
     while waits.len() < calls {
@@ -262,7 +263,7 @@ fn waits(rule: Rule, places: usize, flood: usize, long: u64, calls: usize) -> Ve
                 ends.remove(&key);
                 let mut placed: Vec<_> = queue.release(line_of(quiet)).map(|(_, quiet)| quiet).into_iter().collect();
                 if quiet {
-                    // Thinks for a while that is not in step with the others, and asks again.
+                    // Pauses for a time that is not in step with the other calls.
                     next_quiet = Some(now + 370 + (number * 7_919) % 1_000);
                 } else if enter(&mut queue, false) {
                     placed.push(false);
@@ -275,14 +276,14 @@ fn waits(rule: Rule, places: usize, flood: usize, long: u64, calls: usize) -> Ve
                     ends.insert((now + if quiet { SERVICE } else { long }, number), quiet);
                 }
             }
-            (None, None | Some(_)) => unreachable!("somebody floods"),
+            (None, None | Some(_)) => unreachable!("the flood never ends"),
         }
     }
     waits.sort_unstable();
     waits
 }
 
-/// What 99 of 100 stay within.
+/// The 99th percentile.
 fn p99(waits: &[u64]) -> u64 {
     waits[waits.len() * 99 / 100 - 1]
 }
@@ -292,8 +293,8 @@ fn a_flooding_user_does_not_slow_a_quiet_one() {
     let of = |rule| p99(&waits(rule, 8, 64, 1_000, 2_000));
     let (shares, turns, line) = (of(Rule::TurnsAndShares), of(Rule::Turns), of(Rule::OneLine));
     println!(
-        "p99 of a quiet user's wait, in thousandths of a service time: {shares} with shares, {turns} in turns alone, \
-         {line} first come first served"
+        "p99 of a quiet user's wait, in thousandths of a call: {shares} with shares, {turns} with round robin, {line} \
+         with a single queue"
     );
     assert_eq!(shares, 0);
     assert!(turns <= 1_000, "{turns}");
@@ -301,12 +302,12 @@ fn a_flooding_user_does_not_slow_a_quiet_one() {
 }
 
 #[test]
-fn however_long_a_users_calls_take_another_finds_a_place_at_once() {
-    // As many calls as there are places, and more; each a hundred times as long as the quiet user's.
+fn a_quiet_user_gets_a_slot_immediately_however_long_another_users_calls_take() {
+    // As many calls as slots, and more. Each is a hundred times as long as the quiet user's calls.
     for flood in [8, 64] {
         let of = |rule| waits(rule, 8, flood, 100_000, 500);
         assert_eq!(of(Rule::TurnsAndShares).last(), Some(&0), "{flood}");
         let turns = p99(&of(Rule::Turns));
-        assert!(turns >= 5_000, "what the shares are for: {turns}");
+        assert!(turns >= 5_000, "round robin alone does not help: {turns}");
     }
 }

@@ -28,7 +28,7 @@ fn endless() -> String {
 async fn all_let_go(server: &Running) {
     let waiting = async {
         // The well-behaved client's own may be under way.
-        while server.service.requests_under_way() > 1 {
+        while server.service.requests_in_flight() > 1 {
             tokio::task::yield_now().await;
         }
     };
@@ -178,7 +178,7 @@ async fn frames_that_do_nothing_do_not_hold_up_others() {
             raw.rest().await;
         })
         .await;
-        assert_eq!(server.service.requests_under_way(), 0, "{name}");
+        assert_eq!(server.service.requests_in_flight(), 0, "{name}");
     }
 }
 
@@ -241,7 +241,7 @@ async fn a_body_of_nothing_is_no_way_to_stay() {
             timeout(PATIENCE, dripping).await.expect("never closed");
         })
         .await;
-        assert_eq!(server.service.requests_under_way(), 0);
+        assert_eq!(server.service.requests_in_flight(), 0);
     }
 }
 
@@ -283,7 +283,7 @@ async fn more_than_the_window_is_not_taken() {
         assert_ne!(raw.blamed().await, 0);
     })
     .await;
-    assert_eq!(server.service.requests_under_way(), 0);
+    assert_eq!(server.service.requests_in_flight(), 0);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const BODILESS: &str = "POST /v1/turns HTTP/1.1\r\nhost: localhost\r\ncontent-ty
 /// Waits until so many requests are under way.
 async fn under_way(server: &Running, count: usize) {
     let waiting = async {
-        while server.service.requests_under_way() != count {
+        while server.service.requests_in_flight() != count {
             tokio::task::yield_now().await;
         }
     };

@@ -54,7 +54,7 @@ async fn a_body_that_drips_ends_in_time() {
         assert!(drip(&mut raw, " ").await.starts_with("HTTP/1.1 404 "));
     })
     .await;
-    assert_eq!(server.service.requests_under_way(), 0);
+    assert_eq!(server.service.requests_in_flight(), 0);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_streamed_answer_that_nobody_reads_is_let_go() {
             held.push(raw);
         }
         let let_go = async {
-            while server.service.requests_under_way() > 1 {
+            while server.service.requests_in_flight() > 1 {
                 tokio::task::yield_now().await;
             }
         };

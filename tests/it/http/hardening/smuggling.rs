@@ -115,7 +115,7 @@ async fn chunks_of_odd_shapes_are_refused() {
         refused(&server, &chunked(&"1;a=b\r\n \r\n".repeat(1 << 17))).await;
     })
     .await;
-    assert_eq!(server.service.requests_under_way(), 0);
+    assert_eq!(server.service.requests_in_flight(), 0);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ fn endless() -> String {
 /// Waits until the server has let go of what the attack began.
 async fn let_go(server: &Running) {
     let waiting = async {
-        while server.service.requests_under_way() > 1 {
+        while server.service.requests_in_flight() > 1 {
             tokio::task::yield_now().await;
         }
     };
@@ -64,7 +64,7 @@ async fn a_window_that_opens_byte_by_byte_is_no_way_to_stay() {
                 if frame.kind == DATA {
                     raw.send(window_update(1, 1)).await;
                 }
-                if server.service.requests_under_way() == 0 {
+                if server.service.requests_in_flight() == 0 {
                     break;
                 }
             }
@@ -112,7 +112,7 @@ async fn answers_that_nobody_takes_keep_their_places() {
         statuses.push(raw.next(HEADERS).await.expect("closed").payload[0]);
     }
     assert_eq!(statuses.iter().filter(|status| **status == OK).count(), 4, "{statuses:?}");
-    assert_eq!(server.service.requests_under_way(), 4);
+    assert_eq!(server.service.requests_in_flight(), 4);
     // Others have places left; and the four come back once they were waited for long enough.
     let answer: Value = client.turn(&json!({ "input": "hi" })).await.json();
     assert!(answer["token"].is_string());

@@ -1,8 +1,9 @@
-//! What callers are told of their limits: the `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers-10.
+//! The headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
 //!
-//! One policy for each limit, named after what it counts and its period: `"turns-86400"`. Both fields are lists of strings
-//! with parameters (RFC 9651): of a policy the quota `q` and its window `w`, of what is left `r` and when all is back `t`,
-//! in seconds.
+//! There is one policy for each limit. Its name is the limit's name and period: `"turns-86400"`.
+//! Both fields are lists of strings with parameters (RFC 9651). A policy has the quota `q` and its
+//! window `w` in seconds. A limit has the remaining quota `r` and the seconds `t` until all of it is
+//! available again.
 
 use std::fmt::Write as _;
 
@@ -10,8 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::proto::allowance::Allowance;
 
-/// Says what the limits are and what is left of each; nothing where there are none.
-pub(crate) fn write_headers(standing: &[Allowance], headers: &mut HeaderMap) {
+/// Writes the limits, and what is left of each. Writes nothing if there are no limits.
+pub(super) fn write(standing: &[Allowance], headers: &mut HeaderMap) {
     if standing.is_empty() {
         return;
     }
@@ -40,14 +41,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_lists_of_strings_with_parameters() {
+    fn limits_are_written_as_lists_of_strings_with_parameters() {
         let mut headers = HeaderMap::new();
-        write_headers(&[], &mut headers);
+        write(&[], &mut headers);
         assert!(headers.is_empty());
         let rate = Allowance { name: "rate", limit: 30, remaining: 29, period_seconds: 60, reset_seconds: 2 };
         let tokens =
             Allowance { name: "model_tokens", limit: u64::MAX, remaining: 0, period_seconds: 86_400, reset_seconds: 7 };
-        write_headers(&[rate, tokens], &mut headers);
+        write(&[rate, tokens], &mut headers);
         assert_eq!(
             headers["ratelimit-policy"],
             "\"rate-60\";q=30;w=60, \"model_tokens-86400\";q=999999999999999;w=86400"

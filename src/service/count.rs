@@ -1,0 +1,43 @@
+//! Counts of the model tokens that a turn would send.
+
+use http::Response;
+
+use super::{
+    api_request::{ApiRequest, ApiTurn},
+    body::Body,
+    host::{Clock as _, Host},
+    ratelimit_headers,
+    response::json_bytes,
+    state::Service,
+};
+use crate::{
+    guard::{GuardPurpose, Permit as _, TurnEnd},
+    proto::{api::Api, error::Error, exchange::Exchange},
+};
+
+impl<H: Host> Service<H> {
+    /// Counts the model tokens of a turn at `api`, with a call of the provider if it has a count of
+    /// its own.
+    pub(super) async fn count(&self, api: &dyn Api, request: ApiRequest) -> Result<Response<Body>, Error> {
+        let ApiRequest { sender, body, deadline, record, .. } = request;
+        let (peer, deployment) = (sender.peer, self.deployment());
+        let ApiTurn { turn, caller, .. } = ApiTurn::parse(api, &deployment, sender, body)?;
+        let (entropy, now) = (self.entropy()?, self.host.clock().now());
+        let mut exchange =
+            self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.count())?;
+        record.turn(exchange.claims());
+        let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
+        let allowances = permit.allowances().to_vec();
+        let tokens = match exchange.known_count() {
+            Some(tokens) => Ok(tokens),
+            None => {
+                let mut context = self.call_context(exchange.claims(), peer, deadline, &record);
+                self.side_call(&mut exchange, &mut context).await
+            }
+        };
+        permit.settle(TurnEnd::Failed).await;
+        let mut response = json_bytes(api.token_count_body(tokens?));
+        ratelimit_headers::write(&allowances, response.headers_mut());
+        Ok(response)
+    }
+}

@@ -1,0 +1,34 @@
+//! The probes: `GET /health` and `GET /ready`.
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::{body::Body, host::Host, response::json_response, state::Service};
+
+/// How a probe is answered.
+#[derive(Serialize)]
+pub(super) struct StatusBody {
+    /// `ok`, `ready`, or why no requests should be sent here.
+    pub(super) status: &'static str,
+}
+
+/// The response to a liveness probe.
+pub(super) fn health() -> Response<Body> {
+    json_response(&StatusBody { status: "ok" })
+}
+
+impl<H: Host> Service<H> {
+    /// The response to a readiness probe.
+    pub(super) fn ready(&self) -> Response<Body> {
+        let (status, text) = if self.is_draining() {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else if !self.access().authenticator.is_ready() {
+            (StatusCode::SERVICE_UNAVAILABLE, "waiting for the identity issuer's keys")
+        } else {
+            (StatusCode::OK, "ready")
+        };
+        let mut response = json_response(&StatusBody { status: text });
+        *response.status_mut() = status;
+        response
+    }
+}
