@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     examples,
-    samples::{self, UNDOCUMENTED, UNDOCUMENTED_VALUE},
+    samples::{self, UNDOCUMENTED_MEMBER, UNDOCUMENTED_VALUE},
     schema::Document,
 };
 use crate::proto::{
@@ -118,7 +118,7 @@ impl Agreement<'_> {
     /// Puts all words in the place of the undocumented member, and returns one that the parser
     /// reads as a member's name.
     fn undocumented_member(&self, text: &str) -> Option<String> {
-        let (before, rest) = text.split_once(&format!("\"{UNDOCUMENTED}\":"))?;
+        let (before, rest) = text.split_once(&format!("\"{UNDOCUMENTED_MEMBER}\":"))?;
         let end = rest.find(']').unwrap() + 1;
         let (documented, after) = rest.split_at(end);
         let documented: Vec<String> = serde_json::from_str(documented).unwrap();

@@ -11,7 +11,7 @@ use super::schema::{Document, is_required};
 
 /// The name of a member that no schema documents. Its value is the list of the names that are
 /// documented in its place.
-pub(super) const UNDOCUMENTED: &str = "undocumented_member";
+pub(super) const UNDOCUMENTED_MEMBER: &str = "undocumented_member";
 
 /// A value in the place of an enumeration, for any value that the enumeration does not have.
 pub(super) const UNDOCUMENTED_VALUE: &str = "undocumented value";
@@ -107,7 +107,7 @@ impl Samples<'_> {
             object[name] = value;
             object
         };
-        let mut objects = vec![base.clone(), with(UNDOCUMENTED, json!(documented))];
+        let mut objects = vec![base.clone(), with(UNDOCUMENTED_MEMBER, json!(documented))];
         let mut all = base.clone();
         for (name, member) in members(schema) {
             for value in self.variations(member, base.get(name), BTreeSet::new()) {
