@@ -134,9 +134,10 @@ fn not_found(api: Option<&dyn Api>, method: &Method) -> Error {
 
 /// True if an authority names this machine, at any port.
 fn names_loopback(authority: &str) -> bool {
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(host, _)| host),
-        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
-    };
-    is_loopback_host(host) || host.to_ascii_lowercase().ends_with(".localhost")
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split_once(']').is_some_and(|(host, _)| host == "::1");
+    }
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    // A colon is left only in an IPv6 address without brackets, which no authority has.
+    !host.contains(':') && (is_loopback_host(host) || host.to_ascii_lowercase().ends_with(".localhost"))
 }

@@ -83,8 +83,9 @@ impl fmt::Debug for Forward {
 
 /// A call in flight over the network, or to the built-in model.
 pub struct ForwardResponse {
-    lease: AddressLease,
+    // Dropped first: the connection is closed before the slot is free for the next call.
     state: ResponseState,
+    lease: AddressLease,
 }
 
 enum ResponseState {
@@ -116,9 +117,16 @@ impl UpstreamResponse for ForwardResponse {
     /// Ends the call and releases its slot. The rest of a complete response is read in the
     /// background, for up to a second.
     fn end(self, verdict: Verdict) {
-        self.lease.end(verdict);
-        if let (Verdict::Complete, ResponseState::Receiving(body)) = (verdict, self.state) {
-            tokio::spawn(rest::discard(body, sleep(REST_TIMEOUT)));
+        let Self { state, lease } = self;
+        match (verdict, state) {
+            (Verdict::Complete, ResponseState::Receiving(body)) => {
+                lease.end(verdict);
+                tokio::spawn(rest::discard(body, sleep(REST_TIMEOUT)));
+            }
+            (_, state) => {
+                drop(state);
+                lease.end(verdict);
+            }
         }
     }
 }
