@@ -8,7 +8,8 @@
 //! | `answers` | the response schemas with the writers: every answer, event and error is valid, without undocumented members, and each part of the schemas occurs |
 //! | `operations` | the paths, methods, statuses and error codes |
 //!
-//! The parts of the document that follow from the code (error codes, error responses, examples, version) are written by:
+//! The parts of the document that follow from the code (error codes, error responses, examples,
+//! version) are written by:
 //!
 //! ```sh
 //! cargo test --lib service::openapi::tests::renew -- --ignored

@@ -113,7 +113,7 @@ async fn one_that_fails_again_and_again_is_passed_over_for_the_next() {
     // Three calls of the first turn, two of the second; then it is left alone.
     assert_eq!((down.requests().len(), ok.requests().len()), (5, 10));
     let log = server.log.take();
-    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected: it has been failing"]);
+    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected after repeated failures"]);
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn one_that_cannot_be_reached_is_passed_over_for_the_next() {
     }
     let log = server.log.take();
     assert!(log[0].setbacks.len() == 3 && log[0].setbacks[0].contains("refused"), "{:?}", log[0].setbacks);
-    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected: it has been failing"]);
+    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected after repeated failures"]);
 }
 
 #[tokio::test]
