@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Version, header::CONNECTION};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    busy::Requests,
+    busy::{InFlight, Requests},
     native::NativeService,
     prepared::{PreparedService, StartError, drain},
     socket::Socket,
@@ -173,17 +173,9 @@ async fn serve(
 ) {
     let requests = Requests::new();
     let limits = ReadLimits { pause: config.write_timeout, total: config.answer_timeout };
-    let handler = service_fn(|mut request: hyper::Request<Incoming>| {
+    let handler = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        let (service, in_flight) = (Arc::clone(&service), requests.begin());
-        async move {
-            let is_last = request.version() < Version::HTTP_2 && service.is_draining();
-            let mut response = service.handle(request).await;
-            if is_last {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight, limits)))
-        }
+        respond(Arc::clone(&service), request, requests.begin(), limits)
     });
     let socket = Socket::new(stream, config.head_timeout, config.write_timeout);
     let builder = connection_builder(&config);
@@ -206,6 +198,21 @@ async fn serve(
         }
         connection.as_mut().graceful_shutdown();
     }
+}
+
+/// Responds to one request. A draining server closes an HTTP/1 connection after the response.
+async fn respond(
+    service: Arc<NativeService>,
+    request: Request<Incoming>,
+    in_flight: InFlight,
+    limits: ReadLimits,
+) -> Result<Response<WatchedBody>, Infallible> {
+    let is_last = request.version() < Version::HTTP_2 && service.is_draining();
+    let mut response = service.handle(request).await;
+    if is_last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| WatchedBody::new(body, in_flight, limits)))
 }
 
 fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
