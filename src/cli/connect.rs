@@ -127,7 +127,7 @@ impl Connection {
         match error {
             ClientError::Refused(refusal) => {
                 let message = match self.cause(refusal).filter(|cause| !refusal.detail.contains(cause)) {
-                    Some(cause) => format!("{} ({cause})", refusal.detail.trim_end_matches('.')),
+                    Some(cause) => format!("{} Cause: {cause}", refusal.detail),
                     None => refusal.detail.clone(),
                 };
                 let error = CliError::new(message);

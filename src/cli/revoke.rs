@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Token file; `-` is standard input
     #[arg(short, long, alias = "token", value_name = "FILE", group = "target")]
     token_file: Option<PathBuf>,
-    /// Scope with `--token-file`: this token only, all tokens of its conversation, or all tokens of its user
+    /// Scope with `--token-file`: this token only, all tokens of its conversation, or all of its user
     #[arg(long, value_enum, default_value_t = Scope::Token, conflicts_with_all = ["token_id", "conversation_id", "user"])]
     scope: Scope,
     /// Token id, as `holdall token inspect` prints it

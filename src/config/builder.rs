@@ -19,6 +19,8 @@ const CONFIG_TEXT: &str = "HOLDALL_CONFIG_TEXT";
 
 /// A configuration before it is checked.
 pub struct ConfigBuilder {
+    /// The name of the text in errors.
+    name: String,
     text: Zeroizing<String>,
     /// The text as a table; empty if the text is not TOML, which [`Self::build`] reports.
     file: Table,
@@ -40,23 +42,21 @@ impl ConfigBuilder {
     /// # Errors
     /// [`ConfigError::Settings`] if both exist, or if the file cannot be read.
     pub fn open(path: Option<&Path>, sources: &impl Sources) -> Result<Self, ConfigError> {
-        let shown = path.map(|path| shown(path, sources));
+        let name = path.map_or_else(|| CONFIG_TEXT.to_owned(), |path| file_name(path, sources));
         let text = match (path, sources.variable(CONFIG_TEXT)) {
             (None, text) => text.unwrap_or_default(),
-            (Some(path), None) => sources.file(&path.to_string_lossy()).map_err(|cause| ConfigError::Settings {
-                fault: format!("cannot read the configuration{}: {cause}", shown.as_deref().unwrap_or_default()),
-                hint: None,
-            })?,
+            (Some(path), None) => sources
+                .file(&path.to_string_lossy())
+                .map_err(|cause| ConfigError::Settings { fault: format!("cannot read {name}: {cause}"), hint: None })?,
             (Some(_), Some(_)) => {
-                let file = shown.unwrap_or_default();
                 return Err(ConfigError::settings(
-                    format!("there are two configurations: the file{file} and {CONFIG_TEXT}"),
-                    format!("take out {CONFIG_TEXT}, or the file (--config, HOLDALL_CONFIG)"),
+                    format!("there are two configurations: {name} and {CONFIG_TEXT}"),
+                    format!("remove {CONFIG_TEXT}, or the file (--config, HOLDALL_CONFIG)"),
                 ));
             }
         };
         let file = text.parse().unwrap_or_default();
-        Ok(Self { text, file, overrides: Table::new(), exposure: Exposure::default() })
+        Ok(Self { name, text, file, overrides: Table::new(), exposure: Exposure::default() })
     }
 
     /// Sets a key, whatever its value in the file. `path` has dots between the names of tables.
@@ -102,7 +102,7 @@ impl ConfigBuilder {
     /// # Errors
     /// Those of [`RawConfig::parse`] and [`RawConfig::check`].
     pub fn build(self, sources: &impl Sources) -> Result<Config, ConfigError> {
-        RawConfig::parse(&self.text, self.overrides)?.with_exposure(self.exposure).check(sources)
+        RawConfig::parse_file(&self.name, &self.text, self.overrides)?.with_exposure(self.exposure).check(sources)
     }
 
     /// Returns true if the file has upstreams or models.
@@ -122,8 +122,8 @@ impl ConfigBuilder {
             models.iter().cloned().partition(|model| alias_of(model).as_deref() == Some(alias));
         if first.is_empty() {
             let known: Vec<_> = models.iter().filter_map(alias_of).collect();
-            let fault = format!("the configuration has no model called `{alias}`");
-            return Err(ConfigError::settings(fault, format!("it has {}", known.join(", "))));
+            let fault = format!("no `[[model]]` table in {} has the alias `{alias}`", self.name);
+            return Err(ConfigError::settings(fault, format!("use one of these: {}", known.join(", "))));
         }
         first.extend(rest);
         self.set("model", first);
@@ -131,8 +131,9 @@ impl ConfigBuilder {
     }
 }
 
-/// A path as an error shows it, after a space; empty if errors must not show it.
-fn shown(path: &Path, sources: &impl Sources) -> String {
+/// The name of the file in errors, with its path if an error may show it.
+fn file_name(path: &Path, sources: &impl Sources) -> String {
     let path = path.to_string_lossy();
-    if sources.may_show(&path) { format!(" {path}") } else { String::new() }
+    let shown = if sources.may_show(&path) { format!(" `{path}`") } else { String::new() };
+    format!("the configuration file{shown}")
 }

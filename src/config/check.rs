@@ -1,15 +1,20 @@
-//! What must hold between the settings before a server may start.
+//! The check of a configuration: from [`RawConfig`] to [`Config`].
 
 use std::{net::SocketAddr, time::Duration};
 
+use zeroize::Zeroizing;
+
 use super::{
-    Config, ConfigError, CorsOrigins, LambdaResponse, RawConfig, ServerConfig, ServiceConfig, Sources, Timeouts,
-    raw::RawLimits,
+    checked::{Config, LambdaResponse, ServerConfig},
+    error::ConfigError,
+    raw::{RawConfig, RawLimits},
+    service::{CorsOrigins, ServiceConfig, Timeouts},
+    sources::Sources,
 };
 use crate::{
-    principal::Authenticator,
+    principal::{Access, Authenticator},
     proto::{
-        deployment::{ApiSettings, Deployment},
+        deployment::{ApiSettings, Deployment, Models},
         key::KeyRing,
         limits::Limits,
         token::TokenPolicy,
@@ -17,66 +22,33 @@ use crate::{
 };
 
 impl RawConfig {
-    /// Checks the whole, reading what it names through `sources`.
+    /// Checks the configuration. Reads the files and variables that it names through `sources`.
     ///
     /// # Errors
-    /// The first thing that keeps it from starting.
+    /// The first error that prevents a start.
     pub fn check(self, sources: &impl Sources) -> Result<Config, ConfigError> {
         let listen = self.listen(sources)?;
         let keys = self.key_ring(sources)?;
         let mut warnings = Vec::new();
         let access = self.access(sources, &keys, &mut warnings)?;
-        let unauthenticated = matches!(access.authenticator, Authenticator::None);
-        let is_local = listen.ip().is_loopback() && !self.on_platform;
-        if unauthenticated && !is_local && !self.dangerous_open {
-            return Err(ConfigError::OpenToAll { listen: (!self.on_platform).then_some(listen) });
-        }
+        let loopback_host_only = self.check_access(listen, &access)?;
         let limits = self.limits.limits()?;
         let policy = self.policy()?;
         let upstreams = self.upstreams(sources)?;
         let models = self.models(&upstreams, sources)?;
-        let timeouts = self.timeouts();
-        let total = timeouts.total;
-        let (guard, store) = (self.rules(&policy, total)?, self.store(&policy)?);
+        let (guard, store) = (self.rules(&policy)?, self.store(&policy)?);
         if store.is_some() && policy.issuer == TokenPolicy::default().issuer {
-            let named =
-                "deployments that share a store and an issuer share counts and revocations; name this one (issuer)";
-            warnings.push(named.to_owned());
+            warnings.push(SHARED_ISSUER.to_owned());
         }
-        let concurrent_requests = at_least_one("limits.concurrent_requests", self.limits.concurrent_requests, 1_024)?;
-        let requests_per_peer = concurrent_requests.div_ceil(PEER_SHARE);
-        let origins = self.cors_origins.iter().map(String::as_str);
         Ok(Config {
             listen,
             access,
-            service: ServiceConfig {
-                timeouts,
-                retries: self.retries()?,
-                cors_origins: CorsOrigins::new(origins)
-                    .map_err(|error| ConfigError::invalid("cors_origins", error.to_string()))?,
-                concurrent_requests,
-                requests_per_peer: at_least_one(
-                    "limits.requests_per_peer",
-                    self.limits.requests_per_peer,
-                    requests_per_peer,
-                )?,
-                loopback_host_only: unauthenticated && is_local && !self.dangerous_open,
-            },
+            service: self.service(loopback_host_only)?,
             lambda_response: self.lambda_response()?,
-            server: self.server(total)?,
+            server: self.server()?,
             guard,
             store,
-            deployment: Deployment {
-                keys,
-                policy,
-                limits,
-                models,
-                apis: ApiSettings {
-                    live_responses: one_of("responses_stream", self.responses_stream.as_deref(), ["hold", "live"])?,
-                },
-                accepts_client_history: one_of("client_history", self.client_history.as_deref(), ["refuse", "accept"])?,
-                elides_inline_images: self.elide_inline_images,
-            },
+            deployment: self.deployment(keys, policy, limits, models)?,
             upstreams,
             warnings,
         })
@@ -85,23 +57,40 @@ impl RawConfig {
     fn listen(&self, sources: &impl Sources) -> Result<SocketAddr, ConfigError> {
         let text = match (&self.listen, sources.variable("PORT")) {
             (Some(listen), _) => listen.clone(),
-            // Platforms that run containers name a port alone, and mean all addresses.
+            // Container platforms set only a port, and expect a server on all addresses.
             (None, Some(port)) => format!("0.0.0.0:{}", &**port),
             (None, None) => "127.0.0.1:8787".to_owned(),
         };
         let text = text.replace("localhost:", "127.0.0.1:");
-        text.parse()
-            .map_err(|_| ConfigError::invalid("listen", format!("`{text}` is no address, such as 127.0.0.1:8787")))
+        text.parse().map_err(|_| {
+            let fault = format!("is `{text}`; it must be an address and a port, such as `127.0.0.1:8787`");
+            ConfigError::invalid("listen", fault)
+        })
     }
 
     fn key_ring(&self, sources: &impl Sources) -> Result<KeyRing, ConfigError> {
         let text = match (&self.keys, &self.keys_file) {
-            (Some(_), Some(_)) => return Err(ConfigError::invalid("keys", "set either keys or keys_file, not both")),
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::invalid("keys", "and `keys_file` are both set; set only one of them"));
+            }
             (Some(keys), None) => keys.clone(),
             (None, Some(path)) => read(sources, "keys_file", path)?,
             (None, None) => return Err(ConfigError::NoKeys),
         };
         KeyRing::parse(&text).map_err(ConfigError::Keys)
+    }
+
+    /// Checks that callers are authenticated if others can reach the server. Returns true if only
+    /// requests for a loopback name may be answered.
+    fn check_access(&self, listen: SocketAddr, access: &Access) -> Result<bool, ConfigError> {
+        if self.dangerous_open || !matches!(access.authenticator, Authenticator::None) {
+            return Ok(false);
+        }
+        match (self.on_platform, listen.ip().is_loopback()) {
+            (true, _) => Err(ConfigError::OpenToAll { listen: None }),
+            (false, false) => Err(ConfigError::OpenToAll { listen: Some(listen) }),
+            (false, true) => Ok(true),
+        }
     }
 
     fn policy(&self) -> Result<TokenPolicy, ConfigError> {
@@ -112,51 +101,36 @@ impl RawConfig {
             max_age_seconds: self.max_age.map_or(default.max_age_seconds, |max_age| max_age.as_secs()),
             seal: self.seal.unwrap_or(default.seal),
         };
-        if policy.issuer.is_empty() || policy.issuer.len() > 256 || policy.issuer.chars().any(char::is_control) {
-            return Err(ConfigError::invalid("issuer", "is 1 to 256 bytes without control characters"));
+        let bytes = policy.issuer.len();
+        if !(1..=ISSUER_MAX_BYTES).contains(&bytes) || policy.issuer.chars().any(char::is_control) {
+            let fault = format!("has {bytes} bytes; it must have 1 to {ISSUER_MAX_BYTES}, without control characters");
+            return Err(ConfigError::invalid("issuer", fault));
         }
-        if policy.ttl_seconds == 0 || policy.max_age_seconds == 0 {
-            return Err(ConfigError::invalid("ttl", "ttl and max_age are at least 1s"));
+        for (key, seconds) in [("ttl", policy.ttl_seconds), ("max_age", policy.max_age_seconds)] {
+            if seconds == 0 {
+                return Err(ConfigError::invalid(key, "is less than a second; the minimum is `1s`"));
+            }
         }
         Ok(policy)
     }
 
-    fn lambda_response(&self) -> Result<LambdaResponse, ConfigError> {
-        match self.lambda_response.as_deref() {
-            None | Some("auto") => Ok(LambdaResponse::Auto),
-            Some("buffer") => Ok(LambdaResponse::Buffer),
-            Some("stream") => Ok(LambdaResponse::Stream),
-            Some(way) => {
-                Err(ConfigError::invalid("lambda_response", format!("`{way}` is none of auto, buffer, stream")))
-            }
-        }
-    }
-
-    fn retries(&self) -> Result<u32, ConfigError> {
-        match self.retries.unwrap_or(2) {
-            retries @ 0..=10 => Ok(retries),
-            retries => Err(ConfigError::invalid("retries", format!("{retries} is not from 0 to 10"))),
-        }
-    }
-
-    /// What connections are held to; `total` bounds an upstream's answer.
-    fn server(&self, total: Duration) -> Result<ServerConfig, ConfigError> {
-        let connections = at_least_one("limits.connections", self.limits.connections, 4_096)?;
-        let of_peer = self.limits.connections_per_peer;
-        let write_timeout = self.timeouts.write.unwrap_or(Duration::from_secs(60));
-        Ok(ServerConfig {
-            head_timeout: self.timeouts.head.unwrap_or(Duration::from_secs(10)),
-            write_timeout,
-            answer_timeout: total.saturating_add(write_timeout),
-            head_bytes: self.limits.head_bytes()?,
-            connections,
-            connections_per_peer: at_least_one("limits.connections_per_peer", of_peer, connections)?,
-            lame_duck: self.timeouts.lame_duck.unwrap_or(Duration::ZERO),
-            drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
+    fn service(&self, loopback_host_only: bool) -> Result<ServiceConfig, ConfigError> {
+        let requests = at_least_one("limits.concurrent_requests", self.limits.concurrent_requests, 1_024)?;
+        let of_peer = self.limits.requests_per_peer;
+        let origins = self.cors_origins.iter().map(String::as_str);
+        Ok(ServiceConfig {
+            timeouts: self.timeouts(),
+            retries: self.retries()?,
+            cors_origins: CorsOrigins::new(origins)
+                .map_err(|error| ConfigError::invalid("cors_origins", format!("is not valid: {error}")))?,
+            concurrent_requests: requests,
+            requests_per_peer: at_least_one("limits.requests_per_peer", of_peer, requests.div_ceil(PEER_SHARE))?,
+            loopback_host_only,
         })
     }
 
-    fn timeouts(&self) -> Timeouts {
+    /// The timeouts of the service.
+    pub(super) fn timeouts(&self) -> Timeouts {
         let default = Timeouts::default();
         Timeouts {
             body: self.timeouts.body.unwrap_or(default.body),
@@ -167,82 +141,166 @@ impl RawConfig {
             heartbeat: self.timeouts.heartbeat.unwrap_or(default.heartbeat),
         }
     }
+
+    fn retries(&self) -> Result<u32, ConfigError> {
+        match self.retries.unwrap_or(2) {
+            retries @ 0..=RETRIES_MAX => Ok(retries),
+            retries => {
+                Err(ConfigError::invalid("retries", format!("is {retries}; it must be from 0 to {RETRIES_MAX}")))
+            }
+        }
+    }
+
+    fn lambda_response(&self) -> Result<LambdaResponse, ConfigError> {
+        let modes =
+            [("auto", LambdaResponse::Auto), ("buffer", LambdaResponse::Buffer), ("stream", LambdaResponse::Stream)];
+        choice("lambda_response", self.lambda_response.as_deref(), modes)
+    }
+
+    fn server(&self) -> Result<ServerConfig, ConfigError> {
+        let connections = at_least_one("limits.connections", self.limits.connections, 4_096)?;
+        let of_peer = self.limits.connections_per_peer;
+        let write_timeout = self.timeouts.write.unwrap_or(Duration::from_secs(60));
+        Ok(ServerConfig {
+            head_timeout: self.timeouts.head.unwrap_or(Duration::from_secs(10)),
+            write_timeout,
+            answer_timeout: self.timeouts().total.saturating_add(write_timeout),
+            head_bytes: self.limits.head_bytes()?,
+            connections,
+            connections_per_peer: at_least_one("limits.connections_per_peer", of_peer, connections)?,
+            lame_duck: self.timeouts.lame_duck.unwrap_or(Duration::ZERO),
+            drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
+        })
+    }
+
+    fn deployment(
+        &self,
+        keys: KeyRing,
+        policy: TokenPolicy,
+        limits: Limits,
+        models: Models,
+    ) -> Result<Deployment, ConfigError> {
+        let streams = [("hold", false), ("live", true)];
+        let histories = [("refuse", false), ("accept", true)];
+        Ok(Deployment {
+            keys,
+            policy,
+            limits,
+            models,
+            apis: ApiSettings {
+                live_responses: choice("responses_stream", self.responses_stream.as_deref(), streams)?,
+            },
+            accepts_client_history: choice("client_history", self.client_history.as_deref(), histories)?,
+            elides_inline_images: self.elide_inline_images,
+        })
+    }
 }
 
 impl RawLimits {
+    /// The limits of tokens, histories and requests.
     fn limits(&self) -> Result<Limits, ConfigError> {
         let mut limits = Limits::default();
-        for (limit, set) in [
-            (&mut limits.body_bytes, self.body_bytes),
-            (&mut limits.token_bytes, self.token_bytes),
-            (&mut limits.history_bytes, self.history_bytes),
-            (&mut limits.message_bytes, self.message_bytes),
-            (&mut limits.image_bytes, self.image_bytes),
-            (&mut limits.history_items, self.history_items),
-            (&mut limits.reply_bytes, self.reply_bytes),
-            (&mut limits.reply_reserve_bytes, self.reply_reserve_bytes),
+        for (key, limit, value) in [
+            ("limits.body_bytes", &mut limits.body_bytes, self.body_bytes),
+            ("limits.token_bytes", &mut limits.token_bytes, self.token_bytes),
+            ("limits.history_bytes", &mut limits.history_bytes, self.history_bytes),
+            ("limits.message_bytes", &mut limits.message_bytes, self.message_bytes),
+            ("limits.image_bytes", &mut limits.image_bytes, self.image_bytes),
+            ("limits.history_items", &mut limits.history_items, self.history_items),
+            ("limits.reply_bytes", &mut limits.reply_bytes, self.reply_bytes),
+            ("limits.reply_reserve_bytes", &mut limits.reply_reserve_bytes, self.reply_reserve_bytes),
         ] {
-            *limit = set.unwrap_or(*limit);
-            if !(1..=LIMIT_MOST).contains(limit) {
-                return Err(ConfigError::invalid("limits", format!("{limit} is not from 1 to {LIMIT_MOST}")));
+            *limit = value.unwrap_or(*limit);
+            if !(1..=LIMIT_MAX).contains(limit) {
+                return Err(ConfigError::invalid(key, format!("is {limit}; it must be from 1 to {LIMIT_MAX}")));
             }
         }
-        if limits.body_bytes <= limits.token_bytes {
-            return Err(ConfigError::invalid(
-                "limits.body_bytes",
-                "must be above token_bytes: the token travels in it",
-            ));
-        }
-        if limits.token_bytes < 16 << 10 {
-            return Err(ConfigError::invalid("limits.token_bytes", "must be at least 16384"));
-        }
-        if limits.history_bytes < limits.reply_reserve_bytes.min(limits.reply_bytes).saturating_mul(2) {
-            return Err(ConfigError::invalid("limits.history_bytes", "must be at least twice reply_reserve_bytes"));
-        }
+        check_sizes(&limits)?;
         Ok(limits)
     }
 
     fn head_bytes(&self) -> Result<usize, ConfigError> {
-        let bytes = self.head_bytes.unwrap_or(16 << 10);
-        // hyper reads heads into a buffer of at least this size.
-        if bytes < 8 << 10 {
-            Err(ConfigError::invalid("limits.head_bytes", "must be at least 8192"))
-        } else {
-            Ok(bytes)
-        }
+        minimum("limits.head_bytes", self.head_bytes.unwrap_or(16 << 10), HEAD_MIN_BYTES)
     }
 }
 
-/// The share of the places for requests that one peer may have, unless told otherwise: a quarter.
+/// Checks limits against each other.
+fn check_sizes(limits: &Limits) -> Result<(), ConfigError> {
+    let Limits { body_bytes, token_bytes, history_bytes, .. } = *limits;
+    if body_bytes <= token_bytes {
+        let fault = format!(
+            "is {body_bytes}; it must be above `limits.token_bytes` ({token_bytes}), because the token travels in the \
+             body"
+        );
+        return Err(ConfigError::invalid("limits.body_bytes", fault));
+    }
+    minimum("limits.token_bytes", token_bytes, TOKEN_MIN_BYTES)?;
+    let least = limits.reply_reserve_bytes.min(limits.reply_bytes).saturating_mul(2);
+    if history_bytes < least {
+        let fault = format!(
+            "is {history_bytes}; the minimum is {least}, twice the smaller one of `limits.reply_reserve_bytes` and \
+             `limits.reply_bytes`"
+        );
+        return Err(ConfigError::invalid("limits.history_bytes", fault));
+    }
+    Ok(())
+}
+
+/// One address may have a quarter of the concurrent requests by default.
 const PEER_SHARE: usize = 4;
+/// The longest name of a deployment.
+const ISSUER_MAX_BYTES: usize = 256;
+/// The most retries at one upstream.
+const RETRIES_MAX: u32 = 10;
+/// The largest value of a limit, so that sums of sizes do not overflow.
+const LIMIT_MAX: usize = 1 << 30;
+/// The smallest limit on a token.
+const TOKEN_MIN_BYTES: usize = 16 << 10;
+/// The smallest limit on the head of a request: hyper's buffer is not smaller.
+const HEAD_MIN_BYTES: usize = 8 << 10;
 
-/// No limit may be set beyond this: sizes are added up in memory.
-const LIMIT_MOST: usize = 1 << 30;
+/// The warning of a store with the default issuer.
+const SHARED_ISSUER: &str = "`issuer` has its default value: deployments that share a store and an issuer also share \
+                             counts and revocations; give each deployment its own `issuer`";
 
+/// The value of a number that must not be zero.
 pub(super) fn at_least_one(key: &'static str, value: Option<usize>, default: usize) -> Result<usize, ConfigError> {
-    match value.unwrap_or(default) {
-        0 => Err(ConfigError::invalid(key, "must be at least 1")),
-        value => Ok(value),
-    }
+    minimum(key, value.unwrap_or(default), 1)
 }
 
-/// Whether the second of two ways is set; the first is the default.
-fn one_of(key: &'static str, value: Option<&str>, [default, other]: [&str; 2]) -> Result<bool, ConfigError> {
-    match value {
-        None => Ok(false),
-        Some(value) if value == default => Ok(false),
-        Some(value) if value == other => Ok(true),
-        Some(value) => Err(ConfigError::invalid(key, format!("`{value}` is none of {default}, {other}"))),
+fn minimum(key: &'static str, value: usize, least: usize) -> Result<usize, ConfigError> {
+    if value < least {
+        return Err(ConfigError::invalid(key, format!("is {value}; the minimum is {least}")));
     }
+    Ok(value)
 }
 
-pub(super) fn read(
-    sources: &impl Sources,
+/// The value with this name; the first value if no name is set.
+pub(super) fn choice<T: Copy, const N: usize>(
     key: &'static str,
-    path: &str,
-) -> Result<zeroize::Zeroizing<String>, ConfigError> {
-    sources.file(path).map_err(|fault| {
-        let fault = if sources.may_show(path) { format!("{path}: {fault}") } else { fault };
-        ConfigError::Unreadable { key, fault }
+    name: Option<&str>,
+    values: [(&str, T); N],
+) -> Result<T, ConfigError> {
+    let found = match name {
+        None => values.first(),
+        Some(name) => values.iter().find(|(known, _)| *known == name),
+    };
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names = values.map(|(known, _)| known);
+        ConfigError::invalid(key, unknown(name.unwrap_or_default(), &names))
+    })
+}
+
+/// The fault of a name that is none of `names`.
+pub(super) fn unknown(name: &str, names: &[&str]) -> String {
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    format!("is `{name}`; it must be `{}` or `{last}`", others.join("`, `"))
+}
+
+/// Reads the file that a key names.
+pub(super) fn read(sources: &impl Sources, key: &'static str, path: &str) -> Result<Zeroizing<String>, ConfigError> {
+    sources.file(path).map_err(|cause| {
+        let path = sources.may_show(path).then(|| path.to_owned());
+        ConfigError::Unreadable { key, path, cause }
     })
 }

@@ -12,109 +12,110 @@ use crate::{
     proto::{deployment::Deployment, provider::Provider},
 };
 
-/// A configuration that may start.
+/// A checked configuration, with which a server can start.
 #[derive(Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// What turns need.
+    /// The token keys, limits and models that turns need.
     pub deployment: Deployment,
-    /// Who may call.
+    /// How callers are authenticated.
     pub access: Access,
-    /// What the service needs.
+    /// The settings of the service.
     pub service: ServiceConfig,
-    /// The model services.
+    /// The upstreams.
     pub upstreams: Vec<UpstreamConfig>,
-    /// How events of AWS Lambda are answered.
+    /// How AWS Lambda events are answered.
     pub lambda_response: LambdaResponse,
-    /// What the listener needs.
+    /// The settings of the listener.
     pub server: ServerConfig,
-    /// What users are held to.
+    /// The limits on users.
     pub guard: Rules,
-    /// Where instances count together, if anywhere.
+    /// The limits store, if there is one.
     pub store: Option<StoreConfig>,
-    /// What an operator should know of, though it does not keep the server from starting.
+    /// Warnings for the operator. The server starts nevertheless.
     pub warnings: Vec<String>,
 }
 
-/// How events of AWS Lambda are answered; the platform does not tell a function what it makes of its answers.
+/// How AWS Lambda events are answered. An event does not say whether the platform streams the
+/// response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LambdaResponse {
-    /// Streamed to function URLs, whole to HTTP APIs.
+    /// Streamed to function URLs, complete to HTTP APIs.
     #[default]
     Auto,
-    /// Whole: what function URLs in the invoke mode `BUFFERED` understand.
+    /// Complete. Function URLs with the invoke mode `BUFFERED` need this.
     Buffer,
-    /// Streamed, whoever asks.
+    /// Streamed.
     Stream,
 }
 
-/// The bounds on connections.
+/// The limits on connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// A request's head, whole, from the connection's first byte or the end of the request before.
+    /// The time for the complete head of a request, from the start of the connection or the end of
+    /// the request before.
     pub head_timeout: Duration,
-    /// A pause in which the client takes nothing of its answer.
+    /// The longest pause in which the client reads nothing of its response.
     pub write_timeout: Duration,
-    /// An answer, from its head until the client has taken its last byte.
+    /// The time from the head of a response until the client has read its last byte.
     pub answer_timeout: Duration,
-    /// A request's head, in bytes.
+    /// The size of a request's head, in bytes.
     pub head_bytes: usize,
-    /// Connections at once.
+    /// Concurrent connections.
     pub connections: usize,
-    /// Of these, connections of one peer address.
+    /// Concurrent connections of one address.
     pub connections_per_peer: usize,
-    /// How long connections are still accepted once the server was asked to stop, and says at `/ready` that it is.
+    /// How long connections are still accepted after a stop signal, while `/ready` returns 503.
     pub lame_duck: Duration,
-    /// How long requests under way may go on once the server was asked to stop.
+    /// How long requests in flight may continue after that.
     pub drain_timeout: Duration,
 }
 
-/// One model service.
+/// One upstream.
 #[derive(Clone)]
 pub struct UpstreamConfig {
-    /// What models call it.
+    /// The name by which models refer to it.
     pub name: String,
-    /// How it speaks.
+    /// The wire format.
     pub provider: &'static dyn Provider,
-    /// Whose reasoning its replies hold: the dialect's name, and `@host` where that is not the dialect's own address.
+    /// The identity of the provider, which owns the reasoning in its replies: the provider's name,
+    /// and `@host` at another address than the provider's own.
     pub provider_id: String,
-    /// Whether to ask for the prompt to be cached, where the provider wants to be asked.
+    /// True if prompts are to be cached. It matters only for providers that cache on request.
     pub prompt_cache: bool,
-    /// `http:` or `https:` URLs that its paths are appended to, without a trailing slash, each as good as the other; one
-    /// empty text for the built-in model.
+    /// The addresses: `http:` or `https:` URLs without a trailing slash, before the provider's
+    /// paths. One empty text for the built-in model.
     pub base_urls: Vec<String>,
-    /// How many calls it takes at once; none for as many as there are.
+    /// The limit on concurrent calls, if there is one.
     pub concurrency: Option<Concurrency>,
-    /// The operator's credential; some need none.
+    /// The operator's key, if the upstream needs one.
     pub api_key: Option<Zeroizing<String>>,
-    /// How long connecting may take.
+    /// The time for a connection.
     pub connect_timeout: Duration,
     /// The pause between two words of the built-in model.
     pub builtin_pace: Duration,
 }
 
 impl UpstreamConfig {
-    /// Whether it is the built-in model, which needs no network.
+    /// Returns true for the built-in model, which needs no network.
     #[must_use]
     pub fn is_builtin(&self) -> bool {
         self.base_urls.iter().all(String::is_empty)
     }
 
-    /// The header that carries the operator's credential, if there is one.
+    /// The header with the operator's key, if there is one.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] for a key that no header may hold.
+    /// [`ConfigError::Invalid`] for a key with other characters than printable ASCII.
     pub fn credential(&self) -> Result<Option<(HeaderName, HeaderValue)>, ConfigError> {
         let Some(key) = &self.api_key else { return Ok(None) };
         let (name, prefix) = self.provider.credential();
         let is_printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         let value = is_printable.then(|| HeaderValue::from_str(&format!("{prefix}{}", &**key)).ok()).flatten();
         let mut value = value.ok_or_else(|| {
-            ConfigError::invalid(
-                "upstream",
-                format!("the key of {} holds what is no printable ASCII character", self.name),
-            )
+            let fault = format!("of `{}` names a key with characters that are not printable ASCII", self.name);
+            ConfigError::invalid("upstream.api_key_env", fault)
         })?;
         value.set_sensitive(true);
         Ok(Some((name, value)))
@@ -122,23 +123,24 @@ impl UpstreamConfig {
 }
 
 impl fmt::Debug for UpstreamConfig {
+    /// Shows what a reload must not change: another output rejects the reload.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = if self.api_key.is_some() { "with a key" } else { "without a key" };
         write!(f, "{} ({} at {}, {key}", self.name, self.provider.name(), self.base_urls.join(", "))?;
         if let Some(Concurrency { calls, queue, .. }) = self.concurrency {
-            write!(f, ", {calls} calls at once and {queue} waiting")?;
+            write!(f, ", {calls} concurrent calls and {queue} waiting")?;
         }
         f.write_str(")")
     }
 }
 
-/// How many calls an upstream takes at once.
+/// The limit on concurrent calls of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Concurrency {
-    /// Calls at once.
+    /// Concurrent calls, to all addresses together.
     pub calls: usize,
-    /// Calls that may wait for one of them to end.
+    /// Calls that may wait for a slot.
     pub queue: usize,
-    /// How long each waits.
+    /// The longest wait of a call.
     pub wait: Duration,
 }

@@ -1,73 +1,80 @@
-//! The errors of a configuration.
+//! The error of a configuration with which nothing can start.
 
 use std::{fmt, net::SocketAddr};
 
 use crate::proto::key::KeyError;
 
-/// Why a configuration may not start. Never shows a secret.
+/// The error of a configuration with which nothing can start. It never shows a secret.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A key's value is not one that it takes.
+    /// A key has a value that it does not accept.
     Invalid {
         /// The key.
         key: &'static str,
-        /// What is wrong.
+        /// The rest of the sentence whose subject is the key: `is 11; the maximum is 10`.
         fault: String,
     },
-    /// The token keys are no ring.
+    /// The token keys are not valid.
     Keys(KeyError),
     /// There are no token keys.
     NoKeys,
-    /// Anyone who reaches the port could be any user, and spend the operator's key.
+    /// Identity `none` for a server that others can reach. Any caller could act as any user, at the
+    /// operator's cost.
     OpenToAll {
-        /// The address; none where a platform calls.
+        /// The address; `None` if a platform passes requests on.
         listen: Option<SocketAddr>,
     },
-    /// What was set does not go together, or a variable does not take its text.
+    /// Settings that contradict each other, a variable with a text that it does not accept, or a
+    /// configuration file that cannot be read.
     Settings {
         /// What is wrong.
         fault: String,
-        /// The next step, where there is one.
+        /// The next step, if there is one.
         hint: Option<String>,
     },
-    /// A file cannot be read.
-    Unreadable {
-        /// The key that names it.
-        key: &'static str,
-        /// What the system says.
-        fault: String,
-    },
-    /// The text is no TOML of ours: a syntax error, an unknown key, a value of the wrong type.
+    /// The file has a syntax error, an unknown key, or a value of the wrong type.
     Toml(String),
+    /// A file that a key names cannot be read.
+    Unreadable {
+        /// The key.
+        key: &'static str,
+        /// The path, if an error may show it.
+        path: Option<String>,
+        /// The error of the system.
+        cause: String,
+    },
 }
 
 impl ConfigError {
-    /// The next step, where there is one.
+    /// The next step, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         match self {
+            Self::Keys(_) => Some("make a valid key with `holdall keys new`"),
             Self::NoKeys => Some(
-                "make one with `holdall keys new > keys` and pass --keys-file keys (the same on all instances), \
-                 or try things out with --dev",
+                "make a key with `holdall keys new > keys` and pass `--keys-file keys` (the same file on all \
+                 instances), or try Holdall with `--dev`",
             ),
-            Self::OpenToAll { listen: None } => {
-                Some("set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or say dangerous_open = true")
-            }
+            Self::OpenToAll { listen: None } => Some(
+                "set `identity.mode` (HOLDALL_IDENTITY) to `jwt`, `api_key` or `header`, or set \
+                 `dangerous_open = true`",
+            ),
             Self::OpenToAll { listen: Some(_) } => Some(
-                "set identity.mode (HOLDALL_IDENTITY) to jwt, api_key or header, or listen on 127.0.0.1, or say \
-                 dangerous_open = true",
+                "set `identity.mode` (HOLDALL_IDENTITY) to `jwt`, `api_key` or `header`, or listen on 127.0.0.1, or \
+                 set `dangerous_open = true`",
             ),
-            Self::Keys(_) => Some("`holdall keys new` makes a key that fits"),
             Self::Settings { hint, .. } => hint.as_deref(),
-            _ => None,
+            Self::Invalid { .. } | Self::Toml(_) | Self::Unreadable { .. } => None,
         }
     }
 
+    /// An error of a key. `fault` continues the sentence whose subject is the key.
     pub(super) fn invalid(key: &'static str, fault: impl Into<String>) -> Self {
         Self::Invalid { key, fault: fault.into() }
     }
 
+    /// An error with the next step.
     pub(super) fn settings(fault: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Settings { fault: fault.into(), hint: Some(hint.into()) }
     }
@@ -85,18 +92,23 @@ impl std::error::Error for ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid { key, fault } => write!(f, "{key}: {fault}"),
-            Self::Keys(error) => write!(f, "keys: {error}"),
-            Self::NoKeys => f.write_str("there is no key to sign tokens with"),
-            Self::OpenToAll { listen: Some(listen) } => {
-                write!(f, "identity.mode is none, and {listen} can be reached from other machines")
-            }
+            Self::Invalid { key, fault } => write!(f, "`{key}` {fault}"),
+            Self::Keys(error) => write!(f, "the token keys are not valid: {error}"),
+            Self::NoKeys => f.write_str("no token keys are configured"),
+            Self::OpenToAll { listen: Some(listen) } => write!(
+                f,
+                "`identity.mode` is `none`, but other machines can reach {listen}: any caller could act as any user"
+            ),
             Self::OpenToAll { listen: None } => {
-                f.write_str("identity.mode is none, and whoever reaches this could be any user")
+                f.write_str("`identity.mode` is `none`: any caller could act as any user")
             }
-            Self::Settings { fault, .. } => f.write_str(fault),
-            Self::Unreadable { key, fault } => write!(f, "{key}: {fault}"),
-            Self::Toml(fault) => write!(f, "configuration: {fault}"),
+            Self::Settings { fault, .. } | Self::Toml(fault) => f.write_str(fault),
+            Self::Unreadable { key, path: Some(path), cause } => {
+                write!(f, "`{key}` names `{path}`, which cannot be read: {cause}")
+            }
+            Self::Unreadable { key, path: None, cause } => {
+                write!(f, "`{key}` names a file that cannot be read: {cause}")
+            }
         }
     }
 }

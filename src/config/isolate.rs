@@ -1,38 +1,44 @@
-//! A configuration where the platform listens, and starts and ends isolates as it likes: a Worker.
+//! The configuration of an isolate, such as a Cloudflare Worker: the platform listens, and starts
+//! and ends isolates at any time.
 //!
-//! What cannot hold there keeps it from starting: it would hold for nobody, and look as if it did. The bounds on
-//! connections and heads are the platform's own, and those of the configuration are passed over.
+//! A setting that cannot have its effect there is an error. The limits on connections and heads are
+//! exceptions: the platform has its own, so they are ignored.
 
 use zeroize::Zeroizing;
 
-use super::{Config, ConfigError, Exposure, ServeSettings, Sources};
+use super::{checked::Config, error::ConfigError, exposure::Exposure, overlay::ServeSettings, sources::Sources};
 
 impl Config {
-    /// The configuration that variables make, for an isolate.
+    /// The configuration in the variables of an isolate.
     ///
     /// # Errors
-    /// The first thing that keeps it from starting.
+    /// The first error that prevents a start.
     pub fn for_isolate(sources: &impl Sources) -> Result<Self, ConfigError> {
         let sources = &Bindings(sources);
         let config = ServeSettings::from_variables(sources)?.load(None, Exposure::Isolate, sources)?;
-        config.fits_isolate().map(|()| config)
+        config.check_isolate().map(|()| config)
     }
 
-    fn fits_isolate(&self) -> Result<(), ConfigError> {
+    /// Refuses settings that cannot have their effect in an isolate.
+    fn check_isolate(&self) -> Result<(), ConfigError> {
         if self.store.is_some() {
-            let fault = "an isolate keeps no connection to a store; leave it out, and each isolate counts for itself";
+            let fault = "is not supported in an isolate, which keeps no connection to a store; remove it: each isolate \
+                         then counts by itself";
             return Err(ConfigError::invalid("guard.redis_url", fault));
         }
         if self.upstreams.iter().any(|upstream| upstream.concurrency.is_some()) {
-            let fault = "isolates know nothing of each other's calls; leave it out, and bound the rate at the provider";
+            let fault = "is not supported in an isolate, because isolates do not know each other's calls; remove it, \
+                         and limit the rate at the provider";
             return Err(ConfigError::invalid("upstream.max_concurrency", fault));
         }
         Ok(())
     }
 }
 
-/// Bindings, of which some name others, as paths name files elsewhere. One that names nothing may hold what should have
-/// stood in the other: `wrangler secret put HOLDALL_KEYS_FILE`, and then the key itself.
+/// Bindings, of which some contain the names of others, as paths name files elsewhere.
+///
+/// A name without a binding is not shown: it may be a secret in the wrong place, such as a key after
+/// `wrangler secret put HOLDALL_KEYS_FILE`.
 struct Bindings<'a, S>(&'a S);
 
 impl<S: Sources> Sources for Bindings<'_, S> {
@@ -55,10 +61,10 @@ mod tests {
 
     use super::*;
 
-    /// Bindings: each is a variable, and a file.
-    struct Bound(HashMap<&'static str, String>);
+    /// Bindings by name. Each is a variable and a file.
+    struct Fixture(HashMap<&'static str, String>);
 
-    impl Sources for Bound {
+    impl Sources for Fixture {
         fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
             self.variable(path).ok_or_else(|| "no such binding".to_owned())
         }
@@ -71,13 +77,13 @@ mod tests {
     fn config<const N: usize>(bindings: [(&'static str, &str); N]) -> Result<Config, String> {
         let keys = ("HOLDALL_KEYS", format!("k1:{}", "A".repeat(43)));
         let bindings = bindings.into_iter().map(|(name, value)| (name, value.to_owned()));
-        Config::for_isolate(&Bound([keys].into_iter().chain(bindings).collect())).map_err(|error| error.to_string())
+        Config::for_isolate(&Fixture([keys].into_iter().chain(bindings).collect())).map_err(|error| error.to_string())
     }
 
     const OPEN: (&str, &str) = ("HOLDALL_DANGEROUS_OPEN", "yes");
 
     #[test]
-    fn bindings_set_what_variables_set() {
+    fn bindings_are_variables() {
         let config = config([
             OPEN,
             ("HOLDALL_CONFIG_TEXT", "issuer = 'of the text'\nretries = 3"),
@@ -103,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_isolate_takes_as_many_requests_as_fit_unless_told_otherwise() {
+    fn an_isolate_accepts_32_concurrent_requests_by_default() {
         let bounds = |text| {
             let settings = config([OPEN, ("HOLDALL_CONFIG_TEXT", text)]).unwrap().service;
             (settings.concurrent_requests, settings.requests_per_peer)
@@ -114,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn anyone_could_be_any_user_where_nobody_vouches() {
-        let fault = "identity.mode is none, and whoever reaches this could be any user";
+    fn identity_none_needs_dangerous_open() {
+        let fault = "`identity.mode` is `none`: any caller could act as any user";
         assert_eq!(config([]).unwrap_err(), fault);
         assert_eq!(config([("HOLDALL_LISTEN", "127.0.0.1:1")]).unwrap_err(), fault);
-        assert!(config([("HOLDALL_LISTEN", "0.0.0.0:1")]).unwrap_err().starts_with("identity.mode is none"));
+        assert!(config([("HOLDALL_LISTEN", "0.0.0.0:1")]).unwrap_err().starts_with("`identity.mode` is `none`"));
         config([OPEN]).unwrap();
         config([("HOLDALL_IDENTITY", "api_key"), ("HOLDALL_API_KEYS_FILE", "DIGESTS"), ("DIGESTS", DIGEST)]).unwrap();
     }
@@ -126,12 +132,15 @@ mod tests {
     const DIGEST: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 ada";
 
     #[test]
-    fn what_cannot_hold_in_an_isolate_is_refused_by_name() {
+    fn an_error_names_the_setting() {
         for (bindings, key) in [
-            ([OPEN, ("HOLDALL_REDIS_URL", "redis://127.0.0.1"), ("HOLDALL_ISSUER", "mine")], "guard.redis_url: "),
+            (
+                [OPEN, ("HOLDALL_REDIS_URL", "redis://127.0.0.1"), ("HOLDALL_ISSUER", "mine")],
+                "`guard.redis_url` is not supported in an isolate",
+            ),
             (
                 [OPEN, ("HOLDALL_UPSTREAM_CONCURRENCY", "3"), ("HOLDALL_UPSTREAM", "builtin")],
-                "upstream.max_concurrency: ",
+                "`upstream.max_concurrency` is not supported in an isolate",
             ),
             (
                 [OPEN, ("HOLDALL_SEAL", "maybe"), ("HOLDALL_TTL", "1h")],
@@ -141,10 +150,13 @@ mod tests {
                 [OPEN, ("HOLDALL_BURST", "-1"), ("HOLDALL_TTL", "1h")],
                 "`HOLDALL_BURST` is `-1`; expected a whole number",
             ),
-            ([OPEN, ("HOLDALL_KEYS_FILE", "GONE"), ("HOLDALL_TTL", "1h")], "keys_file: no such binding"),
+            (
+                [OPEN, ("HOLDALL_KEYS_FILE", "GONE"), ("HOLDALL_TTL", "1h")],
+                "`keys_file` names a file that cannot be read: no such binding",
+            ),
             (
                 [OPEN, ("HOLDALL_CONFIG", "TEXT"), ("HOLDALL_CONFIG_TEXT", "issuer = 'a'")],
-                "there are two configurations: the file and HOLDALL_CONFIG_TEXT",
+                "there are two configurations: the configuration file and HOLDALL_CONFIG_TEXT",
             ),
         ] {
             let fault = config(bindings).unwrap_err();

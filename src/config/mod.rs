@@ -1,7 +1,11 @@
-//! `RawConfig` (unknown keys refused) → `Config` (checked): what an operator may set, and what must not start.
+//! The configuration: from the file, variables and flags to a checked [`Config`].
 //!
-//! Nothing is read here: files and variables come through [`Sources`], so that a test or a platform without files can
-//! supply its own. Every refusal names the key, and the next step.
+//! ```text
+//! file, flags, variables ─▶ ConfigBuilder ─▶ RawConfig ─▶ Config
+//!                           (overrides)      (typed)      (checked)
+//! ```
+//! This module reads nothing itself. Files and variables come through [`Sources`], so that a test
+//! or a platform without files can supply its own. Every error names the key and the next step.
 
 mod builder;
 mod check;

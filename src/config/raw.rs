@@ -1,17 +1,20 @@
-//! The configuration as it is written: TOML, with what environment and flags lay over it.
+//! The configuration as written: the keys of the TOML file, and the values that flags and variables
+//! set instead.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use toml::{Table, Value};
+use zeroize::Zeroizing;
 
 use super::{error::ConfigError, exposure::Exposure};
 
-/// A configuration as written; every key may be left out.
+/// A configuration as written. Every key is optional, and an unknown key is an error.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     pub(super) listen: Option<String>,
-    pub(super) keys: Option<zeroize::Zeroizing<String>>,
+    pub(super) keys: Option<Zeroizing<String>>,
     pub(super) keys_file: Option<String>,
     pub(super) issuer: Option<String>,
     #[serde(deserialize_with = "duration")]
@@ -43,25 +46,29 @@ pub struct RawConfig {
 }
 
 impl RawConfig {
-    /// Reads TOML with `overlay` laid over it: a table of the overlay is joined with the file's, any other value
-    /// replaces the file's.
+    /// Reads TOML text, and replaces its values by those of `overrides`. Tables are joined.
     ///
     /// # Errors
-    /// [`ConfigError::Toml`], with line and column where the text has them.
-    pub fn parse(text: &str, overlay: toml::Table) -> Result<Self, ConfigError> {
-        // Read once alone, for errors that point into the file.
-        toml::from_str::<Self>(text).map_err(|error| fault(&error, text))?;
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| fault(&error, text))?;
-        // What is set above takes the place of its alternative below.
+    /// [`ConfigError::Toml`] with the key, and with the line of an error in `text`.
+    pub fn parse(text: &str, overrides: Table) -> Result<Self, ConfigError> {
+        Self::parse_file("the configuration", text, overrides)
+    }
+
+    /// As [`Self::parse`]. `name` is the name of the text in errors.
+    pub(super) fn parse_file(name: &str, text: &str, overrides: Table) -> Result<Self, ConfigError> {
+        // The text is first read without the overrides, so that an error in it has a line.
+        toml::from_str::<Self>(text).map_err(|error| toml_error(error, name, text))?;
+        let mut table: Table = toml::from_str(text).map_err(|error| toml_error(error, name, text))?;
         for (path, alternatives) in ALTERNATIVES {
-            if table_at(&overlay, path).is_some_and(|above| alternatives.iter().any(|key| above.contains_key(*key)))
+            let is_set = |above: &Table| alternatives.iter().any(|key| above.contains_key(*key));
+            if table_at(&overrides, path).is_some_and(is_set)
                 && let Some(below) = table_at_mut(&mut table, path)
             {
                 alternatives.iter().for_each(|key| drop(below.remove(*key)));
             }
         }
-        merge(&mut table, overlay);
-        table.try_into().map_err(|error| fault(&error, ""))
+        merge(&mut table, overrides);
+        table.try_into().map_err(|error| toml_error(error, "the flags and variables", ""))
     }
 
     /// Adapts the configuration to the clients that can reach the proxy.
@@ -86,10 +93,12 @@ impl RawConfig {
     }
 }
 
-/// Requests at once that an isolate of 128 MB answers by default; a peer's share of them fits with the largest bodies.
+/// The default of `limits.concurrent_requests` in an isolate of 128 MB. One address's share of them
+/// fits into the memory, with the largest bodies.
 const ISOLATE_REQUESTS: usize = 32;
 
-/// Keys of one table, given by its path, of which one is set.
+/// Keys of which only one may be set, with the path of their table. A flag or variable for one of
+/// them replaces all of them in the file.
 const ALTERNATIVES: &[(&[&str], &[&str])] = &[
     (&[], &["keys", "keys_file"]),
     (&[], &["system_prompt", "system_prompt_file"]),
@@ -97,11 +106,11 @@ const ALTERNATIVES: &[(&[&str], &[&str])] = &[
     (&["identity", "jwt"], &["jwks_file", "jwks_url", "key_file"]),
 ];
 
-fn table_at<'a>(table: &'a toml::Table, path: &[&str]) -> Option<&'a toml::Table> {
+fn table_at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Table> {
     path.iter().try_fold(table, |table, key| table.get(*key)?.as_table())
 }
 
-fn table_at_mut<'a>(table: &'a mut toml::Table, path: &[&str]) -> Option<&'a mut toml::Table> {
+fn table_at_mut<'a>(table: &'a mut Table, path: &[&str]) -> Option<&'a mut Table> {
     path.iter().try_fold(table, |table, key| table.get_mut(*key)?.as_table_mut())
 }
 
@@ -134,7 +143,7 @@ pub(super) struct RawHeader {
     pub(super) name: Option<String>,
     pub(super) peers: Vec<String>,
     pub(super) secret_header: Option<String>,
-    pub(super) secret: Option<zeroize::Zeroizing<String>>,
+    pub(super) secret: Option<Zeroizing<String>>,
     pub(super) secret_file: Option<String>,
 }
 
@@ -151,7 +160,7 @@ pub(super) struct RawJwt {
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawGuard {
-    pub(super) redis_url: Option<zeroize::Zeroizing<String>>,
+    pub(super) redis_url: Option<Zeroizing<String>>,
     #[serde(deserialize_with = "duration")]
     pub(super) timeout: Option<Duration>,
     pub(super) rate: Option<String>,
@@ -250,9 +259,9 @@ pub(super) struct RawModel {
     pub(super) truncation: Option<String>,
 }
 
-/// An upstream by its name, or with the name that the model has there.
+/// An entry of `upstreams`: the name of an upstream, or a table with the model's name there.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "the name of an upstream, or { name = …, model = … }")]
+#[serde(untagged, expecting = "expected the name of an upstream, or { name = …, model = … }")]
 pub(super) enum RawTarget {
     Name(String),
     Named(RawNamedTarget),
@@ -266,7 +275,7 @@ pub(super) struct RawNamedTarget {
 }
 
 impl RawTarget {
-    /// The upstream, and the model's own name there.
+    /// The name of the upstream, and the model's name there, if it has its own.
     pub(super) fn parts(&self) -> (&str, Option<&str>) {
         match self {
             Self::Name(name) => (name, None),
@@ -275,7 +284,9 @@ impl RawTarget {
     }
 }
 
-/// Reads a time span: digits and one of `ms`, `s`, `m`, `h`, `d`; not zero, which would be over before it began.
+/// Reads a time span: a whole number above zero, followed by `ms`, `s`, `m`, `h` or `d`.
+///
+/// Returns `None` for any other text, and for more than 2⁶⁴ − 1 milliseconds.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
@@ -296,21 +307,47 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     let text = String::deserialize(deserializer)?;
     parse_duration(&text)
         .map(Some)
-        .ok_or_else(|| D::Error::custom(format!("`{text}` is no time span, such as 90s, 15m, 2h or 7d")))
+        .ok_or_else(|| D::Error::custom(format!("`{text}` is not a time span, such as `90s`, `15m`, `2h` or `7d`")))
 }
 
-/// What is wrong and in which line, without quoting the line: it may hold a key.
-fn fault(error: &toml::de::Error, text: &str) -> ConfigError {
+/// An error of the TOML text `name`, with its key and line. The line is not quoted, because it may
+/// contain a secret.
+fn toml_error(mut error: toml::de::Error, name: &str, text: &str) -> ConfigError {
     let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count());
-    let place = line.map_or_else(String::new, |line| format!("line {}: ", line.saturating_add(1)));
-    ConfigError::Toml(format!("{place}{}", error.message()))
+    let place = line.map_or_else(|| name.to_owned(), |line| format!("{name}, line {}", line.saturating_add(1)));
+    let key = key_of(&mut error);
+    let path = |field: &str| key.as_ref().map_or_else(|| field.to_owned(), |table| format!("{table}.{field}"));
+    let subject = key.as_ref().map_or_else(|| place.clone(), |key| format!("`{key}` in {place}"));
+    let message = error.message();
+    ConfigError::Toml(if let Some((field, expected)) = quoted(message, "unknown field ") {
+        format!("unknown key `{}` in {place}; {}", path(field), expected.trim_start_matches(", "))
+    } else if let Some((field, _)) = quoted(message, "missing field ") {
+        format!("missing key `{}` in {place}", path(field))
+    } else if let Some((found, expected)) = message.strip_prefix("invalid type: ").and_then(|it| it.split_once(", ")) {
+        format!("{subject}: {expected}, found {found}")
+    } else {
+        format!("{subject}: {message}")
+    })
+}
+
+/// The name in backticks after `start`, and the rest of the message.
+fn quoted<'a>(message: &'a str, start: &str) -> Option<(&'a str, &'a str)> {
+    message.strip_prefix(start)?.strip_prefix('`')?.split_once('`')
+}
+
+/// The key of the error, or the table for an unknown key; with dots between the names of tables.
+fn key_of(error: &mut toml::de::Error) -> Option<String> {
+    // Without its input, the error ends with the line "in `key`".
+    error.set_input(None);
+    let text = error.to_string();
+    Some(text.lines().last()?.strip_prefix("in `")?.strip_suffix('`')?.to_owned())
 }
 
 /// Merges `overrides` into `table`: tables are joined, any other value replaces the old one.
-pub(super) fn merge(table: &mut toml::Table, overlay: toml::Table) {
-    for (key, value) in overlay {
+pub(super) fn merge(table: &mut Table, overrides: Table) {
+    for (key, value) in overrides {
         match (table.get_mut(&key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => merge(below, above),
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
             (_, value) => {
                 table.insert(key, value);
             }

@@ -1,43 +1,44 @@
-//! What the service is told once, at its start: which pages may call, how long things may take.
+//! The settings of the service, which a reload does not change.
 //!
-//! These stand here because the service may read the configuration, and not the other way round.
+//! They are defined here because the service may import the configuration, but not the reverse.
 
 use std::{fmt, time::Duration};
 
 use http::HeaderValue;
 
-/// What a service is told once, at its start.
+/// The settings of the service.
 #[derive(Debug)]
 pub struct ServiceConfig {
-    /// How long things may take.
+    /// The timeouts.
     pub timeouts: Timeouts,
-    /// Which web pages may call.
+    /// The origins whose web pages may call.
     pub cors_origins: CorsOrigins,
-    /// How often a call that failed is made again at the same upstream, before the next one is asked.
+    /// Retries of a failed call at the same upstream, before the next upstream is called.
     pub retries: u32,
-    /// Requests at once, over all callers.
+    /// Concurrent requests of all callers.
     pub concurrent_requests: usize,
-    /// Of these, requests of one peer address.
+    /// Concurrent requests of one address.
     pub requests_per_peer: usize,
-    /// Whether to answer only where the request's `Host` names the loopback, so that no web page can exposure a
-    /// developer's server by a name of its own (DNS rebinding).
+    /// True if only requests with a loopback name in `Host` are answered. A web page then cannot
+    /// reach a developer's server by its own domain name (DNS rebinding).
     pub loopback_host_only: bool,
 }
 
-/// How long things may take; each is from the end of the step before.
+/// The timeouts of a request. Each starts at the end of the step before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// A request's body, whole.
+    /// The complete body of a request.
     pub body: Duration,
-    /// The upstream's first byte, connecting included.
+    /// The first byte of the upstream's response, including the connection.
     pub first_byte: Duration,
-    /// The pause between two pieces of an upstream's answer.
+    /// The pause between two parts of the upstream's response.
     pub idle: Duration,
-    /// An upstream's answer, whole.
+    /// All calls of a turn together.
     pub total: Duration,
-    /// An identity issuer's key set, whole, connecting included.
+    /// The complete key set of a JWT issuer, including the connection.
     pub issuer: Duration,
-    /// The silence after which a streaming client gets a comment, and by which it gets a head at the latest.
+    /// The silence after which a streaming client gets a comment. It also gets the head of the
+    /// response after this time.
     pub heartbeat: Duration,
 }
 
@@ -54,41 +55,41 @@ impl Default for Timeouts {
     }
 }
 
-/// The origins whose pages may call.
+/// The origins whose web pages may call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CorsOrigins(Vec<HeaderValue>);
 
 impl CorsOrigins {
-    /// Takes origins as browsers write them, `https://app.example`; no wildcard.
+    /// Reads origins as browsers send them, such as `https://app.example`. There is no wildcard.
     ///
     /// # Errors
-    /// [`OriginError`] with the text that is no origin.
+    /// [`OriginError`] with the first text that is not an origin.
     pub fn new<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self, OriginError> {
         let parse = |origin: &str| {
             let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            let plain = host.is_some_and(|host| {
+            let is_host = host.is_some_and(|host| {
                 !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte))
             });
-            let value = plain.then(|| HeaderValue::from_str(&origin.to_ascii_lowercase()).ok()).flatten();
+            let value = is_host.then(|| HeaderValue::from_str(&origin.to_ascii_lowercase()).ok()).flatten();
             value.ok_or_else(|| OriginError(origin.to_owned()))
         };
         origins.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether no page may call.
+    /// Returns true if no web page may call.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether pages of `origin`, as a browser sends it, may call.
+    /// Returns true if pages of `origin` may call. `origin` has the form that a browser sends.
     #[must_use]
     pub fn contains(&self, origin: &HeaderValue) -> bool {
         self.0.contains(origin)
     }
 }
 
-/// A text that is no origin.
+/// A text that is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginError(String);
 
@@ -96,6 +97,6 @@ impl std::error::Error for OriginError {}
 
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no origin, such as https://app.example", self.0)
+        write!(f, "`{}` is not an origin, such as `https://app.example`", self.0)
     }
 }

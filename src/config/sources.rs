@@ -2,24 +2,26 @@
 
 use zeroize::Zeroizing;
 
-/// Where files and variables come from.
+/// A source of files and variables: the system, a platform's bindings, or a test.
 pub trait Sources {
     /// The text of a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     fn file(&self, path: &str) -> Result<Zeroizing<String>, String>;
 
-    /// The value of an environment variable, if it is set and not empty.
+    /// The value of an environment variable; `None` if it is not set or empty.
     fn variable(&self, name: &str) -> Option<Zeroizing<String>>;
 
-    /// Whether an error may show `path`, which could not be read: not where it may be a secret that was put in the wrong
-    /// place.
+    /// Returns true if an error may show `path`, a file that could not be read.
+    ///
+    /// The operator may have set a secret in the place of a path. Therefore, an error shows only
+    /// paths of at most 128 bytes of `A-Z a-z 0-9 _ . / -`.
     fn may_show(&self, path: &str) -> bool {
-        path.len() <= PATH_SHOWN_BYTES
+        path.len() <= SHOWN_PATH_MAX_BYTES
             && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte))
     }
 }
 
 /// The longest path that an error shows.
-const PATH_SHOWN_BYTES: usize = 128;
+const SHOWN_PATH_MAX_BYTES: usize = 128;

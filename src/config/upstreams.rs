@@ -1,13 +1,15 @@
-//! The model services and the aliases that stand for their models: the tables `upstream` and `model`.
+//! The upstreams and the models: the tables `upstream` and `model`.
 
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::{
-    Concurrency, ConfigError, RawConfig, Sources, UpstreamConfig,
-    check::read,
-    raw::{RawModel, RawUpstream},
+    check::{read, unknown},
+    checked::{Concurrency, UpstreamConfig},
+    error::ConfigError,
+    raw::{RawConfig, RawModel, RawUpstream},
+    sources::Sources,
 };
 use crate::proto::{
     deployment::{Model, Models, Target},
@@ -21,7 +23,8 @@ impl RawConfig {
         for raw in &self.upstream {
             let upstream = self.upstream(raw, sources)?;
             if upstreams.iter().any(|other| other.name == upstream.name) {
-                return Err(ConfigError::invalid("upstream.name", format!("`{}` stands twice", upstream.name)));
+                let fault = format!("is `{}` in two tables; give each upstream its own name", upstream.name);
+                return Err(ConfigError::invalid("upstream.name", fault));
             }
             upstreams.push(upstream);
         }
@@ -29,23 +32,20 @@ impl RawConfig {
     }
 
     fn upstream(&self, raw: &RawUpstream, sources: &impl Sources) -> Result<UpstreamConfig, ConfigError> {
-        let provider = provider::by_name(&raw.kind).ok_or_else(|| {
-            let kinds: Vec<_> = provider::PROVIDERS.iter().map(|provider| provider.name()).collect();
-            ConfigError::invalid("upstream.kind", format!("`{}` is none of {}", raw.kind, kinds.join(", ")))
-        })?;
+        let provider = provider(&raw.kind)?;
         let base_urls = base_urls(raw, provider)?;
         let base_url = base_urls.first().map_or("", String::as_str);
-        let networked = !base_url.is_empty();
-        let own = base_url == provider.default_base_url();
-        let provider = provider.for_compatible_services().filter(|_| !own).unwrap_or(provider);
+        let is_own_address = base_url == provider.default_base_url();
+        let provider = provider.for_compatible_services().filter(|_| !is_own_address).unwrap_or(provider);
         let api_key = raw.api_key_env.as_deref().map(|name| api_key(name, sources)).transpose()?;
-        if networked && api_key.is_none() && own {
-            return Err(ConfigError::invalid("upstream", format!("{base_url} wants a key; set HOLDALL_UPSTREAM_KEY")));
+        if is_own_address && !base_url.is_empty() && api_key.is_none() {
+            let fault = format!("needs a key for {base_url}; set HOLDALL_UPSTREAM_KEY, or `api_key_env` in the table");
+            return Err(ConfigError::invalid("upstream", fault));
         }
         Ok(UpstreamConfig {
             name: raw.name.clone(),
             provider,
-            provider_id: if own {
+            provider_id: if is_own_address {
                 provider.name().to_owned()
             } else {
                 format!("{}@{}", provider.name(), host(base_url))
@@ -64,11 +64,13 @@ impl RawConfig {
         for raw in &self.model {
             let model = self.model(raw, upstreams, sources)?;
             if models.iter().any(|other| other.alias == model.alias) {
-                return Err(ConfigError::invalid("model.alias", format!("`{}` stands twice", model.alias)));
+                let fault = format!("is `{}` in two tables; give each model its own alias", model.alias);
+                return Err(ConfigError::invalid("model.alias", fault));
             }
             models.push(model);
         }
-        Models::new(models).ok_or_else(|| ConfigError::invalid("model", "there is none; name an upstream"))
+        Models::new(models)
+            .ok_or_else(|| ConfigError::invalid("model", "is not set; add a `[[model]]` table that names an upstream"))
     }
 
     fn model(
@@ -77,18 +79,14 @@ impl RawConfig {
         upstreams: &[UpstreamConfig],
         sources: &impl Sources,
     ) -> Result<Model, ConfigError> {
-        let named = (1..=256).contains(&raw.alias.len())
-            && (raw.alias == "*"
-                || raw.alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-".contains(&byte)));
-        if !named {
-            return Err(ConfigError::invalid("model.alias", "is 1 to 256 of A-Z a-z 0-9 / : . _ -, or `*`"));
-        }
+        check_alias(&raw.alias)?;
         let mut targets = targets(raw, upstreams)?.into_iter();
-        let target = targets
-            .next()
-            .ok_or_else(|| ConfigError::invalid("model.upstreams", format!("`{}` names no upstream", raw.alias)))?;
-        let own = prompt(raw.system_prompt.as_ref(), raw.system_prompt_file.as_ref(), sources)?;
-        let system_prompt = match own {
+        let target = targets.next().ok_or_else(|| {
+            let fault = format!("is empty for the alias `{}`; name 1 to {TARGETS_MAX} upstreams", raw.alias);
+            ConfigError::invalid("model.upstreams", fault)
+        })?;
+        let own_prompt = prompt(raw.system_prompt.as_ref(), raw.system_prompt_file.as_ref(), sources)?;
+        let system_prompt = match own_prompt {
             Some(own) => Some(own),
             None => prompt(self.system_prompt.as_ref(), self.system_prompt_file.as_ref(), sources)?,
         };
@@ -103,22 +101,124 @@ impl RawConfig {
     }
 }
 
-/// Where the model is served, in the order of preference.
+/// The provider of a kind of upstream.
+fn provider(kind: &str) -> Result<&'static dyn Provider, ConfigError> {
+    provider::by_name(kind).ok_or_else(|| {
+        let kinds: Vec<_> = provider::PROVIDERS.iter().map(|provider| provider.name()).collect();
+        ConfigError::invalid("upstream.kind", unknown(kind, &kinds))
+    })
+}
+
+/// The key in a variable, without white space around it. Some platforms set a variable to the text
+/// of a file, and most files end with a line end.
+fn api_key(name: &str, sources: &impl Sources) -> Result<Zeroizing<String>, ConfigError> {
+    let key = sources.variable(name).map(|text| Zeroizing::new(text.trim().to_owned()));
+    key.filter(|key| !key.is_empty()).ok_or_else(|| {
+        ConfigError::invalid("upstream.api_key_env", format!("names the variable `{name}`, which is not set"))
+    })
+}
+
+/// The addresses of an upstream, without trailing slashes. The built-in model has one empty address.
+fn base_urls(raw: &RawUpstream, provider: &dyn Provider) -> Result<Vec<String>, ConfigError> {
+    let invalid = |fault: String| ConfigError::invalid("upstream.base_urls", fault);
+    let own = provider.default_base_url();
+    let urls = match (&raw.base_url, &raw.base_urls) {
+        (Some(_), Some(_)) => return Err(invalid("and `base_url` are both set; set only one of them".to_owned())),
+        (Some(url), None) => std::slice::from_ref(url),
+        (None, Some(urls)) => urls.as_slice(),
+        (None, None) => return Ok(vec![own.to_owned()]),
+    };
+    if own.is_empty() {
+        let fault = format!("is set, but the kind `{}` has no address; remove it", raw.kind);
+        return Err(ConfigError::invalid("upstream.base_url", fault));
+    }
+    if !(1..=ADDRESSES_MAX).contains(&urls.len()) {
+        return Err(invalid(format!("has {} addresses; it must have 1 to {ADDRESSES_MAX}", urls.len())));
+    }
+    let mut checked: Vec<String> = Vec::new();
+    for url in urls {
+        let url = url.trim_end_matches('/');
+        check_url(url)?;
+        if checked.iter().any(|other| other == url) {
+            return Err(invalid(format!("has `{url}` twice; remove one of them")));
+        }
+        checked.push(url.to_owned());
+    }
+    // Reasoning from one address is sent to any of them, so all must be the same provider's.
+    if checked.len() > 1 && checked.iter().any(|url| url == own) {
+        let fault = format!("mixes the provider's own address {own} with others; use a separate `[[upstream]]`");
+        return Err(invalid(fault));
+    }
+    Ok(checked)
+}
+
+/// Accepts an `http:` or `https:` URL without credentials, query and fragment.
+fn check_url(url: &str) -> Result<(), ConfigError> {
+    let fault = match url.parse::<http::Uri>() {
+        Err(error) => error.to_string(),
+        // The parser drops a fragment, so that the result does not show it.
+        Ok(_) if url.contains('#') => "a fragment is never sent".to_owned(),
+        Ok(uri) => match (uri.scheme_str(), uri.authority()) {
+            (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') && uri.query().is_none() => {
+                return Ok(());
+            }
+            _ => "it must be an `http:` or `https:` URL without credentials and query".to_owned(),
+        },
+    };
+    Err(ConfigError::invalid("upstream.base_url", format!("is `{url}`; {fault}")))
+}
+
+/// The host and port of a checked URL.
+fn host(url: &str) -> String {
+    url.parse::<http::Uri>().ok().and_then(|uri| Some(uri.authority()?.to_string())).unwrap_or_default()
+}
+
+fn concurrency(raw: &RawUpstream, wait: Option<Duration>) -> Result<Option<Concurrency>, ConfigError> {
+    let Some(calls) = raw.max_concurrency else {
+        return match raw.queue {
+            Some(_) => Err(ConfigError::invalid("upstream.queue", "needs `upstream.max_concurrency`; set both")),
+            None => Ok(None),
+        };
+    };
+    if !(1..=CALLS_MAX).contains(&calls) {
+        let fault = format!("is {calls}; it must be from 1 to {CALLS_MAX}");
+        return Err(ConfigError::invalid("upstream.max_concurrency", fault));
+    }
+    let queue = raw.queue.unwrap_or_else(|| calls.saturating_mul(4));
+    if queue > QUEUE_MAX {
+        return Err(ConfigError::invalid("upstream.queue", format!("is {queue}; it must be from 0 to {QUEUE_MAX}")));
+    }
+    Ok(Some(Concurrency { calls, queue, wait: wait.unwrap_or(Duration::from_secs(10)) }))
+}
+
+fn check_alias(alias: &str) -> Result<(), ConfigError> {
+    let is_name = alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-".contains(&byte));
+    if (1..=ALIAS_MAX_BYTES).contains(&alias.len()) && (alias == "*" || is_name) {
+        return Ok(());
+    }
+    let start: String = alias.chars().take(64).collect();
+    let fault = format!("is `{start}`; it must be 1 to {ALIAS_MAX_BYTES} of A-Z a-z 0-9 / : . _ -, or `*`");
+    Err(ConfigError::invalid("model.alias", fault))
+}
+
+/// The targets of a model, in order of preference.
 fn targets(raw: &RawModel, upstreams: &[UpstreamConfig]) -> Result<Vec<Target>, ConfigError> {
     let invalid = |fault: String| ConfigError::invalid("model.upstreams", fault);
-    if raw.upstreams.len() > TARGETS_MOST {
-        return Err(invalid(format!("`{}` names more than {TARGETS_MOST} upstreams", raw.alias)));
+    let (alias, count) = (&raw.alias, raw.upstreams.len());
+    if count > TARGETS_MAX {
+        return Err(invalid(format!("has {count} entries for the alias `{alias}`; the maximum is {TARGETS_MAX}")));
     }
     let mut targets: Vec<Target> = Vec::new();
     for entry in &raw.upstreams {
         let (name, model) = entry.parts();
-        let upstream = upstreams
-            .iter()
-            .find(|upstream| upstream.name == name)
-            .ok_or_else(|| invalid(format!("there is no upstream called `{name}`")))?;
+        let upstream = upstreams.iter().find(|upstream| upstream.name == name).ok_or_else(|| {
+            let known: Vec<_> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+            let known = known.join(", ");
+            invalid(format!("names `{name}` for the alias `{alias}`, but the upstreams are: {known}"))
+        })?;
         let model = model.unwrap_or(&raw.model);
         if targets.iter().any(|target| target.upstream == name && target.name == model) {
-            return Err(invalid(format!("`{}` names `{name}` twice", raw.alias)));
+            return Err(invalid(format!("names `{name}` twice for the alias `{alias}`; remove one of them")));
         }
         targets.push(Target {
             upstream: name.to_owned(),
@@ -131,87 +231,18 @@ fn targets(raw: &RawModel, upstreams: &[UpstreamConfig]) -> Result<Vec<Target>, 
     Ok(targets)
 }
 
-/// The key in a variable. Platforms hand out files as they are, and most files end with the end of a line.
-fn api_key(name: &str, sources: &impl Sources) -> Result<Zeroizing<String>, ConfigError> {
-    sources
-        .variable(name)
-        .map(|text| Zeroizing::new(text.trim().to_owned()))
-        .filter(|key| !key.is_empty())
-        .ok_or_else(|| ConfigError::invalid("upstream.api_key_env", format!("the variable {name} is not set")))
-}
-
-/// The addresses of an upstream, without trailing slashes; an empty one for what needs no network.
-fn base_urls(raw: &RawUpstream, provider: &dyn Provider) -> Result<Vec<String>, ConfigError> {
-    let invalid = |fault: String| ConfigError::invalid("upstream.base_urls", fault);
-    let own = provider.default_base_url();
-    let urls = match (&raw.base_url, &raw.base_urls) {
-        (Some(_), Some(_)) => return Err(invalid("set either base_url or base_urls, not both".to_owned())),
-        (Some(url), None) => std::slice::from_ref(url),
-        (None, Some(urls)) => urls.as_slice(),
-        (None, None) => return Ok(vec![own.to_owned()]),
-    };
-    if own.is_empty() {
-        return Err(ConfigError::invalid("upstream.base_url", format!("`{}` has no address", raw.kind)));
-    }
-    if !(1..=ADDRESSES_MOST).contains(&urls.len()) {
-        return Err(invalid(format!("names {} addresses; 1 to {ADDRESSES_MOST} are allowed", urls.len())));
-    }
-    let mut checked: Vec<String> = Vec::new();
-    for url in urls {
-        let url = url.trim_end_matches('/');
-        check_url(url)?;
-        if checked.iter().any(|other| other == url) {
-            return Err(invalid(format!("`{url}` stands twice")));
-        }
-        checked.push(url.to_owned());
-    }
-    // What one of them answers, any of them is sent the next time.
-    if checked.len() > 1 && checked.iter().any(|url| url == own) {
-        return Err(invalid(format!("{own} is a provider's own address, and goes with no other")));
-    }
-    Ok(checked)
-}
-
-fn concurrency(raw: &RawUpstream, wait: Option<Duration>) -> Result<Option<Concurrency>, ConfigError> {
-    let Some(calls) = raw.max_concurrency else {
-        return match raw.queue {
-            Some(_) => Err(ConfigError::invalid("upstream.queue", "goes with upstream.max_concurrency")),
-            None => Ok(None),
-        };
-    };
-    if !(1..=CALLS_MOST).contains(&calls) {
-        return Err(ConfigError::invalid("upstream.max_concurrency", format!("is from 1 to {CALLS_MOST}")));
-    }
-    let queue = raw.queue.unwrap_or_else(|| calls.saturating_mul(4));
-    if queue > 4 * CALLS_MOST {
-        return Err(ConfigError::invalid("upstream.queue", format!("is at most {}", 4 * CALLS_MOST)));
-    }
-    Ok(Some(Concurrency { calls, queue, wait: wait.unwrap_or(Duration::from_secs(10)) }))
-}
-
-/// The most upstreams that one model names.
-const TARGETS_MOST: usize = 8;
-/// The most addresses of one upstream.
-const ADDRESSES_MOST: usize = 64;
-/// The most calls at once that an upstream can be held to.
-const CALLS_MOST: usize = 65_536;
-
 fn truncation(name: Option<&str>) -> Result<Truncation, ConfigError> {
     let Some(name) = name else { return Ok(Truncation::default()) };
-    Truncation::from_name(name).ok_or_else(|| {
-        ConfigError::invalid("model.truncation", format!("`{name}` is none of refuse, oldest, summarize"))
-    })
+    Truncation::from_name(name)
+        .ok_or_else(|| ConfigError::invalid("model.truncation", unknown(name, &["refuse", "oldest", "summarize"])))
 }
 
-/// Host and port of a URL that was checked.
-fn host(url: &str) -> String {
-    url.parse::<http::Uri>().ok().and_then(|uri| Some(uri.authority()?.to_string())).unwrap_or_default()
-}
-
+/// The system prompt from the text or the file, if one is set.
 fn prompt(text: Option<&String>, file: Option<&String>, sources: &impl Sources) -> Result<Option<String>, ConfigError> {
     match (text, file) {
         (Some(_), Some(_)) => {
-            Err(ConfigError::invalid("system_prompt", "set either system_prompt or system_prompt_file, not both"))
+            let fault = "and `system_prompt_file` are both set; set only one of them";
+            Err(ConfigError::invalid("system_prompt", fault))
         }
         (Some(text), None) => Ok(Some(text.clone())),
         (None, Some(path)) => Ok(Some(read(sources, "system_prompt_file", path)?.trim_end().to_owned())),
@@ -219,18 +250,13 @@ fn prompt(text: Option<&String>, file: Option<&String>, sources: &impl Sources) 
     }
 }
 
-/// An upstream is an `http:` or `https:` URL without credentials, query or fragment.
-fn check_url(url: &str) -> Result<(), ConfigError> {
-    let fault = match url.parse::<http::Uri>() {
-        Err(error) => error.to_string(),
-        // Left out by the parser, and so not to be found in what it gives.
-        Ok(_) if url.contains('#') => "a fragment is not sent".to_owned(),
-        Ok(uri) => match (uri.scheme_str(), uri.authority()) {
-            (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') && uri.query().is_none() => {
-                return Ok(());
-            }
-            _ => "not an http: or https: URL without credentials and query".to_owned(),
-        },
-    };
-    Err(ConfigError::invalid("upstream.base_url", format!("`{url}`: {fault}")))
-}
+/// The most upstreams of one model.
+const TARGETS_MAX: usize = 8;
+/// The longest alias.
+const ALIAS_MAX_BYTES: usize = 256;
+/// The most addresses of one upstream.
+const ADDRESSES_MAX: usize = 64;
+/// The largest limit on concurrent calls of an upstream.
+const CALLS_MAX: usize = 65_536;
+/// The most calls that may wait for an upstream.
+const QUEUE_MAX: usize = 4 * CALLS_MAX;

@@ -1,6 +1,6 @@
-"""What is tested: instances of `holdall serve` with one file of keys, a balancer before them, a store beside them.
+"""The system under test: instances of `holdall serve` with a common keys file, a load balancer and a store.
 
-Everything listens on the loopback. Processes are ended by their own id, all of them, whatever happens.
+All of them listen on the loopback. Every process is ended by its own id, even if the test fails.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
 from holdall import Server, binary, toml  # noqa: E402
 
-# What a program gets to start, and to end when it is asked to.
+# The seconds that a program has to start, and to end after SIGTERM.
 START = 20.0
 END = 15.0
 
@@ -74,7 +74,7 @@ http {{
 
 
 def free_port() -> int:
-    """A port that nothing listens on, and that no connection gets by itself while an instance is away from it."""
+    """A free port outside the range of ephemeral ports, so that no connection uses it while an instance is down."""
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(10_000, max(lowest, 11_000))
@@ -101,7 +101,7 @@ def kid(token: str) -> str:
 
 
 class Program:
-    """A program beside the instances."""
+    """A program that runs next to the instances."""
 
     def __init__(self, command: list[str], port: int) -> None:
         self.process = subprocess.Popen(
@@ -119,7 +119,7 @@ class Program:
 
 
 def end(process: subprocess.Popen) -> None:
-    """Asks a process to end, and makes it."""
+    """Ends a process with SIGTERM, or with SIGKILL if it does not end in time."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -130,7 +130,7 @@ def end(process: subprocess.Popen) -> None:
 
 
 class Store:
-    """A redis-server that keeps nothing."""
+    """A redis-server without persistence."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -151,7 +151,7 @@ class Store:
 
 
 class Fleet:
-    """The instances with what is around them; the first is never ended, so that its memory can be looked at."""
+    """The instances and the balancer. The first instance always runs, so that its memory can be measured."""
 
     def __init__(self, folder: Path, settings: str, count: int, balancer: str, variables: dict[str, str]) -> None:
         self.folder = folder
@@ -162,7 +162,7 @@ class Fleet:
         self._rotate("add", "k0")
         self.ports = [free_port() for _ in range(count)]
         self.instances: list[Server | None] = [None] * count
-        # Held while instances come and go, so that keys reach all of them.
+        # Held while instances start and stop, so that a rotation reaches all of them.
         self.lock = threading.Lock()
         self.balancer: Program | None = None
         self.port = free_port()
@@ -181,7 +181,7 @@ class Fleet:
             config.write_text(NGINX.format(port=self.port, servers=servers, folder=self.folder))
             command = ["nginx", "-c", str(config)]
         self.balancer = Program(command, self.port)
-        # Until the balancer has seen that all are there.
+        # The balancer needs time to see all instances.
         time.sleep(1.0)
 
     def bring_up(self, at: int) -> None:
@@ -202,7 +202,7 @@ class Fleet:
             raise SystemExit(f"an instance does not end on {number.name}") from None
 
     def rotate(self, step: str, key: str) -> None:
-        """One step of a rotation, brought to all instances."""
+        """Takes one step of a key rotation, and reloads all instances."""
         with self.lock:
             self._rotate(step, key)
             for instance in filter(None, self.instances):

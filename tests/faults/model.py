@@ -1,7 +1,7 @@
-"""A model service that fails on purpose, and when it does not, says what it was sent.
+"""A model service that fails on purpose, and otherwise reports the messages that it received.
 
-Its reply holds every secret that stands anywhere in the messages, how many of them the user spoke, and a digest of them
-all: whoever knows the conversation can tell whether it was that one, whole and in order.
+Its reply has every secret in the messages, the number of user messages, and a digest of all messages. A
+client that knows the conversation can check that it was sent, complete and in order.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# How a call may fail, and the codes that each may come out as (design §6).
-WAYS = {
+# The faults of a call, each with the error codes that clients may receive (docs/api.md).
+FAULTS = {
     "close before the head": {"upstream_unavailable", "upstream_cut"},
     "429 with Retry-After": {"upstream_refused"},
     "500": {"upstream_unavailable"},
     "502 in HTML": {"upstream_unavailable"},
     "hang": {"upstream_timeout"},
-    "cut half-way": {"upstream_cut", "upstream_malformed"},
+    "cut midway": {"upstream_cut", "upstream_malformed"},
     "garbage": {"upstream_malformed"},
     "empty 200": {"upstream_malformed", "upstream_cut"},
-    "stall half-way": {"upstream_timeout"},
+    "stall midway": {"upstream_timeout"},
 }
 SECRET = re.compile(r"secret-[0-9a-f]{16}")
-# Pieces of a streamed reply, and the pause between two.
+# The pieces of a streamed reply, and the pause between two pieces in seconds.
 PIECES = 8
 PAUSE = 0.01
 
@@ -41,7 +41,7 @@ def digest(messages: list[tuple[str, str]]) -> str:
 
 
 class Model(ThreadingHTTPServer):
-    """Chat Completions on a loopback port of the system's choice."""
+    """A Chat Completions service on a free loopback port."""
 
     daemon_threads = True
     request_queue_size = 512
@@ -49,7 +49,7 @@ class Model(ThreadingHTTPServer):
     def __init__(self, rate: float, seed: int, patience: float) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.rate = rate
-        # Longer than anyone waits for a call that hangs.
+        # Seconds that a hanging call lasts: longer than every timeout of the instances.
         self.patience = patience
         self.injected: Counter[str] = Counter()
         self.calls = 0
@@ -62,29 +62,29 @@ class Model(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def draw(self, secrets: set[str]) -> str | None:
-        """How the call of a conversation fails, if it does."""
+        """The fault of this call, or None."""
         with self._lock:
             self.calls += 1
-            drawn = int(self._chance.random() / self.rate) if self.rate > 0 else len(WAYS)
-            if drawn >= len(WAYS):
+            drawn = int(self._chance.random() / self.rate) if self.rate > 0 else len(FAULTS)
+            if drawn >= len(FAULTS):
                 return None
-            way = list(WAYS)[drawn]
-            self.injected[way] += 1
+            fault = list(FAULTS)[drawn]
+            self.injected[fault] += 1
             for secret in secrets:
-                self._recent.setdefault(secret, []).append(way)
-            return way
+                self._recent.setdefault(secret, []).append(fault)
+            return fault
 
     def recent(self, secret: str) -> list[str]:
-        """Takes out how calls with this secret have failed since the last time."""
+        """The faults of calls with this secret since the last call of this method."""
         with self._lock:
             return self._recent.pop(secret, [])
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Callers that leave are part of the test."""
+        """Ignores callers that leave. They are a part of the test."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one connection's calls."""
+    """Handles the calls of one connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -99,31 +99,31 @@ class Handler(BaseHTTPRequestHandler):
             "users": sum(role == "user" for role, _ in messages),
             "digest": digest(messages),
         }
-        reply = f"{json.dumps(seen)} And so much for that, which is said in a few more words to have some to cut."
+        reply = f"{json.dumps(seen)} Some more words follow, so that there is text to cut."
         usage = {"prompt_tokens": len(messages), "completion_tokens": len(reply)}
-        way = self.server.draw(secrets)
-        refusals = {
+        fault = self.server.draw(secrets)
+        responses = {
             "429 with Retry-After": (429, "application/json", '{"error":{"message":"slow down"}}'),
             "500": (500, "application/json", '{"error":{"message":"no luck"}}'),
             "502 in HTML": (502, "text/html", "<html><body>502 Bad Gateway</body></html>"),
             "empty 200": (200, "text/event-stream" if body.get("stream") else "application/json", ""),
         }
-        if way == "close before the head":
+        if fault == "close before the head":
             self.reset()
-        elif way == "hang":
+        elif fault == "hang":
             self.wait()
-        elif way in refusals:
-            self.whole(*refusals[way])
+        elif fault in responses:
+            self.complete(*responses[fault])
         elif body.get("stream"):
-            self.stream(reply, usage, way)
+            self.stream(reply, usage, fault)
         else:
             message = {"role": "assistant", "content": reply}
             answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-            self.whole(200, "application/json", json.dumps(answer), way)
+            self.complete(200, "application/json", json.dumps(answer), fault)
 
-    def whole(self, status: int, content_type: str, text: str, way: str | None = None) -> None:
+    def complete(self, status: int, content_type: str, text: str, fault: str | None = None) -> None:
         data = text.encode()
-        if way == "garbage":
+        if fault == "garbage":
             data = b"\x00<<" + data[3:]
         self.send_response(status)
         self.send_header("content-type", content_type)
@@ -131,24 +131,24 @@ class Handler(BaseHTTPRequestHandler):
         if status == 429:
             self.send_header("retry-after", "1")
         self.end_headers()
-        if way in ("cut half-way", "stall half-way"):
+        if fault in ("cut midway", "stall midway"):
             self.wfile.write(data[: len(data) // 2])
-            self.reset() if way == "cut half-way" else self.wait()
+            self.reset() if fault == "cut midway" else self.wait()
             return
         self.wfile.write(data)
 
-    def stream(self, reply: str, usage: dict, way: str | None) -> None:
+    def stream(self, reply: str, usage: dict, fault: str | None) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         size = -(-len(reply) // PIECES)
         for at in range(PIECES):
-            if at == PIECES // 2 and way is not None:
-                if way == "garbage":
+            if at == PIECES // 2 and fault is not None:
+                if fault == "garbage":
                     self.chunk('data: {"choices":[{"index":0,"delta"\n\n')
                     self.wait()
-                elif way == "cut half-way":
+                elif fault == "cut midway":
                     self.reset()
                 else:
                     self.wait()
@@ -168,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def wait(self) -> None:
-        """Says nothing more, until the caller leaves."""
+        """Sends nothing more, and waits until the caller leaves."""
         self.close_connection = True
         self.connection.settimeout(self.server.patience)
         try:
@@ -177,13 +177,13 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
     def reset(self) -> None:
-        """Breaks the connection off."""
+        """Resets the connection."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
     def log_message(self, *_: object) -> None:
-        """Says nothing of single calls."""
+        """Does not log single calls."""
 
 
 def text_of(content: object) -> str:

@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
-"""Conversations against a fleet in which everything fails, and a table of what came of them.
+"""Runs conversations against a fleet in which everything fails, and prints a table of the results.
 
     tests/faults/run.py                                   # one minute, as `tests/run guard` runs it
     tests/faults/run.py --seconds 600                     # ten minutes; HOLDALL_BIN=target/release/holdall for a release
-    tests/faults/run.py --seconds 120 --single-use        # each token good for one turn
+    tests/faults/run.py --seconds 120 --single-use        # each token is valid for one turn
 
-A hundred conversations go on at once through HAProxy (`--balancer nginx` for nginx) to three instances. Meanwhile, by a
-schedule that follows from `--seed`: instances but the first get SIGKILL or SIGTERM and are started again; keys are added,
-used and dropped, with SIGHUP to all; the store (redis-server) stops and comes back empty; and the model service fails
-`--rate` of its calls in each of nine ways. Every user knows what was said, tries a failed turn again with the old token,
-and holds each answer against it; now and then one tries another's token.
+A hundred concurrent conversations run through HAProxy (`--balancer nginx` for nginx) to three instances.
+Meanwhile these faults happen, on a schedule that depends on `--seed`:
 
-Rules: no conversation is lost, no history is foreign, no turn is counted wrong, every failed turn can be repeated, errors
-are those that design §6 has for what failed, each problem document is whole, memory stays flat. Exit 0 if all hold, 1 if
-one does not, 2 misuse.
+- All instances except the first get SIGKILL or SIGTERM, and are started again.
+- Keys are added, used and dropped, with SIGHUP to all instances.
+- The store (redis-server) stops, and starts empty.
+- The model service fails `--rate` of its calls in each of nine faults.
+
+Each user knows its history, retries a failed turn with the old token, and checks each answer. Sometimes a
+user tries another user's token.
+
+Rules: no conversation is lost; no history is foreign; no turn count is wrong; each failed turn can be
+retried; each error has a code that docs/api.md allows for its fault; each problem document is complete;
+memory does not grow. Exits with 0 if all rules hold, with 1 if one is broken, and with 2 for wrong
+arguments.
 """
 
 from __future__ import annotations
@@ -35,13 +41,13 @@ sys.path.insert(0, str(HERE.parent / "support"))
 
 from fleet import Fleet, Store, missing  # noqa: E402
 from holdall import binary, config, toml  # noqa: E402
-from model import WAYS, Model  # noqa: E402
-from talk import LEASE, TOTAL, Conversation, Disturbances, Tally, World  # noqa: E402
+from model import FAULTS, Model  # noqa: E402
+from talk import LEASE, TOTAL, Conversation, Disturbances, Results, World  # noqa: E402
 
 INSTANCES = 3
-# Broken rules that are shown; the rest is counted.
+# The violations of a rule that are shown. The rest are only counted.
 SHOWN = 10
-# Memory is flat if it grows by no more than this over what it was once the run had warmed up.
+# Memory does not grow if it is at most this factor, and this many bytes, above its size after the warm-up.
 GROWTH = 1.25
 GROWTH_BYTES = 12 << 20
 MIB = 1 << 20
@@ -66,7 +72,7 @@ def settings(options: argparse.Namespace, store: Store | None, folder: Path, key
 
 
 class Chaos:
-    """What is done to the fleet while the conversations go on."""
+    """The faults of the fleet while the conversations run."""
 
     def __init__(self, options: argparse.Namespace, fleet: Fleet, store: Store | None, world: World) -> None:
         self.fleet = fleet
@@ -75,7 +81,7 @@ class Chaos:
         self.chance = random.Random(f"{options.seed}/chaos")
         self.over = threading.Event()
         self.done: Counter[str] = Counter()
-        self.faults: list[str] = []
+        self.errors: list[str] = []
         self.conversations: list[Conversation] = []
         self.threads = [threading.Thread(target=self.guarded, args=(work,), daemon=True) for work in self.works()]
 
@@ -87,7 +93,7 @@ class Chaos:
             thread.start()
 
     def stop(self) -> None:
-        """Lets all be as it should; gives back once it is."""
+        """Ends all faults, and returns when they have ended."""
         self.over.set()
         for thread in filter(threading.Thread.is_alive, self.threads):
             thread.join()
@@ -96,7 +102,7 @@ class Chaos:
         try:
             work()
         except BaseException as error:  # noqa: BLE001
-            self.faults.append(f"{work.__name__}: {error!r}")
+            self.errors.append(f"{work.__name__}: {error!r}")
 
     def instances(self) -> None:
         while not self.over.wait(self.chance.uniform(1.0, 4.0)):
@@ -118,7 +124,8 @@ class Chaos:
             self.over.wait(self.chance.uniform(0.2, 1.0))
             self.fleet.rotate("use", key)
             used = time.monotonic()
-            # Turns under way end as they began, and tokens of the old key go on for as long as their users are silent.
+            # Turns in flight use the old key until they end. Tokens of the old key are in use until their
+            # user's next turn.
             while time.monotonic() < used + 3.0 or any(old in each.needs() for each in list(self.conversations)):
                 if self.over.wait(0.2):
                     return
@@ -149,8 +156,8 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
     threading.Thread(target=model.serve_forever, daemon=True).start()
     text = settings(options, store, folder, key) + config("openai", model.url, [("default", "Be brief.")])
     fleet = Fleet(folder, text, INSTANCES, options.balancer, {})
-    tally = Tally()
-    world = World(model, tally, Disturbances(), options.turns, key, store is not None and options.single_use)
+    results = Results()
+    world = World(model, results, Disturbances(), options.turns, key, store is not None and options.single_use)
     memory: list[tuple[float, int]] = []
     chaos = Chaos(options, fleet, store, world)
     try:
@@ -159,8 +166,8 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
         fleet.start()
         all_of_them = [Conversation(n, options.seed, fleet.port, world) for n in range(options.conversations)]
         chaos.conversations = all_of_them
-        began = time.monotonic()
-        until = began + options.seconds
+        started_at = time.monotonic()
+        until = started_at + options.seconds
         threads = [
             threading.Thread(target=converse, args=(each, all_of_them, until), daemon=True) for each in all_of_them
         ]
@@ -169,17 +176,17 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
             thread.start()
         while time.monotonic() < until:
             time.sleep(1.0)
-            memory.append((time.monotonic() - began, fleet.resident_bytes(0)))
+            memory.append((time.monotonic() - started_at, fleet.resident_bytes(0)))
         for thread in threads:
             thread.join()
         chaos.stop()
-        # All is well again, and so every conversation must go on.
+        # All faults have ended, so every conversation must continue.
         model.rate = 0.0
         time.sleep(2.5)
         ended = [each.turn(all_of_them) for each in all_of_them]
-        return report(options, tally, chaos, model, memory, ended)
+        return report(options, results, chaos, model, memory, ended)
     finally:
-        # First what would start an instance again.
+        # First stop the thread that starts instances.
         chaos.stop()
         model.shutdown()
         fleet.end()
@@ -189,7 +196,7 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
 
 def report(
     options: argparse.Namespace,
-    tally: Tally,
+    results: Results,
     chaos: Chaos,
     model: Model,
     memory: list[tuple[float, int]],
@@ -201,24 +208,24 @@ def report(
     flat = 0 < after <= before * GROWTH + GROWTH_BYTES
     print(f"\n{options.conversations} conversations, {options.seconds} s, {options.balancer}, seed {options.seed}, "
           f"identity {options.identity}, store {'none' if not options.store else 'single use' if options.single_use else 'rates'}")
-    print(f"turns: {len(tally.turns)}, calls of the model: {model.calls}")
-    print("done to the fleet: " + counts(chaos.done))
-    print("done by the model: " + counts(model.injected))
-    print("errors told: " + counts(Counter(tally.codes)))
-    print("answers that broke off: " + counts(Counter(tally.broken)))
-    print(f"partial replies: {counts(Counter(tally.partials))}; foreign tokens refused: {len(tally.refused_foreign)}")
-    print(f"a try that succeeds takes {percentiles(tally.turns)}; a turn with its repetitions {percentiles(tally.with_retries)}")
-    print(f"memory of the instance that stays: {before / MIB:.1f} MiB warm, {after / MIB:.1f} MiB at the end\n")
+    print(f"turns: {len(results.turns)}, calls of the model: {model.calls}")
+    print("faults of the fleet: " + counts(chaos.done))
+    print("faults of the model: " + counts(model.injected))
+    print("errors: " + counts(Counter(results.codes)))
+    print("interrupted answers: " + counts(Counter(results.broken)))
+    print(f"partial replies: {counts(Counter(results.partials))}; foreign tokens refused: {len(results.refused_foreign)}")
+    print(f"a successful try takes {percentiles(results.turns)}; a turn with its retries {percentiles(results.with_retries)}")
+    print(f"memory of the first instance: {before / MIB:.1f} MiB after the warm-up, {after / MIB:.1f} MiB at the end\n")
     rules = [
-        ("conversations lost", tally.lost + [f"conversation {n} does not go on" for n, well in enumerate(ended) if not well]),
-        ("foreign histories", tally.foreign),
-        ("wrong turn counts", tally.wrong),
-        ("turns not repeatable", tally.unrepeatable),
-        ("errors of another code", tally.unexpected),
-        ("problems not whole", tally.unwhole),
-        ("memory not flat", [] if flat else [f"{before} bytes warm, {after} at the end"]),
-        ("nothing was done", [] if exercised(options, tally, chaos, model) else ["the run was too short, or too quiet"]),
-        ("the test itself failed", chaos.faults),
+        ("conversations lost", results.lost + [f"conversation {n} does not continue" for n, well in enumerate(ended) if not well]),
+        ("foreign histories", results.foreign),
+        ("wrong turn counts", results.wrong),
+        ("turns not repeatable", results.unrepeatable),
+        ("errors of another code", results.unexpected),
+        ("incomplete problems", results.incomplete),
+        ("memory grows", [] if flat else [f"{before} bytes after the warm-up, {after} at the end"]),
+        ("faults missing", [] if exercised(options, results, chaos, model) else ["the run was too short"]),
+        ("the test itself failed", chaos.errors),
     ]
     for rule, broken in rules:
         print(f"{rule:<24} {len(broken):>6}  {'ok' if not broken else 'BROKEN'}")
@@ -228,12 +235,12 @@ def report(
     return not any(broken for _, broken in rules)
 
 
-def exercised(options: argparse.Namespace, tally: Tally, chaos: Chaos, model: Model) -> bool:
-    """Whether the faults that were asked for have happened."""
+def exercised(options: argparse.Namespace, results: Results, chaos: Chaos, model: Model) -> bool:
+    """Returns True if every kind of fault has happened."""
     done = chaos.done
-    wanted = [done["SIGKILL"], done["SIGTERM"], done["keys rotated"], len(tally.turns) >= options.conversations]
+    wanted = [done["SIGKILL"], done["SIGTERM"], done["keys rotated"], len(results.turns) >= options.conversations]
     wanted += [done["store restarted"]] if options.store else []
-    wanted += [model.injected[way] for way in WAYS] if options.rate > 0 else []
+    wanted += [model.injected[fault] for fault in FAULTS] if options.rate > 0 else []
     return all(wanted)
 
 
@@ -244,7 +251,7 @@ def counts(counter: Counter) -> str:
 def percentiles(times: list[float]) -> str:
     ordered = sorted(times)
     if not ordered:
-        return "no time at all"
+        return "no time"
     at = {share: ordered[min(len(ordered) - 1, int(len(ordered) * share / 100))] for share in (50, 95, 99)}
     return "/".join(f"{1000 * time_:.0f}" for time_ in at.values()) + " ms (p50/p95/p99)"
 
@@ -254,24 +261,24 @@ def interrupted(*_: object) -> None:
 
 
 def main() -> int:
-    # So that what was started is ended.
+    # On SIGTERM, end all processes.
     signal.signal(signal.SIGTERM, interrupted)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--conversations", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=0.05, help="share of calls that fail in each way")
-    parser.add_argument("--turns", type=int, default=20, help="turns after which a user begins anew")
+    parser.add_argument("--rate", type=float, default=0.05, help="share of calls that fail in each fault")
+    parser.add_argument("--turns", type=int, default=20, help="turns after which a user starts a new conversation")
     parser.add_argument("--identity", choices=["none", "jwt"], default="none")
     parser.add_argument("--balancer", choices=["haproxy", "nginx"], default="haproxy")
     parser.add_argument("--no-store", dest="store", action="store_false", help="no redis-server")
-    parser.add_argument("--single-use", action="store_true", help="each token is good for one turn")
+    parser.add_argument("--single-use", action="store_true", help="each token is valid for one turn")
     options = parser.parse_args()
     if options.single_use and not options.store:
-        parser.error("--single-use takes the store")
+        parser.error("--single-use needs the store")
     absent = missing(options.balancer, *(["redis-server"] if options.store else []))
     if absent or not binary().exists():
-        parser.error(f"there is no {' or '.join(absent) or binary()}")
+        parser.error(f"not installed: {', '.join(absent) or binary()}")
     folder = Path(tempfile.mkdtemp(prefix="holdall-faults-"))
     try:
         return 0 if run(options, folder) else 1

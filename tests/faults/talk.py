@@ -1,4 +1,4 @@
-"""One user's conversation through the balancer, who remembers what was said and holds every answer against it."""
+"""The conversations of users through the balancer. Each user checks every answer against its own history."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import time
 from dataclasses import dataclass, field
 
 from fleet import kid
-from model import WAYS, Model, digest
+from model import FAULTS, Model, digest
 
-# Seconds that a turn's calls may take, and for which a token stays taken whose instance was killed.
+# The longest time of a turn's calls, and the lease of a turn whose instance was killed, in seconds.
 TOTAL = 6
 LEASE = 8
-# How often, and for how long, a turn is tried before the conversation counts as lost.
+# The number of tries of a turn, and their total time in seconds, after which a conversation counts as lost.
 TRIES = 300
 PATIENCE = 60.0
-# Longest answer; instances give up on the model long before.
+# The longest time of an answer in seconds. The instances' own timeouts are shorter.
 ANSWER = 30.0
 MEMBERS = {"type", "title", "status", "detail", "code", "retry", "request_id"}
-# What an instance may say that is ending, without a fault of the model's.
+# The error codes of an instance that is stopping, without a fault of the model.
 ENDING = {"internal"}
 
 
-class Tally:
-    """What all conversations have seen; each takes turns of its own thread, so that lists are appended to and no more."""
+class Results:
+    """The results of all conversations. Each conversation has a thread, so the lists are only appended to."""
 
     def __init__(self) -> None:
         self.turns: list[float] = []
@@ -42,12 +42,12 @@ class Tally:
         self.wrong: list[str] = []
         self.unrepeatable: list[str] = []
         self.unexpected: list[str] = []
-        self.unwhole: list[str] = []
+        self.incomplete: list[str] = []
 
 
 @dataclass
 class Disturbances:
-    """When an instance, or the store, was not as it should be."""
+    """The times at which an instance or the store was disturbed."""
 
     spans: list[tuple[str, float, float]] = field(default_factory=list)
 
@@ -56,20 +56,20 @@ class Disturbances:
         return len(self.spans) - 1
 
     def end(self, at: int) -> None:
-        kind, began, _ = self.spans[at]
-        # Until the balancer, and the instances, have noticed.
-        self.spans[at] = (kind, began, time.monotonic() + 2.0)
+        kind, started_at, _ = self.spans[at]
+        # The balancer and the instances need time to notice the end.
+        self.spans[at] = (kind, started_at, time.monotonic() + 2.0)
 
-    def touch(self, kind: str, began: float, ended: float) -> bool:
-        return any(of == kind and start <= ended and began <= end for of, start, end in list(self.spans))
+    def touch(self, kind: str, started_at: float, ended: float) -> bool:
+        return any(one == kind and start <= ended and started_at <= end for one, start, end in list(self.spans))
 
 
 class Broken(Exception):
-    """The answer did not come whole, or came from the balancer."""
+    """The answer was incomplete, or came from the balancer."""
 
 
 class Failed(Exception):
-    """The server said what is wrong."""
+    """The server returned an error."""
 
     def __init__(self, problem: dict, headers: dict[str, str] | None) -> None:
         super().__init__(problem.get("code"))
@@ -78,7 +78,7 @@ class Failed(Exception):
 
 
 class Conversation:
-    """A user with a secret; `turn` takes one turn, as often as it needs to be tried."""
+    """A user with a secret. `turn` takes one turn and retries it."""
 
     def __init__(self, number: int, seed: int, port: int, world: World) -> None:
         self.chance = random.Random(f"{seed}/{number}")
@@ -90,39 +90,39 @@ class Conversation:
         self.begin()
 
     def begin(self) -> None:
-        """A new user, who has said nothing."""
+        """Starts a conversation of a new user."""
         self.conversations += 1
         self.user = f"user-{self.number}-{self.conversations}"
         self.secret = f"secret-{self.chance.getrandbits(64):016x}"
         self.token: str | None = None
-        # When an instance last went away with a try of this turn.
-        self.left_under_way: float | None = None
-        self.said: list[tuple[str, str]] = []
+        # The time at which an instance last broke off a try of this turn.
+        self.interrupted_at: float | None = None
+        self.history: list[tuple[str, str]] = []
         self.turns = 0
 
     def turn(self, others: list[Conversation]) -> bool:
-        """Whether the turn came about in the end."""
-        world, tally = self.world, self.world.tally
+        """Takes a turn. Returns False if all tries fail."""
+        world, results = self.world, self.world.results
         if self.turns >= world.longest:
             self.begin()
         if self.token and self.chance.random() < 0.03:
             self.steal(self.chance.choice(others))
         text = f"My name is {self.user}, this is input {self.turns + 1}, and {self.secret}."
         streamed = self.chance.random() < 0.6
-        began = time.monotonic()
-        self.left_under_way = None
+        started_at = time.monotonic()
+        self.interrupted_at = None
         for tried in range(TRIES):
             started = time.monotonic()
-            if started - began > PATIENCE:
+            if started - started_at > PATIENCE:
                 break
             try:
                 answer = self.ask(text, streamed)
             except Broken as broken:
-                tally.broken.append(str(broken))
+                results.broken.append(str(broken))
                 self.drop_connection()
-                self.left_under_way = time.monotonic()
+                self.interrupted_at = time.monotonic()
                 if not self.disturbed("instance", started):
-                    tally.unexpected.append(f"{self.place()}: {broken}, though no instance was down")
+                    results.unexpected.append(f"{self.label()}: {broken}, although no instance was down")
                 self.world.model.recent(self.secret)
                 self.pause(0.05 * min(tried + 1, 10))
             except Failed as failed:
@@ -132,15 +132,15 @@ class Conversation:
                 self.world.model.recent(self.secret)
                 self.check(answer, text)
                 now = time.monotonic()
-                tally.turns.append(now - started)
-                tally.with_retries.append(now - began)
+                results.turns.append(now - started)
+                results.with_retries.append(now - started_at)
                 return True
-        tally.lost.append(f"{self.place()}: no answer in {tried + 1} tries and {time.monotonic() - began:.0f} s")
+        results.lost.append(f"{self.label()}: no answer in {tried + 1} tries and {time.monotonic() - started_at:.0f} s")
         self.begin()
         return False
 
     def ask(self, text: str, streamed: bool, token: str | None = None) -> dict:
-        """One try: the answer, or why there is none."""
+        """Tries once: returns the answer, or raises an error."""
         body = {"input": text, "token": token or self.token, "stream": streamed}
         headers = {"content-type": "application/json", "host": "localhost"}
         if self.world.credential_key is None:
@@ -154,16 +154,16 @@ class Conversation:
             response = self.connection.getresponse()
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Broken(f"broken off ({type(error).__name__})") from error
+            raise Broken(f"connection broken ({type(error).__name__})") from error
         if "x-request-id" not in response.headers:
-            raise Broken(f"{response.status} of the balancer's")
+            raise Broken(f"{response.status} from the balancer")
         head = {name.lower(): value for name, value in response.headers.items()}
         if response.status != 200:
             raise Failed(json.loads(data), head)
         return self.last_event(data) if streamed else json.loads(data)
 
     def last_event(self, data: bytes) -> dict:
-        """The answer of a stream; its deltas must come to the same."""
+        """The answer of a stream. Checks that its deltas are equal to it."""
         events = []
         for block in data.decode().split("\n\n"):
             fields = dict(line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":"))
@@ -173,70 +173,70 @@ class Conversation:
         if name == "error":
             raise Failed(last, None)
         if name != "done":
-            raise Broken("a stream without its end")
+            raise Broken("a stream without an end")
         shown = "".join(event["text"] for kind, event in events if kind == "delta")
         if shown != last["reply"]:
-            self.world.tally.wrong.append(f"{self.place()}: what was streamed is not the reply")
+            self.world.results.wrong.append(f"{self.label()}: the streamed text differs from the reply")
         return last
 
     def failed(self, failed: Failed, started: float) -> bool:
-        """Holds an error against what was made to fail; whether there is a partial reply to go on from."""
-        problem, tally = failed.problem, self.world.tally
+        """Checks an error against the faults. Returns True if it has a partial reply."""
+        problem, results = failed.problem, self.world.results
         code = problem.get("code", "none")
-        tally.codes.append(code)
+        results.codes.append(code)
         after = problem.get("retry_after_seconds")
-        whole = MEMBERS <= problem.keys() and (after is not None) == (problem.get("retry") == "after")
+        complete = MEMBERS <= problem.keys() and (after is not None) == (problem.get("retry") == "after")
         if failed.headers is not None:
-            whole &= problem.get("request_id") == failed.headers.get("x-request-id")
-            whole &= failed.headers.get("content-type") == "application/problem+json"
-            whole &= failed.headers.get("retry-after") == (None if after is None else str(after))
-        if not whole:
-            tally.unwhole.append(f"{self.place()}: {json.dumps(problem)} {failed.headers}")
+            complete &= problem.get("request_id") == failed.headers.get("x-request-id")
+            complete &= failed.headers.get("content-type") == "application/problem+json"
+            complete &= failed.headers.get("retry-after") == (None if after is None else str(after))
+        if not complete:
+            results.incomplete.append(f"{self.label()}: {json.dumps(problem)} {failed.headers}")
         if problem.get("retry") == "never":
-            tally.unrepeatable.append(f"{self.place()}: {code} says never to repeat")
-        ways = self.world.model.recent(self.secret)
-        allowed = {code for way in ways for code in WAYS[way]}
+            results.unrepeatable.append(f"{self.label()}: {code} has retry never")
+        faults = self.world.model.recent(self.secret)
+        allowed = {code for fault in faults for code in FAULTS[fault]}
         if self.disturbed("instance", started):
-            # A turn that was cut off may be under way still, when it is repeated.
+            # An interrupted turn may still be in flight when it is repeated.
             allowed |= ENDING | {"user_busy", "token_used"}
-        if self.world.store_is_asked and (self.disturbed("store", started) or ways):
+        if self.world.needs_store and (self.disturbed("store", started) or faults):
             allowed |= {"guard_unavailable", "token_used"}
-        # A killed instance has told nobody; the token is free again at the end of its lease.
-        if self.left_under_way is not None and time.monotonic() - self.left_under_way < LEASE + 2:
+        # A killed instance has not released the token. Its lease does.
+        if self.interrupted_at is not None and time.monotonic() - self.interrupted_at < LEASE + 2:
             allowed |= {"token_used"}
         if code not in allowed:
-            tally.unexpected.append(f"{self.place()}: {code} after {ways or 'nothing'}: {problem.get('detail')}")
+            results.unexpected.append(f"{self.label()}: {code} after {faults or 'nothing'}: {problem.get('detail')}")
         self.pause(min(after or 0.05, 2.0))
         return "partial" in problem
 
     def follow(self, failed: Failed, text: str) -> bool:
-        """Goes on from a partial reply, or passes it over; both are the client's right."""
+        """Continues from a partial reply, or ignores it. A client may do either."""
         partial = failed.problem["partial"]
         follows = self.chance.random() < 0.5
-        self.world.tally.partials.append("followed" if follows else "passed over")
+        self.world.results.partials.append("continued" if follows else "ignored")
         if follows:
             self.turns += 1
-            self.said += [("user", text), ("assistant", partial["reply"])]
+            self.history += [("user", text), ("assistant", partial["reply"])]
             self.token = partial["token"]
         return follows
 
     def check(self, answer: dict, text: str) -> None:
-        """Holds an answer against what this user knows to have been said."""
-        tally = self.world.tally
-        seen = json.loads(answer["reply"].split(" And so much", 1)[0])
-        self.said.append(("user", text))
+        """Checks an answer against the history of this user."""
+        results = self.world.results
+        seen = json.loads(answer["reply"].split(" Some more words", 1)[0])
+        self.history.append(("user", text))
         self.turns += 1
         if seen["secrets"] != [self.secret] or answer["user_id"] != self.user:
-            tally.foreign.append(f"{self.place()}: {seen['secrets']} for {self.secret}")
+            results.foreign.append(f"{self.label()}: {seen['secrets']} for {self.secret}")
         if answer["conversation"]["turn"] != self.turns or seen["users"] != self.turns:
-            tally.wrong.append(f"{self.place()}: {answer['conversation']['turn']} and {seen['users']}")
-        elif seen["digest"] != digest(self.said):
-            tally.wrong.append(f"{self.place()}: another history than was said")
-        self.said.append(("assistant", answer["reply"]))
+            results.wrong.append(f"{self.label()}: {answer['conversation']['turn']} and {seen['users']}")
+        elif seen["digest"] != digest(self.history):
+            results.wrong.append(f"{self.label()}: the history differs")
+        self.history.append(("assistant", answer["reply"]))
         self.token = answer["token"]
 
     def steal(self, other: Conversation) -> None:
-        """Tries another user's token, which must be worth nothing."""
+        """Tries another user's token, which must be refused."""
         stolen = other.token
         if stolen is None or other is self:
             return
@@ -246,14 +246,14 @@ class Conversation:
             self.drop_connection()
         except Failed as failed:
             if failed.problem.get("code") == "token_invalid":
-                self.world.tally.refused_foreign.append(self.user)
+                self.world.results.refused_foreign.append(self.user)
             elif failed.problem.get("code") not in ENDING | {"guard_unavailable"}:
-                self.world.tally.unexpected.append(f"{self.place()}: {failed} for a foreign token")
+                self.world.results.unexpected.append(f"{self.label()}: {failed} for a foreign token")
         else:
-            self.world.tally.foreign.append(f"{self.place()}: an answer to another's token: {answer['reply']}")
+            self.world.results.foreign.append(f"{self.label()}: an answer to a foreign token: {answer['reply']}")
 
     def needs(self) -> set[str]:
-        """The keys that must not go yet."""
+        """The ids of the keys that must not be dropped yet."""
         token = self.token
         return set() if token is None else {kid(token)}
 
@@ -268,20 +268,20 @@ class Conversation:
             self.connection.close()
             self.connection = None
 
-    def place(self) -> str:
+    def label(self) -> str:
         return f"{self.user}, turn {self.turns + 1}"
 
 
 @dataclass
 class World:
-    """What all conversations share."""
+    """The parts that all conversations share."""
 
     model: Model
-    tally: Tally
+    results: Results
     disturbances: Disturbances
     longest: int
     credential_key: bytes | None
-    store_is_asked: bool
+    needs_store: bool
 
 
 def credential(user: str, key: bytes) -> str:

@@ -337,6 +337,6 @@ async fn a_failed_start_is_reported_to_the_platform() {
     let ended = program.await.unwrap();
     let stderr = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(stderr.trim_start_matches("error: ").replace("\nhint: ", "; ").trim_end(), document["errorMessage"]);
-    assert!(stderr.starts_with("error: there is no key to sign tokens with\nhint: "), "{stderr}");
+    assert!(stderr.starts_with("error: no token keys are configured\nhint: "), "{stderr}");
     assert_eq!(ended.status.code(), Some(1));
 }

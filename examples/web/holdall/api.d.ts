@@ -721,37 +721,37 @@ export interface components {
             turn: number;
         };
         /**
-         * @description The stable name of an error, `snake_case` where it is written; never renamed or reused once released.
+         * @description The machine-readable name of an error. A name is never changed or reused after its release.
          *
-         *     - `body_too_large`: The body is over its limit, 4 MiB by default. Send less; images by `https:` URL.
-         *     - `guard_unavailable`: What has to be asked before a turn cannot be: the shared counters, or the issuer's keys. With `retry` `after` try again; with `never` the conversation is older than the records of what was revoked: start a new one.
-         *     - `history_too_large`: History, input and the room for a reply do not fit together. Send `truncation`, or start a new conversation.
-         *     - `image_too_large`: An inline image is over its limit, 1 MiB by default. Send a smaller one, or an `https:` URL.
-         *     - `internal`: The server failed; its log has the cause under the `request_id`. Try again.
-         *     - `message_too_large`: One message is over its limit, 256 KiB by default. Send less.
-         *     - `method_not_allowed`: The path answers to other methods: `Allow` names them.
-         *     - `model_unknown`: No model has this name; the detail says which there are. The token stays good: send one of them as `model`.
-         *     - `not_found`: Nothing is served at this path; the detail says where to go.
-         *     - `overloaded`: The server has as many requests under way as it takes. Try again after the wait.
-         *     - `quota_exceeded`: The user has had as much as a period allows; `GET /v1/usage` says of what. Try again after the wait.
-         *     - `rate_limited`: The user's turns follow each other too fast. Try again after the wait.
-         *     - `request_invalid`: The request is not what this path understands; the detail names the member. Change it.
-         *     - `request_timeout`: The request did not arrive in time. Send it again.
-         *     - `role_forbidden`: A client spoke in a role that is not its own. Send what is new alone, as the user.
-         *     - `token_expired`: The token's time is over. Start a new conversation; `POST /v1/history` still reads this one for a while.
-         *     - `token_invalid`: The token is not one that this server accepts from this caller. Send the last token of the conversation, unchanged and as the same user, or start a new one.
-         *     - `token_revoked`: The token, its conversation or its user was revoked. Start a new conversation.
-         *     - `token_too_large`: The token is over its limit, 3 MiB by default. Start a new conversation.
-         *     - `token_used`: The token is good for one turn, and that was taken. Go on with the token that came of it; with `retry` `after` that turn is still under way.
-         *     - `unauthenticated`: There is no credential, or it does not hold. Send one that does.
-         *     - `unsupported`: Understood, and not offered; the detail says what is instead.
-         *     - `unsupported_media_type`: The body is not uncompressed JSON. Send it so, with `Content-Type: application/json`.
-         *     - `upstream_cut`: The model stopped in the middle of its reply. Try again, or go on from the `partial` token if there is one.
-         *     - `upstream_malformed`: The model's reply is not what its format allows. Try again.
-         *     - `upstream_refused`: The model service refused the request; the detail has its words where they may be shown. Change the request, or try again where `retry` is `after`.
-         *     - `upstream_timeout`: The model kept silent too long. Try again.
-         *     - `upstream_unavailable`: The model could not be reached, or failed. Try again.
-         *     - `user_busy`: This user has as many turns under way as one may have. Try again after the wait.
+         *     - `body_too_large`: The request body is larger than `limits.body_bytes` (4 MiB by default). Send less text, and send images as `https:` URLs.
+         *     - `guard_unavailable`: The server needs the limits store or the identity provider's keys for this request, and did not get an answer. Or the conversation is older than the revocation records in the limits store. If `retry` is `after`, send the same request again. If it is `never`, start a new conversation.
+         *     - `history_too_large`: The history, the new input and the room reserved for the reply exceed `limits.history_bytes` (4 MiB by default), `limits.history_items` (16,384) or the size of a token. Send a shorter input, set `truncation`, or start a new conversation.
+         *     - `image_too_large`: A decoded inline image is larger than `limits.image_bytes` (1 MiB by default). Send a smaller image, or its `https:` URL.
+         *     - `internal`: The server failed, or stopped before the reply was complete. Send the same request again. If the error persists, give the operator the `request_id`: the server's log has the cause under it.
+         *     - `message_too_large`: One message or tool result is larger than `limits.message_bytes` (256 KiB by default). Send a shorter one.
+         *     - `method_not_allowed`: The path does not support the method of the request. Use a method from the `Allow` header.
+         *     - `model_unknown`: The server has no model with the name in `model`, or with the name that the token carries. Send a name from the error's `detail` or from `GET /v1/models` as `model`. The token stays valid.
+         *     - `not_found`: The server has nothing at this path. Check the path. The error's `detail` lists the paths for turns.
+         *     - `overloaded`: The server is at its limit of concurrent requests (`limits.concurrent_requests`), one client address is at its own (`limits.requests_per_peer`), or the queue of an upstream is full. Wait for `retry_after_seconds`, then send the same request again.
+         *     - `quota_exceeded`: The user has used up a quota of the current period. Wait for `retry_after_seconds`, until the period ends. `GET /v1/usage` shows every quota and what is left of it.
+         *     - `rate_limited`: The user sends requests faster than `guard.rate` allows. Wait for `retry_after_seconds`, then send the same request again.
+         *     - `request_invalid`: The request does not have the form that this path expects. The error's `detail` names the member and the allowed values. Correct the request.
+         *     - `request_timeout`: The request body did not arrive completely within `timeouts.body` (30 s by default). Send the request again, over a faster connection if you can.
+         *     - `role_forbidden`: The request has a message in a role that clients cannot use, such as `assistant`. Or it has a system prompt, although the operator has set one for the model. Send only the new user messages and tool results, together with the token. Remove your system prompt if the model has its own.
+         *     - `token_expired`: The token is older than `ttl` (7 days by default), or its conversation is older than `max_age` (30 days by default). Start a new conversation. `POST /v1/history` can read the old one until `max_age`.
+         *     - `token_invalid`: The server does not accept the token from this caller. For safety, the error does not say why. Send the last token of the conversation, unchanged and as the same user. If that fails, start a new conversation.
+         *     - `token_revoked`: The token, its conversation or all tokens of the user were revoked. Start a new conversation.
+         *     - `token_too_large`: The token is larger than `limits.token_bytes` (3 MiB by default). Start a new conversation.
+         *     - `token_used`: With `single_use`, a token is valid for one turn. Another request has used it, or is using it now. If `retry` is `after`, a turn with the same input is in progress: send the request again after `retry_after_seconds`. If it is `never`, continue with the token that the other turn returned.
+         *     - `unauthenticated`: The request has no valid credential. Or it did not come through the proxy that names the users of this server. For safety, the error does not say which check failed. Send a valid credential as `Authorization: Bearer …` or `x-api-key`, or send the request through the proxy.
+         *     - `unsupported`: The server recognizes what the request asks for, and does not support it. The error's `detail` says what to use instead.
+         *     - `unsupported_media_type`: The body is compressed, or `Content-Type` is not `application/json`. Send uncompressed JSON with `Content-Type: application/json`.
+         *     - `upstream_cut`: The model service stopped before the end of its reply. If the error has `partial`, continue from its token or id. Otherwise send the same request again.
+         *     - `upstream_malformed`: The model service sent a reply that is not valid in its own format. Send the same request again.
+         *     - `upstream_refused`: The model service answered with a 4xx status. The error's `detail` has that status, and the service's message if it is safe to show. If `retry` is `after`, send the same request again after `retry_after_seconds`. If it is `never`, change the request. If you cannot find its fault, give the operator the `request_id`.
+         *     - `upstream_timeout`: The model service sent nothing for longer than the timeout in the error's `detail`. Send the same request again.
+         *     - `upstream_unavailable`: The server could not connect to the model service, or the service answered with a 5xx status. Send the same request again. If `retry` is `after`, wait for `retry_after_seconds` first.
+         *     - `user_busy`: The user already has `limits.turns_per_user` turns in progress (8 by default). Wait for `retry_after_seconds`, then send the same request again.
          * @enum {string}
          */
         ErrorCode: "body_too_large" | "guard_unavailable" | "history_too_large" | "image_too_large" | "internal" | "message_too_large" | "method_not_allowed" | "model_unknown" | "not_found" | "overloaded" | "quota_exceeded" | "rate_limited" | "request_invalid" | "request_timeout" | "role_forbidden" | "token_expired" | "token_invalid" | "token_revoked" | "token_too_large" | "token_used" | "unauthenticated" | "unsupported" | "unsupported_media_type" | "upstream_cut" | "upstream_malformed" | "upstream_refused" | "upstream_timeout" | "upstream_unavailable" | "user_busy";
@@ -1272,7 +1272,7 @@ export interface components {
          * @description An error: what happened, and what to do about it (RFC 9457).
          * @example {
          *       "code": "token_invalid",
-         *       "detail": "the token is not one that this server accepts from this caller; send the conversation's last one, unchanged and as the same user, or start a new conversation",
+         *       "detail": "The server does not accept this token from this caller. Send the conversation's last token, unchanged and as the same user, or start a new conversation.",
          *       "request_id": "req_01a21998-5c00-7d0a-8000-2f1d8a3c5b7e",
          *       "retry": "never",
          *       "status": 400,

@@ -23,8 +23,8 @@ pub(super) fn apply(values: &Values, builder: &mut ConfigBuilder, sources: &impl
     }
     if values.get(&UPSTREAM_CONCURRENCY).is_some() {
         return Err(ConfigError::settings(
-            "the configuration lists its upstreams; which of them is to be bounded is not said",
-            "set max_concurrency in its [[upstream]] table instead",
+            "`--upstream-concurrency` (HOLDALL_UPSTREAM_CONCURRENCY) is set, but the configuration lists its upstreams",
+            "set `max_concurrency` in an `[[upstream]]` table instead",
         ));
     }
     values.text(&MODEL).map_or(Ok(()), |alias| builder.set_default_model(alias))
@@ -36,8 +36,8 @@ fn set_service(values: &Values, builder: &mut ConfigBuilder, sources: &impl Sour
     let url = values.text(&UPSTREAM_URL);
     if kind == BUILTIN && url.is_some() {
         return Err(ConfigError::settings(
-            "the built-in model has no URL",
-            "pass --upstream openai, openai-responses or anthropic, whichever the service at the URL speaks",
+            "`--upstream-url` (HOLDALL_UPSTREAM_URL) is set, but the built-in model has no URL",
+            format!("also name the kind of the service: {KINDS}"),
         ));
     }
     let model = model_name(values, kind)?;
@@ -54,12 +54,12 @@ fn set_service(values: &Values, builder: &mut ConfigBuilder, sources: &impl Sour
 fn model_name<'a>(values: &'a Values, kind: &str) -> Result<&'a str, ConfigError> {
     match (values.text(&MODEL), kind == BUILTIN) {
         (Some(model), true) if model != BUILTIN => Err(ConfigError::settings(
-            format!("the built-in model is not called `{model}`"),
-            "name the service as well: --upstream openai, openai-responses or anthropic (HOLDALL_UPSTREAM)",
+            format!("`--model` (HOLDALL_MODEL) is `{model}`, but the only built-in model is `builtin`"),
+            format!("also name the kind of the service: {KINDS}"),
         )),
         (Some(model), _) => Ok(model),
         (None, true) => Ok(BUILTIN),
-        (None, false) => Err(ConfigError::settings("no model is named", "pass --model NAME (HOLDALL_MODEL)")),
+        (None, false) => Err(ConfigError::settings("no model is named", "pass `--model NAME` (HOLDALL_MODEL)")),
     }
 }
 
@@ -92,6 +92,8 @@ fn member(key: &str, value: impl Into<Value>) -> (String, Value) {
     (key.to_owned(), value.into())
 }
 
+/// The flag for the kind of the service, in hints.
+const KINDS: &str = "`--upstream openai`, `openai-responses` or `anthropic` (HOLDALL_UPSTREAM)";
 /// The kind and the name of the built-in model.
 const BUILTIN: &str = "builtin";
 

@@ -1,4 +1,4 @@
-//! Who may call: which rules start, and which do not.
+//! Tests of the authentication of callers.
 
 use super::*;
 use crate::principal::{Authenticator, KeyDigest};
@@ -9,14 +9,15 @@ const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff43
 
 const PROXY_SECRET: &str = "a-secret-of-more-than-thirty-two-bytes";
 
-/// What starts with these lines beside the token key, listening to all the world.
+/// Checks these lines, for a server with a token key that listens on all addresses.
 fn with(lines: &str, sources: &[(&'static str, &'static str)]) -> Result<Config, ConfigError> {
     check(&format!("{}\nlisten = \"0.0.0.0:80\"\n{lines}", keys()), sources)
 }
 
+/// The error of the same.
 #[track_caller]
 fn refused(lines: &str, sources: &[(&'static str, &'static str)]) -> String {
-    with(lines, sources).map(|_| panic!("it starts: {lines}")).unwrap_err().to_string()
+    with(lines, sources).map(|_| panic!("no error: {lines}")).unwrap_err().to_string()
 }
 
 fn header(members: &str) -> String {
@@ -28,7 +29,7 @@ fn api_key(members: &str) -> String {
 }
 
 #[test]
-fn a_header_needs_a_name_peers_and_a_secret() {
+fn mode_header_needs_a_name_peers_and_a_secret() {
     let sources = [("secret", "a-secret-of-more-than-thirty-two-bytes\r\n"), ("short", "short")];
     let whole = "name = \"X-User\", peers = [\"10.0.0.0/8\", \"::1\"], secret_file = \"secret\"";
     let config = with(&header(whole), &sources).unwrap();
@@ -37,29 +38,44 @@ fn a_header_needs_a_name_peers_and_a_secret() {
     let inline = whole.replace("secret_file = \"secret\"", &format!("secret = \"{PROXY_SECRET}\""));
     assert!(with(&header(&inline), &[]).is_ok());
     for (members, fault) in [
-        ("", "identity.header.name: is not set"),
-        ("name = \"x y\"", "identity.header.name: `x y` is no name of a header"),
-        ("name = \"\"", "identity.header.name: `` is no name"),
-        (&whole.replace("\"::1\"", "\"localhost\""), "identity.header.peers: `localhost` is not an address"),
-        (&whole.replace("[\"10.0.0.0/8\", \"::1\"]", "[]"), "identity.header: no peer is listed"),
-        (&whole.replace(", secret_file = \"secret\"", ""), "identity.header: set exactly one of secret_file"),
-        (&format!("{whole}, secret = \"{PROXY_SECRET}\""), "identity.header: set exactly one of secret_file"),
-        (&whole.replace("\"secret\"", "\"short\""), "identity.header: the secret is at least 32 visible ASCII"),
-        (&whole.replace("\"secret\"", "\"none\""), "identity.header.secret_file: none: no such file"),
-        (&inline.replace(PROXY_SECRET, &PROXY_SECRET.replace('-', " ")), "identity.header: the secret is at least 32"),
-        (&format!("{whole}, secret_header = \"x_user\""), "identity.header: the user and the secret must be in"),
-        (&format!("{whole}, secret_header = \"cookie\""), "identity.header: a standard header"),
-        (&format!("{whole}, users = 1"), "configuration: "),
+        ("", "`identity.header.name` is not set; name the header"),
+        ("name = \"x y\"", "`identity.header.name` is `x y`, which is not the name of a header"),
+        ("name = \"\"", "`identity.header.name` is ``, which is not the name"),
+        (
+            &whole.replace("\"::1\"", "\"localhost\""),
+            "`identity.header.peers` is not valid: `localhost` is not an address",
+        ),
+        (&whole.replace("[\"10.0.0.0/8\", \"::1\"]", "[]"), "`identity.header` is not valid: no peer is listed"),
+        (&whole.replace(", secret_file = \"secret\"", ""), "`identity.header` needs exactly one of `secret_file`"),
+        (&format!("{whole}, secret = \"{PROXY_SECRET}\""), "`identity.header` needs exactly one of `secret_file`"),
+        (
+            &whole.replace("\"secret\"", "\"short\""),
+            "`identity.header` has a secret that is not valid; it must have at least 32",
+        ),
+        (
+            &whole.replace("\"secret\"", "\"none\""),
+            "`identity.header.secret_file` names `none`, which cannot be read: no such file",
+        ),
+        (
+            &inline.replace(PROXY_SECRET, &PROXY_SECRET.replace('-', " ")),
+            "`identity.header` has a secret that is not valid",
+        ),
+        (
+            &format!("{whole}, secret_header = \"x_user\""),
+            "`identity.header` is not valid: the user and the secret must be in",
+        ),
+        (&format!("{whole}, secret_header = \"cookie\""), "`identity.header` is not valid: a standard header"),
+        (&format!("{whole}, users = 1"), "unknown key `identity.header.users` in the configuration, line 3"),
     ] {
         let found = refused(&header(members), &sources);
         assert!(found.starts_with(fault), "{members}: {found}");
     }
-    let everyone = whole.replace("\"::1\"", "\"0.0.0.0/0\"");
-    assert!(with(&header(&everyone), &sources).unwrap().warnings[0].contains("lists everyone"));
+    let all = whole.replace("\"::1\"", "\"0.0.0.0/0\"");
+    assert!(with(&header(&all), &sources).unwrap().warnings[0].contains("lists every address"));
 }
 
 #[test]
-fn settings_of_another_mode_are_not_passed_over() {
+fn settings_of_another_mode_are_an_error() {
     let tables = [
         ("api_key", "identity.api_key.keys_file = \"file\""),
         ("header", "identity.header.peers = [\"::1\"]"),
@@ -70,12 +86,13 @@ fn settings_of_another_mode_are_not_passed_over() {
     for (of, table) in tables {
         for mode in ["none", "api_key", "header", "jwt"].into_iter().filter(|mode| *mode != of) {
             let found = refused(&format!("identity.mode = \"{mode}\"\n{table}"), &[]);
-            assert!(found.starts_with(&format!("identity.{of}: is set, but identity.mode is {mode}; set ")), "{found}");
+            let start = format!("`identity.{of}` is set, but `identity.mode` is `{mode}`; set ");
+            assert!(found.starts_with(&start), "{found}");
         }
         let found = refused(&format!("dangerous_open = true\n{table}"), &[]);
-        let next = format!("identity.mode is none; set identity.mode = \"{of}\" (HOLDALL_IDENTITY={of})");
+        let next = format!("`identity.mode` is `none`; set `identity.mode = \"{of}\"` (HOLDALL_IDENTITY={of})");
         assert!(found.contains(&next), "{found}");
-        // What talks to nobody needs none of it.
+        // A server that only this process reaches needs no authentication.
         let text = format!("{}\ndangerous_open = true\nlisten = \"0.0.0.0:80\"\n{table}\n{BUILTIN}", keys());
         let local = RawConfig::parse(&text, toml::Table::new()).unwrap().with_exposure(Exposure::Local);
         let config = local.check(&Fixture(HashMap::new())).unwrap();
@@ -86,7 +103,7 @@ fn settings_of_another_mode_are_not_passed_over() {
 }
 
 #[test]
-fn a_headers_secret_is_no_token_key() {
+fn the_secret_of_a_header_is_not_a_token_key() {
     let whole = "name = \"x-user\", peers = [\"::1\"], secret_file = \"secret\"";
     for secret in [SECRET, "k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"] {
         assert!(refused(&header(whole), &[("secret", secret)]).contains("also a token key"), "{secret}");
@@ -98,8 +115,19 @@ fn a_headers_secret_is_no_token_key() {
     assert!(error.to_string().contains("also a token key"), "{error}");
 }
 
+#[cfg(feature = "jwt")]
 #[test]
-fn a_callers_key_is_no_token_key() {
+fn the_shared_secret_of_an_issuer_is_not_a_token_key() {
+    let jwt = "identity.mode = \"jwt\"\nidentity.jwt = { issuer = \"i\", audience = [\"a\"], key_file = \"secret\" }";
+    let secret = "\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\
+                  \u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}";
+    assert!(refused(jwt, &[("secret", secret)]).contains("also a token key"));
+    assert!(refused(jwt, &[("secret", "too short")]).starts_with("`identity.jwt` is not valid: "));
+    assert!(with(jwt, &[("secret", "another secret of more than 32 bytes")]).is_ok());
+}
+
+#[test]
+fn the_key_of_a_caller_is_not_a_token_key() {
     let retired = "YS1zZWNyZXQtb2YtbW9yZS10aGFuLXRoaXJ0eS10d28tYnl0ZXM";
     for secret in [SECRET, retired] {
         let hex = KeyDigest::of(secret).to_hex();
@@ -112,14 +140,14 @@ fn a_callers_key_is_no_token_key() {
             let text = format!("keys = \"k1:{SECRET},k2:{retired}\"\n{lines}\n{BUILTIN}");
             let raw = RawConfig::parse(&text, toml::Table::new()).unwrap();
             let found = raw.check(&Fixture(HashMap::new())).unwrap_err().to_string();
-            assert!(found.starts_with(&format!("{key}: the digest is of a token key's secret")), "{found}");
+            assert!(found.starts_with(&format!("`{key}` contains the digest of a token key's secret")), "{found}");
             assert!(!found.contains(secret));
         }
     }
 }
 
 #[test]
-fn api_keys_stand_in_a_file_and_in_the_configuration() {
+fn api_keys_are_in_a_file_or_in_the_configuration() {
     let file = "# ours\nba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ada\n";
     let sources = [("file", file), ("broken", "# ours\nada\n"), ("empty", "# none\n")];
     let inline = |digest: &str, user: &str| format!("keys = [{{ digest = \"{digest}\", user = \"{user}\" }}]");
@@ -130,15 +158,21 @@ fn api_keys_stand_in_a_file_and_in_the_configuration() {
     assert_eq!(digests, [ABC, ONE]);
     assert!(with(&api_key("keys_file = \"file\""), &sources).is_ok() && with(&api_key(&inline(ABC, "a")), &[]).is_ok());
     for (members, fault) in [
-        ("", "identity.api_key: there are no keys"),
-        ("keys_file = \"empty\"", "identity.api_key: there are no keys"),
-        ("keys_file = \"none\"", "identity.api_key.keys_file: none: no such file"),
-        ("keys_file = \"broken\"", "identity.api_key.keys_file: broken: line 2 is not a digest"),
-        (&inline(&ABC[1..], "ada"), "identity.api_key.keys: are SHA-256 digests"),
-        (&inline("hk_abc", "ada"), "identity.api_key.keys: are SHA-256 digests"),
-        (&inline(ABC, ""), "identity.api_key: key 1: subject is empty"),
-        (&format!("keys_file = \"file\", {}", inline(ABC, "bob")), "identity.api_key: key 2 repeats key 1"),
-        ("keys = [{ digest = \"\", user = \"\", key = \"\" }]", "configuration: "),
+        ("", "`identity.api_key` is not valid: there are no keys"),
+        ("keys_file = \"empty\"", "`identity.api_key` is not valid: there are no keys"),
+        ("keys_file = \"none\"", "`identity.api_key.keys_file` names `none`, which cannot be read: no such file"),
+        ("keys_file = \"broken\"", "`identity.api_key.keys_file` names `broken`; its line 2 is not a digest"),
+        (&inline(&ABC[1..], "ada"), "`identity.api_key.keys` has an entry that is not a SHA-256 digest"),
+        (&inline("hk_abc", "ada"), "`identity.api_key.keys` has an entry that is not a SHA-256 digest"),
+        (&inline(ABC, ""), "`identity.api_key` is not valid: key 1: subject is empty"),
+        (
+            &format!("keys_file = \"file\", {}", inline(ABC, "bob")),
+            "`identity.api_key` is not valid: key 2 repeats key 1",
+        ),
+        (
+            "keys = [{ digest = \"\", user = \"\", key = \"\" }]",
+            "unknown key `identity.api_key.keys.key` in the configuration",
+        ),
     ] {
         let found = refused(&api_key(members), &sources);
         assert!(found.starts_with(fault), "{members}: {found}");
@@ -146,19 +180,21 @@ fn api_keys_stand_in_a_file_and_in_the_configuration() {
 }
 
 #[test]
-fn no_key_is_a_users_and_an_operators() {
+fn the_key_of_an_operator_is_not_a_users() {
     let user = api_key(&format!("keys = [{{ digest = \"{ABC}\", user = \"ada\" }}]"));
     let operators = |digests: &str| format!("operator_keys = [{digests}]\n{user}");
     let config = with(&operators(&format!("\"{ONE}\", \" {}\"", ONE.to_uppercase())), &[]).unwrap();
     assert!(config.access.operator_keys.contains(&KeyDigest::from_hex(ONE).unwrap()));
     let found = refused(&operators(&format!("\"{ONE}\", \"{}\"", ABC.to_uppercase())), &[]);
-    assert_eq!(found, "operator_keys: a key of a user's is an operator's as well; make one for each");
-    assert!(refused(&operators("\"abc\""), &[]).starts_with("operator_keys: are SHA-256 digests"));
+    assert_eq!(found, "`operator_keys` contains a user's API key; make a separate key with `holdall keys operator`");
+    assert!(
+        refused(&operators("\"abc\""), &[]).starts_with("`operator_keys` has an entry that is not a SHA-256 digest")
+    );
 }
 
 #[cfg(feature = "jwt")]
 #[test]
-fn an_issuers_keys_are_in_one_place() {
+fn the_keys_of_an_issuer_have_one_source() {
     let jwt = |members: &str| {
         format!("identity = {{ mode = \"jwt\", jwt = {{ issuer = \"i\", audience = [\"a\"], {members} }} }}")
     };
@@ -167,11 +203,14 @@ fn an_issuers_keys_are_in_one_place() {
     let elsewhere = with(&jwt("jwks_url = \"https://issuer.example/other\""), &[]).unwrap();
     assert_eq!(config.reload_snapshot().refused_changes(&elsewhere.reload_snapshot()), ["identity.jwt.jwks_url"]);
     for (members, fault) in [
-        ("", "identity.jwt: set exactly one of jwks_url, jwks_file and key_file"),
-        ("jwks_url = \"https://a\", key_file = \"b\"", "identity.jwt: set exactly one"),
-        ("jwks_url = \"https://a\", jwks_file = \"b\"", "identity.jwt: set exactly one"),
-        ("jwks_url = \"http://a/jwks\"", "identity.jwt.jwks_url: `http://a/jwks` is not an https: URL; an attacker"),
-        ("jwks_url = \"a\"", "identity.jwt.jwks_url: `a` is not an https: URL"),
+        ("", "`identity.jwt` needs exactly one of `jwks_url`, `jwks_file` and `key_file`"),
+        ("jwks_url = \"https://a\", key_file = \"b\"", "`identity.jwt` needs exactly one"),
+        ("jwks_url = \"https://a\", jwks_file = \"b\"", "`identity.jwt` needs exactly one"),
+        (
+            "jwks_url = \"http://a/jwks\"",
+            "`identity.jwt.jwks_url` is `http://a/jwks`, which is not an https: URL; an attacker",
+        ),
+        ("jwks_url = \"a\"", "`identity.jwt.jwks_url` is `a`, which is not an https: URL"),
     ] {
         let found = refused(&jwt(members), &[]);
         assert!(found.starts_with(fault), "{members}: {found}");
@@ -179,7 +218,7 @@ fn an_issuers_keys_are_in_one_place() {
 }
 
 #[test]
-fn what_is_set_above_takes_the_place_of_what_is_below() {
+fn an_override_replaces_the_alternatives_of_its_key() {
     let header = "mode = \"header\"\nheader = { name = \"x-user\", peers = [\"::1\"], secret_file = \"none\" }";
     let text = format!("{}\n[identity]\n{header}\n{BUILTIN}", keys());
     let overlay = format!("[identity.header]\nsecret = \"{PROXY_SECRET}\"");
@@ -191,21 +230,21 @@ fn what_is_set_above_takes_the_place_of_what_is_below() {
 }
 
 #[test]
-fn proxies_are_networks() {
+fn trusted_proxies_are_networks() {
     let config = with("trusted_proxies = [\"10.0.0.0/8\"]\ndangerous_open = true", &[]).unwrap();
     assert!(config.access.trusted_proxies.contains("10.1.1.1".parse().unwrap()));
     let fault = refused("trusted_proxies = [\"10.0.0.1/8\"]\ndangerous_open = true", &[]);
-    assert!(fault.starts_with("trusted_proxies: `10.0.0.1/8` is not an address or network"), "{fault}");
-    let everyone = with("trusted_proxies = [\"::/0\"]\ndangerous_open = true", &[]).unwrap();
-    assert!(everyone.warnings[0].starts_with("trusted_proxies lists everyone"));
+    assert!(fault.starts_with("`trusted_proxies` is not valid: `10.0.0.1/8` is not an address or network"), "{fault}");
+    let all = with("trusted_proxies = [\"::/0\"]\ndangerous_open = true", &[]).unwrap();
+    assert!(all.warnings[0].starts_with("`trusted_proxies` lists every address"));
 }
 
 #[test]
-fn a_reload_changes_all_but_the_mode() {
-    let fixed = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().reload_snapshot();
+fn a_reload_rejects_another_mode() {
+    let snapshot = |lines: &str| with(lines, &[("secret", PROXY_SECRET)]).unwrap().reload_snapshot();
     let key = |digest: &str| api_key(&format!("keys = [{{ digest = \"{digest}\", user = \"ada\" }}]"));
     let changed = |from: &str, to: &str| {
-        let (from, to) = (fixed(from), fixed(to));
+        let (from, to) = (snapshot(from), snapshot(to));
         [from.refused_changes(&to), from.restart_changes(&to)].concat()
     };
     assert!(changed(&key(ABC), &format!("operator_keys = [\"{ABC}\"]\n{}", key(ONE))).is_empty());
@@ -217,7 +256,7 @@ fn a_reload_changes_all_but_the_mode() {
 
 #[cfg(feature = "jwt")]
 #[test]
-fn the_examples_of_the_documents_start() {
+fn the_examples_of_the_page_are_valid() {
     let text = include_str!("../../../docs/configuration.md");
     let section = text.split("## Who may call").nth(1).unwrap().split("\n## ").next().unwrap();
     let file = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed ada\n";
@@ -231,7 +270,7 @@ fn the_examples_of_the_documents_start() {
 }
 
 #[test]
-fn no_secret_of_identity_shows() {
+fn neither_debug_nor_errors_show_a_secret_of_identity() {
     let whole = format!("name = \"x-user\", peers = [\"::1\"], secret = \"{PROXY_SECRET}\"");
     let config = with(&header(&whole), &[]).unwrap();
     assert!(!format!("{config:?}{:?}", config.reload_snapshot()).contains("a-secret"));

@@ -25,19 +25,20 @@ pub(super) const TOOLS: usize = 128;
 pub(super) const STOPS: usize = 16;
 
 /// Parses a body, which must be one JSON object. The error names the fault and its position.
-pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
+pub(super) fn parse<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
     serde_json::from_str::<Object<T>>(body)
         .map(|object| object.0)
-        .map_err(|error| Error::invalid(format!("The request body is invalid: {}.", shown(&error))))
+        .map_err(|error| Error::invalid(format!("The request body is invalid: {}.", message_of(&error))))
 }
 
 /// Parses the JSON of one member that stayed unparsed until its type was known.
-pub(super) fn member<'de, T: Deserialize<'de>>(name: impl fmt::Display, json: &'de RawValue) -> Result<T, Error> {
-    serde_json::from_str(json.get()).map_err(|error| Error::invalid(format!("`{name}` is invalid: {}.", shown(&error))))
+pub(super) fn parse_member<'de, T: Deserialize<'de>>(name: impl fmt::Display, json: &'de RawValue) -> Result<T, Error> {
+    serde_json::from_str(json.get())
+        .map_err(|error| Error::invalid(format!("`{name}` is invalid: {}.", message_of(&error))))
 }
 
 /// The message of a parser, at most 240 characters, because it can quote text of the caller.
-fn shown(error: &serde_json::Error) -> String {
+fn message_of(error: &serde_json::Error) -> String {
     error.to_string().chars().filter(|character| !character.is_control()).take(240).collect()
 }
 

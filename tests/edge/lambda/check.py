@@ -218,7 +218,7 @@ class Instances(Case):
     def test_identity_none_is_as_open_as_a_public_listener(self) -> None:
         function = self.function(HOLDALL_DANGEROUS_OPEN="false")
         self.assertEqual(function.process.wait(10), 1)
-        function.wait_for("error: identity.mode is none, and whoever reaches this could be any user")
+        function.wait_for("error: `identity.mode` is `none`: any caller could act as any user")
 
     def test_sigterm_lets_the_turn_under_way_end(self) -> None:
         function = self.function(HOLDALL_LAMBDA_RESPONSE="stream", HOLDALL_BUILTIN_PACE_MS="200")

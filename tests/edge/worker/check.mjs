@@ -296,17 +296,17 @@ jwks_url = "${jwks}/jwks"
 
 test("a configuration that is refused serves nobody, and only the log says why", async (t) => {
   for (const [config, variables, why] of [
-    [BUILTIN, { HOLDALL_DANGEROUS_OPEN: "false" }, "identity.mode is none"],
-    [BUILTIN, { HOLDALL_REDIS_URL: "redis://127.0.0.1" }, "guard.redis_url: "],
-    [BUILTIN.replace("[[model]]", "max_concurrency = 3\n[[model]]"), {}, "upstream.max_concurrency: "],
-    ["nonsense = 1", {}, "configuration: line 1: unknown field"],
-    [upstream("http://127.0.0.1:1/v1"), { HOLDALL_UPSTREAM_KEY: "sk-é" }, "the key of upstream holds what is no printable"],
-    [BUILTIN, { HOLDALL_KEYS: "", HOLDALL_KEYS_FILE: "k1:c2VjcmV0" }, "keys_file: No binding has this name"],
+    [BUILTIN, { HOLDALL_DANGEROUS_OPEN: "false" }, "`identity.mode` is `none`"],
+    [BUILTIN, { HOLDALL_REDIS_URL: "redis://127.0.0.1" }, "`guard.redis_url` is not supported in an isolate"],
+    [BUILTIN.replace("[[model]]", "max_concurrency = 3\n[[model]]"), {}, "`upstream.max_concurrency` is not supported in an isolate"],
+    ["nonsense = 1", {}, "unknown key `nonsense` in HOLDALL_CONFIG_TEXT, line 1"],
+    [upstream("http://127.0.0.1:1/v1"), { HOLDALL_UPSTREAM_KEY: "sk-é" }, "of `upstream` names a key with characters that are not printable"],
+    [BUILTIN, { HOLDALL_KEYS: "", HOLDALL_KEYS_FILE: "k1:c2VjcmV0" }, "`keys_file` names a file that cannot be read: No binding has this name"],
     [BUILTIN, json({ HOLDALL_SINGLE_USE: true }), "guard.single_use"],
-    [BUILTIN, json({ HOLDALL_RETRIES: 11 }), "retries: 11 is not from 0 to 10"],
+    [BUILTIN, json({ HOLDALL_RETRIES: 11 }), "`retries` is 11; it must be from 0 to 10"],
     [BUILTIN, json({ HOLDALL_SINGLE_USE: ["yes"] }), "HOLDALL_SINGLE_USE: The binding is not a text"],
     [BUILTIN, json({ HOLDALL_SEAL: {} }), "HOLDALL_SEAL: The binding is not a text"],
-    [BUILTIN, { HOLDALL_KEYS: "" }, "there is no key to sign tokens with"],
+    [BUILTIN, { HOLDALL_KEYS: "" }, "no token keys are configured"],
   ]) {
     const { url, log } = await start(t, config, { KEEP_REFUSED: "1", ...variables });
     const answer = await turn(url, { input: "Hello" });

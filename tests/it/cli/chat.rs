@@ -141,7 +141,8 @@ fn the_chat_continues_after_a_failed_line() {
     home.feed(&["chat", "-t", "a"], "Repeat one\n").ok("one\n");
     let before = home.read("a");
     let down = no_upstream();
-    let error = "error: The model service could not be reached, or failed. Retry the request. (tcp connect error: Connection refused…)\n\
+    let error = "error: The model service could not be reached, or failed. Retry the request. \
+         Cause: tcp connect error: Connection refused…\n\
                  hint: the chat is unchanged; check that the model service runs, then send the message again\n";
     home.feed(&at(&down, &["chat", "-t", "a"]), "hi\nhi again\n/history\n").expect(
         1,
@@ -205,12 +206,12 @@ fn a_chat_that_cannot_resume_fails_at_its_start() {
     let home = Home::new();
     home.feed(&["chat", "-t", "a"], "Repeat one\n").ok("one\n");
     home.feed(&["chat", "-t", "a", "--user", "bob"], "hi\n").fails(
-        "error: The server does not accept this token from this caller. … (subject: another caller's token)\n\
+        "error: The server does not accept this token from this caller. … Cause: subject: another caller's token\n\
          hint: the file is unchanged; `holdall token verify --user bob a` prints the cause\n",
     );
     home.write("b", "no token\n");
     home.feed(&["chat", "-t", "b"], "hi\n").fails(
-        "error: The server does not accept this token from this caller. … (charset: a byte outside […])\n\
+        "error: The server does not accept this token from this caller. … Cause: charset: a byte outside […]\n\
          hint: the file is unchanged; `holdall token verify --user local b` prints the cause\n",
     );
     assert_eq!(home.read("b"), "no token\n");

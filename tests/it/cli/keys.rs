@@ -90,8 +90,8 @@ fn an_invalid_keys_file_stays_unchanged() {
     home.write("ring", "k1:AQ\n");
     for step in [&["add", "ring"][..], &["use", "ring", "k1"], &["drop", "ring", "k1"]] {
         home.run(&[&["keys", "rotate"], step].concat()).fails(
-            "error: keys: the secret of key k1 has 1 bytes; it must have 32 to 64\n\
-             hint: `holdall keys new` makes a key that fits\n",
+            "error: the token keys are not valid: the secret of key k1 has 1 bytes; it must have 32 to 64\n\
+             hint: make a valid key with `holdall keys new`\n",
         );
     }
     assert_eq!((home.read("ring"), home.files()), ("k1:AQ\n".to_owned(), vec!["ring".to_owned()]));

@@ -44,7 +44,8 @@ fn an_unreachable_store_is_named_without_its_password() {
     // A reserved port that no service uses (RFC 6335 §6).
     revoke("redis://:hush@127.0.0.1:0").fails("error: not revoked: limits store: cannot connect: …\n");
     revoke("redis://:hush@host:port").fails("error: not revoked: guard.redis_url: is not a valid URL (…)\n");
-    revoke("redis-cluster://:hush@a,b").fails("error: guard.redis_url: Redis Cluster is not supported: …\n");
+    revoke("redis-cluster://:hush@a,b")
+        .fails("error: `guard.redis_url` names a Redis Cluster, which is not supported: …\n");
     home.write("holdall.toml", "[guard]\nredis_url = \"redis://127.0.0.1:0\"\nrevocation = false\n");
     home.run(&["revoke", "--config", "holdall.toml", "--token-id", ID])
         .fails("error: not revoked: Revocation is off, so no server would enforce it. Set guard.revocation.\n");

@@ -49,7 +49,8 @@ fn a_failed_turn_leaves_the_file_unchanged() {
     let before = home.read("a");
     let (down, cut, refusing) = (no_upstream(), cutting_upstream("It was"), refusing_upstream());
     home.run(&at(&down, &["send", "-t", "a", "hi"])).fails(
-        "error: The model service could not be reached, or failed. Retry the request. (tcp connect error: Connection refused…)\n\
+        "error: The model service could not be reached, or failed. Retry the request. \
+         Cause: tcp connect error: Connection refused…\n\
          hint: the chat is unchanged; check that the model service runs, then send the message again\n",
     );
     home.run(&at(&refusing, &["send", "-t", "a", "hi"])).fails(
@@ -63,7 +64,7 @@ fn a_failed_turn_leaves_the_file_unchanged() {
     );
     home.run(&["send", "-t", "a", ""]).fails("error: The input message is empty. Send text or an image.\n");
     home.run(&["send", "-t", "a", "--user", "bob", "hi"]).fails(
-        "error: The server does not accept this token from this caller. … (subject: another caller's token)\n\
+        "error: The server does not accept this token from this caller. … Cause: subject: another caller's token\n\
          hint: the file is unchanged; `holdall token verify --user bob a` prints the cause\n",
     );
     assert_eq!((home.read("a"), home.files()), (before, vec!["a".to_owned()]));
@@ -199,12 +200,14 @@ fn model_selects_a_model_of_the_configuration() {
     // Without --model, the conversation keeps its model.
     home.run(&send).ok("one\n");
     assert_eq!(model_of(), "large");
-    home.run(&[&send[..], &["--model", "none"]].concat())
-        .fails("error: the configuration has no model called `none`\nhint: it has small, large\n");
+    home.run(&[&send[..], &["--model", "none"]].concat()).fails(
+        "error: no `[[model]]` table in the configuration file `holdall.toml` has the alias `none`\n\
+                hint: use one of these: small, large\n",
+    );
     home.run(&["send", "-t", "a", "--upstream-url", "http://127.0.0.1:1", "hi"]).fails(
-        "error: the built-in model has no URL\n\
-         hint: pass --upstream openai, openai-responses or anthropic, whichever the service at the URL speaks\n",
+        "error: `--upstream-url` (HOLDALL_UPSTREAM_URL) is set, but the built-in model has no URL\n\
+         hint: also name the kind of the service: `--upstream openai`, `openai-responses` or `anthropic` (HOLDALL_UPSTREAM)\n",
     );
     home.run(&["send", "-t", "a", "--upstream", "openai", "hi"])
-        .fails("error: no model is named\nhint: pass --model NAME (HOLDALL_MODEL)\n");
+        .fails("error: no model is named\nhint: pass `--model NAME` (HOLDALL_MODEL)\n");
 }

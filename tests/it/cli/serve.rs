@@ -15,13 +15,13 @@ const NOWHERE: [&str; 3] = ["--listen=192.0.2.1:1", "--dangerous-open", "--issue
 #[test]
 fn api_options_are_flags_variables_and_keys() {
     let home = Home::new();
-    let fault = |key: &str, modes: &str| format!("error: {key}: `maybe` is none of {modes}\n");
+    let fault = |key: &str, modes: &str| format!("error: `{key}` is `maybe`; it must be {modes}\n");
     for (flag, variable, key, modes) in [
-        ("--client-history", "HOLDALL_CLIENT_HISTORY", "client_history", "refuse, accept"),
-        ("--responses-stream", "HOLDALL_RESPONSES_STREAM", "responses_stream", "hold, live"),
-        ("--lambda-response", "HOLDALL_LAMBDA_RESPONSE", "lambda_response", "auto, buffer, stream"),
+        ("--client-history", "HOLDALL_CLIENT_HISTORY", "client_history", "`refuse` or `accept`"),
+        ("--responses-stream", "HOLDALL_RESPONSES_STREAM", "responses_stream", "`hold` or `live`"),
+        ("--lambda-response", "HOLDALL_LAMBDA_RESPONSE", "lambda_response", "`auto`, `buffer` or `stream`"),
     ] {
-        let valid = modes.split(", ").last().unwrap();
+        let valid = modes.split('`').nth_back(1).unwrap();
         home.write("holdall.toml", &format!("{key} = \"maybe\"\n"));
         serve(&home, &[flag, "maybe"], &[]).fails(&fault(key, modes));
         serve(&home, &[], &[(variable, "maybe")]).fails(&fault(key, modes));
@@ -37,7 +37,7 @@ fn api_options_are_flags_variables_and_keys() {
     }
     home.write("holdall.toml", "elide_inline_images = \"maybe\"\n");
     let from_file = ["--config", "holdall.toml"];
-    assert!(serve(&home, &from_file, &[]).err.contains("invalid type"));
+    assert!(serve(&home, &from_file, &[]).err.contains("expected a boolean, found string"));
     for (value, variable) in [(Some("yes"), "no"), (None, "true"), (None, "0")] {
         let flag = value.map(|value| format!("--elide-inline-images={value}"));
         let arguments: Vec<_> = NOWHERE.into_iter().chain(flag.as_deref()).collect();
@@ -83,7 +83,7 @@ fn without_arguments_the_program_serves_in_lambda() {
         let ran = start(arguments, &[]);
         assert_eq!(ran.code, Some(1));
         assert!(
-            ran.err.starts_with("error: identity.mode is none, and whoever reaches this could be any user\n"),
+            ran.err.starts_with("error: `identity.mode` is `none`: any caller could act as any user\n"),
             "{}",
             ran.err
         );
@@ -100,15 +100,19 @@ fn without_arguments_the_program_serves_in_lambda() {
 fn a_variable_can_hold_the_configuration() {
     let home = Home::new();
     let text = ("HOLDALL_CONFIG_TEXT", "retries = 11\n");
-    let fault = "error: retries: 11 is not from 0 to 10\n";
+    let fault = "error: `retries` is 11; it must be from 0 to 10\n";
     serve(&home, &[], &[text]).fails(fault);
     let ran = serve(&home, &[&NOWHERE[..], &["--retries=3"]].concat(), &[text]);
     assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
     let unknown = serve(&home, &[], &[("HOLDALL_CONFIG_TEXT", "issuer = 'a'\nretry = 1")]);
-    assert!(unknown.err.starts_with("error: configuration: line 2: unknown field `retry`"), "{}", unknown.err);
+    assert!(
+        unknown.err.starts_with("error: unknown key `retry` in HOLDALL_CONFIG_TEXT, line 2; expected one of "),
+        "{}",
+        unknown.err
+    );
     home.write("holdall.toml", "retries = 1\n");
-    let both = "error: there are two configurations: the file holdall.toml and HOLDALL_CONFIG_TEXT\n\
-                hint: take out HOLDALL_CONFIG_TEXT, or the file (--config, HOLDALL_CONFIG)\n";
+    let both = "error: there are two configurations: the configuration file `holdall.toml` and HOLDALL_CONFIG_TEXT\n\
+                hint: remove HOLDALL_CONFIG_TEXT, or the file (--config, HOLDALL_CONFIG)\n";
     serve(&home, &["--config", "holdall.toml"], &[text]).fails(both);
     serve(&home, &[], &[text, ("HOLDALL_CONFIG", "holdall.toml")]).fails(both);
 }
@@ -117,8 +121,10 @@ fn a_variable_can_hold_the_configuration() {
 fn a_flag_and_a_variable_can_close_an_open_server() {
     let home = Home::new();
     home.write("open.toml", "dangerous_open = true\n");
-    let (open, closed) =
-        ("error: cannot listen on 192.0.2.1:1", "error: identity.mode is none, and 192.0.2.1:1 can be");
+    let (open, closed) = (
+        "error: cannot listen on 192.0.2.1:1",
+        "error: `identity.mode` is `none`, but other machines can reach 192.0.2.1:1: ",
+    );
     for (file, flag, variable, said) in [
         (false, None, None, closed),
         (false, Some("--dangerous-open"), None, open),
@@ -149,7 +155,7 @@ fn a_proxy_has_exactly_one_secret() {
     let rule = ["--listen=192.0.2.1:1", "--identity=header", "--header-name=x-user", "--header-peers=::1"];
     let (file, variable) = ("--header-secret-file=secret", ("HOLDALL_HEADER_SECRET", "v".repeat(32)));
     let variable = [(variable.0, variable.1.as_str())];
-    let both = "error: identity.header: set exactly one of secret_file and secret (HOLDALL_HEADER_SECRET)\n";
+    let both = "error: `identity.header` needs exactly one of `secret_file` and `secret` (HOLDALL_HEADER_SECRET)\n";
     serve(&home, &[&rule[..], &[file]].concat(), &variable).fails(both);
     serve(&home, &rule, &[variable[0], ("HOLDALL_HEADER_SECRET_FILE", "secret")]).fails(both);
     // A secret from a variable or flag replaces the secret of the file.
@@ -164,17 +170,21 @@ fn a_proxy_has_exactly_one_secret() {
 #[test]
 fn retries_and_concurrency_are_flags_variables_and_keys() {
     let home = Home::new();
-    let fault = "error: retries: 11 is not from 0 to 10\n";
+    let fault = "error: `retries` is 11; it must be from 0 to 10\n";
     home.write("holdall.toml", "retries = 11\n");
     serve(&home, &["--retries", "11"], &[]).fails(fault);
     serve(&home, &[], &[("HOLDALL_RETRIES", "11")]).fails(fault);
     serve(&home, &["--config", "holdall.toml"], &[]).fails(fault);
-    let fault = "error: upstream.max_concurrency: is from 1 to 65536\n";
+    let fault = "error: `upstream.max_concurrency` is 0; it must be from 1 to 65536\n";
     serve(&home, &["--upstream-concurrency", "0"], &[]).fails(fault);
     serve(&home, &[], &[("HOLDALL_UPSTREAM_CONCURRENCY", "0")]).fails(fault);
     home.write("two.toml", "[[upstream]]\nname = \"a\"\nkind = \"builtin\"\n[[model]]\nalias = \"a\"\nupstreams = [\"a\"]\nmodel = \"m\"\n");
     let ran = serve(&home, &["--config", "two.toml", "--upstream-concurrency", "8"], &[]);
-    assert!(ran.err.contains("which of them is to be bounded is not said"), "{}", ran.err);
+    assert!(
+        ran.err.contains("`--upstream-concurrency` (HOLDALL_UPSTREAM_CONCURRENCY) is set, but the configuration lists"),
+        "{}",
+        ran.err
+    );
     for (arguments, variables) in [
         (&["--config", "holdall.toml", "--retries", "0"][..], &[][..]),
         (&["--upstream-concurrency", "8"], &[("HOLDALL_RETRIES", "10")]),
@@ -193,7 +203,9 @@ fn a_providers_official_address_needs_a_key() {
         ("anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com"),
     ] {
         let arguments = [&NOWHERE[..], &["--upstream", kind, "--model", "m"]].concat();
-        let wanting = format!("error: upstream: {url} wants a key; set HOLDALL_UPSTREAM_KEY\n");
+        let wanting = format!(
+            "error: `upstream` needs a key for {url}; set HOLDALL_UPSTREAM_KEY, or `api_key_env` in the table\n"
+        );
         serve(&home, &arguments, &[]).fails(&wanting);
         for variable in [variable, "HOLDALL_UPSTREAM_KEY"] {
             let ran = serve(&home, &arguments, &[(variable, "k")]);
@@ -201,8 +213,9 @@ fn a_providers_official_address_needs_a_key() {
         }
     }
     let arguments = ["--upstream", "responses", "--model", "m"];
-    serve(&home, &arguments, &[])
-        .fails("error: upstream.kind: `responses` is none of anthropic, builtin, openai, openai-responses\n");
+    serve(&home, &arguments, &[]).fails(
+        "error: `upstream.kind` is `responses`; it must be `anthropic`, `builtin`, `openai` or `openai-responses`\n",
+    );
 }
 
 #[test]
@@ -234,32 +247,42 @@ fn identity_settings_are_flags_variables_and_keys() {
     home.write("conf", "[identity]\nmode = \"header\"\nheader = { secret_file = \"none\" }\n");
     let from_file = [&header[1..], &["--config", "conf"]].concat();
     listens(&from_file, &[("HOLDALL_HEADER_SECRET", &"s".repeat(32))]);
-    serve(&home, &from_file, &[]).fails("error: identity.header.secret_file: none: …\n");
+    serve(&home, &from_file, &[]).fails("error: `identity.header.secret_file` names `none`, which cannot be read: …\n");
     let short = serve(&home, &from_file, &[("HOLDALL_HEADER_SECRET", "a short secret")]);
     assert!(short.err.contains("at least 32") && !short.err.contains("a short"), "{}", short.err);
     let many = serve(&home, &["--header-secret=x"], &[]);
     assert_eq!(many.code, Some(2), "secrets have no flags");
     for (flag, variable, fault) in [
-        ("--operator-keys", "HOLDALL_OPERATOR_KEYS", "operator_keys: are SHA-256 digests of 64 hexadecimal digits, …"),
-        ("--trusted-proxies", "HOLDALL_TRUSTED_PROXIES", "trusted_proxies: `x` is not an address or network, …"),
+        ("--operator-keys", "HOLDALL_OPERATOR_KEYS", "`operator_keys` has an entry that is not a SHA-256 digest; …"),
+        (
+            "--trusted-proxies",
+            "HOLDALL_TRUSTED_PROXIES",
+            "`trusted_proxies` is not valid: `x` is not an address or network, …",
+        ),
     ] {
         serve(&home, &[flag, "x"], &[]).fails(&format!("error: {fault}\n"));
         serve(&home, &[], &[(variable, "x")]).fails(&format!("error: {fault}\n"));
     }
     let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     serve(&home, &["--identity=api_key", "--api-keys-file=api-keys", "--operator-keys", digest], &[])
-        .fails("error: operator_keys: a key of a user's is an operator's as well; make one for each\n");
+        .fails("error: `operator_keys` contains a user's API key; make a separate key with `holdall keys operator`\n");
 }
 
 #[test]
 fn limits_on_users_are_flags_variables_and_keys() {
     let home = Home::new();
     for (flag, variable, key, value, fault) in [
-        ("--rate", "HOLDALL_RATE", "guard.rate", "fast", "`fast` is no rate, such as 30/1m or 5/s"),
-        ("--burst", "HOLDALL_BURST", "guard.burst", "5", "goes with guard.rate"),
-        ("--turns-per-user", "HOLDALL_TURNS_PER_USER", "limits.turns_per_user", "0", "must be at least 1"),
-        ("--single-use", "HOLDALL_SINGLE_USE", "guard.single_use", "true", "takes a store"),
-        ("--live-conversations", "HOLDALL_LIVE_CONVERSATIONS", "guard.live_conversations", "3", "takes a store"),
+        (
+            "--rate",
+            "HOLDALL_RATE",
+            "guard.rate",
+            "fast",
+            "is `fast`; it must be turns per period, such as `30/1m` or `5/s`",
+        ),
+        ("--burst", "HOLDALL_BURST", "guard.burst", "5", "needs `guard.rate`; set both"),
+        ("--turns-per-user", "HOLDALL_TURNS_PER_USER", "limits.turns_per_user", "0", "is 0; the minimum is 1"),
+        ("--single-use", "HOLDALL_SINGLE_USE", "guard.single_use", "true", "needs a store"),
+        ("--live-conversations", "HOLDALL_LIVE_CONVERSATIONS", "guard.live_conversations", "3", "needs a store"),
     ] {
         let written = if key == "guard.rate" { format!("\"{value}\"") } else { value.to_owned() };
         home.write("holdall.toml", &format!("{key} = {written}\n"));
@@ -268,13 +291,17 @@ fn limits_on_users_are_flags_variables_and_keys() {
             serve(&home, &[], &[(variable, value)]),
             serve(&home, &["--config", "holdall.toml"], &[]),
         ] {
-            assert!(ran.err.starts_with(&format!("error: {key}: {fault}")), "{}", ran.err);
+            assert!(ran.err.starts_with(&format!("error: `{key}` {fault}")), "{}", ran.err);
         }
     }
     // A flag adds to the other limits of the file.
     for (written, arguments, fault) in [
-        ("guard.rate = \"5/s\"", ["--burst", "0"], "guard.burst: 0 is not from 1"),
-        ("limits.history_bytes = 1000", ["--turns-per-user", "1"], "limits.history_bytes: must be at least twice"),
+        ("guard.rate = \"5/s\"", ["--burst", "0"], "`guard.burst` is 0; it must be from 1"),
+        (
+            "limits.history_bytes = 1000",
+            ["--turns-per-user", "1"],
+            "`limits.history_bytes` is 1000; the minimum is 32768",
+        ),
     ] {
         home.write("holdall.toml", written);
         let ran = serve(&home, &[&["--config", "holdall.toml"], &arguments[..]].concat(), &[]);
@@ -285,6 +312,6 @@ fn limits_on_users_are_flags_variables_and_keys() {
     // The URL of a store may contain a password: it has no flag, and no error shows it.
     let url = "http://:hunter2@store.test";
     let ran = serve(&home, &[], &[("HOLDALL_REDIS_URL", url)]);
-    assert!(ran.err.starts_with("error: guard.redis_url: ") && !ran.err.contains("hunter2"), "{}", ran.err);
+    assert!(ran.err.starts_with("error: `guard.redis_url` is not a ") && !ran.err.contains("hunter2"), "{}", ran.err);
     assert_eq!(serve(&home, &["--redis-url", url], &[]).code, Some(2));
 }

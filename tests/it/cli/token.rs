@@ -233,10 +233,11 @@ fn a_variable_replaces_the_file_and_a_flag_replaces_both() {
     assert_eq!(issuer(home.holdall(&flagged).env("HOLDALL_ISSUER", "no")).as_deref(), Some("holdall"));
     home.write("holdall.toml", "isuer = 1");
     let ran = home.run(&inspect);
-    assert!(ran.err.starts_with("error: configuration: ") && ran.err.contains("unknown field `isuer`"), "{}", ran.err);
+    let unknown = "error: unknown key `isuer` in the configuration file `holdall.toml`, line 1; ";
+    assert!(ran.err.starts_with(unknown), "{}", ran.err);
     assert_eq!((ran.code, &*ran.out), (Some(1), ""));
     home.run(&["token", "inspect", "a", "--config", "none"])
-        .fails("error: cannot read the configuration none: No such file or directory…\n");
+        .fails("error: cannot read the configuration file `none`: No such file or directory…\n");
 }
 
 #[test]

@@ -158,42 +158,18 @@ pub(super) fn read_messages<const MOST: usize>(
     for (at, Object(message)) in messages.0.into_iter().enumerate() {
         match &*message.role {
             "assistant" => push_assistant(at, message, &mut items)?,
-            "developer" | "system" => {
-                for part in read_parts(at, message.content)? {
-                    match part {
-                        Part::Text(text) if text.is_empty() => {}
-                        Part::Text(text) => system.push(text),
-                        Part::Image(_) => {
-                            return Err(Error::invalid(format!(
-                                "`messages[{at}]` has an image, but a system message can only have text."
-                            )));
-                        }
-                    }
-                }
-            }
+            "developer" | "system" => system.extend(system_texts(at, message.content)?),
             "function" => {
                 return Err(body::unsupported(format!(
                     "`messages[{at}]` has the role `function`, which is not supported. Send the result in the role `tool`, \
                 with its `tool_call_id`."
                 )));
             }
-            "tool" => {
-                let id = message.tool_call_id;
-                let id =
-                    id.ok_or_else(|| Error::invalid(format!("`messages[{at}]` has no `tool_call_id`. Add it.")))?;
-                let out = match read_content(at, message.content)? {
-                    Content::Parts(parts) => Output::Parts(parts),
-                    Content::Text(text) => Output::Text(text),
-                };
-                items.push(Item::Result { id, out, error: false });
-            }
+            "tool" => items.push(tool_result(at, message)?),
             "user" => {
                 items.push(Item::Message { role: Role::User, parts: read_parts(at, message.content)?, cut: false });
             }
-            other => {
-                let shown = body::excerpt(other).into();
-                return Err(Error::RoleForbidden { role: shown });
-            }
+            other => return Err(Error::RoleForbidden { role: body::excerpt(other).into() }),
         }
     }
     if items.is_empty() {
@@ -201,6 +177,33 @@ pub(super) fn read_messages<const MOST: usize>(
     }
     let system = if system.is_empty() { None } else { Some(system.join("\n\n")) };
     Ok((items, system))
+}
+
+/// The texts of a system message, without empty ones.
+fn system_texts(at: usize, content: Option<RawContent>) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::new();
+    for part in read_parts(at, content)? {
+        match part {
+            Part::Text(text) if text.is_empty() => {}
+            Part::Text(text) => texts.push(text),
+            Part::Image(_) => {
+                return Err(Error::invalid(format!(
+                    "`messages[{at}]` has an image, but a system message can only have text."
+                )));
+            }
+        }
+    }
+    Ok(texts)
+}
+
+fn tool_result(at: usize, message: RawMessage<'_>) -> Result<Item, Error> {
+    let id = message.tool_call_id;
+    let id = id.ok_or_else(|| Error::invalid(format!("`messages[{at}]` has no `tool_call_id`. Add it.")))?;
+    let out = match read_content(at, message.content)? {
+        Content::Parts(parts) => Output::Parts(parts),
+        Content::Text(text) => Output::Text(text),
+    };
+    Ok(Item::Result { id, out, error: false })
 }
 
 /// Adds the items of a message of the model: its text, then its calls. They must match the items of

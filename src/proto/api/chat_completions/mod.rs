@@ -38,7 +38,7 @@ impl Api for ChatCompletions {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        let (turn, include_usage) = body::read::<RawChat<'_>>(body)?.into_turn()?;
+        let (turn, include_usage) = body::parse::<RawChat<'_>>(body)?.into_turn()?;
         Ok(ParsedRequest { turn, writer: Box::new(ChatWriter::new(include_usage)) })
     }
 

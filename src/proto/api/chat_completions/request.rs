@@ -74,31 +74,10 @@ pub(super) struct RawChat<'a> {
 
 impl RawChat<'_> {
     /// The turn, and `include_usage`.
-    pub(super) fn into_turn(self) -> Result<(TurnRequest, bool), Error> {
+    pub(super) fn into_turn(mut self) -> Result<(TurnRequest, bool), Error> {
         self.reject_unsupported()?;
-        let (input, system) = read_messages(self.messages)?;
-        let tools = tools(self.tools.unwrap_or_default())?;
-        let (tools, tool_choice) = match self.tool_choice {
-            Some(choice) => tool_choice(choice, tools)?,
-            None => (tools, None),
-        };
-        let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
-        let reasoning = Reasoning {
-            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
-            ..Reasoning::default()
-        };
-        let options = ModelOptions {
-            max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
-            temperature: body::number_to(2, "temperature", self.temperature)?,
-            top_p: body::number_to(1, "top_p", self.top_p)?,
-            stop: self.stop.map(stops).transpose()?.unwrap_or_default(),
-            seed: self.seed,
-            format: self.response_format.map(reply_format).transpose()?.unwrap_or_default(),
-            reasoning,
-            parallel_calls: self.parallel_tool_calls,
-            tools,
-            tool_choice,
-        };
+        let (input, system) = read_messages(std::mem::take(&mut self.messages))?;
+        let options = self.take_options()?;
         let include_usage = self.stream_options.and_then(|options| options.0.include_usage).unwrap_or_default();
         let turn = TurnRequest {
             token: self.conversation_token,
@@ -115,6 +94,31 @@ impl RawChat<'_> {
         Ok((turn, include_usage))
     }
 
+    fn take_options(&mut self) -> Result<ModelOptions, Error> {
+        let tools = tools(self.tools.take().unwrap_or_default())?;
+        let (tools, tool_choice) = match self.tool_choice {
+            Some(choice) => tool_choice(choice, tools)?,
+            None => (tools, None),
+        };
+        let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
+        let reasoning = Reasoning {
+            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
+            ..Reasoning::default()
+        };
+        Ok(ModelOptions {
+            max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
+            temperature: body::number_to(2, "temperature", self.temperature.take())?,
+            top_p: body::number_to(1, "top_p", self.top_p.take())?,
+            stop: self.stop.map(stops).transpose()?.unwrap_or_default(),
+            seed: self.seed,
+            format: self.response_format.map(reply_format).transpose()?.unwrap_or_default(),
+            reasoning,
+            parallel_calls: self.parallel_tool_calls,
+            tools,
+            tool_choice,
+        })
+    }
+
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
         if self.previous_response_id.is_some() {
@@ -122,7 +126,7 @@ impl RawChat<'_> {
                 "`previous_response_id` belongs to /v1/responses. Send `conversation_token`: the id without `resp_`.",
             ));
         }
-        for (member, instead) in [
+        for (member, message) in [
             (self.audio, "`audio` is not supported: replies are text."),
             (self.function_call, "`function_call` is not supported. Send `tool_choice`."),
             (self.functions, "`functions` is not supported. Send `tools`."),
@@ -133,7 +137,7 @@ impl RawChat<'_> {
             (self.top_logprobs, "`top_logprobs` is not supported: replies are text."),
         ] {
             if member.is_some_and(|member| !has_no_effect(member)) {
-                return Err(body::unsupported(instead));
+                return Err(body::unsupported(message));
             }
         }
         // An empty object requests a search as well.
@@ -247,9 +251,9 @@ fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Optio
         )
     };
     let choice = if raw.get().starts_with('"') {
-        mode(&body::member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong)?
+        mode(&body::parse_member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong)?
     } else {
-        let Object(RawChoice { r#type, function, allowed_tools }) = body::member("tool_choice", raw)?;
+        let Object(RawChoice { r#type, function, allowed_tools }) = body::parse_member("tool_choice", raw)?;
         match (&*r#type, function, allowed_tools) {
             ("function", Some(Object(RawName { name })), _) => ToolChoice::Tool(name),
             ("allowed_tools", _, Some(Object(RawAllowed { mode: name, tools: allowed }))) => {
@@ -283,15 +287,15 @@ fn mode(name: &str) -> Option<ToolChoice> {
 
 fn stops(raw: &RawValue) -> Result<Vec<String>, Error> {
     let texts = if raw.get().starts_with('"') {
-        vec![body::member("stop", raw)?]
+        vec![body::parse_member("stop", raw)?]
     } else {
-        body::member::<List<String, { body::STOPS }>>("stop", raw)?.0
+        body::parse_member::<List<String, { body::STOPS }>>("stop", raw)?.0
     };
     body::stops("stop", texts)
 }
 
 fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
-    let Object(RawFormat { r#type, json_schema }) = body::member("response_format", raw)?;
+    let Object(RawFormat { r#type, json_schema }) = body::parse_member("response_format", raw)?;
     match (&*r#type, json_schema) {
         ("text", _) => Ok(ReplyFormat::Text),
         ("json_object", _) => Ok(ReplyFormat::Json),

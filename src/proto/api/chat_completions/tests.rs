@@ -12,23 +12,23 @@ use crate::proto::{
 };
 
 /// A request with the required members and these members.
-fn asking(members: &Value) -> Value {
+fn request(members: &Value) -> Value {
     let mut body = json!({ "model": "default", "messages": [{ "role": "user", "content": "hi" }] });
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     body
 }
 
-fn read(body: &Value) -> Result<TurnRequest, Error> {
-    ChatCompletions.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
+fn parse(body: &Value) -> Result<TurnRequest, Error> {
+    ChatCompletions.parse_request(&body.to_string(), &ApiSettings::default()).map(|parsed| parsed.turn)
 }
 
 fn options(members: &Value) -> ModelOptions {
-    read(&asking(members)).unwrap().options
+    parse(&request(members)).unwrap().options
 }
 
 /// The items of a conversation, and its system text.
 fn conversation(messages: &Value) -> (Vec<Item>, Option<String>) {
-    let turn = read(&asking(&json!({ "messages": messages }))).unwrap();
+    let turn = parse(&request(&json!({ "messages": messages }))).unwrap();
     (turn.input, turn.system)
 }
 
@@ -44,13 +44,13 @@ fn image(url: &str) -> Part {
     Part::Image(url.to_owned())
 }
 
-fn words(text: &str) -> Part {
+fn text(text: &str) -> Part {
     Part::Text(text.to_owned())
 }
 
 #[track_caller]
 fn invalid(body: &Value) -> String {
-    match read(body) {
+    match parse(body) {
         Err(Error::RequestInvalid { detail }) => detail,
         other => panic!("{body}: {other:?}"),
     }
@@ -58,7 +58,7 @@ fn invalid(body: &Value) -> String {
 
 #[track_caller]
 fn unsupported(body: &Value) -> String {
-    match read(body) {
+    match parse(body) {
         Err(Error::Unsupported { detail }) => detail,
         other => panic!("{body}: {other:?}"),
     }
@@ -66,7 +66,7 @@ fn unsupported(body: &Value) -> String {
 
 #[test]
 fn a_request_reads_in_full() {
-    let turn = read(&json!({
+    let turn = parse(&json!({
         "model": "default", "conversation_token": "t", "truncation": "oldest", "user": "ada", "stream": true,
         "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "hi" }],
         "max_completion_tokens": 7, "max_tokens": 9, "temperature": 0.70, "top_p": 1, "stop": ["\n", "END"], "seed": -3,
@@ -99,7 +99,7 @@ fn a_request_reads_in_full() {
 fn null_means_absent() {
     let nulls: serde_json::Map<_, _> = MEMBERS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
     for members in [json!({}), Value::Object(nulls)] {
-        let turn = read(&asking(&members)).unwrap();
+        let turn = parse(&request(&members)).unwrap();
         assert!(turn.token.is_none() && turn.system.is_none() && turn.user_hint.is_none() && !turn.stream);
         assert!(turn.truncation.is_none() && turn.options.tools.is_empty() && turn.options.tool_choice.is_none());
         assert!(turn.options.stop.is_empty() && matches!(turn.options.format, ReplyFormat::Text));
@@ -117,22 +117,22 @@ fn unknown_members_are_ignored() {
         json!({ "next_years_member": [{ "deep": [1, 2.5e300, null] }], "input": 5, "token": [] }),
         json!({ "stream_options": { "include_obfuscation": false } }),
     ] {
-        assert_eq!(read(&asking(&members)).unwrap().input, [Item::text(Role::User, "hi")], "{members}");
+        assert_eq!(parse(&request(&members)).unwrap().input, [Item::text(Role::User, "hi")], "{members}");
     }
     let messages = json!([{ "role": "user", "name": "Ada", "content": [
         { "type": "text", "text": "a", "prompt_cache_breakpoint": { "mode": "explicit" } },
         { "type": "image_url", "image_url": { "url": "https://e.test/a.png", "detail": "high" } },
     ] }]);
-    assert_eq!(items(&messages), [parts(Role::User, &[words("a"), image("https://e.test/a.png")])]);
+    assert_eq!(items(&messages), [parts(Role::User, &[text("a"), image("https://e.test/a.png")])]);
 }
 
 #[test]
 fn a_token_is_not_changed() {
     for token in ["", "a.b.c", "resp_x", " spaced ", "\u{0}"] {
-        let turn = read(&asking(&json!({ "conversation_token": token }))).unwrap();
+        let turn = parse(&request(&json!({ "conversation_token": token }))).unwrap();
         assert_eq!(turn.token.as_deref(), Some(token));
     }
-    assert!(invalid(&asking(&json!({ "conversation_token": 5 }))).starts_with("The request body is invalid: "));
+    assert!(invalid(&request(&json!({ "conversation_token": 5 }))).starts_with("The request body is invalid: "));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn safety_identifier_takes_precedence_over_user() {
         (json!({ "safety_identifier": "", "user": "ada" }), Some("ada")),
         (json!({ "user": "" }), None),
     ] {
-        assert_eq!(read(&asking(&members)).unwrap().user_hint.as_deref(), user, "{members}");
+        assert_eq!(parse(&request(&members)).unwrap().user_hint.as_deref(), user, "{members}");
     }
 }
 
@@ -163,7 +163,7 @@ fn messages_become_items_in_their_order() {
         { "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } }] },
     ]));
     assert_eq!(system.as_deref(), Some("Be brief.\n\nBe kind."));
-    let four = Item::Result { id: "c2".to_owned(), out: Output::Parts(vec![words("4")]), error: false };
+    let four = Item::Result { id: "c2".to_owned(), out: Output::Parts(vec![text("4")]), error: false };
     assert_eq!(
         items,
         [
@@ -181,17 +181,17 @@ fn messages_become_items_in_their_order() {
 #[test]
 fn messages_of_the_model_are_read_in_every_form() {
     let call = json!({ "id": "c", "function": { "name": "n", "arguments": "" } });
-    let said = |text: &str| vec![Item::text(Role::Assistant, text)];
+    let message = |text: &str| vec![Item::text(Role::Assistant, text)];
     for (mut message, expected) in [
-        (json!({ "content": "a" }), said("a")),
-        (json!({ "content": [{ "type": "text", "text": "a" }] }), said("a")),
-        (json!({ "content": [{ "type": "refusal", "refusal": "no" }] }), said("no")),
-        (json!({ "content": null, "refusal": "no" }), said("no")),
-        (json!({ "content": "a", "tool_calls": [] }), said("a")),
-        (json!({ "content": "a", "tool_calls": null }), said("a")),
+        (json!({ "content": "a" }), message("a")),
+        (json!({ "content": [{ "type": "text", "text": "a" }] }), message("a")),
+        (json!({ "content": [{ "type": "refusal", "refusal": "no" }] }), message("no")),
+        (json!({ "content": null, "refusal": "no" }), message("no")),
+        (json!({ "content": "a", "tool_calls": [] }), message("a")),
+        (json!({ "content": "a", "tool_calls": null }), message("a")),
         // A turn without text is an empty message, unless it has calls.
-        (json!({}), said("")),
-        (json!({ "content": "" }), said("")),
+        (json!({}), message("")),
+        (json!({ "content": "" }), message("")),
         (json!({ "tool_calls": [call] }), vec![call_item("c", "n", "")]),
         (json!({ "content": "", "tool_calls": [call] }), vec![call_item("c", "n", "")]),
     ] {
@@ -211,15 +211,15 @@ fn empty_system_text_is_no_system_text() {
 
 #[test]
 fn an_error_in_a_message_names_its_position() {
-    let message = |message: Value| asking(&json!({ "messages": [{ "role": "user", "content": "hi" }, message] }));
-    for (body, said) in [
+    let message = |message: Value| request(&json!({ "messages": [{ "role": "user", "content": "hi" }, message] }));
+    for (body, expected) in [
         (json!([]), "The request body is invalid: "),
         (json!({ "messages": [{ "role": "user", "content": "hi" }] }), "missing field `model`"),
         (json!({ "model": "default" }), "missing field `messages`"),
-        (asking(&json!({ "messages": [] })), "`messages` has no user message"),
-        (asking(&json!({ "messages": [{ "role": "system", "content": "a" }] })), "`messages` has no user message"),
-        (asking(&json!({ "messages": ["hi"] })), "The request body is invalid: "),
-        (asking(&json!({ "messages": [["user", "hi"]] })), "The request body is invalid: "),
+        (request(&json!({ "messages": [] })), "`messages` has no user message"),
+        (request(&json!({ "messages": [{ "role": "system", "content": "a" }] })), "`messages` has no user message"),
+        (request(&json!({ "messages": ["hi"] })), "The request body is invalid: "),
+        (request(&json!({ "messages": [["user", "hi"]] })), "The request body is invalid: "),
         (message(json!({ "content": "a" })), "missing field `role`"),
         (message(json!({ "role": "user" })), "`messages[1]` has no `content`"),
         (message(json!({ "role": "user", "content": null })), "`messages[1]` has no `content`"),
@@ -250,37 +250,37 @@ fn an_error_in_a_message_names_its_position() {
             "The request body is invalid: ",
         ),
     ] {
-        assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
+        assert!(invalid(&body).contains(expected), "{body}: {}", invalid(&body));
     }
 }
 
 #[test]
 fn an_error_in_an_option_names_the_option() {
     let tool = json!({ "type": "function", "function": { "name": "n" } });
-    let with_tool = |choice: Value| asking(&json!({ "tools": [tool], "tool_choice": choice }));
+    let with_tool = |choice: Value| request(&json!({ "tools": [tool], "tool_choice": choice }));
     let schema =
-        |schema: Value| asking(&json!({ "response_format": { "type": "json_schema", "json_schema": schema } }));
-    for (body, said) in [
-        (asking(&json!({ "max_tokens": 0 })), "`max_tokens` must be at least 1"),
-        (asking(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` must be at least 1"),
-        (asking(&json!({ "max_tokens": -1 })), "The request body is invalid: "),
-        (asking(&json!({ "temperature": 2.1 })), "`temperature` must be a number from 0 to 2"),
-        (asking(&json!({ "top_p": 1.1 })), "`top_p` must be a number from 0 to 1"),
-        (asking(&json!({ "stop": "" })), "`stop` must not have an empty text"),
-        (asking(&json!({ "stop": ["a", ""] })), "`stop` must not have an empty text"),
-        (asking(&json!({ "stop": 5 })), "`stop` is invalid: "),
-        (asking(&json!({ "stop": vec!["a"; 17] })), "`stop` is invalid: more than 16 entries"),
-        (asking(&json!({ "seed": 0.5 })), "The request body is invalid: "),
-        (asking(&json!({ "truncation": "auto" })), "`truncation` must"),
-        (asking(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` must"),
-        (asking(&json!({ "tools": [{ "type": "function" }] })), "`tools[0]` has no `function`"),
-        (asking(&json!({ "tools": [{ "function": { "name": "n" } }] })), "missing field `type`"),
+        |schema: Value| request(&json!({ "response_format": { "type": "json_schema", "json_schema": schema } }));
+    for (body, expected) in [
+        (request(&json!({ "max_tokens": 0 })), "`max_tokens` must be at least 1"),
+        (request(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` must be at least 1"),
+        (request(&json!({ "max_tokens": -1 })), "The request body is invalid: "),
+        (request(&json!({ "temperature": 2.1 })), "`temperature` must be a number from 0 to 2"),
+        (request(&json!({ "top_p": 1.1 })), "`top_p` must be a number from 0 to 1"),
+        (request(&json!({ "stop": "" })), "`stop` must not have an empty text"),
+        (request(&json!({ "stop": ["a", ""] })), "`stop` must not have an empty text"),
+        (request(&json!({ "stop": 5 })), "`stop` is invalid: "),
+        (request(&json!({ "stop": vec!["a"; 17] })), "`stop` is invalid: more than 16 entries"),
+        (request(&json!({ "seed": 0.5 })), "The request body is invalid: "),
+        (request(&json!({ "truncation": "auto" })), "`truncation` must"),
+        (request(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` must"),
+        (request(&json!({ "tools": [{ "type": "function" }] })), "`tools[0]` has no `function`"),
+        (request(&json!({ "tools": [{ "function": { "name": "n" } }] })), "missing field `type`"),
         (
-            asking(&json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] })),
+            request(&json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] })),
             "The `name` of a tool must",
         ),
-        (asking(&json!({ "tools": vec![tool.clone(); 129] })), "more than 128 entries"),
-        (asking(&json!({ "tool_choice": "required" })), "`tool_choice` requires a tool"),
+        (request(&json!({ "tools": vec![tool.clone(); 129] })), "more than 128 entries"),
+        (request(&json!({ "tool_choice": "required" })), "`tool_choice` requires a tool"),
         (with_tool(json!("any")), "`tool_choice` must"),
         (with_tool(json!(["auto"])), "`tool_choice` is invalid: "),
         (with_tool(json!({ "type": "function" })), "`tool_choice` must"),
@@ -299,21 +299,21 @@ fn an_error_in_an_option_names_the_option() {
                 "tools": [{ "type": "function", "function": { "name": "x" } }] } })),
             "`tool_choice` allows a tool",
         ),
-        (asking(&json!({ "response_format": "json" })), "`response_format` is invalid: "),
-        (asking(&json!({ "response_format": { "type": "grammar" } })), "`response_format` must"),
-        (asking(&json!({ "response_format": { "type": "json_schema" } })), "`response_format` must"),
+        (request(&json!({ "response_format": "json" })), "`response_format` is invalid: "),
+        (request(&json!({ "response_format": { "type": "grammar" } })), "`response_format` must"),
+        (request(&json!({ "response_format": { "type": "json_schema" } })), "`response_format` must"),
         (schema(json!({ "name": "a b", "schema": {} })), "`response_format.json_schema.name` must"),
         (schema(json!({ "name": "a" })), "`response_format.json_schema.schema` must"),
         (schema(json!({ "name": "a", "schema": true })), "`response_format.json_schema.schema` must"),
         (schema(json!({ "schema": {} })), "`response_format` is invalid: missing field `name`"),
     ] {
-        assert!(invalid(&body).contains(said), "{body}: {}", invalid(&body));
+        assert!(invalid(&body).contains(expected), "{body}: {}", invalid(&body));
     }
 }
 
 #[test]
 fn the_token_member_of_the_responses_api_is_rejected() {
-    let error = read(&asking(&json!({ "previous_response_id": "resp_a.b.c" }))).unwrap_err();
+    let error = parse(&request(&json!({ "previous_response_id": "resp_a.b.c" }))).unwrap_err();
     assert!(error.to_string().contains("Send `conversation_token`"), "{error}");
 }
 
@@ -323,7 +323,7 @@ fn unknown_roles_are_rejected() {
     for (role, shown) in
         [("critic", "critic"), ("User", "User"), ("tool ", "tool "), ("", ""), ("\u{0}a\n", "a"), (&long, &long[..64])]
     {
-        let error = read(&asking(&json!({ "messages": [{ "role": role, "content": "hi" }] }))).unwrap_err();
+        let error = parse(&request(&json!({ "messages": [{ "role": role, "content": "hi" }] }))).unwrap_err();
         assert_eq!(error, Error::RoleForbidden { role: shown.to_owned() });
     }
 }
@@ -350,7 +350,7 @@ fn unsupported_features_are_rejected_by_name() {
         (json!({ "tools": [{ "type": "web_search" }] }), "tools[0]"),
         (json!({ "tool_choice": custom }), "tool_choice"),
     ] {
-        let detail = unsupported(&asking(&members));
+        let detail = unsupported(&request(&members));
         assert!(detail.starts_with(&format!("`{name}` ")), "{members}: {detail}");
     }
     for message in [
@@ -362,7 +362,7 @@ fn unsupported_features_are_rejected_by_name() {
         json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "custom", "custom": { "name": "n", "input": "" } }] }),
     ] {
         let messages = json!([{ "role": "user", "content": "hi" }, message]);
-        let detail = unsupported(&asking(&json!({ "messages": messages })));
+        let detail = unsupported(&request(&json!({ "messages": messages })));
         assert!(detail.starts_with("`messages[1]` "), "{message}: {detail}");
     }
 }
@@ -377,7 +377,7 @@ fn values_without_effect_are_accepted() {
         json!({ "tool_choice": "auto" }),
         json!({ "stop": [], "response_format": { "type": "text" } }),
     ] {
-        assert!(read(&asking(&members)).is_ok(), "{members}");
+        assert!(parse(&request(&members)).is_ok(), "{members}");
     }
 }
 

@@ -307,7 +307,7 @@ fn texts(position: MessagePosition, content: RawContent<'_>) -> Result<Vec<Strin
 
 /// The result of a tool: text, or blocks of text and images.
 fn output(position: MessagePosition, content: &RawValue) -> Result<Output, Error> {
-    let blocks = match body::member(format_args!("{position}.content"), content)? {
+    let blocks = match body::parse_member(format_args!("{position}.content"), content)? {
         RawContent::Text(text) => return Ok(Output::Text(text)),
         RawContent::Blocks(blocks) => blocks,
     };
@@ -333,7 +333,8 @@ fn image(position: MessagePosition, source: &RawValue) -> Result<Part, Error> {
         url: Option<String>,
     }
 
-    let Object(Source { r#type, media_type, data, url }) = body::member(format_args!("{position}.source"), source)?;
+    let Object(Source { r#type, media_type, data, url }) =
+        body::parse_member(format_args!("{position}.source"), source)?;
     match (&*r#type, media_type, data, url) {
         ("base64", Some(media_type), Some(data), _) => {
             if !is_image_type(&media_type) {

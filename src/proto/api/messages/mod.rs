@@ -39,7 +39,7 @@ impl Api for Messages {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        let raw: RawMessages<'_> = body::read(body)?;
+        let raw: RawMessages<'_> = body::parse(body)?;
         if raw.max_tokens.is_none() {
             return Err(Error::invalid(
                 "`max_tokens` is missing. Send the maximum number of model tokens in the reply.",
@@ -71,7 +71,7 @@ impl Api for CountTokens {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        parsed(body::read(body)?)
+        parsed(body::parse(body)?)
     }
 
     fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {

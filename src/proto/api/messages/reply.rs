@@ -1,7 +1,8 @@
 //! The reply: one message, or the events of a stream.
 //!
 //! ```text
-//! message_start · (content_block_start · content_block_delta … · content_block_stop) … · message_delta · message_stop
+//! message_start ─▶ each block: content_block_start ─▶ content_block_delta … ─▶ content_block_stop
+//!               ─▶ message_delta ─▶ message_stop
 //! ```
 //! A failed stream ends with the event `error`. Blocks are numbered from 0, and one block is open
 //! at a time. A streamed reply has the same blocks as a complete one. The usage comes at the end;

@@ -71,17 +71,7 @@ impl RawMessages<'_> {
     /// [`Error::RequestInvalid`] and [`Error::Unsupported`], each naming the member.
     pub(super) fn into_turn(self) -> Result<(TurnRequest, bool), Error> {
         self.reject_unsupported()?;
-        let max_output_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
-        let (mut reasoning, shows_thinking) = match self.thinking {
-            Some(raw) => thinking(raw, max_output_tokens)?,
-            None => (Reasoning::default(), true),
-        };
-        let (effort, format) = self.output_config.map(output_config).transpose()?.unwrap_or_default();
-        reasoning.effort = effort;
-        let format = match (format, self.output_format) {
-            (None, Some(raw)) => Some(reply_format("output_format", raw)?),
-            (format, _) => format,
-        };
+        let ReplySettings { max_output_tokens, reasoning, format, shows_thinking } = self.reply_settings()?;
         let tools = self.tools.map(tools).transpose()?.unwrap_or_default();
         let (tool_choice, parallel_calls) = match self.tool_choice {
             Some(raw) => tool_choice(raw, &tools)?,
@@ -95,7 +85,7 @@ impl RawMessages<'_> {
             top_p: body::number_to(1, "top_p", self.top_p)?,
             stop: body::stops("stop_sequences", self.stop_sequences.unwrap_or_default().0)?,
             seed: None,
-            format: format.unwrap_or_default(),
+            format,
             reasoning,
             parallel_calls,
             tools,
@@ -116,9 +106,24 @@ impl RawMessages<'_> {
         Ok((turn, shows_thinking))
     }
 
+    fn reply_settings(&self) -> Result<ReplySettings, Error> {
+        let max_output_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
+        let (mut reasoning, shows_thinking) = match self.thinking {
+            Some(raw) => thinking(raw, max_output_tokens)?,
+            None => (Reasoning::default(), true),
+        };
+        let (effort, format) = self.output_config.map(output_config).transpose()?.unwrap_or_default();
+        reasoning.effort = effort;
+        let format = match (format, self.output_format) {
+            (None, Some(raw)) => reply_format("output_format", raw)?,
+            (format, _) => format.unwrap_or_default(),
+        };
+        Ok(ReplySettings { max_output_tokens, reasoning, format, shows_thinking })
+    }
+
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
-        for (member, instead) in [
+        for (member, message) in [
             (self.compaction, "`compaction` is not supported. Send `truncation`: \"summarize\"."),
             (self.container, "`container` is not supported: the server runs no code."),
             (
@@ -134,11 +139,19 @@ impl RawMessages<'_> {
             let is_none =
                 |member: &RawValue| member.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"[]");
             if member.is_some_and(|member| !is_none(member)) {
-                return Err(body::unsupported(instead));
+                return Err(body::unsupported(message));
             }
         }
         Ok(())
     }
+}
+
+/// The members of a request about length, thinking and format of the reply.
+struct ReplySettings {
+    max_output_tokens: Option<u32>,
+    reasoning: Reasoning,
+    format: ReplyFormat,
+    shows_thinking: bool,
 }
 
 #[derive(Deserialize)]
@@ -153,7 +166,7 @@ struct RawThinking<'a> {
 /// The thinking, and whether the reply shows it. Hidden thinking is left out only when the reply is
 /// written, because the token needs it.
 fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool), Error> {
-    let Object(RawThinking { r#type, budget_tokens, display }) = body::member("thinking", raw)?;
+    let Object(RawThinking { r#type, budget_tokens, display }) = body::parse_member("thinking", raw)?;
     let thinking = match (&*r#type, budget_tokens) {
         ("adaptive", _) => Thinking::Adaptive,
         ("disabled", _) => Thinking::Disabled,
@@ -195,7 +208,7 @@ struct RawOutputConfig<'a> {
 }
 
 fn output_config(raw: &RawValue) -> Result<(Option<&'static str>, Option<ReplyFormat>), Error> {
-    let Object(RawOutputConfig { effort, format, task_budget }) = body::member("output_config", raw)?;
+    let Object(RawOutputConfig { effort, format, task_budget }) = body::parse_member("output_config", raw)?;
     if task_budget.is_some() {
         return Err(body::unsupported("`output_config.task_budget` is not supported. Send `max_tokens`."));
     }
@@ -213,7 +226,7 @@ struct RawFormat<'a> {
 
 /// The format of the reply. It is strict, as in Anthropic's API.
 fn reply_format(member: &str, raw: &RawValue) -> Result<ReplyFormat, Error> {
-    let Object(RawFormat { r#type, schema }) = body::member(member, raw)?;
+    let Object(RawFormat { r#type, schema }) = body::parse_member(member, raw)?;
     match (&*r#type, schema.filter(|schema| schema.get().starts_with('{'))) {
         ("json_schema", Some(schema)) => {
             Ok(ReplyFormat::Schema { name: SCHEMA_NAME.to_owned(), description: None, schema, strict: Some(true) })
@@ -263,7 +276,7 @@ struct RawChoice<'a> {
 
 /// The choice, and `Some(false)` if the model must make at most one call.
 fn tool_choice(raw: &RawValue, tools: &[Tool]) -> Result<(Option<ToolChoice>, Option<bool>), Error> {
-    let Object(RawChoice { r#type, name, disable_parallel_tool_use }) = body::member("tool_choice", raw)?;
+    let Object(RawChoice { r#type, name, disable_parallel_tool_use }) = body::parse_member("tool_choice", raw)?;
     let choice = match (&*r#type, name) {
         ("any", _) => ToolChoice::Required,
         ("auto", _) => ToolChoice::Auto,

@@ -13,7 +13,7 @@ use crate::proto::{
 
 /// Parses a request with the required members and these members.
 fn read(members: &Value) -> Result<TurnRequest, Error> {
-    Messages.parse_request(&body(members).to_string(), &ApiSettings::default()).map(|asked| asked.turn)
+    Messages.parse_request(&body(members).to_string(), &ApiSettings::default()).map(|parsed| parsed.turn)
 }
 
 fn body(members: &Value) -> Value {
@@ -27,20 +27,20 @@ fn user(content: &Value) -> Value {
 }
 
 #[track_caller]
-fn refused(members: &Value, code: &str, said: &str) {
+fn assert_error(members: &Value, code: &str, message: &str) {
     let error = read(members).unwrap_err();
     assert_eq!(error.code(), code, "{members}: {error}");
-    assert!(error.to_string().contains(said), "{members}: {error}");
+    assert!(error.to_string().contains(message), "{members}: {error}");
 }
 
 #[track_caller]
-fn invalid(members: &Value, said: &str) {
-    refused(members, "request_invalid", said);
+fn assert_invalid(members: &Value, message: &str) {
+    assert_error(members, "request_invalid", message);
 }
 
 #[track_caller]
-fn unsupported(members: &Value, said: &str) {
-    refused(members, "unsupported", said);
+fn assert_unsupported(members: &Value, message: &str) {
+    assert_error(members, "unsupported", message);
 }
 
 fn text(role: Role, text: &str) -> Item {
@@ -126,7 +126,7 @@ fn unknown_members_are_ignored() {
 
 #[test]
 fn required_members_are_required() {
-    for (without, said) in [
+    for (without, message) in [
         ("model", "missing field `model`"),
         ("messages", "missing field `messages`"),
         ("max_tokens", "`max_tokens` is missing"),
@@ -135,14 +135,14 @@ fn required_members_are_required() {
         body.as_object_mut().unwrap().remove(without);
         let error = Messages.parse_request(&body.to_string(), &ApiSettings::default()).err().unwrap();
         assert_eq!(error.code(), "request_invalid");
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
         // A count has no reply, so `max_tokens` is optional.
         assert_eq!(
             CountTokens.parse_request(&body.to_string(), &ApiSettings::default()).is_ok(),
             without == "max_tokens"
         );
         if without != "max_tokens" {
-            invalid(&json!({ without: null }), "The request body is invalid: invalid type: null");
+            assert_invalid(&json!({ without: null }), "The request body is invalid: invalid type: null");
         }
     }
     for body in ["", "[]", "{", "null", r#"{"model":"m","model":"m","max_tokens":1,"messages":[]}"#] {
@@ -152,31 +152,31 @@ fn required_members_are_required() {
 
 #[test]
 fn numbers_have_the_bounds_of_the_format() {
-    invalid(&json!({ "max_tokens": 0 }), "`max_tokens` must be at least 1");
-    invalid(&json!({ "max_tokens": 1.5 }), "The request body is invalid: ");
-    invalid(&json!({ "max_tokens": -1 }), "The request body is invalid: ");
+    assert_invalid(&json!({ "max_tokens": 0 }), "`max_tokens` must be at least 1");
+    assert_invalid(&json!({ "max_tokens": 1.5 }), "The request body is invalid: ");
+    assert_invalid(&json!({ "max_tokens": -1 }), "The request body is invalid: ");
     for name in ["temperature", "top_p"] {
         for good in [json!(0), json!(1), json!(0.5), json!(1.0)] {
             assert!(read(&json!({ name: good })).is_ok());
         }
         for bad in [json!(1.01), json!(-0.1), json!(2)] {
-            invalid(&json!({ name: bad }), &format!("`{name}` must be a number from 0 to 1"));
+            assert_invalid(&json!({ name: bad }), &format!("`{name}` must be a number from 0 to 1"));
         }
     }
     let sixteen = vec!["x"; 16];
     assert_eq!(read(&json!({ "stop_sequences": sixteen })).unwrap().options.stop, sixteen);
-    invalid(&json!({ "stop_sequences": vec!["x"; 17] }), "more than 16 entries");
-    invalid(&json!({ "stop_sequences": [""] }), "`stop_sequences` must not have an empty text");
-    invalid(&json!({ "truncation": "auto" }), "`truncation` must");
+    assert_invalid(&json!({ "stop_sequences": vec!["x"; 17] }), "more than 16 entries");
+    assert_invalid(&json!({ "stop_sequences": [""] }), "`stop_sequences` must not have an empty text");
+    assert_invalid(&json!({ "truncation": "auto" }), "`truncation` must");
 }
 
 #[test]
 fn thinking_is_read_in_every_form() {
     let read_thinking = |thinking: Value| {
         let body = body(&json!({ "max_tokens": 2_000, "thinking": thinking }));
-        Messages.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn.options.reasoning)
+        Messages.parse_request(&body.to_string(), &ApiSettings::default()).map(|parsed| parsed.turn.options.reasoning)
     };
-    for (asked, thinking, summary) in [
+    for (request, thinking, summary) in [
         (json!({ "type": "enabled", "budget_tokens": 1_024 }), Thinking::Budget(1_024), None),
         (json!({ "type": "enabled", "budget_tokens": 1_999, "display": null }), Thinking::Budget(1_999), None),
         (json!({ "type": "adaptive", "display": "summarized" }), Thinking::Adaptive, Some("auto")),
@@ -184,16 +184,16 @@ fn thinking_is_read_in_every_form() {
         (json!({ "type": "disabled" }), Thinking::Disabled, None),
     ] {
         let reasoning = Reasoning { thinking: Some(thinking), effort: None, summary };
-        assert_eq!(read_thinking(asked).unwrap(), reasoning);
+        assert_eq!(read_thinking(request).unwrap(), reasoning);
     }
     for budget in [json!(1_023), json!(2_000), json!(null)] {
         let error = read_thinking(json!({ "type": "enabled", "budget_tokens": budget })).unwrap_err();
         assert_eq!(error.to_string(), "`thinking.budget_tokens` must be at least 1024 and below `max_tokens`.");
     }
-    invalid(&json!({ "thinking": { "type": "always" } }), "`thinking` must be {");
-    invalid(&json!({ "thinking": "adaptive" }), "`thinking` is invalid: ");
-    invalid(&json!({ "thinking": { "type": "adaptive", "display": "all" } }), "`thinking.display` must");
-    unsupported(&json!({ "thinking": { "type": "between_tools" } }), "`between_tools`");
+    assert_invalid(&json!({ "thinking": { "type": "always" } }), "`thinking` must be {");
+    assert_invalid(&json!({ "thinking": "adaptive" }), "`thinking` is invalid: ");
+    assert_invalid(&json!({ "thinking": { "type": "adaptive", "display": "all" } }), "`thinking.display` must");
+    assert_unsupported(&json!({ "thinking": { "type": "between_tools" } }), "`between_tools`");
     // A count has no reply, so the budget has no upper bound.
     let counted = json!({ "model": "m", "messages": user(&json!("x")), "thinking": { "type": "enabled", "budget_tokens": 9_999 } });
     assert!(CountTokens.parse_request(&counted.to_string(), &ApiSettings::default()).is_ok());
@@ -215,11 +215,14 @@ fn a_reply_format_is_strict() {
         json!({ "type": "json_schema", "schema": [] }),
         json!({ "type": "json_object" }),
     ] {
-        invalid(&json!({ "output_config": { "format": format } }), "`output_config.format` must be {");
+        assert_invalid(&json!({ "output_config": { "format": format } }), "`output_config.format` must be {");
     }
-    invalid(&json!({ "output_format": { "type": "text" } }), "`output_format` must be {");
-    invalid(&json!({ "output_config": { "effort": "none" } }), "`output_config.effort` must");
-    unsupported(&json!({ "output_config": { "task_budget": { "type": "tokens", "total": 9 } } }), "`max_tokens`");
+    assert_invalid(&json!({ "output_format": { "type": "text" } }), "`output_format` must be {");
+    assert_invalid(&json!({ "output_config": { "effort": "none" } }), "`output_config.effort` must");
+    assert_unsupported(
+        &json!({ "output_config": { "task_budget": { "type": "tokens", "total": 9 } } }),
+        "`max_tokens`",
+    );
 }
 
 #[test]
@@ -236,20 +239,20 @@ fn only_tools_of_the_client_are_supported() {
         let options = choose(choice).unwrap().options;
         assert_eq!((options.tool_choice, options.parallel_calls), (Some(is), parallel));
     }
-    invalid(&json!({ "tool_choice": { "type": "any" } }), "`tool_choice` requires a tool");
-    invalid(&json!({ "tool_choice": { "type": "tool", "name": "add" } }), "not in `tools`");
-    invalid(&json!({ "tool_choice": { "type": "tool" } }), "`tool_choice` must be {");
-    invalid(&json!({ "tool_choice": { "type": "required" } }), "`tool_choice` must be {");
-    invalid(&json!({ "tool_choice": "auto" }), "`tool_choice` is invalid: ");
-    invalid(&json!({ "tools": [{ "name": "a b", "input_schema": {} }] }), "The `name` of a tool must");
-    invalid(&json!({ "tools": [{ "input_schema": {} }] }), "`tools[0]` has no `name`");
-    invalid(&json!({ "tools": [tool, { "name": "a" }] }), "`tools[1]` has no `input_schema`");
-    invalid(&json!({ "tools": [{ "name": "a", "input_schema": [] }] }), "The schema of tool `a`");
-    invalid(&json!({ "tools": vec![tool.clone(); 129] }), "more than 128 entries");
+    assert_invalid(&json!({ "tool_choice": { "type": "any" } }), "`tool_choice` requires a tool");
+    assert_invalid(&json!({ "tool_choice": { "type": "tool", "name": "add" } }), "not in `tools`");
+    assert_invalid(&json!({ "tool_choice": { "type": "tool" } }), "`tool_choice` must be {");
+    assert_invalid(&json!({ "tool_choice": { "type": "required" } }), "`tool_choice` must be {");
+    assert_invalid(&json!({ "tool_choice": "auto" }), "`tool_choice` is invalid: ");
+    assert_invalid(&json!({ "tools": [{ "name": "a b", "input_schema": {} }] }), "The `name` of a tool must");
+    assert_invalid(&json!({ "tools": [{ "input_schema": {} }] }), "`tools[0]` has no `name`");
+    assert_invalid(&json!({ "tools": [tool, { "name": "a" }] }), "`tools[1]` has no `input_schema`");
+    assert_invalid(&json!({ "tools": [{ "name": "a", "input_schema": [] }] }), "The schema of tool `a`");
+    assert_invalid(&json!({ "tools": vec![tool.clone(); 129] }), "more than 128 entries");
     assert_eq!(read(&json!({ "tools": vec![tool.clone(); 128] })).unwrap().options.tools.len(), 128);
     for kind in ["web_search_20250305", "bash_20250124", "computer_toolset_20260801"] {
-        let refusal = format!("`tools[1]` has the type `{kind}`, which is not supported");
-        unsupported(&json!({ "tools": [tool, { "type": kind, "name": "x" }] }), &refusal);
+        let message = format!("`tools[1]` has the type `{kind}`, which is not supported");
+        assert_unsupported(&json!({ "tools": [tool, { "type": kind, "name": "x" }] }), &message);
     }
 }
 
@@ -267,8 +270,8 @@ fn unsupported_features_are_rejected_with_an_alternative() {
         ("fallbacks", json!([{ "model": "m" }]), "the operator configures"),
     ] {
         let members = json!({ name: value });
-        unsupported(&members, &format!("`{name}` is not supported"));
-        unsupported(&members, instead);
+        assert_unsupported(&members, &format!("`{name}` is not supported"));
+        assert_unsupported(&members, instead);
     }
 }
 

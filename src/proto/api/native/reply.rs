@@ -1,4 +1,4 @@
-//! The reply of the native API, complete or as events; and the answer to a history request.
+//! The reply of the native API, complete or as events.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::proto::{
     chat::Item,
     sse,
     token::Claims,
-    turn::{Answer, Conversation, Delta, Partial, Usage},
+    turn::{Answer, Delta, Partial, Usage},
 };
 
 /// Writes one reply.
@@ -96,14 +96,6 @@ impl From<Usage> for UsageBody {
     }
 }
 
-/// The answer to a history request.
-#[derive(Serialize)]
-struct HistoryBody<'a> {
-    /// All items of the token, oldest first.
-    items: &'a [Item],
-    conversation: ConversationBody,
-}
-
 /// The data of the event `delta`.
 #[derive(Serialize)]
 struct TextBody<'a> {
@@ -128,11 +120,6 @@ struct PartialBody<'a> {
     reply: &'a str,
     /// A token that holds the text. Its last item is marked as cut.
     token: &'a str,
-}
-
-/// The answer to a history request, as JSON.
-pub(super) fn history(items: &[Item], conversation: &Conversation) -> Vec<u8> {
-    to_json(&HistoryBody { items, conversation: conversation.into() })
 }
 
 fn write_event(name: &'static str, body: &impl Serialize, out: &mut Vec<u8>) {

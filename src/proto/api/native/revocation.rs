@@ -48,38 +48,16 @@ pub enum RevocationScope {
 /// # Errors
 /// [`Error::RequestInvalid`].
 pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
-    let raw: RawRevocation = body::read(body)?;
-    let id = |member: &str, text: &str| {
-        text.parse().map_err(|_| Error::invalid(format!("`{member}` must be a UUIDv7 in lower case with hyphens.")))
-    };
-    match raw {
-        RawRevocation { token: Some(token), scope, user_id, token_id: None, conversation_id: None, idp: None } => {
+    let RawRevocation { token, scope, token_id, conversation_id, user_id, idp } = body::parse(body)?;
+    match (token, scope, token_id, conversation_id, user_id, idp) {
+        (Some(token), scope, None, None, user_id, None) => {
             Ok(RevocationRequest::Presented { token, scope: scope.unwrap_or_default(), user_id })
         }
-        RawRevocation {
-            token_id: Some(token_id),
-            token: None,
-            scope: None,
-            conversation_id: None,
-            user_id: None,
-            idp: None,
-        } => id("token_id", &token_id).map(RevocationRequest::Token),
-        RawRevocation {
-            conversation_id: Some(conversation),
-            token: None,
-            scope: None,
-            token_id: None,
-            user_id: None,
-            idp: None,
-        } => id("conversation_id", &conversation).map(RevocationRequest::Conversation),
-        RawRevocation {
-            user_id: Some(user_id),
-            idp: Some(idp),
-            token: None,
-            scope: None,
-            token_id: None,
-            conversation_id: None,
-        } => {
+        (None, None, Some(token_id), None, None, None) => id("token_id", &token_id).map(RevocationRequest::Token),
+        (None, None, None, Some(conversation_id), None, None) => {
+            id("conversation_id", &conversation_id).map(RevocationRequest::Conversation)
+        }
+        (None, None, None, None, Some(user_id), Some(idp)) => {
             let principal = Principal::new(user_id, idp);
             principal
                 .map(RevocationRequest::User)
@@ -90,6 +68,10 @@ pub fn revocation_request(body: &str) -> Result<RevocationRequest, Error> {
                 `token_id`, `conversation_id`, or `user_id` with `idp`.",
         )),
     }
+}
+
+fn id(member: &str, text: &str) -> Result<Id, Error> {
+    text.parse().map_err(|_| Error::invalid(format!("`{member}` must be a UUIDv7 in lower case with hyphens.")))
 }
 
 /// The answer, as JSON. `id` is the id of the token or of the conversation, or the name of the

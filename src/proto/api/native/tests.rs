@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proto::{
-    api::{PublicError, ReplyWriter as _},
+    api::ReplyWriter as _,
+    chat::{Item, Output, Part, Role},
     provider::testing::an_answer,
-    turn::{Answer, Delta, FinishReason, Partial, Usage},
+    turn::{Answer, Delta, FinishReason, Partial, ToolChoice, Truncation, TurnRequest, Usage},
 };
 
 fn read_turn(body: &Value) -> Result<TurnRequest, Error> {
-    Native.parse_request(&body.to_string(), &ApiSettings::default()).map(|asked| asked.turn)
+    Native.parse_request(&body.to_string(), &ApiSettings::default()).map(|parsed| parsed.turn)
 }
 
 fn detail(body: &Value) -> String {
@@ -78,7 +79,7 @@ fn consecutive_parts_are_one_message() {
 
 #[test]
 fn an_error_names_its_position() {
-    for (body, said) in [
+    for (body, expected) in [
         (json!({ "input": [{ "text": "a" }, { "text": "b", "image": "c" }] }), "`input[1]` must be a part"),
         (json!({ "input": [{ "t": "result", "id": "1" }] }), "`input[0]` must be a part"),
         (json!({ "input": [{ "t": "result", "id": "1", "out": "", "text": "" }] }), "`input[0]` must be a part"),
@@ -101,7 +102,7 @@ fn an_error_names_its_position() {
         (json!({ "input": "a", "user_id": null }), "The request body is invalid: "),
         (json!({ "input": "a", "messages": [] }), "unknown field `messages`"),
     ] {
-        assert!(detail(&body).contains(said), "{body}: {}", detail(&body));
+        assert!(detail(&body).contains(expected), "{body}: {}", detail(&body));
     }
     let many: Vec<_> = (0..129).map(|_| json!({ "name": "n" })).collect();
     assert!(read_turn(&json!({ "input": "a", "tools": many[1..] })).is_ok());
@@ -150,18 +151,18 @@ fn a_stream_is_events_of_one_line_each() {
     );
     out.clear();
     writer.finish(&an_answer(), &mut out);
-    let whole = String::from_utf8(NativeWriter.body(&an_answer())).unwrap();
-    assert_eq!(str::from_utf8(&out).unwrap(), format!("event: done\ndata: {whole}\n\n"));
+    let complete = String::from_utf8(NativeWriter.body(&an_answer())).unwrap();
+    assert_eq!(str::from_utf8(&out).unwrap(), format!("event: done\ndata: {complete}\n\n"));
 }
 
 #[test]
 fn a_partial_reply_is_a_member_of_the_problem() {
     let mut out = Vec::new();
     let problem = "{\"code\":\"upstream_cut\"}";
-    let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
-    NativeWriter.fail(&told, None, &mut out);
+    let public = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem };
+    NativeWriter.fail(&public, None, &mut out);
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-    NativeWriter.fail(&told, Some(&partial), &mut out);
+    NativeWriter.fail(&public, Some(&partial), &mut out);
     assert_eq!(
         str::from_utf8(&out).unwrap(),
         "event: error\ndata: {\"code\":\"upstream_cut\"}\n\nevent: error\ndata: {\"code\":\"upstream_cut\",\

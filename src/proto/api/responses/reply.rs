@@ -1,8 +1,10 @@
 //! A reply of the Responses API: one object, or the events that build it.
 //!
 //! ```text
-//! created ─▶ for each item: output_item.added ─▶ its parts and deltas ─▶ output_item.done ─▶ completed, incomplete ─▶ [DONE]
-//!    └──────────────────────────────────┴──▶ error ─▶ failed ─▶ [DONE]
+//! created ─▶ each item: output_item.added ─▶ parts and deltas ─▶ output_item.done
+//!         ─▶ completed or incomplete ─▶ [DONE]
+//!
+//! at any time: error ─▶ failed ─▶ [DONE]
 //! ```
 //! There is no `response.in_progress`. It would repeat the id, which is the token. A held and a
 //! live stream have the same events. They differ in time, in the first id, and in how the text is

@@ -17,13 +17,13 @@ fn body(members: &Value) -> Value {
     body
 }
 
-fn ask(members: &Value) -> Result<ParsedRequest, Error> {
+fn parse(members: &Value) -> Result<ParsedRequest, Error> {
     Responses.parse_request(&body(members).to_string(), &ApiSettings::default())
 }
 
 fn read_turn(members: &Value) -> TurnRequest {
-    match ask(members) {
-        Ok(asked) => asked.turn,
+    match parse(members) {
+        Ok(parsed) => parsed.turn,
         Err(error) => panic!("{members}: {error}"),
     }
 }

@@ -1,7 +1,7 @@
 //! The document has every path of the server, with the errors that it can return.
 //!
-//! Some parts of the document follow from the code: the error codes, the error responses, the headers,
-//! the examples and the version. [`renewed`] computes them.
+//! Some parts of the document follow from the code: the error codes, the error responses, the
+//! headers, the examples and the version. [`renewed`] computes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ fn renew_api(operation: &mut Value, api: &dyn Api, document: &Document) {
     if api.operation() == Operation::CountTokens {
         codes.retain(|code| *code != Code::TokenUsed);
     }
-    renew_responses(operation, error_responses(&codes, Some(api), error_schema(api, document)), true);
+    renew_responses(operation, error_responses(&codes, Some(api), &error_schema(api, document)), true);
     let examples = examples::of_api(api);
     operation["requestBody"]["content"]["application/json"]["examples"] = json!({
         "first": { "summary": "Start a conversation", "value": examples.first },
@@ -89,7 +89,7 @@ fn renew_page(operation: &mut Value, page: Page) {
         Some(_) => json!({ "oneOf": [reference("OpenAiErrorBody"), reference("AnthropicErrorBody")] }),
         None => reference("Problem"),
     };
-    renew_responses(operation, error_responses(&codes.concat(), api, error), page == Page::Usage);
+    renew_responses(operation, error_responses(&codes.concat(), api, &error), page == Page::Usage);
     if page == Page::History {
         let (request, response) = examples::of_history();
         operation["requestBody"]["content"]["application/json"]["example"] = request;
@@ -119,7 +119,7 @@ fn error_schema(api: &dyn Api, document: &Document) -> Value {
 
 /// The error responses by status, for the errors with these codes. `api` maps statuses and gives
 /// the shape.
-fn error_responses(codes: &[Code], api: Option<&dyn Api>, schema: Value) -> Map<String, Value> {
+fn error_responses(codes: &[Code], api: Option<&dyn Api>, schema: &Value) -> Map<String, Value> {
     let mut by_status = BTreeMap::<u16, Vec<String>>::new();
     for (error, ..) in problem::tests::all() {
         let code = error.kind();

@@ -44,7 +44,7 @@ impl Samples<'_> {
         match kinds(&schema).first().map(String::as_str) {
             Some("array") => json!(vec![self.valid(&schema["items"]); count(&schema, "minItems").unwrap_or(0)]),
             Some("boolean") => json!(true),
-            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| json!(1)),
             Some("object") => {
                 let required = members(&schema).filter(|(name, _)| is_required(&Value::Object(schema.clone()), name));
                 required.map(|(name, member)| (name.clone(), self.valid(member))).collect::<Map<_, _>>().into()
@@ -135,7 +135,8 @@ impl Samples<'_> {
             object.as_object_mut().unwrap().extend(members);
             object
         };
-        let longest = count(schema.get("propertyNames").and_then(Value::as_object).unwrap_or(&Map::new()), "maxLength");
+        let names = schema.get("propertyNames").and_then(Value::as_object);
+        let longest = names.and_then(|names| count(names, "maxLength"));
         let names = longest.into_iter().flat_map(|longest| ["a".repeat(longest), "a".repeat(longest + 1)]);
         let valid = self.valid(member);
         let mut objects: Vec<_> = names.map(|name| with(vec![(name, valid.clone())])).collect();
@@ -244,7 +245,7 @@ fn numbers(schema: &Map<String, Value>) -> Vec<Value> {
 fn strings(schema: &Map<String, Value>) -> Vec<Value> {
     let bounds = ["minLength", "maxLength"].into_iter().filter_map(|bound| count(schema, bound));
     let lengths = bounds.flat_map(|bound| [bound.saturating_sub(1), bound, bound + 1]).chain(PATTERN_LENGTHS);
-    let long = lengths.map(|length| "a".repeat(length)).chain(PATTERN_LENGTHS.map(|length| image_type(length)));
+    let long = lengths.map(|length| "a".repeat(length)).chain(PATTERN_LENGTHS.map(image_type));
     TEXTS.iter().map(|text| json!(text)).chain(long.map(|text| json!(text))).collect()
 }
 

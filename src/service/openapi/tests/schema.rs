@@ -64,9 +64,7 @@ impl Document {
             for at in 0..schema[keyword].as_array().map_or(0, Vec::len) {
                 let alternative = format!("{pointer}/{keyword}/{at}");
                 self.parts(&alternative, parts);
-                if keyword != "allOf" {
-                    parts.insert(alternative);
-                }
+                parts.extend((keyword != "allOf").then_some(alternative));
             }
         }
         if let Some(types) = schema["type"].as_array() {
@@ -78,9 +76,7 @@ impl Document {
         for name in schema["properties"].as_object().into_iter().flat_map(Map::keys) {
             let member = format!("{pointer}/properties/{name}");
             self.parts(&member, parts);
-            if !is_required(schema, name) {
-                parts.insert(format!("{member} (absent)"));
-            }
+            parts.extend((!is_required(schema, name)).then(|| format!("{member} (absent)")));
             parts.insert(member);
         }
         for keyword in ["additionalProperties", "items"] {
@@ -255,31 +251,13 @@ impl<'a> Validation<'a> {
             "additionalProperties" => {
                 for (name, value) in members.iter().filter(|(name, _)| is_other(name)) {
                     named.insert(name.clone());
-                    match argument {
-                        Value::Bool(accepted) => self.hold(*accepted, pointer, &format!("`{name}` is not accepted")),
-                        _ => {
-                            self.met.insert(format!("{pointer}/additionalProperties"));
-                            self.check_under(argument, &format!("{pointer}/additionalProperties"), value);
-                        }
-                    }
+                    self.additional(pointer, argument, name, value);
                 }
             }
             "maxProperties" => {
                 self.hold(members.len() as u64 <= argument.as_u64().unwrap(), pointer, "too many members");
             }
-            "properties" => {
-                for (name, schema) in properties.into_iter().flatten() {
-                    let member = format!("{pointer}/properties/{name}");
-                    match members.get(name) {
-                        None => drop(self.met.insert(format!("{member} (absent)"))),
-                        Some(value) => {
-                            self.check_under(schema, &member, value);
-                            self.met.insert(member);
-                            named.insert(name.clone());
-                        }
-                    }
-                }
-            }
+            "properties" => self.properties(pointer, properties.unwrap(), members, named),
             "propertyNames" => {
                 for name in members.keys() {
                     let name = Value::from(name.as_str());
@@ -292,6 +270,37 @@ impl<'a> Validation<'a> {
                 }
             }
             other => assert_known(other),
+        }
+    }
+
+    fn properties(
+        &mut self,
+        pointer: &str,
+        properties: &Map<String, Value>,
+        members: &Map<String, Value>,
+        named: &mut BTreeSet<String>,
+    ) {
+        for (name, schema) in properties {
+            let member = format!("{pointer}/properties/{name}");
+            match members.get(name) {
+                None => drop(self.met.insert(format!("{member} (absent)"))),
+                Some(value) => {
+                    self.check_under(schema, &member, value);
+                    self.met.insert(member);
+                    named.insert(name.clone());
+                }
+            }
+        }
+    }
+
+    fn additional(&mut self, pointer: &str, schema: &Value, name: &str, value: &Value) {
+        match schema {
+            Value::Bool(accepted) => self.hold(*accepted, pointer, &format!("`{name}` is not accepted")),
+            schema => {
+                let pointer = format!("{pointer}/additionalProperties");
+                self.check_under(schema, &pointer, value);
+                self.met.insert(pointer);
+            }
         }
     }
 

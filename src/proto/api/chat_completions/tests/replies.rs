@@ -131,8 +131,8 @@ fn a_stream_is_chunks_of_one_line_each() {
 
 #[test]
 fn usage_comes_in_its_own_chunk_on_request() {
-    let whole = stream(true);
-    let mut chunks: Vec<Value> = whole
+    let stream_text = stream(true);
+    let mut chunks: Vec<Value> = stream_text
         .split_terminator("\n\n")
         .map(|event| event.strip_prefix("data: ").unwrap())
         .filter(|data| *data != "[DONE]")
@@ -142,41 +142,41 @@ fn usage_comes_in_its_own_chunk_on_request() {
     assert_eq!((&last["choices"], &last["usage"]["total_tokens"]), (&json!([]), &json!(3)));
     assert_eq!((last.get("conversation_token"), &last["id"]), (None, &chunks[0]["id"]));
     assert!(chunks.iter().all(|chunk| chunk.get("usage") == Some(&Value::Null)));
-    assert!(whole.ends_with("\n\ndata: [DONE]\n\n"));
+    assert!(stream_text.ends_with("\n\ndata: [DONE]\n\n"));
     assert!(!stream(false).contains("usage"));
 }
 
 #[test]
 fn only_one_delta_has_the_token() {
-    let whole = stream(true);
-    assert_eq!(whole.matches("\"conversation_token\"").count(), 2);
-    assert_eq!(whole.matches("\"delta\":{\"conversation_token\":\"a.b.c\"}").count(), 1);
+    let stream_text = stream(true);
+    assert_eq!(stream_text.matches("\"conversation_token\"").count(), 2);
+    assert_eq!(stream_text.matches("\"delta\":{\"conversation_token\":\"a.b.c\"}").count(), 1);
 }
 
 #[test]
 fn include_usage_requests_the_usage() {
-    for (options, asked) in [
+    for (options, expected) in [
         (json!(null), false),
         (json!({}), false),
         (json!({ "include_usage": null }), false),
         (json!({ "include_usage": true }), true),
     ] {
-        let body = asking(&json!({ "stream": true, "stream_options": options })).to_string();
+        let body = request(&json!({ "stream": true, "stream_options": options })).to_string();
         let mut writer = ChatCompletions.parse_request(&body, &ApiSettings::default()).unwrap().writer;
         let mut out = Vec::new();
         writer.finish(&an_answer(), &mut out);
-        assert_eq!(str::from_utf8(&out).unwrap().contains("\"usage\":{"), asked, "{options}");
+        assert_eq!(str::from_utf8(&out).unwrap().contains("\"usage\":{"), expected, "{options}");
     }
 }
 
 #[test]
 fn a_failed_stream_ends_with_an_error() {
-    let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
+    let public = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
     let mut writer = ChatWriter::new(true);
     let mut out = Vec::new();
-    writer.fail(&told, None, &mut out);
-    writer.fail(&told, Some(&partial), &mut out);
+    writer.fail(&public, None, &mut out);
+    writer.fail(&public, Some(&partial), &mut out);
     let mut rest = out.as_slice();
     let mut decoder = sse::Decoder::new(4096);
     let mut error = || -> Value {
@@ -195,13 +195,13 @@ fn a_failed_stream_ends_with_an_error() {
 
 #[test]
 fn errors_are_in_the_format_of_the_api() {
-    let refusal = |error: &Error, status| {
-        let told = PublicError { error, status, request_id: "req_1", problem: "{}" };
-        let refusal = ChatCompletions.error_response(&told).unwrap();
-        (refusal.status, written(&refusal.body)["error"].take())
+    let response = |error: &Error, status| {
+        let public = PublicError { error, status, request_id: "req_1", problem: "{}" };
+        let response = ChatCompletions.error_response(&public).unwrap();
+        (response.status, written(&response.body)["error"].take())
     };
-    let (status, error) = refusal(&Error::TokenInvalid { fault: TokenFault::Tag }, 400);
+    let (status, error) = response(&Error::TokenInvalid { fault: TokenFault::Tag }, 400);
     assert_eq!((status, &error["code"], &error["param"]), (400, &json!("token_invalid"), &json!("conversation_token")));
-    let (status, error) = refusal(&read(&asking(&json!({ "n": 2 }))).unwrap_err(), 400);
+    let (status, error) = response(&parse(&request(&json!({ "n": 2 }))).unwrap_err(), 400);
     assert_eq!((status, &error["code"], &error["param"]), (400, &json!("unsupported"), &json!("n")));
 }

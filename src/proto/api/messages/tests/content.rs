@@ -90,16 +90,16 @@ fn images_are_read_in_every_form() {
     assert_eq!(turn.unwrap().input, [message(Role::User, parts)]);
     let source = |source: Value| json!({ "messages": user(&json!([{ "type": "image", "source": source }])) });
     for media_type in ["", "image/", "image", "text/plain", "image/png;base64,AA", "image/png,x", "image/a b"] {
-        invalid(
+        assert_invalid(
             &source(json!({ "type": "base64", "media_type": media_type, "data": "AA==" })),
             "`messages[0].content[0].source.media_type`",
         );
     }
     for broken in [json!({ "type": "url" }), json!({ "type": "base64", "data": "AA==" }), json!({ "type": "text" })] {
-        invalid(&source(broken), "`messages[0].content[0].source` must");
+        assert_invalid(&source(broken), "`messages[0].content[0].source` must");
     }
-    invalid(&source(json!("https://e.test/a.png")), "`messages[0].content[0].source` is invalid: ");
-    unsupported(&source(json!({ "type": "file", "file_id": "f" })), "has a source of type `file`");
+    assert_invalid(&source(json!("https://e.test/a.png")), "`messages[0].content[0].source` is invalid: ");
+    assert_unsupported(&source(json!({ "type": "file", "file_id": "f" })), "has a source of type `file`");
 }
 
 #[test]
@@ -145,11 +145,11 @@ fn blocks_are_rejected_at_a_wrong_position() {
         let text = json!({ "type": "text", "text": "a" });
         let members =
             json!({ "messages": [{ "role": "user", "content": "x" }, { "role": role, "content": [text, block] }] });
-        invalid(&members, "`messages[1].content[1]` has the type `");
+        assert_invalid(&members, "`messages[1].content[1]` has the type `");
     }
-    invalid(&json!({ "system": [{ "type": "text", "text": "a" }, image] }), "`system[1]` has the type `image`");
+    assert_invalid(&json!({ "system": [{ "type": "text", "text": "a" }, image] }), "`system[1]` has the type `image`");
     let no_object = json!({ "type": "tool_use", "id": "c", "name": "n", "input": "{}" });
-    invalid(
+    assert_invalid(
         &json!({ "messages": [{ "role": "assistant", "content": [no_object] }] }),
         "`messages[0].content[0].input` must be an object",
     );
@@ -166,12 +166,12 @@ fn blocks_without_their_required_members_are_rejected() {
         (json!({ "type": "tool_use", "id": "c", "name": "n" }), "input"),
         (json!({ "text": "a" }), "type"),
     ] {
-        invalid(&json!({ "messages": user(&json!([block])) }), &format!("missing field `{field}`"));
+        assert_invalid(&json!({ "messages": user(&json!([block])) }), &format!("missing field `{field}`"));
     }
     for content in [json!(5), json!({}), json!(["a"]), json!(null), json!([["text", "a"]])] {
-        invalid(&json!({ "messages": user(&content) }), "The request body is invalid: invalid type");
+        assert_invalid(&json!({ "messages": user(&content) }), "The request body is invalid: invalid type");
     }
-    invalid(&json!({ "messages": user(&json!([])) }), "`messages[0].content` is empty");
+    assert_invalid(&json!({ "messages": user(&json!([])) }), "`messages[0].content` is empty");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn unsupported_blocks_are_rejected_by_name() {
     ] {
         for role in ["user", "assistant"] {
             let block = json!({ "type": kind, "source": "x", "content": { "a": [1] }, "title": null });
-            unsupported(
+            assert_unsupported(
                 &json!({ "messages": [{ "role": role, "content": [block] }, { "role": "user", "content": "x" }] }),
                 &format!("`messages[0].content[0]` has the type `{kind}`, which is not supported. Send text"),
             );
@@ -203,7 +203,10 @@ fn unsupported_blocks_are_rejected_by_name() {
 #[test]
 fn unknown_roles_are_rejected() {
     for role in ["tool", "developer", "User", ""] {
-        invalid(&json!({ "messages": [{ "role": role, "content": "x" }] }), "`messages[0].role` must be \"user\",");
+        assert_invalid(
+            &json!({ "messages": [{ "role": role, "content": "x" }] }),
+            "`messages[0].role` must be \"user\",",
+        );
     }
 }
 
@@ -218,14 +221,14 @@ fn a_prefilled_reply_is_rejected() {
         json!([user, prefill, system]),
         json!([user, { "role": "assistant", "content": [] }]),
     ] {
-        unsupported(
+        assert_unsupported(
             &json!({ "messages": messages }),
             "`messages` ends with the role `assistant`, but the start of a reply",
         );
     }
     assert!(read_messages(&json!([prefill, user, system])).is_ok());
     for messages in [json!([]), json!([system])] {
-        invalid(&json!({ "messages": messages }), "`messages` has no user message");
+        assert_invalid(&json!({ "messages": messages }), "`messages` has no user message");
     }
 }
 
@@ -242,21 +245,24 @@ fn system_text_is_joined_from_all_its_places() {
     }))
     .unwrap();
     assert_eq!((turn.system.as_deref(), turn.input), (Some("a\n\nb\n\nc\n\nd"), vec![text(Role::User, "x")]));
-    unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` has the type `document`");
-    invalid(&json!({ "system": 5 }), "The request body is invalid: invalid type");
+    assert_unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` has the type `document`");
+    assert_invalid(&json!({ "system": 5 }), "The request body is invalid: invalid type");
 }
 
 #[test]
 fn lists_are_bounded() {
     let many = |count: usize| json!({ "messages": vec![json!({ "role": "user", "content": "" }); count] });
     assert_eq!(read(&many(body::ELEMENTS)).unwrap().input.len(), body::ELEMENTS);
-    invalid(&many(body::ELEMENTS + 1), "more than 16384 entries");
+    assert_invalid(&many(body::ELEMENTS + 1), "more than 16384 entries");
     let blocks = |count: usize| json!({ "messages": user(&json!(vec![json!({ "type": "text", "text": "" }); count])) });
     assert!(read(&blocks(body::ELEMENTS)).is_ok());
-    invalid(&blocks(body::ELEMENTS + 1), "more than 16384 entries");
+    assert_invalid(&blocks(body::ELEMENTS + 1), "more than 16384 entries");
     let results = |count: usize| {
         let content = vec![json!({ "type": "text", "text": "" }); count];
         json!({ "messages": user(&json!([{ "type": "tool_result", "tool_use_id": "c", "content": content }])) })
     };
-    invalid(&results(body::ELEMENTS + 1), "`messages[0].content[0].content` is invalid: more than 16384 entries");
+    assert_invalid(
+        &results(body::ELEMENTS + 1),
+        "`messages[0].content[0].content` is invalid: more than 16384 entries",
+    );
 }

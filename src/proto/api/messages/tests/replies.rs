@@ -221,9 +221,9 @@ fn hidden_reasoning_keeps_its_signature() {
         { "type": "thinking", "thinking": "", "signature": "c2ln" },
         { "type": "redacted_thinking", "data": "AAAA" },
     ]);
-    let mut asked = Messages.parse_request(&body, &ApiSettings::default()).unwrap();
-    assert_eq!(written(asked.writer.as_mut(), &answer)["content"], shown);
-    let events = streamed(asked.writer.as_mut(), &deltas, &answer);
+    let mut parsed = Messages.parse_request(&body, &ApiSettings::default()).unwrap();
+    assert_eq!(written(parsed.writer.as_mut(), &answer)["content"], shown);
+    let events = streamed(parsed.writer.as_mut(), &deltas, &answer);
     assert_eq!(accumulated(&events)["content"], shown);
     assert!(!events.iter().any(|(_, event)| event["delta"]["type"] == "thinking_delta"));
 }
@@ -308,10 +308,10 @@ fn a_stream_builds_the_complete_answer() {
             match (delta, item, output.last_mut()) {
                 (_, Some(item), _) => output.push(item),
                 (Delta::Text(text), _, Some(Item::Message { parts, .. })) => {
-                    let Part::Text(said) = &mut parts[0] else { panic!("not text") };
-                    said.push_str(text);
+                    let Part::Text(text_so_far) = &mut parts[0] else { panic!("not text") };
+                    text_so_far.push_str(text);
                 }
-                (Delta::Text(said), ..) => output.push(text(Role::Assistant, said)),
+                (Delta::Text(text_so_far), ..) => output.push(text(Role::Assistant, text_so_far)),
                 other => panic!("{other:?}"),
             }
         }
@@ -327,7 +327,7 @@ fn a_stream_builds_the_complete_answer() {
     }
 }
 
-fn told<'a>(error: &'a Error, status: u16) -> PublicError<'a> {
+fn public<'a>(error: &'a Error, status: u16) -> PublicError<'a> {
     PublicError { error, status, request_id: "req_1", problem: "{}" }
 }
 
@@ -337,9 +337,9 @@ fn an_error_has_the_members_of_the_format() {
     let body = "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\
         \"message\":\"`temperature` is a number from 0 to 1\",\"code\":\"request_invalid\",\
         \"details\":{\"error_code\":\"request_invalid\"}},\"request_id\":\"req_1\"}";
-    let refusal = Some(ErrorResponse { status: 400, body: body.into() });
-    assert_eq!(Messages.error_response(&told(&error, 400)), refusal);
-    assert_eq!(CountTokens.error_response(&told(&error, 400)), refusal);
+    let response = Some(ErrorResponse { status: 400, body: body.into() });
+    assert_eq!(Messages.error_response(&public(&error, 400)), response);
+    assert_eq!(CountTokens.error_response(&public(&error, 400)), response);
 }
 
 #[test]
@@ -369,9 +369,9 @@ fn every_error_has_its_class() {
         (Error::UpstreamUnavailable { cause: cause(), retry_after: None }, 502, "api_error"),
         (Error::UserBusy { limit: 8 }, 429, "rate_limit_error"),
     ] {
-        let refusal = Messages.error_response(&told(&error, status)).unwrap();
-        assert_eq!(refusal.status, status);
-        let body: Value = serde_json::from_slice(&refusal.body).unwrap();
+        let response = Messages.error_response(&public(&error, status)).unwrap();
+        assert_eq!(response.status, status);
+        let body: Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!((&body["type"], &body["request_id"]), (&json!("error"), &json!("req_1")));
         let body = &body["error"];
         assert_eq!((&body["type"], &body["message"]), (&json!(class), &json!(error.to_string())));
@@ -383,10 +383,10 @@ fn every_error_has_its_class() {
 #[test]
 fn some_errors_have_the_status_that_programs_expect() {
     let unknown = Error::ModelUnknown { alias: "x".to_owned(), known: vec!["default".to_owned()] };
-    let refusal = Messages.error_response(&told(&unknown, 400)).unwrap();
-    let body: Value = serde_json::from_slice(&refusal.body).unwrap();
-    assert_eq!((refusal.status, &body["error"]["type"]), (404, &json!("not_found_error")));
-    for (said, message) in [
+    let response = Messages.error_response(&public(&unknown, 400)).unwrap();
+    let body: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!((response.status, &body["error"]["type"]), (404, &json!("not_found_error")));
+    for (upstream_message, message) in [
         (Some("prompt is too long: 9 tokens > 8 maximum"), "prompt is too long: 9 tokens > 8 maximum"),
         (
             Some("maximum context length is 8"),
@@ -394,11 +394,12 @@ fn some_errors_have_the_status_that_programs_expect() {
         ),
         (None, "prompt is too long: The model service refused the request with status 400."),
     ] {
-        let said = said.map(str::to_owned);
-        let overflow = Error::UpstreamRefused { status: 400, message: said, retry_after: None, overflow: true };
-        let refusal = Messages.error_response(&told(&overflow, 502)).unwrap();
-        let body: Value = serde_json::from_slice(&refusal.body).unwrap();
-        assert_eq!((refusal.status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
+        let upstream_message = upstream_message.map(str::to_owned);
+        let overflow =
+            Error::UpstreamRefused { status: 400, message: upstream_message, retry_after: None, overflow: true };
+        let response = Messages.error_response(&public(&overflow, 502)).unwrap();
+        let body: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!((response.status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
         assert_eq!((&body["error"]["message"], &body["error"]["code"]), (&json!(message), &json!("upstream_refused")));
     }
 }
@@ -410,7 +411,7 @@ fn an_error_in_a_stream_is_an_event_with_the_partial() {
     writer.deltas(&[Delta::Text("So \"f".to_owned())], &mut out);
     out.clear();
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-    writer.fail(&told(&Error::UpstreamCut, 502), Some(&partial), &mut out);
+    writer.fail(&public(&Error::UpstreamCut, 502), Some(&partial), &mut out);
     let error = "\"type\":\"api_error\",\"message\":\"The model service stopped before the end of its reply. Retry the request.\",\
         \"code\":\"upstream_cut\",\"details\":{\"error_code\":\"upstream_cut\"}";
     let event = |error: &str| {
@@ -419,6 +420,6 @@ fn an_error_in_a_stream_is_an_event_with_the_partial() {
     let with_partial = format!("{error},\"partial\":{{\"reply\":\"So \\\"f\",\"conversation_token\":\"a.b.c\"}}");
     assert_eq!(str::from_utf8(&out).unwrap(), event(&with_partial));
     out.clear();
-    self::writer().fail(&told(&Error::UpstreamCut, 502), None, &mut out);
+    self::writer().fail(&public(&Error::UpstreamCut, 502), None, &mut out);
     assert_eq!(str::from_utf8(&out).unwrap(), event(error));
 }

@@ -28,28 +28,18 @@ pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Err
         return Ok(Choice { choice: None, body: ChoiceBody::Mode("auto"), allowed: all() });
     };
     if raw.get().starts_with('"') {
-        let name: String = body::member("tool_choice", raw)?;
+        let name: String = body::parse_member("tool_choice", raw)?;
         let (choice, name) = parse_mode(&name)?;
         let choice = Some(body::tool_choice(choice, tools)?);
         return Ok(Choice { choice, body: ChoiceBody::Mode(name), allowed: all() });
     }
-    let Object(RawChoice { r#type, name, mode, tools: allowed_tools }) = body::member("tool_choice", raw)?;
+    let Object(RawChoice { r#type, name, mode, tools: allowed_tools }) = body::parse_member("tool_choice", raw)?;
     match (r#type.as_str(), name) {
         ("function", Some(name)) => {
             let choice = body::tool_choice(ToolChoice::Tool(name.clone()), tools)?;
             Ok(Choice { choice: Some(choice), body: ChoiceBody::Function(NameBody::new(name)), allowed: all() })
         }
-        ("allowed_tools", _) => {
-            let (choice, mode) = parse_mode(mode.as_deref().unwrap_or("auto"))?;
-            let allowed =
-                allowed_tools.unwrap_or_default().0.into_iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
-            if allowed.is_empty() || allowed.iter().any(|name| !tools.iter().any(|tool| tool.name == *name)) {
-                return Err(Error::invalid("`tool_choice.tools` must name one or more functions of `tools`."));
-            }
-            let bodies = allowed.iter().cloned().map(NameBody::new).collect();
-            let body = ChoiceBody::Allowed { r#type: "allowed_tools", mode, tools: bodies };
-            Ok(Choice { choice: Some(choice), body, allowed })
-        }
+        ("allowed_tools", _) => read_allowed(mode.as_deref(), allowed_tools.unwrap_or_default().0, tools),
         ("function", None) => Err(Error::invalid("`tool_choice.name` is missing. Add it.")),
         (other, _) => Err(Error::Unsupported {
             detail: format!(
@@ -59,6 +49,18 @@ pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Err
             ),
         }),
     }
+}
+
+/// Parses a choice of type `allowed_tools`.
+fn read_allowed(mode: Option<&str>, allowed: Vec<Object<RawAllowed>>, tools: &[Tool]) -> Result<Choice, Error> {
+    let (choice, mode) = parse_mode(mode.unwrap_or("auto"))?;
+    let allowed = allowed.into_iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
+    if allowed.is_empty() || allowed.iter().any(|name| !tools.iter().any(|tool| tool.name == *name)) {
+        return Err(Error::invalid("`tool_choice.tools` must name one or more functions of `tools`."));
+    }
+    let bodies = allowed.iter().cloned().map(NameBody::new).collect();
+    let body = ChoiceBody::Allowed { r#type: "allowed_tools", mode, tools: bodies };
+    Ok(Choice { choice: Some(choice), body, allowed })
 }
 
 #[derive(Deserialize)]

@@ -37,54 +37,46 @@ pub(super) fn read(raw: Option<&RawValue>) -> Result<Input, Error> {
 }
 
 impl Input {
-    fn push(&mut self, place: &str, element: &RawElement<'_>) -> Result<(), Error> {
+    fn push(&mut self, path: &str, element: &RawElement<'_>) -> Result<(), Error> {
         let kind = match (&element.r#type, &element.role, element.id) {
             (Some(kind), ..) => kind.as_str(),
             (None, Some(_), _) => "message",
             // The only other item that can omit its type.
             (None, None, Some(_)) => "item_reference",
             (None, None, None) => {
-                return Err(Error::invalid(format!("`{place}` has no `type` and no `role`. Add one.")));
+                return Err(Error::invalid(format!("`{path}` has no `type` and no `role`. Add one.")));
             }
         };
         match kind {
-            "message" => self.push_message(place, element),
+            "message" => self.push_message(path, element),
             "function_call" => {
-                let text = |name: &str, member| text(place, name, member);
+                let text = |name: &str, member| text(path, name, member);
                 let (id, name) = (text("call_id", element.call_id)?, text("name", element.name)?);
                 self.items.push(Item::Call { id, name, args: text("arguments", element.arguments)? });
                 Ok(())
             }
             "function_call_output" => {
-                let id = text(place, "call_id", element.call_id)?;
-                let name = format!("{place}.output");
-                let raw = element.output.ok_or_else(|| Error::invalid(format!("`{name}` is missing. Add it.")))?;
-                let out = match TextOrList::read(&name, raw)? {
-                    TextOrList::Text(text) => Output::Text(text),
-                    TextOrList::List(parts) if parts.is_empty() => Output::Text(String::new()),
-                    TextOrList::List(parts) => Output::Parts(read_parts(&name, parts, true)?),
-                };
-                self.items.push(Item::Result { id, out, error: false });
+                self.items.push(tool_result(path, element)?);
                 Ok(())
             }
             // The token holds the reasoning. A copy from the client cannot be trusted.
             "reasoning" => Ok(()),
             "item_reference" => Err(body::unsupported(format!(
-                "`{place}` has the type `item_reference`, which is not supported: the server stores no items. Send only new \
+                "`{path}` has the type `item_reference`, which is not supported: the server stores no items. Send only new \
                 items, with `previous_response_id` for the conversation."
             ))),
             other => Err(body::unsupported(format!(
-                "`{place}` has the type `{}`, which is not supported. Supported types: message, function_call, \
+                "`{path}` has the type `{}`, which is not supported. Supported types: message, function_call, \
                 function_call_output, reasoning.",
                 body::excerpt(other)
             ))),
         }
     }
 
-    fn push_message(&mut self, place: &str, element: &RawElement<'_>) -> Result<(), Error> {
+    fn push_message(&mut self, path: &str, element: &RawElement<'_>) -> Result<(), Error> {
         let role =
-            element.role.as_deref().ok_or_else(|| Error::invalid(format!("`{place}.role` is missing. Add it.")))?;
-        let name = format!("{place}.content");
+            element.role.as_deref().ok_or_else(|| Error::invalid(format!("`{path}.role` is missing. Add it.")))?;
+        let name = format!("{path}.content");
         let raw = element.content.ok_or_else(|| Error::invalid(format!("`{name}` is missing. Add it.")))?;
         let mut parts = match TextOrList::read(&name, raw)? {
             TextOrList::Text(text) => vec![Part::Text(text)],
@@ -111,6 +103,18 @@ impl Input {
     }
 }
 
+fn tool_result(path: &str, element: &RawElement<'_>) -> Result<Item, Error> {
+    let id = text(path, "call_id", element.call_id)?;
+    let name = format!("{path}.output");
+    let raw = element.output.ok_or_else(|| Error::invalid(format!("`{name}` is missing. Add it.")))?;
+    let out = match TextOrList::read(&name, raw)? {
+        TextOrList::Text(text) => Output::Text(text),
+        TextOrList::List(parts) if parts.is_empty() => Output::Text(String::new()),
+        TextOrList::List(parts) => Output::Parts(read_parts(&name, parts, true)?),
+    };
+    Ok(Item::Result { id, out, error: false })
+}
+
 /// Text, or a list of items or parts.
 enum TextOrList<T> {
     List(Vec<T>),
@@ -120,8 +124,8 @@ enum TextOrList<T> {
 impl<'a, T: Deserialize<'a>> TextOrList<T> {
     fn read(name: &str, raw: &'a RawValue) -> Result<Self, Error> {
         match raw.get().as_bytes().first() {
-            Some(b'"') => body::member(name, raw).map(Self::Text),
-            Some(b'[') => body::member::<List<T, { body::ELEMENTS }>>(name, raw).map(|list| Self::List(list.0)),
+            Some(b'"') => body::parse_member(name, raw).map(Self::Text),
+            Some(b'[') => body::parse_member::<List<T, { body::ELEMENTS }>>(name, raw).map(|list| Self::List(list.0)),
             _ => Err(Error::invalid(format!("`{name}` must be text or a list."))),
         }
     }
@@ -163,19 +167,19 @@ fn read_parts(name: &str, parts: Vec<Object<RawPart<'_>>>, images: bool) -> Resu
     parts.into_iter().enumerate().map(part).collect()
 }
 
-fn read_part(place: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Error> {
+fn read_part(path: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Error> {
     match part.r#type.as_str() {
-        "input_text" | "output_text" | "text" => text(place, "text", part.text).map(Part::Text),
-        "refusal" => text(place, "refusal", part.refusal).map(Part::Text),
+        "input_text" | "output_text" | "text" => text(path, "text", part.text).map(Part::Text),
+        "refusal" => text(path, "refusal", part.refusal).map(Part::Text),
         "input_image" if !images => Err(Error::invalid(format!(
-            "`{place}` is an image, but only user messages and tool results can have images."
+            "`{path}` is an image, but only user messages and tool results can have images."
         ))),
         "input_image" if part.image_url.is_none() && part.file_id.is_some() => Err(body::unsupported(format!(
-            "`{place}.file_id` is not supported: the server stores no files. Send `image_url`, an `https:` or `data:` URL."
+            "`{path}.file_id` is not supported: the server stores no files. Send `image_url`, an `https:` or `data:` URL."
         ))),
-        "input_image" => text(place, "image_url", part.image_url).map(Part::Image),
+        "input_image" => text(path, "image_url", part.image_url).map(Part::Image),
         other => Err(body::unsupported(format!(
-            "`{place}` has the type `{}`, which is not supported. Supported types: input_text, input_image, output_text, \
+            "`{path}` has the type `{}`, which is not supported. Supported types: input_text, input_image, output_text, \
                 refusal.",
             body::excerpt(other)
         ))),
@@ -183,7 +187,7 @@ fn read_part(place: &str, part: &RawPart<'_>, images: bool) -> Result<Part, Erro
 }
 
 /// The text of a required member.
-fn text(place: &str, name: &str, member: Option<&RawValue>) -> Result<String, Error> {
-    let member = member.ok_or_else(|| Error::invalid(format!("`{place}.{name}` is missing. Add it.")))?;
-    body::member(format!("{place}.{name}"), member)
+fn text(path: &str, name: &str, member: Option<&RawValue>) -> Result<String, Error> {
+    let member = member.ok_or_else(|| Error::invalid(format!("`{path}.{name}` is missing. Add it.")))?;
+    body::parse_member(format!("{path}.{name}"), member)
 }

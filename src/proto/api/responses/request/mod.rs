@@ -29,25 +29,20 @@ pub(super) struct Request {
 
 /// Parses a body.
 pub(super) fn read(body: &str) -> Result<Request, Error> {
-    let mut raw: RawRequest<'_> = body::read(body)?;
+    let mut raw: RawRequest<'_> = body::parse(body)?;
     raw.reject_unsupported()?;
     let live = raw.live()?;
     let truncation = raw.truncation.as_deref().map(truncation).transpose()?;
     let tools = tools(raw.tools.take().unwrap_or_default())?;
     let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools)?;
     let (format, text) = raw.text.take().map_or_else(RawText::default, |text| text.0).read()?;
-    let (reasoning, reasoning_body) =
-        raw.reasoning.take().map_or_else(RawReasoning::default, |asked| asked.0).read()?;
+    let (reasoning, reasoning_body) = raw.reasoning.take().map_or_else(RawReasoning::default, |raw| raw.0).read()?;
     let options = ModelOptions {
-        max_output_tokens: body::at_least_one("max_output_tokens", raw.max_output_tokens)?,
-        temperature: body::number_to(2, "temperature", raw.temperature.take())?,
-        top_p: body::number_to(1, "top_p", raw.top_p.take())?,
         format,
         reasoning,
-        parallel_calls: raw.parallel_tool_calls,
         tools: tools.iter().filter(|tool| allowed.contains(&tool.name)).cloned().collect(),
         tool_choice: choice,
-        ..ModelOptions::default()
+        ..raw.sampling_options()?
     };
     let one = || Number::from_f64(1.0);
     let repeated = RepeatedMembers {
@@ -118,12 +113,23 @@ pub(super) struct RawRequest<'a> {
 }
 
 impl RawRequest<'_> {
+    /// The options for length and sampling.
+    fn sampling_options(&mut self) -> Result<ModelOptions, Error> {
+        Ok(ModelOptions {
+            max_output_tokens: body::at_least_one("max_output_tokens", self.max_output_tokens)?,
+            temperature: body::number_to(2, "temperature", self.temperature.take())?,
+            top_p: body::number_to(1, "top_p", self.top_p.take())?,
+            parallel_calls: self.parallel_tool_calls,
+            ..ModelOptions::default()
+        })
+    }
+
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
-        let not =
+        let is_not =
             |only: f64, number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(only));
-        let given = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
-        for (asked, instead) in [
+        let has_effect = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
+        for (is_unsupported, message) in [
             (
                 self.conversation_token.is_some(),
                 "`conversation_token` belongs to other APIs. Send `previous_response_id`: `resp_` followed by the token.",
@@ -133,41 +139,44 @@ impl RawRequest<'_> {
                 "`background` is not supported: the reply comes in the response. Send `stream` for a long one.",
             ),
             (
-                given(self.context_management),
+                has_effect(self.context_management),
                 "`context_management` is not supported. Send `truncation`: \"auto\" or \"summarize\".",
             ),
             (
-                given(self.conversation),
+                has_effect(self.conversation),
                 "`conversation` is not supported: the id of a response holds the conversation. Send the last id as \
                 `previous_response_id`.",
             ),
-            (not(0.0, &self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
-            (given(self.moderation), "`moderation` is not supported. Check texts where you send and receive them."),
+            (is_not(0.0, &self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
             (
-                not(1.0, &self.n),
+                has_effect(self.moderation),
+                "`moderation` is not supported. Check texts where you send and receive them.",
+            ),
+            (
+                is_not(1.0, &self.n),
                 "`n` must be 1: an id holds one conversation. For more replies, send the turn again: an id can be \
                 continued more than once.",
             ),
-            (not(0.0, &self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
+            (is_not(0.0, &self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
             (
-                given(self.prompt),
+                has_effect(self.prompt),
                 "`prompt` is not supported: the server stores no templates. Send `instructions` and `input`.",
             ),
-            (not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
+            (is_not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
             (
                 self.includes("message.output_text.logprobs"),
                 "`include` does not support message.output_text.logprobs: replies are text.",
             ),
         ] {
-            if asked {
-                return Err(Error::Unsupported { detail: instead.to_owned() });
+            if is_unsupported {
+                return Err(body::unsupported(message));
             }
         }
         Ok(())
     }
 
     fn includes(&self, name: &str) -> bool {
-        self.include.as_ref().is_some_and(|include| include.0.iter().any(|asked| asked == name))
+        self.include.as_ref().is_some_and(|include| include.0.iter().any(|value| value == name))
     }
 
     /// The kind of stream, if the request has one: live or held.

@@ -15,8 +15,8 @@ fn answer_of(output: Vec<Item>, finish: FinishReason) -> Answer {
 
 /// The writer for a request with these members.
 fn writer(members: &Value) -> Box<dyn ReplyWriter> {
-    match ask(members) {
-        Ok(asked) => asked.writer,
+    match parse(members) {
+        Ok(request) => request.writer,
         Err(error) => panic!("{members}: {error}"),
     }
 }
@@ -25,7 +25,7 @@ fn live() -> Value {
     json!({ "stream": true, "metadata": { "holdall_stream": "live" } })
 }
 
-fn whole(members: &Value, answer: &Answer) -> Value {
+fn complete(members: &Value, answer: &Answer) -> Value {
     serde_json::from_slice(&writer(members).body(answer)).unwrap()
 }
 
@@ -43,14 +43,14 @@ fn failed_stream(members: &Value, deltas: &[Delta], partial: Option<&Partial>) -
     let (mut writer, mut out) = (writer(members), Vec::new());
     writer.start(&an_answer().conversation.claims, &mut out);
     writer.deltas(deltas, &mut out);
-    let told = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
-    writer.fail(&told, partial, &mut out);
+    let public = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
+    writer.fail(&public, partial, &mut out);
     String::from_utf8(out).unwrap()
 }
 
 /// The events of a stream. Checks their names, their numbers and the end.
 fn events(stream: &str) -> Vec<Value> {
-    let stream = stream.strip_suffix("data: [DONE]\n\n").expect("the end is told");
+    let stream = stream.strip_suffix("data: [DONE]\n\n").expect("a stream ends with [DONE]");
     let read = |(at, block): (usize, &str)| {
         let (name, data) = block.split_once('\n').unwrap();
         let event: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
@@ -127,7 +127,7 @@ fn token_id() -> String {
 
 #[test]
 fn an_answer_has_all_members_that_the_specification_requires() {
-    let (id, written) = (token_id(), whole(&json!({}), &an_answer()));
+    let (id, written) = (token_id(), complete(&json!({}), &an_answer()));
     let conversation = written["holdall"]["id"].clone();
     assert_eq!(
         written,
@@ -160,7 +160,7 @@ fn an_answer_has_all_members_that_the_specification_requires() {
 
 #[test]
 fn an_answer_repeats_members_of_the_request() {
-    let asked = json!({
+    let request = json!({
         "previous_response_id": "resp_x", "instructions": "Be kind.", "max_output_tokens": 70, "max_tool_calls": 3,
         "metadata": { "b": "1", "a": "2" }, "parallel_tool_calls": false, "prompt_cache_key": "k",
         "reasoning": { "effort": "minimal", "summary": "concise" }, "safety_identifier": "ada", "temperature": 0,
@@ -172,7 +172,7 @@ fn an_answer_repeats_members_of_the_request() {
         "tool_choice": { "type": "allowed_tools", "tools": [{ "type": "function", "name": "add" }] },
         "top_p": 0.5, "truncation": "summarize", "user": "bob", "service_tier": "priority",
     });
-    let written = whole(&asked, &an_answer());
+    let written = complete(&request, &an_answer());
     for name in [
         "instructions",
         "max_output_tokens",
@@ -186,7 +186,7 @@ fn an_answer_repeats_members_of_the_request() {
         "top_p",
         "user",
     ] {
-        assert_eq!(written[name], asked[name], "{name}");
+        assert_eq!(written[name], request[name], "{name}");
     }
     assert_eq!(
         (&written["previous_response_id"], &written["truncation"], &written["service_tier"]),
@@ -194,14 +194,14 @@ fn an_answer_repeats_members_of_the_request() {
     );
     let format = json!({ "type": "json_schema", "name": "n", "description": null, "schema": null, "strict": false });
     assert_eq!(written["text"], json!({ "format": format, "verbosity": "low" }));
-    assert_eq!(written["tools"][0], asked["tools"][0]);
+    assert_eq!(written["tools"][0], request["tools"][0]);
     let filled = json!({ "type": "function", "name": "sub", "description": null, "parameters": null, "strict": null });
     assert_eq!(written["tools"][1], filled);
     let choice = json!({ "type": "allowed_tools", "mode": "auto", "tools": [{ "type": "function", "name": "add" }] });
     assert_eq!(written["tool_choice"], choice);
     let function = json!({ "type": "function", "name": "add" });
-    let asked = json!({ "tools": [{ "name": "add" }], "tool_choice": function, "truncation": "refuse" });
-    let written = whole(&asked, &an_answer());
+    let request = json!({ "tools": [{ "name": "add" }], "tool_choice": function, "truncation": "refuse" });
+    let written = complete(&request, &an_answer());
     assert_eq!((&written["tool_choice"], &written["truncation"]), (&function, &json!("disabled")));
 }
 
@@ -211,7 +211,7 @@ fn an_incomplete_answer_has_its_reason() {
         [(FinishReason::Length, "max_output_tokens"), (FinishReason::ContentFilter, "content_filter")]
     {
         let answer = answer_of(vec![Item::text(Role::Assistant, "So f")], finish);
-        let written = whole(&json!({}), &answer);
+        let written = complete(&json!({}), &answer);
         assert_eq!(written["incomplete_details"], json!({ "reason": reason }));
         assert_eq!((&written["status"], &written["completed_at"]), (&json!("incomplete"), &json!(null)));
         assert_eq!(written["output"][0]["status"], "incomplete");
@@ -219,13 +219,13 @@ fn an_incomplete_answer_has_its_reason() {
             let events = events(&stream(&members, &[text("So "), text("f")], &answer));
             let last = events.last().unwrap();
             assert_eq!(last["type"], "response.incomplete");
-            assert_eq!(last["response"], whole(&members, &answer));
+            assert_eq!(last["response"], complete(&members, &answer));
             assert_eq!(accumulate(&events), *written["output"].as_array().unwrap());
         }
     }
     // An item that was complete before the end stays complete.
     let items = vec![Item::text(Role::Assistant, "A"), call_item("c", "n", "{}")];
-    let written = whole(&json!({}), &answer_of(items, FinishReason::Length));
+    let written = complete(&json!({}), &answer_of(items, FinishReason::Length));
     assert_eq!(
         (&written["output"][0]["status"], &written["output"][1]["status"]),
         (&json!("completed"), &json!("completed"))
@@ -260,16 +260,16 @@ fn a_held_stream_starts_when_its_id_is_known() {
             "completed",
         ]
     );
-    let mut begun = whole(&json!({}), &answer);
-    assert_eq!(events[11]["response"], begun);
-    assert_eq!(accumulate(&events), *begun["output"].as_array().unwrap());
+    let mut started = complete(&json!({}), &answer);
+    assert_eq!(events[11]["response"], started);
+    assert_eq!(accumulate(&events), *started["output"].as_array().unwrap());
     for (name, value) in
         [("completed_at", json!(null)), ("status", json!("in_progress")), ("output", json!([])), ("usage", json!(null))]
     {
-        begun[name] = value;
+        started[name] = value;
     }
-    begun.as_object_mut().unwrap().remove("holdall");
-    assert_eq!(events[0]["response"], begun);
+    started.as_object_mut().unwrap().remove("holdall");
+    assert_eq!(events[0]["response"], started);
 }
 
 #[test]
@@ -278,8 +278,8 @@ fn a_stream_has_the_events_of_the_specification() {
     let written = stream(&json!({ "stream": true }), &[], &an_answer());
     let between: Vec<_> = written.split_inclusive("\n\n").skip(1).take(10).collect();
     let part = |text: &str| format!("{{\"type\":\"output_text\",\"text\":{text},\"annotations\":[],\"logprobs\":[]}}");
-    let said = r#""Hi\n\"é\"""#;
-    let place = format!("\"item_id\":\"msg_{id}_0\",\"output_index\":0,\"content_index\":0");
+    let text_json = r#""Hi\n\"é\"""#;
+    let position = format!("\"item_id\":\"msg_{id}_0\",\"output_index\":0,\"content_index\":0");
     let message = |status: &str, content: &str| {
         format!(
             "{{\"type\":\"message\",\"id\":\"msg_{id}_0\",\"role\":\"assistant\",\"status\":\"{status}\",\"content\":[{content}]}}"
@@ -294,11 +294,14 @@ fn a_stream_has_the_events_of_the_specification() {
     let args = r#""{\"a\": 1}""#;
     let expected = [
         ("response.output_item.added", format!("\"output_index\":0,\"item\":{}", message("in_progress", ""))),
-        ("response.content_part.added", format!("{place},\"part\":{}", part("\"\""))),
-        ("response.output_text.delta", format!("{place},\"delta\":{said},\"logprobs\":[]")),
-        ("response.output_text.done", format!("{place},\"text\":{said},\"logprobs\":[]")),
-        ("response.content_part.done", format!("{place},\"part\":{}", part(said))),
-        ("response.output_item.done", format!("\"output_index\":0,\"item\":{}", message("completed", &part(said)))),
+        ("response.content_part.added", format!("{position},\"part\":{}", part("\"\""))),
+        ("response.output_text.delta", format!("{position},\"delta\":{text_json},\"logprobs\":[]")),
+        ("response.output_text.done", format!("{position},\"text\":{text_json},\"logprobs\":[]")),
+        ("response.content_part.done", format!("{position},\"part\":{}", part(text_json))),
+        (
+            "response.output_item.done",
+            format!("\"output_index\":0,\"item\":{}", message("completed", &part(text_json))),
+        ),
         ("response.output_item.added", format!("\"output_index\":1,\"item\":{}", called("\"\"", "in_progress"))),
         (
             "response.function_call_arguments.delta",
@@ -345,23 +348,25 @@ fn a_live_stream_follows_the_reply_and_ends_with_the_token() {
     assert_eq!(names(&piece), "completed");
     let events = events(str::from_utf8(&out).unwrap());
     assert_eq!(events[0]["response"]["id"], format!("resp_{}", token_id()));
-    assert_eq!(events.last().unwrap()["response"], whole(&live(), &answer));
+    assert_eq!(events.last().unwrap()["response"], complete(&live(), &answer));
     assert_eq!(accumulate(&events), *events.last().unwrap()["response"]["output"].as_array().unwrap());
     assert_eq!(str::from_utf8(&out).unwrap().matches("a.b.c").count(), 1);
 }
 
 #[test]
 fn an_answer_without_store_has_no_token() {
-    let unkept = |mut members: Value| {
+    let unstored = |mut members: Value| {
         members["store"] = json!(false);
         members
     };
     let id = format!("resp_{}", token_id());
     let deltas = [text("Hi\n\"é\""), call("c1", "add", "{\"a\": 1}")];
-    for members in
-        [unkept(json!({ "stream": true })), unkept(live()), unkept(json!({ "metadata": { "holdall_stream": "hold" } }))]
-    {
-        let written = whole(&members, &an_answer());
+    for members in [
+        unstored(json!({ "stream": true })),
+        unstored(live()),
+        unstored(json!({ "metadata": { "holdall_stream": "hold" } })),
+    ] {
+        let written = complete(&members, &an_answer());
         assert_eq!((&written["id"], &written["store"]), (&json!(id), &json!(false)));
         let text = stream(&members, &deltas, &an_answer());
         let events = events(&text);
@@ -406,8 +411,8 @@ fn held_and_live_streams_build_the_same_answer() {
                     let mut line = String::new();
                     item.write_line(&mut line);
                     let value: Value = serde_json::from_str(&line).unwrap();
-                    let said = value["parts"][0]["text"].as_str().unwrap();
-                    said.chars().map(|character| text(&character.to_string())).collect()
+                    let text_json = value["parts"][0]["text"].as_str().unwrap();
+                    text_json.chars().map(|character| text(&character.to_string())).collect()
                 }
                 Item::Call { id, name, args } => vec![call(id, name, args)],
                 Item::Think { provider_id, blob } => {
@@ -417,7 +422,7 @@ fn held_and_live_streams_build_the_same_answer() {
             })
             .collect();
         let answer = answer_of(output.clone(), FinishReason::Stop);
-        let written = whole(&live(), &answer);
+        let written = complete(&live(), &answer);
         for members in [json!({ "stream": true }), live()] {
             let events = events(&stream(&members, &deltas, &answer));
             assert_eq!(events.last().unwrap()["response"]["output"], written["output"]);
@@ -435,12 +440,12 @@ fn only_reasoning_in_the_responses_format_is_shown() {
     let mut reasoning = json!({
         "type": "reasoning", "id": format!("rs_{}_0", token_id()), "summary": [{ "type": "summary_text", "text": "Hm." }],
     });
-    let written = whole(&json!({}), &answer);
+    let written = complete(&json!({}), &answer);
     assert_eq!((&written["output"][0], written["output"].as_array().unwrap().len()), (&reasoning, 2));
     reasoning["encrypted_content"] = json!("AAAA");
-    let asked = json!({ "include": ["reasoning.encrypted_content"] });
-    assert_eq!(whole(&asked, &answer)["output"][0], reasoning);
-    let events = events(&stream(&asked, &[], &answer));
+    let request = json!({ "include": ["reasoning.encrypted_content"] });
+    assert_eq!(complete(&request, &answer)["output"][0], reasoning);
+    let events = events(&stream(&request, &[], &answer));
     assert_eq!(
         names(&events)[1..7],
         [
@@ -465,16 +470,17 @@ fn a_failed_stream_ends_with_error_and_failed() {
         for partial in [None, Some(&partial)] {
             let events = events(&failed_stream(&members, &deltas, partial));
             let [.., error, failed] = events.as_slice() else { panic!("{events:?}") };
-            let mut told = json!({ "message": message, "type": "server_error", "param": null, "code": "upstream_cut" });
+            let mut expected =
+                json!({ "message": message, "type": "server_error", "param": null, "code": "upstream_cut" });
             if partial.is_some() {
-                told["partial"] = json!({ "reply": "So f", "id": "resp_x.y.z" });
+                expected["partial"] = json!({ "reply": "So f", "id": "resp_x.y.z" });
             }
             let number = events.len() - 2;
             assert_eq!(
                 *error,
                 json!({
                     "type": "error", "sequence_number": number, "code": "upstream_cut", "message": message, "param": null,
-                    "error": told,
+                    "error": expected,
                 })
             );
             assert_eq!(failed["type"], "response.failed");
@@ -495,9 +501,9 @@ fn a_failed_stream_ends_with_error_and_failed() {
 
 #[test]
 fn an_error_before_a_reply_is_in_openais_format() {
-    let told = PublicError { error: &Error::Overloaded, status: 503, request_id: "req_1", problem: "{}" };
+    let public = PublicError { error: &Error::Overloaded, status: 503, request_id: "req_1", problem: "{}" };
     for api in [&Responses as &dyn Api, &InputTokens] {
-        let ErrorResponse { status, body } = api.error_response(&told).unwrap();
+        let ErrorResponse { status, body } = api.error_response(&public).unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, &body["error"]["code"]), (503, &json!("overloaded")));
     }

@@ -16,11 +16,17 @@ fn assistant(text: &str) -> Item {
 }
 
 /// The code and the message of the error for these members.
-fn refused(members: &Value) -> (&'static str, String) {
-    match ask(members) {
-        Ok(_) => panic!("{members} was taken"),
+fn error_of(members: &Value) -> (&'static str, String) {
+    match parse(members) {
+        Ok(_) => panic!("{members} was accepted"),
         Err(error) => (error.code(), error.to_string()),
     }
+}
+
+#[track_caller]
+fn assert_invalid(members: &Value, message: &str) {
+    let (code, detail) = error_of(members);
+    assert!(code == "request_invalid" && detail.starts_with(message), "{members}: {code}: {detail}");
 }
 
 #[test]
@@ -170,7 +176,7 @@ fn items_are_read_in_their_order() {
 fn the_model_is_optional_in_a_conversation() {
     let turn = read_turn(&json!({ "model": null, "previous_response_id": "resp_a.b.c" }));
     assert_eq!(turn.model, None);
-    assert!(ask(&json!({ "model": null })).is_err());
+    assert!(parse(&json!({ "model": null })).is_err());
 }
 
 #[test]
@@ -222,8 +228,8 @@ fn a_reply_format_is_text_json_or_a_schema() {
     assert!(matches!(read(json!({ "type": "json_object" })), ReplyFormat::Json));
     let text =
         r#"{"model":"m","input":"","text":{"format":{"type":"json_schema","name":"n","schema":{"b": 1.50, "a":2 }}}}"#;
-    let asked = Responses.parse_request(text, &ApiSettings::default()).unwrap();
-    let ReplyFormat::Schema { name, description, schema, strict } = asked.turn.options.format else { panic!() };
+    let parsed = Responses.parse_request(text, &ApiSettings::default()).unwrap();
+    let ReplyFormat::Schema { name, description, schema, strict } = parsed.turn.options.format else { panic!() };
     assert_eq!((name.as_str(), description, schema.get(), strict), ("n", None, r#"{"b": 1.50, "a":2 }"#, None));
 }
 
@@ -243,7 +249,7 @@ fn truncation_has_the_values_of_openai_and_holdall() {
 #[test]
 fn a_stream_is_held_by_default() {
     let (hold, live) = (json!({ "holdall_stream": "hold" }), json!({ "holdall_stream": "live" }));
-    for (metadata, store, configured, holds) in [
+    for (metadata, store, configured, is_held) in [
         (&json!(null), true, false, true),
         (&json!({ "other": "live" }), true, false, true),
         (&json!(null), true, true, false),
@@ -254,15 +260,15 @@ fn a_stream_is_held_by_default() {
         (&hold, false, true, true),
     ] {
         let body = body(&json!({ "metadata": metadata, "store": store, "stream": true })).to_string();
-        let asked = Responses.parse_request(&body, &ApiSettings { live_responses: configured }).unwrap();
-        assert_eq!(asked.writer.buffers_deltas(), holds, "{metadata} {store} {configured}");
+        let parsed = Responses.parse_request(&body, &ApiSettings { live_responses: configured }).unwrap();
+        assert_eq!(parsed.writer.buffers_deltas(), is_held, "{metadata} {store} {configured}");
     }
 }
 
 #[test]
 fn unsupported_features_are_rejected_by_name() {
     let user = |part: Value| json!({ "input": [{ "role": "user", "content": [part] }] });
-    for (members, said) in [
+    for (members, message) in [
         (json!({ "background": true }), "`background` is not supported"),
         (json!({ "context_management": [{ "type": "compaction" }] }), "`context_management` is not supported"),
         (json!({ "conversation": "conv_1" }), "`previous_response_id`"),
@@ -292,17 +298,15 @@ fn unsupported_features_are_rejected_by_name() {
         (user(json!({ "type": "input_audio", "input_audio": {} })), "the type `input_audio`"),
         (user(json!({ "type": "input_image", "file_id": "f" })), "`input[0].content[0].file_id` is not supported"),
     ] {
-        let (code, detail) = refused(&members);
-        assert!(code == "unsupported" && detail.contains(said), "{members}: {code}: {detail}");
+        let (code, detail) = error_of(&members);
+        assert!(code == "unsupported" && detail.contains(message), "{members}: {code}: {detail}");
     }
 }
 
 #[test]
-fn each_fault_in_the_input_is_reported_with_its_place() {
+fn an_error_in_the_input_names_its_position() {
     let item = |item: Value| json!({ "input": [item] });
-    for (members, said) in [
-        (json!({ "model": null }), "`model` is missing"),
-        (json!({ "model": 5 }), "The request body is invalid: "),
+    for (members, message) in [
         (json!({ "input": null }), "`input` is missing"),
         (json!({ "input": 5 }), "`input` must be text or a list"),
         (json!({ "input": { "role": "user" } }), "`input` must be text or a list"),
@@ -330,8 +334,7 @@ fn each_fault_in_the_input_is_reported_with_its_place() {
         (item(json!({ "type": "function_call_output", "output": "" })), "`input[0].call_id` is missing"),
         (item(json!({ "type": "function_call_output", "call_id": "c" })), "`input[0].output` is missing"),
     ] {
-        let (code, detail) = refused(&members);
-        assert!(code == "request_invalid" && detail.starts_with(said), "{members}: {code}: {detail}");
+        assert_invalid(&members, message);
     }
     for body in ["[]", "{", "{\"model\":\"m\",\"model\":\"m\",\"input\":\"\"}", ""] {
         assert!(Responses.parse_request(body, &ApiSettings::default()).is_err(), "{body}");
@@ -339,11 +342,13 @@ fn each_fault_in_the_input_is_reported_with_its_place() {
 }
 
 #[test]
-fn each_fault_in_an_option_is_reported_with_its_name() {
+fn an_error_in_an_option_names_the_option() {
     let format = |format: Value| json!({ "text": { "format": format } });
     let tools = json!([{ "name": "a" }]);
     let choice = |choice: Value| json!({ "tools": tools, "tool_choice": choice });
-    for (members, said) in [
+    for (members, message) in [
+        (json!({ "model": null }), "`model` is missing"),
+        (json!({ "model": 5 }), "The request body is invalid: "),
         (json!({ "max_output_tokens": 0 }), "`max_output_tokens` must be at least 1"),
         (json!({ "max_tool_calls": 0 }), "`max_tool_calls` must be at least 1"),
         (json!({ "temperature": 2.1 }), "`temperature` must be a number from 0 to 2"),
@@ -391,15 +396,14 @@ fn each_fault_in_an_option_is_reported_with_its_name() {
             "`tool_choice.tools` must have only entries",
         ),
     ] {
-        let (code, detail) = refused(&members);
-        assert!(code == "request_invalid" && detail.starts_with(said), "{members}: {code}: {detail}");
+        assert_invalid(&members, message);
     }
 }
 
 #[test]
 fn unknown_roles_are_rejected() {
     for role in ["tool", "critic", ""] {
-        let (code, _) = refused(&json!({ "input": [{ "role": role, "content": "a" }] }));
+        let (code, _) = error_of(&json!({ "input": [{ "role": role, "content": "a" }] }));
         assert_eq!(code, "role_forbidden");
     }
 }
@@ -411,9 +415,9 @@ fn lists_are_bounded() {
     let message = || json!({ "role": "user", "content": "" });
     assert_eq!(read_turn(&json!({ "input": many(message(), most) })).input.len(), most);
     let metadata = |count: usize| -> serde_json::Map<_, _> { (0..count).map(|n| (n.to_string(), json!(""))).collect() };
-    assert!(ask(&json!({ "metadata": metadata(16), "tools": many(json!({ "name": "a" }), 128) })).is_ok());
+    assert!(parse(&json!({ "metadata": metadata(16), "tools": many(json!({ "name": "a" }), 128) })).is_ok());
     let part = json!({ "type": "input_text", "text": "" });
-    for (members, said) in [
+    for (members, message) in [
         (json!({ "input": many(message(), most + 1) }), "`input` is invalid: more than 16384 entries"),
         (
             json!({ "input": [{ "role": "user", "content": many(part, most + 1) }] }),
@@ -423,16 +427,16 @@ fn lists_are_bounded() {
         (json!({ "tools": many(json!({ "name": "a" }), 129) }), "The request body is invalid: more than 128 entries"),
         (json!({ "include": many(json!("a"), 65) }), "The request body is invalid: more than 64 entries"),
     ] {
-        assert!(refused(&members).1.starts_with(said), "{}", refused(&members).1);
+        assert!(error_of(&members).1.starts_with(message), "{}", error_of(&members).1);
     }
 }
 
 #[test]
 fn a_count_needs_no_model() {
-    let asked = InputTokens
+    let parsed = InputTokens
         .parse_request("{\"input\":\"hi\",\"previous_response_id\":\"resp_t\"}", &ApiSettings::default())
         .unwrap();
-    assert_eq!((asked.turn.token.as_deref(), asked.turn.model), (Some("t"), None));
+    assert_eq!((parsed.turn.token.as_deref(), parsed.turn.model), (Some("t"), None));
     assert_eq!(InputTokens.operation(), Operation::CountTokens);
     assert_eq!(InputTokens.token_count_body(7), b"{\"object\":\"response.input_tokens\",\"input_tokens\":7}");
 }
