@@ -373,7 +373,7 @@ async fn a_failing_issuer_makes_callers_retry() {
         (vec![Step::Wait], "has not ended in time|no complete response within 400 ms"),
         (
             vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), Step::Wait],
-            "has not ended in time|no whole answer",
+            "has not ended in time|no complete response",
         ),
         (vec![Step::Reset], "fetch failed: "),
     ] {
