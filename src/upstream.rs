@@ -39,8 +39,9 @@ pub trait Upstream: Send + Sync + 'static {
 /// the response's body.
 ///
 /// The service ends each call with a [`Verdict`], by which the upstream judges the address.
-/// Dropping the value cancels the call without a verdict: the client left, or the server stops.
-/// That never counts as a failure of the address.
+/// Dropping the value cancels the call without a verdict: the client left, the server stops, or
+/// other targets need the rest of the time. That never counts as a failure of the address, but an
+/// implementation may rank an address lower if it was silent until then.
 pub trait UpstreamResponse: Stream<Item = Result<Bytes, UpstreamError>> + Send + Unpin + 'static {
     /// The index of the called address among the upstream's addresses.
     fn address(&self) -> usize;
@@ -147,10 +148,10 @@ impl std::error::Error for UpstreamError {}
 impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cut { cause } => write!(f, "answer cut: {cause}"),
-            Self::Ejected => f.write_str("not asked: it has been failing"),
-            Self::Overloaded => f.write_str("not asked: as many calls wait for it as may"),
-            Self::Unreachable { cause } => write!(f, "no answer: {cause}"),
+            Self::Cut { cause } => write!(f, "the response was interrupted: {cause}"),
+            Self::Ejected => f.write_str("not called: every address is ejected after repeated failures"),
+            Self::Overloaded => f.write_str("not called: no slot became free, or the queue is full"),
+            Self::Unreachable { cause } => write!(f, "no response: {cause}"),
         }
     }
 }
@@ -160,7 +161,7 @@ impl From<UpstreamError> for Error {
         match error {
             UpstreamError::Cut { .. } => Self::UpstreamCut,
             UpstreamError::Ejected => {
-                Self::UpstreamUnavailable { cause: "ejected: it has been failing".to_owned(), retry_after: None }
+                Self::UpstreamUnavailable { cause: "ejected after repeated failures".to_owned(), retry_after: None }
             }
             UpstreamError::Overloaded => Self::Overloaded,
             UpstreamError::Unreachable { cause } => Self::UpstreamUnavailable { cause, retry_after: None },

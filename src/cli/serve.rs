@@ -84,7 +84,7 @@ impl Run<'_> {
             Ok(function) => function,
             Err(error) => return Err(self.start_failed(start_error(error, &listen)).await),
         };
-        self.announce(function.notes(), "handles AWS Lambda events", &models);
+        self.announce(function.warnings(), "handles AWS Lambda events", &models);
         let service = function.service();
         let stopped = self.watch_signals(signals, &snapshot, &service);
         function.run(stopped).await.map_err(|error| CliError::new(error.to_string()))
@@ -96,7 +96,7 @@ impl Run<'_> {
         let server = shell::start(config, Box::new(StderrLog)).await;
         let server = server.map_err(|error| start_error(error, &listen))?;
         let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
-        self.announce(server.notes(), &format!("listens on http://{address}"), &models);
+        self.announce(server.warnings(), &format!("listens on http://{address}"), &models);
         let service = server.service();
         server.run(self.watch_signals(signals, &snapshot, &service)).await;
         Ok(())

@@ -79,7 +79,7 @@ pub(super) async fn discard<B: RequestBody>(mut body: Pin<Box<B>>) {
 /// Twice the default limit of a body.
 const DISCARD_BYTES: usize = 8 << 20;
 
-/// The text of a JSON body, which is UTF-8 (RFC 8259 §8.1).
+/// The text of a JSON body, which is UTF-8 without a byte order mark (RFC 8259 §8.1).
 pub(super) fn utf8(body: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(body).map_err(|error| {
         Error::invalid(format!("The request body is not UTF-8 at byte {}. Send JSON in UTF-8.", error.valid_up_to()))

@@ -23,7 +23,7 @@ use crate::{
     upstream::{Call, Upstream, UpstreamError, UpstreamResponse},
 };
 
-/// What all upstream calls for one request share.
+/// The state that all upstream calls for one request share.
 pub(super) struct CallContext {
     /// The user's queue id.
     pub(super) user: u64,
@@ -118,7 +118,7 @@ fn prepare_retry<H: Host, C: RepeatableCall<H>>(call: &mut C, fault: &CallFault)
             call.context().attempts.begin_target();
             return Ok(Duration::ZERO);
         }
-        // None of the other targets can express the request.
+        // The other targets cannot express the request.
         step = call.context().attempts.next_step(fault, false, 0, now, jitter);
     }
     match step {

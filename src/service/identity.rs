@@ -31,13 +31,14 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// The address whose concurrent requests are counted: the client's IPv4 address or IPv6 network.
+    /// The address whose concurrent requests are counted: the client's IPv4 address or IPv6
+    /// network.
     pub(super) fn network(&self) -> Option<IpAddr> {
         self.peer.map(guard::network)
     }
 
-    /// The caller, with the user that the body names. `user_hint` is a user that the body names in a
-    /// member that is not meant for it; it counts only without authentication.
+    /// The caller, with the user that the body names. `user_hint` is a user that the body names in
+    /// a member that is not meant for it; it counts only without authentication.
     pub(super) fn caller(self, user_id: Option<String>, user_hint: Option<String>) -> Caller {
         match self.identity {
             Identity::Anonymous => Caller::Unauthenticated { user_id: user_id.or(user_hint) },
@@ -107,8 +108,8 @@ impl<H: Host> Service<H> {
         }
     }
 
-    /// Makes each request fetch an issuer's keys with `fetch` if they are due. For platforms without
-    /// background tasks, on which a request cannot wait for the I/O of another. It replaces
+    /// Makes each request fetch an issuer's keys with `fetch` if they are due. For platforms
+    /// without background tasks, on which a request cannot wait for the I/O of another. It replaces
     /// [`Self::keep_keys`].
     #[must_use]
     pub fn fetching_keys(mut self, fetch: FetchKeys) -> Self {

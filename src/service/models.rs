@@ -1,8 +1,8 @@
 //! The models that clients may choose: `GET /v1/models`, and `GET /v1/models/{model}`.
 //!
 //! OpenAI's and Anthropic's SDKs both read these, so an entry has the members of both formats. An
-//! alias has no creation date. It gets the date that Anthropic's API gives to models with an unknown
-//! date: 1970-01-01.
+//! alias has no creation date. It gets the date that Anthropic's API gives to models with an
+//! unknown date: 1970-01-01.
 
 use http::{Response, request};
 use serde::Serialize;
@@ -41,20 +41,20 @@ impl<H: Host> Service<H> {
     }
 }
 
-/// A model that clients may choose, in the words of OpenAI's and of Anthropic's API.
+/// A model that clients may choose, with the members of OpenAI's and of Anthropic's format.
 #[derive(Serialize)]
 pub(super) struct ModelBody<'a> {
-    /// Its name here, for `model`.
+    /// The alias, for the member `model` of requests.
     id: &'a str,
     object: &'static str,
     /// Unix seconds; always 0.
     created: u64,
-    /// The deployment's name.
+    /// The name of the deployment.
     owned_by: &'a str,
     r#type: &'static str,
-    /// Its name once more.
+    /// The alias again.
     display_name: &'a str,
-    /// Always the epoch.
+    /// Always 1970-01-01T00:00:00Z.
     created_at: String,
     lifecycle: &'static str,
 }
@@ -75,11 +75,11 @@ impl<'a> ModelBody<'a> {
     }
 }
 
-/// The models that clients may choose from; the first is the default.
+/// The models that clients may choose. The first is the default.
 #[derive(Serialize)]
 pub(super) struct ModelsBody<'a> {
     pub(super) object: &'static str,
-    /// All of them.
+    /// All models.
     pub(super) data: Vec<ModelBody<'a>>,
     /// Always false.
     pub(super) has_more: bool,

@@ -1,5 +1,5 @@
-//! The start of a turn's reply: the summary, if the turn needs one, and the first upstream call with
-//! output.
+//! The start of a turn's reply: the summary, if the turn needs one, and the first upstream call
+//! with output.
 
 use std::sync::Arc;
 

@@ -83,8 +83,8 @@ pub(super) fn api_of(path: &str) -> Option<&'static dyn Api> {
 }
 
 /// The API whose format errors have at a path. Lists of models have none of their own: a request
-/// with Anthropic's version header gets Anthropic's format. All others get OpenAI's, in whose errors
-/// programs look for `model_not_found`.
+/// with Anthropic's version header gets Anthropic's format. All others get OpenAI's, in whose
+/// errors programs look for `model_not_found`.
 pub(super) fn api_for_errors(path: &str, headers: &HeaderMap) -> Option<&'static dyn Api> {
     api_of(path).or_else(|| {
         let (Page::Model | Page::Models, _) = Page::at(path)? else { return None };

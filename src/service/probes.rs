@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::{body::Body, host::Host, response::json_response, state::Service};
 
-/// How a probe is answered.
+/// The body of a response to a probe.
 #[derive(Serialize)]
 pub(super) struct StatusBody {
-    /// `ok`, `ready`, or why no requests should be sent here.
+    /// `ok`, `ready`, or the reason why no requests should be sent to this instance.
     pub(super) status: &'static str,
 }
 

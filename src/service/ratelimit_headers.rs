@@ -2,8 +2,8 @@
 //!
 //! There is one policy for each limit. Its name is the limit's name and period: `"turns-86400"`.
 //! Both fields are lists of strings with parameters (RFC 9651). A policy has the quota `q` and its
-//! window `w` in seconds. A limit has the remaining quota `r` and the seconds `t` until all of it is
-//! available again.
+//! window `w` in seconds. A limit has the remaining quota `r` and the seconds `t` until all of it
+//! is available again.
 
 use std::fmt::Write as _;
 

@@ -153,7 +153,8 @@ impl Record {
         self.with(|state| state.entry.status = status);
     }
 
-    /// Keeps the request's slot until the client has read the response, which takes memory until then.
+    /// Keeps the request's slot until the client has read the response, which takes memory until
+    /// then.
     pub(super) fn keep(&self, slot: Slot) {
         self.with(|state| state.slot = Some(slot));
     }

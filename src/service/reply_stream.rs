@@ -52,8 +52,8 @@ pub(super) struct ReplyStream<H: Host> {
     last_sent: Duration,
     /// True if the client sees nothing before the end.
     holds: bool,
-    /// A timer that ends before or at the first limit. Limits only move to later times, so one timer
-    /// serves many pieces.
+    /// A timer that ends before or at the first limit. Limits only move to later times, so one
+    /// timer serves many pieces.
     alarm: Option<Sleep>,
     /// Completes when the server must stop.
     stopped: Stopped,

@@ -1,8 +1,8 @@
 //! Revokes tokens before they expire: `POST /v1/revocations`.
 //!
 //! A user revokes its own tokens, expired ones included, by presenting one of them. Any fault of
-//! another user's token gets the same error as elsewhere. An operator, who presents an operator key,
-//! revokes by any token or by id.
+//! another user's token gets the same error as elsewhere. An operator, who presents an operator
+//! key, revokes by any token or by id.
 
 use std::{net::IpAddr, pin::Pin};
 

@@ -150,8 +150,8 @@ where
     }
 }
 
-/// Reads a body of at most [`MAX_SIDE_ANSWER_BYTES`]. Sets `had_output` at the first byte of a successful
-/// response.
+/// Reads a body of at most [`MAX_SIDE_ANSWER_BYTES`]. Sets `had_output` at the first byte of a
+/// successful response.
 async fn read_body(
     response: &mut impl UpstreamResponse,
     is_success: bool,
@@ -164,7 +164,7 @@ async fn read_body(
         *had_output |= is_success && !bytes.is_empty();
         body.extend_from_slice(&bytes);
         if body.len() > MAX_SIDE_ANSWER_BYTES {
-            return Err(Error::malformed(format!("an answer over {MAX_SIDE_ANSWER_BYTES} bytes")).into());
+            return Err(Error::malformed(format!("a response over {MAX_SIDE_ANSWER_BYTES} bytes")).into());
         }
         piece = response.next().await;
     }

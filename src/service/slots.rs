@@ -34,7 +34,8 @@ impl Slots {
     /// Takes a slot, until the result is dropped. Without an address it counts for no peer.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] if all slots are taken; [`Error::PeerBusy`] if this peer holds its share.
+    /// [`Error::Overloaded`] if all slots are taken; [`Error::PeerBusy`] if this peer holds its
+    /// share.
     pub(crate) fn take(&self, peer: Option<IpAddr>) -> Result<Slot, Error> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= self.limit {

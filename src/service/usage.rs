@@ -39,31 +39,31 @@ impl<H: Host> Service<H> {
     }
 }
 
-/// Where a caller stands under its limits.
+/// The limits of a caller.
 #[derive(Serialize)]
 pub(super) struct UsageBody<'a> {
-    /// Who asks; null for whoever named nobody, and is counted by address.
+    /// The user. Null for an unnamed caller, who is counted by address.
     pub(super) user_id: Option<&'a str>,
-    /// Its limits; none where none is set.
+    /// The limits, empty if there are none.
     pub(super) limits: Vec<LimitBody>,
-    /// How many turns it may have under way at once.
+    /// The most concurrent turns of the caller.
     pub(super) turns_at_once: usize,
 }
 
-/// One limit, and what is left of it.
+/// One limit, and the part of it that is left.
 #[derive(Serialize)]
 pub(super) struct LimitBody {
-    /// What is counted: `rate`, `turns`, `model_tokens` and the like.
+    /// The limit: `rate`, `turns`, `model_tokens`, ….
     name: &'static str,
-    /// How many of them a period allows.
+    /// The quota in each period.
     limit: u64,
-    /// How many are left.
+    /// The part of the quota that is left.
     remaining: u64,
-    /// How many are gone.
+    /// The part of the quota that is used.
     used: u64,
     /// The length of the period.
     period_seconds: u64,
-    /// When all of them are back.
+    /// The time at which the whole quota is available again, RFC 3339.
     resets_at: String,
 }
 
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_named_once_or_not_at_all() {
+    fn a_query_names_at_most_one_user() {
         let read = |query: &str| user_id(Some(query)).map_err(|error| error.code());
         assert_eq!(user_id(None), Ok(None));
         for (query, name) in [

@@ -1,6 +1,7 @@
-//! Whether a connection has a request under way, and since when it has none.
+//! The requests in flight on one connection, and how long there has been none.
 //!
-//! hyper closes idle HTTP/1 connections, and keeps an HTTP/2 connection for as long as its client answers pings.
+//! hyper closes idle HTTP/1 connections, but keeps an HTTP/2 connection for as long as its client
+//! answers pings.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,37 +10,37 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// The requests of one connection; copies count for the same.
+/// The requests of one connection. Copies share one count.
 #[derive(Clone)]
 pub(super) struct Requests(Arc<Mutex<State>>);
 
 struct State {
-    under_way: usize,
-    /// When the last of them ended, or the connection began.
+    in_flight: usize,
+    /// The end of the last request, or the start of the connection.
     idle_since: Instant,
 }
 
 impl Requests {
-    /// None yet, from now on.
+    /// No requests. The idle time starts now.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { under_way: 0, idle_since: Instant::now() })))
+        Self(Arc::new(Mutex::new(State { in_flight: 0, idle_since: Instant::now() })))
     }
 
-    /// Counts one until what this gives is dropped.
-    pub(super) fn begin(&self) -> Busy {
-        self.with(|state| state.under_way += 1);
-        Busy(self.clone())
+    /// Counts a request until the result is dropped.
+    pub(super) fn begin(&self) -> InFlight {
+        self.with(|state| state.in_flight += 1);
+        InFlight(self.clone())
     }
 
-    /// Begins to count the idle time anew.
+    /// Restarts the idle time.
     pub(super) fn restart(&self) {
         self.with(|state| state.idle_since = Instant::now());
     }
 
-    /// Ends once there has been none for `limit`.
+    /// Completes when there has been no request for `limit`.
     pub(super) async fn idle(&self, limit: Duration) {
         loop {
-            let due = self.with(|state| if state.under_way > 0 { Instant::now() } else { state.idle_since }) + limit;
+            let due = self.with(|state| if state.in_flight > 0 { Instant::now() } else { state.idle_since }) + limit;
             if due <= Instant::now() {
                 return;
             }
@@ -52,13 +53,13 @@ impl Requests {
     }
 }
 
-/// One request under way.
-pub(super) struct Busy(Requests);
+/// A request in flight.
+pub(super) struct InFlight(Requests);
 
-impl Drop for Busy {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.with(|state| {
-            state.under_way = state.under_way.saturating_sub(1);
+            state.in_flight = state.in_flight.saturating_sub(1);
             state.idle_since = Instant::now();
         });
     }

@@ -1,8 +1,6 @@
-//! A client of the native door, for the command line: turns as they stream, histories, models.
+//! A client of the native API, for the command line: streamed turns, histories, models.
 //!
-//! The one file beside `forward/mod.rs` that names the HTTP client; its TLS and its manners are the same: no redirects, no
-//! proxy from the environment, Mozilla's roots. What a server says is bounded and read leniently: members that a newer
-//! server adds are passed over.
+//! Responses are limited in size. Unknown members are ignored, since a newer server may add some.
 
 use std::{fmt, pin::Pin, time::Duration};
 
@@ -14,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::http::{SetupError, build_client, cause, client_builder};
 use crate::proto::sse::{Decoder, Event};
 
-/// One server, and the credential for it.
+/// A client of one server, with the credential for it.
 pub struct Client {
     http: reqwest::Client,
     base_url: String,
@@ -22,11 +20,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `base_url`; nothing is connected yet.
+    /// A client of the server at `base_url`. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`ClientError::Url`] for what is no `http:` or `https:` URL, [`ClientError::SetUp`] if TLS cannot be set up or
-    /// the credential is no header value.
+    /// [`ClientError::Url`] if `base_url` is not an `http:` or `https:` URL, or contains a
+    /// credential or a query; [`ClientError::SetUp`] if TLS cannot be set up, or if the credential
+    /// is not a valid header value.
     pub fn new(base_url: &str, bearer: Option<&str>) -> Result<Self, ClientError> {
         let fits = base_url.parse::<Uri>().is_ok_and(|uri| {
             let host = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
@@ -37,13 +36,14 @@ impl Client {
         }
         let bearer = bearer.map(|bearer| {
             let mut value = HeaderValue::from_str(&format!("Bearer {bearer}")).map_err(|_| ClientError::SetUp {
-                cause: "the credential holds a character that no header may".to_owned(),
+                cause: "the credential contains a character that is not allowed in a header".to_owned(),
             })?;
             value.set_sensitive(true);
             Ok::<_, ClientError>(value)
         });
         let builder = client_builder()?.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
-        // A person thinks longer than servers keep an idle connection, and a turn sent into a closing one would fail.
+        // A person often pauses longer than servers keep an idle connection. A turn that is sent
+        // while the server closes the connection would fail.
         let builder = builder.pool_max_idle_per_host(0);
         Ok(Self {
             http: build_client(builder)?,
@@ -52,10 +52,10 @@ impl Client {
         })
     }
 
-    /// Asks for a turn. Dropping the reply cancels it.
+    /// Sends a turn. Dropping the reply cancels it.
     ///
     /// # Errors
-    /// [`ClientError`]; the token that was sent is as good as before.
+    /// [`ClientError`]. The token in the request stays valid.
     pub async fn turn(&self, request: &TurnRequest<'_>) -> Result<Reply, ClientError> {
         let response = self.send(self.http.post(self.url("/v1/turns")), Some(request)).await?;
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -66,7 +66,7 @@ impl Client {
         Ok(Reply { pieces: Box::pin(pieces), unread: Bytes::new(), decoder: Decoder::new(ANSWER_BYTES) })
     }
 
-    /// Asks for what a token holds.
+    /// Reads the content of a token.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -76,7 +76,7 @@ impl Client {
         parse(&read(response).await?)
     }
 
-    /// Asks for the aliases of the models, the default one first.
+    /// Reads the aliases of the models, the default first.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -120,26 +120,26 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What is asked of a turn.
+/// A request for a turn.
 #[derive(Clone, Copy, Serialize)]
 pub struct TurnRequest<'a> {
-    /// The token to continue; none begins a conversation.
+    /// The token to continue from. `None` starts a conversation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<&'a str>,
-    /// What the user says.
+    /// The user's message.
     pub input: &'a str,
-    /// The user, where nobody else vouches for the caller.
+    /// The user, if the server does not authenticate callers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<&'a str>,
-    /// The model's alias; else the token's, else the server's first.
+    /// The model's alias. `None` is the alias in the token, or the server's first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<&'a str>,
-    /// Always true here.
+    /// Always true.
     stream: bool,
 }
 
 impl<'a> TurnRequest<'a> {
-    /// A turn that says `input`.
+    /// A turn with this message.
     #[must_use]
     pub fn new(token: Option<&'a str>, input: &'a str) -> Self {
         Self { token, input, user_id: None, model: None, stream: true }
@@ -152,7 +152,7 @@ impl fmt::Debug for TurnRequest<'_> {
     }
 }
 
-/// A reply that is coming in.
+/// A streamed reply.
 pub struct Reply {
     pieces: Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>,
     unread: Bytes,
@@ -160,10 +160,11 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Waits for what comes next; after [`ReplyEvent::Done`] nothing does.
+    /// Waits for the next event. [`ReplyEvent::Done`] is the last one.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] for a turn that failed on the way, with what had flowed of it; [`ClientError::Cut`].
+    /// [`ClientError::Refused`] if the turn failed, with the part of the reply that arrived;
+    /// [`ClientError::Cut`]; [`ClientError::Foreign`].
     pub async fn next(&mut self) -> Result<ReplyEvent, ClientError> {
         loop {
             let mut rest: &[u8] = &self.unread;
@@ -191,15 +192,15 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// A piece of a reply.
+/// An event of a reply.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ReplyEvent {
-    /// The model asks for a tool.
+    /// The model calls a tool.
     Call(Call),
-    /// The reply is whole.
+    /// The reply is complete.
     Done(Box<TurnAnswer>),
-    /// More of its text.
+    /// The next part of the text.
     Text(String),
 }
 
@@ -219,29 +220,29 @@ impl ReplyEvent {
     }
 }
 
-/// A call that the model wants made.
+/// A tool call of the model.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Call {
-    /// What the result is to name.
+    /// The id that the tool result must contain.
     pub id: String,
-    /// The tool.
+    /// The name of the tool.
     pub name: String,
-    /// JSON text.
+    /// The arguments, as JSON text.
     pub args: String,
 }
 
-/// A whole reply.
+/// A complete reply.
 #[derive(Clone, Deserialize)]
 pub struct TurnAnswer {
-    /// The fresh token.
+    /// The new token.
     pub token: String,
-    /// What it holds.
+    /// The conversation in the token.
     pub conversation: Conversation,
-    /// What this turn used.
+    /// The model tokens of this turn.
     pub usage: Usage,
-    /// Why the reply ended: `stop`, `length`, `tool_calls` or `content_filter`.
+    /// The reason for the end of the reply: `stop`, `length`, `tool_calls` or `content_filter`.
     pub finish_reason: String,
-    /// The answer as the server wrote it, one line of JSON.
+    /// The response as the server sent it, one line of JSON.
     #[serde(skip)]
     pub json: String,
 }
@@ -252,36 +253,36 @@ impl fmt::Debug for TurnAnswer {
     }
 }
 
-/// What a server says of a conversation.
+/// A conversation, as the server describes it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Conversation {
     /// Its id.
     pub id: String,
-    /// How many turns it has.
+    /// The number of its turns.
     pub turn: u64,
-    /// When it began, RFC 3339.
+    /// Its start, RFC 3339.
     pub started_at: String,
-    /// When its token stops being good, RFC 3339.
+    /// The expiry of its token, RFC 3339.
     pub expires_at: String,
-    /// The bytes of its history.
+    /// The size of its history.
     pub history_bytes: u64,
-    /// The bytes of its token.
+    /// The size of its token.
     pub token_bytes: u64,
-    /// The items that were taken away before this turn.
+    /// The number of items that were trimmed before this turn.
     #[serde(default)]
     pub trimmed_items: u64,
 }
 
-/// Model tokens of one turn.
+/// The model tokens of one turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Usage {
-    /// Sent.
+    /// Model tokens sent to the model.
     pub input_tokens: u64,
-    /// Received.
+    /// Model tokens received from the model.
     pub output_tokens: u64,
 }
 
-/// What a token holds.
+/// The content of a token.
 #[derive(Clone, Debug, Deserialize)]
 pub struct History {
     /// The items, oldest first.
@@ -290,12 +291,12 @@ pub struct History {
     pub conversation: Conversation,
 }
 
-/// What had flowed of a reply before it failed.
+/// The part of a failed reply that arrived.
 #[derive(Clone, Deserialize)]
 pub struct Partial {
     /// The text.
     pub reply: String,
-    /// A token that holds it, marked cut.
+    /// A token that contains the part, marked as interrupted.
     pub token: String,
 }
 
@@ -305,53 +306,53 @@ impl fmt::Debug for Partial {
     }
 }
 
-/// A problem document (RFC 9457), as Holdall writes it.
+/// An error response of Holdall: a problem document (RFC 9457).
 #[derive(Clone, Debug, Deserialize)]
 pub struct Refusal {
-    /// The stable name of what is wrong.
+    /// The stable code of the error.
     pub code: String,
-    /// The same in words.
+    /// The error in words.
     pub detail: String,
     /// `safe`, `after` or `never`.
     pub retry: String,
-    /// With `after`: how long.
+    /// The wait before a retry, with `after`.
     pub retry_after_seconds: Option<u64>,
-    /// By which the operator's log knows it.
+    /// The id of the request in the operator's log.
     pub request_id: String,
-    /// What had flowed.
+    /// The part of the reply that arrived.
     pub partial: Option<Partial>,
-    /// The document as the server wrote it, one line of JSON.
+    /// The document as the server sent it, one line of JSON.
     #[serde(skip)]
     pub json: String,
 }
 
-/// Why a request came to nothing. Never holds a token or a credential in its words.
+/// The reason why a request failed. Its message never contains a token or a credential.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The answer broke off.
+    /// The response was interrupted.
     Cut {
-        /// What happened.
+        /// The cause.
         cause: String,
     },
-    /// The answer is none of Holdall's.
+    /// The response is not one of Holdall's.
     Foreign {
-        /// What it is.
+        /// The content that was received.
         what: String,
     },
-    /// The server says no.
+    /// The server responded with an error.
     Refused(Box<Refusal>),
-    /// The client cannot be built.
+    /// The client cannot be set up.
     SetUp {
-        /// What is wrong.
+        /// The cause.
         cause: String,
     },
-    /// There is no answer.
+    /// There was no response.
     Unreachable {
-        /// What happened.
+        /// The cause.
         cause: String,
     },
-    /// The server's address is none.
+    /// The address of the server is not valid.
     Url {
         /// The address.
         url: String,
@@ -359,11 +360,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The error that `problem` tells of, which came with `carrier`.
+    /// The error in the document `problem`, which came with `carrier`.
     fn refused(problem: &str, carrier: &str) -> Self {
         match serde_json::from_str::<Refusal>(problem) {
             Ok(refusal) => Self::Refused(Box::new(Refusal { json: problem.to_owned(), ..refusal })),
-            Err(_) => Self::Foreign { what: format!("{carrier} without a reason") },
+            Err(_) => Self::Foreign { what: format!("{carrier} without a problem document") },
         }
     }
 }
@@ -373,12 +374,14 @@ impl std::error::Error for ClientError {}
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cut { cause } => write!(f, "the server's answer broke off: {cause}"),
-            Self::Foreign { what } => write!(f, "the server does not answer as Holdall does: {what}"),
+            Self::Cut { cause } => write!(f, "the server's response was interrupted: {cause}"),
+            Self::Foreign { what } => write!(f, "the server did not respond like Holdall: {what}"),
             Self::Refused(refusal) => f.write_str(&refusal.detail),
             Self::SetUp { cause } => f.write_str(cause),
             Self::Unreachable { cause } => write!(f, "the server cannot be reached: {cause}"),
-            Self::Url { url } => write!(f, "`{url}` is no http: or https: URL without credentials and query"),
+            Self::Url { url } => {
+                write!(f, "`{url}` is not a valid server URL: use http: or https:, without credentials and query")
+            }
         }
     }
 }
@@ -414,11 +417,11 @@ struct TextBody {
 fn parse<T: DeserializeOwned>(json: &str) -> Result<T, ClientError> {
     serde_json::from_str(json).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        ClientError::Foreign { what: format!("JSON of another shape ({place})") }
+        ClientError::Foreign { what: format!("unexpected JSON ({place})") }
     })
 }
 
-/// Reads a whole answer of at most [`ANSWER_BYTES`].
+/// Reads a complete response of at most [`ANSWER_BYTES`].
 async fn read(response: reqwest::Response) -> Result<String, ClientError> {
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
@@ -432,8 +435,9 @@ async fn read(response: reqwest::Response) -> Result<String, ClientError> {
     String::from_utf8(body).map_err(|_| ClientError::Foreign { what: "not UTF-8".to_owned() })
 }
 
-/// The most bytes of an answer or of one event: several times what a server's default limits allow.
+/// The most bytes of a response or of one event: several times what a server's default limits
+/// allow.
 const ANSWER_BYTES: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Servers say something every 15 seconds.
+/// Servers send a heartbeat every 15 seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);

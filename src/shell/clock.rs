@@ -16,16 +16,17 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose elapsed time begins now.
+    /// A clock whose elapsed time starts now.
     #[must_use]
     pub fn new() -> Self {
         Self { began: Instant::now() }
     }
 }
 
-/// The milliseconds since 1970 by the system's clock; none where that is set to before.
+/// The milliseconds since 1970 by the system's clock. `None` if the clock is set to an earlier
+/// time.
 #[cfg(feature = "lambda")]
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]
+#[expect(clippy::disallowed_methods, reason = "this file reads the clock")]
 pub(super) fn unix_millis() -> Option<u64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_millis()).ok()
@@ -38,9 +39,10 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]
+    #[expect(clippy::disallowed_methods, reason = "this file reads the clock")]
     fn now(&self) -> UnixSeconds {
-        // A clock set before 1970 reads as 1970: every token is then from the future, and refused.
+        // A clock that is set to a time before 1970 reads as 1970. Every token is then from the
+        // future, and rejected.
         UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }
 

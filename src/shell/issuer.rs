@@ -1,8 +1,7 @@
 //! Fetches the key set of an identity issuer.
 //!
-//! The manners are those of the upstreams' client: no redirects, no proxy from the environment, Mozilla's roots. The
-//! answer is believed for its certificate alone, and what it is good for is decided by whoever reads it; here it is only
-//! kept small. How long it may take is the caller's matter, who drops the future.
+//! This module limits the size of the document, and does not check its content. The caller limits
+//! the time, by dropping the future.
 
 use futures_util::StreamExt as _;
 use http::{StatusCode, header};
@@ -10,24 +9,24 @@ use http::{StatusCode, header};
 use super::http::{SetupError, build_client, cause, client_builder};
 use crate::principal::jwt::KeyDocument;
 
-/// A client of one issuer.
+/// A client of identity issuers.
 #[derive(Clone, Debug)]
 pub(super) struct Issuer(reqwest::Client);
 
 impl Issuer {
-    /// A client; nothing is connected yet.
+    /// A client without connections.
     ///
     /// # Errors
     /// [`SetupError`] if TLS cannot be set up.
     pub(super) fn new() -> Result<Self, SetupError> {
-        // Ten minutes lie between two fetches: no connection lasts so long.
+        // There are ten minutes between two fetches. No server keeps an idle connection so long.
         build_client(client_builder()?.pool_max_idle_per_host(0)).map(Self)
     }
 
-    /// The document at `url`, within the bounds of [`KeyDocument`].
+    /// The document at `url`, within the size limit of [`KeyDocument`].
     ///
     /// # Errors
-    /// What went wrong, without a word of what was sent.
+    /// The cause of the failure. It contains nothing that the issuer sent.
     pub(super) async fn fetch(&self, url: String) -> Result<String, String> {
         let response = self.0.get(url).header(header::ACCEPT, KeyDocument::ACCEPT).send().await.map_err(cause)?;
         if response.status() != StatusCode::OK {

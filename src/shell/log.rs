@@ -1,4 +1,4 @@
-//! The operator's log: one JSON line a request, and one for what happens beside them, on standard error.
+//! The operator's log on standard error: one JSON line for each request and each notice.
 
 use std::io::Write as _;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::service::{Entry, Log, Notice};
 
-/// Writes records to standard error.
+/// Writes log entries to standard error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StderrLog;
 
@@ -23,6 +23,7 @@ impl Log for StderrLog {
 fn write(entry: &impl Serialize) {
     let mut line = serde_json::to_vec(entry).unwrap_or_default();
     line.push(b'\n');
-    // One write a line, so that lines of several threads do not mix. A closed log must not stop the server.
+    // One write for each line, so that the lines of several threads do not mix. A closed log must
+    // not stop the server.
     let _ = std::io::stderr().lock().write_all(&line);
 }

@@ -1,47 +1,48 @@
-//! The runtime that futures run on, and the signals that reach this process.
+//! The async runtime, and the signals of the process.
 
 use std::{io, time::Duration};
 
 use tokio::signal::unix::{self, SignalKind};
 
-/// Runs futures. What was spawned ends with it.
+/// An async runtime. Dropping it ends its tasks.
 #[derive(Debug)]
 pub struct Runtime(tokio::runtime::Runtime);
 
 impl Runtime {
-    /// A runtime on all cores, with timers and sockets.
+    /// A runtime that uses all cores.
     ///
     /// # Errors
-    /// [`io::Error`] if the system has no threads or descriptors to give.
+    /// [`io::Error`] if the system has no free threads or descriptors.
     pub fn new() -> io::Result<Self> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map(Self)
     }
 
-    /// The same on this thread alone, for who is given a part of a core.
+    /// A runtime that uses only this thread, for a process with less than one core.
     ///
     /// # Errors
-    /// [`io::Error`] if the system has no descriptors to give.
+    /// [`io::Error`] if the system has no free descriptors.
     pub fn single() -> io::Result<Self> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map(Self)
     }
 
-    /// Runs `future` to its end on this thread.
+    /// Runs `future` on this thread until it completes.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.0.block_on(future)
     }
 
-    /// Runs `future` beside this thread, for as long as the runtime lives.
+    /// Runs `future` in the background, until the runtime ends.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(future);
     }
 
-    /// Ends without waiting for what was spawned.
+    /// Ends the runtime without waiting for its tasks.
     pub fn shut_down(self) {
         self.0.shutdown_timeout(Duration::ZERO);
     }
 }
 
-/// Waits for whichever of the two ends first, the former if both have; the other is dropped.
+/// The output of the future that completes first, or of the former if both do. The other one is
+/// dropped.
 pub async fn first_of<T>(former: impl Future<Output = T>, latter: impl Future<Output = T>) -> T {
     tokio::select! {
         biased;
@@ -50,12 +51,12 @@ pub async fn first_of<T>(former: impl Future<Output = T>, latter: impl Future<Ou
     }
 }
 
-/// What a server is told by signals.
+/// A command to a server by signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGHUP: read the settings anew.
+    /// SIGHUP: reload the settings.
     Reload,
-    /// SIGTERM or SIGINT: come to an end.
+    /// SIGTERM or SIGINT: stop.
     Stop,
 }
 
@@ -68,10 +69,11 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Watches from now on; the signals' own effect, to end the process, is gone then. To be called on a [`Runtime`].
+    /// Starts to watch. From now on, these signals no longer end the process. Must be called within
+    /// a [`Runtime`].
     ///
     /// # Errors
-    /// [`io::Error`] if the system refuses.
+    /// [`io::Error`] if the system does not permit it.
     pub fn watch() -> io::Result<Self> {
         Ok(Self {
             hang_up: unix::signal(SignalKind::hangup())?,
@@ -80,7 +82,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,
@@ -90,20 +92,20 @@ impl Signals {
     }
 }
 
-/// SIGINT alone, which a terminal sends for Ctrl-C.
+/// The signal SIGINT, which a terminal sends for Ctrl-C.
 #[derive(Debug)]
 pub struct Interrupts(unix::Signal);
 
 impl Interrupts {
-    /// Watches from now on, as [`Signals::watch`] does; earlier ones do not count.
+    /// Starts to watch, like [`Signals::watch`]. Earlier signals do not count.
     ///
     /// # Errors
-    /// [`io::Error`] if the system refuses.
+    /// [`io::Error`] if the system does not permit it.
     pub fn watch() -> io::Result<Self> {
         unix::signal(SignalKind::interrupt()).map(Self)
     }
 
-    /// Waits for the next.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         self.0.recv().await;
     }

@@ -1,11 +1,12 @@
-//! The listener: HTTP/1.1 and HTTP/2 in clear text, connection limits, header timers, drain.
+//! The listener: HTTP/1.1 and HTTP/2 without TLS, connection limits, header timers, drain.
 //!
-//! TLS is left to what stands in front. A connection costs at most one head buffer until its head is whole, and ends
-//! when it has been without a request for as long as a head may take.
+//! TLS is the task of a proxy in front. Until its first head is complete, a connection costs at
+//! most one head buffer. A connection without a request is closed after the time that a head may
+//! take.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Version, header::CONNECTION};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -13,37 +14,51 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time,
 };
 
 use super::{
-    NativeService, Prepared,
-    busy::Requests,
+    busy::{InFlight, Requests},
+    native::NativeService,
+    prepared::{PreparedService, StartError, drain},
     socket::Socket,
-    unread::{Patience, Watched},
-    wind_down,
+    unread::{ReadLimits, WatchedBody},
 };
-use crate::{config::ServerConfig, guard, principal::Peer, service::slots::Slots};
+use crate::{
+    config::{Config, ServerConfig},
+    guard,
+    principal::Peer,
+    service::{Log, slots::Slots},
+};
+
+/// Builds the service of a configuration and binds its listener. It accepts connections when
+/// [`Server::run`] is awaited.
+///
+/// # Errors
+/// [`StartError`] if the address cannot be bound, or if the upstreams or the guard cannot be set
+/// up. A limits store that does not answer is not an error: [`Server::warnings`] reports it, and it
+/// may start later.
+pub async fn start(config: Config, log: Box<dyn Log>) -> Result<Server, StartError> {
+    let (address, server) = (config.listen, config.server.clone());
+    let prepared = PreparedService::new(config, log).await?;
+    let listener = TcpListener::bind(address).await.map_err(StartError::Listen)?;
+    Ok(Server { listener, config: server, prepared })
+}
 
 /// A bound listener with its service.
 pub struct Server {
     listener: TcpListener,
     config: ServerConfig,
-    prepared: Prepared,
+    prepared: PreparedService,
 }
 
 impl Server {
-    pub(super) async fn bind(address: SocketAddr, config: ServerConfig, prepared: Prepared) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, config, prepared })
-    }
-
-    /// The address in use, with the port that the system chose where port 0 was asked for.
+    /// The address in use, with the port that the system chose if the configured port is 0.
     ///
     /// # Errors
-    /// [`io::Error`] if the system does not say.
+    /// [`io::Error`] if the system does not report the address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -54,133 +69,130 @@ impl Server {
         Arc::clone(&self.prepared.service)
     }
 
-    /// What an operator should know of, as it was seen at the start.
+    /// Warnings for the operator from the start.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.prepared.notes
+    pub fn warnings(&self) -> &[String] {
+        &self.prepared.warnings
     }
 
-    /// Answers until `stop` ends; then lets requests under way end, for as long as the configuration allows.
+    /// Handles connections until `stop` completes. Then the requests in flight may end, within the
+    /// configured drain timeout.
     ///
-    /// Once this ends, or is dropped, no connection is open any more.
+    /// When this future completes or is dropped, all connections are closed.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, config, prepared } = self;
-        // Ends with this future, as the connections do.
-        let _beside = prepared.work_beside();
+        // Ends with this future, like the connections.
+        let _background = prepared.spawn_background_tasks();
         let service = prepared.service;
-        let (leave, leaving) = watch::channel(());
+        let (close, closing) = watch::channel(());
         let mut acceptor = Acceptor {
             listener,
-            places: Arc::new(Semaphore::new(config.connections)),
+            slots: Arc::new(Semaphore::new(config.connections)),
             peers: Slots::new(usize::MAX, config.connections_per_peer),
             config: config.clone(),
             service: Arc::clone(&service),
-            leaving,
+            closing,
             connections: JoinSet::new(),
         };
         acceptor.accept_until(stop).await;
         service.drain();
-        // Balancers find out by `/ready`, and send some more until then.
+        // Load balancers learn from `/ready` that this instance drains, and send requests until
+        // then.
         acceptor.accept_until(time::sleep(config.lame_duck)).await;
         let connections = acceptor.close();
-        let _ = leave.send(());
-        wind_down(&service, connections, config.drain_timeout).await;
+        let _ = close.send(());
+        drain(&service, connections, config.drain_timeout).await;
     }
 }
 
-/// Where connections come in.
+/// Accepts connections.
 struct Acceptor {
     listener: TcpListener,
     config: ServerConfig,
     service: Arc<NativeService>,
-    /// Connections at once.
-    places: Arc<Semaphore>,
-    /// The same of one peer.
+    /// The slots for concurrent connections.
+    slots: Arc<Semaphore>,
+    /// The slots of each peer.
     peers: Slots,
-    /// Changes when all are to leave.
-    leaving: watch::Receiver<()>,
+    /// Changes when all connections must close.
+    closing: watch::Receiver<()>,
     connections: JoinSet<()>,
 }
 
 impl Acceptor {
-    /// Serves those who come until `end` ends.
+    /// Handles new connections until `end` completes.
     async fn accept_until(&mut self, end: impl Future<Output = ()>) {
         let mut end = std::pin::pin!(end);
         loop {
-            // Over the limit, connections wait in the system's queue instead of costing memory here.
-            let place = tokio::select! {
+            // At the limit, connections wait in the system's queue, where they cost no memory here.
+            let slot = tokio::select! {
                 () = &mut end => return,
-                place = Arc::clone(&self.places).acquire_owned() => place,
+                slot = Arc::clone(&self.slots).acquire_owned() => slot.ok(),
             };
-            let (stream, address) = tokio::select! {
+            let accepted = tokio::select! {
                 () = &mut end => return,
-                accepted = self.listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(_) => {
-                        // Out of descriptors, mostly: other connections must end first.
-                        time::sleep(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                },
+                accepted = self.listener.accept() => accepted,
             };
-            // One connection too many of this peer is closed without a word.
-            let Ok(share) = self.peers.take(Some(guard::network(address.ip()))) else { continue };
-            // Deltas are small, and wanted at once.
-            let _ = stream.set_nodelay(true);
-            // What is left of the connections that have ended.
-            while self.connections.try_join_next().is_some() {}
-            let (service, config) = (Arc::clone(&self.service), self.config.clone());
-            let connection = serve(stream, Peer(address.ip()), service, config, self.leaving.clone());
-            self.connections.spawn(async move {
-                connection.await;
-                drop((place, share));
-            });
+            match accepted {
+                Ok((stream, address)) => self.spawn(stream, address, slot),
+                // Usually there are no free descriptors: other connections must end first.
+                Err(_) => time::sleep(ACCEPT_PAUSE).await,
+            }
         }
     }
 
-    /// Lets nobody in any more; gives the connections that there are.
+    /// Handles a connection in a task of its own. It is closed without a response if its peer has
+    /// too many.
+    fn spawn(&mut self, stream: TcpStream, address: SocketAddr, slot: Option<OwnedSemaphorePermit>) {
+        let Ok(peer_slot) = self.peers.take(Some(guard::network(address.ip()))) else { return };
+        // Deltas are small, and must not be delayed.
+        let _ = stream.set_nodelay(true);
+        // Removes the connections that have ended.
+        while self.connections.try_join_next().is_some() {}
+        let (service, config) = (Arc::clone(&self.service), self.config.clone());
+        let connection = serve(stream, Peer(address.ip()), service, config, self.closing.clone());
+        self.connections.spawn(async move {
+            connection.await;
+            drop((slot, peer_slot));
+        });
+    }
+
+    /// Closes the listener. Returns the connections.
     fn close(self) -> JoinSet<()> {
         self.connections
     }
 }
 
-/// Answers the requests of one connection, until it ends, or has been idle for too long, or everything is to.
+/// Handles the requests of one connection until it ends, is idle for too long, or must close.
 async fn serve(
     stream: TcpStream,
     peer: Peer,
     service: Arc<NativeService>,
     config: ServerConfig,
-    mut leaving: watch::Receiver<()>,
+    mut closing: watch::Receiver<()>,
 ) {
     let requests = Requests::new();
-    let patience = Patience { pause: config.write_timeout, whole: config.answer_timeout };
-    let answer = service_fn(|mut request: hyper::Request<Incoming>| {
+    let limits = ReadLimits { pause: config.write_timeout, total: config.answer_timeout };
+    let handler = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        let (service, busy) = (Arc::clone(&service), requests.begin());
-        async move {
-            let is_last = request.version() < Version::HTTP_2 && service.is_draining();
-            let mut answer = service.handle(request).await;
-            if is_last {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(answer.map(|body| Watched::new(body, busy, patience)))
-        }
+        respond(Arc::clone(&service), request, requests.begin(), limits)
     });
     let socket = Socket::new(stream, config.head_timeout, config.write_timeout);
     let builder = connection_builder(&config);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), answer));
-    let (mut told, mut is_idle) = (false, false);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), handler));
+    let (mut is_closing, mut was_idle) = (false, false);
     loop {
         tokio::select! {
-            // A broken connection is its client's affair; the request's record says how far it came.
+            // An I/O error ends the connection. The record of each request says how far it came.
             _ = connection.as_mut() => return,
-            _ = leaving.changed(), if !told => told = true,
+            _ = closing.changed(), if !is_closing => is_closing = true,
             () = requests.idle(config.head_timeout) => {
-                // The client was told, and stays: with streams that it does not read to their end, for one.
-                if is_idle {
+                // After the graceful shutdown, the client has kept the connection open, for example
+                // with streams whose end it does not read.
+                if was_idle {
                     return;
                 }
-                is_idle = true;
+                was_idle = true;
                 requests.restart();
             }
         }
@@ -188,11 +200,26 @@ async fn serve(
     }
 }
 
+/// Responds to one request. A draining server closes an HTTP/1 connection after the response.
+async fn respond(
+    service: Arc<NativeService>,
+    request: Request<Incoming>,
+    in_flight: InFlight,
+    limits: ReadLimits,
+) -> Result<Response<WatchedBody>, Infallible> {
+    let is_last = request.version() < Version::HTTP_2 && service.is_draining();
+    let mut response = service.handle(request).await;
+    if is_last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| WatchedBody::new(body, in_flight, limits)))
+}
+
 fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        // Without a timer the header timeout does nothing.
+        // Without a timer, the header timeout has no effect.
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
         .max_buf_size(config.head_bytes)
@@ -210,15 +237,15 @@ fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// How long to wait before accepting again after accepting failed.
+/// The pause after `accept` failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The most headers in a request.
 const HEADERS_MAX: usize = 100;
-/// The most requests at once on an HTTP/2 connection.
+/// The most concurrent requests on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
-/// The most streams of an HTTP/2 connection that were reset before they were looked at (CVE-2023-44487), and the most that
-/// its client's errors made us reset (CVE-2025-8671); one more ends the connection. Clients that keep to the rules cause
-/// none of the latter.
+/// The most streams of an HTTP/2 connection that the client reset before they were handled
+/// (CVE-2023-44487), and the most that the server reset because of client errors (CVE-2025-8671).
+/// One more ends the connection. A client that follows the protocol causes none of the latter.
 const RESETS_MAX: usize = 64;
-/// The most bytes of an answer that wait in an HTTP/2 stream for its client's window.
+/// The most response bytes of an HTTP/2 stream that wait for the client's window.
 const SEND_BYTES: usize = 64 << 10;

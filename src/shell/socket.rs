@@ -1,7 +1,8 @@
-//! A connection's socket, on which no wait for the client is without an end.
+//! A connection's socket with timeouts for every wait for the client.
 //!
-//! hyper's timers begin once the version is known, and watch reading alone. So this one bounds the first bytes, which tell
-//! HTTP/2 from HTTP/1, and the time for which a client may take nothing of what is written to it.
+//! hyper's timers start when the HTTP version is known, and they watch only reads. This socket
+//! limits the time until the first bytes, which distinguish HTTP/2 from HTTP/1, and the time in
+//! which the client accepts no bytes.
 
 use std::{
     io,
@@ -16,43 +17,44 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A socket that fails with [`io::ErrorKind::TimedOut`] where its client lets it wait for too long.
+/// A socket that fails with [`io::ErrorKind::TimedOut`] if its client is too slow.
 pub(super) struct Socket {
     stream: TcpStream,
-    /// Runs until the client has shown which version it speaks.
-    greeting: Option<Pin<Box<Sleep>>>,
-    /// The bytes of the HTTP/2 preface that have come.
+    /// Runs until the client has sent enough bytes to tell the HTTP version.
+    version_timer: Option<Pin<Box<Sleep>>>,
+    /// The number of bytes of the HTTP/2 preface so far.
     preface_bytes: usize,
     write_timeout: Duration,
-    /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs while the client accepts no bytes.
+    write_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, greeting_timeout: Duration, write_timeout: Duration) -> Self {
-        let greeting = Some(Box::pin(sleep(greeting_timeout)));
-        Self { stream, greeting, preface_bytes: 0, write_timeout, stalled: None }
+    pub(super) fn new(stream: TcpStream, version_timeout: Duration, write_timeout: Duration) -> Self {
+        let version_timer = Some(Box::pin(sleep(version_timeout)));
+        Self { stream, version_timer, preface_bytes: 0, write_timeout, write_timer: None }
     }
 
-    /// Ends the greeting once `bytes` show the version: at the first that is not the preface's, or at its last.
-    fn greet(&mut self, bytes: &[u8]) {
-        if self.greeting.is_some() {
+    /// Stops the first timeout when `bytes` tell the version: at the first byte that differs from
+    /// the preface, or at its last byte.
+    fn read_version(&mut self, bytes: &[u8]) {
+        if self.version_timer.is_some() {
             let rest = PREFACE.get(self.preface_bytes..).unwrap_or_default();
             if rest.starts_with(bytes) && rest != bytes {
                 self.preface_bytes = self.preface_bytes.saturating_add(bytes.len());
             } else {
-                self.greeting = None;
+                self.version_timer = None;
             }
         }
     }
 
     fn bound_write<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.stalled = None;
+            self.write_timer = None;
             return outcome;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
-        ready!(stalled.as_mut().poll(context));
+        let write_timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
+        ready!(write_timer.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -61,13 +63,13 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        match (Pin::new(&mut this.stream).poll_read(context, buffer), &mut this.greeting) {
-            (Poll::Pending, Some(greeting)) => {
-                ready!(greeting.as_mut().poll(context));
+        match (Pin::new(&mut this.stream).poll_read(context, buffer), &mut this.version_timer) {
+            (Poll::Pending, Some(version_timer)) => {
+                ready!(version_timer.as_mut().poll(context));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
             (outcome, _) => {
-                this.greet(buffer.filled().get(before..).unwrap_or_default());
+                this.read_version(buffer.filled().get(before..).unwrap_or_default());
                 outcome
             }
         }
@@ -104,5 +106,5 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// What an HTTP/2 client says first (RFC 9113 §3.4).
+/// The first bytes of an HTTP/2 client (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

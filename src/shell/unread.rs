@@ -1,9 +1,10 @@
-//! An answer that its client stops reading, or reads too slowly: dropped after a while, and its turn with it.
+//! Ends a response that its client does not read, or reads too slowly. Its turn ends with it.
 //!
-//! HTTP/2's flow control stops a stream without a sign on the socket, where [`Socket`](super::socket::Socket) would notice,
-//! and other streams of the connection may be in good order. So the body itself is watched: handed out a piece and not
-//! asked for the next. It is handed out in small pieces, since hyper holds what it was handed for as long as the
-//! connection lasts, whatever becomes of the body.
+//! HTTP/2's flow control can stop one stream while the socket and the other streams of the
+//! connection work, so [`Socket`](super::socket::Socket) does not notice. Therefore the body itself
+//! is watched: the time between a piece that it returned and the request for the next one. It
+//! returns small pieces, since hyper keeps a piece until it is sent or the connection ends, even if
+//! the body is dropped.
 
 use std::{
     io,
@@ -20,39 +21,40 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::busy::Busy;
+use super::busy::InFlight;
 use crate::service::Body;
 
-/// How long a client may take over its answer.
+/// The longest times that a client may take to read a response.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// Without asking for more.
+pub(super) struct ReadLimits {
+    /// Between two pieces.
     pub(super) pause: Duration,
-    /// In all.
-    pub(super) whole: Duration,
+    /// For the complete response.
+    pub(super) total: Duration,
 }
 
-/// A body that ends with an error once its client has let it wait for too long.
-pub(super) struct Watched {
+/// A body that ends with an error if its client is too slow.
+pub(super) struct WatchedBody {
     state: Arc<Mutex<State>>,
     watch: AbortHandle,
 }
 
 struct State {
-    /// Gone once it has waited too long, and the sign with it that its connection is in use.
-    body: Option<(Body, Busy)>,
-    /// What is still to be handed out of the body's last piece.
+    /// The body, and the mark that the connection is in use. `None` after a timeout.
+    body: Option<(Body, InFlight)>,
+    /// The rest of the body's last piece.
     rest: Bytes,
-    /// Since when the client has not asked for more; none while it waits for us.
-    waits_since: Option<Instant>,
+    /// The time since when the client has not asked for more; `None` while the client waits.
+    unread_since: Option<Instant>,
 }
 
-impl Watched {
-    /// Watches `body`; within a runtime. It waits for as long as `patience` says at least, and one pause more at most.
-    pub(super) fn new(body: Body, busy: Busy, patience: Patience) -> Self {
-        let state = State { body: Some((body, busy)), rest: Bytes::new(), waits_since: Some(Instant::now()) };
+impl WatchedBody {
+    /// Watches `body`. Must be called within a Tokio runtime. A timeout comes at the limit, or at
+    /// most one `limits.pause` later.
+    pub(super) fn new(body: Body, in_flight: InFlight, limits: ReadLimits) -> Self {
+        let state = State { body: Some((body, in_flight)), rest: Bytes::new(), unread_since: Some(Instant::now()) };
         let state = Arc::new(Mutex::new(state));
-        let watch = tokio::spawn(watch(Arc::downgrade(&state), patience)).abort_handle();
+        let watch = tokio::spawn(watch(Arc::downgrade(&state), limits)).abort_handle();
         Self { state, watch }
     }
 
@@ -61,21 +63,22 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for WatchedBody {
     fn drop(&mut self) {
-        // Else it would outlast its answer by a pause, and a flood of small answers would leave as many behind.
+        // Otherwise the task would live for another pause, and many small responses would leave as
+        // many tasks.
         self.watch.abort();
     }
 }
 
-async fn watch(state: Weak<Mutex<State>>, patience: Patience) {
+async fn watch(state: Weak<Mutex<State>>, limits: ReadLimits) {
     let began = Instant::now();
     loop {
-        sleep(patience.pause).await;
+        sleep(limits.pause).await;
         let Some(state) = state.upgrade() else { return };
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let stalled = state.waits_since.is_some_and(|since| since.elapsed() >= patience.pause);
-        if stalled || began.elapsed() >= patience.whole {
+        let stalled = state.unread_since.is_some_and(|since| since.elapsed() >= limits.pause);
+        if stalled || began.elapsed() >= limits.total {
             state.body = None;
             state.rest = Bytes::new();
             return;
@@ -84,7 +87,8 @@ async fn watch(state: Weak<Mutex<State>>, patience: Patience) {
 }
 
 impl State {
-    /// The next of what is handed out; a large piece is copied, so that what was handed out does not keep all of it.
+    /// The next small piece. Parts of a large piece are copied, so that a part does not keep the
+    /// whole piece in memory.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some((body, _)) = &mut self.body else { return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into()))) };
         if self.rest.is_empty() {
@@ -104,14 +108,14 @@ impl State {
     }
 }
 
-impl http_body::Body for Watched {
+impl http_body::Body for WatchedBody {
     type Data = Bytes;
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.with(|state| {
             let frame = state.poll(context);
-            state.waits_since = frame.is_ready().then(Instant::now);
+            state.unread_since = frame.is_ready().then(Instant::now);
             frame
         })
     }
@@ -134,5 +138,5 @@ impl http_body::Body for Watched {
     }
 }
 
-/// An HTTP/2 frame of the usual size (RFC 9113 §4.2).
+/// The usual size of an HTTP/2 frame (RFC 9113 §4.2).
 const PIECE_BYTES: usize = 16 << 10;

@@ -1,4 +1,5 @@
-//! The HTTP surface: every status, code and header of design §6, limits, web pages, connections, and the end.
+//! The HTTP interface: status, code and headers of errors, limits, web pages, connections,
+//! shutdown.
 
 mod drain;
 mod errors;

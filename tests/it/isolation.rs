@@ -1,8 +1,9 @@
-//! Three hundred users at once over three instances, one of which is killed and one started on the way: every reply
-//! knows its own user's secret and nobody else's, and no turn is lost. The same through each door, and from door to door.
+//! 300 concurrent users of three instances. One instance is killed and one is started meanwhile.
+//! Every reply knows the secret of its own user and no other, and no turn is lost. The same for
+//! each API, and for conversations that change the API.
 //!
-//! The instances share a key and nothing else. Each runs on a runtime of its own, so that ending that runtime is what a
-//! kill is to its connections and turns.
+//! The instances share only a key. Each has its own runtime: ending it affects connections and
+//! turns like a kill.
 
 use std::{
     net::SocketAddr,
@@ -24,31 +25,32 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use crate::support::wire::Wire;
 
 #[test]
-fn every_reply_knows_its_own_users_secret_and_no_other() {
+fn every_reply_knows_only_the_secret_of_its_own_user() {
     converse(300, 20, &[Wire::Native]);
 }
 
 #[test]
-fn the_responses_door_keeps_users_apart() {
+fn the_responses_api_isolates_users() {
     converse(100, 12, &[Wire::Responses]);
 }
 
 #[test]
-fn the_chat_completions_door_keeps_users_apart() {
+fn the_chat_completions_api_isolates_users() {
     converse(100, 12, &[Wire::Chat]);
 }
 
 #[test]
-fn the_messages_door_keeps_users_apart() {
+fn the_messages_api_isolates_users() {
     converse(100, 12, &[Wire::Messages]);
 }
 
 #[test]
-fn a_conversation_goes_from_door_to_api() {
+fn a_conversation_can_change_the_api() {
     converse(100, 20, &Wire::ALL);
 }
 
-/// Lets users talk through any of these doors, whole and streamed, while instances come and go.
+/// Runs conversations through these APIs, with and without streaming, while instances start and
+/// end.
 fn converse(users: usize, turns_each: usize, wires: &'static [Wire]) {
     let fleet = Arc::new(Fleet::default());
     let mut instances: Vec<Instance> = (0..3).map(|_| Instance::start(&fleet)).collect();
@@ -60,7 +62,7 @@ fn converse(users: usize, turns_each: usize, wires: &'static [Wire]) {
             clients.spawn(user.talk(turns_each))
         })
         .collect();
-    // Each change comes when a share of the turns is done: by then the others are under way.
+    // Each change comes after a part of the turns. The other turns are in progress then.
     let all = users.len() * turns_each;
     reach(&turns, all / 4, &users);
     instances.remove(0).kill(&fleet);
@@ -112,7 +114,7 @@ fn users_cannot_swap_tokens_at_any_api() {
                 assert_eq!((status, code), (400, json!(known)), "{wire:?} {user}");
                 refusals.push(refusal);
             }
-            // Nobody learns from the answer what was wrong with it.
+            // The response does not say which check failed.
             assert!(refusals.windows(2).all(|pair| pair[0] == pair[1]), "{refusals:?}");
             let (status, own) = turn("alice", Some(&alice), "What is my secret?").await;
             assert_eq!(
@@ -124,7 +126,7 @@ fn users_cannot_swap_tokens_at_any_api() {
     });
 }
 
-/// A user with a secret, and the one token that holds what was said.
+/// A user with a secret, and the token of its conversation.
 struct User {
     number: usize,
     fleet: Arc<Fleet>,
@@ -149,7 +151,7 @@ impl User {
             let asks = turn == turns - 1 || self.draw(2) == 0;
             let said = format!("My favourite number in turn {turn} is {}.", self.draw(1_000));
             let reply = self.turn(&http, if asks { "What is my secret?" } else { &said }).await;
-            // The built-in model's note of what it was told repeats that alone.
+            // The built-in model's note repeats only the remembered text.
             let secrets: Vec<_> = reply.matches("secret-").collect();
             assert_eq!(secrets.len(), usize::from(asks), "{reply}");
             assert!(!asks || reply == format!("Your secret is {secret}."), "{reply}");
@@ -166,7 +168,7 @@ impl User {
     async fn turn(&mut self, http: &reqwest::Client, input: &str) -> String {
         let (wire, stream) = (self.wires[self.draw(self.wires.len())], self.draw(2) == 0);
         let body = wire.turn(Some(&self.name()), self.token.as_deref(), input, stream);
-        // A stream that breaks off has no token, and is asked for again.
+        // An interrupted stream has no token, so the turn is sent again.
         for _ in 0..20 {
             if let Some((reply, token)) = wire.read(&self.post(http, wire.path(), &body).await, stream) {
                 self.token = Some(token);
@@ -177,7 +179,7 @@ impl User {
         panic!("user {} got no whole reply", self.number);
     }
 
-    /// Sends to any instance; after a failure the same again, with the same token, to another.
+    /// Sends a request to some instance. After a failure, sends it again to another one.
     async fn post(&mut self, http: &reqwest::Client, path: &str, body: &Value) -> String {
         for _ in 0..20 {
             let instance = self.draw(64);
@@ -197,7 +199,7 @@ impl User {
         format!("secret-{:016x}", (self.number as u64 + 7).wrapping_mul(0x5851_F42D_4C95_7F2D))
     }
 
-    /// A number below `bound`, by xorshift from the user's own seed.
+    /// A pseudo-random number below `bound`: xorshift, with the user's own seed.
     fn draw(&mut self, bound: usize) -> usize {
         self.chance ^= self.chance << 13;
         self.chance ^= self.chance >> 7;
@@ -206,7 +208,7 @@ impl User {
     }
 }
 
-/// The addresses that a load balancer would know.
+/// The addresses that a load balancer knows.
 #[derive(Default)]
 struct Fleet(RwLock<Vec<SocketAddr>>);
 
@@ -233,7 +235,7 @@ impl Instance {
         Self { runtime, address }
     }
 
-    /// Ends it at once, whatever it is doing; the fleet finds out only after a while, as load balancers do.
+    /// Ends the instance immediately. The fleet learns of it later, like a load balancer.
     fn kill(self, fleet: &Fleet) {
         self.runtime.shutdown_background();
         std::thread::yield_now();
@@ -267,7 +269,7 @@ impl Log for Silent {
 }
 
 fn client() -> reqwest::Client {
-    // The crate brings reqwest without a TLS provider of its own, and the client asks for one though it speaks none.
+    // reqwest is built without a TLS provider, and requires one even for plain HTTP.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
 }
@@ -279,7 +281,7 @@ async fn send(http: &reqwest::Client, url: &str, body: &Value) -> reqwest::Resul
     Ok((status, answer.text().await?))
 }
 
-/// Waits until as many turns are done, or no user goes on.
+/// Waits until this many turns are done, or all users have finished.
 fn reach(turns: &AtomicUsize, count: usize, users: &[JoinHandle<()>]) {
     while turns.load(Ordering::Relaxed) < count && !users.iter().all(JoinHandle::is_finished) {
         std::thread::yield_now();

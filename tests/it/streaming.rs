@@ -1,4 +1,5 @@
-//! Streamed turns: when the head is sent, what flows together, how a stream ends, and what happens when nobody reads it.
+//! Streamed turns: when the head is sent, which output is sent together, how a stream ends, and
+//! streams that the client does not read.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::support::{
 
 const COMMENT: &str = ": still working\n\n";
 
-/// A streamed turn that has got as far as its upstream's head.
+/// A streamed turn whose upstream has sent the head of its response.
 fn begun(hand: &Hand) -> (PendingCall, Call) {
     let mut asked = hand.turn(&json!({ "input": "hi", "stream": true }));
     asked.wait();
@@ -37,7 +38,7 @@ fn begun(hand: &Hand) -> (PendingCall, Call) {
 fn the_head_waits_for_the_first_delta() {
     let hand = Hand::new("");
     let (mut asked, call) = begun(&hand);
-    // Bytes that show nothing are not enough.
+    // Bytes without output are not enough.
     call.send(": comment\n\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
     asked.wait();
     hand.clock.advance(Duration::from_millis(14_999));
@@ -55,7 +56,7 @@ fn the_head_waits_for_the_first_delta() {
 }
 
 #[test]
-fn where_a_platform_ends_what_takes_longer_the_turn_ends_before() {
+fn a_turn_ends_before_the_time_limit_of_the_platform() {
     let hand = Hand::new("");
     let turn = |stream: bool| {
         let body = json!({ "input": "hi", "stream": stream }).to_string();
@@ -77,7 +78,8 @@ fn where_a_platform_ends_what_takes_longer_the_turn_ends_before() {
     assert_eq!(error["detail"], "The model service did not send the end of its reply within 4 s. Retry the request.");
     assert_eq!(error["partial"]["reply"], "Half of");
     assert!(error["partial"]["token"].is_string());
-    // Whole, it is a true status; a longer time than the configuration's changes nothing.
+    // Without streaming, the error has a status. A longer limit than the configured one has no
+    // effect.
     let mut asked = turn(false);
     asked.wait();
     hand.clock.advance_seconds(4);
@@ -87,7 +89,7 @@ fn where_a_platform_ends_what_takes_longer_the_turn_ends_before() {
 }
 
 #[test]
-fn a_failure_before_the_head_is_a_true_status() {
+fn a_failure_before_the_head_has_a_status() {
     type Fail = fn(&mut Call);
     let cases: [(Fail, &str, StatusCode); 4] = [
         (|call| call.break_off(), "upstream_cut", StatusCode::BAD_GATEWAY),
@@ -111,7 +113,7 @@ fn a_failure_before_the_head_is_a_true_status() {
 }
 
 #[test]
-fn after_fifteen_seconds_the_head_comes_with_a_comment() {
+fn after_15_seconds_the_head_is_sent_with_a_comment() {
     let hand = Hand::new("");
     let mut asked = hand.turn(&json!({ "input": "hi", "stream": true }));
     asked.wait();
@@ -119,7 +121,7 @@ fn after_fifteen_seconds_the_head_comes_with_a_comment() {
     let mut coming = asked.head();
     assert_eq!(coming.head.status, StatusCode::OK);
     assert_eq!(coming.text(), COMMENT);
-    // And so it goes on, before the upstream's head, after it, and between deltas.
+    // More comments follow: before the upstream's head, after it, and between deltas.
     hand.clock.advance_seconds(14);
     assert_eq!(coming.text(), "");
     hand.clock.advance_seconds(1);
@@ -141,7 +143,7 @@ fn after_fifteen_seconds_the_head_comes_with_a_comment() {
 }
 
 #[test]
-fn comments_also_come_while_only_unseen_bytes_do() {
+fn comments_are_sent_while_there_are_only_bytes_without_output() {
     let hand = Hand::new("");
     let (asked, call) = begun(&hand);
     call.say("a");
@@ -187,7 +189,7 @@ fn a_failure_after_the_head_is_an_event() {
 }
 
 #[test]
-fn deltas_that_are_ready_together_flow_together() {
+fn deltas_that_arrive_together_are_sent_together() {
     let hand = Hand::new("");
     let (asked, call) = begun(&hand);
     call.say("a");
@@ -200,14 +202,14 @@ fn deltas_that_are_ready_together_flow_together() {
     assert_eq!(chunks.len(), 1);
     let events = events(str::from_utf8(&chunks[0]).unwrap());
     assert_eq!((events.len(), text_of(&events).as_str()), (3, "bcd"));
-    // What is a lot is told in parts, so that the client need not wait for all of it.
+    // A large amount is sent in parts, so that the client does not wait for all of it.
     let word = "x".repeat(8_000);
     (0..20).for_each(|_| call.say(&word));
     assert!((2..=4).contains(&coming.chunks().0.len()));
 }
 
 #[test]
-fn a_stream_ends_with_the_answer_that_a_whole_one_would_be() {
+fn a_stream_ends_with_the_answer_of_a_turn_without_streaming() {
     let told = [json!({ "input": "hi", "user_id": "ada", "stream": true }), json!({ "input": "hi", "user_id": "ada" })];
     let [streamed, whole] = told.map(|body| {
         let hand = Hand::new("");
@@ -236,7 +238,7 @@ fn a_stream_ends_with_the_answer_that_a_whole_one_would_be() {
 }
 
 #[test]
-fn calls_flow_as_events_of_their_own() {
+fn tool_calls_are_events_of_their_own() {
     let hand = Hand::new("");
     let (asked, mut call) = begun(&hand);
     let delta = |delta: Value| json!({ "choices": [{ "delta": delta }] });
@@ -261,7 +263,7 @@ fn calls_flow_as_events_of_their_own() {
 }
 
 #[test]
-fn a_reply_that_breaks_off_comes_back_as_partial() {
+fn an_interrupted_reply_is_returned_as_partial() {
     let hand = Hand::new("");
     let before = hand.whole_turn(&json!({ "input": "hi" }), "hello");
     let ask = |token: &Value| json!({ "input": "go on", "token": token, "stream": true });
@@ -285,14 +287,14 @@ fn a_reply_that_breaks_off_comes_back_as_partial() {
     let items = history["items"].as_array().unwrap();
     let cut = json!({ "t": "msg", "role": "assistant", "parts": [{ "text": "So far" }], "cut": true });
     assert_eq!((items.len(), &items[3], &history["conversation"]["turn"]), (4, &cut, &json!(2)));
-    // The client may go on from there, or from where it was.
+    // The client can continue from there, or from its old token.
     for token in [token, &before["token"]] {
         hand.whole_turn(&json!({ "input": "and?", "token": token }), "well");
     }
 }
 
 #[test]
-fn text_that_fails_with_its_first_bytes_is_partial_as_well() {
+fn text_that_arrives_together_with_a_failure_is_partial_as_well() {
     let hand = Hand::new("");
     let (asked, mut call) = begun(&hand);
     call.say("So far");
@@ -302,7 +304,7 @@ fn text_that_fails_with_its_first_bytes_is_partial_as_well() {
 }
 
 #[test]
-fn a_client_that_leaves_ends_the_call_and_frees_its_place() {
+fn a_client_that_leaves_ends_the_call_and_frees_its_slot() {
     for stage in 0..4 {
         let hand = Hand::new("limits.turns_per_user = 1");
         let body = json!({ "input": "hi", "user_id": "ada", "stream": stage > 0 });
@@ -333,7 +335,7 @@ fn a_silent_upstream_times_out() {
     for stream in [false, true] {
         let hand = Hand::new("timeouts = { first_byte = \"10s\", idle = \"12s\", heartbeat = \"1h\" }");
         let body = json!({ "input": "hi", "stream": stream });
-        // No head; a head and no byte: both are no first byte.
+        // No head, or a head without a byte of the body: both have no first byte.
         for with_head in [false, true] {
             let mut asked = hand.turn(&body);
             asked.wait();
@@ -341,7 +343,7 @@ fn a_silent_upstream_times_out() {
             if with_head {
                 call.stream();
             }
-            // No byte of a whole reply comes before the model has written the last one.
+            // Without streaming, the first byte is sent after the model has finished.
             let limit = if stream { 10 } else { 600 };
             hand.clock.advance_seconds(limit - 1);
             asked.wait();
@@ -351,7 +353,7 @@ fn a_silent_upstream_times_out() {
             assert_eq!(answer.problem("upstream_timeout")["retry"], "safe");
             assert!(call.is_cancelled());
         }
-        // Each byte is a sign of life.
+        // Each byte restarts the idle timeout.
         let mut asked = hand.turn(&body);
         asked.wait();
         let mut call = hand.upstream.call();
@@ -373,14 +375,15 @@ fn a_silent_upstream_times_out() {
 }
 
 #[test]
-fn an_upstream_that_never_stops_is_stopped() {
+fn an_upstream_that_never_ends_its_reply_times_out() {
     let hand = Hand::new("timeouts.total = \"100s\"");
     let mut asked = hand.turn(&json!({ "input": "hi" }));
     asked.wait();
     let mut call = hand.upstream.call();
     call.stream();
     for _ in 0..10 {
-        // Always more than is read at once, so that there is never a pause in which to look at the clock.
+        // Always more than is read together, so that the body never runs dry before the clock is
+        // checked.
         (0..20).for_each(|_| call.send(vec![b'\n'; 10_000]));
         asked.wait();
         hand.clock.advance_seconds(10);
@@ -399,7 +402,8 @@ fn a_client_that_does_not_read_leaves_the_upstream_unread() {
     for _ in 0..1_000 {
         call.say(&"x".repeat(1_000));
     }
-    // Nothing is read ahead, and a client that comes back late finds no time-out of its own making.
+    // Nothing is read ahead. A client that resumes reading late does not get a timeout because of
+    // its own pause.
     hand.clock.advance_seconds(300);
     let (chunks, _) = coming.chunks();
     let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
@@ -428,7 +432,7 @@ async fn a_client_that_leaves_is_noticed_through_real_sockets() {
             assert_eq!(text_of(&events(str::from_utf8(&first).unwrap())), "hello");
             assert_eq!(server.service.requests_in_flight(), 1);
         } else {
-            // It leaves while it waits for the head.
+            // The client leaves while it waits for the head.
             let waiting = timeout(Duration::from_millis(200), client.open(ask)).await;
             assert!(waiting.is_err() && server.service.requests_in_flight() == 1);
         }

@@ -1,4 +1,5 @@
-//! Promise 1 with real processes: each is killed in the middle of a reply, and another one carries the chat on.
+//! A conversation survives the server, with real processes: each one is killed in the middle of a
+//! reply, and another continues the chat.
 
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -10,14 +11,14 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_chat_outlives_any_process_that_served_it() {
+async fn a_chat_survives_every_process_that_served_it() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     std::fs::write(&keys, format!("k1:{SECRET}\n")).unwrap();
     let keys = keys.to_str().unwrap();
     let mut token = Value::Null;
     for (turn, pieces) in (1..).zip([0, 1, 3, 8]) {
-        // It dies after so many pieces of a reply that nobody will have whole.
+        // The process is killed after this many pieces of a reply.
         let doomed = Binary::serve(&["--keys-file", keys, "--builtin-pace-ms", "5"]);
         let mut client = Client::connect(doomed.address).await;
         let lost = json!({ "input": "Write 1000 words", "token": token, "user_id": "ada", "stream": true });
@@ -27,7 +28,7 @@ async fn a_chat_outlives_any_process_that_served_it() {
         }
         drop(doomed);
         assert!(answer.collect().await.is_err(), "it was not cut off");
-        // Another takes over from the last token.
+        // The next process continues from the last token.
         let next = Binary::serve(&["--keys-file", keys]);
         let input = if turn == 1 { "My name is Ada." } else { "What is my name?" };
         let ask = json!({ "input": input, "token": token, "user_id": "ada" });

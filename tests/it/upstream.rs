@@ -1,5 +1,5 @@
-//! Model services over real sockets: what they refuse, break off, garble or never end comes out as the right code, within
-//! bounds, and costs nobody a token.
+//! Model services over real sockets. Refused, interrupted, malformed and endless replies give the
+//! right code within limits, and the client's token stays valid.
 
 mod bounds;
 mod care;

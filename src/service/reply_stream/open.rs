@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl<H: Host> ReplyStream<H> {
-    /// Calls the upstream until there is output for the client, or until the turn has ended. Returns
-    /// the end of the turn, if there is one.
+    /// Calls the upstream until there is output for the client, or until the turn has ended.
+    /// Returns the end of the turn, if there is one.
     pub(in crate::service) async fn open(&mut self) -> Option<Result<Answer, Failure>> {
         let error = match call_until_success(self).await {
             Ok(end) => return end,

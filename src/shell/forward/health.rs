@@ -66,8 +66,8 @@ impl Health {
         is_trial
     }
 
-    /// Records that a part of a response has arrived. `is_trial` is the result of [`Self::call`] for
-    /// this call.
+    /// Records that a part of a response has arrived. `is_trial` is the result of [`Self::call`]
+    /// for this call.
     pub(super) fn respond(&mut self, is_trial: bool) {
         self.on_trial &= !is_trial;
         self.ejected_until = None;

@@ -1,10 +1,8 @@
-//! Upstreams over the network, and the built-in one beside them.
+//! Calls of the configured upstreams: over the network, or to the built-in model.
 //!
-//! One pooled client for all, HTTP/1.1 and HTTP/2. Each upstream has its bound on calls at once,
-//! its queue, and an eye on which of its addresses work. No redirects (they could carry a
-//! credential elsewhere), no proxy from the environment, no address that a client chose.
-//! Certificates are checked against the Mozilla roots in the binary, since a scratch image has
-//! none.
+//! All upstreams share one HTTP client with a connection pool, for HTTP/1.1 and HTTP/2. Each
+//! upstream has a limit on its concurrent calls, a queue, and a record of the health of each
+//! address. A client of the server cannot choose an address.
 
 mod health;
 mod pool;
@@ -42,19 +40,21 @@ use crate::{
 /// The configured upstreams.
 pub struct Forward {
     client: reqwest::Client,
-    targets: HashMap<String, Target>,
+    /// The upstreams by name.
+    upstreams: HashMap<String, PooledUpstream>,
 }
 
 impl Forward {
-    /// Ways to these upstreams; nothing is connected yet.
+    /// Prepares calls to these upstreams. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`SetupError`] if TLS cannot be set up, or a key is no header value.
+    /// [`SetupError`] if TLS cannot be set up, or if an operator's key is not a valid header value.
     pub fn new(upstreams: Vec<UpstreamConfig>) -> Result<Self, SetupError> {
         let connect = upstreams.iter().map(|upstream| upstream.connect_timeout).max().unwrap_or(Duration::from_secs(5));
         let client = build_client(client_builder()?.connect_timeout(connect))?;
-        let targets = upstreams.into_iter().map(|upstream| Ok((upstream.name.clone(), Target::new(&upstream)?)));
-        Ok(Self { client, targets: targets.collect::<Result<_, _>>()? })
+        let upstreams =
+            upstreams.into_iter().map(|upstream| Ok((upstream.name.clone(), PooledUpstream::new(&upstream)?)));
+        Ok(Self { client, upstreams: upstreams.collect::<Result<_, _>>()? })
     }
 }
 
@@ -63,8 +63,8 @@ impl Upstream for Forward {
 
     async fn call(&self, call: Call) -> Result<ForwardResponse, UpstreamError> {
         let Call { upstream, user, is_last, tried, request } = call;
-        let Some(Target { pool, kind }) = self.targets.get(&upstream) else {
-            return Err(unreachable(format!("no upstream is called {upstream}")));
+        let Some(PooledUpstream { pool, kind }) = self.upstreams.get(&upstream) else {
+            return Err(unreachable(format!("unknown upstream `{upstream}`")));
         };
         let lease = pool.acquire(user, is_last, tried).await?;
         let sending = match kind {
@@ -77,7 +77,7 @@ impl Upstream for Forward {
 
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.targets.keys()).finish()
+        f.debug_set().entries(self.upstreams.keys()).finish()
     }
 }
 
@@ -101,7 +101,7 @@ impl UpstreamResponse for ForwardResponse {
 
     async fn head(&mut self) -> Result<response::Parts, UpstreamError> {
         let ResponseState::Sending(sending) = &mut self.state else {
-            return Err(unreachable("the request was sent already".to_owned()));
+            return Err(unreachable("the request was already sent".to_owned()));
         };
         let sent = sending.await;
         self.state = ResponseState::Failed;
@@ -148,7 +148,7 @@ impl fmt::Debug for ForwardResponse {
     }
 }
 
-struct Target {
+struct PooledUpstream {
     pool: Arc<Pool>,
     kind: Kind,
 }
@@ -164,6 +164,7 @@ struct Remote {
 }
 
 impl Remote {
+    /// The future that sends a request to one of the addresses.
     fn send(
         &self,
         client: &reqwest::Client,
@@ -195,7 +196,7 @@ fn unreachable(cause: String) -> UpstreamError {
     UpstreamError::Unreachable { cause }
 }
 
-impl Target {
+impl PooledUpstream {
     fn new(upstream: &UpstreamConfig) -> Result<Self, SetupError> {
         let pool = Pool::new(upstream.base_urls.len(), upstream.concurrency);
         Ok(Self { pool, kind: Kind::new(upstream)? })

@@ -8,9 +8,9 @@
 //! cleo ──▶   │ c1 c2                │
 //!            └──────────────────────┘
 //! ```
-//! The wait of a call depends on the number of waiting users, not on the number of calls that one of
-//! them makes. One user also cannot fill the queue: if it is full, a call from a user with a shorter
-//! line displaces the last call of the longest line.
+//! The wait of a call depends on the number of waiting users, not on the number of calls that one
+//! of them makes. One user also cannot fill the queue: if it is full, a call from a user with a
+//! shorter line displaces the last call of the longest line.
 //!
 //! One user cannot hold all slots either, however long its calls take. A quarter of the slots, and
 //! at least one, stays free for other users, even if there are none. A user that holds its share
@@ -20,8 +20,8 @@
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
-/// A limited number of slots, and the calls that wait for one. `T` is the waiter, which the owner of
-/// the queue notifies when its call has a slot.
+/// A limited number of slots, and the calls that wait for one. `T` is the waiter, which the owner
+/// of the queue notifies when its call has a slot.
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
     slots: usize,

@@ -31,7 +31,11 @@ use self::{
     event::{Event, EventSource},
     runtime_api::{Invocation, RuntimeApi},
 };
-use super::{LAST_WORDS, NativeService, Prepared, StartError, clock, wind_down};
+use super::{
+    clock,
+    native::NativeService,
+    prepared::{CLOSING_TIMEOUT, PreparedService, StartError, drain},
+};
 use crate::{
     config::{Config, LambdaResponse, Sources},
     proto::{
@@ -70,7 +74,7 @@ impl LambdaEnvironment {
     /// Reports that this process cannot start, and why. Gives up after one second.
     pub async fn report_start_failure(&self, reason: &str) {
         if let Ok(api) = RuntimeApi::new(&self.runtime_api) {
-            let _ = time::timeout(LAST_WORDS, api.report_start_failure(reason)).await;
+            let _ = time::timeout(CLOSING_TIMEOUT, api.report_start_failure(reason)).await;
         }
     }
 }
@@ -80,20 +84,20 @@ pub struct Function {
     worker: Worker,
     max_concurrency: usize,
     drain_timeout: Duration,
-    prepared: Prepared,
+    prepared: PreparedService,
 }
 
 impl Function {
     /// Builds the service of a configuration. It accepts events when [`Self::run`] is awaited.
     ///
     /// # Errors
-    /// Those of [`start`](super::start), except the error of the listener.
+    /// Those of [`start`](crate::shell::start), except the error of the listener.
     pub async fn start(config: Config, platform: &LambdaEnvironment, log: Box<dyn Log>) -> Result<Self, StartError> {
         let (mode, drain_timeout) = (config.lambda_response, config.server.drain_timeout);
         let api = Arc::new(RuntimeApi::new(&platform.runtime_api).map_err(StartError::Upstreams)?);
         let warning = size_warning(mode, &config.deployment.limits);
-        let mut prepared = Prepared::new(config, log).await?;
-        prepared.notes.extend(warning);
+        let mut prepared = PreparedService::new(config, log).await?;
+        prepared.warnings.extend(warning);
         let worker = Worker { api, service: Arc::clone(&prepared.service), mode };
         Ok(Self { worker, max_concurrency: platform.max_concurrency, drain_timeout, prepared })
     }
@@ -106,8 +110,8 @@ impl Function {
 
     /// Warnings for the operator from the start.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.prepared.notes
+    pub fn warnings(&self) -> &[String] {
+        &self.prepared.warnings
     }
 
     /// Handles events until `stop` ends. Then the events in flight may end, within the configured
@@ -118,7 +122,7 @@ impl Function {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), FunctionError> {
         let Self { worker, max_concurrency, drain_timeout, prepared } = self;
         // The tasks end with this future.
-        let _background = prepared.work_beside();
+        let _background = prepared.spawn_background_tasks();
         let (stop_workers, stopping) = watch::channel(());
         let mut workers = JoinSet::new();
         for _ in 0..max_concurrency {
@@ -132,7 +136,7 @@ impl Function {
         };
         worker.service.drain();
         let _ = stop_workers.send(());
-        wind_down(&worker.service, workers, drain_timeout).await;
+        drain(&worker.service, workers, drain_timeout).await;
         outcome
     }
 }
@@ -170,7 +174,7 @@ impl Worker {
                 None => time::sleep(EMPTY_PAUSE).await,
             }
             // The platform may freeze the process from the next call on.
-            self.service.guard().flush(LAST_WORDS).await;
+            self.service.guard().flush(CLOSING_TIMEOUT).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! The end of a server: what is under way may end, for so long; nothing new begins.
+//! Shutdown: requests in flight may end within the drain timeout, and no new ones start.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::support::{
     server::Running,
 };
 
-/// A pause between words that keeps a reply going for as long as a test looks at it.
+/// A pause between words that makes a reply longer than a test.
 const SLOW: &str = "builtin_pace_ms = 20\n";
 
 #[tokio::test]
-async fn requests_under_way_end_and_nothing_new_begins() {
+async fn requests_in_flight_end_and_no_new_ones_start() {
     let mut server = Running::start(config(SLOW)).await;
     let mut idle = Raw::connect(server.address).await;
     idle.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -36,7 +36,7 @@ async fn requests_under_way_end_and_nothing_new_begins() {
     assert!(first.starts_with(b"event: delta\n"));
 
     server.stop();
-    // Who has nothing under way is closed at once.
+    // A connection without a request is closed immediately.
     assert_eq!(idle.rest().await, "");
     assert_eq!(silent.rest().await, "");
     let late = TcpStream::connect(server.address).await;
@@ -49,7 +49,7 @@ async fn requests_under_way_end_and_nothing_new_begins() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_is_ended_with_a_word() {
+async fn a_stream_that_does_not_end_gets_an_error_event() {
     let mut server = Running::start(config(&format!("{SLOW}timeouts.drain = \"50ms\""))).await;
     let mut client = Client::connect(server.address).await;
     let ask = json_request("/v1/turns", &json!({ "input": "Write 100000 words", "stream": true }));
@@ -58,7 +58,7 @@ async fn what_does_not_end_is_ended_with_a_word() {
     let service = server.service.clone();
     server.stop();
     timeout(Duration::from_secs(10), server.stopped()).await.expect("does not stop");
-    // The client is told that its answer is not whole, and has what had flowed.
+    // The client gets an error event, with the part of the reply that arrived.
     let rest = answer.collect().await.unwrap().to_bytes();
     let (_, error) = std::str::from_utf8(&rest).unwrap().split_once("event: error\ndata: ").unwrap();
     assert!(error.contains("\"code\":\"internal\"") && error.contains("\"partial\":{\"reply\":"), "{error}");
@@ -66,7 +66,7 @@ async fn what_does_not_end_is_ended_with_a_word() {
 }
 
 #[tokio::test]
-async fn http2_connections_are_let_go_as_well() {
+async fn http2_connections_are_closed_as_well() {
     let mut server = Running::start(config(SLOW)).await;
     let mut client = Client::connect_http2(server.address).await;
     let mut ask = json_request("/v1/turns", &json!({ "input": "Count to 10", "stream": true }));
@@ -80,7 +80,7 @@ async fn http2_connections_are_let_go_as_well() {
 }
 
 #[tokio::test]
-async fn a_balancer_is_told_before_the_door_closes() {
+async fn readiness_ends_before_the_listener_closes() {
     let mut server = Running::start(config("timeouts.lame_duck = \"1s\"")).await;
     let mut kept = Client::connect(server.address).await;
     let hi = json!({ "input": "hi" });
@@ -89,13 +89,13 @@ async fn a_balancer_is_told_before_the_door_closes() {
     while !server.service.is_draining() {
         tokio::task::yield_now().await;
     }
-    // Who comes meanwhile is served, for this once.
+    // A new connection gets one response until then.
     let mut late = Client::connect(server.address).await;
     for client in [&mut kept, &mut late] {
         let answer = client.turn(&hi).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), "close");
-        assert!(client.try_send(json_request("/v1/turns", &hi)).await.is_err(), "the connection goes on");
+        assert!(client.try_send(json_request("/v1/turns", &hi)).await.is_err(), "the connection stays open");
     }
     let ready = Request::get("/ready").body(Full::default()).unwrap();
     let ready = Client::connect(server.address).await.send(ready).await;

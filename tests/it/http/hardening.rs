@@ -1,4 +1,5 @@
-//! Attacks on the transport, byte by byte: each is refused or bounded, and other clients are served meanwhile.
+//! Attacks on the transport, byte by byte: each is rejected or limited, and other clients are
+//! served meanwhile.
 
 mod floods;
 mod peers;

@@ -1,4 +1,5 @@
-//! Limits on requests: each below, at and above; and the places for requests at once.
+//! Limits on requests, each tested below, at and above the limit, and the slots for concurrent
+//! requests.
 
 use std::{
     convert::Infallible,
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use crate::support::hand::{Hand, post};
 
-/// A body that comes in pieces, each when it is asked for, and after them never ends.
+/// A body that yields its pieces and then never ends.
 struct Pieces(Vec<&'static [u8]>);
 
 impl http_body::Body for Pieces {
@@ -31,7 +32,7 @@ impl http_body::Body for Pieces {
 const SMALL: &str = "limits.body_bytes = 17000\nlimits.token_bytes = 16384\nlimits.history_bytes = 20000\n\
     limits.message_bytes = 5000\nlimits.image_bytes = 300\nlimits.reply_reserve_bytes = 1000\n";
 
-/// A turn that is exactly so many bytes.
+/// A turn of exactly this many bytes.
 fn padded(bytes: usize) -> String {
     let body = json!({ "input": "hi" }).to_string();
     format!("{body}{}", " ".repeat(bytes - body.len()))
@@ -56,7 +57,8 @@ fn a_body_that_announces_too_much_is_refused() {
     for length in ["17001", "1073741824", "18446744073709551615"] {
         let request = post("/v1/turns").header("content-length", length).body(Pieces(Vec::new())).unwrap();
         let mut asked = hand.ask(request);
-        // For a moment the client may go on sending: it looks at the answer after that.
+        // The server reads on for a moment, since some clients read the response only after
+        // sending.
         asked.wait();
         hand.clock.advance_seconds(1);
         asked.answer().problem("body_too_large");
@@ -108,7 +110,7 @@ fn messages_and_results_may_be_as_large_as_their_limit() {
             );
         }
     }
-    // Escapes count as they are written.
+    // Escape sequences count with their written length.
     hand.turn(&json!({ "input": "\u{1}".repeat(room / 6 + 1) })).answer().problem("message_too_large");
 }
 
@@ -130,7 +132,7 @@ fn inline_images_may_be_as_large_as_their_limit() {
         answer.problem("image_too_large")["detail"],
         "An inline image has 301 bytes; the limit is 300. Send a smaller image, or its `https:` URL."
     );
-    // Padding carries nothing, and so does not make an image smaller either.
+    // Padding has no content, so it does not count as part of the image.
     let padded = format!("data:image/png;base64,{}", "=".repeat(500));
     hand.turn(&json!({ "input": [{ "image": padded }] })).answer().problem("image_too_large");
     for url in ["file:///etc/passwd", "ftp://e.test/a.png", "//e.test/a.png", "DATA:image/png;base64,AA==", ""] {
@@ -148,7 +150,7 @@ fn images_do_not_count_as_words() {
 }
 
 #[test]
-fn a_token_over_its_limit_is_told_so() {
+fn a_token_over_its_limit_has_its_own_error() {
     let hand = Hand::new(SMALL);
     let turn = |bytes: usize| hand.turn(&json!({ "input": "hi", "token": "a".repeat(bytes) })).answer();
     turn(16_384).problem("token_invalid");
@@ -161,7 +163,7 @@ fn a_token_over_its_limit_is_told_so() {
 }
 
 #[test]
-fn over_the_places_for_requests_callers_are_told_to_come_back() {
+fn callers_beyond_the_request_slots_are_told_to_retry() {
     let hand = Hand::new("limits.concurrent_requests = 2");
     let (mut first, mut second) = (hand.turn(&json!({ "input": "a" })), hand.turn(&json!({ "input": "b" })));
     first.wait();
@@ -173,7 +175,7 @@ fn over_the_places_for_requests_callers_are_told_to_come_back() {
         answer.problem("overloaded");
     }
     assert_eq!(hand.service.requests_in_flight(), 2);
-    // One leaves, one is answered: both places are free.
+    // One client leaves, one gets its response: both slots are free.
     drop(first);
     hand.upstream.call();
     hand.upstream.call().reply("hello");
@@ -183,7 +185,7 @@ fn over_the_places_for_requests_callers_are_told_to_come_back() {
 }
 
 #[test]
-fn one_user_has_so_many_turns_at_once_and_no_other_waits_for_it() {
+fn concurrent_turns_are_limited_per_user() {
     let hand = Hand::new("limits.turns_per_user = 1");
     let turn = |user: &str| hand.turn(&json!({ "input": "hi", "user_id": user }));
     let mut first = turn("alice");
@@ -198,7 +200,7 @@ fn one_user_has_so_many_turns_at_once_and_no_other_waits_for_it() {
 }
 
 #[test]
-fn a_streamed_answer_keeps_its_place_until_it_is_read() {
+fn a_streamed_response_keeps_its_slot_until_it_is_read() {
     let hand = Hand::new("limits.turns_per_user = 1");
     let body = json!({ "input": "hi", "user_id": "alice", "stream": true });
     let mut asked = hand.turn(&body);
@@ -211,7 +213,7 @@ fn a_streamed_answer_keeps_its_place_until_it_is_read() {
     hand.turn(&body).answer().problem("user_busy");
     call.stop();
     assert!(coming.rest().contains("event: done"));
-    // The user may go on; the place is free once the last byte was taken.
+    // The user can send the next turn. The slot is free after the last byte is read.
     hand.turn(&body).wait();
     drop(coming);
     assert_eq!(hand.service.requests_in_flight(), 0);

@@ -1,4 +1,4 @@
-//! The models that clients may choose from, as OpenAI's and Anthropic's SDKs ask for them.
+//! The models that clients may choose, as OpenAI's and Anthropic's SDKs read them.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -12,7 +12,7 @@ fn ask(hand: &Hand, method: Method, path: &str) -> Answer {
     hand.ask(request.body(Full::<Bytes>::default()).unwrap()).answer()
 }
 
-/// A service of these aliases.
+/// A service with these aliases.
 fn with_aliases(aliases: &[&str]) -> Hand {
     let models = aliases
         .iter()
@@ -29,7 +29,7 @@ fn entry(alias: &str) -> Value {
 }
 
 #[test]
-fn models_are_listed_in_the_words_of_both_apis() {
+fn models_are_listed_with_the_members_of_both_apis() {
     let hand = with_aliases(&["default", "openai/gpt-5"]);
     assert_eq!(
         ask(&hand, Method::GET, "/v1/models?limit=20").json(),
@@ -52,13 +52,13 @@ fn one_model_is_found_by_its_name() {
     ] {
         assert_eq!(ask(&hand, Method::GET, &format!("/v1/models/{path}")).json(), entry(alias));
     }
-    // What catches the rest answers to any name.
+    // The catch-all alias has every name.
     let hand = with_aliases(&["default", "*"]);
     assert_eq!(ask(&hand, Method::GET, "/v1/models/gpt%2D9").json(), entry("gpt-9"));
 }
 
 #[test]
-fn an_unknown_model_is_told_as_openai_tells_it() {
+fn the_error_for_an_unknown_model_has_openais_format() {
     let hand = with_aliases(&["default", "other"]);
     let long = format!("/v1/models/{}", "x".repeat(300));
     for (path, code, param) in [
@@ -85,7 +85,7 @@ fn an_unknown_model_is_told_as_openai_tells_it() {
 }
 
 #[test]
-fn errors_about_models_are_told_as_the_sdk_that_asks_tells_them() {
+fn errors_about_models_have_the_format_of_the_sdk() {
     let hand = with_aliases(&["default"]);
     for (path, method, status) in
         [("/v1/models", "DELETE", 405), ("/v1/models/default", "POST", 405), ("/v1/models/none", "GET", 404)]

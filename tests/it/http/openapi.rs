@@ -1,4 +1,4 @@
-//! The API's description: how it is served, and that what it says of paths and methods is so.
+//! The description of the APIs: how it is served, and that its paths and methods exist.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ fn ask(hand: &Hand, method: &str, path: &str, known: Option<&str>) -> Answer {
 }
 
 #[test]
-fn the_kept_document_is_served() {
+fn the_committed_document_is_served() {
     let hand = Hand::new("");
     for method in ["GET", "HEAD"] {
         let answer = ask(&hand, method, "/openapi.json", None);
@@ -45,7 +45,7 @@ fn the_kept_document_is_served() {
 }
 
 #[test]
-fn nobody_needs_a_credential_to_read_it() {
+fn it_is_served_without_a_credential() {
     let digest = holdall::principal::KeyDigest::of("hk_ada").to_hex();
     let keys = format!("{{ keys = [{{ digest = \"{digest}\", user = \"ada\" }}] }}");
     let hand = Hand::new(&format!("identity = {{ mode = \"api_key\", api_key = {keys} }}"));
@@ -54,14 +54,14 @@ fn nobody_needs_a_credential_to_read_it() {
 }
 
 #[test]
-fn every_path_answers_to_the_methods_of_the_document_and_to_no_other() {
+fn every_path_has_exactly_the_methods_of_the_document() {
     let hand = Hand::new("");
     let document: Value = serde_json::from_str(KEPT).unwrap();
     for (path, operations) in document["paths"].as_object().unwrap() {
         let path = path.replace("{model}", "default");
         let mut described: BTreeSet<_> =
             operations.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
-        // What can be read can be asked about.
+        // `HEAD` works wherever `GET` does.
         if described.contains("GET") {
             described.insert("HEAD".to_owned());
         }

@@ -1,5 +1,5 @@
-//! What web pages may do: nothing, unless their origin is listed; and no page reaches a developer's server by a name of
-//! its own.
+//! Web pages may call the server only if their origin is listed. No page reaches a developer's
+//! server through a name of its own.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -28,7 +28,7 @@ fn cors(headers: &HeaderMap) -> usize {
 }
 
 #[test]
-fn a_listed_origin_may_ask_with_the_headers_of_stock_sdks() {
+fn a_listed_origin_may_send_the_headers_of_sdks() {
     let wanted = "authorization,content-type,x-api-key,x-stainless-lang,X-Stainless-Retry-Count,cookie,x-forwarded-for";
     for origin in [ORIGIN, "http://localhost:3000"] {
         let answer = preflight(&with_origins(), origin, "POST", wanted);
@@ -45,8 +45,8 @@ fn a_listed_origin_may_ask_with_the_headers_of_stock_sdks() {
 }
 
 #[test]
-fn what_the_sdks_send_from_a_browser_is_allowed() {
-    // openai 7.55 and @anthropic-ai/sdk 1.11 in a page, by themselves or by an option of theirs.
+fn headers_that_sdks_send_from_a_browser_are_allowed() {
+    // Sent by openai 7.55 and @anthropic-ai/sdk 1.11 in a page, by default or by an option.
     let wanted = [
         "accept, authorization, content-type, openai-organization, openai-project, x-stainless-arch, x-stainless-lang, \
          x-stainless-os, x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, \
@@ -76,7 +76,7 @@ fn other_origins_get_no_permission() {
 }
 
 #[test]
-fn a_listed_page_reads_answers_and_errors_with_their_headers() {
+fn a_listed_page_may_read_responses_and_errors_with_their_headers() {
     let hand = with_origins();
     let ask = |origin: &str, body| {
         let mut request = json_request("/v1/turns", &body);
@@ -111,7 +111,7 @@ fn models(hand: &Hand, uri: &str, host: Option<&str>) -> StatusCode {
 }
 
 #[test]
-fn on_loopback_only_its_own_names_are_answered() {
+fn on_loopback_only_loopback_hosts_are_accepted() {
     let hand = Hand::new("");
     for host in
         ["localhost", "localhost:8787", "LocalHost", "127.0.0.1:1", "127.1.2.3", "[::1]", "[::1]:80", "a.localhost"]
@@ -138,21 +138,21 @@ fn on_loopback_only_its_own_names_are_answered() {
 }
 
 #[test]
-fn an_authority_counts_before_the_host_header() {
+fn the_authority_takes_precedence_over_the_host_header() {
     let hand = Hand::new("");
     assert_eq!(models(&hand, "http://localhost:8787/v1/models", None), StatusCode::OK);
     assert_eq!(models(&hand, "http://evil.example/v1/models", Some("localhost")), StatusCode::BAD_REQUEST);
 }
 
 #[test]
-fn probes_come_by_any_name() {
+fn probes_may_use_any_host() {
     let hand = Hand::new("");
     assert_eq!(models(&hand, "/health", Some("10.1.2.3:8787")), StatusCode::OK);
     assert_eq!(models(&hand, "/ready", None), StatusCode::OK);
 }
 
 #[test]
-fn where_callers_are_known_any_name_will_do() {
+fn with_an_identity_rule_any_host_is_accepted() {
     let hand = Hand::new("dangerous_open = true\nlisten = \"0.0.0.0:0\"");
     assert_eq!(models(&hand, "/v1/models", Some("chat.example")), StatusCode::OK);
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/revocations`: who may revoke what, and what is told to the guard.
+//! `POST /v1/revocations`: which callers may revoke which tokens, and the calls of the guard.
 
 use holdall::{guard::Revocation, principal::KeyDigest, proto::principal::Principal};
 use http::{Request, StatusCode};
@@ -32,7 +32,7 @@ fn ada() -> Principal {
 }
 
 #[test]
-fn without_a_store_it_is_not_offered() {
+fn without_a_store_it_is_not_supported() {
     let hand = Hand::new("");
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     let answer = hand.post("/v1/revocations", json!({ "token": token, "user_id": "ada" }).to_string()).answer();
@@ -41,7 +41,7 @@ fn without_a_store_it_is_not_offered() {
 }
 
 #[test]
-fn a_token_names_itself_its_conversation_and_its_user() {
+fn a_token_revokes_itself_its_conversation_or_its_user() {
     let (hand, guard) = recorded();
     let answer = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello");
     let (token, conversation) = (&answer["token"], &answer["conversation"]["id"]);
@@ -62,7 +62,7 @@ fn a_token_names_itself_its_conversation_and_its_user() {
 }
 
 #[test]
-fn an_expired_token_revokes_until_its_conversations_greatest_age() {
+fn an_expired_token_can_revoke_until_the_maximum_age_of_its_conversation() {
     let (hand, guard) = recorded();
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     let body = json!({ "token": token, "scope": "user", "user_id": "ada" });
@@ -74,7 +74,7 @@ fn an_expired_token_revokes_until_its_conversations_greatest_age() {
 }
 
 #[test]
-fn what_is_not_ones_own_has_one_answer() {
+fn tokens_of_others_get_one_error() {
     let (hand, guard) = recorded();
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     let strange = |body: &Value| {
@@ -102,7 +102,7 @@ fn what_is_not_ones_own_has_one_answer() {
 }
 
 #[test]
-fn an_operators_key_revokes_anything() {
+fn an_operator_key_revokes_anything() {
     let (hand, guard) = recorded();
     assert!(bool::from(KeyDigest::from_hex(ABC).unwrap().ct_eq(&KeyDigest::of("abc"))));
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
@@ -125,7 +125,7 @@ fn an_operators_key_revokes_anything() {
 }
 
 #[test]
-fn the_record_shows_the_conversation_and_no_credential() {
+fn the_record_contains_the_conversation_and_no_credential() {
     let (hand, _) = recorded();
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
     hand.log.take();

@@ -1,4 +1,4 @@
-//! Signals to the real process: SIGHUP changes the keys without a restart, SIGTERM ends it in order.
+//! Signals to the real process: SIGHUP reloads the settings, SIGTERM stops the process gracefully.
 
 use std::{fs, path::Path};
 
@@ -44,7 +44,7 @@ async fn a_hangup_changes_the_keys_and_keeps_the_conversations() {
     assert_eq!((kid(&second["token"]).as_str(), &second["conversation"]["turn"]), ("k2", &json!(2)));
     assert!(second["reply"].as_str().unwrap().contains("Ada"));
 
-    // What cannot be read leaves all as it was.
+    // A file with an error changes nothing.
     for broken in ["k2:short\n", "", "k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI\nk2:AQ\n"] {
         write(&path, broken.to_owned());
         binary.signal("HUP");
@@ -84,7 +84,7 @@ async fn a_hangup_changes_the_limits_on_users() {
     turn(&binary, ask()).await.json();
     turn(&binary, ask()).await.problem("quota_exceeded");
 
-    // Where instances count together is for a start to say.
+    // A change of the limits store needs a restart.
     write("guard.redis_url = \"redis://:hunter2@store.test\"\n");
     binary.signal("HUP");
     let said = binary.until("not reloaded");
@@ -93,7 +93,7 @@ async fn a_hangup_changes_the_limits_on_users() {
 }
 
 #[tokio::test]
-async fn a_hangup_says_what_takes_a_restart() {
+async fn a_hangup_names_settings_that_need_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("holdall.toml");
     let write = |rules: &str| fs::write(&path, format!("keys = \"k1:{SECRET}\"\n{rules}")).unwrap();
@@ -154,7 +154,7 @@ async fn a_termination_lets_a_stream_end() {
 }
 
 #[tokio::test]
-async fn flags_bound_how_long_a_stop_takes() {
+async fn flags_limit_the_duration_of_a_stop() {
     let stop = ["--lame-duck", "50ms", "--drain", "50ms"];
     let binary = Binary::serve(&[&["--dev", "--builtin-pace-ms", "20"][..], &stop[..]].concat());
     let mut client = Client::connect(binary.address).await;

@@ -1,4 +1,5 @@
-//! Connections: versions, heads that are too large, too slow or of no shape, and how many there are.
+//! Connections: HTTP versions, heads that are too large, too slow or malformed, and connection
+//! limits.
 
 use std::time::Duration;
 
@@ -33,14 +34,14 @@ async fn requests_follow_each_other_on_one_connection() {
         let answer = raw.until("\"finish_reason\":\"stop\"}").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\r\nx-request-id: req_"));
     }
-    // Sent at once they are answered in their order.
+    // Pipelined requests get their responses in order.
     raw.send(format!("{}GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", framed())).await;
     let answers = raw.rest().await;
     assert!(answers.contains("\"token\":") && answers.ends_with("{\"status\":\"ok\"}"));
 }
 
 #[tokio::test]
-async fn http2_is_spoken_in_clear_text() {
+async fn http2_works_without_tls() {
     let server = Running::start(config("")).await;
     let mut client = Client::connect_http2(server.address).await;
     let base = format!("http://{}", server.address);
@@ -69,7 +70,7 @@ async fn http2_is_spoken_in_clear_text() {
 }
 
 #[tokio::test]
-async fn an_answer_to_head_has_the_length_of_its_content_and_none_of_it() {
+async fn a_response_to_head_has_the_content_length_and_no_content() {
     let server = Running::start(config("")).await;
     let base = format!("http://{}", server.address);
     for mut client in [Client::connect(server.address).await, Client::connect_http2(server.address).await] {
@@ -109,7 +110,7 @@ async fn a_head_over_its_limits_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_too_little_is_closed() {
+async fn the_connection_of_a_silent_client_is_closed() {
     let server = Running::start(config("timeouts.head = \"50ms\"")).await;
     for start in
         ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n", "GET /health HTTP/1.1\r\n", "GET /health HTTP/1.1\r\nhost: a\r\nx"]
@@ -128,14 +129,14 @@ async fn a_client_that_says_too_little_is_closed() {
         }
     };
     timeout(Duration::from_secs(10), dripping).await.expect("never closed");
-    // One that is idle after a request is closed as well.
+    // A connection that is idle after a request is closed as well.
     let mut raw = Raw::connect(server.address).await;
     raw.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(raw.rest().await.ends_with("{\"status\":\"ok\"}"));
 }
 
 #[tokio::test]
-async fn connections_over_the_cap_wait_for_their_turn() {
+async fn connections_over_the_limit_wait() {
     let server = Running::start(config("limits.connections = 1")).await;
     let mut first = Raw::connect(server.address).await;
     first.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -149,10 +150,10 @@ async fn connections_over_the_cap_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_is_closed() {
+async fn the_connection_of_a_client_that_reads_nothing_is_closed() {
     let server = Running::start(config("timeouts.write = \"50ms\"\nlimits.message_bytes = 3000000")).await;
     let mut raw = Raw::connect(server.address).await;
-    // Sixteen answers of more than a megabyte are more than the system's buffers hold.
+    // Sixteen responses of more than a megabyte exceed the system's buffers.
     let body = json!({ "input": format!("Repeat {}", "a b ".repeat(250_000)) }).to_string();
     let ask = turn(&format!("content-length: {}\r\n", body.len()), &body);
     for _ in 0..16 {
@@ -163,7 +164,7 @@ async fn a_client_that_reads_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_reads_is_let_go() {
+async fn an_unread_stream_is_dropped() {
     let server = Running::start(config("timeouts.write = \"50ms\"")).await;
     let mut client = Client::connect_http2(server.address).await;
     let at = |path: &str| format!("http://{}{path}", server.address).parse().unwrap();
@@ -176,7 +177,7 @@ async fn a_stream_that_nobody_reads_is_let_go() {
         }
     };
     timeout(Duration::from_secs(10), let_go).await.expect("it keeps its place");
-    // The connection is in good order; what was left unread does not look whole.
+    // The connection still works. The unread response does not look complete.
     let mut health = Request::get("/health").body(Full::default()).unwrap();
     *health.uri_mut() = at("/health");
     assert_eq!(client.send(health).await.status, StatusCode::OK);
@@ -184,12 +185,12 @@ async fn a_stream_that_nobody_reads_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_too_much_can_read_why_not() {
+async fn a_client_that_sends_too_much_can_read_the_error() {
     let server = Running::start(config("")).await;
     for headers in ["content-length: 67108864\r\n", "transfer-encoding: chunked\r\n"] {
         let mut raw = Raw::connect(server.address).await;
         raw.send(turn(headers, "")).await;
-        // All of it, whether the server still listens or not.
+        // The client sends all of it, even if the server no longer reads.
         for _ in 0..64 {
             raw.send(format!("100000\r\n{}\r\n", "a".repeat(1 << 20))).await;
         }
@@ -199,7 +200,7 @@ async fn a_client_that_sends_too_much_can_read_why_not() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_not_made_to_send() {
+async fn a_client_that_expects_100_continue_does_not_have_to_send() {
     let server = Running::start(config("")).await;
     let mut raw = Raw::connect(server.address).await;
     raw.send(turn("content-length: 67108864\r\nexpect: 100-continue\r\n", "")).await;
@@ -212,7 +213,7 @@ async fn a_client_that_asks_first_is_not_made_to_send() {
 }
 
 #[tokio::test]
-async fn requests_of_doubtful_length_are_never_two() {
+async fn a_request_of_ambiguous_length_is_never_read_as_two() {
     let server = Running::start(config("")).await;
     let smuggled = "GET /health HTTP/1.1\r\nhost: a\r\n\r\n";
     for request in [

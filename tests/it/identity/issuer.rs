@@ -199,7 +199,7 @@ fn a_fetch_that_hangs_is_dropped() {
     alice.answer().problem("guard_unavailable");
     deployment.ask(&credential(RSA)).answer().problem("guard_unavailable");
     let causes = format!("{:?}", deployment.hand.log.take());
-    assert!(causes.contains("no whole answer within 5000 ms"), "{causes}");
+    assert!(causes.contains("no complete response within 5000 ms"), "{causes}");
 }
 
 #[test]
@@ -370,10 +370,10 @@ async fn a_failing_issuer_makes_callers_retry() {
         (vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\u{80}")], "cannot be read"),
         (vec![Step::send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n\xff".to_vec())], "not UTF-8"),
         (vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"keys\"")], "fetch failed: "),
-        (vec![Step::Wait], "has not ended in time|no whole answer within 400 ms"),
+        (vec![Step::Wait], "has not ended in time|no complete response within 400 ms"),
         (
             vec![Step::send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"), Step::Wait],
-            "has not ended in time|no whole answer",
+            "has not ended in time|no complete response",
         ),
         (vec![Step::Reset], "fetch failed: "),
     ] {
@@ -428,6 +428,6 @@ async fn an_issuer_that_sends_slowly_times_out() {
     });
     let (code, cause) = refusal(&url).await;
     assert_eq!(code, "guard_unavailable");
-    assert!(cause.contains("has not ended in time") || cause.contains("no whole answer within 400 ms"), "{cause}");
+    assert!(cause.contains("has not ended in time") || cause.contains("no complete response within 400 ms"), "{cause}");
     timeout(Duration::from_secs(20), sending).await.unwrap().unwrap();
 }

@@ -1,10 +1,10 @@
-//! What is asked of every answer, and of every error.
+//! The checks of every response and every error.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -13,7 +13,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The value of a header, empty if there is none.
+    /// The value of a header, empty if the header is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
@@ -23,7 +23,7 @@ impl Answer {
         String::from_utf8(self.body.to_vec()).unwrap()
     }
 
-    /// The body of an answer that is no error.
+    /// The body of a successful response.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", String::from_utf8_lossy(&self.body));
@@ -32,7 +32,8 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The problem document, after a look at all that goes with it (RFC 9457; design §6).
+    /// The problem document (RFC 9457), after a check of the status and the headers that belong to
+    /// it.
     #[track_caller]
     pub(crate) fn problem(&self, code: &str) -> Map<String, Value> {
         let problem: Value = serde_json::from_slice(&self.body).unwrap();
@@ -51,7 +52,7 @@ impl Answer {
         problem
     }
 
-    /// What every answer carries; gives the request's id.
+    /// Checks the headers of every response. Returns the request id.
     #[track_caller]
     fn check_headers(&self) -> &str {
         let id = self.header("x-request-id");
@@ -62,7 +63,7 @@ impl Answer {
     }
 }
 
-/// The members of a problem document, also of one inside a stream.
+/// Checks the members of a problem document, which may be part of a stream.
 #[track_caller]
 pub(crate) fn check_problem(problem: &Value) {
     let code = problem["code"].as_str().unwrap();
@@ -71,7 +72,7 @@ pub(crate) fn check_problem(problem: &Value) {
     assert!(title.starts_with(char::is_uppercase) && !title.ends_with('.'));
     let detail = problem["detail"].as_str().unwrap();
     assert!(!detail.is_empty() && detail.len() < 600, "{detail}");
-    // Whole sentences, but for the message of a model service at their end.
+    // Complete sentences, except for the message of a model service at the end.
     let (sentences, _) = detail.split_once(" Its message: ").unwrap_or((detail, ""));
     assert!(sentences.starts_with(|first: char| first.is_uppercase() || first == '`'), "{detail}");
     assert!(sentences.ends_with('.'), "{detail}");

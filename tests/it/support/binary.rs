@@ -1,4 +1,4 @@
-//! The real command, as a process of its own.
+//! The real command as a process.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
 };
 
-/// `holdall serve`; killed when dropped.
+/// A process `holdall serve`. It is killed when dropped.
 pub(crate) struct Binary {
     pub(crate) address: SocketAddr,
     child: Child,
@@ -15,7 +15,8 @@ pub(crate) struct Binary {
 }
 
 impl Binary {
-    /// Starts `holdall serve` on a free port with these arguments, and an environment that holds nothing else.
+    /// Starts `holdall serve` on a free port, with these arguments and an otherwise empty
+    /// environment.
     pub(crate) fn serve(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_holdall"))
             .args(["serve", "--listen", "127.0.0.1:0"])
@@ -26,7 +27,7 @@ impl Binary {
             .unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let address = loop {
-            let line = line(&mut said).expect("it did not start");
+            let line = line(&mut said).expect("the process did not start");
             if let Some((_, address)) = line.split_once("listens on http://") {
                 break address.trim().parse().unwrap();
             }
@@ -34,7 +35,7 @@ impl Binary {
         Self { address, child, said }
     }
 
-    /// A line of its `/proc/…/status` that counts memory, such as `VmRSS`, in bytes.
+    /// A memory value of `/proc/…/status` in bytes, such as `VmRSS`.
     pub(crate) fn memory(&self, key: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
@@ -47,16 +48,16 @@ impl Binary {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
-    /// What it says on standard error up to and with a line that holds `mark`.
+    /// The lines on standard error up to the first one that contains `mark`.
     pub(crate) fn until(&mut self, mark: &str) -> String {
         let mut text = String::new();
         while !text.contains(mark) {
-            text += &line(&mut self.said).unwrap_or_else(|| panic!("`{mark}` was not said, but {text}"));
+            text += &line(&mut self.said).unwrap_or_else(|| panic!("no `{mark}` in {text}"));
         }
         text
     }
 
-    /// Waits for its end; how it ended, and what it said last.
+    /// Waits for the end of the process. Returns its status and its last lines.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let mut text = String::new();
         self.said.read_to_string(&mut text).unwrap();

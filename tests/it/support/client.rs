@@ -1,4 +1,4 @@
-//! Clients: a well-behaved one, and a bare socket for all else.
+//! Clients: a well-behaved one, and a bare socket for everything else.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,22 +19,22 @@ use tokio::{
 
 use super::{answer::Answer, hand};
 
-/// Longer than anything here takes; what takes longer hangs.
+/// A time limit that only a hanging test reaches.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A connection of a client that keeps to the rules.
+/// A connection of a well-behaved client.
 pub(crate) enum Client {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 impl Client {
-    /// Connects; requests go one after another.
+    /// Connects. Requests are sent one after another.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address).await.unwrap()
     }
 
-    /// Connects, if someone is there.
+    /// Connects. `None` if the server does not listen.
     pub(crate) async fn try_connect(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
         stream.set_nodelay(true).unwrap();
@@ -43,7 +43,7 @@ impl Client {
         Some(Self::Http1(sender))
     }
 
-    /// Connects with HTTP/2 in clear text, as one who knows that the server speaks it (RFC 9113 §3.3).
+    /// Connects with HTTP/2 without TLS, with prior knowledge (RFC 9113 §3.3).
     pub(crate) async fn connect_http2(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -51,7 +51,7 @@ impl Client {
         Self::Http2(sender)
     }
 
-    /// Sends a request and gives the head of its answer.
+    /// Sends a request. Returns the head of the response.
     pub(crate) async fn open(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
         let sending = async {
             match self {
@@ -65,17 +65,17 @@ impl Client {
                 }
             }
         };
-        timeout(PATIENCE, sending).await.expect("no answer")
+        timeout(PATIENCE, sending).await.expect("no response")
     }
 
-    /// Sends a request and gives its whole answer, if there is one.
+    /// Sends a request. Returns the complete response, if there is one.
     pub(crate) async fn try_send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
         let (head, body) = self.open(request).await?.into_parts();
-        let body = timeout(PATIENCE, body.collect()).await.expect("the answer does not end")?.to_bytes();
+        let body = timeout(PATIENCE, body.collect()).await.expect("the response does not end")?.to_bytes();
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
-    /// Sends a request and gives its whole answer.
+    /// Sends a request. Returns the complete response.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Answer {
         self.try_send(request).await.unwrap()
     }
@@ -85,15 +85,16 @@ impl Client {
         self.send(json_request(path, body)).await
     }
 
-    /// Asks for a turn.
+    /// Takes a turn.
     pub(crate) async fn turn(&mut self, body: &Value) -> Answer {
         self.post("/v1/turns", body).await
     }
 }
 
-/// Makes an attack, while a client that keeps to the rules takes one turn after another, and one more when it is over.
+/// Runs an attack while a well-behaved client takes one turn after another, and one more
+/// afterwards.
 pub(crate) async fn beside<T>(address: SocketAddr, attack: impl Future<Output = T>) -> T {
-    // By name: callers without one are counted by address, and this is the attacker's as well.
+    // With a user name: unnamed callers are counted by address, which is also the attacker's.
     let hi = json!({ "input": "My name is Ada.", "user_id": "ada" });
     let outcome = {
         let turns = async {
@@ -101,8 +102,8 @@ pub(crate) async fn beside<T>(address: SocketAddr, attack: impl Future<Output = 
             loop {
                 match client.try_send(json_request("/v1/turns", &hi)).await {
                     Ok(answer) => assert_eq!(answer.status, StatusCode::OK),
-                    // Where the attack kept this thread busy, the connection may have been idle for too long: then a
-                    // client opens another, and is answered there.
+                    // While the attack keeps this thread busy, the connection may be idle for too
+                    // long. The client then opens another one.
                     Err(_) => {
                         client = Client::connect(address).await;
                         assert_eq!(client.turn(&hi).await.status, StatusCode::OK);
@@ -124,7 +125,7 @@ pub(crate) fn json_request(path: &str, body: &Value) -> Request<Full<Bytes>> {
     hand::post(path).body(Full::new(body.to_string().into())).unwrap()
 }
 
-/// A socket, for what no client would send.
+/// A socket for bytes that no client library sends.
 pub(crate) struct Raw(pub(crate) TcpStream);
 
 impl Raw {
@@ -132,36 +133,36 @@ impl Raw {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Connects as another peer of the loopback's many, `127.0.0.n`.
+    /// Connects from the loopback address `127.0.0.n`, as another peer.
     pub(crate) async fn connect_from(peer: u8, address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, peer], 0).into()).unwrap();
         Self(socket.connect(address).await.unwrap())
     }
 
-    /// Sends bytes; that the server has closed already is no matter.
+    /// Sends bytes. Ignores that the server has closed the connection.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = timeout(PATIENCE, self.0.write_all(bytes.as_ref())).await.expect("the server does not read");
     }
 
-    /// Says that no byte follows.
+    /// Closes the sending side.
     pub(crate) async fn finish(&mut self) {
         let _ = self.0.shutdown().await;
     }
 
-    /// All that the server sends until it closes.
+    /// All bytes that the server sends until it closes the connection.
     pub(crate) async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         let reading = async {
             let mut piece = [0; 4096];
-            // A reset ends an answer as well as an end does.
+            // A reset ends a response as well.
             while let Ok(1..) = self.0.read(&mut piece).await.inspect(|length| bytes.extend(&piece[..*length])) {}
         };
         timeout(PATIENCE, reading).await.expect("the server does not close");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What the server sends up to and with `mark`.
+    /// The bytes that the server sends, up to the end of `mark`.
     pub(crate) async fn until(&mut self, mark: &str) -> String {
         let mut text = Vec::new();
         let reading = async {
@@ -169,7 +170,7 @@ impl Raw {
                 text.push(self.0.read_u8().await.expect("the server closed"));
             }
         };
-        timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("`{mark}` does not come"));
+        timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("`{mark}` does not arrive"));
         String::from_utf8(text).unwrap()
     }
 }

@@ -1,4 +1,4 @@
-//! A clock that stands still until it is told to go on.
+//! A clock that a test advances.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,7 +12,7 @@ use holdall::{
     service::{Clock, Sleep},
 };
 
-/// A clock stepped by hand; copies are the same clock.
+/// A clock that stands still between steps. Copies are the same clock.
 #[derive(Clone, Default)]
 pub(crate) struct TestClock(Arc<State>);
 
@@ -23,13 +23,13 @@ struct State {
 }
 
 impl TestClock {
-    /// Lets time pass.
+    /// Advances the clock.
     pub(crate) fn advance(&self, by: Duration) {
         *self.0.elapsed.lock().unwrap() += by;
         self.0.sleepers.lock().unwrap().drain(..).for_each(Waker::wake);
     }
 
-    /// Lets whole seconds pass.
+    /// Advances the clock by whole seconds.
     pub(crate) fn advance_seconds(&self, seconds: u64) {
         self.advance(Duration::from_secs(seconds));
     }

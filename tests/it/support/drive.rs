@@ -1,4 +1,5 @@
-//! A request followed to its end: the test says what each call of an upstream comes to, and time passes when all wait.
+//! Drives a request to its end. The test answers each upstream call, and time advances when all
+//! tasks wait.
 
 use std::time::Duration;
 
@@ -10,21 +11,21 @@ use super::{
     hand::{Hand, PendingCall},
 };
 
-/// What a request led to.
+/// The result of a request.
 pub(crate) struct Driven {
     pub(crate) answer: Answer,
-    /// The calls, in their order.
+    /// The upstream calls, in order.
     pub(crate) calls: Vec<Call>,
 }
 
 impl Driven {
-    /// How many calls the upstream of this name got.
+    /// The number of calls to the upstream of this name.
     pub(crate) fn count(&self, upstream: &str) -> usize {
         self.calls.iter().filter(|call| call.upstream == upstream).count()
     }
 }
 
-/// Follows `asked` to its end; `answer` does with each call what it is to come to.
+/// Drives `asked` to its end. `answer` answers each upstream call.
 #[track_caller]
 pub(crate) fn drive<G: Guard>(hand: &Hand<G>, asked: PendingCall, mut answer: impl FnMut(&mut Call)) -> Driven {
     let (mut asked, mut coming, mut body, mut calls) = (Some(asked), None, Vec::new(), Vec::new());
@@ -48,10 +49,10 @@ pub(crate) fn drive<G: Guard>(hand: &Hand<G>, asked: PendingCall, mut answer: im
             hand.clock.advance(Duration::from_millis(if step < 500 { 20 } else { 1_000 }));
         }
     }
-    panic!("no end");
+    panic!("the request does not end");
 }
 
-/// The TOML of upstreams of these names and kinds, all behind the alias `default`, in this order.
+/// The TOML of upstreams with these names and kinds, in this order, with the alias `default`.
 pub(crate) fn behind_one_alias(upstreams: &[(&str, &str)]) -> String {
     let services = upstreams.iter().map(|(name, kind)| {
         format!("[[upstream]]\nname = \"{name}\"\nkind = \"{kind}\"\nbase_url = \"http://{name}.test\"\n")

@@ -1,8 +1,8 @@
-//! Server-sent events as a client reads them.
+//! Server-sent events, as a client reads them.
 
 use serde_json::Value;
 
-/// The events of a stream, by name and data; comments are left out.
+/// The events of a stream, as name and data, without comments.
 pub(crate) fn events(text: &str) -> Vec<(String, Value)> {
     assert!(text.is_empty() || text.ends_with("\n\n"), "{text:?}");
     let block = |block: &str| {

@@ -1,4 +1,4 @@
-//! A model service that does what the test says, when it says it.
+//! A model service that a test controls step by step.
 
 use std::{
     collections::VecDeque,
@@ -29,16 +29,16 @@ struct State {
     queues: bool,
 }
 
-/// One call of the service's, to be answered by the test.
+/// An upstream call of the service. The test answers it.
 pub(crate) struct Call {
     pub(crate) request: Request<Bytes>,
     /// The name of the upstream that was called.
     pub(crate) upstream: String,
-    /// Whose call it is.
+    /// The user's queue id.
     pub(crate) user: u64,
-    /// Whether there is nowhere else to go.
+    /// True if the call goes to the last target.
     pub(crate) is_last: bool,
-    /// The addresses that the turn has called.
+    /// The addresses that the turn has already called.
     pub(crate) tried: TriedAddresses,
     verdict: Arc<Mutex<Option<Verdict>>>,
     slot: Option<oneshot::Sender<()>>,
@@ -48,17 +48,17 @@ pub(crate) struct Call {
 }
 
 impl FakeUpstream {
-    /// The oldest call that was not taken yet.
+    /// The oldest call that the test has not taken yet.
     pub(crate) fn call(&self) -> Call {
         self.0.lock().unwrap().calls.pop_front().expect("the upstream was not called")
     }
 
-    /// Makes the calls to come wait for a slot.
+    /// Makes new calls wait for a slot.
     pub(crate) fn queue_calls(&self) {
         self.0.lock().unwrap().queues = true;
     }
 
-    /// Whether a call waits to be taken.
+    /// True if there is a call that the test has not taken yet.
     pub(crate) fn is_called(&self) -> bool {
         !self.0.lock().unwrap().calls.is_empty()
     }
@@ -103,7 +103,7 @@ impl UpstreamResponse for FakeResponse {
     async fn head(&mut self) -> Result<response::Parts, UpstreamError> {
         let answer = self.head.as_mut().expect("the head is read once").await;
         self.head = None;
-        let dropped = || UpstreamError::Unreachable { cause: "the test let it go".to_owned() };
+        let dropped = || UpstreamError::Unreachable { cause: "the test dropped the call".to_owned() };
         let (head, body) = answer.unwrap_or_else(|_| Err(dropped()))?.into_parts();
         self.body = Some(body);
         Ok(head)
@@ -125,7 +125,8 @@ impl Stream for FakeResponse {
 }
 
 impl Call {
-    /// The verdict with which the service ended the call, `None` before the end or if it reported none.
+    /// The verdict with which the service ended the call, `None` before the end or if it reported
+    /// none.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         *self.verdict.lock().unwrap()
     }
@@ -140,12 +141,12 @@ impl Call {
         serde_json::from_slice(self.request.body()).unwrap()
     }
 
-    /// Fails as a shell does that gets no answer.
+    /// Fails the call before the head of a response.
     pub(crate) fn refuse(&mut self, error: UpstreamError) {
         let _ = self.head.take().unwrap().send(Err(error));
     }
 
-    /// Answers with a head.
+    /// Sends the head of a response.
     pub(crate) fn head(&mut self, status: u16, headers: &[(&str, &str)]) {
         let mut body = self.body.take().unwrap();
         let pieces: Pieces = Box::pin(stream::poll_fn(move |context| body.poll_recv(context)));
@@ -156,7 +157,7 @@ impl Call {
         let _ = self.head.take().unwrap().send(Ok(head.body(pieces).unwrap()));
     }
 
-    /// Answers with the head of an event stream.
+    /// Sends the head of an event stream.
     pub(crate) fn stream(&mut self) {
         self.head(200, &[("content-type", "text/event-stream")]);
     }
@@ -166,13 +167,13 @@ impl Call {
         let _ = self.pieces.as_ref().unwrap().send(Ok(piece.into()));
     }
 
-    /// Streams a piece of text, as Chat Completions does.
+    /// Streams a piece of text in Chat Completions format.
     pub(crate) fn say(&self, text: &str) {
         let event = json!({ "choices": [{ "index": 0, "delta": { "content": text } }] });
         self.send(format!("data: {event}\n\n"));
     }
 
-    /// Ends such a stream well.
+    /// Ends a Chat Completions stream with a complete reply.
     pub(crate) fn stop(&mut self) {
         let usage = json!({ "prompt_tokens": 3, "completion_tokens": 2 });
         let event = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }], "usage": usage });
@@ -185,19 +186,19 @@ impl Call {
         self.pieces = None;
     }
 
-    /// Breaks the answer off.
+    /// Interrupts the body.
     pub(crate) fn break_off(&mut self) {
         let _ = self.pieces.take().unwrap().send(Err(UpstreamError::Cut { cause: "connection reset".to_owned() }));
     }
 
-    /// Gives a whole answer that is no stream.
+    /// Sends a complete reply without streaming.
     pub(crate) fn reply(&mut self, text: &str) {
         self.head(200, &[("content-type", "application/json")]);
         self.send(completion(&json!({ "role": "assistant", "content": text })));
         self.end();
     }
 
-    /// Whether nobody waits for this call's answer any more.
+    /// True if the service no longer waits for the response.
     pub(crate) fn is_cancelled(&self) -> bool {
         match (&self.head, &self.pieces) {
             (Some(head), _) => head.is_closed(),
@@ -207,7 +208,7 @@ impl Call {
     }
 }
 
-/// A whole Chat Completions reply with this message.
+/// A complete Chat Completions reply with this message.
 pub(crate) fn completion(message: &Value) -> String {
     let choice = json!({ "index": 0, "message": message, "finish_reason": "stop" });
     json!({ "choices": [choice], "usage": { "prompt_tokens": 3, "completion_tokens": 2 } }).to_string()

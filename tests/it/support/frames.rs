@@ -1,4 +1,5 @@
-//! HTTP/2 by hand (RFC 9113): frames as bytes, header blocks without compression, for what no client library would send.
+//! HTTP/2 frames as bytes (RFC 9113), with uncompressed header blocks, for requests that no client
+//! library sends.
 
 use std::net::SocketAddr;
 
@@ -22,7 +23,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// What `SETTINGS` calls the window that streams begin with.
+/// The initial window of streams in `SETTINGS`.
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// A frame (RFC 9113 §4.1).
@@ -39,17 +40,17 @@ pub(crate) fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
     frame(SETTINGS, 0, 0, &payload)
 }
 
-/// A `WINDOW_UPDATE` frame; stream 0 is the connection.
+/// A `WINDOW_UPDATE` frame. Stream 0 is the connection.
 pub(crate) fn window_update(stream: u32, by: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &by.to_be_bytes())
 }
 
-/// A `RST_STREAM` frame that says `CANCEL`.
+/// A `RST_STREAM` frame with the code `CANCEL`.
 pub(crate) fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
 }
 
-/// A header field as a literal that nobody remembers (RFC 7541 §6.2.2).
+/// A header field as a literal without indexing (RFC 7541 §6.2.2).
 pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
     [vec![0], string(name), string(value)].concat()
 }
@@ -79,12 +80,12 @@ pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<
     pseudo.iter().chain(fields).flat_map(|(name, value)| field(name, value)).collect()
 }
 
-/// The frames of a `POST` with a body of JSON, whole.
+/// The frames of a complete `POST` with a JSON body.
 pub(crate) fn post(stream: u32, path: &str, body: &str) -> Vec<u8> {
     [open(stream, path), frame(DATA, END_STREAM, stream, body.as_bytes())].concat()
 }
 
-/// The head alone of such a request.
+/// The frame of the head of such a request.
 pub(crate) fn open(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &request("POST", path, &[("content-type", "application/json")]))
 }
@@ -94,12 +95,12 @@ pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &request("GET", path, &[]))
 }
 
-/// The ids that a client gives its streams.
+/// The ids of a client's streams.
 pub(crate) fn streams(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|number| 2 * number + 1)
 }
 
-/// A frame as it came.
+/// A received frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -117,20 +118,20 @@ impl Frame {
 }
 
 impl Raw {
-    /// Connects and says the preface, with these settings.
+    /// Connects and sends the preface with these settings.
     pub(crate) async fn connect_http2(address: SocketAddr, own: &[(u16, u32)]) -> Self {
         let mut raw = Self::connect(address).await;
         raw.begin_http2(own).await;
         raw
     }
 
-    /// Says the preface, with these settings, and agrees to the server's.
+    /// Sends the preface with these settings, and acknowledges the server's settings.
     pub(crate) async fn begin_http2(&mut self, own: &[(u16, u32)]) {
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         self.send([preface, settings(own).as_slice(), &frame(SETTINGS, ACK, 0, &[])].concat()).await;
     }
 
-    /// The next frame; none where the server has closed.
+    /// The next frame. `None` if the server has closed the connection.
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
         let reading = async {
             let mut head = [0; 9];
@@ -140,10 +141,11 @@ impl Raw {
             self.0.read_exact(&mut payload).await.ok()?;
             Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
         };
-        timeout(PATIENCE, reading).await.expect("no frame comes, and no end")
+        timeout(PATIENCE, reading).await.expect("no frame arrives, and the connection does not end")
     }
 
-    /// The next frame of a kind; none where the server closes before it. Pings are answered on the way.
+    /// The next frame of a kind, `None` if the server closes the connection before it. Answers
+    /// pings meanwhile.
     pub(crate) async fn next(&mut self, kind: u8) -> Option<Frame> {
         loop {
             let frame_of_any = self.frame().await?;
@@ -156,7 +158,7 @@ impl Raw {
         }
     }
 
-    /// The text of the next `DATA` frame that has any: a problem document, where that is the answer.
+    /// The text of the next `DATA` frame that is not empty, such as a problem document.
     pub(crate) async fn text(&mut self) -> String {
         loop {
             let data = self.next(DATA).await.expect("the server closed");
@@ -166,7 +168,7 @@ impl Raw {
         }
     }
 
-    /// Why the server ends the connection; 0 where it closes without a word, or without blame.
+    /// The error code with which the server ends the connection. 0 if it reports none.
     pub(crate) async fn blamed(&mut self) -> u32 {
         let mut blamed = 0;
         while let Some(goaway) = self.next(GOAWAY).await {

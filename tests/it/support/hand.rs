@@ -1,4 +1,5 @@
-//! A service driven by hand: no runtime, no socket, no time that passes by itself.
+//! A service that a test drives step by step: without a runtime or sockets, and with a clock that
+//! the test advances.
 
 use std::{
     convert::Infallible,
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use super::{answer::Answer, clock::TestClock, config, entropy::TestEntropy, fake::FakeUpstream, upstream};
 
-/// A service with all that it was given.
+/// A service, and the parts of its host.
 pub(crate) struct Hand<G = LocalGuard> {
     pub(crate) service: Arc<Service<TestHost<G>>>,
     pub(crate) clock: TestClock,
@@ -59,7 +60,7 @@ impl<G: Guard> Host for TestHost<G> {
     }
 }
 
-/// The log's entries, and its notices.
+/// A log that keeps its entries and notices.
 #[derive(Clone, Default)]
 pub(crate) struct Records {
     entries: Arc<Mutex<Vec<Entry>>>,
@@ -67,12 +68,12 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Takes out the entries so far.
+    /// Takes the entries so far.
     pub(crate) fn take(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.entries.lock().unwrap())
     }
 
-    /// Takes out the notices so far.
+    /// Takes the notices so far.
     #[cfg(feature = "lambda")]
     pub(crate) fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(&mut *self.notices.lock().unwrap())
@@ -90,12 +91,12 @@ impl Log for Records {
 }
 
 impl Hand {
-    /// A service under these settings, before a Chat Completions upstream that is called once for each turn.
+    /// A service with these settings and a Chat Completions upstream, without retries.
     pub(crate) fn new(settings: &str) -> Self {
         Self::of(config(&format!("retries = 0\n{settings}\n{}", upstream("openai", "http://model.test"))))
     }
 
-    /// A service of this configuration.
+    /// A service with this configuration.
     pub(crate) fn of(config: Config) -> Self {
         let guard = LocalGuard::new(config.guard.clone(), KeyedHash::new([7; 32]));
         Self::guarded(config, guard)
@@ -103,7 +104,7 @@ impl Hand {
 }
 
 impl<G: Guard> Hand<G> {
-    /// A service of this configuration under a guard of the test's.
+    /// A service with this configuration and a guard of the test.
     pub(crate) fn guarded(config: Config, guard: G) -> Self {
         let (clock, entropy, upstream, log) = <(TestClock, TestEntropy, FakeUpstream, Records)>::default();
         let host = TestHost { upstream: upstream.clone(), guard, clock: clock.clone(), entropy: entropy.clone() };
@@ -119,23 +120,24 @@ impl<G: Guard> Hand<G> {
         PendingCall::new(Arc::clone(&self.service).handle(request))
     }
 
-    /// Sends a body of JSON to a path.
+    /// Sends a JSON body to a path.
     pub(crate) fn post(&self, path: &str, body: impl Into<Bytes>) -> PendingCall {
         self.ask(post(path).body(Full::new(body.into())).unwrap())
     }
 
-    /// Asks for what a path holds.
+    /// Sends a GET request.
     pub(crate) fn get(&self, path: &str) -> PendingCall {
         let request = Request::builder().uri(path).header(header::HOST, "localhost");
         self.ask(request.body(Full::<Bytes>::default()).unwrap())
     }
 
-    /// Asks for a turn.
+    /// Sends a turn.
     pub(crate) fn turn(&self, body: &Value) -> PendingCall {
         self.post("/v1/turns", body.to_string())
     }
 
-    /// A turn whole: the model says `reply`, and the answer is no error.
+    /// Takes a complete turn, in which the model replies with `reply`. The response must be
+    /// successful.
     #[track_caller]
     pub(crate) fn whole_turn(&self, body: &Value, reply: &str) -> Value {
         let mut asked = self.turn(body);
@@ -145,7 +147,7 @@ impl<G: Guard> Hand<G> {
     }
 }
 
-/// The head of a request with a body of JSON.
+/// The head of a request with a JSON body.
 pub(crate) fn post(path: &str) -> http::request::Builder {
     Request::builder()
         .method(Method::POST)
@@ -154,7 +156,7 @@ pub(crate) fn post(path: &str) -> http::request::Builder {
         .header(header::CONTENT_TYPE, "application/json")
 }
 
-/// A request under way; dropping it is what a client does that leaves.
+/// A request in flight. Dropping it means that the client leaves.
 pub(crate) struct PendingCall {
     handling: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
     answer: Option<Response<Body>>,
@@ -166,7 +168,7 @@ impl PendingCall {
         Self { handling: Box::pin(handling), answer: None }
     }
 
-    /// Lets the service do what it can; whether that leaves it waiting.
+    /// Runs the service as far as possible. Returns true if it then waits.
     pub(crate) fn is_waiting(&mut self) -> bool {
         if self.answer.is_none() {
             self.answer = self.handling.as_mut().now_or_never();
@@ -174,28 +176,28 @@ impl PendingCall {
         self.answer.is_none()
     }
 
-    /// Lets the service do what it can; it must be left waiting.
+    /// Runs the service as far as possible. It must then wait.
     #[track_caller]
     pub(crate) fn wait(&mut self) {
-        assert!(self.is_waiting(), "answered already");
+        assert!(self.is_waiting(), "there is already a response");
     }
 
-    /// The head of the answer, which must be due, and the body to read on.
+    /// The head of the response, which must be available, and the rest of the body.
     #[track_caller]
     pub(crate) fn head(mut self) -> IncomingReply {
-        assert!(!self.is_waiting(), "no answer yet");
+        assert!(!self.is_waiting(), "there is no response yet");
         let (head, body) = self.answer.unwrap().into_parts();
         IncomingReply { head, body, ended: false }
     }
 
-    /// The whole answer, which must be due.
+    /// The complete response, which must be available.
     #[track_caller]
     pub(crate) fn answer(self) -> Answer {
         self.head().whole()
     }
 }
 
-/// An answer whose body is coming.
+/// A response whose body arrives.
 pub(crate) struct IncomingReply {
     pub(crate) head: response::Parts,
     body: Body,
@@ -203,7 +205,7 @@ pub(crate) struct IncomingReply {
 }
 
 impl IncomingReply {
-    /// The chunks that are due now, and whether the body has ended.
+    /// The chunks that are available now. The flag is true if the body has ended.
     pub(crate) fn chunks(&mut self) -> (Vec<Bytes>, bool) {
         let mut chunks = Vec::new();
         loop {
@@ -215,19 +217,19 @@ impl IncomingReply {
         }
     }
 
-    /// What is due now, as text, whether the body ends there or not.
+    /// The available text. The body may end.
     pub(crate) fn text_so_far(&mut self) -> String {
         let (chunks, ended) = self.chunks();
         self.ended |= ended;
         String::from_utf8(chunks.concat()).unwrap()
     }
 
-    /// Whether [`Self::text_so_far`] has met the end of the body.
+    /// True if [`Self::text_so_far`] has reached the end of the body.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// What is due now, as text; the body must be left open.
+    /// The available text. The body must not end.
     #[track_caller]
     pub(crate) fn text(&mut self) -> String {
         let (chunks, ended) = self.chunks();
@@ -235,7 +237,7 @@ impl IncomingReply {
         String::from_utf8(chunks.concat()).unwrap()
     }
 
-    /// The rest as text; the body must end.
+    /// The rest as text. The body must end.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> String {
         let (chunks, ended) = self.chunks();
@@ -243,11 +245,11 @@ impl IncomingReply {
         String::from_utf8(chunks.concat()).unwrap()
     }
 
-    /// The whole answer, which must be due.
+    /// The complete response, which must be available.
     #[track_caller]
     pub(crate) fn whole(mut self) -> Answer {
         let (chunks, ended) = self.chunks();
-        assert!(ended, "the answer goes on: {chunks:?}");
+        assert!(ended, "the response does not end: {chunks:?}");
         Answer { status: self.head.status, headers: self.head.headers, body: chunks.concat().into() }
     }
 }

@@ -1,10 +1,10 @@
-//! Every kind of upstream as a provider answers it: a text or a call, whole or streamed.
+//! Replies of every kind of upstream: a text or a tool call, with and without streaming.
 
 use serde_json::{Value, json};
 
 use super::fake::Call;
 
-/// A kind of upstream that is reached over a network.
+/// A kind of upstream that is called over a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Anthropic,
@@ -24,20 +24,20 @@ impl Kind {
         }
     }
 
-    /// Answers a call with this text.
+    /// Replies to a call with this text.
     pub(crate) fn say(self, call: &mut Call, text: &str) {
-        self.answer(call, Said::Text(text));
+        self.answer(call, Content::Text(text));
     }
 
-    /// Answers a call with a call of the tool `add`.
+    /// Replies to a call with a call of the tool `add`.
     pub(crate) fn call_tool(self, call: &mut Call, id: &str, args: &str) {
-        self.answer(call, Said::Call { id, args });
+        self.answer(call, Content::Call { id, args });
     }
 
-    fn answer(self, call: &mut Call, said: Said<'_>) {
+    fn answer(self, call: &mut Call, content: Content<'_>) {
         if call.json()["stream"] == true {
             call.stream();
-            for event in self.events(said) {
+            for event in self.events(content) {
                 let name = event["type"].as_str().unwrap_or("message");
                 call.send(format!("event: {name}\ndata: {event}\n\n"));
             }
@@ -46,48 +46,48 @@ impl Kind {
             }
         } else {
             call.head(200, &[("content-type", "application/json")]);
-            call.send(self.whole(said).to_string());
+            call.send(self.whole(content).to_string());
         }
         call.end();
     }
 
-    fn whole(self, said: Said<'_>) -> Value {
+    fn whole(self, content: Content<'_>) -> Value {
         match self {
             Self::Anthropic => json!({
-                "type": "message", "role": "assistant", "content": [said.block()], "stop_reason": said.stop_reason(),
+                "type": "message", "role": "assistant", "content": [content.block()], "stop_reason": content.stop_reason(),
                 "usage": { "input_tokens": 3, "output_tokens": 2 },
             }),
             Self::OpenAi => json!({
-                "choices": [{ "index": 0, "message": said.message(), "finish_reason": said.finish_reason() }],
+                "choices": [{ "index": 0, "message": content.message(), "finish_reason": content.finish_reason() }],
                 "usage": { "prompt_tokens": 3, "completion_tokens": 2 },
             }),
-            Self::OpenAiResponses => said.response(),
+            Self::OpenAiResponses => content.response(),
         }
     }
 
-    fn events(self, said: Said<'_>) -> Vec<Value> {
+    fn events(self, content: Content<'_>) -> Vec<Value> {
         match self {
-            Self::Anthropic => said.anthropic_events(),
+            Self::Anthropic => content.anthropic_events(),
             Self::OpenAi => vec![
-                json!({ "choices": [{ "index": 0, "delta": said.message(), "finish_reason": null }] }),
+                json!({ "choices": [{ "index": 0, "delta": content.message(), "finish_reason": null }] }),
                 json!({
-                    "choices": [{ "index": 0, "delta": {}, "finish_reason": said.finish_reason() }],
+                    "choices": [{ "index": 0, "delta": {}, "finish_reason": content.finish_reason() }],
                     "usage": { "prompt_tokens": 3, "completion_tokens": 2 },
                 }),
             ],
-            Self::OpenAiResponses => said.responses_events(),
+            Self::OpenAiResponses => content.responses_events(),
         }
     }
 }
 
-/// What a provider says.
+/// The content of a reply.
 #[derive(Clone, Copy)]
-enum Said<'a> {
+enum Content<'a> {
     Call { id: &'a str, args: &'a str },
     Text(&'a str),
 }
 
-impl Said<'_> {
+impl Content<'_> {
     fn stop_reason(self) -> &'static str {
         if let Self::Call { .. } = self { "tool_use" } else { "end_turn" }
     }

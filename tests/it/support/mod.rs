@@ -1,5 +1,5 @@
-//! What the modules share: configurations, a service driven by hand, servers on loopback and their clients, and model
-//! services that misbehave on command.
+//! Support for the tests: configurations, a service that a test drives step by step, servers on
+//! loopback and their clients, and model services that misbehave on command.
 
 pub(crate) mod answer;
 pub(crate) mod binary;
@@ -23,19 +23,19 @@ use zeroize::Zeroizing;
 /// 32 bytes of 1, the secret of key `k1`.
 pub(crate) const SECRET: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 
-/// The operator's key at the model service, which nobody may ever see.
+/// The operator's key at the model service, which must never appear anywhere.
 pub(crate) const MODEL_KEY: &str = "sk-operator-4f9a1c7e2b8d4f9a1c7e2b8d";
 
 const BUILTIN: &str = "[[upstream]]\nname = \"builtin\"\nkind = \"builtin\"\n\
     [[model]]\nalias = \"default\"\nupstreams = [\"builtin\"]\nmodel = \"builtin\"\n";
 
-/// A configuration of these TOML lines, with the key `k1`, a free port on loopback and the built-in model, unless they
-/// say otherwise.
+/// A configuration of these TOML lines. By default it has the key `k1`, a free port on loopback and
+/// the built-in model.
 pub(crate) fn config(settings: &str) -> Config {
     config_with(settings, &[])
 }
 
-/// The same with files to name in it.
+/// The same, with files that the configuration names.
 pub(crate) fn config_with(settings: &str, files: &[(&'static str, &str)]) -> Config {
     let is_set = |key: &str| settings.lines().any(|line| line.trim_start().starts_with(key));
     let or = |key: &str, default: &str| if is_set(key) { String::new() } else { default.to_owned() };

@@ -1,4 +1,4 @@
-//! A model service of bare sockets, which does byte for byte what a test says.
+//! A model service on bare sockets. A test controls each byte.
 
 use std::{
     net::SocketAddr,
@@ -18,18 +18,18 @@ use tokio::{
     time::timeout,
 };
 
-/// One thing to do with a connection, after a request was read.
+/// A step on a connection, after a request was read.
 #[derive(Clone)]
 pub(crate) enum Step {
     /// Sends bytes.
     Send(Bytes),
-    /// Sends the same bytes so many times over, or until the client has had enough.
+    /// Sends the same bytes this many times, or until the client closes the connection.
     Repeat(Bytes, usize),
     /// Waits until the client leaves.
     Wait,
-    /// Breaks the connection off with a reset.
+    /// Resets the connection.
     Reset,
-    /// Reads another request, which is answered by what the script says for it.
+    /// Reads another request, and runs the script's steps for it.
     Again,
 }
 
@@ -39,10 +39,10 @@ impl Step {
     }
 }
 
-/// What a model service does for each request, by the request's number.
+/// The steps for each request, by the request's number.
 type Script = dyn Fn(usize) -> Vec<Step> + Send + Sync;
 
-/// A model service that runs; dropping it ends it.
+/// A running model service. Dropping it stops it.
 pub(crate) struct Model {
     address: SocketAddr,
     seen: Arc<Seen>,
@@ -57,7 +57,7 @@ struct Seen {
     left: Notify,
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone)]
 pub(crate) struct Received {
     pub(crate) head: String,
@@ -65,7 +65,8 @@ pub(crate) struct Received {
 }
 
 impl Model {
-    /// Starts a model service that does for each request what `script` says; after that it closes the connection.
+    /// Starts a model service that runs the steps of `script` for each request, and then closes the
+    /// connection.
     pub(crate) async fn start(script: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::<Seen>::default());
@@ -81,7 +82,7 @@ impl Model {
         Self { address, seen, task }
     }
 
-    /// Ends it, and waits until nobody listens any more.
+    /// Stops it, and waits until its port is closed.
     pub(crate) async fn stop(mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -92,22 +93,22 @@ impl Model {
         format!("http://{}/base", self.address)
     }
 
-    /// Takes out the requests so far.
+    /// Takes the requests so far.
     pub(crate) fn requests(&self) -> Vec<Received> {
         std::mem::take(&mut *self.seen.requests.lock().unwrap())
     }
 
-    /// The connections so far.
+    /// The number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
-    /// The bytes that clients took so far.
+    /// The number of bytes that clients have accepted so far.
     pub(crate) fn sent_bytes(&self) -> usize {
         self.seen.sent_bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until a client has left a connection that waited for it to.
+    /// Waits until a client has closed a connection at [`Step::Wait`].
     pub(crate) async fn left(&self) {
         timeout(Duration::from_secs(20), self.seen.left.notified()).await.expect("the client does not leave");
     }

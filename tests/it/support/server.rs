@@ -1,4 +1,4 @@
-//! The native server, in this process, on a free port of the loopback.
+//! The native server in this process, on a free loopback port.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::hand::Records;
 
-/// A server that runs; dropping it kills it.
+/// A running server. Dropping it kills it.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) service: Arc<NativeService>,
@@ -32,7 +32,7 @@ impl Running {
         Self { address, service, log, stop: Some(stop), task }
     }
 
-    /// Asks it to stop, as SIGTERM does.
+    /// Stops it gracefully, like SIGTERM.
     pub(crate) fn stop(&mut self) {
         self.stop.take();
     }

@@ -1,8 +1,9 @@
-//! Every door as its clients see it: how a turn is asked for, and where reply and token are found.
+//! Every API as its clients see it: the request for a turn, and the reply and the token in the
+//! response.
 
 use serde_json::{Value, json};
 
-/// One of the doors.
+/// One of the APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     Chat,
@@ -23,7 +24,7 @@ impl Wire {
         }
     }
 
-    /// The body of a turn; `token` as the native door gives it.
+    /// The body of a turn. `token` is a token of the native API.
     pub(crate) fn turn(self, user: Option<&str>, token: Option<&str>, input: &str, stream: bool) -> Value {
         let messages = json!([{ "role": "user", "content": input }]);
         let mut body = match self {
@@ -61,7 +62,7 @@ impl Wire {
         body
     }
 
-    /// The body of a turn that brings the result of a call.
+    /// The body of a turn with the result of a tool call.
     pub(crate) fn result(self, token: &str, call: &str, out: &str, stream: bool) -> Value {
         let mut body = self.turn(None, Some(token), "", stream);
         match self {
@@ -78,14 +79,14 @@ impl Wire {
         body
     }
 
-    /// The first call of a reply, as id, name and arguments, and the fresh token.
+    /// The first tool call of a reply, as id, name and arguments, and the new token.
     pub(crate) fn read_call(self, body: &str, streamed: bool) -> Option<([String; 3], String)> {
         let values: Vec<Value> = if streamed {
             body.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
         } else {
             vec![serde_json::from_str(body).ok()?]
         };
-        // Wherever in the answer it stands, a call is an object of its format's members.
+        // A tool call is an object with the members of its format, anywhere in the response.
         let mut objects = Vec::new();
         values.iter().for_each(|value| collect(value, &mut objects));
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -96,7 +97,7 @@ impl Wire {
             }
             Self::Messages => {
                 let [id, name] = [text(&object["id"])?, text(&object["name"])?];
-                // Streamed, the arguments follow.
+                // In a stream, the arguments follow.
                 let late = objects.iter().find_map(|object| text(object.get("partial_json")?));
                 Some([id, name, late.unwrap_or_else(|| object["input"].to_string())])
             }
@@ -117,7 +118,7 @@ impl Wire {
         Some((call, token.strip_prefix("resp_").unwrap_or(&token).to_owned()))
     }
 
-    /// The reply's text and the fresh token, from the body of a whole answer or of a stream.
+    /// The text of the reply and the new token, from the body of a document or of a stream.
     pub(crate) fn read(self, body: &str, streamed: bool) -> Option<(String, String)> {
         let said = if streamed { self.read_stream(body)? } else { self.read_whole(&serde_json::from_str(body).ok()?)? };
         Some((said.0, said.1.strip_prefix("resp_").unwrap_or(&said.1).to_owned()))

@@ -1,4 +1,4 @@
-//! Replies without an end: each is bounded, by what it may hold or by time.
+//! Endless replies: each is limited by size or by time.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ const SETTINGS: &str = "limits.reply_bytes = 65536\n";
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1073741824\r\n\r\n";
 
-/// A reply that is `head` and then a gigabyte of `piece` again and again; the answers to a whole and a streamed turn.
-/// Of the gigabyte no more than a few megabytes may have been taken.
+/// The responses to a turn without and one with streaming, if the model service sends `head` and
+/// then a gigabyte of repeated `piece`. The server must read only a few megabytes of it.
 async fn flood(kind: &str, head: &'static str, piece: &str) -> [Answer; 2] {
     let (answers, sent_bytes) = flood_under(SETTINGS, kind, head, piece).await;
-    // Twice: what is read, and what the system's buffers hold.
+    // For each of the two turns: the bytes that were read, and the system's buffers.
     assert!(sent_bytes < 24 << 20, "{sent_bytes}");
     answers
 }
@@ -44,7 +44,7 @@ async fn flood_under(settings: &str, kind: &str, head: &'static str, piece: &str
 }
 
 #[tokio::test]
-async fn text_without_end_is_ended_by_length() {
+async fn endless_text_ends_with_length() {
     let openai = "data: {\"choices\":[{\"delta\":{\"content\":\"word after word é\\n\"}}]}\n\n";
     let anthropic = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\
                      \"text\":\"word after word\"}}\n\n";
@@ -63,7 +63,7 @@ async fn text_without_end_is_ended_by_length() {
 }
 
 #[tokio::test]
-async fn arguments_without_end_are_malformed() {
+async fn endless_arguments_are_malformed() {
     let openai = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"n\",\
                   \"arguments\":\"aaaa\"}}]}}]}\n\n";
     let responses = "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":\
@@ -76,14 +76,14 @@ async fn arguments_without_end_are_malformed() {
 }
 
 #[tokio::test]
-async fn reasoning_without_end_is_malformed_or_ends_the_reply() {
+async fn endless_reasoning_is_malformed_or_ends_the_reply() {
     let start = "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\"}}";
     let more = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"hm\"}}";
     let head: &'static str = format!("{STREAM}{start}\n\n").leak();
     for answer in flood("anthropic", head, &format!("{more}\n\n")).await {
         answer.problem("upstream_malformed");
     }
-    // Whole pieces of it fill the room that the reply has.
+    // Complete pieces of reasoning use up the reply's room.
     let piece = "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":\
                  {\"type\":\"reasoning\",\"id\":\"rs\",\"summary\":[],\"encrypted_content\":\"gAAAAABp\"}}\n\n";
     let [whole, streamed] = flood("openai-responses", STREAM, piece).await;
@@ -93,7 +93,7 @@ async fn reasoning_without_end_is_malformed_or_ends_the_reply() {
 }
 
 #[tokio::test]
-async fn a_line_without_end_is_malformed() {
+async fn an_endless_line_is_malformed() {
     for head in [STREAM, WHOLE] {
         for answer in flood("openai", head, "a").await {
             answer.problem("upstream_malformed");
@@ -105,7 +105,7 @@ async fn a_line_without_end_is_malformed() {
 }
 
 #[tokio::test]
-async fn an_error_without_end_is_read_for_so_far() {
+async fn an_endless_error_is_read_up_to_a_limit() {
     let head = "HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\n\r\n{\"error\":{\"message\":\"";
     for answer in flood("openai", head, "a").await {
         answer.problem("upstream_refused");
@@ -113,7 +113,7 @@ async fn an_error_without_end_is_read_for_so_far() {
 }
 
 #[tokio::test]
-async fn a_stream_that_says_nothing_without_end_is_ended_by_time() {
+async fn an_endless_stream_without_output_times_out() {
     for (kind, piece) in [
         ("openai", ":\n\n"),
         ("openai", "data: {\"choices\":[]}\n\n"),
@@ -127,8 +127,9 @@ async fn a_stream_that_says_nothing_without_end_is_ended_by_time() {
 }
 
 #[tokio::test]
-async fn a_reply_of_the_greatest_size_is_taken_whole() {
-    // The message's line is the text and 64 bytes around it, with the mark of a cut that it might have come to need.
+async fn a_reply_of_the_maximum_size_is_accepted() {
+    // The line of the message is the text and 64 bytes: JSON around it, with room for the mark of
+    // an interruption.
     let text = "a".repeat(65_536 - 64);
     for (extra, finish) in [("", "stop"), ("b", "length")] {
         let message = json!({ "content": format!("{text}{extra}") });

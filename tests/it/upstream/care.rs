@@ -1,5 +1,5 @@
-//! What a failed call leads to: how many calls each upstream gets, what the client hears, and that nothing is ever asked
-//! for twice once something of it was shown.
+//! Failed calls: how many calls each upstream gets, which error the client gets, and that a call is
+//! never repeated after the client has seen output.
 
 use holdall::{
     guard::{GuardPurpose, TurnEnd},
@@ -17,7 +17,7 @@ use crate::support::{
     wire::Wire,
 };
 
-/// One of the ways in which a call fails.
+/// A way to fail a call.
 type Fail = fn(&mut Call);
 
 fn status(call: &mut Call, status: u16, headers: &[(&str, &str)], body: &str) {
@@ -39,8 +39,8 @@ const SSE: &str = "text/event-stream";
 const OVERFLOW: &str = r#"{"error":{"message":"prompt is too long: 210000 tokens"}}"#;
 const QUOTA: &str = r#"{"error":{"type":"insufficient_quota","message":"no"}}"#;
 
-/// How a call fails before anything was shown: its name, how, the calls it leads to without another upstream and with one,
-/// and the code where there is none.
+/// Failures before any output: the name, the failure, the number of calls without and with a second
+/// upstream, and the code without one.
 const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
     (
         "no connection",
@@ -59,11 +59,11 @@ const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
     ),
     ("status 503", |call| status(call, 503, &[], ""), 3, 3, "upstream_unavailable"),
     ("status 529", |call| status(call, 529, &[], ""), 3, 3, "upstream_unavailable"),
-    ("503, come back in 1 s", |call| status(call, 503, &[("retry-after", "1")], ""), 3, 3, "upstream_unavailable"),
-    ("503, come back in 4 s", |call| status(call, 503, &[("retry-after", "4")], ""), 3, 1, "upstream_unavailable"),
-    ("503, come back in 30 s", |call| status(call, 503, &[("retry-after", "30")], ""), 1, 1, "upstream_unavailable"),
+    ("503, retry after 1 s", |call| status(call, 503, &[("retry-after", "1")], ""), 3, 3, "upstream_unavailable"),
+    ("503, retry after 4 s", |call| status(call, 503, &[("retry-after", "4")], ""), 3, 1, "upstream_unavailable"),
+    ("503, retry after 30 s", |call| status(call, 503, &[("retry-after", "30")], ""), 1, 1, "upstream_unavailable"),
     (
-        "503 whose reasons do not end",
+        "503 with an endless body",
         |call| {
             call.head(503, &[("content-type", JSON)]);
             call.send("{");
@@ -72,19 +72,19 @@ const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
         3,
         "upstream_unavailable",
     ),
-    ("429, come back at once", |call| status(call, 429, &[("retry-after", "0")], ""), 3, 3, "upstream_refused"),
+    ("429, retry after 0 s", |call| status(call, 429, &[("retry-after", "0")], ""), 3, 3, "upstream_refused"),
     ("429", |call| status(call, 429, &[], ""), 3, 1, "upstream_refused"),
-    ("429, come back in 60 s", |call| status(call, 429, &[("retry-after", "60")], ""), 1, 1, "upstream_refused"),
-    ("429, nothing left", |call| status(call, 429, &[], QUOTA), 1, 1, "upstream_refused"),
+    ("429, retry after 60 s", |call| status(call, 429, &[("retry-after", "60")], ""), 1, 1, "upstream_refused"),
+    ("429, quota used up", |call| status(call, 429, &[], QUOTA), 1, 1, "upstream_refused"),
     ("status 401", |call| status(call, 401, &[], ""), 1, 1, "upstream_refused"),
     ("status 402", |call| status(call, 402, &[], ""), 1, 1, "upstream_refused"),
     ("status 403", |call| status(call, 403, &[], ""), 1, 1, "upstream_refused"),
     ("status 404", |call| status(call, 404, &[], ""), 1, 1, "upstream_refused"),
     ("status 408", |call| status(call, 408, &[], ""), 1, 1, "upstream_refused"),
     ("a page", |call| body(call, "text/html", b"<h1>Welcome</h1>"), 1, 1, "upstream_malformed"),
-    ("no JSON", |call| body(call, JSON, b"<h1>"), 1, 1, "upstream_malformed"),
+    ("not JSON", |call| body(call, JSON, b"<h1>"), 1, 1, "upstream_malformed"),
     (
-        "no UTF-8",
+        "not UTF-8",
         |call| body(call, SSE, b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n"),
         1,
         1,
@@ -116,11 +116,11 @@ const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
         1,
         "upstream_timeout",
     ),
-    ("a queue that is full", |call| call.refuse(UpstreamError::Overloaded), 1, 1, "overloaded"),
-    ("one that was ejected", |call| call.refuse(UpstreamError::Ejected), 2, 1, "upstream_unavailable"),
+    ("a full queue", |call| call.refuse(UpstreamError::Overloaded), 1, 1, "overloaded"),
+    ("an ejected upstream", |call| call.refuse(UpstreamError::Ejected), 2, 1, "upstream_unavailable"),
 ];
 
-/// The same for what no other upstream would mend.
+/// Failures that another upstream cannot help with.
 const FINAL: &[(&str, Fail)] = &[
     ("status 400", |call| status(call, 400, &[], "{}")),
     ("status 413", |call| status(call, 413, &[], "{}")),
@@ -129,15 +129,15 @@ const FINAL: &[(&str, Fail)] = &[
     ("an error in the stream", |call| body(call, SSE, b"data: {\"error\":{\"message\":\"no\"}}\n\n")),
 ];
 
-/// How the client asks.
+/// The form of the client's request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
+    Document,
     Held,
     Streamed,
-    Whole,
 }
 
-const FORMS: [Form; 3] = [Form::Held, Form::Streamed, Form::Whole];
+const FORMS: [Form; 3] = [Form::Held, Form::Streamed, Form::Document];
 
 fn ask(hand: &Hand, form: Form, token: &Value, fail: impl FnMut(&mut Call)) -> Driven {
     let asked = match form {
@@ -149,7 +149,7 @@ fn ask(hand: &Hand, form: Form, token: &Value, fail: impl FnMut(&mut Call)) -> D
     drive(hand, asked, fail)
 }
 
-/// The code that an answer has, in its head or in its stream; none for a turn that went well.
+/// The code of the error, in the response's head or in its stream. `None` for a successful turn.
 fn code(form: Form, driven: &Driven) -> Option<String> {
     let text = driven.answer.text();
     let document = match driven.answer.header("content-type") {
@@ -180,7 +180,7 @@ fn two() -> Hand {
 }
 
 #[test]
-fn without_another_upstream_each_fault_has_its_count_and_its_code() {
+fn with_one_upstream_each_fault_has_its_number_of_calls_and_its_code() {
     for (name, fail, calls, _, expected) in FAULTS {
         for form in FORMS {
             let hand = one();
@@ -198,7 +198,7 @@ fn without_another_upstream_each_fault_has_its_count_and_its_code() {
 }
 
 #[test]
-fn with_another_upstream_the_turn_succeeds() {
+fn with_a_second_upstream_the_turn_succeeds() {
     for (name, fail, _, calls, expected) in FAULTS {
         for form in FORMS {
             let hand = two();
@@ -215,7 +215,7 @@ fn with_another_upstream_the_turn_succeeds() {
     }
 }
 
-/// Replies in full, in the form that was asked for.
+/// Sends a complete reply, streamed if the request asks for that.
 fn say(call: &mut Call) {
     if call.json()["stream"] == true {
         call.stream();
@@ -227,7 +227,7 @@ fn say(call: &mut Call) {
 }
 
 #[test]
-fn what_is_the_requests_fault_is_asked_of_nobody_else() {
+fn a_faulty_request_is_not_sent_to_another_upstream() {
     for (name, fail) in FINAL {
         for form in FORMS {
             let hand = two();
@@ -239,9 +239,9 @@ fn what_is_the_requests_fault_is_asked_of_nobody_else() {
 }
 
 #[test]
-fn where_all_fail_the_error_is_the_one_that_helps_most_and_the_token_stays_good() {
+fn if_all_upstreams_fail_the_most_helpful_error_is_reported_and_the_token_stays_valid() {
     let hand = two();
-    let first = ask(&hand, Form::Whole, &Value::Null, say).answer.json();
+    let first = ask(&hand, Form::Document, &Value::Null, say).answer.json();
     for (at_a, at_b, expected, wait) in [
         ((503, ""), (401, ""), "upstream_unavailable", None),
         ((401, ""), (503, ""), "upstream_unavailable", None),
@@ -249,27 +249,27 @@ fn where_all_fail_the_error_is_the_one_that_helps_most_and_the_token_stays_good(
         ((503, "20"), (429, "30"), "upstream_refused", Some(30)),
         ((404, ""), (401, ""), "upstream_refused", None),
     ] {
-        let driven = ask(&hand, Form::Whole, &first["token"], |call| {
+        let driven = ask(&hand, Form::Document, &first["token"], |call| {
             let (code, wait) = if call.upstream == "a" { at_a } else { at_b };
             status(call, code, &[("retry-after", wait)], "");
         });
         let problem = driven.answer.problem(expected);
         assert_eq!(problem.get("retry_after_seconds").and_then(Value::as_u64), wait, "{at_a:?}, {at_b:?}");
     }
-    let again = ask(&hand, Form::Whole, &first["token"], say).answer.json();
+    let again = ask(&hand, Form::Document, &first["token"], say).answer.json();
     assert_eq!(again["conversation"]["turn"], 2);
 }
 
 #[test]
-fn after_something_was_shown_the_count_is_exactly_one() {
-    let ways: [(&str, Fail, &str); 5] = [
+fn after_output_there_is_exactly_one_call() {
+    let failures: [(&str, Fail, &str); 5] = [
         ("cut", |call| call.break_off(), "upstream_cut"),
         ("end", |call| call.end(), "upstream_cut"),
         ("silence", |_| {}, "upstream_timeout"),
         ("nonsense", |call| call.send("data: nonsense\n\n"), "upstream_malformed"),
         ("error", |call| call.send("data: {\"error\":{\"type\":\"overloaded_error\"}}\n\n"), "upstream_unavailable"),
     ];
-    for (name, way, expected) in ways {
+    for (name, fail, expected) in failures {
         for (wire, together) in Wire::ALL.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
             let hand = two();
             let mut body = wire.turn(None, None, "hi", true);
@@ -281,15 +281,15 @@ fn after_something_was_shown_the_count_is_exactly_one() {
             let mut call = hand.upstream.call();
             call.stream();
             call.say("Once");
-            // What was read together with the text was shown as well, and is not asked for again either.
+            // The failure may also arrive together with the text.
             if together {
-                way(&mut call);
+                fail(&mut call);
             }
             let mut coming = asked.head();
             let mut shown = coming.text_so_far();
             assert!(shown.contains("Once"), "{name}, {wire:?}: {shown}");
             if !together {
-                way(&mut call);
+                fail(&mut call);
             }
             while !coming.has_ended() {
                 hand.clock.advance_seconds(1);
@@ -309,10 +309,10 @@ fn after_something_was_shown_the_count_is_exactly_one() {
 }
 
 #[test]
-fn what_was_read_of_a_held_reply_is_asked_for_anew_once() {
-    for form in [Form::Held, Form::Whole] {
+fn an_interrupted_held_reply_is_requested_again_once() {
+    for form in [Form::Held, Form::Document] {
         let part = |call: &mut Call| {
-            // A reply that was asked for whole may come as a stream.
+            // A reply may arrive as a stream even if the request did not ask for one.
             call.stream();
             call.say("lost");
             call.break_off();
@@ -329,7 +329,7 @@ fn what_was_read_of_a_held_reply_is_asked_for_anew_once() {
 }
 
 #[test]
-fn a_slow_upstream_is_waited_for_beyond_its_share_of_the_time() {
+fn a_reply_in_progress_may_take_longer_than_its_share_of_the_time() {
     for form in FORMS {
         let hand = two();
         let mut asked = match form {
@@ -339,12 +339,13 @@ fn a_slow_upstream_is_waited_for_beyond_its_share_of_the_time() {
             _ => hand.turn(&json!({ "input": "hi", "stream": form == Form::Streamed })),
         };
         asked.wait();
-        // Before a held stream's head is due.
+        // Before the head of a held stream is sent.
         hand.clock.advance_seconds(14);
         asked.is_waiting();
         let mut call = hand.upstream.call();
         call.stream();
-        // The first share ends after 300 s; that the model is at work is enough, were it nothing to be shown.
+        // The first share ends after 300 s. It is enough that the reply has started, even without
+        // output.
         call.send("data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
         let asked = in_steps(&hand, asked, &call, 8);
         call.stop();
@@ -354,7 +355,7 @@ fn a_slow_upstream_is_waited_for_beyond_its_share_of_the_time() {
     }
 }
 
-/// Lets a reply come in, one piece in each of so many times 55 s.
+/// Sends one piece of a reply every 55 s.
 fn in_steps(hand: &Hand, mut asked: PendingCall, call: &Call, steps: usize) -> PendingCall {
     for _ in 0..steps {
         asked.is_waiting();
@@ -365,7 +366,7 @@ fn in_steps(hand: &Hand, mut asked: PendingCall, call: &Call, steps: usize) -> P
 }
 
 #[test]
-fn a_reply_that_had_begun_is_paid_for_once_more_at_the_most() {
+fn a_reply_that_started_is_paid_for_at_most_once_more() {
     let thinking = "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n";
     for form in FORMS {
         let hand = one();
@@ -379,18 +380,18 @@ fn a_reply_that_had_begun_is_paid_for_once_more_at_the_most() {
 }
 
 #[test]
-fn a_whole_reply_that_outlasts_its_share_is_not_held_against_its_address() {
+fn a_complete_reply_that_exceeds_its_share_of_the_time_gives_no_verdict() {
     let hand = two();
     let mut asked = hand.turn(&json!({ "input": "hi" }));
     asked.wait();
     hand.clock.advance_seconds(300);
     asked.is_waiting();
     let slow = hand.upstream.call();
-    assert!(slow.is_cancelled() && slow.verdict().is_none(), "too late for a share, and no failure");
+    assert!(slow.is_cancelled() && slow.verdict().is_none(), "the share is over, but the address did not fail");
 }
 
 #[test]
-fn a_client_that_leaves_between_two_calls_is_not_called_for() {
+fn after_a_client_leaves_between_two_calls_there_is_no_call() {
     let hand = one();
     let mut asked = hand.turn(&json!({ "input": "hi" }));
     asked.wait();
@@ -403,7 +404,7 @@ fn a_client_that_leaves_between_two_calls_is_not_called_for() {
 }
 
 #[test]
-fn a_server_that_stops_between_two_calls_makes_no_other() {
+fn after_the_server_stops_between_two_calls_there_is_no_call() {
     let hand = two();
     let mut asked = hand.turn(&json!({ "input": "hi" }));
     asked.wait();
@@ -415,7 +416,7 @@ fn a_server_that_stops_between_two_calls_makes_no_other() {
 }
 
 #[test]
-fn the_whole_turn_has_ended_in_time() {
+fn the_turn_ends_within_the_total_timeout() {
     let settings = behind_one_alias(&[("a", "openai"), ("b", "openai"), ("c", "openai")]);
     let hand = Hand::of(config(&format!("timeouts = {{ total = \"90s\", first_byte = \"40s\" }}\n{settings}")));
     for form in FORMS {
@@ -440,7 +441,7 @@ fn each_fault_gives_its_verdict_on_the_called_address() {
         let reported = match *expected {
             "upstream_refused" => Some(Verdict::Refused),
             "overloaded" => None,
-            _ if *name == "one that was ejected" => None,
+            _ if *name == "an ejected upstream" => None,
             _ => Some(Verdict::Failed),
         };
         assert_eq!(verdict("a"), reported, "{name}");
@@ -448,7 +449,7 @@ fn each_fault_gives_its_verdict_on_the_called_address() {
 }
 
 #[test]
-fn a_call_made_again_knows_which_addresses_of_its_target_the_turn_has_called() {
+fn a_retry_knows_the_tried_addresses_of_its_target() {
     let (hand, mut seen) = (two(), Vec::new());
     ask(&hand, Form::Streamed, &Value::Null, |call| {
         seen.push((call.upstream.clone(), call.tried.contains(0)));
@@ -463,7 +464,7 @@ fn a_call_made_again_knows_which_addresses_of_its_target_the_turn_has_called() {
 }
 
 #[test]
-fn the_same_user_has_the_same_number_and_others_have_others() {
+fn each_user_has_a_queue_id_of_its_own() {
     let hand = one();
     let mut numbers = Vec::new();
     for user in ["ada", "bob", "ada"] {
@@ -475,7 +476,7 @@ fn the_same_user_has_the_same_number_and_others_have_others() {
 }
 
 #[test]
-fn the_guard_is_asked_once_and_told_once_however_many_calls_it_takes() {
+fn the_guard_admits_and_settles_once_however_many_calls_there_are() {
     for (stream, until_works, ends_well) in [(false, 2, true), (true, 2, true), (false, 99, false), (true, 99, false)] {
         let guard = RecordingGuard::default();
         let hand = Hand::guarded(config(&behind_one_alias(&[("a", "openai")])), guard.clone());

@@ -1,5 +1,5 @@
-//! A recorded reply, cut off after each of its bytes: a whole reply with a token, or an error, with `partial` exactly
-//! where a streaming client had been shown text.
+//! A recorded reply, interrupted after each of its bytes. The result is a complete reply with a
+//! token, or an error. The error has `partial` exactly if a streaming client has received text.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::support::{
     upstream,
 };
 
-/// How the answers came out, for the counts at the end.
+/// Counts of the responses by kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     whole: usize,
@@ -23,7 +23,7 @@ struct Tally {
 }
 
 #[tokio::test]
-async fn a_chunked_reply_cut_anywhere_is_whole_or_an_error() {
+async fn a_chunked_reply_interrupted_anywhere_is_complete_or_an_error() {
     for recorded in &ALL {
         let tally = cut_everywhere(recorded, recorded.chunked()).await;
         assert!(tally.whole > 0 && tally.errors > 0, "{tally:?}");
@@ -32,26 +32,26 @@ async fn a_chunked_reply_cut_anywhere_is_whole_or_an_error() {
 }
 
 #[tokio::test]
-async fn a_reply_of_announced_length_cut_anywhere_is_whole_or_an_error() {
+async fn a_reply_of_announced_length_interrupted_anywhere_is_complete_or_an_error() {
     for recorded in ALL.iter().filter(|recorded| !recorded.is_stream()) {
         cut_everywhere(recorded, recorded.sized()).await;
     }
 }
 
 #[tokio::test]
-async fn a_reply_that_ends_with_its_connection_cut_anywhere_is_whole_or_an_error() {
+async fn a_reply_that_ends_with_its_connection_interrupted_anywhere_is_complete_or_an_error() {
     for recorded in &ALL {
         cut_everywhere(recorded, recorded.open_ended()).await;
     }
 }
 
-/// Takes a turn for each cut; the old token must be as good as ever after it all.
+/// Takes a turn for each cut. The old token must stay valid.
 async fn cut_everywhere(recorded: &Recorded, wire: String) -> Tally {
     let (length, wire) = (wire.len(), wire.into_bytes());
-    // The first turn gets it all.
+    // The first turn gets the complete reply.
     let cut_of = move |number: usize| number.checked_sub(1).unwrap_or(length);
     let model = Model::start(move |number| vec![Step::send(wire[..cut_of(number)].to_vec())]).await;
-    // A request for each cut: what is asked for again is another test's.
+    // One call for each cut. Other tests cover retries.
     let settings = format!("retries = 0\n{}", upstream(recorded.kind, &model.url()));
     let server = Running::start(config(&settings)).await;
     let mut client = Client::connect(server.address).await;

@@ -1,5 +1,5 @@
-//! From one provider to another in mid-conversation: what was said and called is there, whole and streamed, and the
-//! conversation goes on at whichever answers next.
+//! Failover to another provider in the middle of a conversation: the next provider gets all
+//! messages and tool calls, and the conversation continues there, with and without streaming.
 
 use serde_json::{Value, json};
 
@@ -12,12 +12,12 @@ use crate::support::{
     kind::Kind,
 };
 
-/// A service whose first upstream is of the one kind and whose second of the other.
+/// A service with two upstreams of these kinds, in this order.
 fn hand(first: Kind, second: Kind) -> Hand {
     Hand::of(config(&behind_one_alias(&[("first", first.name()), ("second", second.name())])))
 }
 
-/// A call that is answered by nobody at `down`, and by `answer` elsewhere.
+/// Fails a call to the upstream `down`. Answers other calls with `answer`.
 fn answered(call: &mut Call, down: &str, answer: impl FnOnce(&mut Call)) {
     if call.upstream == down {
         call.head(404, &[]);
@@ -27,7 +27,8 @@ fn answered(call: &mut Call, down: &str, answer: impl FnOnce(&mut Call)) {
     }
 }
 
-/// A turn while `down` is down; what the other was sent, and the answer.
+/// A turn while the upstream `down` fails. Returns the request to the other upstream, and the
+/// response.
 fn turn(hand: &Hand, body: &Value, down: &str, mut answer: impl FnMut(&mut Call)) -> (Value, Value) {
     let mut driven = drive(hand, hand.turn(body), |call| answered(call, down, &mut answer));
     let text = driven.answer.text();
@@ -45,7 +46,7 @@ fn turn(hand: &Hand, body: &Value, down: &str, mut answer: impl FnMut(&mut Call)
 }
 
 #[test]
-fn a_conversation_with_calls_goes_on_across_every_pair_of_providers() {
+fn a_conversation_with_tool_calls_continues_between_every_pair_of_providers() {
     for first in Kind::ALL {
         for second in Kind::ALL {
             for stream in [false, true] {
@@ -63,7 +64,7 @@ fn a_conversation_with_calls_goes_on_across_every_pair_of_providers() {
                     "{pair}"
                 );
 
-                // The first is back, and hears what the other called.
+                // The first upstream works again, and gets the tool call of the other.
                 let result = json!([{ "t": "result", "id": "call-7", "out": "the-sum" }]);
                 let (sent, two) =
                     turn(&hand, &ask(&one["token"], result), "second", |call| first.say(call, "it-is-three"));
@@ -88,7 +89,7 @@ fn a_conversation_with_calls_goes_on_across_every_pair_of_providers() {
 }
 
 #[test]
-fn reasoning_stays_with_who_reasoned_when_the_other_answers() {
+fn reasoning_returns_only_to_its_own_provider() {
     let hand = hand(Kind::OpenAiResponses, Kind::Anthropic);
     let think = |call: &mut Call| {
         call.head(200, &[("content-type", "application/json")]);
@@ -116,7 +117,7 @@ fn reasoning_stays_with_who_reasoned_when_the_other_answers() {
 }
 
 #[test]
-fn what_each_target_is_sent_for_earlier_turns_is_the_same_turn_after_turn() {
+fn each_target_gets_the_same_bytes_for_earlier_turns() {
     let hand = hand(Kind::OpenAi, Kind::OpenAiResponses);
     let mut token = Value::Null;
     let mut before: Vec<(String, String)> = Vec::new();
@@ -153,7 +154,7 @@ fn a_model_has_its_own_name_at_each_upstream() {
 }
 
 #[test]
-fn a_summary_that_one_will_not_write_another_does() {
+fn a_refused_summary_is_requested_from_the_next_target() {
     let settings = behind_one_alias(&[("first", "openai"), ("second", "anthropic")]);
     let limits = "limits = { history_bytes = 60000, reply_bytes = 4096, reply_reserve_bytes = 4096 }\n";
     let hand = Hand::of(config(&format!("{limits}{settings}")));
@@ -178,7 +179,7 @@ fn a_summary_that_one_will_not_write_another_does() {
 }
 
 #[test]
-fn a_count_is_asked_for_again() {
+fn a_failed_count_is_retried() {
     let hand = Hand::of(config(&behind_one_alias(&[("a", "anthropic"), ("b", "openai")])));
     let body = json!({ "model": "default", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
     let mut calls = 0;

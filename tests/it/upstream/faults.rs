@@ -1,4 +1,4 @@
-//! What model services answer instead of a reply, and what clients are told of it.
+//! Responses of model services that are not replies, and the errors that clients get.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::support::{
     upstream,
 };
 
-/// A whole HTTP answer.
+/// A complete HTTP response.
 fn http(status: &str, headers: &str, body: &str) -> Vec<Step> {
     vec![Step::send(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len()))]
 }
@@ -23,9 +23,9 @@ fn reply(text: &str) -> Vec<Step> {
     http("200 OK", "content-type: application/json\r\n", &body.to_string())
 }
 
-/// Has a good turn, then a streamed and a whole one that fail as `steps` say, and a good one again with the old token.
-/// Gives the problem, which must be the same for both, without what names the request. Each is tried once: what is made
-/// again, and where, stands in `care`.
+/// Takes a turn that succeeds, then one turn with and one without streaming that fail by `steps`,
+/// and again one that succeeds, with the old token. Returns the problem, which must be the same for
+/// both failures, without the request id. There are no retries; the tests in `care` cover those.
 async fn problem_of(steps: Vec<Step>, code: &str, status: u16) -> Value {
     let model = Model::start(move |number| if matches!(number, 1 | 2) { steps.clone() } else { reply("hello") }).await;
     let settings = "retries = 0\ntimeouts = { first_byte = \"300ms\", idle = \"300ms\", total = \"300ms\" }\n";
@@ -51,7 +51,7 @@ async fn problem_of(steps: Vec<Step>, code: &str, status: u16) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_no_reply_is_malformed() {
+async fn a_response_that_is_not_a_reply_is_malformed() {
     let html = "<!doctype html><h1>Welcome</h1>";
     for steps in [
         http("200 OK", "content-type: text/html\r\n", html),
@@ -79,7 +79,7 @@ async fn what_is_no_reply_is_malformed() {
 }
 
 #[tokio::test]
-async fn what_is_no_whole_reply_is_cut() {
+async fn an_incomplete_reply_is_cut() {
     for steps in [
         http("200 OK", "content-type: application/json\r\n", ""),
         http("200 OK", "content-type: text/event-stream\r\n", ""),
@@ -96,7 +96,7 @@ async fn what_is_no_whole_reply_is_cut() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_is_unavailable() {
+async fn an_upstream_without_a_response_is_unavailable() {
     for steps in [
         vec![],
         vec![Step::Reset],
@@ -121,7 +121,7 @@ async fn who_does_not_answer_is_unavailable() {
 }
 
 #[tokio::test]
-async fn who_falls_silent_times_out() {
+async fn a_silent_upstream_times_out() {
     for steps in [
         vec![Step::Wait],
         vec![Step::send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"), Step::Wait],
@@ -129,13 +129,13 @@ async fn who_falls_silent_times_out() {
     ] {
         assert_eq!(problem_of(steps, "upstream_timeout", 504).await["retry"], "safe");
     }
-    // A refusal is one whether its reasons come or not.
+    // A refusal counts even if its body does not arrive.
     let steps = vec![Step::send("HTTP/1.1 500 Oh\r\ncontent-type: application/json\r\n\r\n{"), Step::Wait];
     assert_eq!(problem_of(steps, "upstream_unavailable", 502).await["retry"], "safe");
 }
 
 #[tokio::test]
-async fn who_refuses_is_quoted_safely() {
+async fn refusals_are_quoted_safely() {
     let said = |message: &str| json!({ "error": { "message": message, "type": "x" } }).to_string();
     for (status, headers, body, wait, detail) in [
         (
@@ -196,7 +196,7 @@ async fn who_refuses_is_quoted_safely() {
 }
 
 #[tokio::test]
-async fn who_fails_is_unavailable() {
+async fn a_failing_upstream_is_unavailable() {
     let echo = json!({ "error": { "message": format!("boom {MODEL_KEY}") } }).to_string();
     for (status, headers, wait) in [
         ("500 Internal Server Error", "", None),
@@ -213,13 +213,13 @@ async fn who_fails_is_unavailable() {
             assert_eq!(problem.get("retry_after_seconds").and_then(Value::as_u64), wait);
         }
     }
-    // Inside a stream that had begun, before any text.
+    // In a stream, before any text.
     let stream = format!("data: {echo}\n\n");
     problem_of(http("200 OK", "content-type: text/event-stream\r\n", &stream), "upstream_refused", 502).await;
 }
 
 #[tokio::test]
-async fn a_redirect_leads_nowhere() {
+async fn redirects_are_not_followed() {
     let elsewhere = Model::start(|_| reply("gotcha")).await;
     let url = elsewhere.url();
     for status in ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"] {
@@ -230,7 +230,7 @@ async fn a_redirect_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn only_the_operators_key_goes_upstream() {
+async fn only_the_operators_key_is_sent_upstream() {
     for kind in ["openai", "openai-responses", "anthropic"] {
         let model = Model::start(|_| reply("hello")).await;
         let server = Running::start(config(&upstream(kind, &model.url()))).await;
@@ -260,7 +260,7 @@ async fn only_the_operators_key_goes_upstream() {
 }
 
 #[tokio::test]
-async fn connections_to_a_model_service_are_used_again() {
+async fn connections_to_a_model_service_are_reused() {
     let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     let chunked = format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{stream}\r\n0\r\n\r\n", stream.len());
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{chunked}");
@@ -275,7 +275,7 @@ async fn connections_to_a_model_service_are_used_again() {
 }
 
 #[test]
-fn keys_show_in_no_debug_text() {
+fn debug_output_contains_no_keys() {
     let config = config(&upstream("openai", "http://model.test"));
     let text = format!("{config:?}");
     assert!(!text.contains(&MODEL_KEY[..8]) && !text.contains(&crate::support::SECRET[..8]), "{text}");

@@ -1,5 +1,5 @@
-//! Promise 7: what is sent upstream for earlier turns is the same bytes, turn after turn, so that prompt caches hit. The
-//! marks that tell Anthropic what to cache are no part of the prompt: they move, and nothing else does.
+//! The bytes that an upstream gets for earlier turns stay the same in each turn, so that its prompt
+//! cache hits. The marks that tell Anthropic what to cache move. They are not part of the prompt.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::{config, hand::Hand, upstream};
 /// A tool call: its id, the tool's name, the arguments.
 type Call<'a> = (&'a str, &'a str, Value);
 
-/// Answers a call with this text and these tool calls, in the upstream's own format.
+/// A reply with this text and these tool calls, in the format of the upstream's kind.
 fn reply(kind: &str, text: Option<&str>, calls: &[Call<'_>]) -> String {
     match kind {
         "openai" => {
@@ -88,11 +88,12 @@ fn each_request_begins_with_the_one_before() {
     }
 }
 
-/// What says that the prompt is to be cached up to a block.
+/// The mark that makes Anthropic cache the prompt up to a block.
 const MARK: &str = r#","cache_control":{"type":"ephemeral"}"#;
 
-/// Checks the marks of a request: on the system prompt, where the request before ended, and where this one ends. `cached` is
-/// what the one before asked to be cached, and the prompt up to its end; gives the same of this one.
+/// Checks the marks of a request: at the system prompt, at the end of the previous request, and at
+/// the end of this one. `cached` is the prompt that the previous request marked. Returns the prompt
+/// that this one marks.
 fn check_marks(body: &str, cached: Option<&str>) -> String {
     let mut marked: Vec<_> = body.match_indices(MARK).map(|(at, _)| body[..at].replace(MARK, "")).collect();
     let end = marked.pop().unwrap();
@@ -122,7 +123,7 @@ fn the_prefix_is_the_same_on_another_instance_and_after_a_stream() {
 }
 
 #[test]
-fn nothing_is_marked_where_the_operator_says_so() {
+fn there_are_no_marks_if_the_operator_turns_them_off() {
     let settings = upstream("anthropic", "http://model.test").replace("[[model]]", "prompt_cache = false\n[[model]]");
     let hand = Hand::of(config(&format!("system_prompt = \"Be kind.\"\n{settings}")));
     let mut asked = hand.turn(&json!({ "input": "hi" }));

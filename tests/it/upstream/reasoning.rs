@@ -1,10 +1,11 @@
-//! A conversation that changes its model between turns: everyone gets what was said, and nobody another's reasoning.
+//! A conversation that changes its model between turns: every provider gets the messages, and none
+//! gets the reasoning of another.
 
 use serde_json::{Value, json};
 
 use crate::support::{config, hand::Hand};
 
-/// Two services of Anthropic's kind and two of OpenAI's, each behind an alias of its own name.
+/// Two Anthropic services and two OpenAI services, each with an alias of the same name.
 fn four_models() -> Hand {
     let entry = |name: &str, kind: &str| {
         format!(
@@ -20,7 +21,8 @@ const THINKING: &str = r#"{"type":"thinking","thinking":"h\"m","signature":"EqQB
 const REDACTED: &str = r#"{"data":"EmwK+/8=","type":"redacted_thinking"}"#;
 const REASONING: &str = r#"{"encrypted_content":"gAAAAABp+/8=","id":"rs_1","summary":[],"type":"reasoning"}"#;
 
-/// A turn with this model, which answers with `reply`, streamed where that is events; what it was sent, and the answer.
+/// A turn with this model, which replies with `reply`, as a stream if that is a list of events.
+/// Returns the request to the model, and the response.
 fn turn(hand: &Hand, model: &str, token: &Value, input: &Value, reply: &str) -> (String, Value) {
     let stream = reply.starts_with("data: ");
     let mut asked = hand.turn(&json!({ "model": model, "token": token, "input": input, "stream": stream }));
@@ -44,7 +46,7 @@ fn value(json: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// Thinking in pieces, text, a call, more thinking, as Anthropic streams it.
+/// An Anthropic stream with thinking in pieces, text, a tool call, and more thinking.
 fn thought_and_call() -> String {
     let delta = |index: u32, delta: Value| json!({ "type": "content_block_delta", "index": index, "delta": delta });
     let start =
@@ -72,7 +74,7 @@ fn thought_and_call() -> String {
 }
 
 #[test]
-fn only_the_own_provider_sees_its_reasoning() {
+fn reasoning_is_sent_only_to_its_own_provider() {
     let hand = four_models();
     let (_, first) = turn(&hand, "a", &Value::Null, &json!("add"), &thought_and_call());
     let kinds = |items: &Value| -> Vec<String> {
@@ -81,7 +83,8 @@ fn only_the_own_provider_sees_its_reasoning() {
     assert_eq!(kinds(&first["output"]), ["think", "msg", "call", "think", "call"]);
     assert_eq!(first["output"][0], json!({ "t": "think", "by": "anthropic@a.test", "blob": THINKING }));
 
-    // In the middle of its calls the conversation goes to OpenAI, which thinks before it calls again.
+    // The conversation continues at OpenAI in the middle of its tool calls. The model reasons
+    // before its next call.
     let results =
         json!([{ "t": "result", "id": "toolu_1", "out": "3" }, { "t": "result", "id": "toolu_2", "out": "noon" }]);
     let call = json!({ "type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "add", "arguments": "{}" });
@@ -91,7 +94,8 @@ fn only_the_own_provider_sees_its_reasoning() {
     assert!(!sent.contains("EqQB") && !sent.contains("EmwK") && sent.contains("toolu_1"), "{sent}");
     assert_eq!(kinds(&second["output"]), ["think", "call"]);
 
-    // Asked again it gets its own reasoning back, right before what that led to.
+    // In its next turn it gets its own reasoning back, immediately before the items that followed
+    // it.
     let result = json!([{ "t": "result", "id": "call_1", "out": "4" }]);
     let said = json!({ "type": "response.output_text.delta", "output_index": 0, "delta": "Four." });
     let ended = json!({ "type": "response.completed", "response": { "status": "completed" } });
@@ -99,7 +103,8 @@ fn only_the_own_provider_sees_its_reasoning() {
     assert!(sent.contains(&format!(r#"{REASONING},{{"type":"function_call","call_id":"call_1""#)), "{sent}");
     assert!(!sent.contains("EqQB") && !sent.contains("EmwK"), "{sent}");
 
-    // Chat Completions has no word for any of it; the same kind of service at another address is somebody else.
+    // Chat Completions has no format for reasoning. The same kind of service at another address is
+    // another provider.
     let reply = json!({ "choices": [{ "message": { "content": "Yes." }, "finish_reason": "stop" }] }).to_string();
     let (sent, fourth) = turn(&hand, "c", &third["token"], &json!("sure?"), &reply);
     assert!(["EqQB", "EmwK", "gAAA"].iter().all(|secret| !sent.contains(secret)), "{sent}");
@@ -108,7 +113,7 @@ fn only_the_own_provider_sees_its_reasoning() {
     let (sent, fifth) = turn(&hand, "a2", &fourth["token"], &json!("sure?"), &reply.to_string());
     assert!(["EqQB", "EmwK", "gAAA"].iter().all(|secret| !sent.contains(secret)), "{sent}");
 
-    // Back at the first it has all of its own, in its order.
+    // The first provider gets all of its own reasoning back, in order.
     let (sent, last) = turn(&hand, "a", &fifth["token"], &json!("sure?"), &reply.to_string());
     let order = [THINKING, "Adding.", "toolu_1", REDACTED, "toolu_2", "Four."];
     let places: Vec<_> = order.iter().map(|text| sent.find(text).unwrap_or_else(|| panic!("{text}: {sent}"))).collect();

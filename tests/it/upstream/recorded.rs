@@ -1,26 +1,26 @@
-//! Replies as providers send them.
+//! Recorded replies of providers.
 
-/// A reply as it comes over the wire.
+/// A recorded reply.
 pub(super) struct Recorded {
-    /// Whose it is, as configuration names it.
+    /// The kind of its upstream, as in configuration.
     pub(super) kind: &'static str,
     pub(super) content_type: &'static str,
     pub(super) body: &'static str,
 }
 
 impl Recorded {
-    /// The whole answer, its events or lines a chunk each.
+    /// The complete response, with each event or line as a chunk.
     pub(super) fn chunked(&self) -> String {
         let chunks = self.body.split_inclusive("\n\n").map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len()));
         format!("{}transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", self.head(), chunks.collect::<String>())
     }
 
-    /// The whole answer, its length announced.
+    /// The complete response, with a `Content-Length`.
     pub(super) fn sized(&self) -> String {
         format!("{}content-length: {}\r\n\r\n{}", self.head(), self.body.len(), self.body)
     }
 
-    /// The whole answer, ended by the connection's end.
+    /// The complete response, ended by the end of the connection.
     pub(super) fn open_ended(&self) -> String {
         format!("{}connection: close\r\n\r\n{}", self.head(), self.body)
     }
@@ -34,7 +34,7 @@ impl Recorded {
     }
 }
 
-/// What all of them say.
+/// The text of all recorded replies.
 pub(super) const TEXT: &str = "Grüß dich, 世界! 👋\nLet me add.";
 pub(super) const ARGS: &str = r#"{"a": 1, "b": [2]}"#;
 

@@ -1,5 +1,5 @@
-//! Upstreams over real sockets that fail in every way: with another upstream the turn succeeds. And what becomes of one of
-//! several addresses that fails, flaps, or accepts and never answers.
+//! Failing upstreams over real sockets: with a second upstream the turn succeeds. Also, an upstream
+//! with several addresses of which one fails, recovers repeatedly, or accepts and never responds.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::support::{
     server::Running,
 };
 
-/// A whole HTTP answer.
+/// A complete HTTP response.
 fn http(status: &str, headers: &str, body: &str) -> Vec<Step> {
     vec![Step::send(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len()))]
 }
 
-fn good() -> Vec<Step> {
+fn working() -> Vec<Step> {
     let events =
         "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     http("200 OK", "content-type: text/event-stream\r\n", events)
@@ -27,7 +27,7 @@ fn good() -> Vec<Step> {
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1073741824\r\n\r\n";
 
-/// The TOML of one alias before these upstreams, each of these addresses.
+/// The TOML of one alias with these upstreams, each with these addresses.
 fn settings(upstreams: &[&[&Model]]) -> String {
     let service = |(number, models): (usize, &&[&Model])| {
         let urls: Vec<_> = models.iter().map(|model| format!("\"{}\"", model.url())).collect();
@@ -38,11 +38,11 @@ fn settings(upstreams: &[&[&Model]]) -> String {
     format!("{services}[[model]]\nalias = \"default\"\nupstreams = [{}]\nmodel = \"m-1\"\n", names.join(", "))
 }
 
-/// The ways of the list, each with the calls that it leads to.
-fn ways() -> Vec<(&'static str, Vec<Step>, usize)> {
+/// Failures, each with the number of calls to the failing upstream.
+fn failures() -> Vec<(&'static str, Vec<Step>, usize)> {
     let sse = |body: &[u8]| vec![Step::send([STREAM.as_bytes(), body].concat())];
     vec![
-        ("closes at once", vec![], 3),
+        ("closes immediately", vec![], 3),
         ("resets", vec![Step::Reset], 3),
         ("cut in the head", vec![Step::send("HTTP/1.1 200 OK\r\ncontent-ty")], 3),
         ("closes after the head", sse(b""), 3),
@@ -52,24 +52,25 @@ fn ways() -> Vec<(&'static str, Vec<Step>, usize)> {
         ("a page with 502", http("502 Bad Gateway", "content-type: text/html\r\n", "<h1>502</h1>"), 3),
         ("an empty 200", http("200 OK", "", ""), 1),
         ("a page", http("200 OK", "content-type: text/html\r\n", "<h1>Welcome</h1>"), 1),
-        ("no UTF-8", sse(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n"), 1),
-        ("a line without end", vec![Step::send(STREAM), Step::Repeat("a".repeat(1 << 16).into(), 16_384)], 1),
+        ("not UTF-8", sse(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n"), 1),
+        ("an endless line", vec![Step::send(STREAM), Step::Repeat("a".repeat(1 << 16).into(), 16_384)], 1),
         ("a reply of 1 GB", vec![Step::send(WHOLE), Step::Repeat("a".repeat(1 << 16).into(), 16_384)], 1),
-        ("comments without end", vec![Step::send(STREAM), Step::Repeat(":\n\n".repeat(1 << 14).into(), 1 << 20)], 1),
-        ("half-dead", vec![Step::Wait], 1),
-        ("a refusal without end", vec![Step::send("HTTP/1.1 503 Oh\r\ncontent-length: 99\r\n\r\n{"), Step::Wait], 3),
-        ("half-dead after the head", vec![Step::send(STREAM), Step::Wait], 1),
+        ("endless comments", vec![Step::send(STREAM), Step::Repeat(":\n\n".repeat(1 << 14).into(), 1 << 20)], 1),
+        ("accepts and never responds", vec![Step::Wait], 1),
+        ("an endless refusal", vec![Step::send("HTTP/1.1 503 Oh\r\ncontent-length: 99\r\n\r\n{"), Step::Wait], 3),
+        ("silent after the head", vec![Step::send(STREAM), Step::Wait], 1),
     ]
 }
 
 #[tokio::test]
-async fn with_another_upstream_the_turn_succeeds_however_the_first_fails() {
+async fn with_a_second_upstream_the_turn_succeeds_however_the_first_fails() {
     let limits =
         "limits = { reply_bytes = 65536 }\ntimeouts = { first_byte = \"300ms\", idle = \"300ms\", total = \"4s\" }\n";
-    for (name, steps, calls) in ways() {
-        let (bad, ok) = (Model::start(move |_| steps.clone()).await, Model::start(|_| good()).await);
+    for (name, steps, calls) in failures() {
+        let (bad, ok) = (Model::start(move |_| steps.clone()).await, Model::start(|_| working()).await);
         for stream in [true, false] {
-            // Each form has a server of its own, for which nobody was ejected yet. A whole reply has half of the time.
+            // Each form has its own server, without ejected upstreams. A complete reply gets half
+            // of the time.
             let limits = if stream { limits.to_owned() } else { limits.replace("4s", "2s") };
             let server = Running::start(config(&format!("{limits}{}", settings(&[&[&bad], &[&ok]])))).await;
             let mut client = Client::connect(server.address).await;
@@ -88,9 +89,9 @@ async fn with_another_upstream_the_turn_succeeds_however_the_first_fails() {
 }
 
 #[tokio::test]
-async fn one_of_several_addresses_that_is_down_is_asked_less_and_less() {
+async fn a_failing_address_gets_few_calls() {
     let down = Model::start(|_| http("503 Down", "", "")).await;
-    let (one, other) = (Model::start(|_| good()).await, Model::start(|_| good()).await);
+    let (one, other) = (Model::start(|_| working()).await, Model::start(|_| working()).await);
     let server = Running::start(config(&settings(&[&[&down, &one, &other]]))).await;
     let mut client = Client::connect(server.address).await;
     for _ in 0..60 {
@@ -103,25 +104,25 @@ async fn one_of_several_addresses_that_is_down_is_asked_less_and_less() {
 }
 
 #[tokio::test]
-async fn one_that_fails_again_and_again_is_passed_over_for_the_next() {
-    let (down, ok) = (Model::start(|_| http("500 Oh", "", "")).await, Model::start(|_| good()).await);
+async fn an_upstream_that_fails_repeatedly_is_skipped() {
+    let (down, ok) = (Model::start(|_| http("500 Oh", "", "")).await, Model::start(|_| working()).await);
     let server = Running::start(config(&settings(&[&[&down], &[&ok]]))).await;
     let mut client = Client::connect(server.address).await;
     for _ in 0..10 {
         client.turn(&json!({ "input": "hi" })).await.json();
     }
-    // Three calls of the first turn, two of the second; then it is left alone.
+    // Three calls of the first turn, two of the second. Then it is ejected.
     assert_eq!((down.requests().len(), ok.requests().len()), (5, 10));
     let log = server.log.take();
-    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected: it has been failing"]);
+    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected after repeated failures"]);
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_reached_is_passed_over_for_the_next() {
-    let nobody = Model::start(|_| good()).await;
-    let ok = Model::start(|_| good()).await;
+async fn an_unreachable_upstream_is_skipped() {
+    let nobody = Model::start(|_| working()).await;
+    let ok = Model::start(|_| working()).await;
     let settings = settings(&[&[&nobody], &[&ok]]);
-    // Its port is free again, and nobody listens there.
+    // Its port is free again, without a listener.
     nobody.stop().await;
     let server = Running::start(config(&settings)).await;
     let mut client = Client::connect(server.address).await;
@@ -130,12 +131,12 @@ async fn one_that_cannot_be_reached_is_passed_over_for_the_next() {
     }
     let log = server.log.take();
     assert!(log[0].setbacks.len() == 3 && log[0].setbacks[0].contains("refused"), "{:?}", log[0].setbacks);
-    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected: it has been failing"]);
+    assert_eq!(log[9].setbacks, ["u0: upstream_unavailable: ejected after repeated failures"]);
 }
 
 #[tokio::test]
-async fn one_that_flaps_loses_no_turn() {
-    let flaps = Model::start(|number| if number % 2 == 0 { http("502 Oh", "", "") } else { good() }).await;
+async fn an_address_that_fails_and_recovers_repeatedly_costs_no_turn() {
+    let flaps = Model::start(|number| if number % 2 == 0 { http("502 Oh", "", "") } else { working() }).await;
     let server = Running::start(config(&settings(&[&[&flaps]]))).await;
     let mut client = Client::connect(server.address).await;
     let mut token = json!(null);
@@ -148,8 +149,8 @@ async fn one_that_flaps_loses_no_turn() {
 }
 
 #[tokio::test]
-async fn a_half_dead_address_does_not_take_the_calls_of_the_others() {
-    let (dead, ok) = (Model::start(|_| vec![Step::Wait]).await, Model::start(|_| good()).await);
+async fn a_silent_address_does_not_attract_calls() {
+    let (dead, ok) = (Model::start(|_| vec![Step::Wait]).await, Model::start(|_| working()).await);
     let limits = "timeouts = { first_byte = \"1s\", total = \"20s\" }\n";
     let server = Running::start(config(&format!("{limits}{}", settings(&[&[&dead, &ok]])))).await;
     let address = server.address;
@@ -170,6 +171,6 @@ async fn a_half_dead_address_does_not_take_the_calls_of_the_others() {
         done += tokio::time::timeout(Duration::from_secs(20), user).await.unwrap().unwrap();
     }
     let (at_dead, at_ok) = (dead.requests().len(), ok.requests().len());
-    // Who never answers has ever more under way, and what is under way there does not end well.
+    // The silent address has ever more calls in flight, and each of them fails.
     assert!((1..=6).contains(&at_dead) && at_ok == done && at_dead + done == 60, "{at_dead} {at_ok} {done}");
 }

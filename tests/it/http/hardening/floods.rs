@@ -1,4 +1,5 @@
-//! HTTP/2 that costs its sender little: resets, frames without end, header blocks that grow, streams that stay.
+//! HTTP/2 attacks that cost the sender little: resets, endless frames, growing header blocks,
+//! streams that stay open.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,30 +18,30 @@ use crate::support::{
     server::Running,
 };
 
-/// A reply that outlasts every test.
+/// A turn whose reply is longer than every test.
 const ENDLESS: &str = "builtin_pace_ms = 20\n";
 
 fn endless() -> String {
     json!({ "input": "Write 2000 words", "stream": true }).to_string()
 }
 
-/// Waits until no request is under way.
+/// Waits until the attack has no request in flight.
 async fn all_let_go(server: &Running) {
     let waiting = async {
-        // The well-behaved client's own may be under way.
+        // The well-behaved client may have one request in flight.
         while server.service.requests_in_flight() > 1 {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect("requests stay under way");
+    timeout(PATIENCE, waiting).await.expect("requests stay in flight");
 }
 
 #[tokio::test]
-async fn streams_reset_at_once_end_their_connection() {
+async fn streams_that_are_reset_immediately_end_their_connection() {
     let server = Running::start(config(ENDLESS)).await;
     beside(server.address, async {
         let mut raw = Raw::connect_http2(server.address, &[]).await;
-        // CVE-2023-44487: the limit on streams at once never bites.
+        // CVE-2023-44487: the limit on concurrent streams has no effect.
         let attack: Vec<_> = streams(20_000).flat_map(|id| [get(id, "/v1/models"), reset(id)].concat()).collect();
         raw.send(attack).await;
         assert_eq!(raw.blamed().await, ENHANCE_YOUR_CALM);
@@ -49,13 +50,13 @@ async fn streams_reset_at_once_end_their_connection() {
 }
 
 #[tokio::test]
-async fn turns_that_are_reset_are_let_go() {
+async fn turns_that_are_reset_are_dropped() {
     let server = Running::start(config(ENDLESS)).await;
     beside(server.address, async {
         let mut raw = Raw::connect_http2(server.address, &[]).await;
         for id in streams(100) {
             raw.send(post(id, "/v1/turns", &endless())).await;
-            // Reset only once its turn has begun, which no count of resets sees.
+            // Reset after its turn has started, which the count of resets does not include.
             raw.next(HEADERS).await.expect("no turn");
             raw.send(reset(id)).await;
         }
@@ -67,7 +68,7 @@ async fn turns_that_are_reset_are_let_go() {
 #[tokio::test]
 async fn streams_that_the_server_is_made_to_reset_end_their_connection() {
     let server = Running::start(config(ENDLESS)).await;
-    // CVE-2025-8671: each is an error of its stream's alone, after which the stream counts no more.
+    // CVE-2025-8671: each error affects only its stream, which no longer counts afterwards.
     type Fault = fn(u32) -> Vec<u8>;
     let faults: [(&str, Fault); 4] = [
         ("no increment", |id| window_update(id, 0)),
@@ -82,7 +83,7 @@ async fn streams_that_the_server_is_made_to_reset_end_their_connection() {
             let mut blamed = None;
             for id in streams(500) {
                 raw.send([post(id, "/v1/turns", &endless()), fault(id)].concat()).await;
-                // Until this stream, or all, were ended.
+                // Until this stream or the connection ends.
                 while blamed.is_none() {
                     match raw.frame().await {
                         None => blamed = Some(0),
@@ -96,7 +97,7 @@ async fn streams_that_the_server_is_made_to_reset_end_their_connection() {
                 }
                 resets += 1;
             }
-            assert!(blamed.is_some(), "{name}: {resets} streams reset, and no end");
+            assert!(blamed.is_some(), "{name}: {resets} streams were reset, and the connection is open");
             assert!(resets <= 64, "{name}: {resets} streams reset");
             all_let_go(&server).await;
         })
@@ -105,7 +106,7 @@ async fn streams_that_the_server_is_made_to_reset_end_their_connection() {
 }
 
 #[tokio::test]
-async fn a_head_without_an_end_ends_its_connection() {
+async fn an_endless_head_ends_its_connection() {
     let server = Running::start(config("")).await;
     let (head, filler) = (request("GET", "/health", &[]), field("x", &"a".repeat(16_000)));
     // CVE-2024-27316: large, small, and empty pieces.
@@ -124,18 +125,19 @@ async fn a_head_without_an_end_ends_its_connection() {
 }
 
 #[tokio::test]
-async fn a_head_that_unfolds_is_refused() {
+async fn a_head_that_expands_is_refused() {
     let server = Running::start(config("")).await;
-    // A field of 4,000 bytes that is remembered (RFC 7541 §6.2.1), and then named by one byte, over and over.
+    // A field of 4,000 bytes in the table (RFC 7541 §6.2.1), which is then repeated by one byte
+    // each.
     let remembered = [vec![0x40], string("x"), string(&"a".repeat(4_000))].concat();
     for times in [10, 10_000] {
         beside(server.address, async {
             let mut raw = Raw::connect_http2(server.address, &[]).await;
             let block = [request("GET", "/health", &[]), remembered.clone(), vec![0x80 | 62; times]].concat();
             raw.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block)).await;
-            // Refused with a status, or with the connection; never answered.
+            // Rejected with a status or by closing the connection.
             match raw.next(HEADERS).await {
-                // `:status` 431, in Huffman's coding.
+                // `:status` 431, Huffman-coded.
                 Some(head) => assert_eq!(head.payload, [0x48, 0x83, 0x69, 0x90, 0xFF]),
                 None => assert_eq!(times, 10_000),
             }
@@ -158,7 +160,7 @@ async fn a_head_that_unfolds_is_refused() {
 }
 
 #[tokio::test]
-async fn frames_that_do_nothing_do_not_hold_up_others() {
+async fn frames_without_effect_do_not_block_others() {
     let server = Running::start(config("timeouts.write = \"200ms\"\ntimeouts.head = \"500ms\"")).await;
     for (name, nothing) in [
         ("settings", settings(&[(INITIAL_WINDOW_SIZE, 65_535)])),
@@ -170,7 +172,7 @@ async fn frames_that_do_nothing_do_not_hold_up_others() {
     ] {
         beside(server.address, async {
             let mut raw = Raw::connect_http2(server.address, &[]).await;
-            // Nothing is read of what the server answers: it must not pile up there, and it ends.
+            // The responses are not read. They must not accumulate, and the connection ends.
             let many = nothing.repeat(1_000);
             for _ in 0..200 {
                 raw.send(&many).await;
@@ -207,7 +209,7 @@ async fn floods_take_no_memory() {
             let (address, flood) = (server.address, Arc::clone(&flood));
             tokio::spawn(async move {
                 let mut raw = Raw::connect_http2(address, &[]).await;
-                // Until the server reads no more of it, and nothing is read of the answers.
+                // Until the server reads no more. The responses are not read.
                 let _ = timeout(Duration::from_secs(1), raw.0.write_all(&flood)).await;
             })
         });
@@ -224,7 +226,7 @@ async fn floods_take_no_memory() {
 }
 
 #[tokio::test]
-async fn a_body_of_nothing_is_no_way_to_stay() {
+async fn empty_frames_do_not_keep_a_body_open() {
     let server = Running::start(config("timeouts.body = \"300ms\"\ntimeouts.head = \"500ms\"")).await;
     for piece in [&b""[..], b" "] {
         beside(server.address, async {
@@ -232,7 +234,7 @@ async fn a_body_of_nothing_is_no_way_to_stay() {
             raw.send(open(1, "/v1/turns")).await;
             let many = frame(DATA, 0, 1, piece).repeat(100);
             let dripping = async {
-                // Until it is closed; the server may end the stream before.
+                // Until the connection is closed. The server may end the stream before.
                 while timeout(Duration::from_millis(1), raw.0.readable()).await.is_err() || raw.frame().await.is_some()
                 {
                     raw.send(&many).await;
@@ -270,12 +272,12 @@ async fn windows_and_sizes_beyond_the_protocol_end_the_connection() {
 }
 
 #[tokio::test]
-async fn more_than_the_window_is_not_taken() {
+async fn bytes_beyond_the_window_are_not_accepted() {
     let server = Running::start(config("")).await;
     beside(server.address, async {
         let mut raw = Raw::connect_http2(server.address, &[]).await;
         raw.send(open(1, "/v1/turns")).await;
-        // 64 MiB, without a look at how much the server will have.
+        // 64 MiB, regardless of the server's window.
         let pieces = frame(DATA, 0, 1, &[b' '; 16_384]).repeat(64);
         for _ in 0..64 {
             raw.send(&pieces).await;
@@ -295,7 +297,7 @@ async fn streams_beyond_the_limit_are_refused() {
         raw.send(attack).await;
         let refused = raw.next(RST_STREAM).await.expect("closed");
         assert_eq!((refused.stream, refused.code()), (129, 7), "not REFUSED_STREAM");
-        // The others are told in time that their bodies did not come.
+        // The other streams time out, since their bodies do not arrive.
         let mut told = 0;
         while told < 64 {
             let problem = raw.text().await;
@@ -308,14 +310,14 @@ async fn streams_beyond_the_limit_are_refused() {
 }
 
 #[tokio::test]
-async fn http2_is_not_upgraded_to() {
+async fn there_is_no_upgrade_to_http2() {
     let server = Running::start(config("")).await;
     let mut raw = Raw::connect(server.address).await;
     let upgrade = "connection: upgrade, http2-settings, close\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
     raw.send(format!("GET /health HTTP/1.1\r\nhost: a\r\n{upgrade}\r\n")).await;
     let answer = raw.rest().await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
-    // Nor is anything tunnelled.
+    // `CONNECT` does not work either.
     let mut raw = Raw::connect_http2(server.address, &[]).await;
     let connect = [field(":method", "CONNECT"), field(":authority", "localhost:80")].concat();
     raw.send(frame(HEADERS, END_HEADERS, 1, &connect)).await;
@@ -330,7 +332,7 @@ async fn an_idle_connection_is_closed_though_its_client_answers_pings() {
         raw.send(before).await;
         assert_eq!(raw.blamed().await, 0);
     }
-    // A head that stops half-way, or within a frame.
+    // A head that stops midway, or within a frame.
     let head = frame(HEADERS, END_STREAM, 1, &request("GET", "/health", &[]));
     for half in [&head[..], &head[..20], &head[..5]] {
         let mut raw = Raw::connect_http2(server.address, &[]).await;

@@ -1,4 +1,4 @@
-//! One peer's share of the places: others are served while it holds all that it may have.
+//! One peer's share of the slots: other peers are served while it holds its share.
 
 use serde_json::json;
 use tokio::time::timeout;
@@ -10,12 +10,12 @@ use crate::support::{
     server::Running,
 };
 
-/// The head of a turn whose body does not come.
+/// The head of a turn whose body does not arrive.
 const BODILESS: &str = "POST /v1/turns HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
     content-length: 1000\r\n\r\n";
 
-/// Waits until so many requests are under way.
-async fn under_way(server: &Running, count: usize) {
+/// Waits until this many requests are in flight.
+async fn in_flight(server: &Running, count: usize) {
     let waiting = async {
         while server.service.requests_in_flight() != count {
             tokio::task::yield_now().await;
@@ -33,8 +33,8 @@ async fn slow_bodies_of_one_peer_do_not_lock_out_others() {
         raw.send(BODILESS).await;
         slow.push(raw);
     }
-    under_way(&server, 4).await;
-    // The fifth of sixteen is one too many of this peer, and none at all of another.
+    in_flight(&server, 4).await;
+    // The fifth of 16 requests exceeds this peer's share, but not another peer's.
     let mut fifth = Raw::connect_from(2, server.address).await;
     fifth.send(format!("{BODILESS}{}", "x".repeat(1_000))).await;
     let refused = fifth.until("}").await;
@@ -46,15 +46,15 @@ async fn slow_bodies_of_one_peer_do_not_lock_out_others() {
         }
     })
     .await;
-    under_way(&server, 0).await;
-    // What was given back can be had again.
+    in_flight(&server, 0).await;
+    // A slot that was released can be taken again.
     let mut again = Raw::connect_from(2, server.address).await;
     again.send(BODILESS).await;
-    under_way(&server, 1).await;
+    in_flight(&server, 1).await;
 }
 
 #[tokio::test]
-async fn the_share_is_the_peers_over_all_its_connections_and_streams() {
+async fn a_share_counts_all_connections_and_streams_of_a_peer() {
     let server = Running::start(config("limits.requests_per_peer = 100\ntimeouts.body = \"1s\"")).await;
     let mut connections = Vec::new();
     let mut refused = 0;
@@ -76,7 +76,7 @@ async fn the_share_is_the_peers_over_all_its_connections_and_streams() {
 }
 
 #[tokio::test]
-async fn connections_of_one_peer_are_bounded_where_that_is_set() {
+async fn connections_of_one_peer_are_limited_if_configured() {
     let server = Running::start(config("limits.connections_per_peer = 8")).await;
     let mut held = Vec::new();
     for _ in 0..8 {
@@ -94,7 +94,7 @@ async fn connections_of_one_peer_are_bounded_where_that_is_set() {
     })
     .await;
     held.clear();
-    // Closing is seen in its own time.
+    // The server notices a closed connection after a moment.
     let again = async {
         loop {
             let mut raw = Raw::connect_from(2, server.address).await;
@@ -108,13 +108,14 @@ async fn connections_of_one_peer_are_bounded_where_that_is_set() {
 }
 
 #[tokio::test]
-async fn a_flood_of_connections_waits_and_passes() {
+async fn a_flood_of_connections_times_out() {
     let server = Running::start(config("limits.connections = 64\ntimeouts.head = \"200ms\"")).await;
     let mut flood = Vec::new();
     for _ in 0..600 {
         flood.push(Raw::connect_from(2, server.address).await);
     }
-    // They hold all the places, say nothing, and lose them in turn; whoever waits is served then.
+    // Silent connections hold all slots until they time out one after the other. A waiting client
+    // is served then.
     let mut client = Client::connect(server.address).await;
     let answer = client.turn(&json!({ "input": "My name is Ada." })).await;
     assert_eq!(answer.json()["conversation"]["turn"], 1);

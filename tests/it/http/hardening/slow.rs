@@ -1,4 +1,4 @@
-//! HTTP/1 clients that take their time, send without an end, or never read.
+//! HTTP/1 clients that are slow, send endless data, or never read.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ fn head(headers: &str) -> String {
     format!("POST /v1/turns HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}\r\n")
 }
 
-/// Sends `drop` over and over, a moment apart, until the server closes; what it had said by then.
+/// Sends `drop` repeatedly, with pauses, until the server closes the connection. Returns the bytes
+/// that the server sent.
 async fn drip(raw: &mut Raw, drop: &str) -> String {
     let dripping = async {
         while timeout(Duration::from_millis(10), raw.0.readable()).await.is_err() {
@@ -32,7 +33,7 @@ async fn drip(raw: &mut Raw, drop: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_ends_in_time() {
+async fn a_slow_body_times_out() {
     let server = Running::start(config("timeouts.body = \"300ms\"")).await;
     for (headers, drop) in [
         ("content-length: 100000\r\n", " "),
@@ -47,7 +48,7 @@ async fn a_body_that_drips_ends_in_time() {
         })
         .await;
     }
-    // Nor do bodies drip that nobody wants.
+    // The same for the body of a rejected request.
     beside(server.address, async {
         let mut raw = Raw::connect(server.address).await;
         raw.send("POST /nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n").await;
@@ -58,7 +59,7 @@ async fn a_body_that_drips_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_head_that_drips_ends_in_time() {
+async fn a_slow_head_times_out() {
     let server = Running::start(config("timeouts.head = \"300ms\"")).await;
     for (start, drop) in [
         ("GET /health HTTP/1.1\r\n", "x: y\r\n"),
@@ -71,7 +72,7 @@ async fn a_head_that_drips_ends_in_time() {
         raw.send(start).await;
         drip(&mut raw, drop).await;
     }
-    // Between two requests as well.
+    // The same between two requests.
     let mut raw = Raw::connect(server.address).await;
     raw.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
     raw.until("{\"status\":\"ok\"}").await;
@@ -79,7 +80,7 @@ async fn a_head_that_drips_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_streamed_answer_that_nobody_reads_is_let_go() {
+async fn an_unread_streamed_response_is_dropped() {
     let server = Running::start(config("timeouts.write = \"200ms\"")).await;
     beside(server.address, async {
         let body = json!({ "input": "Write 200000 words", "stream": true }).to_string();
@@ -100,10 +101,10 @@ async fn a_streamed_answer_that_nobody_reads_is_let_go() {
 }
 
 #[tokio::test]
-async fn requests_sent_without_an_end_wait_at_their_senders() {
+async fn endless_pipelined_requests_wait_at_the_client() {
     let server = Running::start(config("timeouts.write = \"300ms\"")).await;
     let many = "GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
-    // One that reads has each answered in its turn.
+    // A client that reads gets the responses in order.
     beside(server.address, async {
         let mut raw = Raw::connect(server.address).await;
         let (mut reader, mut writer) = raw.0.split();
@@ -124,7 +125,7 @@ async fn requests_sent_without_an_end_wait_at_their_senders() {
         }
     })
     .await;
-    // One that does not is closed.
+    // The connection of a client that does not read is closed.
     beside(server.address, async {
         let mut raw = Raw::connect(server.address).await;
         for _ in 0..200 {
@@ -136,7 +137,7 @@ async fn requests_sent_without_an_end_wait_at_their_senders() {
 }
 
 #[tokio::test]
-async fn heads_and_bodies_without_an_end_take_no_memory() {
+async fn endless_heads_and_bodies_take_no_memory() {
     let server = Binary::serve(&["--dev"]);
     let mut client = Client::connect(server.address).await;
     assert_eq!(client.turn(&json!({ "input": "hi" })).await.json()["conversation"]["turn"], 1);
@@ -170,7 +171,7 @@ async fn heads_and_bodies_without_an_end_take_no_memory() {
         })
         .await;
     }
-    // 40 times 64 MiB were offered, of which a body may be four.
+    // The client sent 40 times 64 MiB. A body may have 4 MiB.
     let grown = server.memory("VmHWM").saturating_sub(before);
     assert!(grown < 128 << 20, "{grown}");
 }

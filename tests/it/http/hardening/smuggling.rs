@@ -1,4 +1,5 @@
-//! Shapes of HTTP/1 in which two servers could see different requests: refused, or understood as the standard has it.
+//! HTTP/1 requests that two servers could read differently: rejected, or read as the standard
+//! requires.
 
 use serde_json::json;
 
@@ -8,7 +9,7 @@ use crate::support::{
     server::Running,
 };
 
-/// What no request here may bring in: asked for by nobody, and answered by `ok`.
+/// The smuggled request. Its response would contain `ok`.
 const SMUGGLED: &str = "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// A turn with these header lines, and these bytes after its head.
@@ -20,7 +21,7 @@ fn chunked(body: &str) -> String {
     turn("transfer-encoding: chunked\r\n", body)
 }
 
-/// All that comes of a request whose sender says that nothing follows.
+/// All bytes of the responses to a request, after which the client closes its side.
 async fn answers(server: &Running, request: &str) -> String {
     let mut raw = Raw::connect(server.address).await;
     raw.send(request).await;
@@ -28,7 +29,7 @@ async fn answers(server: &Running, request: &str) -> String {
     raw.rest().await
 }
 
-/// One answer at most, no turn, and nothing that was smuggled.
+/// Checks that a request gets at most one response, takes no turn, and smuggles no request.
 async fn refused(server: &Running, request: &str) {
     let answers = answers(server, request).await;
     let shown: String = request.chars().take(300).collect();
@@ -37,7 +38,7 @@ async fn refused(server: &Running, request: &str) {
 }
 
 #[tokio::test]
-async fn lengths_that_contradict_or_are_none_are_refused() {
+async fn contradictory_and_invalid_lengths_are_refused() {
     let server = Running::start(config("")).await;
     beside(server.address, async {
         for headers in [
@@ -70,7 +71,7 @@ async fn lengths_that_contradict_or_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn chunks_of_odd_shapes_are_refused() {
+async fn malformed_chunks_are_refused() {
     let server = Running::start(config("")).await;
     beside(server.address, async {
         for size in [
@@ -90,23 +91,24 @@ async fn chunks_of_odd_shapes_are_refused() {
             refused(&server, &chunked(&format!("{size}\r\nhello\r\n0\r\n\r\n{SMUGGLED}"))).await;
         }
         for body in [
-            // No line's end after a chunk, or another one; data beyond a chunk; a chunk that is too short.
+            // A missing or wrong line end after a chunk; data beyond a chunk; a chunk that is too
+            // short.
             format!("2\r\n{{}}0\r\n\r\n{SMUGGLED}"),
             format!("2\r\n{{}}\n0\r\n\r\n{SMUGGLED}"),
             format!("2\r\n{{}}\r0\r\n\r\n{SMUGGLED}"),
             format!("2\r\n{{}}{{}}\r\n0\r\n\r\n{SMUGGLED}"),
             format!("40\r\n{{}}\r\n0\r\n\r\n{SMUGGLED}"),
-            // Extensions that hold a line's end (CVE-2025-22871 and its kin).
+            // Extensions with a line end (CVE-2025-22871 and similar).
             format!("2;a\n{{}}\r\n0\r\n\r\n{SMUGGLED}"),
             format!("2;a=\"\n\"\r\n{{}}\r\n0\r\n\r\n{SMUGGLED}"),
             format!("0;a\n\r\n{SMUGGLED}"),
-            // What follows the last chunk is no trailer.
+            // The bytes after the last chunk are not a trailer.
             format!("2\r\n{{}}\r\n0\r\nGET /health HTTP/1.1\r\n{SMUGGLED}"),
             format!("2\r\n{{}}\r\n0\r\nx\r\n\r\n{SMUGGLED}"),
         ] {
             refused(&server, &chunked(&body)).await;
         }
-        // Extensions, and trailers, without an end.
+        // Endless extensions and trailers.
         for endless in
             [format!("2;{}", "a".repeat(1 << 20)), format!("2\r\n{{}}\r\n0\r\n{}", "x: y\r\n".repeat(1 << 17))]
         {
@@ -119,7 +121,7 @@ async fn chunks_of_odd_shapes_are_refused() {
 }
 
 #[tokio::test]
-async fn trailers_change_nothing() {
+async fn trailers_have_no_effect() {
     let server = Running::start(config("")).await;
     let body = json!({ "input": "hi" }).to_string();
     for trailer in ["content-length: 0", "transfer-encoding: chunked", "host: evil.example", "authorization: Bearer x"]
@@ -131,7 +133,7 @@ async fn trailers_change_nothing() {
 }
 
 #[tokio::test]
-async fn heads_of_odd_shapes_are_refused() {
+async fn malformed_heads_are_refused() {
     let server = Running::start(config("")).await;
     beside(server.address, async {
         for head in [
@@ -151,7 +153,7 @@ async fn heads_of_odd_shapes_are_refused() {
             "GET /v1/models HTTP/2.0\r\nhost: localhost\r\n\r\n",
             "GET /v1/models http/1.1\r\nhost: localhost\r\n\r\n",
             "PRI * HTTP/1.1\r\nhost: localhost\r\n\r\n",
-            // More than one name for this server, or none.
+            // More than one host, or none.
             "GET /v1/models HTTP/1.1\r\n\r\n",
             "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n",
             "GET /v1/models HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n",
@@ -180,7 +182,7 @@ async fn a_second_host_is_refused_with_any_identity_rule() {
 #[tokio::test]
 async fn compressed_bodies_are_refused() {
     let server = Running::start(config("")).await;
-    // A gzip bomb's first bytes; none of them is looked at.
+    // The start of a gzip bomb. The server does not decompress it.
     let body = "\u{1f}\u{8b}\u{8}";
     for encoding in [
         "content-encoding: gzip\r\n",

@@ -1,4 +1,4 @@
-//! Clients that do not read what they asked for, or as slowly as they can.
+//! Clients that do not read their responses, or read them as slowly as possible.
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -20,18 +20,18 @@ fn endless() -> String {
     json!({ "input": "Write 4000 words", "stream": true }).to_string()
 }
 
-/// Waits until the server has let go of what the attack began.
-async fn let_go(server: &Running) {
+/// Waits until the server has dropped the requests of the attack.
+async fn all_dropped(server: &Running) {
     let waiting = async {
         while server.service.requests_in_flight() > 1 {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect("requests stay under way");
+    timeout(PATIENCE, waiting).await.expect("requests stay in flight");
 }
 
 #[tokio::test]
-async fn streams_without_a_window_are_let_go_and_their_connection_ends() {
+async fn streams_without_a_window_are_dropped_and_their_connection_ends() {
     let server = Running::start(config(IMPATIENT)).await;
     for (window, body) in [
         (0, endless()),
@@ -45,8 +45,8 @@ async fn streams_without_a_window_are_let_go_and_their_connection_ends() {
             let attack: Vec<_> = streams(60).flat_map(|id| post(id, "/v1/turns", &body)).collect();
             raw.send(attack).await;
             raw.next(HEADERS).await.expect("no answer");
-            let_go(&server).await;
-            // It answers pings, and would stay.
+            all_dropped(&server).await;
+            // The client answers pings, so hyper alone would keep the connection.
             raw.blamed().await;
         })
         .await;
@@ -54,7 +54,7 @@ async fn streams_without_a_window_are_let_go_and_their_connection_ends() {
 }
 
 #[tokio::test]
-async fn a_window_that_opens_byte_by_byte_is_no_way_to_stay() {
+async fn a_window_that_opens_byte_by_byte_does_not_keep_a_turn() {
     let server = Running::start(config(IMPATIENT)).await;
     beside(server.address, async {
         let mut raw = Raw::connect_http2(server.address, &[(INITIAL_WINDOW_SIZE, 1)]).await;
@@ -69,14 +69,15 @@ async fn a_window_that_opens_byte_by_byte_is_no_way_to_stay() {
                 }
             }
         };
-        timeout(PATIENCE, dripping).await.expect("never let go");
+        timeout(PATIENCE, dripping).await.expect("the turn does not end");
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_answer_taken_byte_by_byte_ends_in_time() {
-    // Twice the one and the other are what a client may take for all of its answer, which no pause of this one's shows.
+async fn a_response_that_is_read_byte_by_byte_times_out() {
+    // A client may take `timeouts.total` and `timeouts.write` together for its complete response.
+    // This client never pauses, so only that limit ends it.
     let server = Running::start(config("timeouts.total = \"300ms\"\ntimeouts.write = \"1s\"\n")).await;
     let ask = long_history(&mut Client::connect(server.address).await).await;
     beside(server.address, async {
@@ -88,7 +89,7 @@ async fn an_answer_taken_byte_by_byte_ends_in_time() {
                 DATA if frame.flags & END_STREAM == 0 => {
                     raw.send([window_update(0, 1), window_update(1, 1)].concat()).await;
                 }
-                DATA => panic!("it took the whole answer"),
+                DATA => panic!("the client got the complete response"),
                 RST_STREAM => break,
                 _ => {}
             }
@@ -98,8 +99,8 @@ async fn an_answer_taken_byte_by_byte_ends_in_time() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_keep_their_places() {
-    // Ten places, of which one peer may have four.
+async fn unread_responses_keep_their_slots() {
+    // Ten slots, of which one peer may hold four.
     let limits = "limits.concurrent_requests = 10\nlimits.requests_per_peer = 4\ntimeouts.write = \"1s\"\n";
     let server = Running::start(config(limits)).await;
     let mut client = Client::connect(server.address).await;
@@ -113,19 +114,20 @@ async fn answers_that_nobody_takes_keep_their_places() {
     }
     assert_eq!(statuses.iter().filter(|status| **status == OK).count(), 4, "{statuses:?}");
     assert_eq!(server.service.requests_in_flight(), 4);
-    // Others have places left; and the four come back once they were waited for long enough.
+    // Other peers still get slots. The four slots are free after the timeout.
     let answer: Value = client.turn(&json!({ "input": "hi" })).await.json();
     assert!(answer["token"].is_string());
-    let_go(&server).await;
+    all_dropped(&server).await;
 }
 
-/// What asks for a history that no socket's buffers hold.
+/// A request for a history that is larger than the buffers of a socket.
 async fn long_history(client: &mut Client) -> String {
     let answer = client.turn(&json!({ "input": "a ".repeat(100_000) })).await.json();
     json!({ "token": answer["token"], "user_id": answer["user_id"] }).to_string()
 }
 
-/// A history of nearly four megabytes in a request of a few kilobytes: what a client asks for without effort.
+/// A request of a few kilobytes for a history of nearly four megabytes, which costs the client
+/// little.
 async fn large_history(client: &mut Client) -> String {
     let mut turn = json!({ "input": "a ".repeat(120_000) });
     for _ in 0..12 {
@@ -137,7 +139,7 @@ async fn large_history(client: &mut Client) -> String {
 }
 
 #[tokio::test]
-async fn unread_answers_take_no_memory_for_long() {
+async fn unread_responses_do_not_keep_memory() {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("holdall.toml");
     std::fs::write(&settings, "timeouts.write = \"500ms\"\ntimeouts.head = \"10s\"\n").unwrap();
@@ -157,14 +159,14 @@ async fn unread_answers_take_no_memory_for_long() {
             raw.send(post(id, "/v1/history", &ask)).await;
             raw.next(HEADERS).await.expect("closed");
         }
-        // Each is in the log once it was let go; the connection is still there.
+        // Each request is in the log after it was dropped. The connection still exists.
         for _ in 0..30 {
             server.until("\"path\":\"/v1/history\"");
         }
         held.push(raw);
         grown.push(server.memory("VmRSS").saturating_sub(before) / answer_bytes);
     }
-    // Memory that was freed is not always given back, but it is used again.
+    // Freed memory is not always returned to the system, but it is reused.
     assert!(grown.iter().all(|answers| *answers < 60), "of 180 answers {grown:?} are kept");
     drop(held);
 }
