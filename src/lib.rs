@@ -9,7 +9,7 @@
 //! | goal | start with |
 //! |---|---|
 //! | run a server | the `holdall` command, with the default features |
-//! | serve the same API on another platform | [`Service`], with a [`Host`](service::Host) of your own |
+//! | serve the same API on another platform | [`Service`], with your own [`Host`](service::Host) |
 //! | take turns inside your own program | [`Exchange`], the state machine of one turn |
 //!
 //! # Example: two turns in your own program
@@ -112,7 +112,7 @@
 //! | `cli` (default) | the `holdall` command | `shell`, `lambda`, `redis` |
 //! | `shell` | the native server: sockets, TLS, timers, randomness | `jwt` |
 //! | `lambda` | the native server as an AWS Lambda function | `shell` |
-//! | `redis` | limits, single use and revocation, shared by all instances through Redis or Valkey | `shell` |
+//! | `redis` | limits, single use and revocation for all instances, on Redis or Valkey | `shell` |
 //! | `jwt` | callers that are authenticated by JSON Web Tokens | |
 //!
 //! Without default features, the crate opens no socket and builds for `wasm32-unknown-unknown`. It

@@ -156,8 +156,8 @@ impl Lock {
             // The previous holder removes the lock file before it unlocks. Then other processes
             // create a new one, and this lock is worthless: try again.
             if is_file_at(&path, &file) {
-                // Only for messages to people and for `refuse_if_chat`. On a full disk the file stays
-                // empty.
+                // Only for messages to people and for `refuse_if_chat`. On a full disk the file
+                // stays empty.
                 let _ = file.set_len(0);
                 let _ = write!(file, "{}, process {}", holder.name(), std::process::id());
                 return Ok(Self { path, _locked: file });
@@ -230,7 +230,8 @@ impl TokenFile {
     /// Locks `path`. The file need not exist.
     ///
     /// # Errors
-    /// The errors of [`Lock::acquire`], and [`CliError`] if `path` exists and is not a regular file.
+    /// The errors of [`Lock::acquire`], and [`CliError`] if `path` exists and is not a regular
+    /// file.
     pub(super) fn open(path: &Path, holder: LockHolder, console: Console) -> Result<Self, CliError> {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(CliError::new(format!("`{}` is not a regular file", path.display())));

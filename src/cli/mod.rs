@@ -1,8 +1,8 @@
 //! The command line: arguments, dispatch and exit codes.
 //!
-//! The exit code is 0 for success, 1 for a failure and 2 for wrong arguments. Results go to standard
-//! output. Messages, errors and hints go to standard error. If the reader closes standard output, as
-//! `head` does, the command stops without an error message.
+//! The exit code is 0 for success, 1 for a failure and 2 for wrong arguments. Results go to
+//! standard output. Messages, errors and hints go to standard error. If the reader closes standard
+//! output, as `head` does, the command stops without an error message.
 
 mod caller_keys;
 mod chat;
@@ -67,8 +67,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The command for clap. Its help shows the names of variables without their values, because some are
-/// secrets. An empty variable counts as not set, as in [`Sources`](crate::config::Sources).
+/// The command for clap. Its help shows the names of variables without their values, because some
+/// are secrets. An empty variable counts as not set, as in [`Sources`](crate::config::Sources).
 fn command() -> clap::Command {
     with_variables(Cli::command())
 }

@@ -1,8 +1,8 @@
 //! `holdall revoke`: revokes tokens directly at the limits store. No server needs to run.
 //!
 //! The command needs the same settings as the servers: the store, the name of the deployment, and
-//! the keys to read a token. Anyone who can reach the store can revoke, for every user. If the store
-//! does not know the deployment, the name is probably wrong, and the command writes nothing.
+//! the keys to read a token. Anyone who can reach the store can revoke, for every user. If the
+//! store does not know the deployment, the name is probably wrong, and the command writes nothing.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,8 @@ pub(super) struct Args {
     /// Token file; `-` is standard input
     #[arg(short, long, alias = "token", value_name = "FILE", group = "target")]
     token_file: Option<PathBuf>,
-    /// Scope with `--token-file`: this token only, all tokens of its conversation, or all of its user
+    /// Scope with `--token-file`: this token only, all tokens of its conversation, or all of its
+    /// user
     #[arg(long, value_enum, default_value_t = Scope::Token, conflicts_with_all = ["token_id", "conversation_id", "user"])]
     scope: Scope,
     /// Token id, as `holdall token inspect` prints it
@@ -74,7 +75,8 @@ enum Scope {
 /// Revokes, and prints the target.
 ///
 /// # Errors
-/// [`CliError`] if the target or a setting is not valid, or if the store refuses or does not answer.
+/// [`CliError`] if the target or a setting is not valid, or if the store refuses or does not
+/// answer.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let console = Console::system();
     let (config, revocation) = args.load()?;

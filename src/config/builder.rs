@@ -91,8 +91,8 @@ impl ConfigBuilder {
         self.set("keys", keys);
     }
 
-    /// Sets the clients that can reach the proxy. [`Exposure::Local`] overrides `listen`, `identity`
-    /// and `dangerous_open`.
+    /// Sets the clients that can reach the proxy. [`Exposure::Local`] overrides `listen`,
+    /// `identity` and `dangerous_open`.
     pub fn set_exposure(&mut self, exposure: Exposure) {
         self.exposure = exposure;
     }

@@ -164,7 +164,8 @@ fn whole_seconds(period: Duration) -> Option<u64> {
 
 /// The most turns of a rate or a burst.
 const TURNS_MAX: u64 = 1_000_000_000;
-/// The largest limit of a quota: the largest integer of a structured header field (RFC 9651 §3.3.1).
+/// The largest limit of a quota: the largest integer of a structured header field (RFC 9651
+/// §3.3.1).
 const QUOTA_MAX: u64 = 999_999_999_999_999;
 /// A leap year.
 const PERIOD_MAX_SECONDS: u64 = 366 * 86_400;

@@ -81,8 +81,8 @@ impl RawIdentity {
         }
     }
 
-    /// Refuses settings of a mode that is not in use. They would have no effect, but look as if they
-    /// protected something.
+    /// Refuses settings of a mode that is not in use. They would have no effect, but look as if
+    /// they protected something.
     fn check_mode(&self) -> Result<(), ConfigError> {
         let mode = self.mode.as_deref().unwrap_or("none");
         for (key, own_mode, is_set) in [

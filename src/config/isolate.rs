@@ -37,8 +37,8 @@ impl Config {
 
 /// Bindings, of which some contain the names of others, as paths name files elsewhere.
 ///
-/// A name without a binding is not shown: it may be a secret in the wrong place, such as a key after
-/// `wrangler secret put HOLDALL_KEYS_FILE`.
+/// A name without a binding is not shown: it may be a secret in the wrong place, such as a key
+/// after `wrangler secret put HOLDALL_KEYS_FILE`.
 struct Bindings<'a, S>(&'a S);
 
 impl<S: Sources> Sources for Bindings<'_, S> {

@@ -118,7 +118,8 @@ fn api_key(name: &str, sources: &impl Sources) -> Result<Zeroizing<String>, Conf
     })
 }
 
-/// The addresses of an upstream, without trailing slashes. The built-in model has one empty address.
+/// The addresses of an upstream, without trailing slashes. The built-in model has one empty
+/// address.
 fn base_urls(raw: &RawUpstream, provider: &dyn Provider) -> Result<Vec<String>, ConfigError> {
     let invalid = |fault: String| ConfigError::invalid("upstream.base_urls", fault);
     let own = provider.default_base_url();

@@ -49,8 +49,8 @@ impl KeyDigest {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The bytes, to find duplicates in a configuration. Compare a caller's key with [`Self::ct_eq`]
-    /// instead.
+    /// The bytes, to find duplicates in a configuration. Compare a caller's key with
+    /// [`Self::ct_eq`] instead.
     pub(super) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

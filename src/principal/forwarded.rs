@@ -20,9 +20,11 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The most entries that are read. No real chain of proxies is longer.
 const ENTRIES_MAX: usize = 32;
 
-/// The client address of a request from `peer`. If `peer` is not one of `proxies`, it is the client.
+/// The client address of a request from `peer`. If `peer` is not one of `proxies`, it is the
+/// client.
 ///
-/// If an entry is not an address, or all entries are proxies, the last address that was read counts.
+/// If an entry is not an address, or all entries are proxies, the last address that was read
+/// counts.
 #[must_use]
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &Networks) -> IpAddr {
     let lines = headers.get_all(X_FORWARDED_FOR).into_iter().rev();

@@ -62,8 +62,8 @@ impl HeaderRule {
     /// The user of a request from `peer` with these headers.
     ///
     /// # Errors
-    /// [`Error::UntrustedProxy`]; the cause names the failed check. [`Error::RequestInvalid`] for two
-    /// users in one request, if the proxy has sent the secret.
+    /// [`Error::UntrustedProxy`]; the cause names the failed check. [`Error::RequestInvalid`] for
+    /// two users in one request, if the proxy has sent the secret.
     pub(super) fn verify(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Principal, Error> {
         let peer = peer.ok_or_else(|| refused("the address of the peer is unknown"))?;
         if !self.peers.contains(peer) {

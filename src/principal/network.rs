@@ -82,8 +82,8 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// Returns true if the host of a URL or a header is `localhost` or a loopback address. IPv6 addresses
-/// may be in brackets, and IPv4 addresses may be mapped into IPv6.
+/// Returns true if the host of a URL or a header is `localhost` or a loopback address. IPv6
+/// addresses may be in brackets, and IPv4 addresses may be mapped into IPv6.
 pub(crate) fn is_loopback_host(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())

@@ -3,7 +3,8 @@
 /// The state of one limit for one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// The counted things in `snake_case` and plural, such as `turns` and `model_tokens`; or `rate`.
+    /// The counted things in `snake_case` and plural, such as `turns` and `model_tokens`; or
+    /// `rate`.
     pub name: &'static str,
     /// The limit for one period.
     pub limit: u64,

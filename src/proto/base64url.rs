@@ -1,4 +1,5 @@
-//! Base64url without padding (RFC 4648 §5), canonical: for each byte string, exactly one text decodes.
+//! Base64url without padding (RFC 4648 §5), canonical: for each byte string, exactly one text
+//! decodes.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -20,8 +21,8 @@ pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The strict alphabet of RFC 4648 §5 without padding, with SIMD instructions if the machine has them.
-/// For a history of 100 KB they make a turn a tenth faster.
+/// The strict alphabet of RFC 4648 §5 without padding, with SIMD instructions if the machine has
+/// them. For a history of 100 KB they make a turn a tenth faster.
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
 pub(in crate::proto) fn base64url() -> impl Engine {
     base64::engine::Simd::url_safe(base64::engine::general_purpose::NO_PAD)

@@ -1,8 +1,8 @@
 //! The errors of the protocol: one variant for each answer that a caller can act on.
 //!
-//! `message.rs` has the messages for callers (`Display`), and `code.rs` has the table of codes. Some
-//! facts are for the operator only, such as the reason why a token or a credential was refused. They
-//! are in [`Error::cause`], never in the message.
+//! `message.rs` has the messages for callers (`Display`), and `code.rs` has the table of codes.
+//! Some facts are for the operator only, such as the reason why a token or a credential was
+//! refused. They are in [`Error::cause`], never in the message.
 
 mod code;
 mod message;
@@ -133,7 +133,8 @@ pub enum Error {
         /// The check that failed, for the operator.
         cause: String,
     },
-    /// The server recognizes what the request asks for, and does not support it. Code `unsupported`.
+    /// The server recognizes what the request asks for, and does not support it. Code
+    /// `unsupported`.
     Unsupported {
         /// The unsupported thing and the alternative: whole sentences. The text starts with the
         /// member's name in backticks if one member is at fault.
@@ -233,8 +234,8 @@ impl Error {
         }
     }
 
-    /// The retry advice for the same request. The token that it sent stays valid in every case, except
-    /// for a single-use token whose turn has sent a part of its reply.
+    /// The retry advice for the same request. The token that it sent stays valid in every case,
+    /// except for a single-use token whose turn has sent a part of its reply.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {

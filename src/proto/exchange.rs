@@ -24,7 +24,7 @@
 //! | state | the turn | next |
 //! |---|---|---|
 //! | [`Opened`] | the token is verified, the next claims are fixed | [`plan`] or [`count`] |
-//! | [`Summarizing`] | the history is too long: get a summary | [`read_summary`], [`apply_summary`] |
+//! | [`Summarizing`] | the history needs a summary | [`read_summary`], [`apply_summary`] |
 //! | [`Ready`] | the request for the [`upstream`] is written | [`respond`] |
 //! | [`Refused`] | the upstream answered with an error status | [`into_failed_attempt`] |
 //! | [`Replying`] | the reply is arriving | [`finish`] or [`fail`] |

@@ -1,8 +1,9 @@
 //! The key ring: the first key signs, the others only verify.
 //!
-//! Each secret gives two keys: the HMAC-SHA256 key (the secret itself, RFC 2104) and the sealing key
-//! (HKDF-SHA256, RFC 5869). Both are derived once, when the ring is built. A ring refuses a repeated
-//! key id and one secret under two ids, because then dropping a key would not end its tokens.
+//! Each secret gives two keys: the HMAC-SHA256 key (the secret itself, RFC 2104) and the sealing
+//! key (HKDF-SHA256, RFC 5869). Both are derived once, when the ring is built. A ring refuses a
+//! repeated key id and one secret under two ids, because then dropping a key would not end its
+//! tokens.
 
 use std::fmt;
 
@@ -25,8 +26,8 @@ impl KeyRing {
     /// A ring of these secrets, each of [`SECRET_BYTES`]. The first one signs.
     ///
     /// # Errors
-    /// [`KeyError`] without secrets, and for a secret of another length, a repeated id, or one secret
-    /// under two ids.
+    /// [`KeyError`] without secrets, and for a secret of another length, a repeated id, or one
+    /// secret under two ids.
     pub fn new(secrets: impl IntoIterator<Item = (KeyId, Zeroizing<Vec<u8>>)>) -> Result<Self, KeyError> {
         let mut keys: Vec<SigningKey> = Vec::new();
         for (id, secret) in secrets {
@@ -82,8 +83,8 @@ impl KeyRing {
         self.keys().map(|key| &key.id)
     }
 
-    /// True if `secret` is the same HMAC key as one of the ring. HMAC ignores zero bytes at the end of
-    /// a secret, and so does this.
+    /// True if `secret` is the same HMAC key as one of the ring. HMAC ignores zero bytes at the end
+    /// of a secret, and so does this.
     #[must_use]
     pub fn holds(&self, secret: &[u8]) -> bool {
         let block = hmac_block(secret);
@@ -146,7 +147,8 @@ impl SigningKey {
         self.mac.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// Compares `tag` with the tag over `message` in constant time. A tag of another length is wrong.
+    /// Compares `tag` with the tag over `message` in constant time. A tag of another length is
+    /// wrong.
     pub(crate) fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         self.mac.clone().chain_update(message).verify_slice(tag).is_ok()
     }
@@ -218,8 +220,8 @@ pub enum KeyError {
     },
 }
 
-/// The allowed lengths of a secret: at least the output of the hash (RFC 7518 §3.2), at most its block,
-/// because HMAC replaces a longer secret by its hash (RFC 2104 §2).
+/// The allowed lengths of a secret: at least the output of the hash (RFC 7518 §3.2), at most its
+/// block, because HMAC replaces a longer secret by its hash (RFC 2104 §2).
 pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 32..=64;
 
 /// The size of a tag: HMAC-SHA256, not truncated.
@@ -239,8 +241,8 @@ fn derive(salt: &[u8], secret: &[u8], info: &[u8], out: &mut [u8]) -> Option<()>
     Hkdf::<Sha256>::new(Some(salt), secret).expand(info, out).ok()
 }
 
-/// The key as HMAC uses it: hashed if longer than a block, then filled with zeros (RFC 2104 §2). Two
-/// secrets with the same block are the same key.
+/// The key as HMAC uses it: hashed if longer than a block, then filled with zeros (RFC 2104 §2).
+/// Two secrets with the same block are the same key.
 fn hmac_block(secret: &[u8]) -> Zeroizing<[u8; HMAC_BLOCK_BYTES]> {
     let mut block = Zeroizing::new([0; HMAC_BLOCK_BYTES]);
     let hashed: [u8; 32];

@@ -1,8 +1,8 @@
 //! All size limits of the protocol in one struct. Each name has its unit.
 //!
-//! A limit counts what a reader has to hold in memory: inflated bytes of a history, decoded bytes of an
-//! image. Each limit is checked before memory is allocated. It holds when a token is issued and when it
-//! is verified, so that the server accepts every token that it issues.
+//! A limit counts what a reader has to hold in memory: inflated bytes of a history, decoded bytes
+//! of an image. Each limit is checked before memory is allocated. It holds when a token is issued
+//! and when it is verified, so that the server accepts every token that it issues.
 
 /// The limits on one request, its token and its reply. docs/configuration.md has the defaults.
 ///
@@ -24,8 +24,8 @@ pub struct Limits {
     pub history_items: usize,
     /// Bytes of one reply, as its lines in the history.
     pub reply_bytes: usize,
-    /// Bytes of free room that a turn needs for its reply. With less room, the turn is refused or trimmed
-    /// before the model is called.
+    /// Bytes of free room that a turn needs for its reply. With less room, the turn is refused or
+    /// trimmed before the model is called.
     pub reply_reserve_bytes: usize,
 }
 

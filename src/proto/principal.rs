@@ -1,16 +1,16 @@
 //! The owner of a token: the user, and the identity source that authenticated it.
 //!
 //! History enters a request only if the token's `sub` and `idp` equal the caller's, byte for byte.
-//! Nothing here folds case, trims or normalizes, so two spellings are two users. Text that a log line
-//! or a header cannot carry unchanged is refused. `crate::principal` makes a principal from a
+//! Nothing here folds case, trims or normalizes, so two spellings are two users. Text that a log
+//! line or a header cannot carry unchanged is refused. `crate::principal` makes a principal from a
 //! credential.
 
 /// The longest subject. E-mail addresses (254 bytes, RFC 5321 §4.5.3.1.3) and OpenID subjects (255,
 /// OpenID Connect Core §2) fit into it, and it fits into a claims frame.
 pub const MAX_SUBJECT_BYTES: usize = 256;
 
-/// The longest name of an identity source. Together with the subject, escaped in JSON, it fits into a
-/// claims frame of 4 KiB.
+/// The longest name of an identity source. Together with the subject, escaped in JSON, it fits into
+/// a claims frame of 4 KiB.
 pub const MAX_IDP_BYTES: usize = 512;
 
 /// The identity source of a user that only the request names, with `identity.mode = "none"`.
@@ -19,8 +19,8 @@ pub const IDP_NONE: &str = "none";
 /// The start of the names of anonymous users.
 pub const ANONYMOUS_PREFIX: &str = "anon-";
 
-/// A user. Two users are equal only if both parts are equal: `alice` of one issuer is not `alice` of
-/// another.
+/// A user. Two users are equal only if both parts are equal: `alice` of one issuer is not `alice`
+/// of another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
     subject: String,

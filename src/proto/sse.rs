@@ -3,9 +3,10 @@
 //! The decoder accepts bytes in pieces of any size and returns complete events. The events do not
 //! depend on the sizes of the pieces. It reads each byte once.
 //!
-//! It is stricter than the standard: it refuses bytes that are not UTF-8, and an event or a line over
-//! its limit, before it allocates memory for it. It skips comments, `id` and `retry`, because the
-//! server never reconnects to an upstream. It drops an unfinished event at the end of the stream.
+//! It is stricter than the standard: it refuses bytes that are not UTF-8, and an event or a line
+//! over its limit, before it allocates memory for it. It skips comments, `id` and `retry`, because
+//! the server never reconnects to an upstream. It drops an unfinished event at the end of the
+//! stream.
 
 use std::{fmt, mem};
 
@@ -50,12 +51,12 @@ impl Decoder {
         Self { max_event_bytes, line: Vec::new(), event, has_data: false, after_cr: false, at_start: true }
     }
 
-    /// Removes bytes from the start of `input` until they complete an event. Returns `None` if `input`
-    /// is empty first.
+    /// Removes bytes from the start of `input` until they complete an event. Returns `None` if
+    /// `input` is empty first.
     ///
     /// # Errors
-    /// [`Error::UpstreamMalformed`] for a line that is not UTF-8, and for an event or a line over the
-    /// limit.
+    /// [`Error::UpstreamMalformed`] for a line that is not UTF-8, and for an event or a line over
+    /// the limit.
     pub fn next_event(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Error> {
         while !input.is_empty() {
             if mem::take(&mut self.after_cr) {

@@ -1,4 +1,5 @@
-//! Times in whole seconds since 1970, and durations as people read them. Nothing here reads a clock.
+//! Times in whole seconds since 1970, and durations as people read them. Nothing here reads a
+//! clock.
 
 use std::{fmt, time::Duration};
 
@@ -35,8 +36,8 @@ impl fmt::Display for UnixSeconds {
         let seconds = self.0.min(Self::MAX.0);
         let (days, rest) = (seconds / 86_400, seconds % 86_400);
         // Days to a date in the proleptic Gregorian calendar. Years are counted from 0000-03-01, so
-        // that the leap day is the last day of a year (H. Hinnant, "chrono-Compatible Low-Level Date
-        // Algorithms", civil_from_days).
+        // that the leap day is the last day of a year (H. Hinnant, "chrono-Compatible Low-Level
+        // Date Algorithms", civil_from_days).
         let shifted = days + 719_468;
         let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
         let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

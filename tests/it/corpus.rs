@@ -1,4 +1,5 @@
-//! Every fuzzing seed and past finding, through the checks that the fuzzers run. fuzz/README.md says how to add one.
+//! Every fuzzing seed and past finding, through the checks that the fuzzers run. fuzz/README.md
+//! says how to add one.
 
 #[expect(unreachable_pub, reason = "these files are a crate of their own, the fuzzers'")]
 #[path = "../../fuzz/src/lib.rs"]

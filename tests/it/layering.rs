@@ -1,13 +1,17 @@
-//! The rules of the module tree: arrows point one way, no circles, and each crate is named only where the table says.
+//! The rules of the module tree: arrows point one way, no circles, and each crate is named only
+//! where the table says.
 //!
-//! - `cli → shell → service → {problem, principal, config, upstream, guard} → proto`: no module imports leftward.
-//! - No circle of files anywhere in `src`. A file imports a name from the file that defines it, so re-exports are
-//!   followed. The front file of a folder (`mod.rs`, or `x.rs` beside `x/`) and its parts are one room: a part may name
-//!   its front file.
-//! - `proto` is sans-IO: no async, file, socket, environment, thread, clock, global or line on a terminal.
+//! - `cli → shell → service → {problem, principal, config, upstream, guard} → proto`: no module
+//!   imports leftward.
+//! - No circle of files anywhere in `src`. A file imports a name from the file that defines it, so
+//!   re-exports are followed. The front file of a folder (`mod.rs`, or `x.rs` beside `x/`) and its
+//!   parts are one room: a part may name its front file.
+//! - `proto` is sans-IO: no async, file, socket, environment, thread, clock, global or line on a
+//!   terminal.
 //! - `proto::exchange` imports no API of clients, and `guard` names no runtime and no socket.
 //!
-//! The reader in `source` finds the names in each file. The rules are tested as well: each sees a text that breaks it.
+//! The reader in `source` finds the names in each file. The rules are tested as well: each sees a
+//! text that breaks it.
 
 mod source;
 
@@ -140,8 +144,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zstd", &["proto/token/frames.rs"]),
 ];
 
-/// For a folder or file of `src/`: the modules of this crate and the other crates that it may not name, tests included
-/// for the former.
+/// For a folder or file of `src/`: the modules of this crate and the other crates that it may not
+/// name, tests included for the former.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("proto/exchange", &["crate::proto::api"]),
     ("proto/deployment.rs", &["crate::proto::api", "crate::proto::exchange"]),
@@ -250,7 +254,8 @@ fn module(file: &str) -> String {
     if matches!(path, "lib" | "main") { String::new() } else { path.replace('/', "::") }
 }
 
-/// The layer of a module, from the right; `None` for the crate's root, which ties everything together.
+/// The layer of a module, from the right; `None` for the crate's root, which ties everything
+/// together.
 fn layer(module: &str) -> Option<usize> {
     let head = module.split("::").next().filter(|head| !head.is_empty())?;
     let found = LAYERS.iter().position(|layer| layer.contains(&head));
@@ -299,7 +304,8 @@ fn modules_named(tree: &Tree) -> Arrows {
     arrows
 }
 
-/// The files, each with the files whose items it names. A re-export leads to the file that defines the item.
+/// The files, each with the files whose items it names. A re-export leads to the file that defines
+/// the item.
 fn files_named(tree: &Tree) -> Arrows {
     let modules: BTreeMap<String, &String> = tree.keys().map(|file| (module(file), file)).collect();
     let tests: BTreeSet<&String> = tree.values().flat_map(|source| &source.test_modules).collect();
@@ -329,7 +335,8 @@ fn is_front_of(front: &str, part: &str) -> bool {
     part.strip_prefix(front).is_some_and(|rest| front.is_empty() || rest.starts_with("::"))
 }
 
-/// The file that defines what `path` names in the module `own`; `None` if the path leads out of the crate.
+/// The file that defines what `path` names in the module `own`; `None` if the path leads out of the
+/// crate.
 fn defining_file<'t>(tree: &Tree, modules: &BTreeMap<String, &'t String>, own: &str, path: &str) -> Option<&'t String> {
     let mut path = match path.strip_prefix("crate::").or_else(|| path.strip_prefix("holdall::")) {
         Some(path) => path.to_owned(),

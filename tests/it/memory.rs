@@ -1,7 +1,8 @@
 //! Peak memory for the worst tokens: the resident size of a child process that reads one token,
 //! including libzstd.
 //!
-//! The test starts this binary again to run only [`child`], and sends it the token on standard input.
+//! The test starts this binary again to run only [`child`], and sends it the token on standard
+//! input.
 
 use std::{
     fs,
@@ -13,12 +14,12 @@ use holdall::proto::token::{Codec, TokenContext};
 
 use crate::{testkit::Case, worst};
 
-/// The growth limit of the process while it verifies a token, in units of [`worst::budget_bytes`]. The
-/// decoded payload, the inflated history and libzstd's contexts count. Measured: 0.9.
+/// The growth limit of the process while it verifies a token, in units of [`worst::budget_bytes`].
+/// The decoded payload, the inflated history and libzstd's contexts count. Measured: 0.9.
 const READING: f64 = 1.25;
 
-/// The growth limit including parsed items. Each of the shortest parts takes twice its text, and lists
-/// grow by doubling. Measured: 2.1.
+/// The growth limit including parsed items. Each of the shortest parts takes twice its text, and
+/// lists grow by doubling. Measured: 2.1.
 const PARSING: f64 = 3.0;
 
 #[test]

@@ -1,4 +1,5 @@
-//! Conversations that outgrow their limits, at every door: trimmed or summarized as the alias says, and reported.
+//! Conversations that outgrow their limits, at every door: trimmed or summarized as the alias says,
+//! and reported.
 
 use holdall::config::Config;
 use serde_json::Value;

@@ -49,8 +49,8 @@ pub(crate) fn issued(seal: bool, lines: &str) -> String {
     issue(&claims, None, lines, context, &[7; NONCE_BYTES], &mut Codec::new().unwrap()).unwrap().token
 }
 
-/// Fills both limits: text that does not compress until the token is almost full, then letters until
-/// the history is full.
+/// Fills both limits: text that does not compress until the token is almost full, then letters
+/// until the history is full.
 fn full() -> String {
     let mut lines = String::new();
     Item::text(Role::User, noise(3_000_000)).write_line(&mut lines);
@@ -75,8 +75,8 @@ pub(crate) fn many_parts() -> String {
     lines
 }
 
-/// Letters and digits that do not compress well: SplitMix64 (Steele et al., OOPSLA 2014), six bits for
-/// each.
+/// Letters and digits that do not compress well: SplitMix64 (Steele et al., OOPSLA 2014), six bits
+/// for each.
 fn noise(bytes: usize) -> String {
     let mut state = 0_u64;
     let letter = || {

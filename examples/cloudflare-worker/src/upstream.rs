@@ -1,7 +1,7 @@
 //! Calls the model services with `fetch`, and the built-in model directly.
 //!
-//! The platform keeps the connections. This module has no queues and does not track which address is
-//! healthy: isolates start and end, and do not know of each other. It follows no redirects, and
+//! The platform keeps the connections. This module has no queues and does not track which address
+//! is healthy: isolates start and end, and do not know of each other. It follows no redirects, and
 //! clients cannot choose an address. Dropping a call aborts it.
 
 use std::{

@@ -30,7 +30,8 @@ pub(super) enum Line {
     End,
     /// A line that is not UTF-8.
     NotUtf8,
-    /// A line that is not blank, without white space at its end. Pasted text can have several lines.
+    /// A line that is not blank, without white space at its end. Pasted text can have several
+    /// lines.
     Text(String),
 }
 

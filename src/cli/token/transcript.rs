@@ -1,5 +1,5 @@
-//! Converts the transcripts of other programs to items: OpenAI `messages`, LangChain's list of typed
-//! messages, and Holdall's own lines.
+//! Converts the transcripts of other programs to items: OpenAI `messages`, LangChain's list of
+//! typed messages, and Holdall's own lines.
 //!
 //! A transcript is a JSON array, an object with the array in `messages` or `items`, or JSON Lines.
 //! System and developer messages are left out and counted, because the system prompt belongs to the

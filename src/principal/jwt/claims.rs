@@ -1,7 +1,7 @@
 //! The claims of a credential with a valid signature (RFC 7519 §4.1), and their checks.
 //!
-//! `iss`, `aud`, `sub` and `exp` are required. Times are whole seconds. The issuer's clock may differ
-//! by a minute. Other members of the payload are ignored.
+//! `iss`, `aud`, `sub` and `exp` are required. Times are whole seconds. The issuer's clock may
+//! differ by a minute. Other members of the payload are ignored.
 
 use super::{
     fault::JwtFault,

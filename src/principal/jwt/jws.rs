@@ -5,11 +5,11 @@
 //! └────────── signed ──────────┘
 //! ```
 //!
-//! Header members that change how a credential is verified are refused: `crit` and `b64` (RFC 7797),
-//! `zip`, and the members that carry or locate a key (`jwk`, `jku`, `x5u`, `x5c`). Other unknown
-//! members are ignored, as RFC 7515 §4 requires: issuers send `x5t`, `nonce` and names of their own,
-//! and without `crit` none of them may change the meaning. `typ` excludes other kinds of JWT
-//! (RFC 8725 §3.11), conversation tokens among them.
+//! Header members that change how a credential is verified are refused: `crit` and `b64` (RFC
+//! 7797), `zip`, and the members that carry or locate a key (`jwk`, `jku`, `x5u`, `x5c`). Other
+//! unknown members are ignored, as RFC 7515 §4 requires: issuers send `x5t`, `nonce` and names of
+//! their own, and without `crit` none of them may change the meaning. `typ` excludes other kinds of
+//! JWT (RFC 8725 §3.11), conversation tokens among them.
 
 use std::str::FromStr;
 
@@ -91,8 +91,8 @@ fn check_type(typ: Option<String>) -> Result<(), JwtFault> {
 }
 
 /// The signature algorithm called `name` (RFC 7518 §3.1, RFC 8037 §3.1), if it is supported.
-/// `Ed25519` is the name in RFC 9864 §2.2 for EdDSA on that curve, which is the only supported curve
-/// of EdDSA.
+/// `Ed25519` is the name in RFC 9864 §2.2 for EdDSA on that curve, which is the only supported
+/// curve of EdDSA.
 pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
     if name == "Ed25519" { Some(Algorithm::EdDSA) } else { Algorithm::from_str(name).ok() }
 }

@@ -107,7 +107,8 @@ impl VerifyingKey {
 
     /// Verifies `signature`, which is base64url, over `signed`. Tags are compared in constant time.
     pub(super) fn verifies(&self, signature: &str, signed: &str, algorithm: Algorithm) -> bool {
-        // The crate's base64 is as strict as ours. An error means that the signature is not base64url.
+        // The crate's base64 is as strict as ours. An error means that the signature is not
+        // base64url.
         crypto::verify(signature, signed.as_bytes(), &self.material, algorithm).unwrap_or(false)
     }
 

@@ -15,8 +15,8 @@ use super::{
     pem,
 };
 
-/// The most keys that are tried for a credential without a `kid`. It limits the work for a credential
-/// that is refused.
+/// The most keys that are tried for a credential without a `kid`. It limits the work for a
+/// credential that is refused.
 const MAX_TRIES: usize = 16;
 
 /// The usable keys of one issuer. `Debug` shows their number and names, never key material.
@@ -29,8 +29,8 @@ impl JwtKeys {
     /// The usable keys of `json`, a JWK set (RFC 7517 §5). [`Self::skipped`] returns the others.
     ///
     /// # Errors
-    /// [`JwtConfigError`] for a document that is not a key set, without a usable key, with one `kid`
-    /// for two different keys, or with both secrets and public keys.
+    /// [`JwtConfigError`] for a document that is not a key set, without a usable key, with one
+    /// `kid` for two different keys, or with both secrets and public keys.
     pub fn from_jwks(json: &str, origin: KeySetOrigin) -> Result<Self, JwtConfigError> {
         let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
         for (position, (kid, key)) in (1..).zip(jwk::read_set(json, origin)?) {

@@ -28,7 +28,8 @@ pub(super) fn read(pem: &str) -> Result<VerifyingKey, KeyFault> {
     }
 }
 
-/// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7; curves: RFC 5480 §2.1.1, Ed25519: RFC 8410 §4).
+/// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7; curves: RFC 5480 §2.1.1, Ed25519: RFC 8410
+/// §4).
 fn spki(der: &[u8]) -> Result<VerifyingKey, KeyFault> {
     let malformed = || KeyFault::Malformed("its DER is not a public key".to_owned());
     let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| malformed())?;

@@ -259,8 +259,8 @@ fn pem_texts_without_exactly_one_public_key_are_refused() {
 fn an_ed25519_pem_has_no_parameters() {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let key = jws::decode(Document::read().jwk("ed-1")["x"].as_str().unwrap()).unwrap();
-    // SEQUENCE { SEQUENCE { OID 1.3.101.112, parameters }, BIT STRING }, without and with NULL as the
-    // parameters (RFC 8410 §3).
+    // SEQUENCE { SEQUENCE { OID 1.3.101.112, parameters }, BIT STRING }, without and with NULL as
+    // the parameters (RFC 8410 §3).
     let without = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00", &key[..]].concat();
     let with_null = [b"\x30\x2c\x30\x07\x06\x03\x2b\x65\x70\x05\x00\x03\x21\x00", &key[..]].concat();
     let read = |der: &[u8]| {

@@ -99,8 +99,8 @@ impl JwtVerifier {
     /// `has_waited` is true, the outcome is never [`AuthOutcome::Wait`].
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`]; the cause names the failed check. [`Error::IssuerUnavailable`] if
-    /// the issuer's keys are not available.
+    /// [`Error::Unauthenticated`]; the cause names the failed check. [`Error::IssuerUnavailable`]
+    /// if the issuer's keys are not available.
     pub(crate) fn verify(
         &self,
         credential: &str,

@@ -7,8 +7,8 @@
 //! To add a code:
 //!
 //! 1. Add a row here, in alphabetical order.
-//! 2. Add the variant of [`Error`](super::Error) that has the code, its arm in `Error::kind`, and its
-//!    text in `message.rs`.
+//! 2. Add the variant of [`Error`](super::Error) that has the code, its arm in `Error::kind`, and
+//!    its text in `message.rs`.
 //! 3. Add an example to `all` in `src/problem/tests.rs`, and the code to a list in
 //!    `src/service/openapi/tests/operations.rs`.
 //! 4. Run `cargo test --lib`. Failing tests name the commands that renew docs/errors.md and
@@ -52,8 +52,8 @@ struct Row {
     remedy: &'static str,
 }
 
-/// Makes [`Code`] from the table, with the lookup of a code's row. Each row makes one variant, and the
-/// compiler refuses a second row for it.
+/// Makes [`Code`] from the table, with the lookup of a code's row. Each row makes one variant, and
+/// the compiler refuses a second row for it.
 macro_rules! codes {
     ($($variant:ident {
         name: $name:literal,

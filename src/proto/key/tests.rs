@@ -11,8 +11,8 @@ fn id(text: &str) -> KeyId {
     KeyId::new(text).unwrap()
 }
 
-/// A key with a secret of any length. The ring accepts 32 to 64 bytes, but the vectors also have 16 and
-/// 65.
+/// A key with a secret of any length. The ring accepts 32 to 64 bytes, but the vectors also have 16
+/// and 65.
 fn key_of_any_length(secret: &[u8]) -> SigningKey {
     let mut key = SigningKey::new(id("k1"), &[7; 32]).unwrap();
     key.mac = Hmac::new_from_slice(secret).unwrap();

@@ -2,8 +2,9 @@
 //!
 //! Its wire format is our own. A request is one JSON object, with `items` last:
 //! ```text
-//! {"model", "system"?, "tools"?: [{"name"}], "tool_choice"?: "auto"|"none"|"required"|{"tool": name},
-//!  "max_output_tokens"?, "one_call"?: true, "stop"?: [text], "stream", "items": [as in a history]}
+//! {"model", "system"?, "tools"?: [{"name"}],
+//!  "tool_choice"?: "auto"|"none"|"required"|{"tool": name}, "max_output_tokens"?,
+//!  "one_call"?: true, "stop"?: [text], "stream", "items": [as in a history]}
 //! ```
 //! A streamed reply is a stream of server-sent events:
 //!

@@ -1,9 +1,9 @@
 //! The claims of a token: owner, conversation, times and usage. Checks them against the caller and
 //! the time.
 //!
-//! On the wire, names follow RFC 7519 §4.1. The claims are written as compact JSON in one order, and
-//! read in any order. Unknown, duplicate and `null` members are refused, and so is a number that is
-//! not plain digits.
+//! On the wire, names follow RFC 7519 §4.1. The claims are written as compact JSON in one order,
+//! and read in any order. Unknown, duplicate and `null` members are refused, and so is a number
+//! that is not plain digits.
 
 use serde::{Deserialize, Deserializer, Serialize};
 

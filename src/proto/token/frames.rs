@@ -1,5 +1,5 @@
-//! History bytes ↔ zstd frames (RFC 8878). Reads the frame headers first, checks every length against
-//! the limits, and only then inflates into one buffer of the exact size.
+//! History bytes ↔ zstd frames (RFC 8878). Reads the frame headers first, checks every length
+//! against the limits, and only then inflates into one buffer of the exact size.
 //!
 //! ```text
 //! frame 1: the claims line │ frame 2 │ frame 3 │ …     each has complete JSON lines; at most 64
@@ -19,16 +19,16 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 use super::TokenFault;
 use crate::proto::{error::Error, limits::Limits};
 
-/// The frames of a payload and their text: complete lines of UTF-8. The contents of the lines are not
-/// checked here.
+/// The frames of a payload and their text: complete lines of UTF-8. The contents of the lines are
+/// not checked here.
 pub(super) struct Frames {
     /// The buffer with the frames. The bytes before `start` do not belong to them.
     payload: Vec<u8>,
     /// The end of each frame in `payload` and in `inflated`, in order; the claims frame first.
     ends: Vec<FrameEnd>,
     start: usize,
-    /// The text of the frames as bytes: only `unsafe` code could make a `String` from the fast UTF-8
-    /// check.
+    /// The text of the frames as bytes: only `unsafe` code could make a `String` from the fast
+    /// UTF-8 check.
     inflated: Vec<u8>,
     lines: usize,
 }
@@ -51,8 +51,8 @@ impl Frames {
         let mut from = FrameEnd { payload: start, text: 0 };
         for to in &ends {
             let frame = payload.get(from.payload..to.payload).unwrap_or_default();
-            // Room of the exact size: for some malformed frames, the result of libzstd depends on the
-            // room. A frame must have the same content in the next token, next to other frames.
+            // Room of the exact size: for some malformed frames, the result of libzstd depends on
+            // the room. A frame must have the same content in the next token, next to other frames.
             let room = inflated.get_mut(from.text..to.text).unwrap_or_default();
             let size = room.len();
             match codec.inflater.decompress(room, frame) {
@@ -106,8 +106,8 @@ impl Frames {
         self.ends.len().saturating_sub(1)
     }
 
-    /// The most bytes that [`append`] can write for these frames and `new_bytes` more of history, if
-    /// the new bytes do not compress at all. Includes the claims.
+    /// The most bytes that [`append`] can write for these frames and `new_bytes` more of history,
+    /// if the new bytes do not compress at all. Includes the claims.
     pub(super) fn worst_case_bytes(base: Option<&Self>, new_bytes: usize) -> usize {
         let kept = base.map_or(0, |base| match base.history_frames() {
             // The number of frames is at its limit, so a merge must follow. The new bytes decide
@@ -171,8 +171,8 @@ impl Frames {
 }
 
 /// Writes frames after `reserved` free bytes: the claims, the history of `base`, and `lines` as its
-/// newest part. Merges them by the rule at the top of this file. `lines` are complete lines, at least
-/// one.
+/// newest part. Merges them by the rule at the top of this file. `lines` are complete lines, at
+/// least one.
 ///
 /// If the result of a merge would exceed `frames_bytes`, the frames are not merged. Readers accept
 /// that, because they check only the number of frames.
@@ -205,7 +205,8 @@ pub(super) struct FrameRoom {
     pub(super) trailing: usize,
 }
 
-/// Compression contexts. Reuse them from token to token: a new context costs as much as a short turn.
+/// Compression contexts. Reuse them from token to token: a new context costs as much as a short
+/// turn.
 ///
 /// Nothing can read an earlier text back out of them.
 pub struct Codec {
@@ -245,8 +246,8 @@ impl std::fmt::Debug for Codec {
     }
 }
 
-/// Converts bytes that [`Frames::inflate`] has checked. Checks them again, which takes a twentieth of
-/// the time of inflating: only `unsafe` code could skip the check.
+/// Converts bytes that [`Frames::inflate`] has checked. Checks them again, which takes a twentieth
+/// of the time of inflating: only `unsafe` code could skip the check.
 fn as_text(inflated: &[u8]) -> &str {
     simdutf8::basic::from_utf8(inflated).unwrap_or_default()
 }
@@ -289,8 +290,8 @@ struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads the header at the start of `frame`, if this format allows it. Also returns the bytes after
-    /// it.
+    /// Reads the header at the start of `frame`, if this format allows it. Also returns the bytes
+    /// after it.
     fn read(frame: &[u8]) -> Result<(Self, &[u8]), &'static str> {
         let (magic, rest) = frame.split_first_chunk::<4>().ok_or("a truncated header")?;
         if *magic != MAGIC {
@@ -308,8 +309,8 @@ impl FrameHeader {
         if !single_segment {
             let (window, after) = rest.split_first().ok_or("a truncated header")?;
             let (exponent, mantissa) = (u32::from(window >> 3), u64::from(window & 7));
-            // Window_Size = 2^(10 + exponent) × (1 + mantissa/8). The exponent has 5 bits, so this is
-            // below 2^42.
+            // Window_Size = 2^(10 + exponent) × (1 + mantissa/8). The exponent has 5 bits, so this
+            // is below 2^42.
             let base = 1_u64.checked_shl(exponent.saturating_add(10)).unwrap_or(u64::MAX);
             window_bytes = Some(base.saturating_add((base / 8).saturating_mul(mantissa)));
             rest = after;
@@ -337,8 +338,8 @@ impl FrameHeader {
 
     /// The bytes after the frame with these blocks (RFC 8878 §3.1.1.2).
     ///
-    /// Refuses a block over the window. libzstd does not check that for every block if it inflates a
-    /// frame in one step.
+    /// Refuses a block over the window. libzstd does not check that for every block if it inflates
+    /// a frame in one step.
     fn skip_blocks<'a>(&self, blocks: &'a [u8]) -> Result<&'a [u8], &'static str> {
         let mut rest = blocks;
         loop {
@@ -410,8 +411,8 @@ fn write(
 pub(super) const FRAMES_MAX: usize = 64;
 /// The most bytes of the claims line, including its line end.
 pub(super) const CLAIMS_BYTES: usize = 4 << 10;
-/// The largest window of a frame that is not a single segment. Every decoder must support it (RFC 8878
-/// §3.1.1.1.2).
+/// The largest window of a frame that is not a single segment. Every decoder must support it (RFC
+/// 8878 §3.1.1.1.2).
 const WINDOW_BYTES: u64 = 8 << 20;
 /// The largest block, RFC 8878 §3.1.1.2.4.
 const BLOCK_BYTES: u64 = 128 << 10;

@@ -308,8 +308,8 @@ pub fn issue(
     }
 }
 
-/// The number of bytes of new lines that fit into a token that continues `base`, even if they do not
-/// compress at all.
+/// The number of bytes of new lines that fit into a token that continues `base`, even if they do
+/// not compress at all.
 #[must_use]
 pub fn room_bytes(base: Option<&VerifiedToken>, context: TokenContext<'_>) -> usize {
     let frames = base.map(|base| &base.0.frames);
@@ -330,8 +330,8 @@ fn frame_room(key: &SigningKey, kind: Kind, limits: &Limits) -> FrameRoom {
         Kind::Sealed => FrameRoom {
             reserved: NONCE_BYTES,
             frames_bytes: seal::frames_bytes(payload),
-            // Padding adds up to 12 % at the smallest lengths, and the seal 16 bytes. A short buffer
-            // only costs time.
+            // Padding adds up to 12 % at the smallest lengths, and the seal 16 bytes. A short
+            // buffer only costs time.
             trailing: 1_024,
         },
     }

@@ -52,8 +52,8 @@ fn principal() -> impl Strategy<Value = Principal> {
     ("[^\\p{Cc}]{1,60}", "none|header|key|jwt:[a-z:/.]{1,60}").prop_map(|(sub, idp)| Principal::new(sub, idp).unwrap())
 }
 
-/// One line of exactly this many bytes that does not compress well. It is at least as long as the line
-/// of an empty message.
+/// One line of exactly this many bytes that does not compress well. It is at least as long as the
+/// line of an empty message.
 fn noisy_line(bytes: usize, seed: usize) -> String {
     let empty = Item::text(Role::User, "").line_bytes();
     let line = lines(&[Item::text(Role::User, noise(bytes.saturating_sub(empty), seed))]);

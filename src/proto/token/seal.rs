@@ -33,8 +33,8 @@ pub(super) fn seal(key: &[u8; 32], nonce: &[u8; NONCE_BYTES], header: &str, buff
 /// Decrypts a payload in place. The frames follow after [`NONCE_BYTES`].
 ///
 /// # Errors
-/// [`TokenFault::Seal`] if it does not decrypt. [`TokenFault::Padding`] if the padding does not have
-/// the size that the length of the frames requires.
+/// [`TokenFault::Seal`] if it does not decrypt. [`TokenFault::Padding`] if the padding does not
+/// have the size that the length of the frames requires.
 pub(super) fn open(key: &[u8; 32], header: &str, buffer: &mut Vec<u8>) -> Result<(), TokenFault> {
     let (nonce, rest) = buffer.split_first_chunk_mut::<NONCE_BYTES>().ok_or(TokenFault::Seal)?;
     let (padded, tag) = rest.split_last_chunk_mut::<AEAD_TAG_BYTES>().ok_or(TokenFault::Seal)?;

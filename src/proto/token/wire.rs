@@ -25,8 +25,8 @@ pub(super) struct RawParts<'a> {
 /// Splits token text at its two dots.
 ///
 /// # Errors
-/// [`TokenFault::Charset`] for a byte outside `[A-Za-z0-9._-]`. [`TokenFault::Layout`] for any other
-/// number of dots.
+/// [`TokenFault::Charset`] for a byte outside `[A-Za-z0-9._-]`. [`TokenFault::Layout`] for any
+/// other number of dots.
 pub(super) fn split(text: &str) -> Result<RawParts<'_>, TokenFault> {
     // Without an early exit, so that it compiles to SIMD instructions: a token can have 3 MiB.
     let foreign = text.bytes().fold(false, |foreign, byte| {

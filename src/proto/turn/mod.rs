@@ -1,8 +1,8 @@
 //! One turn in neutral terms: the request of a caller, and the answer to it.
 //!
 //! No API and no provider format appears here. [`api`](super::api) reads requests into a
-//! [`TurnRequest`] and writes an [`Answer`]. [`provider`](super::provider) writes [`ModelOptions`] and
-//! reads replies into [`Delta`]s.
+//! [`TurnRequest`] and writes an [`Answer`]. [`provider`](super::provider) writes [`ModelOptions`]
+//! and reads replies into [`Delta`]s.
 
 mod answer;
 mod options;

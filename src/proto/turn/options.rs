@@ -5,8 +5,8 @@ use serde_json::{Number, value::RawValue};
 /// The options for the model.
 ///
 /// A provider format may have no word for an option. It leaves out hints: [`Self::seed`],
-/// [`Self::reasoning`], and permission for parallel calls. It refuses an option that would change the
-/// answer.
+/// [`Self::reasoning`], and permission for parallel calls. It refuses an option that would change
+/// the answer.
 #[derive(Clone, Debug, Default)]
 pub struct ModelOptions {
     /// The limit on the reply's model tokens.

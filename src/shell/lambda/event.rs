@@ -157,8 +157,8 @@ fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-/// The path without the stage of an HTTP API. The name of the stage is the first segment, except for
-/// the stage `$default`.
+/// The path without the stage of an HTTP API. The name of the stage is the first segment, except
+/// for the stage `$default`.
 fn within_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
     let below = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
     match below {

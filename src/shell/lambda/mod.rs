@@ -5,16 +5,16 @@
 //!   (`runtime_api`)     (`event`)                      (`response`) streamed to function URLs,
 //!                                                                   buffered for HTTP APIs
 //! ```
-//! Two kinds of events are accepted, both in payload format 2.0: those of function URLs and those of
-//! API Gateway HTTP APIs. Other events are logged and refused.
+//! Two kinds of events are accepted, both in payload format 2.0: those of function URLs and those
+//! of API Gateway HTTP APIs. Other events are logged and refused.
 //!
 //! If a response takes longer than the function's timeout, the platform stops the function, and the
 //! client receives nothing. So the service receives the remaining time of each event ([`TimeLeft`])
 //! and ends the turn before that.
 //!
-//! Between two events the platform freezes the process. Timers and connections age during that time.
-//! So no work is left for after a response. If an upstream connection was closed meanwhile, the call
-//! on it fails and is retried.
+//! Between two events the platform freezes the process. Timers and connections age during that
+//! time. So no work is left for after a response. If an upstream connection was closed meanwhile,
+//! the call on it fails and is retried.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 

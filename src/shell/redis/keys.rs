@@ -175,8 +175,8 @@ mod tests {
     fn the_layout_of_names_never_changes() {
         let keys = Keys::new("shop");
         let name = keys.user_revoked(&alice("none"));
-        // Computed with Python's hashlib. Instances of all versions share this layout: a change would
-        // lose every revocation.
+        // Computed with Python's hashlib. Instances of all versions share this layout: a change
+        // would lose every revocation.
         assert_eq!(name, "holdall1:{33b8376c08e0c9c48d3aa66e63f94545}:revoked-user:a381f78abf104716e4a3ee8fb98a35ae");
         assert!(
             keys.conversation_revoked(Id::new(UnixSeconds(1), [1; 16]))

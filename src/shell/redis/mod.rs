@@ -60,9 +60,10 @@
 //!
 //! # Outages
 //!
-//! - Each call fails within the timeout. After a failure, all calls fail immediately for one second.
-//! - With revocation or single use on, turns are refused (`guard_unavailable`). Otherwise the limits
-//!   of this instance apply ([`LocalGuard`]).
+//! - Each call fails within the timeout. After a failure, all calls fail immediately for one
+//!   second.
+//! - With revocation or single use on, turns are refused (`guard_unavailable`). Otherwise the
+//!   limits of this instance apply ([`LocalGuard`]).
 //! - If it is not known whether a turn was admitted, the settle queue reports it as failed, and the
 //!   store refuses to admit it later.
 //! - A server that is not a single store of this protocol (a node of a cluster, a Sentinel, another

@@ -141,8 +141,8 @@ fn like_line(pattern: &str, line: &str) -> bool {
     line.char_indices().map(|(at, _)| at).chain([line.len()]).any(|at| like_line(rest, &line[at..]))
 }
 
-/// A Chat Completions service that sends `words` and then closes the connection in the middle of the
-/// reply. Returns its base URL.
+/// A Chat Completions service that sends `words` and then closes the connection in the middle of
+/// the reply. Returns its base URL.
 pub(crate) fn cutting_upstream(words: &'static str) -> String {
     upstream(move |mut client| {
         let event = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{words}\"}}}}]}}\n\n");

@@ -1,5 +1,5 @@
-//! The command line as a user runs it: the real binary in a folder of its own. The tests compare the
-//! complete output and the exit code.
+//! The command line as a user runs it: the real binary in a folder of its own. The tests compare
+//! the complete output and the exit code.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,

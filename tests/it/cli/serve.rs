@@ -1,4 +1,5 @@
-//! The settings of `serve` from flags, variables and the file. No test here gets as far as listening.
+//! The settings of `serve` from flags, variables and the file. No test here gets as far as
+//! listening.
 
 use super::home::{BINARY, Home, Ran};
 use crate::support::SECRET;

@@ -61,8 +61,8 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits for the prompt, then types. Returns the text before the prompt. Text that is typed before
-    /// the prompt can get lost, because the terminal changes its mode.
+    /// Waits for the prompt, then types. Returns the text before the prompt. Text that is typed
+    /// before the prompt can get lost, because the terminal changes its mode.
     #[track_caller]
     fn at_prompt(&mut self, keys: &str) -> String {
         let before = self.wait("> ");
@@ -76,8 +76,8 @@ impl Terminal {
         self.at_prompt(&format!("{text}\r"))
     }
 
-    /// Waits until the terminal shows `text` after the part that earlier waits have passed. Returns the
-    /// text from there to the end of `text`.
+    /// Waits until the terminal shows `text` after the part that earlier waits have passed. Returns
+    /// the text from there to the end of `text`.
     #[track_caller]
     fn wait(&mut self, text: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -16,8 +16,8 @@ use holdall::proto::{
 
 use super::home::{Home, Ran};
 
-/// Writes a token to the file `name`. It was issued to `local` this many days ago, and signed with the
-/// key in the data folder.
+/// Writes a token to the file `name`. It was issued to `local` this many days ago, and signed with
+/// the key in the data folder.
 pub(super) fn old_token(home: &Home, name: &str, days: u64) {
     if !home.data("keys").exists() {
         home.run(&["chat"]).ok("");

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::{Hand, ask, turn, with};
 use crate::support::{client::json_request, config, upstream};
 
-/// A service that accepts `hk_ada`, `hk_ada_phone` and `hk_bob`, and the operator key `hk_operator`.
+/// A service that accepts `hk_ada`, `hk_ada_phone` and `hk_bob`, and the operator key
+/// `hk_operator`.
 fn protected() -> Hand {
     let keys: Vec<_> = [("hk_ada", "ada"), ("hk_ada_phone", "ada"), ("hk_bob", "bob")]
         .map(|(key, user)| {

@@ -1,4 +1,5 @@
-//! An issuer that publishes its keys: fetches, waiting requests, and callers while the issuer is down.
+//! An issuer that publishes its keys: fetches, waiting requests, and callers while the issuer is
+//! down.
 //!
 //! The credentials are those of `tests/vectors/jwt`, made by PyJWT.
 
@@ -314,8 +315,8 @@ fn a_reload_keeps_the_fetched_keys() {
     deployment.ask(&credential(P256)).answer().problem("unauthenticated");
 }
 
-/// Sends a request to a server whose issuer is at `url`. Returns the code of the error and its cause.
-/// The vectors have expired, so a credential with a known key gets the cause `exp`.
+/// Sends a request to a server whose issuer is at `url`. Returns the code of the error and its
+/// cause. The vectors have expired, so a credential with a known key gets the cause `exp`.
 async fn refusal(url: &str) -> (String, String) {
     let server = Running::start(config(&format!("timeouts.issuer = \"400ms\"\n{}", settings(url)))).await;
     let request = with(json_request("/v1/turns", &json!({ "input": "hi" })), &[("authorization", &credential(RSA))]);

@@ -1,18 +1,21 @@
 //! Reads Rust source as far as the layering rules need it: the paths that a file names, and where.
 //!
-//! This is not a parser. It reads words, and knows comments, literals, attributes, `use` trees and inline modules. It
-//! does not see a path that a macro builds from pieces; the crate has none.
+//! This is not a parser. It reads words, and knows comments, literals, attributes, `use` trees and
+//! inline modules. It does not see a path that a macro builds from pieces; the crate has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names in one file.
 #[derive(Debug, Default)]
 pub(super) struct Source {
-    /// Every path of two or more segments, and every imported one. `super` and `self` are resolved to `crate`.
+    /// Every path of two or more segments, and every imported one. `super` and `self` are resolved
+    /// to `crate`.
     pub(super) paths: Vec<Named>,
-    /// Every word that starts a path or has no path, and the name of every macro call, with its `!`.
+    /// Every word that starts a path or has no path, and the name of every macro call, with its
+    /// `!`.
     pub(super) words: Vec<Named>,
-    /// The names that `use` declarations bring into the module, each with its path. A `pub use` is a re-export.
+    /// The names that `use` declarations bring into the module, each with its path. A `pub use` is
+    /// a re-export.
     pub(super) imports: BTreeMap<String, Import>,
     /// The modules in other files that only tests compile, from the crate's root.
     pub(super) test_modules: BTreeSet<String>,
@@ -97,7 +100,8 @@ impl Reader {
                 }
                 Token::Word(word) => {
                     self.word(&word, test_attribute);
-                    // An attribute and a visibility both belong to the item after the words `pub(crate)`, `pub(in …)`.
+                    // An attribute and a visibility both belong to the item after the words
+                    // `pub(crate)`, `pub(in …)`.
                     let visibility = matches!(word.as_str(), "pub" | "crate" | "super" | "in");
                     test_attribute &= visibility;
                     self.exported = visibility && (self.exported || word == "pub");
@@ -109,7 +113,8 @@ impl Reader {
         }
     }
 
-    /// Reads past `#[…]`. Returns true if only tests compile the item that follows. The paths inside count as well.
+    /// Reads past `#[…]`. Returns true if only tests compile the item that follows. The paths
+    /// inside count as well.
     fn attribute(&mut self) -> bool {
         let mut words = Vec::new();
         let mut brackets = 0_usize;
@@ -391,7 +396,8 @@ fn word_end(characters: &[char], at: usize) -> usize {
     at + characters[at..].iter().position(|&c| !c.is_alphanumeric() && c != '_').unwrap_or(characters.len() - at)
 }
 
-/// The end of the literal that `prefix` opens, if it opens one: `b"…"`, `c"…"`, `r"…"`, `br#"…"#`, `b'…'`.
+/// The end of the literal that `prefix` opens, if it opens one: `b"…"`, `c"…"`, `r"…"`, `br#"…"#`,
+/// `b'…'`.
 fn literal_end(characters: &[char], prefix: &str, at: usize) -> Option<usize> {
     match (prefix, characters.get(at)?) {
         ("b" | "c", '"') => Some(string_end(characters, at + 1)),

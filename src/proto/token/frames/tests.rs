@@ -58,8 +58,8 @@ fn a_frame_of_twice_the_younger_ones_is_kept() {
         (&[600, 200], 100, &[600, 200, 100]),
         (&[599, 200], 100, &[899]),
         (&[600, 199], 100, &[600, 299]),
-        // The oldest frame that is too small is merged with all younger frames, also with those that
-        // are large enough.
+        // The oldest frame that is too small is merged with all younger frames, also with those
+        // that are large enough.
         (&[1_000, 900, 200], 60, &[2_160]),
         (&[9_000, 100, 40], 10, &[9_000, 100, 40, 10]),
         (&[9_000, 100, 40], 11, &[9_000, 151]),

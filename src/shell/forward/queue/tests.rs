@@ -1,4 +1,5 @@
-//! The properties of the queue on random traces, and the wait of a quiet user next to a flooding one.
+//! The properties of the queue on random traces, and the wait of a quiet user next to a flooding
+//! one.
 
 use std::collections::BTreeMap;
 
@@ -227,8 +228,8 @@ enum Rule {
 }
 
 /// The sorted waits of `calls` calls of a quiet user, which makes one call at a time. The unit is a
-/// thousandth of the duration of its calls. A flooding user keeps `flood` calls in progress, each of
-/// which holds its slot for `long`.
+/// thousandth of the duration of its calls. A flooding user keeps `flood` calls in progress, each
+/// of which holds its slot for `long`.
 fn waits(rule: Rule, slots: usize, flood: usize, long: u64, calls: usize) -> Vec<u64> {
     const SERVICE: u64 = 1_000;
     let line_of = |quiet: bool| if matches!(rule, Rule::OneLine) || !quiet { ADA } else { BOB };
