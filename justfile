@@ -18,6 +18,10 @@ suite *PARTS:
 lint:
     cargo clippy --all-targets -- -D warnings
 
+# Check comments, messages and documentation for width and house words: just prose --list
+prose *ARGS:
+    tests/support/prose.py "$@"
+
 # Format the code of the crate, the Worker, the fuzz targets and the wasm test
 fmt:
     cargo fmt
