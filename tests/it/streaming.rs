@@ -443,6 +443,6 @@ async fn a_client_that_leaves_is_noticed_through_real_sockets() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(Duration::from_secs(10), freed).await.expect("the place is not free");
+        timeout(Duration::from_secs(10), freed).await.expect("the slot is not free");
     }
 }

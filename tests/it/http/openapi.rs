@@ -28,7 +28,7 @@ fn the_committed_document_is_served() {
         assert_eq!(answer.header("cache-control"), "no-cache");
     }
     let answer = ask(&hand, "GET", "/openapi.json", None);
-    assert!(answer.text() == KEPT, "not the kept document");
+    assert!(answer.text() == KEPT, "not the committed document");
     let tag = answer.header("etag").to_owned();
     for (known, status) in [
         (tag.clone(), StatusCode::NOT_MODIFIED),

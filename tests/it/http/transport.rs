@@ -176,7 +176,7 @@ async fn an_unread_stream_is_dropped() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(10), let_go).await.expect("it keeps its place");
+    timeout(Duration::from_secs(10), let_go).await.expect("the request keeps its slot");
     // The connection still works. The unread response does not look complete.
     let mut health = Request::get("/health").body(Full::default()).unwrap();
     *health.uri_mut() = at("/health");

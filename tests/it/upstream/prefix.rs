@@ -99,7 +99,7 @@ fn check_marks(body: &str, cached: Option<&str>) -> String {
     let end = marked.pop().unwrap();
     assert_eq!(end, body.replace(MARK, "").strip_suffix("}]}]}").unwrap(), "the last block is marked");
     assert!(marked[0].ends_with(r#""system":[{"type":"text","text":"Be kind.""#), "{body}");
-    assert_eq!(marked.get(1).map(String::as_str), cached, "what was cached is looked for");
+    assert_eq!(marked.get(1).map(String::as_str), cached, "the cached prompt is marked again");
     assert!(marked.len() <= 2, "{body}");
     end
 }

@@ -137,7 +137,7 @@ async fn calls_beyond_the_queue_are_refused_and_leave_no_trace() {
     );
     assert_eq!(service.requests_in_flight(), 0);
     let both = futures_util::future::join_all(["ada", "bob"].map(|user| turn(&service, user))).await;
-    assert!(both.iter().all(|(code, _)| code.is_none()), "all places are free");
+    assert!(both.iter().all(|(code, _)| code.is_none()), "all slots are free");
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,8 +116,9 @@ fn reasoning_is_sent_only_to_its_own_provider() {
     // The first provider gets all of its own reasoning back, in order.
     let (sent, last) = turn(&hand, "a", &fifth["token"], &json!("sure?"), &reply.to_string());
     let order = [THINKING, "Adding.", "toolu_1", REDACTED, "toolu_2", "Four."];
-    let places: Vec<_> = order.iter().map(|text| sent.find(text).unwrap_or_else(|| panic!("{text}: {sent}"))).collect();
-    assert!(places.is_sorted() && !sent.contains("gAAA"), "{sent}");
+    let positions: Vec<_> =
+        order.iter().map(|text| sent.find(text).unwrap_or_else(|| panic!("{text}: {sent}"))).collect();
+    assert!(positions.is_sorted() && !sent.contains("gAAA"), "{sent}");
 
     let history = hand.post("/v1/history", json!({ "token": last["token"] }).to_string()).answer().json();
     let by: Vec<_> = history["items"].as_array().unwrap().iter().filter_map(|item| item.get("by")).collect();

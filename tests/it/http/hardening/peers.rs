@@ -21,7 +21,7 @@ async fn in_flight(server: &Running, count: usize) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect("not as many as there should be");
+    timeout(PATIENCE, waiting).await.expect("the number of requests in flight does not change");
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn connections_of_one_peer_are_limited_if_configured() {
             }
         }
     };
-    timeout(PATIENCE, again).await.expect("the peer stays shut out");
+    timeout(PATIENCE, again).await.expect("the peer still gets no connection");
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ async fn an_unread_streamed_response_is_dropped() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, let_go).await.expect("they keep their places");
+        timeout(PATIENCE, let_go).await.expect("the requests keep their slots");
     })
     .await;
 }
