@@ -157,7 +157,7 @@ def errors(session: Session) -> None:
                 # An error after the start of a stream is an event.
                 session.ask("POST", path, request("hi", model, stream), 200 if model == "cutting" and stream else status)
         session.ask("POST", path, request("hi", "none", False), 400 if path == "/v1/turns" else 404)
-        session.ask("POST", path, asking("x" * 300_000, "default", False), 413)
+        session.ask("POST", path, request("x" * 300_000, "default", False), 413)
         session.ask("POST", path, raw=b"{}", status=400)
         session.ask("POST", path, raw=b"{}", headers={"content-type": "text/plain"}, status=415)
         session.ask("POST", path, raw=b'"' + b"x" * 5_000_000 + b'"', status=413)
