@@ -12,13 +12,13 @@ use holdall::proto::{
 pub fn check(provider: &str, input: &[u8]) {
     let [form, seed, body @ ..] = input else { return };
     let content_type = if form % 2 == 0 { "text/event-stream" } else { "application/json; charset=utf-8" };
-    let whole = read(provider, content_type, &[body]);
+    let complete = read(provider, content_type, &[body]);
     let bytes: Vec<&[u8]> = body.chunks(1).collect();
-    assert_eq!(read(provider, content_type, &bytes), whole, "byte by byte");
+    assert_eq!(read(provider, content_type, &bytes), complete, "byte by byte");
     let step = usize::from(*seed) + 1;
     let pieces: Vec<&[u8]> = body.chunks(step).collect();
-    assert_eq!(read(provider, content_type, &pieces), whole, "in pieces of {step}");
-    if let (reply, Ok(())) = &whole {
+    assert_eq!(read(provider, content_type, &pieces), complete, "in pieces of {step}");
+    if let (reply, Ok(())) = &complete {
         let ends = reply.others.iter().filter(|delta| matches!(delta, Delta::Finish(_))).count();
         assert_eq!(ends, 1, "a complete reply has one end");
         assert!(matches!(reply.others.last(), Some(Delta::Finish(_))), "nothing follows the end");

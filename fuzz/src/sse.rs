@@ -6,10 +6,10 @@ use holdall::proto::sse::{Decoder, Event, write_event};
 /// The first byte selects the size of the pieces. The rest is the stream.
 pub fn check(input: &[u8]) {
     let [seed, stream @ ..] = input else { return };
-    let whole = decode(&[stream]);
-    assert_eq!(decode(&stream.chunks(1).collect::<Vec<_>>()), whole, "byte by byte");
-    assert_eq!(decode(&stream.chunks(usize::from(*seed) + 1).collect::<Vec<_>>()), whole, "in pieces");
-    for event in &whole.0 {
+    let complete = decode(&[stream]);
+    assert_eq!(decode(&stream.chunks(1).collect::<Vec<_>>()), complete, "byte by byte");
+    assert_eq!(decode(&stream.chunks(usize::from(*seed) + 1).collect::<Vec<_>>()), complete, "in pieces");
+    for event in &complete.0 {
         assert!(event.data.len() <= EVENT_BYTES && event.name.len() <= EVENT_BYTES, "an event over its limit");
         let mut written = Vec::new();
         write_event(&mut written, Some("event"), &event.data);

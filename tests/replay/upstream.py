@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         if body["stream"]:
             self.answer(200, "text/event-stream", api.stream(turn, body))
         else:
-            self.answer(200, "application/json", api.whole(turn, body))
+            self.answer(200, "application/json", api.complete(turn, body))
 
     def answer(self, status: int, content_type: str, text: str) -> None:
         self.send_response(status)
@@ -146,7 +146,7 @@ class ChatCompletions(Unmarked):
         return text + "data: [DONE]\n\n"
 
     @staticmethod
-    def whole(turn: Turn, body: dict) -> str:
+    def complete(turn: Turn, body: dict) -> str:
         calls = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.args}}
             for call in turn.calls
@@ -190,7 +190,7 @@ class Responses(Unmarked):
         return text + named_event("response.completed", response=response(turn, body))
 
     @staticmethod
-    def whole(turn: Turn, body: dict) -> str:
+    def complete(turn: Turn, body: dict) -> str:
         return json.dumps(response(turn, body))
 
 
@@ -245,7 +245,7 @@ class Messages:
         return text + named_event("message_delta", **end) + named_event("message_stop")
 
     @staticmethod
-    def whole(turn: Turn, body: dict) -> str:
+    def complete(turn: Turn, body: dict) -> str:
         sent, received = usage(turn, body)
         blocks = [json.dumps({"type": "text", "text": turn.reply})] if turn.reply else []
         for call in turn.calls:
@@ -303,8 +303,8 @@ def named_event(name: str, **members: object) -> str:
     return f"event: {name}\n" + event({"type": name} | members)
 
 
-def slices(whole, size: int) -> list:
-    return [whole[at : at + size] for at in range(0, len(whole), size)]
+def slices(values, size: int) -> list:
+    return [values[at : at + size] for at in range(0, len(values), size)]
 
 
 def first_difference(expected: object, found: object, path: str = "") -> str:

@@ -31,7 +31,7 @@ const SUMMARY_TITLE: &str = "The user said:";
 /// The most lines of a summary after the first.
 const MAX_SUMMARY_LINES: usize = 30;
 
-const HELP: &str = "I am the built-in model. I answer from this conversation alone. Try:\n\
+const HELP: &str = "I am the built-in model. I answer only from this conversation. Try:\n\
     - My name is Ada. / What is my name?\n\
     - My secret is 4711. / Remember the api code: 4711. / What is my secret?\n\
     - What did I say first? / What did I say last? / List what I told you.\n\
@@ -260,7 +260,8 @@ impl<'a> View<'a> {
     fn who(&self) -> Option<String> {
         let phrases = ["who are you", "what are you", "which model", "what model", "your name", "who am i talking to"];
         (self.has(&phrases) || self.lower.starts_with("are you ")).then(|| {
-            "I am the built-in model: a small program that answers from this conversation alone, and no language model."
+            "I am the built-in model: a small program that answers only from this conversation. \
+             I am not a language model."
                 .to_owned()
         })
     }

@@ -266,7 +266,7 @@ mod tests {
         let echo = [user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), result(parts), model("C")];
         for forgotten in 0..echo.len() {
             let mut input = echo[forgotten..].to_vec();
-            // A reply can only be forgotten as a whole.
+            // A client forgets a reply completely or not at all.
             if matches!(input[0], Item::Call { .. }) {
                 continue;
             }

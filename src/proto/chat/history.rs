@@ -170,7 +170,7 @@ fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
         let Part::Image(url) = part else { continue };
         if let Some((_, data)) = url.strip_prefix(DATA_SCHEME).and_then(|data| data.split_once(',')) {
             // Base64 has 3 bytes in 4 characters, and none in its padding. Percent-encoded data is
-            // counted the same way, which gives it less than three times its true size.
+            // counted the same way; the result is less than three times its true size.
             let data = data.strip_suffix("==").or_else(|| data.strip_suffix('=')).unwrap_or(data);
             let decoded = data.len().saturating_mul(3) / 4;
             if let Some(excess) = Excess::bytes(decoded, limits.image_bytes) {

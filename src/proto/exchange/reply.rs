@@ -1,7 +1,7 @@
 //! The reply so far, in neutral items, within the room that the token has left.
 //!
 //! Room is counted in bytes of item lines, as they are written, with escapes. Content that does not
-//! fit is left out: text from the first character that does not fit, a call as a whole. The reply
+//! fit is left out: text from the first character that does not fit, a call completely. The reply
 //! then ends with the reason [`FinishReason::Length`].
 
 use crate::proto::{
@@ -90,7 +90,7 @@ impl BoundedReply {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Adds an item as a whole. Returns false if it does not fit.
+    /// Adds an item if all of it fits. Returns false otherwise.
     fn add_item(&mut self, item: Item) -> bool {
         // Text after the item starts another message, so an empty message must fit as well.
         let bytes = item.line_bytes().saturating_add(message(String::new(), true).line_bytes());

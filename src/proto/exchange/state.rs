@@ -13,8 +13,8 @@ use super::{
 };
 use crate::proto::{provider::ReplyReader, token::Claims};
 
-/// One turn, in state `S`. The module page of [`exchange`](super) shows the states and a whole
-/// turn.
+/// One turn, in state `S`. The module page of [`exchange`](super) shows the states and a
+/// complete turn.
 pub struct Exchange<S> {
     pub(super) turn: Box<TurnState>,
     pub(super) state: S,

@@ -407,7 +407,7 @@ fn streamed_text_of_a_failed_turn_comes_with_a_token() {
     fixture.turn(next_turn(&partial.token, "continue"), "ar");
     fixture.turn(next_turn(&first.token, "continue"), "again");
 
-    // Without a stream the client has seen nothing, and a call alone gives no partial reply.
+    // Without a stream the client has seen nothing, and a call without text gives no partial reply.
     let unseen = TurnRequest { stream: false, ..next_turn(&first.token, "and?") };
     let exchange = fixture.ready(unseen).unwrap();
     assert!(fixture.finish(exchange, [half.as_bytes()]).1.unwrap_err().partial.is_none());

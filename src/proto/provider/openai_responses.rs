@@ -1,4 +1,4 @@
-//! OpenAI Responses without its store: every request has the whole conversation.
+//! OpenAI Responses without its store: every request has the complete conversation.
 //!
 //! Format: <https://platform.openai.com/docs/api-reference/responses>.
 //!

@@ -68,26 +68,26 @@ pub(in crate::proto) fn read_events(provider: &dyn Provider, events: &[&str]) ->
 /// A reply that is cut off must be an error after the first deltas, or have all deltas except
 /// counts.
 pub(in crate::proto) fn read_at_every_cut(provider: &dyn Provider, content_type: &str, reply: &[u8]) -> Vec<Delta> {
-    let (whole, ended) = read(provider, content_type, [reply]);
+    let (complete, ended) = read(provider, content_type, [reply]);
     assert_eq!(ended, Ok(()));
-    assert_eq!(read(provider, content_type, reply.chunks(1)), (whole.clone(), Ok(())));
+    assert_eq!(read(provider, content_type, reply.chunks(1)), (complete.clone(), Ok(())));
     let without_counts = |deltas: &[Delta]| -> Vec<Delta> {
         deltas.iter().filter(|delta| !matches!(delta, Delta::Usage(_))).cloned().collect()
     };
     for cut in 0..reply.len() {
         let (start, rest) = reply.split_at(cut);
-        assert_eq!(read(provider, content_type, [start, rest]), (whole.clone(), Ok(())), "split at {cut}");
+        assert_eq!(read(provider, content_type, [start, rest]), (complete.clone(), Ok(())), "split at {cut}");
         let (deltas, ended) = read(provider, content_type, [start]);
         match ended {
-            Ok(()) => assert_eq!(without_counts(&deltas), without_counts(&whole), "cut at {cut}"),
+            Ok(()) => assert_eq!(without_counts(&deltas), without_counts(&complete), "cut at {cut}"),
             Err(error) => {
                 assert_eq!(error, Error::UpstreamCut, "cut at {cut}");
-                assert!(whole.starts_with(&deltas), "cut at {cut}: {deltas:?}");
+                assert!(complete.starts_with(&deltas), "cut at {cut}: {deltas:?}");
                 assert!(!deltas.iter().any(|delta| matches!(delta, Delta::Finish(_))));
             }
         }
     }
-    whole
+    complete
 }
 
 pub(in crate::proto) fn text(text: &str) -> Delta {

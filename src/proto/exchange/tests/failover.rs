@@ -54,11 +54,11 @@ fn each_target_gets_a_request_in_its_own_format() {
 #[test]
 fn a_fallback_gets_the_same_request_as_a_first_target() {
     for kind in ["openai", "anthropic", "openai-responses"] {
-        let alone = sent(&fixture(&[kind]).ready(first_turn("hi")).unwrap());
+        let single = sent(&fixture(&[kind]).ready(first_turn("hi")).unwrap());
         for other in ["openai", "anthropic", "openai-responses"].into_iter().filter(|other| *other != kind) {
             let mut exchange = fixture(&[other, kind]).ready(first_turn("hi")).unwrap();
             assert!(exchange.next_target());
-            assert_eq!(sent(&exchange), alone, "{other}, then {kind}");
+            assert_eq!(sent(&exchange), single, "{other}, then {kind}");
         }
     }
 }

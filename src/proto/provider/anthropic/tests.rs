@@ -132,10 +132,10 @@ fn thinking_that_cannot_be_sent_back_is_dropped() {
         r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"s"}}"#,
         r#"{"type":"content_block_stop","index":0}"#,
     ];
-    let whole = r#"{"type":"thinking","thinking":"ab","signature":"s"}"#;
+    let complete = r#"{"type":"thinking","thinking":"ab","signature":"s"}"#;
     for (events, reasoning) in [
-        (&[&*start(r#","signature":"""#), delta, signed, stop][..], Some(whole)),
-        (&[&*start(r#","signature":"s""#), delta, stop], Some(whole)),
+        (&[&*start(r#","signature":"""#), delta, signed, stop][..], Some(complete)),
+        (&[&*start(r#","signature":"s""#), delta, stop], Some(complete)),
         (&[&*start(""), delta, stop], None),
         (&[&*start(r#","signature":null"#), delta, stop], None),
         (&[&*start(""), delta, signed], None),
@@ -285,7 +285,7 @@ fn items_are_written_as_messages() {
                 out: Output::Parts(vec![Part::Image("data:image/png;x=y;base64,AA==".into())]),
                 error: true,
             },
-            Item::text(Role::User, "go on"),
+            Item::text(Role::User, "continue"),
             Item::text(Role::User, " "),
             Item::text(Role::Assistant, ""),
             call_item("c3", "now", "[]"),
@@ -304,7 +304,7 @@ fn items_are_written_as_messages() {
         r#"{"type":"tool_use","id":"c2","name":"now","input":{}}]},"#,
         r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"c1","content":[{"type":"text","text":"3"}]},"#,
         r#"{"type":"tool_result","tool_use_id":"c2","content":[{"type":"image","source":"#,
-        r#"{"type":"base64","media_type":"image/png","data":"AA=="}}],"is_error":true},{"type":"text","text":"go on"}]},"#,
+        r#"{"type":"base64","media_type":"image/png","data":"AA=="}}],"is_error":true},{"type":"text","text":"continue"}]},"#,
         r#"{"role":"user","content":[{"type":"text","text":"(no text)"}]},"#,
         r#"{"role":"assistant","content":[{"type":"tool_use","id":"c3","name":"now","input":{}}]},"#,
         r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"c3"}]},"#,

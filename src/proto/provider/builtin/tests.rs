@@ -19,7 +19,7 @@ fn last_answer(turns: &[&str]) -> String {
 
 /// The deltas of a streamed answer. Checks that the answer without a stream has the same content.
 fn deltas(items: &[Item], options: &ModelOptions) -> Vec<Delta> {
-    let [streamed, whole] = [true, false].map(|stream| {
+    let [streamed, complete] = [true, false].map(|stream| {
         let pieces = answer(request(&Builtin, items, options, stream).body()).unwrap();
         assert_eq!(answer(request(&Builtin, items, options, stream).body()).unwrap(), pieces);
         let (deltas, ended) = read(&Builtin, content_type(stream), pieces.iter().map(|piece| &piece[..]));
@@ -31,7 +31,7 @@ fn deltas(items: &[Item], options: &ModelOptions) -> Vec<Delta> {
         let text = deltas.iter().filter_map(|delta| if let Delta::Text(text) = delta { Some(&**text) } else { None });
         (text.collect(), deltas.iter().filter(|delta| !matches!(delta, Delta::Text(_))).cloned().collect())
     };
-    assert_eq!(join(&streamed), join(&whole));
+    assert_eq!(join(&streamed), join(&complete));
     streamed
 }
 

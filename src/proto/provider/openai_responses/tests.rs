@@ -194,10 +194,9 @@ fn a_refusal_is_text_with_a_filter_reason() {
         ],
     );
     assert_eq!(streamed, (expected, Ok(())));
-    let whole =
-        r#"{"output":[{"type":"message","content":[{"type":"refusal","refusal":"No."}]}],"status":"completed"}"#;
+    let body = r#"{"output":[{"type":"message","content":[{"type":"refusal","refusal":"No."}]}],"status":"completed"}"#;
     let expected = vec![text("No."), finish(FinishReason::ContentFilter)];
-    assert_eq!(read(&OFFICIAL, JSON, [whole.as_bytes()]), (expected, Ok(())));
+    assert_eq!(read(&OFFICIAL, JSON, [body.as_bytes()]), (expected, Ok(())));
 }
 
 #[test]
@@ -229,8 +228,8 @@ fn reasoning_that_cannot_be_sent_back_is_dropped() {
         let reasoning = is_kept.then(|| think(NAME, &item));
         let expected: Vec<_> = reasoning.into_iter().chain([text("a"), finish(FinishReason::Stop)]).collect();
         assert_eq!((deltas, ended), (expected, Ok(())), "{members}");
-        let whole = format!(r#"{{"output":[{item}],"status":"completed"}}"#);
-        assert_eq!(read(&OFFICIAL, JSON, [whole.as_bytes()]).0.len(), if is_kept { 2 } else { 1 });
+        let body = format!(r#"{{"output":[{item}],"status":"completed"}}"#);
+        assert_eq!(read(&OFFICIAL, JSON, [body.as_bytes()]).0.len(), if is_kept { 2 } else { 1 });
     }
 }
 

@@ -140,11 +140,11 @@ fn lists_are_limited_while_they_are_read() {
         ("openai-responses", r#"{"output":[{"type":"message","content":["#, r#"{"type":"x"}"#, "]}]}"),
         ("anthropic", r#"{"type":"message","content":["#, r#"{"type":"x"}"#, "]}"),
     ] {
-        let whole = format!("{before}{}{after}", vec![element; 5_000].join(","));
+        let body = format!("{before}{}{after}", vec![element; 5_000].join(","));
         let bounds = ReplyBounds { reply_bytes: 1 << 20 };
         let mut reader = provider(name).reply_reader(&head("application/json"), bounds).unwrap();
         let mut deltas = Vec::new();
-        let ended = reader.push(whole.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
+        let ended = reader.push(body.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
         assert!(is_malformed(&ended), "{name} {before}: {ended:?}");
     }
 }
