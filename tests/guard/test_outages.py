@@ -25,7 +25,7 @@ class FailsClosed(Case):
             answer = fleet.turn(user, "say on", token, server)
             result = self.refused(answer, 503, "guard_unavailable")
             self.assertEqual((result["retry"], answer.headers["retry-after"]), ("after", "1"))
-            self.assertNotIn("limits store", answer.body.decode())
+            self.assertNotIn("limits store:", answer.body.decode())
             log = fleet.servers[server].log
             eventually(lambda: any('"code":"guard_unavailable"' in line and cause in line for line in log), 5)
 

@@ -140,7 +140,11 @@ class Traces(Case):
         for key in self.store.keys():
             if not key.endswith(b":birth"):
                 self.assertRegex(key, NAME)
-            for value in read[self.store.do("TYPE", key)](key):
+            kind = self.store.do("TYPE", key)
+            if kind == "none":
+                # The key has expired since the scan.
+                continue
+            for value in read[kind](key):
                 number, digits = re.fullmatch(rb"\d+", value), re.fullmatch(rb"[0-9a-f]{32}", value)
                 self.assertTrue(number or digits or value in fields or len(value) == 16, (key, value))
                 for text in (USER, TEXT, "lovelace", "secret", "127.0.0.1", *ids):
