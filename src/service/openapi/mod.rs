@@ -15,6 +15,7 @@ use super::{
 use crate::proto::fnv::fnv1a;
 
 #[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))] // The tests need more stack than a WebAssembly module has.
 mod tests;
 
 /// The document, JSON.
