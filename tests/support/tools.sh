@@ -25,9 +25,9 @@ debian() {
 
 # want_cargo COMMAND CRATE VERSION [OPTION…]: a command from a crate, in exactly this version.
 #
-# A missing one is compiled, with the options for `cargo install`. All tools share one target folder,
-# so common dependencies compile once. Optimisation is off: the tools run for seconds, but optimising
-# them takes minutes.
+# A missing one is compiled, with the options for `cargo install`, in a temporary folder that cargo
+# deletes afterwards: the files of one tool take gigabytes. Optimisation is off: the tools run for
+# seconds, but optimising them takes minutes.
 want_cargo() {
   local command=$1 crate=$2 version=$3 home=$tools/$2-$3
   shift 3
@@ -37,7 +37,7 @@ want_cargo() {
   fi
   case $("$command" --version 2>/dev/null) in *"$version") return ;; esac
   echo "building $crate $version"
-  CARGO_TARGET_DIR=$tools/cargo-target CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+  env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
     cargo install --quiet --root "$home" --version "$version" "$@" "$crate" || return
   PATH=$home/bin:$PATH
