@@ -1,10 +1,12 @@
 //! The settings of a deployment that the core must know, and the models behind its aliases.
 
+use http::response;
+
 use super::{
     error::Error,
     key::KeyRing,
     limits::Limits,
-    provider::Provider,
+    provider::{Profile, Provider, ReplyBounds, ReplyReader},
     token::{TokenContext, TokenPolicy},
     turn::Truncation,
 };
@@ -156,6 +158,8 @@ pub struct Target {
     ///
     /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider_id
     pub provider_id: String,
+    /// What is known of the service.
+    pub profile: Profile,
     /// True to ask for prompt caching, if the wire format has a word for it.
     pub prompt_cache: bool,
     /// The upstream's name for the model.
@@ -170,9 +174,24 @@ impl Target {
             upstream: upstream.to_owned(),
             provider,
             provider_id: provider.name().to_owned(),
+            profile: Profile::of_base_url(provider.default_base_url()),
             prompt_cache: true,
             name: name.to_owned(),
         }
+    }
+
+    /// A reader for the body of one successful reply of this target.
+    pub(in crate::proto) fn reply_reader(
+        &self,
+        head: &response::Parts,
+        bounds: ReplyBounds,
+    ) -> Result<Box<dyn ReplyReader>, Error> {
+        self.provider.reply_reader(head, bounds, &self.profile)
+    }
+
+    /// The error that an answer of this target with a 4xx or 5xx status means.
+    pub(in crate::proto) fn error_from_answer(&self, head: &response::Parts, body: &[u8]) -> Error {
+        self.provider.error_from_answer(head, body, &self.profile)
     }
 }
 

@@ -179,7 +179,6 @@ mod plan;
 mod ready;
 mod reply;
 mod replying;
-mod retry_after;
 mod state;
 mod summary;
 mod turn_state;

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, response};
 
-use super::retry_after::retry_after;
 use crate::proto::{
     chat::{History, Item},
     deployment::{Deployment, Model, Target},
@@ -33,6 +32,7 @@ impl Plan {
         ModelCall {
             model: &target.name,
             provider_id: &target.provider_id,
+            profile: target.profile,
             prompt_cache: target.prompt_cache,
             system: self.system.as_deref(),
             items: self.history.items(),
@@ -143,7 +143,7 @@ impl TurnState {
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.target.provider.error_from_answer(status.as_u16(), retry_after(&head.headers), body))
+            Err(self.target.error_from_answer(head, body))
         } else {
             Err(Error::malformed(format!("unexpected status {status}")))
         }
@@ -227,7 +227,16 @@ impl TurnState {
             elided_images: self.elided_images,
         };
         let usage = self.summary_usage.plus(usage);
-        Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish, elapsed })
+        Ok(Answer {
+            reply: text.to_owned(),
+            output,
+            token: issued.token,
+            conversation,
+            usage,
+            finish,
+            stop_sequence: None,
+            elapsed,
+        })
     }
 }
 

@@ -25,9 +25,11 @@ mod builtin;
 mod call;
 mod openai_chat;
 mod openai_responses;
+mod profile;
 mod reply;
 mod reply_builder;
 mod reply_json;
+mod retry_after;
 mod traits;
 mod upstream_error;
 
@@ -37,6 +39,7 @@ pub(in crate::proto) mod testing;
 pub use self::{
     builtin::{answer as builtin_answer, content_type as builtin_content_type},
     call::{ModelCall, ReplyBounds, TokenCount},
+    profile::{COMPATIBLE, CallIds, PROFILES, Profile, TokenLimit},
     traits::{Provider, ReplyReader},
 };
 
@@ -50,6 +53,6 @@ pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
 pub const PROVIDERS: &[&dyn Provider] = &[
     &anthropic::Anthropic, //
     &builtin::Builtin,
-    &openai_chat::OpenAiChat::OFFICIAL,
-    &openai_responses::OpenAiResponses::OFFICIAL,
+    &openai_chat::OpenAiChat,
+    &openai_responses::OpenAiResponses,
 ];
