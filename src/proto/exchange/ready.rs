@@ -12,7 +12,7 @@ use crate::proto::{deployment::Target, error::Error, provider::ReplyBounds, turn
 
 /// The upstream's answer, as its head announces it.
 pub enum ResponseState {
-    /// An error. Its body is to be read.
+    /// An error. The next step is to read its body.
     Refused(Exchange<Refused>),
     /// A reply.
     Replying(Exchange<Replying>),

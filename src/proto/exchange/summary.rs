@@ -22,7 +22,7 @@ use crate::proto::{
     turn::{Delta, FinishReason, ModelOptions, Usage},
 };
 
-/// A summary of the older turns is to be requested.
+/// The turn first needs a summary of its older turns.
 pub struct Summarizing {
     request: Request<Bytes>,
     plan: Box<Plan>,
