@@ -30,6 +30,7 @@ mod reply;
 mod reply_builder;
 mod reply_json;
 mod retry_after;
+mod service_state;
 mod traits;
 mod upstream_error;
 
@@ -39,7 +40,7 @@ pub(in crate::proto) mod testing;
 pub use self::{
     builtin::{answer as builtin_answer, content_type as builtin_content_type},
     call::{ModelCall, ReplyBounds, TokenCount},
-    profile::{COMPATIBLE, CallIds, PROFILES, Profile, TokenLimit},
+    profile::{COMPATIBLE, CallIds, PROFILES, Profile, Seed, ServiceState, TokenLimit},
     traits::{Provider, ReplyReader},
 };
 
