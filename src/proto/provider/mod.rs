@@ -23,6 +23,7 @@
 mod anthropic;
 mod builtin;
 mod call;
+mod end;
 mod openai_chat;
 mod openai_responses;
 mod profile;

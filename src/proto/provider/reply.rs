@@ -18,7 +18,11 @@ use super::{
     reply_builder::ReplyBuilder,
     traits::ReplyReader,
 };
-use crate::proto::{error::Error, sse, turn::Delta};
+use crate::proto::{
+    error::Error,
+    sse,
+    turn::{Delta, Repair},
+};
 
 /// The reply format of one provider. Its default value is its state before the reply.
 pub(super) trait ReplyParser: Default + Send + 'static {
@@ -27,9 +31,6 @@ pub(super) trait ReplyParser: Default + Send + 'static {
 
     /// Takes the body of a reply that is not a stream. The reader completes the reply afterwards.
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error>;
-
-    /// True if a stream may end without an end marker once the finish reason is known.
-    const END_MARKER_IS_OPTIONAL: bool;
 }
 
 /// A reader for the form of reply that `head` announces, at the service that `profile` describes.
@@ -83,10 +84,12 @@ impl<P: ReplyParser> ReplyReader for StreamReader<P> {
         if self.reply.is_complete() {
             return Ok(());
         }
-        if P::END_MARKER_IS_OPTIONAL && self.reply.has_finish_reason() {
-            return self.reply.complete(deltas);
+        // Some services close the stream after the reason for the end, without an end marker.
+        if !self.reply.has_end() {
+            return Err(Error::UpstreamCut);
         }
-        Err(Error::UpstreamCut)
+        deltas.push(Delta::Repaired(Repair::EndMarker));
+        self.reply.complete(deltas)
     }
 
     fn has_started(&self) -> bool {

@@ -5,7 +5,7 @@
 //! - Reasoning is passed on immediately. Reasoning after a call is held as well, to keep the order.
 //! - The finish reason comes once, after everything else.
 
-use super::{call::ReplyBounds, profile::Profile};
+use super::{call::ReplyBounds, end::End, profile::Profile};
 use crate::proto::{
     error::Error,
     turn::{Delta, FinishReason},
@@ -23,8 +23,10 @@ pub(super) struct ReplyBuilder {
     /// The bytes of all calls and all reasoning so far.
     piece_bytes: usize,
     max_piece_bytes: usize,
-    finish_reason: Option<FinishReason>,
-    has_output: bool,
+    end: Option<End>,
+    has_text: bool,
+    /// True if the model refused.
+    refused: bool,
     complete: bool,
 }
 
@@ -53,8 +55,9 @@ impl ReplyBuilder {
             held: Vec::new(),
             piece_bytes: 0,
             max_piece_bytes: bounds.reply_bytes.saturating_mul(2),
-            finish_reason: None,
-            has_output: false,
+            end: None,
+            has_text: false,
+            refused: false,
             complete: false,
         }
     }
@@ -67,9 +70,16 @@ impl ReplyBuilder {
     /// Adds text, which may be empty.
     pub(super) fn text(&mut self, text: String, deltas: &mut Vec<Delta>) {
         if !text.is_empty() {
-            self.has_output = true;
+            self.has_text = true;
             deltas.push(Delta::Text(text));
         }
+    }
+
+    /// Adds text of a refusal, which may be empty. The finish reason of the reply is then
+    /// `content_filter`, whatever the service says, unless the reply failed.
+    pub(super) fn refusal(&mut self, text: String, deltas: &mut Vec<Delta>) {
+        self.refused |= !text.is_empty();
+        self.text(text, deltas);
     }
 
     /// Adds a complete piece of reasoning. Its bytes must have been counted by
@@ -81,7 +91,6 @@ impl ReplyBuilder {
         blob: String,
         deltas: &mut Vec<Delta>,
     ) -> Result<(), Error> {
-        self.has_output = true;
         if self.held.is_empty() {
             deltas.push(Delta::Think { provider_id: provider_id.to_owned(), blob });
             return Ok(());
@@ -153,13 +162,14 @@ impl ReplyBuilder {
         self.held.iter().any(|held| held.index == index && matches!(held.piece, Piece::Call(_)))
     }
 
-    /// Sets the finish reason. A later one replaces an earlier one.
-    pub(super) fn set_finish_reason(&mut self, reason: FinishReason) {
-        self.finish_reason = Some(reason);
+    /// Sets the end. A later one replaces an earlier one. `None` changes nothing.
+    pub(super) fn set_end(&mut self, end: Option<End>) {
+        self.end = end.or(self.end.take());
     }
 
-    pub(super) fn has_finish_reason(&self) -> bool {
-        self.finish_reason.is_some()
+    /// Returns true once the service has given a reason for the end.
+    pub(super) fn has_end(&self) -> bool {
+        self.end.is_some()
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -168,19 +178,20 @@ impl ReplyBuilder {
 
     /// Ends the reply: appends the held pieces in their order, then the finish reason.
     ///
-    /// A reply without a finish reason ended normally, unless it is empty. If a limit or a filter
-    /// ended the reply, its calls are left out: they will not be answered, and the conversation
-    /// would wait for their results.
+    /// If a limit or a filter ended the reply, its calls are left out: they will not be answered,
+    /// and the conversation would wait for their results.
+    ///
+    /// # Errors
+    /// Those of [`End::resolve`] for a reply that failed or is empty, and
+    /// [`Error::UpstreamMalformed`] for a call that cannot be read.
     pub(super) fn complete(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        let reason = match self.finish_reason {
-            Some(reason) => reason,
-            None if self.has_output || !self.held.is_empty() => FinishReason::Stop,
-            None => return Err(Error::malformed("the reply is empty")),
-        };
+        let (reason, repair) = End::resolve(self.end.as_ref(), self.has_said())?;
+        let reason = if self.refused { FinishReason::ContentFilter } else { reason };
         let is_cut = matches!(reason, FinishReason::ContentFilter | FinishReason::Length);
         let pieces = self.take_pieces(!is_cut)?;
         let has_calls = pieces.iter().any(|piece| matches!(piece, Delta::Call { .. }));
         deltas.extend(pieces);
+        deltas.extend(repair.map(Delta::Repaired));
         deltas.push(Delta::Finish(match reason {
             FinishReason::Stop if has_calls => FinishReason::ToolCalls,
             FinishReason::ToolCalls if !has_calls => FinishReason::Stop,
@@ -188,6 +199,11 @@ impl ReplyBuilder {
         }));
         self.complete = true;
         Ok(())
+    }
+
+    /// Returns true if the reply has text or calls.
+    fn has_said(&self) -> bool {
+        self.has_text || self.held.iter().any(|held| matches!(held.piece, Piece::Call(_)))
     }
 
     /// The held pieces in their order, with or without calls.

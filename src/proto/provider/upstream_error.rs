@@ -35,7 +35,7 @@ pub(super) fn from_answer(head: &response::Parts, body: &[u8], _profile: &Profil
 ///
 /// Its `code` is a status for some providers and a name for others. The names are those of OpenAI
 /// and Anthropic. They are similar, so one word of a name is enough to classify it.
-pub(super) fn from_reply(error: &Value) -> Error {
+pub(super) fn from_reply(error: &Value, _profile: &Profile) -> Error {
     let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
     classify(code.unwrap_or_else(|| status_of(names(error))), None, error)
 }
@@ -270,7 +270,9 @@ mod tests {
                 };
                 assert_eq!(overflow, expected, "{status} {error}");
             }
-            let Error::UpstreamRefused { overflow, .. } = from_reply(&error) else { panic!("another code") };
+            let Error::UpstreamRefused { overflow, .. } = from_reply(&error, &COMPATIBLE) else {
+                panic!("another code")
+            };
             assert_eq!(overflow, is_overflow, "{error}");
             let failing = from_answer(500, None, json!({ "error": error }).to_string().as_bytes());
             assert_eq!(failing.code(), "upstream_unavailable", "the provider is at fault");
@@ -292,7 +294,7 @@ mod tests {
             (json!("just text"), "upstream_refused", 400),
             (json!(null), "upstream_refused", 400),
         ] {
-            let found = from_reply(&error);
+            let found = from_reply(&error, &COMPATIBLE);
             assert_eq!(found.code(), code, "{error}");
             if let Error::UpstreamRefused { status: found, message, .. } = found {
                 assert_eq!(found, status, "{error}");

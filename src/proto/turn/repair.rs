@@ -6,6 +6,10 @@
 pub enum Repair {
     /// A tool call without an id got one.
     CallId,
+    /// The end marker of a stream is missing after the reason for the end.
+    EndMarker,
+    /// The reason for the end is unknown or missing, and was read as a normal end.
+    EndReason,
 }
 
 impl Repair {
@@ -14,6 +18,8 @@ impl Repair {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CallId => "call_id",
+            Self::EndMarker => "end_marker",
+            Self::EndReason => "end_reason",
         }
     }
 }

@@ -7,13 +7,14 @@ use crate::proto::{
     error::Error,
     json::List,
     provider::{
+        end::End,
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
         reply_json::{self, MAX_BLOCKS},
         upstream_error,
     },
     sse,
-    turn::{Delta, FinishReason, Usage},
+    turn::{Delta, Usage},
 };
 
 /// The most choices in a chunk. The request asks for one.
@@ -21,26 +22,23 @@ const MAX_CHOICES: usize = 128;
 
 /// Parses a reply.
 #[derive(Default)]
-pub(super) struct Parser {
-    /// True if the model refused. A refusal is text whose finish reason is `content_filter`,
-    /// whatever the provider's `finish_reason` says.
-    refused: bool,
-}
+pub(super) struct Parser;
 
 impl ReplyParser for Parser {
-    const END_MARKER_IS_OPTIONAL: bool = true;
-
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         if event.data.trim() == "[DONE]" {
             return reply.complete(deltas);
         }
         let chunk: Chunk = reply_json::parse(&event.data)?;
-        self.add_chunk(chunk, reply, deltas)
+        add_chunk(chunk, reply, deltas)
     }
 
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let chunk: Chunk = reply_json::parse(body)?;
-        self.add_chunk(chunk, reply, deltas)
+        if chunk.choices.is_none() && chunk.error.is_none() {
+            return Err(Error::malformed("the reply has no choices"));
+        }
+        add_chunk(chunk, reply, deltas)
     }
 }
 
@@ -100,55 +98,36 @@ struct OutputDetails {
     reasoning_tokens: Option<u64>,
 }
 
-impl Parser {
-    fn add_chunk(&mut self, chunk: Chunk, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if let Some(error) = chunk.error {
-            return Err(upstream_error::from_reply(&error));
-        }
-        for choice in chunk.choices.unwrap_or_default().0 {
-            if choice.index.unwrap_or_default() == 0 {
-                self.add_choice(choice, reply, deltas)?;
-            }
-        }
-        if let Some(counts) = chunk.usage {
-            deltas.push(Delta::Usage(counts.into()));
-        }
-        Ok(())
+fn add_chunk(chunk: Chunk, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    if let Some(error) = chunk.error {
+        return Err(upstream_error::from_reply(&error, reply.profile()));
     }
-
-    fn add_choice(
-        &mut self,
-        choice: ChunkChoice,
-        reply: &mut ReplyBuilder,
-        deltas: &mut Vec<Delta>,
-    ) -> Result<(), Error> {
-        // Some providers also stream the message so far, in addition to the delta.
-        if let Some(message) = choice.delta.or(choice.message) {
-            reply.text(message.content.unwrap_or_default(), deltas);
-            let refusal = message.refusal.unwrap_or_default();
-            self.refused |= !refusal.is_empty();
-            reply.text(refusal, deltas);
-            for (position, call) in (0..).zip(message.tool_calls.unwrap_or_default().0) {
-                let (name, args) = call.function.map_or((None, None), |function| (function.name, function.arguments));
-                let [id, name, args] = [call.id, name, args].map(Option::unwrap_or_default);
-                reply.call_fragment(call.index.unwrap_or(position), &id, &name, &args)?;
-            }
+    for choice in chunk.choices.unwrap_or_default().0 {
+        if choice.index.unwrap_or_default() == 0 {
+            add_choice(choice, reply, deltas)?;
         }
-        if let Some(reason) = choice.finish_reason {
-            reply.set_finish_reason(if self.refused { FinishReason::ContentFilter } else { finish_reason(&reason) });
-        }
-        Ok(())
     }
+    if let Some(counts) = chunk.usage {
+        deltas.push(Delta::Usage(counts.into()));
+    }
+    Ok(())
 }
 
-/// An unknown reason counts as a normal end.
-fn finish_reason(name: &str) -> FinishReason {
-    match name {
-        "content_filter" => FinishReason::ContentFilter,
-        "function_call" | "tool_calls" => FinishReason::ToolCalls,
-        "length" => FinishReason::Length,
-        _ => FinishReason::Stop,
+fn add_choice(choice: ChunkChoice, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    // Some providers also stream the message so far, in addition to the delta.
+    if let Some(message) = choice.delta.or(choice.message) {
+        reply.text(message.content.unwrap_or_default(), deltas);
+        reply.refusal(message.refusal.unwrap_or_default(), deltas);
+        for (position, call) in (0..).zip(message.tool_calls.unwrap_or_default().0) {
+            let (name, args) = call.function.map_or((None, None), |function| (function.name, function.arguments));
+            let [id, name, args] = [call.id, name, args].map(Option::unwrap_or_default);
+            reply.call_fragment(call.index.unwrap_or(position), &id, &name, &args)?;
+        }
     }
+    if let Some(reason) = choice.finish_reason {
+        reply.set_end(End::of(&reason, reply.profile()));
+    }
+    Ok(())
 }
 
 impl From<Counts> for Usage {

@@ -1,8 +1,9 @@
 use super::*;
 use crate::proto::provider::{
     COMPATIBLE,
-    testing::{BOUNDS, call, think},
+    testing::{BOUNDS, call, text, think},
 };
+use crate::proto::turn::Repair;
 
 fn empty() -> (ReplyBuilder, Vec<Delta>) {
     (ReplyBuilder::new(BOUNDS, COMPATIBLE), Vec::new())
@@ -24,7 +25,7 @@ fn calls_come_at_the_end_complete_and_in_order() {
     ] {
         reply.call_fragment(index, id, name, args).unwrap();
     }
-    reply.set_finish_reason(FinishReason::ToolCalls);
+    reply.set_end(Some(End::Finished(FinishReason::ToolCalls)));
     reply.complete(&mut deltas).unwrap();
     assert_eq!(
         deltas,
@@ -51,6 +52,7 @@ fn reasoning_keeps_its_place_among_the_calls() {
     reply.call_fragment(4, "b", "two", "{}").unwrap();
     think_at(&mut reply, 5, "4");
     assert_eq!(deltas, [think("p", "1")]);
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
     reply.complete(&mut deltas).unwrap();
     let expected = [
         think("p", "1"),
@@ -70,6 +72,7 @@ fn a_complete_call_replaces_its_fragments() {
     reply.call_fragment(0, "a", "one", "{\"x\"").unwrap();
     reply.complete_call(0, "a", "one", "{\"x\":1}").unwrap();
     reply.complete_call(0, "b", "two", "{}").unwrap();
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
     reply.complete(&mut deltas).unwrap();
     let expected = [call("a", "one", "{\"x\":1}"), call("b", "two", "{}"), Delta::Finish(FinishReason::ToolCalls)];
     assert_eq!(deltas, expected);
@@ -79,6 +82,7 @@ fn a_complete_call_replaces_its_fragments() {
 fn a_reply_may_have_only_reasoning() {
     let (mut reply, mut deltas) = empty();
     reply.reasoning(0, "p", "{}".to_owned(), &mut deltas).unwrap();
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
     reply.complete(&mut deltas).unwrap();
     assert_eq!(deltas, [think("p", "{}"), Delta::Finish(FinishReason::Stop)]);
 }
@@ -87,22 +91,20 @@ fn a_reply_may_have_only_reasoning() {
 fn the_finish_reason_agrees_with_the_calls() {
     use FinishReason::{ContentFilter, Length, Stop, ToolCalls};
     for (reported, args, expected, calls) in [
-        (Some(Stop), Some("{}"), ToolCalls, 1),
-        (None, Some(""), ToolCalls, 1),
-        (Some(ToolCalls), None, Stop, 0),
-        (Some(Length), Some("{\"a"), Length, 0),
-        (Some(Length), Some(""), Length, 0),
-        (Some(Length), Some("{}"), Length, 0),
-        (Some(ContentFilter), Some("{"), ContentFilter, 0),
-        (Some(ToolCalls), Some("{"), ToolCalls, 1),
+        (Stop, Some("{}"), ToolCalls, 1),
+        (Stop, Some(""), ToolCalls, 1),
+        (ToolCalls, None, Stop, 0),
+        (Length, Some("{\"a"), Length, 0),
+        (Length, Some(""), Length, 0),
+        (Length, Some("{}"), Length, 0),
+        (ContentFilter, Some("{"), ContentFilter, 0),
+        (ToolCalls, Some("{"), ToolCalls, 1),
     ] {
         let (mut reply, mut deltas) = empty();
         if let Some(args) = args {
             reply.call_fragment(0, "id", "name", args).unwrap();
         }
-        if let Some(reason) = reported {
-            reply.set_finish_reason(reason);
-        }
+        reply.set_end(Some(End::Finished(reported)));
         reply.complete(&mut deltas).unwrap();
         assert_eq!((deltas.last(), deltas.len()), (Some(&Delta::Finish(expected)), calls + 1), "{reported:?} {args:?}");
     }
@@ -147,7 +149,31 @@ fn reasoning_is_bounded_in_number_and_size() {
 }
 
 #[test]
-fn an_empty_reply_is_malformed() {
+fn an_empty_reply_without_a_reason_failed() {
     let (mut reply, mut deltas) = empty();
-    assert!(is_malformed(&reply.complete(&mut deltas)));
+    reply.reasoning(0, "p", "{}".to_owned(), &mut deltas).unwrap();
+    let ended = reply.complete(&mut deltas);
+    assert!(matches!(ended, Err(Error::UpstreamUnavailable { .. })), "{ended:?}");
+}
+
+#[test]
+fn a_missing_reason_after_text_is_repaired() {
+    let (mut reply, mut deltas) = empty();
+    reply.text("a".to_owned(), &mut deltas);
+    reply.complete(&mut deltas).unwrap();
+    let repaired = Delta::Repaired(Repair::EndReason);
+    assert_eq!(deltas, [text("a"), repaired, Delta::Finish(FinishReason::Stop)]);
+}
+
+#[test]
+fn a_refusal_is_filtered_content_unless_the_reply_failed() {
+    for (end, expected) in [
+        (End::Finished(FinishReason::Stop), Ok(Some(Delta::Finish(FinishReason::ContentFilter)))),
+        (End::Cut, Err(Error::UpstreamCut)),
+    ] {
+        let (mut reply, mut deltas) = empty();
+        reply.refusal("no".to_owned(), &mut deltas);
+        reply.set_end(Some(end));
+        assert_eq!(reply.complete(&mut deltas).map(|()| deltas.pop()), expected);
+    }
 }
