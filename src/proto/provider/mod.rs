@@ -24,8 +24,10 @@ mod anthropic;
 mod builtin;
 mod call;
 mod end;
+mod half_pairs;
 mod openai_chat;
 mod openai_responses;
+mod own_member;
 mod profile;
 mod reply;
 mod reply_builder;
@@ -41,6 +43,7 @@ pub(in crate::proto) mod testing;
 pub use self::{
     builtin::{answer as builtin_answer, content_type as builtin_content_type},
     call::{ModelCall, ReplyBounds, TokenCount},
+    own_member::OwnMember,
     profile::{COMPATIBLE, CallIds, PROFILES, Profile, Seed, ServiceState, TokenLimit},
     traits::{Provider, ReplyReader},
 };

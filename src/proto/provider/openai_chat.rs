@@ -18,6 +18,7 @@
 //! `[DONE]`.
 
 mod call_ids;
+mod chunk;
 mod messages;
 mod reader;
 mod request;

@@ -8,6 +8,7 @@ mod table;
 use std::fmt;
 
 pub use self::table::{COMPATIBLE, PROFILES};
+use super::call::is_plain_id;
 use crate::proto::turn::FinishReason;
 
 /// The known differences of one model service.
@@ -136,6 +137,15 @@ impl CallIds {
             Self::AsGiven => "as_given",
             Self::NineLetters => "nine_letters",
             Self::Plain(_) => "plain",
+        }
+    }
+
+    /// Returns true if an id has this form.
+    pub(super) fn accepts(self, id: &str) -> bool {
+        match self {
+            Self::AsGiven => true,
+            Self::NineLetters => id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            Self::Plain(max_bytes) => is_plain_id(id, max_bytes),
         }
     }
 }

@@ -186,7 +186,9 @@ impl Opaque {
             // A later piece without a value says nothing.
             (_, Self::Text(more)) if more.is_empty() => {}
             (_, Self::Raw(raw)) if raw.get() == "null" => {}
-            (Self::List(entries), Self::List(more)) => more.into_iter().for_each(|entry| add_entry(entries, entry, depth)),
+            (Self::List(entries), Self::List(more)) => {
+                more.into_iter().for_each(|entry| add_entry(entries, entry, depth))
+            }
             (Self::Object(members), Self::Object(more)) if depth < MAX_DEPTH => add_members(members, more, depth),
             (value, piece) => *value = piece,
         }
@@ -245,7 +247,7 @@ fn add_entry(entries: &mut Vec<Opaque>, mut entry: Opaque, depth: usize) {
     let continued = match (&entry, &index) {
         (Opaque::Object(_), Some(_)) => entries.iter_mut().find_map(|mut other| is_same(&mut other).then_some(other)),
         (Opaque::Object(_), None) if kind.is_some() && entry.has_text() => {
-            entries.last_mut().filter(|other| other.has_text()).and_then(|mut other| is_same(&mut other).then_some(other))
+            entries.last_mut().and_then(|mut other| (is_same(&mut other) && other.has_text()).then_some(other))
         }
         _ => None,
     };
@@ -341,7 +343,8 @@ mod tests {
         let expected = message(&format!(r#"{{"content":{}}}"#, piece("I see")));
         assert_eq!(joined("content", &[&piece("I "), &piece("see")]), expected);
         let other = r#"[{"type":"reference","reference_ids":[1]}]"#;
-        let expected = r#"{"content":[{"type":"reference","reference_ids":[1]},{"type":"reference","reference_ids":[1]}]}"#;
+        let expected =
+            r#"{"content":[{"type":"reference","reference_ids":[1]},{"type":"reference","reference_ids":[1]}]}"#;
         assert_eq!(joined("content", &[other, other]), message(expected));
     }
 
@@ -361,7 +364,9 @@ mod tests {
         let read = ServiceState::from_blob(&blob).unwrap();
         assert_eq!(read.owner, Owner::Call("c".to_owned()));
         assert_eq!(read.members.find("extra_content").unwrap().get(), "{ \"a\": 1 }");
-        for other in [r#"{"type":"thinking"}"#, r#"{"for":"call","members":{}}"#, "[]", "", r#"{"for":"x","members":{}}"#] {
+        for other in
+            [r#"{"type":"thinking"}"#, r#"{"for":"call","members":{}}"#, "[]", "", r#"{"for":"x","members":{}}"#]
+        {
             assert!(ServiceState::from_blob(other).is_none(), "{other}");
         }
     }

@@ -52,23 +52,10 @@ impl<'a> CallIdWriter<'a> {
 
     /// The first id that no call before has: the id itself if it has the form, then hashes of it.
     fn unused_id(&self, id: &'a str) -> Cow<'a, str> {
-        let own = has_nine_letters(id).then_some(Cow::Borrowed(id));
+        let own = CallIds::NineLetters.accepts(id).then_some(Cow::Borrowed(id));
         let derived = (0_u32..).map(|attempt| Cow::Owned(nine_letters(id, attempt)));
         own.into_iter().chain(derived).find(|candidate| !self.used.contains(candidate)).unwrap_or_default()
     }
-}
-
-/// Returns true if the service would not accept the id as it is.
-pub(super) fn is_foreign(id: &str, form: CallIds) -> bool {
-    match form {
-        CallIds::AsGiven => false,
-        CallIds::NineLetters => !has_nine_letters(id),
-        CallIds::Plain(max_bytes) => plain_id(id, max_bytes) != id,
-    }
-}
-
-fn has_nine_letters(id: &str) -> bool {
-    id.len() == LETTERS && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Nine letters and digits: a hash of the id and the number of the attempt.
@@ -95,11 +82,11 @@ mod tests {
     fn ids_of_nine_letters_are_unique_and_stable() {
         let mut ids = CallIdWriter::new(CallIds::NineLetters);
         let first = ids.call("call_abc", false);
-        assert_eq!((ids.result("call_abc"), has_nine_letters(&first)), (first.clone(), true));
+        assert_eq!((ids.result("call_abc"), CallIds::NineLetters.accepts(&first)), (first.clone(), true));
         let own = ids.call("D681PevKs", true);
         assert_eq!(own, "D681PevKs");
         let again = ids.call("call_abc", false);
-        assert!(has_nine_letters(&again) && again != first);
+        assert!(CallIds::NineLetters.accepts(&again) && again != first);
         assert_eq!(ids.result("call_abc"), again);
         assert_ne!(ids.call("D681PevKs", false), own, "the id is used");
 

@@ -23,17 +23,10 @@ use crate::proto::{
 #[derive(Serialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 pub(super) enum Message<'a> {
-    System {
-        content: &'a str,
-    },
-    User {
-        content: Content<'a>,
-    },
+    System { content: &'a str },
+    User { content: Content<'a> },
     Assistant(Reply<'a>),
-    Tool {
-        tool_call_id: Cow<'a, str>,
-        content: Content<'a>,
-    },
+    Tool { tool_call_id: Cow<'a, str>, content: Content<'a> },
 }
 
 #[derive(Default, Serialize)]

@@ -8,7 +8,7 @@ use crate::proto::{
         call::{TokenCount, plain_id},
         testing::*,
     },
-    turn::{Delta, FinishReason, ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
+    turn::{Delta, FinishReason, ModelOptions, Reasoning, Repair, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
 };
 
 const OFFICIAL: OpenAiChat = OpenAiChat;
@@ -135,7 +135,8 @@ fn other_choices_and_unknown_members_are_ignored() {
             "[DONE]",
         ],
     );
-    assert_eq!((deltas, ended), (vec![text("a"), finish(FinishReason::Stop)], Ok(())));
+    let expected = vec![Delta::Repaired(Repair::Choices), text("a"), finish(FinishReason::Stop)];
+    assert_eq!((deltas, ended), (expected, Ok(())));
 }
 
 #[test]

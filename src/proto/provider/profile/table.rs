@@ -57,12 +57,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "azure",
         other_names: &["azure-openai"],
-        hosts: &[
-            ".cognitiveservices.azure.com",
-            ".openai.azure.com",
-            ".openai.azure.us",
-            ".services.ai.azure.com",
-        ],
+        hosts: &[".cognitiveservices.azure.com", ".openai.azure.com", ".openai.azure.us", ".services.ai.azure.com"],
         // "Unsupported parameter: 'max_tokens' is not supported with this model."
         token_limit: TokenLimit::MaxCompletionTokens,
         developer: true,
