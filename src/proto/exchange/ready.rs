@@ -1,7 +1,7 @@
 //! The call of the upstream: its request, the head of its answer, and the body of an error.
 
 use bytes::Bytes;
-use http::{Request, response};
+use http::{Request, StatusCode, response};
 
 use super::{
     reply::BoundedReply,
@@ -90,7 +90,7 @@ impl Exchange<Ready> {
     /// head that does not announce a reply in the provider's format.
     pub fn respond(self, head: &response::Parts) -> Result<ResponseState, Box<FailedAttempt>> {
         let status = head.status;
-        if status.is_success() {
+        if status.is_success() && status != StatusCode::NO_CONTENT {
             self.start_reply(head).map(ResponseState::Replying)
         } else if status.is_client_error() || status.is_server_error() {
             let Self { turn, state } = self;

@@ -5,7 +5,7 @@
 
 mod table;
 
-use std::fmt;
+use serde_json::Value;
 
 pub use self::table::{COMPATIBLE, PROFILES};
 use super::call::is_plain_id;
@@ -219,42 +219,35 @@ impl Profile {
             && (self.message_members.contains(&name) || (has_calls && self.message_members_with_calls.contains(&name)))
     }
 
-    /// The members with their values, in a fixed order, for people.
+    /// The members with their values, in a fixed order.
     #[must_use]
-    pub fn members(&self) -> Vec<(&'static str, String)> {
-        let yes = |value: bool| if value { "yes" } else { "no" }.to_owned();
-        let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    pub fn members(&self) -> Vec<(&'static str, Value)> {
         let call_ids = match self.call_ids {
             CallIds::Plain(bytes) => format!("plain, at most {bytes} characters"),
             form => form.as_str().to_owned(),
         };
+        let end_words: Vec<_> = self.end_words.iter().map(|(word, _)| *word).collect();
         vec![
-            ("token_limit", self.token_limit.as_str().to_owned()),
-            ("stream_options", yes(self.stream_options)),
-            ("seed", self.seed.as_str().to_owned()),
-            ("developer", yes(self.developer)),
-            ("system_messages", yes(self.system_messages)),
-            ("text_lists", yes(self.text_lists)),
-            ("empty_messages", yes(self.empty_messages)),
-            ("call_ids", call_ids),
-            ("counts_tokens", yes(self.counts_tokens)),
-            ("unsigned_thinking", yes(self.unsigned_thinking)),
-            ("service_state", self.service_state.as_str().to_owned()),
-            ("call_members", list(self.call_members)),
-            ("message_members", list(self.message_members)),
-            ("message_members_with_calls", list(self.message_members_with_calls)),
-            ("required_with_calls", self.required_with_calls.unwrap_or("none").to_owned()),
-            ("end_words", list(&self.end_words.iter().map(|(word, _)| *word).collect::<Vec<_>>())),
-            ("overflow_phrases", list(self.overflow_phrases)),
-            ("account_phrases", list(self.account_phrases)),
-            ("load_phrases", list(self.load_phrases)),
+            ("token_limit", self.token_limit.as_str().into()),
+            ("stream_options", self.stream_options.into()),
+            ("seed", self.seed.as_str().into()),
+            ("developer", self.developer.into()),
+            ("system_messages", self.system_messages.into()),
+            ("text_lists", self.text_lists.into()),
+            ("empty_messages", self.empty_messages.into()),
+            ("call_ids", call_ids.into()),
+            ("counts_tokens", self.counts_tokens.into()),
+            ("unsigned_thinking", self.unsigned_thinking.into()),
+            ("service_state", self.service_state.as_str().into()),
+            ("call_members", self.call_members.into()),
+            ("message_members", self.message_members.into()),
+            ("message_members_with_calls", self.message_members_with_calls.into()),
+            ("required_with_calls", self.required_with_calls.into()),
+            ("end_words", end_words.into()),
+            ("overflow_phrases", self.overflow_phrases.into()),
+            ("account_phrases", self.account_phrases.into()),
+            ("load_phrases", self.load_phrases.into()),
         ]
-    }
-}
-
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
     }
 }
 

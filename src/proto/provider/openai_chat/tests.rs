@@ -1,10 +1,13 @@
+mod near_right;
+mod state;
+
 use serde_json::value::RawValue;
 
 use super::*;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     provider::{
-        COMPATIBLE,
+        COMPATIBLE, PROFILES,
         call::{TokenCount, plain_id},
         testing::*,
     },

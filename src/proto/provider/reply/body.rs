@@ -43,6 +43,7 @@ impl<P: ReplyParser> BodyReader<P> {
         if !halves.is_empty() {
             self.reply.repair(Repair::HalfCharacter);
         }
+        self.reply.take_repairs(deltas);
         let body = half_pairs::replace_all(body, &halves);
         let outcome = self.parser.body(&body, &mut self.reply, deltas);
         self.reply.take_repairs(deltas);

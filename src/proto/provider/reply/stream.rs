@@ -29,12 +29,14 @@ impl<P: ReplyParser> StreamReader<P> {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        self.reply.take_repairs(deltas);
         let mut input = bytes;
         while !self.reply.is_complete() {
             let Some(event) = self.decoder.next_event(&mut input)? else { break };
             if is_keep_alive(&event) {
                 if !event.data.starts_with('{') {
                     self.reply.repair(Repair::KeepAlive);
+                    self.reply.take_repairs(deltas);
                 }
                 continue;
             }
