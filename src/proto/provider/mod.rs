@@ -23,14 +23,18 @@
 mod anthropic;
 mod builtin;
 mod call;
+mod duration;
 mod end;
+mod error_body;
 mod openai_chat;
 mod openai_responses;
 mod profile;
+mod refusal;
 mod reply;
 mod reply_builder;
 mod reply_json;
 mod retry_after;
+mod safe_text;
 mod traits;
 mod upstream_error;
 
@@ -43,6 +47,8 @@ pub use self::{
     profile::{COMPATIBLE, CallIds, PROFILES, Profile, TokenLimit},
     traits::{Provider, ReplyReader},
 };
+
+pub(in crate::proto) use self::safe_text::without_stretches;
 
 /// The provider with this name in configuration.
 #[must_use]

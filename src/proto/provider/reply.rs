@@ -107,7 +107,7 @@ struct BodyReader<P> {
     max_bytes: usize,
     parser: P,
     reply: ReplyBuilder,
-    /// True after the first byte.
+    /// True after the first byte of an object. Another body is not from the model.
     started: bool,
 }
 
@@ -117,7 +117,7 @@ impl<P: ReplyParser> ReplyReader for BodyReader<P> {
             return Err(Error::malformed(format!("the reply exceeds the limit of {} bytes", self.max_bytes)));
         }
         self.body.extend_from_slice(bytes);
-        self.started |= !bytes.is_empty();
+        self.started |= trim_start(&self.body).first() == Some(&b'{');
         Ok(())
     }
 
@@ -126,7 +126,7 @@ impl<P: ReplyParser> ReplyReader for BodyReader<P> {
             return Ok(());
         }
         let body = std::mem::take(&mut self.body);
-        let body = str::from_utf8(&body).map_err(|error| match error.error_len() {
+        let body = str::from_utf8(trim_start(&body)).map_err(|error| match error.error_len() {
             None => Error::UpstreamCut,
             Some(_) => Error::malformed("the reply is not UTF-8"),
         })?;
@@ -145,6 +145,11 @@ impl<P: ReplyParser> ReplyReader for BodyReader<P> {
     fn is_complete(&self) -> bool {
         self.reply.is_complete()
     }
+}
+
+/// A body without the byte order mark and the white space before it.
+fn trim_start(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start()
 }
 
 #[cfg(test)]
