@@ -48,7 +48,10 @@ impl RawConfig {
             server: self.server()?,
             guard,
             store,
-            deployment: self.deployment(keys, policy, limits, models)?,
+            deployment: Deployment {
+                upstream_keys: upstreams.iter().filter_map(|upstream| upstream.api_key.clone()).collect(),
+                ..self.deployment(keys, policy, limits, models)?
+            },
             upstreams,
             warnings,
         })
@@ -183,15 +186,14 @@ impl RawConfig {
         let streams = [("hold", false), ("live", true)];
         let histories = [("refuse", false), ("accept", true)];
         Ok(Deployment {
-            keys,
             policy,
             limits,
-            models,
             apis: ApiSettings {
                 live_responses: choice("responses_stream", self.responses_stream.as_deref(), streams)?,
             },
             accepts_client_history: choice("client_history", self.client_history.as_deref(), histories)?,
             elides_inline_images: self.elide_inline_images,
+            ..Deployment::new(keys, models)
         })
     }
 }

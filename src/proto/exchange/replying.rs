@@ -39,7 +39,13 @@ impl Exchange<Replying> {
         let outcome = self.state.reader.push(bytes, &mut read);
         self.deliver(read, deltas);
         // A full reply is complete. Errors after its end do not matter.
-        if self.state.reply.is_full() { Ok(()) } else { outcome }
+        if self.state.reply.is_full() { Ok(()) } else { outcome.map_err(|error| self.reply_error(error)) }
+    }
+
+    /// The error of the reader, as the turn ends with it.
+    fn reply_error(&self, error: Error) -> Error {
+        let error = self.turn.without_secrets(error);
+        if self.state.reader.has_started() { error.about_paid_reply() } else { error }
     }
 
     /// Keeps the deltas that have room, and hands them to the caller.
@@ -100,7 +106,7 @@ impl Exchange<Replying> {
             let mut read = Vec::new();
             let outcome = self.state.reader.finish(&mut read);
             self.deliver(read, deltas);
-            outcome?;
+            outcome.map_err(|error| self.reply_error(error))?;
         }
         self.state.closed = true;
         self.state.reply.finish_reason().map(drop).ok_or(Error::UpstreamCut)?;

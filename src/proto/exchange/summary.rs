@@ -77,8 +77,8 @@ impl Exchange<Summarizing> {
         let bounds = ReplyBounds { turn: self.turn.claims.turn, reply_bytes: MAX_SUMMARY_BYTES.saturating_mul(4) };
         let mut reader = self.turn.reply_reader(head, bounds)?;
         let mut deltas = Vec::new();
-        reader.push(body, &mut deltas)?;
-        reader.finish(&mut deltas)?;
+        let outcome = reader.push(body, &mut deltas).and_then(|()| reader.finish(&mut deltas));
+        outcome.map_err(|error| self.turn.without_secrets(error).about_paid_reply())?;
         let (mut text, mut usage) = (String::new(), Usage::default());
         for delta in deltas {
             match delta {

@@ -23,16 +23,20 @@
 mod anthropic;
 mod builtin;
 mod call;
+mod duration;
 mod end;
+mod error_body;
 mod half_pairs;
 mod openai_chat;
 mod openai_responses;
 mod own_member;
 mod profile;
+mod refusal;
 mod reply;
 mod reply_builder;
 mod reply_json;
 mod retry_after;
+mod safe_text;
 mod service_state;
 mod traits;
 mod upstream_error;
@@ -47,6 +51,8 @@ pub use self::{
     profile::{COMPATIBLE, CallIds, PROFILES, Profile, Seed, ServiceState, TokenLimit},
     traits::{Provider, ReplyReader},
 };
+
+pub(in crate::proto) use self::safe_text::without_stretches;
 
 /// The provider with this name in configuration.
 #[must_use]

@@ -163,7 +163,7 @@ impl<P: ReplyParser> ReplyReader for Reader<P> {
 
     fn has_started(&self) -> bool {
         match &self.state {
-            State::Body(_) => true,
+            State::Body(reader) => reader.has_started(),
             State::Stream(reader) => reader.has_started(),
             State::Unread { .. } => false,
         }

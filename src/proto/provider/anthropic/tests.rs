@@ -250,7 +250,7 @@ fn an_error_inside_a_reply_ends_it() {
         (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, "upstream_unavailable"),
         (r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#, "upstream_unavailable"),
         (r#"{"type":"error","error":{"type":"invalid_request_error","message":"x"}}"#, "upstream_refused"),
-        (r#"{"type":"error"}"#, "upstream_refused"),
+        (r#"{"type":"error"}"#, "upstream_unavailable"),
     ] {
         let (deltas, ended) = read_events(&Anthropic, &[START, TEXT_DELTA, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("a")], code), "{error}");

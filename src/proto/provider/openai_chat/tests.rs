@@ -167,7 +167,7 @@ fn an_error_inside_a_reply_ends_it() {
             "upstream_unavailable",
         ),
         (r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#, "upstream_refused"),
-        (r#"{"error":"model not loaded"}"#, "upstream_refused"),
+        (r#"{"error":"model not loaded"}"#, "upstream_unavailable"),
     ] {
         let (deltas, ended) = read_events(&OFFICIAL, &[text_delta, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("so f")], code), "{error}");

@@ -15,11 +15,12 @@ pub(super) struct BodyReader<P> {
     max_bytes: usize,
     parser: P,
     reply: ReplyBuilder,
+    started: bool,
 }
 
 impl<P: ReplyParser> BodyReader<P> {
     pub(super) fn new(reply: ReplyBuilder, max_bytes: usize) -> Self {
-        Self { body: Vec::new(), max_bytes, parser: P::default(), reply }
+        Self { body: Vec::new(), max_bytes, parser: P::default(), reply, started: false }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -27,6 +28,7 @@ impl<P: ReplyParser> BodyReader<P> {
             return Err(Error::malformed(format!("the reply exceeds the limit of {} bytes", self.max_bytes)));
         }
         self.body.extend_from_slice(bytes);
+        self.started |= self.body.first() == Some(&b'{');
         Ok(())
     }
 
@@ -53,6 +55,11 @@ impl<P: ReplyParser> BodyReader<P> {
             if breaks_off { Error::UpstreamCut } else { error }
         })?;
         self.reply.complete(deltas)
+    }
+
+    /// Returns true if the body is an object. Another body is not from the model.
+    pub(super) fn has_started(&self) -> bool {
+        self.started
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -10,10 +10,9 @@ use crate::proto::{
     deployment::{ApiSettings, Deployment, Model, Models, Target},
     exchange::{self, Caller, Entropy, Exchange, Planned, ResponseState},
     key::KeyRing,
-    limits::Limits,
     provider::{self, COMPATIBLE},
     time::UnixSeconds,
-    token::{Codec, TokenPolicy},
+    token::Codec,
     turn::{Answer, Truncation},
 };
 
@@ -114,15 +113,7 @@ fn deployment() -> Deployment {
         max_output_tokens: None,
         truncation: Truncation::Refuse,
     };
-    Deployment {
-        keys: KeyRing::parse(KEYS).unwrap(),
-        policy: TokenPolicy::default(),
-        limits: Limits::default(),
-        models: Models::new(vec![model]).unwrap(),
-        apis: ApiSettings::default(),
-        accepts_client_history: false,
-        elides_inline_images: false,
-    }
+    Deployment::new(KeyRing::parse(KEYS).unwrap(), Models::new(vec![model]).unwrap())
 }
 
 /// 2026-01-01T00:00:00Z.
