@@ -23,6 +23,7 @@
 mod anthropic;
 mod builtin;
 mod call;
+mod call_id;
 mod duration;
 mod end;
 mod error_body;

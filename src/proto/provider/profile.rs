@@ -8,7 +8,7 @@ mod table;
 use serde_json::Value;
 
 pub use self::table::{COMPATIBLE, PROFILES};
-use super::call::is_plain_id;
+use super::call_id::is_plain_id;
 use crate::proto::turn::FinishReason;
 
 /// The known differences of one model service.

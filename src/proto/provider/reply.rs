@@ -90,9 +90,14 @@ impl Form {
             _ if STREAM_STARTS.iter().any(|name| start.starts_with(name)) => Ok(Some(Self::Stream)),
             _ if STREAM_STARTS.iter().any(is_line) => Ok(None),
             Some(form) => Ok(Some(form)),
-            None => Err(Error::malformed("the reply has no content type, and is neither a stream nor a JSON object")),
+            None => Err(no_form()),
         }
     }
+}
+
+/// The error for a reply whose form cannot be told.
+fn no_form() -> Error {
+    Error::malformed("the content type does not announce a reply, and it is neither a stream nor a JSON object")
 }
 
 /// The starts of the first line of a stream.
@@ -157,6 +162,7 @@ impl<P: ReplyParser> ReplyReader for Reader<P> {
         match &mut self.state {
             State::Body(reader) => reader.finish(deltas),
             State::Stream(reader) => reader.finish(deltas),
+            State::Unread { .. } if self.announced.is_none() => Err(no_form()),
             State::Unread { .. } => Err(Error::UpstreamCut),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::proto::{
     fnv::fnv1a,
-    provider::{call::plain_id, profile::CallIds},
+    provider::{call_id::plain_id, profile::CallIds},
 };
 
 /// The ids of one request.

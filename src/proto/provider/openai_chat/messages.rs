@@ -10,7 +10,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{call_ids::CallIdWriter, request::Typed};
+use super::call_ids::CallIdWriter;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     provider::{
@@ -27,6 +27,13 @@ pub(super) enum Message<'a> {
     User { content: Content<'a> },
     Assistant(Reply<'a>),
     Tool { tool_call_id: Cow<'a, str>, content: Content<'a> },
+}
+
+/// The type of a tool, of a choice among tools, and of a call. There is only one.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(super) enum Typed<T> {
+    Function { function: T },
 }
 
 #[derive(Default, Serialize)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Number, value::RawValue};
 
-use super::messages::{Message, messages};
+use super::messages::{Message, Typed, messages};
 use crate::proto::{
     provider::{
         call::ModelCall,
@@ -106,13 +106,6 @@ impl<'a> TextFormat<'a> {
             ReplyFormat::Text => None,
         }
     }
-}
-
-/// The type of a tool, of a choice among tools, and of a call. There is only one.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub(super) enum Typed<T> {
-    Function { function: T },
 }
 
 #[derive(Serialize)]

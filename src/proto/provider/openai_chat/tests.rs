@@ -6,11 +6,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
-    provider::{
-        COMPATIBLE, PROFILES,
-        call::{TokenCount, plain_id},
-        testing::*,
-    },
+    provider::{COMPATIBLE, PROFILES, call::TokenCount, call_id::plain_id, testing::*},
     turn::{Delta, FinishReason, ModelOptions, Reasoning, Repair, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
 };
 
