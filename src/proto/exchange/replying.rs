@@ -95,8 +95,8 @@ impl Exchange<Replying> {
         Some(Exchange { turn: self.turn, state: *self.state.retry? })
     }
 
-    /// Declares that no more bytes follow. Appends the last deltas to `deltas`. Estimates the counts
-    /// of model tokens if the upstream has reported none.
+    /// Declares that no more bytes follow. Appends the last deltas to `deltas`. Estimates the
+    /// counts of model tokens if the upstream has reported none.
     ///
     /// # Errors
     /// [`Error::UpstreamCut`] or [`Error::UpstreamMalformed`] if the reply is not complete.

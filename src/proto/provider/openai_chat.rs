@@ -6,12 +6,13 @@
 //! |---|---|
 //! | a tool that failed | the result is sent as if the tool had worked |
 //! | an image in a tool result or an assistant message | replaced by the text `[image]` |
-//! | reasoning | left out |
+//! | reasoning | only the opaque members that the service itself gave |
 //! | a budget for reasoning | replaced by the nearest effort |
 //!
 //! | in the reply, but not in the items | handling |
 //! |---|---|
-//! | unknown members | ignored |
+//! | opaque members that the [profile](super::profile) names | kept as reasoning |
+//! | other unknown members | ignored |
 //! | choices after the first | ignored |
 //!
 //! A stream is complete with `[DONE]`, or if it ends after a `finish_reason`: not all services send

@@ -77,8 +77,8 @@ impl OwnMember {
         is_param || (self != Self::Include && has_word(&words.text, name) && !mentions(&without, self))
     }
 
-    /// The body of a request without the member, or with its other name. `None` if the body does not
-    /// have it.
+    /// The body of a request without the member, or with its other name. `None` if the body does
+    /// not have it.
     fn left_out(self, body: &[u8]) -> Option<Vec<u8>> {
         let mut members: Members<&RawValue> = serde_json::from_str(str::from_utf8(body).ok()?).ok()?;
         let at = members.0.iter().position(|(name, _)| name == self.as_str())?;

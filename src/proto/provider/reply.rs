@@ -124,7 +124,8 @@ enum State<P> {
 }
 
 impl<P: ReplyParser> Reader<P> {
-    /// Adds the first bytes of the reply. Returns those that are to be read, once the form is known.
+    /// Adds the first bytes of the reply. Returns those that are to be read, once the form is
+    /// known.
     fn start(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let State::Unread { start, reply } = &mut self.state else { return Ok(None) };
         start.extend_from_slice(bytes);

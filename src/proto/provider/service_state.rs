@@ -169,8 +169,8 @@ impl StateBuilder {
 
 /// A value that is parsed only as far as its pieces must be joined.
 enum Opaque {
-    List(Vec<Opaque>),
-    Object(Vec<(String, Opaque)>),
+    List(Vec<Self>),
+    Object(Vec<(String, Self)>),
     Raw(Box<RawValue>),
     Text(String),
 }

@@ -6,7 +6,7 @@
 pub enum Repair {
     /// A tool call without an id, or with the id of another call, got one of its own.
     CallId,
-    /// A tool call had arguments that are not text, the older form, or a second name.
+    /// A tool call had arguments that are not text, the older form `function_call`, or no content.
     CallShape,
     /// Choices after the first one were left out.
     Choices,

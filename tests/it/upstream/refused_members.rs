@@ -1,5 +1,5 @@
-//! Services that refuse a member that Holdall added: one more call leaves it out, and the next calls
-//! do not send it.
+//! Services that refuse a member that Holdall added: one more call leaves it out, and the next
+//! calls do not send it.
 
 use std::time::Duration;
 

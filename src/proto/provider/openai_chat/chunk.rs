@@ -201,7 +201,7 @@ fn text_or_number(raw: &RawValue) -> Option<String> {
 /// A whole number, also as text (`"7"`) or as a fraction (`7.0`).
 fn number(raw: &RawValue) -> Option<u64> {
     let json = text(raw);
-    let json = json.as_deref().unwrap_or(raw.get()).trim();
+    let json = json.as_deref().unwrap_or_else(|| raw.get()).trim();
     let whole = json.split_once('.').filter(|(_, zeros)| zeros.bytes().all(|digit| digit == b'0'));
     whole.map_or(json, |(whole, _)| whole).parse().ok()
 }

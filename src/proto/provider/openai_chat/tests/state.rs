@@ -30,8 +30,8 @@ fn messages_at(profile: Profile, provider_id: &str, items: &[Item]) -> String {
     let call = ModelCall { profile, provider_id, system: None, ..model_call(&OFFICIAL, items, &options) };
     let body = text_of(&OFFICIAL.request(&call).unwrap());
     serde_json::from_str::<serde_json::Value>(&body).unwrap();
-    let start = body.find("\"messages\":").unwrap();
-    body[start + 11..body.len() - 1].to_owned()
+    let (_, messages) = body.split_once("\"messages\":").unwrap();
+    messages.strip_suffix('}').unwrap().to_owned()
 }
 
 /// A tool loop: a question, this reply, and the result of its call.
@@ -130,7 +130,7 @@ fn state_of_the_tool_loop_is_left_out_after_it() {
     assert!(!after.contains("I see"));
     items.extend([Item::text(Role::Assistant, "ok"), Item::text(Role::User, "more")]);
     let later = messages_at(profile, "openai", &items);
-    assert!(later.starts_with(&after[..after.len() - 1]), "the beginning changes once");
+    assert!(later.starts_with(after.strip_suffix(']').unwrap()), "the beginning changes once");
 }
 
 #[test]
@@ -194,7 +194,10 @@ fn an_empty_reply_is_written_for_services_that_refuse_empty_messages() {
 fn several_texts_are_one_text_where_lists_are_refused() {
     let parts = |parts: Vec<Part>| Item::Message { role: Role::User, parts, cut: false };
     let texts = parts(vec![Part::Text("a".into()), Part::Text("b".into())]);
-    assert_eq!(messages_at(COMPATIBLE, "openai", &[texts.clone()]), r#"[{"role":"user","content":"a\nb"}]"#);
+    assert_eq!(
+        messages_at(COMPATIBLE, "openai", std::slice::from_ref(&texts)),
+        r#"[{"role":"user","content":"a\nb"}]"#
+    );
     assert!(messages_at(named("openai"), "openai", &[texts]).contains(r#""content":[{"type":"text""#));
     let image = parts(vec![Part::Text(String::new()), Part::Image("u".into())]);
     let sent = messages_at(COMPATIBLE, "openai", &[image]);
@@ -209,7 +212,7 @@ fn requests_of_every_profile_begin_with_the_previous_one() {
             items.extend(input);
             let sent = messages_at(*profile, "openai", &items);
             if let Some(before) = before {
-                assert!(sent.starts_with(&before[..before.len() - 1]), "{}\n{before}\n{sent}", profile.name);
+                assert!(sent.starts_with(before.strip_suffix(']').unwrap()), "{}\n{before}\n{sent}", profile.name);
             }
             before = Some(sent);
             items.extend(reply);
