@@ -2,6 +2,7 @@
 
 mod guard;
 mod identity;
+mod network;
 mod reload;
 mod settings;
 mod upstreams;
