@@ -206,6 +206,7 @@ fn answer() -> Answer {
         },
         usage: Usage::default(),
         finish: FinishReason::ToolCalls,
+        stop_sequence: None,
         elapsed: Duration::from_secs(1),
     }
 }

@@ -42,7 +42,7 @@ impl Authorities {
 /// The certificates of one setting. `Debug` shows only where they come from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificates {
-    /// The setting and its file, as the subject of an error: `` `upstream.ca_file` names `ca.pem` ``.
+    /// The setting and its file, with which an error starts.
     pub source: String,
     /// At least one certificate, in PEM form.
     pub pem: Arc<str>,

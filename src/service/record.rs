@@ -4,6 +4,7 @@
 //! query, and all ids are the server's own.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -20,6 +21,7 @@ use super::{body::Body, slots::Slot};
 use crate::proto::{
     error::Error,
     token::{Claims, Id},
+    turn::Repair,
 };
 
 /// The destination of log entries.
@@ -75,6 +77,9 @@ pub struct Entry {
     /// cause. At most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub setbacks: Vec<String>,
+    /// The deviations from the provider's format that the reader repaired.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub repaired: BTreeSet<&'static str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -108,6 +113,7 @@ impl Record {
             attempts: 0,
             upstream: None,
             setbacks: Vec::new(),
+            repaired: BTreeSet::new(),
         };
         Self(Arc::new(Mutex::new(State { entry, began: now, slot: None })))
     }
@@ -138,6 +144,11 @@ impl Record {
                 setbacks.push(format!("{upstream}: {}{cause}", error.code()));
             }
         });
+    }
+
+    /// Records that deviations from the provider's format were repaired.
+    pub(super) fn repaired(&self, repairs: impl Iterator<Item = Repair>) {
+        self.with(|state| state.entry.repaired.extend(repairs.map(Repair::as_str)));
     }
 
     /// Records the error that ended the request.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{upstreams::upstream, *};
-use crate::config::{Certificates, NetworkConfig, ProxyConfig};
+use crate::config::{Certificates, NetworkConfig, ProxyConfig, ProxyUrl};
 
 const ONE: &str = "-----BEGIN CERTIFICATE-----\nMAE=\n-----END CERTIFICATE-----\n";
 const OTHER: &str = "-----BEGIN CERTIFICATE-----\nMAI=\n-----END CERTIFICATE-----\n";
@@ -213,8 +213,7 @@ fn of_environment(
 ) -> Result<(String, String, String), String> {
     match Machine::new(&[], variables).network(urls, "proxy = \"environment\"")?.proxy {
         ProxyConfig::Environment { http, https, direct } => {
-            let text =
-                |url: Option<crate::config::ProxyUrl>| url.map(|url| url.as_str().to_owned()).unwrap_or_default();
+            let text = |url: Option<ProxyUrl>| url.map(|url| url.as_str().to_owned()).unwrap_or_default();
             Ok((text(http), text(https), direct))
         }
         other => panic!("{other:?}"),

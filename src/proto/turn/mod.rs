@@ -6,6 +6,7 @@
 
 mod answer;
 mod options;
+mod repair;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub(in crate::proto) use self::answer::is_of_provider;
 pub use self::{
     answer::{Answer, Conversation, Delta, FinishReason, Partial},
     options::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
+    repair::Repair,
 };
 pub use super::usage::Usage;
 

@@ -90,7 +90,11 @@ impl ReplyWriter for ChatWriter {
                     self.calls = self.calls.saturating_add(1);
                     self.write_delta(DeltaBody { tool_calls: Some([call]), ..DeltaBody::default() }, out);
                 }
-                Delta::Finish(_) | Delta::Think { .. } | Delta::Usage(_) => {}
+                Delta::Finish(_)
+                | Delta::Repaired(_)
+                | Delta::StopSequence(_)
+                | Delta::Think { .. }
+                | Delta::Usage(_) => {}
             }
         }
     }

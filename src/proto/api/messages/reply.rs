@@ -115,7 +115,7 @@ impl ReplyWriter for MessagesWriter {
         for delta in deltas {
             match delta {
                 Delta::Call { id, name, args } => self.write_block(Block::tool_use(id, name, args), out),
-                Delta::Finish(_) | Delta::Usage(_) => {}
+                Delta::Finish(_) | Delta::Repaired(_) | Delta::StopSequence(_) | Delta::Usage(_) => {}
                 Delta::Text(text) => self.write_text(text, out),
                 Delta::Think { provider_id, blob } => {
                     // Reasoning separates two texts, as in the history, even if no block shows it.

@@ -85,7 +85,7 @@ impl ReplyWriter for ResponsesWriter {
                         self.write_item(item, out);
                     }
                 }
-                Delta::Finish(_) | Delta::Usage(_) => {}
+                Delta::Finish(_) | Delta::Repaired(_) | Delta::StopSequence(_) | Delta::Usage(_) => {}
             }
         }
         self.head = Some(head);
