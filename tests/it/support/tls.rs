@@ -41,14 +41,14 @@ impl Authority {
 
     /// A certificate for a server with this name or address.
     pub(crate) fn certificate(&self, name: &str) -> Certificate {
-        self.signed(CertificateParams::new([name.to_owned()]).unwrap())
+        self.signed(&CertificateParams::new([name.to_owned()]).unwrap())
     }
 
     /// The same, but it has expired.
     pub(crate) fn expired_certificate(&self, name: &str) -> Certificate {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
-        self.signed(params)
+        self.signed(&params)
     }
 
     /// The certificate of the authority itself, as a server may present it by mistake.
@@ -56,7 +56,7 @@ impl Authority {
         Certificate::new(self.0.der().clone(), self.0.key())
     }
 
-    fn signed(&self, params: CertificateParams) -> Certificate {
+    fn signed(&self, params: &CertificateParams) -> Certificate {
         let key = KeyPair::generate().unwrap();
         Certificate::new(params.signed_by(&key, &self.0).unwrap().der().clone(), &key)
     }
