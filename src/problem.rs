@@ -1,7 +1,7 @@
 //! Errors as HTTP answers: the one place where a code becomes a status, a body and headers (RFC
 //! 9457).
 //!
-//! The body has what the caller may read. [`Error::cause`] stays behind for the operator's log.
+//! The body has what the caller may read. [`Error::cause`] goes only to the operator's log.
 
 use std::time::Duration;
 

@@ -158,7 +158,7 @@ fn check_url(url: &str) -> Result<(), ConfigError> {
     let fault = match url.parse::<http::Uri>() {
         Err(error) => error.to_string(),
         // The parser drops a fragment, so that the result does not show it.
-        Ok(_) if url.contains('#') => "a fragment is never sent".to_owned(),
+        Ok(_) if url.contains('#') => "remove the fragment, which is never sent".to_owned(),
         Ok(uri) => match (uri.scheme_str(), uri.authority()) {
             (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') && uri.query().is_none() => {
                 return Ok(());

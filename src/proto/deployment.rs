@@ -1,12 +1,10 @@
 //! The settings of a deployment that the core must know, and the models behind its aliases.
 
-use http::response;
-
 use super::{
     error::Error,
     key::KeyRing,
     limits::Limits,
-    provider::{Profile, Provider, ReplyBounds, ReplyReader},
+    provider::{Profile, Provider},
     token::{TokenContext, TokenPolicy},
     turn::Truncation,
 };
@@ -178,20 +176,6 @@ impl Target {
             prompt_cache: true,
             name: name.to_owned(),
         }
-    }
-
-    /// A reader for the body of one successful reply of this target.
-    pub(in crate::proto) fn reply_reader(
-        &self,
-        head: &response::Parts,
-        bounds: ReplyBounds,
-    ) -> Result<Box<dyn ReplyReader>, Error> {
-        self.provider.reply_reader(head, bounds, &self.profile)
-    }
-
-    /// The error that an answer of this target with a 4xx or 5xx status means.
-    pub(in crate::proto) fn error_from_answer(&self, head: &response::Parts, body: &[u8]) -> Error {
-        self.provider.error_from_answer(head, body, &self.profile)
     }
 }
 

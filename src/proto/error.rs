@@ -17,7 +17,7 @@ pub use self::{
     token_fault::TokenFault,
 };
 
-/// Everything that can end a request without the answer that it asked for.
+/// An error that ends a request.
 ///
 /// `Display` is safe to show to the caller. It says in whole sentences what happened and what to do
 /// next, with the value and the limit. [`Error::cause`] is for the operator's log.

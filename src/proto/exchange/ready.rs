@@ -12,7 +12,7 @@ use crate::proto::{deployment::Target, error::Error, provider::ReplyBounds, turn
 
 /// The upstream's answer, as its head announces it.
 pub enum ResponseState {
-    /// An error. Its body is to be read.
+    /// An error. The next step is to read its body.
     Refused(Exchange<Refused>),
     /// A reply.
     Replying(Exchange<Replying>),
@@ -91,7 +91,7 @@ impl Exchange<Ready> {
 
     fn start_reply(self, head: &response::Parts) -> Result<Exchange<Replying>, Box<FailedAttempt>> {
         let bounds = ReplyBounds { reply_bytes: self.turn.deployment.limits.reply_bytes };
-        let reader = match self.turn.target.reply_reader(head, bounds) {
+        let reader = match self.turn.reply_reader(head, bounds) {
             Ok(reader) => reader,
             Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self })),
         };
@@ -114,7 +114,7 @@ impl Exchange<Refused> {
     #[must_use]
     pub fn into_failed_attempt(self) -> FailedAttempt {
         let Self { turn, state: Refused { ready, head, body } } = self;
-        let error = turn.target.error_from_answer(&head, &body);
+        let error = turn.error_from_answer(&head, &body);
         FailedAttempt { error, exchange: Exchange { turn, state: *ready } }
     }
 }

@@ -52,7 +52,7 @@ impl BoundedReply {
         }
     }
 
-    /// Adds as much of a delta as fits. Returns the part that the client is to be shown.
+    /// Adds as much of a delta as fits. Returns the part to show to the client.
     pub(super) fn add(&mut self, delta: Delta) -> Option<Delta> {
         match delta {
             Delta::Finish(reason) => {

@@ -29,7 +29,7 @@ impl From<Error> for Failure {
 }
 
 impl Exchange<Replying> {
-    /// Takes the next bytes of the reply. Appends to `deltas` what the client is to be shown.
+    /// Takes the next bytes of the reply. Appends the deltas to show to the client.
     ///
     /// # Errors
     /// The errors of [`ReplyReader::push`](crate::proto::provider::ReplyReader::push). The deltas

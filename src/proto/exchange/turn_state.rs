@@ -9,7 +9,7 @@ use crate::proto::{
     chat::{History, Item},
     deployment::{Deployment, Model, Target},
     error::{Error, Excess},
-    provider::ModelCall,
+    provider::{ModelCall, ReplyBounds, ReplyReader},
     time::UnixSeconds,
     token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
     turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
@@ -143,10 +143,24 @@ impl TurnState {
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.target.error_from_answer(head, body))
+            Err(self.error_from_answer(head, body))
         } else {
             Err(Error::malformed(format!("unexpected status {status}")))
         }
+    }
+
+    /// A reader for the body of one successful reply of the current target.
+    pub(super) fn reply_reader(
+        &self,
+        head: &response::Parts,
+        bounds: ReplyBounds,
+    ) -> Result<Box<dyn ReplyReader>, Error> {
+        self.target.provider.reply_reader(head, bounds, &self.target.profile)
+    }
+
+    /// The error that an answer of the current target with a 4xx or 5xx status means.
+    pub(super) fn error_from_answer(&self, head: &response::Parts, body: &[u8]) -> Error {
+        self.target.provider.error_from_answer(head, body, &self.target.profile)
     }
 
     /// The number of items in the base token.

@@ -13,8 +13,8 @@
 //! - **Requests are stable.** The same items are always written as the same bytes, so that the
 //!   provider's prompt cache hits turn after turn. The messages are the last member of every
 //!   request, and the bytes of an item never depend on a later turn. So each request, except for
-//!   its closing brackets, is the beginning of the next one. For that, every reply must leave at
-//!   least one item, if only an empty message.
+//!   its closing brackets, is the beginning of the next one. Therefore every reply leaves at least
+//!   one item, even if it is an empty message.
 //! - **Replies are read in pieces of any size.** The deltas do not depend on where the network
 //!   splits the bytes.
 //! - **Reasoning goes only to the provider that wrote it**: the same format at the same host
