@@ -189,6 +189,8 @@ pub enum Error {
         /// The limit, `limits.turns_per_user`.
         limit: usize,
     },
+    /// The request asks for a WebSocket. Code `websocket_unsupported`.
+    WebsocketUnsupported,
 }
 
 impl Error {
@@ -231,6 +233,7 @@ impl Error {
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
             Self::UserBusy { .. } => Code::UserBusy,
+            Self::WebsocketUnsupported => Code::WebsocketUnsupported,
         }
     }
 
