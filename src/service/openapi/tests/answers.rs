@@ -239,6 +239,7 @@ fn replies() -> Vec<Answer> {
     answers[0].usage = usage;
     answers[0].conversation.summarized_items = 1;
     answers[0].conversation.elided_images = 1;
+    answers[0].conversation.claims.asserted = true;
     answers
 }
 
