@@ -18,6 +18,7 @@ mod json;
 mod reasoning;
 mod turn;
 
+pub(in crate::proto) use self::reasoning::is_empty as is_empty_reasoning;
 use self::turn::{EchoTurn, turns};
 use super::{
     item::{Item, Role},

@@ -4,19 +4,19 @@
 //! model that refuses client history refuses the token.
 
 use crate::proto::{
-    chat::{Item, Role},
+    chat::{Item, Role, is_empty_reasoning},
     deployment::Model,
 };
 
 /// Gives reasoning to the first target of the model in whose format it is, and to no other. Leaves
-/// out reasoning in other formats.
+/// out reasoning in other formats, and reasoning without content.
 ///
 /// The client does not say which service wrote the reasoning, because an API shows only the format.
 pub(super) fn adopt(input: &mut Vec<Item>, model: &Model) {
     input.retain_mut(|item| {
-        let Item::Think { provider_id, .. } = item else { return true };
+        let Item::Think { provider_id, blob } = item else { return true };
         let target = model.targets().find(|target| target.provider.name() == provider_id);
-        target.map(|target| target.provider_id.clone_into(provider_id)).is_some()
+        target.map(|target| target.provider_id.clone_into(provider_id)).is_some() && !is_empty_reasoning(blob)
     });
 }
 

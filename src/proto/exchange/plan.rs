@@ -28,8 +28,8 @@ impl Exchange<Opened> {
     /// # Errors
     /// - [`Error::TokenInvalid`] for a token whose history cannot be read.
     /// - [`Error::ClientHistoryForbidden`], [`Error::ClientSystemForbidden`],
-    ///   [`Error::RequestInvalid`], [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`] for input
-    ///   or a system prompt that the turn cannot have.
+    ///   [`Error::RequestInvalid`], [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`] for
+    ///   input or a system prompt that the turn cannot have.
     /// - [`Error::HistoryTooLarge`] if the reply has no room.
     /// - [`Error::Unsupported`] for options that the provider format cannot express.
     pub fn plan(self, codec: &mut Codec) -> Result<Planned, Error> {

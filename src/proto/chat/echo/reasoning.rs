@@ -50,7 +50,7 @@ fn covers_members(ours: &str, theirs: &str, depth: u8) -> bool {
 }
 
 /// Returns true for reasoning that has nothing but a kind and ids.
-fn is_empty(blob: &str) -> bool {
+pub(in crate::proto) fn is_empty(blob: &str) -> bool {
     let is_label = |name: &str| IDS.contains(&name) || KINDS.contains(&name);
     blob.is_empty()
         || members(blob)

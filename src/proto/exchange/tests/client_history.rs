@@ -24,6 +24,9 @@ fn at(alias: &str, request: TurnRequest) -> TurnRequest {
     TurnRequest { model: Some(alias.to_owned()), ..request }
 }
 
+/// Reasoning with content.
+const KEPT: &str = r#"{"a":"b"}"#;
+
 /// Two aliases: `strict` refuses history of clients, `open` accepts it.
 fn two_aliases() -> Fixture {
     let open = Model { accepts_client_history: true, ..model("open") };
@@ -91,7 +94,7 @@ fn only_items_that_enter_mark_a_token() {
     let first = fixture.turn(at("open", first_turn("hi")), "hello");
     let echo = turn_with(Some(&first.token), vec![user("hi"), assistant("hello"), user("and?")]);
     // Reasoning in a format that the model does not have is left out.
-    let foreign = at("open", turn_with(None, vec![user("hi"), think("anthropic", "{}"), user("and?")]));
+    let foreign = at("open", turn_with(None, vec![user("hi"), think("anthropic", KEPT), user("and?")]));
     for request in [next_turn(&first.token, "and?"), echo, foreign] {
         let answer = fixture.turn(request, "yes");
         assert!(!answer.conversation.claims.asserted);
@@ -170,8 +173,8 @@ fn a_request_that_brings_turns_starts_no_conversation() {
         (turn_with(None, vec![user("hi")]), false),
         (turn_with(None, vec![user("hi"), user("and?")]), false),
         (turn_with(None, copy.clone()), true),
-        (turn_with(None, vec![think("openai", "{}"), user("and?")]), true),
-        (turn_with(None, vec![think("anthropic", "{}"), user("and?")]), false),
+        (turn_with(None, vec![think("openai", KEPT), user("and?")]), true),
+        (turn_with(None, vec![think("anthropic", KEPT), user("and?")]), false),
         (turn_with(Some(&token), copy), false),
         (turn_with(Some(&token), vec![assistant("besides"), user("and?")]), true),
     ] {
@@ -232,6 +235,12 @@ fn reasoning_of_a_client_goes_to_one_service_in_its_format() {
             }
         }
     }
+    // Without content there is nothing to send.
+    for blob in ["", "{}", r#"{"type":"thinking","thinking":"","signature":""}"#] {
+        let input = vec![user("hi"), think("anthropic", blob), assistant("hello"), user("and?")];
+        let exchange = fixture.ready(at("1", turn_with(None, input))).unwrap();
+        assert!(!String::from_utf8_lossy(exchange.request().body()).contains("thinking"), "{blob}");
+    }
     // A client cannot name a host, and other formats are left out.
     for provider_id in ["anthropic@a.test", "anthropic@b.test", "openai-responses", "builtin", "Anthropic", ""] {
         let exchange = fixture.ready(at("1", turn_with(None, thoughtful(provider_id)))).unwrap();
@@ -284,7 +293,7 @@ fn a_retry_with_the_same_history_is_the_same_input() {
     let mut fixture = two_aliases();
     let token = fixture.turn(at("open", first_turn("hi")), "hello").token;
     let mut hash = |text: &str| {
-        let request = turn_with(Some(&token), vec![think("openai", "{}"), assistant(text), user("and?")]);
+        let request = turn_with(Some(&token), vec![think("openai", KEPT), assistant(text), user("and?")]);
         fixture.open(request, &anonymous()).unwrap().presented().unwrap().input
     };
     assert_eq!(hash("besides"), hash("besides"));
