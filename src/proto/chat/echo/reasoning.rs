@@ -30,28 +30,33 @@ fn reasoning(item: &Item) -> Option<(&str, &str)> {
     }
 }
 
-/// Returns true if `theirs` says nothing that `ours` does not. Objects are compared by their
-/// members, down to this depth.
+/// Returns true if `theirs` says nothing that `ours` does not. Objects and lists are compared by
+/// their members, down to this depth.
 fn covers(ours: &str, theirs: &str, depth: u8) -> bool {
     // Escapes make a text at most six times as long. The comparison with many texts of the token
     // then costs no more than to read the token.
     if theirs.len() > ours.len().saturating_mul(6).saturating_add(1_024) {
         return false;
     }
-    same_json(ours, theirs) || (depth > 0 && covers_members(ours, theirs, depth.saturating_sub(1)))
+    same_json(ours, theirs) || depth.checked_sub(1).is_some_and(|depth| covers_members(ours, theirs, depth))
 }
 
 fn covers_members(ours: &str, theirs: &str, depth: u8) -> bool {
+    let list = |json| serde_json::from_str::<Vec<&RawValue>>(json).ok();
+    let covers = |ours: &RawValue, theirs: &RawValue| covers(ours.get(), theirs.get(), depth);
+    if let Some((ours, theirs)) = list(ours).zip(list(theirs)) {
+        return ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| covers(ours, theirs));
+    }
     let Some((ours, theirs)) = members(ours).zip(members(theirs)) else { return false };
     theirs.iter().all(|(name, theirs)| {
-        let own = || ours.get(name).is_some_and(|ours| covers(ours.get(), theirs.get(), depth));
-        IDS.contains(&&**name) || is_blank(theirs.get()) || own()
+        let own = || ours.get(name).is_some_and(|ours| covers(ours, theirs));
+        LABELS.contains(&&**name) || is_blank(theirs.get()) || own()
     })
 }
 
 /// Returns true for reasoning that has nothing but a kind and ids.
 pub(in crate::proto) fn is_empty(blob: &str) -> bool {
-    let is_label = |name: &str| IDS.contains(&name) || KINDS.contains(&name);
+    let is_label = |name: &str| name == "for" || LABELS.contains(&name);
     blob.is_empty()
         || members(blob)
             .is_some_and(|members| members.iter().all(|(name, value)| is_label(name) || is_blank(value.get())))
@@ -69,9 +74,7 @@ fn is_blank(json: &str) -> bool {
 }
 
 /// Members that an API changes or adds.
-const IDS: [&str; 2] = ["id", "status"];
-/// Members that name the kind of the reasoning.
-const KINDS: [&str; 2] = ["for", "type"];
-/// The depth of members that are compared one by one: those of the blob, and those of its member
-/// `members`.
-const DEPTH: u8 = 2;
+const LABELS: [&str; 3] = ["id", "status", "type"];
+/// The depth of members that are compared one by one: those of the blob, the parts of one of its
+/// members, and the members of those.
+const DEPTH: u8 = 3;

@@ -261,6 +261,12 @@ fn reasoning_of_the_token_may_be_repeated_as_it_was_shown() {
             r#"{"type":"reasoning","summary":[],"encrypted_content":"gAAA","status":null,"content":[]}"#,
         ),
         ("openai", MEMBERS, r#"{"for":"message","members":{"reasoning_details":[{"n":1}]}}"#),
+        // An API shows parts in its own form.
+        (
+            "openai-responses",
+            r#"{"type":"reasoning","content":[{"type":"text","text":"hm","n":1},{"text":"so"}]}"#,
+            r#"{"type":"reasoning","content":[{"type":"reasoning_text","text":"hm"},{"type":"reasoning_text","text":"so"}]}"#,
+        ),
         // It says nothing, so there is nothing to compare.
         ("openai-responses", SIGNED, r#"{"type":"reasoning","id":"rs_9","summary":[ ]}"#),
         ("anthropic", SIGNED, ""),
@@ -286,6 +292,8 @@ fn other_reasoning_is_refused() {
         ("openai", MEMBERS, r#"{"for":"message","members":{"reasoning_content":"other"}}"#),
         ("openai-responses", REASONING, r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"other"}]}"#),
         ("anthropic", SIGNED, "not JSON"),
+        ("anthropic", r#"{"content":[{"text":"a"},{"text":"b"}]}"#, r#"{"content":[{"text":"a"}]}"#),
+        ("anthropic", r#"{"content":[{"text":"a"}]}"#, r#"{"content":[{"text":"b"}]}"#),
     ] {
         let history = [user("a"), think("anthropic", ours), think("openai@a.test", ours), model("A")];
         let history = if provider == "openai" && ours == SIGNED {

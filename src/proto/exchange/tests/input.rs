@@ -113,7 +113,7 @@ fn a_result_counts_wherever_it_stands() {
         // A client repeats the question, without the calls that followed it.
         repeated.clone(),
         // Another client also repeats reasoning, of which the token has none.
-        [&repeated[..1], &[EMPTY_THINK.clone()], &repeated[1..]].concat(),
+        [&repeated[..1], std::slice::from_ref(&*EMPTY_THINK), &repeated[1..]].concat(),
     ] {
         let next = fixture.turn(turn_with(Some(&answer.token), input.clone()), "six");
         let items = fixture.history(&next.token).unwrap().0;
@@ -135,7 +135,7 @@ fn an_empty_reply_is_known_in_every_form() {
     let mut fixture = Fixture::new(Limits::default());
     let first = fixture.turn(first_turn("one"), "1").token;
     let token = fixture.turn(next_turn(&first, "two"), "").token;
-    let older = vec![user("one"), assistant("1"), user("two")];
+    let older = [user("one"), assistant("1"), user("two")];
     for (form, reply) in [("empty", vec![assistant("")]), ("blank", vec![assistant(" \n")]), ("left out", vec![])] {
         for forgotten in [0, 2] {
             let input = [&older[forgotten..], &reply, &[user("three")]].concat();
