@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{error::ConfigError, service::ServiceConfig, store::StoreConfig};
+use super::{error::ConfigError, profile::ProfileChoice, service::ServiceConfig, store::StoreConfig};
 use crate::{
     guard::Rules,
     principal::Access,
@@ -87,6 +87,8 @@ pub struct UpstreamConfig {
     pub provider_id: String,
     /// What is known of the service.
     pub profile: Profile,
+    /// How the profile was chosen.
+    pub profile_choice: ProfileChoice,
     /// True if prompts are to be cached. It matters only for providers that cache on request.
     pub prompt_cache: bool,
     /// The addresses: `http:` or `https:` URLs without a trailing slash, before the provider's

@@ -18,6 +18,7 @@ mod identity;
 mod isolate;
 mod limits;
 mod overlay;
+mod profile;
 mod raw;
 mod reload;
 mod service;
@@ -37,6 +38,7 @@ pub use self::{
     error::ConfigError,
     exposure::Exposure,
     overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
+    profile::{ProfileChoice, ProfileSource},
     raw::{RawConfig, parse_duration},
     reload::ReloadSnapshot,
     service::{CorsOrigins, OriginError, ServiceConfig, Timeouts},

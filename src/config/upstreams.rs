@@ -8,12 +8,13 @@ use super::{
     check::{read, unknown},
     checked::{Concurrency, UpstreamConfig},
     error::ConfigError,
+    profile::profile,
     raw::{RawConfig, RawModel, RawUpstream},
     sources::Sources,
 };
 use crate::proto::{
     deployment::{Model, Models, Target},
-    provider::{self, Profile, Provider},
+    provider::{self, Provider},
     turn::Truncation,
 };
 
@@ -41,6 +42,7 @@ impl RawConfig {
             let fault = format!("needs a key for {base_url}; set HOLDALL_UPSTREAM_KEY, or `api_key_env` in the table");
             return Err(ConfigError::invalid("upstream", fault));
         }
+        let (profile, profile_choice) = profile(raw, base_url)?;
         Ok(UpstreamConfig {
             name: raw.name.clone(),
             provider,
@@ -49,7 +51,8 @@ impl RawConfig {
             } else {
                 format!("{}@{}", provider.name(), host(base_url))
             },
-            profile: Profile::of_base_url(base_url),
+            profile,
+            profile_choice,
             prompt_cache: raw.prompt_cache.unwrap_or(true),
             concurrency: concurrency(raw, self.timeouts.queue)?,
             base_urls,

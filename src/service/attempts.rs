@@ -173,6 +173,12 @@ impl Attempts {
         self.tried.insert(index);
     }
 
+    /// Records that the last call is repeated without a member that the upstream refused. It does not
+    /// count as a retry.
+    pub(super) fn repeat_without_member(&mut self) {
+        self.calls_at_target = self.calls_at_target.saturating_sub(1);
+    }
+
     /// Records that the next call goes to another target.
     pub(super) fn begin_target(&mut self) {
         self.calls_at_target = 0;

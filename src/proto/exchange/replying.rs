@@ -9,7 +9,7 @@ use super::{
 use crate::proto::{
     error::Error,
     token::Codec,
-    turn::{Answer, Delta, FinishReason, Partial, Repair},
+    turn::{Answer, Delta, FinishReason, Partial, Repair, Usage},
 };
 
 /// The end of a turn that failed.
@@ -95,7 +95,8 @@ impl Exchange<Replying> {
         Some(Exchange { turn: self.turn, state: *self.state.retry? })
     }
 
-    /// Declares that no more bytes follow. Appends the last deltas to `deltas`.
+    /// Declares that no more bytes follow. Appends the last deltas to `deltas`. Estimates the counts
+    /// of model tokens if the upstream has reported none.
     ///
     /// # Errors
     /// [`Error::UpstreamCut`] or [`Error::UpstreamMalformed`] if the reply is not complete.
@@ -108,7 +109,10 @@ impl Exchange<Replying> {
             outcome.map_err(|error| self.reply_error(error))?;
         }
         self.state.closed = true;
-        self.state.reply.finish_reason().map(drop).ok_or(Error::UpstreamCut)
+        self.state.reply.finish_reason().map(drop).ok_or(Error::UpstreamCut)?;
+        let input_tokens = self.turn.usage(Usage::default(), 0).estimated_tokens;
+        self.state.reply.estimate_missing_usage(input_tokens);
+        Ok(())
     }
 
     /// Issues the fresh token. Calls [`Self::close`] first if that was not done. `elapsed` is the

@@ -48,9 +48,12 @@ pub enum TokenCount {
     Known(u64),
 }
 
-/// The limits on reading a reply.
+/// The limits on reading a reply, and the turn that it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyBounds {
+    /// The number of the turn. It is a part of the ids of calls to which the service gave none, so
+    /// that they are unique in the conversation and the same at every attempt.
+    pub turn: u64,
     /// The most bytes of text and arguments that the caller keeps.
     ///
     /// Escapes and envelopes make the wire format longer. So a reader buffers one event or one body
@@ -80,13 +83,21 @@ fn tool_bytes(tool: &Tool) -> usize {
 /// An id of another form, from a client or another provider, becomes a similar text with a hash of
 /// the id. The call and its result get the same id, in every turn.
 pub(super) fn plain_id(id: &str, max_bytes: usize) -> Cow<'_, str> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if (1..=max_bytes).contains(&id.len()) && id.chars().all(is_plain) {
+    if is_plain_id(id, max_bytes) {
         return Cow::Borrowed(id);
     }
     let similar = id.chars().take(max_bytes.saturating_sub(17)).map(|c| if is_plain(c) { c } else { '_' });
     let hash = fnv1a(id.as_bytes());
     Cow::Owned(format!("{}_{hash:016x}", similar.collect::<String>()))
+}
+
+/// Returns true for 1 to `max_bytes` characters of `[A-Za-z0-9_-]`.
+pub(super) fn is_plain_id(id: &str, max_bytes: usize) -> bool {
+    (1..=max_bytes).contains(&id.len()) && id.chars().all(is_plain)
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
 /// `text` as raw JSON, if it is a JSON object.

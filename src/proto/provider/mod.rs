@@ -26,8 +26,10 @@ mod call;
 mod duration;
 mod end;
 mod error_body;
+mod half_pairs;
 mod openai_chat;
 mod openai_responses;
+mod own_member;
 mod profile;
 mod refusal;
 mod reply;
@@ -35,6 +37,7 @@ mod reply_builder;
 mod reply_json;
 mod retry_after;
 mod safe_text;
+mod service_state;
 mod traits;
 mod upstream_error;
 
@@ -44,7 +47,8 @@ pub(in crate::proto) mod testing;
 pub use self::{
     builtin::{answer as builtin_answer, content_type as builtin_content_type},
     call::{ModelCall, ReplyBounds, TokenCount},
-    profile::{COMPATIBLE, CallIds, PROFILES, Profile, TokenLimit},
+    own_member::OwnMember,
+    profile::{COMPATIBLE, CallIds, PROFILES, Profile, Seed, ServiceState, TokenLimit},
     traits::{Provider, ReplyReader},
 };
 

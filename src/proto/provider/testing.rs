@@ -14,7 +14,7 @@ use crate::proto::{
     turn::{Answer, Conversation, Delta, FinishReason, ModelOptions, ReplyFormat, Tool, Usage},
 };
 
-pub(in crate::proto) const BOUNDS: ReplyBounds = ReplyBounds { reply_bytes: 4096 };
+pub(in crate::proto) const BOUNDS: ReplyBounds = ReplyBounds { turn: 3, reply_bytes: 4096 };
 
 /// The profile of the provider's own service.
 pub(in crate::proto) fn official(provider: &dyn Provider) -> Profile {

@@ -1,14 +1,17 @@
+mod near_right;
+mod state;
+
 use serde_json::value::RawValue;
 
 use super::*;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     provider::{
-        COMPATIBLE,
+        COMPATIBLE, PROFILES,
         call::{TokenCount, plain_id},
         testing::*,
     },
-    turn::{Delta, FinishReason, ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
+    turn::{Delta, FinishReason, ModelOptions, Reasoning, Repair, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
 };
 
 const OFFICIAL: OpenAiChat = OpenAiChat;
@@ -135,7 +138,8 @@ fn other_choices_and_unknown_members_are_ignored() {
             "[DONE]",
         ],
     );
-    assert_eq!((deltas, ended), (vec![text("a"), finish(FinishReason::Stop)], Ok(())));
+    let expected = vec![Delta::Repaired(Repair::Choices), text("a"), finish(FinishReason::Stop)];
+    assert_eq!((deltas, ended), (expected, Ok(())));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::proto::provider::{
 use crate::proto::turn::Repair;
 
 fn empty() -> (ReplyBuilder, Vec<Delta>) {
-    (ReplyBuilder::new(BOUNDS, COMPATIBLE), Vec::new())
+    (ReplyBuilder::new(BOUNDS, COMPATIBLE, None), Vec::new())
 }
 
 fn is_malformed<T>(outcome: &Result<T, Error>) -> bool {
@@ -111,11 +111,39 @@ fn the_finish_reason_agrees_with_the_calls() {
 }
 
 #[test]
-fn a_call_without_id_or_name_is_malformed() {
-    for (id, name) in [("", "name"), ("id", "")] {
+fn a_call_without_a_name_is_malformed() {
+    let (mut reply, mut deltas) = empty();
+    reply.call_fragment(0, "id", "", "{}").unwrap();
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
+    assert!(is_malformed(&reply.complete(&mut deltas)) && deltas.is_empty());
+}
+
+#[test]
+fn calls_without_an_id_of_their_own_get_one_of_the_turn() {
+    let (mut reply, mut deltas) = empty();
+    for (index, id) in [(0, ""), (1, "call_3_1"), (2, "a"), (3, "a"), (4, "")] {
+        reply.call_fragment(index, id, "name", "{}").unwrap();
+    }
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
+    reply.complete(&mut deltas).unwrap();
+    let ids = deltas.iter().filter_map(|delta| match delta {
+        Delta::Call { id, .. } => Some(id.as_str()),
+        _ => None,
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), ["call_3_1", "call_3_2", "a", "call_3_4", "call_3_5"]);
+    assert!(deltas.contains(&Delta::Repaired(Repair::CallId)));
+}
+
+#[test]
+fn a_name_after_complete_arguments_opens_another_call() {
+    for (second, calls) in [("{\"b\":2}", 2), ("", 1)] {
         let (mut reply, mut deltas) = empty();
-        reply.call_fragment(0, id, name, "{}").unwrap();
-        assert!(is_malformed(&reply.complete(&mut deltas)) && deltas.is_empty());
+        for args in ["{\"a\":\"}\"", "}", second] {
+            reply.call_fragment(0, "", "look", args).unwrap();
+        }
+        reply.set_end(Some(End::Finished(FinishReason::Stop)));
+        reply.complete(&mut deltas).unwrap();
+        assert_eq!(deltas.iter().filter(|delta| matches!(delta, Delta::Call { .. })).count(), calls, "{second}");
     }
 }
 
@@ -127,7 +155,7 @@ fn calls_are_bounded_in_number_and_size() {
     }
     assert!(is_malformed(&reply.call_fragment(128, "more", "n", "")));
 
-    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 }, COMPATIBLE);
+    let mut reply = ReplyBuilder::new(ReplyBounds { turn: 1, reply_bytes: 10 }, COMPATIBLE, None);
     reply.call_fragment(0, "id", "name", &"x".repeat(14)).unwrap();
     assert!(is_malformed(&reply.call_fragment(0, "", "", "x")));
     assert!(is_malformed(&reply.count_bytes(1)));
@@ -142,7 +170,7 @@ fn reasoning_is_bounded_in_number_and_size() {
     }
     assert!(is_malformed(&reply.reasoning(1, "p", "{}".to_owned(), &mut deltas)));
 
-    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 }, COMPATIBLE);
+    let mut reply = ReplyBuilder::new(ReplyBounds { turn: 1, reply_bytes: 10 }, COMPATIBLE, None);
     reply.count_bytes(20).unwrap();
     assert!(is_malformed(&reply.count_bytes(1)));
     assert!(is_malformed(&reply.call_fragment(0, "", "n", "")));
