@@ -184,7 +184,6 @@ impl RawConfig {
         models: Models,
     ) -> Result<Deployment, ConfigError> {
         let streams = [("hold", false), ("live", true)];
-        let histories = [("refuse", false), ("accept", true)];
         Ok(Deployment {
             keys,
             policy,
@@ -193,7 +192,6 @@ impl RawConfig {
             apis: ApiSettings {
                 live_responses: choice("responses_stream", self.responses_stream.as_deref(), streams)?,
             },
-            accepts_client_history: choice("client_history", self.client_history.as_deref(), histories)?,
             elides_inline_images: self.elide_inline_images,
         })
     }

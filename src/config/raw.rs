@@ -28,6 +28,7 @@ pub struct RawConfig {
     pub(super) system_prompt_file: Option<String>,
     pub(super) builtin_pace_ms: u64,
     pub(super) client_history: Option<String>,
+    pub(super) client_system: Option<String>,
     pub(super) elide_inline_images: bool,
     pub(super) responses_stream: Option<String>,
     pub(super) lambda_response: Option<String>,
@@ -261,6 +262,8 @@ pub(super) struct RawModel {
     pub(super) model: String,
     pub(super) system_prompt: Option<String>,
     pub(super) system_prompt_file: Option<String>,
+    pub(super) client_history: Option<String>,
+    pub(super) client_system: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
     pub(super) truncation: Option<String>,
 }

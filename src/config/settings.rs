@@ -287,7 +287,17 @@ pub(super) const APIS: Section = Section {
         Setting::flag("--client-history", "HOLDALL_CLIENT_HISTORY", Text("MODE"))
             .key("client_history", Applied)
             .default("refuse")
-            .help("Assistant turns that clients send: `refuse`, or `accept` as if the model had said them"),
+            .help(
+                "Assistant turns that clients send: `refuse`, or `accept` as if the model had said them; an alias \
+                 can have its own",
+            ),
+        Setting::flag("--client-system", "HOLDALL_CLIENT_SYSTEM", Text("MODE"))
+            .key("client_system", Applied)
+            .default("refuse")
+            .help(
+                "System prompts that clients send to an alias that has one: `refuse`, or `append` them to it; an \
+                 alias can have its own",
+            ),
         Setting::flag("--elide-inline-images", "HOLDALL_ELIDE_INLINE_IMAGES", Boolean)
             .key("elide_inline_images", Applied)
             .default("false")

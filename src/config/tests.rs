@@ -12,6 +12,7 @@ use std::{collections::HashMap, time::Duration};
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::proto::deployment::ClientSystem;
 
 /// Files and variables by name.
 struct Fixture(HashMap<&'static str, &'static str>);
@@ -140,6 +141,7 @@ fn an_error_names_the_key_and_the_rule() {
             "`system_prompt` and `system_prompt_file` are both set; set only one of them",
         ),
         ("client_history = \"trust\"", "`client_history` is `trust`; it must be `refuse` or `accept`"),
+        ("client_system = \"accept\"", "`client_system` is `accept`; it must be `refuse` or `append`"),
         ("responses_stream = \"Live\"", "`responses_stream` is `Live`; it must be `hold` or `live`"),
         ("lambda_response = \"live\"", "`lambda_response` is `live`; it must be `auto`, `buffer` or `stream`"),
         ("retries = 11", "`retries` is 11; it must be from 0 to 10"),
@@ -230,14 +232,22 @@ fn a_failed_call_is_retried_twice_by_default() {
 
 #[test]
 fn the_apis_are_strict_by_default() {
-    let deployment = check(&keys(), &[]).unwrap().deployment;
-    assert!(!deployment.accepts_client_history && !deployment.elides_inline_images && !deployment.apis.live_responses);
-    let lines = "client_history = \"accept\"\nelide_inline_images = true\nresponses_stream = \"live\"";
-    let deployment = check(&format!("{}\n{lines}", keys()), &[]).unwrap().deployment;
-    assert!(deployment.accepts_client_history && deployment.elides_inline_images && deployment.apis.live_responses);
-    let lines = "client_history = \"refuse\"\nresponses_stream = \"hold\"";
-    let deployment = check(&format!("{}\n{lines}", keys()), &[]).unwrap().deployment;
-    assert!(!deployment.accepts_client_history && !deployment.apis.live_responses);
+    let deployment = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().deployment;
+    let strict = deployment("");
+    assert!(!strict.elides_inline_images && !strict.apis.live_responses);
+    let lenient = deployment("elide_inline_images = true\nresponses_stream = \"live\"");
+    assert!(lenient.elides_inline_images && lenient.apis.live_responses);
+    assert!(!deployment("responses_stream = \"hold\"").apis.live_responses);
+    let of_clients = |lines: &str| {
+        let deployment = deployment(lines);
+        let model = &deployment.models.as_slice()[0];
+        (model.accepts_client_history, model.client_system)
+    };
+    assert_eq!(of_clients(""), (false, ClientSystem::Refuse));
+    let lines = "client_history = \"accept\"\nclient_system = \"append\"";
+    assert_eq!(of_clients(lines), (true, ClientSystem::Append));
+    let lines = "client_history = \"refuse\"\nclient_system = \"refuse\"";
+    assert_eq!(of_clients(lines), (false, ClientSystem::Refuse));
 }
 
 #[test]

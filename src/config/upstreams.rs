@@ -5,7 +5,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{
-    check::{read, unknown},
+    check::{choice, read, unknown},
     checked::{Concurrency, UpstreamConfig},
     error::ConfigError,
     network::{NetworkReader, RawNetwork, UPSTREAM},
@@ -13,7 +13,7 @@ use super::{
     sources::Sources,
 };
 use crate::proto::{
-    deployment::{Model, Models, Target},
+    deployment::{ClientSystem, Model, Models, Target},
     provider::{self, Profile, Provider},
     turn::Truncation,
 };
@@ -106,6 +106,16 @@ impl RawConfig {
             target,
             fallbacks: targets.collect(),
             system_prompt,
+            accepts_client_history: own_or_default(
+                ["client_history", "model.client_history"],
+                [&self.client_history, &raw.client_history],
+                [("refuse", false), ("accept", true)],
+            )?,
+            client_system: own_or_default(
+                ["client_system", "model.client_system"],
+                [&self.client_system, &raw.client_system],
+                [("refuse", ClientSystem::Refuse), ("append", ClientSystem::Append)],
+            )?,
             max_output_tokens: raw.max_output_tokens,
             truncation: truncation(raw.truncation.as_deref())?,
         })
@@ -259,6 +269,16 @@ fn targets(raw: &RawModel, upstreams: &[UpstreamConfig]) -> Result<Vec<Target>, 
         });
     }
     Ok(targets)
+}
+
+/// The choice of an alias, or else the choice of the whole file. Both must be valid.
+fn own_or_default<T: Copy, const N: usize>(
+    [default_key, own_key]: [&'static str; 2],
+    [default_name, own_name]: [&Option<String>; 2],
+    values: [(&str, T); N],
+) -> Result<T, ConfigError> {
+    let default = choice(default_key, default_name.as_deref(), values)?;
+    own_name.as_deref().map_or(Ok(default), |name| choice(own_key, Some(name), values))
 }
 
 fn truncation(name: Option<&str>) -> Result<Truncation, ConfigError> {

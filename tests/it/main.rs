@@ -5,6 +5,7 @@
 mod apis;
 #[cfg(feature = "cli")]
 mod cli;
+mod client_history;
 mod corpus;
 mod guard;
 mod http;

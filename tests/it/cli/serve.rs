@@ -19,6 +19,7 @@ fn api_options_are_flags_variables_and_keys() {
     let fault = |key: &str, modes: &str| format!("error: `{key}` is `maybe`; it must be {modes}\n");
     for (flag, variable, key, modes) in [
         ("--client-history", "HOLDALL_CLIENT_HISTORY", "client_history", "`refuse` or `accept`"),
+        ("--client-system", "HOLDALL_CLIENT_SYSTEM", "client_system", "`refuse` or `append`"),
         ("--responses-stream", "HOLDALL_RESPONSES_STREAM", "responses_stream", "`hold` or `live`"),
         ("--lambda-response", "HOLDALL_LAMBDA_RESPONSE", "lambda_response", "`auto`, `buffer` or `stream`"),
     ] {
