@@ -17,6 +17,7 @@ mod guard;
 mod identity;
 mod isolate;
 mod limits;
+mod network;
 mod overlay;
 mod profile;
 mod raw;
@@ -37,11 +38,12 @@ pub use self::{
     checked::{Concurrency, Config, LambdaResponse, ServerConfig, UpstreamConfig},
     error::ConfigError,
     exposure::Exposure,
+    network::{Authorities, Certificates, NetworkConfig, ProxyConfig, ProxyUrl},
     overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
     profile::{ProfileChoice, ProfileSource},
     raw::{RawConfig, parse_duration},
     reload::ReloadSnapshot,
     service::{CorsOrigins, OriginError, ServiceConfig, Timeouts},
-    sources::Sources,
+    sources::{FOLDER_FILES_MAX, Sources},
     store::StoreConfig,
 };

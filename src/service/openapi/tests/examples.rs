@@ -13,7 +13,7 @@ use crate::proto::{
     provider::{self, COMPATIBLE},
     time::UnixSeconds,
     token::Codec,
-    turn::{Answer, Truncation},
+    turn::Answer,
 };
 
 /// The examples of one API path.
@@ -105,14 +105,7 @@ fn deployment() -> Deployment {
         prompt_cache: false,
         name: name.to_owned(),
     };
-    let model = Model {
-        alias: "default".to_owned(),
-        target,
-        fallbacks: Vec::new(),
-        system_prompt: None,
-        max_output_tokens: None,
-        truncation: Truncation::Refuse,
-    };
+    let model = Model::new("default", target);
     Deployment::new(KeyRing::parse(KEYS).unwrap(), Models::new(vec![model]).unwrap())
 }
 
