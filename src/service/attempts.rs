@@ -173,8 +173,8 @@ impl Attempts {
         self.tried.insert(index);
     }
 
-    /// Records that the last call is repeated without a member that the upstream refused. It does not
-    /// count as a retry.
+    /// Records that the last call is repeated without a member that the upstream refused. It does
+    /// not count as a retry.
     pub(super) fn repeat_without_member(&mut self) {
         self.calls_at_target = self.calls_at_target.saturating_sub(1);
     }
