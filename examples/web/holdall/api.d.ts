@@ -757,6 +757,11 @@ export interface components {
         };
         /** @description The state of a conversation. */
         Conversation: {
+            /**
+             * @description A client brought turns of the model to the conversation, and nothing proves that a model wrote them. Absent otherwise.
+             * @constant
+             */
+            asserted?: true;
             /** @description The number of inline images of this turn that the token keeps only as a note. Absent if 0. */
             elided_images?: number;
             /**
@@ -802,7 +807,7 @@ export interface components {
          *     - `rate_limited`: The user sends requests faster than `guard.rate` allows. Wait for `retry_after_seconds`, then send the same request again.
          *     - `request_invalid`: The request does not have the form that this path expects. The error's `detail` names the member and the allowed values. Correct the request.
          *     - `request_timeout`: The request body did not arrive completely within `timeouts.body` (30 s by default). Send the request again, over a faster connection if you can.
-         *     - `role_forbidden`: The request has a message in a role that clients cannot use, such as `assistant`. Or it has a system prompt, although the operator has set one for the model. Send only the new user messages and tool results, together with the token. Remove your system prompt if the model has its own.
+         *     - `role_forbidden`: The request has a message in a role that clients cannot use, such as `assistant`, or a client sent such messages to the conversation before. Or the request has a system prompt, although the operator has set one for the model. Send only the new user messages and tool results, together with the token; docs/compatibility.md names the argument for each library. Remove your system prompt if the model has its own. Operators can set `client_history` and `client_system`.
          *     - `token_expired`: The token is older than `ttl` (7 days by default), or its conversation is older than `max_age` (30 days by default). Start a new conversation. `POST /v1/history` can read the old one until `max_age`.
          *     - `token_invalid`: The server does not accept the token from this caller. For safety, the error does not say why. Send the last token of the conversation, unchanged and as the same user. If that fails, start a new conversation.
          *     - `token_revoked`: The token, its conversation or all tokens of the user were revoked. Start a new conversation.
