@@ -2,6 +2,7 @@
 
 mod guard;
 mod identity;
+mod network;
 mod reload;
 mod settings;
 mod upstreams;
@@ -183,13 +184,42 @@ fn a_key_in_the_place_of_a_path_is_not_shown() {
 #[test]
 fn an_origin_is_a_scheme_a_host_and_an_optional_port() {
     let with = |origin: &str| check(&format!("{}\ncors_origins = [\"{origin}\"]", keys()), &[]);
-    for origin in ["https://app.example", "http://localhost:3000", "https://[::1]:8443", "https://App.Example"] {
-        assert!(with(origin).is_ok(), "{origin}");
+    for origin in ["https://app.example", "http://localhost:3000", "https://[::1]:8443", "HTTPS://App.Example"] {
+        let origins = with(origin).unwrap().service.cors_origins;
+        assert!(origins.contains(&origin.to_ascii_lowercase().parse().unwrap()), "{origin}");
     }
-    for origin in ["", "null", "app.example", "https://", "ftp://app.example", "https://app.example/", "https://*"] {
+    for origin in
+        ["", "app.example", "https://", "://a", "1a://b", "https://app.example/", "https://*", "a://b?c", "a b://c"]
+    {
         let error = with(origin).unwrap_err().to_string();
-        let rule = "is not an origin, such as `https://app.example`";
-        assert_eq!(error, format!("`cors_origins` is not valid: `{origin}` {rule}"));
+        let rule = "is not an origin; write a scheme and a host without a path, such as";
+        assert!(error.starts_with(&format!("`cors_origins` is not valid: `{origin}` {rule}")), "{error}");
+    }
+    let error = with("null").unwrap_err().to_string();
+    assert!(error.contains("`null` is the origin of many kinds of pages"), "{error}");
+    assert!(with("*").unwrap_err().to_string().contains("there is no wildcard"));
+}
+
+#[test]
+fn the_origin_of_an_app_is_compared_byte_for_byte() {
+    for origin in [
+        "app://-",
+        "app://obsidian.md",
+        "capacitor://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "ionic://localhost",
+        "moz-extension://0b9a5c4e-33a1-4c7a-9d5c-6a1f2f0f6d21",
+        "ms-appx-web://Our_App",
+        "tauri://localhost",
+        "vscode-webview://1abc2DEF",
+    ] {
+        let line = format!("cors_origins = [\"{origin}\"]");
+        let origins = check(&format!("{}\n{line}", keys()), &[]).unwrap().service.cors_origins;
+        assert!(origins.contains(&origin.parse().unwrap()), "{origin}");
+        let (upper, longer) = (origin.to_ascii_uppercase(), format!("{origin}.test"));
+        for other in [upper.as_str(), &longer, "null", &format!("{origin}/")] {
+            assert!(!origins.contains(&other.parse().unwrap()), "{other}");
+        }
     }
 }
 

@@ -197,6 +197,8 @@ pub enum Error {
         /// The limit, `limits.turns_per_user`.
         limit: usize,
     },
+    /// The request asks for a WebSocket. Code `websocket_unsupported`.
+    WebsocketUnsupported,
 }
 
 impl Error {
@@ -242,6 +244,7 @@ impl Error {
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
             Self::UserBusy { .. } => Code::UserBusy,
+            Self::WebsocketUnsupported => Code::WebsocketUnsupported,
         }
     }
 

@@ -17,6 +17,7 @@ mod lambda;
 mod layering;
 #[cfg(target_os = "linux")]
 mod memory;
+mod network;
 mod readme;
 mod streaming;
 mod summary;

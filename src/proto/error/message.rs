@@ -100,6 +100,9 @@ impl Error {
             }
             Self::UpstreamUnavailable { .. } => f.write_str("The model service could not be reached, or failed."),
             Self::UserBusy { limit } => write!(f, "Too many concurrent turns: the limit is {limit} per user."),
+            Self::WebsocketUnsupported => {
+                f.write_str("The server does not support WebSockets. Send the request with `POST` over HTTP.")
+            }
         }
     }
 
