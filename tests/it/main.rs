@@ -16,6 +16,7 @@ mod lambda;
 mod layering;
 #[cfg(target_os = "linux")]
 mod memory;
+mod oddities;
 mod readme;
 mod streaming;
 mod summary;
