@@ -178,8 +178,8 @@ fn same(how: &str, whole: &Read, read: &Read) -> Result<(), String> {
 /// The bytes after which a reply may end normally, by the rules of its format.
 ///
 /// A JSON value is complete with its last bracket. A stream is complete with the event that ends
-/// it: in Chat Completions `[DONE]`, or a chunk with a finish reason. An unknown reason counts if
-/// the whole answer is a reply.
+/// it: in Chat Completions `[DONE]`, or a chunk with a finish reason; in Messages the event with
+/// the stop reason. An unknown reason counts if the whole answer is a reply.
 fn complete_bytes(kind: &str, body: &str, is_reply: bool) -> Option<usize> {
     if !body.lines().any(|line| line.starts_with("data:")) {
         return Some(body.trim_end().len());
@@ -204,7 +204,7 @@ fn complete_bytes(kind: &str, body: &str, is_reply: bool) -> Option<usize> {
 fn ends_reply(kind: &str, data: &str, is_reply: bool) -> bool {
     let event: Value = serde_json::from_str(data).unwrap_or_default();
     match kind {
-        "anthropic" => event["type"] == "message_stop",
+        "anthropic" => event["type"] == "message_stop" || event["delta"]["stop_reason"].is_string(),
         "openai" => {
             let choices = event["choices"].as_array().into_iter().flatten();
             let mut reasons = choices.filter_map(|choice| choice["finish_reason"].as_str());
