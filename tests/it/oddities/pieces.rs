@@ -17,6 +17,7 @@ use holdall::{
     },
 };
 use http::response;
+use regex::Regex;
 use serde_json::Value;
 
 use super::{
@@ -202,7 +203,9 @@ fn complete_bytes(kind: &str, body: &str, is_reply: bool) -> Option<usize> {
 }
 
 fn ends_reply(kind: &str, data: &str, is_reply: bool) -> bool {
-    let event: Value = serde_json::from_str(data).unwrap_or_default();
+    // `Value` holds no half characters.
+    let half = Regex::new(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}").unwrap();
+    let event: Value = serde_json::from_str(&half.replace_all(data, "?")).unwrap_or_default();
     match kind {
         "anthropic" => event["type"] == "message_stop" || event["delta"]["stop_reason"].is_string(),
         "openai" => {
