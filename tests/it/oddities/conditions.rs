@@ -1,6 +1,6 @@
 //! Conditions on JSON: on a request that an upstream received, or on the client's response.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use regex::Regex;
 use serde::Deserialize;
@@ -86,10 +86,17 @@ impl Conditions {
     }
 }
 
-/// An expected and a found value, one below the other.
-pub(super) fn diff(expected: impl std::fmt::Display, found: impl std::fmt::Display) -> String {
-    format!("\n      - {expected}\n      + {found}")
+/// An expected and a found value, one below the other. Long ones are cut.
+pub(super) fn diff(expected: impl Display, found: impl Display) -> String {
+    let shown = |value: String| match value.char_indices().nth(MAX_SHOWN_CHARS) {
+        Some((end, _)) => format!("{} …", &value[..end]),
+        None => value,
+    };
+    format!("\n      - {}\n      + {}", shown(expected.to_string()), shown(found.to_string()))
 }
+
+/// The most characters of a value in a difference.
+const MAX_SHOWN_CHARS: usize = 600;
 
 fn shown(value: Option<&Value>) -> String {
     value.map_or_else(|| "nothing".to_owned(), Value::to_string)
