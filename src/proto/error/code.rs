@@ -218,10 +218,12 @@ codes! {
         status: 400,
         title: "Role not allowed",
         retry: Retry::Never,
-        cause: "The request has a message in a role that clients cannot use, such as `assistant`. Or it has a system \
-                prompt, although the operator has set one for the model.",
-        remedy: "Send only the new user messages and tool results, together with the token. Remove your system prompt if \
-                 the model has its own.",
+        cause: "The request has a message in a role that clients cannot use, such as `assistant`, or a client sent \
+                such messages to the conversation before. Or the request has a system prompt, although the operator \
+                has set one for the model.",
+        remedy: "Send only the new user messages and tool results, together with the token; docs/compatibility.md names \
+                 the argument for each library. Remove your system prompt if the model has its own. Operators can set \
+                 `client_history` and `client_system`.",
     }
     TokenExpired {
         name: "token_expired",
@@ -341,6 +343,14 @@ codes! {
         retry: SOON,
         cause: "The user already has `limits.turns_per_user` turns in progress (8 by default).",
         remedy: "Wait for `retry_after_seconds`, then send the same request again.",
+    }
+    WebsocketUnsupported {
+        name: "websocket_unsupported",
+        status: 426,
+        title: "WebSockets not supported",
+        retry: Retry::Never,
+        cause: "The request asks to switch to the WebSocket protocol. The server speaks HTTP only.",
+        remedy: "Send the request with `POST` over HTTP. Clients that can do both switch by themselves.",
     }
 }
 
