@@ -19,6 +19,7 @@ mod isolate;
 mod limits;
 mod network;
 mod overlay;
+mod profile;
 mod raw;
 mod reload;
 mod service;
@@ -39,6 +40,7 @@ pub use self::{
     exposure::Exposure,
     network::{Authorities, Certificates, NetworkConfig, ProxyConfig, ProxyUrl},
     overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
+    profile::{ProfileChoice, ProfileSource},
     raw::{RawConfig, parse_duration},
     reload::ReloadSnapshot,
     service::{CorsOrigins, OriginError, ServiceConfig, Timeouts},
