@@ -50,7 +50,7 @@ chat *ARGS:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --open
 
-# Write docs/openapi.json and the table of error codes in docs/api.md again
+# Write the generated parts of docs/openapi.json again
 openapi:
     cargo test --lib service::openapi::tests::renew -- --ignored
 

@@ -1,7 +1,7 @@
 //! Errors as HTTP answers: the one place where a code becomes a status, a body and headers (RFC
 //! 9457).
 //!
-//! The body has what the caller may read. [`Error::cause`] stays behind for the operator's log.
+//! The body has what the caller may read. [`Error::cause`] goes only to the operator's log.
 
 use std::time::Duration;
 
@@ -112,6 +112,12 @@ impl Problem {
             }
             Error::MethodNotAllowed { allow } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            // A 426 names the protocol to use (RFC 9110 §15.5.22), and `Connection` says that the
+            // header is for this connection (RFC 9110 §7.8).
+            Error::WebsocketUnsupported => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             }
             // The rest of the body was not read. It must not be mistaken for the next request.
             Error::BodyTooLarge { .. } | Error::RequestTimeout { .. } => {

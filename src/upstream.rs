@@ -78,8 +78,8 @@ pub enum Verdict {
 pub struct Call {
     /// The upstream's name.
     pub upstream: String,
-    /// The user's queue id. Stable for one user during this process. Waiting calls of different
-    /// users take turns.
+    /// The user's queue id. Stable for one user during this process. The upstream
+    /// serves the queues of its users round robin.
     pub user: u64,
     /// True if this is the last target: the upstream makes the call even if all its addresses are
     /// ejected.

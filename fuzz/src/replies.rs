@@ -4,7 +4,7 @@
 //! rest is the body.
 
 use holdall::proto::{
-    provider::{self, ReplyBounds},
+    provider::{self, COMPATIBLE, ReplyBounds},
     turn::Delta,
 };
 
@@ -37,7 +37,8 @@ fn read(provider: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<
     let head = http::Response::builder().header("content-type", content_type).body(()).expect("a valid head");
     let provider = provider::by_name(provider).expect("a known provider");
     let bounds = ReplyBounds { reply_bytes: REPLY_BYTES };
-    let mut reader = provider.reply_reader(&head.into_parts().0, bounds).expect("an accepted content type");
+    let mut reader =
+        provider.reply_reader(&head.into_parts().0, bounds, &COMPATIBLE).expect("an accepted content type");
     let mut deltas = Vec::new();
     let mut ended = Ok(());
     for piece in pieces {

@@ -138,18 +138,20 @@ impl Connection {
             }
             ClientError::Unreachable { .. } => CliError::new(error.to_string())
                 .with_hint("check the URL, and that a server runs there; `holdall serve` starts one"),
-            ClientError::Cut { .. } => CliError::new(error.to_string()).with_hint(SEND_AGAIN),
+            ClientError::Cut { .. } => {
+                CliError::new(error.to_string()).with_hint("the chat is unchanged; send the message again")
+            }
             _ => CliError::new(error.to_string()),
         }
     }
 
     fn hint(&self, refusal: &Refusal, path: &Path) -> Option<String> {
         let (path, is_local) = (shell_word(path), self.causes.is_some());
-        match (refusal.code.as_str(), refusal.retry.as_str(), refusal.retry_after_seconds) {
-            ("token_expired", ..) => {
+        match (refusal.code.as_str(), refusal.retry.as_str()) {
+            ("token_expired", _) => {
                 Some(format!("the file is unchanged; `holdall token history {path}` prints the conversation"))
             }
-            ("token_invalid", ..) => Some(match &self.user {
+            ("token_invalid", _) => Some(match &self.user {
                 Some(user) if is_local => {
                     format!(
                         "the file is unchanged; `holdall token verify --user {} {path}` prints the cause",
@@ -159,17 +161,15 @@ impl Connection {
                 _ => "the file is unchanged; its token may belong to another user, or to a server with other keys"
                     .to_owned(),
             }),
-            ("unauthenticated", ..) => Some("set HOLDALL_BEARER, or pass --bearer".to_owned()),
-            ("upstream_refused", "never", _) if is_local => {
+            ("unauthenticated", _) => Some("set HOLDALL_BEARER, or pass --bearer".to_owned()),
+            ("upstream_refused", "never") if is_local => {
                 Some("check the API key, the model name and the URL of the model service".to_owned())
             }
-            ("upstream_unavailable", "safe", _) if is_local => {
-                Some("the chat is unchanged; check that the model service runs, then send the message again".to_owned())
+            ("upstream_unavailable", "safe") if is_local => {
+                Some("the chat is unchanged; check that the model service runs".to_owned())
             }
-            (_, "safe", _) => Some(SEND_AGAIN.to_owned()),
-            (_, "after", Some(seconds)) => {
-                Some(format!("the chat is unchanged; send the message again in {seconds} s"))
-            }
+            // The message says when to retry.
+            (_, "safe" | "after") => Some("the chat is unchanged".to_owned()),
             _ => None,
         }
     }
@@ -247,7 +247,5 @@ fn describe_model(config: &Config, alias: Option<&str>, token: Option<&str>) -> 
     format!("{} at {}", model.target.name, model.target.upstream)
 }
 
-/// The next step after an error that a retry can solve.
-const SEND_AGAIN: &str = "the chat is unchanged; send the message again";
 /// The longest wait for the cause of an error that the client has already received.
 const CAUSE_WAIT: Duration = Duration::from_secs(1);

@@ -38,8 +38,8 @@ pub(super) struct Args {
     /// Token file; `-` is standard input
     #[arg(short, long, alias = "token", value_name = "FILE", group = "target")]
     token_file: Option<PathBuf>,
-    /// Scope with `--token-file`: this token only, all tokens of its conversation, or all of its
-    /// user
+    /// Scope with `--token-file`: this token only, all tokens of its conversation, or all tokens
+    /// of its user
     #[arg(long, value_enum, default_value_t = Scope::Token, conflicts_with_all = ["token_id", "conversation_id", "user"])]
     scope: Scope,
     /// Token id, as `holdall token inspect` prints it
@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// Conversation id, as the server's log shows it
     #[arg(long, value_name = "ID", group = "target")]
     conversation_id: Option<String>,
-    /// User name; all tokens that this user has now are revoked
+    /// User name; revokes all tokens that the user has now
     #[arg(long, value_name = "NAME", group = "target", requires = "idp")]
     user: Option<String>,
     /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER`

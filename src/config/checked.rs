@@ -9,7 +9,10 @@ use super::{error::ConfigError, service::ServiceConfig, store::StoreConfig};
 use crate::{
     guard::Rules,
     principal::Access,
-    proto::{deployment::Deployment, provider::Provider},
+    proto::{
+        deployment::Deployment,
+        provider::{Profile, Provider},
+    },
 };
 
 /// A checked configuration, with which a server can start.
@@ -82,6 +85,8 @@ pub struct UpstreamConfig {
     /// The identity of the provider, which owns the reasoning in its replies: the provider's name,
     /// and `@host` at another address than the provider's own.
     pub provider_id: String,
+    /// What is known of the service.
+    pub profile: Profile,
     /// True if prompts are to be cached. It matters only for providers that cache on request.
     pub prompt_cache: bool,
     /// The addresses: `http:` or `https:` URLs without a trailing slash, before the provider's

@@ -93,7 +93,7 @@ pub(super) const UPSTREAM_CONCURRENCY: Setting =
     Setting::flag("--upstream-concurrency", "HOLDALL_UPSTREAM_CONCURRENCY", Number("COUNT"))
         .key("upstream.max_concurrency", PartOfUpstream)
         .default_description("no limit")
-        .help("Maximum concurrent calls of the model service; further calls wait, and users take turns");
+        .help("Maximum concurrent calls of the model service; further calls wait, in a queue for each user");
 
 /// The model at the upstream.
 pub(super) const MODEL: Setting = Setting::flag("--model", "HOLDALL_MODEL", Text("NAME")).key("model", Applied).help(
@@ -201,13 +201,13 @@ pub(super) const CALLERS: Section = Section {
             .help("Header in which a proxy names the user"),
         Setting::flag("--header-peers", "HOLDALL_HEADER_PEERS", List("NETWORKS"))
             .key("identity.header.peers", Applied)
-            .help("Addresses and networks of such proxies, comma-separated"),
+            .help("Addresses and networks of the proxies that may name the user, comma-separated"),
         Setting::variable("HOLDALL_HEADER_SECRET")
             .key("identity.header.secret", Applied)
-            .help("Secret of such proxies, at least 32 visible ASCII characters"),
+            .help("Secret that the proxy sends, at least 32 visible ASCII characters"),
         Setting::flag("--header-secret-file", "HOLDALL_HEADER_SECRET_FILE", Text("FILE"))
             .key("identity.header.secret_file", Applied)
-            .help("File with the secret of such proxies; set either this or `HOLDALL_HEADER_SECRET`"),
+            .help("File with the proxy's secret; set either this or `HOLDALL_HEADER_SECRET`"),
         Setting::flag("--header-secret-header", "HOLDALL_HEADER_SECRET_HEADER", Text("NAME"))
             .key("identity.header.secret_header", Applied)
             .default("x-holdall-secret")
@@ -292,7 +292,7 @@ pub(super) const STORE: Section = Section {
             Refused(|config| Fingerprint::of_secret(config.store.as_ref().map(|store| store.url.as_str()))),
         )
         .default_description("none")
-        .help("Server of the Redis protocol in which instances count together; may contain a password")],
+        .help("URL of the Redis or Valkey server on which instances count together; may contain a password")],
 };
 
 /// The stop of a server.
@@ -306,7 +306,7 @@ pub(super) const STOP: Section = Section {
         Setting::flag("--drain", "HOLDALL_DRAIN", Text("SPAN"))
             .key("timeouts.drain", Restart(|config| Fingerprint::of(config.server.drain_timeout)))
             .default("30s")
-            .help("Time after that in which turns in flight may continue"),
+            .help("Time after the lame duck phase in which turns in flight may continue"),
     ],
 };
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::proto::{
     deployment::{Model, Models, Target},
-    provider::{self, Provider},
+    provider::{self, Profile, Provider},
     turn::Truncation,
 };
 
@@ -36,7 +36,6 @@ impl RawConfig {
         let base_urls = base_urls(raw, provider)?;
         let base_url = base_urls.first().map_or("", String::as_str);
         let is_own_address = base_url == provider.default_base_url();
-        let provider = provider.for_compatible_services().filter(|_| !is_own_address).unwrap_or(provider);
         let api_key = raw.api_key_env.as_deref().map(|name| api_key(name, sources)).transpose()?;
         if is_own_address && !base_url.is_empty() && api_key.is_none() {
             let fault = format!("needs a key for {base_url}; set HOLDALL_UPSTREAM_KEY, or `api_key_env` in the table");
@@ -50,6 +49,7 @@ impl RawConfig {
             } else {
                 format!("{}@{}", provider.name(), host(base_url))
             },
+            profile: Profile::of_base_url(base_url),
             prompt_cache: raw.prompt_cache.unwrap_or(true),
             concurrency: concurrency(raw, self.timeouts.queue)?,
             base_urls,
@@ -158,7 +158,7 @@ fn check_url(url: &str) -> Result<(), ConfigError> {
     let fault = match url.parse::<http::Uri>() {
         Err(error) => error.to_string(),
         // The parser drops a fragment, so that the result does not show it.
-        Ok(_) if url.contains('#') => "a fragment is never sent".to_owned(),
+        Ok(_) if url.contains('#') => "remove the fragment, which is never sent".to_owned(),
         Ok(uri) => match (uri.scheme_str(), uri.authority()) {
             (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') && uri.query().is_none() => {
                 return Ok(());
@@ -225,6 +225,7 @@ fn targets(raw: &RawModel, upstreams: &[UpstreamConfig]) -> Result<Vec<Target>, 
             upstream: name.to_owned(),
             provider: upstream.provider,
             provider_id: upstream.provider_id.clone(),
+            profile: upstream.profile,
             prompt_cache: upstream.prompt_cache,
             name: model.to_owned(),
         });

@@ -14,7 +14,7 @@ use crate::proto::{error::Error, principal::Principal};
 /// The most API keys of a deployment.
 pub const API_KEYS_MAX: usize = 10_000;
 
-/// The identity source of users with an API key.
+/// The identity provider of users with an API key.
 pub const IDP_KEY: &str = "key";
 
 /// The API keys of callers. `Debug` shows only their number.

@@ -23,7 +23,7 @@ use crate::proto::{error::Error, principal::Principal};
 /// The shortest secret, in bytes.
 pub const HEADER_SECRET_MIN_BYTES: usize = 32;
 
-/// The identity source of users that a proxy names.
+/// The identity provider of users that a proxy names.
 pub const IDP_HEADER: &str = "header";
 
 /// The proxies that may name users, and the headers that they use.

@@ -55,6 +55,7 @@ pub(crate) fn all() -> Vec<(Error, u16, &'static str)> {
         (Error::UpstreamUnavailable { cause: cause(), retry_after: None }, 502, "safe"),
         (Error::UpstreamUnavailable { cause: cause(), retry_after: second }, 502, "after 2"),
         (Error::UserBusy { limit: 8 }, 429, "after 1"),
+        (Error::WebsocketUnsupported, 426, "never"),
     ]
 }
 
@@ -142,6 +143,13 @@ fn headers_match_the_retry_advice_and_the_status() {
         };
         assert_eq!(headers.get("www-authenticate").map(|value| value.to_str().unwrap()), challenge);
         assert_eq!(headers.contains_key("allow"), code == "method_not_allowed");
-        assert_eq!(headers.contains_key("connection"), ["body_too_large", "request_timeout"].contains(&code));
+        let upgrade = headers.get("upgrade").map(|value| value.to_str().unwrap());
+        assert_eq!(upgrade, (code == "websocket_unsupported").then_some("HTTP/1.1"));
+        let connection = match code {
+            "body_too_large" | "request_timeout" => Some("close"),
+            "websocket_unsupported" => Some("upgrade"),
+            _ => None,
+        };
+        assert_eq!(headers.get("connection").map(|value| value.to_str().unwrap()), connection);
     }
 }

@@ -4,7 +4,7 @@ use super::{
     error::Error,
     key::KeyRing,
     limits::Limits,
-    provider::Provider,
+    provider::{Profile, Provider},
     token::{TokenContext, TokenPolicy},
     turn::Truncation,
 };
@@ -156,6 +156,8 @@ pub struct Target {
     ///
     /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider_id
     pub provider_id: String,
+    /// What is known of the service.
+    pub profile: Profile,
     /// True to ask for prompt caching, if the wire format has a word for it.
     pub prompt_cache: bool,
     /// The upstream's name for the model.
@@ -170,6 +172,7 @@ impl Target {
             upstream: upstream.to_owned(),
             provider,
             provider_id: provider.name().to_owned(),
+            profile: Profile::of_base_url(provider.default_base_url()),
             prompt_cache: true,
             name: name.to_owned(),
         }

@@ -17,7 +17,7 @@ pub use self::{
     token_fault::TokenFault,
 };
 
-/// Everything that can end a request without the answer that it asked for.
+/// An error that ends a request.
 ///
 /// `Display` is safe to show to the caller. It says in whole sentences what happened and what to do
 /// next, with the value and the limit. [`Error::cause`] is for the operator's log.
@@ -189,6 +189,8 @@ pub enum Error {
         /// The limit, `limits.turns_per_user`.
         limit: usize,
     },
+    /// The request asks for a WebSocket. Code `websocket_unsupported`.
+    WebsocketUnsupported,
 }
 
 impl Error {
@@ -231,6 +233,7 @@ impl Error {
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
             Self::UserBusy { .. } => Code::UserBusy,
+            Self::WebsocketUnsupported => Code::WebsocketUnsupported,
         }
     }
 

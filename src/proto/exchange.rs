@@ -31,7 +31,7 @@
 //! | [`Counting`] | the input is being counted | [`known_count`] or [`read_count`] |
 //!
 //! Each state is a type that has only its own operations. No operation waits, sends or stores
-//! anything: the caller moves the bytes and says what time it is.
+//! anything: the caller moves the bytes and passes the current time.
 //!
 //! An attempt that fails before the client was shown anything leads back to [`Ready`]. The same
 //! request can then be sent again, or [`next_target`](Exchange::next_target) writes it for the next
@@ -179,7 +179,6 @@ mod plan;
 mod ready;
 mod reply;
 mod replying;
-mod retry_after;
 mod state;
 mod summary;
 mod turn_state;

@@ -1,4 +1,4 @@
-//! The owner of a token: the user, and the identity source that authenticated it.
+//! The owner of a token: the user, and the identity provider that authenticated it.
 //!
 //! History enters a request only if the token's `sub` and `idp` equal the caller's, byte for byte.
 //! Nothing here folds case, trims or normalizes, so two spellings are two users. Text that a log
@@ -9,11 +9,11 @@
 /// OpenID Connect Core §2) fit into it, and it fits into a claims frame.
 pub const MAX_SUBJECT_BYTES: usize = 256;
 
-/// The longest name of an identity source. Together with the subject, escaped in JSON, it fits into
-/// a claims frame of 4 KiB.
+/// The longest name of an identity provider. Together with the subject, escaped in JSON, it fits
+/// into a claims frame of 4 KiB.
 pub const MAX_IDP_BYTES: usize = 512;
 
-/// The identity source of a user that only the request names, with `identity.mode = "none"`.
+/// The identity provider of a user that only the request names, with `identity.mode = "none"`.
 pub const IDP_NONE: &str = "none";
 
 /// The start of the names of anonymous users.
@@ -28,7 +28,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// The user `subject` of the identity source `idp`.
+    /// The user `subject` of the identity provider `idp`.
     ///
     /// # Errors
     /// The broken rule, in words that are safe to show.
@@ -46,14 +46,14 @@ impl Principal {
         Self { subject, idp: IDP_NONE.to_owned() }
     }
 
-    /// The user's name at the identity source: 1 to [`MAX_SUBJECT_BYTES`] bytes of UTF-8 without
+    /// The user's name at the identity provider: 1 to [`MAX_SUBJECT_BYTES`] bytes of UTF-8 without
     /// control characters. Claim `sub`.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// The identity source, such as [`IDP_NONE`], or `jwt:` followed by the issuer: 1 to
+    /// The identity provider, such as [`IDP_NONE`], or `jwt:` followed by the issuer: 1 to
     /// [`MAX_IDP_BYTES`] bytes without control characters. Claim `idp`.
     #[must_use]
     pub fn idp(&self) -> &str {
@@ -78,9 +78,9 @@ fn check_subject(subject: &str) -> Result<(), &'static str> {
 
 fn check_idp(idp: &str) -> Result<(), &'static str> {
     match idp {
-        "" => Err("identity source is empty"),
-        text if text.len() > MAX_IDP_BYTES => Err("identity source is over the limit of 512 bytes"),
-        text if text.contains(char::is_control) => Err("identity source holds a control character"),
+        "" => Err("identity provider is empty"),
+        text if text.len() > MAX_IDP_BYTES => Err("identity provider is over the limit of 512 bytes"),
+        text if text.contains(char::is_control) => Err("identity provider holds a control character"),
         _ => Ok(()),
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     fn control_characters_are_refused_in_names() {
         for subject in ["\0", "al\nice", "alice\r\n", "\u{1b}[2J", "alice\u{7f}", "alice\u{85}"] {
             assert_eq!(Principal::new(subject, IDP_NONE), Err("subject holds a control character"), "{subject:?}");
-            assert_eq!(Principal::new("alice", subject), Err("identity source holds a control character"));
+            assert_eq!(Principal::new("alice", subject), Err("identity provider holds a control character"));
         }
     }
 
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn an_identity_source_has_1_to_512_bytes() {
-        assert_eq!(Principal::new("alice", ""), Err("identity source is empty"));
+        assert_eq!(Principal::new("alice", ""), Err("identity provider is empty"));
         assert!(Principal::new("alice", "i".repeat(512)).is_ok());
-        assert_eq!(Principal::new("alice", "i".repeat(513)), Err("identity source is over the limit of 512 bytes"));
+        assert_eq!(Principal::new("alice", "i".repeat(513)), Err("identity provider is over the limit of 512 bytes"));
     }
 }

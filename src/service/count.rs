@@ -21,7 +21,7 @@ impl<H: Host> Service<H> {
     pub(super) async fn count(&self, api: &dyn Api, request: ApiRequest) -> Result<Response<Body>, Error> {
         let ApiRequest { sender, body, deadline, record, .. } = request;
         let (peer, deployment) = (sender.peer, self.deployment());
-        let ApiTurn { turn, caller, .. } = ApiTurn::parse(api, &deployment, sender, body)?;
+        let ApiTurn { turn, caller, .. } = ApiTurn::parse(api, &deployment, sender, body, &record)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
         let mut exchange =
             self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.count())?;

@@ -4,6 +4,7 @@
 //! query, and all ids are the server's own.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -12,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::request;
+use http::{HeaderValue, request};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ use super::{body::Body, slots::Slot};
 use crate::proto::{
     error::Error,
     token::{Claims, Id},
+    turn::Repair,
 };
 
 /// The destination of log entries.
@@ -75,6 +77,13 @@ pub struct Entry {
     /// cause. At most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub setbacks: Vec<String>,
+    /// The deviations from the provider's format that the reader repaired.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub repaired: BTreeSet<&'static str>,
+    /// The names of what the request asked for and the server left out, such as `web_search`. At
+    /// most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -108,6 +117,8 @@ impl Record {
             attempts: 0,
             upstream: None,
             setbacks: Vec::new(),
+            repaired: BTreeSet::new(),
+            ignored: Vec::new(),
         };
         Self(Arc::new(Mutex::new(State { entry, began: now, slot: None })))
     }
@@ -118,6 +129,17 @@ impl Record {
             state.entry.conversation = Some(claims.conversation);
             state.entry.turn = Some(claims.turn);
         });
+    }
+
+    /// Records what is left out of the request.
+    pub(super) fn ignored(&self, names: &[String]) {
+        self.with(|state| state.entry.ignored = names.to_vec());
+    }
+
+    /// The names of what is left out, for the response. `None` if nothing is.
+    pub(super) fn ignored_header(&self) -> Option<HeaderValue> {
+        let names = self.with(|state| state.entry.ignored.join(", "));
+        HeaderValue::from_str(&names).ok().filter(|names| !names.is_empty())
     }
 
     /// Records an upstream call.
@@ -138,6 +160,11 @@ impl Record {
                 setbacks.push(format!("{upstream}: {}{cause}", error.code()));
             }
         });
+    }
+
+    /// Records that deviations from the provider's format were repaired.
+    pub(super) fn repaired(&self, repairs: impl Iterator<Item = Repair>) {
+        self.with(|state| state.entry.repaired.extend(repairs.map(Repair::as_str)));
     }
 
     /// Records the error that ended the request.

@@ -216,6 +216,7 @@ impl<H: Host> ReplyStream<H> {
 
     /// Ends the call in flight after an error.
     fn end_call(&mut self, error: Error) -> CallFault {
+        self.record_repairs();
         let fault = CallFault::from(error);
         if let Some(response) = self.response.take() {
             fault.end(response);
@@ -223,10 +224,18 @@ impl<H: Host> ReplyStream<H> {
         fault
     }
 
+    /// Records what the reader repaired in the current reply.
+    fn record_repairs(&self) {
+        if let Some(ExchangeState::Replying(exchange)) = &self.exchange {
+            self.context.record.repaired(exchange.repairs());
+        }
+    }
+
     /// Ends the turn with a complete reply. The error is that of an incomplete one.
     async fn finish(&mut self) -> Result<Step, Error> {
         let Some(ExchangeState::Replying(exchange)) = &mut self.exchange else { return Err(ended()) };
         exchange.close(&mut self.deltas)?;
+        self.record_repairs();
         if let Some(response) = self.response.take() {
             response.end(Verdict::Complete);
         }
@@ -299,6 +308,7 @@ impl<H: Host> Drop for ReplyStream<H> {
     /// Charges the turn if the client left before its end.
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
+            self.record_repairs();
             let usage = match &self.exchange {
                 Some(ExchangeState::Replying(exchange)) => Some(exchange.turn_usage()),
                 _ => self.sent,

@@ -43,7 +43,7 @@ impl<H: Host> Service<H> {
     ) -> Result<Response<Body>, Error> {
         let ApiRequest { sender, body, deadline, request_id, record } = request;
         let peer = sender.peer;
-        let (planned, writer) = self.plan(api, sender, body)?;
+        let (planned, writer) = self.plan(api, sender, body, &record)?;
         record.turn(planned.claims());
         let permit = self.admit(GuardPurpose::Turn, peer, planned.claims(), planned.presented()).await?;
         let allowances = permit.allowances().to_vec();
@@ -67,9 +67,15 @@ impl<H: Host> Service<H> {
         Ok(response)
     }
 
-    fn plan(&self, api: &dyn Api, sender: Sender, body: Bytes) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
+    fn plan(
+        &self,
+        api: &dyn Api,
+        sender: Sender,
+        body: Bytes,
+        record: &Record,
+    ) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
         let deployment = self.deployment();
-        let ApiTurn { turn, caller, writer } = ApiTurn::parse(api, &deployment, sender, body)?;
+        let ApiTurn { turn, caller, writer } = ApiTurn::parse(api, &deployment, sender, body, record)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
         let planned =
             self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.plan(codec))?;

@@ -129,6 +129,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "shell/",
         ],
     ),
+    ("serde_path_to_error", &["proto/api/json_fault.rs"]),
     ("sha2", &["guard/keyed_hash.rs", "principal/", "proto/key.rs", "shell/redis/keys.rs"]),
     ("simdutf8", &["proto/token/frames.rs"]),
     ("spki", &["principal/jwt/"]),

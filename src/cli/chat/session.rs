@@ -99,7 +99,7 @@ impl Session {
             ("save", path) => self.save(path)?,
             ("undo", "") => self.undo()?,
             (name, _) if COMMANDS.contains(&name) => {
-                return Err(CliError::new(format!("/{name} takes no argument")).with_hint(format!("type /{name}")));
+                return Err(CliError::new(format!("/{name} takes no argument")));
             }
             (name, _) => {
                 return Err(CliError::new(format!("unknown command /{name}")).with_hint(

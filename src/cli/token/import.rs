@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER`
     #[arg(long, value_name = "IDP", default_value = IDP_NONE)]
     idp: String,
-    /// Model alias that continues the conversation
+    /// Alias of the model that continues the conversation
     #[arg(long, value_name = "NAME", default_value = "default")]
     model: String,
     /// Print one JSON object

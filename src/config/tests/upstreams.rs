@@ -194,7 +194,7 @@ fn an_error_names_the_address_and_the_rule() {
         ),
         (
             "base_url = \"http://a.test/#b\"".to_owned(),
-            "`upstream.base_url` is `http://a.test/#b`; a fragment is never sent",
+            "`upstream.base_url` is `http://a.test/#b`; remove the fragment, which is never sent",
         ),
     ] {
         assert_eq!(upstream("openai", &lines, "").unwrap_err().to_string(), message);

@@ -342,6 +342,14 @@ codes! {
         cause: "The user already has `limits.turns_per_user` turns in progress (8 by default).",
         remedy: "Wait for `retry_after_seconds`, then send the same request again.",
     }
+    WebsocketUnsupported {
+        name: "websocket_unsupported",
+        status: 426,
+        title: "WebSockets not supported",
+        retry: Retry::Never,
+        cause: "The request asks to switch to the WebSocket protocol. The server speaks HTTP only.",
+        remedy: "Send the request with `POST` over HTTP. Clients that can do both switch by themselves.",
+    }
 }
 
 impl Code {

@@ -98,6 +98,9 @@ impl Error {
             }
             Self::UpstreamUnavailable { .. } => f.write_str("The model service could not be reached, or failed."),
             Self::UserBusy { limit } => write!(f, "Too many concurrent turns: the limit is {limit} per user."),
+            Self::WebsocketUnsupported => {
+                f.write_str("The server does not support WebSockets. Send the request with `POST` over HTTP.")
+            }
         }
     }
 
@@ -154,8 +157,8 @@ const SYSTEM_PROMPT_IS_SET: &str =
 /// Names no cause, so that the answer is the same for every cause.
 const TOKEN_INVALID: &str = "The server does not accept this token from this caller. Send the conversation's last token, \
     unchanged and as the same user, or start a new conversation.";
-const TOKEN_USED: &str = "The token was already used, and it is valid for one turn. Continue with the token that this turn \
-    returned.";
+const TOKEN_USED: &str = "The token is valid for one turn, and another turn has used it. Continue with the token that the \
+    other turn returned.";
 /// Names no cause, so that the answer is the same for every cause.
 const UNAUTHENTICATED: &str =
     "The request has no valid credential. Send one as `Authorization: Bearer …` or `x-api-key`.";

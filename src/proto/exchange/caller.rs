@@ -10,7 +10,7 @@ use crate::proto::{
 /// The caller of a request, before any token is checked.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// The identity rules do not authenticate callers. The request names the user, or no one.
+    /// The identity rules do not authenticate callers. The request may name the user.
     Unauthenticated {
         /// The user that the request names.
         user_id: Option<String>,

@@ -25,7 +25,7 @@ impl Exchange<Opened> {
 }
 
 impl Exchange<Counting> {
-    /// The count, if no upstream has to be asked for it.
+    /// The count, if it needs no call of an upstream.
     #[must_use]
     pub fn known_count(&self) -> Option<u64> {
         match self.state.count {

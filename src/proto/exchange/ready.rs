@@ -5,7 +5,6 @@ use http::{Request, response};
 
 use super::{
     reply::BoundedReply,
-    retry_after::retry_after,
     state::{Exchange, Ready, Refused, Replying},
     turn_state::{Plan, TurnState, TurnUsage},
 };
@@ -13,7 +12,7 @@ use crate::proto::{deployment::Target, error::Error, provider::ReplyBounds, turn
 
 /// The upstream's answer, as its head announces it.
 pub enum ResponseState {
-    /// An error. Its body is to be read.
+    /// An error. The next step is to read its body.
     Refused(Exchange<Refused>),
     /// A reply.
     Replying(Exchange<Replying>),
@@ -82,8 +81,7 @@ impl Exchange<Ready> {
             self.start_reply(head).map(ResponseState::Replying)
         } else if status.is_client_error() || status.is_server_error() {
             let Self { turn, state } = self;
-            let (status, retry_after) = (status.as_u16(), retry_after(&head.headers));
-            let state = Refused { ready: Box::new(state), status, retry_after, body: Vec::new() };
+            let state = Refused { ready: Box::new(state), head: head.clone(), body: Vec::new() };
             Ok(ResponseState::Refused(Exchange { turn, state }))
         } else {
             let error = Error::malformed(format!("unexpected status {status}"));
@@ -93,7 +91,7 @@ impl Exchange<Ready> {
 
     fn start_reply(self, head: &response::Parts) -> Result<Exchange<Replying>, Box<FailedAttempt>> {
         let bounds = ReplyBounds { reply_bytes: self.turn.deployment.limits.reply_bytes };
-        let reader = match self.turn.target.provider.reply_reader(head, bounds) {
+        let reader = match self.turn.reply_reader(head, bounds) {
             Ok(reader) => reader,
             Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self })),
         };
@@ -115,8 +113,8 @@ impl Exchange<Refused> {
     /// The error that the answer means, and the turn to try again with.
     #[must_use]
     pub fn into_failed_attempt(self) -> FailedAttempt {
-        let Self { turn, state: Refused { ready, status, retry_after, body } } = self;
-        let error = turn.target.provider.error_from_answer(status, retry_after, &body);
+        let Self { turn, state: Refused { ready, head, body } } = self;
+        let error = turn.error_from_answer(&head, &body);
         FailedAttempt { error, exchange: Exchange { turn, state: *ready } }
     }
 }

@@ -4,9 +4,11 @@
 //! fit is left out: text from the first character that does not fit, a call completely. The reply
 //! then ends with the reason [`FinishReason::Length`].
 
+use std::collections::BTreeSet;
+
 use crate::proto::{
     chat::{Item, Part, Role},
-    turn::{Delta, FinishReason, Usage},
+    turn::{Delta, FinishReason, Repair, Usage},
 };
 
 /// The reply so far, within its room.
@@ -24,6 +26,8 @@ pub(super) struct BoundedReply {
     full: bool,
     usage: Usage,
     finish: Option<FinishReason>,
+    stop_sequence: Option<String>,
+    repairs: BTreeSet<Repair>,
     /// The provider whose reasoning the reply holds.
     provider_id: String,
 }
@@ -42,15 +46,25 @@ impl BoundedReply {
             full: false,
             usage: Usage::default(),
             finish: None,
+            stop_sequence: None,
+            repairs: BTreeSet::new(),
             provider_id: provider_id.to_owned(),
         }
     }
 
-    /// Adds as much of a delta as fits. Returns the part that the client is to be shown.
+    /// Adds as much of a delta as fits. Returns the part to show to the client.
     pub(super) fn add(&mut self, delta: Delta) -> Option<Delta> {
         match delta {
             Delta::Finish(reason) => {
                 self.finish = Some(reason);
+                None
+            }
+            Delta::Repaired(repair) => {
+                self.repairs.insert(repair);
+                None
+            }
+            Delta::StopSequence(text) => {
+                self.stop_sequence = Some(text);
                 None
             }
             Delta::Usage(usage) => {
@@ -117,6 +131,17 @@ impl BoundedReply {
     /// Returns true if something was left out. The reply then takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.full
+    }
+
+    /// The deviations that were repaired so far.
+    pub(super) fn repairs(&self) -> impl Iterator<Item = Repair> {
+        self.repairs.iter().copied()
+    }
+
+    /// Takes the stop sequence that ended the reply, if the provider named one and the reply is
+    /// complete.
+    pub(super) fn take_stop_sequence(&mut self) -> Option<String> {
+        self.stop_sequence.take().filter(|_| !self.full)
     }
 
     /// Returns true if the reply has text.

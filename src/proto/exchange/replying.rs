@@ -9,7 +9,7 @@ use super::{
 use crate::proto::{
     error::Error,
     token::Codec,
-    turn::{Answer, Delta, FinishReason, Partial},
+    turn::{Answer, Delta, FinishReason, Partial, Repair},
 };
 
 /// The end of a turn that failed.
@@ -29,7 +29,7 @@ impl From<Error> for Failure {
 }
 
 impl Exchange<Replying> {
-    /// Takes the next bytes of the reply. Appends to `deltas` what the client is to be shown.
+    /// Takes the next bytes of the reply. Appends the deltas to show to the client.
     ///
     /// # Errors
     /// The errors of [`ReplyReader::push`](crate::proto::provider::ReplyReader::push). The deltas
@@ -62,6 +62,11 @@ impl Exchange<Replying> {
     #[must_use]
     pub fn turn_usage(&self) -> TurnUsage {
         self.turn.usage(self.state.reply.usage(), self.state.reply.text_bytes())
+    }
+
+    /// The deviations from the provider's format that were repaired so far.
+    pub fn repairs(&self) -> impl Iterator<Item = Repair> {
+        self.state.reply.repairs()
     }
 
     /// Returns true if the model has started to work, so that the operator pays for the call.
@@ -115,8 +120,10 @@ impl Exchange<Replying> {
             return Err(Box::new(self.fail(error, elapsed, codec)));
         }
         let finish = self.state.reply.finish_reason().unwrap_or(FinishReason::Stop);
+        let stop_sequence = self.state.reply.take_stop_sequence();
         let (text, items, usage) = self.state.reply.into_parts();
-        self.turn.issue(&text, items, usage, finish, elapsed, codec).map_err(|error| Box::new(error.into()))
+        let answer = self.turn.issue(&text, items, usage, finish, elapsed, codec);
+        answer.map(|answer| Answer { stop_sequence, ..answer }).map_err(|error| Box::new(error.into()))
     }
 
     /// Ends the turn with `error`. If text was streamed to the client, the failure has a token that

@@ -2,10 +2,8 @@
 //!
 //! The states are only data here. The operations of each state are in a file of their own.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use http::Request;
+use http::{Request, response};
 
 use super::{
     reply::BoundedReply,
@@ -32,8 +30,7 @@ pub struct Ready {
 pub struct Refused {
     /// The state before the attempt.
     pub(super) ready: Box<Ready>,
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Duration>,
+    pub(super) head: response::Parts,
     pub(super) body: Vec<u8>,
 }
 

@@ -22,7 +22,7 @@ use crate::proto::{
     turn::{Delta, FinishReason, ModelOptions, Usage},
 };
 
-/// A summary of the older turns is to be requested.
+/// The turn first needs a summary of its older turns.
 pub struct Summarizing {
     request: Request<Bytes>,
     plan: Box<Plan>,
@@ -64,7 +64,7 @@ impl Exchange<Summarizing> {
     pub fn read_summary(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
         self.turn.check_side_answer(head, body)?;
         let bounds = ReplyBounds { reply_bytes: MAX_SUMMARY_BYTES.saturating_mul(4) };
-        let mut reader = self.turn.target.provider.reply_reader(head, bounds)?;
+        let mut reader = self.turn.reply_reader(head, bounds)?;
         let mut deltas = Vec::new();
         reader.push(body, &mut deltas)?;
         reader.finish(&mut deltas)?;

@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, response};
 
-use super::retry_after::retry_after;
 use crate::proto::{
     chat::{History, Item},
     deployment::{Deployment, Model, Target},
     error::{Error, Excess},
-    provider::ModelCall,
+    provider::{ModelCall, ReplyBounds, ReplyReader},
     time::UnixSeconds,
     token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
     turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
@@ -33,6 +32,7 @@ impl Plan {
         ModelCall {
             model: &target.name,
             provider_id: &target.provider_id,
+            profile: target.profile,
             prompt_cache: target.prompt_cache,
             system: self.system.as_deref(),
             items: self.history.items(),
@@ -143,10 +143,24 @@ impl TurnState {
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.target.provider.error_from_answer(status.as_u16(), retry_after(&head.headers), body))
+            Err(self.error_from_answer(head, body))
         } else {
             Err(Error::malformed(format!("unexpected status {status}")))
         }
+    }
+
+    /// A reader for the body of one successful reply of the current target.
+    pub(super) fn reply_reader(
+        &self,
+        head: &response::Parts,
+        bounds: ReplyBounds,
+    ) -> Result<Box<dyn ReplyReader>, Error> {
+        self.target.provider.reply_reader(head, bounds, &self.target.profile)
+    }
+
+    /// The error that an answer of the current target with a 4xx or 5xx status means.
+    pub(super) fn error_from_answer(&self, head: &response::Parts, body: &[u8]) -> Error {
+        self.target.provider.error_from_answer(head, body, &self.target.profile)
     }
 
     /// The number of items in the base token.
@@ -227,7 +241,16 @@ impl TurnState {
             elided_images: self.elided_images,
         };
         let usage = self.summary_usage.plus(usage);
-        Ok(Answer { reply: text.to_owned(), output, token: issued.token, conversation, usage, finish, elapsed })
+        Ok(Answer {
+            reply: text.to_owned(),
+            output,
+            token: issued.token,
+            conversation,
+            usage,
+            finish,
+            stop_sequence: None,
+            elapsed,
+        })
     }
 }
 

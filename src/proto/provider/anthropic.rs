@@ -44,6 +44,7 @@ use self::{
 };
 use super::{
     call::{ModelCall, ReplyBounds, TokenCount, post},
+    profile::Profile,
     reply,
     reply_json::parse_input_tokens,
     traits::{Provider, ReplyReader},
@@ -70,8 +71,13 @@ impl Provider for Anthropic {
         (HeaderName::from_static("x-api-key"), "")
     }
 
-    fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
-        reply::reader::<Parser>(head, bounds)
+    fn reply_reader(
+        &self,
+        head: &response::Parts,
+        bounds: ReplyBounds,
+        profile: &Profile,
+    ) -> Result<Box<dyn ReplyReader>, Error> {
+        reply::reader::<Parser>(head, bounds, profile)
     }
 
     fn count_tokens(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {

@@ -32,6 +32,7 @@ use self::{
 };
 use super::{
     call::{ModelCall, ReplyBounds, TokenCount, post},
+    profile::Profile,
     reply,
     traits::{Provider, ReplyReader},
 };
@@ -59,8 +60,13 @@ impl Provider for Builtin {
         (header::AUTHORIZATION, "Bearer ")
     }
 
-    fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
-        reply::reader::<Parser>(head, bounds)
+    fn reply_reader(
+        &self,
+        head: &response::Parts,
+        bounds: ReplyBounds,
+        profile: &Profile,
+    ) -> Result<Box<dyn ReplyReader>, Error> {
+        reply::reader::<Parser>(head, bounds, profile)
     }
 
     fn count_tokens(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {

@@ -13,8 +13,8 @@
 //! - **Requests are stable.** The same items are always written as the same bytes, so that the
 //!   provider's prompt cache hits turn after turn. The messages are the last member of every
 //!   request, and the bytes of an item never depend on a later turn. So each request, except for
-//!   its closing brackets, is the beginning of the next one. For that, every reply must leave at
-//!   least one item, if only an empty message.
+//!   its closing brackets, is the beginning of the next one. Therefore every reply leaves at least
+//!   one item, even if it is an empty message.
 //! - **Replies are read in pieces of any size.** The deltas do not depend on where the network
 //!   splits the bytes.
 //! - **Reasoning goes only to the provider that wrote it**: the same format at the same host
@@ -25,9 +25,11 @@ mod builtin;
 mod call;
 mod openai_chat;
 mod openai_responses;
+mod profile;
 mod reply;
 mod reply_builder;
 mod reply_json;
+mod retry_after;
 mod traits;
 mod upstream_error;
 
@@ -37,6 +39,7 @@ pub(in crate::proto) mod testing;
 pub use self::{
     builtin::{answer as builtin_answer, content_type as builtin_content_type},
     call::{ModelCall, ReplyBounds, TokenCount},
+    profile::{COMPATIBLE, CallIds, PROFILES, Profile, TokenLimit},
     traits::{Provider, ReplyReader},
 };
 
@@ -50,6 +53,6 @@ pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
 pub const PROVIDERS: &[&dyn Provider] = &[
     &anthropic::Anthropic, //
     &builtin::Builtin,
-    &openai_chat::OpenAiChat::OFFICIAL,
-    &openai_responses::OpenAiResponses::OFFICIAL,
+    &openai_chat::OpenAiChat,
+    &openai_responses::OpenAiResponses,
 ];

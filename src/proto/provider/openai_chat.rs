@@ -26,25 +26,14 @@ use http::{HeaderName, Request, header, response};
 use self::{reader::Parser, request::Body};
 use super::{
     call::{ModelCall, ReplyBounds, post},
+    profile::Profile,
     reply,
     traits::{Provider, ReplyReader},
 };
 use crate::proto::error::Error;
 
 /// The provider `openai`.
-pub(super) struct OpenAiChat {
-    /// True for OpenAI's own service.
-    official: bool,
-}
-
-impl OpenAiChat {
-    pub(super) const OFFICIAL: Self = Self { official: true };
-
-    /// Compatible services know the limit on a reply by its older name. OpenAI refuses the older
-    /// name for its newer models, and Ollama, for example, ignores the newer name silently
-    /// (ollama/ollama#7125).
-    const COMPATIBLE: Self = Self { official: false };
-}
+pub(super) struct OpenAiChat;
 
 impl Provider for OpenAiChat {
     fn name(&self) -> &'static str {
@@ -55,20 +44,21 @@ impl Provider for OpenAiChat {
         "https://api.openai.com/v1"
     }
 
-    fn for_compatible_services(&self) -> Option<&'static dyn Provider> {
-        Some(&Self::COMPATIBLE)
-    }
-
     fn request(&self, call: &ModelCall<'_>) -> Result<Request<Bytes>, Error> {
-        post("/chat/completions", call.stream, &Body::new(call, self.official))
+        post("/chat/completions", call.stream, &Body::new(call))
     }
 
     fn credential(&self) -> (HeaderName, &'static str) {
         (header::AUTHORIZATION, "Bearer ")
     }
 
-    fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
-        reply::reader::<Parser>(head, bounds)
+    fn reply_reader(
+        &self,
+        head: &response::Parts,
+        bounds: ReplyBounds,
+        profile: &Profile,
+    ) -> Result<Box<dyn ReplyReader>, Error> {
+        reply::reader::<Parser>(head, bounds, profile)
     }
 }
 

@@ -36,6 +36,7 @@ use self::{
 };
 use super::{
     call::{ModelCall, ReplyBounds, TokenCount, estimate, post},
+    profile::Profile,
     reply,
     reply_json::parse_input_tokens,
     traits::{Provider, ReplyReader},
@@ -43,17 +44,7 @@ use super::{
 use crate::proto::error::Error;
 
 /// The provider `openai-responses`.
-pub(super) struct OpenAiResponses {
-    /// True for OpenAI's own service.
-    official: bool,
-}
-
-impl OpenAiResponses {
-    pub(super) const OFFICIAL: Self = Self { official: true };
-
-    /// Not every compatible service can count tokens.
-    const COMPATIBLE: Self = Self { official: false };
-}
+pub(super) struct OpenAiResponses;
 
 impl Provider for OpenAiResponses {
     fn name(&self) -> &'static str {
@@ -64,10 +55,6 @@ impl Provider for OpenAiResponses {
         "https://api.openai.com/v1"
     }
 
-    fn for_compatible_services(&self) -> Option<&'static dyn Provider> {
-        Some(&Self::COMPATIBLE)
-    }
-
     fn request(&self, call: &ModelCall<'_>) -> Result<Request<Bytes>, Error> {
         post("/responses", call.stream, &Body::new(call)?)
     }
@@ -76,12 +63,17 @@ impl Provider for OpenAiResponses {
         (header::AUTHORIZATION, "Bearer ")
     }
 
-    fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error> {
-        reply::reader::<Parser>(head, bounds)
+    fn reply_reader(
+        &self,
+        head: &response::Parts,
+        bounds: ReplyBounds,
+        profile: &Profile,
+    ) -> Result<Box<dyn ReplyReader>, Error> {
+        reply::reader::<Parser>(head, bounds, profile)
     }
 
     fn count_tokens(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {
-        if !self.official {
+        if !call.profile.counts_tokens {
             return Ok(TokenCount::Known(estimate(call)));
         }
         post("/responses/input_tokens", false, &Body::new(call)?.for_count())

@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     call::{EVENT_STREAM, JSON, ReplyBounds},
+    profile::Profile,
     reply_builder::ReplyBuilder,
     traits::ReplyReader,
 };
@@ -31,12 +32,13 @@ pub(super) trait ReplyParser: Default + Send + 'static {
     const END_MARKER_IS_OPTIONAL: bool;
 }
 
-/// A reader for the form of reply that `head` announces.
+/// A reader for the form of reply that `head` announces, at the service that `profile` describes.
 pub(super) fn reader<P: ReplyParser>(
     head: &response::Parts,
     bounds: ReplyBounds,
+    profile: &Profile,
 ) -> Result<Box<dyn ReplyReader>, Error> {
-    let (parser, reply) = (P::default(), ReplyBuilder::new(bounds));
+    let (parser, reply) = (P::default(), ReplyBuilder::new(bounds, *profile));
     let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case(EVENT_STREAM) {

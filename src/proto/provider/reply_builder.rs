@@ -5,7 +5,7 @@
 //! - Reasoning is passed on immediately. Reasoning after a call is held as well, to keep the order.
 //! - The finish reason comes once, after everything else.
 
-use super::call::ReplyBounds;
+use super::{call::ReplyBounds, profile::Profile};
 use crate::proto::{
     error::Error,
     turn::{Delta, FinishReason},
@@ -17,6 +17,7 @@ const MAX_HELD: usize = 128;
 
 /// A reply that is being read.
 pub(super) struct ReplyBuilder {
+    profile: Profile,
     /// The calls, and the reasoning after the first of them.
     held: Vec<HeldPiece>,
     /// The bytes of all calls and all reasoning so far.
@@ -46,8 +47,9 @@ struct CallPiece {
 }
 
 impl ReplyBuilder {
-    pub(super) fn new(bounds: ReplyBounds) -> Self {
+    pub(super) fn new(bounds: ReplyBounds, profile: Profile) -> Self {
         Self {
+            profile,
             held: Vec::new(),
             piece_bytes: 0,
             max_piece_bytes: bounds.reply_bytes.saturating_mul(2),
@@ -55,6 +57,11 @@ impl ReplyBuilder {
             has_output: false,
             complete: false,
         }
+    }
+
+    /// The profile of the service that sends the reply.
+    pub(super) fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// Adds text, which may be empty.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response, header, response};
 use serde_json::value::RawValue;
 
-use super::{ModelCall, Provider, ReplyBounds};
+use super::{ModelCall, Profile, Provider, ReplyBounds};
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     error::Error,
@@ -15,6 +15,11 @@ use crate::proto::{
 };
 
 pub(in crate::proto) const BOUNDS: ReplyBounds = ReplyBounds { reply_bytes: 4096 };
+
+/// The profile of the provider's own service.
+pub(in crate::proto) fn official(provider: &dyn Provider) -> Profile {
+    Profile::of_base_url(provider.default_base_url())
+}
 
 pub(in crate::proto) fn head(content_type: &str) -> response::Parts {
     Response::builder().header(header::CONTENT_TYPE, content_type).body(()).unwrap().into_parts().0
@@ -28,7 +33,7 @@ pub(in crate::proto) fn read<'a>(
 ) -> (Vec<Delta>, Result<(), Error>) {
     let mut deltas = Vec::new();
     let read = || {
-        let mut reader = provider.reply_reader(&head(content_type), BOUNDS)?;
+        let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &official(provider))?;
         for piece in pieces {
             reader.push(piece, &mut deltas)?;
         }
@@ -125,7 +130,16 @@ pub(in crate::proto) fn model_call<'a>(
     options: &'a ModelOptions,
 ) -> ModelCall<'a> {
     let (model, system) = ("m-1", Some("Be kind."));
-    ModelCall { model, provider_id: provider.name(), prompt_cache: false, system, items, options, stream: false }
+    ModelCall {
+        model,
+        provider_id: provider.name(),
+        profile: official(provider),
+        prompt_cache: false,
+        system,
+        items,
+        options,
+        stream: false,
+    }
 }
 
 /// The request of that call.
@@ -189,6 +203,7 @@ pub(in crate::proto) fn an_answer() -> Answer {
         },
         usage: Usage { input_tokens: 1, output_tokens: 2, cached_tokens: 3, ..Usage::default() },
         finish: FinishReason::ToolCalls,
+        stop_sequence: None,
         elapsed: Duration::from_millis(2_500),
     }
 }

@@ -1,12 +1,11 @@
 //! The interface of a provider format: it writes requests and reads replies.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderName, Request, response};
 
 use super::{
     call::{ModelCall, ReplyBounds, TokenCount, estimate},
+    profile::Profile,
     upstream_error,
 };
 use crate::proto::{error::Error, turn::Delta};
@@ -20,11 +19,6 @@ pub trait Provider: Sync {
     /// configured.
     fn default_base_url(&self) -> &'static str;
 
-    /// The variant of the format for services at other base URLs. None if it is the same.
-    fn for_compatible_services(&self) -> Option<&'static dyn Provider> {
-        None
-    }
-
     /// The request for one model call. Its URI is a path to append to the upstream's base URL.
     ///
     /// It has every header except the credential. The same call always gives the same bytes.
@@ -36,12 +30,17 @@ pub trait Provider: Sync {
     /// The header for the operator's key, and the prefix of its value.
     fn credential(&self) -> (HeaderName, &'static str);
 
-    /// A reader for the body of one successful (2xx) reply. `head` says if the body is a stream or
-    /// one JSON value.
+    /// A reader for the body of one successful (2xx) reply of the service that `profile` describes.
+    /// `head` says if the body is a stream or one JSON value.
     ///
     /// # Errors
     /// [`Error::UpstreamMalformed`] if the head announces neither, for example an HTML page.
-    fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds) -> Result<Box<dyn ReplyReader>, Error>;
+    fn reply_reader(
+        &self,
+        head: &response::Parts,
+        bounds: ReplyBounds,
+        profile: &Profile,
+    ) -> Result<Box<dyn ReplyReader>, Error>;
 
     /// The number of model tokens that a call would send. It is an estimate if the service cannot
     /// count.
@@ -60,10 +59,9 @@ pub trait Provider: Sync {
         Err(Error::malformed("no count was requested"))
     }
 
-    /// The error that an answer with this 4xx or 5xx status means. `retry_after` is the wait that
-    /// the head of the answer asks for.
-    fn error_from_answer(&self, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
-        upstream_error::from_answer(status, retry_after, body)
+    /// The error that an answer with a 4xx or 5xx status means. `body` is the beginning of its body.
+    fn error_from_answer(&self, head: &response::Parts, body: &[u8], profile: &Profile) -> Error {
+        upstream_error::from_answer(head, body, profile)
     }
 }
 

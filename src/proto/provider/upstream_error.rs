@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use http::response;
 use serde_json::Value;
 
+use super::{profile::Profile, retry_after::retry_after};
 use crate::proto::error::Error;
 
 /// The most characters of a provider's message that are shown.
@@ -23,7 +25,8 @@ const REDACTED: &str = "[redacted]";
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The error that an answer with a 4xx or 5xx status and this body means.
-pub(super) fn from_answer(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
+pub(super) fn from_answer(head: &response::Parts, body: &[u8], _profile: &Profile) -> Error {
+    let (status, retry_after) = (head.status.as_u16(), retry_after(&head.headers));
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     classify(status, retry_after, body.get("error").unwrap_or(&Value::Null))
 }
@@ -165,6 +168,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::proto::provider::COMPATIBLE;
+
+    /// The error that an answer with this status, wait and body means.
+    fn from_answer(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
+        let wait = retry_after.map(|wait| (http::header::RETRY_AFTER, wait.as_secs().into()));
+        let mut answer = http::Response::builder().status(status).body(()).unwrap();
+        answer.headers_mut().extend(wait);
+        super::from_answer(&answer.into_parts().0, body, &COMPATIBLE)
+    }
 
     #[test]
     fn keys_are_removed_from_messages() {

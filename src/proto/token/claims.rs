@@ -40,7 +40,7 @@ impl Default for TokenPolicy {
 pub struct Claims {
     /// `iss`: the deployment.
     pub issuer: String,
-    /// `sub` and `idp`: the user, and the identity source that authenticated it.
+    /// `sub` and `idp`: the user, and the identity provider that authenticated it.
     pub principal: Principal,
     /// `cid`: the conversation.
     pub conversation: Id,

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::repair::Repair;
 use crate::proto::{chat::Item, token::Claims, usage::Usage, withheld::Withheld};
 
 /// A complete reply with its fresh token.
@@ -19,6 +20,8 @@ pub struct Answer {
     pub usage: Usage,
     /// The reason for the end of the reply.
     pub finish: FinishReason,
+    /// The stop sequence that ended the reply, if the provider names it.
+    pub stop_sequence: Option<String>,
     /// The time from the call of the model to the end of its reply.
     pub elapsed: Duration,
 }
@@ -83,6 +86,10 @@ pub enum Delta {
     },
     /// The reason for the end of the reply. It comes once, after all text and calls.
     Finish(FinishReason),
+    /// A deviation from the wire format that was repaired. It is for the operator, not for clients.
+    Repaired(Repair),
+    /// The stop sequence that ended the reply, if the provider names it.
+    StopSequence(String),
     /// A piece of text. It is not empty.
     Text(String),
     /// A complete piece of reasoning, in the provider's own form.
@@ -103,6 +110,8 @@ impl fmt::Debug for Delta {
         match self {
             Self::Call { args, .. } => f.debug_tuple("Call").field(&Withheld::text(args)).finish(),
             Self::Finish(reason) => f.debug_tuple("Finish").field(reason).finish(),
+            Self::Repaired(repair) => f.debug_tuple("Repaired").field(repair).finish(),
+            Self::StopSequence(text) => f.debug_tuple("StopSequence").field(&Withheld::text(text)).finish(),
             Self::Text(text) => f.debug_tuple("Text").field(&Withheld::text(text)).finish(),
             Self::Think { provider_id, blob } => {
                 f.debug_tuple("Think").field(provider_id).field(&Withheld::text(blob)).finish()

@@ -6,6 +6,7 @@
 
 mod answer;
 mod options;
+mod repair;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub(in crate::proto) use self::answer::is_of_provider;
 pub use self::{
     answer::{Answer, Conversation, Delta, FinishReason, Partial},
     options::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
+    repair::Repair,
 };
 pub use super::usage::Usage;
 
@@ -43,6 +45,9 @@ pub struct TurnRequest {
     /// The handling of a conversation that is too long. Without one, the setting of the model is
     /// used.
     pub truncation: Option<Truncation>,
+    /// The names of what the request asks for and the server leaves out, such as `web_search`: at
+    /// most 16, each of at most 64 characters that a header can have.
+    pub ignored: Vec<String>,
 }
 
 impl fmt::Debug for TurnRequest {

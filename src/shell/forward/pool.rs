@@ -39,7 +39,7 @@ struct State {
     /// `None` if the number of concurrent calls is not limited.
     queue: Option<FairQueue<oneshot::Sender<CallSlot>>>,
     addresses: Vec<Address>,
-    /// The number of choices so far, by which equal addresses take turns.
+    /// The number of choices so far, by which equal addresses are chosen round robin.
     choices: u64,
 }
 

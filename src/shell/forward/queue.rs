@@ -1,5 +1,5 @@
-//! The assignment of a limited number of slots to waiting calls. Users take turns, and each user's
-//! calls keep their order.
+//! The assignment of a limited number of slots to waiting calls. Users get slots round robin, and
+//! each user's calls keep their order.
 //!
 //! ```text
 //!            ┌ a line for each user ┐

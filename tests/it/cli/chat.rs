@@ -127,7 +127,7 @@ fn a_slash_begins_a_command_unless_a_space_precedes_it() {
         "/bogus\n",
         "error: unknown command /bogus\n\
          hint: /help lists the commands; to send a message that begins with a slash, put a space before it\n\
-         error: /undo takes no argument\nhint: type /undo\nerror: 2 of 4 lines failed\n",
+         error: /undo takes no argument\nerror: 2 of 4 lines failed\n",
     );
     let help = home.feed(&["chat"], "/help\n");
     for command in ["/undo", "/fork NAME", "/save FILE", "/new", "/keep", "/history", "/info", "/quit"] {
@@ -143,7 +143,7 @@ fn the_chat_continues_after_a_failed_line() {
     let down = no_upstream();
     let error = "error: The model service could not be reached, or failed. Retry the request. \
          Cause: tcp connect error: Connection refused…\n\
-                 hint: the chat is unchanged; check that the model service runs, then send the message again\n";
+                 hint: the chat is unchanged; check that the model service runs\n";
     home.feed(&at(&down, &["chat", "-t", "a"]), "hi\nhi again\n/history\n").expect(
         1,
         "user: Repeat one\nassistant: one\n",

@@ -51,7 +51,7 @@ fn a_failed_turn_leaves_the_file_unchanged() {
     home.run(&at(&down, &["send", "-t", "a", "hi"])).fails(
         "error: The model service could not be reached, or failed. Retry the request. \
          Cause: tcp connect error: Connection refused…\n\
-         hint: the chat is unchanged; check that the model service runs, then send the message again\n",
+         hint: the chat is unchanged; check that the model service runs\n",
     );
     home.run(&at(&refusing, &["send", "-t", "a", "hi"])).fails(
         "error: The model service refused the request with status 404. Its message: no such model\n\
@@ -60,7 +60,7 @@ fn a_failed_turn_leaves_the_file_unchanged() {
     home.run(&at(&cut, &["send", "-t", "a", "hi"])).expect(
         1,
         "It was\n",
-        "error: The model service stopped before the end of its reply. Retry the request.\nhint: the chat is unchanged; send the message again\n",
+        "error: The model service stopped before the end of its reply. Retry the request.\nhint: the chat is unchanged\n",
     );
     home.run(&["send", "-t", "a", ""]).fails("error: The input message is empty. Send text or an image.\n");
     home.run(&["send", "-t", "a", "--user", "bob", "hi"]).fails(

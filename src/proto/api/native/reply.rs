@@ -28,7 +28,11 @@ impl ReplyWriter for NativeWriter {
             match delta {
                 Delta::Text(text) => write_event("delta", &TextBody { text }, out),
                 Delta::Call { id, name, args } => write_event("tool_call", &CallBody { id, name, args }, out),
-                Delta::Finish(_) | Delta::Think { .. } | Delta::Usage(_) => {}
+                Delta::Finish(_)
+                | Delta::Repaired(_)
+                | Delta::StopSequence(_)
+                | Delta::Think { .. }
+                | Delta::Usage(_) => {}
             }
         }
     }

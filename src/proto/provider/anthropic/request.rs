@@ -163,6 +163,7 @@ impl<'a> OutputConfig<'a> {
         let effort = match options.reasoning.effort {
             Some("none") | None => None,
             Some("minimal") => Some("low"),
+            Some("ultra") => Some("max"),
             effort => effort,
         };
         let format = match &options.format {

@@ -478,6 +478,10 @@ fn other_options_are_written_if_the_format_has_them() {
             r#""max_tokens":16384,"system":"Be kind.","thinking":{"type":"adaptive"},"output_config":{"effort":"low"},"stream""#,
         ),
         (
+            ModelOptions { reasoning: reasoning(Some(Thinking::Disabled), Some("ultra")), ..ModelOptions::default() },
+            r#""max_tokens":4096,"system":"Be kind.","thinking":{"type":"disabled"},"output_config":{"effort":"max"},"stream""#,
+        ),
+        (
             ModelOptions { reasoning: reasoning(None, Some("none")), ..ModelOptions::default() },
             r#""max_tokens":4096,"system":"Be kind.","thinking":{"type":"disabled"},"stream""#,
         ),

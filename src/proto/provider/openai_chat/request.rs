@@ -7,7 +7,10 @@ use serde_json::{Number, value::RawValue};
 
 use crate::proto::{
     chat::{Item, Output, Part, Role},
-    provider::call::{ModelCall, plain_id},
+    provider::{
+        call::{ModelCall, plain_id},
+        profile::TokenLimit,
+    },
     turn::{ReplyFormat, Tool, ToolChoice},
 };
 
@@ -48,15 +51,14 @@ pub(super) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// The body for OpenAI's own service if `official`, or for a compatible one.
-    pub(super) fn new(call: &ModelCall<'a>, official: bool) -> Self {
-        let options = call.options;
+    pub(super) fn new(call: &ModelCall<'a>) -> Self {
+        let (options, limit) = (call.options, call.profile.token_limit);
         // Without tools, the API refuses every option about tools.
         let has_tools = !options.tools.is_empty();
         Self {
             model: call.model,
-            max_completion_tokens: options.max_output_tokens.filter(|_| official),
-            max_tokens: options.max_output_tokens.filter(|_| !official),
+            max_completion_tokens: options.max_output_tokens.filter(|_| limit == TokenLimit::MaxCompletionTokens),
+            max_tokens: options.max_output_tokens.filter(|_| limit == TokenLimit::MaxTokens),
             temperature: options.temperature.as_ref(),
             top_p: options.top_p.as_ref(),
             stop: &options.stop,

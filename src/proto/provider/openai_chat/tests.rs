@@ -4,13 +4,14 @@ use super::*;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     provider::{
+        COMPATIBLE,
         call::{TokenCount, plain_id},
         testing::*,
     },
     turn::{Delta, FinishReason, ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
 };
 
-const OFFICIAL: OpenAiChat = OpenAiChat::OFFICIAL;
+const OFFICIAL: OpenAiChat = OpenAiChat;
 const STREAM: &str = "text/event-stream; charset=utf-8";
 
 /// A stream of api.openai.com, with `include_usage`.
@@ -268,11 +269,12 @@ fn the_key_is_sent_as_a_bearer_token() {
 #[test]
 fn compatible_services_get_the_older_name_of_the_limit() {
     let options = ModelOptions { max_output_tokens: Some(5), ..ModelOptions::default() };
-    for (provider, named, other) in [
-        (OpenAiChat::OFFICIAL, "\"max_completion_tokens\":5", "\"max_tokens\""),
-        (OpenAiChat::COMPATIBLE, "\"max_tokens\":5", "\"max_completion_tokens\""),
+    let items = [Item::text(Role::User, "a")];
+    for (profile, named, other) in [
+        (official(&OFFICIAL), "\"max_completion_tokens\":5", "\"max_tokens\""),
+        (COMPATIBLE, "\"max_tokens\":5", "\"max_completion_tokens\""),
     ] {
-        let request = request(&provider, &[Item::text(Role::User, "a")], &options, false);
+        let request = OFFICIAL.request(&ModelCall { profile, ..model_call(&OFFICIAL, &items, &options) }).unwrap();
         let request = String::from_utf8_lossy(request.body());
         assert!(request.contains(named) && !request.contains(other), "{request}");
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::{
     provider::{
-        PROVIDERS, by_name,
+        COMPATIBLE, PROVIDERS, by_name,
         testing::{BOUNDS, head, read},
     },
     turn::FinishReason,
@@ -26,16 +26,16 @@ fn the_content_type_selects_the_reader() {
         for accepted in
             ["text/event-stream", "Text/Event-Stream; charset=utf-8", "application/json", "application/JSON ;a=b"]
         {
-            assert!(provider.reply_reader(&head(accepted), BOUNDS).is_ok(), "{accepted}");
+            assert!(provider.reply_reader(&head(accepted), BOUNDS, &COMPATIBLE).is_ok(), "{accepted}");
         }
         for refused in
             ["text/html; charset=utf-8", "", "application/jsonl", "text/plain", "application/json, text/html"]
         {
-            assert!(is_malformed(&provider.reply_reader(&head(refused), BOUNDS)), "{refused}");
+            assert!(is_malformed(&provider.reply_reader(&head(refused), BOUNDS, &COMPATIBLE)), "{refused}");
         }
         let mut without = head("x/y");
         without.headers.clear();
-        assert!(is_malformed(&provider.reply_reader(&without, BOUNDS)));
+        assert!(is_malformed(&provider.reply_reader(&without, BOUNDS, &COMPATIBLE)));
     }
 }
 
@@ -91,7 +91,7 @@ fn a_reader_never_buffers_more_than_its_limit() {
     let max_bytes = max_wire_bytes(BOUNDS);
     for provider in PROVIDERS {
         for (content_type, start) in [("application/json", "{\"a\":\""), ("text/event-stream", "data: ")] {
-            let mut reader = provider.reply_reader(&head(content_type), BOUNDS).unwrap();
+            let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &COMPATIBLE).unwrap();
             let mut deltas = Vec::new();
             reader.push(start.as_bytes(), &mut deltas).unwrap();
             let mut fed = start.len();
@@ -142,7 +142,7 @@ fn lists_are_limited_while_they_are_read() {
     ] {
         let body = format!("{before}{}{after}", vec![element; 5_000].join(","));
         let bounds = ReplyBounds { reply_bytes: 1 << 20 };
-        let mut reader = provider(name).reply_reader(&head("application/json"), bounds).unwrap();
+        let mut reader = provider(name).reply_reader(&head("application/json"), bounds, &COMPATIBLE).unwrap();
         let mut deltas = Vec::new();
         let ended = reader.push(body.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
         assert!(is_malformed(&ended), "{name} {before}: {ended:?}");
@@ -153,7 +153,7 @@ fn lists_are_limited_while_they_are_read() {
 fn an_error_that_is_too_long_is_not_read() {
     let long = format!(r#"{{"error":[{}0]}}"#, "[],".repeat(50_000));
     let bounds = ReplyBounds { reply_bytes: 1 << 20 };
-    let mut reader = by_name("openai").unwrap().reply_reader(&head("application/json"), bounds).unwrap();
+    let mut reader = by_name("openai").unwrap().reply_reader(&head("application/json"), bounds, &COMPATIBLE).unwrap();
     let mut deltas = Vec::new();
     let ended = reader.push(long.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
     assert!(matches!(ended, Err(Error::UpstreamRefused { message: None, .. })), "{ended:?}");

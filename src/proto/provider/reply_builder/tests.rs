@@ -1,8 +1,11 @@
 use super::*;
-use crate::proto::provider::testing::{BOUNDS, call, think};
+use crate::proto::provider::{
+    COMPATIBLE,
+    testing::{BOUNDS, call, think},
+};
 
 fn empty() -> (ReplyBuilder, Vec<Delta>) {
-    (ReplyBuilder::new(BOUNDS), Vec::new())
+    (ReplyBuilder::new(BOUNDS, COMPATIBLE), Vec::new())
 }
 
 fn is_malformed<T>(outcome: &Result<T, Error>) -> bool {
@@ -122,7 +125,7 @@ fn calls_are_bounded_in_number_and_size() {
     }
     assert!(is_malformed(&reply.call_fragment(128, "more", "n", "")));
 
-    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 });
+    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 }, COMPATIBLE);
     reply.call_fragment(0, "id", "name", &"x".repeat(14)).unwrap();
     assert!(is_malformed(&reply.call_fragment(0, "", "", "x")));
     assert!(is_malformed(&reply.count_bytes(1)));
@@ -137,7 +140,7 @@ fn reasoning_is_bounded_in_number_and_size() {
     }
     assert!(is_malformed(&reply.reasoning(1, "p", "{}".to_owned(), &mut deltas)));
 
-    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 });
+    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 }, COMPATIBLE);
     reply.count_bytes(20).unwrap();
     assert!(is_malformed(&reply.count_bytes(1)));
     assert!(is_malformed(&reply.call_fragment(0, "", "n", "")));

@@ -11,7 +11,7 @@ use crate::proto::{
     exchange::{self, Caller, Entropy, Exchange, Planned, ResponseState},
     key::KeyRing,
     limits::Limits,
-    provider,
+    provider::{self, COMPATIBLE},
     time::UnixSeconds,
     token::{Codec, TokenPolicy},
     turn::{Answer, Truncation},
@@ -102,6 +102,7 @@ fn deployment() -> Deployment {
         upstream: name.to_owned(),
         provider: provider::by_name(name).unwrap(),
         provider_id: name.to_owned(),
+        profile: COMPATIBLE,
         prompt_cache: false,
         name: name.to_owned(),
     };
