@@ -17,6 +17,7 @@ mod guard;
 mod identity;
 mod isolate;
 mod limits;
+mod network;
 mod overlay;
 mod raw;
 mod reload;
@@ -36,10 +37,11 @@ pub use self::{
     checked::{Concurrency, Config, LambdaResponse, ServerConfig, UpstreamConfig},
     error::ConfigError,
     exposure::Exposure,
+    network::{Authorities, Certificates, NetworkConfig, ProxyConfig, ProxyUrl},
     overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
     raw::{RawConfig, parse_duration},
     reload::ReloadSnapshot,
     service::{CorsOrigins, OriginError, ServiceConfig, Timeouts},
-    sources::Sources,
+    sources::{FOLDER_FILES_MAX, Sources},
     store::StoreConfig,
 };

@@ -23,9 +23,6 @@ pub struct Deployment {
     pub models: Models,
     /// The settings of the APIs.
     pub apis: ApiSettings,
-    /// True if clients may bring assistant turns of their own. They are then accepted as part of
-    /// the history.
-    pub accepts_client_history: bool,
     /// True if a token keeps only a note of each inline image in its last turn.
     pub elides_inline_images: bool,
 }
@@ -40,7 +37,6 @@ impl Deployment {
             limits: Limits::default(),
             models,
             apis: ApiSettings::default(),
-            accepts_client_history: false,
             elides_inline_images: false,
         }
     }
@@ -111,6 +107,12 @@ pub struct Model {
     pub fallbacks: Vec<Target>,
     /// The operator's system prompt. It is applied in every turn and is not part of the token.
     pub system_prompt: Option<String>,
+    /// True if clients may bring items of the model, as if the model had made them. They become
+    /// part of the history, and the token has the claim `asserted`. If false, such a token is
+    /// refused as well.
+    pub accepts_client_history: bool,
+    /// The handling of a client's system prompt if the operator has set one.
+    pub client_system: ClientSystem,
     /// The limit on a reply's model tokens if the request sets none.
     pub max_output_tokens: Option<u32>,
     /// The handling of a conversation that is too long, if the request does not say.
@@ -126,6 +128,8 @@ impl Model {
             target,
             fallbacks: Vec::new(),
             system_prompt: None,
+            accepts_client_history: false,
+            client_system: ClientSystem::default(),
             max_output_tokens: None,
             truncation: Truncation::default(),
         }
@@ -142,6 +146,16 @@ impl std::fmt::Debug for Model {
         write!(f, "{} → {:?}", self.alias, self.target)?;
         self.fallbacks.iter().try_for_each(|target| write!(f, ", else {target:?}"))
     }
+}
+
+/// The handling of a client's system prompt for a model that has the operator's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientSystem {
+    /// The operator's prompt comes first, then an empty line, then the client's.
+    Append,
+    /// The turn is refused.
+    #[default]
+    Refuse,
 }
 
 /// A model at one upstream.

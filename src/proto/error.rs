@@ -24,11 +24,19 @@ pub use self::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
+    /// A client brought items of the model to the conversation of the token, and the selected model
+    /// does not accept such items. Only its owner gets this answer. Code `role_forbidden`.
+    AssertedHistoryForbidden,
     /// The request body is over its limit. Code `body_too_large`.
     BodyTooLarge {
         /// The limit, `limits.body_bytes`.
         limit_bytes: usize,
     },
+    /// The request has items of the model that the token does not have. Code `role_forbidden`.
+    ClientHistoryForbidden,
+    /// The request has a system prompt, and the operator has set one for the model. Code
+    /// `role_forbidden`.
+    ClientSystemForbidden,
     /// The limits store did not answer, or the conversation is older than its revocation records.
     /// Code `guard_unavailable`.
     GuardUnavailable {
@@ -218,7 +226,10 @@ impl Error {
             Self::RateLimited(_) => Code::RateLimited,
             Self::RequestInvalid { .. } => Code::RequestInvalid,
             Self::RequestTimeout { .. } => Code::RequestTimeout,
-            Self::RoleForbidden { .. } => Code::RoleForbidden,
+            Self::AssertedHistoryForbidden
+            | Self::ClientHistoryForbidden
+            | Self::ClientSystemForbidden
+            | Self::RoleForbidden { .. } => Code::RoleForbidden,
             Self::TokenExpired { .. } => Code::TokenExpired,
             Self::TokenInvalid { .. } => Code::TokenInvalid,
             Self::TokenRevoked => Code::TokenRevoked,
@@ -257,6 +268,9 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
+            Self::AssertedHistoryForbidden => Some(ASSERTED_HISTORY.to_owned()),
+            Self::ClientHistoryForbidden => Some(CLIENT_HISTORY.to_owned()),
+            Self::ClientSystemForbidden => Some(CLIENT_SYSTEM.to_owned()),
             Self::GuardUnavailable { cause, .. }
             | Self::Internal { cause }
             | Self::IssuerUnavailable { cause }
@@ -285,6 +299,13 @@ impl Error {
 }
 
 impl std::error::Error for Error {}
+
+const ASSERTED_HISTORY: &str =
+    "the token has the claim `asserted`; the alias accepts it with `client_history = \"accept\"`";
+const CLIENT_HISTORY: &str = "the client sent turns of the model without a token for them; the alias accepts them with \
+    `client_history = \"accept\"`";
+const CLIENT_SYSTEM: &str =
+    "the alias has a system prompt, and the client sent one; the alias takes both with `client_system = \"append\"`";
 
 /// A size that is over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ impl<H: Host> Service<H> {
         let mut exchange =
             self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.count())?;
         record.turn(exchange.claims());
-        let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
+        let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented(), false).await?;
         let allowances = permit.allowances().to_vec();
         let tokens = match exchange.known_count() {
             Some(tokens) => Ok(tokens),

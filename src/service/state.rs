@@ -134,10 +134,12 @@ impl<H: Host> Service<H> {
         peer: Option<IpAddr>,
         claims: &Claims,
         presented: Option<PresentedToken>,
+        brings_history: bool,
     ) -> Result<<H::Guard as Guard>::Permit, Error> {
         let (principal, conversation) = (claims.principal.clone(), claims.conversation);
         let moment = self.moment();
-        self.host.guard().admit(AdmitRequest { purpose, principal, peer, conversation, presented, moment }).await
+        let request = AdmitRequest { purpose, principal, peer, conversation, presented, brings_history, moment };
+        self.host.guard().admit(request).await
     }
 
     pub(super) fn moment(&self) -> Moment {

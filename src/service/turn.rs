@@ -45,7 +45,9 @@ impl<H: Host> Service<H> {
         let peer = sender.peer;
         let (planned, writer) = self.plan(api, sender, body, &record)?;
         record.turn(planned.claims());
-        let permit = self.admit(GuardPurpose::Turn, peer, planned.claims(), planned.presented()).await?;
+        let permit = self
+            .admit(GuardPurpose::Turn, peer, planned.claims(), planned.presented(), planned.brings_history())
+            .await?;
         let allowances = permit.allowances().to_vec();
         let head_sent = Arc::new(AtomicBool::new(false));
         let (is_streamed, holds) = (planned.is_streamed(), writer.buffers_deltas());

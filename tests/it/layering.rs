@@ -89,7 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "reqwest",
         &["shell/client.rs", "shell/forward/mod.rs", "shell/http.rs", "shell/issuer.rs", "shell/lambda/runtime_api.rs"],
     ),
-    ("rustls", &["shell/http.rs"]),
+    ("rustls", &["shell/tls.rs"]),
     ("rustyline", &["cli/"]),
     (
         "serde",
@@ -140,7 +140,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["shell/redis/client.rs"]),
     ("toml", &["config/"]),
     ("uuid", &["proto/token/id.rs"]),
-    ("webpki_roots", &["shell/http.rs"]),
+    ("webpki_roots", &["shell/tls.rs"]),
     ("zeroize", &["cli/", "config/", "proto/key.rs"]),
     ("zstd", &["proto/token/frames.rs"]),
 ];

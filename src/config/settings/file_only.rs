@@ -63,6 +63,7 @@ pub(super) const FILE_ONLY: &[Setting] = &[
     Setting::file_only("upstream.kind", PartOfUpstream),
     Setting::file_only("upstream.base_urls", PartOfUpstream),
     Setting::file_only("upstream.queue", PartOfUpstream),
+    Setting::file_only("upstream.proxy_env", PartOfUpstream),
     // The targets of the models hold it, and a reload replaces the models.
     Setting::file_only("upstream.prompt_cache", Applied),
 ];

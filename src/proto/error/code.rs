@@ -218,10 +218,12 @@ codes! {
         status: 400,
         title: "Role not allowed",
         retry: Retry::Never,
-        cause: "The request has a message in a role that clients cannot use, such as `assistant`. Or it has a system \
-                prompt, although the operator has set one for the model.",
-        remedy: "Send only the new user messages and tool results, together with the token. Remove your system prompt if \
-                 the model has its own.",
+        cause: "The request has a message in a role that clients cannot use, such as `assistant`, or a client sent \
+                such messages to the conversation before. Or the request has a system prompt, although the operator \
+                has set one for the model.",
+        remedy: "Send only the new user messages and tool results, together with the token; docs/compatibility.md names \
+                 the argument for each library. Remove your system prompt if the model has its own. Operators can set \
+                 `client_history` and `client_system`.",
     }
     TokenExpired {
         name: "token_expired",

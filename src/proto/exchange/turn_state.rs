@@ -75,6 +75,8 @@ pub(super) struct TurnState {
     pub(super) base: Option<VerifiedToken>,
     /// The same token as the client presented it.
     pub(super) presented: Option<PresentedToken>,
+    /// True if the request brings items of the model that the token does not have.
+    pub(super) brings_history: bool,
     /// The claims of the token to issue.
     pub(super) claims: Claims,
     pub(super) nonce: [u8; NONCE_BYTES],
@@ -104,6 +106,7 @@ impl TurnState {
             deployment,
             base: None,
             presented: None,
+            brings_history: false,
             claims,
             nonce,
             new_lines: String::new(),

@@ -12,7 +12,8 @@ use std::fmt;
 
 use super::{chat::Item, withheld};
 
-pub(in crate::proto) use self::answer::is_of_provider;
+pub(in crate::proto) use super::chat::is_of_provider;
+
 pub use self::{
     answer::{Answer, Conversation, Delta, FinishReason, Partial},
     options::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},

@@ -244,6 +244,7 @@ fn replies() -> Vec<Answer> {
     answers[0].conversation.summarized_items = 1;
     answers[0].conversation.elided_images = 1;
     answers[0].stop_sequence = Some("END".to_owned());
+    answers[0].conversation.claims.asserted = true;
     answers
 }
 

@@ -14,7 +14,7 @@ use crate::proto::{
     provider::{self, COMPATIBLE},
     time::UnixSeconds,
     token::{Codec, TokenPolicy},
-    turn::{Answer, Truncation},
+    turn::Answer,
 };
 
 /// The examples of one API path.
@@ -106,21 +106,13 @@ fn deployment() -> Deployment {
         prompt_cache: false,
         name: name.to_owned(),
     };
-    let model = Model {
-        alias: "default".to_owned(),
-        target,
-        fallbacks: Vec::new(),
-        system_prompt: None,
-        max_output_tokens: None,
-        truncation: Truncation::Refuse,
-    };
+    let model = Model::new("default", target);
     Deployment {
         keys: KeyRing::parse(KEYS).unwrap(),
         policy: TokenPolicy::default(),
         limits: Limits::default(),
         models: Models::new(vec![model]).unwrap(),
         apis: ApiSettings::default(),
-        accepts_client_history: false,
         elides_inline_images: false,
     }
 }
