@@ -206,6 +206,27 @@ fn the_model_is_optional_in_a_conversation() {
 }
 
 #[test]
+fn a_system_text_after_an_item_of_the_model_stays_in_its_place() {
+    let late = json!([
+        { "role": "developer", "content": "one" },
+        { "role": "user", "content": "hi" },
+        { "type": "function_call", "call_id": "c1", "name": "add", "arguments": "{}" },
+        { "type": "function_call_output", "call_id": "c1", "output": "3" },
+        { "role": "developer", "content": "two" },
+        { "role": "system", "content": "" },
+    ]);
+    let items = |last: Option<Item>| {
+        let known = [user("hi"), call_item("c1", "add", "{}"), result_item("c1", "3")];
+        known.into_iter().chain(last).collect::<Vec<_>>()
+    };
+    let turn = read_turn(&json!({ "input": late }));
+    assert_eq!((turn.system.as_deref(), turn.input), (Some("one"), items(Some(user("two")))));
+    // With a token, the items before the new ones are only copies of what the token holds.
+    let turn = read_turn(&json!({ "input": late, "previous_response_id": "resp_a.b.c" }));
+    assert_eq!((turn.system.as_deref(), turn.input), (Some("one\n\ntwo"), items(None)));
+}
+
+#[test]
 fn system_texts_are_joined() {
     let turn = read_turn(&json!({ "instructions": "one", "input": [
         { "role": "system", "content": "two" },
