@@ -113,6 +113,12 @@ impl Problem {
             Error::MethodNotAllowed { allow } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
+            // A 426 names the protocol to use (RFC 9110 §15.5.22), and `Connection` says that the
+            // header is for this connection (RFC 9110 §7.8).
+            Error::WebsocketUnsupported => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            }
             // The rest of the body was not read. It must not be mistaken for the next request.
             Error::BodyTooLarge { .. } | Error::RequestTimeout { .. } => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

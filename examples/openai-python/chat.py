@@ -34,7 +34,7 @@ def ask(text, token=None):
 token = ask("My name is Ada.")
 token = ask("What is my name?", token)
 
-# Streamed: the chunk with the finish reason has the token.
+# Streamed: the last chunk has the token, and no choice.
 chunks = client.chat.completions.create(
     model="default",
     messages=[{"role": "user", "content": "Count to 10."}],
@@ -42,10 +42,9 @@ chunks = client.chat.completions.create(
     extra_body={"conversation_token": token},
 )
 for chunk in chunks:
-    choice = chunk.choices[0]
-    print(choice.delta.content or "", end="", flush=True)
-    if choice.finish_reason:
-        token = chunk.conversation_token
+    for choice in chunk.choices:
+        print(choice.delta.content or "", end="", flush=True)
+    token = getattr(chunk, "conversation_token", token)
 print()
 
 # With the SDK's stream helper, the token is a member of the message.

@@ -45,7 +45,7 @@ fn compare(expected: &reference::Token, found: &UnverifiedToken) {
         [Some(&known.cid), Some(&known.jti), known.par.as_ref()],
         ids.map(|id| id.map(|id| id.to_string())).each_ref().map(Option::as_ref)
     );
-    let Claims { born_at, issued_at, expires_at, turn, usage, upstream_millis, .. } = claims;
+    let Claims { born_at, issued_at, expires_at, turn, usage, upstream_millis, asserted, .. } = claims;
     let numbers = [
         born_at.0,
         issued_at.0,
@@ -56,7 +56,7 @@ fn compare(expected: &reference::Token, found: &UnverifiedToken) {
         usage.cached_tokens,
         *upstream_millis,
     ];
-    assert_eq!((known.numbers, &known.model), (numbers, &claims.model));
+    assert_eq!((known.numbers, &known.model, known.asserted), (numbers, &claims.model, *asserted));
 }
 
 /// A token that its holder may use has the items of the reference, and the next token keeps them.

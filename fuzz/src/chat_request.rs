@@ -10,7 +10,7 @@ use holdall::{
         error::Error,
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Takes any bytes. Bytes that are not UTF-8 never reach the API.
 pub fn check(input: &[u8]) {
@@ -25,17 +25,25 @@ pub fn check(input: &[u8]) {
         assert_eq!(&Item::from_line(line.trim_end_matches('\n')).expect("a written line"), item);
     }
     let schemas = turn.options.tools.iter().filter_map(|tool| tool.parameters.as_ref());
-    assert!(schemas.map(|schema| schema.get()).all(|schema| schema.starts_with('{') && body.contains(schema)));
+    // The function for a custom tool has a schema of the server.
+    let is_ours = |schema: &str| schema.contains("\"required\":[\"input\"]");
+    assert!(
+        schemas
+            .map(|schema| schema.get())
+            .all(|schema| schema.starts_with('{') && (body.contains(schema) || is_ours(schema)))
+    );
     // A member that the API ignores may be too deep, or a number too large, for a value.
     let Ok(value) = serde_json::from_str::<Value>(body) else { return };
     let text = |name: &str| value[name].as_str();
-    assert_eq!(turn.token.as_deref(), text("conversation_token"));
     assert_eq!(turn.model.as_deref(), text("model"));
     assert_eq!(turn.stream, value["stream"] == true);
     assert_eq!(turn.user_id, None);
     let user = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
     assert_eq!(turn.user_hint.as_deref(), user);
     let messages = value["messages"].as_array().expect("messages are a list");
+    let of_model = messages.iter().rev().filter(|message| is(message, &["assistant"]));
+    let in_message = of_model.filter_map(|message| message["conversation_token"].as_str()).next();
+    assert_eq!(turn.token.as_deref(), text("conversation_token").or(in_message));
     let items: Vec<_> = messages.iter().flat_map(items).collect();
     assert_eq!(turn.input, items);
     let system: Vec<_> =
@@ -89,7 +97,12 @@ fn items(message: &Value) -> Vec<Item> {
     let message = Item::Message { role: Role::Assistant, parts: content, cut: false };
     let message = Some(message).filter(|message| !matches!(message, Item::Message { parts, .. } if parts.is_empty()));
     let call = |call: &Value| {
-        let (name, args) = (text(&call["function"]["name"]), text(&call["function"]["arguments"]));
+        let (name, args) = if call["type"] == "custom" || call["function"].is_null() {
+            let input = json!({ "input": call["custom"]["input"] });
+            (text(&call["custom"]["name"]), input.to_string())
+        } else {
+            (text(&call["function"]["name"]), text(&call["function"]["arguments"]))
+        };
         Item::Call { id: text(&call["id"]), name, args }
     };
     message.into_iter().chain(calls.iter().map(call)).collect()

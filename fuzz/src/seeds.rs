@@ -71,6 +71,8 @@ fn texts() -> Vec<(&'static str, bool, Vec<u8>)> {
         ("other-id", false, claims("-7000-8000-0000000000a1", "-4000-8000-0000000000a1")),
         ("bob", true, claims("alice", "bob")),
         ("control-in-subject", false, claims("alice", r"ali\u0085ce")),
+        ("asserted", true, claims(r#""ms":3}"#, r#""ms":3},"asserted":true"#)),
+        ("not-asserted", false, claims(r#""ms":3}"#, r#""ms":3},"asserted":false"#)),
         ("expired", true, claims("1795000000,\"exp\"", "1794000000,\"exp\"")),
         ("from-the-future", true, claims("1795000000,\"exp\"", "1795000061,\"exp\"")),
         ("greatest-number", true, claims("1795604800", "253402300799")),

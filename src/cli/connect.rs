@@ -19,7 +19,7 @@ use super::{
     system::System,
 };
 use crate::{
-    config::{Config, Exposure, ModelSettings, TokenSettings},
+    config::{Authorities, Config, Exposure, ModelSettings, TokenSettings},
     proto::token::{Codec, RawToken},
     service::{Entry, Log},
     shell::{
@@ -82,14 +82,16 @@ impl Connection {
         let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
         let alias = args.model.alias().map(str::to_owned);
         if let Some(url) = &args.url {
-            let client = client(url, args.bearer.as_deref())?;
+            let is_tls = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+            let authorities = is_tls.then(|| Authorities::of_environment(&System)).transpose()?.unwrap_or_default();
+            let client = client(url, args.bearer.as_deref(), authorities)?;
             let model = alias.as_deref().map_or_else(|| url.clone(), |alias| format!("{alias} at {url}"));
             return Ok(Self { model, runtime, client, user: args.user.clone(), alias, causes: None });
         }
         let config = args.local_config(pace_millis)?;
         let model = describe_model(&config, alias.as_deref(), token);
         let (url, causes) = start_local(&runtime, config)?;
-        let client = client(&url, None)?;
+        let client = client(&url, None, Authorities::default())?;
         let user = Some(args.user.clone().unwrap_or_else(|| LOCAL_USER.to_owned()));
         Ok(Self { model, runtime, client, user, alias, causes: Some(causes) })
     }
@@ -214,8 +216,8 @@ fn start_local(runtime: &Runtime, config: Config) -> Result<(String, Causes), Cl
     Ok((url, causes))
 }
 
-fn client(url: &str, bearer: Option<&str>) -> Result<Client, CliError> {
-    Client::new(url, bearer).map_err(|error| CliError::new(error.to_string()))
+fn client(url: &str, bearer: Option<&str>, authorities: Authorities) -> Result<Client, CliError> {
+    Client::new(url, bearer, authorities).map_err(|error| CliError::new(error.to_string()))
 }
 
 /// A log that only passes on the causes of errors.

@@ -1,11 +1,15 @@
 //! Files and environment variables of this process, as the configuration reads them.
 
-use std::ffi::OsStr;
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read as _, Take},
+};
 
 use zeroize::Zeroizing;
 
 use super::error::system_message;
-use crate::config::Sources;
+use crate::config::{FOLDER_FILES_MAX, Sources};
 
 /// Files and variables of this process.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +17,24 @@ pub(crate) struct System;
 
 impl Sources for System {
     fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
-        std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| system_message(&error))
+        let mut text = Zeroizing::new(String::new());
+        read(path, |file| file.read_to_string(&mut text)).map(|()| text)
+    }
+
+    fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        read(path, |file| file.read_to_end(&mut bytes)).map(|()| bytes)
+    }
+
+    fn folder(&self, path: &str) -> Result<Vec<String>, String> {
+        let entries = fs::read_dir(path).map_err(|error| system_message(&error))?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file());
+        let paths: Vec<_> =
+            paths.filter_map(|path| path.to_str().map(str::to_owned)).take(FOLDER_FILES_MAX + 1).collect();
+        if paths.len() > FOLDER_FILES_MAX {
+            return Err(format!("it has more than {FOLDER_FILES_MAX} files"));
+        }
+        Ok(paths)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
@@ -22,7 +43,60 @@ impl Sources for System {
     }
 }
 
+/// Reads a file of at most [`FILE_MAX_BYTES`].
+fn read(path: &str, into: impl FnOnce(&mut Take<File>) -> io::Result<usize>) -> Result<(), String> {
+    // One byte more shows that the file is larger.
+    let limit = FILE_MAX_BYTES + 1;
+    let bytes =
+        File::open(path).and_then(|file| into(&mut file.take(limit))).map_err(|error| system_message(&error))?;
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes >= limit) {
+        return Err(format!("it has more than {FILE_MAX_BYTES} bytes"));
+    }
+    Ok(())
+}
+
+/// Files of settings are far smaller. Without a limit, a device such as `/dev/zero` would fill the
+/// memory.
+const FILE_MAX_BYTES: u64 = 16 << 20;
+
 /// Returns true if a variable of this process is set to the empty text.
 pub(crate) fn is_empty_variable(variable: &OsStr) -> bool {
     std::env::var_os(variable).is_some_and(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_up_to_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let read = |bytes: u64| {
+            File::create(&path).unwrap().set_len(bytes).unwrap();
+            let path = path.to_str().unwrap();
+            (System.bytes(path).map(|bytes| bytes.len()), System.file(path).map(|text| text.len()))
+        };
+        let limit = 16 << 20;
+        assert_eq!(read(limit - 1), (Ok(16_777_215), Ok(16_777_215)));
+        assert_eq!(read(limit), (Ok(16_777_216), Ok(16_777_216)));
+        let fault = "it has more than 16777216 bytes".to_owned();
+        assert_eq!(read(limit + 1), (Err(fault.clone()), Err(fault)));
+    }
+
+    #[test]
+    fn a_folder_lists_its_files_up_to_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        let file = |number: usize| drop(File::create(folder.path().join(number.to_string())).unwrap());
+        (1..FOLDER_FILES_MAX).for_each(file);
+        assert_eq!(System.folder(path).unwrap().len(), FOLDER_FILES_MAX - 1);
+        file(FOLDER_FILES_MAX);
+        let files = System.folder(path).unwrap();
+        assert!(files.len() == FOLDER_FILES_MAX && files.contains(&format!("{path}/4096")));
+        file(FOLDER_FILES_MAX + 1);
+        assert_eq!(System.folder(path), Err("it has more than 4096 files".to_owned()));
+        assert_eq!(System.folder(&format!("{path}/1")), Err("Not a directory".to_owned()));
+    }
 }

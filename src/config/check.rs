@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     checked::{Config, LambdaResponse, ServerConfig},
     error::ConfigError,
+    network::NetworkReader,
     raw::RawConfig,
     service::{CorsOrigins, ServiceConfig, Timeouts},
     sources::Sources,
@@ -34,21 +35,26 @@ impl RawConfig {
         let loopback_host_only = self.check_access(listen, &access)?;
         let limits = self.limits.limits()?;
         let policy = self.policy()?;
-        let upstreams = self.upstreams(sources)?;
+        let reader = NetworkReader::new(sources);
+        let upstreams = self.upstreams(sources, &reader)?;
         let models = self.models(&upstreams, sources)?;
-        let (guard, store) = (self.rules(&policy)?, self.store(&policy)?);
+        let (guard, store) = (self.rules(&policy)?, self.store(&policy, &reader)?);
         if store.is_some() && policy.issuer == TokenPolicy::default().issuer {
             warnings.push(SHARED_ISSUER.to_owned());
         }
         Ok(Config {
             listen,
             access,
+            issuer_network: self.issuer_network(&reader)?,
             service: self.service(loopback_host_only)?,
             lambda_response: self.lambda_response()?,
             server: self.server()?,
             guard,
             store,
-            deployment: self.deployment(keys, policy, limits, models)?,
+            deployment: Deployment {
+                upstream_keys: upstreams.iter().filter_map(|upstream| upstream.api_key.clone()).collect(),
+                ..self.deployment(keys, policy, limits, models)?
+            },
             upstreams,
             warnings,
         })
@@ -181,17 +187,14 @@ impl RawConfig {
         models: Models,
     ) -> Result<Deployment, ConfigError> {
         let streams = [("hold", false), ("live", true)];
-        let histories = [("refuse", false), ("accept", true)];
         Ok(Deployment {
-            keys,
             policy,
             limits,
-            models,
             apis: ApiSettings {
                 live_responses: choice("responses_stream", self.responses_stream.as_deref(), streams)?,
             },
-            accepts_client_history: choice("client_history", self.client_history.as_deref(), histories)?,
             elides_inline_images: self.elide_inline_images,
+            ..Deployment::new(keys, models)
         })
     }
 }
@@ -243,8 +246,5 @@ pub(super) fn unknown(name: &str, names: &[&str]) -> String {
 
 /// Reads the file that a key names.
 pub(super) fn read(sources: &impl Sources, key: &'static str, path: &str) -> Result<Zeroizing<String>, ConfigError> {
-    sources.file(path).map_err(|cause| {
-        let path = sources.may_show(path).then(|| path.to_owned());
-        ConfigError::Unreadable { key, path, cause }
-    })
+    sources.file(path).map_err(|cause| ConfigError::unreadable(key, path, cause, sources))
 }

@@ -5,7 +5,13 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{error::ConfigError, service::ServiceConfig, store::StoreConfig};
+use super::{
+    error::ConfigError,
+    network::{NetworkConfig, ProxyConfig},
+    profile::ProfileChoice,
+    service::ServiceConfig,
+    store::StoreConfig,
+};
 use crate::{
     guard::Rules,
     principal::Access,
@@ -24,6 +30,8 @@ pub struct Config {
     pub deployment: Deployment,
     /// How callers are authenticated.
     pub access: Access,
+    /// How the key set of a JWT issuer is fetched.
+    pub issuer_network: NetworkConfig,
     /// The settings of the service.
     pub service: ServiceConfig,
     /// The upstreams.
@@ -87,6 +95,8 @@ pub struct UpstreamConfig {
     pub provider_id: String,
     /// What is known of the service.
     pub profile: Profile,
+    /// How the profile was chosen.
+    pub profile_choice: ProfileChoice,
     /// True if prompts are to be cached. It matters only for providers that cache on request.
     pub prompt_cache: bool,
     /// The addresses: `http:` or `https:` URLs without a trailing slash, before the provider's
@@ -96,6 +106,8 @@ pub struct UpstreamConfig {
     pub concurrency: Option<Concurrency>,
     /// The operator's key, if the upstream needs one.
     pub api_key: Option<Zeroizing<String>>,
+    /// How connections are made.
+    pub network: NetworkConfig,
     /// The time for a connection.
     pub connect_timeout: Duration,
     /// The pause between two words of the built-in model.
@@ -132,6 +144,14 @@ impl fmt::Debug for UpstreamConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = if self.api_key.is_some() { "with a key" } else { "without a key" };
         write!(f, "{} ({} at {}, {key}", self.name, self.provider.name(), self.base_urls.join(", "))?;
+        match &self.network.proxy {
+            ProxyConfig::Environment { .. } => f.write_str(", proxy of the environment")?,
+            ProxyConfig::Fixed(url) => write!(f, ", proxy {url:?}")?,
+            ProxyConfig::None => {}
+        }
+        if self.network.authorities.own.is_some() {
+            f.write_str(", own authorities")?;
+        }
         if let Some(Concurrency { calls, queue, .. }) = self.concurrency {
             write!(f, ", {calls} concurrent calls and {queue} waiting")?;
         }

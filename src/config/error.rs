@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
+use super::sources::Sources;
 use crate::proto::key::KeyError;
 
 /// The error of a configuration with which nothing can start. It never shows a secret.
@@ -72,6 +73,11 @@ impl ConfigError {
     /// An error of a key. `fault` continues the sentence whose subject is the key.
     pub(super) fn invalid(key: &'static str, fault: impl Into<String>) -> Self {
         Self::Invalid { key, fault: fault.into() }
+    }
+
+    /// The error of a file at `path` that cannot be read for this reason.
+    pub(super) fn unreadable(key: &'static str, path: &str, cause: String, sources: &impl Sources) -> Self {
+        Self::Unreadable { key, path: sources.may_show(path).then(|| path.to_owned()), cause }
     }
 
     /// An error with the next step.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{
     check::at_least_one,
     error::ConfigError,
+    network::NetworkReader,
     raw::{RawConfig, RawGuard, RawQuota, parse_duration},
+    sources::Sources,
     store::StoreConfig,
 };
 use crate::{
@@ -33,11 +35,17 @@ impl RawConfig {
     }
 
     /// The limits store, if there is one.
-    pub(super) fn store(&self, policy: &TokenPolicy) -> Result<Option<StoreConfig>, ConfigError> {
+    pub(super) fn store(
+        &self,
+        policy: &TokenPolicy,
+        reader: &NetworkReader<'_, impl Sources>,
+    ) -> Result<Option<StoreConfig>, ConfigError> {
         let Some(url) = &self.guard.redis_url else { return Ok(None) };
         check_url(url)?;
         let timeout = self.guard.timeout.unwrap_or(Duration::from_millis(500));
-        Ok(Some(StoreConfig { url: url.clone(), timeout, namespace: policy.issuer.clone() }))
+        let authorities =
+            reader.authorities("guard.redis_ca_file", self.guard.redis_ca_file.as_deref(), uses_tls(url))?;
+        Ok(Some(StoreConfig { url: url.clone(), authorities, timeout, namespace: policy.issuer.clone() }))
     }
 }
 
@@ -48,6 +56,7 @@ impl RawGuard {
             ("guard.single_use", self.single_use == Some(true)),
             ("guard.revocation", self.revocation == Some(true)),
             ("guard.live_conversations", self.live_conversations.is_some()),
+            ("guard.redis_ca_file", self.redis_ca_file.is_some()),
             ("guard.timeout", self.timeout.is_some()),
             ("guard.lease_grace", self.lease_grace.is_some()),
             ("guard.dangerous_trust_empty_guard", self.dangerous_trust_empty_guard),
@@ -176,8 +185,7 @@ const QUOTAS_MAX: usize = 8;
 /// admits a turn, over keys that a cluster would distribute.
 fn check_url(url: &str) -> Result<(), ConfigError> {
     // The error does not show the URL, which may contain a password.
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-    let fault = match scheme.as_str() {
+    let fault = match scheme(url).as_str() {
         "redis" | "rediss" | "valkey" | "valkeys" => return Ok(()),
         other if other.contains("cluster") => {
             "names a Redis Cluster, which is not supported: one script uses a user's, a conversation's and a token's \
@@ -190,4 +198,13 @@ fn check_url(url: &str) -> Result<(), ConfigError> {
         _ => "is not a `redis://` or `rediss://` URL",
     };
     Err(ConfigError::invalid("guard.redis_url", fault))
+}
+
+/// Returns true if the connection to the store uses TLS.
+fn uses_tls(url: &str) -> bool {
+    matches!(scheme(url).as_str(), "rediss" | "valkeys")
+}
+
+fn scheme(url: &str) -> String {
+    url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase()
 }

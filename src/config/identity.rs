@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     check::{read, unknown},
     error::ConfigError,
+    network::{ISSUER, NetworkConfig, NetworkReader, RawNetwork},
     raw::{RawApiKeys, RawConfig, RawHeader, RawIdentity, RawJwt},
     sources::Sources,
 };
@@ -36,6 +37,26 @@ impl RawConfig {
             warnings.push(warning.to_owned());
         }
         Ok(Access { authenticator, operator_keys, trusted_proxies })
+    }
+
+    /// How the key set of a JWT issuer is fetched.
+    pub(super) fn issuer_network(
+        &self,
+        reader: &NetworkReader<'_, impl Sources>,
+    ) -> Result<NetworkConfig, ConfigError> {
+        let RawJwt { jwks_url, ca_file, proxy, .. } = &self.identity.jwt;
+        let Some(url) = jwks_url else {
+            let keys = [(ISSUER.ca_file, ca_file.is_some()), (ISSUER.proxy, proxy.is_some())];
+            return match keys.into_iter().find(|(_, is_set)| *is_set) {
+                Some((key, _)) => {
+                    Err(ConfigError::invalid(key, "needs `identity.jwt.jwks_url`; remove it, or set both"))
+                }
+                None => Ok(NetworkConfig::default()),
+            };
+        };
+        let proxy = proxy.as_ref().map(|text| Zeroizing::new(text.trim().to_owned()));
+        let raw = RawNetwork { keys: ISSUER, owner: String::new(), ca_file: ca_file.as_deref(), proxy };
+        reader.of(&raw, std::slice::from_ref(url))
     }
 }
 

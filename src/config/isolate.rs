@@ -6,7 +6,14 @@
 
 use zeroize::Zeroizing;
 
-use super::{checked::Config, error::ConfigError, exposure::Exposure, overlay::ServeSettings, sources::Sources};
+use super::{
+    checked::Config,
+    error::ConfigError,
+    exposure::Exposure,
+    network::{Authorities, ISSUER, ProxyConfig, UPSTREAM},
+    overlay::ServeSettings,
+    sources::Sources,
+};
 
 impl Config {
     /// The configuration in the variables of an isolate.
@@ -25,6 +32,19 @@ impl Config {
             let fault = "is not supported in an isolate, which keeps no connection to a store; remove it: each isolate \
                          then counts by itself";
             return Err(ConfigError::invalid("guard.redis_url", fault));
+        }
+        for (keys, network) in
+            self.upstreams.iter().map(|upstream| (UPSTREAM, &upstream.network)).chain([(ISSUER, &self.issuer_network)])
+        {
+            if network.authorities != Authorities::default() {
+                let fault = "(or SSL_CERT_FILE, SSL_CERT_DIR) is not supported in an isolate, whose platform decides \
+                             which authorities are accepted; remove it";
+                return Err(ConfigError::invalid(keys.ca_file, fault));
+            }
+            if network.proxy != ProxyConfig::None {
+                let fault = "is not supported in an isolate, whose platform makes the connections; remove it";
+                return Err(ConfigError::invalid(keys.proxy, fault));
+            }
         }
         if self.upstreams.iter().any(|upstream| upstream.concurrency.is_some()) {
             let fault = "is not supported in an isolate, because isolates do not know each other's calls; remove it, \
@@ -131,6 +151,15 @@ mod tests {
 
     const DIGEST: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 ada";
 
+    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMAE=\n-----END CERTIFICATE-----\n";
+
+    fn upstream(line: &str) -> String {
+        format!(
+            "[[upstream]]\nname = 'u'\nkind = 'openai'\nbase_url = 'https://model.test'\n{line}\n\
+             [[model]]\nalias = 'a'\nmodel = 'm'\nupstreams = ['u']\n"
+        )
+    }
+
     #[test]
     fn an_error_names_the_setting() {
         for (bindings, key) in [
@@ -141,6 +170,14 @@ mod tests {
             (
                 [OPEN, ("HOLDALL_UPSTREAM_CONCURRENCY", "3"), ("HOLDALL_UPSTREAM", "builtin")],
                 "`upstream.max_concurrency` is not supported in an isolate",
+            ),
+            (
+                [OPEN, ("HOLDALL_CONFIG_TEXT", &upstream("ca_file = 'CA'")), ("CA", CERTIFICATE)],
+                "`upstream.ca_file` (or SSL_CERT_FILE, SSL_CERT_DIR) is not supported in an isolate",
+            ),
+            (
+                [OPEN, ("HOLDALL_CONFIG_TEXT", &upstream("proxy = 'environment'")), ("HOLDALL_TTL", "1h")],
+                "`upstream.proxy` is not supported in an isolate",
             ),
             (
                 [OPEN, ("HOLDALL_SEAL", "maybe"), ("HOLDALL_TTL", "1h")],

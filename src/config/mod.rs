@@ -17,7 +17,9 @@ mod guard;
 mod identity;
 mod isolate;
 mod limits;
+mod network;
 mod overlay;
+mod profile;
 mod raw;
 mod reload;
 mod service;
@@ -36,10 +38,12 @@ pub use self::{
     checked::{Concurrency, Config, LambdaResponse, ServerConfig, UpstreamConfig},
     error::ConfigError,
     exposure::Exposure,
+    network::{Authorities, Certificates, NetworkConfig, ProxyConfig, ProxyUrl},
     overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
+    profile::{ProfileChoice, ProfileSource},
     raw::{RawConfig, parse_duration},
     reload::ReloadSnapshot,
     service::{CorsOrigins, OriginError, ServiceConfig, Timeouts},
-    sources::Sources,
+    sources::{FOLDER_FILES_MAX, Sources},
     store::StoreConfig,
 };

@@ -28,6 +28,7 @@ pub struct RawConfig {
     pub(super) system_prompt_file: Option<String>,
     pub(super) builtin_pace_ms: u64,
     pub(super) client_history: Option<String>,
+    pub(super) client_system: Option<String>,
     pub(super) elide_inline_images: bool,
     pub(super) responses_stream: Option<String>,
     pub(super) lambda_response: Option<String>,
@@ -147,7 +148,7 @@ pub(super) struct RawHeader {
     pub(super) secret_file: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawJwt {
     pub(super) issuer: Option<String>,
@@ -155,12 +156,15 @@ pub(super) struct RawJwt {
     pub(super) jwks_file: Option<String>,
     pub(super) jwks_url: Option<String>,
     pub(super) key_file: Option<String>,
+    pub(super) ca_file: Option<String>,
+    pub(super) proxy: Option<Zeroizing<String>>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawGuard {
     pub(super) redis_url: Option<Zeroizing<String>>,
+    pub(super) redis_ca_file: Option<String>,
     #[serde(deserialize_with = "duration")]
     pub(super) timeout: Option<Duration>,
     pub(super) rate: Option<String>,
@@ -234,7 +238,7 @@ pub(super) struct RawTimeouts {
     pub(super) issuer: Option<Duration>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawUpstream {
     pub(super) name: String,
@@ -242,9 +246,20 @@ pub(super) struct RawUpstream {
     pub(super) base_url: Option<String>,
     pub(super) base_urls: Option<Vec<String>>,
     pub(super) api_key_env: Option<String>,
+    pub(super) ca_file: Option<String>,
+    pub(super) proxy: Option<Zeroizing<String>>,
+    pub(super) proxy_env: Option<String>,
     pub(super) max_concurrency: Option<usize>,
     pub(super) queue: Option<usize>,
     pub(super) prompt_cache: Option<bool>,
+    pub(super) profile: Option<String>,
+    pub(super) token_limit: Option<String>,
+    pub(super) stream_options: Option<bool>,
+    pub(super) seed: Option<String>,
+    pub(super) text_lists: Option<bool>,
+    pub(super) empty_messages: Option<bool>,
+    pub(super) call_ids: Option<String>,
+    pub(super) service_state: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -255,6 +270,8 @@ pub(super) struct RawModel {
     pub(super) model: String,
     pub(super) system_prompt: Option<String>,
     pub(super) system_prompt_file: Option<String>,
+    pub(super) client_history: Option<String>,
+    pub(super) client_system: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
     pub(super) truncation: Option<String>,
 }

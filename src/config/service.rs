@@ -60,19 +60,13 @@ impl Default for Timeouts {
 pub struct CorsOrigins(Vec<HeaderValue>);
 
 impl CorsOrigins {
-    /// Reads origins as browsers send them, such as `https://app.example`. There is no wildcard.
+    /// Reads origins as browsers and apps send them, such as `https://app.example` and
+    /// `capacitor://localhost`. There is no wildcard.
     ///
     /// # Errors
     /// [`OriginError`] with the first text that is not an origin.
     pub fn new<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self, OriginError> {
-        let parse = |origin: &str| {
-            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            let is_host = host.is_some_and(|host| {
-                !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte))
-            });
-            let value = is_host.then(|| HeaderValue::from_str(&origin.to_ascii_lowercase()).ok()).flatten();
-            value.ok_or_else(|| OriginError(origin.to_owned()))
-        };
+        let parse = |origin: &str| parse_origin(origin).ok_or_else(|| OriginError(origin.to_owned()));
         origins.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
@@ -89,6 +83,22 @@ impl CorsOrigins {
     }
 }
 
+/// The origin as the `Origin` header has it: a scheme and a host, with an optional port (RFC 6454
+/// §6.2). Browsers send web origins in lower case. The origin of an app has a scheme of its own,
+/// and is compared byte for byte.
+fn parse_origin(origin: &str) -> Option<HeaderValue> {
+    let (scheme, host) = origin.split_once("://")?;
+    let starts_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
+    let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-[]".contains(&byte));
+    if !starts_scheme || !is_scheme || !is_host || host.is_empty() {
+        return None;
+    }
+    let is_web = ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+    let text = if is_web { origin.to_ascii_lowercase() } else { origin.to_owned() };
+    HeaderValue::from_str(&text).ok()
+}
+
 /// A text that is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginError(String);
@@ -97,6 +107,20 @@ impl std::error::Error for OriginError {}
 
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not an origin, such as `https://app.example`", self.0)
+        match self.0.as_str() {
+            // Sandboxed frames and local files have this origin, and anyone can make them.
+            "null" => f.write_str(
+                "`null` is the origin of many kinds of pages, so that any of them could call; load the page from an \
+                 origin of its own, such as `https://app.example` or `capacitor://localhost`",
+            ),
+            "*" => f.write_str(
+                "`*` is not an origin, and there is no wildcard; list each one, such as `https://app.example`",
+            ),
+            origin => write!(
+                f,
+                "`{origin}` is not an origin; write a scheme and a host without a path, such as `https://app.example` \
+                 or `capacitor://localhost`"
+            ),
+        }
     }
 }

@@ -9,6 +9,7 @@ use self::file_only::FILE_ONLY;
 use super::{
     checked::UpstreamConfig,
     fingerprint::Fingerprint,
+    network::{Authorities, ProxyConfig},
     setting::{
         Kind::{Boolean, List, Number, Switch, Text},
         Reload::{Applied, AppliedWithoutStore, PartOfUpstream, Refused, Restart},
@@ -68,8 +69,10 @@ pub(super) const SERVER: Section = Section {
 };
 
 /// The single upstream and its model, which replace those of the file.
-pub(super) const UPSTREAM_SERVICE: Section =
-    Section { heading: Some("Model"), settings: &[UPSTREAM, UPSTREAM_URL, UPSTREAM_KEY, UPSTREAM_CONCURRENCY, MODEL] };
+pub(super) const UPSTREAM_SERVICE: Section = Section {
+    heading: Some("Model"),
+    settings: &[UPSTREAM, UPSTREAM_URL, UPSTREAM_KEY, UPSTREAM_CA_FILE, UPSTREAM_PROXY, UPSTREAM_CONCURRENCY, MODEL],
+};
 
 /// The kind of the upstream.
 pub(super) const UPSTREAM: Setting = Setting::flag("--upstream", "HOLDALL_UPSTREAM", Text("KIND"))
@@ -87,6 +90,34 @@ pub(super) const UPSTREAM_URL: Setting = Setting::flag("--upstream-url", "HOLDAL
 pub(super) const UPSTREAM_KEY: Setting = Setting::variable("HOLDALL_UPSTREAM_KEY")
     .key("upstream.api_key_env", Restart(|config| Fingerprint::of_each(config.upstreams.iter().map(digest_of_key))))
     .help("Key of the model service; the file names the variable that holds it");
+
+/// The authorities of the upstream.
+pub(super) const UPSTREAM_CA_FILE: Setting =
+    Setting::flag("--upstream-ca-file", "HOLDALL_UPSTREAM_CA_FILE", Text("FILE"))
+        .key(
+            "upstream.ca_file",
+            Restart(|config| {
+                Fingerprint::of_each(
+                    config.upstreams.iter().map(|upstream| digest_of_authorities(&upstream.network.authorities)),
+                )
+            }),
+        )
+        .default_description("none")
+        .help("PEM file with the certificates of private authorities, accepted in addition to the others");
+
+/// The proxy of the upstream.
+pub(super) const UPSTREAM_PROXY: Setting = Setting::variable("HOLDALL_UPSTREAM_PROXY")
+    .key(
+        "upstream.proxy",
+        Restart(|config| {
+            Fingerprint::of_each(config.upstreams.iter().map(|upstream| digests_of_proxy(&upstream.network.proxy)))
+        }),
+    )
+    .default_description("none")
+    .help(
+        "Proxy for calls of the model service, `http://user:password@host:port`; or `environment`, for the proxies \
+         in `HTTPS_PROXY` and its like",
+    );
 
 /// The concurrency of the upstream.
 pub(super) const UPSTREAM_CONCURRENCY: Setting =
@@ -187,6 +218,20 @@ pub(super) const CALLERS: Section = Section {
         Setting::flag("--jwt-jwks-url", "HOLDALL_JWT_JWKS_URL", Text("URL"))
             .key("identity.jwt.jwks_url", Refused(|config| Fingerprint::of(config.access.authenticator.jwks_url())))
             .help("URL at which the issuer publishes its key set"),
+        Setting::flag("--jwt-ca-file", "HOLDALL_JWT_CA_FILE", Text("FILE"))
+            .key(
+                "identity.jwt.ca_file",
+                Restart(|config| Fingerprint::of(digest_of_authorities(&config.issuer_network.authorities))),
+            )
+            .default_description("none")
+            .help("As `--upstream-ca-file`, for the URL of the key set"),
+        Setting::variable("HOLDALL_JWT_PROXY")
+            .key(
+                "identity.jwt.proxy",
+                Restart(|config| Fingerprint::of(digests_of_proxy(&config.issuer_network.proxy))),
+            )
+            .default_description("none")
+            .help("As `HOLDALL_UPSTREAM_PROXY`, for the URL of the key set"),
         Setting::flag("--jwt-jwks-file", "HOLDALL_JWT_JWKS_FILE", Text("FILE"))
             .key("identity.jwt.jwks_file", Applied)
             .help("File with the key set, instead of a URL"),
@@ -226,7 +271,7 @@ pub(super) const CALLERS: Section = Section {
         Setting::flag("--cors-origins", "HOLDALL_CORS_ORIGINS", List("ORIGINS"))
             .key("cors_origins", Restart(|config| Fingerprint::of(&config.service.cors_origins)))
             .default_description("none")
-            .help("Web origins whose pages may call, comma-separated, such as `https://app.example`; no wildcard"),
+            .help("Origins of the web pages and apps that may call, comma-separated, such as `https://app.example`; no wildcard"),
         Setting::flag("--dangerous-open", "HOLDALL_DANGEROUS_OPEN", Switch)
             .key("dangerous_open", Restart(|config| Fingerprint::of(config.service.loopback_host_only)))
             .default("false")
@@ -241,7 +286,17 @@ pub(super) const APIS: Section = Section {
         Setting::flag("--client-history", "HOLDALL_CLIENT_HISTORY", Text("MODE"))
             .key("client_history", Applied)
             .default("refuse")
-            .help("Assistant turns that clients send: `refuse`, or `accept` as if the model had said them"),
+            .help(
+                "Assistant turns that clients send: `refuse`, or `accept` as if the model had said them; an alias \
+                 can have its own",
+            ),
+        Setting::flag("--client-system", "HOLDALL_CLIENT_SYSTEM", Text("MODE"))
+            .key("client_system", Applied)
+            .default("refuse")
+            .help(
+                "System prompts that clients send to an alias that has one: `refuse`, or `append` them to it; an \
+                 alias can have its own",
+            ),
         Setting::flag("--elide-inline-images", "HOLDALL_ELIDE_INLINE_IMAGES", Boolean)
             .key("elide_inline_images", Applied)
             .default("false")
@@ -286,13 +341,24 @@ pub(super) const GUARD: Section = Section {
 /// The limits store.
 pub(super) const STORE: Section = Section {
     heading: Some("Limits on users"),
-    settings: &[Setting::variable("HOLDALL_REDIS_URL")
-        .key(
-            "guard.redis_url",
-            Refused(|config| Fingerprint::of_secret(config.store.as_ref().map(|store| store.url.as_str()))),
-        )
-        .default_description("none")
-        .help("URL of the Redis or Valkey server on which instances count together; may contain a password")],
+    settings: &[
+        Setting::variable("HOLDALL_REDIS_URL")
+            .key(
+                "guard.redis_url",
+                Refused(|config| Fingerprint::of_secret(config.store.as_ref().map(|store| store.url.as_str()))),
+            )
+            .default_description("none")
+            .help("URL of the Redis or Valkey server on which instances count together; may contain a password"),
+        Setting::flag("--redis-ca-file", "HOLDALL_REDIS_CA_FILE", Text("FILE"))
+            .key(
+                "guard.redis_ca_file",
+                Restart(|config| {
+                    Fingerprint::of(config.store.as_ref().map(|store| digest_of_authorities(&store.authorities)))
+                }),
+            )
+            .default_description("none")
+            .help("As `--upstream-ca-file`, for the store"),
+    ],
 };
 
 /// The stop of a server.
@@ -309,6 +375,16 @@ pub(super) const STOP: Section = Section {
             .help("Time after the lame duck phase in which turns in flight may continue"),
     ],
 };
+
+/// The digest of the certificates in a `ca_file`, in hexadecimal digits.
+fn digest_of_authorities(authorities: &Authorities) -> Option<String> {
+    authorities.own.as_ref().map(|certificates| KeyDigest::of(&certificates.pem).to_hex())
+}
+
+/// The digests of the URLs of proxies, in hexadecimal digits.
+fn digests_of_proxy(proxy: &ProxyConfig) -> Vec<String> {
+    proxy.secrets().map(|url| KeyDigest::of(url).to_hex()).collect()
+}
 
 /// The digest of the upstream's key, in hexadecimal digits.
 fn digest_of_key(upstream: &UpstreamConfig) -> Option<String> {

@@ -10,6 +10,22 @@ pub trait Sources {
     /// The error of the system.
     fn file(&self, path: &str) -> Result<Zeroizing<String>, String>;
 
+    /// The bytes of a file that need not be text.
+    ///
+    /// # Errors
+    /// The error of the system.
+    fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.file(path).map(|text| text.as_bytes().to_vec())
+    }
+
+    /// The paths of the files in a folder, at most [`FOLDER_FILES_MAX`].
+    ///
+    /// # Errors
+    /// The error of the system, or the lack of folders.
+    fn folder(&self, _path: &str) -> Result<Vec<String>, String> {
+        Err("there are no folders here".to_owned())
+    }
+
     /// The value of an environment variable; `None` if it is not set or empty.
     fn variable(&self, name: &str) -> Option<Zeroizing<String>>;
 
@@ -23,5 +39,7 @@ pub trait Sources {
     }
 }
 
+/// The most files of a folder that is read.
+pub const FOLDER_FILES_MAX: usize = 4_096;
 /// The longest path that an error shows.
 const SHOWN_PATH_MAX_BYTES: usize = 128;

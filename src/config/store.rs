@@ -4,11 +4,15 @@ use std::{fmt, time::Duration};
 
 use zeroize::Zeroizing;
 
+use super::network::Authorities;
+
 /// The address of the limits store, a server of the Redis protocol. `Debug` does not show the URL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreConfig {
     /// A `redis://` or `rediss://` URL; may hold a password.
     pub url: Zeroizing<String>,
+    /// The authorities that a TLS connection accepts.
+    pub authorities: Authorities,
     /// The longest time for one answer.
     pub timeout: Duration,
     /// The deployment's name, which the names of its keys are derived from.

@@ -2,6 +2,8 @@
 
 mod guard;
 mod identity;
+mod network;
+mod profiles;
 mod reload;
 mod settings;
 mod upstreams;
@@ -11,6 +13,7 @@ use std::{collections::HashMap, time::Duration};
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::proto::deployment::ClientSystem;
 
 /// Files and variables by name.
 struct Fixture(HashMap<&'static str, &'static str>);
@@ -139,6 +142,7 @@ fn an_error_names_the_key_and_the_rule() {
             "`system_prompt` and `system_prompt_file` are both set; set only one of them",
         ),
         ("client_history = \"trust\"", "`client_history` is `trust`; it must be `refuse` or `accept`"),
+        ("client_system = \"accept\"", "`client_system` is `accept`; it must be `refuse` or `append`"),
         ("responses_stream = \"Live\"", "`responses_stream` is `Live`; it must be `hold` or `live`"),
         ("lambda_response = \"live\"", "`lambda_response` is `live`; it must be `auto`, `buffer` or `stream`"),
         ("retries = 11", "`retries` is 11; it must be from 0 to 10"),
@@ -181,13 +185,42 @@ fn a_key_in_the_place_of_a_path_is_not_shown() {
 #[test]
 fn an_origin_is_a_scheme_a_host_and_an_optional_port() {
     let with = |origin: &str| check(&format!("{}\ncors_origins = [\"{origin}\"]", keys()), &[]);
-    for origin in ["https://app.example", "http://localhost:3000", "https://[::1]:8443", "https://App.Example"] {
-        assert!(with(origin).is_ok(), "{origin}");
+    for origin in ["https://app.example", "http://localhost:3000", "https://[::1]:8443", "HTTPS://App.Example"] {
+        let origins = with(origin).unwrap().service.cors_origins;
+        assert!(origins.contains(&origin.to_ascii_lowercase().parse().unwrap()), "{origin}");
     }
-    for origin in ["", "null", "app.example", "https://", "ftp://app.example", "https://app.example/", "https://*"] {
+    for origin in
+        ["", "app.example", "https://", "://a", "1a://b", "https://app.example/", "https://*", "a://b?c", "a b://c"]
+    {
         let error = with(origin).unwrap_err().to_string();
-        let rule = "is not an origin, such as `https://app.example`";
-        assert_eq!(error, format!("`cors_origins` is not valid: `{origin}` {rule}"));
+        let rule = "is not an origin; write a scheme and a host without a path, such as";
+        assert!(error.starts_with(&format!("`cors_origins` is not valid: `{origin}` {rule}")), "{error}");
+    }
+    let error = with("null").unwrap_err().to_string();
+    assert!(error.contains("`null` is the origin of many kinds of pages"), "{error}");
+    assert!(with("*").unwrap_err().to_string().contains("there is no wildcard"));
+}
+
+#[test]
+fn the_origin_of_an_app_is_compared_byte_for_byte() {
+    for origin in [
+        "app://-",
+        "app://obsidian.md",
+        "capacitor://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "ionic://localhost",
+        "moz-extension://0b9a5c4e-33a1-4c7a-9d5c-6a1f2f0f6d21",
+        "ms-appx-web://Our_App",
+        "tauri://localhost",
+        "vscode-webview://1abc2DEF",
+    ] {
+        let line = format!("cors_origins = [\"{origin}\"]");
+        let origins = check(&format!("{}\n{line}", keys()), &[]).unwrap().service.cors_origins;
+        assert!(origins.contains(&origin.parse().unwrap()), "{origin}");
+        let (upper, longer) = (origin.to_ascii_uppercase(), format!("{origin}.test"));
+        for other in [upper.as_str(), &longer, "null", &format!("{origin}/")] {
+            assert!(!origins.contains(&other.parse().unwrap()), "{other}");
+        }
     }
 }
 
@@ -200,14 +233,22 @@ fn a_failed_call_is_retried_twice_by_default() {
 
 #[test]
 fn the_apis_are_strict_by_default() {
-    let deployment = check(&keys(), &[]).unwrap().deployment;
-    assert!(!deployment.accepts_client_history && !deployment.elides_inline_images && !deployment.apis.live_responses);
-    let lines = "client_history = \"accept\"\nelide_inline_images = true\nresponses_stream = \"live\"";
-    let deployment = check(&format!("{}\n{lines}", keys()), &[]).unwrap().deployment;
-    assert!(deployment.accepts_client_history && deployment.elides_inline_images && deployment.apis.live_responses);
-    let lines = "client_history = \"refuse\"\nresponses_stream = \"hold\"";
-    let deployment = check(&format!("{}\n{lines}", keys()), &[]).unwrap().deployment;
-    assert!(!deployment.accepts_client_history && !deployment.apis.live_responses);
+    let deployment = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().deployment;
+    let strict = deployment("");
+    assert!(!strict.elides_inline_images && !strict.apis.live_responses);
+    let lenient = deployment("elide_inline_images = true\nresponses_stream = \"live\"");
+    assert!(lenient.elides_inline_images && lenient.apis.live_responses);
+    assert!(!deployment("responses_stream = \"hold\"").apis.live_responses);
+    let of_clients = |lines: &str| {
+        let deployment = deployment(lines);
+        let model = &deployment.models.as_slice()[0];
+        (model.accepts_client_history, model.client_system)
+    };
+    assert_eq!(of_clients(""), (false, ClientSystem::Refuse));
+    let lines = "client_history = \"accept\"\nclient_system = \"append\"";
+    assert_eq!(of_clients(lines), (true, ClientSystem::Append));
+    let lines = "client_history = \"refuse\"\nclient_system = \"refuse\"";
+    assert_eq!(of_clients(lines), (false, ClientSystem::Refuse));
 }
 
 #[test]

@@ -5,23 +5,29 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{
-    check::{read, unknown},
+    check::{choice, read, unknown},
     checked::{Concurrency, UpstreamConfig},
     error::ConfigError,
+    network::{NetworkReader, RawNetwork, UPSTREAM},
+    profile::profile,
     raw::{RawConfig, RawModel, RawUpstream},
     sources::Sources,
 };
 use crate::proto::{
-    deployment::{Model, Models, Target},
-    provider::{self, Profile, Provider},
+    deployment::{ClientSystem, Model, Models, Target},
+    provider::{self, Provider},
     turn::Truncation,
 };
 
 impl RawConfig {
-    pub(super) fn upstreams(&self, sources: &impl Sources) -> Result<Vec<UpstreamConfig>, ConfigError> {
+    pub(super) fn upstreams<S: Sources>(
+        &self,
+        sources: &S,
+        reader: &NetworkReader<'_, S>,
+    ) -> Result<Vec<UpstreamConfig>, ConfigError> {
         let mut upstreams: Vec<UpstreamConfig> = Vec::new();
         for raw in &self.upstream {
-            let upstream = self.upstream(raw, sources)?;
+            let upstream = self.upstream(raw, sources, reader)?;
             if upstreams.iter().any(|other| other.name == upstream.name) {
                 let fault = format!("is `{}` in two tables; give each upstream its own name", upstream.name);
                 return Err(ConfigError::invalid("upstream.name", fault));
@@ -31,7 +37,12 @@ impl RawConfig {
         Ok(upstreams)
     }
 
-    fn upstream(&self, raw: &RawUpstream, sources: &impl Sources) -> Result<UpstreamConfig, ConfigError> {
+    fn upstream<S: Sources>(
+        &self,
+        raw: &RawUpstream,
+        sources: &S,
+        reader: &NetworkReader<'_, S>,
+    ) -> Result<UpstreamConfig, ConfigError> {
         let provider = provider(&raw.kind)?;
         let base_urls = base_urls(raw, provider)?;
         let base_url = base_urls.first().map_or("", String::as_str);
@@ -41,6 +52,7 @@ impl RawConfig {
             let fault = format!("needs a key for {base_url}; set HOLDALL_UPSTREAM_KEY, or `api_key_env` in the table");
             return Err(ConfigError::invalid("upstream", fault));
         }
+        let (profile, profile_choice) = profile(raw, base_url)?;
         Ok(UpstreamConfig {
             name: raw.name.clone(),
             provider,
@@ -49,9 +61,11 @@ impl RawConfig {
             } else {
                 format!("{}@{}", provider.name(), host(base_url))
             },
-            profile: Profile::of_base_url(base_url),
+            profile,
+            profile_choice,
             prompt_cache: raw.prompt_cache.unwrap_or(true),
             concurrency: concurrency(raw, self.timeouts.queue)?,
+            network: reader.of(&network(raw, sources)?, &base_urls)?,
             base_urls,
             api_key,
             connect_timeout: self.timeouts.connect.unwrap_or(Duration::from_secs(5)),
@@ -95,6 +109,16 @@ impl RawConfig {
             target,
             fallbacks: targets.collect(),
             system_prompt,
+            accepts_client_history: own_or_default(
+                ["client_history", "model.client_history"],
+                [&self.client_history, &raw.client_history],
+                [("refuse", false), ("accept", true)],
+            )?,
+            client_system: own_or_default(
+                ["client_system", "model.client_system"],
+                [&self.client_system, &raw.client_system],
+                [("refuse", ClientSystem::Refuse), ("append", ClientSystem::Append)],
+            )?,
             max_output_tokens: raw.max_output_tokens,
             truncation: truncation(raw.truncation.as_deref())?,
         })
@@ -116,6 +140,23 @@ fn api_key(name: &str, sources: &impl Sources) -> Result<Zeroizing<String>, Conf
     key.filter(|key| !key.is_empty()).ok_or_else(|| {
         ConfigError::invalid("upstream.api_key_env", format!("names the variable `{name}`, which is not set"))
     })
+}
+
+/// The network settings of an upstream. The proxy may be in a variable, because it may contain a
+/// password.
+fn network<'a>(raw: &'a RawUpstream, sources: &impl Sources) -> Result<RawNetwork<'a>, ConfigError> {
+    let proxy = match (&raw.proxy, &raw.proxy_env) {
+        (Some(_), Some(_)) => {
+            let fault = "and `proxy_env` are both set; set only one of them";
+            return Err(ConfigError::invalid("upstream.proxy", fault));
+        }
+        (None, Some(name)) => Some(sources.variable(name).ok_or_else(|| {
+            ConfigError::invalid("upstream.proxy_env", format!("names the variable `{name}`, which is not set"))
+        })?),
+        (proxy, None) => proxy.clone(),
+    };
+    let proxy = proxy.map(|text| Zeroizing::new(text.trim().to_owned()));
+    Ok(RawNetwork { keys: UPSTREAM, owner: format!("of `{}`", raw.name), ca_file: raw.ca_file.as_deref(), proxy })
 }
 
 /// The addresses of an upstream, without trailing slashes. The built-in model has one empty
@@ -231,6 +272,16 @@ fn targets(raw: &RawModel, upstreams: &[UpstreamConfig]) -> Result<Vec<Target>, 
         });
     }
     Ok(targets)
+}
+
+/// The choice of an alias, or else the choice of the whole file. Both must be valid.
+fn own_or_default<T: Copy, const N: usize>(
+    [default_key, own_key]: [&'static str; 2],
+    [default_name, own_name]: [&Option<String>; 2],
+    values: [(&str, T); N],
+) -> Result<T, ConfigError> {
+    let default = choice(default_key, default_name.as_deref(), values)?;
+    own_name.as_deref().map_or(Ok(default), |name| choice(own_key, Some(name), values))
 }
 
 fn truncation(name: Option<&str>) -> Result<Truncation, ConfigError> {

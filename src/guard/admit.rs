@@ -80,8 +80,10 @@ pub struct AdmitRequest {
     pub peer: Option<IpAddr>,
     /// The conversation that the turn starts or continues.
     pub conversation: Id,
-    /// The token that the turn continues. `None` starts a conversation.
+    /// The token that the turn continues.
     pub presented: Option<PresentedToken>,
+    /// True if the request brings earlier turns of the model itself.
+    pub brings_history: bool,
     /// The current time.
     pub moment: Moment,
 }
@@ -91,6 +93,13 @@ impl AdmitRequest {
     #[must_use]
     pub fn subject(&self) -> LimitSubject {
         LimitSubject::new(&self.principal, self.peer)
+    }
+
+    /// Returns true if the request starts a conversation: it has no token, and brings no earlier
+    /// turns of the model.
+    #[must_use]
+    pub fn starts_conversation(&self) -> bool {
+        self.presented.is_none() && !self.brings_history
     }
 }
 

@@ -115,7 +115,7 @@ impl State {
         caller.turns_in_flight = caller.turns_in_flight.saturating_add(1);
         caller.charge_rate(rules, request.moment);
         let is_turn = request.purpose == GuardPurpose::Turn;
-        let cost = is_turn.then(|| caller.charge_turn(request.presented.is_none(), rules, request.moment));
+        let cost = is_turn.then(|| caller.charge_turn(request.starts_conversation(), rules, request.moment));
         Ok((cost, allowances(&caller.standings(rules, request.moment))))
     }
 
@@ -128,7 +128,7 @@ impl State {
         let is_turn = request.purpose == GuardPurpose::Turn;
         let applies = |standing: &&LimitStanding| match standing.scope {
             LimitScope::Calls => true,
-            LimitScope::NewConversations => is_turn && request.presented.is_none(),
+            LimitScope::NewConversations => is_turn && request.starts_conversation(),
             LimitScope::Turns => is_turn,
         };
         let longest = standings.iter().filter(applies).max_by_key(|standing| standing.wait_seconds);

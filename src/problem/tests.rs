@@ -36,7 +36,9 @@ pub(crate) fn all() -> Vec<(Error, u16, &'static str)> {
         (Error::invalid("`temperature` must be a number from 0 to 2."), 400, "never"),
         (Error::RequestTimeout { limit: Duration::from_secs(30) }, 408, "safe"),
         (Error::RoleForbidden { role: "assistant".to_owned() }, 400, "never"),
-        (Error::RoleForbidden { role: "system".to_owned() }, 400, "never"),
+        (Error::AssertedHistoryForbidden, 400, "never"),
+        (Error::ClientHistoryForbidden, 400, "never"),
+        (Error::ClientSystemForbidden, 400, "never"),
         (expired, 410, "never"),
         (Error::TokenInvalid { fault: TokenFault::Tag }, 400, "never"),
         (Error::TokenRevoked, 410, "never"),
@@ -47,14 +49,17 @@ pub(crate) fn all() -> Vec<(Error, u16, &'static str)> {
         (Error::UntrustedProxy { cause: cause() }, 401, "never"),
         (Error::Unsupported { detail: "`functions` is not supported. Send `tools`.".to_owned() }, 400, "never"),
         (Error::UnsupportedMediaType { detail: json }, 415, "never"),
+        (Error::UpstreamAccount { cause: cause() }, 502, "never"),
         (Error::UpstreamCut, 502, "safe"),
-        (Error::UpstreamMalformed { cause: cause() }, 502, "safe"),
+        (Error::malformed(cause()), 502, "safe"),
+        (Error::malformed(cause()).about_paid_reply(), 502, "never"),
         (refused(400, Some("max_tokens is too large"), None), 502, "never"),
         (refused(429, None, second), 502, "after 2"),
         (Error::UpstreamTimeout { phase: "the first byte", limit }, 504, "safe"),
         (Error::UpstreamUnavailable { cause: cause(), retry_after: None }, 502, "safe"),
         (Error::UpstreamUnavailable { cause: cause(), retry_after: second }, 502, "after 2"),
         (Error::UserBusy { limit: 8 }, 429, "after 1"),
+        (Error::WebsocketUnsupported, 426, "never"),
     ]
 }
 
@@ -142,6 +147,13 @@ fn headers_match_the_retry_advice_and_the_status() {
         };
         assert_eq!(headers.get("www-authenticate").map(|value| value.to_str().unwrap()), challenge);
         assert_eq!(headers.contains_key("allow"), code == "method_not_allowed");
-        assert_eq!(headers.contains_key("connection"), ["body_too_large", "request_timeout"].contains(&code));
+        let upgrade = headers.get("upgrade").map(|value| value.to_str().unwrap());
+        assert_eq!(upgrade, (code == "websocket_unsupported").then_some("HTTP/1.1"));
+        let connection = match code {
+            "body_too_large" | "request_timeout" => Some("close"),
+            "websocket_unsupported" => Some("upgrade"),
+            _ => None,
+        };
+        assert_eq!(headers.get("connection").map(|value| value.to_str().unwrap()), connection);
     }
 }

@@ -1,12 +1,14 @@
 //! The settings of a deployment that the core must know, and the models behind its aliases.
 
-use http::response;
+use std::fmt;
+
+use zeroize::Zeroizing;
 
 use super::{
     error::Error,
     key::KeyRing,
     limits::Limits,
-    provider::{Profile, Provider, ReplyBounds, ReplyReader},
+    provider::{Profile, Provider},
     token::{TokenContext, TokenPolicy},
     turn::Truncation,
 };
@@ -25,11 +27,10 @@ pub struct Deployment {
     pub models: Models,
     /// The settings of the APIs.
     pub apis: ApiSettings,
-    /// True if clients may bring assistant turns of their own. They are then accepted as part of
-    /// the history.
-    pub accepts_client_history: bool,
     /// True if a token keeps only a note of each inline image in its last turn.
     pub elides_inline_images: bool,
+    /// The keys of the operator at the upstreams. They are removed from the upstreams' words.
+    pub upstream_keys: UpstreamKeys,
 }
 
 impl Deployment {
@@ -42,8 +43,8 @@ impl Deployment {
             limits: Limits::default(),
             models,
             apis: ApiSettings::default(),
-            accepts_client_history: false,
             elides_inline_images: false,
+            upstream_keys: UpstreamKeys::default(),
         }
     }
 
@@ -51,6 +52,30 @@ impl Deployment {
     #[must_use]
     pub fn token_context(&self) -> TokenContext<'_> {
         TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    }
+}
+
+/// The keys of the operator at the upstreams.
+#[derive(Default)]
+pub struct UpstreamKeys(Vec<Zeroizing<String>>);
+
+impl UpstreamKeys {
+    /// The keys.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|key| key.as_str())
+    }
+}
+
+impl FromIterator<Zeroizing<String>> for UpstreamKeys {
+    fn from_iter<I: IntoIterator<Item = Zeroizing<String>>>(keys: I) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for UpstreamKeys {
+    /// Shows only their number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.0.len())
     }
 }
 
@@ -113,6 +138,12 @@ pub struct Model {
     pub fallbacks: Vec<Target>,
     /// The operator's system prompt. It is applied in every turn and is not part of the token.
     pub system_prompt: Option<String>,
+    /// True if clients may bring items of the model, as if the model had made them. They become
+    /// part of the history, and the token has the claim `asserted`. If false, such a token is
+    /// refused as well.
+    pub accepts_client_history: bool,
+    /// The handling of a client's system prompt if the operator has set one.
+    pub client_system: ClientSystem,
     /// The limit on a reply's model tokens if the request sets none.
     pub max_output_tokens: Option<u32>,
     /// The handling of a conversation that is too long, if the request does not say.
@@ -128,6 +159,8 @@ impl Model {
             target,
             fallbacks: Vec::new(),
             system_prompt: None,
+            accepts_client_history: false,
+            client_system: ClientSystem::default(),
             max_output_tokens: None,
             truncation: Truncation::default(),
         }
@@ -139,11 +172,21 @@ impl Model {
     }
 }
 
-impl std::fmt::Debug for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} → {:?}", self.alias, self.target)?;
         self.fallbacks.iter().try_for_each(|target| write!(f, ", else {target:?}"))
     }
+}
+
+/// The handling of a client's system prompt for a model that has the operator's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientSystem {
+    /// The operator's prompt comes first, then an empty line, then the client's.
+    Append,
+    /// The turn is refused.
+    #[default]
+    Refuse,
 }
 
 /// A model at one upstream.
@@ -179,24 +222,10 @@ impl Target {
             name: name.to_owned(),
         }
     }
-
-    /// A reader for the body of one successful reply of this target.
-    pub(in crate::proto) fn reply_reader(
-        &self,
-        head: &response::Parts,
-        bounds: ReplyBounds,
-    ) -> Result<Box<dyn ReplyReader>, Error> {
-        self.provider.reply_reader(head, bounds, &self.profile)
-    }
-
-    /// The error that an answer of this target with a 4xx or 5xx status means.
-    pub(in crate::proto) fn error_from_answer(&self, head: &response::Parts, body: &[u8]) -> Error {
-        self.provider.error_from_answer(head, body, &self.profile)
-    }
 }
 
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} at {}", self.provider.name(), self.name, self.upstream)
     }
 }

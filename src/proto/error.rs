@@ -24,11 +24,19 @@ pub use self::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
+    /// A client brought items of the model to the conversation of the token, and the selected model
+    /// does not accept such items. Only its owner gets this answer. Code `role_forbidden`.
+    AssertedHistoryForbidden,
     /// The request body is over its limit. Code `body_too_large`.
     BodyTooLarge {
         /// The limit, `limits.body_bytes`.
         limit_bytes: usize,
     },
+    /// The request has items of the model that the token does not have. Code `role_forbidden`.
+    ClientHistoryForbidden,
+    /// The request has a system prompt, and the operator has set one for the model. Code
+    /// `role_forbidden`.
+    ClientSystemForbidden,
     /// The limits store did not answer, or the conversation is older than its revocation records.
     /// Code `guard_unavailable`.
     GuardUnavailable {
@@ -150,19 +158,27 @@ pub enum Error {
         /// The check that failed, for the operator.
         cause: String,
     },
+    /// The operator's account at the upstream is at fault: its key, permissions, credit, region or
+    /// models. The caller does not learn it. Code `upstream_unavailable`.
+    UpstreamAccount {
+        /// The failure, for the operator.
+        cause: String,
+    },
     /// The upstream stopped before the end of its reply. Code `upstream_cut`.
     UpstreamCut,
     /// The upstream's reply is not valid in the format of its provider. Code `upstream_malformed`.
     UpstreamMalformed {
         /// The fault in the reply, for the operator.
         cause: String,
+        /// True if the model has generated the reply, so that another call would be paid for again.
+        paid: bool,
     },
-    /// The upstream answered with a 4xx status. Code `upstream_refused`.
+    /// The upstream refused the request, or a rate limit did. Code `upstream_refused`.
     UpstreamRefused {
         /// The upstream's status.
         status: u16,
-        /// The upstream's message, made safe to show. Absent if it may describe the operator's own
-        /// credentials.
+        /// The upstream's message, made safe to show. Absent for a rate limit, which is that of the
+        /// operator.
         message: Option<String>,
         /// The wait before a retry. Present for refusals that clear with time.
         retry_after: Option<Duration>,
@@ -176,8 +192,7 @@ pub enum Error {
         /// The timeout.
         limit: Duration,
     },
-    /// The upstream could not be reached, or answered with a 5xx status. Code
-    /// `upstream_unavailable`.
+    /// The upstream could not be reached, failed or is overloaded. Code `upstream_unavailable`.
     UpstreamUnavailable {
         /// The failure, for the operator.
         cause: String,
@@ -189,6 +204,8 @@ pub enum Error {
         /// The limit, `limits.turns_per_user`.
         limit: usize,
     },
+    /// The request asks for a WebSocket. Code `websocket_unsupported`.
+    WebsocketUnsupported,
 }
 
 impl Error {
@@ -216,7 +233,10 @@ impl Error {
             Self::RateLimited(_) => Code::RateLimited,
             Self::RequestInvalid { .. } => Code::RequestInvalid,
             Self::RequestTimeout { .. } => Code::RequestTimeout,
-            Self::RoleForbidden { .. } => Code::RoleForbidden,
+            Self::AssertedHistoryForbidden
+            | Self::ClientHistoryForbidden
+            | Self::ClientSystemForbidden
+            | Self::RoleForbidden { .. } => Code::RoleForbidden,
             Self::TokenExpired { .. } => Code::TokenExpired,
             Self::TokenInvalid { .. } => Code::TokenInvalid,
             Self::TokenRevoked => Code::TokenRevoked,
@@ -225,12 +245,13 @@ impl Error {
             Self::Unauthenticated { .. } | Self::UntrustedProxy { .. } => Code::Unauthenticated,
             Self::Unsupported { .. } => Code::Unsupported,
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+            Self::UpstreamAccount { .. } | Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
             Self::UpstreamCut => Code::UpstreamCut,
             Self::UpstreamMalformed { .. } => Code::UpstreamMalformed,
             Self::UpstreamRefused { .. } => Code::UpstreamRefused,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
-            Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
             Self::UserBusy { .. } => Code::UserBusy,
+            Self::WebsocketUnsupported => Code::WebsocketUnsupported,
         }
     }
 
@@ -239,7 +260,9 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::GuardUnavailable { retryable: false, .. } => Retry::Never,
+            Self::GuardUnavailable { retryable: false, .. }
+            | Self::UpstreamAccount { .. }
+            | Self::UpstreamMalformed { paid: true, .. } => Retry::Never,
             Self::QuotaExceeded(exhausted) | Self::RateLimited(exhausted) => {
                 Retry::After(Duration::from_secs(exhausted.retry_after_seconds))
             }
@@ -254,12 +277,16 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self {
+            Self::AssertedHistoryForbidden => Some(ASSERTED_HISTORY.to_owned()),
+            Self::ClientHistoryForbidden => Some(CLIENT_HISTORY.to_owned()),
+            Self::ClientSystemForbidden => Some(CLIENT_SYSTEM.to_owned()),
             Self::GuardUnavailable { cause, .. }
             | Self::Internal { cause }
             | Self::IssuerUnavailable { cause }
             | Self::Unauthenticated { cause }
             | Self::UntrustedProxy { cause }
-            | Self::UpstreamMalformed { cause }
+            | Self::UpstreamAccount { cause }
+            | Self::UpstreamMalformed { cause, .. }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
             Self::PeerBusy { limit } => Some(format!("one address has {limit} concurrent requests")),
             Self::TokenInvalid { fault } => Some(fault.to_string()),
@@ -277,11 +304,26 @@ impl Error {
     }
 
     pub(crate) fn malformed(cause: impl Into<String>) -> Self {
-        Self::UpstreamMalformed { cause: cause.into() }
+        Self::UpstreamMalformed { cause: cause.into(), paid: false }
+    }
+
+    /// The same error about a reply that the model has generated.
+    pub(crate) fn about_paid_reply(self) -> Self {
+        match self {
+            Self::UpstreamMalformed { cause, .. } => Self::UpstreamMalformed { cause, paid: true },
+            error => error,
+        }
     }
 }
 
 impl std::error::Error for Error {}
+
+const ASSERTED_HISTORY: &str =
+    "the token has the claim `asserted`; the alias accepts it with `client_history = \"accept\"`";
+const CLIENT_HISTORY: &str = "the client sent turns of the model without a token for them; the alias accepts them with \
+    `client_history = \"accept\"`";
+const CLIENT_SYSTEM: &str =
+    "the alias has a system prompt, and the client sent one; the alias takes both with `client_system = \"append\"`";
 
 /// A size that is over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

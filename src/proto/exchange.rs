@@ -171,6 +171,7 @@
 //! ```
 
 mod caller;
+mod client_history;
 mod count;
 mod fit;
 mod history;

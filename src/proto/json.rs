@@ -45,16 +45,31 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, M
 /// An error that names the bound, as soon as the list exceeds it.
 pub(in crate::proto) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     most: usize,
-    mut seq: A,
+    seq: A,
 ) -> Result<Vec<T>, A::Error> {
     let mut list = Vec::new();
+    each_of_at_most(most, seq, |element| list.push(element))?;
+    Ok(list)
+}
+
+/// Parses a list of at most `most` elements, and calls `take` with each.
+///
+/// # Errors
+/// As [`at_most`].
+pub(in crate::proto) fn each_of_at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    most: usize,
+    mut seq: A,
+    mut take: impl FnMut(T),
+) -> Result<(), A::Error> {
+    let mut taken = 0_usize;
     while let Some(element) = seq.next_element()? {
-        if list.len() == most {
+        if taken == most {
             return Err(de::Error::custom(format_args!("more than {most} entries in a list")));
         }
-        list.push(element);
+        taken = taken.saturating_add(1);
+        take(element);
     }
-    Ok(list)
+    Ok(())
 }
 
 /// A value that must be a JSON object.

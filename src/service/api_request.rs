@@ -32,12 +32,19 @@ pub(super) struct ApiTurn {
 }
 
 impl ApiTurn {
-    /// Parses the body of a request to `api`.
+    /// Parses the body of a request to `api`, and records what is left out of it.
     ///
     /// # Errors
     /// Those of [`Api::parse_request`].
-    pub(super) fn parse(api: &dyn Api, deployment: &Deployment, sender: Sender, body: Bytes) -> Result<Self, Error> {
+    pub(super) fn parse(
+        api: &dyn Api,
+        deployment: &Deployment,
+        sender: Sender,
+        body: Bytes,
+        record: &Record,
+    ) -> Result<Self, Error> {
         let ParsedRequest { mut turn, writer } = api.parse_request(utf8(&body)?, &deployment.apis)?;
+        record.ignored(&turn.ignored);
         // Up to 4 MiB, which must not stay in memory while the upstream works.
         drop(body);
         let caller = sender.caller(turn.user_id.take(), turn.user_hint.take());

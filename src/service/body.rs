@@ -79,9 +79,13 @@ pub(super) async fn discard<B: RequestBody>(mut body: Pin<Box<B>>) {
 /// Twice the default limit of a body.
 const DISCARD_BYTES: usize = 8 << 20;
 
-/// The text of a JSON body, which is UTF-8 without a byte order mark (RFC 8259 §8.1).
+/// The text of a JSON body, which is UTF-8 (RFC 8259 §8.1). A byte order mark stays for the parser,
+/// which refuses it.
 pub(super) fn utf8(body: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(body).map_err(|error| {
+        if matches!(body, [0xfe, 0xff, ..] | [0xff, 0xfe, ..]) {
+            return Error::invalid("The request body is UTF-16. Send JSON in UTF-8, without a byte order mark.");
+        }
         Error::invalid(format!("The request body is not UTF-8 at byte {}. Send JSON in UTF-8.", error.valid_up_to()))
     })
 }

@@ -69,4 +69,5 @@ const ALLOWED: [&str; 14] = [
     "x-api-key",
     "x-client-request-id",
 ];
-const EXPOSED: &str = "x-request-id, request-id, x-should-retry, retry-after, ratelimit, ratelimit-policy";
+const EXPOSED: &str =
+    "x-request-id, request-id, x-should-retry, x-holdall-ignored, retry-after, ratelimit, ratelimit-policy";

@@ -21,12 +21,12 @@ impl<H: Host> Service<H> {
     pub(super) async fn count(&self, api: &dyn Api, request: ApiRequest) -> Result<Response<Body>, Error> {
         let ApiRequest { sender, body, deadline, record, .. } = request;
         let (peer, deployment) = (sender.peer, self.deployment());
-        let ApiTurn { turn, caller, .. } = ApiTurn::parse(api, &deployment, sender, body)?;
+        let ApiTurn { turn, caller, .. } = ApiTurn::parse(api, &deployment, sender, body, &record)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
         let mut exchange =
             self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.count())?;
         record.turn(exchange.claims());
-        let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented()).await?;
+        let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented(), false).await?;
         let allowances = permit.allowances().to_vec();
         let tokens = match exchange.known_count() {
             Some(tokens) => Ok(tokens),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{Method, Request, Response, header, request};
+use http::{HeaderName, Method, Request, Response, header, request};
 use http_body_util::BodyExt as _;
 
 use super::{
@@ -69,6 +69,9 @@ impl<H: Host> Service<H> {
             error_response(error, head.uri.path(), &head.headers, &request_id)
         });
         write_common_headers(&request_id, response.headers_mut());
+        if let Some(names) = record.ignored_header() {
+            response.headers_mut().insert(X_HOLDALL_IGNORED, names);
+        }
         self.settings.cors_origins.write_headers(head.headers.get(header::ORIGIN), response.headers_mut());
         record.status(response.status().as_u16());
         if head.method == Method::HEAD {
@@ -85,6 +88,9 @@ struct Arrival<F: FnOnce(&Record)> {
     /// Writes the record when the request has ended.
     recording: Recording<F>,
 }
+
+/// The names of what the request asked for and the server left out.
+const X_HOLDALL_IGNORED: HeaderName = HeaderName::from_static("x-holdall-ignored");
 
 /// How long the rest of a refused request is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);

@@ -32,7 +32,7 @@ impl<H: Host> Service<H> {
         let (caller, deployment, now) = (sender.caller(user_id, None), self.deployment(), self.host.clock().now());
         let (items, conversation, presented) =
             self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, now, codec))?;
-        let permit = self.admit(GuardPurpose::Read, peer, &conversation.claims, Some(presented)).await?;
+        let permit = self.admit(GuardPurpose::Read, peer, &conversation.claims, Some(presented), false).await?;
         permit.settle(TurnEnd::Failed).await;
         record.keep(slot);
         Ok(json_bytes(native::history_answer(&items, &conversation)))

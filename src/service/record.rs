@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::request;
+use http::{HeaderValue, request};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
@@ -80,6 +80,10 @@ pub struct Entry {
     /// The deviations from the provider's format that the reader repaired.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub repaired: BTreeSet<&'static str>,
+    /// The names of what the request asked for and the server left out, such as `web_search`. At
+    /// most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -114,6 +118,7 @@ impl Record {
             upstream: None,
             setbacks: Vec::new(),
             repaired: BTreeSet::new(),
+            ignored: Vec::new(),
         };
         Self(Arc::new(Mutex::new(State { entry, began: now, slot: None })))
     }
@@ -124,6 +129,17 @@ impl Record {
             state.entry.conversation = Some(claims.conversation);
             state.entry.turn = Some(claims.turn);
         });
+    }
+
+    /// Records what is left out of the request.
+    pub(super) fn ignored(&self, names: &[String]) {
+        self.with(|state| state.entry.ignored = names.to_vec());
+    }
+
+    /// The names of what is left out, for the response. `None` if nothing is.
+    pub(super) fn ignored_header(&self) -> Option<HeaderValue> {
+        let names = self.with(|state| state.entry.ignored.join(", "));
+        HeaderValue::from_str(&names).ok().filter(|names| !names.is_empty())
     }
 
     /// Records an upstream call.

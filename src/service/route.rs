@@ -48,6 +48,7 @@ impl<H: Host> Service<H> {
             return self.page(page, name, head, body, record).await;
         }
         match api_of(path) {
+            Some(api) if api.path() == path && asks_for_websocket(head) => Err(Error::WebsocketUnsupported),
             Some(api) if api.path() == path => self.api(api, head, body, request_id, record).await,
             api => Err(not_found(api, &head.method)),
         }
@@ -130,6 +131,13 @@ fn not_found(api: Option<&dyn Api>, method: &Method) -> Error {
         (Some(hint), &Method::DELETE | &Method::GET) => Error::Unsupported { detail: hint.to_owned() },
         (hint, _) => Error::NotFound { hint: hint.unwrap_or(HINT) },
     }
+}
+
+/// True for the opening handshake of a WebSocket (RFC 6455 §4.1).
+fn asks_for_websocket(head: &request::Parts) -> bool {
+    let protocols = head.headers.get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
+    head.method == Method::GET
+        && protocols.flat_map(|list| list.split(',')).any(|name| name.trim().eq_ignore_ascii_case("websocket"))
 }
 
 /// True if an authority names this machine, at any port.

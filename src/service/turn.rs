@@ -43,9 +43,11 @@ impl<H: Host> Service<H> {
     ) -> Result<Response<Body>, Error> {
         let ApiRequest { sender, body, deadline, request_id, record } = request;
         let peer = sender.peer;
-        let (planned, writer) = self.plan(api, sender, body)?;
+        let (planned, writer) = self.plan(api, sender, body, &record)?;
         record.turn(planned.claims());
-        let permit = self.admit(GuardPurpose::Turn, peer, planned.claims(), planned.presented()).await?;
+        let permit = self
+            .admit(GuardPurpose::Turn, peer, planned.claims(), planned.presented(), planned.brings_history())
+            .await?;
         let allowances = permit.allowances().to_vec();
         let head_sent = Arc::new(AtomicBool::new(false));
         let (is_streamed, holds) = (planned.is_streamed(), writer.buffers_deltas());
@@ -67,9 +69,15 @@ impl<H: Host> Service<H> {
         Ok(response)
     }
 
-    fn plan(&self, api: &dyn Api, sender: Sender, body: Bytes) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
+    fn plan(
+        &self,
+        api: &dyn Api,
+        sender: Sender,
+        body: Bytes,
+        record: &Record,
+    ) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
         let deployment = self.deployment();
-        let ApiTurn { turn, caller, writer } = ApiTurn::parse(api, &deployment, sender, body)?;
+        let ApiTurn { turn, caller, writer } = ApiTurn::parse(api, &deployment, sender, body, record)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
         let planned =
             self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.plan(codec))?;
@@ -105,6 +113,8 @@ impl<H: Host> Service<H> {
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
             worked: Duration::ZERO,
             waited: Duration::ZERO,
+            refused_member: None,
+            left_out: Vec::new(),
             record: record.clone(),
         }
     }

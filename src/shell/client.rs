@@ -9,8 +9,14 @@ use futures_util::{Stream, StreamExt as _};
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::http::{SetupError, build_client, cause, client_builder};
-use crate::proto::sse::{Decoder, Event};
+use super::{
+    http::{build_client, cause, client_builder},
+    tls::SetupError,
+};
+use crate::{
+    config::{Authorities, NetworkConfig, ProxyConfig},
+    proto::sse::{Decoder, Event},
+};
 
 /// A client of one server, with the credential for it.
 pub struct Client {
@@ -20,13 +26,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `base_url`. Nothing is connected yet.
+    /// A client of the server at `base_url`, whose certificate one of `authorities` must have
+    /// signed. Nothing is connected yet.
     ///
     /// # Errors
     /// [`ClientError::Url`] if `base_url` is not an `http:` or `https:` URL, or contains a
     /// credential or a query; [`ClientError::SetUp`] if TLS cannot be set up, or if the credential
     /// is not a valid header value.
-    pub fn new(base_url: &str, bearer: Option<&str>) -> Result<Self, ClientError> {
+    pub fn new(base_url: &str, bearer: Option<&str>, authorities: Authorities) -> Result<Self, ClientError> {
         let fits = base_url.parse::<Uri>().is_ok_and(|uri| {
             let host = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
             matches!(uri.scheme_str(), Some("http" | "https")) && host && uri.query().is_none()
@@ -41,7 +48,8 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, ClientError>(value)
         });
-        let builder = client_builder()?.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
+        let network = NetworkConfig { authorities, proxy: ProxyConfig::None };
+        let builder = client_builder(&network)?.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
         // A person often pauses longer than servers keep an idle connection. A turn that is sent
         // while the server closes the connection would fail.
         let builder = builder.pool_max_idle_per_host(0);

@@ -6,8 +6,11 @@
 use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 
-use super::http::{SetupError, build_client, cause, client_builder};
-use crate::principal::jwt::KeyDocument;
+use super::{
+    http::{PROXY_CREDENTIAL, build_client, cause, client_builder},
+    tls::SetupError,
+};
+use crate::{config::NetworkConfig, principal::jwt::KeyDocument};
 
 /// A client of identity issuers.
 #[derive(Clone, Debug)]
@@ -17,10 +20,10 @@ impl Issuer {
     /// A client without connections.
     ///
     /// # Errors
-    /// [`SetupError`] if TLS cannot be set up.
-    pub(super) fn new() -> Result<Self, SetupError> {
+    /// [`SetupError`] if TLS or the proxy cannot be set up.
+    pub(super) fn new(network: &NetworkConfig) -> Result<Self, SetupError> {
         // There are ten minutes between two fetches. No server keeps an idle connection so long.
-        build_client(client_builder()?.pool_max_idle_per_host(0)).map(Self)
+        build_client(client_builder(network)?.pool_max_idle_per_host(0)).map(Self)
     }
 
     /// The document at `url`, within the size limit of [`KeyDocument`].
@@ -29,6 +32,9 @@ impl Issuer {
     /// The cause of the failure. It contains nothing that the issuer sent.
     pub(super) async fn fetch(&self, url: String) -> Result<String, String> {
         let response = self.0.get(url).header(header::ACCEPT, KeyDocument::ACCEPT).send().await.map_err(cause)?;
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(PROXY_CREDENTIAL.to_owned());
+        }
         if response.status() != StatusCode::OK {
             return Err(format!("status {}", response.status().as_u16()));
         }

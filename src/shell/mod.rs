@@ -19,6 +19,7 @@ mod process;
 mod redis;
 mod serve;
 mod socket;
+mod tls;
 mod unread;
 
 #[cfg(feature = "lambda")]
@@ -30,10 +31,10 @@ pub use self::{
     entropy::SystemEntropy,
     forward::{Forward, ForwardResponse},
     guard::{NativeGuard, NativePermit},
-    http::SetupError,
     log::StderrLog,
     native::{NativeHost, NativeService},
     prepared::StartError,
     process::{Interrupts, Runtime, Signal, Signals, first_of},
     serve::{Server, start},
+    tls::SetupError,
 };

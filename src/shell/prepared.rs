@@ -7,9 +7,9 @@ use tokio::{task::JoinSet, time};
 use super::{
     forward::Forward,
     guard::NativeGuard,
-    http::SetupError,
     issuer::Issuer,
     native::{NativeHost, NativeService},
+    tls::SetupError,
 };
 use crate::{
     config::Config,
@@ -30,9 +30,9 @@ impl PreparedService {
     /// # Errors
     /// [`StartError::Guard`], [`StartError::Upstreams`].
     pub(super) async fn new(config: Config, log: Box<dyn Log>) -> Result<Self, StartError> {
-        let Config { deployment, access, service, upstreams, guard, store, .. } = config;
+        let Config { deployment, access, issuer_network, service, upstreams, guard, store, .. } = config;
         let upstream = Forward::new(upstreams).map_err(StartError::Upstreams)?;
-        let issuer = Issuer::new().map_err(StartError::Upstreams)?;
+        let issuer = Issuer::new(&issuer_network).map_err(StartError::Upstreams)?;
         let guard = NativeGuard::new(guard, store.as_ref()).map_err(StartError::Guard)?;
         let warnings = guard.warnings().await;
         let service = Service::new(deployment, access, service, NativeHost::new(upstream, guard), log);
@@ -82,7 +82,7 @@ pub enum StartError {
     Guard(String),
     /// The address cannot be bound.
     Listen(io::Error),
-    /// TLS cannot be set up, or an upstream's key is not a valid header value.
+    /// TLS or a proxy cannot be set up, or an upstream's key is not a valid header value.
     Upstreams(SetupError),
 }
 

@@ -241,6 +241,21 @@ class Limits(Case):
             alive = [fleet.history("ada", token).status for token in tokens]
             self.assertEqual((alive.count(200), alive.count(410)), (3, 9))
 
+    def test_a_chat_that_sends_all_its_turns_is_no_conversation(self) -> None:
+        limits = 'live_conversations = 2\n[[guard.quota]]\nperiod = "1d"\nconversations = 2'
+        fleet = self.fleet(limits, 'client_history = "accept"')
+        first = self.token_of(fleet.turn("ada", "say hi"))
+        messages = [{"role": "user", "content": "say one"}]
+        for number in range(5):
+            body = {"model": "default", "user": "ada", "messages": messages}
+            answer = fleet.post("/v1/chat/completions", body)
+            self.assertEqual(answer.status, 200, answer.body)
+            messages += [answer.json()["choices"][0]["message"], {"role": "user", "content": f"say {number}"}]
+        # Only the first request of the chat counted.
+        last = answer.json()["conversation_token"]
+        self.assertEqual([fleet.history("ada", token).status for token in (first, last)], [200, 200])
+        self.refused(fleet.turn("ada", "say hi"), 429, "quota_exceeded")
+
     def test_a_revoked_conversation_is_not_live(self) -> None:
         fleet = self.fleet("live_conversations = 2")
         first, second = (self.token_of(fleet.turn("ada", f"say {number}")) for number in range(2))

@@ -6,9 +6,10 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from fleet import Case, Fleet, codes, eventually, concurrently
-from holdall import Server
+from holdall import Server, toml
 from store import Connection, Store, free_port
 
 # How many seconds an instance may take to notice that the store is back: the pause of its circuit
@@ -188,17 +189,34 @@ class FailsClosed(Case):
         for text in (fleet.log(), bare.log()):
             self.assertNotIn("-password", text)
 
-    def test_an_untrusted_certificate_is_refused(self) -> None:
+    def tls_store(self) -> tuple[str, Path]:
+        """The URL of a store with a certificate of a private authority, and the authority's file."""
+        folder = self.store.folder
+        new_key = "-newkey rsa:2048 -nodes"
+
+        def openssl(command: str) -> None:
+            subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+
+        openssl(f"req -x509 {new_key} -days 1 -subj /CN=authority -keyout ca.key -out ca.pem")
+        openssl(f"req {new_key} -subj /CN=store -addext subjectAltName=DNS:localhost -keyout key -out request")
+        openssl("x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 1 -copy_extensions copy -out cert")
         port = free_port()
-        command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-        files = ["-keyout", "key", "-out", "certificate"]
-        subprocess.run([*command.split(), *files], cwd=self.store.folder, check=True, capture_output=True)
-        key, certificate = self.store.folder / "key", self.store.folder / "certificate"
-        options = ["--tls-port", str(port), "--tls-auth-clients", "no", "--tls-key-file", str(key)]
-        store = Store(*options, "--tls-cert-file", str(certificate), "--tls-ca-cert-file", str(certificate))
+        options = ["--tls-port", str(port), "--tls-auth-clients", "no", "--tls-key-file", str(folder / "key")]
+        store = Store(*options, "--tls-cert-file", str(folder / "cert"), "--tls-ca-cert-file", str(folder / "ca.pem"))
         self.addCleanup(store.close)
-        fleet = self.fleet("", instances=1, url=f"rediss://localhost:{port}")
-        self.unavailable(fleet, None, "cannot connect: invalid peer certificate: ")
+        return f"rediss://localhost:{port}", folder / "ca.pem"
+
+    def test_a_certificate_is_accepted_only_from_a_known_authority(self) -> None:
+        url, authority = self.tls_store()
+        fleet = self.fleet("", instances=1, url=url)
+        self.unavailable(fleet, None, "cannot connect: the server's certificate is not signed by a known authority")
+        trusting = self.fleet(f"redis_ca_file = {toml(str(authority))}\nsingle_use = true", instances=2, url=url)
+        token = self.token_of(trusting.turn("ada", "say hi"))
+        self.token_of(trusting.turn("ada", "say on", token))
+        self.refused(trusting.turn("ada", "say more", token), 409, "token_used")
+        self.assertNotIn("guard_store_lost", trusting.log())
+        other = self.fleet(f"redis_ca_file = {toml(str(authority))}", instances=1, url=url.replace("localhost", "127.0.0.1"))
+        self.unavailable(other, None, "cannot connect: the server's certificate is for another name")
 
     def test_lost_scripts_and_connections_are_not_an_outage(self) -> None:
         fleet = self.fleet("", instances=1)

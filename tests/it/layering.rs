@@ -89,7 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "reqwest",
         &["shell/client.rs", "shell/forward/mod.rs", "shell/http.rs", "shell/issuer.rs", "shell/lambda/runtime_api.rs"],
     ),
-    ("rustls", &["shell/http.rs"]),
+    ("rustls", &["shell/tls.rs"]),
     ("rustyline", &["cli/"]),
     (
         "serde",
@@ -129,6 +129,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "shell/",
         ],
     ),
+    ("serde_path_to_error", &["proto/api/json_fault.rs"]),
     ("sha2", &["guard/keyed_hash.rs", "principal/", "proto/key.rs", "shell/redis/keys.rs"]),
     ("simdutf8", &["proto/token/frames.rs"]),
     ("spki", &["principal/jwt/"]),
@@ -139,8 +140,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["shell/redis/client.rs"]),
     ("toml", &["config/"]),
     ("uuid", &["proto/token/id.rs"]),
-    ("webpki_roots", &["shell/http.rs"]),
-    ("zeroize", &["cli/", "config/", "proto/key.rs"]),
+    ("webpki_roots", &["shell/tls.rs"]),
+    ("zeroize", &["cli/", "config/", "proto/deployment.rs", "proto/key.rs"]),
     ("zstd", &["proto/token/frames.rs"]),
 ];
 

@@ -5,6 +5,7 @@
 mod apis;
 #[cfg(feature = "cli")]
 mod cli;
+mod client_history;
 mod corpus;
 mod guard;
 mod http;
@@ -16,6 +17,7 @@ mod lambda;
 mod layering;
 #[cfg(target_os = "linux")]
 mod memory;
+mod network;
 mod readme;
 mod streaming;
 mod summary;

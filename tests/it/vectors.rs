@@ -127,5 +127,8 @@ fn claims(claims: &Claims) -> Value {
     if let Some(parent) = claims.parent {
         value["par"] = json!(parent.to_string());
     }
+    if claims.asserted {
+        value["asserted"] = json!(true);
+    }
     value
 }

@@ -115,9 +115,11 @@ export interface paths {
         put?: never;
         /**
          * Take a turn in the format of OpenAI's Chat Completions API
-         * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`: at the top level and in the message, or in the stream chunk with `finish_reason`. A failed stream ends with an error and without `[DONE]`.
+         * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`: at the top level and in the message, or in a stream in the `delta` of the chunk with `finish_reason` and at the top of the next chunk, which has no choice. The token in the last message of the model continues the conversation as well.
          *
-         *     Not supported, error `unsupported`: `audio`, `function_call`, `functions`, `logit_bias`, `logprobs`, `moderation`, `prediction`, `previous_response_id`, `top_logprobs`, `web_search_options`.
+         *     Tools of other types than `function` and `custom` are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires one, the error is `unsupported`. A failed stream ends with an error and without `[DONE]`.
+         *
+         *     Not supported, error `unsupported`: `audio`, `function_call`, `functions`, `logit_bias`, `logprobs`, `moderation`, `previous_response_id`, `top_logprobs`, `web_search_options`.
          */
         post: operations["createChatCompletion"];
         delete?: never;
@@ -157,11 +159,13 @@ export interface paths {
         put?: never;
         /**
          * Take a turn in the format of Anthropic's Messages API
-         * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`. In a stream, the events `message_delta` and `message_stop` have it. A failed stream ends with the event `error`.
+         * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`, at its top and in its last block. The token in the last message of the model continues the conversation as well. In a stream, the events `message_delta` and `message_stop` have it. A failed stream ends with the event `error`.
          *
-         *     The server also rejects tools of a type other than `custom`, and a last message with the role `assistant`.
+         *     Tools of a type other than `custom` are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires one, the error is `unsupported`.
          *
-         *     Not supported, error `unsupported`: `compaction`, `container`, `context_management`, `fallbacks`, `inference_geo`, `mcp_servers`, `output_config.task_budget`, `thread`, `top_k`.
+         *     The server also rejects a last message with the role `assistant`.
+         *
+         *     Not supported, error `unsupported`: `compaction`, `container`, `fallbacks`, `inference_geo`, `output_config.task_budget`, `thread`, `top_k`.
          */
         post: operations["createMessage"];
         delete?: never;
@@ -243,9 +247,11 @@ export interface paths {
          * Take a turn in the format of OpenAI's Responses API
          * @description The token is the id. `previous_response_id` continues a conversation, and the `id` of the answer continues it further. By default, a stream starts when the reply is complete, and all its events have that id. With `live` in `metadata.holdall_stream`, the events follow the reply, and only the last one has the token.
          *
-         *     The server also rejects items of the type `item_reference`, and tools of other types than `function`. Paths below this one answer `unsupported`: an id does not belong into a URL.
+         *     Namespaces of tools are offered as functions, and custom tools as functions with one text. Calls are given back in the form of the request. Tools of other types are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires one, the error is `unsupported`.
          *
-         *     Not supported, error `unsupported`: `context_management`, `conversation`, `conversation_token`, `moderation`, `prompt`.
+         *     The server also rejects items of the type `item_reference` in a request without `previous_response_id`. Paths below this one answer `unsupported`: an id does not belong into a URL.
+         *
+         *     Not supported, error `unsupported`: `conversation`, `conversation_token`, `moderation`, `prompt`.
          */
         post: operations["createResponse"];
         delete?: never;
@@ -374,11 +380,17 @@ export interface components {
             allowed_tools: {
                 /** @enum {string} */
                 mode: "auto" | "required";
-                tools: {
+                tools: ({
                     function: {
                         name: string;
                     };
-                }[];
+                    type?: string | null;
+                } | {
+                    custom: {
+                        name: string;
+                    };
+                    type?: string | null;
+                })[];
             };
             /** @constant */
             type: "allowed_tools";
@@ -425,10 +437,10 @@ export interface components {
             object: "chat.completion";
             usage: components["schemas"]["ChatUsage"];
         };
-        /** @description One chunk of a streamed reply. The chunk with `finish_reason` has the token. Only the chunk with `usage` can follow it. */
+        /** @description One chunk of a streamed reply. The chunk with `finish_reason` has the token in its `delta`. The next chunk has no choice, and the token again, at its top. Only the chunk with `usage` can follow it. */
         ChatCompletionChunk: {
             choices: components["schemas"]["ChatChunkChoice"][];
-            /** @description The next token of the conversation. Keep it in place of the old one. */
+            /** @description The next token of the conversation. Keep it in place of the old one. Only in the chunk after that with `finish_reason`. */
             conversation_token?: string;
             /** @description The time of the reply, in Unix seconds. */
             created: number;
@@ -478,6 +490,8 @@ export interface components {
             n?: number | null;
             /** @description `true` if the model can make several tool calls in one turn. */
             parallel_tool_calls?: boolean | null;
+            /** @description Left out, because it only changes the speed. The header `x-holdall-ignored` has the name of this member. */
+            prediction?: unknown;
             /**
              * Format: double
              * @description Not supported. 0 is accepted, because it has no effect.
@@ -487,7 +501,7 @@ export interface components {
              * @description The effort that the model puts into reasoning.
              * @enum {string|null}
              */
-            reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | null;
+            reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | "ultra" | null;
             /** @description The format of the reply. */
             response_format?: components["schemas"]["ChatFormat"] | null;
             /** @description The user, if no credential names one. */
@@ -527,6 +541,20 @@ export interface components {
         };
         /** @description Text, or a list of parts. */
         ChatContent: string | components["schemas"]["ChatPart"][];
+        /** @description A tool whose input is text. The model service is offered a function with one text. */
+        ChatCustomTool: {
+            /** @description The purpose of the tool. The model reads this text. */
+            description?: string | null;
+            /** @description The form of the text. */
+            format?: {
+                grammar?: {
+                    definition: string;
+                    syntax?: string | null;
+                } | null;
+            } | null;
+            /** @description The name of the tool. */
+            name: string;
+        };
         /** @description One fragment of a message. SDKs concatenate the strings of all fragments. */
         ChatDelta: {
             content?: string;
@@ -572,6 +600,8 @@ export interface components {
         /** @description A message. Its role decides its members. */
         ChatMessage: {
             content?: components["schemas"]["ChatContent"] | null;
+            /** @description The token of the answer that the message comes from. The last one is the token of the request, unless the request has one at its top, which must then be equal. */
+            conversation_token?: string | null;
             refusal?: string | null;
             /** @constant */
             role: "assistant";
@@ -623,6 +653,15 @@ export interface components {
             id: string;
             /** @enum {string|null} */
             type?: "function" | null;
+        } | {
+            /** @description The custom tool that the model called. */
+            custom: {
+                input: string;
+                name: string;
+            };
+            id: string;
+            /** @enum {string|null} */
+            type?: "custom" | null;
         };
         /** @description The message of the model. */
         ChatReply: {
@@ -651,12 +690,18 @@ export interface components {
             /** @constant */
             type: "text";
         };
-        /** @description The tools that the model can call. */
+        /** @description A tool that the model can call. */
         ChatTool: {
             /** @description The function. */
             function: components["schemas"]["ChatFunction"];
+            /** @enum {string|null} */
+            type?: "function" | null;
+        } | {
+            custom: components["schemas"]["ChatCustomTool"];
             /** @constant */
-            type: "function";
+            type: "custom";
+        } | {
+            type: string;
         };
         /** @description A tool call. */
         ChatToolCall: {
@@ -667,16 +712,36 @@ export interface components {
             index?: number;
             /** @constant */
             type: "function";
+        } | {
+            /** @description The custom tool, and its text. */
+            custom: {
+                /** @description The text. */
+                input: string;
+                /** @description The name of the tool. */
+                name: string;
+            };
+            /** @description The id of the call. The result must name it. */
+            id: string;
+            /** @description The position among the tool calls of the reply. Only in fragments. */
+            index?: number;
+            /** @constant */
+            type: "custom";
         };
         /** @description Controls which tools the model calls. */
         ChatToolChoice: ("auto" | "none" | "required") | components["schemas"]["ChatToolName"] | components["schemas"]["ChatAllowedTools"];
-        /** @description The function that the model must call. */
+        /** @description The tool that the model must call. */
         ChatToolName: {
             function: {
                 name: string;
             };
             /** @constant */
             type: "function";
+        } | {
+            custom: {
+                name: string;
+            };
+            /** @constant */
+            type: "custom";
         };
         /** @description The model tokens that the turn used. */
         ChatUsage: {
@@ -692,6 +757,11 @@ export interface components {
         };
         /** @description The state of a conversation. */
         Conversation: {
+            /**
+             * @description A client brought turns of the model to the conversation, and nothing proves that a model wrote them. Absent otherwise.
+             * @constant
+             */
+            asserted?: true;
             /** @description The number of inline images of this turn that the token keeps only as a note. Absent if 0. */
             elided_images?: number;
             /**
@@ -737,7 +807,7 @@ export interface components {
          *     - `rate_limited`: The user sends requests faster than `guard.rate` allows. Wait for `retry_after_seconds`, then send the same request again.
          *     - `request_invalid`: The request does not have the form that this path expects. The error's `detail` names the member and the allowed values. Correct the request.
          *     - `request_timeout`: The request body did not arrive completely within `timeouts.body` (30 s by default). Send the request again, over a faster connection if you can.
-         *     - `role_forbidden`: The request has a message in a role that clients cannot use, such as `assistant`. Or it has a system prompt, although the operator has set one for the model. Send only the new user messages and tool results, together with the token. Remove your system prompt if the model has its own.
+         *     - `role_forbidden`: The request has a message in a role that clients cannot use, such as `assistant`, or a client sent such messages to the conversation before. Or the request has a system prompt, although the operator has set one for the model. Send only the new user messages and tool results, together with the token; docs/compatibility.md names the argument for each library. Remove your system prompt if the model has its own. Operators can set `client_history` and `client_system`.
          *     - `token_expired`: The token is older than `ttl` (7 days by default), or its conversation is older than `max_age` (30 days by default). Start a new conversation. `POST /v1/history` can read the old one until `max_age`.
          *     - `token_invalid`: The server does not accept the token from this caller. For safety, the error does not say why. Send the last token of the conversation, unchanged and as the same user. If that fails, start a new conversation.
          *     - `token_revoked`: The token, its conversation or all tokens of the user were revoked. Start a new conversation.
@@ -752,9 +822,10 @@ export interface components {
          *     - `upstream_timeout`: The model service sent nothing for longer than the timeout in the error's `detail`. Send the same request again.
          *     - `upstream_unavailable`: The server could not connect to the model service, or the service answered with a 5xx status. Send the same request again. If `retry` is `after`, wait for `retry_after_seconds` first.
          *     - `user_busy`: The user already has `limits.turns_per_user` turns in progress (8 by default). Wait for `retry_after_seconds`, then send the same request again.
+         *     - `websocket_unsupported`: The request asks to switch to the WebSocket protocol. The server speaks HTTP only. Send the request with `POST` over HTTP. Clients that can do both switch by themselves.
          * @enum {string}
          */
-        ErrorCode: "body_too_large" | "guard_unavailable" | "history_too_large" | "image_too_large" | "internal" | "message_too_large" | "method_not_allowed" | "model_unknown" | "not_found" | "overloaded" | "quota_exceeded" | "rate_limited" | "request_invalid" | "request_timeout" | "role_forbidden" | "token_expired" | "token_invalid" | "token_revoked" | "token_too_large" | "token_used" | "unauthenticated" | "unsupported" | "unsupported_media_type" | "upstream_cut" | "upstream_malformed" | "upstream_refused" | "upstream_timeout" | "upstream_unavailable" | "user_busy";
+        ErrorCode: "body_too_large" | "guard_unavailable" | "history_too_large" | "image_too_large" | "internal" | "message_too_large" | "method_not_allowed" | "model_unknown" | "not_found" | "overloaded" | "quota_exceeded" | "rate_limited" | "request_invalid" | "request_timeout" | "role_forbidden" | "token_expired" | "token_invalid" | "token_revoked" | "token_too_large" | "token_used" | "unauthenticated" | "unsupported" | "unsupported_media_type" | "upstream_cut" | "upstream_malformed" | "upstream_refused" | "upstream_timeout" | "upstream_unavailable" | "user_busy" | "websocket_unsupported";
         /**
          * @description The reason why a reply ended.
          *
@@ -824,7 +895,10 @@ export interface components {
         /** @description A message: complete, or as it starts in a stream. Members that the format requires are present, even if they are `null`. */
         Message: {
             container: null;
-            content: components["schemas"]["MessageBlock"][];
+            content: (components["schemas"]["MessageBlock"] & {
+                /** @description The next token again, because some clients keep only the blocks. In the last block of a complete message. */
+                conversation_token?: string;
+            })[];
             /** @description The next token of the conversation. Keep it in place of the old one. */
             conversation_token?: string;
             /** @description The state of the conversation. */
@@ -840,24 +914,39 @@ export interface components {
              * @description The reason why the message ended. `null` at the start of a stream.
              * @enum {string|null}
              */
-            stop_reason: "end_turn" | "max_tokens" | "refusal" | "tool_use" | null;
-            stop_sequence: null;
+            stop_reason: "end_turn" | "max_tokens" | "refusal" | "stop_sequence" | "tool_use" | null;
+            /** @description The text of `stop_sequences` that ended the reply, if the model service names it. */
+            stop_sequence: string | null;
             /** @constant */
             type: "message";
             usage: components["schemas"]["MessageUsage"];
         };
-        /** @description A block of a reply that the client repeats. The server ignores thinking blocks, because the token holds them. */
+        /** @description A block of a reply that the client repeats. Thinking blocks go to the provider that made them, if the token has the same or the operator accepts client history. */
         MessageAssistantBlock: {
+            /** @description The token of the answer that the block comes from. */
+            conversation_token?: string | null;
+            /** @description The data, as received. */
+            data?: unknown;
             /** @constant */
             type: "redacted_thinking";
         } | {
+            /** @description The token of the answer that the block comes from. */
+            conversation_token?: string | null;
             text: string;
             /** @constant */
             type: "text";
         } | {
+            /** @description The token of the answer that the block comes from. */
+            conversation_token?: string | null;
+            /** @description The signature, as received. */
+            signature?: unknown;
+            /** @description The text, as received. */
+            thinking?: unknown;
             /** @constant */
             type: "thinking";
         } | {
+            /** @description The token of the answer that the block comes from. */
+            conversation_token?: string | null;
             id: string;
             input: {
                 [key: string]: unknown;
@@ -917,10 +1006,20 @@ export interface components {
         };
         /** @description The members of a Messages request that the server reads. It ignores other members. `null` means the same as an absent member. */
         MessageCountRequest: {
+            /** @description Edits of the context. They are left out, and the header `x-holdall-ignored` names their types. All thinking is kept, so `clear_thinking_20251015` with `keep` `all` is fulfilled. */
+            context_management?: {
+                edits?: {
+                    /** @description What the edit keeps. */
+                    keep?: unknown;
+                    type: string;
+                }[] | null;
+            } | null;
             /** @description The last token of the conversation. Absent: start a conversation. */
             conversation_token?: string | null;
             /** @description The maximum number of model tokens in the reply. */
             max_tokens?: number | null;
+            /** @description The servers are left out, and the header `x-holdall-ignored` has the name of this member. */
+            mcp_servers?: unknown;
             /** @description The new messages of the user, with tool results. A client may repeat the earlier messages before them. The server compares these with the token and skips them. */
             messages: components["schemas"]["MessageParam"][];
             /** @description Names the user. */
@@ -1022,8 +1121,9 @@ export interface components {
                 container: null;
                 stop_details: null;
                 /** @enum {string} */
-                stop_reason: "end_turn" | "max_tokens" | "refusal" | "tool_use";
-                stop_sequence: null;
+                stop_reason: "end_turn" | "max_tokens" | "refusal" | "stop_sequence" | "tool_use";
+                /** @description The text of `stop_sequences` that ended the reply, if the model service names it. */
+                stop_sequence: string | null;
             };
             /** @description The state of the conversation. */
             holdall: components["schemas"]["Conversation"];
@@ -1070,6 +1170,8 @@ export interface components {
         /** @description A message. Its role decides its members. */
         MessageParam: {
             content: components["schemas"]["MessageAssistantContent"];
+            /** @description The token of the answer that the message comes from, as in its last block. The last one is the token of the request, unless the request has one at its top, which must then be equal. */
+            conversation_token?: string | null;
             /** @constant */
             role: "assistant";
         } | {
@@ -1121,7 +1223,7 @@ export interface components {
         MessageTokenCount: {
             input_tokens: number;
         };
-        /** @description The tools that the model can call. */
+        /** @description A tool that the model can call. */
         MessageTool: {
             /** @description The purpose of the function. The model reads this text. */
             description?: string | null;
@@ -1135,6 +1237,10 @@ export interface components {
             strict?: boolean | null;
             /** @enum {string|null} */
             type?: "custom" | null;
+        } | {
+            /** @description The name by which `tool_choice` would require it. */
+            name?: unknown;
+            type: string;
         };
         /** @description Controls which tools the model calls. */
         MessageToolChoice: {
@@ -1370,17 +1476,21 @@ export interface components {
             mode?: "auto" | "none" | "required" | null;
             tools: {
                 name: string;
+                /** @description The namespace of the tool, if it has one. */
+                namespace?: string | null;
                 /** @enum {string|null} */
-                type?: "function" | null;
+                type?: "custom" | "function" | null;
             }[];
             /** @constant */
             type: "allowed_tools";
         };
-        /** @description The function that the model must call. */
+        /** @description The tool that the model must call. */
         ResponseChosenTool: {
             name: string;
-            /** @constant */
-            type: "function";
+            /** @description The namespace of the tool, if it has one. */
+            namespace?: string | null;
+            /** @enum {string|null} */
+            type?: "custom" | "function" | null;
         };
         /** @description Text, or a list of parts. */
         ResponseContent: string | components["schemas"]["ResponseInputPart"][];
@@ -1422,6 +1532,14 @@ export interface components {
             data: components["schemas"]["ResponseStreamPieceEvent"];
             /** @constant */
             event: "response.content_part.done";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.custom_tool_call_input.delta";
+        } | {
+            data: components["schemas"]["ResponseStreamPieceEvent"];
+            /** @constant */
+            event: "response.custom_tool_call_input.done";
         } | {
             data: components["schemas"]["ResponseStreamPieceEvent"];
             /** @constant */
@@ -1508,7 +1626,7 @@ export interface components {
         };
         /** @description Text, or a list of items. */
         ResponseInput: string | components["schemas"]["ResponseInputItem"][];
-        /** @description A message, a tool call or its result. The server ignores reasoning, because the token holds it. */
+        /** @description A message, a tool call or its result, or another item. */
         ResponseInputItem: components["schemas"]["ResponseInputMessage"] | components["schemas"]["ResponseInputOther"];
         /** @description A message. A message of the model must repeat one that the token holds. */
         ResponseInputMessage: {
@@ -1541,6 +1659,8 @@ export interface components {
             arguments: string;
             call_id: string;
             name: string;
+            /** @description The namespace of the tool, if it has one. */
+            namespace?: string | null;
             /** @constant */
             type: "function_call";
         } | {
@@ -1549,8 +1669,37 @@ export interface components {
             /** @constant */
             type: "function_call_output";
         } | {
+            /** @description As received. */
+            content?: unknown;
+            /** @description As received. */
+            encrypted_content?: unknown;
+            /** @description As received. */
+            summary?: unknown;
             /** @constant */
             type: "reasoning";
+        } | {
+            call_id: string;
+            input: string;
+            name: string;
+            /** @description The namespace of the tool, if it has one. */
+            namespace?: string | null;
+            /** @constant */
+            type: "custom_tool_call";
+        } | {
+            call_id: string;
+            output: components["schemas"]["ResponseContent"];
+            /** @constant */
+            type: "custom_tool_call_output";
+        } | {
+            tools?: components["schemas"]["ResponseTool"][] | null;
+            /** @constant */
+            type: "additional_tools";
+        } | {
+            /** @enum {string} */
+            type: "mcp_list_tools" | "web_search_call";
+        } | {
+            /** @constant */
+            type: "item_reference";
         };
         /** @description A part of a message. */
         ResponseInputPart: {
@@ -1584,12 +1733,44 @@ export interface components {
         } & {
             [key: string]: string;
         };
+        /** @description A tool of a namespace. */
+        ResponseNamespaceTool: {
+            /** @description The purpose of the function. The model reads this text. */
+            description?: string | null;
+            /** @description The name of the function. */
+            name: string;
+            /** @description The JSON Schema of the arguments. */
+            parameters?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description `true` if the arguments must match the schema. */
+            strict?: boolean | null;
+            /** @enum {string|null} */
+            type?: "function" | null;
+        } | {
+            /** @description The purpose of the tool. The model reads this text. */
+            description?: string | null;
+            /** @description The form of the text: any, or a grammar. */
+            format?: {
+                definition?: string | null;
+                syntax?: string | null;
+                type?: string | null;
+            } | null;
+            /** @description The name of the tool. */
+            name: string;
+            /** @constant */
+            type: "custom";
+        } | {
+            type: string;
+        };
         /** @description One item of a reply. */
         ResponseOutputItem: {
             arguments: string;
             call_id: string;
             id: string;
             name: string;
+            /** @description The namespace of the tool, if it has one. */
+            namespace?: string;
             status: components["schemas"]["ResponseStatus"];
             /** @constant */
             type: "function_call";
@@ -1607,6 +1788,17 @@ export interface components {
             summary: components["schemas"]["ResponsePart"][];
             /** @constant */
             type: "reasoning";
+        } | {
+            call_id: string;
+            id: string;
+            /** @description The text. */
+            input: string;
+            name: string;
+            /** @description The namespace of the tool, if it has one. */
+            namespace?: string;
+            status: components["schemas"]["ResponseStatus"];
+            /** @constant */
+            type: "custom_tool_call";
         };
         /** @description A part of an item. */
         ResponsePart: {
@@ -1631,12 +1823,14 @@ export interface components {
              * @enum {boolean|null}
              */
             background?: false | null;
+            /** @description Left out. The header `x-holdall-ignored` has the name of this member. */
+            context_management?: unknown;
             /**
              * Format: double
              * @description Not supported. 0 is accepted, because it has no effect.
              */
             frequency_penalty?: number | null;
-            /** @description With `reasoning.encrypted_content`, the answer has the part of the reasoning that only the provider can read. */
+            /** @description With `reasoning.encrypted_content`, the answer has the part of the reasoning that only the provider can read. `message.output_text.logprobs` is left out, and the header `x-holdall-ignored` has its name. */
             include?: string[] | null;
             /** @description The new input: text, or items. A client may repeat the earlier items before them. The server compares these with the token and skips them. */
             input: components["schemas"]["ResponseInput"];
@@ -1672,12 +1866,12 @@ export interface components {
                  * @description The effort that the model puts into reasoning.
                  * @enum {string|null}
                  */
-                effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | null;
+                effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | "ultra" | null;
                 /**
                  * @description The kind of reasoning summary in the answer.
                  * @enum {string|null}
                  */
-                summary?: "auto" | "concise" | "detailed" | null;
+                summary?: "auto" | "concise" | "detailed" | "none" | null;
             } | null;
             /** @description The user, if no credential names one. */
             safety_identifier?: string | null;
@@ -1745,6 +1939,7 @@ export interface components {
             arguments?: string;
             content_index?: number;
             delta?: string;
+            input?: string;
             item_id: string;
             logprobs?: unknown[];
             output_index: number;
@@ -1786,7 +1981,7 @@ export interface components {
             /** @constant */
             object: "response.input_tokens";
         };
-        /** @description A function that the client runs. */
+        /** @description A tool that the model can call. */
         ResponseTool: {
             /** @description The purpose of the function. The model reads this text. */
             description?: string | null;
@@ -1800,6 +1995,27 @@ export interface components {
             strict?: boolean | null;
             /** @enum {string|null} */
             type?: "function" | null;
+        } | {
+            /** @description The purpose of the tool. The model reads this text. */
+            description?: string | null;
+            /** @description The form of the text: any, or a grammar. */
+            format?: {
+                definition?: string | null;
+                syntax?: string | null;
+                type?: string | null;
+            } | null;
+            /** @description The name of the tool. */
+            name: string;
+            /** @constant */
+            type: "custom";
+        } | {
+            /** @description The name of the namespace. */
+            name: string;
+            tools: components["schemas"]["ResponseNamespaceTool"][];
+            /** @constant */
+            type: "namespace";
+        } | {
+            type: string;
         };
         /** @description A tool, as in the request. */
         ResponseToolBody: {
@@ -1811,7 +2027,12 @@ export interface components {
             strict: boolean | null;
             /** @constant */
             type: "function";
-        };
+        } | ({
+            /** @enum {string} */
+            type: "custom" | "namespace";
+        } & {
+            [key: string]: unknown;
+        });
         /** @description The choice of tools, as requested. */
         ResponseToolChoice: {
             mode: string;
@@ -1820,11 +2041,12 @@ export interface components {
         } | components["schemas"]["ResponseToolName"] | string;
         /** @description Controls which tools the model calls. */
         ResponseToolChoiceRequest: ("auto" | "none" | "required") | components["schemas"]["ResponseChosenTool"] | components["schemas"]["ResponseAllowedTools"];
-        /** @description A function, by its name. */
+        /** @description A tool, by its name. */
         ResponseToolName: {
             name: string;
-            /** @constant */
-            type: "function";
+            namespace?: string;
+            /** @enum {string} */
+            type: "custom" | "function";
         };
         /** @description The model tokens that the turn used. */
         ResponseUsage: {
@@ -2077,6 +2299,8 @@ export interface components {
         "retry-after": number;
         /** @description The kind of credential that the server requires. */
         "www-authenticate": string;
+        /** @description What the request asks for and the server leaves out: names of types, members and values, separated by commas, such as `web_search`. Absent if it leaves out nothing. */
+        "x-holdall-ignored": string;
         /** @description The id of the request in the server's log. The header `request-id` has the same value. */
         "x-request-id": string;
         /** @description `true` if a client should retry without asking a person. The SDKs of OpenAI and Anthropic obey it. It is also `false` if the wait is over 60 seconds. */
@@ -2245,6 +2469,7 @@ export interface operations {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
                     "ratelimit-policy": components["headers"]["ratelimit-policy"];
+                    "x-holdall-ignored": components["headers"]["x-holdall-ignored"];
                     "x-request-id": components["headers"]["x-request-id"];
                     [name: string]: unknown;
                 };
@@ -2649,6 +2874,7 @@ export interface operations {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
                     "ratelimit-policy": components["headers"]["ratelimit-policy"];
+                    "x-holdall-ignored": components["headers"]["x-holdall-ignored"];
                     "x-request-id": components["headers"]["x-request-id"];
                     [name: string]: unknown;
                 };
@@ -2659,6 +2885,7 @@ export interface operations {
                      *       "content": [
                      *         {
                      *           "citations": null,
+                     *           "conversation_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6ImV4YW1wbGUiLCJ0eXAiOiJob2xkYWxsMXMifQ.AgICAgICAgICAgICAgICAgICAgICAgICTpF8m6LfdLPyTuBAqRMAEasKS8YCrRmjO5AzOebCzZtl7C7jqzwxDlTbt2aeCXLS5KZtrk0i3VzeW5G3CcxlMC2cp5wdSghuTh6CNtsHydzr1_JLKylkYFRlFubExOSBxVQPrrbkzTrQR7usbGbNfwaBrfVUp9x9wW1zpMGJtirraRdBoOCIKInd2P2kB6Rosl2Tt5qiapvQRtZRouSRQClzoTy6K3a_5GG3-NQA_Tl3XceVxjGz6EHGNTQaAL5mp_mjdxH6Gxfpqeu9AUVMBJRsHWHEO20SQa9K7QWvZc6FyUB_Q4PZZxK-DMQxFcaX0Kumin-2X48YORbzJFTs9wJRpAIGIOfStIeXWDFXpvnPWRHDkIcedjXCgRfeQml0pD6eFhIyQQ6RggvDSjKJHQXpH77FR-g77pHVeP1xV86F6PVQKcpbgpZmoxplJN4892foBkKSYIof5NlYjL76KJ0mFMP35eDR89CcW9CVkIgVd_2VJx1qVWIuTEwinUNYq20fyx-oZNSZexy5pxZ1d1bFUX9P7UyBCIbcHKVTuRn-HEYWRsskEpSZJdXu1FnfheF3pXTvKNVyyppPHEuVeGs5zvGiTvMgw5lgBceeVtJC3brQ5pKJd-Li0NV-rfJnMlFmhUU5wG0MSV-gF1PhZXEUXwNQQKNoO9vliNFlkj64f0HlnNBhVk0Fo0v7rsUL.BRc1Bc_kn2Vkyt0C9DB1FhPs4fz06wujcLUPNzi6rWY",
                      *           "text": "Your name is Ada.",
                      *           "type": "text"
                      *         }
@@ -2867,6 +3094,7 @@ export interface operations {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
                     "ratelimit-policy": components["headers"]["ratelimit-policy"];
+                    "x-holdall-ignored": components["headers"]["x-holdall-ignored"];
                     "x-request-id": components["headers"]["x-request-id"];
                     [name: string]: unknown;
                 };
@@ -3185,6 +3413,7 @@ export interface operations {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
                     "ratelimit-policy": components["headers"]["ratelimit-policy"];
+                    "x-holdall-ignored": components["headers"]["x-holdall-ignored"];
                     "x-request-id": components["headers"]["x-request-id"];
                     [name: string]: unknown;
                 };
@@ -3417,6 +3646,7 @@ export interface operations {
                 headers: {
                     ratelimit: components["headers"]["ratelimit"];
                     "ratelimit-policy": components["headers"]["ratelimit-policy"];
+                    "x-holdall-ignored": components["headers"]["x-holdall-ignored"];
                     "x-request-id": components["headers"]["x-request-id"];
                     [name: string]: unknown;
                 };

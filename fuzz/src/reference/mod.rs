@@ -34,6 +34,7 @@ pub(super) struct Claims {
     pub(super) model: String,
     /// `born`, `iat`, `exp`, `turn`, and `in`, `out`, `cached`, `ms` of `use`.
     pub(super) numbers: [u64; 8],
+    pub(super) asserted: bool,
 }
 
 /// The result if alice presents a token at [`NOW`].
@@ -137,9 +138,14 @@ impl Claims {
             None => None,
             Some(_) => Some(id("par")?),
         };
-        let known = ["iss", "sub", "idp", "cid", "jti", "par", "born", "iat", "exp", "turn", "model", "use"];
+        let known =
+            ["iss", "sub", "idp", "cid", "jti", "par", "born", "iat", "exp", "turn", "model", "use", "asserted"];
         let used = json.member("use")?;
-        if !json.has_only(&known) || !used.has_only(&["in", "out", "cached", "ms"]) {
+        let asserted = json.member("asserted");
+        if !matches!(asserted, None | Some(Json::Bool(true)))
+            || !json.has_only(&known)
+            || !used.has_only(&["in", "out", "cached", "ms"])
+        {
             return None;
         }
         let mut numbers = [0; 8];
@@ -164,6 +170,7 @@ impl Claims {
             par,
             model: text("model")?,
             numbers,
+            asserted: asserted.is_some(),
         })
     }
 }

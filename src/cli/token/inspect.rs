@@ -77,6 +77,7 @@ impl Report<'_> {
             ("history", self.history()),
             ("size", format!("{} bytes", self.stored.text.len())),
             ("model tokens", self.usage()),
+            ("asserted", asserted(claims).to_owned()),
             ("checked", "tag, frames, claims, items".to_owned()),
             ("not checked", format!("the user; {verify} checks it")),
         ];
@@ -123,6 +124,7 @@ impl Report<'_> {
             "par": claims.parent,
             "turn": claims.turn,
             "model": claims.model,
+            "asserted": claims.asserted,
             "started_at": claims.born_at.to_string(),
             "issued_at": claims.issued_at.to_string(),
             "expires_at": expires_at.to_string(),
@@ -140,6 +142,11 @@ impl Report<'_> {
         });
         format!("{value}\n")
     }
+}
+
+/// The claim `asserted`, in words.
+fn asserted(claims: &Claims) -> &'static str {
+    if claims.asserted { "yes, a client brought turns of the model without proof" } else { "no" }
 }
 
 /// The moment of expiry, and the time until or since then.

@@ -8,7 +8,8 @@ use crate::config::{
     checked::Config,
     error::ConfigError,
     exposure::Exposure,
-    settings::{MODEL, UPSTREAM, UPSTREAM_CONCURRENCY, UPSTREAM_KEY, UPSTREAM_URL},
+    setting::Setting,
+    settings::{MODEL, UPSTREAM, UPSTREAM_CA_FILE, UPSTREAM_CONCURRENCY, UPSTREAM_KEY, UPSTREAM_PROXY, UPSTREAM_URL},
     sources::Sources,
 };
 
@@ -21,13 +22,25 @@ pub(super) fn apply(values: &Values, builder: &mut ConfigBuilder, sources: &impl
     if names_service || !builder.lists_models() {
         return set_service(values, builder, sources);
     }
-    if values.get(&UPSTREAM_CONCURRENCY).is_some() {
-        return Err(ConfigError::settings(
-            "`--upstream-concurrency` (HOLDALL_UPSTREAM_CONCURRENCY) is set, but the configuration lists its upstreams",
-            "set `max_concurrency` in an `[[upstream]]` table instead",
-        ));
+    for (setting, key) in
+        [(&UPSTREAM_CONCURRENCY, "max_concurrency"), (&UPSTREAM_CA_FILE, "ca_file"), (&UPSTREAM_PROXY, "proxy_env")]
+    {
+        if is_set(setting, values, sources) {
+            let variable = setting.variable.unwrap_or_default();
+            let name = setting.flag.map_or_else(|| variable.to_owned(), |flag| format!("`{flag}` ({variable})"));
+            return Err(ConfigError::settings(
+                format!("{name} is set, but the configuration lists its upstreams"),
+                format!("set `{key}` in an `[[upstream]]` table instead"),
+            ));
+        }
     }
     values.text(&MODEL).map_or(Ok(()), |alias| builder.set_default_model(alias))
+}
+
+/// Returns true if the flag or its variable is set. A secret is only a variable.
+fn is_set(setting: &Setting, values: &Values, sources: &impl Sources) -> bool {
+    values.get(setting).is_some()
+        || setting.flag.is_none() && setting.variable.is_some_and(|name| sources.variable(name).is_some())
 }
 
 /// Sets one upstream, and two aliases for its model: `default` and the model's own name.
@@ -45,6 +58,9 @@ fn set_service(values: &Values, builder: &mut ConfigBuilder, sources: &impl Sour
     let mut upstream = Table::from_iter([member("name", kind), member("kind", kind)]);
     upstream.extend(url.map(|url| member("base_url", url)));
     upstream.extend(key_variable(kind, url, sources).map(|name| member("api_key_env", name)));
+    upstream.extend(values.get(&UPSTREAM_CA_FILE).map(|path| member("ca_file", path.clone())));
+    let proxy = UPSTREAM_PROXY.variable.filter(|_| kind != BUILTIN && is_set(&UPSTREAM_PROXY, values, sources));
+    upstream.extend(proxy.map(|name| member("proxy_env", name)));
     upstream.extend(values.get(&UPSTREAM_CONCURRENCY).map(|calls| member("max_concurrency", calls.clone())));
     builder.set("upstream", vec![upstream]);
     Ok(())

@@ -1,7 +1,10 @@
 //! Tests of the tables `upstream` and `model`.
 
 use super::*;
-use crate::proto::turn::Truncation;
+use crate::proto::{
+    deployment::{ClientSystem, Model},
+    turn::Truncation,
+};
 
 /// One upstream of a kind with these additional lines, and a model with these.
 pub(super) fn upstream(kind: &str, lines: &str, model_lines: &str) -> Result<Config, ConfigError> {
@@ -221,5 +224,34 @@ fn concurrent_calls_are_limited_on_request() {
         ("queue = 5", "`upstream.queue` needs `upstream.max_concurrency`; set both"),
     ] {
         assert_eq!(of(lines).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn an_alias_can_have_its_own_rules_for_clients() {
+    let rules = |top: &str, own: &str| {
+        let model = "[[model]]\nupstreams = [\"u\"]\nmodel = \"m\"\n";
+        let head = format!("{}\n{top}\n[[upstream]]\nname = \"u\"\nkind = \"builtin\"\n", keys());
+        let text = format!("{head}{model}alias = \"a\"\n{own}\n{model}alias = \"b\"");
+        check(&text, &[]).map_err(|error| error.to_string()).map(|config| {
+            let rules = |model: &Model| (model.accepts_client_history, model.client_system);
+            config.deployment.models.as_slice()[..2].iter().map(rules).collect::<Vec<_>>()
+        })
+    };
+    let (accept, append) = ("client_history = \"accept\"", "client_system = \"append\"");
+    let strict = (false, ClientSystem::Refuse);
+    assert_eq!(rules("", "").unwrap(), [strict, strict]);
+    assert_eq!(rules("", accept).unwrap(), [(true, ClientSystem::Refuse), strict]);
+    assert_eq!(rules("", append).unwrap(), [(false, ClientSystem::Append), strict]);
+    let both = format!("{accept}\n{append}");
+    let refuse_both = "client_history = \"refuse\"\nclient_system = \"refuse\"";
+    assert_eq!(rules(&both, refuse_both).unwrap(), [strict, (true, ClientSystem::Append)]);
+    for (top, own, error) in [
+        ("", "client_history = \"trust\"", "`model.client_history` is `trust`; it must be `refuse` or `accept`"),
+        ("", "client_system = \"accept\"", "`model.client_system` is `accept`; it must be `refuse` or `append`"),
+        // The default is checked even if no alias uses it.
+        ("client_history = \"x\"", accept, "`client_history` is `x`; it must be `refuse` or `accept`"),
+    ] {
+        assert_eq!(rules(top, own).unwrap_err(), error);
     }
 }

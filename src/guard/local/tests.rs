@@ -24,6 +24,7 @@ fn request(name: &str, moment: Moment) -> AdmitRequest {
         peer: None,
         conversation: Id::new(UnixSeconds(0), [0; 16]),
         presented: None,
+        brings_history: false,
         moment,
     }
 }
@@ -178,6 +179,25 @@ fn only_a_turn_that_starts_a_conversation_counts_as_one() {
     assert_eq!(allowances(&guard, "ada", at(0))[0].remaining, 0);
     settle(begun, TurnEnd::Failed);
     assert_eq!(allowances(&guard, "ada", at(0))[0].remaining, 1);
+}
+
+#[test]
+fn a_request_that_brings_its_earlier_turns_starts_no_conversation() {
+    let guard = quotas(&[Quota { turns: Some(4), conversations: Some(1), ..quota(86_400) }]);
+    let brings = || AdmitRequest { brings_history: true, ..request("ada", at(0)) };
+    let left = || allowances(&guard, "ada", at(0)).iter().map(|allowance| allowance.remaining).collect::<Vec<_>>();
+    settle(admit(&guard, request("ada", at(0))).unwrap(), TurnEnd::Complete(Charge::default()));
+    assert_eq!(left(), [3, 0]);
+    for turns in [2, 1] {
+        settle(admit(&guard, brings()).unwrap(), TurnEnd::Complete(Charge::default()));
+        assert_eq!(left(), [turns, 0]);
+    }
+    // A turn that fails gives back what it was charged.
+    settle(admit(&guard, brings()).unwrap(), TurnEnd::Failed);
+    assert_eq!(left(), [1, 0]);
+    assert_eq!(refused(&guard, request("ada", at(0))).1.limit.name, "conversations");
+    settle(admit(&guard, brings()).unwrap(), TurnEnd::Complete(Charge::default()));
+    assert_eq!(refused(&guard, brings()).1.limit.name, "turns");
 }
 
 #[test]

@@ -1,45 +1,39 @@
 //! Rules that all request parsers share: bounds of lists, and checks of options. Every list is
 //! bounded while it is parsed, because a parsed element takes far more memory than its text.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Unexpected, Visitor},
+};
 use serde_json::{Number, value::RawValue};
 
-use crate::proto::{
-    error::Error,
-    json::Object,
-    turn::{Tool, ToolChoice, Truncation},
-};
+use super::json_fault;
+use crate::proto::{error::Error, json::Object, turn::Truncation};
 pub(super) use crate::proto::{
     excerpt::excerpt,
-    json::{List, at_most},
+    json::{List, at_most, each_of_at_most},
 };
 
 /// The maximum number of messages in a request, and of parts in a message. Clients that repeat a
 /// whole conversation stay below it.
 pub(super) const ELEMENTS: usize = 16_384;
-/// The maximum number of tools in a request, as in OpenAI's API.
-pub(super) const TOOLS: usize = 128;
+/// The maximum number of tools in a request. Model services have lower limits, and check them.
+pub(super) const TOOLS: usize = 1_024;
 /// The maximum number of texts that end a reply. OpenAI accepts 4, Anthropic more.
 pub(super) const STOPS: usize = 16;
 
-/// Parses a body, which must be one JSON object. The error names the fault and its position.
+/// Parses a body, which must be one JSON object. The error names the member at fault.
 pub(super) fn parse<'de, T: Deserialize<'de>>(body: &'de str) -> Result<T, Error> {
     serde_json::from_str::<Object<T>>(body)
         .map(|object| object.0)
-        .map_err(|error| Error::invalid(format!("The request body is invalid: {}.", message_of(&error))))
+        .map_err(|error| json_fault::explain::<Object<T>>("", body, &error))
 }
 
 /// Parses the JSON of one member that stayed unparsed until its type was known.
 pub(super) fn parse_member<'de, T: Deserialize<'de>>(name: impl fmt::Display, json: &'de RawValue) -> Result<T, Error> {
-    serde_json::from_str(json.get())
-        .map_err(|error| Error::invalid(format!("`{name}` is invalid: {}.", message_of(&error))))
-}
-
-/// The message of a parser, at most 240 characters, because it can quote text of the caller.
-fn message_of(error: &serde_json::Error) -> String {
-    error.to_string().chars().filter(|character| !character.is_control()).take(240).collect()
+    serde_json::from_str(json.get()).map_err(|error| json_fault::explain::<T>(&name.to_string(), json.get(), &error))
 }
 
 /// The error for a feature that the format has and the server does not support.
@@ -55,41 +49,18 @@ pub(super) fn one_of(member: &str, name: Option<&str>, known: &[&'static str]) -
 }
 
 /// The effort levels of OpenAI and Anthropic.
-pub(super) const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+pub(super) const EFFORTS: [&str; 8] = ["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"];
 
-/// A tool with a valid name and schema.
-pub(super) fn tool(
-    name: String,
-    description: Option<String>,
-    parameters: Option<Box<RawValue>>,
-    strict: Option<bool>,
-) -> Result<Tool, Error> {
-    if !is_name(&name) {
-        return Err(Error::invalid("The `name` of a tool must have 1 to 64 characters of `A-Z a-z 0-9 _ -`."));
-    }
-    if parameters.as_ref().is_some_and(|schema| !schema.get().starts_with('{')) {
-        return Err(Error::invalid(format!("The schema of tool `{name}` must be an object.")));
-    }
-    Ok(Tool { name, description, parameters, strict })
-}
-
-/// A choice that the tools allow.
-pub(super) fn tool_choice(choice: ToolChoice, tools: &[Tool]) -> Result<ToolChoice, Error> {
-    match &choice {
-        ToolChoice::Required if tools.is_empty() => {
-            Err(Error::invalid("`tool_choice` requires a tool, but `tools` is empty. Add one."))
-        }
-        ToolChoice::Tool(name) if !tools.iter().any(|tool| tool.name == *name) => {
-            Err(Error::invalid("`tool_choice` names a tool that is not in `tools`. Name one of those."))
-        }
-        _ => Ok(choice),
-    }
-}
-
-/// True for a valid name of a tool or a schema: 1 to 64 of `[A-Za-z0-9_-]`.
+/// True for a valid name of a schema: 1 to 64 of `[A-Za-z0-9_-]`.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// True if a member has a value without effect: it asks for nothing.
+pub(super) fn has_no_effect(member: &RawValue) -> bool {
+    let plain: Vec<_> = member.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).take(6).collect();
+    matches!(plain.as_slice(), b"false" | b"0" | b"0.0" | b"[]" | b"{}" | b"\"\"")
 }
 
 /// A number from 0 to `most`.
@@ -101,9 +72,47 @@ pub(super) fn number_to(most: u32, name: &str, number: Option<Number>) -> Result
     }
 }
 
-/// A bound of a reply, which must be at least 1.
-pub(super) fn at_least_one(name: &str, count: Option<u32>) -> Result<Option<u32>, Error> {
-    if count == Some(0) { Err(Error::invalid(format!("`{name}` must be at least 1."))) } else { Ok(count) }
+/// A whole number of at least 1, such as a bound of a reply. A larger number than the type can hold
+/// is the largest one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AtLeastOne(u32);
+
+impl From<AtLeastOne> for u32 {
+    fn from(AtLeastOne(number): AtLeastOne) -> Self {
+        number
+    }
+}
+
+impl<'de> Deserialize<'de> for AtLeastOne {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberVisitor;
+
+        impl Visitor<'_> for NumberVisitor {
+            type Value = AtLeastOne;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of at least 1")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<AtLeastOne, E> {
+                match number {
+                    0 => Err(E::invalid_value(Unexpected::Unsigned(0), &self)),
+                    number => Ok(AtLeastOne(u32::try_from(number).unwrap_or(u32::MAX))),
+                }
+            }
+
+            /// Some languages write whole numbers with a fraction of 0.
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<AtLeastOne, E> {
+                if number < 1.0 || number.fract() != 0.0 {
+                    return Err(E::invalid_value(Unexpected::Float(number), &self));
+                }
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and positive")]
+                self.visit_u64(number as u64)
+            }
+        }
+
+        deserializer.deserialize_u64(NumberVisitor)
+    }
 }
 
 /// The texts that end a reply. None is empty.
@@ -112,6 +121,19 @@ pub(super) fn stops(name: &str, texts: Vec<String>) -> Result<Vec<String>, Error
         return Err(Error::invalid(format!("`{name}` must not have an empty text.")));
     }
     Ok(texts)
+}
+
+/// The token of a request: the one at its top, or else that of the model's last message that has
+/// one. Programs append the message of an answer, which has the token, to the messages of their next
+/// request.
+pub(super) fn token(top: Option<String>, in_message: Option<Cow<'_, str>>) -> Result<Option<String>, Error> {
+    match (top, in_message) {
+        (Some(top), Some(in_message)) if top != in_message => Err(Error::invalid(
+            "`conversation_token` differs from the token in the last message of the model, so the request names two \
+            conversations or two of its turns. Send one token, and the messages that belong to it.",
+        )),
+        (top, in_message) => Ok(top.or_else(|| in_message.map(Cow::into_owned))),
+    }
 }
 
 /// The action if a conversation exceeds its limits.

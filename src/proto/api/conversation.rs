@@ -27,6 +27,9 @@ pub(super) struct ConversationBody {
     /// The number of inline images of this turn that the token keeps only as a note. Absent if 0.
     #[serde(skip_serializing_if = "is_zero")]
     elided_images: usize,
+    /// True if a client brought turns of the model to the conversation. Absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    asserted: bool,
 }
 
 impl From<&Conversation> for ConversationBody {
@@ -43,6 +46,7 @@ impl From<&Conversation> for ConversationBody {
             trimmed_items: *trimmed_items,
             summarized_items: *summarized_items,
             elided_images: *elided_images,
+            asserted: claims.asserted,
         }
     }
 }

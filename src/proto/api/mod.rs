@@ -9,10 +9,13 @@ mod body;
 pub mod chat_completions;
 mod conversation;
 mod format;
+mod ignored;
+mod json_fault;
 pub mod messages;
 pub mod native;
 mod openai_error;
 pub mod responses;
+mod tools;
 
 pub use self::format::{Api, ErrorResponse, Operation, ParsedRequest, PublicError, ReplyWriter};
 

@@ -69,6 +69,10 @@ impl<'a> OpenAiError<'a> {
             error @ Error::UpstreamRefused { overflow: true, .. } => {
                 format!("prompt is too long (context_length_exceeded): {error}")
             }
+            // Clients that send the conversation again look for these words. They never have the id.
+            error if member == TokenMember::PreviousResponseId && is_token_error(error) => {
+                format!("{RESPONSE_NOT_FOUND}. {error}")
+            }
             error => error.to_string(),
         };
         let param = match public.error {
@@ -91,6 +95,10 @@ impl<'a> OpenAiError<'a> {
         serde_json::to_string(&Body { error: self }).unwrap_or_default()
     }
 }
+
+/// The words of OpenAI for a response that the server does not have, with `…` instead of the id. They
+/// are the same for every cause.
+const RESPONSE_NOT_FOUND: &str = "Previous response with id 'resp_…' not found";
 
 /// The response for an error, before the reply has started.
 pub(super) fn error_response(public: &PublicError<'_>, member: TokenMember) -> ErrorResponse {
@@ -181,13 +189,16 @@ mod tests {
         ] {
             let (as_response, body) = read(&error, status, TokenMember::PreviousResponseId);
             assert_eq!((as_response, &body["code"]), (400, &json!("previous_response_not_found")));
+            let message = body["message"].as_str().unwrap();
+            let rest = message.strip_prefix("Previous response with id 'resp_…' not found. ").unwrap();
+            assert_eq!(rest, error.to_string());
             assert_eq!(
                 (&body["param"], &body["type"]),
                 (&json!("previous_response_id"), &json!("invalid_request_error"))
             );
             let (as_token, body) = read(&error, status, TokenMember::ConversationToken);
             assert_eq!((as_token, &body["code"]), (status, &json!(error.code())));
-            assert_eq!(body["param"], "conversation_token");
+            assert_eq!((&body["param"], &body["message"]), (&json!("conversation_token"), &json!(error.to_string())));
         }
     }
 

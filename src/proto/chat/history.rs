@@ -2,7 +2,7 @@
 //! and trimming removes complete turns.
 
 use super::{
-    echo,
+    echo::{self, waiting_calls},
     item::{Item, Output, Part, Role},
     note::DATA_SCHEME,
 };
@@ -22,13 +22,13 @@ impl History {
     /// # Errors
     /// - [`Error::RequestInvalid`] for no input, an empty message, a result without a call, or a
     ///   message while a call waits for its result.
-    /// - [`Error::RoleForbidden`] for items of the model, unless `accepts_model_items`.
+    /// - [`Error::ClientHistoryForbidden`] for items of the model, unless `accepts_model_items`.
     /// - [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`].
     pub fn push_input(&mut self, input: Vec<Item>, accepts_model_items: bool, limits: &Limits) -> Result<(), Error> {
         if input.is_empty() {
             return Err(Error::invalid("`input` is empty. Send text, parts or tool results."));
         }
-        let mut waiting = self.waiting_calls();
+        let mut waiting: Vec<_> = waiting_calls(&self.0).into_iter().map(str::to_owned).collect();
         for item in &input {
             check_size(item, limits)?;
             check_order(item, &mut waiting, accepts_model_items)?;
@@ -84,13 +84,19 @@ impl History {
     /// Returns the index of the first new item.
     ///
     /// `turns` is the number of turns of the conversation. If the history holds fewer, it was
-    /// trimmed.
+    /// trimmed. With `accepts_model_items`, a client may bring items of the model that the history
+    /// does not have. All input is new then.
     ///
     /// # Errors
-    /// [`Error::RoleForbidden`] or [`Error::RequestInvalid`] if the repeated items differ.
-    pub fn first_new_item(&self, input: &[Item], turns: u64) -> Result<usize, Error> {
+    /// [`Error::ClientHistoryForbidden`] or [`Error::RequestInvalid`] if the repeated items differ.
+    pub fn first_new_item(&self, input: &[Item], turns: u64, accepts_model_items: bool) -> Result<usize, Error> {
         let turns_kept = u64::try_from(echo::count_turns(&self.0)).unwrap_or(u64::MAX);
-        echo::first_new_item(&self.0, input, turns_kept >= turns)
+        match echo::first_new_item(&self.0, input, turns_kept >= turns, !accepts_model_items) {
+            // Other differences are still refused: a repeated conversation with changed user
+            // messages would enter a second time.
+            Err(Error::ClientHistoryForbidden) if accepts_model_items => Ok(0),
+            first_new => first_new,
+        }
     }
 
     /// The items, oldest first.
@@ -98,31 +104,19 @@ impl History {
     pub fn items(&self) -> &[Item] {
         &self.0
     }
-
-    /// The ids of the calls that have no result yet, in order. Only calls after the last user
-    /// message count.
-    fn waiting_calls(&self) -> Vec<String> {
-        let mut answered = Vec::new();
-        let mut waiting = Vec::new();
-        for item in self.0.iter().rev() {
-            match item {
-                Item::Result { id, .. } => answered.push(id),
-                Item::Call { id, .. } => match answered.iter().position(|answer| *answer == id) {
-                    Some(at) => drop(answered.swap_remove(at)),
-                    None => waiting.push(id.clone()),
-                },
-                Item::Message { role: Role::User, .. } => break,
-                Item::Message { .. } | Item::Think { .. } => {}
-            }
-        }
-        waiting.reverse();
-        waiting
-    }
 }
 
 impl FromIterator<Item> for History {
     fn from_iter<I: IntoIterator<Item = Item>>(items: I) -> Self {
         Self(items.into_iter().collect())
+    }
+}
+
+/// Moves the results of each side's items before its messages: a result counts wherever it stands,
+/// and model services want it directly after its call.
+pub fn results_first(items: &mut [Item]) {
+    for items in items.chunk_by_mut(|before, item| before.side() == item.side()) {
+        items.sort_by_key(|item| item.side() == Role::User && !matches!(item, Item::Result { .. }));
     }
 }
 
@@ -150,12 +144,12 @@ fn check_order(item: &Item, waiting: &mut Vec<String>, accepts_model_items: bool
             }
             Ok(())
         }
-        Item::Call { id, .. } if accepts_model_items => {
+        _ if !accepts_model_items => Err(Error::ClientHistoryForbidden),
+        Item::Call { id, .. } => {
             waiting.push(id.clone());
             Ok(())
         }
-        Item::Message { role: Role::Assistant, .. } if accepts_model_items && waiting.is_empty() => Ok(()),
-        _ => Err(Error::RoleForbidden { role: "assistant".to_owned() }),
+        Item::Message { .. } | Item::Think { .. } => Ok(()),
     }
 }
 
@@ -246,14 +240,14 @@ mod tests {
             [Item::text(Role::User, "a"), call("1"), result("1"), call("1"), call("2"), result("2")]
                 .into_iter()
                 .collect();
-        assert_eq!(history.waiting_calls(), ["1"]);
+        assert_eq!(waiting_calls(&history.0), ["1"]);
         history.push_input(vec![result("1")], false, &Limits::default()).unwrap();
-        assert!(history.waiting_calls().is_empty());
+        assert!(waiting_calls(&history.0).is_empty());
         // An imported transcript may have a call without a result before a user message. It does
         // not wait.
         let old: History = [call("1"), Item::text(Role::User, "never mind"), Item::text(Role::Assistant, "fine")]
             .into_iter()
             .collect();
-        assert!(old.waiting_calls().is_empty());
+        assert!(waiting_calls(&old.0).is_empty());
     }
 }

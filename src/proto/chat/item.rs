@@ -72,6 +72,27 @@ impl Item {
         Self::Message { role, parts: vec![Part::Text(text.into())], cut: false }
     }
 
+    /// The side that the item comes from. Results come from the user.
+    #[must_use]
+    pub fn side(&self) -> Role {
+        match self {
+            Self::Call { .. } | Self::Message { role: Role::Assistant, .. } | Self::Think { .. } => Role::Assistant,
+            Self::Message { role: Role::User, .. } | Self::Result { .. } => Role::User,
+        }
+    }
+
+    /// Returns true for an item of the model that has nothing to show: reasoning, or a blank
+    /// message.
+    pub(super) fn says_nothing(&self) -> bool {
+        match self {
+            Self::Think { .. } => true,
+            Self::Message { role: Role::Assistant, parts, .. } => {
+                parts.iter().all(|part| matches!(part, Part::Text(text) if text.trim().is_empty()))
+            }
+            Self::Call { .. } | Self::Message { .. } | Self::Result { .. } => false,
+        }
+    }
+
     /// Reads one line, without its line end.
     ///
     /// # Errors
@@ -119,6 +140,11 @@ impl fmt::Debug for Item {
             }
         }
     }
+}
+
+/// Returns true if `provider_id` names the wire format `provider`, at any host.
+pub(in crate::proto) fn is_of_provider(provider_id: &str, provider: &str) -> bool {
+    provider_id.split('@').next() == Some(provider)
 }
 
 /// The author of a message. Tool output is in results, and the system prompt is not in the history.

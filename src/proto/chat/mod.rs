@@ -7,7 +7,8 @@ mod note;
 
 pub use self::{
     echo::after_last_reply,
-    history::History,
+    history::{History, results_first},
     item::{Item, Output, Part, Role},
     note::{SUMMARY_HEADING, without_inline_images},
 };
+pub(in crate::proto) use self::{echo::is_empty_reasoning, item::is_of_provider};

@@ -30,9 +30,12 @@ impl Error {
     /// Writes what happened, and what the caller can do besides a retry.
     fn write_fact(&self, f: &mut Formatter<'_>) -> Result {
         match self {
+            Self::AssertedHistoryForbidden => f.write_str(HISTORY_IS_ASSERTED),
             Self::BodyTooLarge { limit_bytes } => {
                 write!(f, "The request body is larger than the limit of {limit_bytes} bytes. {SEND_LESS}")
             }
+            Self::ClientHistoryForbidden => f.write_str(HISTORY_OF_CLIENT),
+            Self::ClientSystemForbidden => f.write_str(SYSTEM_PROMPT_IS_SET),
             Self::GuardUnavailable { retryable: false, .. } => f.write_str(OLDER_THAN_RECORDS),
             Self::GuardUnavailable { .. } => f.write_str("The limits store did not answer. The model was not called."),
             Self::HistoryTooLarge(excess) => {
@@ -72,7 +75,6 @@ impl Error {
             Self::RequestTimeout { limit } => {
                 write!(f, "The request body did not arrive completely within {}.", HumanDuration(*limit))
             }
-            Self::RoleForbidden { role } if role == "system" => f.write_str(SYSTEM_PROMPT_IS_SET),
             Self::RoleForbidden { role } => write!(f, "Role `{role}` is not allowed. {SEND_NEW_INPUT}"),
             Self::TokenExpired { expires_at, .. } => {
                 write!(f, "The token expired at {expires_at}. Start a new conversation.")
@@ -96,8 +98,13 @@ impl Error {
             Self::UpstreamTimeout { phase, limit } => {
                 write!(f, "The model service did not send {phase} within {}.", HumanDuration(*limit))
             }
-            Self::UpstreamUnavailable { .. } => f.write_str("The model service could not be reached, or failed."),
+            Self::UpstreamAccount { .. } | Self::UpstreamUnavailable { .. } => {
+                f.write_str("The model service could not be reached, or failed.")
+            }
             Self::UserBusy { limit } => write!(f, "Too many concurrent turns: the limit is {limit} per user."),
+            Self::WebsocketUnsupported => {
+                f.write_str("The server does not support WebSockets. Send the request with `POST` over HTTP.")
+            }
         }
     }
 
@@ -143,6 +150,12 @@ impl Display for Period {
     }
 }
 
+const HISTORY_IS_ASSERTED: &str = "Role `assistant` is not allowed: a client sent messages of the model to this \
+    conversation, and the model of this request does not accept them. Continue with the model that accepted them, or \
+    start a new conversation.";
+const HISTORY_OF_CLIENT: &str = "Role `assistant` is not allowed: only the server adds messages of the model. Send only \
+    the new messages, with the conversation's token, or use the Responses API with `previous_response_id`. Many \
+    libraries have an argument for this: see docs/compatibility.md.";
 const MAKE_ROOM: &str = "Send a shorter input, set `truncation`, or start a new conversation.";
 const OLDER_THAN_RECORDS: &str = "The conversation is older than the server's revocation records, so it cannot \
     continue. Start a new conversation.";

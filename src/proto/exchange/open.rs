@@ -1,6 +1,6 @@
 //! The first step of a turn: verify the token, and fix the claims of the next one.
 //!
-//! The step does not read the items of the history, with two exceptions. If the deployment accepts
+//! The step does not read the items of the history, with two exceptions. If the model accepts
 //! history from clients, only the items tell new input from repeated input. And before the step
 //! fails, it checks the items, because errors have a fixed order (docs/design.md, "The order of
 //! checks").
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{
     caller::Caller,
+    client_history,
     state::Exchange,
     turn_state::{PresentedToken, TurnState},
 };
@@ -55,6 +56,8 @@ impl Exchange<Opened> {
     /// - [`Error::TokenTooLarge`], [`Error::TokenInvalid`] and [`Error::TokenExpired`]. A turn
     ///   whose own token would expire immediately also gets `TokenExpired`.
     /// - [`Error::ModelUnknown`].
+    /// - [`Error::AssertedHistoryForbidden`] for a token with history of a client, if the model does
+    ///   not accept such history.
     pub fn open(
         deployment: Arc<Deployment>,
         request: TurnRequest,
@@ -70,22 +73,29 @@ impl Exchange<Opened> {
             }
             _ => None,
         };
-        let history = base.as_ref().and_then(|base| early_history(&deployment, &request.input, base)).transpose()?;
         let next = next_claims(&deployment, request.model.as_deref(), base.as_ref(), holder, now, entropy);
-        let (model, claims) = match (next, &base) {
+        let (model, mut claims) = match (next, &base) {
             (Ok(next), _) => next,
             (Err(error), Some(base)) => return Err(base.history().err().unwrap_or(error)),
             (Err(error), None) => return Err(error),
         };
-        let presented = base.as_ref().map(|base| presented(&deployment, &request.input, base, history.as_ref()));
+        let TurnRequest { mut input, system, options, truncation, stream, .. } = request;
+        if model.accepts_client_history {
+            client_history::adopt(&mut input, &model);
+        }
+        let history = base.as_ref().and_then(|base| early_history(&model, &input, base)).transpose()?;
+        let new_input = new_input(&model, &input, base.as_ref(), history.as_ref());
+        let presented = base.as_ref().map(|base| PresentedToken::new(base, new_input));
+        let brings_history = model.accepts_client_history && client_history::is_in(new_input);
+        claims.asserted |= brings_history;
         let turn = TurnState {
             base,
             presented,
-            stream: request.stream,
-            buffered: !request.stream,
+            brings_history,
+            stream,
+            buffered: !stream,
             ..TurnState::new(deployment, claims, &model, entropy.nonce)
         };
-        let TurnRequest { input, system, options, truncation, .. } = request;
         let state = Opened { model, input, system, options, truncation, history };
         Ok(Self { turn: Box::new(turn), state })
     }
@@ -105,48 +115,48 @@ pub(super) fn verify(
 }
 
 /// Reads the history if only its items tell which part of `input` is new.
-fn early_history(deployment: &Deployment, input: &[Item], base: &VerifiedToken) -> Option<Result<History, Error>> {
-    let may_be_new = deployment.accepts_client_history && chat::after_last_reply(input) > 0;
+fn early_history(model: &Model, input: &[Item], base: &VerifiedToken) -> Option<Result<History, Error>> {
+    let may_be_new = model.accepts_client_history && chat::after_last_reply(input) > 0;
     may_be_new.then(|| base.history())
 }
 
-/// The presented token, with a hash of the new part of `input`.
+/// The part of `input` that does not repeat the conversation.
 ///
 /// Without `history`, all items up to the model's last one count as repeated. [`Exchange::plan`]
 /// refuses the turn if they are not.
-fn presented(
-    deployment: &Deployment,
-    input: &[Item],
-    base: &VerifiedToken,
+fn new_input<'a>(
+    model: &Model,
+    input: &'a [Item],
+    base: Option<&VerifiedToken>,
     history: Option<&History>,
-) -> PresentedToken {
-    let first_new = match history {
+) -> &'a [Item] {
+    let first_new = match (base, history) {
+        (None, _) => 0,
         // An error here comes again from `plan`, which refuses the turn then.
-        Some(history) => first_new_item(deployment, input, Some(base), history).unwrap_or(0),
-        None => chat::after_last_reply(input),
+        (base, Some(history)) => first_new_item(model, input, base, history).unwrap_or(0),
+        (Some(_), None) => chat::after_last_reply(input),
     };
-    PresentedToken::new(base, input.get(first_new..).unwrap_or_default())
+    input.get(first_new..).unwrap_or_default()
 }
 
 /// The index in `input` of the first item that does not repeat the conversation.
 pub(super) fn first_new_item(
-    deployment: &Deployment,
+    model: &Model,
     input: &[Item],
     base: Option<&VerifiedToken>,
     history: &History,
 ) -> Result<usize, Error> {
-    let turns = base.map_or(0, |base| base.claims().turn);
-    match history.first_new_item(input, turns) {
-        // The client may bring items of the model that the history does not have. All input is new
-        // then. Other differences are still refused: a repeated conversation with changed user
-        // messages would enter a second time.
-        Err(Error::RoleForbidden { .. }) if deployment.accepts_client_history => Ok(0),
-        first_new => first_new,
-    }
+    let turns = match base.map(|base| base.claims()) {
+        // The client brought turns that the count does not have. More may have been trimmed.
+        Some(claims) if claims.asserted => u64::MAX,
+        claims => claims.map_or(0, |claims| claims.turn),
+    };
+    history.first_new_item(input, turns, model.accepts_client_history)
 }
 
 /// Selects the model: the requested alias, or else the alias of the token, or else the first model.
-/// Also returns the claims of the token to issue.
+/// Also returns the claims of the token to issue. A token with items that a client brought is
+/// refused if the model does not accept such items.
 fn next_claims(
     deployment: &Deployment,
     alias: Option<&str>,
@@ -170,9 +180,11 @@ fn next_claims(
         }
     };
     // A token that is already expired at its issue would lose the turn that was paid for.
-    if claims.expires_at > now.max(claims.born_at) {
-        Ok((model.clone(), claims))
-    } else {
-        Err(Error::TokenExpired { expires_at: claims.expires_at, now })
+    if claims.expires_at <= now.max(claims.born_at) {
+        return Err(Error::TokenExpired { expires_at: claims.expires_at, now });
     }
+    if claims.asserted && !model.accepts_client_history {
+        return Err(Error::AssertedHistoryForbidden);
+    }
+    Ok((model.clone(), claims))
 }

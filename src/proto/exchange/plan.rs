@@ -8,8 +8,8 @@ use super::{
     turn_state::{Plan, PresentedToken, TurnState},
 };
 use crate::proto::{
-    chat::{Item, without_inline_images},
-    deployment::Model,
+    chat::{Item, results_first, without_inline_images},
+    deployment::{ClientSystem, Model},
     error::Error,
     token::{Claims, Codec, VerifiedToken},
 };
@@ -27,8 +27,9 @@ impl Exchange<Opened> {
     ///
     /// # Errors
     /// - [`Error::TokenInvalid`] for a token whose history cannot be read.
-    /// - [`Error::RoleForbidden`], [`Error::RequestInvalid`], [`Error::MessageTooLarge`] and
-    ///   [`Error::ImageTooLarge`] for input or a system prompt that the turn cannot have.
+    /// - [`Error::ClientHistoryForbidden`], [`Error::ClientSystemForbidden`],
+    ///   [`Error::RequestInvalid`], [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`] for
+    ///   input or a system prompt that the turn cannot have.
     /// - [`Error::HistoryTooLarge`] if the reply has no room.
     /// - [`Error::Unsupported`] for options that the provider format cannot express.
     pub fn plan(self, codec: &mut Codec) -> Result<Planned, Error> {
@@ -50,10 +51,10 @@ impl Exchange<Opened> {
             None => turn.base.as_ref().map(VerifiedToken::history).transpose()?.unwrap_or_default(),
         };
         let system = system_prompt(system, &model)?;
-        let deployment = &turn.deployment;
-        let new_input = input.split_off(first_new_item(deployment, &input, turn.base.as_ref(), &history)?);
-        let (new_lines, elided_images) = input_lines(&new_input, deployment.elides_inline_images);
-        history.push_input(new_input, deployment.accepts_client_history, &deployment.limits)?;
+        let mut new_input = input.split_off(first_new_item(&model, &input, turn.base.as_ref(), &history)?);
+        results_first(&mut new_input);
+        let (new_lines, elided_images) = input_lines(&new_input, turn.deployment.elides_inline_images);
+        history.push_input(new_input, model.accepts_client_history, &turn.deployment.limits)?;
         options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
         turn.new_lines = new_lines;
         turn.elided_images = elided_images;
@@ -63,12 +64,17 @@ impl Exchange<Opened> {
     }
 }
 
-/// The system prompt of the turn: the operator's, or the client's if the operator has none.
+/// The system prompt of the turn: the operator's, or the client's if the operator has none. If the
+/// model takes both, the operator's comes first.
 fn system_prompt(from_client: Option<String>, model: &Model) -> Result<Option<String>, Error> {
-    match (&model.system_prompt, from_client) {
-        (Some(_), Some(_)) => Err(Error::RoleForbidden { role: "system".to_owned() }),
-        (Some(from_operator), None) => Ok(Some(from_operator.clone())),
-        (None, from_client) => Ok(from_client),
+    let from_client = from_client.filter(|text| !text.trim().is_empty());
+    match (&model.system_prompt, from_client, model.client_system) {
+        (None, from_client, _) => Ok(from_client),
+        (Some(from_operator), Some(from_client), ClientSystem::Append) => {
+            Ok(Some(format!("{}\n\n{from_client}", from_operator.trim_end())))
+        }
+        (Some(_), Some(_), ClientSystem::Refuse) => Err(Error::ClientSystemForbidden),
+        (Some(from_operator), None, _) => Ok(Some(from_operator.clone())),
     }
 }
 
@@ -112,6 +118,15 @@ impl Planned {
         match self {
             Self::Ready(exchange) => exchange.presented(),
             Self::Summarizing(exchange) => exchange.presented(),
+        }
+    }
+
+    /// Returns true if the request brings turns of the model that the token does not have.
+    #[must_use]
+    pub fn brings_history(&self) -> bool {
+        match self {
+            Self::Ready(exchange) => exchange.turn.brings_history,
+            Self::Summarizing(exchange) => exchange.turn.brings_history,
         }
     }
 }

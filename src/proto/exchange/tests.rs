@@ -1,9 +1,11 @@
 //! Complete turns without a runtime: token holders, models, limits, replies and failures.
 
+mod client_history;
 mod failover;
 mod fit;
 mod input;
 mod open;
+mod refusals;
 mod summary;
 
 use std::{sync::Arc, time::Duration};
@@ -117,6 +119,12 @@ fn model(alias: &str) -> Model {
     Model::new(alias, target("openai", "m"))
 }
 
+/// Lets all models of the deployment accept history of clients.
+fn accept_client_history(deployment: &mut Deployment) {
+    let accept = |model: &Model| Model { accepts_client_history: true, ..model.clone() };
+    deployment.models = Models::new(deployment.models.as_slice().iter().map(accept).collect()).unwrap();
+}
+
 fn target(kind: &str, upstream: &str) -> Target {
     Target { prompt_cache: false, ..Target::new(upstream, provider::by_name(kind).unwrap(), "m-1") }
 }
@@ -227,10 +235,7 @@ fn calls_wait_for_their_results_only() {
         assert_eq!(error_code(fixture.ready(results(token, ids))), "request_invalid", "{ids:?}");
     }
     assert_eq!(error_code(fixture.ready(next_turn(token, "never mind"))), "request_invalid");
-    let mut early = results(token, &["c1", "c2"]);
-    early.input.insert(1, Item::text(Role::User, "and?"));
-    assert_eq!(error_code(fixture.ready(early)), "request_invalid");
-    // Results may come in any order, with a message after them.
+    // Results may come in any order, and with messages around them.
     for ids in [["c1", "c2"], ["c2", "c1"]] {
         let mut both = results(token, &ids);
         both.input.push(Item::text(Role::User, "continue"));
@@ -438,27 +443,27 @@ fn error_answers_are_classified_by_status() {
         retry_after: seconds.map(Duration::from_secs),
         overflow: false,
     };
+    let account = |status| Error::UpstreamAccount { cause: format!("status {status}") };
     for (status, header, wanted) in [
         (400, "9", refused(400, Some("no"), None)),
-        (401, "9", refused(401, None, None)),
-        (403, "", refused(403, None, None)),
-        (407, "", refused(407, None, None)),
-        (429, "9", refused(429, Some("no"), Some(9))),
-        (429, "0", refused(429, Some("no"), Some(0))),
-        (429, "", refused(429, Some("no"), Some(5))),
-        (429, "1.5", refused(429, Some("no"), Some(5))),
-        (429, "4000", refused(429, Some("no"), Some(3_600))),
+        (401, "9", account(401)),
+        (403, "", account(403)),
+        (407, "", account(407)),
+        (429, "9", refused(429, None, Some(9))),
+        (429, "0", refused(429, None, Some(0))),
+        (429, "", refused(429, None, Some(5))),
+        (429, "4000", refused(429, None, Some(3_600))),
     ] {
         assert_eq!(error_of(status, header, body), wanted);
     }
-    for status in [500, 503, 529, 599] {
+    for status in [408, 409, 425, 500, 503, 529, 599] {
         assert_eq!(error_of(status, "9", body).retry(), crate::proto::error::Retry::After(Duration::from_secs(9)));
     }
     for status in [302, 304, 204] {
         assert_eq!(error_of(status, "", "").code(), "upstream_malformed");
     }
     let endless = "x".repeat(70_000);
-    assert_eq!(error_of(400, "", &endless), refused(400, None, None));
+    assert_eq!(error_of(400, "", &endless), refused(400, Some(&"x".repeat(300)), None));
 }
 
 #[test]

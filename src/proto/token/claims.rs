@@ -62,6 +62,9 @@ pub struct Claims {
     pub usage: Usage,
     /// `use.ms`: the upstream time so far in milliseconds, for information.
     pub upstream_millis: u64,
+    /// `asserted`: a client brought items of the model, and nothing proves that a model made them.
+    /// True for every later token of the conversation.
+    pub asserted: bool,
 }
 
 impl Claims {
@@ -82,6 +85,7 @@ impl Claims {
             model,
             usage: Usage::default(),
             upstream_millis: 0,
+            asserted: false,
         }
     }
 
@@ -207,6 +211,9 @@ struct RawClaims {
     model: String,
     #[serde(rename = "use", deserialize_with = "object")]
     used: RawUsage,
+    /// `true` or absent.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    asserted: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -222,7 +229,7 @@ impl RawClaims {
     fn into_claims(self) -> Option<Claims> {
         let RawUsage { r#in, out, cached, ms } = self.used;
         let numbers = [self.born.0, self.iat.0, self.exp.0, self.turn, r#in, out, cached, ms];
-        if numbers.into_iter().any(|number| number > UnixSeconds::MAX.0) {
+        if numbers.into_iter().any(|number| number > UnixSeconds::MAX.0) || self.asserted == Some(false) {
             return None;
         }
         Some(Claims {
@@ -238,6 +245,7 @@ impl RawClaims {
             model: self.model,
             usage: Usage { input_tokens: r#in, output_tokens: out, cached_tokens: cached, ..Usage::default() },
             upstream_millis: ms,
+            asserted: self.asserted.is_some(),
         })
     }
 }
@@ -262,6 +270,7 @@ impl From<&Claims> for RawClaims {
                 cached: claims.usage.cached_tokens,
                 ms: claims.upstream_millis,
             },
+            asserted: claims.asserted.then_some(true),
         }
     }
 }

@@ -146,8 +146,3 @@ impl FinishReason {
         }
     }
 }
-
-/// Returns true if `provider_id` names the wire format `provider`, at any host.
-pub(in crate::proto) fn is_of_provider(provider_id: &str, provider: &str) -> bool {
-    provider_id.split('@').next() == Some(provider)
-}

@@ -12,7 +12,8 @@ use std::fmt;
 
 use super::{chat::Item, withheld};
 
-pub(in crate::proto) use self::answer::is_of_provider;
+pub(in crate::proto) use super::chat::is_of_provider;
+
 pub use self::{
     answer::{Answer, Conversation, Delta, FinishReason, Partial},
     options::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
@@ -45,6 +46,9 @@ pub struct TurnRequest {
     /// The handling of a conversation that is too long. Without one, the setting of the model is
     /// used.
     pub truncation: Option<Truncation>,
+    /// The names of what the request asks for and the server leaves out, such as `web_search`: at
+    /// most 16, each of at most 64 characters that a header can have.
+    pub ignored: Vec<String>,
 }
 
 impl fmt::Debug for TurnRequest {

@@ -58,7 +58,7 @@ pub struct Reasoning {
     /// The mode and the budget, in Anthropic's terms.
     pub thinking: Option<Thinking>,
     /// The effort, in the terms of OpenAI and Anthropic: `none`, `minimal`, `low`, `medium`,
-    /// `high`, `xhigh` or `max`.
+    /// `high`, `xhigh`, `max` or `ultra`.
     pub effort: Option<&'static str>,
     /// The kind of summary of the reasoning: `auto`, `concise` or `detailed`.
     pub summary: Option<&'static str>,

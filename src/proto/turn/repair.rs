@@ -4,8 +4,28 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Repair {
-    /// A tool call without an id got one.
+    /// A tool call without an id, or with the id of another call, got one of its own.
     CallId,
+    /// A tool call had arguments that are not text, the older form, or a second name.
+    CallShape,
+    /// Choices after the first one were left out.
+    Choices,
+    /// The text came as a list of pieces.
+    ContentShape,
+    /// The content type does not announce the form of the reply.
+    ContentType,
+    /// The end marker of a stream is missing after the reason for the end.
+    EndMarker,
+    /// The reason for the end is unknown or missing, and was read as a normal end.
+    EndReason,
+    /// Halves of a character were joined, or replaced by U+FFFD.
+    HalfCharacter,
+    /// An event without JSON was skipped.
+    KeepAlive,
+    /// A complete message after its pieces was left out.
+    RepeatedText,
+    /// The service reported no counts of model tokens, so that they are estimated.
+    UsageEstimated,
 }
 
 impl Repair {
@@ -14,6 +34,16 @@ impl Repair {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CallId => "call_id",
+            Self::CallShape => "call_shape",
+            Self::Choices => "choices",
+            Self::ContentShape => "content_shape",
+            Self::ContentType => "content_type",
+            Self::EndMarker => "end_marker",
+            Self::EndReason => "end_reason",
+            Self::HalfCharacter => "half_character",
+            Self::KeepAlive => "keep_alive",
+            Self::RepeatedText => "repeated_text",
+            Self::UsageEstimated => "usage_estimated",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Calls of the configured upstreams: over the network, or to the built-in model.
 //!
-//! All upstreams share one HTTP client with a connection pool, for HTTP/1.1 and HTTP/2. Each
+//! Upstreams with the same authorities and proxy share one HTTP client with a connection pool, for
+//! HTTP/1.1 and HTTP/2. Each
 //! upstream has a limit on its concurrent calls, a queue, and a record of the health of each
 //! address. A client of the server cannot choose an address.
 
@@ -23,13 +24,16 @@ use futures_util::{
     FutureExt as _, StreamExt as _,
     future::{self, BoxFuture},
 };
-use http::{HeaderName, HeaderValue, Request, Response, response};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, response};
 use tokio::time::sleep;
 
 use self::pool::{AddressLease, Pool};
 use crate::{
-    config::UpstreamConfig,
-    shell::http::{SetupError, build_client, cause, client_builder},
+    config::{NetworkConfig, ProxyConfig, UpstreamConfig},
+    shell::{
+        http::{PROXY_CREDENTIAL, PROXY_UNREACHABLE, build_client, cause, client_builder},
+        tls::SetupError,
+    },
     upstream::{
         Call, Upstream, UpstreamError, UpstreamResponse, Verdict,
         builtin::{self, Words},
@@ -39,7 +43,6 @@ use crate::{
 
 /// The configured upstreams.
 pub struct Forward {
-    client: reqwest::Client,
     /// The upstreams by name.
     upstreams: HashMap<String, PooledUpstream>,
 }
@@ -48,13 +51,15 @@ impl Forward {
     /// Prepares calls to these upstreams. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`SetupError`] if TLS cannot be set up, or if an operator's key is not a valid header value.
+    /// [`SetupError`] if TLS or a proxy cannot be set up, or if an operator's key is not a valid
+    /// header value.
     pub fn new(upstreams: Vec<UpstreamConfig>) -> Result<Self, SetupError> {
         let connect = upstreams.iter().map(|upstream| upstream.connect_timeout).max().unwrap_or(Duration::from_secs(5));
-        let client = build_client(client_builder()?.connect_timeout(connect))?;
-        let upstreams =
-            upstreams.into_iter().map(|upstream| Ok((upstream.name.clone(), PooledUpstream::new(&upstream)?)));
-        Ok(Self { client, upstreams: upstreams.collect::<Result<_, _>>()? })
+        let mut clients = Clients { connect_timeout: connect, clients: Vec::new() };
+        let upstreams = upstreams
+            .into_iter()
+            .map(|upstream| Ok((upstream.name.clone(), PooledUpstream::new(&upstream, &mut clients)?)));
+        Ok(Self { upstreams: upstreams.collect::<Result<_, _>>()? })
     }
 }
 
@@ -69,7 +74,7 @@ impl Upstream for Forward {
         let lease = pool.acquire(user, is_last, tried).await?;
         let sending = match kind {
             Kind::Builtin { pace } => future::ready(builtin::answer(&request, *pace, sleep)).boxed(),
-            Kind::Remote(remote) => remote.send(&self.client, lease.index(), request).boxed(),
+            Kind::Remote(remote) => remote.send(lease.index(), request).boxed(),
         };
         Ok(ForwardResponse { lease, state: ResponseState::Sending(sending) })
     }
@@ -159,6 +164,9 @@ enum Kind {
 }
 
 struct Remote {
+    client: reqwest::Client,
+    /// True if every connection is one to a proxy, except for a tunnel.
+    has_proxy: bool,
     base_urls: Vec<String>,
     credential: Option<(HeaderName, HeaderValue)>,
 }
@@ -167,7 +175,6 @@ impl Remote {
     /// The future that sends a request to one of the addresses.
     fn send(
         &self,
-        client: &reqwest::Client,
         index: usize,
         request: Request<Bytes>,
     ) -> impl Future<Output = Result<(response::Parts, Words), UpstreamError>> + use<> {
@@ -176,10 +183,19 @@ impl Remote {
             head.headers.insert(name, value.clone());
         }
         let base_url = self.base_urls.get(index).cloned().unwrap_or_default();
+        let is_plain = self.has_proxy && base_url.starts_with("http:");
         let url = format!("{base_url}{}", head.uri);
-        let sending = client.request(head.method, url).headers(head.headers).body(body).send();
+        let sending = self.client.request(head.method, url).headers(head.headers).body(body).send();
         async move {
-            let answer = sending.await.map_err(|error| unreachable(cause(error)))?;
+            let answer = sending.await.map_err(|error| {
+                // The errors of a tunnel name the proxy themselves.
+                let is_of_proxy = is_plain && error.is_connect();
+                unreachable(format!("{}{}", if is_of_proxy { PROXY_UNREACHABLE } else { "" }, cause(error)))
+            })?;
+            // Not an answer of the model service, which would be shown to the caller.
+            if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                return Err(unreachable(PROXY_CREDENTIAL.to_owned()));
+            }
             let mut head = Response::builder().status(answer.status());
             if let Some(headers) = head.headers_mut() {
                 *headers = answer.headers().clone();
@@ -197,19 +213,38 @@ fn unreachable(cause: String) -> UpstreamError {
 }
 
 impl PooledUpstream {
-    fn new(upstream: &UpstreamConfig) -> Result<Self, SetupError> {
+    fn new(upstream: &UpstreamConfig, clients: &mut Clients) -> Result<Self, SetupError> {
         let pool = Pool::new(upstream.base_urls.len(), upstream.concurrency);
-        Ok(Self { pool, kind: Kind::new(upstream)? })
+        Ok(Self { pool, kind: Kind::new(upstream, clients)? })
     }
 }
 
 impl Kind {
-    fn new(upstream: &UpstreamConfig) -> Result<Self, SetupError> {
+    fn new(upstream: &UpstreamConfig, clients: &mut Clients) -> Result<Self, SetupError> {
         if upstream.is_builtin() {
             return Ok(Self::Builtin { pace: upstream.builtin_pace });
         }
         let credential = upstream.credential().map_err(|error| SetupError(error.to_string()))?;
-        Ok(Self::Remote(Remote { base_urls: upstream.base_urls.clone(), credential }))
+        let client = clients.with(&upstream.network)?;
+        let has_proxy = matches!(upstream.network.proxy, ProxyConfig::Fixed(_));
+        Ok(Self::Remote(Remote { client, has_proxy, base_urls: upstream.base_urls.clone(), credential }))
+    }
+}
+
+/// The HTTP clients, one for each set of authorities and proxy.
+struct Clients {
+    connect_timeout: Duration,
+    clients: Vec<(NetworkConfig, reqwest::Client)>,
+}
+
+impl Clients {
+    fn with(&mut self, network: &NetworkConfig) -> Result<reqwest::Client, SetupError> {
+        if let Some((_, client)) = self.clients.iter().find(|(known, _)| known == network) {
+            return Ok(client.clone());
+        }
+        let client = build_client(client_builder(network)?.connect_timeout(self.connect_timeout))?;
+        self.clients.push((network.clone(), client.clone()));
+        Ok(client)
     }
 }
 

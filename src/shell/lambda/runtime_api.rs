@@ -15,8 +15,12 @@ use tokio::sync::oneshot;
 
 use super::response;
 use crate::{
+    config::NetworkConfig,
     service::Body,
-    shell::http::{SetupError, build_client, cause, client_builder},
+    shell::{
+        http::{build_client, cause, client_builder},
+        tls::SetupError,
+    },
 };
 
 /// A client of the Runtime API.
@@ -45,7 +49,7 @@ impl RuntimeApi {
     /// # Errors
     /// [`SetupError`] if the client cannot be set up.
     pub(super) fn new(address: &str) -> Result<Self, SetupError> {
-        let client = build_client(client_builder()?)?;
+        let client = build_client(client_builder(&NetworkConfig::default())?)?;
         let address = address.trim_end_matches('/');
         let scheme = if address.starts_with("http://") { "" } else { "http://" };
         Ok(Self { client, base: format!("{scheme}{address}/2018-06-01/runtime") })

@@ -29,7 +29,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::fault::{StoreFault, field};
-use crate::{config::StoreConfig, shell::http::tls};
+use crate::{
+    config::{Authorities, StoreConfig},
+    shell::tls::client_config,
+};
 
 /// A change of the store's state, for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +94,7 @@ impl StoreClient {
     /// The reason why the URL is invalid.
     pub(super) fn new(store: &StoreConfig, observer: StoreObserver) -> Result<Self, String> {
         Ok(Self {
-            address: StoreAddress::new(&store.url)?,
+            address: StoreAddress::new(&store.url, &store.authorities)?,
             timeout: store.timeout,
             state: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
@@ -244,7 +247,7 @@ struct StoreAddress {
 }
 
 impl StoreAddress {
-    fn new(url: &str) -> Result<Self, String> {
+    fn new(url: &str, authorities: &Authorities) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         let secure = match scheme.to_ascii_lowercase().as_str() {
             "redis" | "valkey" => false,
@@ -258,7 +261,7 @@ impl StoreAddress {
         let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
             return Err("has no host".to_owned());
         };
-        let tls = secure.then(tls).transpose().map_err(|error| error.to_string())?;
+        let tls = secure.then(|| client_config(authorities)).transpose().map_err(|error| error.to_string())?;
         Ok(Self { info, host, port, tls: tls.map(|tls| TlsConnector::from(Arc::new(tls))) })
     }
 
@@ -349,15 +352,16 @@ mod tests {
 
     #[test]
     fn urls_are_read_and_never_shown() {
-        let address = StoreAddress::new("redis://ada:hunter2@store.example/3").unwrap();
-        assert_eq!((address.host.as_str(), address.port, address.tls.is_some()), ("store.example", 6379, false));
-        assert_eq!(address.info.redis_settings().password(), Some("hunter2"));
-        let address = StoreAddress::new("VALKEYS://store.example:7000").unwrap();
-        assert_eq!((address.port, address.tls.is_some()), (7000, true));
+        let address = |url: &str| StoreAddress::new(url, &Authorities::default());
+        let plain = address("redis://ada:hunter2@store.example/3").unwrap();
+        assert_eq!((plain.host.as_str(), plain.port, plain.tls.is_some()), ("store.example", 6379, false));
+        assert_eq!(plain.info.redis_settings().password(), Some("hunter2"));
+        let secure = address("VALKEYS://store.example:7000").unwrap();
+        assert_eq!((secure.port, secure.tls.is_some()), (7000, true));
         for url in
             ["", "http://x", "redis://", "redis://ada:hunter2@store/hunter2", "redis://ada:hunter2@:x", "unix:///x"]
         {
-            let fault = StoreAddress::new(url).err().unwrap();
+            let fault = address(url).err().unwrap();
             assert!(!fault.contains("hunter2"), "{fault}");
         }
     }

@@ -4,6 +4,8 @@ use std::{fmt, io, time::Duration};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::shell::tls::explain as explain_tls;
+
 /// The reason why a call to the store failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoreFault {
@@ -40,7 +42,8 @@ impl StoreFault {
 
     /// The connection cannot be opened.
     pub(super) fn unreachable(error: &io::Error) -> Self {
-        Self::of_store(format!("cannot connect: {}", one_line(&error.to_string())))
+        let cause = explain_tls(error, "guard.redis_ca_file").unwrap_or_else(|| error.to_string());
+        Self::of_store(format!("cannot connect: {}", one_line(&cause)))
     }
 
     /// The store answered with an error, or the connection failed.

@@ -103,7 +103,7 @@ fn add_admit_arguments(call: &mut ScriptInvocation<'_>, turn: &TurnEntry) {
         None => call.arg("").arg(false).arg(""),
     };
     let (micros, burst) = rules.rate.map_or((0, 0), |rate| (turn_micros(&rate), rate.burst));
-    call.arg(rules.max_concurrent_turns).arg(micros).arg(burst).arg(turn.presented.is_none());
+    call.arg(rules.max_concurrent_turns).arg(micros).arg(burst).arg(turn.starts_conversation);
     for quota in turn.reported_quotas() {
         call.arg(quota.period_seconds);
         for limit in quota.limits() {
@@ -126,11 +126,9 @@ fn add_settle_arguments(call: &mut ScriptInvocation<'_>, keys: &Keys, turn: &Tur
         Some(token) => call.arg(&token.input[..]).arg(millis(TurnEntry::spent_ttl(token))),
         None => call.arg("").arg(0),
     };
-    call.arg(turn.presented.is_none());
+    call.arg(turn.starts_conversation);
     call.arg(integer(charge.model_tokens)).arg(integer(charge.history_bytes)).arg(integer(charge.upstream_millis));
-    // Each conversation of an anonymous caller has its own user, so the limit cannot apply.
-    let live = rules.live_conversations.filter(|_| !turn.principal.is_anonymous());
-    call.arg(live.map_or(0, integer)).arg(conversation(turn.conversation));
+    call.arg(turn.live_conversations().map_or(0, integer)).arg(conversation(turn.conversation));
     call.arg(millis(rules.revocation_ttl)).arg(keys.conversation_revoked_prefix());
     for (number, quota) in turn.charged_quotas().iter().enumerate() {
         let period = turn.admitted.as_ref().and_then(|counts| counts.period(number));

@@ -20,6 +20,7 @@ pub(super) struct TurnEntry {
     pub(super) principal: Principal,
     pub(super) conversation: Id,
     pub(super) presented: Option<PresentedToken>,
+    pub(super) starts_conversation: bool,
     /// The counts at the admission; `None` while it is not known that the turn was admitted.
     pub(super) admitted: Option<Counts>,
 }
@@ -34,6 +35,7 @@ impl TurnEntry {
             principal: request.principal.clone(),
             conversation: request.conversation,
             presented: request.presented,
+            starts_conversation: request.starts_conversation(),
             admitted: None,
         }
     }
@@ -47,6 +49,15 @@ impl TurnEntry {
     /// but reports them all the same.
     pub(super) fn reported_quotas(&self) -> &[Quota] {
         if self.purpose == GuardPurpose::Read { &[] } else { &self.rules.quotas }
+    }
+
+    /// The limit on the user's live conversations, if it applies to the turn.
+    ///
+    /// Each conversation of an anonymous caller has its own user. And each request that brings its
+    /// earlier turns itself has a conversation id of its own, although the chat is the same.
+    pub(super) fn live_conversations(&self) -> Option<u64> {
+        let is_one_chat = self.presented.is_some() || self.starts_conversation;
+        self.rules.live_conversations.filter(|_| is_one_chat && !self.principal.is_anonymous())
     }
 
     /// The token, if the turn spends it.
@@ -81,22 +92,50 @@ mod tests {
     use super::*;
     use crate::{guard::Moment, proto::time::UnixSeconds};
 
-    #[test]
-    fn an_end_is_remembered_for_longer_than_it_is_reported() {
-        let request = AdmitRequest {
+    fn request(principal: &str, presented: Option<PresentedToken>, brings_history: bool) -> AdmitRequest {
+        AdmitRequest {
             purpose: GuardPurpose::Turn,
-            principal: Principal::new("ada", "none").unwrap(),
+            principal: Principal::new(principal, "none").unwrap(),
             peer: None,
             conversation: Id::new(UnixSeconds(1), [1; 16]),
-            presented: None,
+            presented,
+            brings_history,
             moment: Moment::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn an_end_is_remembered_for_longer_than_it_is_reported() {
+        let request = request("ada", None, false);
         for lease in [1, 660, 86_400].map(Duration::from_secs) {
             let rules = Arc::new(Rules { lease, ..Rules::default() });
             let mut turn = TurnEntry::new(&request, rules, [0; HOLDER_BYTES]);
             assert!(turn.end_ttl() > lease && turn.end_ttl() >= UNSURE_END_TTL);
             turn.admitted = Some(Counts::default());
             assert!(turn.end_ttl() > lease);
+        }
+    }
+
+    #[test]
+    fn only_a_conversation_with_a_token_of_its_own_is_live() {
+        let token = PresentedToken {
+            token_id: Id::new(UnixSeconds(1), [1; 16]),
+            issued_at: UnixSeconds(1),
+            expires_at: UnixSeconds(2),
+            input: [0; 16],
+        };
+        let rules = Arc::new(Rules { live_conversations: Some(3), ..Rules::default() });
+        for (name, presented, brings_history, starts, live) in [
+            ("ada", None, false, true, Some(3)),
+            ("ada", None, true, false, None),
+            ("ada", Some(token), false, false, Some(3)),
+            ("ada", Some(token), true, false, Some(3)),
+            ("anon-1", None, false, true, None),
+            ("anon-1", Some(token), false, false, None),
+        ] {
+            let request = request(name, presented, brings_history);
+            let turn = TurnEntry::new(&request, Arc::clone(&rules), [0; HOLDER_BYTES]);
+            assert_eq!((turn.starts_conversation, turn.live_conversations()), (starts, live), "{name}");
         }
     }
 }

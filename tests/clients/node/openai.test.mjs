@@ -309,14 +309,18 @@ test("chat.completions.create holds a conversation over two servers", async () =
   });
 });
 
-test("chat.completions.create streamed gives the token with the finish reason", async () => {
+test("chat.completions.create streamed gives the token after the finish reason", async () => {
   await converse(async (turn) => {
     const stream = await clients[turn.server].chat.completions.create({ ...chatRequest(turn), stream: true });
     const message = { content: "", tool_calls: [] };
-    let token;
+    let inDelta, token;
     for await (const chunk of stream) {
       const [choice] = chunk.choices;
-      if (!choice) continue;
+      if (!choice) {
+        token ??= chunk.conversation_token;
+        continue;
+      }
+      assert.equal(chunk.conversation_token, undefined, "no line has it twice");
       message.content += choice.delta.content ?? "";
       for (const {
         index,
@@ -328,13 +332,11 @@ test("chat.completions.create streamed gives the token with the finish reason", 
         message.tool_calls[index].function.arguments += args ?? "";
       }
       if (choice.finish_reason) {
-        assert.equal(token, undefined, "there is one finish reason");
-        token = chunk.conversation_token;
-        assert.equal(choice.delta.conversation_token, token);
-      } else {
-        assert.equal(chunk.conversation_token, undefined, "and no token before it");
+        assert.equal(inDelta, undefined, "there is one finish reason");
+        inDelta = choice.delta.conversation_token;
       }
     }
+    assert.equal(inDelta, token);
     return chatHeard(message, token);
   });
 });

@@ -73,12 +73,13 @@ class Speaker:
         chunks = list(self.client.chat.completions.create(stream=True, **members))
         assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"}
         assert len({chunk.id for chunk in chunks}) == 1
-        # The token comes once, with the finish reason.
-        [last] = [chunk for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason]
-        assert [chunk for chunk in chunks if "conversation_token" in chunk.to_dict()] == [last]
+        # The token comes once in a delta, with the finish reason, and once at the top of the next chunk.
+        *chunks, last = chunks
+        assert last.choices == []
+        assert [chunk for chunk in chunks if "conversation_token" in chunk.to_dict()] == []
         with_token = [chunk for chunk in chunks if "conversation_token" in chunk.choices[0].delta.to_dict()]
-        assert with_token == [last]
-        assert last.conversation_token == last.choices[0].delta.conversation_token
+        assert with_token == [chunk for chunk in chunks if chunk.choices[0].finish_reason]
+        assert last.conversation_token == with_token[0].choices[0].delta.conversation_token
         return assembled(chunks), last.conversation_token
 
 

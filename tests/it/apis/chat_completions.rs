@@ -188,10 +188,11 @@ fn a_stream_follows_the_upstream() {
     assert_eq!(data(&coming.text())[0]["choices"][0]["delta"]["content"], "lo");
     call.stop();
     let rest = chunks(&coming.rest());
-    let [last, usage] = rest.as_slice() else { panic!("{rest:?}") };
+    let [last, token, usage] = rest.as_slice() else { panic!("{rest:?}") };
     assert_eq!(last["choices"][0]["finish_reason"], "stop");
-    assert_eq!(last["conversation_token"], last["choices"][0]["delta"]["conversation_token"]);
-    assert_eq!(last["holdall"]["turn"], 1);
+    assert_eq!(token["conversation_token"], last["choices"][0]["delta"]["conversation_token"]);
+    assert_eq!((&token["choices"], &last["conversation_token"]), (&json!([]), &Value::Null));
+    assert_eq!(token["holdall"]["turn"], 1);
     assert_eq!((&usage["choices"], &usage["usage"]["prompt_tokens"]), (&json!([]), &json!(3)));
     assert!(
         rest.iter().chain(&first).all(|chunk| chunk["id"] == usage["id"] && chunk["object"] == "chat.completion.chunk")
@@ -381,7 +382,7 @@ fn invalid_requests_get_errors_in_the_api_format() {
     let hand = Hand::new("");
     let hi = json!([{ "role": "user", "content": "hi" }]);
     for (body, status, code, param) in [
-        (json!({ "messages": hi }), 400, "request_invalid", Value::Null),
+        (json!({ "messages": hi }), 400, "request_invalid", json!("model")),
         (json!({ "model": "gpt-9", "messages": hi }), 404, "model_not_found", json!("model")),
         (saying("hi", &json!({ "n": 2 })), 400, "unsupported", json!("n")),
         (saying("hi", &json!({ "temperature": 3 })), 400, "request_invalid", json!("temperature")),

@@ -19,6 +19,7 @@ fn api_options_are_flags_variables_and_keys() {
     let fault = |key: &str, modes: &str| format!("error: `{key}` is `maybe`; it must be {modes}\n");
     for (flag, variable, key, modes) in [
         ("--client-history", "HOLDALL_CLIENT_HISTORY", "client_history", "`refuse` or `accept`"),
+        ("--client-system", "HOLDALL_CLIENT_SYSTEM", "client_system", "`refuse` or `append`"),
         ("--responses-stream", "HOLDALL_RESPONSES_STREAM", "responses_stream", "`hold` or `live`"),
         ("--lambda-response", "HOLDALL_LAMBDA_RESPONSE", "lambda_response", "`auto`, `buffer` or `stream`"),
     ] {
@@ -315,4 +316,63 @@ fn limits_on_users_are_flags_variables_and_keys() {
     let ran = serve(&home, &[], &[("HOLDALL_REDIS_URL", url)]);
     assert!(ran.err.starts_with("error: `guard.redis_url` is not a ") && !ran.err.contains("hunter2"), "{}", ran.err);
     assert_eq!(serve(&home, &["--redis-url", url], &[]).code, Some(2));
+}
+
+#[test]
+fn authorities_and_proxies_are_flags_variables_and_keys() {
+    let home = Home::new();
+    home.write("key.pem", "-----BEGIN PRIVATE KEY-----\n");
+    let service = ["--upstream=openai", "--upstream-url=https://model.test", "--model=m"];
+    let jwt = ["--identity=jwt", "--jwt-issuer=i", "--jwt-audience=a", "--jwt-jwks-url=https://issuer.test"];
+    let store = [("HOLDALL_REDIS_URL", "rediss://store.test")];
+    for (key, flag, variable, arguments, variables) in [
+        ("upstream.ca_file", "--upstream-ca-file", "HOLDALL_UPSTREAM_CA_FILE", &service[..], &[][..]),
+        ("identity.jwt.ca_file", "--jwt-ca-file", "HOLDALL_JWT_CA_FILE", &jwt, &[]),
+        ("guard.redis_ca_file", "--redis-ca-file", "HOLDALL_REDIS_CA_FILE", &[], &store),
+    ] {
+        let fault = format!("error: `{key}` names `key.pem`, which holds a private key; …\n");
+        serve(&home, &[arguments, &[flag, "key.pem"]].concat(), variables).fails(&fault);
+        serve(&home, arguments, &[variables, &[(variable, "key.pem")]].concat()).fails(&fault);
+    }
+    let url = "socks5://ada:hunter2@proxy.test:1080";
+    for (fault, variable, arguments) in [
+        ("`upstream.proxy` of `openai` is not valid; ", "HOLDALL_UPSTREAM_PROXY", &service[..]),
+        ("`identity.jwt.proxy` is not valid; ", "HOLDALL_JWT_PROXY", &jwt),
+    ] {
+        let ran = serve(&home, arguments, &[(variable, url)]);
+        assert!(ran.err.starts_with(&format!("error: {fault}")) && !ran.err.contains("hunter2"), "{}", ran.err);
+        let ran = serve(&home, &[&NOWHERE[..], arguments].concat(), &[(variable, "environment")]);
+        assert!(ran.err.contains("error: cannot listen on 192.0.2.1:1"), "{}", ran.err);
+    }
+    assert_eq!(serve(&home, &["--upstream-proxy", url], &[]).code, Some(2));
+    home.write("two.toml", "[[upstream]]\nname = \"a\"\nkind = \"builtin\"\n[[model]]\nalias = \"a\"\nupstreams = [\"a\"]\nmodel = \"m\"\n");
+    let listed = "is set, but the configuration lists its upstreams\nhint: set";
+    serve(&home, &["--config", "two.toml", "--upstream-ca-file", "key.pem"], &[]).fails(&format!(
+        "error: `--upstream-ca-file` (HOLDALL_UPSTREAM_CA_FILE) {listed} `ca_file` in an `[[upstream]]` table instead\n"
+    ));
+    serve(&home, &["--config", "two.toml"], &[("HOLDALL_UPSTREAM_PROXY", url)])
+        .fails(&format!("error: HOLDALL_UPSTREAM_PROXY {listed} `proxy_env` in an `[[upstream]]` table instead\n"));
+}
+
+#[test]
+fn the_certificates_of_openssl_are_read_if_a_connection_uses_them() {
+    let home = Home::new();
+    let service = [&NOWHERE[..], &["--upstream=openai", "--model=m", "--upstream-url=https://model.test"]].concat();
+    let gone = "error: `SSL_CERT_FILE` names `gone.pem`, which cannot be read: No such file or directory\n";
+    serve(&home, &service, &[("SSL_CERT_FILE", "gone.pem")]).fails(gone);
+    home.run(&["send", "-t", "a", "Repeat one"]).ok("one\n");
+    let mut command = home.holdall(&["send", "-t", "a", "Repeat one"]);
+    Ran::of(command.env("SSL_CERT_FILE", "gone.pem").output().unwrap(), &home.path("")).ok("one\n");
+    let mut command = home.holdall(&["send", "-t", "b", "--url", "https://127.0.0.1:0", "hi"]);
+    Ran::of(command.env("SSL_CERT_FILE", "gone.pem").output().unwrap(), &home.path("")).fails(gone);
+    std::fs::create_dir(home.path("certs")).unwrap();
+    home.write("certs/readme", "nothing");
+    serve(&home, &service, &[("SSL_CERT_DIR", "certs")])
+        .fails("error: `SSL_CERT_DIR` names `certs`, which has no file with a certificate\n");
+    home.write("certs/one", "-----BEGIN CERTIFICATE-----\nMAE=\n-----END CERTIFICATE-----\n");
+    let ran = serve(&home, &service, &[("SSL_CERT_DIR", "certs")]);
+    assert!(ran.err.ends_with("error: SSL_CERT_DIR: no certificate is valid\n"), "{}", ran.err);
+    // `*` lists every host, so no proxy is read.
+    let variables = [("HOLDALL_UPSTREAM_PROXY", "environment"), ("ALL_PROXY", "socks5://a:1"), ("NO_PROXY", "*")];
+    assert!(serve(&home, &service, &variables).err.contains("error: cannot listen on 192.0.2.1:1"));
 }

@@ -69,11 +69,12 @@ readable until  20…Z
 history         4 items, 228 bytes in 1 frame
 size            844 bytes
 model tokens    7 in (0 of them cached), 2 out
+asserted        no
 checked         tag, frames, claims, items
 not checked     the user; `holdall token verify --user NAME a` checks it
 ");
     home.run(&["token", "inspect", "--json", "a"]).ok(
-        "{\"cid\":\"…\",\"expired\":false,\"expires_at\":\"20…Z\",\"frames\":1,\"history_bytes\":228,\"idp\":\"none\",\
+        "{\"asserted\":false,\"cid\":\"…\",\"expired\":false,\"expires_at\":\"20…Z\",\"frames\":1,\"history_bytes\":228,\"idp\":\"none\",\
          \"iss\":\"holdall\",\"issued_at\":\"20…Z\",\"items\":4,\"jti\":\"…\",\"kid\":\"local\",\"model\":\"default\",\
          \"par\":\"…\",\"started_at\":\"20…Z\",\"sub\":\"local\",\"token_bytes\":844,\"turn\":2,\"typ\":\"holdall1s\",\
          \"usage\":{…}}\n",

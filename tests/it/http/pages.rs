@@ -91,7 +91,7 @@ fn a_listed_page_may_read_responses_and_errors_with_their_headers() {
     let head = asked.head().head;
     assert_eq!(head.headers["access-control-allow-origin"], ORIGIN);
     let exposed = head.headers["access-control-expose-headers"].to_str().unwrap();
-    for name in ["x-request-id", "request-id", "retry-after", "x-should-retry", "ratelimit"] {
+    for name in ["x-request-id", "request-id", "retry-after", "x-should-retry", "ratelimit", "x-holdall-ignored"] {
         assert!(exposed.split(", ").any(|listed| listed == name), "{name}");
     }
     let error = ask(ORIGIN, json!({}));

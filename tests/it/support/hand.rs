@@ -74,7 +74,6 @@ impl Records {
     }
 
     /// Takes the notices so far.
-    #[cfg(feature = "lambda")]
     pub(crate) fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(&mut *self.notices.lock().unwrap())
     }

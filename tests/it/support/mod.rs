@@ -14,7 +14,9 @@ pub(crate) mod guard;
 pub(crate) mod hand;
 pub(crate) mod kind;
 pub(crate) mod model;
+pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 use holdall::config::{Config, RawConfig, Sources};
@@ -35,15 +37,15 @@ pub(crate) fn config(settings: &str) -> Config {
     config_with(settings, &[])
 }
 
-/// The same, with files that the configuration names.
-pub(crate) fn config_with(settings: &str, files: &[(&'static str, &str)]) -> Config {
+/// The same, with files and variables by name.
+pub(crate) fn config_with(settings: &str, named: &[(&'static str, &str)]) -> Config {
     let is_set = |key: &str| settings.lines().any(|line| line.trim_start().starts_with(key));
     let or = |key: &str, default: &str| if is_set(key) { String::new() } else { default.to_owned() };
     let keys = or("keys = ", &format!("keys = \"k1:{SECRET}\"\n"));
     let listen = or("listen = ", "listen = \"127.0.0.1:0\"\n");
     let model = or("[[upstream]]", BUILTIN);
     let text = format!("{keys}{listen}{settings}\n{model}");
-    RawConfig::parse(&text, toml::Table::new()).unwrap().check(&Files(files)).unwrap()
+    RawConfig::parse(&text, toml::Table::new()).unwrap().check(&Named(named)).unwrap()
 }
 
 /// The TOML of a model service of this kind, as `default`.
@@ -54,15 +56,16 @@ pub(crate) fn upstream(kind: &str, base_url: &str) -> String {
     )
 }
 
-struct Files<'a>(&'a [(&'static str, &'a str)]);
+/// Files and variables.
+struct Named<'a>(&'a [(&'static str, &'a str)]);
 
-impl Sources for Files<'_> {
+impl Sources for Named<'_> {
     fn file(&self, path: &str) -> Result<Zeroizing<String>, String> {
         let file = self.0.iter().find(|(name, _)| *name == path).ok_or("no such file")?;
         Ok(Zeroizing::new(file.1.to_owned()))
     }
 
     fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
-        (name == "MODEL_KEY").then(|| Zeroizing::new(MODEL_KEY.to_owned()))
+        if name == "MODEL_KEY" { Some(Zeroizing::new(MODEL_KEY.to_owned())) } else { self.file(name).ok() }
     }
 }

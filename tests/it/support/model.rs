@@ -88,6 +88,11 @@ impl Model {
         let _ = (&mut self.task).await;
     }
 
+    /// Its address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its base URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/base", self.address)

@@ -95,6 +95,7 @@ SEALED = sealed([first(), H1])
 def accepted():
     good("first-turn", "the first turn of a conversation", both=True)
     good("continued", "a later turn: `par` names the token before", given=claims(par=PAR, turn=2), both=True)
+    good("asserted", "a client brought items of the model without proof", given=claims(asserted=True), both=True)
     stored_frames = [stored(compact(claims()) + "\n"), stored(lines(TURN[:1]))]
     good("worked-example", "stored blocks, legible in a dump: the example of docs/token.md", TURN[:1], frames=stored_frames,
          both=True)
@@ -640,6 +641,10 @@ def claim_rules():
     refused("use-empty", "`use` empty", claims(use={}))
     refused("par-null", "`par` is absent or an id, never null", claims(par=None))
     refused("par-empty", "`par` empty", claims(par=""))
+    for name, value in [("false", False), ("null", None), ("number", 1), ("text", "true"), ("array", [True]), ("object", {})]:
+        refused(f"asserted-{name}", f"`asserted` {compact(value)}: it is `true` or absent", claims(asserted=value))
+    refused("asserted-twice", "`asserted` twice, equal", right[:-1] + ',"asserted":true,"asserted":true}')
+    refused("asserted-in-use", "`asserted` as a member of `use`", claims(use={**claims()["use"], "asserted": True}))
     refused("unknown", "an unknown member", claims(admin=True))
     refused("unknown-nbf", "a claim of RFC 7519 that we do not have", claims(nbf=NOW))
     refused("name-case", "a member's name in capitals", swap('"sub"', '"SUB"'))

@@ -11,7 +11,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::proto::{
-    api::body::{self, List},
+    api::{
+        body::{self, List},
+        tools::{ToolNames, custom_arguments},
+    },
     chat::{Item, Output, Part, Role},
     error::Error,
     json::Object,
@@ -30,6 +33,9 @@ pub(super) struct RawMessage<'a> {
     audio: Option<&'a RawValue>,
     #[serde(borrow)]
     function_call: Option<&'a RawValue>,
+    /// The token of the answer that the message comes from.
+    #[serde(borrow)]
+    conversation_token: Option<Cow<'a, str>>,
 }
 
 enum RawContent {
@@ -45,7 +51,7 @@ impl<'de> Deserialize<'de> for RawContent {
             type Value = RawContent;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text, or a list of parts, as `content`")
+                f.write_str("text or a list of parts")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<RawContent, E> {
@@ -59,7 +65,7 @@ impl<'de> Deserialize<'de> for RawContent {
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<RawContent, A::Error> {
                 let parts = body::at_most(body::ELEMENTS, seq)?;
                 if parts.is_empty() {
-                    Err(de::Error::custom("`content` has no part"))
+                    Err(de::Error::custom("the list is empty"))
                 } else {
                     Ok(RawContent::Parts(parts))
                 }
@@ -110,14 +116,11 @@ impl<'de> Deserialize<'de> for RawPart {
     }
 }
 
-enum RawCall {
-    /// A call of a custom tool, which is not supported.
-    Custom,
-    Function {
-        id: String,
-        name: String,
-        args: String,
-    },
+/// A call of a function, or of a custom tool with its text as the arguments of a function.
+struct RawCall {
+    id: String,
+    name: String,
+    args: String,
 }
 
 impl<'de> Deserialize<'de> for RawCall {
@@ -128,6 +131,7 @@ impl<'de> Deserialize<'de> for RawCall {
             #[serde(borrow)]
             r#type: Option<Cow<'a, str>>,
             function: Option<Object<CalledFunction>>,
+            custom: Option<Object<CalledCustom>>,
         }
 
         #[derive(Deserialize)]
@@ -136,28 +140,50 @@ impl<'de> Deserialize<'de> for RawCall {
             arguments: String,
         }
 
-        let Object(Members { id, r#type, function }) = Object::<Members<'de>>::deserialize(deserializer)?;
+        #[derive(Deserialize)]
+        struct CalledCustom {
+            name: String,
+            input: String,
+        }
+
+        let Object(Members { id, r#type, function, custom }) = Object::<Members<'de>>::deserialize(deserializer)?;
         // Clients that build a call from a stream can omit its type.
-        match (r#type.as_deref(), function) {
-            (None | Some("function"), Some(Object(CalledFunction { name, arguments: args }))) => {
-                Ok(Self::Function { id, name, args })
+        match (r#type.as_deref(), function, custom) {
+            (None | Some("function"), Some(Object(CalledFunction { name, arguments: args })), _) => {
+                Ok(Self { id, name, args })
             }
-            (Some("custom"), _) => Ok(Self::Custom),
+            (None | Some("custom"), _, Some(Object(CalledCustom { name, input }))) => {
+                Ok(Self { id, name, args: custom_arguments(&input) })
+            }
             _ => Err(de::Error::custom(
-                "a call must be {\"id\",\"type\":\"function\",\"function\":{\"name\",\"arguments\"}}",
+                "a call must be {\"id\",\"type\":\"function\",\"function\":{\"name\",\"arguments\"}} or \
+                 {\"id\",\"type\":\"custom\",\"custom\":{\"name\",\"input\"}}",
             )),
         }
     }
 }
 
-/// The items of the messages, and the text of their system messages.
-pub(super) fn read_messages<const MOST: usize>(
-    messages: List<Object<RawMessage<'_>>, MOST>,
-) -> Result<(Vec<Item>, Option<String>), Error> {
-    let (mut items, mut system) = (Vec::new(), Vec::new());
-    for (at, Object(message)) in messages.0.into_iter().enumerate() {
+/// The content of the messages.
+pub(super) struct Messages<'a> {
+    pub(super) items: Vec<Item>,
+    /// The texts of the system messages.
+    pub(super) system: Option<String>,
+    /// The token of the model's last message that has one.
+    pub(super) token: Option<Cow<'a, str>>,
+}
+
+/// Converts the messages. `names` has the names of the functions that calls become.
+pub(super) fn read_messages<'a, const MOST: usize>(
+    messages: List<Object<RawMessage<'a>>, MOST>,
+    names: &ToolNames,
+) -> Result<Messages<'a>, Error> {
+    let (mut items, mut system, mut token) = (Vec::new(), Vec::new(), None);
+    for (at, Object(mut message)) in messages.0.into_iter().enumerate() {
         match &*message.role {
-            "assistant" => push_assistant(at, message, &mut items)?,
+            "assistant" => {
+                token = message.conversation_token.take().or(token);
+                push_assistant(at, message, names, &mut items)?;
+            }
             "developer" | "system" => system.extend(system_texts(at, message.content)?),
             "function" => {
                 return Err(body::unsupported(format!(
@@ -176,7 +202,7 @@ pub(super) fn read_messages<const MOST: usize>(
         return Err(Error::invalid("`messages` has no user message and no tool result. Add one."));
     }
     let system = if system.is_empty() { None } else { Some(system.join("\n\n")) };
-    Ok((items, system))
+    Ok(Messages { items, system, token })
 }
 
 /// The texts of a system message, without empty ones.
@@ -208,7 +234,7 @@ fn tool_result(at: usize, message: RawMessage<'_>) -> Result<Item, Error> {
 
 /// Adds the items of a message of the model: its text, then its calls. They must match the items of
 /// the token.
-fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+fn push_assistant(at: usize, message: RawMessage<'_>, names: &ToolNames, items: &mut Vec<Item>) -> Result<(), Error> {
     if message.audio.is_some() || message.function_call.is_some() {
         return Err(body::unsupported(format!(
             "`messages[{at}]` has `audio` or `function_call`, which are not supported. Leave out the messages that the \
@@ -229,16 +255,8 @@ fn push_assistant(at: usize, message: RawMessage<'_>, items: &mut Vec<Item>) -> 
     if !parts.is_empty() {
         items.push(Item::Message { role: Role::Assistant, parts, cut: false });
     }
-    for call in calls {
-        match call {
-            RawCall::Custom => {
-                return Err(body::unsupported(format!(
-                    "`messages[{at}]` has a call of type `custom`, which is not supported. Use functions."
-                )));
-            }
-            RawCall::Function { id, name, args } => items.push(Item::Call { id, name, args }),
-        }
-    }
+    let call = |RawCall { id, name, args }| Item::Call { id, name: names.function(None, &name), args };
+    items.extend(calls.into_iter().map(call));
     Ok(())
 }
 

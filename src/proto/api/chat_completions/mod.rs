@@ -2,18 +2,22 @@
 //! most other clients.
 //!
 //! Format: <https://platform.openai.com/docs/api-reference/chat>. Holdall adds the member
-//! `conversation_token`: in a request, at the top of the answer, and in its message. In a stream,
-//! the chunk with `finish_reason` has it, at the top and in `delta`. Only that one delta has it,
-//! because SDKs concatenate the strings of the deltas.
+//! `conversation_token`: in a request, at the top of the answer, and in its message. In a request it
+//! is also read from the last message of the model. In a stream, the `delta` of the chunk with
+//! `finish_reason` has it, and the top of the next chunk, which has no choice. So no line has it
+//! twice, and only one delta has it: SDKs concatenate the strings of the deltas.
 //!
-//! The server ignores unknown members. It rejects members that it knows and does not support, with
-//! their name.
+//! The server ignores unknown members. It leaves out tools that it cannot offer, and names them. It
+//! rejects other members that it knows and does not support, with their name.
 
 mod messages;
 mod reply;
 mod request;
 
-use self::{reply::ChatWriter, request::RawChat};
+use self::{
+    reply::ChatWriter,
+    request::{RawChat, Request},
+};
 use super::{
     body,
     format::{Api, ErrorResponse, ParsedRequest, PublicError},
@@ -38,8 +42,8 @@ impl Api for ChatCompletions {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        let (turn, include_usage) = body::parse::<RawChat<'_>>(body)?.into_turn()?;
-        Ok(ParsedRequest { turn, writer: Box::new(ChatWriter::new(include_usage)) })
+        let Request { turn, names, include_usage } = body::parse::<RawChat<'_>>(body)?.read()?;
+        Ok(ParsedRequest { turn, writer: Box::new(ChatWriter::new(include_usage, names)) })
     }
 
     fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {

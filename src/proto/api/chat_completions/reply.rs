@@ -1,11 +1,14 @@
 //! The reply: one `chat.completion`, or a stream of chunks.
 //!
 //! A stream has a chunk with the role, then chunks with text and tool calls, then a chunk with
-//! `finish_reason` and the token. A chunk with the usage follows if the request asks for it. The
-//! last event is `[DONE]`.
+//! `finish_reason` and the token in its `delta`, then a chunk without choices that has the token at
+//! its top. A chunk with the usage follows if the request asks for it. The last event is `[DONE]`.
+//! A line never has the token twice: many readers bound the length of a line.
 //!
 //! A failed stream ends with `{"error"}` and without `[DONE]`. SDKs raise the error. A client that
 //! only looks for `[DONE]` does not mistake the reply for a complete one.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -14,6 +17,7 @@ use crate::proto::{
         conversation::ConversationBody,
         format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
+        tools::{CallInput, ClientCall, ToolNames},
     },
     chat::Item,
     sse,
@@ -26,6 +30,8 @@ use crate::proto::{
 pub(super) struct ChatWriter {
     /// True if the stream ends with a chunk that has the usage.
     include_usage: bool,
+    /// The names of the request's tools.
+    names: ToolNames,
     /// The members that all chunks of the stream share.
     head: Head,
     /// The number of tool calls in the stream so far.
@@ -33,8 +39,8 @@ pub(super) struct ChatWriter {
 }
 
 impl ChatWriter {
-    pub(super) fn new(include_usage: bool) -> Self {
-        Self { include_usage, ..Self::default() }
+    pub(super) fn new(include_usage: bool, names: ToolNames) -> Self {
+        Self { include_usage, names, ..Self::default() }
     }
 
     fn write_delta(&self, delta: DeltaBody<'_>, out: &mut Vec<u8>) {
@@ -61,7 +67,7 @@ impl ReplyWriter for ChatWriter {
             object: "chat.completion",
             choices: [Choice {
                 index: 0,
-                message: Message::new(answer),
+                message: Message::new(answer, &self.names),
                 logprobs: None,
                 finish_reason: answer.finish.as_str(),
             }],
@@ -86,9 +92,9 @@ impl ReplyWriter for ChatWriter {
                     self.write_delta(DeltaBody { content: Some(text), ..DeltaBody::default() }, out);
                 }
                 Delta::Call { id, name, args } => {
-                    let call = Call { index: Some(self.calls), ..Call::new(id, name, args) };
-                    self.calls = self.calls.saturating_add(1);
+                    let call = Call { index: Some(self.calls), ..Call::new(id, self.names.client_call(name, args)) };
                     self.write_delta(DeltaBody { tool_calls: Some([call]), ..DeltaBody::default() }, out);
+                    self.calls = self.calls.saturating_add(1);
                 }
                 Delta::Finish(_)
                 | Delta::Repaired(_)
@@ -102,7 +108,8 @@ impl ReplyWriter for ChatWriter {
     fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         let delta = DeltaBody { conversation_token: Some(&answer.token), ..DeltaBody::default() };
         let last = ChunkChoice { finish_reason: Some(answer.finish.as_str()), ..ChunkChoice::new(delta) };
-        self.write_chunk(&[last], None, Some(NextToken::new(answer)), out);
+        self.write_chunk(&[last], None, None, out);
+        self.write_chunk(&[], None, Some(NextToken::new(answer)), out);
         if self.include_usage {
             self.write_chunk(&[], Some(answer.usage.into()), None, out);
         }
@@ -133,7 +140,7 @@ impl Head {
     }
 }
 
-/// The members that Holdall adds to a completion, and to the chunk with `finish_reason`.
+/// The members that Holdall adds to a completion, and to the chunk after that with `finish_reason`.
 #[derive(Serialize)]
 struct NextToken<'a> {
     conversation_token: &'a str,
@@ -186,9 +193,9 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    fn new(answer: &'a Answer) -> Self {
+    fn new(answer: &'a Answer, names: &'a ToolNames) -> Self {
         let call = |item: &'a Item| match item {
-            Item::Call { id, name, args } => Some(Call::new(id, name, args)),
+            Item::Call { id, name, args } => Some(Call::new(id, names.client_call(name, args))),
             _ => None,
         };
         let tool_calls: Vec<_> = answer.output.iter().filter_map(call).collect();
@@ -259,7 +266,10 @@ struct Call<'a> {
     /// The id that the result must name.
     id: &'a str,
     r#type: &'static str,
-    function: CalledFunction<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<CalledFunction<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom: Option<CalledCustom<'a>>,
 }
 
 /// The function of a tool call.
@@ -270,9 +280,20 @@ struct CalledFunction<'a> {
     arguments: &'a str,
 }
 
+/// The custom tool of a tool call.
+#[derive(Serialize)]
+struct CalledCustom<'a> {
+    name: &'a str,
+    input: Cow<'a, str>,
+}
+
 impl<'a> Call<'a> {
-    fn new(id: &'a str, name: &'a str, arguments: &'a str) -> Self {
-        Self { index: None, id, r#type: "function", function: CalledFunction { name, arguments } }
+    fn new(id: &'a str, ClientCall { name, input, .. }: ClientCall<'a>) -> Self {
+        let call = Self { index: None, id, r#type: "function", function: None, custom: None };
+        match input {
+            CallInput::Arguments(arguments) => Self { function: Some(CalledFunction { name, arguments }), ..call },
+            CallInput::Text(input) => Self { r#type: "custom", custom: Some(CalledCustom { name, input }), ..call },
+        }
     }
 }
 

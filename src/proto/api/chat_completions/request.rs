@@ -5,9 +5,13 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-use super::messages::{RawMessage, read_messages};
+use super::messages::{Messages, RawMessage, read_messages};
 use crate::proto::{
-    api::body::{self, List},
+    api::{
+        body::{self, AtLeastOne, List, has_no_effect},
+        ignored::Ignored,
+        tools::{self, CustomTool, Grammar, OfferedTools, ToolNames},
+    },
     error::Error,
     json::Object,
     turn::{ModelOptions, Reasoning, ReplyFormat, Tool, ToolChoice, TurnRequest},
@@ -30,8 +34,8 @@ pub(super) struct RawChat<'a> {
     user: Option<String>,
     stream: Option<bool>,
     stream_options: Option<Object<RawStreamOptions>>,
-    max_completion_tokens: Option<u32>,
-    max_tokens: Option<u32>,
+    max_completion_tokens: Option<AtLeastOne>,
+    max_tokens: Option<AtLeastOne>,
     temperature: Option<Number>,
     top_p: Option<Number>,
     #[serde(borrow)]
@@ -43,9 +47,12 @@ pub(super) struct RawChat<'a> {
     reasoning_effort: Option<Cow<'a, str>>,
     parallel_tool_calls: Option<bool>,
     #[serde(borrow)]
-    tools: Option<List<Object<RawTool<'a>>, { body::TOOLS }>>,
+    tools: Option<List<&'a RawValue, { body::TOOLS }>>,
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
+    /// It only changes the speed, so it is left out.
+    #[serde(borrow)]
+    prediction: Option<&'a RawValue>,
     // Not supported, except with a value that has no effect.
     n: Option<u64>,
     frequency_penalty: Option<Number>,
@@ -65,23 +72,41 @@ pub(super) struct RawChat<'a> {
     #[serde(borrow)]
     moderation: Option<&'a RawValue>,
     #[serde(borrow)]
-    prediction: Option<&'a RawValue>,
-    #[serde(borrow)]
     top_logprobs: Option<&'a RawValue>,
     #[serde(borrow)]
     web_search_options: Option<&'a RawValue>,
 }
 
+/// A parsed request body.
+pub(super) struct Request {
+    pub(super) turn: TurnRequest,
+    pub(super) names: ToolNames,
+    pub(super) include_usage: bool,
+}
+
 impl RawChat<'_> {
-    /// The turn, and `include_usage`.
-    pub(super) fn into_turn(mut self) -> Result<(TurnRequest, bool), Error> {
+    /// Reads the members.
+    ///
+    /// # Errors
+    /// [`Error::RequestInvalid`], [`Error::RoleForbidden`] and [`Error::Unsupported`], each naming
+    /// the member.
+    pub(super) fn read(mut self) -> Result<Request, Error> {
         self.reject_unsupported()?;
-        let (input, system) = read_messages(std::mem::take(&mut self.messages))?;
-        let options = self.take_options()?;
+        let mut ignored = Ignored::default();
+        if self.prediction.is_some_and(|prediction| !has_no_effect(prediction)) {
+            ignored.add("prediction");
+        }
+        let OfferedTools { tools, names } = read_tools(self.tools.take().unwrap_or_default(), &mut ignored)?;
+        let (tools, tool_choice) = match self.tool_choice {
+            Some(choice) => tool_choice(choice, tools, &names, &ignored)?,
+            None => (tools, None),
+        };
+        let options = ModelOptions { tools, tool_choice, ..self.take_options()? };
+        let Messages { items, system, token } = read_messages(std::mem::take(&mut self.messages), &names)?;
         let include_usage = self.stream_options.and_then(|options| options.0.include_usage).unwrap_or_default();
         let turn = TurnRequest {
-            token: self.conversation_token,
-            input,
+            token: body::token(self.conversation_token, token)?,
+            input: items,
             system,
             user_id: None,
             // Some clients send an empty name instead of none.
@@ -90,23 +115,19 @@ impl RawChat<'_> {
             stream: self.stream.unwrap_or_default(),
             options,
             truncation: body::truncation(self.truncation.as_deref())?,
+            ignored: ignored.into_names(),
         };
-        Ok((turn, include_usage))
+        Ok(Request { turn, names, include_usage })
     }
 
+    /// The options, except those for tools.
     fn take_options(&mut self) -> Result<ModelOptions, Error> {
-        let tools = tools(self.tools.take().unwrap_or_default())?;
-        let (tools, tool_choice) = match self.tool_choice {
-            Some(choice) => tool_choice(choice, tools)?,
-            None => (tools, None),
-        };
-        let max_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
         let reasoning = Reasoning {
             effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
             ..Reasoning::default()
         };
         Ok(ModelOptions {
-            max_output_tokens: body::at_least_one("max_completion_tokens", self.max_completion_tokens)?.or(max_tokens),
+            max_output_tokens: self.max_completion_tokens.or(self.max_tokens).map(u32::from),
             temperature: body::number_to(2, "temperature", self.temperature.take())?,
             top_p: body::number_to(1, "top_p", self.top_p.take())?,
             stop: self.stop.map(stops).transpose()?.unwrap_or_default(),
@@ -114,8 +135,7 @@ impl RawChat<'_> {
             format: self.response_format.map(reply_format).transpose()?.unwrap_or_default(),
             reasoning,
             parallel_calls: self.parallel_tool_calls,
-            tools,
-            tool_choice,
+            ..ModelOptions::default()
         })
     }
 
@@ -128,12 +148,14 @@ impl RawChat<'_> {
         }
         for (member, message) in [
             (self.audio, "`audio` is not supported: replies are text."),
-            (self.function_call, "`function_call` is not supported. Send `tool_choice`."),
+            (
+                self.function_call.filter(|choice| !matches!(choice.get(), "\"auto\"" | "\"none\"")),
+                "`function_call` is not supported. Send `tool_choice`.",
+            ),
             (self.functions, "`functions` is not supported. Send `tools`."),
             (self.logit_bias, "`logit_bias` is not supported: its numbers apply to one model only."),
             (self.logprobs, "`logprobs` is not supported: replies are text."),
             (self.moderation, "`moderation` is not supported. Check texts where you send and receive them."),
-            (self.prediction, "`prediction` is not supported. Leave it out: it only changes the speed."),
             (self.top_logprobs, "`top_logprobs` is not supported: replies are text."),
         ] {
             if member.is_some_and(|member| !has_no_effect(member)) {
@@ -171,12 +193,11 @@ struct RawStreamOptions {
     include_usage: Option<bool>,
 }
 
-/// A tool.
+/// A tool of the client. Some clients leave out the type of a function.
 #[derive(Deserialize)]
-struct RawTool<'a> {
-    #[serde(borrow)]
-    r#type: Cow<'a, str>,
+struct RawTool {
     function: Option<Object<RawFunction>>,
+    custom: Option<Object<RawCustom>>,
 }
 
 /// The function of a tool.
@@ -188,11 +209,25 @@ struct RawFunction {
     strict: Option<bool>,
 }
 
+/// A custom tool, whose input is text.
+#[derive(Deserialize)]
+struct RawCustom {
+    name: String,
+    description: Option<String>,
+    format: Option<Object<RawCustomFormat>>,
+}
+
+#[derive(Deserialize)]
+struct RawCustomFormat {
+    grammar: Option<Object<Grammar>>,
+}
+
 #[derive(Deserialize)]
 struct RawChoice<'a> {
     #[serde(borrow)]
     r#type: Cow<'a, str>,
     function: Option<Object<RawName>>,
+    custom: Option<Object<RawName>>,
     #[serde(borrow)]
     allowed_tools: Option<Object<RawAllowed<'a>>>,
 }
@@ -206,74 +241,99 @@ struct RawName {
 struct RawAllowed<'a> {
     #[serde(borrow)]
     mode: Cow<'a, str>,
-    tools: List<Object<RawAllowedTool>, { body::TOOLS }>,
-}
-
-#[derive(Deserialize)]
-struct RawAllowedTool {
-    function: Object<RawName>,
-}
-
-#[derive(Deserialize)]
-struct RawFormat<'a> {
     #[serde(borrow)]
-    r#type: Cow<'a, str>,
-    json_schema: Option<Object<RawSchema>>,
+    tools: List<Object<RawAllowedTool<'a>>, { body::TOOLS }>,
 }
 
 #[derive(Deserialize)]
-struct RawSchema {
-    name: String,
-    description: Option<String>,
-    schema: Option<Box<RawValue>>,
-    strict: Option<bool>,
+struct RawAllowedTool<'a> {
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    function: Option<Object<RawName>>,
+    custom: Option<Object<RawName>>,
 }
 
-fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<Tool>, Error> {
-    let tool = |(at, Object(tool)): (usize, Object<RawTool<'_>>)| match (&*tool.r#type, tool.function) {
-        ("function", Some(Object(RawFunction { name, description, parameters, strict }))) => {
-            body::tool(name, description, parameters, strict)
+/// The tools. Those that the server cannot offer are left out.
+fn read_tools<const MOST: usize>(raw: List<&RawValue, MOST>, ignored: &mut Ignored) -> Result<OfferedTools, Error> {
+    let mut offered = OfferedTools::default();
+    for (at, raw) in raw.0.into_iter().enumerate() {
+        let path = format!("tools[{at}]");
+        let missing = |member: &str| Error::invalid(format!("`{path}.{member}` is missing. Add it."));
+        match tools::kind(&path, raw)?.as_deref() {
+            kind @ (None | Some("function")) => {
+                let Object(RawTool { function, .. }) = body::parse_member(&path, raw)?;
+                let function = function.ok_or_else(|| missing(if kind.is_none() { "type" } else { "function" }))?;
+                let Object(RawFunction { name, description, parameters, strict }) = function;
+                let path = format!("{path}.function");
+                offered.add(None, tools::tool(&path, name, description, parameters, strict)?)?;
+            }
+            Some("custom") => {
+                let Object(RawTool { custom, .. }) = body::parse_member(&path, raw)?;
+                let Object(RawCustom { name, description, format }) = custom.ok_or_else(|| missing("custom"))?;
+                tools::check_name(&format!("{path}.custom"), &name)?;
+                let grammar = format.and_then(|format| format.0.grammar).map(|grammar| grammar.0);
+                offered.add_custom(None, CustomTool { name, description, grammar })?;
+            }
+            Some(hosted) => ignored.add_tool(hosted, None),
         }
-        ("function", None) => Err(Error::invalid(format!("`tools[{at}]` has no `function`. Add it."))),
-        _ => Err(body::unsupported(format!(
-            "`tools[{at}]` must have the type `function`. Other types are not supported."
-        ))),
-    };
-    raw.0.into_iter().enumerate().map(tool).collect()
+    }
+    Ok(offered)
 }
 
 /// The choice, and the tools that the model can still call.
-fn tool_choice(raw: &RawValue, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
-    let wrong = || {
-        Error::invalid(
-            "`tool_choice` must be \"auto\", \"none\", \"required\", {\"type\":\"function\",\"function\":{\"name\"}} or \
-                {\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\",\"tools\"}}.",
-        )
-    };
+fn tool_choice(
+    raw: &RawValue,
+    mut tools: Vec<Tool>,
+    names: &ToolNames,
+    ignored: &Ignored,
+) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
     let choice = if raw.get().starts_with('"') {
-        mode(&body::parse_member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong)?
+        mode(&body::parse_member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong_choice)?
     } else {
-        let Object(RawChoice { r#type, function, allowed_tools }) = body::parse_member("tool_choice", raw)?;
-        match (&*r#type, function, allowed_tools) {
-            ("function", Some(Object(RawName { name })), _) => ToolChoice::Tool(name),
-            ("allowed_tools", _, Some(Object(RawAllowed { mode: name, tools: allowed }))) => {
-                let allowed: Vec<_> = allowed.0.into_iter().map(|Object(tool)| tool.function.0.name).collect();
-                if !allowed.iter().all(|name| tools.iter().any(|tool| tool.name == *name)) {
-                    return Err(Error::invalid(
-                        "`tool_choice` allows a tool that is not in `tools`. Allow only those.",
-                    ));
-                }
-                tools.retain(|tool| allowed.contains(&tool.name));
-                mode(&name).filter(|mode| *mode != ToolChoice::None).ok_or_else(wrong)?
+        let Object(RawChoice { r#type, function, custom, allowed_tools }) = body::parse_member("tool_choice", raw)?;
+        match (&*r#type, function, custom, allowed_tools) {
+            ("function", Some(Object(RawName { name })), ..) | ("custom", _, Some(Object(RawName { name })), _) => {
+                ToolChoice::Tool(names.function(None, &name))
             }
-            ("custom", ..) => {
-                return Err(body::unsupported("`tool_choice` of type `custom` is not supported. Send `function`."));
+            ("allowed_tools", .., Some(Object(RawAllowed { mode: name, tools: allowed }))) => {
+                tools = allowed_tools_of(tools, allowed.0, names, ignored)?;
+                mode(&name).filter(|mode| *mode != ToolChoice::None).ok_or_else(wrong_choice)?
             }
-            _ => return Err(wrong()),
+            (hosted, ..) if ignored.has_tool(hosted) => return Err(tools::not_offered(hosted)),
+            _ => return Err(wrong_choice()),
         }
     };
-    let choice = body::tool_choice(choice, &tools)?;
+    let choice = tools::tool_choice(choice, &tools, ignored)?;
     Ok((tools, Some(choice)))
+}
+
+/// The tools that the choice allows.
+fn allowed_tools_of(
+    mut tools: Vec<Tool>,
+    allowed: Vec<Object<RawAllowedTool<'_>>>,
+    names: &ToolNames,
+    ignored: &Ignored,
+) -> Result<Vec<Tool>, Error> {
+    let mut functions = Vec::new();
+    for Object(RawAllowedTool { r#type, function, custom }) in allowed {
+        match function.or(custom) {
+            Some(Object(RawName { name })) => functions.push(names.function(None, &name)),
+            None if r#type.as_deref().is_some_and(|hosted| ignored.has_tool(hosted)) => {}
+            None => return Err(wrong_choice()),
+        }
+    }
+    if !functions.iter().all(|name| tools.iter().any(|tool| tool.name == *name)) {
+        return Err(Error::invalid("`tool_choice` allows a tool that is not in `tools`. Allow only those."));
+    }
+    tools.retain(|tool| functions.contains(&tool.name));
+    Ok(tools)
+}
+
+fn wrong_choice() -> Error {
+    Error::invalid(
+        "`tool_choice` must be \"auto\", \"none\", \"required\", {\"type\":\"function\",\"function\":{\"name\"}}, \
+            {\"type\":\"custom\",\"custom\":{\"name\"}} or {\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\",\"tools\"}}.",
+    )
 }
 
 fn mode(name: &str) -> Option<ToolChoice> {
@@ -292,6 +352,21 @@ fn stops(raw: &RawValue) -> Result<Vec<String>, Error> {
         body::parse_member::<List<String, { body::STOPS }>>("stop", raw)?.0
     };
     body::stops("stop", texts)
+}
+
+#[derive(Deserialize)]
+struct RawFormat<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    json_schema: Option<Object<RawSchema>>,
+}
+
+#[derive(Deserialize)]
+struct RawSchema {
+    name: String,
+    description: Option<String>,
+    schema: Option<Box<RawValue>>,
+    strict: Option<bool>,
 }
 
 fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
@@ -315,12 +390,6 @@ fn reply_format(raw: &RawValue) -> Result<ReplyFormat, Error> {
                 {\"type\":\"json_schema\",\"json_schema\":{\"name\",\"schema\"}}.",
         )),
     }
-}
-
-/// True if a member has a value without effect.
-fn has_no_effect(member: &RawValue) -> bool {
-    let value: String = member.get().split_ascii_whitespace().collect();
-    matches!(value.as_str(), "false" | "0" | "[]" | "{}")
 }
 
 /// The maximum length of `modalities`. There are two modalities.

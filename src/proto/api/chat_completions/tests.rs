@@ -132,7 +132,8 @@ fn a_token_is_not_changed() {
         let turn = parse(&request(&json!({ "conversation_token": token }))).unwrap();
         assert_eq!(turn.token.as_deref(), Some(token));
     }
-    assert!(invalid(&request(&json!({ "conversation_token": 5 }))).starts_with("The request body is invalid: "));
+    let detail = invalid(&request(&json!({ "conversation_token": 5 })));
+    assert_eq!(detail, "`conversation_token` must be text, not the number 5.");
 }
 
 #[test]
@@ -213,25 +214,34 @@ fn empty_system_text_is_no_system_text() {
 fn an_error_in_a_message_names_its_position() {
     let message = |message: Value| request(&json!({ "messages": [{ "role": "user", "content": "hi" }, message] }));
     for (body, expected) in [
-        (json!([]), "The request body is invalid: "),
-        (json!({ "messages": [{ "role": "user", "content": "hi" }] }), "missing field `model`"),
-        (json!({ "model": "default" }), "missing field `messages`"),
+        (json!([]), "The request body must be an object, not a list."),
+        (json!({ "messages": [{ "role": "user", "content": "hi" }] }), "`model` is missing. Add it."),
+        (json!({ "model": "default" }), "`messages` is missing. Add it."),
         (request(&json!({ "messages": [] })), "`messages` has no user message"),
         (request(&json!({ "messages": [{ "role": "system", "content": "a" }] })), "`messages` has no user message"),
-        (request(&json!({ "messages": ["hi"] })), "The request body is invalid: "),
-        (request(&json!({ "messages": [["user", "hi"]] })), "The request body is invalid: "),
-        (message(json!({ "content": "a" })), "missing field `role`"),
+        (request(&json!({ "messages": ["hi"] })), "`messages[0]` must be an object, not text."),
+        (request(&json!({ "messages": [["user", "hi"]] })), "`messages[0]` must be an object, not a list."),
+        (message(json!({ "content": "a" })), "`messages[1].role` is missing. Add it."),
         (message(json!({ "role": "user" })), "`messages[1]` has no `content`"),
         (message(json!({ "role": "user", "content": null })), "`messages[1]` has no `content`"),
-        (message(json!({ "role": "user", "content": [] })), "`content` has no part"),
-        (message(json!({ "role": "user", "content": 5 })), "expected text, or a list of parts, as `content`"),
-        (message(json!({ "role": "user", "content": ["a"] })), "The request body is invalid: "),
-        (message(json!({ "role": "user", "content": [{ "type": "text" }] })), "a part must be"),
+        (message(json!({ "role": "user", "content": [] })), "`messages[1].content` is invalid: the list is empty."),
+        (
+            message(json!({ "role": "user", "content": 5 })),
+            "`messages[1].content` must be text or a list of parts, not the number 5.",
+        ),
+        (message(json!({ "role": "user", "content": ["a"] })), "`messages[1].content[0]` must be an object, not text."),
+        (
+            message(json!({ "role": "user", "content": [{ "type": "text" }] })),
+            "`messages[1].content[0]` is invalid: a part must be",
+        ),
         (message(json!({ "role": "user", "content": [{ "type": "video_url", "text": "a" }] })), "a part must be"),
-        (message(json!({ "role": "user", "content": [{ "text": "a" }] })), "missing field `type`"),
+        (
+            message(json!({ "role": "user", "content": [{ "text": "a" }] })),
+            "`messages[1].content[0].type` is missing. Add it.",
+        ),
         (
             message(json!({ "role": "user", "content": [{ "type": "image_url", "image_url": "https://e.test" }] })),
-            "The request body is invalid: ",
+            "`messages[1].content[0].image_url` must be an object, not text.",
         ),
         (message(json!({ "role": "tool", "content": "3" })), "`messages[1]` has no `tool_call_id`"),
         (message(json!({ "role": "tool", "tool_call_id": "c" })), "`messages[1]` has no `content`"),
@@ -247,7 +257,7 @@ fn an_error_in_a_message_names_its_position() {
             message(
                 json!({ "role": "assistant", "tool_calls": [{ "id": "c", "function": { "name": "n", "arguments": {} } }] }),
             ),
-            "The request body is invalid: ",
+            "`messages[1].tool_calls[0].function.arguments` must be text, not an object.",
         ),
     ] {
         assert!(invalid(&body).contains(expected), "{body}: {}", invalid(&body));
@@ -261,28 +271,39 @@ fn an_error_in_an_option_names_the_option() {
     let schema =
         |schema: Value| request(&json!({ "response_format": { "type": "json_schema", "json_schema": schema } }));
     for (body, expected) in [
-        (request(&json!({ "max_tokens": 0 })), "`max_tokens` must be at least 1"),
-        (request(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` must be at least 1"),
-        (request(&json!({ "max_tokens": -1 })), "The request body is invalid: "),
+        (request(&json!({ "max_tokens": 0 })), "`max_tokens` must be a whole number of at least 1, not the number 0."),
+        (request(&json!({ "max_completion_tokens": 0 })), "`max_completion_tokens` must be a whole number of at"),
+        (
+            request(&json!({ "max_tokens": -1 })),
+            "`max_tokens` must be a whole number of at least 1, not the number -1.",
+        ),
+        (
+            request(&json!({ "max_tokens": 1.5 })),
+            "`max_tokens` must be a whole number of at least 1, not the number 1.5.",
+        ),
+        (request(&json!({ "max_tokens": "9" })), "`max_tokens` must be a whole number of at least 1, not text."),
+        (request(&json!({ "stream": "yes" })), "`stream` must be true or false, not text."),
+        (request(&json!({ "temperature": true })), "`temperature` must be a number, not true."),
         (request(&json!({ "temperature": 2.1 })), "`temperature` must be a number from 0 to 2"),
         (request(&json!({ "top_p": 1.1 })), "`top_p` must be a number from 0 to 1"),
         (request(&json!({ "stop": "" })), "`stop` must not have an empty text"),
         (request(&json!({ "stop": ["a", ""] })), "`stop` must not have an empty text"),
-        (request(&json!({ "stop": 5 })), "`stop` is invalid: "),
+        (request(&json!({ "stop": 5 })), "`stop` must be a list, not the number 5."),
         (request(&json!({ "stop": vec!["a"; 17] })), "`stop` is invalid: more than 16 entries"),
-        (request(&json!({ "seed": 0.5 })), "The request body is invalid: "),
+        (request(&json!({ "seed": 0.5 })), "`seed` must be a whole number, not the number 0.5."),
         (request(&json!({ "truncation": "auto" })), "`truncation` must"),
         (request(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` must"),
-        (request(&json!({ "tools": [{ "type": "function" }] })), "`tools[0]` has no `function`"),
-        (request(&json!({ "tools": [{ "function": { "name": "n" } }] })), "missing field `type`"),
+        (request(&json!({ "tools": [{ "type": "function" }] })), "`tools[0].function` is missing. Add it."),
+        (request(&json!({ "tools": [{ "name": "n" }] })), "`tools[0].type` is missing. Add it."),
+        (request(&json!({ "tools": [{ "type": "custom" }] })), "`tools[0].custom` is missing. Add it."),
         (
             request(&json!({ "tools": [{ "type": "function", "function": { "name": "a b" } }] })),
-            "The `name` of a tool must",
+            "`tools[0].function.name` must have 1 to 128",
         ),
-        (request(&json!({ "tools": vec![tool.clone(); 129] })), "more than 128 entries"),
+        (request(&json!({ "tools": vec![tool.clone(); 1_025] })), "`tools` is invalid: more than 1024 entries"),
         (request(&json!({ "tool_choice": "required" })), "`tool_choice` requires a tool"),
         (with_tool(json!("any")), "`tool_choice` must"),
-        (with_tool(json!(["auto"])), "`tool_choice` is invalid: "),
+        (with_tool(json!(["auto"])), "`tool_choice` must be an object, not a list."),
         (with_tool(json!({ "type": "function" })), "`tool_choice` must"),
         (with_tool(json!({ "type": "tool", "name": "n" })), "`tool_choice` must"),
         (with_tool(json!({ "type": "function", "function": { "name": "x" } })), "`tool_choice` names a tool"),
@@ -299,13 +320,13 @@ fn an_error_in_an_option_names_the_option() {
                 "tools": [{ "type": "function", "function": { "name": "x" } }] } })),
             "`tool_choice` allows a tool",
         ),
-        (request(&json!({ "response_format": "json" })), "`response_format` is invalid: "),
+        (request(&json!({ "response_format": "json" })), "`response_format` must be an object, not text."),
         (request(&json!({ "response_format": { "type": "grammar" } })), "`response_format` must"),
         (request(&json!({ "response_format": { "type": "json_schema" } })), "`response_format` must"),
         (schema(json!({ "name": "a b", "schema": {} })), "`response_format.json_schema.name` must"),
         (schema(json!({ "name": "a" })), "`response_format.json_schema.schema` must"),
         (schema(json!({ "name": "a", "schema": true })), "`response_format.json_schema.schema` must"),
-        (schema(json!({ "schema": {} })), "`response_format` is invalid: missing field `name`"),
+        (schema(json!({ "schema": {} })), "`response_format.json_schema.name` is missing. Add it."),
     ] {
         assert!(invalid(&body).contains(expected), "{body}: {}", invalid(&body));
     }
@@ -330,7 +351,7 @@ fn unknown_roles_are_rejected() {
 
 #[test]
 fn unsupported_features_are_rejected_by_name() {
-    let custom = json!({ "type": "custom", "custom": { "name": "n" } });
+    let search = json!([{ "type": "web_search" }]);
     for (members, name) in [
         (json!({ "n": 2 }), "n"),
         (json!({ "n": 0 }), "n"),
@@ -342,13 +363,11 @@ fn unsupported_features_are_rejected_by_name() {
         (json!({ "audio": { "voice": "alloy", "format": "wav" } }), "audio"),
         (json!({ "modalities": ["text", "audio"] }), "modalities"),
         (json!({ "moderation": { "model": "omni-moderation-latest" } }), "moderation"),
-        (json!({ "prediction": { "type": "content", "content": "a" } }), "prediction"),
         (json!({ "web_search_options": { "search_context_size": "low" } }), "web_search_options"),
         (json!({ "functions": [{ "name": "add" }] }), "functions"),
-        (json!({ "function_call": "auto" }), "function_call"),
-        (json!({ "tools": [custom] }), "tools[0]"),
-        (json!({ "tools": [{ "type": "web_search" }] }), "tools[0]"),
-        (json!({ "tool_choice": custom }), "tool_choice"),
+        (json!({ "function_call": { "name": "add" } }), "function_call"),
+        (json!({ "tools": search, "tool_choice": { "type": "web_search" } }), "tool_choice"),
+        (json!({ "tools": search, "tool_choice": "required" }), "tool_choice"),
     ] {
         let detail = unsupported(&request(&members));
         assert!(detail.starts_with(&format!("`{name}` ")), "{members}: {detail}");
@@ -359,7 +378,6 @@ fn unsupported_features_are_rejected_by_name() {
         json!({ "role": "user", "content": [{ "type": "file", "file": { "file_id": "file-1" } }] }),
         json!({ "role": "assistant", "function_call": { "name": "add", "arguments": "{}" } }),
         json!({ "role": "assistant", "audio": { "id": "audio_1" } }),
-        json!({ "role": "assistant", "tool_calls": [{ "id": "c", "type": "custom", "custom": { "name": "n", "input": "" } }] }),
     ] {
         let messages = json!([{ "role": "user", "content": "hi" }, message]);
         let detail = unsupported(&request(&json!({ "messages": messages })));
@@ -373,11 +391,70 @@ fn values_without_effect_are_accepted() {
         json!({ "n": 1, "logprobs": false, "top_logprobs": 0, "logit_bias": {}, "functions": [] }),
         json!({ "frequency_penalty": 0, "presence_penalty": 0.0, "modalities": ["text"] }),
         json!({ "frequency_penalty": -0.0, "modalities": [] }),
-        json!({ "tools": [], "tool_choice": "none" }),
+        json!({ "tools": [], "tool_choice": "none", "function_call": "none", "logit_bias": { } }),
+        json!({ "function_call": "auto", "max_tokens": 5.0 }),
         json!({ "tool_choice": "auto" }),
         json!({ "stop": [], "response_format": { "type": "text" } }),
     ] {
         assert!(parse(&request(&members)).is_ok(), "{members}");
+    }
+}
+
+#[test]
+fn what_cannot_be_offered_is_left_out_and_named() {
+    let tool = json!({ "type": "function", "function": { "name": "add" } });
+    let turn = parse(&request(&json!({
+        "tools": [{ "type": "web_search" }, tool, { "type": "mcp", "mcp": { "server": "a" } }, { "type": "web_search" }],
+        "tool_choice": { "type": "allowed_tools", "allowed_tools": { "mode": "auto", "tools": [{ "type": "mcp" }, tool] } },
+        "prediction": { "type": "content", "content": "a" },
+    })))
+    .unwrap();
+    assert_eq!(turn.ignored, ["prediction", "web_search", "mcp"]);
+    assert_eq!(turn.options.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["add"]);
+    assert!(parse(&request(&json!({}))).unwrap().ignored.is_empty());
+}
+
+#[test]
+fn a_custom_tool_is_a_function_with_one_text() {
+    let grammar = json!({ "type": "grammar", "grammar": { "syntax": "lark", "definition": "start: \"a\"" } });
+    let custom = |name: &str| json!({ "type": "custom", "custom": { "name": name } });
+    let mut patch = custom("patch");
+    patch["custom"]["description"] = json!("Edits files.");
+    patch["custom"]["format"] = grammar;
+    let call = json!({ "id": "c", "type": "custom", "custom": { "name": "patch", "input": "a \"b\"" } });
+    let turn = parse(&request(&json!({
+        "tools": [patch, custom("plain")], "tool_choice": custom("patch"),
+        "messages": [{ "role": "assistant", "tool_calls": [call] }, { "role": "tool", "tool_call_id": "c", "content": "ok" }],
+    })))
+    .unwrap();
+    let [patch, plain] = turn.options.tools.as_slice() else { panic!("{:?}", turn.options.tools) };
+    assert_eq!(
+        patch.description.as_deref(),
+        Some("Edits files.\n\nThe input must match this lark grammar:\nstart: \"a\"")
+    );
+    let schema: Value = serde_json::from_str(plain.parameters.as_ref().unwrap().get()).unwrap();
+    assert_eq!((plain.description.as_deref(), &schema["required"]), (None, &json!(["input"])));
+    assert_eq!(turn.options.tool_choice, Some(ToolChoice::Tool("patch".to_owned())));
+    assert_eq!(turn.input, [call_item("c", "patch", r#"{"input":"a \"b\""}"#), result_item("c", "ok")]);
+}
+
+#[test]
+fn the_token_is_read_from_the_last_message_that_has_one() {
+    let loop_body = |top: Value| {
+        request(&json!({ "conversation_token": top, "messages": [
+            { "role": "user", "content": "a", "conversation_token": "not.the.models" },
+            { "role": "assistant", "content": "A", "conversation_token": "one" },
+            { "role": "user", "content": "b" },
+            { "role": "assistant", "content": "B", "conversation_token": "two" },
+            { "role": "assistant", "content": "C", "conversation_token": null },
+            { "role": "user", "content": "c" },
+        ] }))
+    };
+    assert_eq!(parse(&loop_body(json!(null))).unwrap().token.as_deref(), Some("two"));
+    assert_eq!(parse(&loop_body(json!("two"))).unwrap().token.as_deref(), Some("two"));
+    for other in ["one", "three", ""] {
+        let detail = invalid(&loop_body(json!(other)));
+        assert!(detail.starts_with("`conversation_token` differs from the token in the last message"), "{detail}");
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{self, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -23,19 +23,34 @@ pub(super) struct RawMessage<'a> {
     role: Cow<'a, str>,
     #[serde(borrow)]
     content: RawContent<'a>,
+    #[serde(borrow)]
+    conversation_token: Option<Cow<'a, str>>,
 }
 
-/// The items of the messages. The texts of system messages are added to `system`.
+/// The content of the messages.
+pub(super) struct Messages<'a> {
+    pub(super) items: Vec<Item>,
+    /// The token of the model's last message that has one, in itself or in a block.
+    pub(super) token: Option<Cow<'a, str>>,
+}
+
+/// Converts the messages. The texts of system messages are added to `system`.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`] and [`Error::Unsupported`], with the position.
-pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<String>) -> Result<Vec<Item>, Error> {
-    let mut items = Vec::new();
+pub(super) fn messages<'a>(
+    messages: Vec<Object<RawMessage<'a>>>,
+    system: &mut Vec<String>,
+) -> Result<Messages<'a>, Error> {
+    let (mut items, mut token) = (Vec::new(), None);
     let mut ends_with_model = false;
-    for (message, Object(RawMessage { role, content })) in messages.into_iter().enumerate() {
+    for (message, Object(RawMessage { role, mut content, conversation_token })) in messages.into_iter().enumerate() {
         let position = MessagePosition::Message(message);
         match &*role {
-            "assistant" => push_assistant(position, content, &mut items)?,
+            "assistant" => {
+                token = conversation_token.or(content.take_token()).or(token);
+                push_assistant(position, content, &mut items)?;
+            }
             "system" => system.extend(texts(position, content)?),
             "user" => push_user(position, content, &mut items)?,
             _ => {
@@ -57,13 +72,13 @@ pub(super) fn items(messages: Vec<Object<RawMessage<'_>>>, system: &mut Vec<Stri
     if items.is_empty() {
         return Err(Error::invalid("`messages` has no user message and no tool result. Add one."));
     }
-    Ok(items)
+    Ok(Messages { items, token })
 }
 
 /// The texts of a system prompt, without empty ones.
 ///
 /// # Errors
-/// As [`items`].
+/// As [`messages`].
 pub(super) fn system(content: RawContent<'_>) -> Result<Vec<String>, Error> {
     texts(MessagePosition::System, content)
 }
@@ -100,8 +115,18 @@ impl fmt::Display for MessagePosition {
 
 /// Text, or blocks.
 pub(super) enum RawContent<'a> {
-    Blocks(Vec<RawBlock<'a>>),
+    /// The blocks, and the token of the last one that has a token.
+    Blocks(Vec<RawBlock<'a>>, Option<Cow<'a, str>>),
     Text(String),
+}
+
+impl<'a> RawContent<'a> {
+    fn take_token(&mut self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Blocks(_, token) => token.take(),
+            Self::Text(_) => None,
+        }
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for RawContent<'a> {
@@ -112,7 +137,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawContent<'a> {
             type Value = RawContent<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text, or a list of blocks")
+                f.write_str("text or a list of blocks")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -124,12 +149,23 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawContent<'a> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                body::at_most(body::ELEMENTS, seq).map(RawContent::Blocks)
+                let (mut blocks, mut token) = (Vec::new(), None);
+                body::each_of_at_most(body::ELEMENTS, seq, |TokenBlock { block, conversation_token }| {
+                    token = conversation_token.or(token.take());
+                    blocks.push(block);
+                })?;
+                Ok(RawContent::Blocks(blocks, token))
             }
         }
 
         deserializer.deserialize_any(ContentVisitor)
     }
+}
+
+/// A block, and the token that an answer puts into its last block.
+struct TokenBlock<'a> {
+    block: RawBlock<'a>,
+    conversation_token: Option<Cow<'a, str>>,
 }
 
 /// A block, by its type.
@@ -138,8 +174,8 @@ pub(super) enum RawBlock<'a> {
         source: &'a RawValue,
     },
     Text(String),
-    /// A provider's reasoning. The token holds it, and a copy from the client cannot be trusted.
-    Thinking,
+    /// A provider's reasoning.
+    Thinking(Box<RawThinking<'a>>),
     ToolResult(Box<RawToolResult<'a>>),
     ToolUse(Box<RawToolUse<'a>>),
     /// A block of an unsupported type, with the name of the type.
@@ -161,12 +197,24 @@ pub(super) struct RawToolUse<'a> {
     input: &'a RawValue,
 }
 
+/// The members of a thinking block that its provider takes back, in their order there.
+#[derive(Serialize)]
+pub(super) struct RawThinking<'a> {
+    r#type: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+}
+
 impl RawBlock<'_> {
     fn kind(&self) -> &str {
         match self {
             Self::Image { .. } => "image",
             Self::Text(_) => "text",
-            Self::Thinking => "thinking",
+            Self::Thinking(_) => "thinking",
             Self::ToolResult(_) => "tool_result",
             Self::ToolUse(_) => "tool_use",
             Self::Unsupported(kind) => kind,
@@ -185,42 +233,60 @@ impl RawBlock<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for RawBlock<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for TokenBlock<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// The members of all types of blocks, all optional.
-        #[derive(Deserialize)]
-        struct Members<'a> {
-            #[serde(borrow)]
-            r#type: Cow<'a, str>,
-            text: Option<String>,
-            #[serde(borrow)]
-            source: Option<&'a RawValue>,
-            tool_use_id: Option<String>,
-            #[serde(borrow)]
-            content: Option<&'a RawValue>,
-            is_error: Option<bool>,
-            id: Option<String>,
-            name: Option<String>,
-            #[serde(borrow)]
-            input: Option<&'a RawValue>,
-        }
+        let Object(mut members) = Object::<Members<'de>>::deserialize(deserializer)?;
+        let conversation_token = members.conversation_token.take();
+        Ok(Self { block: members.into_block()?, conversation_token })
+    }
+}
 
-        let Object(members) = Object::<Members<'de>>::deserialize(deserializer)?;
-        match &*members.r#type {
-            "image" => Ok(Self::Image { source: members.source.ok_or_else(|| de::Error::missing_field("source"))? }),
-            "redacted_thinking" | "thinking" => Ok(Self::Thinking),
-            "text" => members.text.map(Self::Text).ok_or_else(|| de::Error::missing_field("text")),
-            "tool_result" => Ok(Self::ToolResult(Box::new(RawToolResult {
-                id: members.tool_use_id.ok_or_else(|| de::Error::missing_field("tool_use_id"))?,
-                content: members.content,
-                is_error: members.is_error.unwrap_or_default(),
+/// The members of all types of blocks, all optional except the type.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    text: Option<String>,
+    #[serde(borrow)]
+    source: Option<&'a RawValue>,
+    tool_use_id: Option<String>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    is_error: Option<bool>,
+    id: Option<String>,
+    name: Option<String>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow)]
+    signature: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    conversation_token: Option<Cow<'a, str>>,
+}
+
+impl<'a> Members<'a> {
+    fn into_block<E: de::Error>(self) -> Result<RawBlock<'a>, E> {
+        let Self { r#type, thinking, signature, data, .. } = self;
+        match &*r#type {
+            "image" => Ok(RawBlock::Image { source: self.source.ok_or_else(|| E::missing_field("source"))? }),
+            "redacted_thinking" | "thinking" => {
+                Ok(RawBlock::Thinking(Box::new(RawThinking { r#type, thinking, signature, data })))
+            }
+            "text" => self.text.map(RawBlock::Text).ok_or_else(|| E::missing_field("text")),
+            "tool_result" => Ok(RawBlock::ToolResult(Box::new(RawToolResult {
+                id: self.tool_use_id.ok_or_else(|| E::missing_field("tool_use_id"))?,
+                content: self.content,
+                is_error: self.is_error.unwrap_or_default(),
             }))),
-            "tool_use" => Ok(Self::ToolUse(Box::new(RawToolUse {
-                id: members.id.ok_or_else(|| de::Error::missing_field("id"))?,
-                name: members.name.ok_or_else(|| de::Error::missing_field("name"))?,
-                input: members.input.ok_or_else(|| de::Error::missing_field("input"))?,
+            "tool_use" => Ok(RawBlock::ToolUse(Box::new(RawToolUse {
+                id: self.id.ok_or_else(|| E::missing_field("id"))?,
+                name: self.name.ok_or_else(|| E::missing_field("name"))?,
+                input: self.input.ok_or_else(|| E::missing_field("input"))?,
             }))),
-            kind => Ok(Self::Unsupported(body::excerpt(kind))),
+            kind => Ok(RawBlock::Unsupported(body::excerpt(kind))),
         }
     }
 }
@@ -232,7 +298,12 @@ fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mu
         let position = position.block(block);
         match raw {
             RawBlock::Text(text) => parts.push(Part::Text(text)),
-            RawBlock::Thinking => {}
+            RawBlock::Thinking(thinking) => {
+                push_message(Role::Assistant, &mut parts, items);
+                // Raw values and strings always serialize.
+                let blob = serde_json::to_string(&thinking).unwrap_or_default();
+                items.push(Item::Think { provider_id: PROVIDER.to_owned(), blob });
+            }
             RawBlock::ToolUse(tool_use) => {
                 let RawToolUse { id, name, input } = *tool_use;
                 if !input.get().starts_with('{') {
@@ -246,7 +317,8 @@ fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mu
     }
     push_message(Role::Assistant, &mut parts, items);
     // A reply without text is still a turn of the model.
-    if items.len() == before {
+    let is_only_thinking = |items: &[Item]| items.iter().all(|item| matches!(item, Item::Think { .. }));
+    if items.get(before..).is_none_or(is_only_thinking) {
         items.push(Item::text(Role::Assistant, ""));
     }
     Ok(())
@@ -286,7 +358,7 @@ fn push_message(role: Role, parts: &mut Vec<Part>, items: &mut Vec<Item>) {
 
 fn blocks(content: RawContent<'_>) -> impl Iterator<Item = RawBlock<'_>> {
     let (blocks, text) = match content {
-        RawContent::Blocks(blocks) => (blocks, None),
+        RawContent::Blocks(blocks, _) => (blocks, None),
         RawContent::Text(text) => (Vec::new(), Some(RawBlock::Text(text))),
     };
     blocks.into_iter().chain(text)
@@ -309,7 +381,7 @@ fn texts(position: MessagePosition, content: RawContent<'_>) -> Result<Vec<Strin
 fn output(position: MessagePosition, content: &RawValue) -> Result<Output, Error> {
     let blocks = match body::parse_member(format_args!("{position}.content"), content)? {
         RawContent::Text(text) => return Ok(Output::Text(text)),
-        RawContent::Blocks(blocks) => blocks,
+        RawContent::Blocks(blocks, _) => blocks,
     };
     let part = |raw| match raw {
         RawBlock::Image { source } => image(position, source),
@@ -361,3 +433,6 @@ fn is_image_type(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     text.strip_prefix("image/").is_some_and(|kind| (1..=64).contains(&kind.len()) && kind.bytes().all(plain))
 }
+
+/// The name of the provider format that has this API's thinking blocks.
+const PROVIDER: &str = "anthropic";

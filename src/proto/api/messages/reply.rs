@@ -97,8 +97,9 @@ impl MessagesWriter {
 impl ReplyWriter for MessagesWriter {
     fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let message = Message {
-            content: answer.output.iter().flat_map(|item| blocks(item, self.shows_thinking)).collect(),
-            stop_reason: Some(stop_reason(answer.finish)),
+            content: content(answer, self.shows_thinking),
+            stop_reason: Some(stop_reason(answer)),
+            stop_sequence: answer.stop_sequence.as_deref(),
             usage: answer.usage.into(),
             next: Some(NextToken::new(answer)),
             ..Message::new(&answer.conversation.claims)
@@ -130,7 +131,11 @@ impl ReplyWriter for MessagesWriter {
 
     fn finish(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         self.end_text(out);
-        let delta = MessageDelta { stop_reason: stop_reason(answer.finish), ..MessageDelta::default() };
+        let delta = MessageDelta {
+            stop_reason: stop_reason(answer),
+            stop_sequence: answer.stop_sequence.as_deref(),
+            ..MessageDelta::default()
+        };
         Event::MessageDelta { delta, usage: answer.usage.into(), next: NextToken::new(answer) }.write(out);
         Event::MessageStop { conversation_token: &answer.token }.write(out);
     }
@@ -140,10 +145,11 @@ impl ReplyWriter for MessagesWriter {
     }
 }
 
-fn stop_reason(finish: FinishReason) -> &'static str {
-    match finish {
+fn stop_reason(answer: &Answer) -> &'static str {
+    match answer.finish {
         FinishReason::ContentFilter => "refusal",
         FinishReason::Length => "max_tokens",
+        FinishReason::Stop if answer.stop_sequence.is_some() => "stop_sequence",
         FinishReason::Stop => "end_turn",
         FinishReason::ToolCalls => "tool_use",
     }
@@ -165,7 +171,7 @@ enum Event<'a> {
         index: usize,
     },
     MessageDelta {
-        delta: MessageDelta,
+        delta: MessageDelta<'a>,
         usage: DeltaUsage,
         #[serde(flatten)]
         next: NextToken<'a>,
@@ -219,10 +225,11 @@ struct Message<'a> {
     role: &'static str,
     /// The alias of the model.
     model: &'a str,
-    content: Vec<Block<'a>>,
+    content: Vec<TokenBlock<'a>>,
     /// `null` at the start of a stream.
     stop_reason: Option<&'static str>,
-    stop_sequence: Option<()>,
+    /// The text that ended the reply, if the model service names it.
+    stop_sequence: Option<&'a str>,
     stop_details: Option<()>,
     container: Option<()>,
     usage: MessageUsage,
@@ -264,11 +271,32 @@ impl<'a> NextToken<'a> {
 
 /// The changes of the message that the event `message_delta` reports.
 #[derive(Default, Serialize)]
-struct MessageDelta {
+struct MessageDelta<'a> {
     stop_reason: &'static str,
-    stop_sequence: Option<()>,
+    /// The text that ended the reply, if the model service names it.
+    stop_sequence: Option<&'a str>,
     stop_details: Option<()>,
     container: Option<()>,
+}
+
+/// A block of a complete message. The last one has the next token, because programs append the
+/// blocks of an answer to their messages.
+#[derive(Serialize)]
+struct TokenBlock<'a> {
+    #[serde(flatten)]
+    block: Block<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation_token: Option<&'a str>,
+}
+
+/// The blocks of a complete message.
+fn content(answer: &Answer, shows_thinking: bool) -> Vec<TokenBlock<'_>> {
+    let blocks = answer.output.iter().flat_map(|item| blocks(item, shows_thinking));
+    let mut content: Vec<_> = blocks.map(|block| TokenBlock { block, conversation_token: None }).collect();
+    if let Some(last) = content.last_mut() {
+        last.conversation_token = Some(&answer.token);
+    }
+    content
 }
 
 /// A block of a message.

@@ -5,9 +5,13 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-use super::content::{self, RawContent, RawMessage};
+use super::content::{self, Messages, RawContent, RawMessage};
 use crate::proto::{
-    api::body::{self, List},
+    api::{
+        body::{self, AtLeastOne, List, has_no_effect},
+        ignored::Ignored,
+        tools,
+    },
     error::Error,
     json::Object,
     turn::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, TurnRequest},
@@ -19,7 +23,7 @@ pub(super) struct RawMessages<'a> {
     model: String,
     #[serde(borrow)]
     messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
-    pub(super) max_tokens: Option<u32>,
+    pub(super) max_tokens: Option<AtLeastOne>,
     conversation_token: Option<String>,
     #[serde(borrow)]
     truncation: Option<Cow<'a, str>>,
@@ -37,22 +41,23 @@ pub(super) struct RawMessages<'a> {
     #[serde(borrow)]
     output_format: Option<&'a RawValue>,
     #[serde(borrow)]
-    tools: Option<List<Object<RawTool<'a>>, { body::TOOLS }>>,
+    tools: Option<List<&'a RawValue, { body::TOOLS }>>,
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
-    // Not supported.
+    // Left out.
+    #[serde(borrow)]
+    context_management: Option<&'a RawValue>,
+    #[serde(borrow)]
+    mcp_servers: Option<&'a RawValue>,
+    // Not supported, except with a value that has no effect.
     #[serde(borrow)]
     compaction: Option<&'a RawValue>,
     #[serde(borrow)]
     container: Option<&'a RawValue>,
     #[serde(borrow)]
-    context_management: Option<&'a RawValue>,
-    #[serde(borrow)]
     fallbacks: Option<&'a RawValue>,
     #[serde(borrow)]
     inference_geo: Option<&'a RawValue>,
-    #[serde(borrow)]
-    mcp_servers: Option<&'a RawValue>,
     #[serde(borrow)]
     thread: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -72,13 +77,20 @@ impl RawMessages<'_> {
     pub(super) fn into_turn(self) -> Result<(TurnRequest, bool), Error> {
         self.reject_unsupported()?;
         let ReplySettings { max_output_tokens, reasoning, format, shows_thinking } = self.reply_settings()?;
-        let tools = self.tools.map(tools).transpose()?.unwrap_or_default();
+        let ignored = &mut Ignored::default();
+        let tools = read_tools(self.tools.unwrap_or_default(), ignored)?;
+        if self.mcp_servers.is_some_and(|servers| !has_no_effect(servers)) {
+            ignored.add("mcp_servers");
+        }
+        if let Some(raw) = self.context_management {
+            leave_out_edits(raw, ignored)?;
+        }
         let (tool_choice, parallel_calls) = match self.tool_choice {
-            Some(raw) => tool_choice(raw, &tools)?,
+            Some(raw) => tool_choice(raw, &tools, ignored)?,
             None => (None, None),
         };
         let mut system = self.system.map(content::system).transpose()?.unwrap_or_default();
-        let input = content::items(self.messages.0, &mut system)?;
+        let Messages { items: input, token } = content::messages(self.messages.0, &mut system)?;
         let options = ModelOptions {
             max_output_tokens,
             temperature: body::number_to(1, "temperature", self.temperature)?,
@@ -92,7 +104,7 @@ impl RawMessages<'_> {
             tool_choice,
         };
         let turn = TurnRequest {
-            token: self.conversation_token,
+            token: body::token(self.conversation_token, token)?,
             input,
             system: (!system.is_empty()).then(|| system.join("\n\n")),
             user_id: None,
@@ -102,12 +114,13 @@ impl RawMessages<'_> {
             stream: self.stream.unwrap_or_default(),
             options,
             truncation: body::truncation(self.truncation.as_deref())?,
+            ignored: std::mem::take(ignored).into_names(),
         };
         Ok((turn, shows_thinking))
     }
 
     fn reply_settings(&self) -> Result<ReplySettings, Error> {
-        let max_output_tokens = body::at_least_one("max_tokens", self.max_tokens)?;
+        let max_output_tokens = self.max_tokens.map(u32::from);
         let (mut reasoning, shows_thinking) = match self.thinking {
             Some(raw) => thinking(raw, max_output_tokens)?,
             None => (Reasoning::default(), true),
@@ -126,24 +139,49 @@ impl RawMessages<'_> {
         for (member, message) in [
             (self.compaction, "`compaction` is not supported. Send `truncation`: \"summarize\"."),
             (self.container, "`container` is not supported: the server runs no code."),
-            (
-                self.context_management,
-                "`context_management` is not supported. Send `truncation`: \"oldest\" or \"summarize\".",
-            ),
             (self.fallbacks, "`fallbacks` is not supported: the operator configures the fallback models."),
-            (self.inference_geo, "`inference_geo` is not supported: the operator decides where a model runs."),
-            (self.mcp_servers, "`mcp_servers` is not supported. Call them yourself, and describe them in `tools`."),
+            (
+                // A model runs anywhere if the request does not say where.
+                self.inference_geo.filter(|geo| geo.get() != "\"global\""),
+                "`inference_geo` is not supported: the operator decides where a model runs.",
+            ),
             (self.thread, "`thread` is not supported. Send `conversation_token`, which holds the conversation."),
             (self.top_k, "`top_k` is not supported. Send `temperature` or `top_p`."),
         ] {
-            let is_none =
-                |member: &RawValue| member.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"[]");
-            if member.is_some_and(|member| !is_none(member)) {
+            if member.is_some_and(|member| !has_no_effect(member)) {
                 return Err(body::unsupported(message));
             }
         }
         Ok(())
     }
+}
+
+#[derive(Deserialize)]
+struct RawContextManagement<'a> {
+    #[serde(borrow)]
+    edits: Option<List<Object<RawEdit<'a>>, { body::TOOLS }>>,
+}
+
+#[derive(Deserialize)]
+struct RawEdit<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    keep: Option<&'a RawValue>,
+}
+
+/// Names the edits of the context, which only the model service can make. The server always keeps
+/// all thinking, so an edit that asks for that is fulfilled.
+fn leave_out_edits(raw: &RawValue, ignored: &mut Ignored) -> Result<(), Error> {
+    let Object(RawContextManagement { edits }) = body::parse_member("context_management", raw)?;
+    for Object(RawEdit { r#type, keep }) in edits.unwrap_or_default().0 {
+        let keep: String = keep.map(RawValue::get).unwrap_or_default().split_ascii_whitespace().collect();
+        let keeps_all = matches!(keep.as_str(), "\"all\"" | "{\"type\":\"all\"}");
+        if !(keeps_all && r#type.starts_with("clear_thinking_")) {
+            ignored.add(&r#type);
+        }
+    }
+    Ok(())
 }
 
 /// The members of a request about length, thinking and format of the reply.
@@ -237,33 +275,40 @@ fn reply_format(member: &str, raw: &RawValue) -> Result<ReplyFormat, Error> {
     }
 }
 
-/// A tool.
+/// A tool of the client.
 #[derive(Deserialize)]
-struct RawTool<'a> {
-    #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
-    name: Option<String>,
+struct RawTool {
+    name: String,
     description: Option<String>,
-    input_schema: Option<Box<RawValue>>,
+    input_schema: Box<RawValue>,
     strict: Option<bool>,
 }
 
-fn tools<const MOST: usize>(raw: List<Object<RawTool<'_>>, MOST>) -> Result<Vec<Tool>, Error> {
-    let tool = |(at, Object(tool)): (usize, Object<RawTool<'_>>)| {
-        let RawTool { r#type, name, description, input_schema, strict } = tool;
-        if let Some(kind) = r#type.filter(|kind| kind != "custom") {
-            let kind = body::excerpt(&kind);
-            return Err(body::unsupported(format!(
-                "`tools[{at}]` has the type `{kind}`, which is not supported. Describe a tool of your own with its \
-                `input_schema`."
-            )));
+/// A tool of another type.
+#[derive(Deserialize)]
+struct RawHostedTool<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+}
+
+/// The tools. Those that the server cannot offer are left out.
+fn read_tools<const MOST: usize>(raw: List<&RawValue, MOST>, ignored: &mut Ignored) -> Result<Vec<Tool>, Error> {
+    let mut tools = Vec::new();
+    for (at, raw) in raw.0.into_iter().enumerate() {
+        let path = format!("tools[{at}]");
+        match tools::kind(&path, raw)? {
+            Some(hosted) if hosted != "custom" => {
+                let Object(RawHostedTool { name }) = body::parse_member(&path, raw)?;
+                let name: Option<String> = name.and_then(|name| serde_json::from_str(name.get()).ok());
+                ignored.add_tool(&hosted, name.as_deref());
+            }
+            _ => {
+                let Object(RawTool { name, description, input_schema, strict }) = body::parse_member(&path, raw)?;
+                tools.push(tools::tool(&path, name, description, Some(input_schema), strict)?);
+            }
         }
-        let name = name.ok_or_else(|| Error::invalid(format!("`tools[{at}]` has no `name`. Add it.")))?;
-        let schema =
-            input_schema.ok_or_else(|| Error::invalid(format!("`tools[{at}]` has no `input_schema`. Add it.")))?;
-        body::tool(name, description, Some(schema), strict)
-    };
-    raw.0.into_iter().enumerate().map(tool).collect()
+    }
+    Ok(tools)
 }
 
 #[derive(Deserialize)]
@@ -275,7 +320,7 @@ struct RawChoice<'a> {
 }
 
 /// The choice, and `Some(false)` if the model must make at most one call.
-fn tool_choice(raw: &RawValue, tools: &[Tool]) -> Result<(Option<ToolChoice>, Option<bool>), Error> {
+fn tool_choice(raw: &RawValue, tools: &[Tool], ignored: &Ignored) -> Result<(Option<ToolChoice>, Option<bool>), Error> {
     let Object(RawChoice { r#type, name, disable_parallel_tool_use }) = body::parse_member("tool_choice", raw)?;
     let choice = match (&*r#type, name) {
         ("any", _) => ToolChoice::Required,
@@ -290,7 +335,7 @@ fn tool_choice(raw: &RawValue, tools: &[Tool]) -> Result<(Option<ToolChoice>, Op
         }
     };
     let parallel_calls = disable_parallel_tool_use.filter(|disabled| *disabled).map(|_| false);
-    Ok((Some(body::tool_choice(choice, tools)?), parallel_calls))
+    Ok((Some(tools::tool_choice(choice, tools, ignored)?), parallel_calls))
 }
 
 /// The smallest budget for thinking in Anthropic's API.

@@ -127,8 +127,8 @@ fn unknown_members_are_ignored() {
 #[test]
 fn required_members_are_required() {
     for (without, message) in [
-        ("model", "missing field `model`"),
-        ("messages", "missing field `messages`"),
+        ("model", "`model` is missing. Add it."),
+        ("messages", "`messages` is missing. Add it."),
         ("max_tokens", "`max_tokens` is missing"),
     ] {
         let mut body = body(&json!({}));
@@ -142,7 +142,7 @@ fn required_members_are_required() {
             without == "max_tokens"
         );
         if without != "max_tokens" {
-            assert_invalid(&json!({ without: null }), "The request body is invalid: invalid type: null");
+            assert_invalid(&json!({ without: null }), &format!("`{without}` must be "));
         }
     }
     for body in ["", "[]", "{", "null", r#"{"model":"m","model":"m","max_tokens":1,"messages":[]}"#] {
@@ -152,9 +152,12 @@ fn required_members_are_required() {
 
 #[test]
 fn numbers_have_the_bounds_of_the_format() {
-    assert_invalid(&json!({ "max_tokens": 0 }), "`max_tokens` must be at least 1");
-    assert_invalid(&json!({ "max_tokens": 1.5 }), "The request body is invalid: ");
-    assert_invalid(&json!({ "max_tokens": -1 }), "The request body is invalid: ");
+    for bad in [json!(0), json!(1.5), json!(-1), json!("1")] {
+        assert_invalid(&json!({ "max_tokens": bad }), "`max_tokens` must be a whole number of at least 1, not ");
+    }
+    for (number, read_as) in [(json!(1), 1), (json!(2.0), 2), (json!(5_000_000_000_u64), u32::MAX)] {
+        assert_eq!(read(&json!({ "max_tokens": number })).unwrap().options.max_output_tokens, Some(read_as));
+    }
     for name in ["temperature", "top_p"] {
         for good in [json!(0), json!(1), json!(0.5), json!(1.0)] {
             assert!(read(&json!({ name: good })).is_ok());
@@ -191,7 +194,7 @@ fn thinking_is_read_in_every_form() {
         assert_eq!(error.to_string(), "`thinking.budget_tokens` must be at least 1024 and below `max_tokens`.");
     }
     assert_invalid(&json!({ "thinking": { "type": "always" } }), "`thinking` must be {");
-    assert_invalid(&json!({ "thinking": "adaptive" }), "`thinking` is invalid: ");
+    assert_invalid(&json!({ "thinking": "adaptive" }), "`thinking` must be an object, not text.");
     assert_invalid(&json!({ "thinking": { "type": "adaptive", "display": "all" } }), "`thinking.display` must");
     assert_unsupported(&json!({ "thinking": { "type": "between_tools" } }), "`between_tools`");
     // A count has no reply, so the budget has no upper bound.
@@ -243,16 +246,23 @@ fn only_tools_of_the_client_are_supported() {
     assert_invalid(&json!({ "tool_choice": { "type": "tool", "name": "add" } }), "not in `tools`");
     assert_invalid(&json!({ "tool_choice": { "type": "tool" } }), "`tool_choice` must be {");
     assert_invalid(&json!({ "tool_choice": { "type": "required" } }), "`tool_choice` must be {");
-    assert_invalid(&json!({ "tool_choice": "auto" }), "`tool_choice` is invalid: ");
-    assert_invalid(&json!({ "tools": [{ "name": "a b", "input_schema": {} }] }), "The `name` of a tool must");
-    assert_invalid(&json!({ "tools": [{ "input_schema": {} }] }), "`tools[0]` has no `name`");
-    assert_invalid(&json!({ "tools": [tool, { "name": "a" }] }), "`tools[1]` has no `input_schema`");
+    assert_invalid(&json!({ "tool_choice": "auto" }), "`tool_choice` must be an object, not text.");
+    assert_invalid(
+        &json!({ "tools": [{ "name": "a b", "input_schema": {} }] }),
+        "`tools[0].name` must have 1 to 128 characters",
+    );
+    assert_invalid(&json!({ "tools": [{ "input_schema": {} }] }), "`tools[0].name` is missing");
+    assert_invalid(&json!({ "tools": [tool, { "name": "a" }] }), "`tools[1].input_schema` is missing");
     assert_invalid(&json!({ "tools": [{ "name": "a", "input_schema": [] }] }), "The schema of tool `a`");
-    assert_invalid(&json!({ "tools": vec![tool.clone(); 129] }), "more than 128 entries");
-    assert_eq!(read(&json!({ "tools": vec![tool.clone(); 128] })).unwrap().options.tools.len(), 128);
-    for kind in ["web_search_20250305", "bash_20250124", "computer_toolset_20260801"] {
-        let message = format!("`tools[1]` has the type `{kind}`, which is not supported");
-        assert_unsupported(&json!({ "tools": [tool, { "type": kind, "name": "x" }] }), &message);
+    assert_invalid(&json!({ "tools": [{ "type": 5 }] }), "`tools[0].type` must be text, not the number 5.");
+    assert_invalid(&json!({ "tools": vec![tool.clone(); 1_025] }), "`tools` is invalid: more than 1024 entries");
+    assert_eq!(read(&json!({ "tools": vec![tool.clone(); 1_024] })).unwrap().options.tools.len(), 1_024);
+    let named = |length: usize| json!({ "tools": [{ "name": "n".repeat(length), "input_schema": {} }] });
+    for length in [1, 64, 65, 127, 128] {
+        assert_eq!(read(&named(length)).unwrap().options.tools[0].name.len(), length);
+    }
+    for length in [0, 129] {
+        assert_invalid(&named(length), "`tools[0].name` must have 1 to 128 characters");
     }
 }
 
@@ -260,10 +270,7 @@ fn only_tools_of_the_client_are_supported() {
 fn unsupported_features_are_rejected_with_an_alternative() {
     for (name, value, instead) in [
         ("top_k", json!(5), "`temperature` or `top_p`"),
-        ("top_k", json!(0), "`temperature` or `top_p`"),
         ("container", json!("c"), "the server runs no code"),
-        ("context_management", json!({ "edits": [] }), "`truncation`"),
-        ("mcp_servers", json!([{ "type": "url", "url": "https://e.test", "name": "n" }]), "`tools`"),
         ("inference_geo", json!("eu"), "the operator decides"),
         ("thread", json!({ "type": "create" }), "`conversation_token`"),
         ("compaction", json!({ "type": "enabled" }), "`truncation`"),
@@ -272,6 +279,68 @@ fn unsupported_features_are_rejected_with_an_alternative() {
         let members = json!({ name: value });
         assert_unsupported(&members, &format!("`{name}` is not supported"));
         assert_unsupported(&members, instead);
+    }
+}
+
+#[test]
+fn what_cannot_be_offered_is_left_out_and_named() {
+    let search = json!({ "type": "web_search_20250305", "name": "web_search" });
+    let tool = json!({ "name": "add", "input_schema": {} });
+    let ignored = |members: Value| read(&members).unwrap().ignored;
+    assert_eq!(
+        ignored(json!({ "tools": [search, tool, { "type": "mcp_toolset" }] })),
+        ["web_search_20250305", "mcp_toolset"]
+    );
+    assert_eq!(ignored(json!({ "mcp_servers": [{ "type": "url", "name": "n" }] })), ["mcp_servers"]);
+    let edits = |edits: Value| json!({ "context_management": { "edits": edits } });
+    let clear = |kind: &str, keep: Value| json!({ "type": kind, "keep": keep });
+    let everything = json!({ "type": "all" });
+    for fulfilled in [
+        json!({ "context_management": {} }),
+        edits(json!([])),
+        edits(json!([clear("clear_thinking_20251015", json!("all"))])),
+        edits(json!([clear("clear_thinking_20251015", everything.clone())])),
+        json!({ "inference_geo": "global", "top_k": 0, "fallbacks": [], "mcp_servers": [] }),
+    ] {
+        assert!(ignored(fulfilled.clone()).is_empty(), "{fulfilled}");
+    }
+    let some = clear("clear_thinking_20251015", json!({ "type": "thinking_turns", "value": 1 }));
+    let uses = clear("clear_tool_uses_20250919", everything);
+    assert_eq!(ignored(edits(json!([some, uses]))), ["clear_thinking_20251015", "clear_tool_uses_20250919"]);
+    assert_invalid(&edits(json!([5])), "`context_management.edits[0]` must be an object, not the number 5.");
+    for choice in [json!({ "type": "tool", "name": "web_search" }), json!({ "type": "any" })] {
+        assert_unsupported(&json!({ "tools": [search], "tool_choice": choice }), "`tool_choice` requires ");
+    }
+    assert!(read(&json!({ "tools": [search, tool], "tool_choice": { "type": "any" } })).is_ok());
+}
+
+#[test]
+fn the_token_is_read_from_the_last_message_of_the_model() {
+    let messages = |last: Value| {
+        json!([
+            { "role": "user", "content": "a" },
+            { "role": "assistant", "content": [{ "type": "text", "text": "A", "conversation_token": "one" }] },
+            { "role": "user", "content": "b" },
+            last,
+            { "role": "user", "content": [{ "type": "text", "text": "c", "conversation_token": "not.the.models" }] },
+        ])
+    };
+    for (last, token) in [
+        (
+            json!({ "role": "assistant", "content": [
+            { "type": "text", "text": "B" },
+            { "type": "text", "text": "B", "conversation_token": "two" }
+        ] }),
+            "two",
+        ),
+        (json!({ "role": "assistant", "content": "B", "conversation_token": "two" }), "two"),
+        (json!({ "role": "assistant", "content": "B" }), "one"),
+    ] {
+        let turn = |top: Value| read(&json!({ "messages": messages(last.clone()), "conversation_token": top }));
+        assert_eq!(turn(json!(null)).unwrap().token.as_deref(), Some(token), "{last}");
+        assert_eq!(turn(json!(token)).unwrap().token.as_deref(), Some(token));
+        let error = turn(json!("three")).unwrap_err().to_string();
+        assert!(error.starts_with("`conversation_token` differs from the token in the last message"), "{error}");
     }
 }
 

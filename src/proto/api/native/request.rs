@@ -9,7 +9,11 @@ use serde::{
 use serde_json::{Number, value::RawValue};
 
 use crate::proto::{
-    api::body::{self, List},
+    api::{
+        body::{self, AtLeastOne, List},
+        ignored::Ignored,
+        tools,
+    },
     chat::{Item, Output, Part, Role},
     error::Error,
     json::{Object, present},
@@ -32,7 +36,7 @@ pub(super) struct RawTurn<'a> {
     #[serde(default)]
     stream: bool,
     #[serde(default, deserialize_with = "present")]
-    max_output_tokens: Option<u32>,
+    max_output_tokens: Option<AtLeastOne>,
     #[serde(default, deserialize_with = "present")]
     temperature: Option<Number>,
     #[serde(default)]
@@ -53,7 +57,7 @@ impl RawTurn<'_> {
             RawInput::Text(text) => vec![Item::text(Role::User, text)],
             RawInput::Elements(elements) => input_items(elements)?,
         };
-        let tools = tools(self.tools.0)?;
+        let tools = read_tools(self.tools.0)?;
         let tool_choice = self.tool_choice.map(tool_choice).transpose()?;
         Ok(TurnRequest {
             token: self.token,
@@ -63,9 +67,11 @@ impl RawTurn<'_> {
             stream: self.stream,
             truncation: body::truncation(self.truncation.as_deref())?,
             options: ModelOptions {
-                max_output_tokens: body::at_least_one("max_output_tokens", self.max_output_tokens)?,
+                max_output_tokens: self.max_output_tokens.map(u32::from),
                 temperature: body::number_to(2, "temperature", self.temperature)?,
-                tool_choice: tool_choice.map(|choice| body::tool_choice(choice, &tools)).transpose()?,
+                tool_choice: tool_choice
+                    .map(|choice| tools::tool_choice(choice, &tools, &Ignored::default()))
+                    .transpose()?,
                 tools,
                 ..ModelOptions::default()
             },
@@ -87,7 +93,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawInput<'a> {
             type Value = RawInput<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text, or a list of parts and results, as `input`")
+                f.write_str("text or a list of parts and results")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -182,9 +188,11 @@ fn input_items(elements: Vec<Object<RawElement<'_>>>) -> Result<Vec<Item>, Error
     Ok(items)
 }
 
-fn tools(raw: Vec<Object<RawTool>>) -> Result<Vec<Tool>, Error> {
-    let tool = |Object(RawTool { name, description, parameters })| body::tool(name, description, parameters, None);
-    raw.into_iter().map(tool).collect()
+fn read_tools(raw: Vec<Object<RawTool>>) -> Result<Vec<Tool>, Error> {
+    let tool = |(at, Object(RawTool { name, description, parameters }))| {
+        tools::tool(&format!("tools[{at}]"), name, description, parameters, None)
+    };
+    raw.into_iter().enumerate().map(tool).collect()
 }
 
 fn tool_choice(raw: &RawValue) -> Result<ToolChoice, Error> {

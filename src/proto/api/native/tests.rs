@@ -84,31 +84,41 @@ fn an_error_names_its_position() {
         (json!({ "input": [{ "t": "result", "id": "1" }] }), "`input[0]` must be a part"),
         (json!({ "input": [{ "t": "result", "id": "1", "out": "", "text": "" }] }), "`input[0]` must be a part"),
         (json!({ "input": [{ "id": "1", "out": "" }] }), "`input[0]` must be a part"),
-        (json!({ "input": [{ "t": "result", "id": "1", "out": 5 }] }), "The request body is invalid: "),
-        (json!({ "input": 5 }), "expected text, or a list of parts and results, as `input`"),
-        (json!({ "input": "a", "max_output_tokens": 0 }), "`max_output_tokens` must be at least 1"),
+        (
+            json!({ "input": [{ "t": "result", "id": "1", "out": 5 }] }),
+            "`input[0].out` must be text or a list of parts, not",
+        ),
+        (json!({ "input": 5 }), "`input` must be text or a list of parts and results, not the number 5."),
+        (
+            json!({ "input": "a", "max_output_tokens": 0 }),
+            "`max_output_tokens` must be a whole number of at least 1, not",
+        ),
         (json!({ "input": "a", "temperature": 2.1 }), "`temperature` must be a number from 0 to 2"),
         (json!({ "input": "a", "temperature": -0.1 }), "`temperature` must be a number from 0 to 2"),
         (json!({ "input": "a", "truncation": "newest" }), "`truncation` must"),
-        (json!({ "input": "a", "tools": [{ "name": "" }] }), "The `name` of a tool must"),
-        (json!({ "input": "a", "tools": [{ "name": "a b" }] }), "The `name` of a tool must"),
+        (json!({ "input": "a", "tools": [{ "name": "" }] }), "`tools[0].name` must have 1 to 128 characters"),
+        (json!({ "input": "a", "tools": [{ "name": "a b" }] }), "`tools[0].name` must have 1 to 128 characters"),
         (json!({ "input": "a", "tools": [{ "name": "n", "parameters": [] }] }), "The schema of tool `n`"),
-        (json!({ "input": "a", "tools": [["n"]] }), "The request body is invalid: "),
-        (json!({ "input": "a", "tools": [{ "name": "n", "strict": true }] }), "unknown field `strict`"),
+        (json!({ "input": "a", "tools": [["n"]] }), "`tools[0]` must be an object, not a list."),
+        (
+            json!({ "input": "a", "tools": [{ "name": "n", "strict": true }] }),
+            "`tools[0].strict` is not a member of this request. Known members: `name`",
+        ),
         (json!({ "input": "a", "tool_choice": "required" }), "`tool_choice` requires a tool"),
         (json!({ "input": "a", "tool_choice": "any" }), "`tool_choice` must"),
         (json!({ "input": "a", "tool_choice": { "name": "x" } }), "`tool_choice` names a tool"),
         (json!({ "input": "a", "tool_choice": ["x"] }), "`tool_choice` must"),
-        (json!({ "input": "a", "user_id": null }), "The request body is invalid: "),
-        (json!({ "input": "a", "messages": [] }), "unknown field `messages`"),
+        (json!({ "input": "a", "user_id": null }), "`user_id` must be text, not null."),
+        (json!({ "input": "a", "messages": [] }), "`messages` is not a member of this request. Known members: `token`"),
+        (json!({ "token": "t" }), "`input` is missing. Add it."),
     ] {
         assert!(detail(&body).contains(expected), "{body}: {}", detail(&body));
     }
-    let many: Vec<_> = (0..129).map(|_| json!({ "name": "n" })).collect();
+    let many: Vec<_> = (0..1_025).map(|_| json!({ "name": "n" })).collect();
     assert!(read_turn(&json!({ "input": "a", "tools": many[1..] })).is_ok());
     assert_eq!(
         detail(&json!({ "input": "a", "tools": many })),
-        "The request body is invalid: more than 128 entries in a list at line 1 column 1699."
+        "`tools` is invalid: more than 1024 entries in a list."
     );
 }
 

@@ -38,6 +38,11 @@ impl EventWriter {
                 self.write_arguments(at, id, arguments, out);
                 self.write_item_event(ITEM_DONE, at, item, out);
             }
+            OutputItem::CustomCall { id, input, .. } => {
+                self.write_item_event(ITEM_ADDED, at, &item.announced(), out);
+                self.write_input(at, id, input, out);
+                self.write_item_event(ITEM_DONE, at, item, out);
+            }
             OutputItem::Message { content, .. } => {
                 self.start_message(at, item, out);
                 content.iter().for_each(|part| self.write_text(at, item.id(), part.text(), out));
@@ -66,6 +71,14 @@ impl EventWriter {
         }
         let fragment = Fragment { arguments: Some(arguments), ..fragment };
         self.write("response.function_call_arguments.done", &fragment, out);
+    }
+
+    fn write_input(&mut self, at: usize, id: &str, input: &str, out: &mut Vec<u8>) {
+        let fragment = Fragment { item_id: id, output_index: at, ..Fragment::default() };
+        if !input.is_empty() {
+            self.write("response.custom_tool_call_input.delta", &Fragment { delta: Some(input), ..fragment }, out);
+        }
+        self.write("response.custom_tool_call_input.done", &Fragment { input: Some(input), ..fragment }, out);
     }
 
     /// Writes the first events of a message.
@@ -214,6 +227,8 @@ struct Fragment<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<[(); 0]>,
 }

@@ -11,8 +11,9 @@
 //! | `live`, on request | with the reply | an id without a token | the token |
 //! | `store: false` | with the reply | an id without a token | the same |
 //!
-//! `metadata.holdall_stream` chooses `hold` or `live`. The server ignores unknown members. It
-//! rejects members that it knows and does not support, with their name.
+//! `metadata.holdall_stream` chooses `hold` or `live`. The server ignores unknown members. It leaves
+//! out tools and similar entries that it cannot offer, and names them. It rejects other members that
+//! it knows and does not support, with their name.
 
 mod events;
 mod reply;
@@ -48,7 +49,7 @@ impl Api for Responses {
     }
 
     fn parse_request(&self, body: &str, settings: &ApiSettings) -> Result<ParsedRequest, Error> {
-        let Request { turn, repeated, live, encrypted_reasoning } = request::read(body)?;
+        let Request { turn, repeated, live, encrypted_reasoning, names } = request::read(body)?;
         if turn.model.is_none() && turn.token.is_none() {
             return Err(Error::invalid(
                 "`model` is missing. Send a name from GET /v1/models, or continue a conversation with `previous_response_id`.",
@@ -57,7 +58,8 @@ impl Api for Responses {
         // Without `store`, the id has no token and is known from the start. There is no reason to
         // wait.
         let live = live.unwrap_or(settings.live_responses || !repeated.store);
-        Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, live, encrypted_reasoning)) })
+        let writer = ResponsesWriter::new(repeated, names, live, encrypted_reasoning);
+        Ok(ParsedRequest { turn, writer: Box::new(writer) })
     }
 
     fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {
@@ -84,8 +86,8 @@ impl Api for InputTokens {
     }
 
     fn parse_request(&self, body: &str, _: &ApiSettings) -> Result<ParsedRequest, Error> {
-        let Request { turn, repeated, .. } = request::read(body)?;
-        Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, false, false)) })
+        let Request { turn, repeated, names, .. } = request::read(body)?;
+        Ok(ParsedRequest { turn, writer: Box::new(ResponsesWriter::new(repeated, names, false, false)) })
     }
 
     fn error_response(&self, error: &PublicError<'_>) -> Option<ErrorResponse> {

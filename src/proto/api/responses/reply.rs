@@ -20,6 +20,7 @@ use crate::proto::{
     api::{
         format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
+        tools::{CallInput, ClientCall, ToolNames},
     },
     chat::{Item, Part},
     json::object_from_str,
@@ -30,6 +31,8 @@ use crate::proto::{
 /// Writes one reply.
 pub(super) struct ResponsesWriter {
     repeated: RepeatedMembers,
+    /// The names of the request's tools.
+    names: ToolNames,
     /// True if a stream follows the reply; false if it starts when the reply is complete.
     live: bool,
     /// True if reasoning items have the part that only their provider can read.
@@ -44,10 +47,11 @@ pub(super) struct ResponsesWriter {
 }
 
 impl ResponsesWriter {
-    /// A writer for the reply to a request that has the members `repeated`.
-    pub(super) fn new(repeated: RepeatedMembers, live: bool, encrypted_reasoning: bool) -> Self {
+    /// A writer for the reply to a request that has the members `repeated`, and tools of these
+    /// `names`.
+    pub(super) fn new(repeated: RepeatedMembers, names: ToolNames, live: bool, encrypted_reasoning: bool) -> Self {
         let (events, items) = (EventWriter::default(), Vec::new());
-        Self { repeated, live, encrypted_reasoning, events, head: None, items, open_text: None }
+        Self { repeated, names, live, encrypted_reasoning, events, head: None, items, open_text: None }
     }
 }
 
@@ -77,7 +81,8 @@ impl ReplyWriter for ResponsesWriter {
                 Delta::Text(text) => self.write_text(&head, text, out),
                 Delta::Call { id, name, args } => {
                     self.close_message(&head, Status::Completed, out);
-                    self.write_item(call(&head, self.items.len(), id, name, args), out);
+                    let call = call(&head, self.items.len(), id, self.names.client_call(name, args));
+                    self.write_item(call, out);
                 }
                 Delta::Think { provider_id, blob } => {
                     self.close_message(&head, Status::Completed, out);
@@ -179,7 +184,7 @@ impl ResponsesWriter {
         while let Some(item) = output.next() {
             let at = items.len();
             match item {
-                Item::Call { id, name, args } => items.push(call(head, at, id, name, args)),
+                Item::Call { id, name, args } => items.push(call(head, at, id, self.names.client_call(name, args))),
                 Item::Message { parts, .. } => {
                     // Only the last item can be incomplete.
                     let status = if output.peek().is_none() { ending.status } else { Status::Completed };
@@ -306,13 +311,18 @@ impl Ending {
     }
 }
 
-fn call(head: &Head, at: usize, id: &str, name: &str, args: &str) -> OutputItem {
-    OutputItem::Call {
-        id: head.item_id("fc", at),
-        call_id: id.to_owned(),
-        name: name.to_owned(),
-        arguments: args.to_owned(),
-        status: Status::Completed,
+fn call(head: &Head, at: usize, id: &str, ClientCall { namespace, name, input }: ClientCall<'_>) -> OutputItem {
+    let (call_id, name, namespace) = (id.to_owned(), name.to_owned(), namespace.map(str::to_owned));
+    let status = Status::Completed;
+    match input {
+        CallInput::Arguments(arguments) => {
+            let (id, arguments) = (head.item_id("fc", at), arguments.to_owned());
+            OutputItem::Call { id, call_id, name, namespace, arguments, status }
+        }
+        CallInput::Text(input) => {
+            let (id, input) = (head.item_id("ctc", at), input.into_owned());
+            OutputItem::CustomCall { id, call_id, name, namespace, input, status }
+        }
     }
 }
 

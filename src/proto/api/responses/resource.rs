@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for Metadata {
             type Value = Metadata;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of texts as `metadata`")
+                f.write_str("an object of texts")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Metadata {
                     let fits = key.chars().count() <= 64 && value.chars().count() <= 512;
                     if !fits || metadata.0.len() == 16 || metadata.value(&key).is_some() {
                         return Err(de::Error::custom(
-                            "`metadata` has at most 16 keys, each once, of at most 64 characters, with values of at most 512",
+                            "it has at most 16 keys, each once, of at most 64 characters, with values of at most 512",
                         ));
                     }
                     metadata.0.push((key, value));
@@ -186,32 +186,46 @@ pub(super) enum ChoiceBody {
     Mode(&'static str),
 }
 
-/// A function, by its name.
+/// A function or a custom tool, by its name.
 #[derive(Serialize)]
 pub(super) struct NameBody {
     r#type: &'static str,
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
 }
 
 impl NameBody {
-    pub(super) fn new(name: String) -> Self {
-        Self { r#type: "function", name }
+    pub(super) fn new(r#type: &'static str, name: String, namespace: Option<String>) -> Self {
+        Self { r#type, name, namespace }
     }
 }
 
 /// A tool, as in the request.
 #[derive(Serialize)]
-pub(super) struct ToolBody {
-    r#type: &'static str,
-    name: String,
-    description: Option<String>,
-    parameters: Option<Box<RawValue>>,
-    strict: Option<bool>,
+#[serde(untagged)]
+pub(super) enum ToolBody {
+    /// A function, with every member that the specification requires.
+    Function {
+        r#type: &'static str,
+        name: String,
+        description: Option<String>,
+        parameters: Option<Box<RawValue>>,
+        strict: Option<bool>,
+    },
+    /// A custom tool or a namespace, as received.
+    Received(Box<RawValue>),
 }
 
-impl From<Tool> for ToolBody {
-    fn from(Tool { name, description, parameters, strict }: Tool) -> Self {
-        Self { r#type: "function", name, description, parameters, strict }
+impl From<&Tool> for ToolBody {
+    fn from(Tool { name, description, parameters, strict }: &Tool) -> Self {
+        Self::Function {
+            r#type: "function",
+            name: name.clone(),
+            description: description.clone(),
+            parameters: parameters.clone(),
+            strict: *strict,
+        }
     }
 }
 
@@ -220,7 +234,27 @@ impl From<Tool> for ToolBody {
 #[serde(tag = "type")]
 pub(super) enum OutputItem {
     #[serde(rename = "function_call")]
-    Call { id: String, call_id: String, name: String, arguments: String, status: Status },
+    Call {
+        id: String,
+        call_id: String,
+        name: String,
+        /// The namespace of the tool, if it has one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        arguments: String,
+        status: Status,
+    },
+    #[serde(rename = "custom_tool_call")]
+    CustomCall {
+        id: String,
+        call_id: String,
+        name: String,
+        /// The namespace of the tool, if it has one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        input: String,
+        status: Status,
+    },
     #[serde(rename = "message")]
     Message { id: String, role: &'static str, status: Status, content: Vec<PartBody> },
     #[serde(rename = "reasoning")]
@@ -244,11 +278,20 @@ impl OutputItem {
     pub(super) fn announced(&self) -> Self {
         let status = Status::InProgress;
         match self {
-            Self::Call { id, call_id, name, .. } => Self::Call {
+            Self::Call { id, call_id, name, namespace, .. } => Self::Call {
                 id: id.clone(),
                 call_id: call_id.clone(),
                 name: name.clone(),
+                namespace: namespace.clone(),
                 arguments: String::new(),
+                status,
+            },
+            Self::CustomCall { id, call_id, name, namespace, .. } => Self::CustomCall {
+                id: id.clone(),
+                call_id: call_id.clone(),
+                name: name.clone(),
+                namespace: namespace.clone(),
+                input: String::new(),
                 status,
             },
             Self::Message { id, role, .. } => Self::Message { id: id.clone(), role, status, content: Vec::new() },
@@ -260,7 +303,10 @@ impl OutputItem {
 
     pub(super) fn id(&self) -> &str {
         match self {
-            Self::Call { id, .. } | Self::Message { id, .. } | Self::Reasoning { id, .. } => id,
+            Self::Call { id, .. }
+            | Self::CustomCall { id, .. }
+            | Self::Message { id, .. }
+            | Self::Reasoning { id, .. } => id,
         }
     }
 }

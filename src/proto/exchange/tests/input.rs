@@ -1,6 +1,7 @@
 //! Input of clients: repeated conversations, history of their own, system prompts and images.
 
 use super::*;
+use crate::proto::deployment::ClientSystem;
 
 fn user(text: &str) -> Item {
     Item::text(Role::User, text)
@@ -58,35 +59,6 @@ fn a_repeated_conversation_without_new_input_is_refused() {
 }
 
 #[test]
-fn clients_may_bring_history_if_it_is_configured() {
-    let mut fixture = Fixture::changed(|deployment| deployment.accepts_client_history = true);
-    let call = Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
-    let result = Item::Result { id: "c".to_owned(), out: Output::Text("3".to_owned()), error: false };
-    let brought = vec![user("hi"), assistant("I promise"), user("add"), call.clone(), result, user("and?")];
-    let first = fixture.turn(turn_with(None, brought.clone()), "yes");
-    let items = fixture.history(&first.token).unwrap().0;
-    assert_eq!(items[..brought.len()], brought);
-    // Repeated items are still dropped, and items that differ are new.
-    let mut again = items.clone();
-    again.push(user("continue"));
-    let second = fixture.turn(turn_with(Some(&first.token), again), "sure");
-    assert_eq!(fixture.history(&second.token).unwrap().0.len(), items.len() + 2);
-    let other = turn_with(Some(&first.token), vec![assistant("besides"), user("continue")]);
-    let other = fixture.turn(other, "yes").token;
-    assert_eq!(fixture.history(&other).unwrap().0.len(), items.len() + 3);
-    // A copy with changed user messages would enter the conversation a second time.
-    let mut changed = items.clone();
-    changed[0] = user("hi!");
-    changed.push(user("continue"));
-    assert_eq!(error_code(fixture.ready(turn_with(Some(&first.token), changed))), "request_invalid");
-    for wrong in [vec![user("hi"), assistant("bye")], vec![user("hi"), call.clone(), user("and?")], vec![call]] {
-        assert_eq!(error_code(fixture.ready(turn_with(None, wrong))), "request_invalid");
-    }
-    let think = Item::Think { provider_id: "openai".to_owned(), blob: "{}".to_owned() };
-    assert_eq!(error_code(fixture.ready(turn_with(None, vec![think, user("hi")]))), "role_forbidden");
-}
-
-#[test]
 fn a_system_prompt_of_the_client_is_used_for_one_turn_if_the_alias_has_none() {
     let mut fixture = Fixture::new(Limits::default());
     let with = |token: Option<&str>| TurnRequest {
@@ -102,8 +74,87 @@ fn a_system_prompt_of_the_client_is_used_for_one_turn_if_the_alias_has_none() {
 
     let own = Model { system_prompt: Some("Be kind.".to_owned()), ..model("default") };
     let mut fixture = Fixture::with(Limits::default(), TokenPolicy::default(), vec![own]);
-    assert_eq!(error_code(fixture.ready(with(None))), "role_forbidden");
+    assert_eq!(fixture.ready(with(None)).err().unwrap(), Error::ClientSystemForbidden);
     assert_eq!(request_body(&fixture.ready(first_turn("hi")).unwrap())["messages"][0]["content"], "Be kind.");
+}
+
+#[test]
+fn a_system_prompt_of_the_client_follows_the_operators() {
+    let with = |own: Option<&str>, theirs: Option<&str>| {
+        let model =
+            Model { system_prompt: own.map(str::to_owned), client_system: ClientSystem::Append, ..model("default") };
+        let mut fixture = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model]);
+        let request = TurnRequest { system: theirs.map(str::to_owned), ..first_turn("hi") };
+        let messages = request_body(&fixture.ready(request).unwrap())["messages"].take();
+        let system = |message: &Value| message["role"] == "system";
+        messages.as_array().unwrap().iter().find(|one| system(one)).map(|one| one["content"].clone())
+    };
+    let kind = Some("Be kind.");
+    assert_eq!(with(kind, Some("Be brief.")).unwrap(), "Be kind.\n\nBe brief.");
+    assert_eq!(with(Some("Be kind.\n"), Some(" Be\nbrief.\n")).unwrap(), "Be kind.\n\n Be\nbrief.\n");
+    assert_eq!(with(None, Some("Be brief.")).unwrap(), "Be brief.");
+    for nothing in [None, Some(""), Some(" \n")] {
+        assert_eq!(with(kind, nothing).unwrap(), "Be kind.");
+        assert_eq!(with(None, nothing), None);
+    }
+}
+
+#[test]
+fn a_result_counts_wherever_it_stands() {
+    let mut fixture = Fixture::new(Limits::default());
+    let exchange = fixture.ready(first_turn("add")).unwrap();
+    let answer = fixture.finish(exchange, [call_reply("", &[("c1", "{}"), ("c2", "{}")]).as_bytes()]).1.unwrap();
+    let result = |id: &str| Item::Result { id: id.to_owned(), out: Output::Text("3".to_owned()), error: false };
+    let expected = vec![result("c1"), result("c2"), user("and?"), user("well?")];
+    let repeated = vec![user("add"), result("c1"), result("c2"), user("and?"), user("well?")];
+    for input in [
+        vec![result("c1"), user("and?"), result("c2"), user("well?")],
+        vec![user("and?"), user("well?"), result("c1"), result("c2")],
+        // A client repeats the question, without the calls that followed it.
+        repeated.clone(),
+        // Another client also repeats reasoning, of which the token has none.
+        [&repeated[..1], std::slice::from_ref(&*EMPTY_THINK), &repeated[1..]].concat(),
+    ] {
+        let next = fixture.turn(turn_with(Some(&answer.token), input.clone()), "six");
+        let items = fixture.history(&next.token).unwrap().0;
+        assert_eq!(items[answer.output.len() + 1..items.len() - 1], expected, "{input:?}");
+    }
+    // A result without a call, and a question that is not the last one.
+    for input in [vec![user("add"), result("c1"), result("c3")], vec![user("other"), result("c1")]] {
+        assert_eq!(error_code(fixture.ready(turn_with(Some(&answer.token), input))), "request_invalid");
+    }
+}
+
+static EMPTY_THINK: std::sync::LazyLock<Item> = std::sync::LazyLock::new(|| Item::Think {
+    provider_id: "openai-responses".to_owned(),
+    blob: r#"{"type":"reasoning","id":"rs_1","summary":[]}"#.to_owned(),
+});
+
+#[test]
+fn an_empty_reply_is_known_in_every_form() {
+    let mut fixture = Fixture::new(Limits::default());
+    let first = fixture.turn(first_turn("one"), "1").token;
+    let token = fixture.turn(next_turn(&first, "two"), "").token;
+    let older = [user("one"), assistant("1"), user("two")];
+    for (form, reply) in [("empty", vec![assistant("")]), ("blank", vec![assistant(" \n")]), ("left out", vec![])] {
+        for forgotten in [0, 2] {
+            let input = [&older[forgotten..], &reply, &[user("three")]].concat();
+            let next = fixture.turn(turn_with(Some(&token), input), "3");
+            let items = fixture.history(&next.token).unwrap().0;
+            let expected = [&older[..], &[assistant(""), user("three"), assistant("3")]].concat();
+            assert_eq!(items, expected, "{form}, {forgotten} forgotten");
+            // The empty reply is now in the middle.
+            let input = [&older[forgotten..], &reply, &[user("three"), assistant("3"), user("four")]].concat();
+            let last = fixture.turn(turn_with(Some(&next.token), input), "4");
+            assert_eq!(fixture.history(&last.token).unwrap().0.len(), 8, "{form}, {forgotten} forgotten");
+        }
+    }
+    // A user may ask the same again.
+    let again = fixture.turn(turn_with(Some(&token), vec![user("two")]), "2");
+    assert_eq!(fixture.history(&again.token).unwrap().0.len(), 6);
+    // Something in place of the empty reply is forged.
+    let forged = [&older[..], &[assistant("2"), user("three")]].concat();
+    assert_eq!(error_code(fixture.ready(turn_with(Some(&token), forged))), "role_forbidden");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn only_the_new_input_is_hashed() {
 
 #[test]
 fn history_of_a_client_is_hashed_as_new_input() {
-    let mut fixture = Fixture::changed(|deployment| deployment.accepts_client_history = true);
+    let mut fixture = Fixture::changed(accept_client_history);
     let token = fixture.turn(first_turn("hi"), "hello").token;
     let new = input_hash(&mut fixture, &token, vec![user("and?")]);
     assert_eq!(input_hash(&mut fixture, &token, vec![user("hi"), assistant("hello"), user("and?")]), new);

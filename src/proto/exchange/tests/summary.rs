@@ -137,7 +137,7 @@ fn one_message_that_fills_the_history_cannot_be_summarized() {
 #[test]
 fn history_of_a_client_is_never_trimmed() {
     let mut fixture = Fixture::changed(|deployment| {
-        deployment.accepts_client_history = true;
+        accept_client_history(deployment);
         deployment.limits = Limits { history_items: 10, ..Limits::default() };
     });
     let turns = (0..12).map(|n| Item::text(if n % 2 == 0 { Role::User } else { Role::Assistant }, format!("{n}")));

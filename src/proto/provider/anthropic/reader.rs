@@ -7,13 +7,14 @@ use crate::proto::{
     error::Error,
     json::List,
     provider::{
+        end::End,
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
         reply_json::{self, MAX_BLOCKS},
         upstream_error,
     },
     sse,
-    turn::{Delta, FinishReason, Usage},
+    turn::{Delta, Usage},
 };
 
 /// The name of the provider.
@@ -33,8 +34,6 @@ struct OpenThinking {
 }
 
 impl ReplyParser for Parser {
-    const END_MARKER_IS_OPTIONAL: bool = false;
-
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
         match &*reply_json::object_type(data)? {
@@ -47,10 +46,10 @@ impl ReplyParser for Parser {
                 self.open_block(index, content_block.get(), reply, deltas)
             }
             "content_block_stop" => self.close_block(reply_json::parse::<BlockStop>(data)?.index, reply, deltas),
-            "error" => Err(error(data)?),
+            "error" => Err(error(data, reply)?),
             "message_delta" => {
                 let MessageDelta { delta, usage } = reply_json::parse(data)?;
-                end(delta.stop_reason.as_deref(), reply);
+                end(&delta, reply, deltas);
                 self.count(usage, deltas);
                 Ok(())
             }
@@ -66,14 +65,15 @@ impl ReplyParser for Parser {
 
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         if reply_json::object_type(body)? == "error" {
-            return Err(error(body)?);
+            return Err(error(body, reply)?);
         }
         let message: CompleteMessage<'_> = reply_json::parse(body)?;
         for (index, block) in (0..).zip(message.content.0) {
             self.open_block(index, block.get(), reply, deltas)?;
             self.close_block(index, reply, deltas)?;
         }
-        end(message.stop_reason.as_deref(), reply);
+        let CompleteMessage { stop_reason, stop_sequence, .. } = message;
+        end(&MessageEnd { stop_reason, stop_sequence }, reply, deltas);
         self.count(message.usage, deltas);
         Ok(())
     }
@@ -107,6 +107,7 @@ struct MessageDelta {
 #[derive(Deserialize)]
 struct MessageEnd {
     stop_reason: Option<String>,
+    stop_sequence: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +125,7 @@ struct CompleteMessage<'a> {
     #[serde(borrow)]
     content: List<&'a RawValue, { MAX_BLOCKS }>,
     stop_reason: Option<String>,
+    stop_sequence: Option<String>,
     usage: Option<Counts>,
 }
 
@@ -298,24 +300,20 @@ fn is_empty_object(json: &str) -> bool {
     json.chars().filter(|c| !c.is_ascii_whitespace()).eq("{}".chars())
 }
 
-/// Sets the finish reason. An unknown reason counts as a normal end.
-fn end(stop_reason: Option<&str>, reply: &mut ReplyBuilder) {
-    let Some(name) = stop_reason else { return };
-    reply.set_finish_reason(match name {
-        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
-        "refusal" => FinishReason::ContentFilter,
-        "tool_use" => FinishReason::ToolCalls,
-        _ => FinishReason::Stop,
-    });
+/// Sets the end, and names the stop sequence that caused it.
+fn end(end: &MessageEnd, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) {
+    reply.set_end(end.stop_reason.as_deref().and_then(|word| End::of(word, reply.profile())));
+    deltas.extend(end.stop_sequence.clone().map(Delta::StopSequence));
 }
 
 /// The error that an `error` event or body means.
-fn error(json: &str) -> Result<Error, Error> {
+fn error(json: &str, reply: &ReplyBuilder) -> Result<Error, Error> {
     #[derive(Deserialize)]
     struct WithError {
         #[serde(default, deserialize_with = "reply_json::error_member")]
         error: Option<Value>,
     }
 
-    Ok(upstream_error::from_reply(&reply_json::parse::<WithError>(json)?.error.unwrap_or_default()))
+    let error = reply_json::parse::<WithError>(json)?.error.unwrap_or_default();
+    Ok(upstream_error::from_reply(&error, reply.profile()))
 }

@@ -8,7 +8,10 @@ use serde_json::{Number, value::RawValue};
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     error::Error,
-    provider::call::{ModelCall, object, plain_id},
+    provider::{
+        call::{ModelCall, object},
+        call_id::plain_id,
+    },
     turn::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
 };
 
@@ -163,6 +166,7 @@ impl<'a> OutputConfig<'a> {
         let effort = match options.reasoning.effort {
             Some("none") | None => None,
             Some("minimal") => Some("low"),
+            Some("ultra") => Some("max"),
             effort => effort,
         };
         let format = match &options.format {

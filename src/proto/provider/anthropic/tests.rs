@@ -170,14 +170,14 @@ fn a_changed_byte_never_breaks_the_reader() {
 }
 
 #[test]
-fn a_stream_is_complete_only_with_message_stop() {
+fn a_stream_is_complete_with_a_reason_or_with_message_stop() {
     for (events, expected) in [
         (&[START, TEXT_DELTA, END_REASON, STOP][..], Ok(FinishReason::Stop)),
         (&[START, END_REASON, STOP], Ok(FinishReason::Stop)),
         (&[START, TEXT_DELTA, STOP], Ok(FinishReason::Stop)),
-        (&[START, TEXT_DELTA, END_REASON], Err("upstream_cut")),
+        (&[START, TEXT_DELTA, END_REASON], Ok(FinishReason::Stop)),
         (&[START, TEXT_DELTA], Err("upstream_cut")),
-        (&[START, STOP], Err("upstream_malformed")),
+        (&[START, STOP], Err("upstream_unavailable")),
     ] {
         let (deltas, ended) = read_events(&Anthropic, events);
         let reason = ended.map_err(|error| error.code());
@@ -191,7 +191,6 @@ fn finish_reasons_are_mapped() {
         ("end_turn", FinishReason::Stop),
         ("stop_sequence", FinishReason::Stop),
         ("pause_turn", FinishReason::Stop),
-        ("of_the_future", FinishReason::Stop),
         ("max_tokens", FinishReason::Length),
         ("model_context_window_exceeded", FinishReason::Length),
         ("refusal", FinishReason::ContentFilter),
@@ -251,7 +250,7 @@ fn an_error_inside_a_reply_ends_it() {
         (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, "upstream_unavailable"),
         (r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#, "upstream_unavailable"),
         (r#"{"type":"error","error":{"type":"invalid_request_error","message":"x"}}"#, "upstream_refused"),
-        (r#"{"type":"error"}"#, "upstream_refused"),
+        (r#"{"type":"error"}"#, "upstream_unavailable"),
     ] {
         let (deltas, ended) = read_events(&Anthropic, &[START, TEXT_DELTA, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("a")], code), "{error}");
@@ -476,6 +475,10 @@ fn other_options_are_written_if_the_format_has_them() {
         (
             ModelOptions { reasoning: reasoning(None, Some("minimal")), ..ModelOptions::default() },
             r#""max_tokens":16384,"system":"Be kind.","thinking":{"type":"adaptive"},"output_config":{"effort":"low"},"stream""#,
+        ),
+        (
+            ModelOptions { reasoning: reasoning(Some(Thinking::Disabled), Some("ultra")), ..ModelOptions::default() },
+            r#""max_tokens":4096,"system":"Be kind.","thinking":{"type":"disabled"},"output_config":{"effort":"max"},"stream""#,
         ),
         (
             ModelOptions { reasoning: reasoning(None, Some("none")), ..ModelOptions::default() },

@@ -7,6 +7,7 @@ use crate::proto::{
     error::Error,
     json::List,
     provider::{
+        end::End,
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
         reply_json::{self, MAX_BLOCKS},
@@ -22,26 +23,22 @@ pub(super) const NAME: &str = "openai-responses";
 /// Parses a reply.
 #[derive(Default)]
 pub(super) struct Parser {
-    /// True if the model refused. A refusal is text whose finish reason is `content_filter`.
-    refused: bool,
     /// True if the open message came in pieces.
     in_pieces: bool,
 }
 
 impl ReplyParser for Parser {
-    const END_MARKER_IS_OPTIONAL: bool = false;
-
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
         if data.trim() == "[DONE]" {
             return Err(Error::UpstreamCut);
         }
         match &*reply_json::object_type(data)? {
-            "error" => Err(error(data)),
+            "error" => Err(error(data, reply)),
             kind @ ("response.completed" | "response.failed" | "response.incomplete") => {
                 let EndEvent { mut response } = reply_json::parse(data)?;
                 response.status = response.status.or_else(|| kind.strip_prefix("response.").map(str::to_owned));
-                self.end(response, reply, deltas)?;
+                end(response, reply, deltas)?;
                 reply.complete(deltas)
             }
             "response.function_call_arguments.delta" => {
@@ -59,8 +56,11 @@ impl ReplyParser for Parser {
             kind @ ("response.output_text.delta" | "response.refusal.delta") => {
                 let TextDelta { delta } = reply_json::parse(data)?;
                 self.in_pieces = true;
-                self.refused |= kind == "response.refusal.delta" && !delta.is_empty();
-                reply.text(delta, deltas);
+                if kind == "response.refusal.delta" {
+                    reply.refusal(delta, deltas)
+                } else {
+                    reply.text(delta, deltas)
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -70,12 +70,12 @@ impl ReplyParser for Parser {
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let CompleteResponse { output, error } = reply_json::parse(body)?;
         if let Some(error) = error {
-            return Err(upstream_error::from_reply(&error));
+            return Err(upstream_error::from_reply(&error, reply.profile()));
         }
         for (index, item) in (0..).zip(output.0) {
             self.add_item(index, item.get(), reply, deltas)?;
         }
-        self.end(reply_json::parse(body)?, reply, deltas)
+        end(reply_json::parse(body)?, reply, deltas)
     }
 }
 
@@ -187,10 +187,8 @@ impl Parser {
             "message" if std::mem::take(&mut self.in_pieces) => Ok(()),
             "message" => {
                 for part in reply_json::parse::<MessageItem>(item)?.content.0 {
-                    let refusal = part.refusal.unwrap_or_default();
-                    self.refused |= !refusal.is_empty();
                     reply.text(part.text.unwrap_or_default(), deltas);
-                    reply.text(refusal, deltas);
+                    reply.refusal(part.refusal.unwrap_or_default(), deltas);
                 }
                 Ok(())
             }
@@ -198,30 +196,29 @@ impl Parser {
             _ => Ok(()),
         }
     }
+}
 
-    /// Sets the finish reason and the counts, or returns the error of a failed response.
-    fn end(&self, response: Response, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if let Some(error) = response.error {
-            return Err(upstream_error::from_reply(&error));
-        }
-        let detail = response.incomplete_details.and_then(|details| details.reason);
-        let reason = match (response.status.as_deref(), detail.as_deref()) {
-            (Some("cancelled" | "failed"), _) => {
-                return Err(Error::UpstreamUnavailable { cause: "the response failed".to_owned(), retry_after: None });
-            }
-            (Some("in_progress" | "queued"), _) => return Err(Error::malformed("the response has not ended")),
-            _ if self.refused => FinishReason::ContentFilter,
-            (Some("incomplete"), Some("content_filter")) => FinishReason::ContentFilter,
-            (Some("incomplete"), _) => FinishReason::Length,
-            // An unknown status or reason counts as a normal end.
-            _ => FinishReason::Stop,
-        };
-        reply.set_finish_reason(reason);
-        if let Some(counts) = response.usage {
-            deltas.push(Delta::Usage(counts.into()));
-        }
-        Ok(())
+/// Sets the finish reason and the counts, or returns the error of a failed response.
+fn end(response: Response, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    if let Some(error) = response.error {
+        return Err(upstream_error::from_reply(&error, reply.profile()));
     }
+    let detail = response.incomplete_details.and_then(|details| details.reason);
+    let reason = match (response.status.as_deref(), detail.as_deref()) {
+        (Some("cancelled" | "failed"), _) => {
+            return Err(Error::UpstreamUnavailable { cause: "the response failed".to_owned(), retry_after: None });
+        }
+        (Some("in_progress" | "queued"), _) => return Err(Error::malformed("the response has not ended")),
+        (Some("incomplete"), Some("content_filter")) => FinishReason::ContentFilter,
+        (Some("incomplete"), _) => FinishReason::Length,
+        // An unknown status or reason counts as a normal end.
+        _ => FinishReason::Stop,
+    };
+    reply.set_end(Some(End::Finished(reason)));
+    if let Some(counts) = response.usage {
+        deltas.push(Delta::Usage(counts.into()));
+    }
+    Ok(())
 }
 
 /// Adds reasoning that can be sent back: it is complete, and is more than the name of a stored
@@ -248,9 +245,9 @@ fn open_item(index: u64, item: &str, reply: &mut ReplyBuilder) -> Result<(), Err
 }
 
 /// The error of an `error` event: in a member of its own, or in the event itself.
-fn error(json: &str) -> Error {
+fn error(json: &str, reply: &ReplyBuilder) -> Error {
     let event = reply_json::error_value(json);
-    upstream_error::from_reply(event.get("error").filter(|error| error.is_object()).unwrap_or(&event))
+    upstream_error::from_reply(event.get("error").filter(|error| error.is_object()).unwrap_or(&event), reply.profile())
 }
 
 impl From<Counts> for Usage {

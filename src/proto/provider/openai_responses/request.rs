@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Number, value::RawValue};
 
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     error::Error,
-    provider::call::{ModelCall, object, plain_id},
+    provider::{
+        call::{ModelCall, object},
+        call_id::plain_id,
+    },
     turn::{Reasoning, ReplyFormat, Tool, ToolChoice},
 };
 
@@ -295,13 +298,30 @@ fn input<'a>(call: &ModelCall<'a>) -> Vec<Entry<'a>> {
             }
             Item::Think { provider_id, blob } => {
                 let is_accepted = reasons && provider_id == call.provider_id && has_output_after(call.items, index);
-                entries.extend(object(blob).filter(|_| is_accepted).map(Entry::Received));
+                let blob = object(blob).filter(|blob| is_accepted && has_content(blob));
+                entries.extend(blob.map(Entry::Received));
                 continue;
             }
         };
         entries.push(Entry::Written(entry));
     }
     entries
+}
+
+/// Returns true for reasoning that is more than the name of a stored item. A client that brings it
+/// back may not have been shown the rest.
+fn has_content(blob: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        content: Option<&'a RawValue>,
+        encrypted_content: Option<String>,
+    }
+
+    let content: Option<Content<'_>> = serde_json::from_str(blob.get()).ok();
+    content.is_some_and(|Content { content, encrypted_content }| {
+        encrypted_content.is_some_and(|text| !text.is_empty()) || content.is_some_and(|list| list.get().len() > 2)
+    })
 }
 
 /// Returns true if the model wrote or called something after the reasoning at `index`. The API

@@ -36,7 +36,9 @@ use crate::{
 fn every_answer_is_documented_and_the_document_has_no_others() {
     let document = Document::read();
     let mut answers = Answers::new(&document);
-    answers.api("/v1/chat/completions", &[json!({}), json!({ "stream_options": { "include_usage": true } })]);
+    let custom = json!({ "type": "custom", "custom": { "name": "add" } });
+    let usage = json!({ "stream_options": { "include_usage": true } });
+    answers.api("/v1/chat/completions", &[json!({}), usage, json!({ "tools": [custom] })]);
     answers.api("/v1/messages", &[json!({})]);
     answers.api("/v1/messages/count_tokens", &[]);
     answers.api("/v1/responses", &responses_requests());
@@ -215,7 +217,8 @@ fn answer() -> Answer {
 fn replies() -> Vec<Answer> {
     let say = |text: &str| Item::text(Role::Assistant, text);
     let think = |id: &str, blob: Value| Item::Think { provider_id: id.to_owned(), blob: blob.to_string() };
-    let call = Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: "{\"a\":1}".to_owned() };
+    let called = |name: &str| Item::Call { id: "c".to_owned(), name: name.to_owned(), args: "{\"a\":1}".to_owned() };
+    let call = called("add");
     let thinking = json!({ "type": "thinking", "thinking": "hm", "signature": "c2ln" });
     let redacted = json!({ "type": "redacted_thinking", "data": "AAAA" });
     let reasoning = json!({
@@ -225,6 +228,7 @@ fn replies() -> Vec<Answer> {
         (FinishReason::Stop, vec![say("Hi.")]),
         (FinishReason::ToolCalls, vec![say("I add."), call.clone()]),
         (FinishReason::ToolCalls, vec![call]),
+        (FinishReason::ToolCalls, vec![called("math__add"), called("math__run")]),
         (FinishReason::Stop, vec![think("anthropic", thinking), think("anthropic", redacted), say("Hi.")]),
         (FinishReason::Length, vec![think("openai-responses", reasoning), say("Hi")]),
         (FinishReason::ContentFilter, vec![think("openai-responses", json!({ "type": "reasoning" })), say("")]),
@@ -239,6 +243,8 @@ fn replies() -> Vec<Answer> {
     answers[0].usage = usage;
     answers[0].conversation.summarized_items = 1;
     answers[0].conversation.elided_images = 1;
+    answers[0].stop_sequence = Some("END".to_owned());
+    answers[0].conversation.claims.asserted = true;
     answers
 }
 
@@ -276,6 +282,7 @@ fn responses_requests() -> Vec<Value> {
         "type": "function", "name": "add", "description": "adds", "parameters": { "type": "object" }, "strict": true,
     });
     let function = json!({ "type": "function", "name": "add" });
+    let custom = json!({ "type": "custom", "name": "run" });
     let text = |format: Value| json!({ "text": { "format": format } });
     let schema =
         |description: Value| json!({ "type": "json_schema", "name": "n", "schema": {}, "description": description });
@@ -290,6 +297,10 @@ fn responses_requests() -> Vec<Value> {
             "tool_choice": function, "truncation": "auto", "user": "u",
         }),
         json!({ "tools": [tool], "tool_choice": { "type": "allowed_tools", "tools": [function] } }),
+        json!({
+            "tools": [{ "type": "custom", "name": "add" }, { "type": "namespace", "name": "math", "tools": [tool, custom] }],
+            "tool_choice": { "type": "custom", "name": "run", "namespace": "math" },
+        }),
         text(json!({ "type": "json_object" })),
         text(schema(json!("d"))),
         text(schema(Value::Null)),

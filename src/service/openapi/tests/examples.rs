@@ -10,11 +10,10 @@ use crate::proto::{
     deployment::{ApiSettings, Deployment, Model, Models, Target},
     exchange::{self, Caller, Entropy, Exchange, Planned, ResponseState},
     key::KeyRing,
-    limits::Limits,
     provider::{self, COMPATIBLE},
     time::UnixSeconds,
-    token::{Codec, TokenPolicy},
-    turn::{Answer, Truncation},
+    token::Codec,
+    turn::Answer,
 };
 
 /// The examples of one API path.
@@ -106,23 +105,8 @@ fn deployment() -> Deployment {
         prompt_cache: false,
         name: name.to_owned(),
     };
-    let model = Model {
-        alias: "default".to_owned(),
-        target,
-        fallbacks: Vec::new(),
-        system_prompt: None,
-        max_output_tokens: None,
-        truncation: Truncation::Refuse,
-    };
-    Deployment {
-        keys: KeyRing::parse(KEYS).unwrap(),
-        policy: TokenPolicy::default(),
-        limits: Limits::default(),
-        models: Models::new(vec![model]).unwrap(),
-        apis: ApiSettings::default(),
-        accepts_client_history: false,
-        elides_inline_images: false,
-    }
+    let model = Model::new("default", target);
+    Deployment::new(KeyRing::parse(KEYS).unwrap(), Models::new(vec![model]).unwrap())
 }
 
 /// 2026-01-01T00:00:00Z.

@@ -11,7 +11,7 @@ use super::{examples, schema::Document};
 use crate::{
     problem::{self, Problem},
     proto::{
-        api::{APIS, Api, Operation, chat_completions::ChatCompletions},
+        api::{APIS, Api, Operation, chat_completions::ChatCompletions, native::Native},
         error::{Code, Error, TokenFault},
     },
     service::pages::{PAGES, Page},
@@ -66,6 +66,11 @@ fn renew_api(operation: &mut Value, api: &dyn Api, document: &Document) {
         codes.retain(|code| *code != Code::TokenUsed);
     }
     renew_responses(operation, error_responses(&codes, Some(api), &error_schema(api, document)), true);
+    if api.path() != Native.path() {
+        let ignored = header_references(&["x-holdall-ignored"]);
+        let headers = operation["responses"]["200"]["headers"].as_object_mut().unwrap();
+        headers.extend(ignored.as_object().unwrap().clone());
+    }
     let examples = examples::of_api(api);
     operation["requestBody"]["content"]["application/json"]["examples"] = json!({
         "first": { "summary": "Start a conversation", "value": examples.first },

@@ -254,8 +254,8 @@ fn image_type(length: usize) -> String {
     format!("image/{}", "a".repeat(length))
 }
 
-/// The greatest length in the patterns of the document, and the next one.
-const PATTERN_LENGTHS: [usize; 2] = [64, 65];
+/// The greatest lengths in the patterns of the document, each with the next one.
+const PATTERN_LENGTHS: [usize; 4] = [64, 65, 128, 129];
 
 /// Texts that fit the patterns of the document, and some that fit none.
 const TEXTS: [&str; 10] = [

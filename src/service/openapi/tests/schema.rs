@@ -145,6 +145,10 @@ impl<'a> Validation<'a> {
                 }
                 "anyOf" | "oneOf" => self.alternatives(&format!("{pointer}/{keyword}"), list(argument), value, named),
                 "type" => self.kind(pointer, argument, value),
+                "not" => {
+                    let matches = self.document.is_valid(argument, value);
+                    self.hold(!matches, pointer, "a value that another schema has");
+                }
                 "const" => self.hold(argument == value, pointer, "another constant"),
                 "enum" => {
                     self.hold(list(argument).contains(value), pointer, "not a value of the enumeration");
@@ -402,6 +406,7 @@ fn every_keyword_is_applied() {
         (json!({ "minLength": 1 }), json!("a"), json!("")),
         (json!({ "minimum": 1 }), json!(1), json!(0.5)),
         (json!({ "oneOf": [{ "minimum": 1 }, { "minimum": 2 }] }), json!(1), json!(2)),
+        (json!({ "not": { "const": 1 } }), json!(2), json!(1)),
         (json!({ "pattern": "^[A-Za-z0-9_-]{1,64}$" }), json!("a"), json!("a b")),
         (json!({ "properties": { "a": { "type": "null" } } }), json!({ "a": null }), json!({ "a": 1 })),
         (json!({ "propertyNames": { "maxLength": 1 } }), json!({ "a": 1 }), json!({ "ab": 1 })),

@@ -2,12 +2,16 @@
 
 use super::*;
 use crate::proto::{
-    api::ReplyWriter,
+    api::{ReplyWriter, tools::ToolNames},
     error::TokenFault,
     provider::testing::{an_answer, call, text},
     sse,
     turn::{Answer, Delta, FinishReason, Partial, Usage},
 };
+
+fn writer(include_usage: bool) -> ChatWriter {
+    ChatWriter::new(include_usage, ToolNames::default())
+}
 
 fn written(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
@@ -29,7 +33,7 @@ fn an_answer_is_a_completion_with_a_token() {
     let id = answer.conversation.claims.token_id.to_string().replace('-', "");
     assert_eq!(id.len(), 32);
     assert_eq!(
-        written(&ChatWriter::new(false).body(&answer)),
+        written(&writer(false).body(&answer)),
         json!({
             "id": format!("chatcmpl-{id}"),
             "object": "chat.completion",
@@ -71,7 +75,7 @@ fn content_is_null_if_there_are_only_calls() {
         ("", vec![Item::text(Role::Assistant, "")], json!("")),
     ] {
         let answer = Answer { reply: reply.to_owned(), output, ..an_answer() };
-        let message = &written(&ChatWriter::new(false).body(&answer))["choices"][0]["message"];
+        let message = &written(&writer(false).body(&answer))["choices"][0]["message"];
         assert_eq!(message["content"], content);
         let has_calls = answer.output.iter().any(|item| matches!(item, Item::Call { .. }));
         assert_eq!(message.get("tool_calls").is_some(), has_calls);
@@ -82,13 +86,13 @@ fn content_is_null_if_there_are_only_calls() {
 fn every_finish_reason_has_its_name() {
     for finish in [FinishReason::ContentFilter, FinishReason::Length, FinishReason::Stop, FinishReason::ToolCalls] {
         let answer = Answer { finish, ..an_answer() };
-        assert_eq!(written(&ChatWriter::new(false).body(&answer))["choices"][0]["finish_reason"], finish.as_str());
+        assert_eq!(written(&writer(false).body(&answer))["choices"][0]["finish_reason"], finish.as_str());
     }
 }
 
 /// The stream of a reply with a text and two calls.
 fn stream(include_usage: bool) -> String {
-    let (mut writer, answer, mut out) = (ChatWriter::new(include_usage), an_answer(), Vec::new());
+    let (mut writer, answer, mut out) = (writer(include_usage), an_answer(), Vec::new());
     writer.start(&answer.conversation.claims, &mut out);
     let think = Delta::Think { provider_id: "openai-responses".to_owned(), blob: "{}".to_owned() };
     writer.deltas(&[think, text("Hi\n"), text("\"é\"\r\u{2028}")], &mut out);
@@ -123,8 +127,9 @@ fn a_stream_is_chunks_of_one_line_each() {
         conversation["id"]
     );
     let last = format!(
-        "{head}{{\"conversation_token\":\"a.b.c\"}},\"logprobs\":null,\"finish_reason\":\"tool_calls\"}}],\
-         \"conversation_token\":\"a.b.c\",\"holdall\":{holdall}}}\n\n"
+        "{head}{{\"conversation_token\":\"a.b.c\"}},\"logprobs\":null,\"finish_reason\":\"tool_calls\"}}]}}\n\n\
+         {},\"conversation_token\":\"a.b.c\",\"holdall\":{holdall}}}\n\n",
+        head.replace("[{\"index\":0,\"delta\":", "[]")
     );
     assert_eq!(stream(false), format!("{pieces}{last}data: [DONE]\n\n"));
 }
@@ -147,10 +152,29 @@ fn usage_comes_in_its_own_chunk_on_request() {
 }
 
 #[test]
-fn only_one_delta_has_the_token() {
+fn the_token_is_once_in_a_line_and_once_in_a_delta() {
     let stream_text = stream(true);
-    assert_eq!(stream_text.matches("\"conversation_token\"").count(), 2);
+    let in_lines: Vec<_> = stream_text.lines().map(|line| line.matches("\"conversation_token\"").count()).collect();
+    assert_eq!((in_lines.iter().sum::<usize>(), in_lines.iter().max()), (2, Some(&1)));
     assert_eq!(stream_text.matches("\"delta\":{\"conversation_token\":\"a.b.c\"}").count(), 1);
+}
+
+#[test]
+fn a_call_of_a_custom_tool_is_given_back_as_one() {
+    let members = json!({ "tools": [{ "type": "custom", "custom": { "name": "patch" } }] });
+    let parsed = || ChatCompletions.parse_request(&request(&members).to_string(), &ApiSettings::default()).unwrap();
+    for (args, input) in [(r#"{"input":"a\n"}"#, "a\n"), (r#""b""#, "b"), ("raw", "raw"), ("{}", "{}")] {
+        let expected = json!({ "id": "c", "type": "custom", "custom": { "name": "patch", "input": input } });
+        let answer = Answer { output: vec![call_item("c", "patch", args)], reply: String::new(), ..an_answer() };
+        let message = written(&parsed().writer.body(&answer))["choices"][0]["message"].take();
+        assert_eq!(message["tool_calls"], json!([expected]), "{args}");
+        let mut out = Vec::new();
+        parsed().writer.deltas(&[call("c", "patch", args)], &mut out);
+        let chunk = written(out.strip_prefix(b"data: ").unwrap());
+        let mut in_chunk = expected;
+        in_chunk["index"] = json!(0);
+        assert_eq!(chunk["choices"][0]["delta"]["tool_calls"], json!([in_chunk]), "{args}");
+    }
 }
 
 #[test]
@@ -173,7 +197,7 @@ fn include_usage_requests_the_usage() {
 fn a_failed_stream_ends_with_an_error() {
     let public = PublicError { error: &Error::UpstreamCut, status: 502, request_id: "req_1", problem: "{}" };
     let partial = Partial { reply: "So \"f".to_owned(), token: "a.b.c".to_owned() };
-    let mut writer = ChatWriter::new(true);
+    let mut writer = writer(true);
     let mut out = Vec::new();
     writer.fail(&public, None, &mut out);
     writer.fail(&public, Some(&partial), &mut out);

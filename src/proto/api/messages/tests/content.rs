@@ -15,6 +15,10 @@ fn result(id: &str, out: Output, error: bool) -> Item {
     Item::Result { id: id.to_owned(), out, error }
 }
 
+fn thinking(blob: &str) -> Item {
+    Item::Think { provider_id: "anthropic".to_owned(), blob: blob.to_owned() }
+}
+
 fn word(text: &str) -> Part {
     Part::Text(text.to_owned())
 }
@@ -48,6 +52,8 @@ fn messages_become_items_in_their_order() {
             text(Role::User, "one"),
             text(Role::Assistant, "two"),
             message(Role::User, vec![word("three"), word("")]),
+            thinking(r#"{"type":"thinking","thinking":"hm","signature":"c2ln"}"#),
+            thinking(r#"{"type":"redacted_thinking","data":"AAAA"}"#),
             text(Role::Assistant, "four"),
             call("c1", r#"{"a":2,"b":1.5}"#),
             call("c2", "{}"),
@@ -64,6 +70,20 @@ fn messages_become_items_in_their_order() {
 }
 
 #[test]
+fn reasoning_has_only_the_members_that_its_provider_takes_back() {
+    let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[
+        {"signature":"c2\u006cn","cache_control":null,"thinking":"h\u006d","type":"thinking","conversation_token":"t"},
+        {"type":"thinking","thinking":"x","signature":null},{"type":"text","text":"A"}]},{"role":"user","content":"x"}]}"#;
+    let turn = Messages.parse_request(body, &ApiSettings::default()).unwrap().turn;
+    let texts = [
+        r#"{"type":"thinking","thinking":"h\u006d","signature":"c2\u006cn"}"#,
+        r#"{"type":"thinking","thinking":"x"}"#,
+    ];
+    assert_eq!(turn.input[..2], texts.map(thinking));
+    assert_eq!((turn.input[2].clone(), turn.token.as_deref()), (text(Role::Assistant, "A"), Some("t")));
+}
+
+#[test]
 fn arguments_keep_their_text() {
     let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"c",
         "name":"add","input":{"b": 1.50, "a":2 }}]},{"role":"user","content":"x"}]}"#;
@@ -76,7 +96,8 @@ fn repeated_reasoning_without_text_is_an_empty_message() {
     let thinking = json!([{ "type": "thinking", "thinking": "hm", "signature": "c2ln" }]);
     let turn =
         read_messages(&json!([{ "role": "assistant", "content": thinking }, { "role": "user", "content": "x" }]));
-    assert_eq!(turn.unwrap().input, [text(Role::Assistant, ""), text(Role::User, "x")]);
+    let reasoning = self::thinking(r#"{"type":"thinking","thinking":"hm","signature":"c2ln"}"#);
+    assert_eq!(turn.unwrap().input, [reasoning, text(Role::Assistant, ""), text(Role::User, "x")]);
 }
 
 #[test]
@@ -98,7 +119,10 @@ fn images_are_read_in_every_form() {
     for broken in [json!({ "type": "url" }), json!({ "type": "base64", "data": "AA==" }), json!({ "type": "text" })] {
         assert_invalid(&source(broken), "`messages[0].content[0].source` must");
     }
-    assert_invalid(&source(json!("https://e.test/a.png")), "`messages[0].content[0].source` is invalid: ");
+    assert_invalid(
+        &source(json!("https://e.test/a.png")),
+        "`messages[0].content[0].source` must be an object, not text.",
+    );
     assert_unsupported(&source(json!({ "type": "file", "file_id": "f" })), "has a source of type `file`");
 }
 
@@ -166,10 +190,19 @@ fn blocks_without_their_required_members_are_rejected() {
         (json!({ "type": "tool_use", "id": "c", "name": "n" }), "input"),
         (json!({ "text": "a" }), "type"),
     ] {
-        assert_invalid(&json!({ "messages": user(&json!([block])) }), &format!("missing field `{field}`"));
+        assert_invalid(
+            &json!({ "messages": user(&json!([block])) }),
+            &format!("`messages[0].content[0].{field}` is missing. Add it."),
+        );
     }
-    for content in [json!(5), json!({}), json!(["a"]), json!(null), json!([["text", "a"]])] {
-        assert_invalid(&json!({ "messages": user(&content) }), "The request body is invalid: invalid type");
+    for (content, fault) in [
+        (json!(5), "` must be text or a list of blocks, not the number 5."),
+        (json!({}), "` must be text or a list of blocks, not an object."),
+        (json!(["a"]), "[0]` must be an object, not text."),
+        (json!(null), "` must be text or a list of blocks, not null."),
+        (json!([["text", "a"]]), "[0]` must be an object, not a list."),
+    ] {
+        assert_invalid(&json!({ "messages": user(&content) }), &format!("`messages[0].content{fault}"));
     }
     assert_invalid(&json!({ "messages": user(&json!([])) }), "`messages[0].content` is empty");
 }
@@ -246,7 +279,7 @@ fn system_text_is_joined_from_all_its_places() {
     .unwrap();
     assert_eq!((turn.system.as_deref(), turn.input), (Some("a\n\nb\n\nc\n\nd"), vec![text(Role::User, "x")]));
     assert_unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` has the type `document`");
-    assert_invalid(&json!({ "system": 5 }), "The request body is invalid: invalid type");
+    assert_invalid(&json!({ "system": 5 }), "`system` must be text or a list of blocks, not the number 5.");
 }
 
 #[test]

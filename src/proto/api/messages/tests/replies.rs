@@ -26,6 +26,14 @@ fn written(writer: &mut dyn ReplyWriter, answer: &Answer) -> Value {
     serde_json::from_slice(&writer.body(answer)).unwrap()
 }
 
+/// The answer without the token in its last block, which no block of a stream has.
+fn without_last_token(mut message: Value) -> Value {
+    if let Some(last) = message["content"].as_array_mut().unwrap().last_mut() {
+        assert_eq!(last.as_object_mut().unwrap().remove("conversation_token"), Some(json!("a.b.c")));
+    }
+    message
+}
+
 fn think(provider_id: &str, blob: &str) -> Item {
     Item::Think { provider_id: provider_id.to_owned(), blob: blob.to_owned() }
 }
@@ -119,7 +127,8 @@ fn an_answer_has_all_members() {
             "model": claims.model,
             "content": [
                 { "type": "text", "text": "Hi\n\"é\"", "citations": null },
-                { "type": "tool_use", "id": "c1", "name": "add", "input": { "a": 1 }, "caller": { "type": "direct" } },
+                { "type": "tool_use", "id": "c1", "name": "add", "input": { "a": 1 }, "caller": { "type": "direct" },
+                  "conversation_token": "a.b.c" },
             ],
             "stop_reason": "tool_use",
             "stop_sequence": null,
@@ -171,6 +180,18 @@ fn every_finish_reason_has_its_stop_reason() {
 }
 
 #[test]
+fn the_text_that_ended_the_reply_is_reported() {
+    for (finish, stop_reason) in [(FinishReason::Stop, "stop_sequence"), (FinishReason::ToolCalls, "tool_use")] {
+        let answer = Answer { finish, stop_sequence: Some("END".to_owned()), ..an_answer() };
+        let complete = written(&mut writer(), &answer);
+        let (_, mut event) = streamed(&mut writer(), &[], &answer).swap_remove(1);
+        for message in [complete, event["delta"].take()] {
+            assert_eq!((&message["stop_reason"], &message["stop_sequence"]), (&json!(stop_reason), &json!("END")));
+        }
+    }
+}
+
+#[test]
 fn arguments_that_are_not_an_object_become_an_empty_one() {
     for (args, input) in [
         (r#"{"a": [1.50]}"#, json!({ "a": [1.5] })),
@@ -204,7 +225,7 @@ fn only_reasoning_in_anthropics_format_is_shown() {
         json!([
             { "type": "thinking", "thinking": "hm", "signature": "c2ln" },
             { "type": "redacted_thinking", "data": "AAAA" },
-            { "type": "text", "text": "Hi", "citations": null },
+            { "type": "text", "text": "Hi", "citations": null, "conversation_token": "a.b.c" },
         ])
     );
 }
@@ -222,7 +243,7 @@ fn hidden_reasoning_keeps_its_signature() {
         { "type": "redacted_thinking", "data": "AAAA" },
     ]);
     let mut parsed = Messages.parse_request(&body, &ApiSettings::default()).unwrap();
-    assert_eq!(written(parsed.writer.as_mut(), &answer)["content"], shown);
+    assert_eq!(without_last_token(written(parsed.writer.as_mut(), &answer))["content"], shown);
     let events = streamed(parsed.writer.as_mut(), &deltas, &answer);
     assert_eq!(accumulated(&events)["content"], shown);
     assert!(!events.iter().any(|(_, event)| event["delta"]["type"] == "thinking_delta"));
@@ -316,7 +337,8 @@ fn a_stream_builds_the_complete_answer() {
             }
         }
         let answer = Answer { output, ..an_answer() };
-        assert_eq!(accumulated(&streamed(&mut writer(), &deltas, &answer)), written(&mut writer(), &answer));
+        let complete = without_last_token(written(&mut writer(), &answer));
+        assert_eq!(accumulated(&streamed(&mut writer(), &deltas, &answer)), complete);
         // The number of deltas that arrive together does not matter.
         let mut out = Vec::new();
         let mut writer = writer();
@@ -400,7 +422,10 @@ fn some_errors_have_the_status_that_programs_expect() {
         let response = Messages.error_response(&public(&overflow, 502)).unwrap();
         let body: Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!((response.status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
-        assert_eq!((&body["error"]["message"], &body["error"]["code"]), (&json!(message), &json!("upstream_refused")));
+        assert_eq!(
+            (&body["error"]["message"], &body["error"]["code"]),
+            (&json!(message), &json!("context_length_exceeded"))
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! `tool_choice`: a mode, a function, or a list of allowed tools.
+//! `tool_choice`: a mode, a function or custom tool, or a list of allowed tools.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 use crate::proto::{
     api::{
         body::{self, List},
+        ignored::Ignored,
         responses::resource::{ChoiceBody, NameBody},
+        tools::{self, ToolNames},
     },
     error::Error,
     json::Object,
@@ -21,8 +23,13 @@ pub(super) struct Choice {
     pub(super) allowed: Vec<String>,
 }
 
-/// Parses a choice among `tools`.
-pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Error> {
+/// Parses a choice among `tools`, whose functions have these `names`.
+pub(super) fn read(
+    raw: Option<&RawValue>,
+    tools: &[Tool],
+    names: &ToolNames,
+    ignored: &Ignored,
+) -> Result<Choice, Error> {
     let all = || tools.iter().map(|tool| tool.name.clone()).collect();
     let Some(raw) = raw else {
         return Ok(Choice { choice: None, body: ChoiceBody::Mode("auto"), allowed: all() });
@@ -30,57 +37,85 @@ pub(super) fn read(raw: Option<&RawValue>, tools: &[Tool]) -> Result<Choice, Err
     if raw.get().starts_with('"') {
         let name: String = body::parse_member("tool_choice", raw)?;
         let (choice, name) = parse_mode(&name)?;
-        let choice = Some(body::tool_choice(choice, tools)?);
+        let choice = Some(tools::tool_choice(choice, tools, ignored)?);
         return Ok(Choice { choice, body: ChoiceBody::Mode(name), allowed: all() });
     }
-    let Object(RawChoice { r#type, name, mode, tools: allowed_tools }) = body::parse_member("tool_choice", raw)?;
-    match (r#type.as_str(), name) {
-        ("function", Some(name)) => {
-            let choice = body::tool_choice(ToolChoice::Tool(name.clone()), tools)?;
-            Ok(Choice { choice: Some(choice), body: ChoiceBody::Function(NameBody::new(name)), allowed: all() })
+    let Object(RawChoice { r#type, name, namespace, mode, tools: allowed_tools }) =
+        body::parse_member("tool_choice", raw)?;
+    let tool = RawEntry { r#type, name, namespace };
+    match (tool.r#type.as_deref(), tool.client_tool()) {
+        (_, Some(body)) => {
+            let function = names.function(tool.namespace.as_deref(), tool.name.as_deref().unwrap_or_default());
+            let choice = tools::tool_choice(ToolChoice::Tool(function), tools, ignored)?;
+            Ok(Choice { choice: Some(choice), body: ChoiceBody::Function(body), allowed: all() })
         }
-        ("allowed_tools", _) => read_allowed(mode.as_deref(), allowed_tools.unwrap_or_default().0, tools),
-        ("function", None) => Err(Error::invalid("`tool_choice.name` is missing. Add it.")),
-        (other, _) => Err(Error::Unsupported {
-            detail: format!(
-                "`tool_choice` has the type `{}`, which is not supported. It must be \"auto\", \"none\", \"required\", or \
-                have the type function or allowed_tools.",
-                body::excerpt(other)
-            ),
-        }),
+        (Some("allowed_tools"), _) => {
+            let allowed = allowed_tools.unwrap_or_default().0;
+            read_allowed(mode.as_deref(), allowed, tools, names, ignored)
+        }
+        (Some("custom" | "function") | None, _) => Err(Error::invalid("`tool_choice.name` is missing. Add it.")),
+        (Some(hosted), _) => Err(tools::not_offered(hosted)),
     }
 }
 
 /// Parses a choice of type `allowed_tools`.
-fn read_allowed(mode: Option<&str>, allowed: Vec<Object<RawAllowed>>, tools: &[Tool]) -> Result<Choice, Error> {
+fn read_allowed(
+    mode: Option<&str>,
+    entries: Vec<Object<RawEntry>>,
+    tools: &[Tool],
+    names: &ToolNames,
+    ignored: &Ignored,
+) -> Result<Choice, Error> {
     let (choice, mode) = parse_mode(mode.unwrap_or("auto"))?;
-    let allowed = allowed.into_iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
+    let (mut allowed, mut bodies) = (Vec::new(), Vec::new());
+    for Object(entry) in entries {
+        match entry.client_tool() {
+            Some(body) => {
+                allowed.push(names.function(entry.namespace.as_deref(), entry.name.as_deref().unwrap_or_default()));
+                bodies.push(body);
+            }
+            // It is not offered, so it need not be allowed.
+            None if entry.r#type.as_deref().is_some_and(|hosted| ignored.has_tool(hosted)) => {}
+            None => {
+                return Err(Error::invalid(
+                    "`tool_choice.tools` must have only entries of type function or custom, each with a `name`.",
+                ));
+            }
+        }
+    }
     if allowed.is_empty() || allowed.iter().any(|name| !tools.iter().any(|tool| tool.name == *name)) {
         return Err(Error::invalid("`tool_choice.tools` must name one or more functions of `tools`."));
     }
-    let bodies = allowed.iter().cloned().map(NameBody::new).collect();
     let body = ChoiceBody::Allowed { r#type: "allowed_tools", mode, tools: bodies };
     Ok(Choice { choice: Some(choice), body, allowed })
 }
 
 #[derive(Deserialize)]
 struct RawChoice {
-    r#type: String,
-    name: Option<String>,
-    mode: Option<String>,
-    tools: Option<List<Object<RawAllowed>, { body::TOOLS }>>,
-}
-
-#[derive(Deserialize)]
-struct RawAllowed {
     r#type: Option<String>,
     name: Option<String>,
+    namespace: Option<String>,
+    mode: Option<String>,
+    tools: Option<List<Object<RawEntry>, { body::TOOLS }>>,
 }
 
-fn name_of(Object(RawAllowed { r#type, name }): Object<RawAllowed>) -> Result<String, Error> {
-    match (r#type.as_deref(), name) {
-        (None | Some("function"), Some(name)) => Ok(name),
-        _ => Err(Error::invalid("`tool_choice.tools` must have only entries of type function, each with a `name`.")),
+/// A tool by its name. Without a type it is a function.
+#[derive(Deserialize)]
+struct RawEntry {
+    r#type: Option<String>,
+    name: Option<String>,
+    namespace: Option<String>,
+}
+
+impl RawEntry {
+    /// The entry as the answer repeats it. `None` unless it names a function or a custom tool.
+    fn client_tool(&self) -> Option<NameBody> {
+        let kind = match self.r#type.as_deref() {
+            None | Some("function") => "function",
+            Some("custom") => "custom",
+            Some(_) => return None,
+        };
+        Some(NameBody::new(kind, self.name.clone()?, self.namespace.clone()))
     }
 }
 

@@ -2,15 +2,23 @@
 //! The API has more types of items than the server supports. An unsupported item must be rejected
 //! with the name of its type, not because of the type of a member.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::tool_list::Tools;
 use crate::proto::{
-    api::body::{self, List},
+    api::{
+        body::{self, List},
+        ignored::Ignored,
+        tools::{ToolNames, custom_arguments},
+    },
     chat::{Item, Output, Part, Role},
     error::Error,
     json::Object,
 };
+
+/// `input`, with items that are not converted yet.
+pub(super) struct RawInput<'a>(TextOrList<Object<RawElement<'a>>>);
 
 /// A parsed `input`.
 #[derive(Default)]
@@ -21,23 +29,55 @@ pub(super) struct Input {
     pub(super) system: Vec<String>,
 }
 
-/// Parses `input`.
-pub(super) fn read(raw: Option<&RawValue>) -> Result<Input, Error> {
-    let raw = raw.ok_or_else(|| Error::invalid("`input` is missing. Send text or a list of items."))?;
-    let mut input = Input::default();
-    match TextOrList::read("input", raw)? {
-        TextOrList::Text(text) => input.items.push(Item::text(Role::User, text)),
-        TextOrList::List(elements) => {
-            for (at, Object(element)) in elements.into_iter().enumerate() {
-                input.push(&format!("input[{at}]"), &element)?;
+/// What the conversion of an item depends on.
+struct Context<'a> {
+    names: &'a ToolNames,
+    /// True if the request continues a response.
+    follows_response: bool,
+    ignored: &'a mut Ignored,
+}
+
+impl<'a> RawInput<'a> {
+    /// Parses `input`.
+    pub(super) fn parse(raw: Option<&'a RawValue>) -> Result<Self, Error> {
+        let raw = raw.ok_or_else(|| Error::invalid("`input` is missing. Send text or a list of items."))?;
+        TextOrList::read("input", raw).map(Self)
+    }
+
+    /// Adds the tools of the items of type `additional_tools`.
+    pub(super) fn add_tools(&self, tools: &mut Tools, ignored: &mut Ignored) -> Result<(), Error> {
+        let TextOrList::List(elements) = &self.0 else { return Ok(()) };
+        for (at, Object(element)) in elements.iter().enumerate() {
+            if element.r#type.as_deref() == Some(ADDITIONAL_TOOLS)
+                && let Some(list) = element.tools
+            {
+                let path = format!("input[{at}].tools");
+                let list = body::parse_member::<List<&RawValue, { body::TOOLS }>>(&path, list)?;
+                tools.add(&path, list, ignored)?;
             }
         }
+        Ok(())
     }
-    Ok(input)
+
+    /// Converts the items. `names` has the names of the functions that calls become.
+    /// `follows_response` is true if the request has `previous_response_id`.
+    pub(super) fn read(self, names: &ToolNames, follows_response: bool, ignored: &mut Ignored) -> Result<Input, Error> {
+        let mut input = Input::default();
+        match self.0 {
+            TextOrList::Text(text) => input.items.push(Item::text(Role::User, text)),
+            TextOrList::List(elements) => {
+                let mut context = Context { names, follows_response, ignored };
+                for (at, Object(element)) in elements.into_iter().enumerate() {
+                    input.push(&format!("input[{at}]"), &element, &mut context)?;
+                }
+            }
+        }
+        Ok(input)
+    }
 }
 
 impl Input {
-    fn push(&mut self, path: &str, element: &RawElement<'_>) -> Result<(), Error> {
+    fn push(&mut self, path: &str, element: &RawElement<'_>, context: &mut Context<'_>) -> Result<(), Error> {
         let kind = match (&element.r#type, &element.role, element.id) {
             (Some(kind), ..) => kind.as_str(),
             (None, Some(_), _) => "message",
@@ -48,29 +88,32 @@ impl Input {
             }
         };
         match kind {
-            "message" => self.push_message(path, element),
-            "function_call" => {
-                let text = |name: &str, member| text(path, name, member);
-                let (id, name) = (text("call_id", element.call_id)?, text("name", element.name)?);
-                self.items.push(Item::Call { id, name, args: text("arguments", element.arguments)? });
-                Ok(())
+            "message" => return self.push_message(path, element),
+            "custom_tool_call" | "function_call" => self.items.push(call(path, kind, element, context.names)?),
+            "custom_tool_call_output" | "function_call_output" => self.items.push(tool_result(path, element)?),
+            "reasoning" => self.items.push(reasoning(element)),
+            // Its tools are read before all items.
+            ADDITIONAL_TOOLS => {}
+            // The token holds the item.
+            "item_reference" if context.follows_response => {}
+            "item_reference" => {
+                return Err(body::unsupported(format!(
+                    "`{path}` has the type `item_reference`, which is not supported: the server stores no items. Set \
+                    `store: false`, so that your library sends the items themselves. Or send only new items, with \
+                    `previous_response_id` for the conversation."
+                )));
             }
-            "function_call_output" => {
-                self.items.push(tool_result(path, element)?);
-                Ok(())
+            // They say what a model service did, and have no content that the model reads.
+            "mcp_list_tools" | "web_search_call" => context.ignored.add(kind),
+            other => {
+                return Err(body::unsupported(format!(
+                    "`{path}` has the type `{}`, which is not supported. Supported types: message, function_call, \
+                    function_call_output, custom_tool_call, custom_tool_call_output, reasoning, additional_tools.",
+                    body::excerpt(other)
+                )));
             }
-            // The token holds the reasoning. A copy from the client cannot be trusted.
-            "reasoning" => Ok(()),
-            "item_reference" => Err(body::unsupported(format!(
-                "`{path}` has the type `item_reference`, which is not supported: the server stores no items. Send only new \
-                items, with `previous_response_id` for the conversation."
-            ))),
-            other => Err(body::unsupported(format!(
-                "`{path}` has the type `{}`, which is not supported. Supported types: message, function_call, \
-                function_call_output, reasoning.",
-                body::excerpt(other)
-            ))),
         }
+        Ok(())
     }
 
     fn push_message(&mut self, path: &str, element: &RawElement<'_>) -> Result<(), Error> {
@@ -101,6 +144,39 @@ impl Input {
         self.items.push(Item::Message { role, parts, cut: false });
         Ok(())
     }
+}
+
+/// A call of a function, or of a custom tool with its text as the arguments of a function.
+fn call(path: &str, kind: &str, element: &RawElement<'_>, names: &ToolNames) -> Result<Item, Error> {
+    let member = |name: &str, member| text(path, name, member);
+    let (id, name) = (member("call_id", element.call_id)?, member("name", element.name)?);
+    let namespace = element.namespace.map(|namespace| member("namespace", Some(namespace))).transpose()?;
+    let args = match kind {
+        "custom_tool_call" => custom_arguments(&member("input", element.input)?),
+        _ => member("arguments", element.arguments)?,
+    };
+    Ok(Item::Call { id, name: names.function(namespace.as_deref(), &name), args })
+}
+
+/// Reasoning, with the members that its provider takes back. An id names an item that the provider
+/// would have to store, and the ids here are the server's own.
+fn reasoning(element: &RawElement<'_>) -> Item {
+    #[derive(Serialize)]
+    struct Reasoning<'a> {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        summary: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        content: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encrypted_content: Option<&'a RawValue>,
+    }
+
+    let RawElement { summary, content, encrypted_content, .. } = *element;
+    let blob = Reasoning { r#type: "reasoning", summary, content, encrypted_content };
+    // Raw values and strings always serialize.
+    let blob = serde_json::to_string(&blob).unwrap_or_default();
+    Item::Think { provider_id: PROVIDER.to_owned(), blob }
 }
 
 fn tool_result(path: &str, element: &RawElement<'_>) -> Result<Item, Error> {
@@ -147,6 +223,18 @@ struct RawElement<'a> {
     arguments: Option<&'a RawValue>,
     #[serde(borrow)]
     output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    namespace: Option<&'a RawValue>,
+    /// The text for a custom tool.
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    /// The tools of `additional_tools`.
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    encrypted_content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -191,3 +279,8 @@ fn text(path: &str, name: &str, member: Option<&RawValue>) -> Result<String, Err
     let member = member.ok_or_else(|| Error::invalid(format!("`{path}.{name}` is missing. Add it.")))?;
     body::parse_member(format!("{path}.{name}"), member)
 }
+
+/// The items in which Codex sends its tools.
+const ADDITIONAL_TOOLS: &str = "additional_tools";
+/// The name of the provider format that has this API's reasoning.
+const PROVIDER: &str = "openai-responses";

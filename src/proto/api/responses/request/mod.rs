@@ -3,19 +3,25 @@
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
 
-use super::resource::{FormatBody, ID_PREFIX, Metadata, ReasoningBody, RepeatedMembers, TextBody, ToolBody};
+use super::resource::{FormatBody, ID_PREFIX, Metadata, ReasoningBody, RepeatedMembers, TextBody};
 use crate::proto::{
-    api::body::{self, List},
+    api::{
+        body::{self, AtLeastOne, List, has_no_effect},
+        ignored::Ignored,
+        tools::{OfferedTools, ToolNames},
+    },
     error::Error,
     json::Object,
-    turn::{ModelOptions, Reasoning, ReplyFormat, Tool, Truncation, TurnRequest},
+    turn::{ModelOptions, Reasoning, ReplyFormat, Truncation, TurnRequest},
 };
 
 mod choice;
 mod input;
+mod tool_list;
 
 use choice::Choice;
-use input::Input;
+use input::{Input, RawInput};
+use tool_list::Tools;
 
 /// A parsed request body.
 pub(super) struct Request {
@@ -25,6 +31,8 @@ pub(super) struct Request {
     pub(super) live: Option<bool>,
     /// True if the answer has the part of the reasoning that only its provider can read.
     pub(super) encrypted_reasoning: bool,
+    /// The names of the tools, for the calls of the answer.
+    pub(super) names: ToolNames,
 }
 
 /// Parses a body.
@@ -33,14 +41,20 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
     raw.reject_unsupported()?;
     let live = raw.live()?;
     let truncation = raw.truncation.as_deref().map(truncation).transpose()?;
-    let tools = tools(raw.tools.take().unwrap_or_default())?;
-    let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools)?;
+    let input = RawInput::parse(raw.input)?;
+    let mut ignored = raw.ignored();
+    let mut tools = Tools::default();
+    tools.add("tools", raw.tools.take().unwrap_or_default(), &mut ignored)?;
+    let bodies = std::mem::take(&mut tools.bodies);
+    input.add_tools(&mut tools, &mut ignored)?;
+    let OfferedTools { tools, names } = tools.offered;
+    let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools, &names, &ignored)?;
     let (format, text) = raw.text.take().map_or_else(RawText::default, |text| text.0).read()?;
     let (reasoning, reasoning_body) = raw.reasoning.take().map_or_else(RawReasoning::default, |raw| raw.0).read()?;
     let options = ModelOptions {
         format,
         reasoning,
-        tools: tools.iter().filter(|tool| allowed.contains(&tool.name)).cloned().collect(),
+        tools: tools.into_iter().filter(|tool| allowed.contains(&tool.name)).collect(),
         tool_choice: choice,
         ..raw.sampling_options()?
     };
@@ -48,7 +62,7 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
     let repeated = RepeatedMembers {
         instructions: raw.instructions.clone(),
         max_output_tokens: options.max_output_tokens,
-        max_tool_calls: body::at_least_one("max_tool_calls", raw.max_tool_calls)?,
+        max_tool_calls: raw.max_tool_calls.map(u32::from),
         metadata: raw.metadata.take().unwrap_or_default(),
         parallel_tool_calls: raw.parallel_tool_calls.unwrap_or(true),
         prompt_cache_key: raw.prompt_cache_key.take(),
@@ -58,13 +72,16 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
         temperature: options.temperature.clone().or_else(one),
         text,
         tool_choice,
-        tools: tools.into_iter().map(ToolBody::from).collect(),
+        tools: bodies,
         top_p: options.top_p.clone().or_else(one),
         truncation: if truncation.unwrap_or_default() == Truncation::Refuse { "disabled" } else { "auto" },
         user: raw.user.clone(),
     };
     let encrypted_reasoning = raw.includes("reasoning.encrypted_content");
-    Ok(Request { turn: raw.into_turn(options, truncation)?, repeated, live, encrypted_reasoning })
+    let follows_response = raw.previous_response_id.is_some();
+    let input = input.read(&names, follows_response, &mut ignored)?;
+    let turn = raw.into_turn(input, options, truncation, ignored);
+    Ok(Request { turn, repeated, live, encrypted_reasoning, names })
 }
 
 /// The members of a Responses request that the server reads. `null` means the same as absent.
@@ -83,23 +100,25 @@ pub(super) struct RawRequest<'a> {
     include: Option<List<String, INCLUDES>>,
     metadata: Option<Metadata>,
     truncation: Option<String>,
-    max_output_tokens: Option<u32>,
-    max_tool_calls: Option<u32>,
+    max_output_tokens: Option<AtLeastOne>,
+    max_tool_calls: Option<AtLeastOne>,
     temperature: Option<Number>,
     top_p: Option<Number>,
     text: Option<Object<RawText>>,
     reasoning: Option<Object<RawReasoning>>,
-    tools: Option<List<Object<RawTool>, { body::TOOLS }>>,
+    #[serde(borrow)]
+    tools: Option<List<&'a RawValue, { body::TOOLS }>>,
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
     parallel_tool_calls: Option<bool>,
     prompt_cache_key: Option<String>,
     safety_identifier: Option<String>,
     user: Option<String>,
-    // Not supported, except with a value that has no effect.
-    background: Option<bool>,
+    /// Only a model service can change its context, so the entries are left out.
     #[serde(borrow)]
     context_management: Option<&'a RawValue>,
+    // Not supported, except with a value that has no effect.
+    background: Option<bool>,
     #[serde(borrow)]
     conversation: Option<&'a RawValue>,
     frequency_penalty: Option<Number>,
@@ -116,7 +135,7 @@ impl RawRequest<'_> {
     /// The options for length and sampling.
     fn sampling_options(&mut self) -> Result<ModelOptions, Error> {
         Ok(ModelOptions {
-            max_output_tokens: body::at_least_one("max_output_tokens", self.max_output_tokens)?,
+            max_output_tokens: self.max_output_tokens.map(u32::from),
             temperature: body::number_to(2, "temperature", self.temperature.take())?,
             top_p: body::number_to(1, "top_p", self.top_p.take())?,
             parallel_calls: self.parallel_tool_calls,
@@ -128,7 +147,7 @@ impl RawRequest<'_> {
     fn reject_unsupported(&self) -> Result<(), Error> {
         let is_not =
             |only: f64, number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(only));
-        let has_effect = |value: Option<&RawValue>| value.is_some_and(|value| !matches!(value.get(), "[]" | "{}"));
+        let has_effect = |value: Option<&RawValue>| value.is_some_and(|value| !has_no_effect(value));
         for (is_unsupported, message) in [
             (
                 self.conversation_token.is_some(),
@@ -137,10 +156,6 @@ impl RawRequest<'_> {
             (
                 self.background == Some(true),
                 "`background` is not supported: the reply comes in the response. Send `stream` for a long one.",
-            ),
-            (
-                has_effect(self.context_management),
-                "`context_management` is not supported. Send `truncation`: \"auto\" or \"summarize\".",
             ),
             (
                 has_effect(self.conversation),
@@ -163,16 +178,24 @@ impl RawRequest<'_> {
                 "`prompt` is not supported: the server stores no templates. Send `instructions` and `input`.",
             ),
             (is_not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
-            (
-                self.includes("message.output_text.logprobs"),
-                "`include` does not support message.output_text.logprobs: replies are text.",
-            ),
         ] {
             if is_unsupported {
                 return Err(body::unsupported(message));
             }
         }
         Ok(())
+    }
+
+    /// What the request asks for besides tools, and what is left out.
+    fn ignored(&self) -> Ignored {
+        let mut ignored = Ignored::default();
+        if self.context_management.is_some_and(|value| !has_no_effect(value)) {
+            ignored.add("context_management");
+        }
+        if self.includes(LOGPROBS) {
+            ignored.add(LOGPROBS);
+        }
+        ignored
     }
 
     fn includes(&self, name: &str) -> bool {
@@ -189,10 +212,15 @@ impl RawRequest<'_> {
         }
     }
 
-    fn into_turn(self, options: ModelOptions, truncation: Option<Truncation>) -> Result<TurnRequest, Error> {
-        let Input { items, system: spoken } = input::read(self.input)?;
+    fn into_turn(
+        self,
+        Input { items, system: spoken }: Input,
+        options: ModelOptions,
+        truncation: Option<Truncation>,
+        ignored: Ignored,
+    ) -> TurnRequest {
         let system: Vec<_> = self.instructions.into_iter().chain(spoken).filter(|text| !text.is_empty()).collect();
-        Ok(TurnRequest {
+        TurnRequest {
             // An id without the prefix is an invalid token, like any other text.
             token: self.previous_response_id.map(|id| id.strip_prefix(ID_PREFIX).unwrap_or_default().to_owned()),
             input: items,
@@ -204,7 +232,8 @@ impl RawRequest<'_> {
             stream: self.stream.unwrap_or_default(),
             options,
             truncation,
-        })
+            ignored: ignored.into_names(),
+        }
     }
 }
 
@@ -262,40 +291,10 @@ struct RawReasoning {
 impl RawReasoning {
     fn read(self) -> Result<(Reasoning, ReasoningBody), Error> {
         let effort = body::one_of("reasoning.effort", self.effort.as_deref(), &body::EFFORTS)?;
-        let summary = body::one_of("reasoning.summary", self.summary.as_deref(), &SUMMARIES)?;
+        let summary = self.summary.as_deref().filter(|summary| *summary != "none");
+        let summary = body::one_of("reasoning.summary", summary, &SUMMARIES)?;
         Ok((Reasoning { effort, summary, ..Reasoning::default() }, ReasoningBody { effort, summary }))
     }
-}
-
-/// A tool.
-#[derive(Deserialize)]
-struct RawTool {
-    r#type: Option<String>,
-    name: Option<String>,
-    description: Option<String>,
-    parameters: Option<Box<RawValue>>,
-    strict: Option<bool>,
-}
-
-fn tools<const MOST: usize>(raw: List<Object<RawTool>, MOST>) -> Result<Vec<Tool>, Error> {
-    let tool = |(at, Object(RawTool { r#type, name, description, parameters, strict }))| match r#type.as_deref() {
-        None | Some("function") => {
-            let name = name.ok_or_else(|| {
-                Error::invalid(format!(
-                    "`tools[{at}].name` is missing. A function is {{\"type\":\"function\",\"name\",\"description\",\
-                \"parameters\",\"strict\"}}."
-                ))
-            })?;
-            body::tool(name, description, parameters, strict)
-        }
-        Some(other) => Err(Error::Unsupported {
-            detail: format!(
-                "`tools[{at}]` has the type `{}`, which is not supported: tools run at the client. Describe it as a function.",
-                body::excerpt(other)
-            ),
-        }),
-    };
-    raw.0.into_iter().enumerate().map(tool).collect()
 }
 
 /// OpenAI's values, and those of Holdall.
@@ -311,5 +310,7 @@ fn truncation(name: &str) -> Result<Truncation, Error> {
 
 /// The maximum length of `include`. The API has fewer values.
 const INCLUDES: usize = 64;
+/// The log probabilities of the output. Replies are text.
+const LOGPROBS: &str = "message.output_text.logprobs";
 const SUMMARIES: [&str; 3] = ["auto", "concise", "detailed"];
 const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];

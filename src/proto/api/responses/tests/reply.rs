@@ -107,6 +107,8 @@ fn accumulate(events: &[Value]) -> Vec<Value> {
                 let arguments = output[at]["arguments"].as_str().unwrap().to_owned();
                 output[at]["arguments"] = json!(arguments + delta());
             }
+            ("response.custom_tool_call_input", "delta") => output[at]["input"] = json!(delta()),
+            ("response.custom_tool_call_input", _) => assert_eq!(output[at]["input"], event["input"]),
             ("response.function_call_arguments", _) => assert_eq!(output[at]["arguments"], event["arguments"]),
             (_, "delta") => {
                 let part = &mut output[at][list][index.unwrap()];
@@ -508,4 +510,44 @@ fn an_error_before_a_reply_is_in_openais_format() {
         assert_eq!((status, &body["error"]["code"]), (503, &json!("overloaded")));
     }
     assert!(Responses.subpath_hint().unwrap().contains("/v1/history"));
+}
+
+#[test]
+fn calls_are_given_back_in_the_form_of_the_tool() {
+    let members = |stream: &str| {
+        json!({ "stream": true, "metadata": { "holdall_stream": stream }, "tools": [
+            { "type": "namespace", "name": "clock", "tools": [{ "type": "function", "name": "now" }] },
+            { "type": "custom", "name": "exec" },
+            { "type": "function", "name": "add" },
+        ] })
+    };
+    let calls = [
+        ("c1", "clock__now", "{}"),
+        ("c2", "exec", r#"{"input":"a\n\"b\""}"#),
+        ("c3", "add", "{}"),
+        ("c4", "unknown", "{}"),
+    ];
+    let answer = answer_of(calls.map(|(id, name, args)| call_item(id, name, args)).to_vec(), FinishReason::ToolCalls);
+    let deltas = calls.map(|(id, name, args)| call(id, name, args));
+    let expected = [
+        json!({ "type": "function_call", "call_id": "c1", "namespace": "clock", "name": "now", "arguments": "{}" }),
+        json!({ "type": "custom_tool_call", "call_id": "c2", "name": "exec", "input": "a\n\"b\"" }),
+        json!({ "type": "function_call", "call_id": "c3", "name": "add", "arguments": "{}" }),
+        json!({ "type": "function_call", "call_id": "c4", "name": "unknown", "arguments": "{}" }),
+    ];
+    for kind in ["hold", "live"] {
+        let events = events(&stream(&members(kind), &deltas, &answer));
+        let built = accumulate(&events);
+        assert_eq!(built, *complete(&members(kind), &answer)["output"].as_array().unwrap());
+        for (item, expected) in built.into_iter().zip(&expected) {
+            let mut item = item.as_object().unwrap().clone();
+            let (id, status) = (item.remove("id").unwrap(), item.remove("status").unwrap());
+            assert!(id.as_str().unwrap().len() <= 64 && status == "completed");
+            assert_eq!(Value::Object(item), *expected);
+        }
+        let input: Vec<_> = names(&events).into_iter().filter(|name| name.starts_with("custom_tool_call")).collect();
+        assert_eq!(input, ["custom_tool_call_input.delta", "custom_tool_call_input.done"]);
+    }
+    let repeated = complete(&members("hold"), &answer)["tools"].clone();
+    assert_eq!(repeated.as_array().unwrap()[..2], *members("hold")["tools"].as_array().unwrap().get(..2).unwrap());
 }

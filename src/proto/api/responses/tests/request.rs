@@ -11,6 +11,10 @@ fn user(text: &str) -> Item {
     Item::text(Role::User, text)
 }
 
+fn think(blob: &str) -> Item {
+    Item::Think { provider_id: "openai-responses".to_owned(), blob: blob.to_owned() }
+}
+
 fn assistant(text: &str) -> Item {
     Item::text(Role::Assistant, text)
 }
@@ -151,7 +155,29 @@ fn items_are_read_in_their_order() {
                   "status": "completed" },
                 { "type": "function_call_output", "call_id": "c1", "output": "3" },
             ]),
-            vec![call_item("c1", "add", "{\"a\": 1}"), result_item("c1", "3")],
+            vec![
+                think(r#"{"type":"reasoning","summary":[],"encrypted_content":"x"}"#),
+                call_item("c1", "add", "{\"a\": 1}"),
+                result_item("c1", "3"),
+            ],
+        ),
+        (
+            json!([{ "type": "reasoning", "id": "rs_1", "status": "completed", "content": null, "encrypted_content": "x" }]),
+            vec![think(r#"{"type":"reasoning","encrypted_content":"x"}"#)],
+        ),
+        (
+            json!([
+                { "type": "custom_tool_call", "id": "ctc_1", "call_id": "c1", "name": "patch", "input": "a\n" },
+                { "type": "custom_tool_call_output", "id": "ctco_1", "call_id": "c1", "output": "ok" },
+                { "type": "function_call", "call_id": "c2", "namespace": "clock", "name": "now", "arguments": "{}" },
+                { "type": "custom_tool_call_output", "call_id": "c2", "output": [{ "type": "input_text", "text": "3" }] },
+            ]),
+            vec![
+                call_item("c1", "patch", r#"{"input":"a\n"}"#),
+                result_item("c1", "ok"),
+                call_item("c2", "clock__now", "{}"),
+                Item::Result { id: "c2".to_owned(), out: Output::Parts(vec![text("3")]), error: false },
+            ],
         ),
         (
             json!([
@@ -270,20 +296,19 @@ fn unsupported_features_are_rejected_by_name() {
     let user = |part: Value| json!({ "input": [{ "role": "user", "content": [part] }] });
     for (members, message) in [
         (json!({ "background": true }), "`background` is not supported"),
-        (json!({ "context_management": [{ "type": "compaction" }] }), "`context_management` is not supported"),
         (json!({ "conversation": "conv_1" }), "`previous_response_id`"),
         (json!({ "conversation": { "id": "conv_1" } }), "`conversation` is not supported"),
         (json!({ "frequency_penalty": 0.1 }), "`frequency_penalty` is not supported"),
-        (json!({ "include": ["message.output_text.logprobs"] }), "`include` does not support"),
         (json!({ "moderation": { "model": "m" } }), "`moderation` is not supported"),
         (json!({ "n": 2 }), "`n` must be 1"),
         (json!({ "presence_penalty": -1 }), "`presence_penalty` is not supported"),
         (json!({ "prompt": { "id": "p" } }), "`prompt` is not supported"),
         (json!({ "top_logprobs": 1 }), "`top_logprobs` is not supported"),
-        (json!({ "tools": [{ "type": "web_search" }] }), "`tools[0]` has the type `web_search`"),
-        (json!({ "tools": [{ "name": "a" }, { "type": "custom", "name": "b" }] }), "`tools[1]` has the type `custom`"),
-        (json!({ "tools": [{ "type": "mcp", "server_label": "a", "require_approval": {} }] }), "the type `mcp`"),
-        (json!({ "tool_choice": { "type": "file_search" } }), "`tool_choice` has the type `file_search`"),
+        (json!({ "tool_choice": { "type": "file_search" } }), "`tool_choice` requires `file_search`"),
+        (
+            json!({ "tools": [{ "type": "web_search" }], "tool_choice": "required" }),
+            "`tool_choice` requires a tool, but the server can offer none of `tools`",
+        ),
         (json!({ "input": [{ "type": "item_reference", "id": "msg_1" }] }), "`input[0]` has the type `item_reference`"),
         (json!({ "input": [{ "id": "msg_1" }] }), "`input[0]` has the type `item_reference`"),
         (
@@ -310,8 +335,8 @@ fn an_error_in_the_input_names_its_position() {
         (json!({ "input": null }), "`input` is missing"),
         (json!({ "input": 5 }), "`input` must be text or a list"),
         (json!({ "input": { "role": "user" } }), "`input` must be text or a list"),
-        (item(json!("a")), "`input` is invalid: "),
-        (item(json!(["user"])), "`input` is invalid: "),
+        (item(json!("a")), "`input[0]` must be an object, not text."),
+        (item(json!(["user"])), "`input[0]` must be an object, not a list."),
         (item(json!({})), "`input[0]` has no `type` and no `role`"),
         (item(json!({ "type": "message", "content": "a" })), "`input[0].role` is missing"),
         (item(json!({ "role": "user" })), "`input[0].content` is missing"),
@@ -319,7 +344,7 @@ fn an_error_in_the_input_names_its_position() {
             item(json!({ "role": "user", "content": { "type": "input_text" } })),
             "`input[0].content` must be text or a list",
         ),
-        (item(json!({ "role": "user", "content": ["a"] })), "`input[0].content` is invalid: "),
+        (item(json!({ "role": "user", "content": ["a"] })), "`input[0].content[0]` must be an object, not text."),
         (
             item(json!({ "role": "user", "content": [{ "type": "input_text" }] })),
             "`input[0].content[0].text` is missing",
@@ -330,7 +355,10 @@ fn an_error_in_the_input_names_its_position() {
             "`input[0].content[0]` is an image",
         ),
         (item(json!({ "type": "function_call", "call_id": "c", "name": "n" })), "`input[0].arguments` is missing"),
-        (item(json!({ "type": "function_call", "call_id": "c", "name": 1 })), "`input[0].name` is invalid: "),
+        (
+            item(json!({ "type": "function_call", "call_id": "c", "name": 1 })),
+            "`input[0].name` must be text, not the number 1.",
+        ),
         (item(json!({ "type": "function_call_output", "output": "" })), "`input[0].call_id` is missing"),
         (item(json!({ "type": "function_call_output", "call_id": "c" })), "`input[0].output` is missing"),
     ] {
@@ -348,27 +376,21 @@ fn an_error_in_an_option_names_the_option() {
     let choice = |choice: Value| json!({ "tools": tools, "tool_choice": choice });
     for (members, message) in [
         (json!({ "model": null }), "`model` is missing"),
-        (json!({ "model": 5 }), "The request body is invalid: "),
-        (json!({ "max_output_tokens": 0 }), "`max_output_tokens` must be at least 1"),
-        (json!({ "max_tool_calls": 0 }), "`max_tool_calls` must be at least 1"),
+        (json!({ "model": 5 }), "`model` must be text, not the number 5."),
+        (json!({ "max_output_tokens": 0 }), "`max_output_tokens` must be a whole number of at least 1"),
+        (json!({ "max_tool_calls": 0 }), "`max_tool_calls` must be a whole number of at least 1"),
         (json!({ "temperature": 2.1 }), "`temperature` must be a number from 0 to 2"),
         (json!({ "top_p": 1.1 }), "`top_p` must be a number from 0 to 1"),
         (json!({ "truncation": "newest" }), "`truncation` must"),
         (json!({ "reasoning": { "effort": "some" } }), "`reasoning.effort` must be one of: none, minimal"),
         (json!({ "reasoning": { "summary": "long" } }), "`reasoning.summary` must be one of: "),
         (json!({ "metadata": { "holdall_stream": "now" } }), "`metadata.holdall_stream` must"),
-        (json!({ "metadata": { "a": 1 } }), "The request body is invalid: "),
-        (
-            json!({ "metadata": { "a": "x".repeat(513) } }),
-            "The request body is invalid: `metadata` has at most 16 keys",
-        ),
-        (json!({ "metadata": { "a".repeat(65): "" } }), "The request body is invalid: `metadata` has at most 16 keys"),
-        (json!({ "text": [null, "low"] }), "The request body is invalid: invalid type: sequence, expected an object"),
-        (
-            json!({ "reasoning": ["low", "auto"] }),
-            "The request body is invalid: invalid type: sequence, expected an object",
-        ),
-        (format(json!(["text"])), "The request body is invalid: invalid type: sequence, expected an object"),
+        (json!({ "metadata": { "a": 1 } }), "`metadata.a` must be text, not the number 1."),
+        (json!({ "metadata": { "a": "x".repeat(513) } }), "`metadata` is invalid: it has at most 16 keys"),
+        (json!({ "metadata": { "a".repeat(65): "" } }), "`metadata` is invalid: it has at most 16 keys"),
+        (json!({ "text": [null, "low"] }), "`text` must be an object, not a list."),
+        (json!({ "reasoning": ["low", "auto"] }), "`reasoning` must be an object, not a list."),
+        (format(json!(["text"])), "`text.format` must be an object, not a list."),
         (format(json!({ "type": "yaml" })), "`text.format` must have the type"),
         (format(json!({ "type": "json_schema", "name": "n" })), "`text.format` of type json_schema must have"),
         (
@@ -380,10 +402,10 @@ fn an_error_in_an_option_names_the_option() {
             "`text.format` of type json_schema must have",
         ),
         (json!({ "tools": [{ "type": "function", "function": { "name": "a" } }] }), "`tools[0].name` is missing"),
-        (json!({ "tools": [{ "name": "a b" }] }), "The `name` of a tool must"),
+        (json!({ "tools": [{ "name": "a b" }] }), "`tools[0].name` must have 1 to 128 characters"),
         (json!({ "tool_choice": "required" }), "`tool_choice` requires a tool"),
         (choice(json!("any")), "`tool_choice` must"),
-        (choice(json!(5)), "`tool_choice` is invalid: "),
+        (choice(json!(5)), "`tool_choice` must be an object, not the number 5."),
         (choice(json!({ "type": "function" })), "`tool_choice.name` is missing"),
         (choice(json!({ "type": "function", "name": "b" })), "`tool_choice` names a tool"),
         (choice(json!({ "type": "allowed_tools", "tools": [] })), "`tool_choice.tools` must name one or more"),
@@ -397,6 +419,84 @@ fn an_error_in_an_option_names_the_option() {
         ),
     ] {
         assert_invalid(&members, message);
+    }
+}
+
+#[test]
+fn an_item_reference_is_an_echo_in_a_conversation() {
+    let reference = json!({ "type": "item_reference", "id": "msg_1" });
+    let input = json!([reference, { "id": "fc_1" }, { "role": "user", "content": "hi" }]);
+    let turn = read_turn(&json!({ "previous_response_id": "resp_t", "input": input }));
+    assert_eq!(turn.input, [user("hi")]);
+    let (_, detail) = error_of(&json!({ "input": input }));
+    assert!(detail.contains("Set `store: false`"), "{detail}");
+}
+
+#[test]
+fn what_cannot_be_offered_is_left_out_and_named() {
+    let turn = read_turn(&json!({
+        "tools": [
+            { "type": "web_search", "external_web_access": false },
+            { "name": "add" },
+            { "type": "mcp", "server_label": "a", "require_approval": {} },
+            { "type": "namespace", "name": "n", "tools": [{ "type": "computer" }, { "type": "function", "name": "b" }] },
+        ],
+        "include": ["message.output_text.logprobs"],
+        "context_management": [{ "type": "compaction" }],
+        "input": [{ "type": "web_search_call", "id": "ws_1" }, { "role": "user", "content": "hi" }],
+    }));
+    let names =
+        ["context_management", "message.output_text.logprobs", "web_search", "mcp", "computer", "web_search_call"];
+    assert_eq!(turn.ignored, names);
+    assert_eq!(turn.options.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["add", "n__b"]);
+    assert_eq!(turn.input, [user("hi")]);
+    let search = json!([{ "type": "web_search" }, { "name": "add" }]);
+    for choice in [json!("auto"), json!("required"), json!({ "type": "function", "name": "add" })] {
+        assert!(parse(&json!({ "tools": search, "tool_choice": choice })).is_ok());
+    }
+    let allowed = json!({ "type": "allowed_tools", "tools": [{ "type": "web_search" }, { "name": "add" }] });
+    assert!(parse(&json!({ "tools": search, "tool_choice": allowed })).is_ok());
+    let (code, detail) = error_of(&json!({ "tools": search, "tool_choice": { "type": "web_search" } }));
+    assert!(code == "unsupported" && detail.starts_with("`tool_choice` requires `web_search`"), "{code}: {detail}");
+}
+
+#[test]
+fn namespaces_and_custom_tools_become_functions() {
+    let exec = json!({ "type": "custom", "name": "exec", "description": "Runs.",
+        "format": { "type": "grammar", "syntax": "regex", "definition": "a+" } });
+    let clock = json!({ "type": "namespace", "name": "clock", "description": "", "tools": [
+        { "type": "function", "name": "now", "description": "tells", "strict": false, "parameters": { "type": "object" } },
+        exec,
+    ] });
+    let turn = read_turn(&json!({
+        "tools": [clock, exec], "tool_choice": { "type": "custom", "name": "exec", "namespace": "clock" },
+        "input": [
+            { "type": "additional_tools", "role": "developer", "tools": [
+                { "type": "namespace", "name": "disk", "tools": [{ "type": "function", "name": "free" }] },
+                { "type": "function", "name": "free" },
+            ] },
+            { "role": "user", "content": "hi" },
+        ],
+    }));
+    let names: Vec<_> = turn.options.tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["clock__now", "clock__exec", "exec", "disk__free", "free"]);
+    assert_eq!(turn.options.tool_choice, Some(ToolChoice::Tool("clock__exec".to_owned())));
+    let [now, exec, ..] = turn.options.tools.as_slice() else { panic!() };
+    assert_eq!((now.description.as_deref(), now.strict), (Some("tells"), Some(false)));
+    assert_eq!(exec.description.as_deref(), Some("Runs.\n\nThe input must match this regex grammar:\na+"));
+    assert_eq!((turn.input, turn.ignored), (vec![user("hi")], Vec::new()));
+    for (tools, message) in [
+        (json!([{ "type": "namespace", "tools": [] }]), "`tools[0].name` is missing"),
+        (json!([{ "type": "namespace", "name": "n" }]), "`tools[0].tools` is missing"),
+        (
+            json!([{ "type": "namespace", "name": "n", "tools": [{ "name": 5 }] }]),
+            "`tools[0].tools[0].name` must be text",
+        ),
+        (json!([{ "type": "custom" }]), "`tools[0].name` is missing"),
+        (json!([{ "type": "custom", "name": "a b" }]), "`tools[0].name` must have 1 to 128 characters"),
+        (json!([5]), "`tools[0]` must be an object, not the number 5."),
+    ] {
+        assert_invalid(&json!({ "tools": tools }), message);
     }
 }
 
@@ -415,7 +515,7 @@ fn lists_are_bounded() {
     let message = || json!({ "role": "user", "content": "" });
     assert_eq!(read_turn(&json!({ "input": many(message(), most) })).input.len(), most);
     let metadata = |count: usize| -> serde_json::Map<_, _> { (0..count).map(|n| (n.to_string(), json!(""))).collect() };
-    assert!(parse(&json!({ "metadata": metadata(16), "tools": many(json!({ "name": "a" }), 128) })).is_ok());
+    assert!(parse(&json!({ "metadata": metadata(16), "tools": many(json!({ "name": "a" }), 1_024) })).is_ok());
     let part = json!({ "type": "input_text", "text": "" });
     for (members, message) in [
         (json!({ "input": many(message(), most + 1) }), "`input` is invalid: more than 16384 entries"),
@@ -423,9 +523,9 @@ fn lists_are_bounded() {
             json!({ "input": [{ "role": "user", "content": many(part, most + 1) }] }),
             "`input[0].content` is invalid: more than 16384 entries",
         ),
-        (json!({ "metadata": metadata(17) }), "The request body is invalid: `metadata` has at most 16 keys"),
-        (json!({ "tools": many(json!({ "name": "a" }), 129) }), "The request body is invalid: more than 128 entries"),
-        (json!({ "include": many(json!("a"), 65) }), "The request body is invalid: more than 64 entries"),
+        (json!({ "metadata": metadata(17) }), "`metadata` is invalid: it has at most 16 keys"),
+        (json!({ "tools": many(json!({ "name": "a" }), 1_025) }), "`tools` is invalid: more than 1024 entries"),
+        (json!({ "include": many(json!("a"), 65) }), "`include` is invalid: more than 64 entries"),
     ] {
         assert!(error_of(&members).1.starts_with(message), "{}", error_of(&members).1);
     }

@@ -1,0 +1,357 @@
+//! How outgoing connections are made: the certificate authorities that they accept, and the proxy
+//! that they use.
+//!
+//! This module reads the files and variables, and checks that the files hold certificates in PEM
+//! form (RFC 7468). The shell parses the certificates.
+
+use std::{borrow::Cow, cell::OnceCell, collections::BTreeSet, fmt, sync::Arc};
+
+use zeroize::Zeroizing;
+
+use super::{error::ConfigError, sources::Sources};
+
+/// How connections to one service are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// The authorities that TLS connections accept.
+    pub authorities: Authorities,
+    /// The proxy, if there is one.
+    pub proxy: ProxyConfig,
+}
+
+/// The certificate authorities that TLS connections accept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authorities {
+    /// The certificates of `SSL_CERT_FILE` and `SSL_CERT_DIR`. They replace the built-in ones.
+    pub system: Option<Certificates>,
+    /// The certificates of `ca_file`, in addition.
+    pub own: Option<Certificates>,
+}
+
+impl Authorities {
+    /// The authorities without a `ca_file`: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or else
+    /// the built-in ones.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if one of these variables is set, and no certificates can be read.
+    pub fn of_environment(sources: &impl Sources) -> Result<Self, ConfigError> {
+        Ok(Self { system: system_certificates(sources)?, own: None })
+    }
+}
+
+/// The certificates of one setting. `Debug` shows only where they come from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// The setting and its file, with which an error starts.
+    pub source: String,
+    /// At least one certificate, in PEM form.
+    pub pem: Arc<str>,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+
+/// The proxy of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProxyConfig {
+    /// The proxies of the usual variables: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
+    Environment {
+        /// The proxy for `http:` URLs.
+        http: Option<ProxyUrl>,
+        /// The proxy for `https:` URLs.
+        https: Option<ProxyUrl>,
+        /// The hosts and networks that are called directly, comma-separated.
+        direct: String,
+    },
+    /// This proxy, for every call.
+    Fixed(ProxyUrl),
+    /// No proxy.
+    #[default]
+    None,
+}
+
+impl ProxyConfig {
+    /// The URLs with their passwords.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.urls().map(ProxyUrl::as_str)
+    }
+
+    fn urls(&self) -> impl Iterator<Item = &ProxyUrl> {
+        let urls = match self {
+            Self::Environment { http, https, .. } => [http.as_ref(), https.as_ref()],
+            Self::Fixed(url) => [Some(url), None],
+            Self::None => [None, None],
+        };
+        urls.into_iter().flatten()
+    }
+}
+
+/// The URL of a proxy, which may contain a password. `Debug` shows scheme, host and port only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProxyUrl(Zeroizing<String>);
+
+impl ProxyUrl {
+    /// Accepts `http://[user:password@]host[:port]`, or the same with `https:`.
+    fn new(text: &str) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let authority = uri.authority()?;
+        let host = authority.as_str().rsplit('@').next()?;
+        // The crate accepts a text after the colon that is not a port.
+        let has_port = authority.port_u16().is_some() || host.ends_with(']') || !host.contains(':');
+        let is_origin = matches!(uri.path(), "" | "/") && uri.query().is_none() && !text.contains('#');
+        let fits = matches!(uri.scheme_str(), Some("http" | "https")) && !authority.host().is_empty();
+        (fits && has_port && is_origin).then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The URL with its password.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_tls(&self) -> bool {
+        is_tls(&self.0)
+    }
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let host = rest.rsplit('@').next().unwrap_or_default();
+        write!(f, "{scheme}://{}", host.trim_end_matches('/'))
+    }
+}
+
+/// The network settings of a table, as written.
+pub(super) struct RawNetwork<'a> {
+    /// The name of the table, which starts its keys: `upstream`.
+    pub(super) keys: NetworkKeys,
+    /// The name of the upstream in errors: `` of `cloud` ``; empty for other tables.
+    pub(super) owner: String,
+    pub(super) ca_file: Option<&'a str>,
+    /// A URL, or `environment`.
+    pub(super) proxy: Option<Zeroizing<String>>,
+}
+
+/// The keys of the network settings of a table.
+#[derive(Clone, Copy)]
+pub(super) struct NetworkKeys {
+    pub(super) ca_file: &'static str,
+    pub(super) proxy: &'static str,
+}
+
+/// The network settings of an upstream.
+pub(super) const UPSTREAM: NetworkKeys = NetworkKeys { ca_file: "upstream.ca_file", proxy: "upstream.proxy" };
+/// The network settings for the key set of a JWT issuer.
+pub(super) const ISSUER: NetworkKeys = NetworkKeys { ca_file: "identity.jwt.ca_file", proxy: "identity.jwt.proxy" };
+
+/// Reads network settings. `SSL_CERT_FILE` and `SSL_CERT_DIR` are read once, for the first service
+/// that uses TLS.
+pub(super) struct NetworkReader<'a, S> {
+    sources: &'a S,
+    system: OnceCell<Option<Certificates>>,
+}
+
+impl<'a, S: Sources> NetworkReader<'a, S> {
+    pub(super) fn new(sources: &'a S) -> Self {
+        Self { sources, system: OnceCell::new() }
+    }
+
+    /// The settings for calls of these URLs.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a file without certificates, a proxy that is not valid, or a `ca_file`
+    /// without an effect.
+    pub(super) fn of(&self, raw: &RawNetwork<'_>, urls: &[String]) -> Result<NetworkConfig, ConfigError> {
+        let proxy = self.proxy(raw, urls)?;
+        let uses_tls = urls.iter().any(|url| is_tls(url)) || proxy.urls().any(ProxyUrl::is_tls);
+        let authorities = self.authorities(raw.keys.ca_file, raw.ca_file, uses_tls)?;
+        Ok(NetworkConfig { authorities, proxy })
+    }
+
+    /// The authorities of a service, with those of `ca_file` if it is set.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a file without certificates, or a `ca_file` without an effect.
+    pub(super) fn authorities(
+        &self,
+        key: &'static str,
+        ca_file: Option<&str>,
+        uses_tls: bool,
+    ) -> Result<Authorities, ConfigError> {
+        match ca_file {
+            Some(_) if !uses_tls => {
+                let fault = "has no effect, because no connection uses TLS; use an `https:` URL (`rediss:` for a \
+                             store), or remove it";
+                Err(ConfigError::invalid(key, fault))
+            }
+            None if !uses_tls => Ok(Authorities::default()),
+            _ => {
+                let own = ca_file.map(|path| certificates(self.sources, key, path)).transpose()?;
+                Ok(Authorities { system: self.system()?, own })
+            }
+        }
+    }
+
+    fn system(&self) -> Result<Option<Certificates>, ConfigError> {
+        if let Some(system) = self.system.get() {
+            return Ok(system.clone());
+        }
+        let system = system_certificates(self.sources)?;
+        Ok(self.system.get_or_init(|| system).clone())
+    }
+
+    fn proxy(&self, raw: &RawNetwork<'_>, urls: &[String]) -> Result<ProxyConfig, ConfigError> {
+        let Some(text) = &raw.proxy else { return Ok(ProxyConfig::None) };
+        if urls.iter().all(String::is_empty) {
+            let fault = format!("{} is set, but the built-in model has no address; remove it", raw.owner);
+            return Err(ConfigError::invalid(raw.keys.proxy, fault.trim_start()));
+        }
+        if text.as_str() == "environment" {
+            let direct = direct_hosts(self.sources);
+            // The HTTP client does not apply this entry to addresses.
+            let uses_proxy = direct.split(',').all(|entry| entry != "*");
+            let of = |scheme: &str, names| match uses_proxy && urls.iter().any(|url| has_scheme(url, scheme)) {
+                true => environment_proxy(self.sources, names),
+                false => Ok(None),
+            };
+            let http = of("http", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])?;
+            let https = of("https", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])?;
+            return Ok(ProxyConfig::Environment { http, https, direct });
+        }
+        ProxyUrl::new(text).map(ProxyConfig::Fixed).ok_or_else(|| {
+            let fault = format!("{} is not valid; {PROXY_RULE}, or `environment`", raw.owner);
+            ConfigError::invalid(raw.keys.proxy, fault.trim_start())
+        })
+    }
+}
+
+/// The first of these variables that is set.
+fn environment_proxy(sources: &impl Sources, names: [&'static str; 4]) -> Result<Option<ProxyUrl>, ConfigError> {
+    let found = names.into_iter().find_map(|name| Some((name, sources.variable(name)?)));
+    let Some((name, text)) = found else { return Ok(None) };
+    // Other programs accept a proxy without a scheme.
+    let text = if text.contains("://") { text } else { Zeroizing::new(format!("http://{}", *text)) };
+    let url = ProxyUrl::new(text.trim());
+    url.map(Some).ok_or_else(|| ConfigError::invalid(name, format!("is not valid; {PROXY_RULE}")))
+}
+
+/// The entries of `NO_PROXY`, comma-separated. Programs differ in what they accept: white space
+/// separates entries as well, and `*.example.com` means the same as `.example.com`.
+fn direct_hosts(sources: &impl Sources) -> String {
+    let text = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| sources.variable(name)).unwrap_or_default();
+    let entries = text.split([',', ' ', '\t']).filter(|entry| !entry.is_empty());
+    let entries =
+        entries.map(|entry| entry.strip_prefix("*.").map_or(Cow::Borrowed(entry), |host| format!(".{host}").into()));
+    entries.collect::<Vec<_>>().join(",")
+}
+
+/// The certificates of `SSL_CERT_FILE` and `SSL_CERT_DIR`; `None` if neither is set.
+///
+/// A file must hold a certificate. In a folder, other files are ignored, and so are files that the
+/// user may not read.
+fn system_certificates(sources: &impl Sources) -> Result<Option<Certificates>, ConfigError> {
+    let (file, folders) = (sources.variable(CERT_FILE), sources.variable(CERT_DIR));
+    if file.is_none() && folders.is_none() {
+        return Ok(None);
+    }
+    let mut blocks = BTreeSet::new();
+    if let Some(path) = &file {
+        blocks.insert(certificates(sources, CERT_FILE, path)?.pem.to_string());
+    }
+    for folder in folders.iter().flat_map(|folders| folders.split(FOLDER_SEPARATOR)).filter(|path| !path.is_empty()) {
+        let before = blocks.len();
+        let files =
+            sources.folder(folder).map_err(|cause| ConfigError::unreadable(CERT_DIR, folder, cause, sources))?;
+        for bytes in files.iter().filter_map(|path| sources.bytes(path).ok()) {
+            // Folders often hold each certificate under two names, and all of them in one file.
+            blocks.extend(pem_blocks(&String::from_utf8_lossy(&bytes)).map(str::to_owned));
+            check_size(blocks.iter().map(String::len).sum(), CERT_DIR)?;
+        }
+        if blocks.len() == before && file.is_none() {
+            return Err(ConfigError::invalid(CERT_DIR, named(sources, folder, "which has no file with a certificate")));
+        }
+    }
+    let names = [file.as_ref().map(|_| CERT_FILE), folders.as_ref().map(|_| CERT_DIR)];
+    let source = names.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    Ok(Some(Certificates { source, pem: blocks.into_iter().collect::<String>().into() }))
+}
+
+/// The certificates in the file that a key names.
+fn certificates(sources: &impl Sources, key: &'static str, path: &str) -> Result<Certificates, ConfigError> {
+    let bytes = sources.bytes(path).map_err(|cause| ConfigError::unreadable(key, path, cause, sources))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let pem: String = pem_blocks(&text).collect();
+    if pem.is_empty() {
+        return Err(ConfigError::invalid(key, named(sources, path, &format!("which {}", wrong_file(&bytes, &text)))));
+    }
+    check_size(pem.len(), key)?;
+    let shown = if sources.may_show(path) { format!(" names `{path}`") } else { String::new() };
+    Ok(Certificates { source: format!("`{key}`{shown}"), pem: pem.into() })
+}
+
+/// The fault of a key that names a file.
+fn named(sources: &impl Sources, path: &str, fault: &str) -> String {
+    let shown = if sources.may_show(path) { format!("`{path}`") } else { "a file".to_owned() };
+    format!("names {shown}, {fault}")
+}
+
+/// The certificates in a PEM text, each with its markers and a line end.
+fn pem_blocks(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices(BEGIN).filter_map(|(start, _)| {
+        let block = text.get(start..)?;
+        let end = block.find(END)?.checked_add(END.len())?;
+        let rest = block.get(end..)?;
+        let line_end = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
+        block.get(..end.checked_add(line_end)?)
+    })
+}
+
+/// The reason why a file without certificates is not the right one, and the next step.
+fn wrong_file(bytes: &[u8], text: &str) -> &'static str {
+    match bytes.first() {
+        None => "is empty",
+        _ if text.contains(BEGIN) => "has a certificate without its end; copy the complete file",
+        _ if text.contains("PRIVATE KEY-----") => "holds a private key; name the file with the authority's certificate",
+        _ if text.contains("-----BEGIN CERTIFICATE REQUEST-----") => {
+            "holds a certificate request; name the file with the authority's certificate"
+        }
+        _ if text.contains("-----BEGIN TRUSTED CERTIFICATE-----") => {
+            "holds a certificate in OpenSSL's own form; convert it with `openssl x509 -in FILE -out ca.pem`"
+        }
+        // A DER sequence.
+        Some(0x30) => "is a binary file; convert it with `openssl x509 -inform der -in FILE -out ca.pem`",
+        _ => "has no certificate in PEM form (`-----BEGIN CERTIFICATE-----`)",
+    }
+}
+
+fn check_size(bytes: usize, key: &'static str) -> Result<(), ConfigError> {
+    if bytes > CERTIFICATES_MAX_BYTES {
+        return Err(ConfigError::invalid(key, format!("has over {CERTIFICATES_MAX_BYTES} bytes of certificates")));
+    }
+    Ok(())
+}
+
+/// Returns true for a URL of HTTP over TLS.
+fn is_tls(url: &str) -> bool {
+    has_scheme(url, "https")
+}
+
+fn has_scheme(url: &str, scheme: &str) -> bool {
+    url.split_once("://").is_some_and(|(found, _)| found.eq_ignore_ascii_case(scheme))
+}
+
+const CERT_FILE: &str = "SSL_CERT_FILE";
+const CERT_DIR: &str = "SSL_CERT_DIR";
+/// The separator of folders, as in `PATH`.
+const FOLDER_SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+/// Twenty times the certificates that Mozilla lists.
+const CERTIFICATES_MAX_BYTES: usize = 4 << 20;
+const PROXY_RULE: &str = "it must be `http://host:port` or `https://host:port`, with `user:password@` before the host \
+                          if the proxy requires them; write other characters than letters and digits in a password \
+                          with percent signs, such as `%40` for `@`";

@@ -1,0 +1,369 @@
+//! The tools of a request, and their names at the model service.
+//!
+//! Model services are offered functions only. The tools of a namespace become functions whose names
+//! begin with that of the namespace, and a custom tool becomes a function with one text. Calls of
+//! them are given back in the form of the request.
+//!
+//! The server keeps nothing between turns, so each request's tools make the table anew. The name of
+//! a function follows from the namespace and the name of its tool alone, unless another tool of the
+//! request has it already. So a call that the token holds keeps its name in later turns, even if the
+//! tools change.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{body, ignored::Ignored};
+use crate::proto::{
+    error::Error,
+    excerpt::excerpt,
+    fnv::fnv1a,
+    json::Object,
+    turn::{Tool, ToolChoice},
+};
+
+/// The tools that a model service is offered.
+#[derive(Default)]
+pub(super) struct OfferedTools {
+    pub(super) tools: Vec<Tool>,
+    pub(super) names: ToolNames,
+}
+
+/// The tools whose function has another name than the tool, or another kind. The others need no
+/// entry.
+#[derive(Debug, Default)]
+pub(super) struct ToolNames(Vec<NamedTool>);
+
+#[derive(Debug)]
+struct NamedTool {
+    /// The name of the function.
+    function: String,
+    namespace: Option<String>,
+    name: String,
+    is_custom: bool,
+}
+
+/// A call in the client's terms.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ClientCall<'a> {
+    pub(super) namespace: Option<&'a str>,
+    pub(super) name: &'a str,
+    pub(super) input: CallInput<'a>,
+}
+
+/// The input of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CallInput<'a> {
+    /// JSON text, as the model wrote it.
+    Arguments(&'a str),
+    /// The text for a custom tool.
+    Text(Cow<'a, str>),
+}
+
+/// A custom tool.
+pub(super) struct CustomTool {
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) grammar: Option<Grammar>,
+}
+
+/// The grammar that the input of a custom tool must match.
+#[derive(Deserialize)]
+pub(super) struct Grammar {
+    pub(super) syntax: Option<String>,
+    pub(super) definition: String,
+}
+
+impl OfferedTools {
+    /// Offers a function. A tool of the same namespace and name is replaced.
+    ///
+    /// # Errors
+    /// [`Error::RequestInvalid`] for more than [`body::TOOLS`] tools.
+    pub(super) fn add(&mut self, namespace: Option<&str>, tool: Tool) -> Result<(), Error> {
+        self.offer(namespace, tool, false)
+    }
+
+    /// Offers a custom tool as a function with one text.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(super) fn add_custom(&mut self, namespace: Option<&str>, tool: CustomTool) -> Result<(), Error> {
+        let CustomTool { name, description, grammar } = tool;
+        let grammar = grammar.map(|Grammar { syntax, definition }| {
+            format!(
+                "The input must match this {}grammar:\n{definition}",
+                syntax.map(|name| name + " ").unwrap_or_default()
+            )
+        });
+        let texts: Vec<_> = [description, grammar].into_iter().flatten().filter(|text| !text.is_empty()).collect();
+        let description = (!texts.is_empty()).then(|| texts.join("\n\n"));
+        let parameters = RawValue::from_string(CUSTOM_PARAMETERS.to_owned()).ok();
+        self.offer(namespace, Tool { name, description, parameters, strict: None }, true)
+    }
+
+    fn offer(&mut self, namespace: Option<&str>, tool: Tool, is_custom: bool) -> Result<(), Error> {
+        let name = tool.name.clone();
+        self.remove(namespace, &name);
+        if self.tools.len() >= body::TOOLS {
+            return Err(Error::invalid(format!("`tools` has more than {} tools. Send fewer.", body::TOOLS)));
+        }
+        let mut function = function_name(namespace, &name);
+        while self.tools.iter().any(|tool| tool.name == function) {
+            function = hashed(&function);
+        }
+        if function != name || is_custom {
+            let namespace = namespace.map(str::to_owned);
+            self.names.0.push(NamedTool { function: function.clone(), namespace, name, is_custom });
+        }
+        self.tools.push(Tool { name: function, ..tool });
+        Ok(())
+    }
+
+    /// Removes the tool of this name, if there is one.
+    fn remove(&mut self, namespace: Option<&str>, name: &str) {
+        let function = match self.names.position(namespace, name) {
+            Some(at) => self.names.0.remove(at).function,
+            None if namespace.is_none() && !self.names.has_function(name) => name.to_owned(),
+            None => return,
+        };
+        self.tools.retain(|tool| tool.name != function);
+    }
+}
+
+impl ToolNames {
+    /// The name of the function for a tool, which need not be among the request's tools.
+    pub(super) fn function(&self, namespace: Option<&str>, name: &str) -> String {
+        let known = self.position(namespace, name).and_then(|at| self.0.get(at));
+        known.map_or_else(|| function_name(namespace, name), |tool| tool.function.clone())
+    }
+
+    /// A call of a function in the terms of the request.
+    pub(super) fn client_call<'a>(&'a self, function: &'a str, arguments: &'a str) -> ClientCall<'a> {
+        match self.0.iter().find(|tool| tool.function == function) {
+            None => ClientCall { namespace: None, name: function, input: CallInput::Arguments(arguments) },
+            Some(NamedTool { namespace, name, is_custom, .. }) => {
+                let input =
+                    if *is_custom { CallInput::Text(custom_input(arguments)) } else { CallInput::Arguments(arguments) };
+                ClientCall { namespace: namespace.as_deref(), name, input }
+            }
+        }
+    }
+
+    fn position(&self, namespace: Option<&str>, name: &str) -> Option<usize> {
+        self.0.iter().position(|tool| tool.namespace.as_deref() == namespace && tool.name == name)
+    }
+
+    fn has_function(&self, function: &str) -> bool {
+        self.0.iter().any(|tool| tool.function == function)
+    }
+}
+
+/// The arguments of the function for a custom tool that is called with `input`.
+pub(super) fn custom_arguments(input: &str) -> String {
+    #[derive(Serialize)]
+    struct Arguments<'a> {
+        input: &'a str,
+    }
+
+    serde_json::to_string(&Arguments { input }).unwrap_or_default()
+}
+
+/// The text in the arguments of the function for a custom tool. A model may write the text without
+/// its envelope.
+fn custom_input(arguments: &str) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    struct Arguments {
+        input: String,
+    }
+
+    let enveloped = serde_json::from_str::<Object<Arguments>>(arguments).map(|Object(Arguments { input })| input);
+    enveloped.or_else(|_| serde_json::from_str(arguments)).map_or(Cow::Borrowed(arguments), Cow::Owned)
+}
+
+/// The name of the function for a tool: 1 to 64 of `[A-Za-z0-9_-]` for a tool of a namespace, and
+/// else the tool's own name.
+fn function_name(namespace: Option<&str>, name: &str) -> String {
+    let Some(namespace) = namespace else { return name.to_owned() };
+    let full = format!("{namespace}__{name}");
+    if full.len() <= FUNCTION_CHARS && full.chars().all(is_plain) { full } else { hashed(&full) }
+}
+
+/// A name that is similar to `name`, with a hash of it.
+fn hashed(name: &str) -> String {
+    let similar = name.chars().take(SIMILAR_CHARS).map(|c| if is_plain(c) { c } else { '_' });
+    format!("{}_{:016x}", similar.collect::<String>(), fnv1a(name.as_bytes()))
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// A tool with a valid name and schema. `path` is its place in the request.
+pub(super) fn tool(
+    path: &str,
+    name: String,
+    description: Option<String>,
+    parameters: Option<Box<RawValue>>,
+    strict: Option<bool>,
+) -> Result<Tool, Error> {
+    check_name(path, &name)?;
+    if parameters.as_ref().is_some_and(|schema| !schema.get().starts_with('{')) {
+        return Err(Error::invalid(format!("The schema of tool `{name}` must be an object.")));
+    }
+    Ok(Tool { name, description, parameters, strict })
+}
+
+/// A choice that the tools allow. A tool that was left out cannot be required.
+pub(super) fn tool_choice(choice: ToolChoice, tools: &[Tool], ignored: &Ignored) -> Result<ToolChoice, Error> {
+    match &choice {
+        ToolChoice::Required if tools.is_empty() && ignored.has_no_tools() => {
+            Err(Error::invalid("`tool_choice` requires a tool, but `tools` is empty. Add one."))
+        }
+        ToolChoice::Required if tools.is_empty() => Err(body::unsupported(
+            "`tool_choice` requires a tool, but the server can offer none of `tools`: it runs no tools itself. Add a function \
+            of your own.",
+        )),
+        ToolChoice::Tool(name) if ignored.has_tool(name) => Err(not_offered(name)),
+        ToolChoice::Tool(name) if !tools.iter().any(|tool| tool.name == *name) => {
+            Err(Error::invalid("`tool_choice` names a tool that is not in `tools`. Name one of those."))
+        }
+        _ => Ok(choice),
+    }
+}
+
+/// The error for a choice that requires a tool which the server cannot offer.
+pub(super) fn not_offered(name: &str) -> Error {
+    body::unsupported(format!(
+        "`tool_choice` requires `{}`, which is not supported: tools run at the client. Choose a function of your own.",
+        excerpt(name).replace('`', "'")
+    ))
+}
+
+/// The type of a tool. Only the members of known types are read: others can have any.
+pub(super) fn kind<'a>(path: &str, tool: &'a RawValue) -> Result<Option<Cow<'a, str>>, Error> {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow)]
+        r#type: Option<Cow<'a, str>>,
+    }
+
+    body::parse_member(path, tool).map(|Object(Kind { r#type })| r#type)
+}
+
+/// Checks the name of a tool, at this path of the request.
+pub(super) fn check_name(path: &str, name: &str) -> Result<(), Error> {
+    if (1..=NAME_CHARS).contains(&name.len()) && name.chars().all(is_plain) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`{path}.name` must have 1 to {NAME_CHARS} characters of `A-Z a-z 0-9 _ -`, not `{}`.",
+        excerpt(name).replace('`', "'")
+    )))
+}
+
+/// The longest name of a tool: Anthropic's limit. Other services have lower ones, and check them.
+const NAME_CHARS: usize = 128;
+/// The longest name that every model service accepts.
+const FUNCTION_CHARS: usize = 64;
+/// With `_` and a hash of 16 digits, 64 characters.
+const SIMILAR_CHARS: usize = 47;
+/// The schema of the function for a custom tool.
+const CUSTOM_PARAMETERS: &str = r#"{"type":"object","properties":{"input":{"type":"string","description":"The input of the tool: text in its own syntax."}},"required":["input"],"additionalProperties":false}"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(name: &str) -> Tool {
+        Tool { name: name.to_owned(), description: None, parameters: None, strict: None }
+    }
+
+    fn custom(name: &str) -> CustomTool {
+        CustomTool { name: name.to_owned(), description: None, grammar: None }
+    }
+
+    fn offered(tools: &[(Option<&str>, &str)]) -> OfferedTools {
+        let mut offered = OfferedTools::default();
+        tools.iter().for_each(|(namespace, name)| offered.add(*namespace, function(name)).unwrap());
+        offered
+    }
+
+    fn names(offered: &OfferedTools) -> Vec<&str> {
+        offered.tools.iter().map(|tool| tool.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_name_fits_every_service_and_is_mapped_back() {
+        let long = "n".repeat(61);
+        let tools =
+            [(None, "a"), (Some("s"), "a"), (Some("s.t"), "a b"), (Some("s"), &long[..]), (Some("s"), &long[1..])];
+        let offered = offered(&tools);
+        for ((namespace, name), function) in tools.into_iter().zip(names(&offered)) {
+            assert!((1..=64).contains(&function.len()) && function.chars().all(is_plain), "{function}");
+            assert_eq!(offered.names.function(namespace, name), function);
+            let call = offered.names.client_call(function, "{}");
+            assert_eq!(call, ClientCall { namespace, name, input: CallInput::Arguments("{}") });
+        }
+        let functions = names(&offered);
+        assert_eq!((functions[1], functions[4].len(), functions[3].len()), ("s__a", 63, 64));
+        assert!(functions[2].starts_with("s_t__a_b_") && functions[3].starts_with(&format!("s__{}", &long[..44])));
+    }
+
+    #[test]
+    fn a_name_does_not_depend_on_the_other_tools() {
+        let alone = offered(&[(Some("s"), "a")]);
+        let with_others = offered(&[(None, "x"), (Some("t"), "a"), (Some("s"), "a")]);
+        for namespace in ["s", "t", "unknown"] {
+            let name = alone.names.function(Some(namespace), "a");
+            assert_eq!(name, with_others.names.function(Some(namespace), "a"));
+            assert_eq!(name, format!("{namespace}__a"));
+        }
+    }
+
+    #[test]
+    fn a_second_tool_of_a_name_gets_another_one() {
+        for tools in [[(None, "s__a"), (Some("s"), "a")], [(Some("s"), "a"), (None, "s__a")]] {
+            let offered = offered(&tools);
+            let functions = names(&offered);
+            assert!(functions[0] == "s__a" && functions[1].starts_with("s__a_") && functions[1].len() == 21);
+            for ((namespace, name), function) in tools.into_iter().zip(functions) {
+                let ClientCall { namespace: own, name: own_name, .. } = offered.names.client_call(function, "");
+                assert_eq!((own, own_name), (namespace, name));
+            }
+        }
+    }
+
+    #[test]
+    fn a_tool_that_comes_again_is_replaced() {
+        let mut offered = offered(&[(None, "a"), (Some("s"), "a"), (None, "b")]);
+        offered.add_custom(None, custom("a")).unwrap();
+        offered.add(Some("s"), function("a")).unwrap();
+        assert_eq!(names(&offered), ["b", "a", "s__a"]);
+        assert_eq!(offered.names.client_call("a", "{\"input\":\"x\"}").input, CallInput::Text("x".into()));
+        offered.add(None, function("a")).unwrap();
+        assert_eq!(offered.names.client_call("a", "{}").input, CallInput::Arguments("{}"));
+    }
+
+    #[test]
+    fn tools_are_bounded() {
+        let mut offered = OfferedTools::default();
+        for at in 0..body::TOOLS {
+            offered.add(Some("s"), function(&at.to_string())).unwrap();
+        }
+        let error = offered.add(None, function("one_more")).unwrap_err();
+        assert_eq!(error.to_string(), "`tools` has more than 1024 tools. Send fewer.");
+    }
+
+    #[test]
+    fn the_text_of_a_custom_call_survives() {
+        for text in ["", "a\n\"b\" \u{1f44b}", "{}", "\"x\""] {
+            assert_eq!(custom_input(&custom_arguments(text)), text);
+        }
+        for (arguments, text) in
+            [("not json", "not json"), ("\"x\"", "x"), ("{\"other\":1}", "{\"other\":1}"), ("[1]", "[1]")]
+        {
+            assert_eq!(custom_input(arguments), text);
+        }
+    }
+}

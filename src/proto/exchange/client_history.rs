@@ -1,0 +1,26 @@
+//! Items of the model that a client brings, for a model that accepts them.
+//!
+//! Nothing proves that a model made such items, so the token says so (the claim `asserted`), and a
+//! model that refuses client history refuses the token.
+
+use crate::proto::{
+    chat::{Item, Role, is_empty_reasoning},
+    deployment::Model,
+};
+
+/// Gives reasoning to the first target of the model in whose format it is, and to no other. Leaves
+/// out reasoning in other formats, and reasoning without content.
+///
+/// The client does not say which service wrote the reasoning, because an API shows only the format.
+pub(super) fn adopt(input: &mut Vec<Item>, model: &Model) {
+    input.retain_mut(|item| {
+        let Item::Think { provider_id, blob } = item else { return true };
+        let target = model.targets().find(|target| target.provider.name() == provider_id);
+        target.map(|target| target.provider_id.clone_into(provider_id)).is_some() && !is_empty_reasoning(blob)
+    });
+}
+
+/// Returns true if the new input has items of the model.
+pub(super) fn is_in(new_input: &[Item]) -> bool {
+    new_input.iter().any(|item| item.side() == Role::Assistant)
+}
