@@ -8,7 +8,7 @@ import pytest
 from agno.agent import Agent
 from agno.db.in_memory import InMemoryDb
 from agno.models.openai import OpenAIResponses
-from conversation import LIBRARY_SCENARIOS, Reply
+from conversation import FIRST, LIBRARY_SCENARIOS, TURNS, Reply
 from support import Balancer
 
 # agno continues a response only where it takes the model for one that reasons, by its name.
@@ -20,11 +20,13 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def agent_of(balancer: Balancer) -> Agent:
+def agent_of(balancer: Balancer, model: str = MODEL, db: InMemoryDb | None = None) -> Agent:
     return Agent(
-        model=OpenAIResponses(id=MODEL, base_url=f"{balancer.url}/v1", api_key="unused", timeout=30),
-        db=InMemoryDb(),
+        model=OpenAIResponses(id=model, base_url=f"{balancer.url}/v1", api_key="unused", timeout=30),
+        db=db or InMemoryDb(),
         add_history_to_context=True,
+        # As many of the session's runs as there are, where agno sends them.
+        num_history_runs=10,
         instructions="Add with the tool.",
         tools=[add],
         telemetry=False,
@@ -61,3 +63,22 @@ def streamed(agent: Agent, said: str):
 @pytest.mark.parametrize("way", [whole, streamed])
 def test_does_what_every_client_does(balancer: Balancer, scenario: Callable, way: Callable) -> None:
     scenario(Speaker(balancer, way), balancer, "/v1/responses")
+
+
+def test_an_id_that_the_server_does_not_know_is_replaced_by_the_messages(
+    balancer: Balancer, accepting_balancer: Balancer
+) -> None:
+    db = InMemoryDb()
+    whole(agent_of(balancer, db=db), FIRST)
+    # Servers with other keys; agno looks for the text of the refusal.
+    result = whole(agent_of(accepting_balancer, db=db), "What is my name?")
+    assert result.content == "Your name is Ada."
+    assert [passed.status for passed in accepting_balancer.passed] == [400, 200]
+
+
+@pytest.mark.parametrize("way", [whole, streamed])
+def test_other_names_work_where_client_history_is_accepted(accepting_balancer: Balancer, way: Callable) -> None:
+    agent = agent_of(accepting_balancer, "default")
+    for said, answered in TURNS:
+        assert way(agent, said).content == answered
+    assert {"previous_response_id" in passed.json() for passed in accepting_balancer.passed} == {False}

@@ -130,6 +130,9 @@ class Proxy:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        # A start takes seconds; one that never ends is ended.
+        limit = threading.Timer(300, self.process.kill)
+        limit.start()
         self.log: list[str] = []
         for line in self.process.stdout:
             self.log.append(line)
@@ -137,6 +140,7 @@ class Proxy:
                 break
         else:
             raise RuntimeError("".join(self.log))
+        limit.cancel()
         # A full pipe would stop it.
         threading.Thread(target=lambda: self.log.extend(self.process.stdout), daemon=True).start()
 
