@@ -18,8 +18,8 @@
 //!
 //! A reply that had output was already paid for. If it breaks off or fails, a turn repeats such a
 //! call once, at the next target if there is one. If it is complete and cannot be read, a turn does
-//! not repeat the call: the operator does not pay twice because this server is strict. A call whose output the client has seen is never repeated; the caller of
-//! this module checks that.
+//! not repeat the call: the operator does not pay twice because this server is strict. A call whose
+//! output the client has seen is never repeated; the caller of this module checks that.
 
 use std::time::Duration;
 
@@ -173,8 +173,8 @@ impl Attempts {
         self.tried.insert(index);
     }
 
-    /// Records that the last call is repeated without a member that the upstream refused. It does not
-    /// count as a retry.
+    /// Records that the last call is repeated without a member that the upstream refused. It does
+    /// not count as a retry.
     pub(super) fn repeat_without_member(&mut self) {
         self.calls_at_target = self.calls_at_target.saturating_sub(1);
     }

@@ -33,8 +33,8 @@ use crate::{
 
 /// The service. One instance serves all connections of a process.
 ///
-/// Between requests it keeps only counters, compression contexts that contain no text, and the names
-/// of members that upstreams refused.
+/// Between requests it keeps only counters, compression contexts that contain no text, and the
+/// names of members that upstreams refused.
 pub struct Service<H> {
     reloadable: RwLock<Reloadable>,
     pub(super) settings: ServiceConfig,

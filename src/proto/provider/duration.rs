@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 pub(super) fn seconds(text: &str, scale: f64) -> Option<Duration> {
     let is_plain = text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let number: f64 = Some(text).filter(|_| is_plain)?.parse().ok()?;
-    Duration::try_from_secs_f64(number * scale).ok()
+    Some(Duration::try_from_secs_f64(number * scale).unwrap_or(Duration::MAX))
 }
 
 /// The number at the start of a text, and the rest.
@@ -130,6 +130,7 @@ mod tests {
         ] {
             assert_eq!(parse(text), millis.map(Duration::from_millis), "{text}");
         }
+        assert_eq!(seconds(&"9".repeat(20), 1.0), Some(Duration::MAX));
         for text in ["-1", "inf", "nan", "1e9", "", &"9".repeat(21)] {
             assert_eq!(seconds(text, 1.0), None, "{text}");
         }

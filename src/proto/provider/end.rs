@@ -54,8 +54,8 @@ impl End {
         })
     }
 
-    /// The finish reason of a reply that has arrived completely. `end` is `None` if the service gave
-    /// no reason, and `has_said` is true if the reply has text or calls.
+    /// The finish reason of a reply that has arrived completely. `end` is `None` if the service
+    /// gave no reason, and `has_said` is true if the reply has text or calls.
     ///
     /// # Errors
     /// [`Error::UpstreamUnavailable`] and [`Error::UpstreamCut`], as the table of this file says.
@@ -127,9 +127,9 @@ const PREFIXES: &[&str] = &["finishreason", "stopreason", "reason"];
 
 /// The words of services, as letters and digits in lower case.
 ///
-/// They are those of AI21, Anthropic, Bedrock, Cohere, DashScope, DeepSeek, ERNIE, Gemini, llama.cpp,
-/// LM Studio, Mistral, Ollama, OpenAI, OpenRouter, SGLang, TGI, Titan, Together, vLLM, watsonx, xAI
-/// and Zhipu.
+/// They are those of AI21, Anthropic, Bedrock, Cohere, DashScope, DeepSeek, ERNIE, Gemini,
+/// llama.cpp, LM Studio, Mistral, Ollama, OpenAI, OpenRouter, SGLang, TGI, Titan, Together, vLLM,
+/// watsonx, xAI and Zhipu.
 const WORDS: &[(Kind, &[&str])] = &[
     (
         Kind::Cut,

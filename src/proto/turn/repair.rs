@@ -10,7 +10,7 @@ pub enum Repair {
     CallShape,
     /// Choices after the first one were left out.
     Choices,
-    /// The text came as a list of pieces.
+    /// The content came in another shape: a list of pieces, or a text instead of a list.
     ContentShape,
     /// The content type does not announce the form of the reply.
     ContentType,
@@ -18,10 +18,14 @@ pub enum Repair {
     EndMarker,
     /// The reason for the end is unknown or missing, and was read as a normal end.
     EndReason,
+    /// An event without its type or the number of its block or item got them from its place.
+    EventShape,
     /// Halves of a character were joined, or replaced by U+FFFD.
     HalfCharacter,
     /// An event without JSON was skipped.
     KeepAlive,
+    /// Output that came only with the end of the reply was read there.
+    LateOutput,
     /// A complete message after its pieces was left out.
     RepeatedText,
     /// The service reported no counts of model tokens, so that they are estimated.
@@ -40,8 +44,10 @@ impl Repair {
             Self::ContentType => "content_type",
             Self::EndMarker => "end_marker",
             Self::EndReason => "end_reason",
+            Self::EventShape => "event_shape",
             Self::HalfCharacter => "half_character",
             Self::KeepAlive => "keep_alive",
+            Self::LateOutput => "late_output",
             Self::RepeatedText => "repeated_text",
             Self::UsageEstimated => "usage_estimated",
         }

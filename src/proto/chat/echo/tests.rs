@@ -337,6 +337,16 @@ fn other_reasoning_is_refused() {
 }
 
 #[test]
+fn reasoning_of_a_cut_reply_may_be_repeated() {
+    let cut = Item::Message { role: Role::Assistant, parts: vec![Part::Text("so f".to_owned())], cut: true };
+    let history = [user("a"), cut.clone()];
+    assert_eq!(
+        without_echo(&history, &[user("a"), think("anthropic", SIGNED), cut, user("b")], true).unwrap(),
+        [user("b")]
+    );
+}
+
+#[test]
 fn reasoning_may_be_forgotten_but_not_reordered() {
     let blob = |n: usize| think("anthropic", &format!(r#"{{"thinking":"{n}"}}"#));
     let history = [user("a"), blob(1), model("A"), user("b"), blob(2), blob(3), model("B")];

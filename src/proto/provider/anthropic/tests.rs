@@ -1,3 +1,5 @@
+mod near_right;
+
 use serde_json::value::RawValue;
 
 use super::*;
@@ -289,7 +291,7 @@ fn items_are_written_as_messages() {
             Item::text(Role::Assistant, ""),
             call_item("c3", "now", "[]"),
             result_item("c3", ""),
-            think_item("anthropic", r#"{"type":"thinking"}"#),
+            think_item("anthropic", r#"{"type":"redacted_thinking"}"#),
             Item::text(Role::Assistant, ""),
             Item::text(Role::User, "?"),
         ],
@@ -307,7 +309,7 @@ fn items_are_written_as_messages() {
         r#"{"role":"user","content":[{"type":"text","text":"(no text)"}]},"#,
         r#"{"role":"assistant","content":[{"type":"tool_use","id":"c3","name":"now","input":{}}]},"#,
         r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"c3"}]},"#,
-        r#"{"role":"assistant","content":[{"type":"thinking"},{"type":"text","text":"(no text)"}]},"#,
+        r#"{"role":"assistant","content":[{"type":"redacted_thinking"},{"type":"text","text":"(no text)"}]},"#,
         r#"{"role":"user","content":[{"type":"text","text":"?"}]}]}"#,
     ];
     assert_eq!(body, expected.concat());

@@ -15,6 +15,7 @@ pub(super) struct BodyReader<P> {
     max_bytes: usize,
     parser: P,
     reply: ReplyBuilder,
+    /// True after the first byte of an object. Another body is not from the model.
     started: bool,
 }
 
@@ -28,7 +29,7 @@ impl<P: ReplyParser> BodyReader<P> {
             return Err(Error::malformed(format!("the reply exceeds the limit of {} bytes", self.max_bytes)));
         }
         self.body.extend_from_slice(bytes);
-        self.started |= self.body.first() == Some(&b'{');
+        self.started = self.body.starts_with(b"{");
         Ok(())
     }
 
@@ -57,7 +58,6 @@ impl<P: ReplyParser> BodyReader<P> {
         self.reply.complete(deltas)
     }
 
-    /// Returns true if the body is an object. Another body is not from the model.
     pub(super) fn has_started(&self) -> bool {
         self.started
     }
