@@ -109,7 +109,7 @@ impl Input {
             // Its tools are read before all items.
             ADDITIONAL_TOOLS => {}
             // The token holds the item.
-            "item_reference" if context.follows_response => {}
+            "item_reference" if context.follows_response => self.items.push(Item::reference()),
             "item_reference" => {
                 return Err(body::unsupported(format!(
                     "`{path}` has the type `item_reference`, which is not supported: the server stores no items. Set \

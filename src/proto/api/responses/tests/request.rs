@@ -448,7 +448,7 @@ fn an_item_reference_is_an_echo_in_a_conversation() {
     let reference = json!({ "type": "item_reference", "id": "msg_1" });
     let input = json!([reference, { "id": "fc_1" }, { "role": "user", "content": "hi" }]);
     let turn = read_turn(&json!({ "previous_response_id": "resp_t", "input": input }));
-    assert_eq!(turn.input, [user("hi")]);
+    assert_eq!(turn.input, [Item::reference(), Item::reference(), user("hi")]);
     let (_, detail) = error_of(&json!({ "input": input }));
     assert!(detail.contains("Set `store: false`"), "{detail}");
 }
