@@ -25,6 +25,7 @@ mod stored_token;
 mod system;
 mod token;
 mod turn;
+mod upstreams;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,7 @@ pub fn run() -> ExitCode {
         Command::Send(args) => send::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Token(args) => token::run(args),
+        Command::Upstreams(args) => upstreams::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -102,6 +104,8 @@ enum Command {
     Keys(keys::Args),
     /// Revoke tokens before they expire
     Revoke(revoke::Args),
+    /// List the upstreams with what is known of each service
+    Upstreams(Box<upstreams::Args>),
     /// Print the OpenAPI 3.1 description of the HTTP API
     Openapi,
     /// Print a completion script for a shell

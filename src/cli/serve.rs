@@ -6,6 +6,7 @@ use super::{
     error::{CliError, system_message},
     secret::token_key_line,
     system::System,
+    upstreams::profile_words,
 };
 use crate::{
     config::{Config, Exposure, ReloadSnapshot, ServeSettings},
@@ -79,25 +80,27 @@ impl Run<'_> {
         signals: Signals,
     ) -> Result<(), CliError> {
         let (snapshot, models) = (config.reload_snapshot(), model_lines(&config));
-        let listen = config.listen.to_string();
+        let (listen, profiles) = (config.listen.to_string(), profile_lines(&config));
         let function = match Function::start(config, lambda, Box::new(StderrLog)).await {
             Ok(function) => function,
             Err(error) => return Err(self.start_failed(start_error(error, &listen)).await),
         };
         self.announce(function.warnings(), "handles AWS Lambda events", &models);
         let service = function.service();
+        note_profiles(&service, profiles);
         let stopped = self.watch_signals(signals, &snapshot, &service);
         function.run(stopped).await.map_err(|error| CliError::new(error.to_string()))
     }
 
     async fn handle_connections(&self, config: Config, signals: Signals) -> Result<(), CliError> {
         let (snapshot, models) = (config.reload_snapshot(), model_lines(&config));
-        let listen = config.listen.to_string();
+        let (listen, profiles) = (config.listen.to_string(), profile_lines(&config));
         let server = shell::start(config, Box::new(StderrLog)).await;
         let server = server.map_err(|error| start_error(error, &listen))?;
         let address = server.address().map_err(|error| CliError::new(error.to_string()))?;
         self.announce(server.warnings(), &format!("listens on http://{address}"), &models);
         let service = server.service();
+        note_profiles(&service, profiles);
         server.run(self.watch_signals(signals, &snapshot, &service)).await;
         Ok(())
     }
@@ -152,6 +155,7 @@ impl Run<'_> {
         let later = snapshot.restart_changes(&config.reload_snapshot());
         let keys: Vec<_> = config.deployment.keys.ids().map(KeyId::to_string).collect();
         config.warnings.iter().for_each(|warning| self.console.warn(warning));
+        note_profiles(service, profile_lines(&config));
         service.reload(config.deployment, config.access);
         service.guard().set_rules(config.guard);
         if !later.is_empty() {
@@ -163,6 +167,16 @@ impl Run<'_> {
 
 fn model_lines(config: &Config) -> Vec<String> {
     config.deployment.models.as_slice().iter().map(|model| format!("  model {model:?}")).collect()
+}
+
+/// The profile of each upstream at an address.
+fn profile_lines(config: &Config) -> Vec<String> {
+    let upstreams = config.upstreams.iter().filter(|upstream| !upstream.is_builtin());
+    upstreams.map(|upstream| format!("{}: {}", upstream.name, profile_words(upstream))).collect()
+}
+
+fn note_profiles(service: &NativeService, profiles: Vec<String>) {
+    profiles.into_iter().for_each(|profile| service.notice("upstream_profile", profile));
 }
 
 fn start_error(error: StartError, listen: &str) -> CliError {

@@ -51,7 +51,10 @@ impl RawConfig {
             server: self.server()?,
             guard,
             store,
-            deployment: self.deployment(keys, policy, limits, models)?,
+            deployment: Deployment {
+                upstream_keys: upstreams.iter().filter_map(|upstream| upstream.api_key.clone()).collect(),
+                ..self.deployment(keys, policy, limits, models)?
+            },
             upstreams,
             warnings,
         })
@@ -185,14 +188,13 @@ impl RawConfig {
     ) -> Result<Deployment, ConfigError> {
         let streams = [("hold", false), ("live", true)];
         Ok(Deployment {
-            keys,
             policy,
             limits,
-            models,
             apis: ApiSettings {
                 live_responses: choice("responses_stream", self.responses_stream.as_deref(), streams)?,
             },
             elides_inline_images: self.elide_inline_images,
+            ..Deployment::new(keys, models)
         })
     }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::{
     error::ConfigError,
     network::{NetworkConfig, ProxyConfig},
+    profile::ProfileChoice,
     service::ServiceConfig,
     store::StoreConfig,
 };
@@ -94,6 +95,8 @@ pub struct UpstreamConfig {
     pub provider_id: String,
     /// What is known of the service.
     pub profile: Profile,
+    /// How the profile was chosen.
+    pub profile_choice: ProfileChoice,
     /// True if prompts are to be cached. It matters only for providers that cache on request.
     pub prompt_cache: bool,
     /// The addresses: `http:` or `https:` URLs without a trailing slash, before the provider's

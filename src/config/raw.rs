@@ -252,6 +252,14 @@ pub(super) struct RawUpstream {
     pub(super) max_concurrency: Option<usize>,
     pub(super) queue: Option<usize>,
     pub(super) prompt_cache: Option<bool>,
+    pub(super) profile: Option<String>,
+    pub(super) token_limit: Option<String>,
+    pub(super) stream_options: Option<bool>,
+    pub(super) seed: Option<String>,
+    pub(super) text_lists: Option<bool>,
+    pub(super) empty_messages: Option<bool>,
+    pub(super) call_ids: Option<String>,
+    pub(super) service_state: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

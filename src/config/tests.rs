@@ -3,6 +3,7 @@
 mod guard;
 mod identity;
 mod network;
+mod profiles;
 mod reload;
 mod settings;
 mod upstreams;

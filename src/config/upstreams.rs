@@ -9,12 +9,13 @@ use super::{
     checked::{Concurrency, UpstreamConfig},
     error::ConfigError,
     network::{NetworkReader, RawNetwork, UPSTREAM},
+    profile::profile,
     raw::{RawConfig, RawModel, RawUpstream},
     sources::Sources,
 };
 use crate::proto::{
     deployment::{ClientSystem, Model, Models, Target},
-    provider::{self, Profile, Provider},
+    provider::{self, Provider},
     turn::Truncation,
 };
 
@@ -51,6 +52,7 @@ impl RawConfig {
             let fault = format!("needs a key for {base_url}; set HOLDALL_UPSTREAM_KEY, or `api_key_env` in the table");
             return Err(ConfigError::invalid("upstream", fault));
         }
+        let (profile, profile_choice) = profile(raw, base_url)?;
         Ok(UpstreamConfig {
             name: raw.name.clone(),
             provider,
@@ -59,7 +61,8 @@ impl RawConfig {
             } else {
                 format!("{}@{}", provider.name(), host(base_url))
             },
-            profile: Profile::of_base_url(base_url),
+            profile,
+            profile_choice,
             prompt_cache: raw.prompt_cache.unwrap_or(true),
             concurrency: concurrency(raw, self.timeouts.queue)?,
             network: reader.of(&network(raw, sources)?, &base_urls)?,

@@ -1,5 +1,9 @@
 //! The settings of a deployment that the core must know, and the models behind its aliases.
 
+use std::fmt;
+
+use zeroize::Zeroizing;
+
 use super::{
     error::Error,
     key::KeyRing,
@@ -25,6 +29,8 @@ pub struct Deployment {
     pub apis: ApiSettings,
     /// True if a token keeps only a note of each inline image in its last turn.
     pub elides_inline_images: bool,
+    /// The keys of the operator at the upstreams. They are removed from the upstreams' words.
+    pub upstream_keys: UpstreamKeys,
 }
 
 impl Deployment {
@@ -38,6 +44,7 @@ impl Deployment {
             models,
             apis: ApiSettings::default(),
             elides_inline_images: false,
+            upstream_keys: UpstreamKeys::default(),
         }
     }
 
@@ -45,6 +52,30 @@ impl Deployment {
     #[must_use]
     pub fn token_context(&self) -> TokenContext<'_> {
         TokenContext { keys: &self.keys, policy: &self.policy, limits: &self.limits }
+    }
+}
+
+/// The keys of the operator at the upstreams.
+#[derive(Default)]
+pub struct UpstreamKeys(Vec<Zeroizing<String>>);
+
+impl UpstreamKeys {
+    /// The keys.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|key| key.as_str())
+    }
+}
+
+impl FromIterator<Zeroizing<String>> for UpstreamKeys {
+    fn from_iter<I: IntoIterator<Item = Zeroizing<String>>>(keys: I) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for UpstreamKeys {
+    /// Shows only their number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.0.len())
     }
 }
 
@@ -141,8 +172,8 @@ impl Model {
     }
 }
 
-impl std::fmt::Debug for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} → {:?}", self.alias, self.target)?;
         self.fallbacks.iter().try_for_each(|target| write!(f, ", else {target:?}"))
     }
@@ -193,8 +224,8 @@ impl Target {
     }
 }
 
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} at {}", self.provider.name(), self.name, self.upstream)
     }
 }

@@ -158,19 +158,27 @@ pub enum Error {
         /// The check that failed, for the operator.
         cause: String,
     },
+    /// The operator's account at the upstream is at fault: its key, permissions, credit, region or
+    /// models. The caller does not learn it. Code `upstream_unavailable`.
+    UpstreamAccount {
+        /// The failure, for the operator.
+        cause: String,
+    },
     /// The upstream stopped before the end of its reply. Code `upstream_cut`.
     UpstreamCut,
     /// The upstream's reply is not valid in the format of its provider. Code `upstream_malformed`.
     UpstreamMalformed {
         /// The fault in the reply, for the operator.
         cause: String,
+        /// True if the model has generated the reply, so that another call would be paid for again.
+        paid: bool,
     },
-    /// The upstream answered with a 4xx status. Code `upstream_refused`.
+    /// The upstream refused the request, or a rate limit did. Code `upstream_refused`.
     UpstreamRefused {
         /// The upstream's status.
         status: u16,
-        /// The upstream's message, made safe to show. Absent if it may describe the operator's own
-        /// credentials.
+        /// The upstream's message, made safe to show. Absent for a rate limit, which is that of the
+        /// operator.
         message: Option<String>,
         /// The wait before a retry. Present for refusals that clear with time.
         retry_after: Option<Duration>,
@@ -184,8 +192,7 @@ pub enum Error {
         /// The timeout.
         limit: Duration,
     },
-    /// The upstream could not be reached, or answered with a 5xx status. Code
-    /// `upstream_unavailable`.
+    /// The upstream could not be reached, failed or is overloaded. Code `upstream_unavailable`.
     UpstreamUnavailable {
         /// The failure, for the operator.
         cause: String,
@@ -238,11 +245,11 @@ impl Error {
             Self::Unauthenticated { .. } | Self::UntrustedProxy { .. } => Code::Unauthenticated,
             Self::Unsupported { .. } => Code::Unsupported,
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+            Self::UpstreamAccount { .. } | Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
             Self::UpstreamCut => Code::UpstreamCut,
             Self::UpstreamMalformed { .. } => Code::UpstreamMalformed,
             Self::UpstreamRefused { .. } => Code::UpstreamRefused,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
-            Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
             Self::UserBusy { .. } => Code::UserBusy,
             Self::WebsocketUnsupported => Code::WebsocketUnsupported,
         }
@@ -253,7 +260,9 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::GuardUnavailable { retryable: false, .. } => Retry::Never,
+            Self::GuardUnavailable { retryable: false, .. }
+            | Self::UpstreamAccount { .. }
+            | Self::UpstreamMalformed { paid: true, .. } => Retry::Never,
             Self::QuotaExceeded(exhausted) | Self::RateLimited(exhausted) => {
                 Retry::After(Duration::from_secs(exhausted.retry_after_seconds))
             }
@@ -276,7 +285,8 @@ impl Error {
             | Self::IssuerUnavailable { cause }
             | Self::Unauthenticated { cause }
             | Self::UntrustedProxy { cause }
-            | Self::UpstreamMalformed { cause }
+            | Self::UpstreamAccount { cause }
+            | Self::UpstreamMalformed { cause, .. }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
             Self::PeerBusy { limit } => Some(format!("one address has {limit} concurrent requests")),
             Self::TokenInvalid { fault } => Some(fault.to_string()),
@@ -294,7 +304,15 @@ impl Error {
     }
 
     pub(crate) fn malformed(cause: impl Into<String>) -> Self {
-        Self::UpstreamMalformed { cause: cause.into() }
+        Self::UpstreamMalformed { cause: cause.into(), paid: false }
+    }
+
+    /// The same error about a reply that the model has generated.
+    pub(crate) fn about_paid_reply(self) -> Self {
+        match self {
+            Self::UpstreamMalformed { cause, .. } => Self::UpstreamMalformed { cause, paid: true },
+            error => error,
+        }
     }
 }
 

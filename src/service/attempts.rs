@@ -3,19 +3,23 @@
 //!
 //! ```text
 //! the call failed because                  1. same target     2. next target   3. give up
-//! no connection, 5xx, interrupted reply    `retries` times    then             then
+//! no connection, 5xx, 408, interrupted      `retries` times    then             then
+//!   or failed reply
 //! 5xx or 429 that asks for a wait of       `retries` times,   then             then
 //!   at most 5 s (1 s with a next target)   after that wait
 //! a longer wait, 429 without a wait,                          immediately      then
-//!   used-up quota, silence, malformed
-//!   reply, other 4xx, ejected, overloaded
-//! 400, 413, 422, prompt too long                                               immediately
+//!   operator's account, silence,
+//!   malformed reply, other 4xx,
+//!   ejected, full queue
+//! 400, 413, 422, prompt too long,                                              immediately
+//!   malformed reply that was paid for
 //! ```
 //! If every address of the last target is ejected, one call is made all the same.
 //!
-//! A reply that had output was already paid for. A turn repeats such a call once, at the next
-//! target if there is one. A call whose output the client has seen is never repeated; the caller of
-//! this module checks that.
+//! A reply that had output was already paid for. If it breaks off or fails, a turn repeats such a
+//! call once, at the next target if there is one. If it is complete and cannot be read, a turn does
+//! not repeat the call: the operator does not pay twice because this server is strict. A call whose
+//! output the client has seen is never repeated; the caller of this module checks that.
 
 use std::time::Duration;
 
@@ -60,7 +64,7 @@ impl CallFault {
             | Error::UpstreamMalformed { .. }
             | Error::UpstreamTimeout { .. }
             | Error::UpstreamUnavailable { .. } => Some(Verdict::Failed),
-            Error::UpstreamRefused { .. } => Some(Verdict::Refused),
+            Error::UpstreamAccount { .. } | Error::UpstreamRefused { .. } => Some(Verdict::Refused),
             _ => None,
         }
     }
@@ -76,8 +80,10 @@ impl From<Error> for CallFault {
                 Remedy::None
             }
             Error::UpstreamRefused { retry_after: Some(wait), .. } => Remedy::Retry(Some(*wait)),
-            // The operator's account at this upstream is at fault, or the upstream lacks the model.
+            // Another call would be paid for as well, and can be as hard to read.
+            Error::UpstreamMalformed { paid: true, .. } => Remedy::None,
             Error::Overloaded
+            | Error::UpstreamAccount { .. }
             | Error::UpstreamMalformed { .. }
             | Error::UpstreamRefused { .. }
             | Error::UpstreamTimeout { .. } => Remedy::NextTarget,
@@ -165,6 +171,12 @@ impl Attempts {
     /// Records that a call goes to this address of the current target.
     pub(super) fn note_address(&mut self, index: usize) {
         self.tried.insert(index);
+    }
+
+    /// Records that the last call is repeated without a member that the upstream refused. It does
+    /// not count as a retry.
+    pub(super) fn repeat_without_member(&mut self) {
+        self.calls_at_target = self.calls_at_target.saturating_sub(1);
     }
 
     /// Records that the next call goes to another target.

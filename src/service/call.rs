@@ -19,7 +19,7 @@ use super::{
     state::{Service, Stopped},
 };
 use crate::{
-    proto::{error::Error, exchange::Exchange},
+    proto::{error::Error, exchange::Exchange, provider::OwnMember},
     upstream::{Call, Upstream, UpstreamError, UpstreamResponse},
 };
 
@@ -34,10 +34,22 @@ pub(super) struct CallContext {
     pub(super) worked: Duration,
     /// How long side calls waited in the queues of upstreams.
     pub(super) waited: Duration,
+    /// The member that the last call's upstream refused.
+    pub(super) refused_member: Option<OwnMember>,
+    /// The members that calls to the current target leave out since it refused them.
+    pub(super) left_out: Vec<OwnMember>,
     pub(super) record: Record,
 }
 
 impl CallContext {
+    /// The refused member, if one more call without it makes sense. Each member is left out once at
+    /// each target, and a new name that is refused as well is not changed back.
+    fn member_to_leave_out(&mut self, now: Duration) -> Option<OwnMember> {
+        let member = self.refused_member.take()?;
+        let is_known = |left_out: &OwnMember| *left_out == member || left_out.other_name() == Some(member);
+        (now < self.attempts.deadline() && !self.left_out.iter().any(is_known)).then_some(member)
+    }
+
     /// Prepares a call to the exchange's current target, and counts it. Also returns the longest
     /// time until it must have output, which leaves time for the targets after it.
     pub(super) fn call<S>(
@@ -78,6 +90,9 @@ pub(super) trait RepeatableCall<H: Host>: Send {
     /// Returns to the state before the failed attempt.
     fn rewind(&mut self);
 
+    /// Leaves a member out of the request. Returns false if the request does not have it.
+    fn leave_out(&mut self, member: OwnMember) -> bool;
+
     /// Rewinds, and moves to the next target that can express the request. Returns false if there
     /// is none.
     fn next_target(&mut self) -> bool;
@@ -111,11 +126,15 @@ pub(super) async fn call_until_success<H: Host, C: RepeatableCall<H>>(call: &mut
 fn prepare_retry<H: Host, C: RepeatableCall<H>>(call: &mut C, fault: &CallFault) -> Result<Duration, Error> {
     let Some(FailedCall { had_output, fallbacks }) = call.failed_attempt() else { return Err(fault.error.clone()) };
     call.context().record.setback(&fault.error);
+    if repeat_without_member(call) {
+        return Ok(Duration::ZERO);
+    }
     let (now, jitter) = (call.service().host.clock().elapsed(), call.service().host.entropy().jitter());
     let mut step = call.context().attempts.next_step(fault, had_output, fallbacks, now, jitter);
     if step == NextStep::NextTarget {
         if call.next_target() {
             call.context().attempts.begin_target();
+            call.context().left_out.clear();
             return Ok(Duration::ZERO);
         }
         // The other targets cannot express the request.
@@ -129,6 +148,20 @@ fn prepare_retry<H: Host, C: RepeatableCall<H>>(call: &mut C, fault: &CallFault)
         NextStep::GiveUp(error) => Err(error),
         NextStep::NextTarget => Err(fault.error.clone()),
     }
+}
+
+/// Prepares one more call without a member that the upstream refused, and that is not the caller's.
+/// Returns false if there is no such member.
+fn repeat_without_member<H: Host, C: RepeatableCall<H>>(call: &mut C) -> bool {
+    let now = call.service().host.clock().elapsed();
+    let Some(member) = call.context().member_to_leave_out(now) else { return false };
+    call.rewind();
+    let is_left_out = call.leave_out(member);
+    if is_left_out {
+        call.context().left_out.push(member);
+        call.context().attempts.repeat_without_member();
+    }
+    is_left_out
 }
 
 /// The bounds on the wait for one call: a time limit, and the end of the server.

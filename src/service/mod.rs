@@ -26,6 +26,7 @@ mod post;
 mod probes;
 mod ratelimit_headers;
 mod record;
+mod refused_members;
 mod reply_stream;
 mod response;
 mod revocations;

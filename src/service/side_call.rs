@@ -15,6 +15,7 @@ use crate::{
     proto::{
         error::Error,
         exchange::{Counting, Exchange, MAX_SIDE_ANSWER_BYTES, Ready, Summarizing, Summary},
+        provider::OwnMember,
     },
     upstream::{UpstreamError, UpstreamResponse, Verdict},
 };
@@ -29,6 +30,16 @@ pub(super) trait SideCall: Send {
 
     /// Reads a complete response.
     fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Self::Answer, Error>;
+
+    /// Leaves a member out of the request. Returns false if the request does not have it.
+    fn leave_out(&mut self, _member: OwnMember) -> bool {
+        false
+    }
+
+    /// The member of the request that a response refuses.
+    fn refused_member(&self, _head: &response::Parts, _body: &[u8]) -> Option<OwnMember> {
+        None
+    }
 
     /// Moves to the next target. Returns false if there is none.
     fn next_target(&mut self) -> bool;
@@ -62,6 +73,14 @@ impl SideCall for Exchange<Summarizing> {
         self.read_summary(head, body)
     }
 
+    fn leave_out(&mut self, member: OwnMember) -> bool {
+        self.leave_out(member)
+    }
+
+    fn refused_member(&self, head: &response::Parts, body: &[u8]) -> Option<OwnMember> {
+        self.refused_member(head, body)
+    }
+
     fn next_target(&mut self) -> bool {
         self.next_target()
     }
@@ -79,6 +98,7 @@ impl<H: Host> Service<H> {
         let called = self.host.clock().elapsed();
         let summary = self.side_call(&mut exchange, context).await?;
         context.attempts.succeed();
+        context.left_out.clear();
         context.worked = self.host.clock().elapsed().saturating_sub(called).saturating_sub(context.waited);
         exchange.apply_summary(summary, context.worked)
     }
@@ -121,6 +141,9 @@ where
     async fn attempt(&mut self) -> Result<Self::Output, CallFault> {
         let Self { service, exchange, context, had_output } = self;
         let now = service.host.clock().elapsed();
+        for member in service.refused_members.of(exchange.upstream(), exchange.model(), now) {
+            SideCall::leave_out(&mut **exchange, member);
+        }
         let (call, limit) = context.call(exchange, SideCall::request(&**exchange), now);
         let mut timer = service.call_timer(limit, "the complete answer", true);
         let (waited, opened) = service.open_call(context, call, &mut timer).await;
@@ -128,9 +151,16 @@ where
         let OpenCall { mut response, head, first } = opened?;
         let body = timer.bound(read_body(&mut response, head.status.is_success(), first, had_output)).await;
         let body = body.map_err(CallFault::from).and_then(|body| body);
-        let answer = body.and_then(|body| exchange.read(&head, &body).map_err(CallFault::from));
+        let answer = body.and_then(|body| {
+            context.refused_member = SideCall::refused_member(&**exchange, &head, &body);
+            exchange.read(&head, &body).map_err(CallFault::from)
+        });
         match &answer {
-            Ok(_) => response.end(Verdict::Complete),
+            Ok(_) => {
+                let (upstream, model) = (exchange.upstream(), exchange.model());
+                service.refused_members.remember(upstream, model, &context.left_out, service.host.clock().elapsed());
+                response.end(Verdict::Complete);
+            }
             Err(fault) => timer.end(response, fault),
         }
         answer
@@ -142,6 +172,10 @@ where
 
     fn rewind(&mut self) {
         self.had_output = false;
+    }
+
+    fn leave_out(&mut self, member: OwnMember) -> bool {
+        SideCall::leave_out(self.exchange, member)
     }
 
     fn next_target(&mut self) -> bool {

@@ -16,6 +16,7 @@ use futures_util::{
 use super::{
     host::{Clock as _, EntropySource as _, Host},
     record::{Log, Notice},
+    refused_members::RefusedMembers,
     slots::Slots,
 };
 use crate::{
@@ -32,7 +33,8 @@ use crate::{
 
 /// The service. One instance serves all connections of a process.
 ///
-/// Between requests it keeps only counters, and compression contexts that contain no text.
+/// Between requests it keeps only counters, compression contexts that contain no text, and the
+/// names of members that upstreams refused.
 pub struct Service<H> {
     reloadable: RwLock<Reloadable>,
     pub(super) settings: ServiceConfig,
@@ -42,6 +44,7 @@ pub struct Service<H> {
     /// Derives the queue ids of users. Differs in each process.
     pub(super) user_hash: KeyedHash,
     codecs: Mutex<Vec<Codec>>,
+    pub(super) refused_members: RefusedMembers,
     draining: AtomicBool,
     pub(super) stopped: Stopped,
     stop: AbortHandle,
@@ -80,6 +83,7 @@ impl<H: Host> Service<H> {
             slots,
             user_hash: KeyedHash::new(key),
             codecs: Mutex::default(),
+            refused_members: RefusedMembers::default(),
             draining: AtomicBool::new(false),
             stopped: Abortable::new(future::pending::<()>(), registration).map(drop).boxed().shared(),
             stop,

@@ -113,6 +113,8 @@ impl<H: Host> Service<H> {
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
             worked: Duration::ZERO,
             waited: Duration::ZERO,
+            refused_member: None,
+            left_out: Vec::new(),
             record: record.clone(),
         }
     }

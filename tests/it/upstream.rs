@@ -10,4 +10,6 @@ mod prefix;
 mod queue;
 mod reasoning;
 mod recorded;
+mod refused_members;
+mod service_state;
 mod sockets;

@@ -64,6 +64,14 @@ pub(super) const FILE_ONLY: &[Setting] = &[
     Setting::file_only("upstream.base_urls", PartOfUpstream),
     Setting::file_only("upstream.queue", PartOfUpstream),
     Setting::file_only("upstream.proxy_env", PartOfUpstream),
-    // The targets of the models hold it, and a reload replaces the models.
+    // The targets of the models hold the settings below, and a reload replaces the models.
     Setting::file_only("upstream.prompt_cache", Applied),
+    Setting::file_only("upstream.profile", Applied),
+    Setting::file_only("upstream.token_limit", Applied),
+    Setting::file_only("upstream.stream_options", Applied),
+    Setting::file_only("upstream.seed", Applied),
+    Setting::file_only("upstream.text_lists", Applied),
+    Setting::file_only("upstream.empty_messages", Applied),
+    Setting::file_only("upstream.call_ids", Applied),
+    Setting::file_only("upstream.service_state", Applied),
 ];

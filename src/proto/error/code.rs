@@ -308,15 +308,16 @@ codes! {
         title: "Malformed reply",
         retry: Retry::Safe,
         cause: "The model service sent a reply that is not valid in its own format.",
-        remedy: "Send the same request again.",
+        remedy: "If `retry` is `safe`, send the same request again. If it is `never`, the reply was generated and has \
+                 to be paid for, and another one can be as hard to read: give the operator the `request_id`.",
     }
     UpstreamRefused {
         name: "upstream_refused",
         status: 502,
         title: "Refused by the model service",
         retry: Retry::Never,
-        cause: "The model service answered with a 4xx status. The error's `detail` has that status, and the service's \
-                message if it is safe to show.",
+        cause: "The model service refused the request, or asks for a wait. The error's `detail` has its status, and its \
+                message if the request is at fault.",
         remedy: "If `retry` is `after`, send the same request again after `retry_after_seconds`. If it is `never`, change \
                  the request. If you cannot find its fault, give the operator the `request_id`.",
     }
@@ -333,8 +334,10 @@ codes! {
         status: 502,
         title: "Model service unavailable",
         retry: Retry::Safe,
-        cause: "The server could not connect to the model service, or the service answered with a 5xx status.",
-        remedy: "Send the same request again. If `retry` is `after`, wait for `retry_after_seconds` first.",
+        cause: "The model service cannot be reached, failed or is overloaded, or does not serve the operator's account. \
+                Only the operator's log says which.",
+        remedy: "If `retry` is `safe`, send the same request again. If it is `after`, wait for `retry_after_seconds` \
+                 first. If it is `never`, the operator must act: give them the `request_id`.",
     }
     UserBusy {
         name: "user_busy",

@@ -1,14 +1,19 @@
 //! The call of the upstream: its request, the head of its answer, and the body of an error.
 
 use bytes::Bytes;
-use http::{Request, response};
+use http::{Request, StatusCode, response};
 
 use super::{
     reply::BoundedReply,
     state::{Exchange, Ready, Refused, Replying},
     turn_state::{Plan, TurnState, TurnUsage},
 };
-use crate::proto::{deployment::Target, error::Error, provider::ReplyBounds, turn::Usage};
+use crate::proto::{
+    deployment::Target,
+    error::Error,
+    provider::{OwnMember, ReplyBounds},
+    turn::Usage,
+};
 
 /// The upstream's answer, as its head announces it.
 pub enum ResponseState {
@@ -24,6 +29,8 @@ pub struct FailedAttempt {
     pub error: Error,
     /// The turn before the attempt.
     pub exchange: Exchange<Ready>,
+    /// The member of the request that the upstream refuses, if Holdall added it on its own account.
+    pub refused_member: Option<OwnMember>,
 }
 
 impl Exchange<Ready> {
@@ -58,6 +65,12 @@ impl Exchange<Ready> {
         self.state.request.clone()
     }
 
+    /// Leaves a member that Holdall added out of the request, or gives it its other name. Returns
+    /// false if the request does not have it.
+    pub fn leave_out(&mut self, member: OwnMember) -> bool {
+        member.leave_out(&mut self.state.request)
+    }
+
     /// Selects the next target whose provider format can express the turn, and writes its request.
     /// Returns false if no target is left.
     pub fn next_target(&mut self) -> bool {
@@ -77,7 +90,7 @@ impl Exchange<Ready> {
     /// head that does not announce a reply in the provider's format.
     pub fn respond(self, head: &response::Parts) -> Result<ResponseState, Box<FailedAttempt>> {
         let status = head.status;
-        if status.is_success() {
+        if status.is_success() && status != StatusCode::NO_CONTENT {
             self.start_reply(head).map(ResponseState::Replying)
         } else if status.is_client_error() || status.is_server_error() {
             let Self { turn, state } = self;
@@ -85,15 +98,16 @@ impl Exchange<Ready> {
             Ok(ResponseState::Refused(Exchange { turn, state }))
         } else {
             let error = Error::malformed(format!("unexpected status {status}"));
-            Err(Box::new(FailedAttempt { error, exchange: self }))
+            Err(Box::new(FailedAttempt { error, exchange: self, refused_member: None }))
         }
     }
 
     fn start_reply(self, head: &response::Parts) -> Result<Exchange<Replying>, Box<FailedAttempt>> {
-        let bounds = ReplyBounds { reply_bytes: self.turn.deployment.limits.reply_bytes };
+        let reply_bytes = self.turn.deployment.limits.reply_bytes;
+        let bounds = ReplyBounds { turn: self.turn.claims.turn, reply_bytes };
         let reader = match self.turn.reply_reader(head, bounds) {
             Ok(reader) => reader,
-            Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self })),
+            Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self, refused_member: None })),
         };
         let Self { turn, state } = self;
         let reply = BoundedReply::new(&turn.target.provider_id, turn.reply_bytes_left(), turn.items_left());
@@ -115,7 +129,8 @@ impl Exchange<Refused> {
     pub fn into_failed_attempt(self) -> FailedAttempt {
         let Self { turn, state: Refused { ready, head, body } } = self;
         let error = turn.error_from_answer(&head, &body);
-        FailedAttempt { error, exchange: Exchange { turn, state: *ready } }
+        let refused_member = OwnMember::refused(head.status.as_u16(), &body, &ready.request);
+        FailedAttempt { error, exchange: Exchange { turn, state: *ready }, refused_member }
     }
 }
 

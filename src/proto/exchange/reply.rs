@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::proto::{
     chat::{Item, Part, Role},
     turn::{Delta, FinishReason, Repair, Usage},
+    usage::estimated_tokens,
 };
 
 /// The reply so far, within its room.
@@ -131,6 +132,19 @@ impl BoundedReply {
     /// Returns true if something was left out. The reply then takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.full
+    }
+
+    /// Estimates the counts of a complete reply if the upstream has reported none.
+    pub(super) fn estimate_missing_usage(&mut self, input_tokens: u64) {
+        if self.usage == Usage::default() {
+            let calls = self.items.iter().map(|item| match item {
+                Item::Call { name, args, .. } => name.len().saturating_add(args.len()),
+                _ => 0,
+            });
+            let output_tokens = estimated_tokens(calls.fold(self.text.len(), usize::saturating_add));
+            self.usage = Usage { input_tokens, output_tokens, ..Usage::default() };
+            self.repairs.insert(Repair::UsageEstimated);
+        }
     }
 
     /// The deviations that were repaired so far.

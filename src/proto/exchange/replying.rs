@@ -9,7 +9,7 @@ use super::{
 use crate::proto::{
     error::Error,
     token::Codec,
-    turn::{Answer, Delta, FinishReason, Partial, Repair},
+    turn::{Answer, Delta, FinishReason, Partial, Repair, Usage},
 };
 
 /// The end of a turn that failed.
@@ -39,7 +39,13 @@ impl Exchange<Replying> {
         let outcome = self.state.reader.push(bytes, &mut read);
         self.deliver(read, deltas);
         // A full reply is complete. Errors after its end do not matter.
-        if self.state.reply.is_full() { Ok(()) } else { outcome }
+        if self.state.reply.is_full() { Ok(()) } else { outcome.map_err(|error| self.reply_error(error)) }
+    }
+
+    /// The error of the reader, as the turn ends with it.
+    fn reply_error(&self, error: Error) -> Error {
+        let error = self.turn.without_secrets(error);
+        if self.state.reader.has_started() { error.about_paid_reply() } else { error }
     }
 
     /// Keeps the deltas that have room, and hands them to the caller.
@@ -89,7 +95,8 @@ impl Exchange<Replying> {
         Some(Exchange { turn: self.turn, state: *self.state.retry? })
     }
 
-    /// Declares that no more bytes follow. Appends the last deltas to `deltas`.
+    /// Declares that no more bytes follow. Appends the last deltas to `deltas`. Estimates the counts
+    /// of model tokens if the upstream has reported none.
     ///
     /// # Errors
     /// [`Error::UpstreamCut`] or [`Error::UpstreamMalformed`] if the reply is not complete.
@@ -99,10 +106,13 @@ impl Exchange<Replying> {
             let mut read = Vec::new();
             let outcome = self.state.reader.finish(&mut read);
             self.deliver(read, deltas);
-            outcome?;
+            outcome.map_err(|error| self.reply_error(error))?;
         }
         self.state.closed = true;
-        self.state.reply.finish_reason().map(drop).ok_or(Error::UpstreamCut)
+        self.state.reply.finish_reason().map(drop).ok_or(Error::UpstreamCut)?;
+        let input_tokens = self.turn.usage(Usage::default(), 0).estimated_tokens;
+        self.state.reply.estimate_missing_usage(input_tokens);
+        Ok(())
     }
 
     /// Issues the fresh token. Calls [`Self::close`] first if that was not done. `elapsed` is the

@@ -56,6 +56,12 @@ impl<S> Exchange<S> {
         &self.turn.target.upstream
     }
 
+    /// The upstream's name for the model.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.turn.target.name
+    }
+
     /// The number of the model's targets after the current one.
     #[must_use]
     pub fn fallbacks_left(&self) -> usize {

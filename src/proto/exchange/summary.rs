@@ -18,7 +18,7 @@ use crate::proto::{
     chat::{Item, Role, SUMMARY_HEADING, without_inline_images},
     deployment::Target,
     error::Error,
-    provider::{ModelCall, ReplyBounds},
+    provider::{ModelCall, OwnMember, ReplyBounds},
     turn::{Delta, FinishReason, ModelOptions, Usage},
 };
 
@@ -48,6 +48,17 @@ impl Exchange<Summarizing> {
         self.state.request.clone()
     }
 
+    /// Leaves a member out of the request, as [`Exchange::<Ready>::leave_out`] does.
+    pub fn leave_out(&mut self, member: OwnMember) -> bool {
+        member.leave_out(&mut self.state.request)
+    }
+
+    /// The member of the request that an answer refuses, if Holdall added it on its own account.
+    #[must_use]
+    pub fn refused_member(&self, head: &response::Parts, body: &[u8]) -> Option<OwnMember> {
+        OwnMember::refused(head.status.as_u16(), body, &self.state.request)
+    }
+
     /// Selects the next target. The turn itself then starts at that target. Returns false if no
     /// target is left.
     pub fn next_target(&mut self) -> bool {
@@ -63,11 +74,11 @@ impl Exchange<Summarizing> {
     /// one that the model refused to write.
     pub fn read_summary(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
         self.turn.check_side_answer(head, body)?;
-        let bounds = ReplyBounds { reply_bytes: MAX_SUMMARY_BYTES.saturating_mul(4) };
+        let bounds = ReplyBounds { turn: self.turn.claims.turn, reply_bytes: MAX_SUMMARY_BYTES.saturating_mul(4) };
         let mut reader = self.turn.reply_reader(head, bounds)?;
         let mut deltas = Vec::new();
-        reader.push(body, &mut deltas)?;
-        reader.finish(&mut deltas)?;
+        let outcome = reader.push(body, &mut deltas).and_then(|()| reader.finish(&mut deltas));
+        outcome.map_err(|error| self.turn.without_secrets(error).about_paid_reply())?;
         let (mut text, mut usage) = (String::new(), Usage::default());
         for delta in deltas {
             match delta {

@@ -9,7 +9,7 @@ use crate::proto::{
     chat::{History, Item},
     deployment::{Deployment, Model, Target},
     error::{Error, Excess},
-    provider::{ModelCall, ReplyBounds, ReplyReader},
+    provider::{ModelCall, ReplyBounds, ReplyReader, without_stretches},
     time::UnixSeconds,
     token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
     turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
@@ -163,7 +163,23 @@ impl TurnState {
 
     /// The error that an answer of the current target with a 4xx or 5xx status means.
     pub(super) fn error_from_answer(&self, head: &response::Parts, body: &[u8]) -> Error {
-        self.target.provider.error_from_answer(head, body, &self.target.profile)
+        self.without_secrets(self.target.provider.error_from_answer(head, body, &self.target.profile))
+    }
+
+    /// The error without stretches of the operator's system prompt and keys in the words that it
+    /// shows. A stretch that the conversation contains is no secret.
+    pub(super) fn without_secrets(&self, error: Error) -> Error {
+        let Error::UpstreamRefused { status, message: Some(mut message), retry_after, overflow } = error else {
+            return error;
+        };
+        let Deployment { models, upstream_keys, .. } = &*self.deployment;
+        let prompt = models.find(Some(&self.claims.model)).ok().and_then(|(model, _)| model.system_prompt.as_deref());
+        let base = self.base.as_ref().map_or("", |base| base.history_lines());
+        let is_public = |stretch: &str| self.new_lines.contains(stretch) || base.contains(stretch);
+        for secret in upstream_keys.iter().chain(prompt) {
+            message = without_stretches(&message, secret, is_public).into_owned();
+        }
+        Error::UpstreamRefused { status, message: Some(message), retry_after, overflow }
     }
 
     /// The number of items in the base token.

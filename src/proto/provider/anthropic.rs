@@ -11,11 +11,12 @@
 //! | in the reply, but not in the items | handling |
 //! |---|---|
 //! | unknown blocks and events | ignored |
-//! | a thinking block without a signature, cut off by a limit | dropped, because it is useless |
+//! | a thinking block without a signature | dropped; kept if the profile has `unsigned_thinking` |
+//! | a thinking block that was cut off | dropped |
 //! | text after a call | moved before the call, because text is passed on immediately |
 //!
-//! A thinking block is kept in the form that the API wants back, with its signature. A stream is
-//! complete with `message_stop`.
+//! A thinking block is kept in the form that the API wants back, with its signature if it has one. A
+//! stream is complete with `message_stop`, or if it ends after a `stop_reason`.
 //!
 //! # Prompt caches
 //! The API caches a prompt up to a block with `cache_control`. A later request finds the cache
@@ -34,6 +35,7 @@
 
 mod reader;
 mod request;
+mod wire;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, response};

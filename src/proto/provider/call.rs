@@ -1,7 +1,5 @@
 //! One model call, and the helpers that every provider format writes it with.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header};
 use serde::Serialize;
@@ -11,7 +9,6 @@ use super::profile::Profile;
 use crate::proto::{
     chat::Item,
     error::Error,
-    fnv::fnv1a,
     turn::{ModelOptions, Tool},
     usage::estimated_tokens,
 };
@@ -48,9 +45,12 @@ pub enum TokenCount {
     Known(u64),
 }
 
-/// The limits on reading a reply.
+/// The limits on reading a reply, and the turn that it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyBounds {
+    /// The number of the turn. It is a part of the ids of calls to which the service gave none, so
+    /// that they are unique in the conversation and the same at every attempt.
+    pub turn: u64,
     /// The most bytes of text and arguments that the caller keeps.
     ///
     /// Escapes and envelopes make the wire format longer. So a reader buffers one event or one body
@@ -74,21 +74,6 @@ fn tool_bytes(tool: &Tool) -> usize {
     tool.name.len().saturating_add(description).saturating_add(schema)
 }
 
-/// The id of a tool call in a form that the provider accepts: 1 to `max_bytes` characters of
-/// `[A-Za-z0-9_-]`. `max_bytes` must be over 17.
-///
-/// An id of another form, from a client or another provider, becomes a similar text with a hash of
-/// the id. The call and its result get the same id, in every turn.
-pub(super) fn plain_id(id: &str, max_bytes: usize) -> Cow<'_, str> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if (1..=max_bytes).contains(&id.len()) && id.chars().all(is_plain) {
-        return Cow::Borrowed(id);
-    }
-    let similar = id.chars().take(max_bytes.saturating_sub(17)).map(|c| if is_plain(c) { c } else { '_' });
-    let hash = fnv1a(id.as_bytes());
-    Cow::Owned(format!("{}_{hash:016x}", similar.collect::<String>()))
-}
-
 /// `text` as raw JSON, if it is a JSON object.
 pub(super) fn object(text: &str) -> Option<&RawValue> {
     serde_json::from_str::<&RawValue>(text).ok().filter(|raw| raw.get().starts_with('{'))
@@ -110,31 +95,3 @@ pub(super) fn post(path: &'static str, stream: bool, body: &impl Serialize) -> R
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 /// The media type of JSON.
 pub(super) const JSON: &str = "application/json";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_ids_of_another_form_are_replaced() {
-        let longest = "x".repeat(64);
-        for id in ["c", "call_Ab-9", &longest] {
-            assert_eq!(plain_id(id, 64), id);
-        }
-        for (id, expected) in [
-            ("", "_cbf29ce484222325"),
-            ("functions.add:0", "functions_add_0_0281487c23866cd1"),
-            ("a b", "a_b_e63f991904833892"),
-            ("a\u{e9}b", "a_b_9d454880e402cdfa"),
-        ] {
-            assert_eq!(plain_id(id, 64), expected);
-        }
-        let long = "x".repeat(65);
-        for max_bytes in [40, 64] {
-            let id = plain_id(&long, max_bytes);
-            assert_eq!((id.len(), &id), (max_bytes, &plain_id(&long, max_bytes)));
-            assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
-            assert_ne!(id, plain_id(&format!("{long}x"), max_bytes));
-        }
-    }
-}

@@ -23,13 +23,22 @@
 mod anthropic;
 mod builtin;
 mod call;
+mod call_id;
+mod duration;
+mod end;
+mod error_body;
+mod half_pairs;
 mod openai_chat;
 mod openai_responses;
+mod own_member;
 mod profile;
+mod refusal;
 mod reply;
 mod reply_builder;
 mod reply_json;
 mod retry_after;
+mod safe_text;
+mod service_state;
 mod traits;
 mod upstream_error;
 
@@ -39,9 +48,12 @@ pub(in crate::proto) mod testing;
 pub use self::{
     builtin::{answer as builtin_answer, content_type as builtin_content_type},
     call::{ModelCall, ReplyBounds, TokenCount},
-    profile::{COMPATIBLE, CallIds, PROFILES, Profile, TokenLimit},
+    own_member::OwnMember,
+    profile::{COMPATIBLE, CallIds, PROFILES, Profile, Seed, ServiceState, TokenLimit},
     traits::{Provider, ReplyReader},
 };
+
+pub(in crate::proto) use self::safe_text::without_stretches;
 
 /// The provider with this name in configuration.
 #[must_use]

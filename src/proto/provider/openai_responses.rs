@@ -15,7 +15,8 @@
 //! | calls of the provider's own tools | ignored |
 //! | unknown items and events | ignored |
 //!
-//! A stream is complete with `response.completed` or `response.incomplete`.
+//! A stream is complete with `response.completed` or `response.incomplete`. Output that only this
+//! event has is read from it.
 //!
 //! # Reasoning
 //! A reasoning item is kept as received. It is sent back to the same provider, at its place in the
@@ -24,8 +25,10 @@
 //! used, and an item that was cut off is not complete. Models that do not reason refuse reasoning
 //! items, and even a request for them ([`reasons`](request::reasons)). No other item ids are sent.
 
+mod places;
 mod reader;
 mod request;
+mod wire;
 
 use bytes::Bytes;
 use http::{HeaderName, Request, header, response};

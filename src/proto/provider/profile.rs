@@ -3,6 +3,12 @@
 //! The host of an upstream selects a row of [`PROFILES`]. Configuration can name another row, or
 //! override single members of it.
 
+mod table;
+
+use serde_json::Value;
+
+pub use self::table::{COMPATIBLE, PROFILES};
+use super::call_id::is_plain_id;
 use crate::proto::turn::FinishReason;
 
 /// The known differences of one model service.
@@ -10,27 +16,45 @@ use crate::proto::turn::FinishReason;
 pub struct Profile {
     /// The name in configuration.
     pub name: &'static str,
-    /// The hosts of the service. An entry that begins with a dot stands for every host that ends
-    /// with it.
+    /// Other names that configuration accepts.
+    pub other_names: &'static [&'static str],
+    /// The hosts of the service. An entry that begins with a dot or a hyphen stands for every host
+    /// that ends with it, and one that begins with a colon for a port.
     pub hosts: &'static [&'static str],
     /// The member that limits the model tokens of a reply, in the format of Chat Completions.
     pub token_limit: TokenLimit,
     /// True if the service accepts `stream_options`.
     pub stream_options: bool,
-    /// True if the service accepts `seed`.
-    pub seed: bool,
-    /// True if the service accepts a list of texts as content.
+    /// The member for a seed.
+    pub seed: Seed,
+    /// True if the service accepts messages with the role `developer`. Holdall sends none.
+    pub developer: bool,
+    /// True if the service accepts several system messages. Holdall sends one at most.
+    pub system_messages: bool,
+    /// True if the service accepts a list of texts as content. If not, texts are joined by line
+    /// ends. A message with an image is always a list.
     pub text_lists: bool,
-    /// The form of the ids of tool calls.
+    /// True if the service accepts an assistant message without text and without calls. If not, the
+    /// text of an empty reply is written as `[no reply]`.
+    pub empty_messages: bool,
+    /// The form of the ids of tool calls. Ids that the service itself gave go back unchanged.
     pub call_ids: CallIds,
     /// True if the service counts the model tokens of a request.
     pub counts_tokens: bool,
     /// True if the service wants thinking blocks back that have no signature.
     pub unsigned_thinking: bool,
-    /// The opaque members of a tool call that the service wants back on that call.
+    /// The opaque members of a tool call that go back to the service on that call.
     pub call_members: &'static [&'static str],
-    /// The opaque members of a message that the service wants back on that message.
+    /// The opaque members of a message that go back to the service on that message. `content` means
+    /// the pieces of the content that are not text, such as thinking.
     pub message_members: &'static [&'static str],
+    /// The opaque members that go back only on a message with tool calls.
+    pub message_members_with_calls: &'static [&'static str],
+    /// The requests in which the opaque members go back.
+    pub service_state: ServiceState,
+    /// A member that the service requires on every message with tool calls, also on one that
+    /// another service wrote. It is then a single dot.
+    pub required_with_calls: Option<&'static str>,
     /// The service's own words for the end of a reply, in lower case, in addition to the words of
     /// the format.
     pub end_words: &'static [(&'static str, FinishReason)],
@@ -51,20 +75,117 @@ pub enum TokenLimit {
     MaxTokens,
 }
 
+impl TokenLimit {
+    /// All values.
+    pub const ALL: &[Self] = &[Self::MaxCompletionTokens, Self::MaxTokens];
+
+    /// The name of the member, also in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxTokens => "max_tokens",
+        }
+    }
+}
+
+/// The member for a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seed {
+    /// None: the seed is left out, because the service would refuse it.
+    None,
+    /// `random_seed`.
+    RandomSeed,
+    /// `seed`.
+    Seed,
+}
+
+impl Seed {
+    /// All values.
+    pub const ALL: &[Self] = &[Self::None, Self::RandomSeed, Self::Seed];
+
+    /// The name of the member, also in configuration; `none` without one.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::RandomSeed => "random_seed",
+            Self::Seed => "seed",
+        }
+    }
+}
+
 /// The form of the ids of tool calls that a service accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallIds {
+    /// Any form.
+    AsGiven,
     /// Nine letters and digits.
     NineLetters,
     /// At most this many characters of `[A-Za-z0-9_-]`.
     Plain(usize),
 }
 
+impl CallIds {
+    /// The values that configuration can name.
+    pub const ALL: &[Self] = &[Self::AsGiven, Self::NineLetters, Self::Plain(MAX_PLAIN_ID_BYTES)];
+
+    /// The name in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AsGiven => "as_given",
+            Self::NineLetters => "nine_letters",
+            Self::Plain(_) => "plain",
+        }
+    }
+
+    /// Returns true if an id has this form.
+    pub(super) fn accepts(self, id: &str) -> bool {
+        match self {
+            Self::AsGiven => true,
+            Self::NineLetters => id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            Self::Plain(max_bytes) => is_plain_id(id, max_bytes),
+        }
+    }
+}
+
+/// The longest id of a tool call at OpenAI: "Expected a string with maximum length 40".
+const MAX_PLAIN_ID_BYTES: usize = 40;
+
+/// The requests in which a service gets its opaque members back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceState {
+    /// All later requests.
+    Always,
+    /// None. The members are not kept either.
+    Never,
+    /// The requests of the same tool loop. They are left out after the next user message, so that
+    /// the beginning of the request changes once.
+    ToolLoop,
+}
+
+impl ServiceState {
+    /// All values.
+    pub const ALL: &[Self] = &[Self::Always, Self::Never, Self::ToolLoop];
+
+    /// The name in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Never => "never",
+            Self::ToolLoop => "tool_loop",
+        }
+    }
+}
+
 impl Profile {
     /// The profile with this name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
-        PROFILES.iter().find(|profile| profile.name == name).copied()
+        let has_name = |profile: &&Self| profile.name == name || profile.other_names.contains(&name);
+        PROFILES.iter().find(has_name).copied()
     }
 
     /// The profile of the service at a base URL. [`COMPATIBLE`] for a host that no profile names.
@@ -72,48 +193,117 @@ impl Profile {
     pub fn of_base_url(url: &str) -> Self {
         let uri: Option<http::Uri> = url.parse().ok();
         let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default().to_ascii_lowercase();
-        PROFILES.iter().find(|profile| profile.is_at(&host)).copied().unwrap_or(COMPATIBLE)
+        let port = uri.as_ref().and_then(http::Uri::port_u16).map(|port| format!(":{port}")).unwrap_or_default();
+        PROFILES.iter().find(|profile| profile.is_at(&host, &port)).copied().unwrap_or(COMPATIBLE)
     }
 
-    fn is_at(&self, host: &str) -> bool {
-        self.hosts
-            .iter()
-            .any(|pattern| if pattern.starts_with('.') { host.ends_with(pattern) } else { host == *pattern })
+    fn is_at(&self, host: &str, port: &str) -> bool {
+        self.hosts.iter().any(|pattern| match pattern.as_bytes().first() {
+            Some(b'.' | b'-') => host.ends_with(pattern),
+            Some(b':') => port == *pattern,
+            _ => host == *pattern,
+        })
+    }
+
+    /// The opaque members of a tool call that are kept.
+    #[must_use]
+    pub fn kept_call_members(&self) -> &'static [&'static str] {
+        if self.service_state == ServiceState::Never { &[] } else { self.call_members }
+    }
+
+    /// Returns true if this opaque member of a message is kept. `has_calls` is true for a message
+    /// with tool calls.
+    #[must_use]
+    pub fn keeps_message_member(&self, name: &str, has_calls: bool) -> bool {
+        self.service_state != ServiceState::Never
+            && (self.message_members.contains(&name) || (has_calls && self.message_members_with_calls.contains(&name)))
+    }
+
+    /// The members with their values, in a fixed order.
+    #[must_use]
+    pub fn members(&self) -> Vec<(&'static str, Value)> {
+        let call_ids = match self.call_ids {
+            CallIds::Plain(bytes) => format!("plain, at most {bytes} characters"),
+            form => form.as_str().to_owned(),
+        };
+        let end_words: Vec<_> = self.end_words.iter().map(|(word, _)| *word).collect();
+        vec![
+            ("token_limit", self.token_limit.as_str().into()),
+            ("stream_options", self.stream_options.into()),
+            ("seed", self.seed.as_str().into()),
+            ("developer", self.developer.into()),
+            ("system_messages", self.system_messages.into()),
+            ("text_lists", self.text_lists.into()),
+            ("empty_messages", self.empty_messages.into()),
+            ("call_ids", call_ids.into()),
+            ("counts_tokens", self.counts_tokens.into()),
+            ("unsigned_thinking", self.unsigned_thinking.into()),
+            ("service_state", self.service_state.as_str().into()),
+            ("call_members", self.call_members.into()),
+            ("message_members", self.message_members.into()),
+            ("message_members_with_calls", self.message_members_with_calls.into()),
+            ("required_with_calls", self.required_with_calls.into()),
+            ("end_words", end_words.into()),
+            ("overflow_phrases", self.overflow_phrases.into()),
+            ("account_phrases", self.account_phrases.into()),
+            ("load_phrases", self.load_phrases.into()),
+        ]
     }
 }
 
-/// A service about which nothing is known.
-///
-/// Compatible services know the limit on a reply by its older name. OpenAI refuses the older name
-/// for its newer models, and Ollama, for example, ignores the newer name silently
-/// (ollama/ollama#7125).
-pub const COMPATIBLE: Profile = Profile {
-    name: "compatible",
-    hosts: &[],
-    token_limit: TokenLimit::MaxTokens,
-    stream_options: true,
-    seed: true,
-    text_lists: true,
-    call_ids: CallIds::Plain(40),
-    counts_tokens: false,
-    unsigned_thinking: false,
-    call_members: &[],
-    message_members: &[],
-    end_words: &[],
-    overflow_phrases: &[],
-    account_phrases: &[],
-    load_phrases: &[],
-};
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// All profiles.
-pub const PROFILES: &[Profile] = &[
-    COMPATIBLE,
-    Profile { name: "anthropic", hosts: &["api.anthropic.com"], counts_tokens: true, ..COMPATIBLE },
-    Profile {
-        name: "openai",
-        hosts: &["api.openai.com"],
-        token_limit: TokenLimit::MaxCompletionTokens,
-        counts_tokens: true,
-        ..COMPATIBLE
-    },
-];
+    #[test]
+    fn hosts_select_profiles() {
+        for (url, name) in [
+            ("https://api.openai.com/v1", "openai"),
+            ("https://API.OpenAI.com/v1", "openai"),
+            ("https://contoso.openai.azure.com/openai/v1", "azure"),
+            ("https://api.anthropic.com", "anthropic"),
+            ("https://generativelanguage.googleapis.com/v1beta/openai", "gemini"),
+            ("https://us-central1-aiplatform.googleapis.com/v1", "gemini"),
+            ("https://api.mistral.ai/v1", "mistral"),
+            ("https://api.deepseek.com", "deepseek"),
+            ("https://api.moonshot.ai/v1", "moonshot"),
+            ("https://api.moonshot.cn/v1", "moonshot"),
+            ("https://api.groq.com/openai/v1", "groq"),
+            ("https://api.x.ai/v1", "xai"),
+            ("https://open.bigmodel.cn/api/paas/v4", "zhipu"),
+            ("https://api.z.ai/api/paas/v4", "zhipu"),
+            ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "qwen"),
+            ("https://openrouter.ai/api/v1", "openrouter"),
+            ("http://127.0.0.1:11434/v1", "ollama"),
+            ("http://127.0.0.1:8000/v1", "compatible"),
+            ("https://openai.azure.com.example", "compatible"),
+            ("https://myapi.openai.com.example", "compatible"),
+            ("not a url", "compatible"),
+        ] {
+            assert_eq!(Profile::of_base_url(url).name, name, "{url}");
+        }
+    }
+
+    #[test]
+    fn names_and_hosts_belong_to_one_profile() {
+        let names: Vec<_> = PROFILES.iter().flat_map(|row| [&[row.name][..], row.other_names].concat()).collect();
+        let hosts: Vec<_> = PROFILES.iter().flat_map(|row| row.hosts).collect();
+        for (at, name) in names.iter().enumerate() {
+            assert!(!names[..at].contains(name), "{name}");
+            assert!(Profile::by_name(name).is_some());
+        }
+        for (at, host) in hosts.iter().enumerate() {
+            assert!(!hosts[..at].contains(host), "{host}");
+        }
+        assert_eq!(Profile::by_name("nothing"), None);
+    }
+
+    #[test]
+    fn phrases_are_in_lower_case() {
+        for row in PROFILES {
+            for phrase in [row.overflow_phrases, row.account_phrases, row.load_phrases].concat() {
+                assert_eq!(phrase, phrase.to_lowercase());
+            }
+        }
+    }
+}

@@ -6,30 +6,40 @@
 //!  bytes ─▶ BodyReader (one body) ─┘
 //! ```
 //!
-//! A [`ReplyParser`] knows the words of one provider. [`ReplyBuilder`] has the rules that are the
-//! same for all. Errors never quote the reply, because they are logged and a reply is message text.
+//! The content type announces the form, and the first bytes decide it: some services send a body
+//! where a stream was requested, or announce neither. A [`ReplyParser`] knows the words of one
+//! provider. [`ReplyBuilder`] has the rules that are the same for all. Errors never quote the
+//! reply, because they are logged and a reply is message text.
+
+mod body;
+mod stream;
 
 use http::{header, response};
-use serde::de::IgnoredAny;
 
+use self::{body::BodyReader, stream::StreamReader};
 use super::{
     call::{EVENT_STREAM, JSON, ReplyBounds},
     profile::Profile,
     reply_builder::ReplyBuilder,
     traits::ReplyReader,
 };
-use crate::proto::{error::Error, sse, turn::Delta};
+use crate::proto::{
+    error::Error,
+    sse,
+    turn::{Delta, Repair},
+};
 
 /// The reply format of one provider. Its default value is its state before the reply.
 pub(super) trait ReplyParser: Default + Send + 'static {
+    /// The name of the provider, if the opaque members of its replies are kept
+    /// ([`service_state`](super::service_state)).
+    const KEEPS_STATE_AS: Option<&'static str> = None;
+
     /// Takes one event of a stream. The event that ends the reply calls [`ReplyBuilder::complete`].
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error>;
 
     /// Takes the body of a reply that is not a stream. The reader completes the reply afterwards.
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error>;
-
-    /// True if a stream may end without an end marker once the finish reason is known.
-    const END_MARKER_IS_OPTIONAL: bool;
 }
 
 /// A reader for the form of reply that `head` announces, at the service that `profile` describes.
@@ -38,19 +48,20 @@ pub(super) fn reader<P: ReplyParser>(
     bounds: ReplyBounds,
     profile: &Profile,
 ) -> Result<Box<dyn ReplyReader>, Error> {
-    let (parser, reply) = (P::default(), ReplyBuilder::new(bounds, *profile));
     let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = value.split(';').next().unwrap_or_default().trim();
-    if media_type.eq_ignore_ascii_case(EVENT_STREAM) {
-        let decoder = sse::Decoder::new(max_wire_bytes(bounds));
-        return Ok(Box::new(StreamReader { decoder, parser, reply, started: false }));
-    }
-    if media_type.eq_ignore_ascii_case(JSON) {
-        let max_bytes = max_wire_bytes(bounds);
-        return Ok(Box::new(BodyReader { body: Vec::new(), max_bytes, parser, reply, started: false }));
-    }
-    let shown: String = media_type.chars().take(80).collect();
-    Err(Error::malformed(format!("content type is `{shown}`, neither {EVENT_STREAM} nor {JSON}")))
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let announced = match media_type.as_str() {
+        EVENT_STREAM => Some(Form::Stream),
+        JSON | "text/json" => Some(Form::Body),
+        "" | "application/octet-stream" | "binary/octet-stream" | "text/plain" => None,
+        other => {
+            let shown: String = other.chars().take(80).collect();
+            return Err(Error::malformed(format!("content type is `{shown}`, neither {EVENT_STREAM} nor {JSON}")));
+        }
+    };
+    let reply = ReplyBuilder::new(bounds, *profile, P::KEEPS_STATE_AS);
+    let state = State::Unread { start: Vec::new(), reply: Some(Box::new(reply)) };
+    Ok(Box::new(Reader::<P> { announced, max_bytes: max_wire_bytes(bounds), state }))
 }
 
 /// The most bytes of one event or one body. JSON writes one byte as six at worst (`\u0000`), and
@@ -59,88 +70,117 @@ fn max_wire_bytes(bounds: ReplyBounds) -> usize {
     bounds.reply_bytes.saturating_mul(6).saturating_add(64 << 10)
 }
 
-/// Reads a stream of server-sent events.
-struct StreamReader<P> {
-    decoder: sse::Decoder,
-    parser: P,
-    reply: ReplyBuilder,
-    /// True after the first event. Comments do not count.
-    started: bool,
+/// The form of a reply.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Body,
+    Stream,
 }
 
-impl<P: ReplyParser> ReplyReader for StreamReader<P> {
-    fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        let mut input = bytes;
-        while !self.reply.is_complete() {
-            let Some(event) = self.decoder.next_event(&mut input)? else { break };
-            self.started = true;
-            self.parser.event(&event, &mut self.reply, deltas)?;
+impl Form {
+    /// The form of a reply that starts with these bytes. `None` if there are too few.
+    ///
+    /// # Errors
+    /// [`Error::UpstreamMalformed`] if neither the bytes nor the content type tell the form.
+    fn of(start: &[u8], announced: Option<Self>) -> Result<Option<Self>, Error> {
+        let Some(first) = start.first() else { return Ok(None) };
+        let is_line = |name: &&[u8]| start.starts_with(name) || name.starts_with(start);
+        match announced {
+            _ if *first == b'{' => Ok(Some(Self::Body)),
+            _ if STREAM_STARTS.iter().any(|name| start.starts_with(name)) => Ok(Some(Self::Stream)),
+            _ if STREAM_STARTS.iter().any(is_line) => Ok(None),
+            Some(form) => Ok(Some(form)),
+            None => Err(no_form()),
         }
-        Ok(())
-    }
-
-    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if self.reply.is_complete() {
-            return Ok(());
-        }
-        if P::END_MARKER_IS_OPTIONAL && self.reply.has_finish_reason() {
-            return self.reply.complete(deltas);
-        }
-        Err(Error::UpstreamCut)
-    }
-
-    fn has_started(&self) -> bool {
-        self.started
-    }
-
-    fn is_complete(&self) -> bool {
-        self.reply.is_complete()
     }
 }
 
-/// Reads one JSON body.
-struct BodyReader<P> {
-    body: Vec<u8>,
+/// The error for a reply whose form cannot be told.
+fn no_form() -> Error {
+    Error::malformed("the content type does not announce a reply, and it is neither a stream nor a JSON object")
+}
+
+/// The starts of the first line of a stream.
+const STREAM_STARTS: [&[u8]; 5] = [b":", b"data:", b"event:", b"id:", b"retry:"];
+
+/// A byte order mark in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a reply of either form.
+struct Reader<P> {
+    announced: Option<Form>,
     max_bytes: usize,
-    parser: P,
-    reply: ReplyBuilder,
-    /// True after the first byte.
-    started: bool,
+    state: State<P>,
 }
 
-impl<P: ReplyParser> ReplyReader for BodyReader<P> {
-    fn push(&mut self, bytes: &[u8], _deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if self.body.len().saturating_add(bytes.len()) > self.max_bytes {
-            return Err(Error::malformed(format!("the reply exceeds the limit of {} bytes", self.max_bytes)));
+enum State<P> {
+    Body(BodyReader<P>),
+    Stream(StreamReader<P>),
+    /// The form is not known yet. `start` has the first bytes, without white space before them.
+    Unread {
+        start: Vec<u8>,
+        reply: Option<Box<ReplyBuilder>>,
+    },
+}
+
+impl<P: ReplyParser> Reader<P> {
+    /// Adds the first bytes of the reply. Returns those that are to be read, once the form is known.
+    fn start(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let State::Unread { start, reply } = &mut self.state else { return Ok(None) };
+        start.extend_from_slice(bytes);
+        let read = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start).trim_ascii_start();
+        let is_mark = !read.is_empty() && BYTE_ORDER_MARK.starts_with(read);
+        let form = if is_mark { None } else { Form::of(read, self.announced)? };
+        let read = read.to_vec();
+        let Some((form, mut reply)) = form.and_then(|form| Some((form, reply.take()?))) else {
+            *start = read;
+            return Ok(None);
+        };
+        if self.announced != Some(form) {
+            reply.repair(Repair::ContentType);
         }
-        self.body.extend_from_slice(bytes);
-        self.started |= !bytes.is_empty();
-        Ok(())
+        self.state = match form {
+            Form::Body => State::Body(BodyReader::new(*reply, self.max_bytes)),
+            Form::Stream => State::Stream(StreamReader::new(*reply, self.max_bytes)),
+        };
+        Ok(Some(read))
+    }
+}
+
+impl<P: ReplyParser> ReplyReader for Reader<P> {
+    fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        let started = self.start(bytes)?;
+        let bytes = started.as_deref().unwrap_or(bytes);
+        match &mut self.state {
+            State::Body(reader) => reader.push(bytes),
+            State::Stream(reader) => reader.push(bytes, deltas),
+            State::Unread { .. } => Ok(()),
+        }
     }
 
     fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if self.reply.is_complete() {
-            return Ok(());
+        match &mut self.state {
+            State::Body(reader) => reader.finish(deltas),
+            State::Stream(reader) => reader.finish(deltas),
+            State::Unread { .. } if self.announced.is_none() => Err(no_form()),
+            State::Unread { .. } => Err(Error::UpstreamCut),
         }
-        let body = std::mem::take(&mut self.body);
-        let body = str::from_utf8(&body).map_err(|error| match error.error_len() {
-            None => Error::UpstreamCut,
-            Some(_) => Error::malformed("the reply is not UTF-8"),
-        })?;
-        self.parser.body(body, &mut self.reply, deltas).map_err(|error| {
-            // Only a body can break off. An event with incomplete JSON is a fault of the provider.
-            let breaks_off = serde_json::from_str::<IgnoredAny>(body).is_err_and(|error| error.is_eof());
-            if breaks_off { Error::UpstreamCut } else { error }
-        })?;
-        self.reply.complete(deltas)
     }
 
     fn has_started(&self) -> bool {
-        self.started
+        match &self.state {
+            State::Body(reader) => reader.has_started(),
+            State::Stream(reader) => reader.has_started(),
+            State::Unread { .. } => false,
+        }
     }
 
     fn is_complete(&self) -> bool {
-        self.reply.is_complete()
+        match &self.state {
+            State::Body(reader) => reader.is_complete(),
+            State::Stream(reader) => reader.is_complete(),
+            State::Unread { .. } => false,
+        }
     }
 }
 

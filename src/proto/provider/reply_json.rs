@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, value::RawValue};
 
-use crate::proto::{error::Error, json::Object};
+use crate::proto::{error::Error, json::Object, sse};
 
 /// The longest error that is read, in bytes. Real errors are much shorter.
 const MAX_ERROR_BYTES: usize = 64 << 10;
@@ -44,14 +44,45 @@ pub(super) fn object_type(json: &str) -> Result<Cow<'_, str>, Error> {
     parse::<Tagged<'_>>(json).map(|tagged| tagged.object_type)
 }
 
+/// The type of an event: its `type` member, or the name of the event if it has none. The second
+/// value is true in the latter case.
+pub(super) fn event_type(event: &sse::Event) -> Result<(Cow<'_, str>, bool), Error> {
+    #[derive(Deserialize)]
+    struct Tagged<'a> {
+        #[serde(borrow, rename = "type")]
+        event_type: Option<Cow<'a, str>>,
+    }
+
+    match parse::<Tagged<'_>>(&event.data)?.event_type {
+        Some(event_type) => Ok((event_type, false)),
+        None if event.name.is_empty() => Err(Error::malformed("an event has no type and no name")),
+        None => Ok((Cow::Borrowed(&event.name), true)),
+    }
+}
+
+/// The text of a JSON string. `None` for other JSON.
+pub(super) fn text(raw: &RawValue) -> Option<String> {
+    Some(raw.get()).filter(|json| json.starts_with('"')).and_then(|json| serde_json::from_str(json).ok())
+}
+
+/// The arguments of a call: a text, or JSON that stands for it. The second value is true in the
+/// latter case. `null` means none.
+pub(super) fn arguments(raw: &RawValue) -> (Cow<'_, str>, bool) {
+    match (text(raw), raw.get()) {
+        (Some(text), _) => (Cow::Owned(text), false),
+        (None, "null") => (Cow::Borrowed(""), false),
+        (None, json) => (Cow::Borrowed(json), true),
+    }
+}
+
 /// Reads an error member. One that is too long is read as `null`.
 pub(super) fn error_member<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     let raw: Option<&RawValue> = Option::deserialize(deserializer)?;
     Ok(raw.map(|raw| error_value(raw.get())))
 }
 
-/// Reads the JSON of an error. JSON that is too long is read as `null`, because a [`Value`] takes
-/// many times the memory of its text.
+/// Reads the JSON of an error. JSON that is too long, or that is not JSON, is read as `null`, because
+/// a [`Value`] takes many times the memory of its text.
 pub(super) fn error_value(json: &str) -> Value {
     let short = Some(json).filter(|json| json.len() <= MAX_ERROR_BYTES);
     short.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()

@@ -14,7 +14,7 @@ use crate::proto::{
     turn::{Answer, Conversation, Delta, FinishReason, ModelOptions, ReplyFormat, Tool, Usage},
 };
 
-pub(in crate::proto) const BOUNDS: ReplyBounds = ReplyBounds { reply_bytes: 4096 };
+pub(in crate::proto) const BOUNDS: ReplyBounds = ReplyBounds { turn: 3, reply_bytes: 4096 };
 
 /// The profile of the provider's own service.
 pub(in crate::proto) fn official(provider: &dyn Provider) -> Profile {
@@ -71,20 +71,20 @@ pub(in crate::proto) fn read_events(provider: &dyn Provider, events: &[&str]) ->
 /// Returns the deltas of the complete reply.
 ///
 /// A reply that is cut off must be an error after the first deltas, or have all deltas except
-/// counts.
+/// counts and repairs.
 pub(in crate::proto) fn read_at_every_cut(provider: &dyn Provider, content_type: &str, reply: &[u8]) -> Vec<Delta> {
     let (complete, ended) = read(provider, content_type, [reply]);
     assert_eq!(ended, Ok(()));
     assert_eq!(read(provider, content_type, reply.chunks(1)), (complete.clone(), Ok(())));
-    let without_counts = |deltas: &[Delta]| -> Vec<Delta> {
-        deltas.iter().filter(|delta| !matches!(delta, Delta::Usage(_))).cloned().collect()
+    let content = |deltas: &[Delta]| -> Vec<Delta> {
+        deltas.iter().filter(|delta| !matches!(delta, Delta::Repaired(_) | Delta::Usage(_))).cloned().collect()
     };
     for cut in 0..reply.len() {
         let (start, rest) = reply.split_at(cut);
         assert_eq!(read(provider, content_type, [start, rest]), (complete.clone(), Ok(())), "split at {cut}");
         let (deltas, ended) = read(provider, content_type, [start]);
         match ended {
-            Ok(()) => assert_eq!(without_counts(&deltas), without_counts(&complete), "cut at {cut}"),
+            Ok(()) => assert_eq!(content(&deltas), content(&complete), "cut at {cut}"),
             Err(error) => {
                 assert_eq!(error, Error::UpstreamCut, "cut at {cut}");
                 assert!(complete.starts_with(&deltas), "cut at {cut}: {deltas:?}");

@@ -4,8 +4,32 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Repair {
-    /// A tool call without an id got one.
+    /// A tool call without an id, or with the id of another call, got one of its own.
     CallId,
+    /// A tool call had arguments that are not text, the older form, or a second name.
+    CallShape,
+    /// Choices after the first one were left out.
+    Choices,
+    /// The content came in another shape: a list of pieces, or a text instead of a list.
+    ContentShape,
+    /// The content type does not announce the form of the reply.
+    ContentType,
+    /// The end marker of a stream is missing after the reason for the end.
+    EndMarker,
+    /// The reason for the end is unknown or missing, and was read as a normal end.
+    EndReason,
+    /// An event without its type or the number of its block or item got them from its place.
+    EventShape,
+    /// Halves of a character were joined, or replaced by U+FFFD.
+    HalfCharacter,
+    /// An event without JSON was skipped.
+    KeepAlive,
+    /// Output that came only with the end of the reply was read there.
+    LateOutput,
+    /// A complete message after its pieces was left out.
+    RepeatedText,
+    /// The service reported no counts of model tokens, so that they are estimated.
+    UsageEstimated,
 }
 
 impl Repair {
@@ -14,6 +38,18 @@ impl Repair {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CallId => "call_id",
+            Self::CallShape => "call_shape",
+            Self::Choices => "choices",
+            Self::ContentShape => "content_shape",
+            Self::ContentType => "content_type",
+            Self::EndMarker => "end_marker",
+            Self::EndReason => "end_reason",
+            Self::EventShape => "event_shape",
+            Self::HalfCharacter => "half_character",
+            Self::KeepAlive => "keep_alive",
+            Self::LateOutput => "late_output",
+            Self::RepeatedText => "repeated_text",
+            Self::UsageEstimated => "usage_estimated",
         }
     }
 }

@@ -21,6 +21,10 @@ fn unavailable(retry_after: Option<Duration>) -> Error {
     Error::UpstreamUnavailable { cause: "status 503".to_owned(), retry_after }
 }
 
+fn account() -> Error {
+    Error::UpstreamAccount { cause: "status 401".to_owned() }
+}
+
 fn timeout() -> Error {
     Error::UpstreamTimeout { phase: "the first byte", limit: seconds(60) }
 }
@@ -47,17 +51,15 @@ fn each_fault_has_its_remedy() {
         (refused(429, Some(seconds(5))), "retry", "next", Some(Verdict::Refused)),
         (refused(429, Some(seconds(6))), "give up", "next", Some(Verdict::Refused)),
         (refused(429, None), "give up", "next", Some(Verdict::Refused)),
-        (refused(401, None), "give up", "next", Some(Verdict::Refused)),
-        (refused(402, None), "give up", "next", Some(Verdict::Refused)),
-        (refused(403, None), "give up", "next", Some(Verdict::Refused)),
+        (account(), "give up", "next", Some(Verdict::Refused)),
         (refused(404, None), "give up", "next", Some(Verdict::Refused)),
-        (refused(408, None), "give up", "next", Some(Verdict::Refused)),
         (refused(400, None), "give up", "give up", Some(Verdict::Refused)),
         (refused(413, None), "give up", "give up", Some(Verdict::Refused)),
         (refused(422, None), "give up", "give up", Some(Verdict::Refused)),
         (overflow, "give up", "give up", Some(Verdict::Refused)),
         (timeout(), "give up", "next", Some(Verdict::Failed)),
         (Error::malformed("html"), "give up", "next", Some(Verdict::Failed)),
+        (Error::malformed("json").about_paid_reply(), "give up", "give up", Some(Verdict::Failed)),
         (Error::Overloaded, "give up", "next", None),
         (Error::internal("stopping"), "give up", "give up", None),
     ] {
@@ -139,8 +141,8 @@ fn a_call_with_output_is_repeated_once_at_the_next_target_if_there_is_one() {
 fn the_reported_error_is_the_last_of_the_most_helpful_ones() {
     for (errors, reported) in [
         (vec![unavailable(None), timeout()], timeout()),
-        (vec![unavailable(None), refused(401, None)], unavailable(None)),
-        (vec![refused(404, None), refused(401, None)], refused(401, None)),
+        (vec![unavailable(None), account()], unavailable(None)),
+        (vec![refused(404, None), account()], account()),
         (vec![refused(429, Some(seconds(30))), unavailable(None), timeout()], refused(429, Some(seconds(30)))),
         (vec![refused(429, Some(seconds(30))), Error::Overloaded], Error::Overloaded),
         // A fault of the request itself ends the turn immediately.

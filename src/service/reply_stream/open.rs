@@ -9,6 +9,7 @@ use super::{ExchangeState, ReplyStream, Step, ended};
 use crate::{
     proto::{
         exchange::{Exchange, FailedAttempt, Failure, Ready, Refused, ResponseState},
+        provider::OwnMember,
         turn::Answer,
     },
     service::{
@@ -38,7 +39,11 @@ impl<H: Host> ReplyStream<H> {
 
     /// Calls the upstream and waits for the start of a reply.
     async fn call(&mut self) -> Result<(), CallFault> {
-        let Some(ExchangeState::Ready(exchange)) = self.exchange.take() else { return Err(ended().into()) };
+        let Some(ExchangeState::Ready(mut exchange)) = self.exchange.take() else { return Err(ended().into()) };
+        let (refused_members, now) = (&self.service.refused_members, self.service.host.clock().elapsed());
+        for member in refused_members.of(exchange.upstream(), exchange.model(), now) {
+            exchange.leave_out(member);
+        }
         let OpenCall { mut response, head, first } = match self.open_call(&exchange).await {
             Ok(call) => call,
             Err(fault) => {
@@ -49,6 +54,8 @@ impl<H: Host> ReplyStream<H> {
         let failed = match exchange.respond(&head) {
             Ok(ResponseState::Replying(exchange)) => {
                 self.last_received = self.service.host.clock().elapsed();
+                let (upstream, model) = (exchange.upstream(), exchange.model());
+                self.service.refused_members.remember(upstream, model, &self.context.left_out, self.last_received);
                 self.exchange = Some(ExchangeState::Replying(exchange));
                 self.alarm = None;
                 (self.response, self.unread) = (Some(response), Some(first));
@@ -62,7 +69,8 @@ impl<H: Host> ReplyStream<H> {
             }
             Err(failed) => *failed,
         };
-        let FailedAttempt { error, exchange } = failed;
+        let FailedAttempt { error, exchange, refused_member } = failed;
+        self.context.refused_member = refused_member;
         self.exchange = Some(ExchangeState::Ready(exchange));
         let fault = CallFault::from(error);
         fault.end(response);
@@ -166,6 +174,10 @@ impl<H: Host> RepeatableCall<H> for ReplyStream<H> {
         self.go_back();
         (self.response, self.unread) = (None, None);
         self.deltas.clear();
+    }
+
+    fn leave_out(&mut self, member: OwnMember) -> bool {
+        self.go_back().is_some_and(|exchange| exchange.leave_out(member))
     }
 
     fn next_target(&mut self) -> bool {

@@ -247,8 +247,7 @@ def test_unknown_models_are_refused(balancer: Balancer) -> None:
         ("busy", InternalServerError, 502, "upstream_unavailable", 2),
         # A status that the client would retry, had it not been told better.
         ("refusing", InternalServerError, 502, "upstream_refused", 1),
-        # The status tells it; our code stays, for this API has none of its own.
-        ("overflowing", BadRequestError, 400, "upstream_refused", 1),
+        ("overflowing", BadRequestError, 400, "context_length_exceeded", 1),
     ],
 )
 def test_retries_are_those_that_are_safe(

@@ -475,7 +475,7 @@ fn an_error_before_the_first_delta_has_its_own_status() {
             let answer = pending.answer();
             expect_error(&answer, status, code);
             assert_eq!(answer.header("x-should-retry"), retry, "{code}");
-            assert_eq!(answer.header("retry-after"), if answer.text().contains("slow down") { "7" } else { "" });
+            assert_eq!(answer.header("retry-after"), if answer.text().contains("status 429") { "7" } else { "" });
         }
     }
 }

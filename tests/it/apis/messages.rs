@@ -351,7 +351,7 @@ fn an_upstream_error_before_the_reply_has_its_own_status() {
             |call| refuse(call, 400, "prompt is too long: 200001 tokens > 200000 maximum"),
             400,
             "invalid_request_error",
-            "upstream_refused",
+            "context_length_exceeded",
             "false",
         ),
     ];

@@ -75,6 +75,7 @@ Commands:
   token        Inspect, verify, export and import tokens
   keys         Create, list and rotate keys
   revoke       Revoke tokens before they expire
+  upstreams    List the upstreams with what is known of each service
   openapi      Print the OpenAPI 3.1 description of the HTTP API
   completions  Print a completion script for a shell
 
@@ -143,6 +144,7 @@ const COMMANDS: &[&[&str]] = &[
     &["keys", "rotate", "use"],
     &["keys", "rotate", "drop"],
     &["revoke"],
+    &["upstreams"],
     &["openapi"],
     &["completions"],
 ];

@@ -17,3 +17,4 @@ mod serve;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod token;
+mod upstreams;

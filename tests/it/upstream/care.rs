@@ -37,6 +37,8 @@ fn body(call: &mut Call, content_type: &str, body: &[u8]) {
 const JSON: &str = "application/json";
 const SSE: &str = "text/event-stream";
 const OVERFLOW: &str = r#"{"error":{"message":"prompt is too long: 210000 tokens"}}"#;
+const NO_CREDIT: &str =
+    r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#;
 const QUOTA: &str = r#"{"error":{"type":"insufficient_quota","message":"no"}}"#;
 
 /// Failures before any output: the name, the failure, the number of calls without and with a second
@@ -75,12 +77,13 @@ const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
     ("429, retry after 0 s", |call| status(call, 429, &[("retry-after", "0")], ""), 3, 3, "upstream_refused"),
     ("429", |call| status(call, 429, &[], ""), 3, 1, "upstream_refused"),
     ("429, retry after 60 s", |call| status(call, 429, &[("retry-after", "60")], ""), 1, 1, "upstream_refused"),
-    ("429, quota used up", |call| status(call, 429, &[], QUOTA), 1, 1, "upstream_refused"),
-    ("status 401", |call| status(call, 401, &[], ""), 1, 1, "upstream_refused"),
-    ("status 402", |call| status(call, 402, &[], ""), 1, 1, "upstream_refused"),
-    ("status 403", |call| status(call, 403, &[], ""), 1, 1, "upstream_refused"),
+    ("429, quota used up", |call| status(call, 429, &[], QUOTA), 1, 1, "upstream_unavailable"),
+    ("status 401", |call| status(call, 401, &[], ""), 1, 1, "upstream_unavailable"),
+    ("status 402", |call| status(call, 402, &[], ""), 1, 1, "upstream_unavailable"),
+    ("status 403", |call| status(call, 403, &[], ""), 1, 1, "upstream_unavailable"),
     ("status 404", |call| status(call, 404, &[], ""), 1, 1, "upstream_refused"),
-    ("status 408", |call| status(call, 408, &[], ""), 1, 1, "upstream_refused"),
+    ("status 400, no credit", |call| status(call, 400, &[], NO_CREDIT), 1, 1, "upstream_unavailable"),
+    ("status 408", |call| status(call, 408, &[], ""), 3, 3, "upstream_unavailable"),
     ("a page", |call| body(call, "text/html", b"<h1>Welcome</h1>"), 1, 1, "upstream_malformed"),
     ("not JSON", |call| body(call, JSON, b"<h1>"), 1, 1, "upstream_malformed"),
     (
@@ -90,7 +93,6 @@ const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
         1,
         "upstream_malformed",
     ),
-    ("another format", |call| body(call, JSON, b"{\"choices\":1}"), 1, 1, "upstream_malformed"),
     ("a redirect", |call| status(call, 302, &[("location", "/elsewhere")], ""), 1, 1, "upstream_malformed"),
     ("an empty stream", |call| body(call, SSE, b""), 3, 3, "upstream_cut"),
     ("an empty reply", |call| body(call, JSON, b""), 3, 3, "upstream_cut"),
@@ -120,13 +122,20 @@ const FAULTS: &[(&str, Fail, usize, usize, &str)] = &[
     ("an ejected upstream", |call| call.refuse(UpstreamError::Ejected), 2, 1, "upstream_unavailable"),
 ];
 
+/// The faults of the operator's account.
+const ACCOUNT_FAULTS: &[&str] =
+    &["429, quota used up", "status 401", "status 402", "status 403", "status 400, no credit"];
+
 /// Failures that another upstream cannot help with.
 const FINAL: &[(&str, Fail)] = &[
     ("status 400", |call| status(call, 400, &[], "{}")),
     ("status 413", |call| status(call, 413, &[], "{}")),
     ("status 422", |call| status(call, 422, &[], "{}")),
     ("too long a prompt", |call| status(call, 400, &[], OVERFLOW)),
-    ("an error in the stream", |call| body(call, SSE, b"data: {\"error\":{\"message\":\"no\"}}\n\n")),
+    ("another format", |call| body(call, JSON, b"{\"choices\":1}")),
+    ("an error in the stream", |call| {
+        body(call, SSE, b"data: {\"error\":{\"message\":\"no\",\"type\":\"invalid_request_error\"}}\n\n")
+    }),
 ];
 
 /// The form of the client's request.
@@ -247,7 +256,8 @@ fn if_all_upstreams_fail_the_most_helpful_error_is_reported_and_the_token_stays_
         ((401, ""), (503, ""), "upstream_unavailable", None),
         ((429, "30"), (503, ""), "upstream_refused", Some(30)),
         ((503, "20"), (429, "30"), "upstream_refused", Some(30)),
-        ((404, ""), (401, ""), "upstream_refused", None),
+        ((404, ""), (401, ""), "upstream_unavailable", None),
+        ((401, ""), (404, ""), "upstream_refused", None),
     ] {
         let driven = ask(&hand, Form::Document, &first["token"], |call| {
             let (code, wait) = if call.upstream == "a" { at_a } else { at_b };
@@ -442,6 +452,7 @@ fn each_fault_gives_its_verdict_on_the_called_address() {
             "upstream_refused" => Some(Verdict::Refused),
             "overloaded" => None,
             _ if *name == "an ejected upstream" => None,
+            _ if ACCOUNT_FAULTS.contains(name) => Some(Verdict::Refused),
             _ => Some(Verdict::Failed),
         };
         assert_eq!(verdict("a"), reported, "{name}");

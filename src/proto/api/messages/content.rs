@@ -48,7 +48,7 @@ pub(super) fn messages<'a>(
         let position = MessagePosition::Message(message);
         match &*role {
             "assistant" => {
-                token = conversation_token.or(content.take_token()).or(token);
+                token = conversation_token.or_else(|| content.take_token()).or(token);
                 push_assistant(position, content, &mut items)?;
             }
             "system" => system.extend(texts(position, content)?),
@@ -151,7 +151,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawContent<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
                 let (mut blocks, mut token) = (Vec::new(), None);
                 body::each_of_at_most(body::ELEMENTS, seq, |TokenBlock { block, conversation_token }| {
-                    token = conversation_token.or(token.take());
+                    token = conversation_token.or_else(|| token.take());
                     blocks.push(block);
                 })?;
                 Ok(RawContent::Blocks(blocks, token))

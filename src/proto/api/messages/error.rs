@@ -6,7 +6,8 @@
 //! SDKs look for one.
 //!
 //! Two errors have another status here, because programs rely on it: 404 for an unknown model, and
-//! 400 for a prompt that is too long for the model. An overloaded server stays 503. Anthropic's 529
+//! 400 for a prompt that is too long for the model. That one also has the code that OpenAI's APIs
+//! give it. An overloaded server stays 503. Anthropic's 529
 //! is not a registered status, load balancers know 503, and the SDKs retry both alike.
 
 use serde::Serialize;
@@ -33,7 +34,7 @@ pub(super) struct ErrorBody<'a> {
 struct Detail<'a> {
     r#type: &'static str,
     message: String,
-    /// The code of Holdall.
+    /// The code of Holdall, or `context_length_exceeded`.
     code: &'static str,
     details: Details,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +64,10 @@ impl<'a> ErrorBody<'a> {
             Error::UpstreamRefused { overflow: true, .. } => 400,
             _ => public.status,
         };
-        let code = public.error.code();
+        let code = match public.error {
+            Error::UpstreamRefused { overflow: true, .. } => "context_length_exceeded",
+            error => error.code(),
+        };
         let error = Detail {
             r#type: class(public.error, status),
             message: message(public.error),

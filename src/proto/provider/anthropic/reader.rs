@@ -1,30 +1,37 @@
 //! Replies of Anthropic Messages: blocks that start, grow and stop.
-
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+//!
+//! Compatible services deviate from the format. A reply is read if it has one plain meaning, and the
+//! deviation is named as a [`Repair`].
 
 use crate::proto::{
     error::Error,
-    json::List,
     provider::{
+        anthropic::wire::{
+            BlockEvent, CompleteMessage, Counts, InputDelta, MessageDelta, MessageEnd, MessageStart, SignatureDelta,
+            TextBlock, ThinkingBlock, ThinkingDelta, ThinkingStart, ToolUseBlock,
+        },
+        end::End,
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
-        reply_json::{self, MAX_BLOCKS},
-        upstream_error,
+        reply_json, upstream_error,
     },
     sse,
-    turn::{Delta, FinishReason, Usage},
+    turn::{Delta, Repair},
 };
 
 /// The name of the provider.
 pub(super) const NAME: &str = "anthropic";
 
 /// Parses a reply. It keeps the counts, because each event has only some of them, and the open
-/// thinking block.
+/// block.
 #[derive(Default)]
 pub(super) struct Parser {
     counts: Counts,
+    /// The number of the last block.
+    last_index: Option<u64>,
     thinking: Option<OpenThinking>,
+    /// A call that started with arguments. Its fragments, if there are any, replace them.
+    started_call: Option<StartedCall>,
 }
 
 struct OpenThinking {
@@ -32,31 +39,57 @@ struct OpenThinking {
     block: ThinkingBlock,
 }
 
-impl ReplyParser for Parser {
-    const END_MARKER_IS_OPTIONAL: bool = false;
+struct StartedCall {
+    index: u64,
+    id: String,
+    name: String,
+}
 
+impl ReplyParser for Parser {
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
-        match &*reply_json::object_type(data)? {
+        if data.trim() == "[DONE]" {
+            reply.repair(Repair::EndMarker);
+            return reply.complete(deltas);
+        }
+        if event.name == "error" {
+            return Err(error(data, reply));
+        }
+        let (event_type, is_name) = reply_json::event_type(event)?;
+        if is_name {
+            reply.repair(Repair::EventShape);
+        }
+        match &*event_type {
             "content_block_delta" => {
-                let BlockDelta { index, delta } = reply_json::parse(data)?;
-                self.add_delta(index, delta.get(), reply, deltas)
+                let BlockEvent { index, delta, .. } = reply_json::parse(data)?;
+                let index = self.index(index, reply);
+                delta.map_or(Ok(()), |delta| self.add_delta(index, delta.get(), reply, deltas))
             }
             "content_block_start" => {
-                let BlockStart { index, content_block } = reply_json::parse(data)?;
-                self.open_block(index, content_block.get(), reply, deltas)
+                let BlockEvent { index, content_block, .. } = reply_json::parse(data)?;
+                let next = self.last_index.map_or(0, |last| last.saturating_add(1));
+                let index = index.unwrap_or_else(|| Self::repaired(next, reply));
+                self.last_index = Some(index);
+                // Some services leave out the event that ends a block.
+                self.close_block(None, reply, deltas)?;
+                content_block.map_or(Ok(()), |block| self.open_block(index, block.get(), reply, deltas))
             }
-            "content_block_stop" => self.close_block(reply_json::parse::<BlockStop>(data)?.index, reply, deltas),
-            "error" => Err(error(data)?),
+            "content_block_stop" => {
+                let BlockEvent { index, .. } = reply_json::parse(data)?;
+                let index = self.index(index, reply);
+                self.close_block(Some(index), reply, deltas)
+            }
+            "error" => Err(error(data, reply)),
             "message_delta" => {
-                let MessageDelta { delta, usage } = reply_json::parse(data)?;
-                end(delta.stop_reason.as_deref(), reply);
+                let MessageDelta { delta, stop_reason, stop_sequence, usage } = reply_json::parse(data)?;
+                end(MessageEnd { stop_reason, stop_sequence }, reply, deltas);
+                end(delta.unwrap_or_default(), reply, deltas);
                 self.count(usage, deltas);
                 Ok(())
             }
             "message_start" => {
                 let MessageStart { message } = reply_json::parse(data)?;
-                self.count(message.usage, deltas);
+                self.count(message.and_then(|message| message.usage), deltas);
                 Ok(())
             }
             "message_stop" => reply.complete(deltas),
@@ -65,137 +98,47 @@ impl ReplyParser for Parser {
     }
 
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if reply_json::object_type(body)? == "error" {
-            return Err(error(body)?);
-        }
         let message: CompleteMessage<'_> = reply_json::parse(body)?;
-        for (index, block) in (0..).zip(message.content.0) {
-            self.open_block(index, block.get(), reply, deltas)?;
-            self.close_block(index, reply, deltas)?;
+        if message.message_type.as_deref() == Some("error") || message.error.is_some() {
+            return Err(error(body, reply));
         }
-        end(message.stop_reason.as_deref(), reply);
-        self.count(message.usage, deltas);
+        let content = message.content.ok_or_else(|| Error::malformed("the reply has no content"))?;
+        if message.message_type.is_none() {
+            reply.repair(Repair::EventShape);
+        }
+        if let Some(text) = reply_json::text(content) {
+            reply.repair(Repair::ContentShape);
+            reply.text(text, deltas);
+        } else {
+            for (index, block) in (0..).zip(CompleteMessage::blocks(content)?) {
+                self.open_block(index, block.get(), reply, deltas)?;
+                self.close_block(Some(index), reply, deltas)?;
+            }
+        }
+        let CompleteMessage { stop_reason, stop_sequence, usage, .. } = message;
+        end(MessageEnd { stop_reason, stop_sequence }, reply, deltas);
+        self.count(usage, deltas);
         Ok(())
     }
 }
 
-#[derive(Deserialize)]
-struct BlockDelta<'a> {
-    index: u64,
-    #[serde(borrow)]
-    delta: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct BlockStart<'a> {
-    index: u64,
-    #[serde(borrow)]
-    content_block: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct BlockStop {
-    index: u64,
-}
-
-#[derive(Deserialize)]
-struct MessageDelta {
-    delta: MessageEnd,
-    usage: Option<Counts>,
-}
-
-#[derive(Deserialize)]
-struct MessageEnd {
-    stop_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct MessageStart {
-    message: StartedMessage,
-}
-
-#[derive(Deserialize)]
-struct StartedMessage {
-    usage: Option<Counts>,
-}
-
-#[derive(Deserialize)]
-struct CompleteMessage<'a> {
-    #[serde(borrow)]
-    content: List<&'a RawValue, { MAX_BLOCKS }>,
-    stop_reason: Option<String>,
-    usage: Option<Counts>,
-}
-
-#[derive(Deserialize)]
-struct TextBlock {
-    text: String,
-}
-
-#[derive(Deserialize)]
-struct ThinkingStart {
-    thinking: Option<String>,
-    signature: Option<String>,
-}
-
-/// A thinking block as the provider wants it back.
-#[derive(Serialize)]
-#[serde(tag = "type", rename = "thinking")]
-struct ThinkingBlock {
-    thinking: String,
-    signature: String,
-}
-
-#[derive(Deserialize)]
-struct ThinkingDelta {
-    thinking: String,
-}
-
-#[derive(Deserialize)]
-struct SignatureDelta {
-    signature: String,
-}
-
-#[derive(Deserialize)]
-struct ToolUseBlock<'a> {
-    id: String,
-    name: String,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct InputDelta {
-    partial_json: String,
-}
-
-#[derive(Default, Deserialize)]
-struct Counts {
-    input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    thinking_tokens: Option<u64>,
-}
-
 impl Parser {
+    /// The number of the block that an event belongs to: the last one, if it has none.
+    fn index(&self, index: Option<u64>, reply: &mut ReplyBuilder) -> u64 {
+        index.unwrap_or_else(|| Self::repaired(self.last_index.unwrap_or_default(), reply))
+    }
+
+    fn repaired(index: u64, reply: &mut ReplyBuilder) -> u64 {
+        reply.repair(Repair::EventShape);
+        index
+    }
+
     /// Replaces the counts that an event brings.
     fn count(&mut self, counts: Option<Counts>, deltas: &mut Vec<Delta>) {
-        let Some(new) = counts else { return };
-        let old = std::mem::take(&mut self.counts);
-        self.counts = Counts {
-            input_tokens: new.input_tokens.or(old.input_tokens),
-            cache_creation_input_tokens: new.cache_creation_input_tokens.or(old.cache_creation_input_tokens),
-            cache_read_input_tokens: new.cache_read_input_tokens.or(old.cache_read_input_tokens),
-            output_tokens: new.output_tokens.or(old.output_tokens),
-            output_tokens_details: new.output_tokens_details.or(old.output_tokens_details),
-        };
-        deltas.push(Delta::Usage(self.counts.usage()));
+        if let Some(counts) = counts {
+            self.counts.replace(counts);
+            deltas.push(Delta::Usage(self.counts.usage()));
+        }
     }
 
     /// Takes the start of a block. A block that is not streamed starts with all its content.
@@ -212,24 +155,36 @@ impl Parser {
                 reply.reasoning(index, NAME, block.to_owned(), deltas)
             }
             "text" => {
-                reply.text(reply_json::parse::<TextBlock>(block)?.text, deltas);
+                reply.text(reply_json::parse::<TextBlock>(block)?.text.unwrap_or_default(), deltas);
                 Ok(())
             }
             "thinking" => {
                 reply.count_bytes(block.len())?;
                 let ThinkingStart { thinking, signature } = reply_json::parse(block)?;
-                let [thinking, signature] = [thinking, signature].map(Option::unwrap_or_default);
-                self.thinking = Some(OpenThinking { index, block: ThinkingBlock { thinking, signature } });
+                let block = ThinkingBlock { thinking: thinking.unwrap_or_default(), signature };
+                self.thinking = Some(OpenThinking { index, block });
                 Ok(())
             }
-            "tool_use" => {
-                let ToolUseBlock { id, name, input } = reply_json::parse(block)?;
-                // A streamed call starts with an empty object, which its fragments replace.
-                let args = input.map(RawValue::get).filter(|args| !is_empty_object(args)).unwrap_or_default();
-                reply.call_fragment(index, &id, &name, args)
-            }
+            "tool_use" => self.open_call(index, reply_json::parse(block)?, reply),
             _ => Ok(()),
         }
+    }
+
+    /// Opens a call. A streamed call starts with an empty object, which its fragments replace.
+    fn open_call(&mut self, index: u64, block: ToolUseBlock<'_>, reply: &mut ReplyBuilder) -> Result<(), Error> {
+        let ToolUseBlock { id, name, input } = block;
+        let [id, name] = [id, name].map(Option::unwrap_or_default);
+        let args = match input.map(|input| (reply_json::text(input), input.get())) {
+            Some((Some(text), _)) => {
+                reply.repair(Repair::CallShape);
+                text
+            }
+            Some((None, json)) if json != "null" && !is_empty_object(json) => json.to_owned(),
+            _ => String::new(),
+        };
+        reply.call_fragment(index, &id, &name, &args)?;
+        self.started_call = Some(StartedCall { index, id, name }).filter(|_| !args.is_empty());
+        Ok(())
     }
 
     fn add_delta(
@@ -241,15 +196,19 @@ impl Parser {
     ) -> Result<(), Error> {
         let thinking = self.thinking.as_mut().filter(|open| open.index == index).map(|open| &mut open.block);
         match (&*reply_json::object_type(delta)?, thinking) {
-            ("input_json_delta", _) if reply.has_call(index) => {
-                reply.call_fragment(index, "", "", &reply_json::parse::<InputDelta>(delta)?.partial_json)
-            }
+            ("input_json_delta", _) if reply.has_call(index) => self.add_arguments(
+                index,
+                &reply_json::parse::<InputDelta>(delta)?.partial_json.unwrap_or_default(),
+                reply,
+            ),
             ("signature_delta", Some(block)) => {
-                block.signature = reply_json::parse::<SignatureDelta>(delta)?.signature;
-                reply.count_bytes(block.signature.len())
+                let SignatureDelta { signature } = reply_json::parse(delta)?;
+                reply.count_bytes(signature.len())?;
+                block.signature = Some(signature);
+                Ok(())
             }
             ("text_delta", _) => {
-                reply.text(reply_json::parse::<TextBlock>(delta)?.text, deltas);
+                reply.text(reply_json::parse::<TextBlock>(delta)?.text.unwrap_or_default(), deltas);
                 Ok(())
             }
             ("thinking_delta", Some(block)) => {
@@ -262,35 +221,38 @@ impl Parser {
         }
     }
 
-    /// Passes on the thinking block that ended, if it is signed.
-    fn close_block(&mut self, index: u64, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        match self.thinking.take_if(|open| open.index == index) {
-            Some(open) if !open.block.signature.is_empty() => {
-                let blob = serde_json::to_string(&open.block)
-                    .map_err(|error| Error::internal(format!("thinking is not JSON: {error}")))?;
-                reply.reasoning(index, NAME, blob, deltas)
+    fn add_arguments(&mut self, index: u64, piece: &str, reply: &mut ReplyBuilder) -> Result<(), Error> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        match self.started_call.take_if(|call| call.index == index) {
+            Some(StartedCall { id, name, .. }) => {
+                reply.repair(Repair::CallShape);
+                reply.complete_call(index, &id, &name, piece)
             }
-            _ => Ok(()),
+            None => reply.call_fragment(index, "", "", piece),
         }
     }
-}
 
-impl Counts {
-    /// The counts in neutral terms. This format counts cached input separately; [`Usage`] includes
-    /// it in the input.
-    fn usage(&self) -> Usage {
-        let input = [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens];
-        Usage {
-            input_tokens: input.into_iter().flatten().fold(0, u64::saturating_add),
-            output_tokens: self.output_tokens.unwrap_or_default(),
-            cached_tokens: self.cache_read_input_tokens.unwrap_or_default(),
-            cache_written_tokens: self.cache_creation_input_tokens.unwrap_or_default(),
-            reasoning_tokens: self
-                .output_tokens_details
-                .as_ref()
-                .and_then(|details| details.thinking_tokens)
-                .unwrap_or_default(),
+    /// Passes on the thinking block that ended, if its service takes it back: signed, or unsigned
+    /// where that is the habit. `None` ends any block.
+    fn close_block(
+        &mut self,
+        index: Option<u64>,
+        reply: &mut ReplyBuilder,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Error> {
+        let Some(OpenThinking { index, block }) =
+            self.thinking.take_if(|open| index.is_none_or(|index| open.index == index))
+        else {
+            return Ok(());
+        };
+        if !block.is_signed() && !reply.profile().unsigned_thinking {
+            return Ok(());
         }
+        let blob =
+            serde_json::to_string(&block).map_err(|error| Error::internal(format!("thinking is not JSON: {error}")))?;
+        reply.reasoning(index, NAME, blob, deltas)
     }
 }
 
@@ -298,24 +260,14 @@ fn is_empty_object(json: &str) -> bool {
     json.chars().filter(|c| !c.is_ascii_whitespace()).eq("{}".chars())
 }
 
-/// Sets the finish reason. An unknown reason counts as a normal end.
-fn end(stop_reason: Option<&str>, reply: &mut ReplyBuilder) {
-    let Some(name) = stop_reason else { return };
-    reply.set_finish_reason(match name {
-        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
-        "refusal" => FinishReason::ContentFilter,
-        "tool_use" => FinishReason::ToolCalls,
-        _ => FinishReason::Stop,
-    });
+/// Sets the end, and names the stop sequence that caused it.
+fn end(end: MessageEnd, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) {
+    reply.set_end(end.stop_reason.as_deref().and_then(|word| End::of(word, reply.profile())));
+    deltas.extend(end.stop_sequence.filter(|text| !text.is_empty()).map(Delta::StopSequence));
 }
 
-/// The error that an `error` event or body means.
-fn error(json: &str) -> Result<Error, Error> {
-    #[derive(Deserialize)]
-    struct WithError {
-        #[serde(default, deserialize_with = "reply_json::error_member")]
-        error: Option<Value>,
-    }
-
-    Ok(upstream_error::from_reply(&reply_json::parse::<WithError>(json)?.error.unwrap_or_default()))
+/// The error that an `error` event or body means: in a member of its own, in the event itself, or as
+/// plain text.
+fn error(data: &str, reply: &ReplyBuilder) -> Error {
+    upstream_error::from_reply(&reply_json::error_value(data), reply.profile())
 }

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Number, value::RawValue};
 
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     error::Error,
-    provider::call::{ModelCall, object, plain_id},
+    provider::{
+        call::{ModelCall, object},
+        call_id::plain_id,
+    },
     turn::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
 };
 
@@ -332,7 +335,7 @@ fn messages<'a>(call: &ModelCall<'a>) -> Result<Vec<Message<'a>>, Error> {
                 (Role::User, vec![Content::ToolResult { tool_use_id, content, is_error: *error }.into()])
             }
             Item::Think { provider_id, blob } if provider_id == call.provider_id => {
-                (Role::Assistant, object(blob).map(Block::Received).into_iter().collect())
+                (Role::Assistant, thinking(blob, call).into_iter().collect())
             }
             Item::Think { .. } => continue,
         };
@@ -418,7 +421,39 @@ fn source(url: &str) -> Result<Source<'_>, Error> {
             detail: "The model service accepts inline images only in base64.".to_owned(),
         });
     }
-    Ok(Source::Base64 { media_type, data })
+    Ok(Source::Base64 { media_type: image_type(media_type), data })
+}
+
+/// The name of an image type that the API knows. Its list is exact: lower case, and not `image/jpg`.
+fn image_type(media_type: &str) -> &str {
+    const NAMES: [(&str, &str); 7] = [
+        ("image/gif", "image/gif"),
+        ("image/jpeg", "image/jpeg"),
+        ("image/jpg", "image/jpeg"),
+        ("image/pjpeg", "image/jpeg"),
+        ("image/png", "image/png"),
+        ("image/webp", "image/webp"),
+        ("image/x-png", "image/png"),
+    ];
+    let media_type = media_type.trim();
+    NAMES.into_iter().find(|(name, _)| media_type.eq_ignore_ascii_case(name)).map_or(media_type, |(_, known)| known)
+}
+
+/// The block of a reasoning item, if it can go back. The official API refuses thinking without a
+/// signature.
+fn thinking<'a>(blob: &'a str, call: &ModelCall<'_>) -> Option<Block<'a>> {
+    #[derive(Deserialize)]
+    struct Tagged<'a> {
+        #[serde(borrow, rename = "type")]
+        block_type: Cow<'a, str>,
+        #[serde(borrow)]
+        signature: Option<Cow<'a, str>>,
+    }
+
+    let block: Option<Tagged<'_>> = serde_json::from_str(blob).ok();
+    let is_unsigned =
+        block.is_some_and(|block| block.block_type == "thinking" && block.signature.is_none_or(|text| text.is_empty()));
+    object(blob).filter(|_| call.profile.unsigned_thinking || !is_unsigned).map(Block::Received)
 }
 
 /// A tool call. Arguments that are not a JSON object become an empty object: the format allows

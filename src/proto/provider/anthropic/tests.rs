@@ -1,3 +1,5 @@
+mod near_right;
+
 use serde_json::value::RawValue;
 
 use super::*;
@@ -170,14 +172,14 @@ fn a_changed_byte_never_breaks_the_reader() {
 }
 
 #[test]
-fn a_stream_is_complete_only_with_message_stop() {
+fn a_stream_is_complete_with_a_reason_or_with_message_stop() {
     for (events, expected) in [
         (&[START, TEXT_DELTA, END_REASON, STOP][..], Ok(FinishReason::Stop)),
         (&[START, END_REASON, STOP], Ok(FinishReason::Stop)),
         (&[START, TEXT_DELTA, STOP], Ok(FinishReason::Stop)),
-        (&[START, TEXT_DELTA, END_REASON], Err("upstream_cut")),
+        (&[START, TEXT_DELTA, END_REASON], Ok(FinishReason::Stop)),
         (&[START, TEXT_DELTA], Err("upstream_cut")),
-        (&[START, STOP], Err("upstream_malformed")),
+        (&[START, STOP], Err("upstream_unavailable")),
     ] {
         let (deltas, ended) = read_events(&Anthropic, events);
         let reason = ended.map_err(|error| error.code());
@@ -191,7 +193,6 @@ fn finish_reasons_are_mapped() {
         ("end_turn", FinishReason::Stop),
         ("stop_sequence", FinishReason::Stop),
         ("pause_turn", FinishReason::Stop),
-        ("of_the_future", FinishReason::Stop),
         ("max_tokens", FinishReason::Length),
         ("model_context_window_exceeded", FinishReason::Length),
         ("refusal", FinishReason::ContentFilter),
@@ -251,7 +252,7 @@ fn an_error_inside_a_reply_ends_it() {
         (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, "upstream_unavailable"),
         (r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#, "upstream_unavailable"),
         (r#"{"type":"error","error":{"type":"invalid_request_error","message":"x"}}"#, "upstream_refused"),
-        (r#"{"type":"error"}"#, "upstream_refused"),
+        (r#"{"type":"error"}"#, "upstream_unavailable"),
     ] {
         let (deltas, ended) = read_events(&Anthropic, &[START, TEXT_DELTA, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("a")], code), "{error}");
@@ -290,7 +291,7 @@ fn items_are_written_as_messages() {
             Item::text(Role::Assistant, ""),
             call_item("c3", "now", "[]"),
             result_item("c3", ""),
-            think_item("anthropic", r#"{"type":"thinking"}"#),
+            think_item("anthropic", r#"{"type":"redacted_thinking"}"#),
             Item::text(Role::Assistant, ""),
             Item::text(Role::User, "?"),
         ],
@@ -308,7 +309,7 @@ fn items_are_written_as_messages() {
         r#"{"role":"user","content":[{"type":"text","text":"(no text)"}]},"#,
         r#"{"role":"assistant","content":[{"type":"tool_use","id":"c3","name":"now","input":{}}]},"#,
         r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"c3"}]},"#,
-        r#"{"role":"assistant","content":[{"type":"thinking"},{"type":"text","text":"(no text)"}]},"#,
+        r#"{"role":"assistant","content":[{"type":"redacted_thinking"},{"type":"text","text":"(no text)"}]},"#,
         r#"{"role":"user","content":[{"type":"text","text":"?"}]}]}"#,
     ];
     assert_eq!(body, expected.concat());

@@ -3,7 +3,7 @@
 use super::wire::{Answer, CALL_EVENT, Call, Counts, END_EVENT, EndEvent, Reason, TEXT_EVENT, TextEvent};
 use crate::proto::{
     error::Error,
-    provider::{reply::ReplyParser, reply_builder::ReplyBuilder, reply_json},
+    provider::{end::End, reply::ReplyParser, reply_builder::ReplyBuilder, reply_json},
     sse,
     turn::{Delta, FinishReason, Usage},
 };
@@ -13,8 +13,6 @@ use crate::proto::{
 pub(super) struct Parser;
 
 impl ReplyParser for Parser {
-    const END_MARKER_IS_OPTIONAL: bool = false;
-
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         match event.name.as_str() {
             CALL_EVENT => add_call(&reply_json::parse(&event.data)?, reply),
@@ -48,11 +46,11 @@ fn add_call(call: &Call, reply: &mut ReplyBuilder) -> Result<(), Error> {
 }
 
 fn end(reason: Reason, counts: Counts, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) {
-    reply.set_finish_reason(match reason {
+    reply.set_end(Some(End::Finished(match reason {
         Reason::Length => FinishReason::Length,
         Reason::Stop => FinishReason::Stop,
         Reason::ToolCalls => FinishReason::ToolCalls,
-    });
+    })));
     let Counts { input_tokens, output_tokens } = counts;
     deltas.push(Delta::Usage(Usage { input_tokens, output_tokens, ..Usage::default() }));
 }

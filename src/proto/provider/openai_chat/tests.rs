@@ -1,14 +1,13 @@
+mod near_right;
+mod state;
+
 use serde_json::value::RawValue;
 
 use super::*;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
-    provider::{
-        COMPATIBLE,
-        call::{TokenCount, plain_id},
-        testing::*,
-    },
-    turn::{Delta, FinishReason, ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
+    provider::{COMPATIBLE, PROFILES, call::TokenCount, call_id::plain_id, testing::*},
+    turn::{Delta, FinishReason, ModelOptions, Reasoning, Repair, ReplyFormat, Thinking, Tool, ToolChoice, Usage},
 };
 
 const OFFICIAL: OpenAiChat = OpenAiChat;
@@ -84,8 +83,8 @@ fn a_stream_is_complete_with_a_reason_or_with_done() {
         (&[text_delta, "[DONE]"], Ok(FinishReason::Stop)),
         (&[stop, "[DONE]"], Ok(FinishReason::Length)),
         (&[text_delta], Err("upstream_cut")),
-        (&["[DONE]"], Err("upstream_malformed")),
-        (&[r#"{"choices":[]}"#, "[DONE]"], Err("upstream_malformed")),
+        (&["[DONE]"], Err("upstream_unavailable")),
+        (&[r#"{"choices":[]}"#, "[DONE]"], Err("upstream_unavailable")),
     ] {
         let (deltas, ended) = read_events(&OFFICIAL, events);
         let reason = ended.map_err(|error| error.code());
@@ -132,9 +131,11 @@ fn other_choices_and_unknown_members_are_ignored() {
             r#"{"prompt_filter_results":[],"choices":[]}"#,
             r#"{"choices":[{"index":0,"delta":{"content":"a","reasoning_content":"hm"},"message":{"content":"a"}}]}"#,
             r#"{"choices":[{"index":0,"delta":null,"finish_reason":"stop"}],"error":null}"#,
+            "[DONE]",
         ],
     );
-    assert_eq!((deltas, ended), (vec![text("a"), finish(FinishReason::Stop)], Ok(())));
+    let expected = vec![Delta::Repaired(Repair::Choices), text("a"), finish(FinishReason::Stop)];
+    assert_eq!((deltas, ended), (expected, Ok(())));
 }
 
 #[test]
@@ -145,6 +146,7 @@ fn calls_without_an_index_are_separated_by_id() {
             r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}}]}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"id":"b","function":{"name":"f","arguments":"{\"x\":"}}]}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"id":"b","function":{"name":"f","arguments":"1}"}}]},"finish_reason":"stop"}]}"#,
+            "[DONE]",
         ],
     );
     let expected = vec![call("a", "f", "{}"), call("b", "f", "{\"x\":1}"), finish(FinishReason::ToolCalls)];
@@ -161,7 +163,7 @@ fn an_error_inside_a_reply_ends_it() {
             "upstream_unavailable",
         ),
         (r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#, "upstream_refused"),
-        (r#"{"error":"model not loaded"}"#, "upstream_refused"),
+        (r#"{"error":"model not loaded"}"#, "upstream_unavailable"),
     ] {
         let (deltas, ended) = read_events(&OFFICIAL, &[text_delta, error]);
         assert_eq!((deltas, ended.unwrap_err().code()), (vec![text("so f")], code), "{error}");
@@ -282,7 +284,7 @@ fn compatible_services_get_the_older_name_of_the_limit() {
 
 #[test]
 fn all_counts_are_read() {
-    let body = r#"{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":7,"cache_write_tokens":1},"completion_tokens_details":{"reasoning_tokens":5}}}"#;
+    let body = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":7,"cache_write_tokens":1},"completion_tokens_details":{"reasoning_tokens":5}}}"#;
     let (deltas, _) = read(&OFFICIAL, "application/json", [body.as_bytes()]);
     let usage =
         Usage { input_tokens: 9, output_tokens: 8, cached_tokens: 7, cache_written_tokens: 1, reasoning_tokens: 5 };

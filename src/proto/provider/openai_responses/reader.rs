@@ -1,19 +1,24 @@
 //! Replies of OpenAI Responses: items that are added, grow and are done.
+//!
+//! Compatible services deviate from the format. A reply is read if it has one plain meaning, and the
+//! deviation is named as a [`Repair`].
 
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use std::collections::BTreeSet;
 
 use crate::proto::{
     error::Error,
-    json::List,
     provider::{
+        end::End,
+        openai_responses::{
+            places::Places,
+            wire::{CallItem, EndEvent, ItemEvent, MessageItem, MessagePart, ReasoningItem, Response},
+        },
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
-        reply_json::{self, MAX_BLOCKS},
-        upstream_error,
+        reply_json, upstream_error,
     },
     sse,
-    turn::{Delta, FinishReason, Usage},
+    turn::{Delta, FinishReason, Repair},
 };
 
 /// The name of the provider.
@@ -22,45 +27,72 @@ pub(super) const NAME: &str = "openai-responses";
 /// Parses a reply.
 #[derive(Default)]
 pub(super) struct Parser {
-    /// True if the model refused. A refusal is text whose finish reason is `content_filter`.
-    refused: bool,
+    places: Places,
     /// True if the open message came in pieces.
     in_pieces: bool,
+    /// True if the reply has reasoning.
+    has_reasoning: bool,
+    /// True if the reply has a message.
+    has_message: bool,
+    /// The ids of the calls so far.
+    calls: BTreeSet<String>,
+    /// The numbers of the calls whose arguments came in pieces.
+    with_pieces: BTreeSet<u64>,
 }
 
 impl ReplyParser for Parser {
-    const END_MARKER_IS_OPTIONAL: bool = false;
-
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
         if data.trim() == "[DONE]" {
             return Err(Error::UpstreamCut);
         }
-        match &*reply_json::object_type(data)? {
-            "error" => Err(error(data)),
+        if event.name == "error" {
+            return Err(error(data, reply));
+        }
+        let (event_type, is_name) = reply_json::event_type(event)?;
+        if is_name {
+            reply.repair(Repair::EventShape);
+        }
+        match &*event_type {
+            "error" => Err(error(data, reply)),
             kind @ ("response.completed" | "response.failed" | "response.incomplete") => {
-                let EndEvent { mut response } = reply_json::parse(data)?;
+                let mut response = reply_json::parse::<EndEvent<'_>>(data)?.response.unwrap_or_default();
                 response.status = response.status.or_else(|| kind.strip_prefix("response.").map(str::to_owned));
-                self.end(response, reply, deltas)?;
+                self.add_late_output(&mut response, reply, deltas)?;
+                end(response, reply, deltas)?;
                 reply.complete(deltas)
             }
             "response.function_call_arguments.delta" => {
-                let ArgumentsDelta { output_index, delta } = reply_json::parse(data)?;
-                if reply.has_call(output_index) { reply.call_fragment(output_index, "", "", &delta) } else { Ok(()) }
+                let event: ItemEvent<'_> = reply_json::parse(data)?;
+                let index = self.places.of_part(&event, reply);
+                let piece = event.delta.unwrap_or_default();
+                self.add_arguments(index, &piece, reply)
+            }
+            "response.function_call_arguments.done" => {
+                let event: ItemEvent<'_> = reply_json::parse(data)?;
+                let index = self.places.of_part(&event, reply);
+                let arguments = event.arguments.filter(|_| !self.with_pieces.contains(&index));
+                let Some(arguments) = arguments else { return Ok(()) };
+                self.add_arguments(index, &reply_json::arguments(arguments).0, reply)
             }
             "response.output_item.added" => {
-                let ItemEvent { output_index, item } = reply_json::parse(data)?;
-                open_item(output_index, item.get(), reply)
+                let event: ItemEvent<'_> = reply_json::parse(data)?;
+                let index = self.places.of_added(&event, reply)?;
+                event.item.map_or(Ok(()), |item| self.open_item(index, item.get(), reply))
             }
             "response.output_item.done" => {
-                let ItemEvent { output_index, item } = reply_json::parse(data)?;
-                self.add_item(output_index, item.get(), reply, deltas)
+                let event: ItemEvent<'_> = reply_json::parse(data)?;
+                let index = self.places.of_done(&event, reply);
+                event.item.map_or(Ok(()), |item| self.add_item(index, item.get(), reply, deltas))
             }
             kind @ ("response.output_text.delta" | "response.refusal.delta") => {
-                let TextDelta { delta } = reply_json::parse(data)?;
-                self.in_pieces = true;
-                self.refused |= kind == "response.refusal.delta" && !delta.is_empty();
-                reply.text(delta, deltas);
+                let delta = reply_json::parse::<ItemEvent<'_>>(data)?.delta.unwrap_or_default();
+                (self.in_pieces, self.has_message) = (true, true);
+                if kind == "response.refusal.delta" {
+                    reply.refusal(delta, deltas)
+                } else {
+                    reply.text(delta, deltas)
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -68,109 +100,37 @@ impl ReplyParser for Parser {
     }
 
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        let CompleteResponse { output, error } = reply_json::parse(body)?;
-        if let Some(error) = error {
-            return Err(upstream_error::from_reply(&error));
+        let mut response: Response<'_> = reply_json::parse(body)?;
+        let output = response.output.take();
+        if response.error.is_none() && output.is_none() {
+            return Err(Error::malformed("the response has no output"));
         }
-        for (index, item) in (0..).zip(output.0) {
+        for (index, item) in (0..).zip(output.unwrap_or_default().0) {
             self.add_item(index, item.get(), reply, deltas)?;
         }
-        self.end(reply_json::parse(body)?, reply, deltas)
+        end(response, reply, deltas)
     }
 }
 
-#[derive(Deserialize)]
-struct EndEvent {
-    response: Response,
-}
-
-/// The end of a response. In a stream, the type of the event can replace the status.
-#[derive(Deserialize)]
-struct Response {
-    status: Option<String>,
-    #[serde(default, deserialize_with = "reply_json::error_member")]
-    error: Option<Value>,
-    incomplete_details: Option<IncompleteDetails>,
-    usage: Option<Counts>,
-}
-
-#[derive(Deserialize)]
-struct IncompleteDetails {
-    reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct CompleteResponse<'a> {
-    #[serde(borrow)]
-    output: List<&'a RawValue, { MAX_BLOCKS }>,
-    #[serde(default, deserialize_with = "reply_json::error_member")]
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct ItemEvent<'a> {
-    output_index: u64,
-    #[serde(borrow)]
-    item: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct TextDelta {
-    delta: String,
-}
-
-#[derive(Deserialize)]
-struct ArgumentsDelta {
-    output_index: u64,
-    delta: String,
-}
-
-#[derive(Deserialize)]
-struct CallItem {
-    call_id: String,
-    name: String,
-    arguments: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct MessageItem {
-    content: List<MessagePart, { MAX_BLOCKS }>,
-}
-
-#[derive(Deserialize)]
-struct MessagePart {
-    text: Option<String>,
-    refusal: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ReasoningItem<'a> {
-    #[serde(borrow)]
-    content: Option<List<&'a RawValue, { MAX_BLOCKS }>>,
-    encrypted_content: Option<String>,
-    status: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Counts {
-    input_tokens: Option<u64>,
-    input_tokens_details: Option<InputDetails>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize)]
-struct InputDetails {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    reasoning_tokens: Option<u64>,
-}
-
 impl Parser {
+    /// Opens a call. Its fragments follow. Other items are read only once they are complete.
+    fn open_item(&mut self, index: u64, item: &str, reply: &mut ReplyBuilder) -> Result<(), Error> {
+        if reply_json::object_type(item)? == "function_call" {
+            let (call, args) = self.call(reply_json::parse(item)?, reply)?;
+            reply.call_fragment(index, &call.id, &call.name, &args)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a piece of a call's arguments.
+    fn add_arguments(&mut self, index: u64, piece: &str, reply: &mut ReplyBuilder) -> Result<(), Error> {
+        if piece.is_empty() || !reply.has_call(index) {
+            return Ok(());
+        }
+        self.with_pieces.insert(index);
+        reply.call_fragment(index, "", "", piece)
+    }
+
     /// Adds a complete item. A message that came in pieces is already added.
     fn add_item(
         &mut self,
@@ -181,87 +141,125 @@ impl Parser {
     ) -> Result<(), Error> {
         match &*reply_json::object_type(item)? {
             "function_call" => {
-                let CallItem { call_id, name, arguments } = reply_json::parse(item)?;
-                reply.complete_call(index, &call_id, &name, &arguments.unwrap_or_default())
+                let mut call: CallItem<'_> = reply_json::parse(item)?;
+                if call.call_id.as_ref().is_none_or(String::is_empty) {
+                    reply.repair(Repair::CallId);
+                    call.call_id = call.id.take();
+                }
+                let (call, args) = self.call(call, reply)?;
+                reply.complete_call(index, &call.id, &call.name, &args)
             }
             "message" if std::mem::take(&mut self.in_pieces) => Ok(()),
             "message" => {
-                for part in reply_json::parse::<MessageItem>(item)?.content.0 {
-                    let refusal = part.refusal.unwrap_or_default();
-                    self.refused |= !refusal.is_empty();
-                    reply.text(part.text.unwrap_or_default(), deltas);
-                    reply.text(refusal, deltas);
-                }
-                Ok(())
+                self.has_message = true;
+                add_message(item, reply, deltas)
             }
-            "reasoning" => add_reasoning(index, item, reply, deltas),
+            "reasoning" => {
+                self.has_reasoning = true;
+                add_reasoning(index, item, reply, deltas)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Sets the finish reason and the counts, or returns the error of a failed response.
-    fn end(&self, response: Response, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if let Some(error) = response.error {
-            return Err(upstream_error::from_reply(&error));
+    /// Reads a call, and remembers its id.
+    fn call(&mut self, item: CallItem<'_>, reply: &mut ReplyBuilder) -> Result<(CallName, String), Error> {
+        let CallItem { call_id, name, arguments, .. } = item;
+        let call = CallName { id: call_id.unwrap_or_default(), name: name.unwrap_or_default() };
+        let (args, is_json) = arguments.map(reply_json::arguments).unwrap_or_default();
+        if is_json {
+            reply.repair(Repair::CallShape);
         }
-        let detail = response.incomplete_details.and_then(|details| details.reason);
-        let reason = match (response.status.as_deref(), detail.as_deref()) {
-            (Some("cancelled" | "failed"), _) => {
-                return Err(Error::UpstreamUnavailable { cause: "the response failed".to_owned(), retry_after: None });
+        reply.count_bytes(call.id.len())?;
+        self.calls.insert(call.id.clone());
+        Ok((call, args.into_owned()))
+    }
+
+    /// Adds the output that only the last event has: kinds of items that the stream did not have,
+    /// and calls with other ids. A call without an id in the stream can be any of them.
+    fn add_late_output(
+        &mut self,
+        response: &mut Response<'_>,
+        reply: &mut ReplyBuilder,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Error> {
+        let (has_message, has_reasoning) = (self.has_message, self.has_reasoning);
+        let calls = self.calls.clone();
+        for item in response.output.take().unwrap_or_default().0 {
+            let kind = reply_json::object_type(item.get()).unwrap_or_default();
+            let is_late = match &*kind {
+                "function_call" => {
+                    let CallItem { id, call_id, .. } = reply_json::parse(item.get())?;
+                    !calls.contains("") && !calls.contains(&call_id.or(id).unwrap_or_default())
+                }
+                "message" => !has_message,
+                "reasoning" => !has_reasoning,
+                _ => false,
+            };
+            if is_late {
+                reply.repair(Repair::LateOutput);
+                self.in_pieces = false;
+                let index = self.places.next();
+                self.add_item(index, item.get(), reply, deltas)?;
             }
-            (Some("in_progress" | "queued"), _) => return Err(Error::malformed("the response has not ended")),
-            _ if self.refused => FinishReason::ContentFilter,
-            (Some("incomplete"), Some("content_filter")) => FinishReason::ContentFilter,
-            (Some("incomplete"), _) => FinishReason::Length,
-            // An unknown status or reason counts as a normal end.
-            _ => FinishReason::Stop,
-        };
-        reply.set_finish_reason(reason);
-        if let Some(counts) = response.usage {
-            deltas.push(Delta::Usage(counts.into()));
         }
         Ok(())
     }
 }
 
-/// Adds reasoning that can be sent back: it is complete, and is more than the name of a stored
-/// item.
+/// The id and the name of a call.
+struct CallName {
+    id: String,
+    name: String,
+}
+
+/// Adds the texts of a message: a list of parts, or a plain text.
+fn add_message(item: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    let Some(content) = reply_json::parse::<MessageItem<'_>>(item)?.content else { return Ok(()) };
+    if let Some(text) = reply_json::text(content) {
+        reply.repair(Repair::ContentShape);
+        reply.text(text, deltas);
+        return Ok(());
+    }
+    for part in MessagePart::list(content)? {
+        reply.text(part.text.unwrap_or_default(), deltas);
+        reply.refusal(part.refusal.unwrap_or_default(), deltas);
+    }
+    Ok(())
+}
+
+/// Adds reasoning that can be sent back.
 fn add_reasoning(index: u64, item: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-    let ReasoningItem { content, encrypted_content, status } = reply_json::parse(item)?;
-    let is_complete = status.is_none_or(|status| status == "completed");
-    let has_content =
-        encrypted_content.is_some_and(|text| !text.is_empty()) || content.is_some_and(|list| !list.0.is_empty());
-    if is_complete && has_content {
+    if reply_json::parse::<ReasoningItem<'_>>(item)?.is_kept() {
         reply.count_bytes(item.len())?;
         reply.reasoning(index, NAME, item.to_owned(), deltas)?;
     }
     Ok(())
 }
 
-/// Opens a call. Its fragments follow. Other items are read only once they are complete.
-fn open_item(index: u64, item: &str, reply: &mut ReplyBuilder) -> Result<(), Error> {
-    if reply_json::object_type(item)? == "function_call" {
-        let CallItem { call_id, name, arguments } = reply_json::parse(item)?;
-        reply.call_fragment(index, &call_id, &name, &arguments.unwrap_or_default())?;
+/// Sets the end and the counts, or returns the error of a failed response.
+fn end(response: Response<'_>, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    if let Some(counts) = response.usage {
+        deltas.push(Delta::Usage(counts.into()));
     }
+    if let Some(error) = response.error {
+        return Err(upstream_error::from_reply(&error, reply.profile()));
+    }
+    let reason = response.incomplete_details.and_then(|details| details.reason).unwrap_or_default();
+    let status = response.status.unwrap_or_default().to_ascii_lowercase();
+    let end = match status.as_str() {
+        "in_progress" | "queued" => return Err(Error::malformed("the response has not ended")),
+        "incomplete" => match End::of(&reason, reply.profile()) {
+            Some(End::Unknown(_)) | None => Some(End::Finished(FinishReason::Length)),
+            end => end,
+        },
+        status => End::of(status, reply.profile()),
+    };
+    reply.set_end(end);
     Ok(())
 }
 
-/// The error of an `error` event: in a member of its own, or in the event itself.
-fn error(json: &str) -> Error {
-    let event = reply_json::error_value(json);
-    upstream_error::from_reply(event.get("error").filter(|error| error.is_object()).unwrap_or(&event))
-}
-
-impl From<Counts> for Usage {
-    fn from(counts: Counts) -> Self {
-        let (input, output) = (counts.input_tokens_details, counts.output_tokens_details);
-        Self {
-            input_tokens: counts.input_tokens.unwrap_or_default(),
-            output_tokens: counts.output_tokens.unwrap_or_default(),
-            cached_tokens: input.as_ref().and_then(|input| input.cached_tokens).unwrap_or_default(),
-            cache_written_tokens: input.and_then(|input| input.cache_write_tokens).unwrap_or_default(),
-            reasoning_tokens: output.and_then(|output| output.reasoning_tokens).unwrap_or_default(),
-        }
-    }
+/// The error of an `error` event: in a member of its own, in the event itself, or as plain text.
+fn error(data: &str, reply: &ReplyBuilder) -> Error {
+    upstream_error::from_reply(&reply_json::error_value(data), reply.profile())
 }

@@ -8,7 +8,10 @@ use serde_json::{Number, value::RawValue};
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     error::Error,
-    provider::call::{ModelCall, object, plain_id},
+    provider::{
+        call::{ModelCall, object},
+        call_id::plain_id,
+    },
     turn::{Reasoning, ReplyFormat, Tool, ToolChoice},
 };
 

@@ -1,3 +1,5 @@
+mod near_right;
+
 use serde_json::value::RawValue;
 
 use super::*;
@@ -137,7 +139,7 @@ fn a_stream_is_complete_only_with_its_last_event() {
         (&[TEXT_DELTA, r#"{"type":"response.output_text.done","text":"a"}"#], Err("upstream_cut")),
         (&[TEXT_DELTA], Err("upstream_cut")),
         (&[TEXT_DELTA, "[DONE]"], Err("upstream_cut")),
-        (&[TEXT_DELTA, r#"{"type":"response.completed"}"#], Err("upstream_malformed")),
+        (&[TEXT_DELTA, r#"{"type":"response.completed"}"#], Ok(FinishReason::Stop)),
     ] {
         let (deltas, ended) = read_events(&OFFICIAL, events);
         let reason = ended.map_err(|error| error.code());
@@ -149,8 +151,7 @@ fn a_stream_is_complete_only_with_its_last_event() {
 fn finish_reasons_are_mapped() {
     for (end, reason) in [
         (r#""status":"completed""#, FinishReason::Stop),
-        (r#""status":"of_the_future""#, FinishReason::Stop),
-        (r#""incomplete_details":null"#, FinishReason::Stop),
+        (r#""status":"COMPLETED""#, FinishReason::Stop),
         (r#""status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}"#, FinishReason::Length),
         (r#""status":"incomplete","incomplete_details":{"reason":"of_the_future"}"#, FinishReason::Length),
         (r#""status":"incomplete""#, FinishReason::Length),
@@ -295,7 +296,8 @@ fn an_error_inside_a_reply_ends_it() {
         (r#"{"output":[],"status":"failed","error":{"code":"server_error","message":"m"}}"#, "upstream_unavailable"),
         (r#"{"output":[],"status":"failed","error":{"code":"invalid_image","message":"m"}}"#, "upstream_refused"),
         (r#"{"output":[],"status":"failed","error":null}"#, "upstream_unavailable"),
-        (r#"{"output":[],"status":"cancelled"}"#, "upstream_unavailable"),
+        (r#"{"output":[],"status":"cancelled"}"#, "upstream_cut"),
+        (r#"{"output":[],"status":"of_the_future"}"#, "upstream_unavailable"),
     ] {
         let (_, ended) = read(&OFFICIAL, JSON, [body.as_bytes()]);
         assert_eq!(ended.unwrap_err().code(), code, "{body}");

@@ -1,11 +1,12 @@
 use super::*;
 use crate::proto::provider::{
     COMPATIBLE,
-    testing::{BOUNDS, call, think},
+    testing::{BOUNDS, call, text, think},
 };
+use crate::proto::turn::Repair;
 
 fn empty() -> (ReplyBuilder, Vec<Delta>) {
-    (ReplyBuilder::new(BOUNDS, COMPATIBLE), Vec::new())
+    (ReplyBuilder::new(BOUNDS, COMPATIBLE, None), Vec::new())
 }
 
 fn is_malformed<T>(outcome: &Result<T, Error>) -> bool {
@@ -24,7 +25,7 @@ fn calls_come_at_the_end_complete_and_in_order() {
     ] {
         reply.call_fragment(index, id, name, args).unwrap();
     }
-    reply.set_finish_reason(FinishReason::ToolCalls);
+    reply.set_end(Some(End::Finished(FinishReason::ToolCalls)));
     reply.complete(&mut deltas).unwrap();
     assert_eq!(
         deltas,
@@ -51,6 +52,7 @@ fn reasoning_keeps_its_place_among_the_calls() {
     reply.call_fragment(4, "b", "two", "{}").unwrap();
     think_at(&mut reply, 5, "4");
     assert_eq!(deltas, [think("p", "1")]);
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
     reply.complete(&mut deltas).unwrap();
     let expected = [
         think("p", "1"),
@@ -70,6 +72,7 @@ fn a_complete_call_replaces_its_fragments() {
     reply.call_fragment(0, "a", "one", "{\"x\"").unwrap();
     reply.complete_call(0, "a", "one", "{\"x\":1}").unwrap();
     reply.complete_call(0, "b", "two", "{}").unwrap();
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
     reply.complete(&mut deltas).unwrap();
     let expected = [call("a", "one", "{\"x\":1}"), call("b", "two", "{}"), Delta::Finish(FinishReason::ToolCalls)];
     assert_eq!(deltas, expected);
@@ -79,6 +82,7 @@ fn a_complete_call_replaces_its_fragments() {
 fn a_reply_may_have_only_reasoning() {
     let (mut reply, mut deltas) = empty();
     reply.reasoning(0, "p", "{}".to_owned(), &mut deltas).unwrap();
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
     reply.complete(&mut deltas).unwrap();
     assert_eq!(deltas, [think("p", "{}"), Delta::Finish(FinishReason::Stop)]);
 }
@@ -87,33 +91,59 @@ fn a_reply_may_have_only_reasoning() {
 fn the_finish_reason_agrees_with_the_calls() {
     use FinishReason::{ContentFilter, Length, Stop, ToolCalls};
     for (reported, args, expected, calls) in [
-        (Some(Stop), Some("{}"), ToolCalls, 1),
-        (None, Some(""), ToolCalls, 1),
-        (Some(ToolCalls), None, Stop, 0),
-        (Some(Length), Some("{\"a"), Length, 0),
-        (Some(Length), Some(""), Length, 0),
-        (Some(Length), Some("{}"), Length, 0),
-        (Some(ContentFilter), Some("{"), ContentFilter, 0),
-        (Some(ToolCalls), Some("{"), ToolCalls, 1),
+        (Stop, Some("{}"), ToolCalls, 1),
+        (Stop, Some(""), ToolCalls, 1),
+        (ToolCalls, None, Stop, 0),
+        (Length, Some("{\"a"), Length, 0),
+        (Length, Some(""), Length, 0),
+        (Length, Some("{}"), Length, 0),
+        (ContentFilter, Some("{"), ContentFilter, 0),
+        (ToolCalls, Some("{"), ToolCalls, 1),
     ] {
         let (mut reply, mut deltas) = empty();
         if let Some(args) = args {
             reply.call_fragment(0, "id", "name", args).unwrap();
         }
-        if let Some(reason) = reported {
-            reply.set_finish_reason(reason);
-        }
+        reply.set_end(Some(End::Finished(reported)));
         reply.complete(&mut deltas).unwrap();
         assert_eq!((deltas.last(), deltas.len()), (Some(&Delta::Finish(expected)), calls + 1), "{reported:?} {args:?}");
     }
 }
 
 #[test]
-fn a_call_without_id_or_name_is_malformed() {
-    for (id, name) in [("", "name"), ("id", "")] {
+fn a_call_without_a_name_is_malformed() {
+    let (mut reply, mut deltas) = empty();
+    reply.call_fragment(0, "id", "", "{}").unwrap();
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
+    assert!(is_malformed(&reply.complete(&mut deltas)) && deltas.is_empty());
+}
+
+#[test]
+fn calls_without_an_id_of_their_own_get_one_of_the_turn() {
+    let (mut reply, mut deltas) = empty();
+    for (index, id) in [(0, ""), (1, "call_3_1"), (2, "a"), (3, "a"), (4, "")] {
+        reply.call_fragment(index, id, "name", "{}").unwrap();
+    }
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
+    reply.complete(&mut deltas).unwrap();
+    let ids = deltas.iter().filter_map(|delta| match delta {
+        Delta::Call { id, .. } => Some(id.as_str()),
+        _ => None,
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), ["call_3_1", "call_3_2", "a", "call_3_4", "call_3_5"]);
+    assert!(deltas.contains(&Delta::Repaired(Repair::CallId)));
+}
+
+#[test]
+fn a_name_after_complete_arguments_opens_another_call() {
+    for (second, calls) in [("{\"b\":2}", 2), ("", 1)] {
         let (mut reply, mut deltas) = empty();
-        reply.call_fragment(0, id, name, "{}").unwrap();
-        assert!(is_malformed(&reply.complete(&mut deltas)) && deltas.is_empty());
+        for args in ["{\"a\":\"}\"", "}", second] {
+            reply.call_fragment(0, "", "look", args).unwrap();
+        }
+        reply.set_end(Some(End::Finished(FinishReason::Stop)));
+        reply.complete(&mut deltas).unwrap();
+        assert_eq!(deltas.iter().filter(|delta| matches!(delta, Delta::Call { .. })).count(), calls, "{second}");
     }
 }
 
@@ -125,7 +155,7 @@ fn calls_are_bounded_in_number_and_size() {
     }
     assert!(is_malformed(&reply.call_fragment(128, "more", "n", "")));
 
-    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 }, COMPATIBLE);
+    let mut reply = ReplyBuilder::new(ReplyBounds { turn: 1, reply_bytes: 10 }, COMPATIBLE, None);
     reply.call_fragment(0, "id", "name", &"x".repeat(14)).unwrap();
     assert!(is_malformed(&reply.call_fragment(0, "", "", "x")));
     assert!(is_malformed(&reply.count_bytes(1)));
@@ -140,14 +170,38 @@ fn reasoning_is_bounded_in_number_and_size() {
     }
     assert!(is_malformed(&reply.reasoning(1, "p", "{}".to_owned(), &mut deltas)));
 
-    let mut reply = ReplyBuilder::new(ReplyBounds { reply_bytes: 10 }, COMPATIBLE);
+    let mut reply = ReplyBuilder::new(ReplyBounds { turn: 1, reply_bytes: 10 }, COMPATIBLE, None);
     reply.count_bytes(20).unwrap();
     assert!(is_malformed(&reply.count_bytes(1)));
     assert!(is_malformed(&reply.call_fragment(0, "", "n", "")));
 }
 
 #[test]
-fn an_empty_reply_is_malformed() {
+fn an_empty_reply_without_a_reason_failed() {
     let (mut reply, mut deltas) = empty();
-    assert!(is_malformed(&reply.complete(&mut deltas)));
+    reply.reasoning(0, "p", "{}".to_owned(), &mut deltas).unwrap();
+    let ended = reply.complete(&mut deltas);
+    assert!(matches!(ended, Err(Error::UpstreamUnavailable { .. })), "{ended:?}");
+}
+
+#[test]
+fn a_missing_reason_after_text_is_repaired() {
+    let (mut reply, mut deltas) = empty();
+    reply.text("a".to_owned(), &mut deltas);
+    reply.complete(&mut deltas).unwrap();
+    let repaired = Delta::Repaired(Repair::EndReason);
+    assert_eq!(deltas, [text("a"), repaired, Delta::Finish(FinishReason::Stop)]);
+}
+
+#[test]
+fn a_refusal_is_filtered_content_unless_the_reply_failed() {
+    for (end, expected) in [
+        (End::Finished(FinishReason::Stop), Ok(Some(Delta::Finish(FinishReason::ContentFilter)))),
+        (End::Cut, Err(Error::UpstreamCut)),
+    ] {
+        let (mut reply, mut deltas) = empty();
+        reply.refusal("no".to_owned(), &mut deltas);
+        reply.set_end(Some(end));
+        assert_eq!(reply.complete(&mut deltas).map(|()| deltas.pop()), expected);
+    }
 }

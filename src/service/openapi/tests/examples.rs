@@ -10,10 +10,9 @@ use crate::proto::{
     deployment::{ApiSettings, Deployment, Model, Models, Target},
     exchange::{self, Caller, Entropy, Exchange, Planned, ResponseState},
     key::KeyRing,
-    limits::Limits,
     provider::{self, COMPATIBLE},
     time::UnixSeconds,
-    token::{Codec, TokenPolicy},
+    token::Codec,
     turn::Answer,
 };
 
@@ -107,14 +106,7 @@ fn deployment() -> Deployment {
         name: name.to_owned(),
     };
     let model = Model::new("default", target);
-    Deployment {
-        keys: KeyRing::parse(KEYS).unwrap(),
-        policy: TokenPolicy::default(),
-        limits: Limits::default(),
-        models: Models::new(vec![model]).unwrap(),
-        apis: ApiSettings::default(),
-        elides_inline_images: false,
-    }
+    Deployment::new(KeyRing::parse(KEYS).unwrap(), Models::new(vec![model]).unwrap())
 }
 
 /// 2026-01-01T00:00:00Z.

@@ -422,7 +422,10 @@ fn some_errors_have_the_status_that_programs_expect() {
         let response = Messages.error_response(&public(&overflow, 502)).unwrap();
         let body: Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!((response.status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
-        assert_eq!((&body["error"]["message"], &body["error"]["code"]), (&json!(message), &json!("upstream_refused")));
+        assert_eq!(
+            (&body["error"]["message"], &body["error"]["code"]),
+            (&json!(message), &json!("context_length_exceeded"))
+        );
     }
 }
 

@@ -1,0 +1,90 @@
+//! The profile of an upstream: the row that its host or its settings choose, and the members that
+//! its settings override.
+
+use super::{check::unknown, error::ConfigError, raw::RawUpstream};
+use crate::proto::provider::{CallIds, PROFILES, Profile, Seed, ServiceState, TokenLimit};
+
+/// How the profile of an upstream was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileChoice {
+    /// What chose the row.
+    pub by: ProfileSource,
+    /// The keys of `[[upstream]]` that override members of the row.
+    pub overrides: Vec<&'static str>,
+}
+
+/// What chose a row of the table of profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProfileSource {
+    /// No row names the host.
+    Default,
+    /// The host.
+    Host,
+    /// The key `profile`.
+    Setting,
+}
+
+impl ProfileSource {
+    /// The name in the output of commands and in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Host => "host",
+            Self::Setting => "setting",
+        }
+    }
+}
+
+/// The profile of an upstream at this address.
+pub(super) fn profile(raw: &RawUpstream, base_url: &str) -> Result<(Profile, ProfileChoice), ConfigError> {
+    let (mut profile, by) = match &raw.profile {
+        Some(name) => (Profile::by_name(name).ok_or_else(|| unknown_profile(name))?, ProfileSource::Setting),
+        None => {
+            let profile = Profile::of_base_url(base_url);
+            let is_named = !profile.hosts.is_empty();
+            (profile, if is_named { ProfileSource::Host } else { ProfileSource::Default })
+        }
+    };
+    let mut overrides = Vec::new();
+    let mut set = |key: &'static str, is_set: bool| overrides.extend(is_set.then_some(key));
+    set("token_limit", raw.token_limit.is_some());
+    set("stream_options", raw.stream_options.is_some());
+    set("seed", raw.seed.is_some());
+    set("text_lists", raw.text_lists.is_some());
+    set("empty_messages", raw.empty_messages.is_some());
+    set("call_ids", raw.call_ids.is_some());
+    set("service_state", raw.service_state.is_some());
+    profile.stream_options = raw.stream_options.unwrap_or(profile.stream_options);
+    profile.text_lists = raw.text_lists.unwrap_or(profile.text_lists);
+    profile.empty_messages = raw.empty_messages.unwrap_or(profile.empty_messages);
+    let limit = find("upstream.token_limit", raw.token_limit.as_deref(), TokenLimit::ALL, TokenLimit::as_str)?;
+    profile.token_limit = limit.unwrap_or(profile.token_limit);
+    let seed = find("upstream.seed", raw.seed.as_deref(), Seed::ALL, Seed::as_str)?;
+    profile.seed = seed.unwrap_or(profile.seed);
+    let call_ids = find("upstream.call_ids", raw.call_ids.as_deref(), CallIds::ALL, CallIds::as_str)?;
+    profile.call_ids = call_ids.unwrap_or(profile.call_ids);
+    let state = find("upstream.service_state", raw.service_state.as_deref(), ServiceState::ALL, ServiceState::as_str)?;
+    profile.service_state = state.unwrap_or(profile.service_state);
+    Ok((profile, ProfileChoice { by, overrides }))
+}
+
+fn unknown_profile(name: &str) -> ConfigError {
+    let names: Vec<_> = PROFILES.iter().map(|profile| profile.name).collect();
+    ConfigError::invalid("upstream.profile", unknown(name, &names))
+}
+
+/// The value with this name, if one is given.
+fn find<T: Copy>(
+    key: &'static str,
+    given: Option<&str>,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+) -> Result<Option<T>, ConfigError> {
+    let Some(given) = given else { return Ok(None) };
+    let found = all.iter().copied().find(|value| name(*value) == given);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<_> = all.iter().copied().map(name).collect();
+        ConfigError::invalid(key, unknown(given, &names))
+    })
+}

@@ -1,0 +1,68 @@
+//! A reply that is one JSON body.
+
+use serde::de::IgnoredAny;
+
+use super::ReplyParser;
+use crate::proto::{
+    error::Error,
+    provider::{half_pairs, reply_builder::ReplyBuilder},
+    turn::{Delta, Repair},
+};
+
+/// Reads one JSON body.
+pub(super) struct BodyReader<P> {
+    body: Vec<u8>,
+    max_bytes: usize,
+    parser: P,
+    reply: ReplyBuilder,
+    /// True after the first byte of an object. Another body is not from the model.
+    started: bool,
+}
+
+impl<P: ReplyParser> BodyReader<P> {
+    pub(super) fn new(reply: ReplyBuilder, max_bytes: usize) -> Self {
+        Self { body: Vec::new(), max_bytes, parser: P::default(), reply, started: false }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.body.len().saturating_add(bytes.len()) > self.max_bytes {
+            return Err(Error::malformed(format!("the reply exceeds the limit of {} bytes", self.max_bytes)));
+        }
+        self.body.extend_from_slice(bytes);
+        self.started = self.body.starts_with(b"{");
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        if self.reply.is_complete() {
+            return Ok(());
+        }
+        let body = std::mem::take(&mut self.body);
+        let body = str::from_utf8(&body).map_err(|error| match error.error_len() {
+            None => Error::UpstreamCut,
+            Some(_) => Error::malformed("the reply is not UTF-8"),
+        })?;
+        let halves = half_pairs::find(body);
+        if !halves.is_empty() {
+            self.reply.repair(Repair::HalfCharacter);
+        }
+        self.reply.take_repairs(deltas);
+        let body = half_pairs::replace_all(body, &halves);
+        let outcome = self.parser.body(&body, &mut self.reply, deltas);
+        self.reply.take_repairs(deltas);
+        outcome.map_err(|error| {
+            // Only a body can break off. An event with incomplete JSON is a fault of the provider.
+            let breaks_off = serde_json::from_str::<IgnoredAny>(&body).is_err_and(|error| error.is_eof());
+            if breaks_off { Error::UpstreamCut } else { error }
+        })?;
+        self.reply.complete(deltas)
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.started
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.reply.is_complete()
+    }
+}
