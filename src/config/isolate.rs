@@ -7,10 +7,11 @@
 use zeroize::Zeroizing;
 
 use super::{
+    authorities::Authorities,
     checked::Config,
     error::ConfigError,
     exposure::Exposure,
-    network::{Authorities, ISSUER, ProxyConfig, UPSTREAM},
+    network::{ISSUER, ProxyConfig, UPSTREAM},
     overlay::ServeSettings,
     sources::Sources,
 };

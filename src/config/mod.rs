@@ -7,6 +7,7 @@
 //! This module reads nothing itself. Files and variables come through [`Sources`], so that a test
 //! or a platform without files can supply its own. Every error names the key and the next step.
 
+mod authorities;
 mod builder;
 mod check;
 mod checked;
@@ -34,11 +35,12 @@ mod upstreams;
 mod tests;
 
 pub use self::{
+    authorities::{Authorities, Certificates},
     builder::ConfigBuilder,
     checked::{Concurrency, Config, LambdaResponse, ServerConfig, UpstreamConfig},
     error::ConfigError,
     exposure::Exposure,
-    network::{Authorities, Certificates, NetworkConfig, ProxyConfig, ProxyUrl},
+    network::{NetworkConfig, ProxyConfig, ProxyUrl},
     overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
     profile::{ProfileChoice, ProfileSource},
     raw::{RawConfig, parse_duration},

@@ -7,9 +7,10 @@ mod file_only;
 
 use self::file_only::FILE_ONLY;
 use super::{
+    authorities::Authorities,
     checked::UpstreamConfig,
     fingerprint::Fingerprint,
-    network::{Authorities, ProxyConfig},
+    network::ProxyConfig,
     setting::{
         Kind::{Boolean, List, Number, Switch, Text},
         Reload::{Applied, AppliedWithoutStore, PartOfUpstream, Refused, Restart},

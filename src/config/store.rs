@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::network::Authorities;
+use super::authorities::Authorities;
 
 /// The address of the limits store, a server of the Redis protocol. `Debug` does not show the URL.
 #[derive(Clone, PartialEq, Eq)]

@@ -247,7 +247,7 @@ class Limits(Case):
         first = self.token_of(fleet.turn("ada", "say hi"))
         messages = [{"role": "user", "content": "say one"}]
         for number in range(5):
-            body = {"model": "default", "user": "ada", "messages": messages}
+            body = {"model": "m", "user": "ada", "messages": messages}
             answer = fleet.post("/v1/chat/completions", body)
             self.assertEqual(answer.status, 200, answer.body)
             messages += [answer.json()["choices"][0]["message"], {"role": "user", "content": f"say {number}"}]

@@ -18,6 +18,7 @@ mod layering;
 #[cfg(target_os = "linux")]
 mod memory;
 mod network;
+mod oddities;
 mod readme;
 mod streaming;
 mod summary;

@@ -349,10 +349,10 @@ export interface components {
         /** @description The reason for an error, in the format of Anthropic's API. */
         AnthropicError: {
             /** @description The error code, for programs. */
-            code: components["schemas"]["ErrorCode"];
+            code: components["schemas"]["AnthropicErrorCode"];
             details: {
                 /** @description The same code again. */
-                error_code: components["schemas"]["ErrorCode"];
+                error_code: components["schemas"]["AnthropicErrorCode"];
             };
             /** @description A description of this error and the next step, for people. */
             message: string;
@@ -368,6 +368,8 @@ export interface components {
             /** @constant */
             type: "error";
         };
+        /** @description The codes of Holdall, and one that has the name of OpenAI's API. */
+        AnthropicErrorCode: components["schemas"]["ErrorCode"] | "context_length_exceeded";
         /** @description The text of a reply that broke off, and a token that holds it. */
         AnthropicPartialReply: {
             /** @description A token that holds the text. Its last item is marked as cut. */
@@ -817,10 +819,10 @@ export interface components {
          *     - `unsupported`: The server recognizes what the request asks for, and does not support it. The error's `detail` says what to use instead.
          *     - `unsupported_media_type`: The body is compressed, or `Content-Type` is not `application/json`. Send uncompressed JSON with `Content-Type: application/json`.
          *     - `upstream_cut`: The model service stopped before the end of its reply. If the error has `partial`, continue from its token or id. Otherwise send the same request again.
-         *     - `upstream_malformed`: The model service sent a reply that is not valid in its own format. Send the same request again.
-         *     - `upstream_refused`: The model service answered with a 4xx status. The error's `detail` has that status, and the service's message if it is safe to show. If `retry` is `after`, send the same request again after `retry_after_seconds`. If it is `never`, change the request. If you cannot find its fault, give the operator the `request_id`.
+         *     - `upstream_malformed`: The model service sent a reply that is not valid in its own format. If `retry` is `safe`, send the same request again. If it is `never`, the reply was generated and has to be paid for, and another one can be as hard to read: give the operator the `request_id`.
+         *     - `upstream_refused`: The model service refused the request, or asks for a wait. The error's `detail` has its status, and its message if the request is at fault. If `retry` is `after`, send the same request again after `retry_after_seconds`. If it is `never`, change the request. If you cannot find its fault, give the operator the `request_id`.
          *     - `upstream_timeout`: The model service sent nothing for longer than the timeout in the error's `detail`. Send the same request again.
-         *     - `upstream_unavailable`: The server could not connect to the model service, or the service answered with a 5xx status. Send the same request again. If `retry` is `after`, wait for `retry_after_seconds` first.
+         *     - `upstream_unavailable`: The model service cannot be reached, failed or is overloaded, or does not serve the operator's account. Only the operator's log says which. If `retry` is `safe`, send the same request again. If it is `after`, wait for `retry_after_seconds` first. If it is `never`, the operator must act: give them the `request_id`.
          *     - `user_busy`: The user already has `limits.turns_per_user` turns in progress (8 by default). Wait for `retry_after_seconds`, then send the same request again.
          *     - `websocket_unsupported`: The request asks to switch to the WebSocket protocol. The server speaks HTTP only. Send the request with `POST` over HTTP. Clients that can do both switch by themselves.
          * @enum {string}
@@ -2636,7 +2638,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3039,7 +3041,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3210,7 +3212,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
-            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3591,7 +3593,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -3752,7 +3754,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
-            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];
@@ -4079,7 +4081,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Error: `upstream_cut`, `upstream_malformed`, `upstream_refused`, `upstream_unavailable`. */
+            /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
                     "retry-after": components["headers"]["retry-after"];

@@ -135,8 +135,8 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
     before.saturating_add(error.column())
 }
 
-/// The first half of a surrogate pair in the string that the byte at `offset` belongs to: its escape,
-/// and its position among the string's characters, counted from 1.
+/// The first half of a surrogate pair in the string that the byte at `offset` belongs to: its
+/// escape, and its position among the string's characters, counted from 1.
 fn half_surrogate(text: &str, offset: usize) -> Option<(&str, usize)> {
     let mut rest = text.get(string_start(text, offset)?..)?;
     for at in 1_usize.. {

@@ -69,7 +69,8 @@ impl<'a> OpenAiError<'a> {
             error @ Error::UpstreamRefused { overflow: true, .. } => {
                 format!("prompt is too long (context_length_exceeded): {error}")
             }
-            // Clients that send the conversation again look for these words. They never have the id.
+            // Clients that send the conversation again look for these words. They never have the
+            // id.
             error if member == TokenMember::PreviousResponseId && is_token_error(error) => {
                 format!("{RESPONSE_NOT_FOUND}. {error}")
             }
@@ -96,8 +97,8 @@ impl<'a> OpenAiError<'a> {
     }
 }
 
-/// The words of OpenAI for a response that the server does not have, with `…` instead of the id. They
-/// are the same for every cause.
+/// The words of OpenAI for a response that the server does not have, with `…` instead of the id.
+/// They are the same for every cause.
 const RESPONSE_NOT_FOUND: &str = "Previous response with id 'resp_…' not found";
 
 /// The response for an error, before the reply has started.

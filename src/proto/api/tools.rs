@@ -4,10 +4,10 @@
 //! begin with that of the namespace, and a custom tool becomes a function with one text. Calls of
 //! them are given back in the form of the request.
 //!
-//! The server keeps nothing between turns, so each request's tools make the table anew. The name of
-//! a function follows from the namespace and the name of its tool alone, unless another tool of the
-//! request has it already. So a call that the token holds keeps its name in later turns, even if the
-//! tools change.
+//! The server keeps nothing between turns, so each request's tools make the table. The name of a
+//! function depends only on the namespace and the name of its tool, unless another tool of the
+//! request has it already. So a call that the token holds keeps its name in later turns, even if
+//! the tools change.
 
 use std::borrow::Cow;
 

@@ -93,8 +93,8 @@ impl History {
         let turns_kept = u64::try_from(echo::count_turns(&self.0)).unwrap_or(u64::MAX);
         match echo::first_new_item(&self.0, input, turns_kept >= turns, !accepts_model_items) {
             // Other differences are still refused: a repeated conversation with changed user
-            // messages would enter a second time.
-            Err(Error::ClientHistoryForbidden) if accepts_model_items => Ok(0),
+            // messages would enter a second time. A reference has no content that could enter.
+            Err(Error::ClientHistoryForbidden) if accepts_model_items && !input.iter().any(Item::is_reference) => Ok(0),
             first_new => first_new,
         }
     }

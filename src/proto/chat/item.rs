@@ -17,6 +17,9 @@ use crate::proto::{
     withheld::Withheld,
 };
 
+/// Stands for the provider in a reference. No provider has this name.
+const REFERENCE: &str = "item_reference";
+
 /// One entry of the history.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "t")]
@@ -70,6 +73,17 @@ impl Item {
     #[must_use]
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         Self::Message { role, parts: vec![Part::Text(text.into())], cut: false }
+    }
+
+    /// A reference by which a client repeats an item of the model without its content. It is only
+    /// compared with the conversation, and never kept.
+    #[must_use]
+    pub fn reference() -> Self {
+        Self::Think { provider_id: REFERENCE.to_owned(), blob: String::new() }
+    }
+
+    pub(super) fn is_reference(&self) -> bool {
+        matches!(self, Self::Think { provider_id, .. } if provider_id == REFERENCE)
     }
 
     /// The side that the item comes from. Results come from the user.

@@ -59,7 +59,8 @@ pub trait Provider: Sync {
         Err(Error::malformed("no count was requested"))
     }
 
-    /// The error that an answer with a 4xx or 5xx status means. `body` is the beginning of its body.
+    /// The error that an answer with a 4xx or 5xx status means. `body` is the beginning of its
+    /// body.
     fn error_from_answer(&self, head: &response::Parts, body: &[u8], profile: &Profile) -> Error {
         upstream_error::from_answer(head, body, profile)
     }

@@ -70,6 +70,18 @@ export function counting() {
   return counted;
 }
 
+/** A `fetch` that sends each request to the next of the servers, whichever it is for, and keeps the statuses. */
+export function alternating(servers) {
+  const alternated = async (url, options) => {
+    const { pathname } = new URL(url);
+    const response = await fetch(servers[alternated.statuses.length % servers.length].url + pathname, options);
+    alternated.statuses.push(response.status);
+    return response;
+  };
+  alternated.statuses = [];
+  return alternated;
+}
+
 /** A model server that answers every request with this status; counts them. */
 export function failing(status) {
   return upstream((request, response) => {

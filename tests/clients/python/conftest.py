@@ -24,16 +24,27 @@ from support import CUT, FAULTS, Balancer, FaultyModels  # noqa: E402
 
 from holdall import Server, config, new_keys, toml  # noqa: E402
 
+# The built-in model under two names. Some clients ask for what they do by the name of the model.
+BUILTIN = """
+[[upstream]]
+name = "upstream"
+kind = "builtin"
+[[model]]
+alias = "default"
+model = "builtin"
+upstreams = ["upstream"]
+[[model]]
+alias = "gpt-5"
+model = "builtin"
+upstreams = ["upstream"]
+"""
+ACCEPT = 'client_history = "accept"\n'
+
 
 @pytest.fixture(scope="session")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Two servers with the same keys and settings."""
-    settings = write(tmp_path_factory, "")
-    keys = new_keys()
-    servers = [Server(settings, keys) for _ in range(2)]
-    yield [server.address for server in servers]
-    for server in servers:
-        server.kill()
+    yield from two_servers(write(tmp_path_factory, BUILTIN))
 
 
 @pytest.fixture
@@ -66,9 +77,23 @@ def faulty(faulty_address: str) -> Iterator[Balancer]:
 @pytest.fixture(scope="session")
 def accepting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that takes what a client says that the assistant said."""
-    server = Server(write(tmp_path_factory, 'client_history = "accept"\n'), new_keys())
+    server = Server(write(tmp_path_factory, f"{ACCEPT}{BUILTIN}"), new_keys())
     yield f"http://{server.address}"
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def accepting_addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Two servers that take what a client says that the assistant said."""
+    yield from two_servers(write(tmp_path_factory, f"{ACCEPT}{BUILTIN}"))
+
+
+@pytest.fixture
+def accepting_balancer(accepting_addresses: list[str]) -> Iterator[Balancer]:
+    """In front of these two; each test has its own."""
+    balancer = Balancer(accepting_addresses)
+    yield balancer
+    balancer.close()
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +123,17 @@ def vouched_addresses(tmp_path_factory: pytest.TempPathFactory, jwt_secret: str)
     yield [server.address for server in servers]
     for server in servers:
         server.kill()
+
+
+def two_servers(settings: Path, **variables: str) -> Iterator[list[str]]:
+    """Their addresses; they have the same keys and settings. They are ended when the iterator is."""
+    keys = new_keys()
+    servers = [Server(settings, keys, **variables) for _ in range(2)]
+    try:
+        yield [server.address for server in servers]
+    finally:
+        for server in servers:
+            server.kill()
 
 
 def write(folders: pytest.TempPathFactory, text: str) -> Path:

@@ -168,7 +168,7 @@ fn the_loop_of_the_tutorials_continues_the_conversation() {
             let answer = answer.json();
             assert_eq!(answer["holdall"]["turn"], turn, "{path}");
             assert_eq!(sent["messages"].as_array().unwrap().len(), 2 * turn - 1);
-            // `messages.append(response.choices[0].message)`, and the content of Anthropic's answer.
+            // As `messages.append(response.choices[0].message)` does.
             messages.push(match path {
                 "/v1/chat/completions" => answer["choices"][0]["message"].clone(),
                 _ => json!({ "role": answer["role"], "content": answer["content"] }),

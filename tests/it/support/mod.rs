@@ -19,7 +19,7 @@ pub(crate) mod server;
 pub(crate) mod tls;
 pub(crate) mod wire;
 
-use holdall::config::{Config, RawConfig, Sources};
+use holdall::config::{Config, ConfigError, RawConfig, Sources};
 use zeroize::Zeroizing;
 
 /// 32 bytes of 1, the secret of key `k1`.
@@ -39,13 +39,18 @@ pub(crate) fn config(settings: &str) -> Config {
 
 /// The same, with files and variables by name.
 pub(crate) fn config_with(settings: &str, named: &[(&'static str, &str)]) -> Config {
+    try_config(settings, named).unwrap()
+}
+
+/// The same, or the error of a configuration with which no server starts.
+pub(crate) fn try_config(settings: &str, named: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
     let is_set = |key: &str| settings.lines().any(|line| line.trim_start().starts_with(key));
     let or = |key: &str, default: &str| if is_set(key) { String::new() } else { default.to_owned() };
     let keys = or("keys = ", &format!("keys = \"k1:{SECRET}\"\n"));
     let listen = or("listen = ", "listen = \"127.0.0.1:0\"\n");
     let model = or("[[upstream]]", BUILTIN);
     let text = format!("{keys}{listen}{settings}\n{model}");
-    RawConfig::parse(&text, toml::Table::new()).unwrap().check(&Named(named)).unwrap()
+    RawConfig::parse(&text, toml::Table::new())?.check(&Named(named))
 }
 
 /// The TOML of a model service of this kind, as `default`.

@@ -1,11 +1,14 @@
 //! Every API as its clients see it: the request for a turn, and the reply and the token in the
 //! response.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// One of the APIs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Wire {
+    #[serde(rename = "chat_completions")]
     Chat,
     Messages,
     Native,

@@ -36,6 +36,24 @@ pub(super) struct RawMessage<'a> {
     /// The token of the answer that the message comes from.
     #[serde(borrow)]
     conversation_token: Option<Cow<'a, str>>,
+    /// Where LiteLLM keeps members that it does not know, such as the token.
+    #[serde(borrow)]
+    provider_specific_fields: Option<&'a RawValue>,
+}
+
+impl<'a> RawMessage<'a> {
+    fn take_token(&mut self) -> Option<Cow<'a, str>> {
+        #[derive(Deserialize)]
+        struct Fields<'a> {
+            #[serde(borrow)]
+            conversation_token: Option<Cow<'a, str>>,
+        }
+
+        let fields = self.provider_specific_fields;
+        self.conversation_token
+            .take()
+            .or_else(|| serde_json::from_str::<Object<Fields<'a>>>(fields?.get()).ok()?.0.conversation_token)
+    }
 }
 
 enum RawContent {
@@ -181,7 +199,7 @@ pub(super) fn read_messages<'a, const MOST: usize>(
     for (at, Object(mut message)) in messages.0.into_iter().enumerate() {
         match &*message.role {
             "assistant" => {
-                token = message.conversation_token.take().or(token);
+                token = message.take_token().or(token);
                 push_assistant(at, message, names, &mut items)?;
             }
             "developer" | "system" => system.extend(system_texts(at, message.content)?),

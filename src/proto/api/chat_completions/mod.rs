@@ -2,8 +2,8 @@
 //! most other clients.
 //!
 //! Format: <https://platform.openai.com/docs/api-reference/chat>. Holdall adds the member
-//! `conversation_token`: in a request, at the top of the answer, and in its message. In a request it
-//! is also read from the last message of the model. In a stream, the `delta` of the chunk with
+//! `conversation_token`: in a request, at the top of the answer, and in its message. In a request
+//! it is also read from the last message of the model. In a stream, the `delta` of the chunk with
 //! `finish_reason` has it, and the top of the next chunk, which has no choice. So no line has it
 //! twice, and only one delta has it: SDKs concatenate the strings of the deltas.
 //!

@@ -439,6 +439,23 @@ fn a_custom_tool_is_a_function_with_one_text() {
 }
 
 #[test]
+fn the_token_is_read_where_litellm_keeps_it() {
+    let body = |fields: Value| {
+        request(&json!({ "messages": [
+            { "role": "assistant", "content": "A", "conversation_token": "one" },
+            { "role": "user", "content": "b" },
+            { "role": "assistant", "content": "B", "provider_specific_fields": fields },
+            { "role": "user", "content": "c" },
+        ] }))
+    };
+    let token = |fields: Value| parse(&body(fields)).unwrap().token;
+    assert_eq!(token(json!({ "refusal": null, "conversation_token": "two" })).as_deref(), Some("two"));
+    for nothing in [json!(null), json!({}), json!({ "conversation_token": null }), json!("text"), json!([1])] {
+        assert_eq!(token(nothing).as_deref(), Some("one"));
+    }
+}
+
+#[test]
 fn the_token_is_read_from_the_last_message_that_has_one() {
     let loop_body = |top: Value| {
         request(&json!({ "conversation_token": top, "messages": [

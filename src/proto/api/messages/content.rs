@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::proto::{
-    api::body,
+    api::{body, ignored::Ignored},
     chat::{Item, Output, Part, Role},
     error::Error,
     json::Object,
@@ -34,25 +34,33 @@ pub(super) struct Messages<'a> {
     pub(super) token: Option<Cow<'a, str>>,
 }
 
-/// Converts the messages. The texts of system messages are added to `system`.
+/// Converts the messages. The texts of system messages are added to `system`, except after a message
+/// of the model: there they stay in place as text of the user, so that the start of the prompt does
+/// not change during a conversation.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`] and [`Error::Unsupported`], with the position.
 pub(super) fn messages<'a>(
     messages: Vec<Object<RawMessage<'a>>>,
     system: &mut Vec<String>,
+    ignored: &mut Ignored,
 ) -> Result<Messages<'a>, Error> {
     let (mut items, mut token) = (Vec::new(), None);
-    let mut ends_with_model = false;
+    let (mut follows_model, mut ends_with_model) = (false, false);
     for (message, Object(RawMessage { role, mut content, conversation_token })) in messages.into_iter().enumerate() {
         let position = MessagePosition::Message(message);
         match &*role {
             "assistant" => {
-                token = conversation_token.or(content.take_token()).or(token);
+                token = conversation_token.or_else(|| content.take_token()).or(token);
                 push_assistant(position, content, &mut items)?;
+                follows_model = true;
+            }
+            "system" if follows_model => {
+                let mut parts = texts(position, content)?.into_iter().map(Part::Text).collect();
+                push_message(Role::User, &mut parts, &mut items);
             }
             "system" => system.extend(texts(position, content)?),
-            "user" => push_user(position, content, &mut items)?,
+            "user" => push_user(position, content, &mut items, ignored)?,
             _ => {
                 return Err(Error::invalid(format!(
                     "`{position}.role` must be \"user\", \"assistant\" or \"system\"."
@@ -151,7 +159,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawContent<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
                 let (mut blocks, mut token) = (Vec::new(), None);
                 body::each_of_at_most(body::ELEMENTS, seq, |TokenBlock { block, conversation_token }| {
-                    token = conversation_token.or(token.take());
+                    token = conversation_token.or_else(|| token.take());
                     blocks.push(block);
                 })?;
                 Ok(RawContent::Blocks(blocks, token))
@@ -176,6 +184,8 @@ pub(super) enum RawBlock<'a> {
     Text(String),
     /// A provider's reasoning.
     Thinking(Box<RawThinking<'a>>),
+    /// A tool that a search found, with its name.
+    ToolReference(Box<str>),
     ToolResult(Box<RawToolResult<'a>>),
     ToolUse(Box<RawToolUse<'a>>),
     /// A block of an unsupported type, with the name of the type.
@@ -215,6 +225,7 @@ impl RawBlock<'_> {
             Self::Image { .. } => "image",
             Self::Text(_) => "text",
             Self::Thinking(_) => "thinking",
+            Self::ToolReference(_) => "tool_reference",
             Self::ToolResult(_) => "tool_result",
             Self::ToolUse(_) => "tool_use",
             Self::Unsupported(kind) => kind,
@@ -250,6 +261,7 @@ struct Members<'a> {
     #[serde(borrow)]
     source: Option<&'a RawValue>,
     tool_use_id: Option<String>,
+    tool_name: Option<Box<str>>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     is_error: Option<bool>,
@@ -276,6 +288,9 @@ impl<'a> Members<'a> {
                 Ok(RawBlock::Thinking(Box::new(RawThinking { r#type, thinking, signature, data })))
             }
             "text" => self.text.map(RawBlock::Text).ok_or_else(|| E::missing_field("text")),
+            "tool_reference" => {
+                self.tool_name.map(RawBlock::ToolReference).ok_or_else(|| E::missing_field("tool_name"))
+            }
             "tool_result" => Ok(RawBlock::ToolResult(Box::new(RawToolResult {
                 id: self.tool_use_id.ok_or_else(|| E::missing_field("tool_use_id"))?,
                 content: self.content,
@@ -324,7 +339,12 @@ fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mu
     Ok(())
 }
 
-fn push_user(position: MessagePosition, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+fn push_user(
+    position: MessagePosition,
+    content: RawContent<'_>,
+    items: &mut Vec<Item>,
+    ignored: &mut Ignored,
+) -> Result<(), Error> {
     let before = items.len();
     let mut parts = Vec::new();
     for (block, raw) in blocks(content).enumerate() {
@@ -335,7 +355,7 @@ fn push_user(position: MessagePosition, content: RawContent<'_>, items: &mut Vec
             RawBlock::ToolResult(result) => {
                 let RawToolResult { id, content, is_error } = *result;
                 push_message(Role::User, &mut parts, items);
-                let out = content.map(|content| output(position, content)).transpose()?;
+                let out = content.map(|content| output(position, content, ignored)).transpose()?;
                 let out = out.unwrap_or_else(|| Output::Text(String::new()));
                 items.push(Item::Result { id, out, error: is_error });
             }
@@ -377,8 +397,10 @@ fn texts(position: MessagePosition, content: RawContent<'_>) -> Result<Vec<Strin
     Ok(texts)
 }
 
-/// The result of a tool: text, or blocks of text and images.
-fn output(position: MessagePosition, content: &RawValue) -> Result<Output, Error> {
+/// The result of a tool: text, or blocks of text and images. A block of an unsupported type becomes
+/// a text with the name of the type: an agent sends its results again with every request, and a
+/// refusal would end its session.
+fn output(position: MessagePosition, content: &RawValue, ignored: &mut Ignored) -> Result<Output, Error> {
     let blocks = match body::parse_member(format_args!("{position}.content"), content)? {
         RawContent::Text(text) => return Ok(Output::Text(text)),
         RawContent::Blocks(blocks, _) => blocks,
@@ -386,6 +408,11 @@ fn output(position: MessagePosition, content: &RawValue) -> Result<Output, Error
     let part = |raw| match raw {
         RawBlock::Image { source } => image(position, source),
         RawBlock::Text(text) => Ok(Part::Text(text)),
+        RawBlock::ToolReference(name) => Ok(Part::Text(format!("The tool `{name}` is available."))),
+        RawBlock::Unsupported(kind) => {
+            ignored.add(&kind);
+            Ok(Part::Text(format!("[{kind}]")))
+        }
         other => Err(other.not_allowed(position, "a tool result")),
     };
     let parts: Vec<_> = blocks.into_iter().map(part).collect::<Result<_, _>>()?;

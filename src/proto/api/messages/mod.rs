@@ -2,16 +2,16 @@
 //! Anthropic's SDKs.
 //!
 //! Format: <https://docs.anthropic.com/en/api/messages>, version 2023-06-01, whatever version or
-//! betas the headers name. Holdall adds the member `conversation_token`: in a request, at the top of
-//! the answer, and in its last block. In a request it is also read from the last message of the
+//! betas the headers name. Holdall adds the member `conversation_token`: in a request, at the top
+//! of the answer, and in its last block. In a request it is also read from the last message of the
 //! model. In a stream, `message_delta` and `message_stop` have it. SDKs rebuild `message_stop` from
 //! the members that they know.
 //!
 //! The server ignores unknown members. It leaves out tools and edits of the context that it cannot
 //! offer, and names them. It rejects other members that it knows and does not support, with their
 //! name. It also ignores `cache_control`, because the operator configures the prompt cache. A reply
-//! that one of `stop_sequences` ended has the stop reason `stop_sequence` if the provider reports the
-//! text that ended it, and else `end_turn`.
+//! that one of `stop_sequences` ended has the stop reason `stop_sequence` if the provider reports
+//! the text that ended it, and else `end_turn`.
 
 mod content;
 mod error;

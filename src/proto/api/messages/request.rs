@@ -90,7 +90,7 @@ impl RawMessages<'_> {
             None => (None, None),
         };
         let mut system = self.system.map(content::system).transpose()?.unwrap_or_default();
-        let Messages { items: input, token } = content::messages(self.messages.0, &mut system)?;
+        let Messages { items: input, token } = content::messages(self.messages.0, &mut system, ignored)?;
         let options = ModelOptions {
             max_output_tokens,
             temperature: body::number_to(1, "temperature", self.temperature)?,
@@ -228,9 +228,13 @@ fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool)
     };
     let (summary, shows_thinking) = match display.as_deref() {
         None => (None, true),
-        Some("omitted") => (None, false),
+        // Notes between calls would be the only thinking that `updates` shows. The server cannot tell
+        // them from other thinking.
+        Some("omitted" | "updates") => (None, false),
         Some("summarized") => (Some("auto"), true),
-        Some(_) => return Err(Error::invalid("`thinking.display` must be \"summarized\" or \"omitted\".")),
+        Some(_) => {
+            return Err(Error::invalid("`thinking.display` must be \"summarized\", \"omitted\" or \"updates\"."));
+        }
     };
     Ok((Reasoning { thinking: Some(thinking), effort: None, summary }, shows_thinking))
 }

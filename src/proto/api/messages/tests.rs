@@ -184,6 +184,7 @@ fn thinking_is_read_in_every_form() {
         (json!({ "type": "enabled", "budget_tokens": 1_999, "display": null }), Thinking::Budget(1_999), None),
         (json!({ "type": "adaptive", "display": "summarized" }), Thinking::Adaptive, Some("auto")),
         (json!({ "type": "adaptive", "display": "omitted" }), Thinking::Adaptive, None),
+        (json!({ "type": "adaptive", "display": "updates" }), Thinking::Adaptive, None),
         (json!({ "type": "disabled" }), Thinking::Disabled, None),
     ] {
         let reasoning = Reasoning { thinking: Some(thinking), effort: None, summary };

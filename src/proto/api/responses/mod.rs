@@ -11,9 +11,9 @@
 //! | `live`, on request | with the reply | an id without a token | the token |
 //! | `store: false` | with the reply | an id without a token | the same |
 //!
-//! `metadata.holdall_stream` chooses `hold` or `live`. The server ignores unknown members. It leaves
-//! out tools and similar entries that it cannot offer, and names them. It rejects other members that
-//! it knows and does not support, with their name.
+//! `metadata.holdall_stream` chooses `hold` or `live`. The server ignores unknown members. It
+//! leaves out tools and similar entries that it cannot offer, and names them. It rejects other
+//! members that it knows and does not support, with their name.
 
 mod events;
 mod reply;

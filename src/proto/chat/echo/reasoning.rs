@@ -12,8 +12,11 @@ use crate::proto::chat::item::{Item, is_of_provider};
 
 /// Returns true if all reasoning in `echo` is known. It has the order of `history`.
 ///
-/// Reasoning may be older than a `history` that is not whole.
+/// Reasoning may be older than a `history` that is not whole. And a token does not keep the
+/// reasoning of a reply that was cut, although the client was shown it.
 pub(super) fn is_known(history: &[Item], echo: &[Item], is_whole: bool) -> bool {
+    let is_cut = |item: &Item| matches!(item, Item::Message { cut: true, .. });
+    let is_whole = is_whole && !history.iter().any(is_cut);
     let mut ours = history.iter().rev().filter_map(reasoning);
     let theirs = echo.iter().rev().filter_map(reasoning).filter(|(_, blob)| !is_empty(blob));
     theirs.into_iter().all(|(provider, theirs)| {

@@ -49,6 +49,30 @@ fn a_repeated_conversation_is_dropped() {
 }
 
 #[test]
+fn a_reference_stands_for_any_reply_in_its_place() {
+    let three = || result(Output::Text("3".to_owned()));
+    let echo = [user("a"), Item::reference(), user("b"), Item::reference(), call("{}"), three(), Item::reference()];
+    // Not at the call: a client forgets a reply completely or not at all.
+    for forgotten in [0, 1, 2, 3, 5, 6] {
+        let mut input = echo[forgotten..].to_vec();
+        input.push(user("d"));
+        assert_eq!(new_items(&input).unwrap(), [user("d")], "{forgotten}");
+    }
+    // It stands for no message of the user, and for nothing in the place of one.
+    for input in [
+        vec![user("x"), Item::reference(), user("d")],
+        vec![Item::reference(), user("a"), model("A"), user("d")],
+        vec![user("a"), user("b"), Item::reference(), user("d")],
+    ] {
+        new_items(&input).unwrap_err();
+    }
+    // A result after references to the reply with its call.
+    let open = &history()[..6];
+    let input = [user("a"), Item::reference(), user("b"), Item::reference(), Item::reference(), three()];
+    assert_eq!(without_echo(open, &input, true).unwrap(), [three()]);
+}
+
+#[test]
 fn new_input_is_unchanged() {
     assert_eq!(new_items(&[user("a"), user("b")]).unwrap(), [user("a"), user("b")]);
     assert_eq!(without_echo(&[], &[user("a")], true).unwrap(), [user("a")]);
@@ -310,6 +334,16 @@ fn other_reasoning_is_refused() {
         // Without a token there is nothing to compare with.
         assert_eq!(without_echo(&[], &input, true).unwrap_err().code(), "role_forbidden", "{theirs}");
     }
+}
+
+#[test]
+fn reasoning_of_a_cut_reply_may_be_repeated() {
+    let cut = Item::Message { role: Role::Assistant, parts: vec![Part::Text("so f".to_owned())], cut: true };
+    let history = [user("a"), cut.clone()];
+    assert_eq!(
+        without_echo(&history, &[user("a"), think("anthropic", SIGNED), cut, user("b")], true).unwrap(),
+        [user("b")]
+    );
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub(super) struct EchoTurn<'a> {
     /// The bytes of text and the number of pieces before each reply without content. A client may
     /// have forgotten what came before it.
     silences: Vec<(usize, usize)>,
+    /// True if the client repeats at least a part of the turn by a reference. Its content is then
+    /// unknown, and it can be that of any turn of the model.
+    has_reference: bool,
 }
 
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl<'a> EchoTurn<'a> {
                 }
                 self.pieces.push(Piece::Result { id, turn });
             }
-            Item::Think { .. } => {}
+            Item::Think { .. } => self.has_reference |= item.is_reference(),
         }
     }
 
@@ -74,10 +77,10 @@ impl<'a> EchoTurn<'a> {
     fn has_content_after(&self, (text, pieces): (usize, usize), other: &Self) -> bool {
         let text = self.text.get(text..).unwrap_or_default();
         let pieces = self.pieces.get(pieces..).unwrap_or_default();
-        self.by_model == other.by_model
-            && text.trim() == other.text.trim()
+        let is_same = text.trim() == other.text.trim()
             && pieces.len() == other.pieces.len()
-            && pieces.iter().zip(&other.pieces).all(|(piece, other)| piece.has_content_of(other))
+            && pieces.iter().zip(&other.pieces).all(|(piece, other)| piece.has_content_of(other));
+        self.by_model == other.by_model && (is_same || other.has_reference)
     }
 }
 
@@ -101,9 +104,10 @@ pub(super) fn turns(items: &[Item]) -> Vec<EchoTurn<'_>> {
     let mut turns: Vec<EchoTurn<'_>> = Vec::new();
     for item in items {
         let by_model = item.side() == Role::Assistant;
+        let says_nothing = item.says_nothing() && !item.is_reference();
         match turns.last_mut() {
-            Some(turn) if item.says_nothing() => turn.silences.push((turn.text.len(), turn.pieces.len())),
-            None if item.says_nothing() => {}
+            Some(turn) if says_nothing => turn.silences.push((turn.text.len(), turn.pieces.len())),
+            None if says_nothing => {}
             Some(turn) if turn.by_model == by_model => turn.add(item),
             _ => {
                 let mut turn = EchoTurn { by_model, ..EchoTurn::default() };

@@ -105,7 +105,8 @@ fn deployment() -> Deployment {
         prompt_cache: false,
         name: name.to_owned(),
     };
-    Deployment::new(KeyRing::parse(KEYS).unwrap(), Models::new(vec![Model::new("default", target)]).unwrap())
+    let model = Model::new("default", target);
+    Deployment::new(KeyRing::parse(KEYS).unwrap(), Models::new(vec![model]).unwrap())
 }
 
 /// 2026-01-01T00:00:00Z.

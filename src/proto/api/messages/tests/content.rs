@@ -140,8 +140,6 @@ fn results_are_text_or_parts() {
     let parts = json!([{ "type": "text", "text": "a" }, { "type": "image", "source": { "type": "url", "url": "u" } }]);
     assert_eq!(read_result(parts).unwrap(), of(Output::Parts(vec![word("a"), Part::Image("u".to_owned())])));
     for (content, code) in [
-        (json!([{ "type": "document", "source": {} }]), "unsupported"),
-        (json!([{ "type": "search_result", "source": "s", "title": "t", "content": [] }]), "unsupported"),
         (json!([{ "type": "tool_use", "id": "c", "name": "n", "input": {} }]), "request_invalid"),
         (json!(5), "request_invalid"),
         (json!({}), "request_invalid"),
@@ -150,6 +148,17 @@ fn results_are_text_or_parts() {
         assert_eq!(error.code(), code);
         assert!(error.to_string().starts_with("`messages[0].content[0]"), "{error}");
     }
+}
+
+#[test]
+fn a_result_keeps_the_names_of_blocks_that_it_cannot_have() {
+    let document = json!({ "type": "document", "source": { "type": "base64", "data": "" } });
+    let found = json!({ "type": "tool_reference", "tool_name": "look" });
+    let block = json!([{ "type": "tool_result", "tool_use_id": "c", "content": [document, found, document] }]);
+    let turn = read_messages(&user(&block)).unwrap();
+    let parts = [word("[document]"), word("The tool `look` is available."), word("[document]")];
+    assert_eq!(turn.input, [result("c", Output::Parts(parts.to_vec()), false)]);
+    assert_eq!(turn.ignored, ["document"]);
 }
 
 #[test]
@@ -263,6 +272,22 @@ fn a_prefilled_reply_is_rejected() {
     for messages in [json!([]), json!([system])] {
         assert_invalid(&json!({ "messages": messages }), "`messages` has no user message");
     }
+}
+
+#[test]
+fn system_text_after_a_message_of_the_model_stays_in_its_place() {
+    let system = |content: Value| json!({ "role": "system", "content": content });
+    let messages = json!([
+        { "role": "user", "content": "x" },
+        system(json!("a")),
+        { "role": "assistant", "content": "y" },
+        { "role": "user", "content": "z" },
+        system(json!([{ "type": "text", "text": "b" }, { "type": "text", "text": "" }])),
+        system(json!("")),
+    ]);
+    let turn = read(&json!({ "messages": messages })).unwrap();
+    let input = [text(Role::User, "x"), text(Role::Assistant, "y"), text(Role::User, "z"), text(Role::User, "b")];
+    assert_eq!((turn.system.as_deref(), turn.input), (Some("a"), input.to_vec()));
 }
 
 #[test]

@@ -25,7 +25,9 @@ pub(super) struct RawInput<'a>(TextOrList<Object<RawElement<'a>>>);
 pub(super) struct Input {
     /// The items, in order.
     pub(super) items: Vec<Item>,
-    /// The texts of the roles `system` and `developer`.
+    /// The texts of the roles `system` and `developer`. In a request that brings the whole
+    /// conversation, the texts after an item of the model stay in place as text of the user, so that
+    /// the start of the prompt does not change during the conversation.
     pub(super) system: Vec<String>,
 }
 
@@ -34,7 +36,16 @@ struct Context<'a> {
     names: &'a ToolNames,
     /// True if the request continues a response.
     follows_response: bool,
+    /// True after an item of the model.
+    follows_model: bool,
     ignored: &'a mut Ignored,
+}
+
+impl Context<'_> {
+    /// True at an item after one of the model, in a request that brings the whole conversation.
+    fn is_late(&self) -> bool {
+        self.follows_model && !self.follows_response
+    }
 }
 
 impl<'a> RawInput<'a> {
@@ -66,7 +77,7 @@ impl<'a> RawInput<'a> {
         match self.0 {
             TextOrList::Text(text) => input.items.push(Item::text(Role::User, text)),
             TextOrList::List(elements) => {
-                let mut context = Context { names, follows_response, ignored };
+                let mut context = Context { names, follows_response, follows_model: false, ignored };
                 for (at, Object(element)) in elements.into_iter().enumerate() {
                     input.push(&format!("input[{at}]"), &element, &mut context)?;
                 }
@@ -88,14 +99,17 @@ impl Input {
             }
         };
         match kind {
-            "message" => return self.push_message(path, element),
-            "custom_tool_call" | "function_call" => self.items.push(call(path, kind, element, context.names)?),
+            "message" => return self.push_message(path, element, context),
+            "custom_tool_call" | "function_call" => {
+                self.items.push(call(path, kind, element, context.names)?);
+                context.follows_model = true;
+            }
             "custom_tool_call_output" | "function_call_output" => self.items.push(tool_result(path, element)?),
             "reasoning" => self.items.push(reasoning(element)),
             // Its tools are read before all items.
             ADDITIONAL_TOOLS => {}
             // The token holds the item.
-            "item_reference" if context.follows_response => {}
+            "item_reference" if context.follows_response => self.items.push(Item::reference()),
             "item_reference" => {
                 return Err(body::unsupported(format!(
                     "`{path}` has the type `item_reference`, which is not supported: the server stores no items. Set \
@@ -116,7 +130,7 @@ impl Input {
         Ok(())
     }
 
-    fn push_message(&mut self, path: &str, element: &RawElement<'_>) -> Result<(), Error> {
+    fn push_message(&mut self, path: &str, element: &RawElement<'_>, context: &mut Context<'_>) -> Result<(), Error> {
         let role =
             element.role.as_deref().ok_or_else(|| Error::invalid(format!("`{path}.role` is missing. Add it.")))?;
         let name = format!("{path}.content");
@@ -132,6 +146,7 @@ impl Input {
         let role = match role {
             "assistant" => Role::Assistant,
             "user" => Role::User,
+            "developer" | "system" if context.is_late() && parts.iter().any(has_text) => Role::User,
             "developer" | "system" => {
                 self.system.extend(parts.into_iter().filter_map(|part| match part {
                     Part::Text(text) => Some(text),
@@ -141,9 +156,14 @@ impl Input {
             }
             other => return Err(Error::RoleForbidden { role: body::excerpt(other).into() }),
         };
+        context.follows_model |= role == Role::Assistant;
         self.items.push(Item::Message { role, parts, cut: false });
         Ok(())
     }
+}
+
+fn has_text(part: &Part) -> bool {
+    matches!(part, Part::Text(text) if !text.is_empty())
 }
 
 /// A call of a function, or of a custom tool with its text as the arguments of a function.

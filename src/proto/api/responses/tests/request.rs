@@ -206,6 +206,27 @@ fn the_model_is_optional_in_a_conversation() {
 }
 
 #[test]
+fn a_system_text_after_an_item_of_the_model_stays_in_its_place() {
+    let late = json!([
+        { "role": "developer", "content": "one" },
+        { "role": "user", "content": "hi" },
+        { "type": "function_call", "call_id": "c1", "name": "add", "arguments": "{}" },
+        { "type": "function_call_output", "call_id": "c1", "output": "3" },
+        { "role": "developer", "content": "two" },
+        { "role": "system", "content": "" },
+    ]);
+    let items = |last: Option<Item>| {
+        let known = [user("hi"), call_item("c1", "add", "{}"), result_item("c1", "3")];
+        known.into_iter().chain(last).collect::<Vec<_>>()
+    };
+    let turn = read_turn(&json!({ "input": late }));
+    assert_eq!((turn.system.as_deref(), turn.input), (Some("one"), items(Some(user("two")))));
+    // With a token, the items before the new ones are only copies of what the token holds.
+    let turn = read_turn(&json!({ "input": late, "previous_response_id": "resp_a.b.c" }));
+    assert_eq!((turn.system.as_deref(), turn.input), (Some("one\n\ntwo"), items(None)));
+}
+
+#[test]
 fn system_texts_are_joined() {
     let turn = read_turn(&json!({ "instructions": "one", "input": [
         { "role": "system", "content": "two" },
@@ -427,7 +448,7 @@ fn an_item_reference_is_an_echo_in_a_conversation() {
     let reference = json!({ "type": "item_reference", "id": "msg_1" });
     let input = json!([reference, { "id": "fc_1" }, { "role": "user", "content": "hi" }]);
     let turn = read_turn(&json!({ "previous_response_id": "resp_t", "input": input }));
-    assert_eq!(turn.input, [user("hi")]);
+    assert_eq!(turn.input, [Item::reference(), Item::reference(), user("hi")]);
     let (_, detail) = error_of(&json!({ "input": input }));
     assert!(detail.contains("Set `store: false`"), "{detail}");
 }
