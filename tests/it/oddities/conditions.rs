@@ -40,7 +40,7 @@ impl Conditions {
         for (pointer, expected) in &self.has {
             let found = value.pointer(pointer);
             if found != Some(expected) {
-                fault(format!("{pointer}{}", diff(expected, &shown(found))));
+                fault(format!("{pointer}{}", diff(expected, shown(found))));
             }
         }
         for pointer in &self.lacks {

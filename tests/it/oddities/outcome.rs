@@ -208,7 +208,7 @@ fn chat_document(events: &[Value]) -> Value {
         for (member, value) in [
             (&mut finish, &choice["finish_reason"]),
             (&mut usage, &event["usage"]),
-            (&mut token, event.get("conversation_token").unwrap_or(&choice["delta"]["conversation_token"])),
+            (&mut token, event.get("conversation_token").unwrap_or_else(|| &choice["delta"]["conversation_token"])),
         ] {
             if !value.is_null() {
                 *member = value.clone();

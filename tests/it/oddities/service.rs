@@ -95,7 +95,7 @@ impl Answer {
         if let Some(text) = &self.text {
             return ("text/plain", text.clone());
         }
-        if let Some(body) = self.json.as_ref().or(self.whole.as_ref().filter(|_| mode == Mode::Whole)) {
+        if let Some(body) = self.json.as_ref().or_else(|| self.whole.as_ref().filter(|_| mode == Mode::Whole)) {
             return (JSON, body.as_str().map_or_else(|| body.to_string(), str::to_owned));
         }
         if let Some(events) = self.events.as_ref().filter(|_| mode == Mode::Streamed) {
@@ -103,7 +103,7 @@ impl Answer {
         }
         let message = self.message(kind);
         match (mode, kind) {
-            (Mode::Whole, "openai") => (JSON, self.completion(message).to_string()),
+            (Mode::Whole, "openai") => (JSON, self.completion(&message).to_string()),
             (Mode::Whole, _) => (JSON, message.to_string()),
             (Mode::Streamed, "anthropic") => (SSE, anthropic_events(&message).iter().map(written).collect()),
             (Mode::Streamed, "openai") => (SSE, self.chunks(message).iter().map(written).collect()),
@@ -156,8 +156,8 @@ impl Answer {
         self.usage.clone().unwrap_or_else(|| json!({ "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 }))
     }
 
-    fn completion(&self, message: Value) -> Value {
-        let choice = json!({ "index": 0, "finish_reason": self.finish_reason(&message), "message": message });
+    fn completion(&self, message: &Value) -> Value {
+        let choice = json!({ "index": 0, "finish_reason": self.finish_reason(message), "message": message });
         json!({ "id": "c-1", "object": "chat.completion", "choices": [choice], "usage": self.usage() })
     }
 
