@@ -87,7 +87,7 @@ impl ErrorBody {
                 Value::String(text) => duration::parse(text).or_else(|| duration::seconds(text, *scale)),
                 wait => duration::seconds(&wait.to_string(), *scale),
             });
-            self.retry_after = self.retry_after.or(wait.flatten());
+            self.retry_after = self.retry_after.or_else(|| wait.flatten());
         }
         for member in QUOTA_MEMBERS {
             if let Some(name) = error.get(member).and_then(Value::as_str) {

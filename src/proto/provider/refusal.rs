@@ -41,7 +41,7 @@ pub(super) fn class(status: Option<u16>, error: &ErrorBody, profile: &Profile) -
     let overflows = words.say(&OVERFLOW) || words.has_phrase(profile.overflow_phrases);
     let account = words.say(&ACCOUNT) || words.has_phrase(profile.account_phrases);
     // Gemini uses the words of a used-up account for a rate that resets in seconds.
-    let account = account && !(has_wait && !words.say(&CERTAIN_ACCOUNT));
+    let account = account && (!has_wait || words.say(&CERTAIN_ACCOUNT));
     match status {
         _ if words.say(&TOO_LARGE) => Class::Overflow,
         Some(403) if words.say(&CONTENT) => Class::Request,

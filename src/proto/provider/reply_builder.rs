@@ -239,7 +239,7 @@ impl ReplyBuilder {
 
     /// Sets the end. A later one replaces an earlier one. `None` changes nothing.
     pub(super) fn set_end(&mut self, end: Option<End>) {
-        self.end = end.or(self.end.take());
+        self.end = end.or_else(|| self.end.take());
     }
 
     /// Returns true once the service has given a reason for the end.
