@@ -1197,6 +1197,12 @@ export interface components {
             text: string;
             /** @constant */
             type: "text";
+        } | {
+            tool_name: string;
+            /** @constant */
+            type: "tool_reference";
+        } | {
+            type: string;
         };
         /** @description The result of a tool call: text, or a list of blocks. */
         MessageResultContent: string | components["schemas"]["MessageResultBlock"][];
@@ -1212,12 +1218,12 @@ export interface components {
         MessageThinking: {
             budget_tokens: number;
             /** @enum {string|null} */
-            display?: "omitted" | "summarized" | null;
+            display?: "omitted" | "summarized" | "updates" | null;
             /** @constant */
             type: "enabled";
         } | {
             /** @enum {string|null} */
-            display?: "omitted" | "summarized" | null;
+            display?: "omitted" | "summarized" | "updates" | null;
             /** @enum {string} */
             type: "adaptive" | "disabled";
         };
