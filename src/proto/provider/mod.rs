@@ -24,6 +24,7 @@ mod anthropic;
 mod builtin;
 mod call;
 mod call_id;
+mod call_ids;
 mod duration;
 mod end;
 mod error_body;

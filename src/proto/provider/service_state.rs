@@ -51,6 +51,14 @@ impl<'a> ServiceState<'a> {
         };
         Some(Self { owner, members })
     }
+
+    /// The id of the call that has the state.
+    pub(super) fn into_call_id(self) -> Option<String> {
+        match self.owner {
+            Owner::Call(id) => Some(id),
+            Owner::Message => None,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -262,6 +262,31 @@ fn an_error_inside_a_reply_ends_it() {
 }
 
 #[test]
+fn an_id_of_another_form_goes_back_only_to_the_service_that_gave_it() {
+    let longest = "x".repeat(64);
+    for (id, is_plain) in [("toolu_01", true), (&*longest, true), (&*format!("{longest}x"), false), ("f.look:0", false)]
+    {
+        let block = format!(r#"{{"type":"tool_use","id":"{id}","name":"look","input":{{}}}}"#);
+        let body = format!(r#"{{"type":"message","content":[{block}],"stop_reason":"tool_use"}}"#);
+        let (deltas, ended) = read(&Anthropic, "application/json", [body.as_bytes()]);
+        let mark = format!(r#"{{"for":"call","id":"{id}","members":{{}}}}"#);
+        let marks: &[Delta] = if is_plain { &[] } else { &[think("anthropic", &mark)] };
+        let end = [call(id, "look", "{}"), finish(FinishReason::ToolCalls)];
+        assert_eq!((deltas, ended), ([marks, &end].concat(), Ok(())));
+
+        let sent_to = |provider_id: &str| {
+            let start = [Item::text(Role::User, "q"), think_item(provider_id, &mark)];
+            let loops = [call_item(id, "look", "{}"), result_item(id, "1")];
+            self::body(&Anthropic, &[&start[..], &loops].concat())
+        };
+        let [own, other] = [sent_to("anthropic"), sent_to("anthropic@other.test")];
+        assert_eq!(own.matches(&format!("\"{id}\"")).count(), 2, "{own}");
+        assert_eq!(own == other, is_plain, "{other}");
+        assert!(!own.contains("\"for\"") && !own.contains("members"), "{own}");
+    }
+}
+
+#[test]
 fn each_request_begins_with_the_previous_one() {
     assert_each_request_begins_with_the_previous_one(&Anthropic);
 }

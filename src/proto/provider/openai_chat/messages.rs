@@ -10,11 +10,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::call_ids::CallIdWriter;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     provider::{
         call::ModelCall,
+        call_ids::CallIdWriter,
         profile::{self, Profile},
         service_state::{Members, Owner, ServiceState},
     },
