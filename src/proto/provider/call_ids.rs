@@ -17,11 +17,13 @@ pub(super) struct CallIdWriter<'a> {
     written: BTreeMap<&'a str, Cow<'a, str>>,
     /// All written ids, if they must be unique in the conversation.
     used: BTreeSet<Cow<'a, str>>,
+    /// The next attempt for each id. All attempts before it are used.
+    next_attempts: BTreeMap<&'a str, u32>,
 }
 
 impl<'a> CallIdWriter<'a> {
     pub(super) fn new(form: CallIds) -> Self {
-        Self { form, written: BTreeMap::new(), used: BTreeSet::new() }
+        Self { form, written: BTreeMap::new(), used: BTreeSet::new(), next_attempts: BTreeMap::new() }
     }
 
     /// The id for a call. `is_own` is true if the service itself gave this id.
@@ -49,10 +51,17 @@ impl<'a> CallIdWriter<'a> {
     }
 
     /// The first id that no call before has: the id itself if it has the form, then hashes of it.
-    fn unused_id(&self, id: &'a str) -> Cow<'a, str> {
-        let own = CallIds::NineLetters.accepts(id).then_some(Cow::Borrowed(id));
-        let derived = (0_u32..).map(|attempt| Cow::Owned(nine_letters(id, attempt)));
-        own.into_iter().chain(derived).find(|candidate| !self.used.contains(candidate)).unwrap_or_default()
+    ///
+    /// Used ids stay used, so each attempt is made once. A client may repeat one id in all its calls.
+    fn unused_id(&mut self, id: &'a str) -> Cow<'a, str> {
+        if CallIds::NineLetters.accepts(id) && !self.used.contains(id) {
+            return Cow::Borrowed(id);
+        }
+        let next = self.next_attempts.entry(id).or_default();
+        let mut derived = (*next..).map(|attempt| (attempt, nine_letters(id, attempt)));
+        let (attempt, written) = derived.find(|(_, written)| !self.used.contains(written.as_str())).unwrap_or_default();
+        *next = attempt.saturating_add(1);
+        Cow::Owned(written)
     }
 }
 
@@ -90,6 +99,20 @@ mod tests {
 
         let mut later = CallIdWriter::new(CallIds::NineLetters);
         assert_eq!(later.call("call_abc", false), first, "an id does not depend on later calls");
+    }
+
+    #[test]
+    fn each_attempt_is_made_once() {
+        let mut ids = CallIdWriter::new(CallIds::NineLetters);
+        let taken = nine_letters("c", 3);
+        assert_eq!(ids.call(&taken, false), taken.as_str());
+        // The same ids as with a search from the first attempt each time.
+        let expected: Vec<_> =
+            (0..).map(|attempt| nine_letters("c", attempt)).filter(|id| *id != taken).take(5_000).collect();
+        for written in &expected {
+            assert_eq!((ids.call("c", false), ids.result("c")), (written.into(), written.into()));
+        }
+        assert_eq!(ids.next_attempts, BTreeMap::from([("c", 5_001)]), "all attempts for all calls");
     }
 
     #[test]
