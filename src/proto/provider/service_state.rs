@@ -21,7 +21,6 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::reply_json::MAX_BLOCKS;
 use crate::proto::{error::Error, json::List};
 
 /// The message or the call that has the state.
@@ -140,15 +139,14 @@ impl StateBuilder {
     /// caller limits the bytes.
     ///
     /// # Errors
-    /// [`Error::UpstreamMalformed`] for a member with too many entries.
+    /// [`Error::UpstreamMalformed`] for a list that is joined and has more than [`MAX_ENTRIES`].
     pub(super) fn add(&mut self, name: &str, piece: &RawValue) -> Result<(), Error> {
         if matches!(piece.get(), "null" | "\"\"" | "[]" | "{}") {
             return Ok(());
         }
         let members = &mut self.0.0;
         if let Some((_, value)) = members.iter_mut().find(|(other, _)| other == name) {
-            value.join(name, Opaque::Raw(piece.to_owned()), 0);
-            return value.check_entries();
+            return value.join(name, Opaque::Raw(piece.to_owned()), 0);
         }
         // The names are those of a profile, so there are few.
         members.push((name.to_owned(), Opaque::Raw(piece.to_owned())));
@@ -175,66 +173,80 @@ impl StateBuilder {
     }
 }
 
-/// A value that is parsed only as far as its pieces must be joined.
+/// A value that is parsed only as far as its pieces must be joined. Each level is parsed once, so the
+/// work is linear in the bytes of the pieces.
 enum Opaque {
-    List(Vec<Self>),
+    List(Vec<Entry>),
     Object(Vec<(String, Self)>),
     Raw(Box<RawValue>),
     Text(String),
 }
 
+/// An entry of a list.
+struct Entry {
+    key: EntryKey,
+    value: Opaque,
+}
+
+/// The JSON of an entry's type and index, as the first piece of the entry has them.
+#[derive(PartialEq, Eq)]
+struct EntryKey {
+    kind: Option<String>,
+    index: Option<String>,
+}
+
 impl Opaque {
     /// Joins a further piece of the member `name`.
-    fn join(&mut self, name: &str, piece: Self, depth: usize) {
-        self.open();
-        let mut piece = piece;
-        piece.open();
+    fn join(&mut self, name: &str, mut piece: Self, depth: usize) -> Result<(), Error> {
+        piece.open()?;
+        // A later piece without a value says nothing.
+        if piece.is_null() || matches!(&piece, Self::Text(text) if text.is_empty()) {
+            return Ok(());
+        }
+        self.open()?;
         match (&mut *self, piece) {
             (Self::Text(text), Self::Text(more)) if JOINED_TEXTS.contains(&name) => text.push_str(&more),
-            // A later piece without a value says nothing.
-            (_, Self::Text(more)) if more.is_empty() => {}
-            (_, Self::Raw(raw)) if raw.get() == "null" => {}
             (Self::List(entries), Self::List(more)) => {
-                more.into_iter().for_each(|entry| add_entry(entries, entry, depth))
+                return more.into_iter().try_for_each(|entry| add_entry(entries, entry, depth));
             }
-            (Self::Object(members), Self::Object(more)) if depth < MAX_DEPTH => add_members(members, more, depth),
+            (Self::Object(members), Self::Object(more)) if depth < MAX_DEPTH => {
+                return add_members(members, more, depth);
+            }
             (value, piece) => *value = piece,
         }
+        Ok(())
     }
 
-    /// Parses one level.
-    fn open(&mut self) {
-        let Self::Raw(raw) = self else { return };
-        let raw_of = |raw: &RawValue| Self::Raw(raw.to_owned());
+    /// Parses one level, and the objects in a list.
+    fn open(&mut self) -> Result<(), Error> {
+        let Self::Raw(raw) = self else { return Ok(()) };
         let opened = match raw.get().as_bytes().first() {
             Some(b'"') => serde_json::from_str(raw.get()).ok().map(Self::Text),
-            Some(b'[') => serde_json::from_str::<List<&RawValue, MAX_BLOCKS>>(raw.get())
-                .ok()
-                .map(|list| Self::List(list.0.into_iter().map(raw_of).collect())),
-            Some(b'{') => serde_json::from_str::<Members<&RawValue>>(raw.get())
-                .ok()
-                .map(|members| Self::Object(members.0.into_iter().map(|(name, raw)| (name, raw_of(raw))).collect())),
+            Some(b'[') => {
+                let list = serde_json::from_str::<List<&RawValue, MAX_ENTRIES>>(raw.get());
+                let entries = list.map_err(|_| too_many_entries())?.0.into_iter().map(Entry::new);
+                Some(Self::List(entries.collect::<Result<_, _>>()?))
+            }
+            Some(b'{') => serde_json::from_str::<Members<&RawValue>>(raw.get()).ok().map(|members| {
+                let opaque = |(name, raw): (String, &RawValue)| (name, Self::Raw(raw.to_owned()));
+                Self::Object(members.0.into_iter().map(opaque).collect())
+            }),
             _ => None,
         };
         if let Some(opened) = opened {
             *self = opened;
         }
+        Ok(())
     }
 
-    fn check_entries(&self) -> Result<(), Error> {
-        match self {
-            Self::List(entries) if entries.len() > MAX_BLOCKS => {
-                Err(Error::malformed(format!("an opaque member has more than {MAX_BLOCKS} entries")))
-            }
-            _ => Ok(()),
-        }
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Raw(raw) if raw.get() == "null")
     }
 
-    /// The JSON of a member of an object.
-    fn member(&self, name: &str) -> Option<String> {
+    /// The value of a member of an object. `null` is none.
+    fn member(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else { return None };
-        let (_, value) = members.iter().find(|(other, _)| other == name)?;
-        serde_json::to_string(value).ok().filter(|json| json != "null")
+        members.iter().find(|(other, _)| other == name).map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
     /// Returns true if the entry has text that comes in pieces.
@@ -243,42 +255,62 @@ impl Opaque {
     }
 }
 
-/// Adds an entry to a list, or joins it to the entry that it continues: the one with the same type
-/// and index, or else the last one with the same type.
-fn add_entry(entries: &mut Vec<Opaque>, mut entry: Opaque, depth: usize) {
-    entry.open();
-    let (kind, index) = (entry.member("type"), entry.member("index"));
-    let is_same = |other: &mut &mut Opaque| {
-        other.open();
-        other.member("type") == kind && other.member("index") == index
-    };
-    let continued = match (&entry, &index) {
-        (Opaque::Object(_), Some(_)) => entries.iter_mut().find_map(|mut other| is_same(&mut other).then_some(other)),
-        (Opaque::Object(_), None) if kind.is_some() && entry.has_text() => {
-            entries.last_mut().and_then(|mut other| (is_same(&mut other) && other.has_text()).then_some(other))
+impl Entry {
+    fn new(raw: &RawValue) -> Result<Self, Error> {
+        let mut value = Opaque::Raw(raw.to_owned());
+        if raw.get().starts_with('{') {
+            value.open()?;
         }
-        _ => None,
-    };
-    match continued {
-        Some(other) if depth < MAX_DEPTH => other.join("", entry, depth.saturating_add(1)),
-        _ => entries.push(entry),
+        // The members of an object that was just parsed are raw.
+        let json_of = |name: &str| match value.member(name) {
+            Some(Opaque::Raw(raw)) => Some(raw.get().to_owned()),
+            _ => None,
+        };
+        let key = EntryKey { kind: json_of("type"), index: json_of("index") };
+        Ok(Self { key, value })
     }
 }
 
-fn add_members(members: &mut Vec<(String, Opaque)>, more: Vec<(String, Opaque)>, depth: usize) {
+/// Adds an entry to a list, or joins it to the entry that it continues: the one with the same type
+/// and index, or else the last one with the same type.
+fn add_entry(entries: &mut Vec<Entry>, entry: Entry, depth: usize) -> Result<(), Error> {
+    let has_room = entries.len() < MAX_ENTRIES;
+    let continued = match &entry.key {
+        EntryKey { index: Some(_), .. } => entries.iter_mut().find(|other| other.key == entry.key),
+        EntryKey { kind: Some(_), .. } if entry.value.has_text() => {
+            entries.last_mut().filter(|other| other.key == entry.key && other.value.has_text())
+        }
+        EntryKey { .. } => None,
+    };
+    match continued.filter(|_| depth < MAX_DEPTH) {
+        Some(other) => other.value.join("", entry.value, depth.saturating_add(1)),
+        None if has_room => {
+            entries.push(entry);
+            Ok(())
+        }
+        None => Err(too_many_entries()),
+    }
+}
+
+fn too_many_entries() -> Error {
+    Error::malformed(format!("a list in an opaque member has more than {MAX_ENTRIES} entries"))
+}
+
+fn add_members(members: &mut Vec<(String, Opaque)>, more: Vec<(String, Opaque)>, depth: usize) -> Result<(), Error> {
     for (name, value) in more {
         if let Some((_, before)) = members.iter_mut().find(|(other, _)| *other == name) {
-            before.join(&name, value, depth.saturating_add(1));
+            before.join(&name, value, depth.saturating_add(1))?;
         } else if members.len() < MAX_MEMBERS {
             members.push((name, value));
         }
     }
+    Ok(())
 }
 
 impl Serialize for Opaque {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::List(entries) => serializer.collect_seq(entries),
+            Self::List(entries) => serializer.collect_seq(entries.iter().map(|entry| &entry.value)),
             Self::Object(members) => serializer.collect_map(members.iter().map(|(name, value)| (name, value))),
             Self::Raw(raw) => raw.serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
@@ -292,6 +324,9 @@ const JOINED_TEXTS: &[&str] =
 
 /// The most members of an object.
 const MAX_MEMBERS: usize = 128;
+
+/// The most entries of a list whose pieces are joined, at any depth.
+const MAX_ENTRIES: usize = 128;
 
 /// The most levels that are joined. A deeper value replaces the one before.
 const MAX_DEPTH: usize = 8;
@@ -354,6 +389,53 @@ mod tests {
         let expected =
             r#"{"content":[{"type":"reference","reference_ids":[1]},{"type":"reference","reference_ids":[1]}]}"#;
         assert_eq!(joined("content", &[other, other]), message(expected));
+    }
+
+    /// Adds pieces, and returns the outcome of the last one.
+    fn last_outcome(pieces: &[String]) -> Result<(), Error> {
+        let mut state = StateBuilder::default();
+        let mut add = |piece: &String| state.add("content", serde_json::from_str(piece).unwrap());
+        let (last, before) = pieces.split_last().unwrap();
+        before.iter().for_each(|piece| add(piece).unwrap());
+        add(last)
+    }
+
+    #[test]
+    fn lists_that_are_joined_are_bounded_at_every_depth() {
+        let list = |entries: usize| format!("[{}]", vec!["1"; entries].join(","));
+        let entry = |entries| format!(r#"[{{"index":0,"inner":{}}}]"#, list(entries));
+        let object = |entries| format!(r#"{{"a":{{"b":{}}}}}"#, list(entries));
+        let is_malformed = |outcome| matches!(outcome, Err(Error::UpstreamMalformed { .. }));
+        for piece in [&list as &dyn Fn(usize) -> String, &entry, &object] {
+            let (below, at, above) = ([piece(100), piece(27)], [piece(100), piece(28)], [piece(100), piece(29)]);
+            assert_eq!((last_outcome(&below), last_outcome(&at)), (Ok(()), Ok(())));
+            assert!(is_malformed(last_outcome(&above)));
+            assert!(is_malformed(last_outcome(&[piece(1), piece(129)])));
+            // A complete member is kept as it is.
+            assert_eq!(last_outcome(&[piece(1_000)]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn pieces_that_say_nothing_open_nothing() {
+        let mut value = Opaque::Raw(serde_json::from_str(r#"[{"type":"text","text":"a"}]"#).unwrap());
+        for nothing in ["null", "\"\""] {
+            value.join("content", Opaque::Raw(serde_json::from_str(nothing).unwrap()), 0).unwrap();
+        }
+        assert!(matches!(value, Opaque::Raw(_)));
+    }
+
+    #[test]
+    fn type_and_index_are_read_once() {
+        let piece = |number: usize| format!(r#"[{{"type":"reasoning.t\u0065xt","text":"{number}","index":0}}]"#);
+        let mut value = Opaque::Raw(serde_json::from_str(&piece(0)).unwrap());
+        for number in 1..1_000 {
+            value.join("reasoning_details", Opaque::Raw(serde_json::from_str(&piece(number)).unwrap()), 0).unwrap();
+        }
+        let Opaque::List(entries) = &value else { panic!("a list") };
+        let [entry] = entries.as_slice() else { panic!("one entry") };
+        assert_eq!(entry.key.kind.as_deref(), Some(r#""reasoning.t\u0065xt""#), "the JSON of the first piece");
+        assert!(matches!(entry.value.member("text"), Some(Opaque::Text(text)) if text.ends_with("998999")));
     }
 
     #[test]
