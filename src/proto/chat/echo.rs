@@ -18,6 +18,8 @@ mod json;
 mod reasoning;
 mod turn;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 pub(in crate::proto) use self::reasoning::is_empty as is_empty_reasoning;
 use self::turn::{EchoTurn, turns};
 use super::{
@@ -135,35 +137,39 @@ fn open_question(kept: &[Item]) -> Option<usize> {
 /// The number of items at the start of `rest` that repeat user items of `current`, in order. A
 /// result for a waiting call is new.
 fn repeated_items(current: &[Item], rest: &[Item]) -> usize {
-    let waiting = waiting_calls(current);
+    let waiting: BTreeSet<_> = waiting_calls(current).into_iter().collect();
     let mut known = current.iter().filter(|item| item.side() == Role::User);
     let mut repeated = 0_usize;
     for (at, item) in rest.iter().enumerate() {
         match item {
-            Item::Result { id, .. } if waiting.contains(&id.as_str()) => break,
+            Item::Result { id, .. } if waiting.contains(id.as_str()) => break,
             item if item.side() == Role::Assistant => {}
-            item if known.any(|known| has_content_of(known, item)) => repeated = at.saturating_add(1),
-            _ => break,
+            item => {
+                // One item can be compared with all that are known.
+                let turn = EchoTurn::of_item(item);
+                if !known.any(|known| EchoTurn::of_item(known).has_content_of(&turn)) {
+                    break;
+                }
+                repeated = at.saturating_add(1);
+            }
         }
     }
     repeated
 }
 
-fn has_content_of(ours: &Item, theirs: &Item) -> bool {
-    let [ours, theirs] = [ours, theirs].map(|item| turns(std::slice::from_ref(item)));
-    ours.iter().zip(&theirs).all(|(ours, theirs)| ours.has_content_of(theirs))
-}
-
 /// The ids of the calls that have no result yet, in order. Only calls after the last user message
 /// count.
 pub(super) fn waiting_calls(items: &[Item]) -> Vec<&str> {
-    let mut answered = Vec::new();
+    let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
     let mut waiting = Vec::new();
     for item in items.iter().rev() {
         match item {
-            Item::Result { id, .. } => answered.push(id),
-            Item::Call { id, .. } => match answered.iter().position(|answer| *answer == id) {
-                Some(at) => drop(answered.swap_remove(at)),
+            Item::Result { id, .. } => {
+                let count = answers.entry(id).or_default();
+                *count = count.saturating_add(1);
+            }
+            Item::Call { id, .. } => match answers.get_mut(id.as_str()).filter(|count| **count > 0) {
+                Some(count) => *count = count.saturating_sub(1),
                 None => waiting.push(id.as_str()),
             },
             Item::Message { role: Role::User, .. } => break,

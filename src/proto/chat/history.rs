@@ -5,6 +5,7 @@ use super::{
     echo::{self, waiting_calls},
     item::{Item, Output, Part, Role},
     note::DATA_SCHEME,
+    waiting::WaitingCalls,
 };
 use crate::proto::{
     error::{Error, Excess},
@@ -28,7 +29,7 @@ impl History {
         if input.is_empty() {
             return Err(Error::invalid("`input` is empty. Send text, parts or tool results."));
         }
-        let mut waiting: Vec<_> = waiting_calls(&self.0).into_iter().map(str::to_owned).collect();
+        let mut waiting: WaitingCalls = waiting_calls(&self.0).into_iter().collect();
         for item in &input {
             check_size(item, limits)?;
             check_order(item, &mut waiting, accepts_model_items)?;
@@ -38,7 +39,7 @@ impl History {
                 "The input ends with a message of the model. End it with a user message or a tool result.",
             ));
         }
-        if let Some(id) = waiting.first() {
+        if let Some(id) = waiting.oldest() {
             return Err(Error::invalid(format!(
                 "Tool call `{}` has no result. Send the results of all calls.",
                 excerpt(id)
@@ -120,22 +121,21 @@ pub fn results_first(items: &mut [Item]) {
     }
 }
 
-/// Checks that an item may follow the items before it. `waiting` has the ids of the calls without a
-/// result, and is updated.
-fn check_order(item: &Item, waiting: &mut Vec<String>, accepts_model_items: bool) -> Result<(), Error> {
+/// Checks that an item may follow the items before it. `waiting` has the calls without a result, and
+/// is updated.
+fn check_order(item: &Item, waiting: &mut WaitingCalls, accepts_model_items: bool) -> Result<(), Error> {
     match item {
         Item::Result { id, .. } => {
-            let at = waiting.iter().position(|call| call == id).ok_or_else(|| {
-                Error::invalid(format!(
+            if !waiting.answer(id) {
+                return Err(Error::invalid(format!(
                     "No open tool call has the id `{}`. Send one result for each call of the last reply.",
                     excerpt(id)
-                ))
-            })?;
-            waiting.remove(at);
+                )));
+            }
             Ok(())
         }
         Item::Message { role: Role::User, parts, .. } => {
-            if let Some(id) = waiting.first() {
+            if let Some(id) = waiting.oldest() {
                 let id = excerpt(id);
                 return Err(Error::invalid(format!("Tool call `{id}` has no result yet. Send its result first.")));
             }
@@ -146,7 +146,7 @@ fn check_order(item: &Item, waiting: &mut Vec<String>, accepts_model_items: bool
         }
         _ if !accepts_model_items => Err(Error::ClientHistoryForbidden),
         Item::Call { id, .. } => {
-            waiting.push(id.clone());
+            waiting.add(id);
             Ok(())
         }
         Item::Message { .. } | Item::Think { .. } => Ok(()),

@@ -4,6 +4,7 @@ mod echo;
 mod history;
 mod item;
 mod note;
+mod waiting;
 
 pub use self::{
     echo::after_last_reply,

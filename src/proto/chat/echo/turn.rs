@@ -1,5 +1,7 @@
 //! The content of a turn, in the form in which copies of it are compared.
 
+use std::ops::RangeInclusive;
+
 use super::json::same_args;
 use crate::proto::chat::{
     item::{Item, Output, Part, Role},
@@ -37,6 +39,18 @@ enum Piece<'a> {
 }
 
 impl<'a> EchoTurn<'a> {
+    /// The content of one item. Its texts are trimmed, so that a comparison of different texts costs
+    /// nothing.
+    pub(super) fn of_item(item: &'a Item) -> Self {
+        let mut turn = Self { by_model: item.side() == Role::Assistant, ..Self::default() };
+        turn.add(item);
+        turn.trimmed()
+    }
+
+    fn trimmed(self) -> Self {
+        Self { text: self.text.trim().to_owned(), ..self }
+    }
+
     fn add(&mut self, item: &'a Item) {
         match item {
             Item::Call { id, name, args } => self.pieces.push(Piece::Call { id, name, args }),
@@ -47,7 +61,7 @@ impl<'a> EchoTurn<'a> {
                     Output::Parts(parts) => turn.add_parts(parts),
                     Output::Text(text) => turn.text.push_str(text),
                 }
-                self.pieces.push(Piece::Result { id, turn });
+                self.pieces.push(Piece::Result { id, turn: turn.trimmed() });
             }
             Item::Think { .. } => self.has_reference |= item.is_reference(),
         }
@@ -66,22 +80,37 @@ impl<'a> EchoTurn<'a> {
     /// Returns true if both have the same content. Clients trim texts, and parse and rewrite the
     /// arguments of calls.
     pub(super) fn has_content_of(&self, other: &Self) -> bool {
-        self.has_content_after((0, 0), other)
+        let is_same = self.text.trim() == other.text.trim() && has_pieces(&self.pieces, &other.pieces);
+        self.by_model == other.by_model && (is_same || other.has_reference)
     }
 
     /// Returns true if `other` has the content after one of the replies without content.
+    ///
+    /// Each text and each piece is compared once, however many such replies there are.
     pub(super) fn ends_with_content_of(&self, other: &Self) -> bool {
-        self.silences.iter().any(|silence| self.has_content_after(*silence, other))
+        let is_known = other.has_reference && !self.silences.is_empty();
+        self.by_model == other.by_model && (is_known || self.has_end(other).unwrap_or_default())
     }
 
-    fn has_content_after(&self, (text, pieces): (usize, usize), other: &Self) -> bool {
-        let text = self.text.get(text..).unwrap_or_default();
-        let pieces = self.pieces.get(pieces..).unwrap_or_default();
-        let is_same = text.trim() == other.text.trim()
-            && pieces.len() == other.pieces.len()
-            && pieces.iter().zip(&other.pieces).all(|(piece, other)| piece.has_content_of(other));
-        self.by_model == other.by_model && (is_same || other.has_reference)
+    fn has_end(&self, other: &Self) -> Option<bool> {
+        let texts = text_starts(&self.text, &other.text)?;
+        let first_piece = self.pieces.len().checked_sub(other.pieces.len())?;
+        let is_start = |(text, piece): &(usize, usize)| texts.contains(text) && *piece == first_piece;
+        let ends = self.silences.iter().any(is_start);
+        Some(ends && has_pieces(self.pieces.get(first_piece..)?, &other.pieces))
     }
+}
+
+fn has_pieces(ours: &[Piece<'_>], theirs: &[Piece<'_>]) -> bool {
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| ours.has_content_of(theirs))
+}
+
+/// The places in `text` from which it has the same content as `end`, apart from white space.
+fn text_starts(text: &str, end: &str) -> Option<RangeInclusive<usize>> {
+    let end = end.trim();
+    let before = text.trim_end().strip_suffix(end)?;
+    let last = if end.is_empty() { text.len() } else { before.len() };
+    Some(before.trim_end().len()..=last)
 }
 
 impl Piece<'_> {
@@ -117,4 +146,32 @@ pub(super) fn turns(items: &[Item]) -> Vec<EchoTurn<'_>> {
         }
     }
     turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_text_starts_in_one_range() {
+        let texts = ["", " ", "a", "a b", " a  b ", "  ", "b", "ba b\n", "\u{a0}b \u{2003}", "aab"];
+        for (text, end) in texts.iter().flat_map(|text| texts.map(|end| (*text, end))) {
+            let starts = text_starts(text, end);
+            for at in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+                let is_start = starts.as_ref().is_some_and(|starts| starts.contains(&at));
+                assert_eq!(is_start, text[at..].trim() == end.trim(), "{text:?} {end:?} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn compared_texts_are_trimmed_once() {
+        let blank = Item::text(Role::User, " ".repeat(1_000));
+        assert_eq!(EchoTurn::of_item(&blank).text, "");
+        let out = Output::Text(" a ".to_owned());
+        let result = Item::Result { id: "1".to_owned(), out, error: false };
+        assert!(
+            matches!(EchoTurn::of_item(&result).pieces.as_slice(), [Piece::Result { turn, .. }] if turn.text == "a")
+        );
+    }
 }
