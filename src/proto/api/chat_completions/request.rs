@@ -1,6 +1,6 @@
 //! The request: the messages, and the options for the model.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Number, value::RawValue};
@@ -314,15 +314,16 @@ fn allowed_tools_of(
     names: &ToolNames,
     ignored: &Ignored,
 ) -> Result<Vec<Tool>, Error> {
-    let mut functions = Vec::new();
+    let mut functions = BTreeSet::new();
     for Object(RawAllowedTool { r#type, function, custom }) in allowed {
         match function.or(custom) {
-            Some(Object(RawName { name })) => functions.push(names.function(None, &name)),
+            Some(Object(RawName { name })) => drop(functions.insert(names.function(None, &name))),
             None if r#type.as_deref().is_some_and(|hosted| ignored.has_tool(hosted)) => {}
             None => return Err(wrong_choice()),
         }
     }
-    if !functions.iter().all(|name| tools.iter().any(|tool| tool.name == *name)) {
+    let offered: BTreeSet<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+    if !functions.iter().all(|name| offered.contains(name.as_str())) {
         return Err(Error::invalid("`tool_choice` allows a tool that is not in `tools`. Allow only those."));
     }
     tools.retain(|tool| functions.contains(&tool.name));

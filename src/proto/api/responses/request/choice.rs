@@ -1,5 +1,7 @@
 //! `tool_choice`: a mode, a function or custom tool, or a list of allowed tools.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -20,7 +22,7 @@ pub(super) struct Choice {
     pub(super) choice: Option<ToolChoice>,
     pub(super) body: ChoiceBody,
     /// The names of the tools that the model can call.
-    pub(super) allowed: Vec<String>,
+    pub(super) allowed: BTreeSet<String>,
 }
 
 /// Parses a choice among `tools`, whose functions have these `names`.
@@ -67,11 +69,11 @@ fn read_allowed(
     ignored: &Ignored,
 ) -> Result<Choice, Error> {
     let (choice, mode) = parse_mode(mode.unwrap_or("auto"))?;
-    let (mut allowed, mut bodies) = (Vec::new(), Vec::new());
+    let (mut allowed, mut bodies) = (BTreeSet::new(), Vec::new());
     for Object(entry) in entries {
         match entry.client_tool() {
             Some(body) => {
-                allowed.push(names.function(entry.namespace.as_deref(), entry.name.as_deref().unwrap_or_default()));
+                allowed.insert(names.function(entry.namespace.as_deref(), entry.name.as_deref().unwrap_or_default()));
                 bodies.push(body);
             }
             // It is not offered, so it need not be allowed.
@@ -83,7 +85,8 @@ fn read_allowed(
             }
         }
     }
-    if allowed.is_empty() || allowed.iter().any(|name| !tools.iter().any(|tool| tool.name == *name)) {
+    let offered: BTreeSet<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+    if allowed.is_empty() || !allowed.iter().all(|name| offered.contains(name.as_str())) {
         return Err(Error::invalid("`tool_choice.tools` must name one or more functions of `tools`."));
     }
     let body = ChoiceBody::Allowed { r#type: "allowed_tools", mode, tools: bodies };
