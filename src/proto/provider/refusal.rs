@@ -5,8 +5,8 @@
 //! | [`Overflow`](Class::Overflow) | a prompt that is too long, with the service's words | none |
 //! | [`Request`](Class::Request) | the service's words | none |
 //! | [`Account`](Class::Account) | that the service is not available | the next target |
-//! | [`Rate`](Class::Rate) | the status and the wait | the same target after the wait, then the next one |
-//! | [`Load`](Class::Load) | that the service is not available, and the wait | as above |
+//! | [`Rate`](Class::Rate) | the status and the wait | as for [`Load`](Class::Load) |
+//! | [`Load`](Class::Load) | that the service is not available, and the wait | retry, then the next |
 //! | [`Unknown`](Class::Unknown) | the service's words | the next target |
 //!
 //! The names and phrases of an error come before its status, because services disagree about

@@ -25,8 +25,8 @@ pub(super) struct RawInput<'a>(TextOrList<Object<RawElement<'a>>>);
 pub(super) struct Input {
     /// The items, in order.
     pub(super) items: Vec<Item>,
-    /// The texts of the roles `system` and `developer`. In a request that brings the whole
-    /// conversation, the texts after an item of the model stay in place as text of the user, so that
+    /// The texts of the roles `system` and `developer`. If the request brings the whole
+    /// conversation, the texts after an item of the model stay in place, as text of the user. So
     /// the start of the prompt does not change during the conversation.
     pub(super) system: Vec<String>,
 }
