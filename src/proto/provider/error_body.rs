@@ -12,7 +12,7 @@
 //! | plain text | gateways |
 //! | HTML, nothing | proxies; they have no words of the service |
 //!
-//! A message can be JSON itself, if a gateway passes on the error of the service behind it.
+//! A gateway can put the error of the service behind it into its message, as JSON text.
 
 use std::time::Duration;
 

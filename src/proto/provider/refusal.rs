@@ -6,7 +6,7 @@
 //! | [`Request`](Class::Request) | the service's words | none |
 //! | [`Account`](Class::Account) | that the service is not available | the next target |
 //! | [`Rate`](Class::Rate) | the status and the wait | as for [`Load`](Class::Load) |
-//! | [`Load`](Class::Load) | that the service is not available, and the wait | retry, then the next |
+//! | [`Load`](Class::Load) | that the service is not available; the wait | retry, then the next |
 //! | [`Unknown`](Class::Unknown) | the service's words | the next target |
 //!
 //! The names and phrases of an error come before its status, because services disagree about
