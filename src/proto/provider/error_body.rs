@@ -62,8 +62,8 @@ impl ErrorBody {
         body
     }
 
-    /// Adds what a part of an error has. The first message stays, unless it is the general one of a
-    /// gateway that the error of the service follows.
+    /// Adds the words of a part of an error. The first message stays. Exception: the error of the
+    /// service replaces the general message of a gateway.
     fn read(&mut self, value: &Value, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else { return };
         match value {

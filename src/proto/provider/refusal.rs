@@ -63,8 +63,8 @@ pub(super) fn class(status: Option<u16>, error: &ErrorBody, profile: &Profile) -
     }
 }
 
-/// Returns true if a quota of a day or longer is used up. The wait for it is long, whatever the
-/// body of the error says.
+/// Returns true if a quota of a day or longer is used up. The wait for it is long, even if the body
+/// of the error names a shorter one.
 pub(super) fn is_daily(error: &ErrorBody) -> bool {
     let words = format!("{} {}", error.message, error.quotas).to_ascii_lowercase();
     ["per day", "perday", "per month", "permonth", "daily", "(rpd)", "(tpd)"].iter().any(|word| words.contains(word))

@@ -65,8 +65,8 @@ pub(super) fn text(raw: &RawValue) -> Option<String> {
     Some(raw.get()).filter(|json| json.starts_with('"')).and_then(|json| serde_json::from_str(json).ok())
 }
 
-/// The arguments of a call: a text, or JSON that stands for it. The second value is true in the
-/// latter case. `null` means none.
+/// The arguments of a call: a text, or JSON instead of a text. The second value is true for JSON.
+/// `null` means none.
 pub(super) fn arguments(raw: &RawValue) -> (Cow<'_, str>, bool) {
     match (text(raw), raw.get()) {
         (Some(text), _) => (Cow::Owned(text), false),

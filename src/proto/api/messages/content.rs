@@ -30,7 +30,7 @@ pub(super) struct RawMessage<'a> {
 /// The content of the messages.
 pub(super) struct Messages<'a> {
     pub(super) items: Vec<Item>,
-    /// The token of the model's last message that has one, in itself or in a block.
+    /// The token of the model's last message with a token, in the message or in a block.
     pub(super) token: Option<Cow<'a, str>>,
 }
 

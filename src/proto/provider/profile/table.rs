@@ -3,7 +3,7 @@
 use super::{CallIds, Profile, Seed, ServiceState, TokenLimit};
 use crate::proto::turn::FinishReason;
 
-/// A service about which nothing is known: what most services accept.
+/// An unknown service. Its members have the values that most services accept.
 ///
 /// Compatible services know the limit on a reply by its older name. OpenAI refuses the older name
 /// for its newer models, and Ollama, for example, ignores the newer name silently

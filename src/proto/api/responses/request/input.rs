@@ -117,7 +117,7 @@ impl Input {
                     `previous_response_id` for the conversation."
                 )));
             }
-            // They say what a model service did, and have no content that the model reads.
+            // They describe work of a model service, and have no content for the model.
             "mcp_list_tools" | "web_search_call" => context.ignored.add(kind),
             other => {
                 return Err(body::unsupported(format!(
