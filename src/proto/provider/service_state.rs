@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The state of a call comes directly before the call, that of a message after its text and before
-//! its calls. A member that arrives complete is kept as it is, byte for byte. The pieces of a
+//! its calls. A member that arrives complete is kept as it is, byte for byte, except
+//! that tokens in it are left out. The pieces of a
 //! streamed member are joined: text is appended, entries of a list by their type and index.
 
 use std::fmt;

@@ -219,3 +219,22 @@ fn requests_of_every_profile_begin_with_the_previous_one() {
         }
     }
 }
+
+#[test]
+fn the_token_of_a_server_behind_the_service_is_not_kept() {
+    let profile = named("litellm");
+    // The token is longer than the limit on members.
+    let members = |kept: &str| {
+        let token = "t".repeat(3 * BOUNDS.reply_bytes);
+        format!(r#""provider_specific_fields":{{"conversation_token":"{token}"{kept}}}"#)
+    };
+    let call = format!(
+        r#"{{"id":"c1","function":{{"name":"look","arguments":"{{}}"}},{}}}"#,
+        members(r#","inner":[{"conversation_token":1,"signature":"AbC"}]"#)
+    );
+    let message = format!(r#"{{"content":null,"tool_calls":[{call}],{}}}"#, members(""));
+    let body = format!(r#"{{"choices":[{{"message":{message},"finish_reason":"tool_calls"}}]}}"#);
+    let blob = r#"{"for":"call","id":"c1","members":{"provider_specific_fields":{"inner":[{"signature":"AbC"}]}}}"#;
+    let reply = items(read_at(&profile, "application/json", &body));
+    assert_eq!(reply, [think_item("openai", blob), call_item("c1", "look", "{}")]);
+}
