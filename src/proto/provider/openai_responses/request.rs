@@ -313,8 +313,8 @@ fn input<'a>(call: &ModelCall<'a>) -> Vec<Entry<'a>> {
     entries
 }
 
-/// Returns true for a reasoning item that is more than the name of a stored item. A client that brings it
-/// back may not have been shown the rest.
+/// Returns true for a reasoning item that is more than the name of a stored item. A client that
+/// brings it back may not have been shown the rest.
 fn has_content(blob: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Content<'a> {
