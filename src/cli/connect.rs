@@ -164,8 +164,8 @@ impl Connection {
                     .to_owned(),
             }),
             ("unauthenticated", _) => Some("set HOLDALL_BEARER, or pass --bearer".to_owned()),
-            ("upstream_refused", "never") if is_local => {
-                Some("check the API key, the model name and the URL of the model service".to_owned())
+            ("upstream_refused" | "upstream_unavailable", "never") if is_local => {
+                Some("check the API key, the account, the model name and the URL of the model service".to_owned())
             }
             ("upstream_unavailable", "safe") if is_local => {
                 Some("the chat is unchanged; check that the model service runs".to_owned())

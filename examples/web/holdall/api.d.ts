@@ -809,7 +809,7 @@ export interface components {
          *     - `rate_limited`: The user sends requests faster than `guard.rate` allows. Wait for `retry_after_seconds`, then send the same request again.
          *     - `request_invalid`: The request does not have the form that this path expects. The error's `detail` names the member and the allowed values. Correct the request.
          *     - `request_timeout`: The request body did not arrive completely within `timeouts.body` (30 s by default). Send the request again, over a faster connection if you can.
-         *     - `role_forbidden`: The request has a message in a role that clients cannot use, such as `assistant`, or a client sent such messages to the conversation before. Or the request has a system prompt, although the operator has set one for the model. Send only the new user messages and tool results, together with the token; docs/compatibility.md names the argument for each library. Remove your system prompt if the model has its own. Operators can set `client_history` and `client_system`.
+         *     - `role_forbidden`: The request has a message in a role that clients cannot use, such as `assistant`. Or the conversation has such messages from a client, and the model of this request does not accept them. Or the request has a system prompt, although the operator has set one for the model. Send only the new user messages and tool results, together with the token; docs/compatibility.md names the argument for each library. Remove your system prompt if the model has its own. Operators can set `client_history` and `client_system`.
          *     - `token_expired`: The token is older than `ttl` (7 days by default), or its conversation is older than `max_age` (30 days by default). Start a new conversation. `POST /v1/history` can read the old one until `max_age`.
          *     - `token_invalid`: The server does not accept the token from this caller. For safety, the error does not say why. Send the last token of the conversation, unchanged and as the same user. If that fails, start a new conversation.
          *     - `token_revoked`: The token, its conversation or all tokens of the user were revoked. Start a new conversation.
@@ -819,12 +819,12 @@ export interface components {
          *     - `unsupported`: The server recognizes what the request asks for, and does not support it. The error's `detail` says what to use instead.
          *     - `unsupported_media_type`: The body is compressed, or `Content-Type` is not `application/json`. Send uncompressed JSON with `Content-Type: application/json`.
          *     - `upstream_cut`: The model service stopped before the end of its reply. If the error has `partial`, continue from its token or id. Otherwise send the same request again.
-         *     - `upstream_malformed`: The model service sent a reply that is not valid in its own format. If `retry` is `safe`, send the same request again. If it is `never`, the reply was generated and has to be paid for, and another one can be as hard to read: give the operator the `request_id`.
+         *     - `upstream_malformed`: The model service sent a reply that is not valid in its own format. If `retry` is `safe`, send the same request again. If it is `never`, the operator pays for the reply that the service generated, and the next one can have the same fault: give the operator the `request_id`.
          *     - `upstream_refused`: The model service refused the request, or asks for a wait. The error's `detail` has its status, and its message if the request is at fault. If `retry` is `after`, send the same request again after `retry_after_seconds`. If it is `never`, change the request. If you cannot find its fault, give the operator the `request_id`.
          *     - `upstream_timeout`: The model service sent nothing for longer than the timeout in the error's `detail`. Send the same request again.
          *     - `upstream_unavailable`: The model service cannot be reached, failed or is overloaded, or does not serve the operator's account. Only the operator's log says which. If `retry` is `safe`, send the same request again. If it is `after`, wait for `retry_after_seconds` first. If it is `never`, the operator must act: give them the `request_id`.
          *     - `user_busy`: The user already has `limits.turns_per_user` turns in progress (8 by default). Wait for `retry_after_seconds`, then send the same request again.
-         *     - `websocket_unsupported`: The request asks to switch to the WebSocket protocol. The server speaks HTTP only. Send the request with `POST` over HTTP. Clients that can do both switch by themselves.
+         *     - `websocket_unsupported`: The request asks to switch to the WebSocket protocol. The server supports only HTTP. Send the request with `POST` over HTTP. Clients that can do both switch by themselves.
          * @enum {string}
          */
         ErrorCode: "body_too_large" | "guard_unavailable" | "history_too_large" | "image_too_large" | "internal" | "message_too_large" | "method_not_allowed" | "model_unknown" | "not_found" | "overloaded" | "quota_exceeded" | "rate_limited" | "request_invalid" | "request_timeout" | "role_forbidden" | "token_expired" | "token_invalid" | "token_revoked" | "token_too_large" | "token_used" | "unauthenticated" | "unsupported" | "unsupported_media_type" | "upstream_cut" | "upstream_malformed" | "upstream_refused" | "upstream_timeout" | "upstream_unavailable" | "user_busy" | "websocket_unsupported";
@@ -1197,6 +1197,12 @@ export interface components {
             text: string;
             /** @constant */
             type: "text";
+        } | {
+            tool_name: string;
+            /** @constant */
+            type: "tool_reference";
+        } | {
+            type: string;
         };
         /** @description The result of a tool call: text, or a list of blocks. */
         MessageResultContent: string | components["schemas"]["MessageResultBlock"][];
@@ -1212,12 +1218,12 @@ export interface components {
         MessageThinking: {
             budget_tokens: number;
             /** @enum {string|null} */
-            display?: "omitted" | "summarized" | null;
+            display?: "omitted" | "summarized" | "updates" | null;
             /** @constant */
             type: "enabled";
         } | {
             /** @enum {string|null} */
-            display?: "omitted" | "summarized" | null;
+            display?: "omitted" | "summarized" | "updates" | null;
             /** @enum {string} */
             type: "adaptive" | "disabled";
         };

@@ -98,9 +98,8 @@ impl Error {
             Self::UpstreamTimeout { phase, limit } => {
                 write!(f, "The model service did not send {phase} within {}.", HumanDuration(*limit))
             }
-            Self::UpstreamAccount { .. } | Self::UpstreamUnavailable { .. } => {
-                f.write_str("The model service could not be reached, or failed.")
-            }
+            Self::UpstreamAccount { .. } => f.write_str("The model service is not available."),
+            Self::UpstreamUnavailable { .. } => f.write_str("The model service could not be reached, or failed."),
             Self::UserBusy { limit } => write!(f, "Too many concurrent turns: the limit is {limit} per user."),
             Self::WebsocketUnsupported => {
                 f.write_str("The server does not support WebSockets. Send the request with `POST` over HTTP.")

@@ -54,8 +54,8 @@ fn a_failed_turn_leaves_the_file_unchanged() {
          hint: the chat is unchanged; check that the model service runs\n",
     );
     home.run(&at(&refusing, &["send", "-t", "a", "hi"])).fails(
-        "error: The model service refused the request with status 404. Its message: no such model\n\
-         hint: check the API key, the model name and the URL of the model service\n",
+        "error: The model service is not available. Cause: status 404 invalid_request_error: model\n\
+         hint: check the API key, the account, the model name and the URL of the model service\n",
     );
     home.run(&at(&cut, &["send", "-t", "a", "hi"])).expect(
         1,

@@ -432,7 +432,8 @@ fn source(url: &str) -> Result<Source<'_>, Error> {
     Ok(Source::Base64 { media_type: image_type(media_type), data })
 }
 
-/// The name of an image type that the API knows. Its list is exact: lower case, and not `image/jpg`.
+/// The media type of an image, as the API accepts it: in lower case, and `image/jpeg` for
+/// `image/jpg`. Other types stay unchanged.
 fn image_type(media_type: &str) -> &str {
     const NAMES: [(&str, &str); 7] = [
         ("image/gif", "image/gif"),
