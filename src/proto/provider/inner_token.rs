@@ -1,8 +1,8 @@
 //! Tokens of another Holdall server in the opaque members that a service gives.
 //!
 //! A service can be LiteLLM in front of another Holdall server. LiteLLM then puts that server's
-//! token among the opaque members of the message. A token holds the whole conversation: with another
-//! one in each message, it would grow several times as fast.
+//! token among the opaque members of the message. A token holds the whole conversation: with
+//! another one in each message, it would grow several times as fast.
 
 use std::borrow::Cow;
 
