@@ -127,6 +127,9 @@ pub enum CallIds {
 }
 
 impl CallIds {
+    /// The form in Anthropic Messages and OpenAI Responses, at every service.
+    pub(super) const OF_OTHER_FORMATS: Self = Self::Plain(64);
+
     /// The values that configuration can name.
     pub const ALL: &[Self] = &[Self::AsGiven, Self::NineLetters, Self::Plain(MAX_PLAIN_ID_BYTES)];
 

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! The state of a call comes directly before the call, that of a message after its text and before
-//! its calls. A member that arrives complete is kept byte for byte. The pieces of a
-//! streamed member are joined: text is appended, entries of a list by their type and index.
+//! its calls. A member that arrives complete is kept byte for byte, without tokens in it
+//! ([`inner_token`](super::inner_token)). The pieces of a streamed member are joined: text is
+//! appended, entries of a list by their type and index.
 
 use std::fmt;
 
@@ -50,6 +51,14 @@ impl<'a> ServiceState<'a> {
             _ => return None,
         };
         Some(Self { owner, members })
+    }
+
+    /// The id of the call that has the state.
+    pub(super) fn into_call_id(self) -> Option<String> {
+        match self.owner {
+            Owner::Call(id) => Some(id),
+            Owner::Message => None,
+        }
     }
 }
 

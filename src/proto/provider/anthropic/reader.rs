@@ -11,6 +11,7 @@ use crate::proto::{
             TextBlock, ThinkingBlock, ThinkingDelta, ThinkingStart, ToolUseBlock,
         },
         end::End,
+        profile::CallIds,
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
         reply_json, upstream_error,
@@ -46,6 +47,9 @@ struct StartedCall {
 }
 
 impl ReplyParser for Parser {
+    const KEEPS_STATE_AS: Option<&'static str> = Some(NAME);
+    const CALL_IDS: Option<CallIds> = Some(CallIds::OF_OTHER_FORMATS);
+
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
         if data.trim() == "[DONE]" {

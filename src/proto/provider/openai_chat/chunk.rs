@@ -53,6 +53,12 @@ pub(super) struct Choice<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
+    /// vLLM's member for the stop sequence.
+    #[serde(borrow)]
+    stop_reason: Option<&'a RawValue>,
+    /// SGLang's.
+    #[serde(borrow)]
+    matched_stop: Option<&'a RawValue>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
 }
@@ -76,6 +82,12 @@ impl<'a> Choice<'a> {
     /// The word for the end of the reply.
     pub(super) fn finish_reason(&self) -> Option<String> {
         text(self.finish_reason?)
+    }
+
+    /// The stop sequence that ended the reply. A number in its place is the id of a model token.
+    pub(super) fn stop_sequence(&self) -> Option<String> {
+        let members = [self.stop_reason, self.matched_stop];
+        members.into_iter().flatten().find_map(text).filter(|text| !text.is_empty())
     }
 }
 

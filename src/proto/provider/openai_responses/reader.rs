@@ -13,6 +13,7 @@ use crate::proto::{
             places::Places,
             wire::{CallItem, EndEvent, ItemEvent, MessageItem, MessagePart, ReasoningItem, Response},
         },
+        profile::CallIds,
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
         reply_json, upstream_error,
@@ -41,6 +42,9 @@ pub(super) struct Parser {
 }
 
 impl ReplyParser for Parser {
+    const KEEPS_STATE_AS: Option<&'static str> = Some(NAME);
+    const CALL_IDS: Option<CallIds> = Some(CallIds::OF_OTHER_FORMATS);
+
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
         if data.trim() == "[DONE]" {
