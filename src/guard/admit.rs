@@ -82,7 +82,7 @@ pub struct AdmitRequest {
     pub conversation: Id,
     /// The token that the turn continues.
     pub presented: Option<PresentedToken>,
-    /// True if the request brings earlier turns of the model itself.
+    /// True if the request has client history: earlier turns of the model.
     pub brings_history: bool,
     /// The current time.
     pub moment: Moment,

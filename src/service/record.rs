@@ -80,8 +80,7 @@ pub struct Entry {
     /// The deviations from the provider's format that the reader repaired.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub repaired: BTreeSet<&'static str>,
-    /// The names of what the request asked for and the server left out, such as `web_search`. At
-    /// most 16.
+    /// The names of the left-out parts of the request, such as `web_search`. At most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
 }
@@ -131,12 +130,12 @@ impl Record {
         });
     }
 
-    /// Records what is left out of the request.
+    /// Records the left-out parts of the request.
     pub(super) fn ignored(&self, names: &[String]) {
         self.with(|state| state.entry.ignored = names.to_vec());
     }
 
-    /// The names of what is left out, for the response. `None` if nothing is.
+    /// The names of the left-out parts, for the response. `None` if there are none.
     pub(super) fn ignored_header(&self) -> Option<HeaderValue> {
         let names = self.with(|state| state.entry.ignored.join(", "));
         HeaderValue::from_str(&names).ok().filter(|names| !names.is_empty())

@@ -1,7 +1,7 @@
-//! What a request asks for and the server leaves out, because the answer means the same without it:
-//! tools that a model service runs itself, and similar entries of lists. The response names them.
+//! The parts of a request that the server leaves out, because the answer means the same without
+//! them: tools that a model service runs itself, and similar entries. The response names them.
 
-/// The names of what is left out, for the header `x-holdall-ignored` and the request's record.
+/// The names of the left-out parts, for the header `x-holdall-ignored` and the request's record.
 #[derive(Debug, Default)]
 pub(super) struct Ignored {
     names: Vec<String>,

@@ -1,15 +1,15 @@
-//! Items of the model that a client brings, for a model that accepts them.
+//! Client history: items of the model that a client brings, for a model that accepts them.
 //!
-//! Nothing proves that a model made such items, so the token says so (the claim `asserted`), and a
-//! model that refuses client history refuses the token.
+//! No token proves that a model made such items. So the next token has the claim `asserted`, and a
+//! model that refuses client history refuses that token.
 
 use crate::proto::{
     chat::{Item, Role, is_empty_reasoning},
     deployment::Model,
 };
 
-/// Gives reasoning to the first target of the model in whose format it is, and to no other. Leaves
-/// out reasoning in other formats, and reasoning without content.
+/// Binds reasoning to the first target of the model that has its format. Leaves out reasoning in
+/// other formats, and reasoning without content.
 ///
 /// The client does not say which service wrote the reasoning, because an API shows only the format.
 pub(super) fn adopt(input: &mut Vec<Item>, model: &Model) {

@@ -29,6 +29,7 @@ mod duration;
 mod end;
 mod error_body;
 mod half_pairs;
+mod inner_token;
 mod openai_chat;
 mod openai_responses;
 mod own_member;

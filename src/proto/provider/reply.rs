@@ -99,7 +99,7 @@ impl Form {
     }
 }
 
-/// The error for a reply whose form cannot be told.
+/// The error for a reply that is neither a stream nor a JSON body.
 fn no_form() -> Error {
     Error::malformed("the content type does not announce a reply, and it is neither a stream nor a JSON object")
 }

@@ -1,7 +1,7 @@
-//! State that a service gives next to text and tool calls, and wants back: opaque members of its
-//! messages and calls, such as `extra_content` or `reasoning_content`.
+//! Service state: the opaque members of messages and calls that a service wants back, such as
+//! `extra_content` or `reasoning_content`.
 //!
-//! The state of one message or call is one reasoning item. Its blob says what it belongs to:
+//! The state of one message or call is one reasoning item. Its blob names the message or call:
 //!
 //! ```json
 //! {"for":"call","id":"call_1","members":{"extra_content":{"google":{"thought_signature":"AbC"}}}}
@@ -9,8 +9,9 @@
 //! ```
 //!
 //! The state of a call comes directly before the call, that of a message after its text and before
-//! its calls. A member that arrives complete is kept as it is, byte for byte. The pieces of a
-//! streamed member are joined: text is appended, entries of a list by their type and index.
+//! its calls. A member that arrives complete is kept byte for byte, without tokens in it
+//! ([`inner_token`](super::inner_token)). The pieces of a streamed member are joined: text is
+//! appended, entries of a list by their type and index.
 
 use std::fmt;
 
@@ -135,7 +136,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<&'a RawValue> {
 pub(super) struct StateBuilder(Members<Opaque>);
 
 impl StateBuilder {
-    /// Adds a member, or joins a further piece to it. A value that says nothing is skipped. The
+    /// Adds a member, or joins a further piece to it. An empty value is skipped. The
     /// caller limits the bytes.
     ///
     /// # Errors
@@ -199,7 +200,7 @@ impl Opaque {
     /// Joins a further piece of the member `name`.
     fn join(&mut self, name: &str, mut piece: Self, depth: usize) -> Result<(), Error> {
         piece.open()?;
-        // A later piece without a value says nothing.
+        // A later piece without a value is empty.
         if piece.is_null() || matches!(&piece, Self::Text(text) if text.is_empty()) {
             return Ok(());
         }
@@ -417,10 +418,10 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_say_nothing_open_nothing() {
+    fn empty_pieces_open_nothing() {
         let mut value = Opaque::Raw(serde_json::from_str(r#"[{"type":"text","text":"a"}]"#).unwrap());
-        for nothing in ["null", "\"\""] {
-            value.join("content", Opaque::Raw(serde_json::from_str(nothing).unwrap()), 0).unwrap();
+        for empty in ["null", "\"\""] {
+            value.join("content", Opaque::Raw(serde_json::from_str(empty).unwrap()), 0).unwrap();
         }
         assert!(matches!(value, Opaque::Raw(_)));
     }

@@ -186,7 +186,7 @@ pub(super) struct Messages<'a> {
     pub(super) items: Vec<Item>,
     /// The texts of the system messages.
     pub(super) system: Option<String>,
-    /// The token of the model's last message that has one.
+    /// The token of the model's last message with a token.
     pub(super) token: Option<Cow<'a, str>>,
 }
 

@@ -30,13 +30,13 @@ pub(super) struct RawMessage<'a> {
 /// The content of the messages.
 pub(super) struct Messages<'a> {
     pub(super) items: Vec<Item>,
-    /// The token of the model's last message that has one, in itself or in a block.
+    /// The token of the model's last message with a token, in the message or in a block.
     pub(super) token: Option<Cow<'a, str>>,
 }
 
-/// Converts the messages. The texts of system messages are added to `system`, except after a message
-/// of the model: there they stay in place as text of the user, so that the start of the prompt does
-/// not change during a conversation.
+/// Converts the messages. The texts of system messages are added to `system`. After a message of
+/// the model they stay in place instead, as text of the user. So the start of the prompt does not
+/// change during a conversation.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`] and [`Error::Unsupported`], with the position.

@@ -1,7 +1,7 @@
 //! Replies of Anthropic Messages: blocks that start, grow and stop.
 //!
-//! Compatible services deviate from the format. A reply is read if it has one plain meaning, and the
-//! deviation is named as a [`Repair`].
+//! Compatible services deviate from the format. The reader accepts a reply that has one plain
+//! meaning, and names the deviation as a [`Repair`].
 
 use crate::proto::{
     error::Error,
@@ -270,8 +270,8 @@ fn end(end: MessageEnd, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) {
     deltas.extend(end.stop_sequence.filter(|text| !text.is_empty()).map(Delta::StopSequence));
 }
 
-/// The error that an `error` event or body means: in a member of its own, in the event itself, or as
-/// plain text.
+/// The error of an `error` event or body. The error is in a member, in the event itself, or plain
+/// text.
 fn error(data: &str, reply: &ReplyBuilder) -> Error {
     upstream_error::from_reply(&reply_json::error_value(data), reply.profile())
 }

@@ -432,7 +432,8 @@ fn source(url: &str) -> Result<Source<'_>, Error> {
     Ok(Source::Base64 { media_type: image_type(media_type), data })
 }
 
-/// The name of an image type that the API knows. Its list is exact: lower case, and not `image/jpg`.
+/// The media type of an image, as the API accepts it: in lower case, and `image/jpeg` for
+/// `image/jpg`. Other types stay unchanged.
 fn image_type(media_type: &str) -> &str {
     const NAMES: [(&str, &str); 7] = [
         ("image/gif", "image/gif"),
@@ -447,8 +448,8 @@ fn image_type(media_type: &str) -> &str {
     NAMES.into_iter().find(|(name, _)| media_type.eq_ignore_ascii_case(name)).map_or(media_type, |(_, known)| known)
 }
 
-/// The block of a reasoning item, if it can go back. The official API refuses thinking without a
-/// signature.
+/// The block of a reasoning item, if it is one that can go back. The official API refuses thinking
+/// without a signature.
 fn thinking<'a>(blob: &'a str, call: &ModelCall<'_>) -> Option<Block<'a>> {
     #[derive(Deserialize)]
     struct Tagged<'a> {
@@ -458,10 +459,13 @@ fn thinking<'a>(blob: &'a str, call: &ModelCall<'_>) -> Option<Block<'a>> {
         signature: Option<Cow<'a, str>>,
     }
 
-    let block: Option<Tagged<'_>> = serde_json::from_str(blob).ok();
-    let is_unsigned =
-        block.is_some_and(|block| block.block_type == "thinking" && block.signature.is_none_or(|text| text.is_empty()));
-    object(blob).filter(|_| call.profile.unsigned_thinking || !is_unsigned).map(Block::Received)
+    let Tagged { block_type, signature } = serde_json::from_str(blob).ok()?;
+    let is_accepted = match &*block_type {
+        "redacted_thinking" => true,
+        "thinking" => call.profile.unsigned_thinking || signature.is_some_and(|text| !text.is_empty()),
+        _ => false,
+    };
+    object(blob).filter(|_| is_accepted).map(Block::Received)
 }
 
 /// A tool call. Arguments that are not a JSON object become an empty object: the format allows

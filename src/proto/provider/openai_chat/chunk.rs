@@ -1,7 +1,6 @@
-//! The JSON of a reply, read as leniently as it has one plain meaning.
+//! The JSON of a reply. Any form with one plain meaning is accepted.
 //!
-//! Members whose form differs between services are kept as raw JSON, and read by the functions
-//! here.
+//! Members whose form differs between services stay raw JSON until the functions here read them.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Replies of OpenAI Responses: items that are added, grow and are done.
 //!
-//! Compatible services deviate from the format. A reply is read if it has one plain meaning, and the
-//! deviation is named as a [`Repair`].
+//! Compatible services deviate from the format. The reader accepts a reply that has one plain
+//! meaning, and names the deviation as a [`Repair`].
 
 use std::collections::BTreeSet;
 

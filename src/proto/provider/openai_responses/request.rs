@@ -313,19 +313,22 @@ fn input<'a>(call: &ModelCall<'a>) -> Vec<Entry<'a>> {
     entries
 }
 
-/// Returns true for reasoning that is more than the name of a stored item. A client that brings it
-/// back may not have been shown the rest.
+/// Returns true for a reasoning item that is more than the name of a stored item. A client that
+/// brings it back may not have been shown the rest.
 fn has_content(blob: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Content<'a> {
+        #[serde(borrow, rename = "type")]
+        item_type: Cow<'a, str>,
         #[serde(borrow)]
         content: Option<&'a RawValue>,
         encrypted_content: Option<String>,
     }
 
     let content: Option<Content<'_>> = serde_json::from_str(blob.get()).ok();
-    content.is_some_and(|Content { content, encrypted_content }| {
-        encrypted_content.is_some_and(|text| !text.is_empty()) || content.is_some_and(|list| list.get().len() > 2)
+    content.is_some_and(|Content { item_type, content, encrypted_content }| {
+        let has_text = encrypted_content.is_some_and(|text| !text.is_empty());
+        item_type == "reasoning" && (has_text || content.is_some_and(|list| list.get().len() > 2))
     })
 }
 
