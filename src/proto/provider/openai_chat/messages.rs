@@ -231,13 +231,15 @@ impl<'a> Writer<'a> {
         let Some(mut reply) = self.reply.take() else { return };
         let has_calls = !reply.tool_calls.is_empty();
         if self.state_is_sent {
+            let mut contents = Vec::new();
             for (name, value) in state.into_iter().flat_map(|members| members.0) {
                 match name.as_str() {
                     name if !self.profile.keeps_message_member(name, has_calls) => {}
-                    "content" => reply.prepend_pieces(value),
+                    "content" => contents.push(value),
                     _ => reply.members.0.push((name, Cow::Borrowed(value))),
                 }
             }
+            reply.prepend_pieces(&contents);
             let required = self.profile.required_with_calls.filter(|_| has_calls);
             if let Some(name) = required.filter(|name| reply.members.find(name).is_none())
                 && let Ok(value) = RawValue::from_string(NO_REASONING.to_owned())
@@ -254,8 +256,11 @@ impl<'a> Writer<'a> {
 
 impl<'a> Reply<'a> {
     /// Puts the pieces that the service gave before the text. Only the items have text.
-    fn prepend_pieces(&mut self, pieces: &'a RawValue) {
-        let given = chunk::Content::read(pieces).unwrap_or_default().others;
+    /// The pieces of a later state come first. All are put there at once, because a client may bring
+    /// many states.
+    fn prepend_pieces(&mut self, contents: &[&'a RawValue]) {
+        let pieces_of = |content: &&'a RawValue| chunk::Content::read(content).unwrap_or_default().others;
+        let given: Vec<_> = contents.iter().rev().flat_map(pieces_of).collect();
         if given.is_empty() {
             return;
         }

@@ -157,6 +157,18 @@ fn thinking_in_a_list_goes_back_before_the_text() {
 }
 
 #[test]
+fn pieces_of_many_states_are_each_sent_once() {
+    let blob = |number: usize| format!(r#"{{"for":"message","members":{{"content":[{{"type":"t","n":{number}}}]}}}}"#);
+    let states = (0..100).map(|number| think_item("openai", &blob(number)));
+    let mut items = vec![Item::text(Role::User, "q"), Item::text(Role::Assistant, "a")];
+    items.extend(states.chain([Item::text(Role::User, "and?")]));
+    let sent = messages_at(named("mistral"), "openai", &items);
+    let pieces: Vec<_> = (0..100).rev().map(|number| format!(r#"{{"type":"t","n":{number}}}"#)).collect();
+    let expected = format!(r#""content":[{},{{"type":"text","text":"a"}}]"#, pieces.join(","));
+    assert!(sent.contains(&expected), "{sent}");
+}
+
+#[test]
 fn ids_of_another_service_get_the_form_of_this_one() {
     let items = [
         tool_loop(&[call_item("call_abc", "look", "{}")], "call_abc"),
