@@ -121,8 +121,8 @@ pub fn results_first(items: &mut [Item]) {
     }
 }
 
-/// Checks that an item may follow the items before it. `waiting` has the calls without a result, and
-/// is updated.
+/// Checks that an item may follow the items before it. `waiting` has the calls without a
+/// result, and is updated.
 fn check_order(item: &Item, waiting: &mut WaitingCalls, accepts_model_items: bool) -> Result<(), Error> {
     match item {
         Item::Result { id, .. } => {

@@ -52,7 +52,8 @@ impl<'a> CallIdWriter<'a> {
 
     /// The first id that no call before has: the id itself if it has the form, then hashes of it.
     ///
-    /// Used ids stay used, so each attempt is made once. A client may repeat one id in all its calls.
+    /// Used ids stay used, so each attempt is made once. A client may repeat one id in all its
+    /// calls.
     fn unused_id(&mut self, id: &'a str) -> Cow<'a, str> {
         if CallIds::NineLetters.accepts(id) && !self.used.contains(id) {
             return Cow::Borrowed(id);

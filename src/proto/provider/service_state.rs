@@ -174,8 +174,8 @@ impl StateBuilder {
     }
 }
 
-/// A value that is parsed only as far as its pieces must be joined. Each level is parsed once, so the
-/// work is linear in the bytes of the pieces.
+/// A value that is parsed only as far as its pieces must be joined. Each level is parsed once, so
+/// the work is linear in the bytes of the pieces.
 enum Opaque {
     List(Vec<Entry>),
     Object(Vec<(String, Self)>),

@@ -39,8 +39,7 @@ enum Piece<'a> {
 }
 
 impl<'a> EchoTurn<'a> {
-    /// The content of one item. Its texts are trimmed, so that a comparison of different texts costs
-    /// nothing.
+    /// The content of one item. Its texts are trimmed, so that no comparison trims them again.
     pub(super) fn of_item(item: &'a Item) -> Self {
         let mut turn = Self { by_model: item.side() == Role::Assistant, ..Self::default() };
         turn.add(item);

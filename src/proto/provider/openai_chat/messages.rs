@@ -256,8 +256,8 @@ impl<'a> Writer<'a> {
 
 impl<'a> Reply<'a> {
     /// Puts the pieces that the service gave before the text. Only the items have text.
-    /// The pieces of a later state come first. All are put there at once, because a client may bring
-    /// many states.
+    /// The pieces of a later state come first. All are put there at once, because a client may
+    /// bring many states.
     fn prepend_pieces(&mut self, contents: &[&'a RawValue]) {
         let pieces_of = |content: &&'a RawValue| chunk::Content::read(content).unwrap_or_default().others;
         let given: Vec<_> = contents.iter().rev().flat_map(pieces_of).collect();

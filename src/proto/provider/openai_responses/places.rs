@@ -31,8 +31,8 @@ impl Places {
     /// The place of an item that is added.
     ///
     /// # Errors
-    /// [`Error::UpstreamMalformed`] for too many open items, and for ids that exceed the limit of the
-    /// reply.
+    /// [`Error::UpstreamMalformed`] for too many open items, and for ids that exceed the limit of
+    /// the reply.
     pub(super) fn of_added(&mut self, event: &ItemEvent<'_>, reply: &mut ReplyBuilder) -> Result<u64, Error> {
         let place = event.output_index.unwrap_or_else(|| Self::repaired(self.next, reply));
         self.next = self.next.max(place.saturating_add(1));
