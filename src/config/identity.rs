@@ -55,7 +55,8 @@ impl RawConfig {
             };
         };
         let proxy = proxy.as_ref().map(|text| Zeroizing::new(text.trim().to_owned()));
-        let raw = RawNetwork { keys: ISSUER, owner: String::new(), ca_file: ca_file.as_deref(), proxy };
+        let ca_file = ca_file.as_deref();
+        let raw = RawNetwork { keys: ISSUER, owner: String::new(), ca_file, proxy, proxy_variable: None };
         reader.of(&raw, std::slice::from_ref(url))
     }
 }

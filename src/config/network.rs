@@ -61,15 +61,37 @@ pub struct ProxyUrl(Zeroizing<String>);
 
 impl ProxyUrl {
     /// Accepts `http://[user:password@]host[:port]`, or the same with `https:`.
-    fn new(text: &str) -> Option<Self> {
-        let uri: http::Uri = text.parse().ok()?;
-        let authority = uri.authority()?;
-        let host = authority.as_str().rsplit('@').next()?;
+    ///
+    /// # Errors
+    /// The flaw, in words that repeat nothing of the text.
+    fn new(text: &str) -> Result<Self, &'static str> {
+        match text.split_once("://") {
+            _ if text.is_empty() => return Err("it is empty"),
+            None => return Err("it does not start with `http://` or `https://`"),
+            Some(_) if has_scheme(text, "http") || has_scheme(text, "https") => {}
+            Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("socks") => {
+                return Err("SOCKS proxies are not supported");
+            }
+            Some(_) => return Err("its scheme is not `http` or `https`"),
+        }
+        // The parser drops a fragment, so that the result does not show it.
+        if text.contains('#') {
+            return Err("it has a `#`");
+        }
+        let uri: http::Uri = text.parse().map_err(|_| "it is not a URL")?;
+        let authority = uri.authority().ok_or("it has no host")?;
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err("it has a path or a query after the host");
+        }
+        if authority.host().is_empty() {
+            return Err("it has no host");
+        }
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         // The crate accepts a text after the colon that is not a port.
-        let has_port = authority.port_u16().is_some() || host.ends_with(']') || !host.contains(':');
-        let is_origin = matches!(uri.path(), "" | "/") && uri.query().is_none() && !text.contains('#');
-        let fits = matches!(uri.scheme_str(), Some("http" | "https")) && !authority.host().is_empty();
-        (fits && has_port && is_origin).then(|| Self(Zeroizing::new(text.to_owned())))
+        if authority.port_u16().is_none() && !host.ends_with(']') && host.contains(':') {
+            return Err("its port is not a number from 0 to 65535");
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
     /// The URL with its password.
@@ -100,6 +122,8 @@ pub(super) struct RawNetwork<'a> {
     pub(super) ca_file: Option<&'a str>,
     /// A URL, or `environment`.
     pub(super) proxy: Option<Zeroizing<String>>,
+    /// The variable that `proxy` comes from, if it is not in the file.
+    pub(super) proxy_variable: Option<&'a str>,
 }
 
 /// The keys of the network settings of a table.
@@ -111,6 +135,8 @@ pub(super) struct NetworkKeys {
 
 /// The network settings of an upstream.
 pub(super) const UPSTREAM: NetworkKeys = NetworkKeys { ca_file: "upstream.ca_file", proxy: "upstream.proxy" };
+/// The network settings of an upstream whose proxy is in a variable.
+pub(super) const UPSTREAM_VARIABLE: NetworkKeys = NetworkKeys { proxy: "upstream.proxy_env", ..UPSTREAM };
 /// The network settings for the key set of a JWT issuer.
 pub(super) const ISSUER: NetworkKeys = NetworkKeys { ca_file: "identity.jwt.ca_file", proxy: "identity.jwt.proxy" };
 
@@ -188,8 +214,9 @@ impl<'a, S: Sources> NetworkReader<'a, S> {
             let https = of("https", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])?;
             return Ok(ProxyConfig::Environment { http, https, direct });
         }
-        ProxyUrl::new(text).map(ProxyConfig::Fixed).ok_or_else(|| {
-            let fault = format!("{} is not valid; {PROXY_RULE}, or `environment`", raw.owner);
+        ProxyUrl::new(text).map(ProxyConfig::Fixed).map_err(|flaw| {
+            let is = raw.proxy_variable.map_or("is".into(), |name| format!("names the variable `{name}`, which is"));
+            let fault = format!("{} {is} not valid: {flaw}; it must be `environment`, {PROXY_URL}", raw.owner);
             ConfigError::invalid(raw.keys.proxy, fault.trim_start())
         })
     }
@@ -202,7 +229,7 @@ fn environment_proxy(sources: &impl Sources, names: [&'static str; 4]) -> Result
     // Other programs accept a proxy without a scheme.
     let text = if text.contains("://") { text } else { Zeroizing::new(format!("http://{}", *text)) };
     let url = ProxyUrl::new(text.trim());
-    url.map(Some).ok_or_else(|| ConfigError::invalid(name, format!("is not valid; {PROXY_RULE}")))
+    url.map(Some).map_err(|flaw| ConfigError::invalid(name, format!("is not valid: {flaw}; it must be {PROXY_URL}")))
 }
 
 /// The entries of `NO_PROXY`, comma-separated. Programs differ in what they accept: white space
@@ -224,6 +251,6 @@ fn has_scheme(url: &str, scheme: &str) -> bool {
     url.split_once("://").is_some_and(|(found, _)| found.eq_ignore_ascii_case(scheme))
 }
 
-const PROXY_RULE: &str = "it must be `http://host:port` or `https://host:port`, with `user:password@` before the host \
+const PROXY_URL: &str = "`http://host:port` or `https://host:port`, with `user:password@` before the host \
                           if the proxy requires them; write other characters than letters and digits in a password \
                           with percent signs, such as `%40` for `@`";

@@ -8,7 +8,7 @@ use super::{
     check::{choice, read, unknown},
     checked::{Concurrency, UpstreamConfig},
     error::ConfigError,
-    network::{NetworkReader, RawNetwork, UPSTREAM},
+    network::{NetworkReader, RawNetwork, UPSTREAM, UPSTREAM_VARIABLE},
     profile::profile,
     raw::{RawConfig, RawModel, RawUpstream},
     sources::Sources,
@@ -156,7 +156,14 @@ fn network<'a>(raw: &'a RawUpstream, sources: &impl Sources) -> Result<RawNetwor
         (proxy, None) => proxy.clone(),
     };
     let proxy = proxy.map(|text| Zeroizing::new(text.trim().to_owned()));
-    Ok(RawNetwork { keys: UPSTREAM, owner: format!("of `{}`", raw.name), ca_file: raw.ca_file.as_deref(), proxy })
+    let proxy_variable = raw.proxy_env.as_deref();
+    Ok(RawNetwork {
+        keys: if proxy_variable.is_some() { UPSTREAM_VARIABLE } else { UPSTREAM },
+        owner: format!("of `{}`", raw.name),
+        ca_file: raw.ca_file.as_deref(),
+        proxy,
+        proxy_variable,
+    })
 }
 
 /// The addresses of an upstream, without trailing slashes. The built-in model has one empty

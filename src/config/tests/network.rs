@@ -173,20 +173,32 @@ fn a_proxy_is_a_url_with_an_optional_user() {
         let network = proxy(url).unwrap();
         assert_eq!(format!("{:?}", network.proxy), format!("Fixed({shown})"));
     }
-    for url in [
-        "",
-        "hunter2.test:3128",
-        "socks5://ada:hunter2@proxy.test:1080",
-        "http://ada:hunter2@",
-        "http://ada:hunter2@proxy.test:port",
-        "http://ada:hunter2@proxy.test:99999",
-        "http://ada:hunter2@proxy.test:3128/path",
-        "http://ada:hunter2@proxy.test:3128?query",
-        "http://ada:hunter2#@proxy.test:3128",
-        "Environment",
+}
+
+#[test]
+fn a_wrong_proxy_is_refused_with_its_flaw_and_its_place() {
+    for (url, flaw) in [
+        ("", "it is empty"),
+        ("hunter2.test:3128", "it does not start with `http://` or `https://`"),
+        ("Environment", "it does not start with `http://` or `https://`"),
+        ("socks5://ada:hunter2@proxy.test:1080", "SOCKS proxies are not supported"),
+        ("SOCKS5H://ada:hunter2@proxy.test:1080", "SOCKS proxies are not supported"),
+        ("hunter2://proxy.test", "its scheme is not `http` or `https`"),
+        ("http://ada:hunter2@", "it is not a URL"),
+        ("http://hunter2 .test", "it is not a URL"),
+        ("http://ada:hunter2@proxy.test:port", "its port is not a number from 0 to 65535"),
+        ("http://ada:hunter2@proxy.test:65536", "its port is not a number from 0 to 65535"),
+        ("http://ada:hunter2@proxy.test:3128/path", "it has a path or a query after the host"),
+        ("http://ada:hunter2@proxy.test:3128?query", "it has a path or a query after the host"),
+        ("http://ada:hunter2#@proxy.test:3128", "it has a `#`"),
     ] {
-        let error = proxy(url).unwrap_err();
-        assert!(error.starts_with("`upstream.proxy` of `u` is not valid; it must be `http://host:port`"), "{error}");
+        let rule = "it must be `environment`, `http://host:port` or `https://host:port`, with";
+        let error = Machine::default().network(TLS, &format!("proxy = \"{url}\"")).unwrap_err();
+        assert!(error.starts_with(&format!("`upstream.proxy` of `u` is not valid: {flaw}; {rule}")), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        let error = Machine::new(&[], &[("PX", url)]).network(TLS, "proxy_env = \"PX\"").unwrap_err();
+        let place = "`upstream.proxy_env` of `u` names the variable `PX`, which is";
+        assert!(error.starts_with(&format!("{place} not valid: {flaw}; {rule}")), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
 }
@@ -238,7 +250,10 @@ fn the_environment_names_proxies_by_the_usual_variables() {
         assert_eq!((found.0.as_str(), found.1.as_str()), (http, https), "{variables:?}");
     }
     let error = of_environment(both, &[("HTTPS_PROXY", one), ("ALL_PROXY", "socks5://two.test:2")]).unwrap_err();
-    assert!(error.starts_with("`ALL_PROXY` is not valid; it must be `http://host:port`"), "{error}");
+    assert!(
+        error.starts_with("`ALL_PROXY` is not valid: SOCKS proxies are not supported; it must be `http://"),
+        "{error}"
+    );
     for (variable, direct) in [
         (("NO_PROXY", "localhost, .corp.test,10.0.0.0/8"), "localhost,.corp.test,10.0.0.0/8"),
         (("no_proxy", "a.test  *.b.test"), "a.test,.b.test"),
@@ -264,7 +279,10 @@ fn a_key_set_has_its_own_authorities_and_proxy() {
     let network = check(&format!("{url}\nca_file = \"ca.pem\"\nproxy = \"http://ada:hunter2@proxy.test:1\"")).unwrap();
     assert!(network.authorities.own.is_some() && matches!(network.proxy, ProxyConfig::Fixed(_)));
     let error = check(&format!("{url}\nproxy = \"ftp://hunter2\"")).unwrap_err();
-    assert!(error.starts_with("`identity.jwt.proxy` is not valid; ") && !error.contains("hunter2"), "{error}");
+    assert!(
+        error.starts_with("`identity.jwt.proxy` is not valid: its scheme is ") && !error.contains("hunter2"),
+        "{error}"
+    );
     let error = machine.check(&format!("identity.jwt.ca_file = \"ca.pem\"\n{BUILTIN}")).unwrap_err();
     assert!(error.starts_with("`identity.jwt` is set, but `identity.mode` is `none`"), "{error}");
 }
