@@ -46,15 +46,14 @@ pub(super) fn profile(raw: &RawUpstream, base_url: &str) -> Result<(Profile, Pro
             (profile, if is_named { ProfileSource::Host } else { ProfileSource::Default })
         }
     };
-    let mut overrides = Vec::new();
-    let mut set = |key: &'static str, is_set: bool| overrides.extend(is_set.then_some(key));
-    set("token_limit", raw.token_limit.is_some());
-    set("stream_options", raw.stream_options.is_some());
-    set("seed", raw.seed.is_some());
-    set("text_lists", raw.text_lists.is_some());
-    set("empty_messages", raw.empty_messages.is_some());
-    set("call_ids", raw.call_ids.is_some());
-    set("service_state", raw.service_state.is_some());
+    let overrides = overrides(raw);
+    if let Some(key) = overrides.first().filter(|_| raw.kind != CHAT) {
+        let fault = format!(
+            "of `{}` sets `{key}`, which has no effect at the kind `{}`; remove it, or use the kind `{CHAT}`",
+            raw.name, raw.kind
+        );
+        return Err(ConfigError::invalid("upstream", fault));
+    }
     profile.stream_options = raw.stream_options.unwrap_or(profile.stream_options);
     profile.text_lists = raw.text_lists.unwrap_or(profile.text_lists);
     profile.empty_messages = raw.empty_messages.unwrap_or(profile.empty_messages);
@@ -69,8 +68,23 @@ pub(super) fn profile(raw: &RawUpstream, base_url: &str) -> Result<(Profile, Pro
     Ok((profile, ProfileChoice { by, overrides }))
 }
 
+/// The keys that override members of the row.
+fn overrides(raw: &RawUpstream) -> Vec<&'static str> {
+    let keys = [
+        ("token_limit", raw.token_limit.is_some()),
+        ("stream_options", raw.stream_options.is_some()),
+        ("seed", raw.seed.is_some()),
+        ("text_lists", raw.text_lists.is_some()),
+        ("empty_messages", raw.empty_messages.is_some()),
+        ("call_ids", raw.call_ids.is_some()),
+        ("service_state", raw.service_state.is_some()),
+    ];
+    keys.into_iter().filter_map(|(key, is_set)| is_set.then_some(key)).collect()
+}
+
 fn unknown_profile(name: &str) -> ConfigError {
-    let names: Vec<_> = PROFILES.iter().map(|profile| profile.name).collect();
+    let names_of = |profile: &Profile| [&[profile.name], profile.other_names].concat();
+    let names: Vec<_> = PROFILES.iter().flat_map(names_of).collect();
     ConfigError::invalid("upstream.profile", unknown(name, &names))
 }
 
@@ -88,3 +102,7 @@ fn find<T: Copy>(
         ConfigError::invalid(key, unknown(given, &names))
     })
 }
+
+/// The kind with the format of Chat Completions. Only its requests and replies depend on the members
+/// that keys override.
+const CHAT: &str = "openai";

@@ -64,9 +64,12 @@ impl CorsOrigins {
     /// `capacitor://localhost`. There is no wildcard.
     ///
     /// # Errors
-    /// [`OriginError`] with the first text that is not an origin.
+    /// [`OriginError`] with the first text that is not an origin, or that no browser sends.
     pub fn new<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self, OriginError> {
-        let parse = |origin: &str| parse_origin(origin).ok_or_else(|| OriginError(origin.to_owned()));
+        let parse = |origin: &str| {
+            let parsed = parse_origin(origin).filter(|_| without_default_port(origin).is_none());
+            parsed.ok_or_else(|| OriginError(origin.to_owned()))
+        };
         origins.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
@@ -99,7 +102,20 @@ fn parse_origin(origin: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-/// A text that is not an origin.
+/// The origin of a page without the default port of its scheme, if it has that port. Browsers never
+/// send it (WHATWG HTML, "ASCII serialization of an origin").
+fn without_default_port(origin: &str) -> Option<&str> {
+    let (scheme, _) = origin.split_once("://")?;
+    let (rest, port) = origin.rsplit_once(':')?;
+    let is_default = match port.trim_start_matches('0') {
+        "80" => scheme.eq_ignore_ascii_case("http"),
+        "443" => scheme.eq_ignore_ascii_case("https"),
+        _ => false,
+    };
+    is_default.then_some(rest)
+}
+
+/// A text that is not an origin, or that no browser sends as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginError(String);
 
@@ -116,11 +132,17 @@ impl fmt::Display for OriginError {
             "*" => f.write_str(
                 "`*` is not an origin, and there is no wildcard; list each one, such as `https://app.example`",
             ),
-            origin => write!(
-                f,
-                "`{origin}` is not an origin; write a scheme and a host without a path, such as `https://app.example` \
+            origin => match without_default_port(origin).filter(|short| parse_origin(short).is_some()) {
+                Some(short) => write!(
+                    f,
+                    "`{origin}` has the default port, which browsers leave out, so no page matches it; write `{short}`"
+                ),
+                None => write!(
+                    f,
+                    "`{origin}` is not an origin; write a scheme and a host without a path, such as `https://app.example` \
                  or `capacitor://localhost`"
-            ),
+                ),
+            },
         }
     }
 }

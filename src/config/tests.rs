@@ -196,6 +196,20 @@ fn an_origin_is_a_scheme_a_host_and_an_optional_port() {
         let rule = "is not an origin; write a scheme and a host without a path, such as";
         assert!(error.starts_with(&format!("`cors_origins` is not valid: `{origin}` {rule}")), "{error}");
     }
+    for (origin, short) in [
+        ("http://a.test:80", "http://a.test"),
+        ("https://c.test:443", "https://c.test"),
+        ("HTTPS://[::1]:0443", "HTTPS://[::1]"),
+    ] {
+        let error = with(origin).unwrap_err().to_string();
+        let words = format!(
+            "`{origin}` has the default port, which browsers leave out, so no page matches it; write `{short}`"
+        );
+        assert_eq!(error, format!("`cors_origins` is not valid: {words}"));
+    }
+    for origin in ["http://a.test:443", "https://c.test:80", "http://a.test:8080", "app://a.test:80", "http://[::80]"] {
+        assert!(with(origin).is_ok(), "{origin}");
+    }
     let error = with("null").unwrap_err().to_string();
     assert!(error.contains("`null` is the origin of many kinds of pages"), "{error}");
     assert!(with("*").unwrap_err().to_string().contains("there is no wildcard"));

@@ -24,6 +24,8 @@ fn the_host_or_a_setting_chooses_the_profile() {
         ("base_url = \"http://127.0.0.1:8000/v1\"\nprofile = \"vllm\"", "vllm", ProfileSource::Setting),
         ("base_url = \"https://api.mistral.ai/v1\"\nprofile = \"compatible\"", "compatible", ProfileSource::Setting),
         ("base_url = \"http://gateway.test\"\nprofile = \"kimi\"", "moonshot", ProfileSource::Setting),
+        ("base_url = \"http://gateway.test\"\nprofile = \"Kimi\"", "moonshot", ProfileSource::Setting),
+        ("base_url = \"http://gateway.test\"\nprofile = \"Moonshot\"", "moonshot", ProfileSource::Setting),
         ("api_key_env = \"KEY\"", "openai", ProfileSource::Host),
     ] {
         let (profile, source, overrides) = chosen(lines);
@@ -63,9 +65,36 @@ fn an_unknown_value_is_refused_with_the_list() {
         let found = upstream("openai", &format!("base_url = \"http://a.test\"\n{line}"), "").unwrap_err();
         assert_eq!(found.to_string(), error);
     }
-    let found = upstream("openai", "base_url = \"http://a.test\"\nprofile = \"Kimi\"", "").unwrap_err().to_string();
-    assert!(found.starts_with("`upstream.profile` is `Kimi`; it must be `compatible`, `anthropic`,"), "{found}");
-    assert!(PROFILES.iter().all(|profile| found.contains(&format!("`{}`", profile.name))), "{found}");
+    let found = upstream("openai", "base_url = \"http://a.test\"\nprofile = \"Kimmy\"", "").unwrap_err().to_string();
+    assert!(found.starts_with("`upstream.profile` is `Kimmy`; it must be `compatible`, `anthropic`,"), "{found}");
+    let names = PROFILES.iter().flat_map(|profile| [&[profile.name], profile.other_names].concat());
+    for name in names {
+        assert!(found.contains(&format!("`{name}`")), "{name}: {found}");
+    }
+}
+
+#[test]
+fn a_key_for_the_chat_format_is_refused_at_other_kinds() {
+    for line in [
+        "token_limit = \"max_tokens\"",
+        "stream_options = false",
+        "seed = \"none\"",
+        "text_lists = true",
+        "empty_messages = true",
+        "call_ids = \"plain\"",
+        "service_state = \"never\"",
+    ] {
+        let key = line.split(' ').next().unwrap();
+        for kind in ["anthropic", "openai-responses"] {
+            let error = upstream(kind, &format!("base_url = \"http://a.test\"\n{line}"), "").unwrap_err().to_string();
+            let words = "which has no effect at the kind";
+            let expected =
+                format!("`upstream` of `u` sets `{key}`, {words} `{kind}`; remove it, or use the kind `openai`");
+            assert_eq!(error, expected);
+        }
+        assert!(upstream("builtin", line, "").is_err(), "{line}");
+        assert!(upstream("openai", &format!("base_url = \"http://a.test\"\n{line}"), "").is_ok(), "{line}");
+    }
 }
 
 const PAGE: &str = include_str!("../../../docs/compatibility.md");

@@ -184,10 +184,12 @@ impl ServiceState {
 }
 
 impl Profile {
-    /// The profile with this name.
+    /// The profile with this name, in upper or lower case.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
-        let has_name = |profile: &&Self| profile.name == name || profile.other_names.contains(&name);
+        let is_name = |other: &str| other.eq_ignore_ascii_case(name);
+        let has_name =
+            |profile: &&Self| is_name(profile.name) || profile.other_names.iter().any(|other| is_name(other));
         PROFILES.iter().find(has_name).copied()
     }
 
@@ -196,8 +198,10 @@ impl Profile {
     pub fn of_base_url(url: &str) -> Self {
         let uri: Option<http::Uri> = url.parse().ok();
         let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default().to_ascii_lowercase();
+        // A full name, with a dot at its end.
+        let host = host.strip_suffix('.').unwrap_or(&host);
         let port = uri.as_ref().and_then(http::Uri::port_u16).map(|port| format!(":{port}")).unwrap_or_default();
-        PROFILES.iter().find(|profile| profile.is_at(&host, &port)).copied().unwrap_or(COMPATIBLE)
+        PROFILES.iter().find(|profile| profile.is_at(host, &port)).copied().unwrap_or(COMPATIBLE)
     }
 
     fn is_at(&self, host: &str, port: &str) -> bool {
@@ -263,12 +267,17 @@ mod tests {
         for (url, name) in [
             ("https://api.openai.com/v1", "openai"),
             ("https://API.OpenAI.com/v1", "openai"),
+            ("https://api.openai.com./v1", "openai"),
+            ("https://eu.api.openai.com/v1", "openai"),
+            ("https://us.api.openai.com/v1", "openai"),
             ("https://contoso.openai.azure.com/openai/v1", "azure"),
             ("https://api.anthropic.com", "anthropic"),
             ("https://generativelanguage.googleapis.com/v1beta/openai", "gemini"),
             ("https://us-central1-aiplatform.googleapis.com/v1", "gemini"),
             ("https://api.mistral.ai/v1", "mistral"),
             ("https://api.deepseek.com", "deepseek"),
+            ("https://api.deepseek.com.:443/v1", "deepseek"),
+            ("https://api.deepseek.com..", "compatible"),
             ("https://api.moonshot.ai/v1", "moonshot"),
             ("https://api.moonshot.cn/v1", "moonshot"),
             ("https://api.groq.com/openai/v1", "groq"),
@@ -280,6 +289,7 @@ mod tests {
             ("http://127.0.0.1:11434/v1", "ollama"),
             ("http://127.0.0.1:8000/v1", "compatible"),
             ("https://openai.azure.com.example", "compatible"),
+            ("https://myapi.openai.com/v1", "compatible"),
             ("https://myapi.openai.com.example", "compatible"),
             ("not a url", "compatible"),
         ] {
@@ -294,6 +304,7 @@ mod tests {
         for (at, name) in names.iter().enumerate() {
             assert!(!names[..at].contains(name), "{name}");
             assert!(Profile::by_name(name).is_some());
+            assert_eq!(Profile::by_name(&name.to_ascii_uppercase()), Profile::by_name(name));
         }
         for (at, host) in hosts.iter().enumerate() {
             assert!(!hosts[..at].contains(host), "{host}");

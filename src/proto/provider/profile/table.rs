@@ -186,7 +186,8 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "openai",
-        hosts: &["api.openai.com"],
+        // A prefix is the region of the data: `eu.api.openai.com`.
+        hosts: &[".api.openai.com", "api.openai.com"],
         token_limit: TokenLimit::MaxCompletionTokens,
         developer: true,
         system_messages: true,
