@@ -1,12 +1,13 @@
 //! `holdall upstreams` prints the upstreams of the configuration, with the profile of each service.
-//! The command reads only the configuration. It calls no service and prints no key.
+//! The command reads only the configuration. It calls no service and reads no key, and needs no
+//! `[[model]]`.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{console::Console, error::CliError, secret::token_key_line, system::System};
-use crate::config::{Exposure, ServeSettings, UpstreamConfig};
+use super::{console::Console, error::CliError, system::System};
+use crate::config::{ServeSettings, UpstreamConfig};
 
 /// The arguments of `upstreams`.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,10 +24,8 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if a setting is not valid, or if standard output fails.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
-    // The command reads and issues no token, so any key is enough.
-    let keys = token_key_line("unused")?;
-    let config = args.settings.load(Some(keys.as_str()), Exposure::Local, &System)?;
-    let text = if args.json { to_json(&config.upstreams) } else { to_text(&config.upstreams) };
+    let upstreams = args.settings.described_upstreams(&System)?;
+    let text = if args.json { to_json(&upstreams) } else { to_text(&upstreams) };
     Console::system().print(&text)
 }
 

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 use super::{
-    checked::Config,
+    checked::{Config, UpstreamConfig},
     error::ConfigError,
     exposure::Exposure,
     raw::{RawConfig, merge},
@@ -103,6 +103,15 @@ impl ConfigBuilder {
     /// Those of [`RawConfig::parse`] and [`RawConfig::check`].
     pub fn build(self, sources: &impl Sources) -> Result<Config, ConfigError> {
         RawConfig::parse_file(&self.name, &self.text, self.overrides)?.with_exposure(self.exposure).check(sources)
+    }
+
+    /// The upstreams as the file describes them, without keys, proxies and certificates. Checks no
+    /// other setting.
+    ///
+    /// # Errors
+    /// Those of [`RawConfig::parse`], and the first error in a table `upstream`.
+    pub(super) fn described_upstreams(self) -> Result<Vec<UpstreamConfig>, ConfigError> {
+        RawConfig::parse_file(&self.name, &self.text, self.overrides)?.described_upstreams()
     }
 
     /// Returns true if the file has upstreams or models.

@@ -8,7 +8,7 @@ use super::{
     check::{choice, read, unknown},
     checked::{Concurrency, UpstreamConfig},
     error::ConfigError,
-    network::{NetworkReader, RawNetwork, UPSTREAM, UPSTREAM_VARIABLE},
+    network::{NetworkConfig, NetworkReader, RawNetwork, UPSTREAM, UPSTREAM_VARIABLE},
     profile::profile,
     raw::{RawConfig, RawModel, RawUpstream},
     sources::Sources,
@@ -25,9 +25,25 @@ impl RawConfig {
         sources: &S,
         reader: &NetworkReader<'_, S>,
     ) -> Result<Vec<UpstreamConfig>, ConfigError> {
+        self.each_upstream(|raw| self.upstream(raw, sources, reader))
+    }
+
+    /// The upstreams as the file describes them: without keys, proxies and certificates. Reads no
+    /// variable and no other file, and ignores all other settings.
+    ///
+    /// # Errors
+    /// The first error in a table `upstream`.
+    pub(super) fn described_upstreams(&self) -> Result<Vec<UpstreamConfig>, ConfigError> {
+        self.each_upstream(|raw| self.described_upstream(raw))
+    }
+
+    fn each_upstream(
+        &self,
+        read: impl Fn(&RawUpstream) -> Result<UpstreamConfig, ConfigError>,
+    ) -> Result<Vec<UpstreamConfig>, ConfigError> {
         let mut upstreams: Vec<UpstreamConfig> = Vec::new();
         for raw in &self.upstream {
-            let upstream = self.upstream(raw, sources, reader)?;
+            let upstream = read(raw)?;
             if upstreams.iter().any(|other| other.name == upstream.name) {
                 let fault = format!("is `{}` in two tables; give each upstream its own name", upstream.name);
                 return Err(ConfigError::invalid("upstream.name", fault));
@@ -43,20 +59,27 @@ impl RawConfig {
         sources: &S,
         reader: &NetworkReader<'_, S>,
     ) -> Result<UpstreamConfig, ConfigError> {
-        let provider = provider(&raw.kind)?;
-        let base_urls = base_urls(raw, provider)?;
-        let base_url = base_urls.first().map_or("", String::as_str);
-        let is_own_address = base_url == provider.default_base_url();
+        let described = self.described_upstream(raw)?;
+        let base_url = described.base_urls.first().map_or("", String::as_str);
+        let is_own_address = base_url == described.provider.default_base_url();
         let api_key = raw.api_key_env.as_deref().map(|name| api_key(name, sources)).transpose()?;
         if is_own_address && !base_url.is_empty() && api_key.is_none() {
             let fault = format!("needs a key for {base_url}; set HOLDALL_UPSTREAM_KEY, or `api_key_env` in the table");
             return Err(ConfigError::invalid("upstream", fault));
         }
+        let network = reader.of(&network(raw, sources)?, &described.base_urls)?;
+        Ok(UpstreamConfig { api_key, network, ..described })
+    }
+
+    fn described_upstream(&self, raw: &RawUpstream) -> Result<UpstreamConfig, ConfigError> {
+        let provider = provider(&raw.kind)?;
+        let base_urls = base_urls(raw, provider)?;
+        let base_url = base_urls.first().map_or("", String::as_str);
         let (profile, profile_choice) = profile(raw, base_url)?;
         Ok(UpstreamConfig {
             name: raw.name.clone(),
             provider,
-            provider_id: if is_own_address {
+            provider_id: if base_url == provider.default_base_url() {
                 provider.name().to_owned()
             } else {
                 format!("{}@{}", provider.name(), host(base_url))
@@ -65,9 +88,9 @@ impl RawConfig {
             profile_choice,
             prompt_cache: raw.prompt_cache.unwrap_or(true),
             concurrency: concurrency(raw, self.timeouts.queue)?,
-            network: reader.of(&network(raw, sources)?, &base_urls)?,
+            network: NetworkConfig::default(),
             base_urls,
-            api_key,
+            api_key: None,
             connect_timeout: self.timeouts.connect.unwrap_or(Duration::from_secs(5)),
             builtin_pace: Duration::from_millis(self.builtin_pace_ms),
         })

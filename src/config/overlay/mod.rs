@@ -10,7 +10,7 @@ use std::fmt;
 use self::values::Values;
 use super::{
     builder::ConfigBuilder,
-    checked::Config,
+    checked::{Config, UpstreamConfig},
     error::ConfigError,
     exposure::Exposure,
     settings::{self, Section},
@@ -132,5 +132,16 @@ impl ServeSettings {
         }
         builder.set_exposure(exposure);
         builder.build(sources)
+    }
+
+    /// Reads the file, applies these settings, and describes the upstreams: without keys, proxies
+    /// and certificates. No other setting is checked.
+    ///
+    /// # Errors
+    /// The first error in the text of the file or in a table `upstream`.
+    pub fn described_upstreams(&self, sources: &impl Sources) -> Result<Vec<UpstreamConfig>, ConfigError> {
+        let mut builder = self.0.open(settings::SECTIONS, sources)?;
+        model::apply(&self.0, &mut builder, sources)?;
+        builder.described_upstreams()
     }
 }

@@ -1,4 +1,4 @@
-//! `holdall upstreams`: each upstream with its profile, without a call and without a key.
+//! `holdall upstreams`: each upstream with its profile, from the tables `upstream` alone.
 
 use serde_json::{Value, json};
 
@@ -83,4 +83,34 @@ fn an_unknown_profile_is_refused_with_the_list() {
     let ran = home.run(&["upstreams", "--config", "holdall.toml"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("`upstream.profile` is `mixtral`"), "{}", ran.err);
+}
+
+/// The snippets of a page that begin with `[[upstream]]`.
+fn snippets(page: &str) -> Vec<&str> {
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0));
+    blocks.filter(|block| block.starts_with("[[upstream]]")).collect()
+}
+
+#[test]
+fn the_snippets_of_the_pages_need_no_key_and_no_model() {
+    let pages =
+        [include_str!("../../../docs/compatibility.md"), include_str!("../../../docs/configuration.md")].map(snippets);
+    assert!(pages[0].len() >= 2 && !pages[1].is_empty(), "{pages:?}");
+    for snippet in pages.concat() {
+        let home = Home::new();
+        home.write("holdall.toml", snippet);
+        let ran = home.run(&["upstreams", "--config", "holdall.toml"]);
+        assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{snippet}");
+        assert!(ran.out.contains("  profile  "), "{}", ran.out);
+    }
+}
+
+#[test]
+fn keys_proxies_certificates_and_models_are_not_read() {
+    let home = Home::new();
+    let lines = "api_key_env = \"UNSET\"\nproxy_env = \"UNSET\"\nca_file = \"missing.pem\"";
+    home.write("holdall.toml", &format!("[[upstream]]\nname = \"cloud\"\nkind = \"openai\"\n{lines}\n"));
+    let ran = home.run(&["upstreams", "--config", "holdall.toml"]);
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""));
+    assert!(ran.out.starts_with("cloud (openai at https://api.openai.com/v1)\n"), "{}", ran.out);
 }
