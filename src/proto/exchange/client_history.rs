@@ -9,11 +9,15 @@ use crate::proto::{
 };
 
 /// Gives reasoning to the first target of the model in whose format it is, and to no other. Leaves
-/// out reasoning in other formats, and reasoning without content.
+/// out reasoning in other formats, and reasoning without content. References stay: they are
+/// compared with the conversation.
 ///
 /// The client does not say which service wrote the reasoning, because an API shows only the format.
 pub(super) fn adopt(input: &mut Vec<Item>, model: &Model) {
     input.retain_mut(|item| {
+        if item.is_reference() {
+            return true;
+        }
         let Item::Think { provider_id, blob } = item else { return true };
         let target = model.targets().find(|target| target.provider.name() == provider_id);
         target.map(|target| target.provider_id.clone_into(provider_id)).is_some() && !is_empty_reasoning(blob)

@@ -299,3 +299,19 @@ fn a_retry_with_the_same_history_is_the_same_input() {
     assert_eq!(hash("besides"), hash("besides"));
     assert_ne!(hash("besides"), hash("Besides"));
 }
+
+#[test]
+fn a_reference_repeats_a_reply_of_the_token() {
+    let mut fixture = Fixture::changed(accept_client_history);
+    let token = fixture.turn(first_turn("hi"), "hello").token;
+    let repeated = || vec![user("hi"), Item::reference(), user("and?")];
+    let second = fixture.turn(turn_with(Some(&token), repeated()), "yes");
+    assert_eq!(
+        fixture.history(&second.token).unwrap().0,
+        [user("hi"), assistant("hello"), user("and?"), assistant("yes")]
+    );
+    assert!(!second.conversation.claims.asserted);
+    // A reference to a reply that the token does not have never enters.
+    let unknown = [vec![Item::reference()], repeated()].concat();
+    assert_eq!(error_code(fixture.ready(turn_with(Some(&token), unknown))), "role_forbidden");
+}
