@@ -4,7 +4,7 @@
 //! model that refuses client history refuses the token.
 
 use crate::proto::{
-    chat::{Item, Role, is_empty_reasoning},
+    chat::{Item, Role, is_empty_reasoning, is_reply},
     deployment::Model,
 };
 
@@ -27,4 +27,9 @@ pub(super) fn adopt(input: &mut Vec<Item>, model: &Model) {
 /// Returns true if the new input has items of the model.
 pub(super) fn is_in(new_input: &[Item]) -> bool {
     new_input.iter().any(|item| item.side() == Role::Assistant)
+}
+
+/// Returns true if the new input has an item of the model with content: text, an image or a call.
+pub(super) fn has_reply(new_input: &[Item]) -> bool {
+    new_input.iter().any(is_reply)
 }

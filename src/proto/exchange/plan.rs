@@ -121,7 +121,7 @@ impl Planned {
         }
     }
 
-    /// Returns true if the request brings turns of the model that the token does not have.
+    /// Returns true if the request brings replies of the model that the token does not have.
     #[must_use]
     pub fn brings_history(&self) -> bool {
         match self {

@@ -75,7 +75,7 @@ pub(super) struct TurnState {
     pub(super) base: Option<VerifiedToken>,
     /// The same token as the client presented it.
     pub(super) presented: Option<PresentedToken>,
-    /// True if the request brings items of the model that the token does not have.
+    /// True if the request brings replies of the model that the token does not have.
     pub(super) brings_history: bool,
     /// The claims of the token to issue.
     pub(super) claims: Claims,

@@ -169,17 +169,24 @@ fn a_request_that_brings_turns_starts_no_conversation() {
     let mut fixture = two_aliases();
     let token = fixture.turn(at("open", first_turn("hi")), "hello").token;
     let copy = vec![user("hi"), assistant("hello"), user("and?")];
-    for (request, brings) in [
-        (turn_with(None, vec![user("hi")]), false),
-        (turn_with(None, vec![user("hi"), user("and?")]), false),
-        (turn_with(None, copy.clone()), true),
-        (turn_with(None, vec![think("openai", KEPT), user("and?")]), true),
-        (turn_with(None, vec![think("anthropic", KEPT), user("and?")]), false),
-        (turn_with(Some(&token), copy), false),
-        (turn_with(Some(&token), vec![assistant("besides"), user("and?")]), true),
+    let call = Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
+    let result = Item::Result { id: "c".to_owned(), out: Output::Text("3".to_owned()), error: false };
+    let after = |reply: Item| turn_with(None, vec![user("hi"), reply, user("and?")]);
+    // Items of the model mark the token. Only those with content are a turn that was taken.
+    for (request, brings, asserted) in [
+        (turn_with(None, vec![user("hi")]), false, false),
+        (turn_with(None, vec![user("hi"), user("and?")]), false, false),
+        (turn_with(None, copy.clone()), true, true),
+        (after(assistant("")), false, true),
+        (after(assistant(" \n")), false, true),
+        (after(think("openai", KEPT)), false, true),
+        (after(think("anthropic", KEPT)), false, false),
+        (turn_with(None, vec![call, result]), true, true),
+        (turn_with(Some(&token), copy), false, false),
+        (turn_with(Some(&token), vec![assistant("besides"), user("and?")]), true, true),
     ] {
         let planned = fixture.plan(at("open", request.clone())).unwrap();
-        assert_eq!((planned.brings_history(), planned.claims().asserted), (brings, brings), "{request:?}");
+        assert_eq!((planned.brings_history(), planned.claims().asserted), (brings, asserted), "{request:?}");
     }
 }
 
