@@ -50,9 +50,11 @@ impl Ignored {
 /// without the date of their version. Others are `other`.
 #[must_use]
 pub fn known_kind(name: &str) -> &'static str {
-    let undated = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
-    let known = |name: &str| KINDS.iter().find(|kind| **kind == name).copied();
-    known(name).or_else(|| known(undated)).unwrap_or("other")
+    let is_date = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '_');
+    let means = |kind: &&str| {
+        name.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with('_') && is_date(rest))
+    };
+    KINDS.iter().copied().find(means).unwrap_or("other")
 }
 
 /// Types of tools, edits, blocks and items, and members, that the server leaves out.
