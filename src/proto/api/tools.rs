@@ -301,10 +301,10 @@ pub(super) fn check_name(path: &str, name: &str) -> Result<(), Error> {
 
 /// Checks the name of a namespace, at this path of the request. Each of its tools is kept with it.
 pub(super) fn check_namespace(path: &str, name: &str) -> Result<(), Error> {
-    if name.len() <= NAME_CHARS {
+    if name.chars().count() <= NAME_CHARS {
         return Ok(());
     }
-    Err(Error::invalid(format!("`{path}.name` has more than {NAME_CHARS} bytes. Shorten it.")))
+    Err(Error::invalid(format!("`{path}.name` has more than {NAME_CHARS} characters. Shorten it.")))
 }
 
 /// The longest name of a tool: Anthropic's limit. Other services have lower ones, and check them.
