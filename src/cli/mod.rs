@@ -104,7 +104,7 @@ enum Command {
     Keys(keys::Args),
     /// Revoke tokens before they expire
     Revoke(revoke::Args),
-    /// List the upstreams with what is known of each service
+    /// List the upstreams with the profile of each service
     Upstreams(Box<upstreams::Args>),
     /// Print the OpenAPI 3.1 description of the HTTP API
     Openapi,

@@ -1,5 +1,5 @@
-//! `holdall upstreams`: the upstreams of the configuration, with what is known of each service. The
-//! command reads only the configuration. It calls no service and prints no key.
+//! `holdall upstreams` prints the upstreams of the configuration, with the profile of each service.
+//! The command reads only the configuration. It calls no service and prints no key.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if a setting is not valid, or if standard output fails.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
-    // No token is read or issued, so any key serves.
+    // The command reads and issues no token, so any key is enough.
     let keys = token_key_line("unused")?;
     let config = args.settings.load(Some(keys.as_str()), Exposure::Local, &System)?;
     let text = if args.json { to_json(&config.upstreams) } else { to_text(&config.upstreams) };

@@ -93,7 +93,7 @@ pub struct UpstreamConfig {
     /// The identity of the provider, which owns the reasoning in its replies: the provider's name,
     /// and `@host` at another address than the provider's own.
     pub provider_id: String,
-    /// What is known of the service.
+    /// The profile of the service.
     pub profile: Profile,
     /// How the profile was chosen.
     pub profile_choice: ProfileChoice,

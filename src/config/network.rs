@@ -1,5 +1,5 @@
-//! How outgoing connections are made: the certificate authorities that they accept, and the proxy
-//! that they use.
+//! The settings of outgoing connections: the certificate authorities that they accept, and the
+//! proxy that they use.
 
 use std::{borrow::Cow, cell::OnceCell, fmt};
 
@@ -11,7 +11,7 @@ use super::{
     sources::Sources,
 };
 
-/// How connections to one service are made.
+/// The settings of connections to one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkConfig {
     /// The authorities that TLS connections accept.

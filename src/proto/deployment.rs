@@ -201,7 +201,7 @@ pub struct Target {
     ///
     /// [`ModelCall::provider_id`]: crate::proto::provider::ModelCall::provider_id
     pub provider_id: String,
-    /// What is known of the service.
+    /// The profile of the service.
     pub profile: Profile,
     /// True to ask for prompt caching, if the wire format has a word for it.
     pub prompt_cache: bool,

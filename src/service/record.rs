@@ -134,7 +134,7 @@ impl Record {
         });
     }
 
-    /// Records what is left out of the request.
+    /// Records the left-out parts of the request.
     pub(super) fn ignored(&self, names: &[String]) {
         self.with(|state| {
             state.entry.ignored = names.iter().map(|name| known_kind(name)).collect();
@@ -142,7 +142,7 @@ impl Record {
         });
     }
 
-    /// The names of what is left out, for the response. `None` if nothing is.
+    /// The names of the left-out parts, for the response. `None` if there are none.
     pub(super) fn ignored_header(&self) -> Option<HeaderValue> {
         let names = self.with(|state| state.ignored.join(", "));
         HeaderValue::from_str(&names).ok().filter(|names| !names.is_empty())

@@ -1,6 +1,6 @@
-//! The members of requests that upstreams have refused, for an hour.
+//! The request members that upstreams have refused in the last hour.
 //!
-//! An entry is about an upstream and a model of the configuration, never about a user.
+//! An entry belongs to an upstream and a model of the configuration, never to a user.
 
 use std::{
     collections::BTreeMap,

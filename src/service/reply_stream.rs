@@ -224,7 +224,7 @@ impl<H: Host> ReplyStream<H> {
         fault
     }
 
-    /// Records what the reader repaired in the current reply.
+    /// Records the repairs of the current reply.
     fn record_repairs(&self) {
         if let Some(ExchangeState::Replying(exchange)) = &self.exchange {
             self.context.record.repaired(exchange.repairs());

@@ -1,5 +1,5 @@
-//! TLS of outgoing connections: the authorities that are accepted, and the words for a server whose
-//! certificate is not.
+//! TLS of outgoing connections: the accepted authorities, and the messages for certificates that
+//! are not accepted.
 //!
 //! Certificates are checked against the Mozilla roots in the binary, since a scratch image has no
 //! system roots. Settings replace or extend them ([`Authorities`]).

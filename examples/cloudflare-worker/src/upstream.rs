@@ -153,14 +153,14 @@ impl Stream for Body {
 
 #[derive(Debug)]
 enum Target {
-    Builtin(UpstreamConfig),
+    Builtin(Box<UpstreamConfig>),
     Remote(Arc<Remote>),
 }
 
 impl Target {
     fn new(upstream: &UpstreamConfig) -> Result<Self, ConfigError> {
         if upstream.is_builtin() {
-            return Ok(Self::Builtin(upstream.clone()));
+            return Ok(Self::Builtin(Box::new(upstream.clone())));
         }
         let remote = Remote { base_urls: upstream.base_urls.clone(), credential: upstream.credential()? };
         Ok(Self::Remote(Arc::new(remote)))

@@ -1,5 +1,5 @@
-//! What a request asks for and the server leaves out, because the answer means the same without it:
-//! tools that a model service runs itself, and similar entries of lists. The response names them.
+//! The parts of a request that the server leaves out, because the answer means the same without
+//! them: tools that a model service runs itself, and similar entries. The response names them.
 
 /// The names of what is left out: for the header `x-holdall-ignored`, and as [kinds](known_kind)
 /// for the request's record.

@@ -1,15 +1,15 @@
-//! The words for JSON that a request parser does not accept: which member is at fault, what it must
-//! be, and what it is. One mechanism serves all members of all APIs.
+//! The message for JSON that a request parser does not accept. It names the member at fault, the
+//! value that it must have, and the value that it has. All APIs use it for all members.
 //!
-//! The parser is run once more to find the path of the member. Only refused requests pay for that.
+//! A second run of the parser finds the path of the member. Only refused requests pay for it.
 
 use serde::Deserialize;
 use serde_path_to_error::{Path, Segment};
 
 use crate::proto::{error::Error, excerpt::excerpt};
 
-/// The error for `text`, the JSON of the member `name`, that a `T` cannot be read from. An empty
-/// `name` stands for the request body.
+/// The error for JSON that is not a `T`. `text` is the value of the member `name`, or the request
+/// body if `name` is empty.
 pub(super) fn explain<'de, T: Deserialize<'de>>(name: &str, text: &'de str, error: &serde_json::Error) -> Error {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let inner =

@@ -1,8 +1,8 @@
 //! The tools of a request, and their names at the model service.
 //!
-//! Model services are offered functions only. The tools of a namespace become functions whose names
-//! begin with that of the namespace, and a custom tool becomes a function with one text. Calls of
-//! them are given back in the form of the request.
+//! The server offers only functions to model services. A tool of a namespace becomes a function
+//! whose name begins with that of the namespace. A custom tool becomes a function with one text.
+//! Clients get calls in the form of their request.
 //!
 //! The server keeps nothing between turns, so each request's tools make the table. The name of a
 //! function depends only on the namespace and the name of its tool, unless another tool of the
@@ -251,7 +251,7 @@ pub(super) fn tool(
     Ok(Tool { name, description, parameters, strict })
 }
 
-/// A choice that the tools allow. A tool that was left out cannot be required.
+/// Checks that the tools allow a choice. A request cannot require a tool that was left out.
 pub(super) fn tool_choice(choice: ToolChoice, tools: &[Tool], ignored: &Ignored) -> Result<ToolChoice, Error> {
     match &choice {
         ToolChoice::Required if tools.is_empty() && ignored.has_no_tools() => {

@@ -112,7 +112,7 @@ impl FromIterator<Item> for History {
     }
 }
 
-/// Moves the results of each side's items before its messages: a result counts wherever it stands,
+/// Moves the results of each side's items before its messages. Clients can send a result anywhere,
 /// and model services want it directly after its call.
 pub fn results_first(items: &mut [Item]) {
     for items in items.chunk_by_mut(|before, item| before.side() == item.side()) {

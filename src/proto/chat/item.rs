@@ -95,7 +95,7 @@ impl Item {
         }
     }
 
-    /// Returns true for an item of the model that has nothing to show: reasoning, or a blank
+    /// Returns true for an item of the model without visible content: reasoning, or a blank
     /// message.
     pub(super) fn says_nothing(&self) -> bool {
         match self {

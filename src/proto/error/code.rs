@@ -218,9 +218,9 @@ codes! {
         status: 400,
         title: "Role not allowed",
         retry: Retry::Never,
-        cause: "The request has a message in a role that clients cannot use, such as `assistant`, or a client sent \
-                such messages to the conversation before. Or the request has a system prompt, although the operator \
-                has set one for the model.",
+        cause: "The request has a message in a role that clients cannot use, such as `assistant`. Or the conversation \
+                has such messages from a client, and the model of this request does not accept them. Or the request \
+                has a system prompt, although the operator has set one for the model.",
         remedy: "Send only the new user messages and tool results, together with the token; docs/compatibility.md names \
                  the argument for each library. Remove your system prompt if the model has its own. Operators can set \
                  `client_history` and `client_system`.",
@@ -308,8 +308,9 @@ codes! {
         title: "Malformed reply",
         retry: Retry::Safe,
         cause: "The model service sent a reply that is not valid in its own format.",
-        remedy: "If `retry` is `safe`, send the same request again. If it is `never`, the reply was generated and has \
-                 to be paid for, and another one can be as hard to read: give the operator the `request_id`.",
+        remedy: "If `retry` is `safe`, send the same request again. If it is `never`, the operator pays for the reply \
+                 that the service generated, and the next one can have the same fault: give the operator the \
+                 `request_id`.",
     }
     UpstreamRefused {
         name: "upstream_refused",
@@ -352,7 +353,7 @@ codes! {
         status: 426,
         title: "WebSockets not supported",
         retry: Retry::Never,
-        cause: "The request asks to switch to the WebSocket protocol. The server speaks HTTP only.",
+        cause: "The request asks to switch to the WebSocket protocol. The server supports only HTTP.",
         remedy: "Send the request with `POST` over HTTP. Clients that can do both switch by themselves.",
     }
 }

@@ -1,7 +1,7 @@
-//! Items of the model that a client brings, for a model that accepts them.
+//! Client history: items of the model that a client brings, for a model that accepts them.
 //!
-//! Nothing proves that a model made such items, so the token says so (the claim `asserted`), and a
-//! model that refuses client history refuses the token.
+//! No token proves that a model made such items. So the next token has the claim `asserted`, and a
+//! model that refuses client history refuses that token.
 
 use crate::proto::{
     chat::{Item, Role, is_empty_reasoning, is_reply},

@@ -56,8 +56,8 @@ impl Exchange<Opened> {
     /// - [`Error::TokenTooLarge`], [`Error::TokenInvalid`] and [`Error::TokenExpired`]. A turn
     ///   whose own token would expire immediately also gets `TokenExpired`.
     /// - [`Error::ModelUnknown`].
-    /// - [`Error::AssertedHistoryForbidden`] for a token with history of a client, if the model does
-    ///   not accept such history.
+    /// - [`Error::AssertedHistoryForbidden`] for a token with client history, if the model refuses
+    ///   client history.
     pub fn open(
         deployment: Arc<Deployment>,
         request: TurnRequest,

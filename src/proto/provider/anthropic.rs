@@ -15,8 +15,8 @@
 //! | a thinking block that was cut off | dropped |
 //! | text after a call | moved before the call, because text is passed on immediately |
 //!
-//! A thinking block is kept in the form that the API wants back, with its signature if it has one. A
-//! stream is complete with `message_stop`, or if it ends after a `stop_reason`.
+//! A thinking block is kept in the form that the API wants back, with its signature if it has one.
+//! A stream is complete with `message_stop`, or if it ends after a `stop_reason`.
 //!
 //! # Prompt caches
 //! The API caches a prompt up to a block with `cache_control`. A later request finds the cache

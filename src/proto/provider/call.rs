@@ -21,7 +21,7 @@ pub struct ModelCall<'a> {
     /// The service that is called: the name of its wire format, followed by `@host` if the host is
     /// not the official one. Reasoning of other services is left out of the request.
     pub provider_id: &'a str,
-    /// What is known of the service.
+    /// The profile of the service.
     pub profile: Profile,
     /// True if the request should ask for prompt caching. Only some formats have a word for it.
     pub prompt_cache: bool,

@@ -7,8 +7,8 @@ use crate::proto::fnv::fnv1a;
 /// The id of a tool call in a form that the provider accepts: 1 to `max_bytes` characters of
 /// `[A-Za-z0-9_-]`. `max_bytes` must be over 17.
 ///
-/// An id of another form, from a client or another provider, becomes a similar text with a hash of
-/// the id. The call and its result get the same id, in every turn.
+/// An id of another form, from a client or another provider, is replaced by a similar text with a
+/// hash of the id. The call and its result get the same id, in every turn.
 pub(super) fn plain_id(id: &str, max_bytes: usize) -> Cow<'_, str> {
     if is_plain_id(id, max_bytes) {
         return Cow::Borrowed(id);

@@ -41,8 +41,8 @@ fn number(text: &str) -> Option<(&str, &str)> {
 pub(super) struct Instant(pub(super) u64);
 
 impl Instant {
-    /// Reads an HTTP date (RFC 9110 §5.6.7, its preferred form), an RFC 3339 time in UTC, or a count
-    /// of seconds or milliseconds since 1970 that is not a plausible wait.
+    /// Reads an HTTP date (RFC 9110 §5.6.7, its preferred form), an RFC 3339 time in UTC, or a
+    /// count of seconds or milliseconds since 1970. A smaller number is a wait, and gives `None`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Ok(count) = text.parse::<u64>() {
             return match count {

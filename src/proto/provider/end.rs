@@ -12,8 +12,7 @@
 //! | no word, or an unknown word, after text or a call | a normal end, named as a [`Repair`] |
 //! | no word, or an unknown word, with nothing said | [`Error::UpstreamUnavailable`] |
 //!
-//! The caller has seen the end of the reply. A reply that breaks off has no end, whatever its words
-//! are.
+//! This table is for replies that arrived completely. A reply that breaks off is always cut.
 
 use super::profile::Profile;
 use crate::proto::{
@@ -26,11 +25,11 @@ use crate::proto::{
 pub(super) enum End {
     /// The service or a client of it stopped the model.
     Cut,
-    /// The model or the service failed. It has the service's word, if that is safe to log.
+    /// The model or the service failed. Holds the service's word, if it is safe to log.
     Failed(String),
     /// The reply is complete, or a limit or a filter ended it.
     Finished(FinishReason),
-    /// The word is in no table. It has the word, if that is safe to log.
+    /// The word is not in the table. Holds the word, if it is safe to log.
     Unknown(String),
 }
 

@@ -12,7 +12,7 @@
 //! | plain text | gateways |
 //! | HTML, nothing | proxies; they have no words of the service |
 //!
-//! A message can be JSON itself, if a gateway passes on the error of the service behind it.
+//! A gateway can put the error of the service behind it into its message, as JSON text.
 
 use std::time::Duration;
 
@@ -62,8 +62,8 @@ impl ErrorBody {
         body
     }
 
-    /// Adds what a part of an error has. The first message stays, unless it is the general one of a
-    /// gateway that the error of the service follows.
+    /// Adds the words of a part of an error. The first message stays. Exception: the error of the
+    /// service replaces the general message of a gateway.
     fn read(&mut self, value: &Value, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else { return };
         match value {

@@ -1,8 +1,8 @@
 //! Halves of surrogate pairs in JSON: `\ud83d` without `\udc4b` after it (RFC 8259 §8.2).
 //!
 //! Some services split a character outside the basic plane between two events of a stream. The JSON
-//! parser refuses the halves, so they are found before it: two halves become one character, and a
-//! half that stays alone becomes U+FFFD.
+//! parser refuses the halves, so this module replaces them first. Two halves become one character.
+//! A half without the other becomes U+FFFD.
 
 use std::borrow::Cow;
 

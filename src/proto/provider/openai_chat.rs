@@ -18,7 +18,6 @@
 //! A stream is complete with `[DONE]`, or if it ends after a `finish_reason`: not all services send
 //! `[DONE]`.
 
-mod call_ids;
 mod chunk;
 mod messages;
 mod reader;

@@ -66,7 +66,7 @@ impl OwnMember {
     fn is_refused_by(self, words: &Words, request: &Request<Bytes>) -> bool {
         let Some(without) = self.left_out(request.body()) else { return false };
         let name = self.as_str();
-        // The value is at fault, and would be with the other name.
+        // The value is at fault. It would also be at fault under the other name.
         if self.other_name().is_some() && VALUE_WORDS.iter().any(|word| words.text.contains(word)) {
             return false;
         }

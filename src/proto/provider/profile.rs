@@ -1,4 +1,4 @@
-//! Profiles: what differs between model services of one wire format, as data.
+//! Profiles: the differences between model services of one wire format, as data.
 //!
 //! The host of an upstream selects a row of [`PROFILES`]. Configuration can name another row, or
 //! override single members of it.
@@ -18,8 +18,8 @@ pub struct Profile {
     pub name: &'static str,
     /// Other names that configuration accepts.
     pub other_names: &'static [&'static str],
-    /// The hosts of the service. An entry that begins with a dot or a hyphen stands for every host
-    /// that ends with it, and one that begins with a colon for a port.
+    /// The hosts of the service. An entry that begins with a dot or a hyphen means every host
+    /// that ends with it. One that begins with a colon means a port.
     pub hosts: &'static [&'static str],
     /// The member that limits the model tokens of a reply, in the format of Chat Completions.
     pub token_limit: TokenLimit,
@@ -52,8 +52,8 @@ pub struct Profile {
     pub message_members_with_calls: &'static [&'static str],
     /// The requests in which the opaque members go back.
     pub service_state: ServiceState,
-    /// A member that the service requires on every message with tool calls, also on one that
-    /// another service wrote. It is then a single dot.
+    /// A member that the service requires on every message with tool calls. On a message that
+    /// another service wrote, its value is a single dot.
     pub required_with_calls: Option<&'static str>,
     /// The service's own words for the end of a reply, in lower case, in addition to the words of
     /// the format.
@@ -127,6 +127,9 @@ pub enum CallIds {
 }
 
 impl CallIds {
+    /// The form in Anthropic Messages and OpenAI Responses, at every service.
+    pub(super) const OF_OTHER_FORMATS: Self = Self::Plain(64);
+
     /// The values that configuration can name.
     pub const ALL: &[Self] = &[Self::AsGiven, Self::NineLetters, Self::Plain(MAX_PLAIN_ID_BYTES)];
 
@@ -160,8 +163,8 @@ pub enum ServiceState {
     Always,
     /// None. The members are not kept either.
     Never,
-    /// The requests of the same tool loop. They are left out after the next user message, so that
-    /// the beginning of the request changes once.
+    /// The requests until the next user message. The members are left out from then on, so the
+    /// beginning of the request changes once for each tool loop.
     ToolLoop,
 }
 

@@ -5,8 +5,8 @@
 //! | [`Overflow`](Class::Overflow) | a prompt that is too long, with the service's words | none |
 //! | [`Request`](Class::Request) | the service's words | none |
 //! | [`Account`](Class::Account) | that the service is not available | the next target |
-//! | [`Rate`](Class::Rate) | the status and the wait | the same target after the wait, then the next one |
-//! | [`Load`](Class::Load) | that the service is not available, and the wait | as above |
+//! | [`Rate`](Class::Rate) | the status and the wait | as for [`Load`](Class::Load) |
+//! | [`Load`](Class::Load) | that the service is not available; the wait | retry, then the next |
 //! | [`Unknown`](Class::Unknown) | the service's words | the next target |
 //!
 //! The names and phrases of an error come before its status, because services disagree about
@@ -63,8 +63,8 @@ pub(super) fn class(status: Option<u16>, error: &ErrorBody, profile: &Profile) -
     }
 }
 
-/// Returns true if a quota of a day or longer is used up. The wait for it is long, whatever the
-/// body of the error says.
+/// Returns true if a quota of a day or longer is used up. The wait for it is long, even if the body
+/// of the error names a shorter one.
 pub(super) fn is_daily(error: &ErrorBody) -> bool {
     let words = format!("{} {}", error.message, error.quotas).to_ascii_lowercase();
     ["per day", "perday", "per month", "permonth", "daily", "(rpd)", "(tpd)"].iter().any(|word| words.contains(word))

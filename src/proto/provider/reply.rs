@@ -19,7 +19,7 @@ use http::{header, response};
 use self::{body::BodyReader, stream::StreamReader};
 use super::{
     call::{EVENT_STREAM, JSON, ReplyBounds},
-    profile::Profile,
+    profile::{CallIds, Profile},
     reply_builder::ReplyBuilder,
     traits::ReplyReader,
 };
@@ -34,6 +34,9 @@ pub(super) trait ReplyParser: Default + Send + 'static {
     /// The name of the provider, if the opaque members of its replies are kept
     /// ([`service_state`](super::service_state)).
     const KEEPS_STATE_AS: Option<&'static str> = None;
+
+    /// The form of call ids in the format, if the profile does not decide it.
+    const CALL_IDS: Option<CallIds> = None;
 
     /// Takes one event of a stream. The event that ends the reply calls [`ReplyBuilder::complete`].
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error>;
@@ -59,7 +62,8 @@ pub(super) fn reader<P: ReplyParser>(
             return Err(Error::malformed(format!("content type is `{shown}`, neither {EVENT_STREAM} nor {JSON}")));
         }
     };
-    let reply = ReplyBuilder::new(bounds, *profile, P::KEEPS_STATE_AS);
+    let profile = Profile { call_ids: P::CALL_IDS.unwrap_or(profile.call_ids), ..*profile };
+    let reply = ReplyBuilder::new(bounds, profile, P::KEEPS_STATE_AS);
     let state = State::Unread { start: Vec::new(), reply: Some(Box::new(reply)) };
     Ok(Box::new(Reader::<P> { announced, max_bytes: max_wire_bytes(bounds), state }))
 }
@@ -95,7 +99,7 @@ impl Form {
     }
 }
 
-/// The error for a reply whose form cannot be told.
+/// The error for a reply that is neither a stream nor a JSON body.
 fn no_form() -> Error {
     Error::malformed("the content type does not announce a reply, and it is neither a stream nor a JSON object")
 }

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::{
     call::ReplyBounds,
     end::End,
+    inner_token::without_tokens,
     profile::Profile,
     service_state::{Owner, StateBuilder},
 };
@@ -149,15 +150,17 @@ impl ReplyBuilder {
 
     /// Adds an opaque member of the message, or a piece of one.
     pub(super) fn message_member(&mut self, name: &str, piece: &RawValue) -> Result<(), Error> {
+        let piece = without_tokens(piece);
         self.count_bytes(piece.get().len())?;
-        self.message_state.add(name, piece)
+        self.message_state.add(name, &piece)
     }
 
     /// Adds an opaque member, or a piece of one, to the last call at `index`.
     pub(super) fn call_member(&mut self, index: u64, name: &str, piece: &RawValue) -> Result<(), Error> {
+        let piece = without_tokens(piece);
         self.count_bytes(piece.get().len())?;
         match self.last_call(index) {
-            Some(call) => call.state.add(name, piece),
+            Some(call) => call.state.add(name, &piece),
             None => Ok(()),
         }
     }

@@ -65,8 +65,8 @@ pub(super) fn text(raw: &RawValue) -> Option<String> {
     Some(raw.get()).filter(|json| json.starts_with('"')).and_then(|json| serde_json::from_str(json).ok())
 }
 
-/// The arguments of a call: a text, or JSON that stands for it. The second value is true in the
-/// latter case. `null` means none.
+/// The arguments of a call: a text, or JSON instead of a text. The second value is true for JSON.
+/// `null` means none.
 pub(super) fn arguments(raw: &RawValue) -> (Cow<'_, str>, bool) {
     match (text(raw), raw.get()) {
         (Some(text), _) => (Cow::Owned(text), false),
@@ -81,8 +81,8 @@ pub(super) fn error_member<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     Ok(raw.map(|raw| error_value(raw.get())))
 }
 
-/// Reads the JSON of an error. JSON that is too long, or that is not JSON, is read as `null`, because
-/// a [`Value`] takes many times the memory of its text.
+/// Reads the JSON of an error. Text that is not JSON is read as `null`. JSON that is too long is
+/// too, because a [`Value`] takes many times the memory of its text.
 pub(super) fn error_value(json: &str) -> Value {
     let short = Some(json).filter(|json| json.len() <= MAX_ERROR_BYTES);
     short.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()

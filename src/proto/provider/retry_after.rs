@@ -20,8 +20,8 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// The wait until the exhausted rate limits of an answer reset, at most [`MAX_RETRY_AFTER`].
 ///
-/// Each limit has a header whose name has `ratelimit` and `reset`, and often one with `remaining`
-/// at that place: a limit with something left did not cause the refusal.
+/// Each limit has a header with `ratelimit` and `reset` in its name, and often one with `remaining`
+/// instead of `reset`. A limit with something left did not cause the refusal.
 pub(super) fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
     let resets = headers.iter().filter_map(|(name, value)| {
         let (name, value) = (name.as_str(), value.to_str().ok()?);

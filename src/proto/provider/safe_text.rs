@@ -1,4 +1,4 @@
-//! Words of model services, made safe to show.
+//! Makes the words of model services safe to show.
 //!
 //! A service's message can contain anything, even the operator's key. It is shown as one line of
 //! limited length, without control characters and without anything that looks like a key.

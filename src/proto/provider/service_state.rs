@@ -1,7 +1,7 @@
-//! State that a service gives next to text and tool calls, and wants back: opaque members of its
-//! messages and calls, such as `extra_content` or `reasoning_content`.
+//! Service state: the opaque members of messages and calls that a service wants back, such as
+//! `extra_content` or `reasoning_content`.
 //!
-//! The state of one message or call is one reasoning item. Its blob says what it belongs to:
+//! The state of one message or call is one reasoning item. Its blob names the message or call:
 //!
 //! ```json
 //! {"for":"call","id":"call_1","members":{"extra_content":{"google":{"thought_signature":"AbC"}}}}
@@ -9,8 +9,9 @@
 //! ```
 //!
 //! The state of a call comes directly before the call, that of a message after its text and before
-//! its calls. A member that arrives complete is kept as it is, byte for byte. The pieces of a
-//! streamed member are joined: text is appended, entries of a list by their type and index.
+//! its calls. A member that arrives complete is kept byte for byte, without tokens in it
+//! ([`inner_token`](super::inner_token)). The pieces of a streamed member are joined: text is
+//! appended, entries of a list by their type and index.
 
 use std::fmt;
 
@@ -50,6 +51,14 @@ impl<'a> ServiceState<'a> {
             _ => return None,
         };
         Some(Self { owner, members })
+    }
+
+    /// The id of the call that has the state.
+    pub(super) fn into_call_id(self) -> Option<String> {
+        match self.owner {
+            Owner::Call(id) => Some(id),
+            Owner::Message => None,
+        }
     }
 }
 
@@ -128,7 +137,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<&'a RawValue> {
 pub(super) struct StateBuilder(Members<Opaque>);
 
 impl StateBuilder {
-    /// Adds a member, or joins a further piece to it. A value that says nothing is skipped. The
+    /// Adds a member, or joins a further piece to it. An empty value is skipped. The
     /// caller limits the bytes.
     ///
     /// # Errors
@@ -183,7 +192,7 @@ impl Opaque {
         piece.open();
         match (&mut *self, piece) {
             (Self::Text(text), Self::Text(more)) if JOINED_TEXTS.contains(&name) => text.push_str(&more),
-            // A later piece without a value says nothing.
+            // A later piece without a value is empty.
             (_, Self::Text(more)) if more.is_empty() => {}
             (_, Self::Raw(raw)) if raw.get() == "null" => {}
             (Self::List(entries), Self::List(more)) => {

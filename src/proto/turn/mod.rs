@@ -46,8 +46,8 @@ pub struct TurnRequest {
     /// The handling of a conversation that is too long. Without one, the setting of the model is
     /// used.
     pub truncation: Option<Truncation>,
-    /// The names of what the request asks for and the server leaves out, such as `web_search`: at
-    /// most 16, each of at most 64 characters that a header can have.
+    /// The names of the left-out parts of the request, such as `web_search`: at most 16, each of at
+    /// most 64 characters that a header can have.
     pub ignored: Vec<String>,
 }
 

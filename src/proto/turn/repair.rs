@@ -1,6 +1,6 @@
-//! Repairs: the deviations from a wire format that a reader understood all the same.
+//! Repairs: deviations from a wire format, in replies that a reader accepted.
 
-/// A deviation that a reader repaired. An operator sees by it what a service tends to send.
+/// A deviation that a reader repaired. It shows the operator what a service really sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Repair {
@@ -28,7 +28,7 @@ pub enum Repair {
     LateOutput,
     /// A complete message after its pieces was left out.
     RepeatedText,
-    /// The service reported no counts of model tokens, so that they are estimated.
+    /// The service reported no counts of model tokens, so they are estimated.
     UsageEstimated,
 }
 

@@ -75,7 +75,7 @@ Commands:
   token        Inspect, verify, export and import tokens
   keys         Create, list and rotate keys
   revoke       Revoke tokens before they expire
-  upstreams    List the upstreams with what is known of each service
+  upstreams    List the upstreams with the profile of each service
   openapi      Print the OpenAPI 3.1 description of the HTTP API
   completions  Print a completion script for a shell
 

@@ -35,9 +35,9 @@ pub(super) struct Messages<'a> {
     pub(super) token: Option<Cow<'a, str>>,
 }
 
-/// Converts the messages. The texts of system messages are added to `system`, except after a message
-/// of the model: there they stay in place as text of the user, so that the start of the prompt does
-/// not change during a conversation.
+/// Converts the messages. The texts of system messages are added to `system`. After a message of
+/// the model they stay in place instead, as text of the user. So the start of the prompt does not
+/// change during a conversation.
 ///
 /// # Errors
 /// [`Error::RequestInvalid`] and [`Error::Unsupported`], with the position.

@@ -228,8 +228,8 @@ fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool)
     };
     let (summary, shows_thinking) = match display.as_deref() {
         None => (None, true),
-        // Notes between calls would be the only thinking that `updates` shows. The server cannot tell
-        // them from other thinking.
+        // `updates` would show only the notes between calls. The server cannot tell them from other
+        // thinking, so it shows none.
         Some("omitted" | "updates") => (None, false),
         Some("summarized") => (Some("auto"), true),
         Some(_) => {

@@ -1,5 +1,5 @@
-//! JSON texts with the same content. Clients parse what they were shown and write it again, with
-//! other whitespace, escapes and orders of members.
+//! The comparison of JSON texts by content. Clients parse JSON and write it again, with other
+//! whitespace, escapes and orders of members.
 //!
 //! Parsed JSON takes many times the memory of its text, so long texts that are not strings may
 //! differ only in whitespace.

@@ -1,7 +1,7 @@
 //! Reasoning that a client repeats, compared with the token's own.
 //!
-//! Clients repeat less than they were shown: some drop reasoning, APIs hide parts of it and give it
-//! ids of their own. So reasoning is known if it says nothing that the token's own does not.
+//! Clients repeat less than the model wrote. Some drop reasoning. APIs hide parts of it, and give
+//! it other ids. So reasoning is known if the token's reasoning has all of its content.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use super::json::same_json;
 use crate::proto::chat::item::{Item, is_of_provider};
 
-/// Returns true if all reasoning in `echo` is known. It has the order of `history`.
+/// Returns true if all reasoning in `echo` is known, and in the order of `history`.
 ///
-/// Reasoning may be older than a `history` that is not whole. And a token does not keep the
-/// reasoning of a reply that was cut, although the client was shown it.
+/// Unknown reasoning passes in two cases: it may be older than a `history` that is not whole, and
+/// it may belong to a cut reply, whose reasoning the token does not keep.
 pub(super) fn is_known(history: &[Item], echo: &[Item], is_whole: bool) -> bool {
     let is_cut = |item: &Item| matches!(item, Item::Message { cut: true, .. });
     let is_whole = is_whole && !history.iter().any(is_cut);
@@ -33,8 +33,8 @@ fn reasoning(item: &Item) -> Option<(&str, &str)> {
     }
 }
 
-/// Returns true if `theirs` says nothing that `ours` does not. Objects and lists are compared by
-/// their members, down to this depth.
+/// Returns true if `ours` has all the content of `theirs`. Objects and lists are compared by their
+/// members, down to this depth.
 fn covers(ours: &str, theirs: &str, depth: u8) -> bool {
     // Escapes make a text at most six times as long. The comparison with many texts of the token
     // then costs no more than to read the token.
@@ -57,7 +57,7 @@ fn covers_members(ours: &str, theirs: &str, depth: u8) -> bool {
     })
 }
 
-/// Returns true for reasoning that has nothing but a kind and ids.
+/// Returns true for reasoning that has only a kind and ids.
 pub(in crate::proto) fn is_empty(blob: &str) -> bool {
     let is_label = |name: &str| name == "for" || LABELS.contains(&name);
     blob.is_empty()

@@ -1,7 +1,7 @@
 //! Replies of Anthropic Messages: blocks that start, grow and stop.
 //!
-//! Compatible services deviate from the format. A reply is read if it has one plain meaning, and the
-//! deviation is named as a [`Repair`].
+//! Compatible services deviate from the format. The reader accepts a reply that has one plain
+//! meaning, and names the deviation as a [`Repair`].
 
 use crate::proto::{
     error::Error,
@@ -11,6 +11,7 @@ use crate::proto::{
             TextBlock, ThinkingBlock, ThinkingDelta, ThinkingStart, ToolUseBlock,
         },
         end::End,
+        profile::CallIds,
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
         reply_json, upstream_error,
@@ -46,6 +47,9 @@ struct StartedCall {
 }
 
 impl ReplyParser for Parser {
+    const KEEPS_STATE_AS: Option<&'static str> = Some(NAME);
+    const CALL_IDS: Option<CallIds> = Some(CallIds::OF_OTHER_FORMATS);
+
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
         if data.trim() == "[DONE]" {
@@ -266,8 +270,8 @@ fn end(end: MessageEnd, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) {
     deltas.extend(end.stop_sequence.filter(|text| !text.is_empty()).map(Delta::StopSequence));
 }
 
-/// The error that an `error` event or body means: in a member of its own, in the event itself, or as
-/// plain text.
+/// The error of an `error` event or body. The error is in a member, in the event itself, or plain
+/// text.
 fn error(data: &str, reply: &ReplyBuilder) -> Error {
     upstream_error::from_reply(&reply_json::error_value(data), reply.profile())
 }

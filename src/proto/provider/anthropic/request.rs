@@ -10,7 +10,9 @@ use crate::proto::{
     error::Error,
     provider::{
         call::{ModelCall, object},
-        call_id::plain_id,
+        call_ids::CallIdWriter,
+        profile::CallIds,
+        service_state::ServiceState,
     },
     turn::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
 };
@@ -20,9 +22,6 @@ const MAX_TOKENS: u32 = 4096;
 
 /// The same for adaptive thinking, which counts towards the limit.
 const MAX_TOKENS_WITH_THINKING: u32 = 16_384;
-
-/// The longest id of a tool call, in bytes.
-const MAX_ID_BYTES: usize = 64;
 
 /// The text of a message that has no other text.
 pub(super) const NO_TEXT: &str = "(no text)";
@@ -322,19 +321,28 @@ enum Source<'a> {
 /// A group never spans two turns, because a turn begins with user items and ends with the model's.
 fn messages<'a>(call: &ModelCall<'a>) -> Result<Vec<Message<'a>>, Error> {
     let mut messages: Vec<Message<'_>> = Vec::new();
+    let mut ids = CallIdWriter::new(CallIds::OF_OTHER_FORMATS);
+    let mut own_id = None;
     for item in call.items {
         let (role, content) = match item {
-            Item::Call { id, name, args } => (Role::Assistant, vec![tool_use(id, name, args)]),
+            Item::Call { id, name, args } => {
+                let is_own = own_id.take().as_ref() == Some(id);
+                (Role::Assistant, vec![tool_use(ids.call(id, is_own), name, args)])
+            }
             Item::Message { role, parts, .. } => (*role, blocks(parts)?),
             Item::Result { id, out, error } => {
                 let content = match out {
                     Output::Parts(parts) => blocks(parts)?,
                     Output::Text(text) => text_block(text).into_iter().collect(),
                 };
-                let tool_use_id = plain_id(id, MAX_ID_BYTES);
+                let tool_use_id = ids.result(id);
                 (Role::User, vec![Content::ToolResult { tool_use_id, content, is_error: *error }.into()])
             }
             Item::Think { provider_id, blob } if provider_id == call.provider_id => {
+                if let Some(state) = ServiceState::from_blob(blob) {
+                    own_id = state.into_call_id();
+                    continue;
+                }
                 (Role::Assistant, thinking(blob, call).into_iter().collect())
             }
             Item::Think { .. } => continue,
@@ -424,7 +432,8 @@ fn source(url: &str) -> Result<Source<'_>, Error> {
     Ok(Source::Base64 { media_type: image_type(media_type), data })
 }
 
-/// The name of an image type that the API knows. Its list is exact: lower case, and not `image/jpg`.
+/// The media type of an image, as the API accepts it: in lower case, and `image/jpeg` for
+/// `image/jpg`. Other types stay unchanged.
 fn image_type(media_type: &str) -> &str {
     const NAMES: [(&str, &str); 7] = [
         ("image/gif", "image/gif"),
@@ -439,8 +448,8 @@ fn image_type(media_type: &str) -> &str {
     NAMES.into_iter().find(|(name, _)| media_type.eq_ignore_ascii_case(name)).map_or(media_type, |(_, known)| known)
 }
 
-/// The block of a reasoning item, if it can go back. The official API refuses thinking without a
-/// signature.
+/// The block of a reasoning item, if it is one that can go back. The official API refuses thinking
+/// without a signature.
 fn thinking<'a>(blob: &'a str, call: &ModelCall<'_>) -> Option<Block<'a>> {
     #[derive(Deserialize)]
     struct Tagged<'a> {
@@ -450,15 +459,18 @@ fn thinking<'a>(blob: &'a str, call: &ModelCall<'_>) -> Option<Block<'a>> {
         signature: Option<Cow<'a, str>>,
     }
 
-    let block: Option<Tagged<'_>> = serde_json::from_str(blob).ok();
-    let is_unsigned =
-        block.is_some_and(|block| block.block_type == "thinking" && block.signature.is_none_or(|text| text.is_empty()));
-    object(blob).filter(|_| call.profile.unsigned_thinking || !is_unsigned).map(Block::Received)
+    let Tagged { block_type, signature } = serde_json::from_str(blob).ok()?;
+    let is_accepted = match &*block_type {
+        "redacted_thinking" => true,
+        "thinking" => call.profile.unsigned_thinking || signature.is_some_and(|text| !text.is_empty()),
+        _ => false,
+    };
+    object(blob).filter(|_| is_accepted).map(Block::Received)
 }
 
 /// A tool call. Arguments that are not a JSON object become an empty object: the format allows
 /// nothing else, but models sometimes write it.
-fn tool_use<'a>(id: &'a str, name: &'a str, args: &'a str) -> Block<'a> {
+fn tool_use<'a>(id: Cow<'a, str>, name: &'a str, args: &'a str) -> Block<'a> {
     let input = object(args).map_or(Input::Empty {}, Input::Json);
-    Content::ToolUse { id: plain_id(id, MAX_ID_BYTES), name, input }.into()
+    Content::ToolUse { id, name, input }.into()
 }

@@ -1,7 +1,6 @@
-//! The JSON of a reply, read as leniently as it has one plain meaning.
+//! The JSON of a reply. Any form with one plain meaning is accepted.
 //!
-//! Members whose form differs between services are kept as raw JSON, and read by the functions
-//! here.
+//! Members whose form differs between services stay raw JSON until the functions here read them.
 
 use std::borrow::Cow;
 
@@ -54,6 +53,12 @@ pub(super) struct Choice<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
+    /// vLLM's member for the stop sequence.
+    #[serde(borrow)]
+    stop_reason: Option<&'a RawValue>,
+    /// SGLang's.
+    #[serde(borrow)]
+    matched_stop: Option<&'a RawValue>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
 }
@@ -77,6 +82,12 @@ impl<'a> Choice<'a> {
     /// The word for the end of the reply.
     pub(super) fn finish_reason(&self) -> Option<String> {
         text(self.finish_reason?)
+    }
+
+    /// The stop sequence that ended the reply. A number in its place is the id of a model token.
+    pub(super) fn stop_sequence(&self) -> Option<String> {
+        let members = [self.stop_reason, self.matched_stop];
+        members.into_iter().flatten().find_map(text).filter(|text| !text.is_empty())
     }
 }
 

@@ -10,11 +10,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::call_ids::CallIdWriter;
+use super::chunk;
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     provider::{
         call::ModelCall,
+        call_ids::CallIdWriter,
         profile::{self, Profile},
         service_state::{Members, Owner, ServiceState},
     },
@@ -252,10 +253,13 @@ impl<'a> Writer<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Puts the pieces that the service gave before the text.
+    /// Puts the pieces that the service gave before the text. Only the items have text.
     fn prepend_pieces(&mut self, pieces: &'a RawValue) {
-        let Ok(pieces) = serde_json::from_str::<Vec<&RawValue>>(pieces.get()) else { return };
-        let mut pieces: Vec<_> = pieces.into_iter().map(Piece::Given).collect();
+        let given = chunk::Content::read(pieces).unwrap_or_default().others;
+        if given.is_empty() {
+            return;
+        }
+        let mut pieces: Vec<_> = given.into_iter().map(Piece::Given).collect();
         match self.content.take() {
             Some(Content::Pieces(written)) => pieces.extend(written),
             Some(Content::Text(text)) if !text.is_empty() => {

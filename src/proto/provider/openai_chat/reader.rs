@@ -8,10 +8,11 @@ use super::chunk::{Call, Choice, Chunk, Content, calls, optional_object, text};
 use crate::proto::{
     error::Error,
     provider::{
-        end::End, reply::ReplyParser, reply_builder::ReplyBuilder, reply_json, service_state::Members, upstream_error,
+        end::End, profile::Profile, reply::ReplyParser, reply_builder::ReplyBuilder, reply_json,
+        service_state::Members, upstream_error,
     },
     sse,
-    turn::{Delta, Repair},
+    turn::{Delta, FinishReason, Repair},
 };
 
 /// Parses a reply.
@@ -77,6 +78,10 @@ impl Parser {
                 self.add_message(&message, false, reply, deltas)?;
             }
         }
+        if end == Some(End::Finished(FinishReason::Stop)) {
+            let sequence = choice.stop_sequence().filter(|text| !is_end_word(text, reply.profile()));
+            deltas.extend(sequence.map(Delta::StopSequence));
+        }
         reply.set_end(end);
         Ok(())
     }
@@ -112,6 +117,12 @@ impl Parser {
         }
         add_calls(message, reply)
     }
+}
+
+/// Returns true for a word such as `end_turn`, which is no stop sequence. Callers choose words in
+/// upper case as sequences, such as `END`.
+fn is_end_word(text: &str, profile: &Profile) -> bool {
+    !text.contains(char::is_uppercase) && !matches!(End::of(text, profile), Some(End::Unknown(_)) | None)
 }
 
 /// Keeps a piece of the content that is not text.

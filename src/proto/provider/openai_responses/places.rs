@@ -1,7 +1,7 @@
-//! The places of items in a response: their `output_index`, or what stands for it.
+//! The places of items in a response: their `output_index`.
 //!
-//! Some services leave out `output_index`. The id of the item, or the order of the `added` events,
-//! then gives the place.
+//! Some services leave it out. The id of the item, or the order of the `added` events, then gives
+//! the place.
 
 use super::wire::{ItemEvent, ItemId};
 use crate::proto::{

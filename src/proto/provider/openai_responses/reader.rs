@@ -1,7 +1,7 @@
 //! Replies of OpenAI Responses: items that are added, grow and are done.
 //!
-//! Compatible services deviate from the format. A reply is read if it has one plain meaning, and the
-//! deviation is named as a [`Repair`].
+//! Compatible services deviate from the format. The reader accepts a reply that has one plain
+//! meaning, and names the deviation as a [`Repair`].
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,7 @@ use crate::proto::{
             places::Places,
             wire::{CallItem, EndEvent, ItemEvent, MessageItem, MessagePart, ReasoningItem, Response},
         },
+        profile::CallIds,
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
         reply_json, upstream_error,
@@ -41,6 +42,9 @@ pub(super) struct Parser {
 }
 
 impl ReplyParser for Parser {
+    const KEEPS_STATE_AS: Option<&'static str> = Some(NAME);
+    const CALL_IDS: Option<CallIds> = Some(CallIds::OF_OTHER_FORMATS);
+
     fn event(&mut self, event: &sse::Event, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let data = event.data.as_str();
         if data.trim() == "[DONE]" {

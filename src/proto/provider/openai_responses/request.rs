@@ -10,13 +10,12 @@ use crate::proto::{
     error::Error,
     provider::{
         call::{ModelCall, object},
-        call_id::plain_id,
+        call_ids::CallIdWriter,
+        profile::CallIds,
+        service_state::ServiceState,
     },
     turn::{Reasoning, ReplyFormat, Tool, ToolChoice},
 };
-
-/// The longest id of a tool call, in bytes.
-const MAX_ID_BYTES: usize = 64;
 
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
@@ -278,10 +277,13 @@ fn output_piece(part: &Part) -> Piece<'_> {
 fn input<'a>(call: &ModelCall<'a>) -> Vec<Entry<'a>> {
     let reasons = reasons(call.model);
     let mut entries = Vec::with_capacity(call.items.len());
+    let mut ids = CallIdWriter::new(CallIds::OF_OTHER_FORMATS);
+    let mut own_id = None;
     for (index, item) in call.items.iter().enumerate() {
         let entry = match item {
             Item::Call { id, name, args } => {
-                WrittenEntry::FunctionCall { call_id: plain_id(id, MAX_ID_BYTES), name, arguments: args }
+                let is_own = own_id.take().as_ref() == Some(id);
+                WrittenEntry::FunctionCall { call_id: ids.call(id, is_own), name, arguments: args }
             }
             Item::Message { role: Role::Assistant, parts, .. } => {
                 WrittenEntry::Message { role: Role::Assistant, content: Content::new(parts, output_piece) }
@@ -294,12 +296,15 @@ fn input<'a>(call: &ModelCall<'a>) -> Vec<Entry<'a>> {
                     Output::Parts(parts) => Content::new(parts, input_piece),
                     Output::Text(text) => Content::Text(text),
                 };
-                WrittenEntry::FunctionCallOutput { call_id: plain_id(id, MAX_ID_BYTES), output }
+                WrittenEntry::FunctionCallOutput { call_id: ids.result(id), output }
             }
             Item::Think { provider_id, blob } => {
-                let is_accepted = reasons && provider_id == call.provider_id && has_output_after(call.items, index);
-                let blob = object(blob).filter(|blob| is_accepted && has_content(blob));
-                entries.extend(blob.map(Entry::Received));
+                if provider_id == call.provider_id {
+                    own_id = ServiceState::from_blob(blob).and_then(ServiceState::into_call_id);
+                    let is_accepted = reasons && has_output_after(call.items, index);
+                    let blob = object(blob).filter(|blob| is_accepted && has_content(blob));
+                    entries.extend(blob.map(Entry::Received));
+                }
                 continue;
             }
         };
@@ -308,19 +313,22 @@ fn input<'a>(call: &ModelCall<'a>) -> Vec<Entry<'a>> {
     entries
 }
 
-/// Returns true for reasoning that is more than the name of a stored item. A client that brings it
-/// back may not have been shown the rest.
+/// Returns true for a reasoning item that is more than the name of a stored item. A client that
+/// brings it back may not have been shown the rest.
 fn has_content(blob: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Content<'a> {
+        #[serde(borrow, rename = "type")]
+        item_type: Cow<'a, str>,
         #[serde(borrow)]
         content: Option<&'a RawValue>,
         encrypted_content: Option<String>,
     }
 
     let content: Option<Content<'_>> = serde_json::from_str(blob.get()).ok();
-    content.is_some_and(|Content { content, encrypted_content }| {
-        encrypted_content.is_some_and(|text| !text.is_empty()) || content.is_some_and(|list| list.get().len() > 2)
+    content.is_some_and(|Content { item_type, content, encrypted_content }| {
+        let has_text = encrypted_content.is_some_and(|text| !text.is_empty());
+        item_type == "reasoning" && (has_text || content.is_some_and(|list| list.get().len() > 2))
     })
 }
 

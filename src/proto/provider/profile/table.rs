@@ -1,9 +1,9 @@
-//! The table of profiles: one row a service. A comment names the source of a surprising fact.
+//! The table of profiles: one row for each service. Comments name the source of surprising facts.
 
 use super::{CallIds, Profile, Seed, ServiceState, TokenLimit};
 use crate::proto::turn::FinishReason;
 
-/// A service about which nothing is known: what most services accept.
+/// An unknown service. Its members have the values that most services accept.
 ///
 /// Compatible services know the limit on a reply by its older name. OpenAI refuses the older name
 /// for its newer models, and Ollama, for example, ignores the newer name silently
@@ -34,7 +34,7 @@ pub const COMPATIBLE: Profile = Profile {
     load_phrases: &[],
 };
 
-/// A service that gives nothing to send back.
+/// A service without opaque members.
 const STATELESS: Profile =
     Profile { call_members: &[], message_members: &[], message_members_with_calls: &[], ..COMPATIBLE };
 

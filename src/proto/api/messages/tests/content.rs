@@ -73,7 +73,8 @@ fn messages_become_items_in_their_order() {
 fn reasoning_has_only_the_members_that_its_provider_takes_back() {
     let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[
         {"signature":"c2\u006cn","cache_control":null,"thinking":"h\u006d","type":"thinking"},
-        {"type":"thinking","thinking":"x","signature":null,"conversation_token":"t"}]},{"role":"user","content":"x"}]}"#;
+        {"type":"thinking","thinking":"x","signature":null,"for":"call","id":"c1","members":{"role":"user"},"role":"user",
+        "conversation_token":"t"}]},{"role":"user","content":"x"}]}"#;
     let turn = Messages.parse_request(body, &ApiSettings::default()).unwrap().turn;
     let texts = [
         r#"{"type":"thinking","thinking":"h\u006d","signature":"c2\u006cn"}"#,

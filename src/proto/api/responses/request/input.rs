@@ -25,8 +25,8 @@ pub(super) struct RawInput<'a>(TextOrList<Object<RawElement<'a>>>);
 pub(super) struct Input {
     /// The items, in order.
     pub(super) items: Vec<Item>,
-    /// The texts of the roles `system` and `developer`. In a request that brings the whole
-    /// conversation, the texts after an item of the model stay in place as text of the user, so that
+    /// The texts of the roles `system` and `developer`. If the request brings the whole
+    /// conversation, the texts after an item of the model stay in place, as text of the user. So
     /// the start of the prompt does not change during the conversation.
     pub(super) system: Vec<String>,
 }
@@ -117,7 +117,7 @@ impl Input {
                     `previous_response_id` for the conversation."
                 )));
             }
-            // They say what a model service did, and have no content that the model reads.
+            // They describe work of a model service, and have no content for the model.
             "mcp_list_tools" | "web_search_call" => context.ignored.add(kind),
             other => {
                 return Err(body::unsupported(format!(

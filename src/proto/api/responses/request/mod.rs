@@ -186,7 +186,7 @@ impl RawRequest<'_> {
         Ok(())
     }
 
-    /// What the request asks for besides tools, and what is left out.
+    /// The left-out parts of the request, except tools.
     fn ignored(&self) -> Ignored {
         let mut ignored = Ignored::default();
         if self.context_management.is_some_and(|value| !has_no_effect(value)) {

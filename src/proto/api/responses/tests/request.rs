@@ -162,7 +162,8 @@ fn items_are_read_in_their_order() {
             ],
         ),
         (
-            json!([{ "type": "reasoning", "id": "rs_1", "status": "completed", "content": null, "encrypted_content": "x" }]),
+            json!([{ "type": "reasoning", "id": "rs_1", "status": "completed", "content": null, "encrypted_content": "x",
+                "for": "call", "members": { "role": "user" }, "role": "user", "call_id": "c1", "name": "add" }]),
             vec![think(r#"{"type":"reasoning","encrypted_content":"x"}"#)],
         ),
         (

@@ -236,3 +236,27 @@ fn an_error_event_ends_the_reply() {
     let (_, ended) = read(&OFFICIAL, STREAM, [stream.as_bytes()]);
     assert_eq!(ended.unwrap_err().code(), "upstream_unavailable");
 }
+
+#[test]
+fn a_stop_sequence_is_a_text_next_to_the_end() {
+    for (end, sequence) in [
+        (r#""finish_reason":"stop","stop_reason":"END""#, Some("END")),
+        (r#""finish_reason":"stop","stop_reason":"\n\n""#, Some("\n\n")),
+        (r#""finish_reason":"stop","stop_reason":null,"matched_stop":"</a>""#, Some("</a>")),
+        (r#""finish_reason":"stop","stop_reason":128009,"matched_stop":128009"#, None),
+        (r#""finish_reason":"stop","stop_reason":{"a":"b"}"#, None),
+        (r#""finish_reason":"stop","stop_reason":"""#, None),
+        (r#""finish_reason":"stop","stop_reason":"end_turn""#, None),
+        (r#""finish_reason":"length","stop_reason":"END""#, None),
+        (r#""finish_reason":null,"stop_reason":"END""#, None),
+    ] {
+        let choice = |member: &str| format!(r#"{{"choices":[{{"index":0,"{member}":{{"content":"a"}},{end}}}]}}"#);
+        let stream = format!("data: {}\n\ndata: [DONE]\n\n", choice("delta"));
+        for (content_type, reply) in [("application/json", choice("message")), (STREAM, stream)] {
+            let (deltas, ended) = read(&OFFICIAL, content_type, [reply.as_bytes()]);
+            let named: Vec<_> = deltas.iter().filter(|delta| matches!(delta, Delta::StopSequence(_))).collect();
+            let expected = sequence.map(|text| Delta::StopSequence(text.to_owned()));
+            assert_eq!((named, ended), (expected.iter().collect(), Ok(())), "{end}");
+        }
+    }
+}

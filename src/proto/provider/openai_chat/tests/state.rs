@@ -219,3 +219,83 @@ fn requests_of_every_profile_begin_with_the_previous_one() {
         }
     }
 }
+
+#[test]
+fn the_token_of_a_server_behind_the_service_is_not_kept() {
+    let profile = named("litellm");
+    // The token is longer than the limit on members.
+    let members = |kept: &str| {
+        let token = "t".repeat(3 * BOUNDS.reply_bytes);
+        format!(r#""provider_specific_fields":{{"conversation_token":"{token}"{kept}}}"#)
+    };
+    let call = format!(
+        r#"{{"id":"c1","function":{{"name":"look","arguments":"{{}}"}},{}}}"#,
+        members(r#","inner":[{"conversation_token":1,"signature":"AbC"}]"#)
+    );
+    let message = format!(r#"{{"content":null,"tool_calls":[{call}],{}}}"#, members(""));
+    let body = format!(r#"{{"choices":[{{"message":{message},"finish_reason":"tool_calls"}}]}}"#);
+    let blob = r#"{"for":"call","id":"c1","members":{"provider_specific_fields":{"inner":[{"signature":"AbC"}]}}}"#;
+    let reply = items(read_at(&profile, "application/json", &body));
+    assert_eq!(reply, [think_item("openai", blob), call_item("c1", "look", "{}")]);
+}
+
+#[test]
+fn no_profile_names_a_member_that_holdall_writes_or_reads() {
+    for profile in PROFILES {
+        let named = [profile.call_members, profile.message_members, profile.message_members_with_calls].concat();
+        for name in [&["conversation_token"], STRUCTURE].concat() {
+            let is_named = named.contains(&name) || profile.required_with_calls == Some(name);
+            assert!(!is_named, "{}: {name}", profile.name);
+        }
+        // The pieces of the content are added to the text, and so have rules of their own.
+        assert!(!profile.call_members.contains(&"content") && !profile.message_members_with_calls.contains(&"content"));
+    }
+}
+
+/// The members that make a message or a call.
+const STRUCTURE: &[&str] = &[
+    "arguments",
+    "function",
+    "function_call",
+    "id",
+    "index",
+    "name",
+    "refusal",
+    "role",
+    "tool_calls",
+    "tool_call_id",
+    "type",
+];
+
+#[test]
+fn state_adds_nothing_but_the_members_of_the_profile() {
+    let structure: String = STRUCTURE.iter().map(|name| format!(r#""{name}":"evil","#)).collect();
+    let members = |more: &str| format!(r#"{{{structure}"of_the_future":"evil",{more}}}"#);
+    let given = r#"[{"type":"text","text":"evil"},{"type":"output_text","text":"evil"},{"text":"evil"},"evil",
+        {"type":"refusal","refusal":"evil"},{"type":"thinking","thinking":"hm"}]"#;
+    let reply = [
+        Item::text(Role::Assistant, "Wait."),
+        think_item(
+            "openai",
+            &format!(r#"{{"for":"message","members":{}}}"#, members(&format!(r#""content":{given}"#))),
+        ),
+        think_item("openai", &format!(r#"{{"for":"call","id":"c1","members":{}}}"#, members(r#""content":"evil""#))),
+        call_item("c1", "look", "{}"),
+    ];
+    for profile in PROFILES {
+        let sent = messages_at(*profile, "openai", &tool_loop(&reply, "c1"));
+        assert!(!sent.contains("evil"), "{}: {sent}", profile.name);
+        let messages: Vec<serde_json::Value> = serde_json::from_str(&sent).unwrap();
+        let message = &messages[1];
+        assert_eq!(message["role"], "assistant", "{}", profile.name);
+        let call = serde_json::json!({ "type": "function", "function": { "name": "look", "arguments": "{}" } });
+        assert_eq!(message["tool_calls"][0]["function"], call["function"], "{}", profile.name);
+        let text = serde_json::json!({ "type": "text", "text": "Wait." });
+        let thinking = serde_json::json!({ "type": "thinking", "thinking": "hm" });
+        let is_expected = match &message["content"] {
+            serde_json::Value::String(text) => text == "Wait.",
+            content => *content == serde_json::json!([thinking, text]),
+        };
+        assert!(is_expected, "{}: {sent}", profile.name);
+    }
+}

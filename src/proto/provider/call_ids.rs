@@ -7,10 +7,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use crate::proto::{
-    fnv::fnv1a,
-    provider::{call_id::plain_id, profile::CallIds},
-};
+use super::{call_id::plain_id, profile::CallIds};
+use crate::proto::fnv::fnv1a;
 
 /// The ids of one request.
 pub(super) struct CallIdWriter<'a> {
