@@ -51,16 +51,18 @@ pub struct PresentedToken {
     pub issued_at: UnixSeconds,
     /// The latest time at which the token can be valid, under any settings; without the leeway.
     pub expires_at: UnixSeconds,
-    /// The first 16 bytes of a hash of the input that came with the token. The tag of the token is
-    /// the key of the hash. Only equal inputs have equal hashes, and the hash says nothing about
-    /// the input to anyone who does not have the token.
+    /// The first 16 bytes of a hash of the new input: what the turn adds to the conversation.
+    /// Before [`Exchange::plan`](super::Exchange::plan), all input is hashed, because only the
+    /// history tells what is new. The tag of the token is the key of the hash. Only equal inputs
+    /// have equal hashes, and the hash says nothing about the input to anyone who does not have the
+    /// token.
     pub input: [u8; 16],
 }
 
 impl PresentedToken {
-    pub(super) fn new(token: &VerifiedToken, new_input: &[Item]) -> Self {
+    pub(super) fn new(token: &VerifiedToken, input_items: &[Item]) -> Self {
         let mut lines = String::new();
-        new_input.iter().for_each(|item| item.write_line(&mut lines));
+        input_items.iter().for_each(|item| item.write_line(&mut lines));
         let mut input = [0; 16];
         input.iter_mut().zip(token.keyed_hash(&lines)).for_each(|(to, from)| *to = from);
         let claims = token.claims();
@@ -75,7 +77,7 @@ pub(super) struct TurnState {
     pub(super) base: Option<VerifiedToken>,
     /// The same token as the client presented it.
     pub(super) presented: Option<PresentedToken>,
-    /// True if the request brings items of the model that the token does not have.
+    /// True if the request brings replies of the model that the token does not have.
     pub(super) brings_history: bool,
     /// The claims of the token to issue.
     pub(super) claims: Claims,
