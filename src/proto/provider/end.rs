@@ -13,7 +13,7 @@
 //! | no word, or an unknown word, with nothing said | [`Error::UpstreamUnavailable`] |
 //!
 //! The caller has seen the end of the reply. A reply that breaks off has no end, whatever its words
-//! are.
+//! are. Without an end marker, an unknown word does not show that a stream is complete.
 
 use super::profile::Profile;
 use crate::proto::{
