@@ -240,7 +240,7 @@ impl ReplyBuilder {
     /// Sets the end. A later one replaces an earlier one, except a failure or a cut, which stays.
     /// `None` changes nothing.
     pub(super) fn set_end(&mut self, end: Option<End>) {
-        if !matches!(self.end, Some(End::Cut | End::Failed(_))) {
+        if !matches!(self.end, Some(End::Cut | End::Failed(_) | End::Unusable(_))) {
             self.end = end.or_else(|| self.end.take());
         }
     }

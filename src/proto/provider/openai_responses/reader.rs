@@ -269,7 +269,7 @@ fn badness(status: &str, profile: &Profile) -> u8 {
     }
     match End::of(status, profile) {
         Some(End::Finished(FinishReason::ContentFilter | FinishReason::Length)) => 1,
-        Some(End::Cut | End::Failed(_)) => 2,
+        Some(End::Cut | End::Failed(_) | End::Unusable(_)) => 2,
         Some(End::Finished(_) | End::Unknown(_)) | None => 0,
     }
 }
