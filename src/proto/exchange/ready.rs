@@ -11,7 +11,7 @@ use super::{
 use crate::proto::{
     deployment::Target,
     error::Error,
-    provider::{OwnMember, ReplyBounds},
+    provider::{OwnMember, RefusedMember, ReplyBounds},
     turn::Usage,
 };
 
@@ -30,7 +30,7 @@ pub struct FailedAttempt {
     /// The turn before the attempt.
     pub exchange: Exchange<Ready>,
     /// The member of the request that the upstream refuses, if Holdall added it on its own account.
-    pub refused_member: Option<OwnMember>,
+    pub refused_member: Option<RefusedMember>,
 }
 
 impl Exchange<Ready> {

@@ -18,7 +18,7 @@ use crate::proto::{
     chat::{Item, Role, SUMMARY_HEADING, without_inline_images},
     deployment::Target,
     error::Error,
-    provider::{ModelCall, OwnMember, ReplyBounds},
+    provider::{ModelCall, OwnMember, RefusedMember, ReplyBounds},
     turn::{Delta, FinishReason, ModelOptions, Usage},
 };
 
@@ -55,7 +55,7 @@ impl Exchange<Summarizing> {
 
     /// The member of the request that an answer refuses, if Holdall added it on its own account.
     #[must_use]
-    pub fn refused_member(&self, head: &response::Parts, body: &[u8]) -> Option<OwnMember> {
+    pub fn refused_member(&self, head: &response::Parts, body: &[u8]) -> Option<RefusedMember> {
         OwnMember::refused(head.status.as_u16(), body, &self.state.request)
     }
 
