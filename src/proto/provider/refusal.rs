@@ -13,10 +13,10 @@
 //! statuses. Names are compared as letters and digits in lower case, phrases in lower case. Both
 //! are found anywhere in the text.
 //!
-//! A service may quote the request, so that its phrases may be the caller's. At a status that blames
-//! the request (400, 413, 422), phrases about load and rates do not count, and phrases about the
-//! account count only if the request does not have them. No phrase makes an error [`Load`], which
-//! counts against the address for all callers.
+//! A service may quote the request, so that its phrases may be the caller's. At a status that
+//! blames the request (400, 413, 422), phrases about load and rates do not count, and phrases about
+//! the account count only if the request does not have them. No phrase makes an error [`Load`],
+//! which counts against the address for all callers.
 //!
 //! [`Load`]: Class::Load
 

@@ -44,6 +44,7 @@ fn each_fault_has_its_remedy() {
         Error::UpstreamRefused { names: String::new(), status: 404, message: None, retry_after: None, overflow: true };
     for (error, alone, with_fallback, verdict) in [
         (Error::UpstreamCut, "retry", "retry", Some(Verdict::Failed)),
+        (Error::UpstreamOutput { cause: String::new() }, "retry", "retry", Some(Verdict::Refused)),
         (unavailable(None), "retry", "retry", Some(Verdict::Failed)),
         (unavailable(Some(seconds(1))), "retry", "retry", Some(Verdict::Failed)),
         (unavailable(Some(seconds(5))), "retry", "next", Some(Verdict::Failed)),

@@ -221,7 +221,7 @@ async fn the_callers_do_not_learn_of_the_operators_account() {
         ("404 Not Found", said("The model `m` does not exist")),
     ] {
         let problem = problem_of(http(status, "", &body), "upstream_unavailable", 502).await;
-        assert_eq!(problem["detail"], "The model service could not be reached, or failed.");
+        assert_eq!(problem["detail"], "The model service is not available.");
         assert_eq!(problem["retry"], "never");
     }
 }
