@@ -143,35 +143,31 @@ impl TurnState {
     }
 
     /// Accepts the head of a side call's answer, or returns the error that the answer means.
-    pub(super) fn check_side_answer(&self, head: &response::Parts, body: &[u8]) -> Result<(), Error> {
+    pub(super) fn check_side_answer(&self, head: &response::Parts, body: &[u8], request: &[u8]) -> Result<(), Error> {
         let status = head.status;
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.error_from_answer(head, body))
+            Err(self.error_from_answer(head, body, request))
         } else {
             Err(Error::malformed(format!("unexpected status {status}")))
         }
     }
 
     /// A reader for the body of one successful reply of the current target.
-    pub(super) fn reply_reader(
-        &self,
-        head: &response::Parts,
-        bounds: ReplyBounds,
-    ) -> Result<Box<dyn ReplyReader>, Error> {
+    pub(super) fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds) -> Box<dyn ReplyReader> {
         self.target.provider.reply_reader(head, bounds, &self.target.profile)
     }
 
     /// The error that an answer of the current target with a 4xx or 5xx status means.
-    pub(super) fn error_from_answer(&self, head: &response::Parts, body: &[u8]) -> Error {
-        self.without_secrets(self.target.provider.error_from_answer(head, body, &self.target.profile))
+    pub(super) fn error_from_answer(&self, head: &response::Parts, body: &[u8], request: &[u8]) -> Error {
+        self.without_secrets(self.target.provider.error_from_answer(head, body, &self.target.profile, request))
     }
 
     /// The error without stretches of the operator's system prompt and keys in the words that it
     /// shows. A stretch that the conversation contains is no secret.
     pub(super) fn without_secrets(&self, error: Error) -> Error {
-        let Error::UpstreamRefused { status, message: Some(mut message), retry_after, overflow } = error else {
+        let Error::UpstreamRefused { status, names, message: Some(mut message), retry_after, overflow } = error else {
             return error;
         };
         let Deployment { models, upstream_keys, .. } = &*self.deployment;
@@ -181,7 +177,7 @@ impl TurnState {
         for secret in upstream_keys.iter().chain(prompt) {
             message = without_stretches(&message, secret, is_public).into_owned();
         }
-        Error::UpstreamRefused { status, message: Some(message), retry_after, overflow }
+        Error::UpstreamRefused { status, names, message: Some(message), retry_after, overflow }
     }
 
     /// The number of items in the base token.
