@@ -82,7 +82,7 @@ pub struct AdmitRequest {
     pub conversation: Id,
     /// The token that the turn continues.
     pub presented: Option<PresentedToken>,
-    /// True if the request has client history: earlier turns of the model.
+    /// True if the request brings earlier replies of the model itself, with text or calls.
     pub brings_history: bool,
     /// The current time.
     pub moment: Moment,
@@ -96,7 +96,7 @@ impl AdmitRequest {
     }
 
     /// Returns true if the request starts a conversation: it has no token, and brings no earlier
-    /// turns of the model.
+    /// replies of the model.
     #[must_use]
     pub fn starts_conversation(&self) -> bool {
         self.presented.is_none() && !self.brings_history

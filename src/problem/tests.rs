@@ -51,6 +51,7 @@ pub(crate) fn all() -> Vec<(Error, u16, &'static str)> {
         (Error::UnsupportedMediaType { detail: json }, 415, "never"),
         (Error::UpstreamAccount { cause: cause() }, 502, "never"),
         (Error::UpstreamCut, 502, "safe"),
+        (Error::UpstreamOutput { cause: cause() }, 502, "safe"),
         (Error::malformed(cause()), 502, "safe"),
         (Error::malformed(cause()).about_paid_reply(), 502, "never"),
         (refused(400, Some("max_tokens is too large"), None), 502, "never"),
@@ -69,7 +70,13 @@ fn exhausted(name: &'static str, limit: u64, period_seconds: u64, retry_after_se
 }
 
 fn refused(status: u16, message: Option<&str>, retry_after: Option<Duration>) -> Error {
-    Error::UpstreamRefused { status, message: message.map(str::to_owned), retry_after, overflow: false }
+    Error::UpstreamRefused {
+        names: String::new(),
+        status,
+        message: message.map(str::to_owned),
+        retry_after,
+        overflow: false,
+    }
 }
 
 #[test]

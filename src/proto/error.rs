@@ -173,10 +173,18 @@ pub enum Error {
         /// True if the model has generated the reply, so that another call would be paid for again.
         paid: bool,
     },
+    /// The model's output cannot be used, for example a tool call that its service cannot read. The
+    /// service itself works. Code `upstream_unavailable`.
+    UpstreamOutput {
+        /// The failure, for the operator.
+        cause: String,
+    },
     /// The upstream refused the request, or a rate limit did. Code `upstream_refused`.
     UpstreamRefused {
         /// The upstream's status.
         status: u16,
+        /// The names in the error, for the operator, if nothing says whose fault it is.
+        names: String,
         /// The upstream's message, made safe to show. Absent for a rate limit, which is that of the
         /// operator.
         message: Option<String>,
@@ -245,7 +253,9 @@ impl Error {
             Self::Unauthenticated { .. } | Self::UntrustedProxy { .. } => Code::Unauthenticated,
             Self::Unsupported { .. } => Code::Unsupported,
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
-            Self::UpstreamAccount { .. } | Self::UpstreamUnavailable { .. } => Code::UpstreamUnavailable,
+            Self::UpstreamAccount { .. } | Self::UpstreamOutput { .. } | Self::UpstreamUnavailable { .. } => {
+                Code::UpstreamUnavailable
+            }
             Self::UpstreamCut => Code::UpstreamCut,
             Self::UpstreamMalformed { .. } => Code::UpstreamMalformed,
             Self::UpstreamRefused { .. } => Code::UpstreamRefused,
@@ -287,10 +297,13 @@ impl Error {
             | Self::UntrustedProxy { cause }
             | Self::UpstreamAccount { cause }
             | Self::UpstreamMalformed { cause, .. }
+            | Self::UpstreamOutput { cause }
             | Self::UpstreamUnavailable { cause, .. } => Some(cause.clone()),
             Self::PeerBusy { limit } => Some(format!("one address has {limit} concurrent requests")),
             Self::TokenInvalid { fault } => Some(fault.to_string()),
-            Self::UpstreamRefused { status, .. } => Some(format!("status {status}")),
+            Self::UpstreamRefused { status, names, .. } => {
+                Some(format!("status {status} {names}").trim_end().to_owned())
+            }
             _ => None,
         }
     }

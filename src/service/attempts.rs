@@ -64,7 +64,10 @@ impl CallFault {
             | Error::UpstreamMalformed { .. }
             | Error::UpstreamTimeout { .. }
             | Error::UpstreamUnavailable { .. } => Some(Verdict::Failed),
-            Error::UpstreamAccount { .. } | Error::UpstreamRefused { .. } => Some(Verdict::Refused),
+            // A caller can lead a model to output that cannot be used.
+            Error::UpstreamAccount { .. } | Error::UpstreamOutput { .. } | Error::UpstreamRefused { .. } => {
+                Some(Verdict::Refused)
+            }
             _ => None,
         }
     }
@@ -73,7 +76,7 @@ impl CallFault {
 impl From<Error> for CallFault {
     fn from(error: Error) -> Self {
         let remedy = match &error {
-            Error::UpstreamCut => Remedy::Retry(None),
+            Error::UpstreamCut | Error::UpstreamOutput { .. } => Remedy::Retry(None),
             Error::UpstreamUnavailable { retry_after, .. } => Remedy::Retry(*retry_after),
             // The request is at fault, wherever it is sent.
             Error::UpstreamRefused { overflow: true, .. } | Error::UpstreamRefused { status: 400 | 413 | 422, .. } => {

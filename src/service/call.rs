@@ -19,7 +19,11 @@ use super::{
     state::{Service, Stopped},
 };
 use crate::{
-    proto::{error::Error, exchange::Exchange, provider::OwnMember},
+    proto::{
+        error::Error,
+        exchange::Exchange,
+        provider::{OwnMember, RefusedMember},
+    },
     upstream::{Call, Upstream, UpstreamError, UpstreamResponse},
 };
 
@@ -35,19 +39,26 @@ pub(super) struct CallContext {
     /// How long side calls waited in the queues of upstreams.
     pub(super) waited: Duration,
     /// The member that the last call's upstream refused.
-    pub(super) refused_member: Option<OwnMember>,
+    pub(super) refused_member: Option<RefusedMember>,
     /// The members that calls to the current target leave out since it refused them.
-    pub(super) left_out: Vec<OwnMember>,
+    pub(super) left_out: Vec<RefusedMember>,
     pub(super) record: Record,
 }
 
 impl CallContext {
     /// The refused member, if one more call without it makes sense. Each member is left out once at
     /// each target, and a new name that is refused as well is not changed back.
-    fn member_to_leave_out(&mut self, now: Duration) -> Option<OwnMember> {
-        let member = self.refused_member.take()?;
-        let is_known = |left_out: &OwnMember| *left_out == member || left_out.other_name() == Some(member);
-        (now < self.attempts.deadline() && !self.left_out.iter().any(is_known)).then_some(member)
+    fn member_to_leave_out(&mut self, now: Duration) -> Option<RefusedMember> {
+        let refused = self.refused_member.take()?;
+        let is_known = |RefusedMember { member, .. }: &RefusedMember| {
+            *member == refused.member || member.other_name() == Some(refused.member)
+        };
+        (now < self.attempts.deadline() && !self.left_out.iter().any(is_known)).then_some(refused)
+    }
+
+    /// The members that the current target refuses in every request.
+    pub(super) fn left_out_for_all(&self) -> Vec<OwnMember> {
+        self.left_out.iter().filter(|refused| refused.in_every_request).map(|refused| refused.member).collect()
     }
 
     /// Prepares a call to the exchange's current target, and counts it. Also returns the longest
@@ -154,11 +165,11 @@ fn prepare_retry<H: Host, C: RepeatableCall<H>>(call: &mut C, fault: &CallFault)
 /// Returns false if there is no such member.
 fn repeat_without_member<H: Host, C: RepeatableCall<H>>(call: &mut C) -> bool {
     let now = call.service().host.clock().elapsed();
-    let Some(member) = call.context().member_to_leave_out(now) else { return false };
+    let Some(refused) = call.context().member_to_leave_out(now) else { return false };
     call.rewind();
-    let is_left_out = call.leave_out(member);
+    let is_left_out = call.leave_out(refused.member);
     if is_left_out {
-        call.context().left_out.push(member);
+        call.context().left_out.push(refused);
         call.context().attempts.repeat_without_member();
     }
     is_left_out

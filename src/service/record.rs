@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::{body::Body, slots::Slot};
 use crate::proto::{
+    api::known_kind,
     error::Error,
     token::{Claims, Id},
     turn::Repair,
@@ -80,9 +81,10 @@ pub struct Entry {
     /// The deviations from the provider's format that the reader repaired.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub repaired: BTreeSet<&'static str>,
-    /// The names of the left-out parts of the request, such as `web_search`. At most 16.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ignored: Vec<String>,
+    /// The kinds of what the request asked for and the server left out, such as `web_search`. Kinds
+    /// that the server does not know are `other`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub ignored: BTreeSet<&'static str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -97,6 +99,8 @@ pub(super) struct Record(Arc<Mutex<State>>);
 struct State {
     entry: Entry,
     began: Duration,
+    /// The names of what was left out, as the client wrote them. They are never logged.
+    ignored: Vec<String>,
     /// The request's slot, once there is a response.
     slot: Option<Slot>,
 }
@@ -117,9 +121,9 @@ impl Record {
             upstream: None,
             setbacks: Vec::new(),
             repaired: BTreeSet::new(),
-            ignored: Vec::new(),
+            ignored: BTreeSet::new(),
         };
-        Self(Arc::new(Mutex::new(State { entry, began: now, slot: None })))
+        Self(Arc::new(Mutex::new(State { entry, began: now, ignored: Vec::new(), slot: None })))
     }
 
     /// Records the turn.
@@ -132,12 +136,15 @@ impl Record {
 
     /// Records the left-out parts of the request.
     pub(super) fn ignored(&self, names: &[String]) {
-        self.with(|state| state.entry.ignored = names.to_vec());
+        self.with(|state| {
+            state.entry.ignored = names.iter().map(|name| known_kind(name)).collect();
+            state.ignored = names.to_vec();
+        });
     }
 
     /// The names of the left-out parts, for the response. `None` if there are none.
     pub(super) fn ignored_header(&self) -> Option<HeaderValue> {
-        let names = self.with(|state| state.entry.ignored.join(", "));
+        let names = self.with(|state| state.ignored.join(", "));
         HeaderValue::from_str(&names).ok().filter(|names| !names.is_empty())
     }
 

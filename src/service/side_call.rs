@@ -15,7 +15,7 @@ use crate::{
     proto::{
         error::Error,
         exchange::{Counting, Exchange, MAX_SIDE_ANSWER_BYTES, Ready, Summarizing, Summary},
-        provider::OwnMember,
+        provider::{OwnMember, RefusedMember},
     },
     upstream::{UpstreamError, UpstreamResponse, Verdict},
 };
@@ -37,7 +37,7 @@ pub(super) trait SideCall: Send {
     }
 
     /// The member of the request that a response refuses.
-    fn refused_member(&self, _head: &response::Parts, _body: &[u8]) -> Option<OwnMember> {
+    fn refused_member(&self, _head: &response::Parts, _body: &[u8]) -> Option<RefusedMember> {
         None
     }
 
@@ -77,7 +77,7 @@ impl SideCall for Exchange<Summarizing> {
         self.leave_out(member)
     }
 
-    fn refused_member(&self, head: &response::Parts, body: &[u8]) -> Option<OwnMember> {
+    fn refused_member(&self, head: &response::Parts, body: &[u8]) -> Option<RefusedMember> {
         self.refused_member(head, body)
     }
 
@@ -158,7 +158,12 @@ where
         match &answer {
             Ok(_) => {
                 let (upstream, model) = (exchange.upstream(), exchange.model());
-                service.refused_members.remember(upstream, model, &context.left_out, service.host.clock().elapsed());
+                service.refused_members.remember(
+                    upstream,
+                    model,
+                    &context.left_out_for_all(),
+                    service.host.clock().elapsed(),
+                );
                 response.end(Verdict::Complete);
             }
             Err(fault) => timer.end(response, fault),

@@ -43,6 +43,14 @@ want_cargo() {
   PATH=$home/bin:$PATH
 }
 
+# make_room PATH…: deletes these folders, which later steps do not need, if less than 8 GiB are free.
+# A machine with a larger disk keeps them for the next run.
+make_room() {
+  local free
+  free=$(df --output=avail -B1G . | tail -n 1)
+  [ "$free" -ge 8 ] || rm -rf "$@"
+}
+
 # want_node: node and npm, in a version that the npm packages of the suites accept.
 want_node() {
   want node nodejs && want npm npm && [ "$(node --print 'parseInt(process.versions.node)')" -ge 20 ]

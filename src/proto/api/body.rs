@@ -123,9 +123,8 @@ pub(super) fn stops(name: &str, texts: Vec<String>) -> Result<Vec<String>, Error
     Ok(texts)
 }
 
-/// The token of a request: the one at its top, or else that of the model's last message that has
-/// one. Programs append the message of an answer, which has the token, to the messages of their
-/// next request.
+/// The token of a request: the one at its top, or else that of the model's last message. Programs
+/// append the message of an answer, which has the token, to the messages of their next request.
 pub(super) fn token(top: Option<String>, in_message: Option<Cow<'_, str>>) -> Result<Option<String>, Error> {
     match (top, in_message) {
         (Some(top), Some(in_message)) if top != in_message => Err(Error::invalid(

@@ -1,7 +1,8 @@
 //! The parts of a request that the server leaves out, because the answer means the same without
 //! them: tools that a model service runs itself, and similar entries. The response names them.
 
-/// The names of the left-out parts, for the header `x-holdall-ignored` and the request's record.
+/// The names of what is left out: for the header `x-holdall-ignored`, and as [kinds](known_kind)
+/// for the request's record.
 #[derive(Debug, Default)]
 pub(super) struct Ignored {
     names: Vec<String>,
@@ -45,6 +46,54 @@ impl Ignored {
     }
 }
 
+/// The kind that a name means, for the log. Clients choose names, so only known kinds are logged,
+/// without the date of their version. Others are `other`.
+#[must_use]
+pub fn known_kind(name: &str) -> &'static str {
+    let is_date = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '_');
+    let means = |kind: &&str| {
+        name.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with('_') && is_date(rest))
+    };
+    KINDS.iter().copied().find(means).unwrap_or("other")
+}
+
+/// Types of tools, edits, blocks and items, and members, that the server leaves out.
+const KINDS: &[&str] = &[
+    "advisor",
+    "apply_patch",
+    "bash",
+    "clear_thinking",
+    "clear_tool_uses",
+    "code_execution",
+    "code_interpreter",
+    "compact",
+    "computer",
+    "computer_use_preview",
+    "context_management",
+    "document",
+    "file_search",
+    "image_generation",
+    "local_shell",
+    "mcp",
+    "mcp_list_tools",
+    "mcp_servers",
+    "mcp_toolset",
+    "memory",
+    "message.output_text.logprobs",
+    "prediction",
+    "search_result",
+    "shell",
+    "str_replace_based_edit_tool",
+    "text_editor",
+    "tool_search",
+    "tool_search_tool_bm25",
+    "tool_search_tool_regex",
+    "web_fetch",
+    "web_search",
+    "web_search_call",
+    "web_search_preview",
+];
+
 /// The most names of one request. With their separators they take at most 1,056 bytes of a header.
 const NAMES: usize = 16;
 const NAME_CHARS: usize = 64;
@@ -75,6 +124,24 @@ mod tests {
         for (count, kept) in [(15, 15), (16, 16), (17, 16)] {
             let added: Vec<_> = many[..count].iter().map(String::as_str).collect();
             assert_eq!(names(&added).len(), kept);
+        }
+    }
+
+    #[test]
+    fn only_known_kinds_are_logged() {
+        for (name, kind) in [
+            ("web_search", "web_search"),
+            ("web_search_20250305", "web_search"),
+            ("web_search_preview_2025_03_11", "web_search_preview"),
+            ("tool_search_tool_bm25_20251119", "tool_search_tool_bm25"),
+            ("tool_search_tool_bm25", "tool_search_tool_bm25"),
+            ("message.output_text.logprobs", "message.output_text.logprobs"),
+            ("my_password_is_hunter2", "other"),
+            ("web_search_for_ada", "other"),
+            ("20250305", "other"),
+            ("", "other"),
+        ] {
+            assert_eq!(known_kind(name), kind, "{name}");
         }
     }
 

@@ -17,7 +17,10 @@ mod openai_error;
 pub mod responses;
 mod tools;
 
-pub use self::format::{Api, ErrorResponse, Operation, ParsedRequest, PublicError, ReplyWriter};
+pub use self::{
+    format::{Api, ErrorResponse, Operation, ParsedRequest, PublicError, ReplyWriter},
+    ignored::known_kind,
+};
 
 /// All APIs, one line each.
 pub const APIS: &[&dyn Api] = &[

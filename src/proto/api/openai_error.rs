@@ -206,6 +206,7 @@ mod tests {
     #[test]
     fn some_errors_have_openais_codes() {
         let overflow = Error::UpstreamRefused {
+            names: String::new(),
             status: 400,
             message: Some("too long".to_owned()),
             retry_after: None,
@@ -224,7 +225,13 @@ mod tests {
 
     #[test]
     fn the_class_follows_from_the_status() {
-        let refused = Error::UpstreamRefused { status: 400, message: None, retry_after: None, overflow: false };
+        let refused = Error::UpstreamRefused {
+            names: String::new(),
+            status: 400,
+            message: None,
+            retry_after: None,
+            overflow: false,
+        };
         let limit = Duration::from_secs(1);
         for (error, status, class) in [
             (Error::Unauthenticated { cause: String::new() }, 401, "authentication_error"),

@@ -4,12 +4,16 @@
 //! whose name begins with that of the namespace. A custom tool becomes a function with one text.
 //! Clients get calls in the form of their request.
 //!
-//! The server keeps nothing between turns, so it makes the table from the tools of each request.
-//! The name of a function depends only on the namespace and the name of its tool, unless another
-//! tool of the request has it already. So a call in the token keeps its name in later turns, even
-//! if the tools change.
+//! The server keeps nothing between turns, so each request's tools make the table. The name of a
+//! function depends only on the namespace and the name of its tool, unless another tool of the
+//! request has it already. So a call that the token holds keeps its name in later turns, even if
+//! the tools change. A tool without a namespace always keeps its own name.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    iter::once,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -23,15 +27,29 @@ use crate::proto::{
     turn::{Tool, ToolChoice},
 };
 
-/// The tools that a model service is offered.
+/// The tools of a request, by namespace and name.
 #[derive(Default)]
+pub(super) struct ToolList {
+    tools: BTreeMap<(Option<String>, String), ListedTool>,
+    /// The number of tools that were added, with those that were replaced.
+    added: usize,
+}
+
+struct ListedTool {
+    /// The place in the order of the request.
+    at: usize,
+    tool: Tool,
+    is_custom: bool,
+}
+
+/// The tools that a model service is offered.
 pub(super) struct OfferedTools {
     pub(super) tools: Vec<Tool>,
     pub(super) names: ToolNames,
 }
 
-/// The tools whose function has another name than the tool, or another kind. The others need no
-/// entry.
+/// The tools of namespaces and the custom tools, by namespace and name. The others have functions
+/// of the same name and kind.
 #[derive(Debug, Default)]
 pub(super) struct ToolNames(Vec<NamedTool>);
 
@@ -75,16 +93,16 @@ pub(super) struct Grammar {
     pub(super) definition: String,
 }
 
-impl OfferedTools {
-    /// Offers a function. A tool of the same namespace and name is replaced.
+impl ToolList {
+    /// Adds a function. A tool of the same namespace and name is replaced.
     ///
     /// # Errors
     /// [`Error::RequestInvalid`] for more than [`body::TOOLS`] tools.
     pub(super) fn add(&mut self, namespace: Option<&str>, tool: Tool) -> Result<(), Error> {
-        self.offer(namespace, tool, false)
+        self.insert(namespace, tool, false)
     }
 
-    /// Offers a custom tool as a function with one text.
+    /// Adds a custom tool as a function with one text.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -99,43 +117,56 @@ impl OfferedTools {
         let texts: Vec<_> = [description, grammar].into_iter().flatten().filter(|text| !text.is_empty()).collect();
         let description = (!texts.is_empty()).then(|| texts.join("\n\n"));
         let parameters = RawValue::from_string(CUSTOM_PARAMETERS.to_owned()).ok();
-        self.offer(namespace, Tool { name, description, parameters, strict: None }, true)
+        self.insert(namespace, Tool { name, description, parameters, strict: None }, true)
     }
 
-    fn offer(&mut self, namespace: Option<&str>, tool: Tool, is_custom: bool) -> Result<(), Error> {
-        let name = tool.name.clone();
-        self.remove(namespace, &name);
-        if self.tools.len() >= body::TOOLS {
+    fn insert(&mut self, namespace: Option<&str>, tool: Tool, is_custom: bool) -> Result<(), Error> {
+        let key = (namespace.map(str::to_owned), tool.name.clone());
+        if self.tools.len() >= body::TOOLS && !self.tools.contains_key(&key) {
             return Err(Error::invalid(format!("`tools` has more than {} tools. Send fewer.", body::TOOLS)));
         }
-        let mut function = function_name(namespace, &name);
-        while self.tools.iter().any(|tool| tool.name == function) {
-            function = hashed(&function);
-        }
-        if function != name || is_custom {
-            let namespace = namespace.map(str::to_owned);
-            self.names.0.push(NamedTool { function: function.clone(), namespace, name, is_custom });
-        }
-        self.tools.push(Tool { name: function, ..tool });
+        self.added = self.added.saturating_add(1);
+        self.tools.insert(key, ListedTool { at: self.added, tool, is_custom });
         Ok(())
     }
 
-    /// Removes the tool of this name, if there is one.
-    fn remove(&mut self, namespace: Option<&str>, name: &str) {
-        let function = match self.names.position(namespace, name) {
-            Some(at) => self.names.0.remove(at).function,
-            None if namespace.is_none() && !self.names.has_function(name) => name.to_owned(),
-            None => return,
-        };
-        self.tools.retain(|tool| tool.name != function);
+    /// The functions for the tools, in the order of the request.
+    ///
+    /// # Errors
+    /// [`Error::RequestInvalid`] for a tool for which no unused name is found.
+    pub(super) fn offer(self) -> Result<OfferedTools, Error> {
+        let own_name = |(namespace, name): &(Option<String>, String)| namespace.is_none().then(|| name.clone());
+        let mut used: BTreeSet<String> = self.tools.keys().filter_map(own_name).collect();
+        let mut listed: Vec<_> = self.tools.into_iter().collect();
+        listed.sort_by_key(|(_, tool)| tool.at);
+        let (mut tools, mut names) = (Vec::with_capacity(listed.len()), Vec::new());
+        for ((namespace, name), ListedTool { tool, is_custom, .. }) in listed {
+            let function = match &namespace {
+                Some(namespace) => unused_name(namespace, &name, &used)?,
+                None => name.clone(),
+            };
+            if namespace.is_some() || is_custom {
+                used.insert(function.clone());
+                names.push(NamedTool { function: function.clone(), namespace, name, is_custom });
+            }
+            tools.push(Tool { name: function, ..tool });
+        }
+        names.sort_by(|one, other| one.key().cmp(&other.key()));
+        Ok(OfferedTools { tools, names: ToolNames(names) })
+    }
+}
+
+impl NamedTool {
+    fn key(&self) -> (Option<&str>, &str) {
+        (self.namespace.as_deref(), &self.name)
     }
 }
 
 impl ToolNames {
     /// The name of the function for a tool, which need not be among the request's tools.
     pub(super) fn function(&self, namespace: Option<&str>, name: &str) -> String {
-        let known = self.position(namespace, name).and_then(|at| self.0.get(at));
-        known.map_or_else(|| function_name(namespace, name), |tool| tool.function.clone())
+        let known = self.0.binary_search_by(|tool| tool.key().cmp(&(namespace, name))).ok();
+        known.and_then(|at| self.0.get(at)).map_or_else(|| function_name(namespace, name), |tool| tool.function.clone())
     }
 
     /// A call of a function in the terms of the request.
@@ -148,14 +179,6 @@ impl ToolNames {
                 ClientCall { namespace: namespace.as_deref(), name, input }
             }
         }
-    }
-
-    fn position(&self, namespace: Option<&str>, name: &str) -> Option<usize> {
-        self.0.iter().position(|tool| tool.namespace.as_deref() == namespace && tool.name == name)
-    }
-
-    fn has_function(&self, function: &str) -> bool {
-        self.0.iter().any(|tool| tool.function == function)
     }
 }
 
@@ -185,14 +208,28 @@ fn custom_input(arguments: &str) -> Cow<'_, str> {
 /// else the tool's own name.
 fn function_name(namespace: Option<&str>, name: &str) -> String {
     let Some(namespace) = namespace else { return name.to_owned() };
-    let full = format!("{namespace}__{name}");
-    if full.len() <= FUNCTION_CHARS && full.chars().all(is_plain) { full } else { hashed(&full) }
+    let full = full_name(namespace, name);
+    if full.len() <= FUNCTION_CHARS && full.chars().all(is_plain) { full } else { hashed(&full, &full) }
 }
 
-/// A name that is similar to `name`, with a hash of it.
-fn hashed(name: &str) -> String {
+/// The first name for a tool of a namespace that is not among `used`. Hashes can be equal by
+/// intent, so there are no more tries than names that can be in the way.
+fn unused_name(namespace: &str, name: &str, used: &BTreeSet<String>) -> Result<String, Error> {
+    let full = full_name(namespace, name);
+    let others = (1..=used.len()).map(|attempt| hashed(&full, &format!("{attempt}:{full}")));
+    once(function_name(Some(namespace), name)).chain(others).find(|name| !used.contains(name)).ok_or_else(|| {
+        Error::invalid(format!("The name of tool `{name}` is too similar to those of other tools. Change it."))
+    })
+}
+
+fn full_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}__{name}")
+}
+
+/// A name that is similar to `name`, with a hash of `text`.
+fn hashed(name: &str, text: &str) -> String {
     let similar = name.chars().take(SIMILAR_CHARS).map(|c| if is_plain(c) { c } else { '_' });
-    format!("{}_{:016x}", similar.collect::<String>(), fnv1a(name.as_bytes()))
+    format!("{}_{:016x}", similar.collect::<String>(), fnv1a(text.as_bytes()))
 }
 
 fn is_plain(c: char) -> bool {
@@ -262,6 +299,14 @@ pub(super) fn check_name(path: &str, name: &str) -> Result<(), Error> {
     )))
 }
 
+/// Checks the name of a namespace, at this path of the request. Each of its tools is kept with it.
+pub(super) fn check_namespace(path: &str, name: &str) -> Result<(), Error> {
+    if name.chars().count() <= NAME_CHARS {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("`{path}.name` has more than {NAME_CHARS} characters. Shorten it.")))
+}
+
 /// The longest name of a tool: Anthropic's limit. Other services have lower ones, and check them.
 const NAME_CHARS: usize = 128;
 /// The longest name that every model service accepts.
@@ -284,9 +329,13 @@ mod tests {
     }
 
     fn offered(tools: &[(Option<&str>, &str)]) -> OfferedTools {
-        let mut offered = OfferedTools::default();
-        tools.iter().for_each(|(namespace, name)| offered.add(*namespace, function(name)).unwrap());
-        offered
+        listed(tools).offer().unwrap()
+    }
+
+    fn listed(tools: &[(Option<&str>, &str)]) -> ToolList {
+        let mut list = ToolList::default();
+        tools.iter().for_each(|(namespace, name)| list.add(*namespace, function(name)).unwrap());
+        list
     }
 
     fn names(offered: &OfferedTools) -> Vec<&str> {
@@ -322,37 +371,76 @@ mod tests {
     }
 
     #[test]
-    fn a_second_tool_of_a_name_gets_another_one() {
+    fn a_tool_without_a_namespace_keeps_its_name() {
         for tools in [[(None, "s__a"), (Some("s"), "a")], [(Some("s"), "a"), (None, "s__a")]] {
             let offered = offered(&tools);
-            let functions = names(&offered);
-            assert!(functions[0] == "s__a" && functions[1].starts_with("s__a_") && functions[1].len() == 21);
-            for ((namespace, name), function) in tools.into_iter().zip(functions) {
+            for ((namespace, name), function) in tools.into_iter().zip(names(&offered)) {
+                let is_own = function == "s__a";
+                assert!(is_own == namespace.is_none() && (is_own || function.starts_with("s__a_")), "{function}");
+                assert_eq!(offered.names.function(namespace, name), function);
                 let ClientCall { namespace: own, name: own_name, .. } = offered.names.client_call(function, "");
                 assert_eq!((own, own_name), (namespace, name));
             }
         }
     }
 
+    /// `OWN_HASH` is the name that the hash of itself gives.
+    #[test]
+    fn a_name_that_is_its_own_hash_is_no_obstacle() {
+        const OWN_HASH: &str = "ns__look_up_the_weather_in_a_city_xxuC1PgnGuHRA_75895bb04ff40fe0";
+        assert_eq!(hashed(OWN_HASH, OWN_HASH), OWN_HASH);
+        let offered = offered(&[(None, OWN_HASH), (Some("ns"), &OWN_HASH[4..])]);
+        let functions = names(&offered);
+        assert!(functions[0] == OWN_HASH && functions[1] != OWN_HASH && functions[1].len() == 64, "{functions:?}");
+    }
+
+    #[test]
+    fn names_that_are_in_the_way_are_passed_in_turn() {
+        let mut used = BTreeSet::new();
+        let mut candidates = Vec::new();
+        for _ in 0..4 {
+            let name = unused_name("s", "a", &used).unwrap();
+            candidates.push(name.clone());
+            used.insert(name);
+        }
+        let mut tools: Vec<_> = candidates[..3].iter().map(|name| (None, name.as_str())).collect();
+        tools.push((Some("s"), "a"));
+        assert_eq!(names(&offered(&tools)), candidates);
+    }
+
     #[test]
     fn a_tool_that_comes_again_is_replaced() {
-        let mut offered = offered(&[(None, "a"), (Some("s"), "a"), (None, "b")]);
-        offered.add_custom(None, custom("a")).unwrap();
-        offered.add(Some("s"), function("a")).unwrap();
-        assert_eq!(names(&offered), ["b", "a", "s__a"]);
-        assert_eq!(offered.names.client_call("a", "{\"input\":\"x\"}").input, CallInput::Text("x".into()));
-        offered.add(None, function("a")).unwrap();
-        assert_eq!(offered.names.client_call("a", "{}").input, CallInput::Arguments("{}"));
+        let mut list = listed(&[(None, "a"), (Some("s"), "a"), (None, "b")]);
+        list.add_custom(None, custom("a")).unwrap();
+        list.add(Some("s"), function("a")).unwrap();
+        let custom_last = list.offer().unwrap();
+        assert_eq!(names(&custom_last), ["b", "a", "s__a"]);
+        assert_eq!(custom_last.names.client_call("a", "{\"input\":\"x\"}").input, CallInput::Text("x".into()));
+        let mut list = ToolList::default();
+        list.add_custom(None, custom("a")).unwrap();
+        list.add(None, function("a")).unwrap();
+        let function_last = list.offer().unwrap();
+        assert_eq!(function_last.names.client_call("a", "{}").input, CallInput::Arguments("{}"));
     }
 
     #[test]
     fn tools_are_bounded() {
-        let mut offered = OfferedTools::default();
+        let mut list = ToolList::default();
         for at in 0..body::TOOLS {
-            offered.add(Some("s"), function(&at.to_string())).unwrap();
+            list.add(Some("s"), function(&at.to_string())).unwrap();
         }
-        let error = offered.add(None, function("one_more")).unwrap_err();
+        list.add(Some("s"), function("0")).unwrap();
+        let error = list.add(None, function("one_more")).unwrap_err();
         assert_eq!(error.to_string(), "`tools` has more than 1024 tools. Send fewer.");
+        assert_eq!(list.offer().unwrap().tools.len(), body::TOOLS);
+    }
+
+    #[test]
+    fn the_name_of_a_namespace_is_bounded() {
+        let long = "n".repeat(129);
+        for (length, accepted) in [(0, true), (127, true), (128, true), (129, false)] {
+            assert_eq!(check_namespace("tools[0]", &long[..length]).is_ok(), accepted, "{length}");
+        }
     }
 
     #[test]

@@ -192,7 +192,7 @@ fn has_blank_message(items: &[Item]) -> bool {
 }
 
 /// Returns true for an item of the model with content.
-fn is_reply(item: &Item) -> bool {
+pub(in crate::proto) fn is_reply(item: &Item) -> bool {
     item.side() == Role::Assistant && !item.says_nothing()
 }
 

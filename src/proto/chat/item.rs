@@ -82,7 +82,7 @@ impl Item {
         Self::Think { provider_id: REFERENCE.to_owned(), blob: String::new() }
     }
 
-    pub(super) fn is_reference(&self) -> bool {
+    pub(in crate::proto) fn is_reference(&self) -> bool {
         matches!(self, Self::Think { provider_id, .. } if provider_id == REFERENCE)
     }
 

@@ -12,4 +12,7 @@ pub use self::{
     item::{Item, Output, Part, Role},
     note::{SUMMARY_HEADING, without_inline_images},
 };
-pub(in crate::proto) use self::{echo::is_empty_reasoning, item::is_of_provider};
+pub(in crate::proto) use self::{
+    echo::{is_empty_reasoning, is_reply},
+    item::is_of_provider,
+};

@@ -99,7 +99,9 @@ impl Error {
                 write!(f, "The model service did not send {phase} within {}.", HumanDuration(*limit))
             }
             Self::UpstreamAccount { .. } => f.write_str("The model service is not available."),
-            Self::UpstreamUnavailable { .. } => f.write_str("The model service could not be reached, or failed."),
+            Self::UpstreamOutput { .. } | Self::UpstreamUnavailable { .. } => {
+                f.write_str("The model service could not be reached, or failed.")
+            }
             Self::UserBusy { limit } => write!(f, "Too many concurrent turns: the limit is {limit} per user."),
             Self::WebsocketUnsupported => {
                 f.write_str("The server does not support WebSockets. Send the request with `POST` over HTTP.")
@@ -187,6 +189,7 @@ mod tests {
     #[test]
     fn a_message_has_value_limit_and_next_step() {
         let refused = |retry_after, message: Option<&str>| Error::UpstreamRefused {
+            names: String::new(),
             status: 429,
             message: message.map(str::to_owned),
             retry_after,

@@ -4,16 +4,20 @@
 //! model that refuses client history refuses that token.
 
 use crate::proto::{
-    chat::{Item, Role, is_empty_reasoning},
+    chat::{Item, Role, is_empty_reasoning, is_reply},
     deployment::Model,
 };
 
-/// Binds reasoning to the first target of the model that has its format. Leaves out reasoning in
-/// other formats, and reasoning without content.
+/// Gives reasoning to the first target of the model in whose format it is, and to no other. Leaves
+/// out reasoning in other formats, and reasoning without content. References stay: they are
+/// compared with the conversation.
 ///
 /// The client does not say which service wrote the reasoning, because an API shows only the format.
 pub(super) fn adopt(input: &mut Vec<Item>, model: &Model) {
     input.retain_mut(|item| {
+        if item.is_reference() {
+            return true;
+        }
         let Item::Think { provider_id, blob } = item else { return true };
         let target = model.targets().find(|target| target.provider.name() == provider_id);
         target.map(|target| target.provider_id.clone_into(provider_id)).is_some() && !is_empty_reasoning(blob)
@@ -23,4 +27,9 @@ pub(super) fn adopt(input: &mut Vec<Item>, model: &Model) {
 /// Returns true if the new input has items of the model.
 pub(super) fn is_in(new_input: &[Item]) -> bool {
     new_input.iter().any(|item| item.side() == Role::Assistant)
+}
+
+/// Returns true if the new input has an item of the model with content: text, an image or a call.
+pub(super) fn has_reply(new_input: &[Item]) -> bool {
+    new_input.iter().any(is_reply)
 }

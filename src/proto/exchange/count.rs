@@ -48,7 +48,7 @@ impl Exchange<Counting> {
     /// # Errors
     /// The error that the answer means, if it is not a count.
     pub fn read_count(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
-        self.turn.check_side_answer(head, body)?;
+        self.turn.check_side_answer(head, body, self.request().body())?;
         self.turn.target.provider.read_token_count(body)
     }
 }

@@ -85,9 +85,9 @@ impl Exchange<Opened> {
         }
         let history = base.as_ref().and_then(|base| early_history(&model, &input, base)).transpose()?;
         let new_input = new_input(&model, &input, base.as_ref(), history.as_ref());
-        let presented = base.as_ref().map(|base| PresentedToken::new(base, new_input));
-        let brings_history = model.accepts_client_history && client_history::is_in(new_input);
-        claims.asserted |= brings_history;
+        let presented = base.as_ref().map(|base| PresentedToken::new(base, &input));
+        claims.asserted |= model.accepts_client_history && client_history::is_in(new_input);
+        let brings_history = model.accepts_client_history && client_history::has_reply(new_input);
         let turn = TurnState {
             base,
             presented,

@@ -53,6 +53,7 @@ impl Exchange<Opened> {
         let system = system_prompt(system, &model)?;
         let mut new_input = input.split_off(first_new_item(&model, &input, turn.base.as_ref(), &history)?);
         results_first(&mut new_input);
+        turn.presented = turn.base.as_ref().map(|base| PresentedToken::new(base, &new_input));
         let (new_lines, elided_images) = input_lines(&new_input, turn.deployment.elides_inline_images);
         history.push_input(new_input, model.accepts_client_history, &turn.deployment.limits)?;
         options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
@@ -121,7 +122,7 @@ impl Planned {
         }
     }
 
-    /// Returns true if the request brings turns of the model that the token does not have.
+    /// Returns true if the request brings replies of the model that the token does not have.
     #[must_use]
     pub fn brings_history(&self) -> bool {
         match self {

@@ -11,7 +11,7 @@ use super::{
 use crate::proto::{
     deployment::Target,
     error::Error,
-    provider::{OwnMember, ReplyBounds},
+    provider::{OwnMember, RefusedMember, ReplyBounds},
     turn::Usage,
 };
 
@@ -30,7 +30,7 @@ pub struct FailedAttempt {
     /// The turn before the attempt.
     pub exchange: Exchange<Ready>,
     /// The member of the request that the upstream refuses, if Holdall added it on its own account.
-    pub refused_member: Option<OwnMember>,
+    pub refused_member: Option<RefusedMember>,
 }
 
 impl Exchange<Ready> {
@@ -86,12 +86,11 @@ impl Exchange<Ready> {
     /// Takes the head of the upstream's answer. The next state reads the body.
     ///
     /// # Errors
-    /// [`Error::UpstreamMalformed`] for a redirect, another status without meaning here, or a 2xx
-    /// head that does not announce a reply in the provider's format.
+    /// [`Error::UpstreamMalformed`] for a redirect or another status without meaning here.
     pub fn respond(self, head: &response::Parts) -> Result<ResponseState, Box<FailedAttempt>> {
         let status = head.status;
         if status.is_success() && status != StatusCode::NO_CONTENT {
-            self.start_reply(head).map(ResponseState::Replying)
+            Ok(ResponseState::Replying(self.start_reply(head)))
         } else if status.is_client_error() || status.is_server_error() {
             let Self { turn, state } = self;
             let state = Refused { ready: Box::new(state), head: head.clone(), body: Vec::new() };
@@ -102,17 +101,14 @@ impl Exchange<Ready> {
         }
     }
 
-    fn start_reply(self, head: &response::Parts) -> Result<Exchange<Replying>, Box<FailedAttempt>> {
+    fn start_reply(self, head: &response::Parts) -> Exchange<Replying> {
         let reply_bytes = self.turn.deployment.limits.reply_bytes;
         let bounds = ReplyBounds { turn: self.turn.claims.turn, reply_bytes };
-        let reader = match self.turn.reply_reader(head, bounds) {
-            Ok(reader) => reader,
-            Err(error) => return Err(Box::new(FailedAttempt { error, exchange: self, refused_member: None })),
-        };
+        let reader = self.turn.reply_reader(head, bounds);
         let Self { turn, state } = self;
         let reply = BoundedReply::new(&turn.target.provider_id, turn.reply_bytes_left(), turn.items_left());
         let state = Replying { reader, reply, retry: Some(Box::new(state)), closed: false };
-        Ok(Exchange { turn, state })
+        Exchange { turn, state }
     }
 }
 
@@ -128,7 +124,7 @@ impl Exchange<Refused> {
     #[must_use]
     pub fn into_failed_attempt(self) -> FailedAttempt {
         let Self { turn, state: Refused { ready, head, body } } = self;
-        let error = turn.error_from_answer(&head, &body);
+        let error = turn.error_from_answer(&head, &body, ready.request.body());
         let refused_member = OwnMember::refused(head.status.as_u16(), &body, &ready.request);
         FailedAttempt { error, exchange: Exchange { turn, state: *ready }, refused_member }
     }

@@ -18,7 +18,7 @@ use crate::proto::{
     chat::{Item, Role, SUMMARY_HEADING, without_inline_images},
     deployment::Target,
     error::Error,
-    provider::{ModelCall, OwnMember, ReplyBounds},
+    provider::{ModelCall, OwnMember, RefusedMember, ReplyBounds},
     turn::{Delta, FinishReason, ModelOptions, Usage},
 };
 
@@ -55,7 +55,7 @@ impl Exchange<Summarizing> {
 
     /// The member of the request that an answer refuses, if Holdall added it on its own account.
     #[must_use]
-    pub fn refused_member(&self, head: &response::Parts, body: &[u8]) -> Option<OwnMember> {
+    pub fn refused_member(&self, head: &response::Parts, body: &[u8]) -> Option<RefusedMember> {
         OwnMember::refused(head.status.as_u16(), body, &self.state.request)
     }
 
@@ -73,9 +73,9 @@ impl Exchange<Summarizing> {
     /// The errors of an upstream's reply, [`Error::UpstreamMalformed`] also for an empty summary or
     /// one that the model refused to write.
     pub fn read_summary(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
-        self.turn.check_side_answer(head, body)?;
+        self.turn.check_side_answer(head, body, self.state.request.body())?;
         let bounds = ReplyBounds { turn: self.turn.claims.turn, reply_bytes: MAX_SUMMARY_BYTES.saturating_mul(4) };
-        let mut reader = self.turn.reply_reader(head, bounds)?;
+        let mut reader = self.turn.reply_reader(head, bounds);
         let mut deltas = Vec::new();
         let outcome = reader.push(body, &mut deltas).and_then(|()| reader.finish(&mut deltas));
         outcome.map_err(|error| self.turn.without_secrets(error).about_paid_reply())?;

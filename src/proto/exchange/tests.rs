@@ -438,6 +438,7 @@ fn error_answers_are_classified_by_status() {
     };
     let body = "{\"error\":{\"message\":\"no\"}}";
     let refused = |status, message: Option<&str>, seconds: Option<u64>| Error::UpstreamRefused {
+        names: String::new(),
         status,
         message: message.map(str::to_owned),
         retry_after: seconds.map(Duration::from_secs),

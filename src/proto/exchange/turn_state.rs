@@ -51,16 +51,18 @@ pub struct PresentedToken {
     pub issued_at: UnixSeconds,
     /// The latest time at which the token can be valid, under any settings; without the leeway.
     pub expires_at: UnixSeconds,
-    /// The first 16 bytes of a hash of the input that came with the token. The tag of the token is
-    /// the key of the hash. Only equal inputs have equal hashes, and the hash says nothing about
-    /// the input to anyone who does not have the token.
+    /// The first 16 bytes of a hash of the new input: what the turn adds to the conversation.
+    /// Before [`Exchange::plan`](super::Exchange::plan), all input is hashed, because only the
+    /// history tells what is new. The tag of the token is the key of the hash. Only equal inputs
+    /// have equal hashes, and the hash says nothing about the input to anyone who does not have the
+    /// token.
     pub input: [u8; 16],
 }
 
 impl PresentedToken {
-    pub(super) fn new(token: &VerifiedToken, new_input: &[Item]) -> Self {
+    pub(super) fn new(token: &VerifiedToken, input_items: &[Item]) -> Self {
         let mut lines = String::new();
-        new_input.iter().for_each(|item| item.write_line(&mut lines));
+        input_items.iter().for_each(|item| item.write_line(&mut lines));
         let mut input = [0; 16];
         input.iter_mut().zip(token.keyed_hash(&lines)).for_each(|(to, from)| *to = from);
         let claims = token.claims();
@@ -75,7 +77,7 @@ pub(super) struct TurnState {
     pub(super) base: Option<VerifiedToken>,
     /// The same token as the client presented it.
     pub(super) presented: Option<PresentedToken>,
-    /// True if the request brings items of the model that the token does not have.
+    /// True if the request brings replies of the model that the token does not have.
     pub(super) brings_history: bool,
     /// The claims of the token to issue.
     pub(super) claims: Claims,
@@ -141,35 +143,31 @@ impl TurnState {
     }
 
     /// Accepts the head of a side call's answer, or returns the error that the answer means.
-    pub(super) fn check_side_answer(&self, head: &response::Parts, body: &[u8]) -> Result<(), Error> {
+    pub(super) fn check_side_answer(&self, head: &response::Parts, body: &[u8], request: &[u8]) -> Result<(), Error> {
         let status = head.status;
         if status.is_success() {
             Ok(())
         } else if status.is_client_error() || status.is_server_error() {
-            Err(self.error_from_answer(head, body))
+            Err(self.error_from_answer(head, body, request))
         } else {
             Err(Error::malformed(format!("unexpected status {status}")))
         }
     }
 
     /// A reader for the body of one successful reply of the current target.
-    pub(super) fn reply_reader(
-        &self,
-        head: &response::Parts,
-        bounds: ReplyBounds,
-    ) -> Result<Box<dyn ReplyReader>, Error> {
+    pub(super) fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds) -> Box<dyn ReplyReader> {
         self.target.provider.reply_reader(head, bounds, &self.target.profile)
     }
 
     /// The error that an answer of the current target with a 4xx or 5xx status means.
-    pub(super) fn error_from_answer(&self, head: &response::Parts, body: &[u8]) -> Error {
-        self.without_secrets(self.target.provider.error_from_answer(head, body, &self.target.profile))
+    pub(super) fn error_from_answer(&self, head: &response::Parts, body: &[u8], request: &[u8]) -> Error {
+        self.without_secrets(self.target.provider.error_from_answer(head, body, &self.target.profile, request))
     }
 
     /// The error without stretches of the operator's system prompt and keys in the words that it
     /// shows. A stretch that the conversation contains is no secret.
     pub(super) fn without_secrets(&self, error: Error) -> Error {
-        let Error::UpstreamRefused { status, message: Some(mut message), retry_after, overflow } = error else {
+        let Error::UpstreamRefused { status, names, message: Some(mut message), retry_after, overflow } = error else {
             return error;
         };
         let Deployment { models, upstream_keys, .. } = &*self.deployment;
@@ -179,7 +177,7 @@ impl TurnState {
         for secret in upstream_keys.iter().chain(prompt) {
             message = without_stretches(&message, secret, is_public).into_owned();
         }
-        Error::UpstreamRefused { status, message: Some(message), retry_after, overflow }
+        Error::UpstreamRefused { status, names, message: Some(message), retry_after, overflow }
     }
 
     /// The number of items in the base token.

@@ -73,12 +73,7 @@ impl Provider for Anthropic {
         (HeaderName::from_static("x-api-key"), "")
     }
 
-    fn reply_reader(
-        &self,
-        head: &response::Parts,
-        bounds: ReplyBounds,
-        profile: &Profile,
-    ) -> Result<Box<dyn ReplyReader>, Error> {
+    fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds, profile: &Profile) -> Box<dyn ReplyReader> {
         reply::reader::<Parser>(head, bounds, profile)
     }
 

@@ -8,11 +8,13 @@
 //! |---|---|
 //! | normal, length, filter, tool calls, stop sequence | a [`FinishReason`] |
 //! | failed | [`Error::UpstreamUnavailable`], even after text |
+//! | unusable output of the model | [`Error::UpstreamOutput`], even after text |
 //! | cut | [`Error::UpstreamCut`], even after text |
 //! | no word, or an unknown word, after text or a call | a normal end, named as a [`Repair`] |
 //! | no word, or an unknown word, with nothing said | [`Error::UpstreamUnavailable`] |
 //!
 //! This table is for replies that arrived completely. A reply that breaks off is always cut.
+//! Without an end marker, an unknown word does not show that a stream is complete.
 
 use super::profile::Profile;
 use crate::proto::{
@@ -25,8 +27,11 @@ use crate::proto::{
 pub(super) enum End {
     /// The service or a client of it stopped the model.
     Cut,
-    /// The model or the service failed. Holds the service's word, if it is safe to log.
+    /// The service failed. Holds its word, if it is safe to log.
     Failed(String),
+    /// The model's output cannot be used. A prompt can lead to that, so it says nothing about the
+    /// service. Holds the word, if it is safe to log.
+    Unusable(String),
     /// The reply is complete, or a limit or a filter ended it.
     Finished(FinishReason),
     /// The word is not in the table. Holds the word, if it is safe to log.
@@ -48,6 +53,7 @@ impl End {
         });
         Some(match known.unwrap_or_else(|| Self::Unknown(String::new())) {
             Self::Failed(_) => Self::Failed(loggable(word)),
+            Self::Unusable(_) => Self::Unusable(loggable(word)),
             Self::Unknown(_) => Self::Unknown(loggable(word)),
             end => end,
         })
@@ -62,6 +68,9 @@ impl End {
         match end {
             Some(Self::Cut) => Err(Error::UpstreamCut),
             Some(Self::Failed(word)) => Err(failed(&format!("the reply ended with `{word}`"))),
+            Some(Self::Unusable(word)) => {
+                Err(Error::UpstreamOutput { cause: format!("the reply ended with `{word}`") })
+            }
             Some(Self::Finished(reason)) => Ok((*reason, None)),
             Some(Self::Unknown(_)) | None if has_said => Ok((FinishReason::Stop, Some(Repair::EndReason))),
             Some(Self::Unknown(word)) => Err(failed(&format!("the reply is empty and ended with `{word}`"))),
@@ -102,6 +111,7 @@ enum Kind {
     Normal,
     StopSequence,
     ToolCalls,
+    Unusable,
 }
 
 impl Kind {
@@ -114,6 +124,7 @@ impl Kind {
             // The text of the stop sequence, if a service names it, is a delta of its own.
             Self::Normal | Self::StopSequence => End::Finished(FinishReason::Stop),
             Self::ToolCalls => End::Finished(FinishReason::ToolCalls),
+            Self::Unusable => End::Unusable(String::new()),
         }
     }
 }
@@ -162,11 +173,6 @@ const WORDS: &[(Kind, &[&str])] = &[
             "internalerror",
             "internalservererror",
             "invalid",
-            "malformedfunctioncall",
-            "malformedmodeloutput",
-            "malformedresponse",
-            "malformedtoolcall",
-            "malformedtooluse",
             "missingthoughtsignature",
             "modelerror",
             "modelunloaded",
@@ -176,10 +182,20 @@ const WORDS: &[(Kind, &[&str])] = &[
             "serviceunavailable",
             "timelimit",
             "timeout",
-            "toomanytoolcalls",
             "unavailable",
-            "unexpectedtoolcall",
             "unknownerror",
+        ],
+    ),
+    (
+        Kind::Unusable,
+        &[
+            "malformedfunctioncall",
+            "malformedmodeloutput",
+            "malformedresponse",
+            "malformedtoolcall",
+            "malformedtooluse",
+            "toomanytoolcalls",
+            "unexpectedtoolcall",
         ],
     ),
     (
@@ -304,11 +320,13 @@ mod tests {
                 assert_eq!(end_of(word), Some(End::Finished(reason)), "{word}");
             }
         }
-        for word in ["error", "insufficient_system_resource", "MALFORMED_FUNCTION_CALL", "network_error", "TIMEOUT"] {
+        for word in ["error", "insufficient_system_resource", "network_error", "TIMEOUT"] {
             assert_eq!(end_of(word), Some(End::Failed(word.to_owned())), "{word}");
         }
         let gemini = "function_call_filter: MALFORMED_FUNCTION_CALL";
-        assert_eq!(end_of(gemini), Some(End::Failed(gemini.to_owned())));
+        for word in [gemini, "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"] {
+            assert_eq!(end_of(word), Some(End::Unusable(word.to_owned())), "{word}");
+        }
         for word in ["abort", "USER_CANCEL", "cancelled", "incomplete", "not_finished"] {
             assert_eq!(end_of(word), Some(End::Cut), "{word}");
         }
@@ -339,6 +357,8 @@ mod tests {
             let failed = End::resolve(end_of("error").as_ref(), has_said).unwrap_err();
             let cause = "the reply ended with `error`".to_owned();
             assert_eq!(failed, Error::UpstreamUnavailable { cause, retry_after: None });
+            let unusable = End::resolve(end_of("unexpected_tool_call").as_ref(), has_said).unwrap_err();
+            assert!(matches!(unusable, Error::UpstreamOutput { .. }), "{unusable:?}");
             assert_eq!(End::resolve(end_of("abort").as_ref(), has_said), Err(Error::UpstreamCut));
             assert_eq!(End::resolve(end_of("STOP").as_ref(), has_said), Ok((FinishReason::Stop, None)));
         }

@@ -50,7 +50,7 @@ pub(in crate::proto) mod testing;
 pub use self::{
     builtin::{answer as builtin_answer, content_type as builtin_content_type},
     call::{ModelCall, ReplyBounds, TokenCount},
-    own_member::OwnMember,
+    own_member::{OwnMember, RefusedMember},
     profile::{COMPATIBLE, CallIds, PROFILES, Profile, Seed, ServiceState, TokenLimit},
     traits::{Provider, ReplyReader},
 };

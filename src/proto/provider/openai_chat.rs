@@ -55,12 +55,7 @@ impl Provider for OpenAiChat {
         (header::AUTHORIZATION, "Bearer ")
     }
 
-    fn reply_reader(
-        &self,
-        head: &response::Parts,
-        bounds: ReplyBounds,
-        profile: &Profile,
-    ) -> Result<Box<dyn ReplyReader>, Error> {
+    fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds, profile: &Profile) -> Box<dyn ReplyReader> {
         reply::reader::<Parser>(head, bounds, profile)
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, value::RawValue};
 
-use super::{reply_json, service_state::Members};
+use super::{reply_json, safe_text::decoded, service_state::Members};
 
 /// A member of a request that is not the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,16 @@ pub enum OwnMember {
     MaxTokens,
     /// `stream_options`, which asks for counts of model tokens.
     StreamOptions,
+}
+
+/// A member that a service refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedMember {
+    /// The member.
+    pub member: OwnMember,
+    /// True if the service refuses it in every request. Else the words of the error may come from
+    /// the request or the model, and say nothing about other requests.
+    pub in_every_request: bool,
 }
 
 impl OwnMember {
@@ -48,9 +58,9 @@ impl OwnMember {
 
     /// The member of `request` that an answer with this status and body refuses.
     ///
-    /// The answer must name it: in `param`, or in its words. Words count only if no other part of
-    /// the request has the name, because a service may quote the request.
-    pub(in crate::proto) fn refused(status: u16, answer: &[u8], request: &Request<Bytes>) -> Option<Self> {
+    /// The answer must name it: in `param` or `loc`, or in its words. Words count only if no other
+    /// part of the request has the name, because a service may quote the request.
+    pub(in crate::proto) fn refused(status: u16, answer: &[u8], request: &Request<Bytes>) -> Option<RefusedMember> {
         if !(400..500).contains(&status) || matches!(status, 401 | 402 | 403 | 407 | 408 | 413 | 429) {
             return None;
         }
@@ -58,23 +68,37 @@ impl OwnMember {
         let mut words = Words::default();
         match serde_json::from_str::<Value>(answer) {
             Ok(_) => words.read(&reply_json::error_value(answer)),
-            Err(_) => words.text.push_str(answer),
+            Err(_) => words.add(answer),
         }
-        Self::ALL.into_iter().find(|member| member.is_refused_by(&words, request))
+        Self::ALL.into_iter().find_map(|member| member.refused_by(&words, request))
     }
 
-    fn is_refused_by(self, words: &Words, request: &Request<Bytes>) -> bool {
-        let Some(without) = self.left_out(request.body()) else { return false };
+    fn refused_by(self, words: &Words, request: &Request<Bytes>) -> Option<RefusedMember> {
+        let without = self.left_out(request.body())?;
         let name = self.as_str();
         // The value is at fault. It would also be at fault under the other name.
-        if self.other_name().is_some() && VALUE_WORDS.iter().any(|word| words.text.contains(word)) {
-            return false;
+        let is_about_value = |text: &String| VALUE_WORDS.iter().any(|word| text.contains(word));
+        if self.other_name().is_some() && words.texts.iter().any(is_about_value) {
+            return None;
         }
         let is_param = words.params.iter().any(|param| {
             let rest = param.strip_prefix(name);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         });
-        is_param || (self != Self::Include && has_word(&words.text, name) && !mentions(&without, self))
+        let is_named = || words.texts.iter().any(|text| has_word(text, name)) && !mentions(&without, self);
+        let in_every_request = is_param || words.texts.iter().any(|text| self.is_whole(text));
+        (is_param || (self != Self::Include && is_named())).then_some(RefusedMember { member: self, in_every_request })
+    }
+
+    /// Returns true if `text` is nothing but a known sentence about the member.
+    fn is_whole(self, text: &str) -> bool {
+        let text = text.trim().trim_end_matches('.');
+        let advice = self.other_name().map(|other| format!(". use '{}' instead", other.as_str()));
+        let text = advice.and_then(|advice| text.strip_suffix(advice.as_str())).unwrap_or(text);
+        SENTENCES.iter().any(|(before, after)| {
+            let name = text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+            name == Some(self.as_str())
+        })
     }
 
     /// The body of a request without the member, or with its other name. `None` if the body does
@@ -99,7 +123,8 @@ impl OwnMember {
 
 /// Returns true if the text of a request without the member still has its name.
 fn mentions(without: &[u8], member: OwnMember) -> bool {
-    str::from_utf8(without).is_ok_and(|text| has_word(text, member.as_str()))
+    let text = str::from_utf8(without).map(|text| decoded(text).to_ascii_lowercase());
+    text.is_ok_and(|text| has_word(&text, member.as_str()))
 }
 
 /// Returns true if `text` has `name`, and no letter of a name directly before or after it.
@@ -112,36 +137,61 @@ fn has_word(text: &str, name: &str) -> bool {
     })
 }
 
-/// The words of an error.
+/// The words of an error, in lower case.
 #[derive(Default)]
 struct Words {
-    /// The values of `param`.
+    /// The values of `param` and `loc`.
     params: Vec<String>,
-    /// All texts, in lower case. Copies of the request are left out.
-    text: String,
+    /// The messages. Other members may have copies of the request or of the model's output.
+    texts: Vec<String>,
 }
 
 impl Words {
     fn read(&mut self, value: &Value) {
         match value {
-            Value::String(text) => {
-                self.text.push_str(&text.to_ascii_lowercase());
-                self.text.push('\n');
-            }
+            Value::String(text) => match reply_json::error_value(text) {
+                inner @ (Value::Array(_) | Value::Object(_)) => self.read(&inner),
+                _ => self.add(text),
+            },
             Value::Array(entries) => entries.iter().for_each(|entry| self.read(entry)),
             Value::Object(members) => {
                 for (name, value) in members {
                     match (name.as_str(), value) {
-                        ("param", Value::String(param)) => self.params.push(param.clone()),
-                        ("body" | "ctx" | "input" | "request", _) => {}
-                        _ => self.read(value),
+                        ("param", Value::String(param)) => self.params.push(param.to_ascii_lowercase()),
+                        ("loc", Value::Array(steps)) => self.params.push(path(steps)),
+                        ("detail" | "error" | "message" | "msg", _) => self.read(value),
+                        _ => {}
                     }
                 }
             }
             Value::Bool(_) | Value::Null | Value::Number(_) => {}
         }
     }
+
+    fn add(&mut self, text: &str) {
+        self.texts.push(text.to_ascii_lowercase());
+    }
 }
+
+/// A `loc` of FastAPI as a path in the body: `messages.0.content`.
+fn path(steps: &[Value]) -> String {
+    let steps = steps.iter().map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_ascii_lowercase));
+    let steps: Vec<_> = steps.collect();
+    steps.strip_prefix(&["body".to_owned()]).unwrap_or(&steps).join(".")
+}
+
+/// The sentences of services about a member that they do not know, before and after its name.
+const SENTENCES: [(&str, &str); 9] = [
+    ("", " is not supported"),
+    ("", ": extra inputs are not permitted"),
+    ("invalid json payload received. unknown name \"", "\": cannot find field"),
+    ("unknown name \"", "\": cannot find field"),
+    ("unknown parameter: '", "'"),
+    ("unrecognized request argument supplied: ", ""),
+    ("unsupported parameter: ", ""),
+    ("unsupported parameter: '", "'"),
+    ("unsupported parameter: '", "' is not supported with this model"),
+];
 
 /// Words of errors about the value of a limit.
 const VALUE_WORDS: [&str; 10] = [
@@ -167,6 +217,40 @@ mod tests {
 
     const REQUEST: &str =
         r#"{"model":"m","max_tokens":5,"stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
+
+    fn refused_of(status: u16, answer: &[u8], request: &Request<Bytes>) -> Option<OwnMember> {
+        OwnMember::refused(status, answer, request).map(|refused| refused.member)
+    }
+
+    #[test]
+    fn only_what_holds_for_every_request_is_remembered() {
+        for (answer, expected) in [
+            (r#"{"error":{"message":"no","param":"stream_options"}}"#, Some(true)),
+            (r#"{"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}"#, Some(true)),
+            (r#"{"detail":"Unrecognized request argument supplied: stream_options"}"#, Some(true)),
+            (r#"[{"error":{"message":"Unknown name \"stream_options\": Cannot find field."}}]"#, Some(true)),
+            ("stream_options is not supported", Some(true)),
+            (r#"{"error":{"message":"Your tool wrote: stream_options is not supported"}}"#, Some(false)),
+            (r#"{"error":{"message":"Failed to call a function: Stream_Options"}}"#, Some(false)),
+            (r#"{"error":{"message":"Failed to call a function","failed_generation":"use stream_options"}}"#, None),
+            (r#"{"detail":[{"loc":["body","messages",0,"stream_options"],"msg":"no"}]}"#, None),
+        ] {
+            let found = OwnMember::refused(400, answer.as_bytes(), &request(REQUEST));
+            assert_eq!(found.map(|refused| refused.in_every_request), expected, "{answer}");
+        }
+        let advice = br#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."}}"#;
+        let expected = RefusedMember { member: OwnMember::MaxTokens, in_every_request: true };
+        assert_eq!(OwnMember::refused(400, advice, &request(REQUEST)), Some(expected));
+    }
+
+    #[test]
+    fn the_case_and_the_escapes_of_the_callers_text_do_not_matter() {
+        let words = br#"{"error":{"message":"stream_options is not supported"}}"#;
+        for content in ["What is STREAM_OPTIONS?", r"what is \u0073tream_options?"] {
+            let quoting = REQUEST.replace("[]", &format!(r#"[{{"role":"user","content":"{content}"}}]"#));
+            assert_eq!(refused_of(400, words, &request(&quoting)), None, "{content}");
+        }
+    }
 
     #[test]
     fn a_member_that_the_error_names_is_refused() {
@@ -205,7 +289,7 @@ mod tests {
             (500, r#"{"error":{"message":"no","param":"stream_options"}}"#, None),
             (400, "", None),
         ] {
-            assert_eq!(OwnMember::refused(status, answer.as_bytes(), &request(REQUEST)), refused, "{answer}");
+            assert_eq!(refused_of(status, answer.as_bytes(), &request(REQUEST)), refused, "{answer}");
         }
     }
 
@@ -213,11 +297,11 @@ mod tests {
     fn words_about_the_callers_own_text_do_not_count() {
         let quoting = REQUEST.replace("[]", r#"[{"role":"user","content":"what is stream_options?"}]"#);
         let words = br#"{"error":{"message":"cannot answer: what is stream_options?"}}"#;
-        assert_eq!(OwnMember::refused(400, words, &request(&quoting)), None);
+        assert_eq!(refused_of(400, words, &request(&quoting)), None);
         let param = br#"{"error":{"message":"no","param":"stream_options"}}"#;
-        assert_eq!(OwnMember::refused(400, param, &request(&quoting)), Some(OwnMember::StreamOptions));
+        assert_eq!(refused_of(400, param, &request(&quoting)), Some(OwnMember::StreamOptions));
         let absent = request(r#"{"model":"m","messages":[]}"#);
-        assert_eq!(OwnMember::refused(400, param, &absent), None);
+        assert_eq!(refused_of(400, param, &absent), None);
     }
 
     #[test]

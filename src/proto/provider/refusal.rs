@@ -7,14 +7,20 @@
 //! | [`Account`](Class::Account) | that the service is not available | the next target |
 //! | [`Rate`](Class::Rate) | the status and the wait | as for [`Load`](Class::Load) |
 //! | [`Load`](Class::Load) | that the service is not available; the wait | retry, then the next |
-//! | [`Unknown`](Class::Unknown) | the service's words | the next target |
+//! | [`Unknown`](Class::Unknown) | the status | the next target |
 //!
 //! The names and phrases of an error come before its status, because services disagree about
 //! statuses. Names are compared as letters and digits in lower case, phrases in lower case. Both
-//! are found anywhere in the text. The phrases are longer than a word, so that names in a request
-//! that an error quotes do not decide.
+//! are found anywhere in the text.
+//!
+//! A service may quote the request, so that its phrases may be the caller's. At a status that
+//! blames the request (400, 413, 422), phrases about load and rates do not count, and phrases about
+//! the account count only if the request does not have them. No phrase makes an error [`Load`],
+//! which counts against the address for all callers.
+//!
+//! [`Load`]: Class::Load
 
-use super::{error_body::ErrorBody, profile::Profile};
+use super::{error_body::ErrorBody, profile::Profile, safe_text::decoded};
 
 /// The fault behind a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +40,17 @@ pub(super) enum Class {
 }
 
 /// The class of an error. `status` is the status of the answer, or `None` for an error inside a
-/// reply that says none.
-pub(super) fn class(status: Option<u16>, error: &ErrorBody, profile: &Profile) -> Class {
+/// reply that says none. `request` is the body of the request.
+pub(super) fn class(status: Option<u16>, error: &ErrorBody, profile: &Profile, request: &[u8]) -> Class {
+    let blames_request = matches!(status, Some(400 | 413 | 422));
     let words = Words::new(error);
+    let own = if blames_request { words.without_phrases_of(request) } else { Words::new(error) };
     let has_wait = error.retry_after.is_some() || words.has_name("resourceexhausted");
     let overflows = words.say(&OVERFLOW) || words.has_phrase(profile.overflow_phrases);
-    let account = words.say(&ACCOUNT) || words.has_phrase(profile.account_phrases);
+    let account = own.say(&ACCOUNT) || own.has_phrase(profile.account_phrases);
     // Gemini uses the words of a used-up account for a rate that resets in seconds.
-    let account = account && (!has_wait || words.say(&CERTAIN_ACCOUNT));
+    let account = account && (!has_wait || own.say(&CERTAIN_ACCOUNT));
+    let is_busy = [RATE.phrases, LOAD.phrases, profile.load_phrases].iter().any(|row| words.has_phrase(row));
     match status {
         _ if words.say(&TOO_LARGE) => Class::Overflow,
         Some(403) if words.say(&CONTENT) => Class::Request,
@@ -52,13 +61,17 @@ pub(super) fn class(status: Option<u16>, error: &ErrorBody, profile: &Profile) -
         _ if overflows => Class::Overflow,
         _ if account => Class::Account,
         Some(404) if words.say(&MODEL) => Class::Account,
-        _ if words.say(&RATE) => Class::Rate,
-        _ if words.say(&LOAD) || words.has_phrase(profile.load_phrases) => Class::Load,
-        Some(408 | 409 | 423..=425 | 500..) => Class::Load,
+        _ if words.has_name_of(RATE.names) => Class::Rate,
+        _ if words.has_name_of(LOAD.names) || words.has_name_of(profile.load_phrases) => Class::Load,
+        Some(408 | 409 | 423..=425) => Class::Load,
+        Some(500..) if words.has_phrase(RATE.phrases) => Class::Rate,
+        Some(500..) => Class::Load,
         Some(400 | 413 | 422) => Class::Request,
         None if words.say(&CONTENT) || words.say(&REQUEST) => Class::Request,
+        None if words.has_phrase(RATE.phrases) => Class::Rate,
         // A reply that fails without a reason is the service's fault.
         None => Class::Load,
+        Some(_) if is_busy => Class::Rate,
         Some(_) => Class::Unknown,
     }
 }
@@ -83,15 +96,27 @@ struct Words<'a> {
     names: &'a [String],
     /// The message in lower case.
     text: String,
+    /// The request in lower case, if its phrases do not count.
+    request: Option<String>,
 }
 
 impl<'a> Words<'a> {
     fn new(error: &'a ErrorBody) -> Self {
-        Self { names: &error.names, text: error.message.to_lowercase().replace('\u{2019}', "'") }
+        Self { names: &error.names, text: comparable(&error.message), request: None }
+    }
+
+    /// The same words, of which a phrase counts only if `request` does not have it.
+    fn without_phrases_of(&self, request: &[u8]) -> Self {
+        let request = comparable(&decoded(&String::from_utf8_lossy(request)));
+        Self { names: self.names, text: self.text.clone(), request: Some(request) }
     }
 
     fn say(&self, row: &Row) -> bool {
-        row.names.iter().any(|name| self.has_name(name)) || self.has_phrase(row.phrases)
+        self.has_name_of(row.names) || self.has_phrase(row.phrases)
+    }
+
+    fn has_name_of(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.has_name(name))
     }
 
     fn has_name(&self, name: &str) -> bool {
@@ -100,8 +125,17 @@ impl<'a> Words<'a> {
 
     /// The phrases of profiles may be codes, so the names are searched as well.
     fn has_phrase(&self, phrases: &[&str]) -> bool {
-        phrases.iter().any(|phrase| self.text.contains(phrase) || self.has_name(phrase))
+        phrases.iter().any(|phrase| self.says_phrase(phrase) || self.has_name(phrase))
     }
+
+    fn says_phrase(&self, phrase: &str) -> bool {
+        self.text.contains(phrase) && !self.request.as_ref().is_some_and(|request| request.contains(phrase))
+    }
+}
+
+/// A text as phrases are compared: in lower case, with plain apostrophes.
+fn comparable(text: &str) -> String {
+    text.to_lowercase().replace('\u{2019}', "'")
 }
 
 /// The words of one class.
@@ -324,7 +358,7 @@ mod tests {
     use crate::proto::provider::COMPATIBLE;
 
     fn class_of(status: impl Into<Option<u16>>, body: &serde_json::Value) -> Class {
-        class(status.into(), &ErrorBody::of_value(body), &COMPATIBLE)
+        class(status.into(), &ErrorBody::of_value(body), &COMPATIBLE, b"{}")
     }
 
     #[test]
@@ -471,11 +505,40 @@ mod tests {
         for (status, error, expected) in [
             (400, json!({ "code": "1261", "message": "m" }), Class::Overflow),
             (429, json!({ "code": "1113", "message": "m" }), Class::Account),
-            (400, json!({ "message": "Viel zu tun." }), Class::Load),
+            (400, json!({ "message": "Viel zu tun." }), Class::Request),
+            (404, json!({ "message": "Viel zu tun." }), Class::Rate),
+            (503, json!({ "message": "Viel zu tun." }), Class::Load),
         ] {
             let error = ErrorBody::of_value(&json!({ "error": error }));
-            assert_eq!(class(Some(status), &error, &profile), expected);
+            assert_eq!(class(Some(status), &error, &profile, b"{}"), expected);
         }
+    }
+
+    #[test]
+    fn words_of_the_request_do_not_decide() {
+        for (status, message, expected) in [
+            (400, "schema {\"type\":\"server is busy\"} is not valid", Class::Request),
+            (413, "too many requests in `messages[0]`", Class::Request),
+            (422, "'model is overloaded' is not a type", Class::Request),
+            (410, "'model is overloaded' is gone", Class::Rate),
+            (404, "too many requests", Class::Rate),
+        ] {
+            assert_eq!(class_of(status, &json!({ "error": { "message": message } })), expected, "{message}");
+        }
+        let quoted = json!({ "error": { "message": "bad schema: Your Account\u{2019}s credit limit" } });
+        let error = ErrorBody::of_value(&quoted);
+        for (request, expected) in [
+            (r#"{"type":"your account's credit limit"}"#, Class::Request),
+            (r#"{"type":"your\u0020account's credit\u0020limit"}"#, Class::Request),
+            (r#"{"type":"your account's"}"#, Class::Account),
+            ("{}", Class::Account),
+        ] {
+            assert_eq!(class(Some(400), &error, &COMPATIBLE, request.as_bytes()), expected, "{request}");
+        }
+        let named = ErrorBody::of_value(&json!({ "error": { "message": "m", "code": "insufficient_quota" } }));
+        assert_eq!(class(Some(400), &named, &COMPATIBLE, b"insufficient_quota"), Class::Account);
+        let inside = json!({ "type": "invalid_request_error", "message": "'server is busy' is not a type" });
+        assert_eq!(class_of(None, &inside), Class::Request);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The content type announces the form, and the first bytes decide it: some services send a body
-//! where a stream was requested, or announce neither. A [`ReplyParser`] knows the words of one
+//! where a stream was requested, or announce another type. A [`ReplyParser`] knows the words of one
 //! provider. [`ReplyBuilder`] has the rules that are the same for all. Errors never quote the
 //! reply, because they are logged and a reply is message text.
 
@@ -50,22 +50,18 @@ pub(super) fn reader<P: ReplyParser>(
     head: &response::Parts,
     bounds: ReplyBounds,
     profile: &Profile,
-) -> Result<Box<dyn ReplyReader>, Error> {
+) -> Box<dyn ReplyReader> {
     let value = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let announced = match media_type.as_str() {
         EVENT_STREAM => Some(Form::Stream),
         JSON | "text/json" => Some(Form::Body),
-        "" | "application/octet-stream" | "binary/octet-stream" | "text/plain" => None,
-        other => {
-            let shown: String = other.chars().take(80).collect();
-            return Err(Error::malformed(format!("content type is `{shown}`, neither {EVENT_STREAM} nor {JSON}")));
-        }
+        _ => None,
     };
     let profile = Profile { call_ids: P::CALL_IDS.unwrap_or(profile.call_ids), ..*profile };
     let reply = ReplyBuilder::new(bounds, profile, P::KEEPS_STATE_AS);
     let state = State::Unread { start: Vec::new(), reply: Some(Box::new(reply)) };
-    Ok(Box::new(Reader::<P> { announced, max_bytes: max_wire_bytes(bounds), state }))
+    Box::new(Reader::<P> { announced, max_bytes: max_wire_bytes(bounds), state })
 }
 
 /// The most bytes of one event or one body. JSON writes one byte as six at worst (`\u0000`), and
@@ -90,7 +86,7 @@ impl Form {
         let Some(first) = start.first() else { return Ok(None) };
         let is_line = |name: &&[u8]| start.starts_with(name) || name.starts_with(start);
         match announced {
-            _ if *first == b'{' => Ok(Some(Self::Body)),
+            _ if matches!(first, b'{' | b'[') => Ok(Some(Self::Body)),
             _ if STREAM_STARTS.iter().any(|name| start.starts_with(name)) => Ok(Some(Self::Stream)),
             _ if STREAM_STARTS.iter().any(is_line) => Ok(None),
             Some(form) => Ok(Some(form)),
@@ -101,7 +97,7 @@ impl Form {
 
 /// The error for a reply that is neither a stream nor a JSON body.
 fn no_form() -> Error {
-    Error::malformed("the content type does not announce a reply, and it is neither a stream nor a JSON object")
+    Error::malformed("the content type does not announce a reply, and it is neither a stream nor JSON")
 }
 
 /// The starts of the first line of a stream.

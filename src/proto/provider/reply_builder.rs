@@ -240,14 +240,17 @@ impl ReplyBuilder {
         self.held.iter().any(|held| held.index == index && matches!(held.piece, Piece::Call(_)))
     }
 
-    /// Sets the end. A later one replaces an earlier one. `None` changes nothing.
+    /// Sets the end. A later one replaces an earlier one, except a failure or a cut, which stays.
+    /// `None` changes nothing.
     pub(super) fn set_end(&mut self, end: Option<End>) {
-        self.end = end.or_else(|| self.end.take());
+        if !matches!(self.end, Some(End::Cut | End::Failed(_) | End::Unusable(_))) {
+            self.end = end.or_else(|| self.end.take());
+        }
     }
 
-    /// Returns true once the service has given a reason for the end.
-    pub(super) fn has_end(&self) -> bool {
-        self.end.is_some()
+    /// Returns true once the service has given a known reason for the end.
+    pub(super) fn has_known_end(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| !matches!(end, End::Unknown(_)))
     }
 
     pub(super) fn is_complete(&self) -> bool {

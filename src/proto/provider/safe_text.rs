@@ -70,12 +70,29 @@ fn is_hidden(c: char) -> bool {
 /// `message` without the stretches that occur in `secret` and for which `is_public` is false.
 ///
 /// A stretch has at least 16 characters, or all characters of a shorter secret. Runs of white space
-/// count as one space. `message` is a [`safe_text`], so it is short.
+/// count as one space. If a stretch shows only after escapes are decoded, nothing of the message
+/// remains: the places in it are not known. `message` is a [`safe_text`], so it is short.
 pub(in crate::proto) fn without_stretches<'a>(
     message: &'a str,
     secret: &str,
     is_public: impl Fn(&str) -> bool,
 ) -> Cow<'a, str> {
+    let shown = without_plain_stretches(message, secret, &is_public);
+    let (plain, secret) = (fully_decoded(&shown), fully_decoded(secret));
+    let is_escaped = matches!(without_plain_stretches(&plain, &secret, is_public), Cow::Owned(_));
+    if is_escaped { Cow::Borrowed(REDACTED) } else { shown }
+}
+
+/// A text in which no escapes are left, in one line. Quoted quotes are escaped several times.
+fn fully_decoded(text: &str) -> String {
+    let plain = (0..MAX_DECODINGS).fold(text.to_owned(), |text, _| decoded(&text).into_owned());
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The most times that escapes are decoded.
+const MAX_DECODINGS: usize = 4;
+
+fn without_plain_stretches<'a>(message: &'a str, secret: &str, is_public: impl Fn(&str) -> bool) -> Cow<'a, str> {
     let secret = secret.split_whitespace().collect::<Vec<_>>().join(" ");
     let stretch_chars = secret.chars().count().min(MIN_STRETCH_CHARS);
     if stretch_chars < MIN_SECRET_CHARS {
@@ -99,6 +116,88 @@ pub(in crate::proto) fn without_stretches<'a>(
     }
     if is_changed { Cow::Owned(shown) } else { Cow::Borrowed(message) }
 }
+
+/// `text` with the escapes of JSON, Python and HTML replaced by what they stand for.
+pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\\', '&']) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['\\', '&']) {
+        let (before, escape) = rest.split_at(at);
+        plain.push_str(before);
+        let (character, after) = unescape(escape).unwrap_or_else(|| first_char(escape));
+        plain.push(character);
+        rest = after;
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
+}
+
+/// The character that the escape at the start of `text` stands for, and the text after it.
+fn unescape(text: &str) -> Option<(char, &str)> {
+    if let Some(entity) = text.strip_prefix('&') {
+        let (name, after) = entity.split_at_checked(entity.find(';').filter(|end| *end <= MAX_ENTITY_BYTES)?)?;
+        return Some((entity_char(name)?, after.strip_prefix(';')?));
+    }
+    let (kind, after) = first_char(text.strip_prefix('\\').filter(|rest| !rest.is_empty())?);
+    match kind {
+        'u' => unicode(after),
+        'x' => hex(after, 2).and_then(|(code, after)| Some((char::from_u32(code)?, after))),
+        'b' | 'f' | 'n' | 'r' | 't' => Some((' ', after)),
+        '"' | '\'' | '/' | '\\' => Some((kind, after)),
+        _ => None,
+    }
+}
+
+/// The character of `\uXXXX`, which may be one half of two.
+fn unicode(text: &str) -> Option<(char, &str)> {
+    let (code, after) = hex(text, 4)?;
+    let low = after.strip_prefix("\\u").and_then(|low| hex(low, 4)).filter(|(low, _)| (0xdc00..0xe000).contains(low));
+    match (char::from_u32(code), low) {
+        (Some(character), _) => Some((character, after)),
+        (None, Some((low, after))) if code < 0xdc00 => {
+            let pair = 0x1_0000_u32.checked_add(((code & 0x3ff) << 10) | (low & 0x3ff))?;
+            Some((char::from_u32(pair)?, after))
+        }
+        (None, _) => Some((char::REPLACEMENT_CHARACTER, after)),
+    }
+}
+
+fn hex(text: &str, digits: usize) -> Option<(u32, &str)> {
+    let (code, after) = text.split_at_checked(digits)?;
+    let is_hex = code.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some((u32::from_str_radix(code, 16).ok().filter(|_| is_hex)?, after))
+}
+
+fn entity_char(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "apos" => Some('\''),
+        "gt" => Some('>'),
+        "lt" => Some('<'),
+        "nbsp" => Some(' '),
+        "quot" => Some('"'),
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(digits) => u32::from_str_radix(digits, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)
+        }
+    }
+}
+
+/// The first character of a text, and the rest. The text is not empty.
+fn first_char(text: &str) -> (char, &str) {
+    let mut chars = text.chars();
+    (chars.next().unwrap_or_default(), chars.as_str())
+}
+
+/// The longest HTML entity that is read, without its `&` and `;`.
+const MAX_ENTITY_BYTES: usize = 8;
 
 /// The shortest secret that is looked for, in characters. A shorter one would hide common words.
 const MIN_SECRET_CHARS: usize = 6;
@@ -147,6 +246,40 @@ mod tests {
         }
         let public = |stretch: &str| "I said: the gardener of ACME".contains(stretch);
         assert_eq!(without_stretches("bad: the gardener of ACME", prompt, public), "bad: the gardener of ACME");
+    }
+
+    #[test]
+    fn escapes_are_decoded() {
+        for (text, plain) in [
+            ("plain", "plain"),
+            (r#"a\nb\tc\"d\'e\\f\/"#, r#"a b c"d'e\f/"#),
+            (r"\u0041\u00e9\ud83d\udc4b\x41", "Aé\u{1f44b}A"),
+            (r"\ud83d\u0041 \udc4b", "\u{fffd}A \u{fffd}"),
+            ("&lt;&#65;&#x42;&amp;&quot;&apos;&gt;", "<AB&\"'>"),
+            (r"\q \u12 \u+123 & &x; &nothing; \", r"\q \u12 \u+123 & &x; &nothing; \"),
+        ] {
+            assert_eq!(decoded(text), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_secret_hides_the_whole_message() {
+        let prompt = "Say \"moon\" to nobody.\nÄrger is a\tword.";
+        for message in [
+            r#"bad: {"content":"Say \"moon\" to nobody."}"#,
+            r#"bad: "{\"content\":\"Say \\\"moon\\\" to nobody.\"}""#,
+            r"bad: nobody.\nÄrger is",
+            r"bad: nobody.\n\u00c4rger is a\tword",
+            "bad: Say &quot;moon&quot; to nobody",
+            r"bad: 'Say \x22moon\x22 to nobody'",
+        ] {
+            assert_eq!(without_stretches(message, prompt, |_| false), "[redacted]", "{message}");
+        }
+        let message = r#"bad: {"type":"\u0041"} and nothing else"#;
+        assert_eq!(without_stretches(message, prompt, |_| false), message);
+        let escaped = r"Write a\tb and C:\new always";
+        assert_eq!(without_stretches(r"no: Write a\tb and C:\new", escaped, |_| false), "no: [redacted]");
+        assert_eq!(without_stretches(r"no: Write a\\tb and C:\\new", escaped, |_| false), "[redacted]");
     }
 
     #[test]

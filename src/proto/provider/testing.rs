@@ -33,7 +33,7 @@ pub(in crate::proto) fn read<'a>(
 ) -> (Vec<Delta>, Result<(), Error>) {
     let mut deltas = Vec::new();
     let read = || {
-        let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &official(provider))?;
+        let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &official(provider));
         for piece in pieces {
             reader.push(piece, &mut deltas)?;
         }

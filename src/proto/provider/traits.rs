@@ -31,16 +31,8 @@ pub trait Provider: Sync {
     fn credential(&self) -> (HeaderName, &'static str);
 
     /// A reader for the body of one successful (2xx) reply of the service that `profile` describes.
-    /// `head` says if the body is a stream or one JSON value.
-    ///
-    /// # Errors
-    /// [`Error::UpstreamMalformed`] if the head announces neither, for example an HTML page.
-    fn reply_reader(
-        &self,
-        head: &response::Parts,
-        bounds: ReplyBounds,
-        profile: &Profile,
-    ) -> Result<Box<dyn ReplyReader>, Error>;
+    /// `head` announces a stream or one JSON value, and the first bytes decide.
+    fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds, profile: &Profile) -> Box<dyn ReplyReader>;
 
     /// The number of model tokens that a call would send. It is an estimate if the service cannot
     /// count.
@@ -60,9 +52,9 @@ pub trait Provider: Sync {
     }
 
     /// The error that an answer with a 4xx or 5xx status means. `body` is the beginning of its
-    /// body.
-    fn error_from_answer(&self, head: &response::Parts, body: &[u8], profile: &Profile) -> Error {
-        upstream_error::from_answer(head, body, profile)
+    /// body, and `request` the body of the request, which the answer may quote.
+    fn error_from_answer(&self, head: &response::Parts, body: &[u8], profile: &Profile, request: &[u8]) -> Error {
+        upstream_error::from_answer(head, body, profile, request)
     }
 }
 

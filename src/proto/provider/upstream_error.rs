@@ -20,10 +20,11 @@ use crate::proto::error::Error;
 /// The wait that clients get for a rate limit that names none.
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
-/// The error that an answer with a 4xx or 5xx status and this body means.
-pub(super) fn from_answer(head: &response::Parts, body: &[u8], profile: &Profile) -> Error {
+/// The error that an answer with a 4xx or 5xx status and this body means. `request` is the body of
+/// the request, which the answer may quote.
+pub(super) fn from_answer(head: &response::Parts, body: &[u8], profile: &Profile, request: &[u8]) -> Error {
     let error = ErrorBody::of_answer(body);
-    let class = refusal::class(Some(head.status.as_u16()), &error, profile);
+    let class = refusal::class(Some(head.status.as_u16()), &error, profile, request);
     let wait = match retry_after(&head.headers) {
         None if refusal::is_daily(&error) => Some(MAX_RETRY_AFTER),
         None => {
@@ -39,7 +40,7 @@ pub(super) fn from_answer(head: &response::Parts, body: &[u8], profile: &Profile
 /// status for some services and a name for others.
 pub(super) fn from_reply(error: &Value, profile: &Profile) -> Error {
     let error = ErrorBody::of_value(error);
-    let class = refusal::class(error.status, &error, profile);
+    let class = refusal::class(error.status, &error, profile, b"");
     of_class(class, error.status, error.retry_after, &error)
 }
 
@@ -58,11 +59,17 @@ fn of_class(class: Class, status: Option<u16>, wait: Option<Duration>, error: &E
         Class::Load => Error::UpstreamUnavailable { cause: cause(), retry_after: wait },
         Class::Rate => {
             let retry_after = Some(wait.unwrap_or(RATE_LIMIT_WAIT));
-            Error::UpstreamRefused { status, message: None, retry_after, overflow: false }
+            Error::UpstreamRefused { status, names: String::new(), message: None, retry_after, overflow: false }
         }
-        Class::Overflow | Class::Request | Class::Unknown => {
+        // Nothing says that the caller may read the words.
+        Class::Unknown => {
+            let names = error.logged.join(" ");
+            Error::UpstreamRefused { status, names, message: None, retry_after: None, overflow: false }
+        }
+        Class::Overflow | Class::Request => {
             let message = Some(safe_text(&error.message)).filter(|text| !text.is_empty());
-            Error::UpstreamRefused { status, message, retry_after: None, overflow: class == Class::Overflow }
+            let overflow = class == Class::Overflow;
+            Error::UpstreamRefused { status, names: String::new(), message, retry_after: None, overflow }
         }
     }
 }
@@ -79,7 +86,7 @@ mod tests {
         let wait = retry_after.map(|wait| (http::header::RETRY_AFTER, wait.as_secs().into()));
         let mut answer = http::Response::builder().status(status).body(()).unwrap();
         answer.headers_mut().extend(wait);
-        super::from_answer(&answer.into_parts().0, body, &COMPATIBLE)
+        super::from_answer(&answer.into_parts().0, body, &COMPATIBLE, b"{}")
     }
 
     #[test]
@@ -87,7 +94,8 @@ mod tests {
         for (status, body, shown) in [
             (400, r#"{"error":{"message":"too hot","type":"x"}}"#, Some("too hot")),
             (422, r#"{"detail":[{"loc":["body"],"msg":"bad"}]}"#, Some("body: bad")),
-            (404, r#"{"detail":"Not Found"}"#, Some("Not Found")),
+            (404, r#"{"detail":"Not Found"}"#, None),
+            (405, r#"{"error":{"message":"our secret","type":"x"}}"#, None),
             (400, "<html>400</html>", None),
             (400, "", None),
             (429, r#"{"error":{"message":"Limit for org-1"}}"#, None),
@@ -97,6 +105,13 @@ mod tests {
             };
             assert_eq!(message.as_deref(), shown, "{body}");
         }
+    }
+
+    #[test]
+    fn an_unknown_fault_is_logged_with_its_names() {
+        let error = from_answer(410, None, br#"{"error":{"message":"our secret","code":"gone_for_good"}}"#);
+        assert_eq!(error.cause().as_deref(), Some("status 410 gone_for_good"));
+        assert!(!error.to_string().contains("secret"));
     }
 
     #[test]
@@ -146,7 +161,13 @@ mod tests {
         ] {
             let error = from_answer(429, header.map(Duration::from_secs), body.as_bytes());
             let retry_after = Some(Duration::from_secs(seconds));
-            let expected = Error::UpstreamRefused { status: 429, message: None, retry_after, overflow: false };
+            let expected = Error::UpstreamRefused {
+                status: 429,
+                names: String::new(),
+                message: None,
+                retry_after,
+                overflow: false,
+            };
             assert_eq!(error, expected, "{header:?} {body}");
         }
     }

@@ -14,7 +14,7 @@ fn attempts() -> Attempts {
 }
 
 fn refused(status: u16, retry_after: Option<Duration>) -> Error {
-    Error::UpstreamRefused { status, message: None, retry_after, overflow: false }
+    Error::UpstreamRefused { names: String::new(), status, message: None, retry_after, overflow: false }
 }
 
 fn unavailable(retry_after: Option<Duration>) -> Error {
@@ -40,9 +40,11 @@ fn first(fault: &CallFault, fallbacks: usize) -> &'static str {
 
 #[test]
 fn each_fault_has_its_remedy() {
-    let overflow = Error::UpstreamRefused { status: 404, message: None, retry_after: None, overflow: true };
+    let overflow =
+        Error::UpstreamRefused { names: String::new(), status: 404, message: None, retry_after: None, overflow: true };
     for (error, alone, with_fallback, verdict) in [
         (Error::UpstreamCut, "retry", "retry", Some(Verdict::Failed)),
+        (Error::UpstreamOutput { cause: String::new() }, "retry", "retry", Some(Verdict::Refused)),
         (unavailable(None), "retry", "retry", Some(Verdict::Failed)),
         (unavailable(Some(seconds(1))), "retry", "retry", Some(Verdict::Failed)),
         (unavailable(Some(seconds(5))), "retry", "next", Some(Verdict::Failed)),

@@ -55,7 +55,8 @@ impl<H: Host> ReplyStream<H> {
             Ok(ResponseState::Replying(exchange)) => {
                 self.last_received = self.service.host.clock().elapsed();
                 let (upstream, model) = (exchange.upstream(), exchange.model());
-                self.service.refused_members.remember(upstream, model, &self.context.left_out, self.last_received);
+                let left_out = self.context.left_out_for_all();
+                self.service.refused_members.remember(upstream, model, &left_out, self.last_received);
                 self.exchange = Some(ExchangeState::Replying(exchange));
                 self.alarm = None;
                 (self.response, self.unread) = (Some(response), Some(first));

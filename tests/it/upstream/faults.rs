@@ -57,7 +57,6 @@ async fn a_response_that_is_not_a_reply_is_malformed() {
         http("200 OK", "content-type: text/html\r\n", html),
         http("200 OK", "", html),
         http("200 OK", "content-type: application/json\r\n", html),
-        http("200 OK", "content-type: application/json\r\n", "[]"),
         http("200 OK", "", ""),
         http("204 No Content", "", ""),
         http("302 Found", "location: /elsewhere\r\n", ""),
@@ -68,6 +67,8 @@ async fn a_response_that_is_not_a_reply_is_malformed() {
     // The model may have generated these.
     for steps in [
         http("200 OK", "content-type: application/json\r\n", "{\"input\":[]}"),
+        http("200 OK", "content-type: application/json\r\n", "[]"),
+        http("200 OK", "content-type: text/html\r\n", "[{\"choices\":[]}]"),
         http("200 OK", "content-type: application/json\r\n", "{\"choices\":[{\"message\":{\"content\":5}}]}"),
         http("200 OK", "content-type: text/event-stream\r\n", "data: {\"choices\":1}\n\n"),
         http("200 OK", "content-type: text/event-stream\r\n", "data: <html>\n\n"),
@@ -220,7 +221,7 @@ async fn the_callers_do_not_learn_of_the_operators_account() {
         ("404 Not Found", said("The model `m` does not exist")),
     ] {
         let problem = problem_of(http(status, "", &body), "upstream_unavailable", 502).await;
-        assert_eq!(problem["detail"], "The model service could not be reached, or failed.");
+        assert_eq!(problem["detail"], "The model service is not available.");
         assert_eq!(problem["retry"], "never");
     }
 }

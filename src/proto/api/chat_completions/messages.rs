@@ -186,7 +186,7 @@ pub(super) struct Messages<'a> {
     pub(super) items: Vec<Item>,
     /// The texts of the system messages.
     pub(super) system: Option<String>,
-    /// The token of the model's last message with a token.
+    /// The token of the model's last message. That of an earlier one would continue from there.
     pub(super) token: Option<Cow<'a, str>>,
 }
 
@@ -199,7 +199,7 @@ pub(super) fn read_messages<'a, const MOST: usize>(
     for (at, Object(mut message)) in messages.0.into_iter().enumerate() {
         match &*message.role {
             "assistant" => {
-                token = message.take_token().or(token);
+                token = message.take_token();
                 push_assistant(at, message, names, &mut items)?;
             }
             "developer" | "system" => system.extend(system_texts(at, message.content)?),

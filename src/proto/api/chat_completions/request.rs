@@ -10,7 +10,7 @@ use crate::proto::{
     api::{
         body::{self, AtLeastOne, List, has_no_effect},
         ignored::Ignored,
-        tools::{self, CustomTool, Grammar, OfferedTools, ToolNames},
+        tools::{self, CustomTool, Grammar, OfferedTools, ToolList, ToolNames},
     },
     error::Error,
     json::Object,
@@ -255,7 +255,7 @@ struct RawAllowedTool<'a> {
 
 /// The tools. Those that the server cannot offer are left out.
 fn read_tools<const MOST: usize>(raw: List<&RawValue, MOST>, ignored: &mut Ignored) -> Result<OfferedTools, Error> {
-    let mut offered = OfferedTools::default();
+    let mut list = ToolList::default();
     for (at, raw) in raw.0.into_iter().enumerate() {
         let path = format!("tools[{at}]");
         let missing = |member: &str| Error::invalid(format!("`{path}.{member}` is missing. Add it."));
@@ -265,19 +265,19 @@ fn read_tools<const MOST: usize>(raw: List<&RawValue, MOST>, ignored: &mut Ignor
                 let function = function.ok_or_else(|| missing(if kind.is_none() { "type" } else { "function" }))?;
                 let Object(RawFunction { name, description, parameters, strict }) = function;
                 let path = format!("{path}.function");
-                offered.add(None, tools::tool(&path, name, description, parameters, strict)?)?;
+                list.add(None, tools::tool(&path, name, description, parameters, strict)?)?;
             }
             Some("custom") => {
                 let Object(RawTool { custom, .. }) = body::parse_member(&path, raw)?;
                 let Object(RawCustom { name, description, format }) = custom.ok_or_else(|| missing("custom"))?;
                 tools::check_name(&format!("{path}.custom"), &name)?;
                 let grammar = format.and_then(|format| format.0.grammar).map(|grammar| grammar.0);
-                offered.add_custom(None, CustomTool { name, description, grammar })?;
+                list.add_custom(None, CustomTool { name, description, grammar })?;
             }
             Some(hosted) => ignored.add_tool(hosted, None),
         }
     }
-    Ok(offered)
+    list.offer()
 }
 
 /// The choice, and the tools that the model can still call.

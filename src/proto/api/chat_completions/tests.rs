@@ -478,26 +478,32 @@ fn the_token_is_read_where_litellm_keeps_it() {
     let token = |fields: Value| parse(&body(fields)).unwrap().token;
     assert_eq!(token(json!({ "refusal": null, "conversation_token": "two" })).as_deref(), Some("two"));
     for nothing in [json!(null), json!({}), json!({ "conversation_token": null }), json!("text"), json!([1])] {
-        assert_eq!(token(nothing).as_deref(), Some("one"));
+        assert_eq!(token(nothing), None);
     }
 }
 
 #[test]
-fn the_token_is_read_from_the_last_message_that_has_one() {
-    let loop_body = |top: Value| {
+fn the_token_is_read_from_the_last_message_of_the_model() {
+    let loop_body = |top: Value, last: Value| {
         request(&json!({ "conversation_token": top, "messages": [
             { "role": "user", "content": "a", "conversation_token": "not.the.models" },
             { "role": "assistant", "content": "A", "conversation_token": "one" },
             { "role": "user", "content": "b" },
-            { "role": "assistant", "content": "B", "conversation_token": "two" },
-            { "role": "assistant", "content": "C", "conversation_token": null },
+            { "role": "assistant", "content": "B", "conversation_token": last },
             { "role": "user", "content": "c" },
         ] }))
     };
-    assert_eq!(parse(&loop_body(json!(null))).unwrap().token.as_deref(), Some("two"));
-    assert_eq!(parse(&loop_body(json!("two"))).unwrap().token.as_deref(), Some("two"));
+    let token = |top: Value, last: Value| parse(&loop_body(top, last)).unwrap().token;
+    for (top, last, expected) in [
+        (json!(null), json!("two"), Some("two")),
+        (json!("two"), json!("two"), Some("two")),
+        (json!("two"), json!(null), Some("two")),
+        (json!(null), json!(null), None),
+    ] {
+        assert_eq!(token(top, last).as_deref(), expected);
+    }
     for other in ["one", "three", ""] {
-        let detail = invalid(&loop_body(json!(other)));
+        let detail = invalid(&loop_body(json!(other), json!("two")));
         assert!(detail.starts_with("`conversation_token` differs from the token in the last message"), "{detail}");
     }
 }

@@ -30,7 +30,8 @@ pub(super) struct RawMessage<'a> {
 /// The content of the messages.
 pub(super) struct Messages<'a> {
     pub(super) items: Vec<Item>,
-    /// The token of the model's last message with a token, in the message or in a block.
+    /// The token of the model's last message, in itself or in its last block. That of an earlier
+    /// message would continue from there.
     pub(super) token: Option<Cow<'a, str>>,
 }
 
@@ -51,7 +52,7 @@ pub(super) fn messages<'a>(
         let position = MessagePosition::Message(message);
         match &*role {
             "assistant" => {
-                token = conversation_token.or_else(|| content.take_token()).or(token);
+                token = conversation_token.or_else(|| content.take_token());
                 push_assistant(position, content, &mut items)?;
                 follows_model = true;
             }
@@ -123,7 +124,7 @@ impl fmt::Display for MessagePosition {
 
 /// Text, or blocks.
 pub(super) enum RawContent<'a> {
-    /// The blocks, and the token of the last one that has a token.
+    /// The blocks, and the token of the last one.
     Blocks(Vec<RawBlock<'a>>, Option<Cow<'a, str>>),
     Text(String),
 }
@@ -159,7 +160,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawContent<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
                 let (mut blocks, mut token) = (Vec::new(), None);
                 body::each_of_at_most(body::ELEMENTS, seq, |TokenBlock { block, conversation_token }| {
-                    token = conversation_token.or_else(|| token.take());
+                    token = conversation_token;
                     blocks.push(block);
                 })?;
                 Ok(RawContent::Blocks(blocks, token))

@@ -326,22 +326,23 @@ fn the_token_is_read_from_the_last_message_of_the_model() {
             { "role": "user", "content": [{ "type": "text", "text": "c", "conversation_token": "not.the.models" }] },
         ])
     };
-    for (last, token) in [
-        (
-            json!({ "role": "assistant", "content": [
-            { "type": "text", "text": "B" },
-            { "type": "text", "text": "B", "conversation_token": "two" }
-        ] }),
-            "two",
-        ),
-        (json!({ "role": "assistant", "content": "B", "conversation_token": "two" }), "two"),
-        (json!({ "role": "assistant", "content": "B" }), "one"),
+    let text = |token: Value| json!({ "type": "text", "text": "B", "conversation_token": token });
+    let reply = |content: Value| json!({ "role": "assistant", "content": content });
+    let turn = |last: Value, top: Value| read(&json!({ "messages": messages(last), "conversation_token": top }));
+    for last in [
+        reply(json!([text(json!(null)), text(json!("two"))])),
+        reply(json!([text(json!("one")), text(json!("two"))])),
+        json!({ "role": "assistant", "content": "B", "conversation_token": "two" }),
     ] {
-        let turn = |top: Value| read(&json!({ "messages": messages(last.clone()), "conversation_token": top }));
-        assert_eq!(turn(json!(null)).unwrap().token.as_deref(), Some(token), "{last}");
-        assert_eq!(turn(json!(token)).unwrap().token.as_deref(), Some(token));
-        let error = turn(json!("three")).unwrap_err().to_string();
+        for top in [json!(null), json!("two")] {
+            assert_eq!(turn(last.clone(), top).unwrap().token.as_deref(), Some("two"), "{last}");
+        }
+        let error = turn(last, json!("three")).unwrap_err().to_string();
         assert!(error.starts_with("`conversation_token` differs from the token in the last message"), "{error}");
+    }
+    for last in [reply(json!("B")), reply(json!([])), reply(json!([text(json!("one")), text(json!(null))]))] {
+        assert_eq!(turn(last.clone(), json!(null)).unwrap().token, None, "{last}");
+        assert_eq!(turn(last, json!("two")).unwrap().token.as_deref(), Some("two"));
     }
 }
 

@@ -169,17 +169,24 @@ fn a_request_that_brings_turns_starts_no_conversation() {
     let mut fixture = two_aliases();
     let token = fixture.turn(at("open", first_turn("hi")), "hello").token;
     let copy = vec![user("hi"), assistant("hello"), user("and?")];
-    for (request, brings) in [
-        (turn_with(None, vec![user("hi")]), false),
-        (turn_with(None, vec![user("hi"), user("and?")]), false),
-        (turn_with(None, copy.clone()), true),
-        (turn_with(None, vec![think("openai", KEPT), user("and?")]), true),
-        (turn_with(None, vec![think("anthropic", KEPT), user("and?")]), false),
-        (turn_with(Some(&token), copy), false),
-        (turn_with(Some(&token), vec![assistant("besides"), user("and?")]), true),
+    let call = Item::Call { id: "c".to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
+    let result = Item::Result { id: "c".to_owned(), out: Output::Text("3".to_owned()), error: false };
+    let after = |reply: Item| turn_with(None, vec![user("hi"), reply, user("and?")]);
+    // Items of the model mark the token. Only those with content are a turn that was taken.
+    for (request, brings, asserted) in [
+        (turn_with(None, vec![user("hi")]), false, false),
+        (turn_with(None, vec![user("hi"), user("and?")]), false, false),
+        (turn_with(None, copy.clone()), true, true),
+        (after(assistant("")), false, true),
+        (after(assistant(" \n")), false, true),
+        (after(think("openai", KEPT)), false, true),
+        (after(think("anthropic", KEPT)), false, false),
+        (turn_with(None, vec![call, result]), true, true),
+        (turn_with(Some(&token), copy), false, false),
+        (turn_with(Some(&token), vec![assistant("besides"), user("and?")]), true, true),
     ] {
         let planned = fixture.plan(at("open", request.clone())).unwrap();
-        assert_eq!((planned.brings_history(), planned.claims().asserted), (brings, brings), "{request:?}");
+        assert_eq!((planned.brings_history(), planned.claims().asserted), (brings, asserted), "{request:?}");
     }
 }
 
@@ -298,4 +305,20 @@ fn a_retry_with_the_same_history_is_the_same_input() {
     };
     assert_eq!(hash("besides"), hash("besides"));
     assert_ne!(hash("besides"), hash("Besides"));
+}
+
+#[test]
+fn a_reference_repeats_a_reply_of_the_token() {
+    let mut fixture = Fixture::changed(accept_client_history);
+    let token = fixture.turn(first_turn("hi"), "hello").token;
+    let repeated = || vec![user("hi"), Item::reference(), user("and?")];
+    let second = fixture.turn(turn_with(Some(&token), repeated()), "yes");
+    assert_eq!(
+        fixture.history(&second.token).unwrap().0,
+        [user("hi"), assistant("hello"), user("and?"), assistant("yes")]
+    );
+    assert!(!second.conversation.claims.asserted);
+    // A reference to a reply that the token does not have never enters.
+    let unknown = [vec![Item::reference()], repeated()].concat();
+    assert_eq!(error_code(fixture.ready(turn_with(Some(&token), unknown))), "role_forbidden");
 }

@@ -158,8 +158,8 @@ fn an_error_answer_leads_back_to_the_ready_turn() {
     let FailedAttempt { error, exchange, .. } = exchange.into_failed_attempt();
     assert_eq!(error.code(), "upstream_unavailable");
     assert_eq!(exchange.request().body(), before.body());
-    let head = Response::builder().header("content-type", "text/html").body(()).unwrap().into_parts().0;
-    let Err(failed) = exchange.respond(&head) else { panic!("a page is not a reply") };
+    let head = Response::builder().status(302).body(()).unwrap().into_parts().0;
+    let Err(failed) = exchange.respond(&head) else { panic!("a redirect is not a reply") };
     let FailedAttempt { error, mut exchange, .. } = *failed;
     assert_eq!(error.code(), "upstream_malformed");
     assert!(exchange.next_target());

@@ -11,13 +11,11 @@ fn assistant(text: &str) -> Item {
     Item::text(Role::Assistant, text)
 }
 
-/// The hash of this input with this token. It must be the same before and after planning.
+/// The hash of what is new in this input with this token.
 fn input_hash(fixture: &mut Fixture, token: &str, input: Vec<Item>) -> [u8; 16] {
     let request = TurnRequest { token: Some(token.to_owned()), input, ..first_turn("") };
     let opened = fixture.open(request, &anonymous()).unwrap();
-    let first = opened.presented().unwrap();
-    assert_eq!(opened.plan(&mut fixture.codec).unwrap().presented(), Some(first));
-    first.input
+    opened.plan(&mut fixture.codec).unwrap().presented().unwrap().input
 }
 
 #[test]
@@ -44,6 +42,32 @@ fn only_the_new_input_is_hashed() {
     assert_ne!(input_hash(&mut fixture, &token, vec![user("and")]), new);
     let other = fixture.turn(first_turn("hi"), "hello").token;
     assert_ne!(input_hash(&mut fixture, &other, vec![user("and?")]), new, "the token is the key");
+}
+
+#[test]
+fn what_the_turn_adds_is_hashed() {
+    let mut fixture = Fixture::new(Limits::default());
+    let first = fixture.turn(first_turn("hi"), "hello").token;
+    let silent = fixture.turn(next_turn(&first, "and?"), "").token;
+    let copy = || vec![user("hi"), assistant("hello"), user("and?")];
+    // Only the first two repeat the question before `so`.
+    let repeated = input_hash(&mut fixture, &silent, [copy(), vec![user("so")]].concat());
+    assert_eq!(input_hash(&mut fixture, &silent, vec![user("and?"), user("so")]), repeated);
+    let asked_again = [copy(), vec![assistant(""), user("and?"), user("so")]].concat();
+    assert_ne!(input_hash(&mut fixture, &silent, asked_again), repeated);
+}
+
+#[test]
+fn before_planning_all_input_is_hashed() {
+    let mut fixture = Fixture::new(Limits::default());
+    let token = fixture.turn(first_turn("hi"), "hello").token;
+    let mut hash = |input| {
+        let request = TurnRequest { token: Some(token.clone()), input, ..first_turn("") };
+        fixture.open(request, &anonymous()).unwrap().presented().unwrap().input
+    };
+    let new = hash(vec![user("and?")]);
+    assert_eq!(hash(vec![user("and?")]), new);
+    assert_ne!(hash(vec![assistant("hello"), user("and?")]), new);
 }
 
 #[test]

@@ -31,6 +31,8 @@ fn the_operators_prompt_and_keys_are_not_shown() {
     for (words, expected) in [
         ("bad: You are Ada, the gardener of ACME. Never name the moon.", "bad: [redacted]"),
         ("bad key hunter2 sent", "bad key [redacted] sent"),
+        (r"bad: 'the gardener of ACME.\nNever name the moon.'", r"bad: '[redacted]\n[redacted]'"),
+        (r"bad: of ACME.\nNever name", "[redacted]"),
         ("`temperature` is too high", "`temperature` is too high"),
     ] {
         assert_eq!(shown(&mut fixture, "hi", words).as_deref(), Some(expected));
@@ -70,6 +72,9 @@ fn a_generated_reply_that_cannot_be_read_is_not_paid_twice() {
         ("text/event-stream", "data: {\"choices\":3}\n\n", ("upstream_malformed", Retry::Never)),
         ("application/json", "{\"choices\":3}", ("upstream_malformed", Retry::Never)),
         ("application/json", "\u{feff} {\"choices\":3}", ("upstream_malformed", Retry::Never)),
+        ("application/json", "[{\"choices\":[]}]", ("upstream_malformed", Retry::Never)),
+        ("text/html", "{\"choices\":3}", ("upstream_malformed", Retry::Never)),
+        ("text/html", "<html>", ("upstream_malformed", Retry::Safe)),
         ("application/json", "<html>", ("upstream_malformed", Retry::Safe)),
         ("application/json", "", ("upstream_cut", Retry::Safe)),
         ("text/event-stream", "", ("upstream_cut", Retry::Safe)),

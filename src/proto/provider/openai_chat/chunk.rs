@@ -26,7 +26,7 @@ pub(super) struct Chunk<'a> {
     #[serde(borrow)]
     pub(super) choices: Option<List<Choice<'a>, MAX_CHOICES>>,
     #[serde(default, deserialize_with = "reply_json::error_member")]
-    pub(super) error: Option<Value>,
+    error: Option<Value>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -34,6 +34,13 @@ pub(super) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    /// The error, next to the choices or inside the choice that is read.
+    pub(super) fn error(&self) -> Option<&Value> {
+        let choices = self.choices.as_ref().map(|choices| choices.0.as_slice()).unwrap_or_default();
+        let mut read = (0..).zip(choices).filter(|(place, choice)| choice.index(*place) == 0);
+        self.error.as_ref().or_else(|| read.find_map(|(_, choice)| choice.error.as_ref()))
+    }
+
     /// The counts, wherever the service puts them. Counts of zero say nothing.
     pub(super) fn usage(&self) -> Option<Usage> {
         let groq = self.x_groq.and_then(members).and_then(|groq| counts(groq.find("usage")?));
@@ -61,6 +68,8 @@ pub(super) struct Choice<'a> {
     matched_stop: Option<&'a RawValue>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "reply_json::error_member")]
+    error: Option<Value>,
 }
 
 impl<'a> Choice<'a> {

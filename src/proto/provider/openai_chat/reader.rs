@@ -38,7 +38,7 @@ impl ReplyParser for Parser {
 
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let chunk: Chunk<'_> = reply_json::parse(body)?;
-        if chunk.choices.is_none() && chunk.error.is_none() {
+        if chunk.choices.is_none() && chunk.error().is_none() {
             return Err(Error::malformed("the reply has no choices"));
         }
         self.add_chunk(&chunk, reply, deltas)
@@ -47,7 +47,7 @@ impl ReplyParser for Parser {
 
 impl Parser {
     fn add_chunk(&mut self, chunk: &Chunk<'_>, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        if let Some(error) = &chunk.error {
+        if let Some(error) = chunk.error() {
             return Err(upstream_error::from_reply(error, reply.profile()));
         }
         let choices = chunk.choices.as_ref().map(|choices| choices.0.as_slice()).unwrap_or_default();

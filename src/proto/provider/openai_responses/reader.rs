@@ -13,7 +13,7 @@ use crate::proto::{
             places::Places,
             wire::{CallItem, EndEvent, ItemEvent, MessageItem, MessagePart, ReasoningItem, Response},
         },
-        profile::CallIds,
+        profile::{CallIds, Profile},
         reply::ReplyParser,
         reply_builder::ReplyBuilder,
         reply_json, upstream_error,
@@ -61,7 +61,9 @@ impl ReplyParser for Parser {
             "error" => Err(error(data, reply)),
             kind @ ("response.completed" | "response.failed" | "response.incomplete") => {
                 let mut response = reply_json::parse::<EndEvent<'_>>(data)?.response.unwrap_or_default();
-                response.status = response.status.or_else(|| kind.strip_prefix("response.").map(str::to_owned));
+                let kind = kind.strip_prefix("response.").unwrap_or_default();
+                let is_worse = |status: &String| badness(status, reply.profile()) > badness(kind, reply.profile());
+                response.status = response.status.filter(is_worse).or_else(|| Some(kind.to_owned()));
                 self.add_late_output(&mut response, reply, deltas)?;
                 end(response, reply, deltas)?;
                 reply.complete(deltas)
@@ -261,6 +263,18 @@ fn end(response: Response<'_>, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>
     };
     reply.set_end(end);
     Ok(())
+}
+
+/// How bad a status is. The kind of an event decides, unless the status next to it is worse.
+fn badness(status: &str, profile: &Profile) -> u8 {
+    if status.eq_ignore_ascii_case("incomplete") {
+        return 1;
+    }
+    match End::of(status, profile) {
+        Some(End::Finished(FinishReason::ContentFilter | FinishReason::Length)) => 1,
+        Some(End::Cut | End::Failed(_) | End::Unusable(_)) => 2,
+        Some(End::Finished(_) | End::Unknown(_)) | None => 0,
+    }
 }
 
 /// The error of an `error` event: in a member of its own, in the event itself, or as plain text.

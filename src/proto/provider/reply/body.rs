@@ -15,7 +15,7 @@ pub(super) struct BodyReader<P> {
     max_bytes: usize,
     parser: P,
     reply: ReplyBuilder,
-    /// True after the first byte of an object. Another body is not from the model.
+    /// True after the first byte of an object or a list. Another body is not from the model.
     started: bool,
 }
 
@@ -29,7 +29,7 @@ impl<P: ReplyParser> BodyReader<P> {
             return Err(Error::malformed(format!("the reply exceeds the limit of {} bytes", self.max_bytes)));
         }
         self.body.extend_from_slice(bytes);
-        self.started = self.body.starts_with(b"{");
+        self.started = matches!(self.body.first(), Some(b'{' | b'['));
         Ok(())
     }
 

@@ -93,8 +93,9 @@ impl<P: ReplyParser> StreamReader<P> {
             self.parse(&held, deltas)?;
         }
         self.reply.take_repairs(deltas);
-        // Some services close the stream after the reason for the end, without an end marker.
-        if !self.reply.has_end() {
+        // Some services close the stream after the reason for the end, without an end marker. A
+        // reason that nobody knows may belong to a stream that broke off.
+        if !self.reply.has_known_end() {
             return Err(Error::UpstreamCut);
         }
         self.reply.repair(Repair::EndMarker);

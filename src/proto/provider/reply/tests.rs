@@ -21,20 +21,29 @@ fn every_provider_is_found_by_its_name() {
 }
 
 #[test]
-fn the_content_type_selects_the_reader() {
+fn the_first_bytes_decide_under_every_content_type() {
     for provider in PROVIDERS {
-        for accepted in [
+        for content_type in [
             "text/event-stream",
             "Text/Event-Stream; charset=utf-8",
-            "application/json",
             "application/JSON ;a=b",
             "",
             "text/plain",
+            "text/html; charset=utf-8",
+            "application/vnd.api+json",
+            "application/json, text/html",
         ] {
-            assert!(provider.reply_reader(&head(accepted), BOUNDS, &COMPATIBLE).is_ok(), "{accepted}");
+            for (reply, has_started) in
+                [("{\"a\"", true), ("\u{feff} [1", true), ("data: {}\n\n", true), (":\n\n", false)]
+            {
+                let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &COMPATIBLE);
+                let _ = reader.push(reply.as_bytes(), &mut Vec::new());
+                assert_eq!(reader.has_started(), has_started, "{content_type} {reply}");
+            }
         }
-        for refused in ["text/html; charset=utf-8", "application/jsonl", "application/json, text/html"] {
-            assert!(is_malformed(&provider.reply_reader(&head(refused), BOUNDS, &COMPATIBLE)), "{refused}");
+        for content_type in ["text/html", "application/vnd.api+json", ""] {
+            let (deltas, ended) = read(*provider, content_type, [&b"<html>"[..]]);
+            assert!(deltas.is_empty() && is_malformed(&ended), "{content_type}");
         }
     }
 }
@@ -91,7 +100,7 @@ fn a_reader_never_buffers_more_than_its_limit() {
     let max_bytes = max_wire_bytes(BOUNDS);
     for provider in PROVIDERS {
         for (content_type, start) in [("application/json", "{\"a\":\""), ("text/event-stream", "data: ")] {
-            let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &COMPATIBLE).unwrap();
+            let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &COMPATIBLE);
             let mut deltas = Vec::new();
             reader.push(start.as_bytes(), &mut deltas).unwrap();
             let mut fed = start.len();
@@ -142,7 +151,7 @@ fn lists_are_limited_while_they_are_read() {
     ] {
         let body = format!("{before}{}{after}", vec![element; 5_000].join(","));
         let bounds = ReplyBounds { turn: 1, reply_bytes: 1 << 20 };
-        let mut reader = provider(name).reply_reader(&head("application/json"), bounds, &COMPATIBLE).unwrap();
+        let mut reader = provider(name).reply_reader(&head("application/json"), bounds, &COMPATIBLE);
         let mut deltas = Vec::new();
         let ended = reader.push(body.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
         assert!(is_malformed(&ended), "{name} {before}: {ended:?}");
@@ -153,7 +162,7 @@ fn lists_are_limited_while_they_are_read() {
 fn an_error_that_is_too_long_is_not_read() {
     let long = format!(r#"{{"error":[{}0]}}"#, "[],".repeat(50_000));
     let bounds = ReplyBounds { turn: 1, reply_bytes: 1 << 20 };
-    let mut reader = by_name("openai").unwrap().reply_reader(&head("application/json"), bounds, &COMPATIBLE).unwrap();
+    let mut reader = by_name("openai").unwrap().reply_reader(&head("application/json"), bounds, &COMPATIBLE);
     let mut deltas = Vec::new();
     let ended = reader.push(long.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
     assert!(matches!(ended, Err(Error::UpstreamUnavailable { .. })), "{ended:?}");

@@ -205,3 +205,21 @@ fn a_refusal_is_filtered_content_unless_the_reply_failed() {
         assert_eq!(reply.complete(&mut deltas).map(|()| deltas.pop()), expected);
     }
 }
+
+#[test]
+fn a_failure_is_not_replaced_by_a_later_end() {
+    for (first, code) in [(End::Failed("error".to_owned()), "upstream_unavailable"), (End::Cut, "upstream_cut")] {
+        let (mut reply, mut deltas) = empty();
+        reply.text("half".to_owned(), &mut deltas);
+        reply.set_end(Some(first));
+        reply.set_end(None);
+        reply.set_end(Some(End::Finished(FinishReason::Stop)));
+        assert_eq!(reply.complete(&mut deltas).unwrap_err().code(), code);
+    }
+    let (mut reply, mut deltas) = empty();
+    reply.text("all".to_owned(), &mut deltas);
+    reply.set_end(Some(End::Finished(FinishReason::Stop)));
+    reply.set_end(Some(End::Finished(FinishReason::Length)));
+    assert_eq!(reply.complete(&mut deltas), Ok(()));
+    assert_eq!(deltas.last(), Some(&Delta::Finish(FinishReason::Length)));
+}

@@ -272,7 +272,8 @@ fn all_items() -> Vec<Item> {
 
 /// Every error that the server returns.
 fn errors() -> Vec<Error> {
-    let overflow = Error::UpstreamRefused { status: 400, message: None, retry_after: None, overflow: true };
+    let overflow =
+        Error::UpstreamRefused { names: String::new(), status: 400, message: None, retry_after: None, overflow: true };
     problem::tests::all().into_iter().map(|(error, ..)| error).chain([overflow]).collect()
 }
 

@@ -72,16 +72,16 @@ fn messages_become_items_in_their_order() {
 #[test]
 fn reasoning_has_only_the_members_that_its_provider_takes_back() {
     let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[
-        {"signature":"c2\u006cn","cache_control":null,"thinking":"h\u006d","type":"thinking","conversation_token":"t"},
-        {"type":"thinking","thinking":"x","signature":null,"for":"call","id":"c1","members":{"role":"user"},"role":"user"},
-        {"type":"text","text":"A"}]},{"role":"user","content":"x"}]}"#;
+        {"signature":"c2\u006cn","cache_control":null,"thinking":"h\u006d","type":"thinking"},
+        {"type":"thinking","thinking":"x","signature":null,"for":"call","id":"c1","members":{"role":"user"},"role":"user",
+        "conversation_token":"t"}]},{"role":"user","content":"x"}]}"#;
     let turn = Messages.parse_request(body, &ApiSettings::default()).unwrap().turn;
     let texts = [
         r#"{"type":"thinking","thinking":"h\u006d","signature":"c2\u006cn"}"#,
         r#"{"type":"thinking","thinking":"x"}"#,
     ];
     assert_eq!(turn.input[..2], texts.map(thinking));
-    assert_eq!((turn.input[2].clone(), turn.token.as_deref()), (text(Role::Assistant, "A"), Some("t")));
+    assert_eq!((turn.input[2].clone(), turn.token.as_deref()), (text(Role::Assistant, ""), Some("t")));
 }
 
 #[test]

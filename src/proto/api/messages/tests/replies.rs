@@ -369,7 +369,8 @@ fn every_error_has_its_class() {
     let excess = Excess { actual: 2, limit: 1, unit: "bytes" };
     let limit = Duration::from_secs(1);
     let cause = || "SECRET".to_owned();
-    let refused = Error::UpstreamRefused { status: 400, message: None, retry_after: None, overflow: false };
+    let refused =
+        Error::UpstreamRefused { names: String::new(), status: 400, message: None, retry_after: None, overflow: false };
     for (error, status, class) in [
         (Error::BodyTooLarge { limit_bytes: 1 }, 413, "request_too_large"),
         (Error::HistoryTooLarge(excess), 413, "request_too_large"),
@@ -417,8 +418,13 @@ fn some_errors_have_the_status_that_programs_expect() {
         (None, "prompt is too long: The model service refused the request with status 400."),
     ] {
         let upstream_message = upstream_message.map(str::to_owned);
-        let overflow =
-            Error::UpstreamRefused { status: 400, message: upstream_message, retry_after: None, overflow: true };
+        let overflow = Error::UpstreamRefused {
+            names: String::new(),
+            status: 400,
+            message: upstream_message,
+            retry_after: None,
+            overflow: true,
+        };
         let response = Messages.error_response(&public(&overflow, 502)).unwrap();
         let body: Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!((response.status, &body["error"]["type"]), (400, &json!("invalid_request_error")));

@@ -47,7 +47,7 @@ pub(super) fn read(body: &str) -> Result<Request, Error> {
     tools.add("tools", raw.tools.take().unwrap_or_default(), &mut ignored)?;
     let bodies = std::mem::take(&mut tools.bodies);
     input.add_tools(&mut tools, &mut ignored)?;
-    let OfferedTools { tools, names } = tools.offered;
+    let OfferedTools { tools, names } = tools.list.offer()?;
     let Choice { choice, body: tool_choice, allowed } = choice::read(raw.tool_choice, &tools, &names, &ignored)?;
     let (format, text) = raw.text.take().map_or_else(RawText::default, |text| text.0).read()?;
     let (reasoning, reasoning_body) = raw.reasoning.take().map_or_else(RawReasoning::default, |raw| raw.0).read()?;

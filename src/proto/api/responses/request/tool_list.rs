@@ -9,7 +9,7 @@ use crate::proto::{
         body::{self, List},
         ignored::Ignored,
         responses::resource::ToolBody,
-        tools::{self, CustomTool, Grammar, OfferedTools},
+        tools::{self, CustomTool, Grammar, ToolList},
     },
     error::Error,
     json::Object,
@@ -18,7 +18,7 @@ use crate::proto::{
 /// The tools of a request.
 #[derive(Default)]
 pub(super) struct Tools {
-    pub(super) offered: OfferedTools,
+    pub(super) list: ToolList,
     /// The tools as the answer repeats them.
     pub(super) bodies: Vec<ToolBody>,
 }
@@ -56,8 +56,9 @@ impl Tools {
     }
 
     fn add_namespace(&mut self, path: &str, raw: &RawValue, ignored: &mut Ignored) -> Result<(), Error> {
-        let Object(RawNamespace { name, tools }) = body::parse_member(path, raw)?;
-        for (at, tool) in tools.0.into_iter().enumerate() {
+        let Object(RawNamespace { name, tools: list }) = body::parse_member(path, raw)?;
+        tools::check_namespace(path, &name)?;
+        for (at, tool) in list.0.into_iter().enumerate() {
             self.add_tool(&format!("{path}.tools[{at}]"), Some(&name), tool, ignored)?;
         }
         Ok(())
@@ -68,7 +69,7 @@ impl Tools {
         let Object(RawTool { name, description, parameters, strict, .. }) = body::parse_member(path, raw)?;
         let tool = tools::tool(path, name, description, parameters, strict)?;
         let body = ToolBody::from(&tool);
-        self.offered.add(namespace, tool)?;
+        self.list.add(namespace, tool)?;
         Ok(body)
     }
 
@@ -86,7 +87,7 @@ impl Tools {
                 let Object(RawTool { name, description, format, .. }) = body::parse_member(path, raw)?;
                 tools::check_name(path, &name)?;
                 let grammar = format.map(|format| grammar(path, format)).transpose()?.flatten();
-                self.offered.add_custom(namespace, CustomTool { name, description, grammar })
+                self.list.add_custom(namespace, CustomTool { name, description, grammar })
             }
             Some(hosted) => {
                 ignored.add_tool(hosted, None);

@@ -21,7 +21,7 @@ fn repaired(events: &[&str]) -> (Vec<Delta>, Vec<&'static str>) {
 
 /// The same for a body, at a compatible service.
 fn compatible(content_type: &str, reply: &str) -> (Vec<Delta>, Vec<&'static str>) {
-    let mut reader = Anthropic.reply_reader(&head(content_type), BOUNDS, &COMPATIBLE).unwrap();
+    let mut reader = Anthropic.reply_reader(&head(content_type), BOUNDS, &COMPATIBLE);
     let mut deltas = Vec::new();
     reader.push(reply.as_bytes(), &mut deltas).unwrap();
     reader.finish(&mut deltas).unwrap();

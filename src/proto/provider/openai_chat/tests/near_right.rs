@@ -260,3 +260,32 @@ fn a_stop_sequence_is_a_text_next_to_the_end() {
         }
     }
 }
+
+#[test]
+fn an_error_inside_the_choice_fails_the_reply() {
+    for reason in ["null", r#""stop""#] {
+        for member in ["message", "delta"] {
+            let chunk = format!(
+                r#"{{"choices":[{{"{member}":{{"content":"half of it"}},"finish_reason":{reason},"error":{{"code":502,"message":"no"}}}}]}}"#
+            );
+            let outcomes = [
+                read(&OFFICIAL, "application/json", [chunk.as_bytes()]).1,
+                read_events(&OFFICIAL, &[&chunk, "[DONE]"]).1,
+            ];
+            for ended in outcomes {
+                assert!(matches!(ended, Err(Error::UpstreamUnavailable { .. })), "{chunk}: {ended:?}");
+            }
+        }
+    }
+    let other = r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop","error":null},{"index":1,"error":{"code":502}}]}"#;
+    assert_eq!(read(&OFFICIAL, "application/json", [other.as_bytes()]).1, Ok(()));
+}
+
+#[test]
+fn an_unknown_reason_counts_only_with_the_end_marker() {
+    let chunk = r#"{"choices":[{"delta":{"content":"half"},"finish_reason":"mystery"}]}"#;
+    assert_eq!(read_events(&OFFICIAL, &[chunk]).1, Err(Error::UpstreamCut));
+    assert_eq!(read_events(&OFFICIAL, &[chunk, "[DONE]"]).1, Ok(()));
+    let known = chunk.replace("mystery", "stop");
+    assert_eq!(read_events(&OFFICIAL, &[&known]).1, Ok(()));
+}

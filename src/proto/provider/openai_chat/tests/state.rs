@@ -6,7 +6,7 @@ use crate::proto::provider::{CallIds, Profile, ServiceState};
 /// Reads a reply of the service with this profile.
 fn read_at(profile: &Profile, content_type: &str, reply: &str) -> Vec<Delta> {
     let mut deltas = Vec::new();
-    let mut reader = OFFICIAL.reply_reader(&head(content_type), BOUNDS, profile).unwrap();
+    let mut reader = OFFICIAL.reply_reader(&head(content_type), BOUNDS, profile);
     reader.push(reply.as_bytes(), &mut deltas).unwrap();
     reader.finish(&mut deltas).unwrap();
     deltas.retain(|delta| !matches!(delta, Delta::Repaired(_) | Delta::Usage(_)));

@@ -120,3 +120,32 @@ fn errors_have_many_shapes() {
         assert_eq!(ended.unwrap_err().code(), code, "{event}");
     }
 }
+
+#[test]
+fn the_kind_of_the_last_event_counts_unless_the_status_is_worse() {
+    for (kind, status, code) in [
+        ("completed", "in_progress", None),
+        ("completed", "queued", None),
+        ("completed", "", None),
+        ("completed", "completed", None),
+        ("completed", "failed", Some("upstream_unavailable")),
+        ("completed", "cancelled", Some("upstream_cut")),
+        ("failed", "", Some("upstream_unavailable")),
+        ("failed", "completed", Some("upstream_unavailable")),
+        ("failed", "incomplete", Some("upstream_unavailable")),
+        ("incomplete", "failed", Some("upstream_unavailable")),
+    ] {
+        let text = r#"{"type":"response.output_text.delta","delta":"half of it"}"#;
+        let end = format!(r#"{{"type":"response.{kind}","response":{{"status":"{status}","error":null}}}}"#);
+        let stream = format!("data: {text}\n\ndata: {end}\n\n");
+        let (_, ended) = read(&OFFICIAL, "text/event-stream", [stream.as_bytes()]);
+        assert_eq!(ended.err().map(|error| error.code()), code, "{kind} {status}");
+    }
+    for (kind, status) in [("incomplete", "completed"), ("incomplete", ""), ("completed", "incomplete")] {
+        let end = format!(
+            r#"{{"type":"response.{kind}","response":{{"status":"{status}","output":[{{"type":"message","content":"x"}}]}}}}"#
+        );
+        let (deltas, ended) = read(&OFFICIAL, "text/event-stream", [format!("data: {end}\n\n").as_bytes()]);
+        assert_eq!((deltas.last(), ended), (Some(&Delta::Finish(FinishReason::Length)), Ok(())), "{kind} {status}");
+    }
+}
