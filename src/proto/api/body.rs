@@ -7,7 +7,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, Unexpected, Visitor},
 };
-use serde_json::{Number, value::RawValue};
+use serde_json::{Number, Value, value::RawValue};
 
 use super::json_fault;
 use crate::proto::{error::Error, json::Object, turn::Truncation};
@@ -36,6 +36,11 @@ pub(super) fn parse_member<'de, T: Deserialize<'de>>(name: impl fmt::Display, js
     serde_json::from_str(json.get()).map_err(|error| json_fault::explain::<T>(&name.to_string(), json.get(), &error))
 }
 
+/// The error for the member `name` with the JSON text `found`, which must be `wanted`.
+pub(super) fn wrong_type(name: &str, wanted: &str, found: &str) -> Error {
+    Error::invalid(format!("`{name}` must be {wanted}, not {}.", json_fault::kind(found)))
+}
+
 /// The error for a feature that the format has and the server does not support.
 pub(super) fn unsupported(detail: impl Into<String>) -> Error {
     Error::Unsupported { detail: detail.into() }
@@ -57,10 +62,36 @@ pub(super) fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
-/// True if a member has a value without effect: it asks for nothing.
+/// True if a member has a value without effect: it asks for nothing. So does an object whose members
+/// all ask for nothing.
 pub(super) fn has_no_effect(member: &RawValue) -> bool {
-    let plain: Vec<_> = member.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).take(6).collect();
-    matches!(plain.as_slice(), b"false" | b"0" | b"0.0" | b"[]" | b"{}" | b"\"\"")
+    fn is_empty(value: &Value) -> bool {
+        match value {
+            Value::Array(list) => list.is_empty(),
+            Value::Bool(value) => !value,
+            Value::Null => true,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::Object(members) => members.values().all(is_empty),
+            Value::String(text) => text.is_empty(),
+        }
+    }
+    let text = member.get();
+    text.len() <= EMPTY_BYTES && serde_json::from_str(text).is_ok_and(|value| is_empty(&value))
+}
+
+/// The longest text of a value without effect. Longer ones are not read.
+const EMPTY_BYTES: usize = 256;
+
+/// Accepts 1 as the number of replies, `n`. `message` is the one for another number.
+pub(super) fn one_reply(n: Option<&RawValue>, message: &str) -> Result<(), Error> {
+    match n.map(RawValue::get) {
+        None => Ok(()),
+        Some(n) if n.parse::<f64>() == Ok(1.0) => Ok(()),
+        Some(number) if number.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+            Err(unsupported(message))
+        }
+        Some(other) => Err(wrong_type("n", "1", other)),
+    }
 }
 
 /// A number from 0 to `most`.
@@ -125,8 +156,10 @@ pub(super) fn stops(name: &str, texts: Vec<String>) -> Result<Vec<String>, Error
 
 /// The token of a request: the one at its top, or else that of the model's last message. Programs
 /// append the message of an answer, which has the token, to the messages of their next request.
+/// An empty token is like none.
 pub(super) fn token(top: Option<String>, in_message: Option<Cow<'_, str>>) -> Result<Option<String>, Error> {
-    match (top, in_message) {
+    let is_given = |token: &str| !token.is_empty();
+    match (top.filter(|token| is_given(token)), in_message.filter(|token| is_given(token))) {
         (Some(top), Some(in_message)) if top != in_message => Err(Error::invalid(
             "`conversation_token` differs from the token in the last message of the model, so the request names two \
             conversations or two of its turns. Send one token, and the messages that belong to it.",

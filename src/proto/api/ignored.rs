@@ -88,6 +88,7 @@ const KINDS: &[&str] = &[
     "tool_search",
     "tool_search_tool_bm25",
     "tool_search_tool_regex",
+    "top_k",
     "web_fetch",
     "web_search",
     "web_search_call",

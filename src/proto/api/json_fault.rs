@@ -110,6 +110,17 @@ fn found_kind(found: &str) -> String {
     }
 }
 
+/// What a JSON text is, in the same words.
+pub(super) fn kind(json: &str) -> String {
+    match json.bytes().next() {
+        Some(b'"') => "text".to_owned(),
+        Some(b'[') => "a list".to_owned(),
+        Some(b'{') => "an object".to_owned(),
+        Some(b'-' | b'0'..=b'9') => format!("the number {}", excerpt(json)),
+        _ => excerpt(json).into(),
+    }
+}
+
 /// A path in the form `messages[2].content`. Names of members can be a caller's text.
 fn member_path(path: &Path) -> String {
     let mut text = String::new();

@@ -17,6 +17,11 @@ use crate::proto::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History(Vec<Item>);
 
+/// The error for input with nothing new after the model's last message.
+pub(in crate::proto) fn ends_with_model() -> Error {
+    Error::invalid("The input ends with a message of the model. End it with a user message or a tool result.")
+}
+
 impl History {
     /// Appends the caller's input, if it fits the history.
     ///
@@ -35,9 +40,7 @@ impl History {
             check_order(item, &mut waiting, accepts_model_items)?;
         }
         if !matches!(input.last(), Some(Item::Message { role: Role::User, .. } | Item::Result { .. })) {
-            return Err(Error::invalid(
-                "The input ends with a message of the model. End it with a user message or a tool result.",
-            ));
+            return Err(ends_with_model());
         }
         if let Some(id) = waiting.oldest() {
             return Err(Error::invalid(format!(

@@ -14,5 +14,6 @@ pub use self::{
 };
 pub(in crate::proto) use self::{
     echo::{is_empty_reasoning, is_reply},
+    history::ends_with_model,
     item::is_of_provider,
 };

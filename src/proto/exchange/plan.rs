@@ -8,7 +8,7 @@ use super::{
     turn_state::{Plan, PresentedToken, TurnState},
 };
 use crate::proto::{
-    chat::{Item, results_first, without_inline_images},
+    chat::{Item, ends_with_model, results_first, without_inline_images},
     deployment::{ClientSystem, Model},
     error::Error,
     token::{Claims, Codec, VerifiedToken},
@@ -52,6 +52,9 @@ impl Exchange<Opened> {
         };
         let system = system_prompt(system, &model)?;
         let mut new_input = input.split_off(first_new_item(&model, &input, turn.base.as_ref(), &history)?);
+        if new_input.is_empty() && !input.is_empty() {
+            return Err(ends_with_model());
+        }
         results_first(&mut new_input);
         turn.presented = turn.base.as_ref().map(|base| PresentedToken::new(base, &new_input));
         let (new_lines, elided_images) = input_lines(&new_input, turn.deployment.elides_inline_images);

@@ -52,6 +52,7 @@ impl<'a> RawMessage<'a> {
         let fields = self.provider_specific_fields;
         self.conversation_token
             .take()
+            .filter(|token| !token.is_empty())
             .or_else(|| serde_json::from_str::<Object<Fields<'a>>>(fields?.get()).ok()?.0.conversation_token)
     }
 }

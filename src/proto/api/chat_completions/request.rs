@@ -54,7 +54,8 @@ pub(super) struct RawChat<'a> {
     #[serde(borrow)]
     prediction: Option<&'a RawValue>,
     // Not supported, except with a value that has no effect.
-    n: Option<u64>,
+    #[serde(borrow)]
+    n: Option<&'a RawValue>,
     frequency_penalty: Option<Number>,
     presence_penalty: Option<Number>,
     #[serde(borrow)]
@@ -141,7 +142,7 @@ impl RawChat<'_> {
 
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
-        if self.previous_response_id.is_some() {
+        if self.previous_response_id.is_some_and(|id| !has_no_effect(id)) {
             return Err(body::unsupported(
                 "`previous_response_id` belongs to /v1/responses. Send `conversation_token`: the id without `resp_`.",
             ));
@@ -178,13 +179,11 @@ impl RawChat<'_> {
                 return Err(body::unsupported(format!("`{name}` is not supported. Leave it out, or send 0.")));
             }
         }
-        if self.n.is_some_and(|n| n != 1) {
-            return Err(body::unsupported(
-                "`n` must be 1: a token holds one conversation. For more replies, send the turn again: a token can be \
+        body::one_reply(
+            self.n,
+            "`n` must be 1: a token holds one conversation. For more replies, send the turn again: a token can be \
                 continued more than once.",
-            ));
-        }
-        Ok(())
+        )
     }
 }
 
@@ -289,6 +288,8 @@ fn tool_choice(
 ) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
     let choice = if raw.get().starts_with('"') {
         mode(&body::parse_member::<Cow<'_, str>>("tool_choice", raw)?).ok_or_else(wrong_choice)?
+    } else if !raw.get().starts_with('{') {
+        return Err(body::wrong_type("tool_choice", "text or an object", raw.get()));
     } else {
         let Object(RawChoice { r#type, function, custom, allowed_tools }) = body::parse_member("tool_choice", raw)?;
         match (&*r#type, function, custom, allowed_tools) {
@@ -347,10 +348,10 @@ fn mode(name: &str) -> Option<ToolChoice> {
 }
 
 fn stops(raw: &RawValue) -> Result<Vec<String>, Error> {
-    let texts = if raw.get().starts_with('"') {
-        vec![body::parse_member("stop", raw)?]
-    } else {
-        body::parse_member::<List<String, { body::STOPS }>>("stop", raw)?.0
+    let texts = match raw.get() {
+        text if text.starts_with('"') => vec![body::parse_member("stop", raw)?],
+        list if list.starts_with('[') => body::parse_member::<List<String, { body::STOPS }>>("stop", raw)?.0,
+        other => return Err(body::wrong_type("stop", "text or a list of texts", other)),
     };
     body::stops("stop", texts)
 }

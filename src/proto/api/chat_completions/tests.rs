@@ -127,8 +127,9 @@ fn unknown_members_are_ignored() {
 }
 
 #[test]
-fn a_token_is_not_changed() {
-    for token in ["", "a.b.c", "resp_x", " spaced ", "\u{0}"] {
+fn a_token_is_not_changed_and_an_empty_one_is_none() {
+    assert_eq!(parse(&request(&json!({ "conversation_token": "" }))).unwrap().token, None);
+    for token in ["a.b.c", "resp_x", " spaced ", "\u{0}"] {
         let turn = parse(&request(&json!({ "conversation_token": token }))).unwrap();
         assert_eq!(turn.token.as_deref(), Some(token));
     }
@@ -315,8 +316,13 @@ fn an_error_in_an_option_names_the_option() {
         (request(&json!({ "top_p": 1.1 })), "`top_p` must be a number from 0 to 1"),
         (request(&json!({ "stop": "" })), "`stop` must not have an empty text"),
         (request(&json!({ "stop": ["a", ""] })), "`stop` must not have an empty text"),
-        (request(&json!({ "stop": 5 })), "`stop` must be a list, not the number 5."),
+        (request(&json!({ "stop": 5 })), "`stop` must be text or a list of texts, not the number 5."),
         (request(&json!({ "stop": vec!["a"; 17] })), "`stop` is invalid: more than 16 entries"),
+        (request(&json!({ "stop": ["a", 5] })), "`stop[1]` must be text, not the number 5."),
+        (request(&json!({ "tool_choice": 5 })), "`tool_choice` must be text or an object, not the number 5."),
+        (request(&json!({ "n": "2" })), "`n` must be 1, not text."),
+        (request(&json!({ "n": [1] })), "`n` must be 1, not a list."),
+        (request(&json!({ "n": true })), "`n` must be 1, not true."),
         (request(&json!({ "seed": 0.5 })), "`seed` must be a whole number, not the number 0.5."),
         (request(&json!({ "truncation": "auto" })), "`truncation` must"),
         (request(&json!({ "reasoning_effort": "huge" })), "`reasoning_effort` must"),
@@ -330,7 +336,7 @@ fn an_error_in_an_option_names_the_option() {
         (request(&json!({ "tools": vec![tool.clone(); 1_025] })), "`tools` is invalid: more than 1024 entries"),
         (request(&json!({ "tool_choice": "required" })), "`tool_choice` requires a tool"),
         (with_tool(json!("any")), "`tool_choice` must"),
-        (with_tool(json!(["auto"])), "`tool_choice` must be an object, not a list."),
+        (with_tool(json!(["auto"])), "`tool_choice` must be text or an object, not a list."),
         (with_tool(json!({ "type": "function" })), "`tool_choice` must"),
         (with_tool(json!({ "type": "tool", "name": "n" })), "`tool_choice` must"),
         (with_tool(json!({ "type": "function", "function": { "name": "x" } })), "`tool_choice` names a tool"),
@@ -382,6 +388,8 @@ fn unsupported_features_are_rejected_by_name() {
     for (members, name) in [
         (json!({ "n": 2 }), "n"),
         (json!({ "n": 0 }), "n"),
+        (json!({ "n": -1 }), "n"),
+        (json!({ "n": 1.5 }), "n"),
         (json!({ "logprobs": true }), "logprobs"),
         (json!({ "top_logprobs": 3 }), "top_logprobs"),
         (json!({ "logit_bias": { "50256": -100 } }), "logit_bias"),
@@ -420,7 +428,8 @@ fn values_without_effect_are_accepted() {
         json!({ "frequency_penalty": -0.0, "modalities": [] }),
         json!({ "tools": [], "tool_choice": "none", "function_call": "none", "logit_bias": { } }),
         json!({ "function_call": "auto", "max_tokens": 5.0 }),
-        json!({ "tool_choice": "auto" }),
+        json!({ "tool_choice": "auto", "n": 1.0 }),
+        json!({ "logit_bias": { "50256": 0 }, "previous_response_id": "", "conversation_token": "" }),
         json!({ "stop": [], "response_format": { "type": "text" } }),
     ] {
         assert!(parse(&request(&members)).is_ok(), "{members}");
@@ -499,10 +508,13 @@ fn the_token_is_read_from_the_last_message_of_the_model() {
         (json!("two"), json!("two"), Some("two")),
         (json!("two"), json!(null), Some("two")),
         (json!(null), json!(null), None),
+        (json!(""), json!("two"), Some("two")),
+        (json!("two"), json!(""), Some("two")),
+        (json!(""), json!(""), None),
     ] {
         assert_eq!(token(top, last).as_deref(), expected);
     }
-    for other in ["one", "three", ""] {
+    for other in ["one", "three"] {
         let detail = invalid(&loop_body(json!(other), json!("two")));
         assert!(detail.starts_with("`conversation_token` differs from the token in the last message"), "{detail}");
     }

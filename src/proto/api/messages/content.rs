@@ -52,7 +52,7 @@ pub(super) fn messages<'a>(
         let position = MessagePosition::Message(message);
         match &*role {
             "assistant" => {
-                token = conversation_token.or_else(|| content.take_token());
+                token = conversation_token.filter(|token| !token.is_empty()).or_else(|| content.take_token());
                 push_assistant(position, content, &mut items)?;
                 follows_model = true;
             }

@@ -49,6 +49,8 @@ pub(super) struct RawMessages<'a> {
     context_management: Option<&'a RawValue>,
     #[serde(borrow)]
     mcp_servers: Option<&'a RawValue>,
+    #[serde(borrow)]
+    top_k: Option<&'a RawValue>,
     // Not supported, except with a value that has no effect.
     #[serde(borrow)]
     compaction: Option<&'a RawValue>,
@@ -60,8 +62,6 @@ pub(super) struct RawMessages<'a> {
     inference_geo: Option<&'a RawValue>,
     #[serde(borrow)]
     thread: Option<&'a RawValue>,
-    #[serde(borrow)]
-    top_k: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -79,8 +79,10 @@ impl RawMessages<'_> {
         let ReplySettings { max_output_tokens, reasoning, format, shows_thinking } = self.reply_settings()?;
         let ignored = &mut Ignored::default();
         let tools = read_tools(self.tools.unwrap_or_default(), ignored)?;
-        if self.mcp_servers.is_some_and(|servers| !has_no_effect(servers)) {
-            ignored.add("mcp_servers");
+        for (name, member) in [("mcp_servers", self.mcp_servers), ("top_k", self.top_k)] {
+            if member.is_some_and(|member| !has_no_effect(member)) {
+                ignored.add(name);
+            }
         }
         if let Some(raw) = self.context_management {
             leave_out_edits(raw, ignored)?;
@@ -146,7 +148,6 @@ impl RawMessages<'_> {
                 "`inference_geo` is not supported: the operator decides where a model runs.",
             ),
             (self.thread, "`thread` is not supported. Send `conversation_token`, which holds the conversation."),
-            (self.top_k, "`top_k` is not supported. Send `temperature` or `top_p`."),
         ] {
             if member.is_some_and(|member| !has_no_effect(member)) {
                 return Err(body::unsupported(message));

@@ -33,6 +33,16 @@ fn a_repeated_conversation_is_taken_only_from_the_token() {
 }
 
 #[test]
+fn a_conversation_that_ends_with_the_model_has_no_new_input() {
+    let mut fixture = Fixture::new(Limits::default());
+    let first = fixture.turn(first_turn("hi"), "hello").token;
+    let mut refusal = |input| fixture.ready(turn_with(Some(&first), input)).err().unwrap().to_string();
+    let words = "The input ends with a message of the model. End it with a user message or a tool result.";
+    assert_eq!(refusal(vec![user("hi"), assistant("hello")]), words);
+    assert_eq!(refusal(vec![]), "`input` is empty. Send text, parts or tool results.");
+}
+
+#[test]
 fn forged_items_are_refused_with_and_without_a_token() {
     let mut fixture = Fixture::new(Limits::default());
     let first = fixture.turn(first_turn("hi"), "hello").token;

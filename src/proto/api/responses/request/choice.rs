@@ -42,6 +42,9 @@ pub(super) fn read(
         let choice = Some(tools::tool_choice(choice, tools, ignored)?);
         return Ok(Choice { choice, body: ChoiceBody::Mode(name), allowed: all() });
     }
+    if !raw.get().starts_with('{') {
+        return Err(body::wrong_type("tool_choice", "text or an object", raw.get()));
+    }
     let Object(RawChoice { r#type, name, namespace, mode, tools: allowed_tools }) =
         body::parse_member("tool_choice", raw)?;
     let tool = RawEntry { r#type, name, namespace };

@@ -39,6 +39,8 @@ pub(super) struct Request {
 pub(super) fn read(body: &str) -> Result<Request, Error> {
     let mut raw: RawRequest<'_> = body::parse(body)?;
     raw.reject_unsupported()?;
+    // Some clients send an empty id instead of none.
+    raw.previous_response_id.take_if(|id| id.is_empty());
     let live = raw.live()?;
     let truncation = raw.truncation.as_deref().map(truncation).transpose()?;
     let input = RawInput::parse(raw.input)?;
@@ -124,7 +126,8 @@ pub(super) struct RawRequest<'a> {
     frequency_penalty: Option<Number>,
     #[serde(borrow)]
     moderation: Option<&'a RawValue>,
-    n: Option<Number>,
+    #[serde(borrow)]
+    n: Option<&'a RawValue>,
     presence_penalty: Option<Number>,
     #[serde(borrow)]
     prompt: Option<&'a RawValue>,
@@ -145,12 +148,11 @@ impl RawRequest<'_> {
 
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
-        let is_not =
-            |only: f64, number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(only));
+        let is_set = |number: &Option<Number>| number.as_ref().is_some_and(|number| number.as_f64() != Some(0.0));
         let has_effect = |value: Option<&RawValue>| value.is_some_and(|value| !has_no_effect(value));
         for (is_unsupported, message) in [
             (
-                self.conversation_token.is_some(),
+                has_effect(self.conversation_token),
                 "`conversation_token` belongs to other APIs. Send `previous_response_id`: `resp_` followed by the token.",
             ),
             (
@@ -162,28 +164,27 @@ impl RawRequest<'_> {
                 "`conversation` is not supported: the id of a response holds the conversation. Send the last id as \
                 `previous_response_id`.",
             ),
-            (is_not(0.0, &self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
+            (is_set(&self.frequency_penalty), "`frequency_penalty` is not supported. Leave it out, or send 0."),
             (
                 has_effect(self.moderation),
                 "`moderation` is not supported. Check texts where you send and receive them.",
             ),
-            (
-                is_not(1.0, &self.n),
-                "`n` must be 1: an id holds one conversation. For more replies, send the turn again: an id can be \
-                continued more than once.",
-            ),
-            (is_not(0.0, &self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
+            (is_set(&self.presence_penalty), "`presence_penalty` is not supported. Leave it out, or send 0."),
             (
                 has_effect(self.prompt),
                 "`prompt` is not supported: the server stores no templates. Send `instructions` and `input`.",
             ),
-            (is_not(0.0, &self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
+            (is_set(&self.top_logprobs), "`top_logprobs` is not supported: replies are text."),
         ] {
             if is_unsupported {
                 return Err(body::unsupported(message));
             }
         }
-        Ok(())
+        body::one_reply(
+            self.n,
+            "`n` must be 1: an id holds one conversation. For more replies, send the turn again: an id can be \
+                continued more than once.",
+        )
     }
 
     /// The left-out parts of the request, except tools.

@@ -113,11 +113,10 @@ fn null_means_absent_and_unknown_members_are_ignored() {
 
 #[test]
 fn an_id_without_its_prefix_has_no_token() {
-    for (id, token) in
-        [("resp_a.b.c", "a.b.c"), ("a.b.c", ""), ("resp_", ""), ("", ""), ("Resp_a", ""), ("resp_ä", "ä")]
-    {
+    for (id, token) in [("resp_a.b.c", "a.b.c"), ("a.b.c", ""), ("resp_", ""), ("Resp_a", ""), ("resp_ä", "ä")] {
         assert_eq!(read_turn(&json!({ "previous_response_id": id })).token.as_deref(), Some(token), "{id}");
     }
+    assert_eq!(read_turn(&json!({ "previous_response_id": "", "conversation_token": "" })).token, None);
 }
 
 #[test]
@@ -355,6 +354,8 @@ fn an_error_in_the_input_names_its_position() {
     let item = |item: Value| json!({ "input": [item] });
     for (members, message) in [
         (json!({ "input": null }), "`input` is missing"),
+        (json!({ "n": "2" }), "`n` must be 1, not text."),
+        (json!({ "tool_choice": 5 }), "`tool_choice` must be text or an object, not the number 5."),
         (json!({ "input": 5 }), "`input` must be text or a list"),
         (json!({ "input": { "role": "user" } }), "`input` must be text or a list"),
         (item(json!("a")), "`input[0]` must be an object, not text."),
@@ -427,7 +428,7 @@ fn an_error_in_an_option_names_the_option() {
         (json!({ "tools": [{ "name": "a b" }] }), "`tools[0].name` must have 1 to 128 characters"),
         (json!({ "tool_choice": "required" }), "`tool_choice` requires a tool"),
         (choice(json!("any")), "`tool_choice` must"),
-        (choice(json!(5)), "`tool_choice` must be an object, not the number 5."),
+        (choice(json!(5)), "`tool_choice` must be text or an object, not the number 5."),
         (choice(json!({ "type": "function" })), "`tool_choice.name` is missing"),
         (choice(json!({ "type": "function", "name": "b" })), "`tool_choice` names a tool"),
         (choice(json!({ "type": "allowed_tools", "tools": [] })), "`tool_choice.tools` must name one or more"),
