@@ -215,7 +215,9 @@ impl<'a, S: Sources> NetworkReader<'a, S> {
             return Ok(ProxyConfig::Environment { http, https, direct });
         }
         ProxyUrl::new(text).map(ProxyConfig::Fixed).map_err(|flaw| {
-            let is = raw.proxy_variable.map_or("is".into(), |name| format!("names the variable `{name}`, which is"));
+            let is = raw
+                .proxy_variable
+                .map_or_else(|| "is".to_owned(), |name| format!("names the variable `{name}`, which is"));
             let fault = format!("{} {is} not valid: {flaw}; it must be `environment`, {PROXY_URL}", raw.owner);
             ConfigError::invalid(raw.keys.proxy, fault.trim_start())
         })

@@ -103,6 +103,6 @@ fn find<T: Copy>(
     })
 }
 
-/// The kind with the format of Chat Completions. Only its requests and replies depend on the members
-/// that keys override.
+/// The kind with the format of Chat Completions. Only its requests and replies depend on the
+/// members that keys override.
 const CHAT: &str = "openai";

@@ -62,8 +62,8 @@ pub(super) fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
-/// True if a member has a value without effect: it asks for nothing. So does an object whose members
-/// all ask for nothing.
+/// True if a member has a value without effect: it asks for nothing. So does an object whose
+/// members all ask for nothing.
 pub(super) fn has_no_effect(member: &RawValue) -> bool {
     fn is_empty(value: &Value) -> bool {
         match value {

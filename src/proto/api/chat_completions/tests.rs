@@ -434,6 +434,11 @@ fn values_without_effect_are_accepted() {
     ] {
         assert!(parse(&request(&members)).is_ok(), "{members}");
     }
+    // `{"…":0}`: a longer text is not read.
+    for (bytes, accepted) in [(255, true), (256, true), (257, false)] {
+        let members = json!({ "logit_bias": { "9".repeat(bytes - 6): 0 } });
+        assert_eq!(parse(&request(&members)).is_ok(), accepted, "{bytes}");
+    }
 }
 
 #[test]
