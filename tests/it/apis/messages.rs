@@ -274,7 +274,6 @@ fn invalid_and_foreign_tokens_get_the_same_error() {
         ("Ada", token),
         ("ada", cut),
         ("ada", "a.b.c"),
-        ("ada", ""),
         ("ada", elsewhere["conversation_token"].as_str().unwrap()),
     ] {
         for (path, stream) in [(PATH, false), (PATH, true), (COUNT, false)] {
