@@ -2,10 +2,15 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
 
-use crate::proto::{error::Error, json::List, provider::reply_json::MAX_BLOCKS, turn::Usage};
+use crate::proto::{
+    error::Error,
+    json::List,
+    provider::reply_json::{self, MAX_BLOCKS},
+    turn::Usage,
+};
 
 /// An event about one block.
 #[derive(Deserialize)]
@@ -51,7 +56,8 @@ pub(super) struct CompleteMessage<'a> {
     pub(super) stop_reason: Option<String>,
     pub(super) stop_sequence: Option<String>,
     pub(super) usage: Option<Counts>,
-    pub(super) error: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "reply_json::error_member")]
+    pub(super) error: Option<Value>,
 }
 
 impl CompleteMessage<'_> {
