@@ -122,7 +122,7 @@ impl Parser {
 /// Returns true for a word such as `end_turn`, which is no stop sequence. Callers choose words in
 /// upper case as sequences, such as `END`.
 fn is_end_word(text: &str, profile: &Profile) -> bool {
-    !text.contains(char::is_uppercase) && !matches!(End::of(text, profile), Some(End::Unknown(_)) | None)
+    !text.contains(char::is_uppercase) && matches!(End::of(text, profile), Some(End::Finished(_)))
 }
 
 /// Keeps a piece of the content that is not text.
