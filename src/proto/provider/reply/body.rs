@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use super::ReplyParser;
 use crate::proto::{
     error::Error,
-    provider::{half_pairs, reply_builder::ReplyBuilder},
+    provider::{half_pairs, reply_builder::ReplyBuilder, upstream_error},
     turn::{Delta, Repair},
 };
 
@@ -53,7 +53,13 @@ impl<P: ReplyParser> BodyReader<P> {
         outcome.map_err(|error| {
             // Only a body can break off. An event with incomplete JSON is a fault of the provider.
             let breaks_off = serde_json::from_str::<IgnoredAny>(&body).is_err_and(|error| error.is_eof());
-            if breaks_off { Error::UpstreamCut } else { error }
+            match error {
+                _ if breaks_off => Error::UpstreamCut,
+                Error::UpstreamMalformed { .. } => {
+                    upstream_error::in_place_of_reply(&body, self.reply.profile()).unwrap_or(error)
+                }
+                error => error,
+            }
         })?;
         self.reply.complete(deltas)
     }

@@ -6,6 +6,7 @@ use crate::proto::{
     provider::{
         half_pairs::{self, Half},
         reply_builder::ReplyBuilder,
+        upstream_error,
     },
     sse,
     turn::{Delta, Repair},
@@ -32,9 +33,12 @@ impl<P: ReplyParser> StreamReader<P> {
         self.reply.take_repairs(deltas);
         let mut input = bytes;
         while !self.reply.is_complete() {
-            let Some(event) = self.decoder.next_event(&mut input)? else { break };
+            let Some(mut event) = self.decoder.next_event(&mut input)? else { break };
+            if event.data.trim().eq_ignore_ascii_case(END_MARKER) {
+                END_MARKER.clone_into(&mut event.data);
+            }
             if is_keep_alive(&event) {
-                if !event.data.starts_with('{') {
+                if event.name != "ping" || !event.data.starts_with('{') {
                     self.reply.repair(Repair::KeepAlive);
                     self.reply.take_repairs(deltas);
                 }
@@ -81,7 +85,10 @@ impl<P: ReplyParser> StreamReader<P> {
         if self.reply.is_complete() {
             return Ok(());
         }
-        self.parser.event(event, &mut self.reply, deltas)
+        match upstream_error::in_place_of_reply(&event.data, self.reply.profile()) {
+            Some(error) => Err(error),
+            None => self.parser.event(event, &mut self.reply, deltas),
+        }
     }
 
     pub(super) fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
@@ -111,15 +118,18 @@ impl<P: ReplyParser> StreamReader<P> {
     }
 }
 
-/// Returns true for an event that only keeps the connection open.
+/// Returns true for an event that only keeps the connection open. Every event with a meaning has an
+/// object, or is the end marker, or names an error. Objects that are cut off are no keep-alives, nor
+/// are lists of objects.
 fn is_keep_alive(event: &sse::Event) -> bool {
-    let data = event.data.trim().trim_matches(['"', '[', ']']);
-    let is_word = |word: &&str| data.eq_ignore_ascii_case(word);
-    data.is_empty() && !event.data.contains(['[', ']']) || KEEP_ALIVE_WORDS.iter().any(is_word) || event.name == "ping"
+    let data: String = event.data.chars().filter(|c| !c.is_whitespace()).take(END_MARKER.len()).collect();
+    let is_empty = data == "{}" && event.name.is_empty();
+    let has_object = data.starts_with('{') && !is_empty || data.starts_with("[{");
+    event.name == "ping" || !has_object && event.name != "error" && data != END_MARKER
 }
 
-/// The words of events that keep the connection open.
-const KEEP_ALIVE_WORDS: [&str; 5] = ["heartbeat", "keep-alive", "keepalive", "ping", "pong"];
+/// The data of the event that ends a stream.
+const END_MARKER: &str = "[DONE]";
 
 /// A half that stays alone.
 const REPLACEMENT: &str = "\u{fffd}";

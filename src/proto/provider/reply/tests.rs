@@ -34,7 +34,7 @@ fn the_first_bytes_decide_under_every_content_type() {
             "application/json, text/html",
         ] {
             for (reply, has_started) in
-                [("{\"a\"", true), ("\u{feff} [1", true), ("data: {}\n\n", true), (":\n\n", false)]
+                [("{\"a\"", true), ("\u{feff} [1", true), ("data: {\"a\":1}\n\n", true), (":\n\n", false)]
             {
                 let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &COMPATIBLE);
                 let _ = reader.push(reply.as_bytes(), &mut Vec::new());
@@ -67,9 +67,30 @@ fn a_cut_reply_is_not_reported_as_malformed() {
 }
 
 #[test]
-fn events_without_json_are_malformed() {
+fn events_without_an_object_only_keep_the_connection_open() {
     for provider in PROVIDERS {
-        for refused in ["<html>", "[]", "null", "{", "{} {}", r#"{"type":3,"choices":3,"text":3}"#] {
+        for data in ["<html>", "[]", "null", "1", "true", "{}", " { } ", "OPENROUTER PROCESSING", "ok", "[1]", "\"a\""]
+        {
+            let (deltas, ended) = read(*provider, "text/event-stream", [format!("data: {data}\n\n").as_bytes()]);
+            assert_eq!(ended, Err(Error::UpstreamCut), "{} {data}", provider.name());
+            assert_eq!(deltas, [Delta::Repaired(Repair::KeepAlive)], "{} {data}", provider.name());
+        }
+    }
+}
+
+#[test]
+fn the_end_marker_is_known_in_any_case() {
+    let provider = by_name("openai").unwrap();
+    let chunk = r#"data: {"choices":[{"delta":{"content":"a"}}]}"#;
+    let (deltas, ended) = read(provider, "text/event-stream", [format!("{chunk}\n\ndata: [done]\n\n").as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    assert_eq!(deltas.last(), Some(&Delta::Finish(FinishReason::Stop)));
+}
+
+#[test]
+fn events_with_wrong_json_are_malformed() {
+    for provider in PROVIDERS {
+        for refused in ["{", "{} {}", "[{", "[{}]", r#"{"a":{"b":1}"#, r#"{"type":3,"choices":3,"text":3}"#] {
             for name in ["text", "end"] {
                 let stream = format!("event: {name}\ndata: {refused}\n\n");
                 let (deltas, ended) = read(*provider, "text/event-stream", [stream.as_bytes()]);
