@@ -68,6 +68,15 @@ impl CompleteMessage<'_> {
     }
 }
 
+/// What tells the kind of a block or of a piece of one.
+#[derive(Deserialize)]
+pub(super) struct Shape<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) shape_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) text: Option<&'a RawValue>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct TextBlock {
     pub(super) text: Option<String>,
@@ -113,8 +122,9 @@ pub(super) struct ToolUseBlock<'a> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct InputDelta {
-    pub(super) partial_json: Option<String>,
+pub(super) struct InputDelta<'a> {
+    #[serde(borrow)]
+    pub(super) partial_json: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
