@@ -2,8 +2,8 @@
 //!
 //! A word is compared by its letters and digits only, in any case, so `MAX_TOKENS`, `maxTokens` and
 //! `max_tokens` are the same word. A word that is not in the table may have a known prefix
-//! (`FINISH_REASON_STOP`) or a detail after a colon (`content_filter: RECITATION`). A word with a part
-//! that names a failure or a cut, such as `upstream_error`, is never a normal end.
+//! (`FINISH_REASON_STOP`) or a detail after a colon (`content_filter: RECITATION`). A word with a
+//! part that names a failure or a cut, such as `upstream_error`, is never a normal end.
 //!
 //! | end | result |
 //! |---|---|

@@ -276,7 +276,7 @@ fn after_output_there_is_exactly_one_call() {
         ("cut", |call| call.break_off(), "upstream_cut"),
         ("end", |call| call.end(), "upstream_cut"),
         ("silence", |_| {}, "upstream_timeout"),
-        ("nonsense", |call| call.send("data: nonsense\n\n"), "upstream_malformed"),
+        ("nonsense", |call| call.send("data: {nonsense\n\n"), "upstream_malformed"),
         ("error", |call| call.send("data: {\"error\":{\"type\":\"overloaded_error\"}}\n\n"), "upstream_unavailable"),
     ];
     for (name, fail, expected) in failures {

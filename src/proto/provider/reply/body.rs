@@ -1,5 +1,7 @@
 //! A reply that is one JSON body.
 
+use std::borrow::Cow;
+
 use serde::de::IgnoredAny;
 
 use super::ReplyParser;
@@ -38,16 +40,17 @@ impl<P: ReplyParser> BodyReader<P> {
             return Ok(());
         }
         let body = std::mem::take(&mut self.body);
-        let body = str::from_utf8(&body).map_err(|error| match error.error_len() {
-            None => Error::UpstreamCut,
-            Some(_) => Error::malformed("the reply is not UTF-8"),
-        })?;
-        let halves = half_pairs::find(body);
-        if !halves.is_empty() {
+        // The end of a character may be missing because the body is cut off.
+        if str::from_utf8(&body).is_err_and(|error| error.error_len().is_none()) {
+            return Err(Error::UpstreamCut);
+        }
+        let body = String::from_utf8_lossy(&body);
+        let halves = half_pairs::find(&body);
+        if !halves.is_empty() || matches!(body, Cow::Owned(_)) {
             self.reply.repair(Repair::HalfCharacter);
         }
         self.reply.take_repairs(deltas);
-        let body = half_pairs::replace_all(body, &halves);
+        let body = half_pairs::replace_all(&body, &halves);
         let outcome = self.parser.body(&body, &mut self.reply, deltas);
         self.reply.take_repairs(deltas);
         outcome.map_err(|error| {

@@ -19,8 +19,15 @@ pub(super) struct StreamReader<P> {
     reply: ReplyBuilder,
     /// True after the first event. Comments do not count.
     started: bool,
-    /// An event whose last text ends with half of a character. The next event may have the other.
-    held: Option<(sse::Event, Half)>,
+    /// An event whose last text ends with half of a character. A later event may have the other.
+    held: Option<Held>,
+}
+
+struct Held {
+    event: sse::Event,
+    half: Half,
+    /// Events without text after it, at most [`MAX_SILENT`].
+    silent: Vec<sse::Event>,
 }
 
 impl<P: ReplyParser> StreamReader<P> {
@@ -34,6 +41,9 @@ impl<P: ReplyParser> StreamReader<P> {
         let mut input = bytes;
         while !self.reply.is_complete() {
             let Some(mut event) = self.decoder.next_event(&mut input)? else { break };
+            if self.decoder.has_replaced() {
+                self.reply.repair(Repair::HalfCharacter);
+            }
             if event.data.trim().eq_ignore_ascii_case(END_MARKER) {
                 END_MARKER.clone_into(&mut event.data);
             }
@@ -58,7 +68,12 @@ impl<P: ReplyParser> StreamReader<P> {
         if !halves.is_empty() {
             self.reply.repair(Repair::HalfCharacter);
         }
-        if let Some((mut held, high)) = self.held.take() {
+        if let Some(Held { event: mut held, half: high, mut silent }) = self.held.take() {
+            if halves.is_empty() && silent.len() < MAX_SILENT && half_pairs::is_silent(&event.data) {
+                silent.push(event);
+                self.held = Some(Held { event: held, half: high, silent });
+                return Ok(());
+            }
             match halves.first().and_then(|low| Some((*low, high.join(low)?))) {
                 Some((low, character)) => {
                     high.replace(&mut held.data, character.encode_utf8(&mut [0; 4]));
@@ -68,6 +83,7 @@ impl<P: ReplyParser> StreamReader<P> {
                 None => high.replace(&mut held.data, REPLACEMENT),
             }
             self.parse(&held, deltas)?;
+            silent.iter().try_for_each(|event| self.parse(event, deltas))?;
         }
         let open = halves.pop_if(|half| half.is_open());
         if !halves.is_empty() {
@@ -75,7 +91,10 @@ impl<P: ReplyParser> StreamReader<P> {
         }
         match open {
             // The halves before it were replaced, so that its position may have changed.
-            Some(_) => self.held = half_pairs::find(&event.data).pop().map(|half| (event, half)),
+            Some(_) => {
+                let half = half_pairs::find(&event.data).pop();
+                self.held = half.map(|half| Held { event, half, silent: Vec::new() });
+            }
             None => self.parse(&event, deltas)?,
         }
         Ok(())
@@ -95,9 +114,10 @@ impl<P: ReplyParser> StreamReader<P> {
         if self.reply.is_complete() {
             return Ok(());
         }
-        if let Some((mut held, half)) = self.held.take() {
-            half.replace(&mut held.data, REPLACEMENT);
-            self.parse(&held, deltas)?;
+        if let Some(Held { mut event, half, silent }) = self.held.take() {
+            half.replace(&mut event.data, REPLACEMENT);
+            self.parse(&event, deltas)?;
+            silent.iter().try_for_each(|event| self.parse(event, deltas))?;
         }
         self.reply.take_repairs(deltas);
         // Some services close the stream after the reason for the end, without an end marker. A
@@ -119,8 +139,8 @@ impl<P: ReplyParser> StreamReader<P> {
 }
 
 /// Returns true for an event that only keeps the connection open. Every event with a meaning has an
-/// object, or is the end marker, or names an error. Objects that are cut off are no keep-alives, nor
-/// are lists of objects.
+/// object, or is the end marker, or names an error. Objects that are cut off are no keep-alives,
+/// nor are lists of objects.
 fn is_keep_alive(event: &sse::Event) -> bool {
     let data: String = event.data.chars().filter(|c| !c.is_whitespace()).take(END_MARKER.len()).collect();
     let is_empty = data == "{}" && event.name.is_empty();
@@ -130,6 +150,9 @@ fn is_keep_alive(event: &sse::Event) -> bool {
 
 /// The data of the event that ends a stream.
 const END_MARKER: &str = "[DONE]";
+
+/// The most events without text between two halves of a character.
+const MAX_SILENT: usize = 16;
 
 /// A half that stays alone.
 const REPLACEMENT: &str = "\u{fffd}";
