@@ -3,12 +3,12 @@
 //! The decoder accepts bytes in pieces of any size and returns complete events. The events do not
 //! depend on the sizes of the pieces. It reads each byte once.
 //!
-//! It is stricter than the standard: it refuses bytes that are not UTF-8, and an event or a line
-//! over its limit, before it allocates memory for it. It skips comments, `id` and `retry`, because
-//! the server never reconnects to an upstream. It drops an unfinished event at the end of the
-//! stream.
+//! It is stricter than the standard: it refuses an event or a line over its limit, before it
+//! allocates memory for it. It skips comments, `id` and `retry`, because the server never
+//! reconnects to an upstream. It drops an unfinished event at the end of the stream. As in the
+//! standard, bytes that are not UTF-8 become U+FFFD.
 
-use std::{fmt, mem};
+use std::{borrow::Cow, fmt, mem};
 
 use bytes::BufMut;
 
@@ -41,6 +41,8 @@ pub struct Decoder {
     after_cr: bool,
     /// True until the first line is read: a byte order mark can be at its start.
     at_start: bool,
+    /// True if bytes that are not UTF-8 were replaced.
+    has_replaced: bool,
 }
 
 impl Decoder {
@@ -48,15 +50,28 @@ impl Decoder {
     #[must_use]
     pub fn new(max_event_bytes: usize) -> Self {
         let event = Event::default();
-        Self { max_event_bytes, line: Vec::new(), event, has_data: false, after_cr: false, at_start: true }
+        Self {
+            max_event_bytes,
+            line: Vec::new(),
+            event,
+            has_data: false,
+            after_cr: false,
+            at_start: true,
+            has_replaced: false,
+        }
+    }
+
+    /// Returns true if a line so far had bytes that are not UTF-8.
+    #[must_use]
+    pub fn has_replaced(&self) -> bool {
+        self.has_replaced
     }
 
     /// Removes bytes from the start of `input` until they complete an event. Returns `None` if
     /// `input` is empty first.
     ///
     /// # Errors
-    /// [`Error::UpstreamMalformed`] for a line that is not UTF-8, and for an event or a line over
-    /// the limit.
+    /// [`Error::UpstreamMalformed`] for an event or a line over the limit.
     pub fn next_event(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Error> {
         while !input.is_empty() {
             if mem::take(&mut self.after_cr) {
@@ -103,8 +118,13 @@ impl Decoder {
     }
 
     fn read_line(&mut self, line: &[u8]) -> Result<Option<Event>, Error> {
-        let line = str::from_utf8(line).map_err(|_| Error::malformed("a line of the stream is not UTF-8"))?;
-        let line = if mem::take(&mut self.at_start) { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
+        let line = String::from_utf8_lossy(line);
+        if let Cow::Owned(replaced) = &line {
+            // U+FFFD is longer than the bytes that it replaces.
+            self.admit(replaced.len())?;
+            self.has_replaced = true;
+        }
+        let line = if mem::take(&mut self.at_start) { line.strip_prefix('\u{feff}').unwrap_or(&line) } else { &*line };
         if line.is_empty() {
             let event = mem::take(&mut self.event);
             return Ok(mem::take(&mut self.has_data).then_some(event));

@@ -94,7 +94,7 @@ fn a_failure_before_the_head_has_a_status() {
     let cases: [(Fail, &str, StatusCode); 4] = [
         (|call| call.break_off(), "upstream_cut", StatusCode::BAD_GATEWAY),
         (|call| call.end(), "upstream_cut", StatusCode::BAD_GATEWAY),
-        (|call| call.send("data: nonsense\n\n"), "upstream_malformed", StatusCode::BAD_GATEWAY),
+        (|call| call.send("data: {nonsense\n\n"), "upstream_malformed", StatusCode::BAD_GATEWAY),
         (
             |call| call.send("data: {\"error\":{\"message\":\"slow down\",\"code\":429}}\n\n"),
             "upstream_refused",

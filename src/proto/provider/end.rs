@@ -2,7 +2,8 @@
 //!
 //! A word is compared by its letters and digits only, in any case, so `MAX_TOKENS`, `maxTokens` and
 //! `max_tokens` are the same word. A word that is not in the table may have a known prefix
-//! (`FINISH_REASON_STOP`) or a detail after a colon (`content_filter: RECITATION`).
+//! (`FINISH_REASON_STOP`) or a detail after a colon (`content_filter: RECITATION`). A word with a
+//! part that names a failure or a cut, such as `upstream_error`, is never a normal end.
 //!
 //! | end | result |
 //! |---|---|
@@ -51,6 +52,7 @@ impl End {
             let detail = word.split_once(':').and_then(|(_, detail)| known(&self::plain(detail)));
             detail.or_else(|| known(&self::plain(word.split(':').next()?)))
         });
+        let known = known.or_else(|| of_part(&plain));
         Some(match known.unwrap_or_else(|| Self::Unknown(String::new())) {
             Self::Failed(_) => Self::Failed(loggable(word)),
             Self::Unusable(_) => Self::Unusable(loggable(word)),
@@ -101,6 +103,11 @@ fn known(plain: &str) -> Option<End> {
     find(plain).or_else(|| PREFIXES.iter().find_map(|prefix| find(plain.strip_prefix(prefix)?)))
 }
 
+/// The end that a part of a plain word means.
+fn of_part(plain: &str) -> Option<End> {
+    PARTS.iter().find(|(_, parts)| parts.iter().any(|part| plain.contains(part))).map(|(kind, _)| kind.end())
+}
+
 /// A row of the table of words.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -134,6 +141,15 @@ const MAX_WORD_CHARS: usize = 64;
 
 /// Prefixes of words, as protocol buffers have them.
 const PREFIXES: &[&str] = &["finishreason", "stopreason", "reason"];
+
+/// Parts of words that name a failure or a cut, for words that are not in the table.
+const PARTS: &[(Kind, &[&str])] = &[
+    (
+        Kind::Failed,
+        &["crash", "error", "exception", "exhaust", "fail", "outofmemory", "quota", "ratelimit", "timedout", "timeout"],
+    ),
+    (Kind::Cut, &["cancel", "closed", "disconnect", "preempted", "shutdown", "terminated"]),
+];
 
 /// The words of services, as letters and digits in lower case.
 ///
@@ -207,16 +223,19 @@ const WORDS: &[(Kind, &[&str])] = &[
             "contentblocked",
             "contentfilter",
             "contentfiltered",
+            "contentpolicyviolation",
             "errortoxic",
             "filter",
             "filtered",
             "guardrail",
             "guardrailintervened",
             "guardrails",
+            "harmful",
             "imageprohibitedcontent",
             "imagerecitation",
             "imagesafety",
             "language",
+            "modelarmor",
             "moderation",
             "policyviolation",
             "prohibitedcontent",
@@ -224,8 +243,10 @@ const WORDS: &[(Kind, &[&str])] = &[
             "refusal",
             "refused",
             "safety",
+            "safetyfilter",
             "sensitive",
             "spii",
+            "unsafe",
         ],
     ),
     (
@@ -236,8 +257,10 @@ const WORDS: &[(Kind, &[&str])] = &[
             "contextlengthreached",
             "contextwindowexceeded",
             "length",
+            "lengthexceeded",
             "lengthlimit",
             "limit",
+            "maxcompletiontokens",
             "maxcontext",
             "maxcontextlength",
             "maxlen",
@@ -252,7 +275,9 @@ const WORDS: &[(Kind, &[&str])] = &[
             "modellength",
             "outputlimit",
             "tokenlimit",
+            "tokenlimitexceeded",
             "tokenlimitreached",
+            "truncated",
         ],
     ),
     (
@@ -332,6 +357,31 @@ mod tests {
         }
         for word in ["", " ", "null", "NULL", "None", "__"] {
             assert_eq!(end_of(word), None, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_word_can_name_a_failure_or_a_cut() {
+        use FinishReason::{ContentFilter, Length, Stop};
+        for word in "upstream_error provider_failure UnhandledException request_timeout timed_out rate_limited \
+            resource_exhausted out_of_memory worker_crashed quota_exceeded"
+            .split(' ')
+        {
+            assert_eq!(end_of(word), Some(End::Failed(word.to_owned())), "{word}");
+        }
+        for word in ["client_disconnected", "request_cancelled", "terminated", "preempted", "closed", "shutdown"] {
+            assert_eq!(end_of(word), Some(End::Cut), "{word}");
+        }
+        for (reason, words) in [
+            (Length, "max_completion_tokens length_exceeded truncated token_limit_exceeded"),
+            (ContentFilter, "safety_filter content_policy_violation MODEL_ARMOR unsafe harmful"),
+            // A word of the table comes first.
+            (ContentFilter, "error_toxic"),
+            (Stop, "stop"),
+        ] {
+            for word in words.split(' ') {
+                assert_eq!(end_of(word), Some(End::Finished(reason)), "{word}");
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! Halves of surrogate pairs in JSON: `\ud83d` without `\udc4b` after it (RFC 8259 §8.2).
 //!
 //! Some services split a character outside the basic plane between two events of a stream. The JSON
-//! parser refuses the halves, so this module replaces them first. Two halves become one character.
-//! A half without the other becomes U+FFFD.
+//! parser refuses the halves, so this module replaces them first. Two halves become one character,
+//! also over events without text between them. A half without the other becomes U+FFFD.
 
 use std::borrow::Cow;
+
+use serde_json::Value;
 
 /// A half in a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,48 @@ pub(super) fn replace_all<'a>(json: &'a str, halves: &[Half]) -> Cow<'a, str> {
     Cow::Owned(replaced)
 }
 
+/// Returns true for an event without text and without an end: a ping, or an empty piece. It can
+/// stand between two halves of a character.
+pub(super) fn is_silent(json: &str) -> bool {
+    let Some(event) = Some(json).filter(|json| json.len() <= MAX_SILENT_BYTES) else { return false };
+    let Ok(event @ Value::Object(_)) = serde_json::from_str(event) else { return false };
+    let is_piece = match event.get("type").and_then(Value::as_str) {
+        Some(kind) => kind == "ping" || kind.ends_with("delta") && kind != "message_delta",
+        None => event.get("choices").is_some(),
+    };
+    is_piece && says_nothing(&event)
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.iter().all(says_nothing),
+        Value::Object(members) => members.iter().all(|(name, value)| {
+            let is_empty = value.is_null() || value.as_str().is_some_and(str::is_empty);
+            is_empty || !(SPEAKING.contains(&name.as_str()) && value.is_string()) && says_nothing(value)
+        }),
+        _ => true,
+    }
+}
+
+/// The longest event that can be silent.
+const MAX_SILENT_BYTES: usize = 4_096;
+
+/// Members with text of the reply, or with the reason for its end.
+const SPEAKING: [&str; 12] = [
+    "arguments",
+    "content",
+    "delta",
+    "finish_reason",
+    "name",
+    "partial_json",
+    "reasoning",
+    "reasoning_content",
+    "refusal",
+    "signature",
+    "text",
+    "thinking",
+];
+
 /// The bytes of an escape: `\ud83d`.
 const ESCAPE_BYTES: usize = 6;
 
@@ -125,6 +169,33 @@ mod tests {
         ] {
             assert_eq!(replace_all(json, &find(json)), replaced, "{json}");
         }
+    }
+
+    #[test]
+    fn only_an_event_without_text_and_end_is_silent() {
+        for silent in [
+            r#"{"type":"ping"}"#,
+            r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+            r#"{"choices":[]}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}"#,
+            r#"{"type":"response.output_text.delta","delta":""}"#,
+        ] {
+            assert!(is_silent(silent), "{silent}");
+        }
+        for other in [
+            r#"{"choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"a"}}]}}]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+            r#"{"type":"response.output_text.delta","delta":"a"}"#,
+            r#"{"type":"message_delta","delta":{}}"#,
+            r#"{"type":"message_stop"}"#,
+            "{}",
+            "[DONE]",
+        ] {
+            assert!(!is_silent(other), "{other}");
+        }
+        let of_bytes = |bytes: usize| format!("{}{}", r#"{"type":"ping"}"#, " ".repeat(bytes - 15));
+        assert!(is_silent(&of_bytes(MAX_SILENT_BYTES)) && !is_silent(&of_bytes(MAX_SILENT_BYTES + 1)));
     }
 
     #[test]

@@ -75,10 +75,24 @@ pub(super) fn arguments(raw: &RawValue) -> (Cow<'_, str>, bool) {
     }
 }
 
-/// Reads an error member. One that is too long is read as `null`.
+/// Reads an error member. One that is too long is read as `null`. One that says nothing, as some
+/// services put it next to every reply, is no error.
 pub(super) fn error_member<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     let raw: Option<&RawValue> = Option::deserialize(deserializer)?;
-    Ok(raw.map(|raw| error_value(raw.get())))
+    let error = raw.map(|raw| (error_value(raw.get()), raw.get().len() > MAX_ERROR_BYTES));
+    Ok(error.filter(|(error, is_too_long)| *is_too_long || !says_nothing(error)).map(|(error, _)| error))
+}
+
+/// Returns true for a value such as `""`, `false`, `{}` and `{"code":0,"message":""}`.
+pub(super) fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(is_true) => !is_true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(list) => list.iter().all(says_nothing),
+        Value::Object(members) => members.values().all(says_nothing),
+    }
 }
 
 /// Reads the JSON of an error. Text that is not JSON is read as `null`. JSON that is too long is
@@ -86,4 +100,31 @@ pub(super) fn error_member<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 pub(super) fn error_value(json: &str) -> Value {
     let short = Some(json).filter(|json| json.len() <= MAX_ERROR_BYTES);
     short.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_error_is_no_error() {
+        #[derive(Deserialize)]
+        struct Reply {
+            #[serde(default, deserialize_with = "error_member")]
+            error: Option<Value>,
+        }
+
+        let error = |json: String| parse::<Reply>(&json).unwrap().error;
+        for empty in ["null", r#""""#, r#"" ""#, "{}", "[]", "false", "0", r#"{"code":0,"message":"","param":null}"#] {
+            assert_eq!(error(format!(r#"{{"error":{empty}}}"#)), None, "{empty}");
+        }
+        for given in [json!("no"), json!(true), json!(7), json!({"code": 0, "message": "no"}), json!([[{"code": 1}]])] {
+            assert_eq!(error(json!({ "error": given }).to_string()), Some(given));
+        }
+        let long = "a".repeat(MAX_ERROR_BYTES);
+        assert_eq!(error(format!(r#"{{"error":"{long}"}}"#)), Some(Value::Null), "too long to read");
+        assert_eq!(error("{}".to_owned()), None);
+    }
 }

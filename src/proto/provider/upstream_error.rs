@@ -12,6 +12,7 @@ use super::{
     error_body::ErrorBody,
     profile::Profile,
     refusal::{self, Class},
+    reply_json,
     retry_after::{MAX_RETRY_AFTER, rate_limit_reset, retry_after},
     safe_text::safe_text,
 };
@@ -44,12 +45,47 @@ pub(super) fn from_reply(error: &Value, profile: &Profile) -> Error {
     of_class(class, error.status, error.retry_after, &error)
 }
 
+/// The error that a JSON text means that came in the place of a reply or of an event, with a 2xx
+/// status and without the members of a reply. `None` if it is not plainly an error.
+pub(super) fn in_place_of_reply(json: &str, profile: &Profile) -> Option<Error> {
+    if !ERROR_MARKS.iter().any(|mark| json.contains(mark)) {
+        return None;
+    }
+    let value = reply_json::error_value(json);
+    let error = value.as_array().map_or(Some(&value), |list| list.first())?;
+    is_error(error).then(|| from_reply(&value, profile))
+}
+
+/// Returns true for an object that has the members of an error, and none of a reply.
+fn is_error(object: &Value) -> bool {
+    let has = |name: &&str| object.get(name).is_some_and(|value| !reply_json::says_nothing(value));
+    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+    let has_success = object.get("code").is_some_and(|code| matches!(code.to_string().trim_matches('"'), "0" | "200"));
+    let is_marked = text("object") == "error" || object.get("success") == Some(&Value::Bool(false));
+    // An unknown event may have any members.
+    let is_event = !matches!(text("type"), "" | "error");
+    let has_words = !text("message").is_empty() || !text("msg").is_empty();
+    let has_error = ["error", "errors", "detail"].iter().any(has) || has_words && !has_success;
+    (is_marked || has_error && !is_event) && !REPLY_MEMBERS.iter().any(has)
+}
+
+/// Members that every error of [`in_place_of_reply`] has one of, so that few texts are read twice.
+const ERROR_MARKS: [&str; 6] = ["\"error\"", "\"errors\"", "\"detail\"", "\"code\"", "\"success\"", "\"message\":\""];
+
+/// Members of replies and of their events.
+const REPLY_MEMBERS: [&str; 8] =
+    ["choices", "content", "content_block", "delta", "item", "output", "response", "usage"];
+
 fn of_class(class: Class, status: Option<u16>, wait: Option<Duration>, error: &ErrorBody) -> Error {
     let wait = wait.map(|wait| wait.min(MAX_RETRY_AFTER));
     // The cause is logged, and the service's message may quote the prompt. So the cause has only
     // the names.
     let place = status.map_or_else(|| "an error inside the reply".to_owned(), |status| format!("status {status}"));
-    let cause = || format!("{place} {}", error.logged.join(" ")).trim_end().to_owned();
+    // Some services repeat the status as a name.
+    let given = status.map(|status| status.to_string());
+    let names: Vec<_> = error.logged.iter().filter(|name| Some(*name) != given.as_ref()).cloned().collect();
+    let names = names.join(" ");
+    let cause = || format!("{place} {names}").trim_end().to_owned();
     let status = status.unwrap_or(if class == Class::Rate { 429 } else { 400 });
     match class {
         Class::Account => {
@@ -62,10 +98,7 @@ fn of_class(class: Class, status: Option<u16>, wait: Option<Duration>, error: &E
             Error::UpstreamRefused { status, names: String::new(), message: None, retry_after, overflow: false }
         }
         // Nothing says that the caller may read the words.
-        Class::Unknown => {
-            let names = error.logged.join(" ");
-            Error::UpstreamRefused { status, names, message: None, retry_after: None, overflow: false }
-        }
+        Class::Unknown => Error::UpstreamRefused { status, names, message: None, retry_after: None, overflow: false },
         Class::Overflow | Class::Request => {
             let message = Some(safe_text(&error.message)).filter(|text| !text.is_empty());
             let overflow = class == Class::Overflow;
@@ -129,6 +162,7 @@ mod tests {
             ),
             (403, "<html>403</html>", "status 403"),
             (402, "", "status 402"),
+            (402, r#"{"error":{"code":402,"message":"no"}}"#, "status 402"),
         ] {
             let error = from_answer(status, Some(RATE_LIMIT_WAIT), body.as_bytes());
             assert_eq!(error, Error::UpstreamAccount { cause: cause.to_owned() });
@@ -169,6 +203,41 @@ mod tests {
                 overflow: false,
             };
             assert_eq!(error, expected, "{header:?} {body}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_the_place_of_a_reply_is_found_in_every_shape() {
+        for (json, status) in [
+            (r#"[{"error":{"code":429,"message":"m"}}]"#, Some(429)),
+            (r#"{"object":"error","message":"m","type":"BadRequestError","code":400}"#, Some(400)),
+            (r#"{"detail":"m"}"#, None),
+            (r#"{"code":1113,"msg":"m"}"#, None),
+            (r#"{"code":"429","message": "m"}"#, Some(429)),
+            (r#"{"success":false,"errors":[{"code":1,"message":"m"}]}"#, None),
+            (r#"{"error":"m","choices":null}"#, None),
+        ] {
+            let found = in_place_of_reply(json, &COMPATIBLE).unwrap();
+            assert_ne!(found.code(), "upstream_malformed", "{json}");
+            let found = Some(found).and_then(|error| match error {
+                Error::UpstreamRefused { status, .. } => Some(status),
+                _ => None,
+            });
+            assert_eq!(found, status, "{json}");
+        }
+        for json in [
+            r#"{"choices":[{"delta":{"content":"a"}}],"code":1,"msg":"m"}"#,
+            r#"{"code":0,"msg":"ok"}"#,
+            r#"{"code":200,"message":"ok"}"#,
+            r#"{"error":"","detail":{},"success":true}"#,
+            r#"{"type":"response.mystery","detail":"a","message":"m"}"#,
+            r#"{"type":"message_start","message":{"content":[],"error":null}}"#,
+            r#"{"message":{"code":1}}"#,
+            r#"{"detail":"m"#,
+            "[]",
+            "\"error\"",
+        ] {
+            assert_eq!(in_place_of_reply(json, &COMPATIBLE), None, "{json}");
         }
     }
 

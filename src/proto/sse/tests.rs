@@ -68,11 +68,23 @@ fn an_interrupted_stream_gives_a_prefix_of_the_events() {
 }
 
 #[test]
-fn invalid_utf8_is_refused_anywhere() {
-    for stream in [&b"data: \xff\n"[..], b"data: \xc3\n", b": \xed\xa0\x80\n", b"ev\xfent: x\n", b"data: \xf0\x9f\n"] {
-        assert!(matches!(decode(BOUND, [stream]), Err(Error::UpstreamMalformed { .. })), "{stream:?}");
-        assert!(decode(BOUND, stream.chunks(1)).is_err());
+fn invalid_utf8_is_replaced_anywhere() {
+    for (stream, expected) in [
+        (&b"data: \xff\n\n"[..], vec![event("", "\u{fffd}")]),
+        (b"data: a\xc3\n\n", vec![event("", "a\u{fffd}")]),
+        (b": \xed\xa0\x80\ndata: a\n\n", vec![event("", "a")]),
+        (b"ev\xfent: x\n\n", vec![]),
+        (b"data: \xf0\x9f\n\n", vec![event("", "\u{fffd}")]),
+    ] {
+        assert_eq!(decode(BOUND, [stream]).unwrap(), expected, "{stream:?}");
+        assert_eq!(decode(BOUND, stream.chunks(1)).unwrap(), expected, "{stream:?}");
+        let (mut decoder, mut input) = (Decoder::new(BOUND), stream);
+        decoder.next_event(&mut input).unwrap();
+        assert!(decoder.has_replaced());
     }
+    // U+FFFD has three bytes, so that the event is over a limit that the line is not.
+    assert!(decode(9, [&b"data: \xff\n\n"[..]]).is_ok());
+    assert!(decode(8, [&b"data: \xff\n\n"[..]]).is_err());
 }
 
 #[test]

@@ -6,11 +6,11 @@
 pub enum Repair {
     /// A tool call without an id, or with the id of another call, got one of its own.
     CallId,
-    /// A tool call had arguments that are not text, the older form `function_call`, or no content.
+    /// A tool call had arguments or an id that are not text, another form, or no content.
     CallShape,
     /// Choices after the first one were left out.
     Choices,
-    /// The content came in another shape: a list of pieces, or a text instead of a list.
+    /// The content came in another shape, such as a list instead of a text, or in another member.
     ContentShape,
     /// The content type does not announce the form of the reply.
     ContentType,
@@ -18,11 +18,11 @@ pub enum Repair {
     EndMarker,
     /// The reason for the end is unknown or missing, and was read as a normal end.
     EndReason,
-    /// An event without its type or the number of its block or item got them from its place.
+    /// An event or a block without its type or number got them from its place or its members.
     EventShape,
-    /// Halves of a character were joined, or replaced by U+FFFD.
+    /// Halves of a character were joined or replaced by U+FFFD, or bytes that are not UTF-8 were.
     HalfCharacter,
-    /// An event without JSON was skipped.
+    /// An event without an object, or with an empty one, was skipped.
     KeepAlive,
     /// Output that came only with the end of the reply was read there.
     LateOutput,

@@ -71,7 +71,7 @@ async fn a_response_that_is_not_a_reply_is_malformed() {
         http("200 OK", "content-type: text/html\r\n", "[{\"choices\":[]}]"),
         http("200 OK", "content-type: application/json\r\n", "{\"choices\":[{\"message\":{\"content\":5}}]}"),
         http("200 OK", "content-type: text/event-stream\r\n", "data: {\"choices\":1}\n\n"),
-        http("200 OK", "content-type: text/event-stream\r\n", "data: <html>\n\n"),
+        http("200 OK", "content-type: text/event-stream\r\n", "data: {<html>\n\n"),
     ] {
         assert_eq!(problem_of(steps, "upstream_malformed", 502).await["retry"], "never");
     }
@@ -80,7 +80,7 @@ async fn a_response_that_is_not_a_reply_is_malformed() {
     for content_type in ["application/json", "text/event-stream"] {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n");
         let mut body = head.into_bytes();
-        body.extend(b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\xfe\"}}]}\n\ndata: [DONE]\n\n");
+        body.extend(b"data: {\"choices\":[\xff\xfe]}\n\ndata: [DONE]\n\n");
         problem_of(vec![Step::send(body)], "upstream_malformed", 502).await;
     }
 }

@@ -165,7 +165,7 @@ fn every_reply_that_fits_can_be_issued() {
 fn errors_after_the_room_is_full_are_ignored() {
     let mut fixture = Fixture::new(Limits { reply_bytes: 70, ..Limits::default() });
     let exchange = fixture.ready(first_turn("hi")).unwrap();
-    let reply = event(&json!({ "content": "longer than there is room" }), None) + "data: nonsense\n\n";
+    let reply = event(&json!({ "content": "longer than there is room" }), None) + "data: {nonsense\n\n";
     let answer = fixture.finish(exchange, [reply.as_bytes()]).1.unwrap();
     assert_eq!((answer.reply.as_str(), answer.finish), ("longer", FinishReason::Length));
 }

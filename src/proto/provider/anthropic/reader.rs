@@ -3,12 +3,16 @@
 //! Compatible services deviate from the format. The reader accepts a reply that has one plain
 //! meaning, and names the deviation as a [`Repair`].
 
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
 use crate::proto::{
     error::Error,
     provider::{
         anthropic::wire::{
-            BlockEvent, CompleteMessage, Counts, InputDelta, MessageDelta, MessageEnd, MessageStart, SignatureDelta,
-            TextBlock, ThinkingBlock, ThinkingDelta, ThinkingStart, ToolUseBlock,
+            BlockEvent, CompleteMessage, Counts, InputDelta, MessageDelta, MessageEnd, MessageStart, Shape,
+            SignatureDelta, TextBlock, ThinkingBlock, ThinkingDelta, ThinkingStart, ToolUseBlock,
         },
         end::End,
         profile::CallIds,
@@ -106,18 +110,15 @@ impl ReplyParser for Parser {
         if message.message_type.as_deref() == Some("error") || message.error.is_some() {
             return Err(error(body, reply));
         }
-        let content = message.content.ok_or_else(|| Error::malformed("the reply has no content"))?;
+        if message.content.is_none() && message.stop_reason.is_none() {
+            return Err(Error::malformed("the reply has no content"));
+        }
         if message.message_type.is_none() {
             reply.repair(Repair::EventShape);
         }
-        if let Some(text) = reply_json::text(content) {
-            reply.repair(Repair::ContentShape);
-            reply.text(text, deltas);
-        } else {
-            for (index, block) in (0..).zip(CompleteMessage::blocks(content)?) {
-                self.open_block(index, block.get(), reply, deltas)?;
-                self.close_block(Some(index), reply, deltas)?;
-            }
+        match message.content {
+            Some(content) => self.add_content(content, reply, deltas)?,
+            None => reply.repair(Repair::ContentShape),
         }
         let CompleteMessage { stop_reason, stop_sequence, usage, .. } = message;
         end(MessageEnd { stop_reason, stop_sequence }, reply, deltas);
@@ -137,6 +138,31 @@ impl Parser {
         index
     }
 
+    /// Adds complete content: a text, or a list of blocks. A text in the list is a block of text.
+    fn add_content(
+        &mut self,
+        content: &RawValue,
+        reply: &mut ReplyBuilder,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Error> {
+        if let Some(text) = reply_json::text(content) {
+            reply.repair(Repair::ContentShape);
+            reply.text(text, deltas);
+            return Ok(());
+        }
+        for (index, block) in (0..).zip(CompleteMessage::blocks(content)?) {
+            let text = reply_json::text(block);
+            if text.is_some() || block.get() == "null" {
+                reply.repair(Repair::ContentShape);
+                reply.text(text.unwrap_or_default(), deltas);
+            } else {
+                self.open_block(index, block.get(), reply, deltas)?;
+                self.close_block(Some(index), reply, deltas)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces the counts that an event brings.
     fn count(&mut self, counts: Option<Counts>, deltas: &mut Vec<Delta>) {
         if let Some(counts) = counts {
@@ -153,7 +179,7 @@ impl Parser {
         reply: &mut ReplyBuilder,
         deltas: &mut Vec<Delta>,
     ) -> Result<(), Error> {
-        match &*reply_json::object_type(block)? {
+        match &*shape_type(block, reply)? {
             "redacted_thinking" => {
                 reply.count_bytes(block.len())?;
                 reply.reasoning(index, NAME, block.to_owned(), deltas)
@@ -198,20 +224,24 @@ impl Parser {
         reply: &mut ReplyBuilder,
         deltas: &mut Vec<Delta>,
     ) -> Result<(), Error> {
+        let delta_type = shape_type(delta, reply)?;
         let thinking = self.thinking.as_mut().filter(|open| open.index == index).map(|open| &mut open.block);
-        match (&*reply_json::object_type(delta)?, thinking) {
-            ("input_json_delta", _) if reply.has_call(index) => self.add_arguments(
-                index,
-                &reply_json::parse::<InputDelta>(delta)?.partial_json.unwrap_or_default(),
-                reply,
-            ),
+        match (&*delta_type, thinking) {
+            ("input_json_delta", _) if reply.has_call(index) => {
+                let piece = reply_json::parse::<InputDelta<'_>>(delta)?.partial_json.map(reply_json::arguments);
+                let (piece, is_json) = piece.unwrap_or_default();
+                if is_json {
+                    reply.repair(Repair::CallShape);
+                }
+                self.add_arguments(index, &piece, reply)
+            }
             ("signature_delta", Some(block)) => {
                 let SignatureDelta { signature } = reply_json::parse(delta)?;
                 reply.count_bytes(signature.len())?;
                 block.signature = Some(signature);
                 Ok(())
             }
-            ("text_delta", _) => {
+            ("text_delta" | "text", _) => {
                 reply.text(reply_json::parse::<TextBlock>(delta)?.text.unwrap_or_default(), deltas);
                 Ok(())
             }
@@ -257,6 +287,19 @@ impl Parser {
         let blob =
             serde_json::to_string(&block).map_err(|error| Error::internal(format!("thinking is not JSON: {error}")))?;
         reply.reasoning(index, NAME, blob, deltas)
+    }
+}
+
+/// The type of a block or of a piece of one. Without a type, a member `text` makes it a text.
+fn shape_type<'a>(json: &'a str, reply: &mut ReplyBuilder) -> Result<Cow<'a, str>, Error> {
+    let shape: Shape<'_> = reply_json::parse(json)?;
+    match shape.shape_type {
+        Some(shape_type) => Ok(shape_type),
+        None if shape.text.is_some() => {
+            reply.repair(Repair::EventShape);
+            Ok(Cow::Borrowed("text"))
+        }
+        None => Err(Error::malformed("a block of the reply has no type and no text")),
     }
 }
 

@@ -2,10 +2,15 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
 
-use crate::proto::{error::Error, json::List, provider::reply_json::MAX_BLOCKS, turn::Usage};
+use crate::proto::{
+    error::Error,
+    json::List,
+    provider::reply_json::{self, MAX_BLOCKS},
+    turn::Usage,
+};
 
 /// An event about one block.
 #[derive(Deserialize)]
@@ -51,7 +56,8 @@ pub(super) struct CompleteMessage<'a> {
     pub(super) stop_reason: Option<String>,
     pub(super) stop_sequence: Option<String>,
     pub(super) usage: Option<Counts>,
-    pub(super) error: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "reply_json::error_member")]
+    pub(super) error: Option<Value>,
 }
 
 impl CompleteMessage<'_> {
@@ -60,6 +66,15 @@ impl CompleteMessage<'_> {
         let blocks: Result<List<&RawValue, MAX_BLOCKS>, _> = serde_json::from_str(content.get());
         blocks.map(|blocks| blocks.0).map_err(|_| Error::malformed("the content is not a list, or too long"))
     }
+}
+
+/// What tells the kind of a block or of a piece of one.
+#[derive(Deserialize)]
+pub(super) struct Shape<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) shape_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) text: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -107,8 +122,9 @@ pub(super) struct ToolUseBlock<'a> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct InputDelta {
-    pub(super) partial_json: Option<String>,
+pub(super) struct InputDelta<'a> {
+    #[serde(borrow)]
+    pub(super) partial_json: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]

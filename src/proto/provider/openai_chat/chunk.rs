@@ -58,6 +58,9 @@ pub(super) struct Choice<'a> {
     delta: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
+    /// The text, in the form of the older Completions.
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
     #[serde(borrow)]
     finish_reason: Option<&'a RawValue>,
     /// vLLM's member for the stop sequence.
@@ -88,6 +91,11 @@ impl<'a> Choice<'a> {
         optional_object(self.message, "message")
     }
 
+    /// The text next to the place of the message.
+    pub(super) fn text(&self) -> Option<String> {
+        self.text.and_then(text).filter(|text| !text.is_empty())
+    }
+
     /// The word for the end of the reply.
     pub(super) fn finish_reason(&self) -> Option<String> {
         text(self.finish_reason?)
@@ -107,8 +115,8 @@ pub(super) struct Content<'a> {
     pub(super) refusal: String,
     /// The pieces that are not text.
     pub(super) others: Vec<&'a RawValue>,
-    /// True if the content is a list.
-    pub(super) is_list: bool,
+    /// True if the content is a list or one piece.
+    pub(super) in_pieces: bool,
 }
 
 impl<'a> Content<'a> {
@@ -121,9 +129,12 @@ impl<'a> Content<'a> {
         match raw.get().as_bytes().first() {
             Some(b'"') => content.text = text(raw).ok_or_else(|| unexpected("content"))?,
             Some(b'n') => {}
-            Some(b'{') => content.add(raw)?,
+            Some(b'{') => {
+                content.in_pieces = true;
+                content.add(raw)?;
+            }
             Some(b'[') => {
-                content.is_list = true;
+                content.in_pieces = true;
                 let pieces: List<&RawValue, MAX_BLOCKS> =
                     serde_json::from_str(raw.get()).map_err(|_| unexpected("content"))?;
                 pieces.0.into_iter().try_for_each(|piece| content.add(piece))?;
@@ -168,17 +179,21 @@ impl<'a> Call<'a> {
         let members = members(raw).ok_or_else(|| unexpected("tool_calls"))?;
         let function = optional_object(members.find("function").copied(), "function")?;
         let index = members.find("index").and_then(|raw| number(raw));
-        let id = members.find("id").and_then(|raw| text_or_number(raw)).unwrap_or_default();
+        let given_id = members.find("id").copied().filter(|raw| raw.get() != "null");
+        let id = given_id.and_then(text_or_number).unwrap_or_default();
+        let is_flat = function.is_none() && members.find("name").is_some();
+        let is_other_id = given_id.is_some_and(|raw| text(raw).is_none());
         let Self { name, args, is_repaired, .. } = Self::of_function(function.as_ref().unwrap_or(&members));
-        Ok(Self { index, id, name, args, is_repaired, members })
+        Ok(Self { index, id, name, args, is_repaired: is_repaired || is_flat || is_other_id, members })
     }
 
     /// Reads a function: `{"name","arguments"}`. Arguments that are not text are their JSON text.
     pub(super) fn of_function(function: &Members<&'a RawValue>) -> Self {
         let name = function.find("name").and_then(|raw| text(raw)).unwrap_or_default();
-        let given = function.find("arguments").copied().filter(|raw| raw.get() != "null");
+        let given = function.find("arguments").copied();
         let (args, is_repaired) = match given.map(|raw| (raw, text(raw))) {
             None => (Cow::Borrowed(""), false),
+            Some((raw, None)) if raw.get() == "null" => (Cow::Borrowed(""), true),
             Some((_, Some(text))) => (Cow::Owned(text), false),
             Some((raw, None)) => (Cow::Borrowed(raw.get()), true),
         };
@@ -186,11 +201,19 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The entries of `tool_calls`; none for `null`.
-pub(super) fn calls(raw: &RawValue) -> Result<Vec<&RawValue>, Error> {
+/// The entries of `tool_calls`; none for `null`. The second value is true for one call instead of a
+/// list, and for a list with `null`.
+pub(super) fn calls(raw: &RawValue) -> Result<(Vec<&RawValue>, bool), Error> {
+    if raw.get().starts_with('{') {
+        return Ok((vec![raw], true));
+    }
     let list: Option<List<&RawValue, MAX_BLOCKS>> =
         serde_json::from_str(raw.get()).map_err(|_| unexpected("tool_calls"))?;
-    Ok(list.unwrap_or_default().0)
+    let mut entries = list.unwrap_or_default().0;
+    let count = entries.len();
+    entries.retain(|entry| entry.get() != "null");
+    let has_null = entries.len() < count;
+    Ok((entries, has_null))
 }
 
 /// The members of an object, `None` for any other value.

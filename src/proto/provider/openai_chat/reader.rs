@@ -77,6 +77,9 @@ impl Parser {
             } else {
                 self.add_message(&message, false, reply, deltas)?;
             }
+        } else if let Some(text) = choice.text() {
+            reply.repair(Repair::ContentShape);
+            reply.text(text, deltas);
         }
         if end == Some(End::Finished(FinishReason::Stop)) {
             let sequence = choice.stop_sequence().filter(|text| !is_end_word(text, reply.profile()));
@@ -95,7 +98,7 @@ impl Parser {
         deltas: &mut Vec<Delta>,
     ) -> Result<(), Error> {
         let content = message.find("content").map(|raw| Content::read(raw)).transpose()?.unwrap_or_default();
-        if content.is_list {
+        if content.in_pieces {
             reply.repair(Repair::ContentShape);
         }
         for piece in content.others {
@@ -122,7 +125,7 @@ impl Parser {
 /// Returns true for a word such as `end_turn`, which is no stop sequence. Callers choose words in
 /// upper case as sequences, such as `END`.
 fn is_end_word(text: &str, profile: &Profile) -> bool {
-    !text.contains(char::is_uppercase) && !matches!(End::of(text, profile), Some(End::Unknown(_)) | None)
+    !text.contains(char::is_uppercase) && matches!(End::of(text, profile), Some(End::Finished(_)))
 }
 
 /// Keeps a piece of the content that is not text.
@@ -137,7 +140,10 @@ fn add_state_piece(piece: &RawValue, reply: &mut ReplyBuilder) -> Result<(), Err
 }
 
 fn add_calls(message: &Members<&RawValue>, reply: &mut ReplyBuilder) -> Result<(), Error> {
-    let entries = message.find("tool_calls").map(|raw| calls(raw)).transpose()?.unwrap_or_default();
+    let (entries, is_repaired) = message.find("tool_calls").map(|raw| calls(raw)).transpose()?.unwrap_or_default();
+    if is_repaired {
+        reply.repair(Repair::CallShape);
+    }
     let mut seen = BTreeSet::new();
     for (place, entry) in (0..).zip(&entries) {
         let call = Call::read(entry)?;

@@ -31,6 +31,8 @@ pub(super) struct Parser {
     places: Places,
     /// True if the open message came in pieces.
     in_pieces: bool,
+    /// True if the open part of a message came in pieces.
+    part_in_pieces: bool,
     /// True if the reply has reasoning.
     has_reasoning: bool,
     /// True if the reply has a message.
@@ -93,12 +95,17 @@ impl ReplyParser for Parser {
             }
             kind @ ("response.output_text.delta" | "response.refusal.delta") => {
                 let delta = reply_json::parse::<ItemEvent<'_>>(data)?.delta.unwrap_or_default();
-                (self.in_pieces, self.has_message) = (true, true);
+                (self.in_pieces, self.part_in_pieces, self.has_message) = (true, true, true);
                 if kind == "response.refusal.delta" {
                     reply.refusal(delta, deltas)
                 } else {
                     reply.text(delta, deltas)
                 }
+                Ok(())
+            }
+            "response.output_text.done" | "response.refusal.done" => {
+                let ItemEvent { text, refusal, .. } = reply_json::parse(data)?;
+                self.end_part(text.unwrap_or_default(), refusal.unwrap_or_default(), reply, deltas);
                 Ok(())
             }
             _ => Ok(()),
@@ -108,12 +115,13 @@ impl ReplyParser for Parser {
     fn body(&mut self, body: &str, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let mut response: Response<'_> = reply_json::parse(body)?;
         let output = response.output.take();
-        if response.error.is_none() && output.is_none() {
+        if response.error.is_none() && output.is_none() && response.output_text.is_none() {
             return Err(Error::malformed("the response has no output"));
         }
         for (index, item) in (0..).zip(output.unwrap_or_default().0) {
             self.add_item(index, item.get(), reply, deltas)?;
         }
+        self.add_output_text(&response, reply, deltas);
         end(response, reply, deltas)
     }
 }
@@ -168,6 +176,26 @@ impl Parser {
         }
     }
 
+    /// Ends a part of a message. Adds its text, if it did not come in pieces.
+    fn end_part(&mut self, text: String, refusal: String, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) {
+        if std::mem::take(&mut self.part_in_pieces) || text.is_empty() && refusal.is_empty() {
+            return;
+        }
+        (self.in_pieces, self.has_message) = (true, true);
+        reply.repair(Repair::LateOutput);
+        reply.text(text, deltas);
+        reply.refusal(refusal, deltas);
+    }
+
+    /// Adds the text next to the output, if there is no message.
+    fn add_output_text(&mut self, response: &Response<'_>, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) {
+        let text = response.output_text.and_then(reply_json::text).filter(|text| !text.is_empty());
+        if let Some(text) = text.filter(|_| !self.has_message) {
+            reply.repair(Repair::ContentShape);
+            reply.text(text, deltas);
+        }
+    }
+
     /// Reads a call, and remembers its id.
     fn call(&mut self, item: CallItem<'_>, reply: &mut ReplyBuilder) -> Result<(CallName, String), Error> {
         let CallItem { call_id, name, arguments, .. } = item;
@@ -209,6 +237,7 @@ impl Parser {
                 self.add_item(index, item.get(), reply, deltas)?;
             }
         }
+        self.add_output_text(response, reply, deltas);
         Ok(())
     }
 }
@@ -256,7 +285,10 @@ fn end(response: Response<'_>, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>
     let end = match status.as_str() {
         "in_progress" | "queued" => return Err(Error::malformed("the response has not ended")),
         "incomplete" => match End::of(&reason, reply.profile()) {
-            Some(End::Unknown(_)) | None => Some(End::Finished(FinishReason::Length)),
+            Some(End::Unknown(_)) | None => {
+                reply.repair(Repair::EndReason);
+                Some(End::Finished(FinishReason::Length))
+            }
             end => end,
         },
         status => End::of(status, reply.profile()),

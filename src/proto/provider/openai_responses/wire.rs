@@ -26,6 +26,9 @@ pub(super) struct Response<'a> {
     pub(super) incomplete_details: Option<IncompleteDetails>,
     #[serde(borrow)]
     pub(super) output: Option<List<&'a RawValue, { MAX_BLOCKS }>>,
+    /// The text of the output, which SDKs make from it. Some services send it alone.
+    #[serde(borrow)]
+    pub(super) output_text: Option<&'a RawValue>,
     pub(super) usage: Option<Counts>,
 }
 
@@ -42,6 +45,8 @@ pub(super) struct ItemEvent<'a> {
     #[serde(borrow)]
     pub(super) item: Option<&'a RawValue>,
     pub(super) delta: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) refusal: Option<String>,
     #[serde(borrow)]
     pub(super) arguments: Option<&'a RawValue>,
 }

@@ -1,11 +1,13 @@
 //! A reply that is one JSON body.
 
+use std::borrow::Cow;
+
 use serde::de::IgnoredAny;
 
 use super::ReplyParser;
 use crate::proto::{
     error::Error,
-    provider::{half_pairs, reply_builder::ReplyBuilder},
+    provider::{half_pairs, reply_builder::ReplyBuilder, upstream_error},
     turn::{Delta, Repair},
 };
 
@@ -38,22 +40,29 @@ impl<P: ReplyParser> BodyReader<P> {
             return Ok(());
         }
         let body = std::mem::take(&mut self.body);
-        let body = str::from_utf8(&body).map_err(|error| match error.error_len() {
-            None => Error::UpstreamCut,
-            Some(_) => Error::malformed("the reply is not UTF-8"),
-        })?;
-        let halves = half_pairs::find(body);
-        if !halves.is_empty() {
+        // The end of a character may be missing because the body is cut off.
+        if str::from_utf8(&body).is_err_and(|error| error.error_len().is_none()) {
+            return Err(Error::UpstreamCut);
+        }
+        let body = String::from_utf8_lossy(&body);
+        let halves = half_pairs::find(&body);
+        if !halves.is_empty() || matches!(body, Cow::Owned(_)) {
             self.reply.repair(Repair::HalfCharacter);
         }
         self.reply.take_repairs(deltas);
-        let body = half_pairs::replace_all(body, &halves);
+        let body = half_pairs::replace_all(&body, &halves);
         let outcome = self.parser.body(&body, &mut self.reply, deltas);
         self.reply.take_repairs(deltas);
         outcome.map_err(|error| {
             // Only a body can break off. An event with incomplete JSON is a fault of the provider.
             let breaks_off = serde_json::from_str::<IgnoredAny>(&body).is_err_and(|error| error.is_eof());
-            if breaks_off { Error::UpstreamCut } else { error }
+            match error {
+                _ if breaks_off => Error::UpstreamCut,
+                Error::UpstreamMalformed { .. } => {
+                    upstream_error::in_place_of_reply(&body, self.reply.profile()).unwrap_or(error)
+                }
+                error => error,
+            }
         })?;
         self.reply.complete(deltas)
     }

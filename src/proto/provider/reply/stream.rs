@@ -6,6 +6,7 @@ use crate::proto::{
     provider::{
         half_pairs::{self, Half},
         reply_builder::ReplyBuilder,
+        upstream_error,
     },
     sse,
     turn::{Delta, Repair},
@@ -18,8 +19,15 @@ pub(super) struct StreamReader<P> {
     reply: ReplyBuilder,
     /// True after the first event. Comments do not count.
     started: bool,
-    /// An event whose last text ends with half of a character. The next event may have the other.
-    held: Option<(sse::Event, Half)>,
+    /// An event whose last text ends with half of a character. A later event may have the other.
+    held: Option<Held>,
+}
+
+struct Held {
+    event: sse::Event,
+    half: Half,
+    /// Events without text after it, at most [`MAX_SILENT`].
+    silent: Vec<sse::Event>,
 }
 
 impl<P: ReplyParser> StreamReader<P> {
@@ -32,9 +40,15 @@ impl<P: ReplyParser> StreamReader<P> {
         self.reply.take_repairs(deltas);
         let mut input = bytes;
         while !self.reply.is_complete() {
-            let Some(event) = self.decoder.next_event(&mut input)? else { break };
+            let Some(mut event) = self.decoder.next_event(&mut input)? else { break };
+            if self.decoder.has_replaced() {
+                self.reply.repair(Repair::HalfCharacter);
+            }
+            if event.data.trim().eq_ignore_ascii_case(END_MARKER) {
+                END_MARKER.clone_into(&mut event.data);
+            }
             if is_keep_alive(&event) {
-                if !event.data.starts_with('{') {
+                if event.name != "ping" || !event.data.starts_with('{') {
                     self.reply.repair(Repair::KeepAlive);
                     self.reply.take_repairs(deltas);
                 }
@@ -54,7 +68,12 @@ impl<P: ReplyParser> StreamReader<P> {
         if !halves.is_empty() {
             self.reply.repair(Repair::HalfCharacter);
         }
-        if let Some((mut held, high)) = self.held.take() {
+        if let Some(Held { event: mut held, half: high, mut silent }) = self.held.take() {
+            if halves.is_empty() && silent.len() < MAX_SILENT && half_pairs::is_silent(&event.data) {
+                silent.push(event);
+                self.held = Some(Held { event: held, half: high, silent });
+                return Ok(());
+            }
             match halves.first().and_then(|low| Some((*low, high.join(low)?))) {
                 Some((low, character)) => {
                     high.replace(&mut held.data, character.encode_utf8(&mut [0; 4]));
@@ -64,6 +83,7 @@ impl<P: ReplyParser> StreamReader<P> {
                 None => high.replace(&mut held.data, REPLACEMENT),
             }
             self.parse(&held, deltas)?;
+            silent.iter().try_for_each(|event| self.parse(event, deltas))?;
         }
         let open = halves.pop_if(|half| half.is_open());
         if !halves.is_empty() {
@@ -71,7 +91,10 @@ impl<P: ReplyParser> StreamReader<P> {
         }
         match open {
             // The halves before it were replaced, so that its position may have changed.
-            Some(_) => self.held = half_pairs::find(&event.data).pop().map(|half| (event, half)),
+            Some(_) => {
+                let half = half_pairs::find(&event.data).pop();
+                self.held = half.map(|half| Held { event, half, silent: Vec::new() });
+            }
             None => self.parse(&event, deltas)?,
         }
         Ok(())
@@ -81,16 +104,20 @@ impl<P: ReplyParser> StreamReader<P> {
         if self.reply.is_complete() {
             return Ok(());
         }
-        self.parser.event(event, &mut self.reply, deltas)
+        match upstream_error::in_place_of_reply(&event.data, self.reply.profile()) {
+            Some(error) => Err(error),
+            None => self.parser.event(event, &mut self.reply, deltas),
+        }
     }
 
     pub(super) fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         if self.reply.is_complete() {
             return Ok(());
         }
-        if let Some((mut held, half)) = self.held.take() {
-            half.replace(&mut held.data, REPLACEMENT);
-            self.parse(&held, deltas)?;
+        if let Some(Held { mut event, half, silent }) = self.held.take() {
+            half.replace(&mut event.data, REPLACEMENT);
+            self.parse(&event, deltas)?;
+            silent.iter().try_for_each(|event| self.parse(event, deltas))?;
         }
         self.reply.take_repairs(deltas);
         // Some services close the stream after the reason for the end, without an end marker. A
@@ -111,15 +138,21 @@ impl<P: ReplyParser> StreamReader<P> {
     }
 }
 
-/// Returns true for an event that only keeps the connection open.
+/// Returns true for an event that only keeps the connection open. Every event with a meaning has an
+/// object, or is the end marker, or names an error. Objects that are cut off are no keep-alives,
+/// nor are lists of objects.
 fn is_keep_alive(event: &sse::Event) -> bool {
-    let data = event.data.trim().trim_matches(['"', '[', ']']);
-    let is_word = |word: &&str| data.eq_ignore_ascii_case(word);
-    data.is_empty() && !event.data.contains(['[', ']']) || KEEP_ALIVE_WORDS.iter().any(is_word) || event.name == "ping"
+    let data: String = event.data.chars().filter(|c| !c.is_whitespace()).take(END_MARKER.len()).collect();
+    let is_empty = data == "{}" && event.name.is_empty();
+    let has_object = data.starts_with('{') && !is_empty || data.starts_with("[{");
+    event.name == "ping" || !has_object && event.name != "error" && data != END_MARKER
 }
 
-/// The words of events that keep the connection open.
-const KEEP_ALIVE_WORDS: [&str; 5] = ["heartbeat", "keep-alive", "keepalive", "ping", "pong"];
+/// The data of the event that ends a stream.
+const END_MARKER: &str = "[DONE]";
+
+/// The most events without text between two halves of a character.
+const MAX_SILENT: usize = 16;
 
 /// A half that stays alone.
 const REPLACEMENT: &str = "\u{fffd}";

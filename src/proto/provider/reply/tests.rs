@@ -34,7 +34,7 @@ fn the_first_bytes_decide_under_every_content_type() {
             "application/json, text/html",
         ] {
             for (reply, has_started) in
-                [("{\"a\"", true), ("\u{feff} [1", true), ("data: {}\n\n", true), (":\n\n", false)]
+                [("{\"a\"", true), ("\u{feff} [1", true), ("data: {\"a\":1}\n\n", true), (":\n\n", false)]
             {
                 let mut reader = provider.reply_reader(&head(content_type), BOUNDS, &COMPATIBLE);
                 let _ = reader.push(reply.as_bytes(), &mut Vec::new());
@@ -57,7 +57,8 @@ fn a_cut_reply_is_not_reported_as_malformed() {
         }
         for refused in [&b"<html>"[..], b"[]", b"null", b"{}", b"{} x", b"\xff{}", b"{\"a\":\"\xc3\x28\"}"] {
             let (deltas, ended) = read(*provider, "application/json", [refused]);
-            assert!(deltas.is_empty() && is_malformed(&ended), "{} {refused:?}", provider.name());
+            let is_silent = deltas.iter().all(|delta| matches!(delta, Delta::Repaired(_)));
+            assert!(is_silent && is_malformed(&ended), "{} {refused:?}", provider.name());
         }
         for cut in ["", "\n\n", ": comment\n\n", "data: {\"a", "event: ping\ndata: {\"type\":\"ping\"}\n\n"] {
             let (deltas, ended) = read(*provider, "text/event-stream", [cut.as_bytes()]);
@@ -67,17 +68,36 @@ fn a_cut_reply_is_not_reported_as_malformed() {
 }
 
 #[test]
-fn events_without_json_are_malformed() {
+fn events_without_an_object_only_keep_the_connection_open() {
     for provider in PROVIDERS {
-        for refused in ["<html>", "[]", "null", "{", "{} {}", r#"{"type":3,"choices":3,"text":3}"#] {
+        for data in ["<html>", "[]", "null", "1", "true", "{}", " { } ", "OPENROUTER PROCESSING", "ok", "[1]", "\"a\""]
+        {
+            let (deltas, ended) = read(*provider, "text/event-stream", [format!("data: {data}\n\n").as_bytes()]);
+            assert_eq!(ended, Err(Error::UpstreamCut), "{} {data}", provider.name());
+            assert_eq!(deltas, [Delta::Repaired(Repair::KeepAlive)], "{} {data}", provider.name());
+        }
+    }
+}
+
+#[test]
+fn the_end_marker_is_known_in_any_case() {
+    let provider = by_name("openai").unwrap();
+    let chunk = r#"data: {"choices":[{"delta":{"content":"a"}}]}"#;
+    let (deltas, ended) = read(provider, "text/event-stream", [format!("{chunk}\n\ndata: [done]\n\n").as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    assert_eq!(deltas.last(), Some(&Delta::Finish(FinishReason::Stop)));
+}
+
+#[test]
+fn events_with_wrong_json_are_malformed() {
+    for provider in PROVIDERS {
+        for refused in ["{", "{} {}", "[{", "[{}]", r#"{"a":{"b":1}"#, r#"{"type":3,"choices":3,"text":3}"#] {
             for name in ["text", "end"] {
                 let stream = format!("event: {name}\ndata: {refused}\n\n");
                 let (deltas, ended) = read(*provider, "text/event-stream", [stream.as_bytes()]);
                 assert!(deltas.is_empty() && is_malformed(&ended), "{} {refused}", provider.name());
             }
         }
-        let (_, ended) = read(*provider, "text/event-stream", [&b"data: \xff\n\n"[..]]);
-        assert!(is_malformed(&ended));
     }
 }
 
@@ -166,4 +186,19 @@ fn an_error_that_is_too_long_is_not_read() {
     let mut deltas = Vec::new();
     let ended = reader.push(long.as_bytes(), &mut deltas).and_then(|()| reader.finish(&mut deltas));
     assert!(matches!(ended, Err(Error::UpstreamUnavailable { .. })), "{ended:?}");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_replaced() {
+    let provider = by_name("openai").unwrap();
+    let expected = [Delta::Repaired(Repair::HalfCharacter), Delta::Text("a\u{fffd}b".to_owned())];
+    let stream = &b"data: {\"choices\":[{\"delta\":{\"content\":\"a\xf0\x9fb\"}}]}\n\ndata: [DONE]\n\n"[..];
+    let body = &b"{\"choices\":[{\"message\":{\"content\":\"a\xf0\x9fb\"},\"finish_reason\":\"stop\"}]}"[..];
+    for (content_type, reply) in [("text/event-stream", stream), ("application/json", body)] {
+        let (mut deltas, ended) = read(provider, content_type, [reply]);
+        assert_eq!(ended, Ok(()), "{content_type}");
+        deltas.truncate(2);
+        deltas.sort_by_key(|delta| matches!(delta, Delta::Text(_)));
+        assert_eq!(deltas, expected, "{content_type}");
+    }
 }

@@ -166,3 +166,40 @@ fn image_types_have_the_names_of_the_api() {
         assert!(body(&Anthropic, &items).contains(&source), "{given}");
     }
 }
+
+#[test]
+fn blocks_may_be_texts_or_lack_their_type() {
+    for (content, said, repairs) in [
+        (r#"["a","b"]"#, "ab", vec!["content_shape"]),
+        (r#"[null,{"type":"text","text":"ab"}]"#, "ab", vec!["content_shape"]),
+        (r#"[{"text":"ab"}]"#, "ab", vec!["event_shape"]),
+        ("null", "", vec!["content_shape"]),
+    ] {
+        let body = format!(r#"{{"type":"message","content":{content},"stop_reason":"end_turn"}}"#);
+        let (deltas, named) = compatible("application/json", &body);
+        let texts: String = deltas
+            .iter()
+            .filter_map(|delta| if let Delta::Text(text) = delta { Some(text.as_str()) } else { None })
+            .collect();
+        assert_eq!((texts.as_str(), named), (said, repairs), "{content}");
+        assert_eq!(deltas.last(), Some(&finish(FinishReason::Stop)), "{content}");
+    }
+    for body in [r#"{"type":"message","content":[{"a":1}],"stop_reason":"end_turn"}"#, r#"{"type":"message"}"#] {
+        let (_, ended) = read(&Anthropic, "application/json", [body.as_bytes()]);
+        assert_eq!(ended.unwrap_err().code(), "upstream_malformed", "{body}");
+    }
+}
+
+#[test]
+fn pieces_may_lack_their_type_or_be_json() {
+    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+    let delta = r#"{"type":"content_block_delta","index":0,"delta":{"text":"a"}}"#;
+    let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
+    let expected = (vec![text("a"), finish(FinishReason::Stop)], vec!["event_shape"]);
+    assert_eq!(repaired(&[start, delta, end, STOP]), expected);
+    let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"n","input":{}}}"#;
+    let delta =
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":{"x":1}}}"#;
+    let expected = (vec![call("t", "n", "{\"x\":1}"), finish(FinishReason::ToolCalls)], vec!["call_shape"]);
+    assert_eq!(repaired(&[start, delta, END_REASON, STOP]), expected);
+}

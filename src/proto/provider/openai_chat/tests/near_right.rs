@@ -78,7 +78,7 @@ fn arguments_that_are_not_text_are_their_json() {
     let expected = vec![repaired(Repair::CallShape), call("c", "paint", r#"{"at":"red"}"#)];
     assert_eq!(read_deltas(&[calls]), expected);
     let flat = r#"{"tool_calls":[{"id":"c","name":"paint","arguments":"{}"}]}"#;
-    assert_eq!(read_deltas(&[flat]), [call("c", "paint", "{}")]);
+    assert_eq!(read_deltas(&[flat]), [repaired(Repair::CallShape), call("c", "paint", "{}")]);
     let older = r#"{"content":null,"function_call":{"name":"paint","arguments":"{}"}}"#;
     let expected = vec![
         call("call_3_1", "paint", "{}"),
@@ -288,4 +288,38 @@ fn an_unknown_reason_counts_only_with_the_end_marker() {
     assert_eq!(read_events(&OFFICIAL, &[chunk, "[DONE]"]).1, Ok(()));
     let known = chunk.replace("mystery", "stop");
     assert_eq!(read_events(&OFFICIAL, &[&known]).1, Ok(()));
+}
+
+#[test]
+fn a_call_in_another_shape_is_read_and_named() {
+    for calls in [
+        r#"{"id":"7","function":{"name":"look","arguments":"{}"}}"#,
+        r#"[null,{"id":"7","function":{"name":"look","arguments":"{}"}}]"#,
+        r#"[{"id":7,"function":{"name":"look","arguments":"{}"}}]"#,
+        r#"[{"id":"7","function":{"name":"look","arguments":null}}]"#,
+        r#"[{"id":"7","name":"look","arguments":"{}"}]"#,
+    ] {
+        let message = format!(r#"{{"content":null,"tool_calls":{calls}}}"#);
+        let expected = [repaired(Repair::CallShape), call("7", "look", "{}")];
+        assert_eq!(read_deltas(&[&message]), expected, "{calls}");
+        let (mut whole, ended) = read_message(&message, "tool_calls");
+        assert_eq!((whole.pop(), ended), (Some(finish(FinishReason::ToolCalls)), Ok(())), "{calls}");
+        whole.sort_by_key(|delta| matches!(delta, Delta::Call { .. }));
+        assert_eq!(whole, expected, "{calls}");
+    }
+}
+
+#[test]
+fn content_in_another_place_or_of_one_piece_is_read_and_named() {
+    let expected = [text("Red."), repaired(Repair::ContentShape)];
+    let piece = r#"{"content":{"type":"text","text":"Red."}}"#;
+    assert_eq!(read_message(piece, "stop").0[..2], expected);
+    for choice in
+        [r#"{"text":"Red.","finish_reason":"stop"}"#, r#"{"text":"Red.","message":null,"finish_reason":"stop"}"#]
+    {
+        let body = format!(r#"{{"choices":[{choice}],"usage":{USAGE}}}"#);
+        let (mut deltas, ended) = read(&OFFICIAL, "application/json", [body.as_bytes()]);
+        deltas.retain(|delta| !matches!(delta, Delta::Usage(_)));
+        assert_eq!((&deltas[..2], ended), (&expected[..], Ok(())), "{choice}");
+    }
 }

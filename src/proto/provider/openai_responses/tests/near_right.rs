@@ -149,3 +149,48 @@ fn the_kind_of_the_last_event_counts_unless_the_status_is_worse() {
         assert_eq!((deltas.last(), ended), (Some(&Delta::Finish(FinishReason::Length)), Ok(())), "{kind} {status}");
     }
 }
+
+#[test]
+fn text_may_come_only_when_its_part_is_done() {
+    let done = r#"{"type":"response.output_text.done","output_index":0,"text":"a"}"#;
+    let item = r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"message","content":[{"type":"output_text","text":"a"}]}}"#;
+    let expected = (vec![text("a"), finish(FinishReason::Stop)], vec!["late_output"]);
+    assert_eq!(repaired(&[done, COMPLETED]), expected);
+    assert_eq!(repaired(&[done, item, COMPLETED]), expected);
+    let (deltas, _) = repaired(&[TEXT_DELTA, done, item, COMPLETED]);
+    assert_eq!(deltas, [text("a"), finish(FinishReason::Stop)], "it came in pieces");
+    let (deltas, _) = repaired(&[TEXT_DELTA, done, &done.replace("\"a\"", "\"b\""), item, COMPLETED]);
+    assert_eq!(deltas, [text("a"), text("b"), finish(FinishReason::Stop)], "the next part did not");
+}
+
+#[test]
+fn text_may_be_only_next_to_the_output() {
+    for (output, said) in [
+        (r#""output_text":"a""#, "a"),
+        (r#""output":[],"output_text":"a""#, "a"),
+        (r#""output":[{"type":"message","content":[{"type":"output_text","text":"b"}]}],"output_text":"a""#, "b"),
+    ] {
+        let response = format!(r#"{{"status":"completed",{output}}}"#);
+        let expected = vec![text(said), finish(FinishReason::Stop)];
+        let (deltas, repairs) = repaired_body(&response);
+        assert_eq!((&deltas, repairs.contains(&"content_shape")), (&expected, said == "a"), "{output}");
+        let completed = format!(r#"{{"type":"response.completed","response":{response}}}"#);
+        assert_eq!(repaired(&[&completed]).0, expected, "{output}");
+    }
+}
+
+#[test]
+fn an_incomplete_response_without_a_known_reason_was_too_long() {
+    for (details, repairs) in [
+        ("null", vec!["end_reason"]),
+        (r#"{"reason":"zonk"}"#, vec!["end_reason"]),
+        (r#"{"reason":"max_output_tokens"}"#, vec![]),
+    ] {
+        let end = format!(r#"{{"type":"response.incomplete","response":{{"incomplete_details":{details}}}}}"#);
+        assert_eq!(
+            repaired(&[TEXT_DELTA, &end]),
+            (vec![text("a"), finish(FinishReason::Length)], repairs),
+            "{details}"
+        );
+    }
+}
