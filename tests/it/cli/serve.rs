@@ -336,8 +336,12 @@ fn authorities_and_proxies_are_flags_variables_and_keys() {
     }
     let url = "socks5://ada:hunter2@proxy.test:1080";
     for (fault, variable, arguments) in [
-        ("`upstream.proxy` of `openai` is not valid; ", "HOLDALL_UPSTREAM_PROXY", &service[..]),
-        ("`identity.jwt.proxy` is not valid; ", "HOLDALL_JWT_PROXY", &jwt),
+        (
+            "`upstream.proxy_env` of `openai` names the variable `HOLDALL_UPSTREAM_PROXY`, which is not valid: SOCKS ",
+            "HOLDALL_UPSTREAM_PROXY",
+            &service[..],
+        ),
+        ("`identity.jwt.proxy` is not valid: SOCKS ", "HOLDALL_JWT_PROXY", &jwt),
     ] {
         let ran = serve(&home, arguments, &[(variable, url)]);
         assert!(ran.err.starts_with(&format!("error: {fault}")) && !ran.err.contains("hunter2"), "{}", ran.err);
