@@ -161,11 +161,11 @@ export interface paths {
          * Take a turn in the format of Anthropic's Messages API
          * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`, at its top and in its last block. The token in the last message of the model continues the conversation as well. In a stream, the events `message_delta` and `message_stop` have it. A failed stream ends with the event `error`.
          *
-         *     Tools of a type other than `custom` are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires one, the error is `unsupported`.
+         *     `top_k`, and tools of a type other than `custom`, are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires such a tool, the error is `unsupported`.
          *
          *     The server also rejects a last message with the role `assistant`.
          *
-         *     Not supported, error `unsupported`: `compaction`, `container`, `fallbacks`, `inference_geo`, `output_config.task_budget`, `thread`, `top_k`.
+         *     Not supported, error `unsupported`: `compaction`, `container`, `fallbacks`, `inference_geo`, `output_config.task_budget`, `thread`.
          */
         post: operations["createMessage"];
         delete?: never;
