@@ -121,7 +121,7 @@ def config(
     lines = ["[[upstream]]", 'name = "upstream"', f"kind = {toml(kind)}", f"base_url = {toml(base_url)}"]
     if kind == "openai":
         # The suites compare what the service gets with what the client sent, text by text.
-        lines.append("text_lists = true")
+        lines += ["text_lists = true", "empty_messages = true"]
     if api_key_env is not None:
         lines.append(f"api_key_env = {toml(api_key_env)}")
     for model, system in models:
