@@ -192,7 +192,8 @@ class Conversation:
             complete &= failed.headers.get("retry-after") == (None if after is None else str(after))
         if not complete:
             results.incomplete.append(f"{self.label()}: {json.dumps(problem)} {failed.headers}")
-        if problem.get("retry") == "never":
+        # A reply that cannot be read was paid for. Holdall does not invite clients to pay again.
+        if problem.get("retry") == "never" and code != "upstream_malformed":
             results.unrepeatable.append(f"{self.label()}: {code} has retry never")
         faults = self.world.model.recent(self.secret)
         allowed = {code for fault in faults for code in FAULTS[fault]}

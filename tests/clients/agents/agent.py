@@ -73,7 +73,7 @@ class AgentTest(unittest.TestCase):
             "[[upstream]]", f'name = "{kind}"', f"kind = {toml(kind)}", f"base_url = {toml(base_url)}",
             'api_key_env = "MODEL_KEY"',
         ]  # fmt: skip
-        model = block("Coding agents", "toml")
+        model = re.search(r"^\[\[model\]\]\n.*", block("Coding agents", "toml"), re.M | re.S)[0]
         for name, value in (("alias", alias), ("model", MODEL)):
             model = replaced(rf'^{name} = ".*"', f"{name} = {toml(value)}", model)
         model = replaced(r"^upstreams = \[.*\]", f"upstreams = [{toml(kind)}]", model)

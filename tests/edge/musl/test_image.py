@@ -161,7 +161,7 @@ class Image(Built):
         self.assertEqual((answer.status, answer.json()["code"]), (502, "upstream_unavailable"))
         server.terminate()
         server.ended()
-        self.assertRegex("".join(server.log), "invalid peer certificate: UnknownIssuer")
+        self.assertRegex("".join(server.log), "the server's certificate is not signed by a known authority")
 
     def test_without_a_rule_for_callers_it_does_not_start(self) -> None:
         command, environment = self.contained(self.config["Cmd"], {"HOLDALL_KEYS": new_keys()})
