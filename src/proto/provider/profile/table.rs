@@ -71,6 +71,8 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "deepseek",
         hosts: &["api.deepseek.com"],
+        // No role `developer`: "unknown variant `developer`, expected one of `system`, `user`,
+        // `assistant`, `tool`" (earendil-works/pi#1048).
         system_messages: true,
         call_ids: CallIds::AsGiven,
         // "The `reasoning_content` in the thinking mode must be passed back to the API"
@@ -87,7 +89,7 @@ pub const PROFILES: &[Profile] = &[
         name: "gemini",
         other_names: &["google"],
         hosts: &["-aiplatform.googleapis.com", "aiplatform.googleapis.com", "generativelanguage.googleapis.com"],
-        // "Unknown name \"seed\": Cannot find field" (mcpchecker/mcpchecker#188).
+        // "Unknown name \"seed\": Cannot find field" (Vali-98/ChatterUI#227).
         seed: Seed::None,
         system_messages: true,
         text_lists: true,
@@ -115,7 +117,8 @@ pub const PROFILES: &[Profile] = &[
         // A thought signature can be a part of the id, which is then long.
         call_ids: CallIds::AsGiven,
         overflow_phrases: &["contextwindowexceedederror"],
-        account_phrases: &["budget has been exceeded", "exceeded budget"],
+        // A proxy for several accounts; "crossed budget" comes with "no deployments available".
+        account_phrases: &["budget has been exceeded", "crossed budget", "exceeded budget", "over budget"],
         load_phrases: &["no deployments available"],
         ..COMPATIBLE
     },
@@ -140,7 +143,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "mistral",
         hosts: &[".mistral.ai"],
-        // "extra_forbidden … stream_options" (cline/cline#582). Counts come without it.
+        // "extra_forbidden … stream_options" (avante-corp/avante.nvim#2347). It counts without it.
         stream_options: false,
         // "Mistral wants random_seed, not seed" (posit-dev/chatlas#145).
         seed: Seed::RandomSeed,
@@ -170,8 +173,8 @@ pub const PROFILES: &[Profile] = &[
         message_members_with_calls: &[],
         required_with_calls: Some("reasoning_content"),
         overflow_phrases: &["exceeded model token limit"],
-        account_phrases: &["exceeded_current_quota_error", "recharge", "suspended due to insufficient balance"],
-        load_phrases: &["engine_overloaded_error", "engine is currently overloaded"],
+        account_phrases: &["exceededcurrentquota", "recharge", "usage limit for this billing cycle"],
+        load_phrases: &["engineoverloaded", "engine is currently overloaded", "request reached"],
         ..COMPATIBLE
     },
     Profile {
@@ -222,11 +225,20 @@ pub const PROFILES: &[Profile] = &[
             "dashscope-us.aliyuncs.com",
             "dashscope.aliyuncs.com",
         ],
+        // No role `developer`: "developer is not one of ['system', 'assistant', 'user', 'tool',
+        // 'function']" (proma-ai/Proma#1496).
         call_members: &[],
         message_members: &[],
         overflow_phrases: &["range of input length should be"],
-        account_phrases: &["arrearage", "overdue-payment"],
-        load_phrases: &["requests throttling triggered"],
+        account_phrases: &["arrearage", "free allocated quota", "free tier of the model", "overdue-payment"],
+        // OpenAI's words for a used-up account are a rate here, in model tokens per minute
+        // (alibabacloud.com/help/en/model-studio/rate-limit).
+        load_phrases: &[
+            "allocated quota exceeded",
+            "exceeded your current quota",
+            "exceeded your current requests",
+            "requests throttling triggered",
+        ],
         ..COMPATIBLE
     },
     Profile {
@@ -261,7 +273,7 @@ pub const PROFILES: &[Profile] = &[
         name: "xai",
         other_names: &["grok"],
         hosts: &["api.x.ai"],
-        developer: true,
+        // Clients send the role `system` (dust-tt/dust#17580).
         system_messages: true,
         text_lists: true,
         overflow_phrases: &["maximum prompt length"],
@@ -278,8 +290,29 @@ pub const PROFILES: &[Profile] = &[
         call_members: &[],
         message_members: &[],
         end_words: &[("sensitive", FinishReason::ContentFilter)],
-        overflow_phrases: &["prompt exceeds max length"],
-        account_phrases: &["insufficient balance", "no resource package"],
+        // The codes are those of docs.bigmodel.cn/cn/api/api-code.
+        overflow_phrases: &["1261", "prompt exceeds max length"],
+        account_phrases: &[
+            "1000",
+            "1001",
+            "1002",
+            "1003",
+            "1004",
+            "1100",
+            "1110",
+            "1111",
+            "1112",
+            "1113",
+            "1120",
+            "1121",
+            "1211",
+            "1220",
+            "1309",
+            "1311",
+            "1313",
+            "insufficient balance",
+            "no resource package",
+        ],
         load_phrases: &["concurrency exceeds limit"],
         ..COMPATIBLE
     },
