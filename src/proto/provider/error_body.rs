@@ -144,6 +144,8 @@ impl ErrorBody {
             step => step.to_string(),
         });
         let separator = if self.message.is_empty() { "" } else { "; " };
+        // FastAPI sends such a list for a request that it cannot read, and for nothing else.
+        self.names.push("validation".to_owned());
         let fault = format!("{}: {fault}", steps.collect::<Vec<_>>().join("."));
         // Some services send the same list in two members.
         if !self.message.contains(&fault) {

@@ -38,7 +38,9 @@ pub const COMPATIBLE: Profile = Profile {
 const STATELESS: Profile =
     Profile { call_members: &[], message_members: &[], message_members_with_calls: &[], ..COMPATIBLE };
 
-/// A server of open models. Its chat template decides what the model sees.
+/// A server of open models. Its chat template decides what the model sees: "System message must be
+/// at the beginning." is an error of some templates, also for a second system message
+/// (vllm-project/vllm#41114, anomalyco/opencode#42909).
 const SERVER: Profile = Profile { empty_messages: true, call_ids: CallIds::AsGiven, ..COMPATIBLE };
 
 /// All profiles.
@@ -105,6 +107,8 @@ pub const PROFILES: &[Profile] = &[
         name: "groq",
         hosts: &["api.groq.com"],
         system_messages: true,
+        // No lists of texts: "('messages.0.content' : value must be a string)"
+        // (OpenHands/OpenHands#4643).
         // "property 'reasoning_content' is unsupported" (janhq/jan#8136).
         load_phrases: &["over capacity"],
         overflow_phrases: &["reduce the length of the messages"],
@@ -112,8 +116,8 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "litellm",
+        // The services behind it decide about the role `developer` (openclaw/openclaw#11490).
         system_messages: true,
-        developer: true,
         // A thought signature can be a part of the id, which is then long.
         call_ids: CallIds::AsGiven,
         overflow_phrases: &["contextwindowexceedederror"],
@@ -180,7 +184,6 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "ollama",
         hosts: &[":11434", "ollama.com"],
-        system_messages: true,
         call_members: &[],
         message_members: &[],
         message_members_with_calls: &["reasoning"],
@@ -203,7 +206,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "openrouter",
         hosts: &["openrouter.ai"],
-        developer: true,
+        // The services behind it decide about the role `developer` (earendil-works/pi#5117).
         system_messages: true,
         text_lists: true,
         call_ids: CallIds::AsGiven,

@@ -1,6 +1,7 @@
 //! The words of each class. Names are letters and digits in lower case, phrases are in lower case.
 //!
-//! The phrases are parts of real messages. `refusal/tests.rs` has the messages, with their services.
+//! The phrases are parts of real messages. `refusal/tests/messages.rs` has the messages, with their
+//! services.
 
 /// The words of one class.
 pub(super) struct Row {

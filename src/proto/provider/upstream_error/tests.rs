@@ -111,7 +111,7 @@ fn an_error_in_the_place_of_a_reply_is_found_in_every_shape() {
         (r#"{"error":true,"message":"too many requests"}"#, Some(429)),
         (r#"{"errors": ["too many requests"]}"#, Some(429)),
         (r#"{"errors": [{"code": 429, "message": "m"}]}"#, Some(429)),
-        (r#"{"detail": [{"loc": ["body"], "msg": "m", "type": "value_error"}]}"#, Some(400)),
+        (r#"{"detail": [{"loc": ["body"], "msg": "m", "type": "extra_forbidden"}]}"#, Some(400)),
         (r#"{"error_code":18,"error_msg":"Open api qps request limit reached, too many requests"}"#, Some(429)),
         (r#"{"type":"BadRequestError","message":"m","code":400}"#, Some(400)),
         (r#"{"type":"rate_limit_error","message":"m"}"#, Some(429)),
