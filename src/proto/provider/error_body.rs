@@ -178,8 +178,8 @@ fn wait(value: &Value, scale: f64) -> Option<Duration> {
         Value::Number(number) => duration::seconds(&number.to_string(), scale),
         Value::Object(parts) => {
             let part = |name: &str, scale| parts.get(name).and_then(|part| wait(part, scale));
-            let (seconds, nanos) = (part("seconds", 1.0), part("nanos", 1e-9));
-            seconds.or(nanos).and(Some(seconds.unwrap_or_default().saturating_add(nanos.unwrap_or_default())))
+            let parts = [part("seconds", 1.0), part("nanos", 1e-9)];
+            parts.into_iter().flatten().reduce(Duration::saturating_add)
         }
         _ => None,
     }

@@ -169,117 +169,90 @@ fn quoted_words_about_the_length_are_the_callers() {
     assert_eq!(class_of("unknown type 'prompt is too long'", "{}"), Class::Overflow);
 }
 
+/// Errors of the operator's account.
+const ACCOUNT_ERRORS: &[(&str, u16, &str)] = &[
+    ("anthropic", 400, r#"{"type": "invalid_request_error", "message": "Your credit balance is too low"}"#),
+    ("anthropic", 400, r#"{"type": "invalid_request_error", "message": "This organization has been disabled."}"#),
+    ("anthropic", 400, r#"{"message": "The long context beta is not yet available for this subscription."}"#),
+    ("deepseek", 402, r#"{"message": "Insufficient Balance", "type": "unknown_error"}"#),
+    ("gemini", 400, r#"{"status": "INVALID_ARGUMENT", "message": "API key expired. Please renew the API key."}"#),
+    ("gemini", 429, r#"{"status": "RESOURCE_EXHAUSTED", "message": "Your prepayment credits are depleted."}"#),
+    (
+        "gemini",
+        429,
+        r#"{"status": "RESOURCE_EXHAUSTED", "message": "The project has exceeded its monthly spending cap."}"#,
+    ),
+    ("groq", 400, r#"{"message": "Organization has been restricted. Please reach out to support"}"#),
+    (
+        "litellm",
+        400,
+        r#"{"message": "Budget has been exceeded! Current cost: 26.075, Max budget: 0.25", "type": "auth_error"}"#,
+    ),
+    ("litellm", 429, r#"{"message": "Budget has been exceeded! Key=k", "type": "budget_exceeded", "code": "429"}"#),
+    (
+        "gateway",
+        429,
+        r#"{"message": "LiteLLM User: engineer-1, exceeded budget for model=m", "type": "budget_exceeded"}"#,
+    ),
+    ("gateway", 400, r#"{"message": "ExceededBudget: End User=u over budget. Spend=0.0008, Budget=0.0001"}"#),
+    ("litellm", 429, r#"{"message": "No deployments available - crossed budget: Exceeded budget for deployment"}"#),
+    (
+        "litellm",
+        429,
+        r#"{"message": "litellm.RateLimitError: OpenAIException - You exceeded your current quota, please check your plan and billing details. For more information on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.", "type": "throttling_error"}"#,
+    ),
+    ("minimax", 500, r#"{"message": "insufficient balance"}"#),
+    ("mixroute", 400, r#"{"message": "This API key has been disabled"}"#),
+    ("moonshot", 429, r#"{"type": "exceeded_current_quota_error", "message": "Your account is suspended"}"#),
+    ("moonshot", 403, r#"{"message": "You've reached your usage limit for this billing cycle"}"#),
+    ("new-api", 403, r#"{"message": "用户额度不足, 剩余额度: 0", "code": "insufficient_user_quota"}"#),
+    ("new-api", 400, r#"{"message": "该令牌额度已用尽"}"#),
+    ("new-api", 429, r#"{"message": "无效的令牌"}"#),
+    ("openai", 429, r#"{"type": "billing_not_active", "message": "Your account is not active"}"#),
+    ("openai", 429, r#"{"type": "insufficient_quota", "code": "credit_balance_exhausted", "message": "m"}"#),
+    ("openai", 429, r#"{"type": "m", "code": "organization_spend_limit_exceeded", "message": "m"}"#),
+    ("openai", 429, r#"{"message": "You exceeded your current quota, please check your plan and billing details."}"#),
+    (
+        "openai",
+        400,
+        r#"{"code": "account_deactivated", "message": "This key is associated with a deactivated account."}"#,
+    ),
+    ("openrouter", 402, r#"{"code": 402, "message": "This request requires more credits, or fewer max_tokens."}"#),
+    ("openrouter", 403, r#"{"code": 403, "message": "Key limit exceeded (total limit)."}"#),
+    (
+        "qwen",
+        400,
+        r#"{"code": "Arrearage", "message": "Access denied, please make sure your account is in good standing."}"#,
+    ),
+    (
+        "qwen",
+        403,
+        r#"{"code": "AllocationQuota.FreeTierOnly", "message": "The free tier of the model has been exhausted."}"#,
+    ),
+    ("qwen", 429, r#"{"code": "insufficient_quota", "message": "Free allocated quota exceeded."}"#),
+    (
+        "siliconflow",
+        403,
+        r#"{"code": 30011, "message": "Your paid balance is insufficient. Please top up and try again."}"#,
+    ),
+    (
+        "xai",
+        429,
+        r#"{"message": "Your team t has either used all available credits or reached its monthly spending limit."}"#,
+    ),
+    ("xai", 403, r#"{"message": "Your newly created team doesn't have any credits or licenses yet."}"#),
+    ("zhipu", 429, r#"{"code": "1113", "message": "余额不足或无可用资源包,请充值。"}"#),
+    ("gateway", 429, r#"{"code": "1113", "message": "您的账户已欠费,请充值后重试"}"#),
+    ("gateway", 429, r#"{"type": "1113", "message": "Insufficient balance or no resource package. Please recharge."}"#),
+    ("zhipu", 400, r#"{"code": "1309", "message": "您的 GLM Coding Plan 套餐已到期"}"#),
+    ("zhipu", 400, r#"{"code": "1211", "message": "模型不存在，请检查模型代码。"}"#),
+];
+
 #[test]
 fn messages_about_the_account_are_known() {
-    for (service, status, error) in [
-        ("anthropic", 400, json!({ "type": "invalid_request_error", "message": "Your credit balance is too low" })),
-        (
-            "anthropic",
-            400,
-            json!({ "type": "invalid_request_error", "message": "This organization has been disabled." }),
-        ),
-        ("anthropic", 400, json!({ "message": "The long context beta is not yet available for this subscription." })),
-        ("deepseek", 402, json!({ "message": "Insufficient Balance", "type": "unknown_error" })),
-        (
-            "gemini",
-            400,
-            json!({ "status": "INVALID_ARGUMENT", "message": "API key expired. Please renew the API key." }),
-        ),
-        ("gemini", 429, json!({ "status": "RESOURCE_EXHAUSTED", "message": "Your prepayment credits are depleted." })),
-        (
-            "gemini",
-            429,
-            json!({ "status": "RESOURCE_EXHAUSTED", "message": "The project has exceeded its monthly spending cap." }),
-        ),
-        ("groq", 400, json!({ "message": "Organization has been restricted. Please reach out to support" })),
-        (
-            "litellm",
-            400,
-            json!({ "message": "Budget has been exceeded! Current cost: 26.075, Max budget: 0.25", "type": "auth_error" }),
-        ),
-        (
-            "litellm",
-            429,
-            json!({ "message": "Budget has been exceeded! Key=k", "type": "budget_exceeded", "code": "429" }),
-        ),
-        (
-            "gateway",
-            429,
-            json!({ "message": "LiteLLM User: engineer-1, exceeded budget for model=m", "type": "budget_exceeded" }),
-        ),
-        ("gateway", 400, json!({ "message": "ExceededBudget: End User=u over budget. Spend=0.0008, Budget=0.0001" })),
-        (
-            "litellm",
-            429,
-            json!({ "message": "No deployments available - crossed budget: Exceeded budget for deployment" }),
-        ),
-        (
-            "litellm",
-            429,
-            json!({
-                "message": "litellm.RateLimitError: OpenAIException - You exceeded your current quota, please check your plan and billing details. For more information on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
-                "type": "throttling_error",
-            }),
-        ),
-        ("minimax", 500, json!({ "message": "insufficient balance" })),
-        ("mixroute", 400, json!({ "message": "This API key has been disabled" })),
-        ("moonshot", 429, json!({ "type": "exceeded_current_quota_error", "message": "Your account is suspended" })),
-        ("moonshot", 403, json!({ "message": "You've reached your usage limit for this billing cycle" })),
-        ("new-api", 403, json!({ "message": "用户额度不足, 剩余额度: 0", "code": "insufficient_user_quota" })),
-        ("new-api", 400, json!({ "message": "该令牌额度已用尽" })),
-        ("new-api", 429, json!({ "message": "无效的令牌" })),
-        ("openai", 429, json!({ "type": "billing_not_active", "message": "Your account is not active" })),
-        ("openai", 429, json!({ "type": "insufficient_quota", "code": "credit_balance_exhausted", "message": "m" })),
-        ("openai", 429, json!({ "type": "m", "code": "organization_spend_limit_exceeded", "message": "m" })),
-        (
-            "openai",
-            429,
-            json!({ "message": "You exceeded your current quota, please check your plan and billing details." }),
-        ),
-        (
-            "openai",
-            400,
-            json!({ "code": "account_deactivated", "message": "This key is associated with a deactivated account." }),
-        ),
-        (
-            "openrouter",
-            402,
-            json!({ "code": 402, "message": "This request requires more credits, or fewer max_tokens." }),
-        ),
-        ("openrouter", 403, json!({ "code": 403, "message": "Key limit exceeded (total limit)." })),
-        (
-            "qwen",
-            400,
-            json!({ "code": "Arrearage", "message": "Access denied, please make sure your account is in good standing." }),
-        ),
-        (
-            "qwen",
-            403,
-            json!({ "code": "AllocationQuota.FreeTierOnly", "message": "The free tier of the model has been exhausted." }),
-        ),
-        ("qwen", 429, json!({ "code": "insufficient_quota", "message": "Free allocated quota exceeded." })),
-        (
-            "siliconflow",
-            403,
-            json!({ "code": 30011, "message": "Your paid balance is insufficient. Please top up and try again." }),
-        ),
-        (
-            "xai",
-            429,
-            json!({ "message": "Your team t has either used all available credits or reached its monthly spending limit." }),
-        ),
-        ("xai", 403, json!({ "message": "Your newly created team doesn't have any credits or licenses yet." })),
-        ("zhipu", 429, json!({ "code": "1113", "message": "余额不足或无可用资源包,请充值。" })),
-        ("gateway", 429, json!({ "code": "1113", "message": "您的账户已欠费,请充值后重试" })),
-        (
-            "gateway",
-            429,
-            json!({ "type": "1113", "message": "Insufficient balance or no resource package. Please recharge." }),
-        ),
-        ("zhipu", 400, json!({ "code": "1309", "message": "您的 GLM Coding Plan 套餐已到期" })),
-        ("zhipu", 400, json!({ "code": "1211", "message": "模型不存在，请检查模型代码。" })),
-    ] {
-        assert_eq!(class_at(service, Some(status), &json!({ "error": error })), Class::Account, "{service} {error}");
+    for (service, status, error) in ACCOUNT_ERRORS {
+        let body = json!({ "error": serde_json::from_str::<Value>(error).unwrap() });
+        assert_eq!(class_at(service, Some(*status), &body), Class::Account, "{service} {error}");
     }
 }
 
