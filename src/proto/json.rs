@@ -210,3 +210,44 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializ
 pub(crate) fn object_from_str<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str::<Object<T>>(text).map(|object| object.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Known {
+        a: Option<u8>,
+    }
+
+    impl KnownMembers for Known {
+        const NAMES: &'static [&'static str] = &["a"];
+    }
+
+    /// The known member, and the names and values of the others.
+    fn read(json: &str) -> Result<(Option<u8>, Vec<(String, String)>), serde_json::Error> {
+        let WithOthers(known, others) = serde_json::from_str::<WithOthers<'_, Known>>(json)?;
+        let others = others.into_iter().map(|(name, value)| (name.into_owned(), value.get().to_owned()));
+        Ok((known.a, others.collect()))
+    }
+
+    #[test]
+    fn unknown_members_are_set_aside() {
+        let other = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let json = r#"{"b": { "c" : 1.50 },"a":1,"b\u0063":"x","d":null,"e":"","f":[],"g":{}}"#;
+        assert_eq!(read(json).unwrap(), (Some(1), vec![other("b", r#"{ "c" : 1.50 }"#), other("bc", "\"x\"")]));
+        // The last one of a name counts.
+        assert_eq!(read(r#"{"b":1,"c":2,"b":3}"#).unwrap(), (None, vec![other("c", "2"), other("b", "3")]));
+        assert_eq!(read(r#"{"b":1,"b":null}"#).unwrap(), (None, vec![]));
+        for wrong in ["[1]", r#"{"a":"x"}"#, r#"{"a":1,"a":2}"#, r#"{"b":}"#, "7"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn few_unknown_members_are_kept() {
+        let members: Vec<_> = (0..1_000).map(|name| format!(r#""m{name}":1"#)).collect();
+        let others = read(&format!("{{{},\"a\":1}}", members.join(","))).unwrap();
+        assert_eq!((others.0, others.1.len()), (Some(1), MAX_OTHERS));
+    }
+}

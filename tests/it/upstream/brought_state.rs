@@ -17,7 +17,8 @@ fn instance() -> Hand {
     Hand::of(config(&format!("client_history = \"accept\"\n{upstreams}")))
 }
 
-/// Sends a reply in the form that the request asks for. `piece` splits the reasoning of a message.
+/// Sends a reply in the form that the request asks for. In a stream, its reasoning comes in two
+/// pieces.
 fn send(call: &mut Call, message: &Value) {
     let usage = json!({ "prompt_tokens": 3, "completion_tokens": 2 });
     if call.json()["stream"] != true {
@@ -113,7 +114,8 @@ impl Client {
         }
     }
 
-    /// A turn at this instance. Adds the reply to the chat. Returns the last request to an upstream.
+    /// A turn at this instance. Adds the reply to the chat, and returns the last request to an
+    /// upstream.
     fn turn(self, hand: &Hand, chat: &mut Vec<Value>, stream: bool, mut reply: impl FnMut(&mut Call)) -> Value {
         let (path, body) = self.request(chat, stream);
         let driven = drive(hand, hand.post(path, body.to_string()), |call| reply(call));

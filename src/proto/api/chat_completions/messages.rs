@@ -279,8 +279,8 @@ fn tool_result(at: usize, message: RawMessage<'_>) -> Result<Item, Error> {
     Ok(Item::Result { id, out, error: false })
 }
 
-/// Adds the items of a message of the model: its text, its opaque members, then its calls. They must
-/// match the items of the token.
+/// Adds the items of a message of the model: its text, its opaque members, then its calls. Text and
+/// calls must match the items of the token.
 fn push_assistant<'a>(
     at: usize,
     message: RawMessage<'a>,

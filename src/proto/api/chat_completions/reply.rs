@@ -5,9 +5,9 @@
 //! its top. A chunk with the usage follows if the request asks for it. The last event is `[DONE]`.
 //! A line never has the token twice: many readers bound the length of a line.
 //!
-//! For a client that may bring the reply back as its own history, the message and its calls have the
-//! opaque members of the service, in their places there, and the message has the mark of the
-//! service. In a stream they come when the reply is complete, in one piece.
+//! A client that may bring the reply back as its own history is also shown the opaque members of
+//! the service, on the message and on its calls, and the mark of the service on the message. In a
+//! stream they come when the reply is complete, in one piece.
 //!
 //! A failed stream ends with `{"error"}` and without `[DONE]`. SDKs raise the error. A client that
 //! only looks for `[DONE]` does not mistake the reply for a complete one.

@@ -180,8 +180,8 @@ fn call(path: &str, kind: &str, element: &RawElement<'_>, names: &ToolNames) -> 
 }
 
 /// Reasoning, with the members that its provider takes back. An id names an item that the provider
-/// would have to store, and the ids here are the server's own. Such an id can end with the mark of the
-/// service.
+/// would have to store, and the ids here are the server's own. Such an id can end with the mark of
+/// the service.
 fn reasoning(element: &RawElement<'_>) -> Item {
     #[derive(Serialize)]
     struct Reasoning<'a> {
