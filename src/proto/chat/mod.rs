@@ -19,5 +19,5 @@ pub(in crate::proto) use self::{
     history::ends_with_model,
     item::is_of_provider,
     owner_mark::{Claim, claimed_provider, owner_mark},
-    service_state::{Members, Owner, ServiceState, state_blob},
+    service_state::{Members, OpaqueMembers, Owner, ServiceState, state_blob},
 };

@@ -11,7 +11,7 @@
 //! The state of a call comes directly before the call, that of a message after its text and before
 //! its calls.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -86,6 +86,9 @@ enum OwnerKind {
 /// Members of a JSON object, in order.
 #[derive(Clone, Debug)]
 pub(in crate::proto) struct Members<T>(pub(in crate::proto) Vec<(String, T)>);
+
+/// Opaque members with the values that a service gave, or parts of them.
+pub(in crate::proto) type OpaqueMembers<'a> = Members<Cow<'a, RawValue>>;
 
 impl<T> Default for Members<T> {
     fn default() -> Self {

@@ -3,12 +3,11 @@
 //! No token proves that a model made such items. So the next token has the claim `asserted`, and a
 //! model that refuses client history refuses that token.
 
-use std::borrow::Cow;
-
-use serde_json::value::RawValue;
-
 use crate::proto::{
-    chat::{Claim, Item, Members, Owner, Role, ServiceState, is_blank_json, is_empty_reasoning, is_reply, state_blob},
+    chat::{
+        Claim, Item, Members, OpaqueMembers, Owner, Role, ServiceState, is_blank_json, is_empty_reasoning, is_reply,
+        state_blob,
+    },
     deployment::{Model, Target},
     provider::without_tokens,
 };
@@ -57,7 +56,7 @@ pub(super) fn ignore_state(input: &mut Vec<Item>) {
 ///
 /// The state of a call without members says that the service gave the call's id. It is believed
 /// only with a mark, and it matters only for an id that the service would get in another form.
-fn kept<'a>(state: &ServiceState<'a>, claim: Claim<'_>, target: &Target) -> Option<Members<Cow<'a, RawValue>>> {
+fn kept<'a>(state: &ServiceState<'a>, claim: Claim<'_>, target: &Target) -> Option<OpaqueMembers<'a>> {
     let profile = &target.profile;
     let is_kept = |name: &str| match &state.owner {
         Owner::Call(_) => profile.kept_call_members().contains(&name),
