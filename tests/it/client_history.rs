@@ -458,7 +458,7 @@ fn reasoning_items_are_echoes_or_pass_to_their_service() {
                 let (sent, _) = call(&hand, path, &body, &reasoned("3"));
                 let reasoning = sent["input"].as_array().unwrap().iter().find(|item| item["type"] == "reasoning");
                 let encrypted = reasoning.map(|item| item["encrypted_content"].clone());
-                // The other service did not make it, and no service could do anything with the rest.
+                // The other service did not make it. No service could do anything with the rest.
                 let is_sent = alias == "r" && include != json!([]);
                 assert_eq!(encrypted, is_sent.then(|| json!("gAAA")));
             }
