@@ -225,7 +225,9 @@ mod tests {
     }
 
     /// The known member, and the names and values of the others.
-    fn read(json: &str) -> Result<(Option<u8>, Vec<(String, String)>), serde_json::Error> {
+    type Read = (Option<u8>, Vec<(String, String)>);
+
+    fn read(json: &str) -> Result<Read, serde_json::Error> {
         let WithOthers(known, others) = serde_json::from_str::<WithOthers<'_, Known>>(json)?;
         let others = others.into_iter().map(|(name, value)| (name.into_owned(), value.get().to_owned()));
         Ok((known.a, others.collect()))
