@@ -25,11 +25,11 @@ pub(super) fn adopt(input: &mut Vec<Item>, model: &Model) {
 }
 
 /// Returns true if the new input has items of the model.
-pub(super) fn is_in(new_input: &[Item]) -> bool {
+pub(super) fn is_in(new_input: &[&Item]) -> bool {
     new_input.iter().any(|item| item.side() == Role::Assistant)
 }
 
 /// Returns true if the new input has an item of the model with content: text, an image or a call.
-pub(super) fn has_reply(new_input: &[Item]) -> bool {
-    new_input.iter().any(is_reply)
+pub(super) fn has_reply(new_input: &[&Item]) -> bool {
+    new_input.iter().any(|item| is_reply(item))
 }
