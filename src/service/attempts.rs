@@ -5,7 +5,7 @@
 //! the call failed because                  1. same target     2. next target   3. give up
 //! no connection, 5xx, 408, interrupted      `retries` times    then             then
 //!   or failed reply
-//! 5xx or 429 that asks for a wait of       `retries` times,   then             then
+//! 5xx or a rate that asks for a wait of    `retries` times,   then             then
 //!   at most 5 s (1 s with a next target)   after that wait
 //! a longer wait, 429 without a wait,                          immediately      then
 //!   operator's account, silence,
@@ -78,11 +78,11 @@ impl From<Error> for CallFault {
         let remedy = match &error {
             Error::UpstreamCut | Error::UpstreamOutput { .. } => Remedy::Retry(None),
             Error::UpstreamUnavailable { retry_after, .. } => Remedy::Retry(*retry_after),
-            // The request is at fault, wherever it is sent.
-            Error::UpstreamRefused { overflow: true, .. } | Error::UpstreamRefused { status: 400 | 413 | 422, .. } => {
-                Remedy::None
-            }
+            Error::UpstreamRefused { overflow: true, .. } => Remedy::None,
+            // Some services refuse requests over a rate with status 400.
             Error::UpstreamRefused { retry_after: Some(wait), .. } => Remedy::Retry(Some(*wait)),
+            // The request is at fault, wherever it is sent.
+            Error::UpstreamRefused { status: 400 | 413 | 422, .. } => Remedy::None,
             // Another call would be paid for as well, and can be as hard to read.
             Error::UpstreamMalformed { paid: true, .. } => Remedy::None,
             Error::Overloaded

@@ -53,6 +53,7 @@ fn each_fault_has_its_remedy() {
         (refused(429, Some(seconds(5))), "retry", "next", Some(Verdict::Refused)),
         (refused(429, Some(seconds(6))), "give up", "next", Some(Verdict::Refused)),
         (refused(429, None), "give up", "next", Some(Verdict::Refused)),
+        (refused(400, Some(seconds(1))), "retry", "retry", Some(Verdict::Refused)),
         (account(), "give up", "next", Some(Verdict::Refused)),
         (refused(404, None), "give up", "next", Some(Verdict::Refused)),
         (refused(400, None), "give up", "give up", Some(Verdict::Refused)),
