@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::value::RawValue;
 
 use super::json::same_json;
-use crate::proto::chat::item::{Item, is_of_provider};
+use crate::proto::chat::{item::Item, owner_mark::Claim};
 
 /// Returns true if all reasoning in `echo` is known, and in the order of `history`.
 ///
@@ -20,7 +20,8 @@ pub(super) fn is_known(history: &[Item], echo: &[&Item], is_whole: bool) -> bool
     let mut ours = history.iter().rev().filter_map(reasoning);
     let theirs = echo.iter().rev().copied().filter_map(reasoning).filter(|(_, blob)| !is_empty(blob));
     theirs.into_iter().all(|(provider, theirs)| {
-        let is_own = |(id, ours): (&str, &str)| is_of_provider(id, provider) && covers(ours, theirs, DEPTH);
+        let claim = Claim::of(provider);
+        let is_own = |(id, ours): (&str, &str)| claim.fits(id) && covers(ours, theirs, DEPTH);
         ours.any(is_own) || !is_whole
     })
 }

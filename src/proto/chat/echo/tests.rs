@@ -1,7 +1,10 @@
 //! Tests of repeated conversations.
 
 use super::*;
-use crate::proto::chat::item::{Output, Part};
+use crate::proto::chat::{
+    item::{Output, Part},
+    owner_mark::{claimed_provider, owner_mark},
+};
 
 fn user(text: &str) -> Item {
     Item::text(Role::User, text)
@@ -428,6 +431,16 @@ fn reasoning_of_the_token_may_be_repeated_as_it_was_shown() {
             // Without the message that it belongs to.
             assert_eq!(without_echo(&history, &input[1..2], true).unwrap(), [], "{theirs}");
         }
+    }
+}
+
+#[test]
+fn reasoning_with_the_mark_of_its_service_may_be_repeated() {
+    let history = [user("a"), think("anthropic@a.test", SIGNED), model("A")];
+    for (service, is_known) in [("anthropic@a.test", true), ("anthropic@b.test", false)] {
+        let marked = claimed_provider("anthropic", Some(&owner_mark(service)));
+        let input = [user("a"), think(&marked, SIGNED), model("A"), user("b")];
+        assert_eq!(without_echo(&history, &input, true).is_ok(), is_known, "{service}");
     }
 }
 
