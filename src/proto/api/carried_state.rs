@@ -71,7 +71,8 @@ pub(super) fn state_item(text: &RawValue, reasoning: Option<&RawValue>) -> Optio
 /// The provider format whose state has members.
 const PROVIDER: &str = "openai";
 
-/// The start of an opaque text of Holdall. No service is known to write it.
+/// The start of an opaque text of Holdall. Only a service that is Holdall itself writes it, and its
+/// reasoning is shown with a mark.
 const PREFIX: &str = "holdall:";
 
 #[cfg(test)]

@@ -237,10 +237,11 @@ pub(super) struct RawThinking<'a> {
 }
 
 impl RawThinking<'_> {
-    /// The item that keeps the block. A block can carry the state of a service with another format.
+    /// The item that keeps the block. A block without a mark can carry the state of a service with
+    /// another format.
     fn into_item(self) -> Item {
-        let carried = self.signature.or(self.data).and_then(|text| state_item(text, self.thinking));
-        carried.unwrap_or_else(|| Item::Think {
+        let opaque = self.signature.or(self.data).filter(|_| self.mark.is_none());
+        opaque.and_then(|text| state_item(text, self.thinking)).unwrap_or_else(|| Item::Think {
             provider_id: claimed_provider(PROVIDER, self.mark.and_then(body::text).as_deref()),
             // Raw values and strings always serialize.
             blob: serde_json::to_string(&self).unwrap_or_default(),

@@ -1,7 +1,10 @@
 //! The messages of a request.
 
 use super::*;
-use crate::proto::chat::{Output, Part};
+use crate::proto::{
+    base64url,
+    chat::{Output, Part, claimed_provider, owner_mark},
+};
 
 fn read_messages(messages: &Value) -> Result<TurnRequest, Error> {
     read(&json!({ "messages": messages }))
@@ -82,6 +85,22 @@ fn reasoning_has_only_the_members_that_its_provider_takes_back() {
     ];
     assert_eq!(turn.input[..2], texts.map(thinking));
     assert_eq!((turn.input[2].clone(), turn.token.as_deref()), (text(Role::Assistant, ""), Some("t")));
+}
+
+#[test]
+fn a_marked_block_is_reasoning_of_its_service_whatever_its_signature_is() {
+    // Another Holdall server made the signature, and is the service here.
+    let signature = format!(
+        "holdall:{}:{}",
+        owner_mark("openai@a.test"),
+        base64url::encode(br#"{"for":"message","members":{"reasoning_content":""}}"#,)
+    );
+    let mark = owner_mark("anthropic@b.test");
+    let block = json!({ "type": "thinking", "thinking": "hm", "signature": signature, "holdall_service": mark });
+    let turn = read_messages(&json!([{ "role": "assistant", "content": [block] }, { "role": "user", "content": "x" }]));
+    let blob = format!(r#"{{"type":"thinking","thinking":"hm","signature":"{signature}"}}"#);
+    let item = Item::Think { provider_id: claimed_provider("anthropic", Some(&mark)), blob };
+    assert_eq!(turn.unwrap().input[0], item);
 }
 
 #[test]

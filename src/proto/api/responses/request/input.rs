@@ -13,7 +13,7 @@ use crate::proto::{
         ignored::Ignored,
         tools::{ToolNames, custom_arguments},
     },
-    chat::{Item, Output, Part, Role, claimed_provider},
+    chat::{Claim, Item, Output, Part, Role, claimed_provider},
     error::Error,
     json::Object,
 };
@@ -245,14 +245,17 @@ fn reasoning(element: &RawElement<'_>) -> Item {
     }
 
     let RawElement { id, summary, content, encrypted_content, .. } = *element;
-    if let Some(item) = encrypted_content.and_then(|text| state_item(text, None)) {
+    let id = id.and_then(body::text).unwrap_or_default();
+    let provider_id = claimed_provider(PROVIDER, id.rsplit('_').next());
+    // An item without a mark can carry the state of a service with another format.
+    let opaque = encrypted_content.filter(|_| !Claim::of(&provider_id).is_marked());
+    if let Some(item) = opaque.and_then(|text| state_item(text, None)) {
         return item;
     }
-    let id = id.and_then(body::text).unwrap_or_default();
     let blob = Reasoning { r#type: "reasoning", summary, content, encrypted_content };
     // Raw values and strings always serialize.
     let blob = serde_json::to_string(&blob).unwrap_or_default();
-    Item::Think { provider_id: claimed_provider(PROVIDER, id.rsplit('_').next()), blob }
+    Item::Think { provider_id, blob }
 }
 
 /// The result of a tool. A part of an unsupported type becomes a text with the name of the type: an

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::proto::{
-    chat::{Item, Output, Part, Role},
+    base64url,
+    chat::{Item, Output, Part, Role, claimed_provider, owner_mark},
     provider::testing::{call_item, result_item},
     turn::{ModelOptions, Reasoning, ReplyFormat, ToolChoice, Truncation},
 };
@@ -196,6 +197,19 @@ fn items_are_read_in_their_order() {
     ] {
         assert_eq!(read_turn(&json!({ "input": input })).input, items, "{input}");
     }
+}
+
+#[test]
+fn a_marked_item_is_reasoning_of_its_service_whatever_its_encrypted_content_is() {
+    // Another Holdall server made the content, and is the service here.
+    let blob = br#"{"for":"message","members":{"reasoning_content":"hm"}}"#;
+    let content = format!("holdall:{}:{}", owner_mark("openai@a.test"), base64url::encode(blob));
+    let mark = owner_mark("openai-responses@b.test");
+    let item = json!({ "type": "reasoning", "id": format!("rs_1_{mark}"), "encrypted_content": content });
+    let turn = read_turn(&json!({ "input": [item, { "role": "user", "content": "x" }] }));
+    let blob = format!(r#"{{"type":"reasoning","encrypted_content":"{content}"}}"#);
+    let provider_id = claimed_provider("openai-responses", Some(&mark));
+    assert_eq!(turn.input[0], Item::Think { provider_id, blob });
 }
 
 #[test]
