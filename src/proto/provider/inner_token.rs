@@ -10,7 +10,7 @@ use serde_json::{Value, value::RawValue};
 
 /// The value without the members named [`NAME`], at any depth. Other values keep their bytes.
 ///
-/// A value with such a member that is too deep to be parsed becomes `null`.
+/// A value with such a member becomes `null` if it is too deep to be parsed, or has too many parts.
 pub(in crate::proto) fn without_tokens(raw: &RawValue) -> Cow<'_, RawValue> {
     let json = raw.get();
     let names_token = json.split(NAME_IN_QUOTES).skip(1).any(|rest| rest.trim_start().starts_with(':'));
@@ -19,11 +19,18 @@ pub(in crate::proto) fn without_tokens(raw: &RawValue) -> Cow<'_, RawValue> {
         return Cow::Borrowed(raw);
     }
     let stripped = |mut value: Value| remove_tokens(&mut value).then(|| value.to_string());
-    match serde_json::from_str(json).map(stripped) {
-        Ok(Some(rest)) => RawValue::from_string(rest).map_or(Cow::Borrowed(RawValue::NULL), Cow::Owned),
-        Err(_) if names_token => Cow::Borrowed(RawValue::NULL),
+    let parsed = has_few_parts(json).then(|| serde_json::from_str(json).ok()).flatten();
+    match parsed.map(stripped) {
+        Some(Some(rest)) => RawValue::from_string(rest).map_or(Cow::Borrowed(RawValue::NULL), Cow::Owned),
+        None if names_token => Cow::Borrowed(RawValue::NULL),
         _ => Cow::Borrowed(raw),
     }
+}
+
+/// Returns true for JSON that takes little memory when it is parsed. Each part needs one of these
+/// characters.
+fn has_few_parts(json: &str) -> bool {
+    json.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).nth(MAX_PARTS).is_none()
 }
 
 /// Removes the members. Returns true if there were any. The parser limits the depth.
@@ -41,6 +48,9 @@ fn remove_tokens(value: &mut Value) -> bool {
 /// The member of a reply in which Holdall gives its token.
 const NAME: &str = "conversation_token";
 const NAME_IN_QUOTES: &str = "\"conversation_token\"";
+
+/// The most parts of a value that is parsed. A part can take 100 times the memory of its text.
+const MAX_PARTS: usize = 8_192;
 
 #[cfg(test)]
 mod tests {
@@ -64,6 +74,15 @@ mod tests {
             |depth| format!("{}{}{}", r#"{"a":"#.repeat(depth), r#"{"conversation_token":1}"#, "}".repeat(depth));
         assert_eq!(stripped(&nested(100)), nested(100).replace(r#""conversation_token":1"#, ""));
         assert_eq!(stripped(&nested(1_000)), "null");
+    }
+
+    #[test]
+    fn a_value_of_many_parts_is_not_parsed() {
+        let of = |values: usize| format!(r#"{{"conversation_token":1,"a":[{}1]}}"#, "{},".repeat(values));
+        assert_eq!(stripped(&of(1)), r#"{"a":[{},1]}"#);
+        assert!(stripped(&of(10_000)) == "null");
+        let long = format!(r#"{{"conversation_token":"{}","s":"AbC"}}"#, "a".repeat(1 << 20));
+        assert_eq!(stripped(&long), r#"{"s":"AbC"}"#);
     }
 
     #[test]
