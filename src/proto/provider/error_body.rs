@@ -51,7 +51,7 @@ impl ErrorBody {
             Ok(value) => Self::of_value(&value),
             // JSON that is cut off, or a page.
             Err(_) if text.starts_with(['<', '{', '[']) => Self::default(),
-            Err(_) => Self { message: text.to_owned(), ..Self::default() },
+            Err(_) => Self::of_value(&Value::String(text.to_owned())),
         }
     }
 

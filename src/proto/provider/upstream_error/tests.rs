@@ -83,6 +83,7 @@ fn a_rate_limit_has_a_wait() {
         (Some(9), daily.as_str(), 9),
         (None, r#"{"error":{"message":"Please try again in 7m12s."}}"#, 432),
         (None, r#"{"error":{"message":"Please try again in 9h."}}"#, 3_600),
+        (None, "Too many requests. Please try again in 20s.", 20),
     ] {
         let error = from_answer(429, header.map(Duration::from_secs), body.as_bytes());
         let retry_after = Some(Duration::from_secs(seconds));
