@@ -13,7 +13,7 @@ use std::{borrow::Cow, fmt, mem};
 
 use bytes::BufMut;
 
-use super::{error::Error, withheld::Withheld};
+use super::{error::Error, json::is_object, withheld::Withheld};
 
 /// One event.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -140,9 +140,9 @@ impl Decoder {
             return Ok(mem::take(&mut self.has_data).then_some(event));
         }
         // No field has such a name. Some services send an error in mid-stream as a bare line.
-        if !self.has_data && line.starts_with('{') && line.ends_with('}') {
+        if !self.has_data && is_object(line) {
             self.has_bare_line = true;
-            return Ok(Some(Event { data: line.to_owned(), ..mem::take(&mut self.event) }));
+            return Ok(Some(Event { data: line.trim_end().to_owned(), ..mem::take(&mut self.event) }));
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);

@@ -43,6 +43,7 @@ fn table() -> Vec<(&'static str, Vec<Event>)> {
         ("data: 1\n\n{\"error\":1}\n", vec![event("", "1"), event("", "{\"error\":1}")]),
         ("event: error\n{\"a\":1}\n\ndata: 2\n\n", vec![event("error", "{\"a\":1}"), event("", "2")]),
         ("data: {\n{\"a\":1}\n\n{\"a\"\n\n", vec![event("", "{")]),
+        ("{\"a\":1} \n{not JSON}\n{}}\ndata: 1\n\n", vec![event("", "{\"a\":1}"), event("", "1")]),
         ("", vec![]),
     ]
 }
