@@ -28,10 +28,16 @@
 
 mod table;
 
+use std::borrow::Cow;
+
 use self::table::{
     ACCOUNT, CONTENT, LOAD, LONG_QUOTAS, MODEL, MONEY, OVERFLOW, RATE, REQUEST, Row, THROTTLED, TOO_LARGE,
 };
-use super::{error_body::ErrorBody, profile::Profile, safe_text::decoded};
+use super::{
+    error_body::ErrorBody,
+    profile::Profile,
+    safe_text::{MAX_DECODINGS, decoded},
+};
 
 /// The fault behind a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +67,7 @@ pub(super) fn class(status: Option<u16>, error: &ErrorBody, profile: &Profile, r
     match status {
         _ if words.say(&TOO_LARGE) => Class::Overflow,
         Some(403) if overflows && !account => Class::Overflow,
-        Some(403) if words.say(&CONTENT) => Class::Request,
+        Some(403) if words.say(&CONTENT) && !account => Class::Request,
         Some(403) if words.say(&RATE) && !account => Class::Rate,
         Some(401..=403 | 407) => Class::Account,
         Some(429) if account => Class::Account,
@@ -122,14 +128,21 @@ struct Words<'a> {
     names: &'a [String],
     /// The message in lower case.
     text: String,
-    /// The request in lower case. Empty if the error does not quote it.
-    request: String,
+    /// The request as services can quote it. Empty if the error does not quote it.
+    request: Vec<String>,
 }
 
 impl<'a> Words<'a> {
     fn new(error: &'a ErrorBody, request: &[u8]) -> Self {
-        let request = comparable(&decoded(&String::from_utf8_lossy(request)));
-        Self { names: &error.names, text: comparable(&error.message), request }
+        Self {
+            names: &error.names,
+            text: comparable(&error.message),
+            request: forms(&String::from_utf8_lossy(request)),
+        }
+    }
+
+    fn request_has(&self, text: &str) -> bool {
+        self.request.iter().any(|form| form.contains(text))
     }
 
     fn say(&self, row: &Row) -> bool {
@@ -151,13 +164,14 @@ impl<'a> Words<'a> {
 
     /// Returns true for a phrase that the request does not have.
     fn say_alone(&self, phrase: &str) -> bool {
-        self.have_phrase(&[phrase]) && (self.have_name(phrase) || !self.request.contains(phrase))
+        self.have_phrase(&[phrase]) && (self.have_name(phrase) || !self.request_has(phrase))
     }
 
-    /// Returns true for a phrase that is not in quoted text of the request.
+    /// Returns true for a phrase that is not in quoted text of the request. Each quoted text is
+    /// looked for in all of the request, so only the first places of the phrase count.
     fn say_outside_quotes(&self, phrase: &str) -> bool {
-        self.have_name(phrase)
-            || !is_code(phrase) && self.text.match_indices(phrase).any(|(at, _)| !self.is_quoted(at, phrase.len()))
+        let mut places = self.text.match_indices(phrase).take(MAX_PLACES);
+        self.have_name(phrase) || !is_code(phrase) && places.any(|(at, _)| !self.is_quoted(at, phrase.len()))
     }
 
     /// Returns true if a part of the text is in quotes, and the request has the quoted text.
@@ -166,10 +180,12 @@ impl<'a> Words<'a> {
         let (phrase, after) = rest.split_at_checked(bytes).unwrap_or_default();
         let quoted = before.rsplit_once(QUOTES).zip(after.split_once(QUOTES));
         let quoted = quoted.map(|((_, start), (end, _))| format!("{start}{phrase}{end}"));
-        quoted.is_some_and(|text| self.request.contains(text.trim_matches(['\\', ' '])))
+        quoted.is_some_and(|text| self.request_has(text.trim_matches(['\\', ' '])))
     }
 }
 
+/// The most places of a phrase that are looked at.
+const MAX_PLACES: usize = 4;
 /// Characters around quoted text.
 const QUOTES: [char; 5] = ['"', '\'', '`', '\u{201c}', '\u{201d}'];
 
@@ -178,9 +194,25 @@ fn is_code(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A text as phrases are compared: in lower case, with plain apostrophes.
+/// A text as phrases are compared: in lower case, in one line, with plain apostrophes.
 fn comparable(text: &str) -> String {
-    text.to_lowercase().replace('\u{2019}', "'")
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ").to_lowercase().replace('\u{2019}', "'")
+}
+
+/// The request as services can quote it: with one level of escapes decoded, and with each further
+/// level. A text in the request can be JSON, and services decode it.
+fn forms(request: &str) -> Vec<String> {
+    let (mut plain, mut forms) = (decoded(request).into_owned(), Vec::new());
+    for _ in 1..MAX_DECODINGS {
+        forms.push(comparable(&plain));
+        match decoded(&plain) {
+            Cow::Owned(next) if next != plain => plain = next,
+            _ => return forms,
+        }
+    }
+    forms.push(comparable(&plain));
+    forms
 }
 
 #[cfg(test)]

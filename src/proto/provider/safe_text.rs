@@ -90,7 +90,7 @@ fn fully_decoded(text: &str) -> String {
 }
 
 /// The most times that escapes are decoded.
-const MAX_DECODINGS: usize = 4;
+pub(super) const MAX_DECODINGS: usize = 4;
 
 fn without_plain_stretches<'a>(message: &'a str, secret: &str, is_public: impl Fn(&str) -> bool) -> Cow<'a, str> {
     let secret = secret.split_whitespace().collect::<Vec<_>>().join(" ");

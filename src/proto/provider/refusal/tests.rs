@@ -72,6 +72,7 @@ fn the_operators_account_is_recognized_at_every_status() {
         (402, json!({ "message": "Insufficient Balance" })),
         (403, json!({ "code": "unsupported_country_region_territory" })),
         (403, json!({ "message": "this key cannot" })),
+        (403, json!({ "message": "Your account was flagged for potential abuse." })),
         (404, json!({ "code": "model_not_found", "message": "m" })),
         (404, json!({ "type": "not_found_error", "message": "claude-x" })),
         (404, json!("model 'llama9' not found, try pulling it first")),
@@ -179,8 +180,25 @@ fn words_of_the_request_do_not_decide() {
     ] {
         assert_eq!(class(Some(400), &error, &COMPATIBLE, request.as_bytes()), expected, "{request}");
     }
+    // Services join lines, and decode the JSON in texts.
+    for (message, request) in [
+        ("bad value: no credits", r#"{"type":"no\n  credits"}"#),
+        ("bad value: no credits", r#"{"arguments":"{\"type\":\"no\\u0020credits\"}"}"#),
+        ("bad value: no  credits", r#"{"type":"no  credits"}"#),
+        (r"bad path: c:\no credits", r#"{"path":"c:\\no credits"}"#),
+    ] {
+        let error = ErrorBody::of_value(&json!({ "error": { "message": message } }));
+        assert_eq!(class(Some(400), &error, &COMPATIBLE, request.as_bytes()), Class::Request, "{message} {request}");
+        assert_eq!(class(Some(400), &error, &COMPATIBLE, b"{}"), Class::Account, "{message}");
+    }
     let named = ErrorBody::of_value(&json!({ "error": { "message": "m", "code": "insufficient_quota" } }));
     assert_eq!(class(Some(400), &named, &COMPATIBLE, b"insufficient_quota"), Class::Account);
+    // A request can quote a phrase so often that it would take long to look for each quote.
+    let quotes = |count| json!({ "message": format!("{}context length", "'context length 1' ".repeat(count)) });
+    for (count, expected) in [(3, Class::Overflow), (4, Class::Request)] {
+        let error = ErrorBody::of_value(&quotes(count));
+        assert_eq!(class(Some(400), &error, &COMPATIBLE, b"context length 1"), expected, "{count}");
+    }
     let inside = json!({ "type": "invalid_request_error", "message": "'server is busy' is not a type" });
     assert_eq!(class_of(None, &inside), Class::Request);
 }
