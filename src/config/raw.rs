@@ -29,6 +29,7 @@ pub struct RawConfig {
     pub(super) builtin_pace_ms: u64,
     pub(super) client_history: Option<String>,
     pub(super) client_system: Option<String>,
+    pub(super) upstream_words: Option<String>,
     pub(super) elide_inline_images: bool,
     pub(super) responses_stream: Option<String>,
     pub(super) lambda_response: Option<String>,
@@ -274,6 +275,7 @@ pub(super) struct RawModel {
     pub(super) client_system: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
     pub(super) truncation: Option<String>,
+    pub(super) upstream_words: Option<String>,
 }
 
 /// An entry of `upstreams`: the name of an upstream, or a table with the model's name there.

@@ -298,6 +298,13 @@ pub(super) const APIS: Section = Section {
                 "System prompts that clients send to an alias that has one: `refuse`, or `append` them to it; an \
                  alias can have its own",
             ),
+        Setting::flag("--upstream-words", "HOLDALL_UPSTREAM_WORDS", Text("MODE"))
+            .key("upstream_words", Applied)
+            .default("show")
+            .help(
+                "Words of upstreams about a caller's request: `show` them without your keys and system prompts, or \
+                 `hide` them; an alias can have its own",
+            ),
         Setting::flag("--elide-inline-images", "HOLDALL_ELIDE_INLINE_IMAGES", Boolean)
             .key("elide_inline_images", Applied)
             .default("false")

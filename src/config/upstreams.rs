@@ -142,6 +142,11 @@ impl RawConfig {
                 [&self.client_system, &raw.client_system],
                 [("refuse", ClientSystem::Refuse), ("append", ClientSystem::Append)],
             )?,
+            shows_upstream_words: own_or_default(
+                ["upstream_words", "model.upstream_words"],
+                [&self.upstream_words, &raw.upstream_words],
+                [("show", true), ("hide", false)],
+            )?,
             max_output_tokens: raw.max_output_tokens,
             truncation: truncation(raw.truncation.as_deref())?,
         })

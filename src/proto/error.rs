@@ -185,8 +185,8 @@ pub enum Error {
         status: u16,
         /// The names in the error, for the operator, if nothing says whose fault it is.
         names: String,
-        /// The upstream's message, made safe to show. Absent for a rate limit, which is that of the
-        /// operator.
+        /// The upstream's message in one line. The exchange cuts the operator's secrets out. Absent
+        /// for a rate limit, which is that of the operator.
         message: Option<String>,
         /// The wait before a retry. Present for refusals that clear with time.
         retry_after: Option<Duration>,

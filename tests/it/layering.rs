@@ -141,7 +141,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config/"]),
     ("uuid", &["proto/token/id.rs"]),
     ("webpki_roots", &["shell/tls.rs"]),
-    ("zeroize", &["cli/", "config/", "proto/deployment.rs", "proto/key.rs"]),
+    ("zeroize", &["cli/", "config/", "proto/deployment.rs", "proto/key.rs", "proto/secrets/"]),
     ("zstd", &["proto/token/frames.rs"]),
 ];
 

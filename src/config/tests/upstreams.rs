@@ -228,6 +228,25 @@ fn concurrent_calls_are_limited_on_request() {
 }
 
 #[test]
+fn an_alias_can_hide_the_words_of_upstreams() {
+    let shows = |top: &str, own: &str| {
+        let model = "[[model]]\nupstreams = [\"u\"]\nmodel = \"m\"\n";
+        let head = format!("{}\n{top}\n[[upstream]]\nname = \"u\"\nkind = \"builtin\"\n", keys());
+        let text = format!("{head}{model}alias = \"a\"\n{own}\n{model}alias = \"b\"");
+        check(&text, &[]).map_err(|error| error.to_string()).map(|config| {
+            let models = config.deployment.models.as_slice();
+            (models[0].shows_upstream_words, models[1].shows_upstream_words)
+        })
+    };
+    let (show, hide) = ("upstream_words = \"show\"", "upstream_words = \"hide\"");
+    assert_eq!(shows("", ""), Ok((true, true)));
+    assert_eq!(shows("", hide), Ok((false, true)));
+    assert_eq!(shows(hide, show), Ok((true, false)));
+    let fault = shows("", "upstream_words = \"cut\"").unwrap_err();
+    assert_eq!(fault, "`model.upstream_words` is `cut`; it must be `show` or `hide`");
+}
+
+#[test]
 fn an_alias_can_have_its_own_rules_for_clients() {
     let rules = |top: &str, own: &str| {
         let model = "[[model]]\nupstreams = [\"u\"]\nmodel = \"m\"\n";

@@ -78,7 +78,7 @@ impl Exchange<Summarizing> {
         let mut reader = self.turn.reply_reader(head, bounds);
         let mut deltas = Vec::new();
         let outcome = reader.push(body, &mut deltas).and_then(|()| reader.finish(&mut deltas));
-        outcome.map_err(|error| self.turn.without_secrets(error).about_paid_reply())?;
+        outcome.map_err(|error| self.turn.shown_error(error, self.state.request.body()).about_paid_reply())?;
         let (mut text, mut usage) = (String::new(), Usage::default());
         for delta in deltas {
             match delta {

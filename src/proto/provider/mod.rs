@@ -55,8 +55,6 @@ pub use self::{
     traits::{Provider, ReplyReader},
 };
 
-pub(in crate::proto) use self::safe_text::without_stretches;
-
 /// The provider with this name in configuration.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {

@@ -20,7 +20,8 @@
 //!
 //! [`Load`]: Class::Load
 
-use super::{error_body::ErrorBody, profile::Profile, safe_text::decoded};
+use super::{error_body::ErrorBody, profile::Profile};
+use crate::proto::escapes::decoded;
 
 /// The fault behind a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

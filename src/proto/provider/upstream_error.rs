@@ -1,7 +1,8 @@
 //! Errors of model services, as the errors of Holdall that they mean.
 //!
 //! `error_body.rs` finds the words of an error, `refusal.rs` has the classes, and `safe_text.rs`
-//! makes a message safe to show. Only a fault of the request is shown with the service's words.
+//! makes one line of a message. Only a fault of the request is shown with the service's words, from
+//! which the exchange cuts the operator's secrets.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{
     refusal::{self, Class},
     reply_json,
     retry_after::{MAX_RETRY_AFTER, rate_limit_reset, retry_after},
-    safe_text::safe_text,
+    safe_text::one_line,
 };
 use crate::proto::error::Error;
 
@@ -100,7 +101,7 @@ fn of_class(class: Class, status: Option<u16>, wait: Option<Duration>, error: &E
         // Nothing says that the caller may read the words.
         Class::Unknown => Error::UpstreamRefused { status, names, message: None, retry_after: None, overflow: false },
         Class::Overflow | Class::Request => {
-            let message = Some(safe_text(&error.message)).filter(|text| !text.is_empty());
+            let message = Some(one_line(&error.message)).filter(|text| !text.is_empty());
             let overflow = class == Class::Overflow;
             Error::UpstreamRefused { status, names: String::new(), message, retry_after: None, overflow }
         }
