@@ -13,7 +13,7 @@ use super::{
     error::{CliError, system_message},
     system::System,
 };
-use crate::config::Sources as _;
+use crate::{config::Sources as _, shell::StderrLog};
 
 /// The standard streams of this process.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Console {
     pub(super) can_spin: bool,
     color_output: bool,
     color_errors: bool,
+    /// True if standard error is written through the queue of the log.
+    queues_errors: bool,
 }
 
 impl Console {
@@ -40,7 +42,13 @@ impl Console {
             can_spin: errors && !dumb,
             color_output: color && output,
             color_errors: color && errors,
+            queues_errors: false,
         }
+    }
+
+    /// The console of a server, which must not wait for the reader of standard error.
+    pub(super) fn of_server() -> Self {
+        Self { queues_errors: true, ..Self::system() }
     }
 
     /// A console without a terminal.
@@ -52,6 +60,7 @@ impl Console {
             can_spin: false,
             color_output: false,
             color_errors: false,
+            queues_errors: false,
         }
     }
 
@@ -96,8 +105,12 @@ impl Console {
 
     /// Writes to standard error without a line end.
     pub(super) fn write_error(self, text: &str) {
-        // If standard error fails, no stream is left to report that.
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        if self.queues_errors {
+            StderrLog.text(text);
+        } else {
+            // If standard error fails, no stream is left to report that.
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        }
     }
 
     /// Reports an error with its hint.

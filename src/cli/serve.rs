@@ -36,7 +36,8 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let single = lambda.as_ref().is_some_and(|lambda| !lambda.is_concurrent());
     let runtime = if single { Runtime::single() } else { Runtime::new() };
     let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
-    let run = Run { args, dev_keys, lambda, console: Console::system() };
+    let run = Run { args, dev_keys, lambda, console: Console::of_server() };
+    StderrLog.watch_panics();
     runtime.block_on(async {
         match run.load() {
             Ok(config) => run.serve(config).await,
