@@ -166,18 +166,31 @@ impl TurnState {
         self.shown_error(self.target.provider.error_from_answer(head, body, &self.target.profile, request), request)
     }
 
-    /// The error as the caller may see it: the upstream's words are short, and have none of the
-    /// operator's keys and prompts. `request` is the body of the request that the error is about.
+    /// The error as the caller and the log may see it: without the operator's keys and prompts. The
+    /// upstream's words are also short. `request` is the body of the request that the error is
+    /// about.
     pub(super) fn shown_error(&self, mut error: Error, request: &[u8]) -> Error {
-        let Error::UpstreamRefused { message: shown, .. } = &mut error else { return error };
         let Deployment { models, upstream_keys, .. } = &*self.deployment;
-        let model = models.find(Some(&self.claims.model)).ok().map(|(model, _)| model);
-        *shown = shown.take().filter(|_| model.is_some_and(|model| model.shows_upstream_words)).map(|words| {
-            let prompt = model.and_then(|model| model.system_prompt.as_deref());
-            let secrets = [&upstream_keys.stretches, &models.prompts];
-            let words = without_secrets(&words, &secrets, &without_prompt(request, prompt));
-            words.chars().take(MAX_WORDS_CHARS).collect()
-        });
+        let secrets = [&upstream_keys.stretches, &models.prompts];
+        match &mut error {
+            Error::UpstreamRefused { message, names, .. } => {
+                let model = models.find(Some(&self.claims.model)).ok().map(|(model, _)| model);
+                let words = message.take().filter(|_| model.is_some_and(|model| model.shows_upstream_words));
+                *message = words.map(|words| {
+                    let prompt = model.and_then(|model| model.system_prompt.as_deref());
+                    let words = without_secrets(&words, &secrets, &without_prompt(request, prompt));
+                    words.chars().take(MAX_WORDS_CHARS).collect()
+                });
+                *names = without_secrets(names, &secrets, &[]).into_owned();
+            }
+            Error::UpstreamAccount { cause }
+            | Error::UpstreamMalformed { cause, .. }
+            | Error::UpstreamOutput { cause }
+            | Error::UpstreamUnavailable { cause, .. } => {
+                *cause = without_secrets(cause, &secrets, &[]).into_owned();
+            }
+            _ => {}
+        }
         error
     }
 

@@ -110,6 +110,21 @@ fn the_words_can_be_hidden_for_an_alias() {
 }
 
 #[test]
+fn names_that_contain_a_key_are_not_logged() {
+    let mut fixture = with_secrets();
+    for (status, logged) in
+        [(401, "status 401 my_[redacted]"), (503, "status 503 my_[redacted]"), (410, "status 410 my_[redacted]")]
+    {
+        // What the caller sends makes no difference to the log.
+        let exchange = fixture.ready(first_turn("my_hunter2")).unwrap();
+        let head = Response::builder().status(status).body(()).unwrap().into_parts().0;
+        let Ok(ResponseState::Refused(mut exchange)) = exchange.respond(&head) else { panic!("no refusal") };
+        exchange.push(json!({ "error": { "message": "no", "code": "my_HUNTER2" } }).to_string().as_bytes());
+        assert_eq!(exchange.into_failed_attempt().error.cause().as_deref(), Some(logged));
+    }
+}
+
+#[test]
 fn errors_inside_a_reply_do_not_show_the_prompt() {
     let mut fixture = with_secrets();
     let exchange = fixture.ready(first_turn("hi")).unwrap();
