@@ -15,7 +15,9 @@ use super::{
 use crate::{
     principal::{Access, Authenticator},
     proto::{
+        chat::{ImageHost, ImageRules},
         deployment::{ApiSettings, Deployment, Models},
+        excerpt::excerpt,
         key::KeyRing,
         limits::Limits,
         token::TokenPolicy,
@@ -179,6 +181,20 @@ impl RawConfig {
         })
     }
 
+    fn images(&self) -> Result<ImageRules, ConfigError> {
+        let kinds = [("https", false), ("data", true)];
+        match (choice("image_urls", self.image_urls.as_deref(), kinds)?, self.image_hosts.as_slice()) {
+            (false, []) => Ok(ImageRules::Public),
+            (true, []) => Ok(ImageRules::Inline),
+            (true, _) => {
+                Err(ConfigError::invalid("image_hosts", "is set, but `image_urls` is `data`; remove one of them"))
+            }
+            (false, hosts) => {
+                hosts.iter().map(|host| image_host(host)).collect::<Result<_, _>>().map(ImageRules::Listed)
+            }
+        }
+    }
+
     fn deployment(
         &self,
         keys: KeyRing,
@@ -194,6 +210,7 @@ impl RawConfig {
                 live_responses: choice("responses_stream", self.responses_stream.as_deref(), streams)?,
             },
             elides_inline_images: self.elide_inline_images,
+            images: self.images()?,
             ..Deployment::new(keys, models)
         })
     }
@@ -208,6 +225,17 @@ const RETRIES_MAX: u32 = 10;
 /// The warning of a store with the default issuer.
 const SHARED_ISSUER: &str = "`issuer` has its default value: deployments that share a store and an issuer also share \
                              counts and revocations; give each deployment its own `issuer`";
+
+fn image_host(entry: &str) -> Result<ImageHost, ConfigError> {
+    ImageHost::parse(entry.trim()).ok_or_else(|| {
+        let fault = format!(
+            "has the entry `{}`; an entry must be a host without a port, such as `cdn.example`, `*.cdn.example` or \
+             `http://images.internal`",
+            excerpt(entry)
+        );
+        ConfigError::invalid("image_hosts", fault)
+    })
+}
 
 /// The value of a number that must not be zero.
 pub(super) fn at_least_one(key: &'static str, value: Option<usize>, default: usize) -> Result<usize, ConfigError> {

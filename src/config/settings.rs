@@ -309,6 +309,17 @@ pub(super) const APIS: Section = Section {
             .key("elide_inline_images", Applied)
             .default("false")
             .help("Replace each inline image in the token by a note; the model sees the image only in its own turn"),
+        Setting::flag("--image-urls", "HOLDALL_IMAGE_URLS", Text("KIND"))
+            .key("image_urls", Applied)
+            .default("https")
+            .help("Addresses of images in new input: `https` URLs and inline images, or inline images (`data`) alone"),
+        Setting::flag("--image-hosts", "HOLDALL_IMAGE_HOSTS", List("HOSTS"))
+            .key("image_hosts", Applied)
+            .default_description("all public hosts")
+            .help(
+                "The only hosts of images in new input, comma-separated, such as `cdn.example` and `*.cdn.example`; \
+                 `http://images.internal` is allowed without TLS",
+            ),
         Setting::flag("--responses-stream", "HOLDALL_RESPONSES_STREAM", Text("MODE"))
             .key("responses_stream", Applied)
             .default("hold")

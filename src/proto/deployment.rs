@@ -5,12 +5,13 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::{
+    chat::ImageRules,
     error::Error,
     key::KeyRing,
     limits::Limits,
     provider::{Profile, Provider},
-    token::{TokenContext, TokenPolicy},
     secrets::{KEY_STRETCH_CHARS, PROMPT_STRETCH_CHARS, StretchIndex},
+    token::{TokenContext, TokenPolicy},
     turn::Truncation,
 };
 
@@ -30,7 +31,9 @@ pub struct Deployment {
     pub apis: ApiSettings,
     /// True if a token keeps only a note of each inline image in its last turn.
     pub elides_inline_images: bool,
-    /// The keys of the operator at the upstreams. They are removed from the upstreams' words.
+    /// The addresses of images that new input may have. Items of tokens are not checked.
+    pub images: ImageRules,
+    /// The keys of the operator at the upstreams. They are cut out of the upstreams' words.
     pub upstream_keys: UpstreamKeys,
 }
 
@@ -45,6 +48,7 @@ impl Deployment {
             models,
             apis: ApiSettings::default(),
             elides_inline_images: false,
+            images: ImageRules::default(),
             upstream_keys: UpstreamKeys::default(),
         }
     }
@@ -131,16 +135,16 @@ impl Models {
     }
 }
 
-/// A model that clients may choose, with its targets.
-#[derive(Clone)]
-pub struct Model {
-    /// The clients' name for the model.
 impl fmt::Debug for Models {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.models).finish()
     }
 }
 
+/// A model that clients may choose, with its targets.
+#[derive(Clone)]
+pub struct Model {
+    /// The clients' name for the model.
     pub alias: String,
     /// The target that is called first.
     pub target: Target,
@@ -154,12 +158,12 @@ impl fmt::Debug for Models {
     pub accepts_client_history: bool,
     /// The handling of a client's system prompt if the operator has set one.
     pub client_system: ClientSystem,
+    /// True if callers see the words of upstreams about their requests.
+    pub shows_upstream_words: bool,
     /// The limit on a reply's model tokens if the request sets none.
     pub max_output_tokens: Option<u32>,
     /// The handling of a conversation that is too long, if the request does not say.
     pub truncation: Truncation,
-    /// True if callers see the words of upstreams about their requests.
-    pub shows_upstream_words: bool,
 }
 
 impl Model {
@@ -173,11 +177,11 @@ impl Model {
             system_prompt: None,
             accepts_client_history: false,
             client_system: ClientSystem::default(),
+            shows_upstream_words: true,
             max_output_tokens: None,
             truncation: Truncation::default(),
         }
     }
-            shows_upstream_words: true,
 
     /// All targets, in the order in which they are called.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {

@@ -57,11 +57,12 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if the transcript or a setting is not valid, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
+    let text = read_input(&args.file)?;
+    let deployment = token_config(&args.settings, DataFolderKey::Create, &System)?.deployment;
     let Transcript { items, system_messages } =
-        transcript::read(&read_input(&args.file)?, args.format).map_err(|fault| args.unreadable(&fault))?;
+        transcript::read(&text, args.format, &deployment.images).map_err(|fault| args.unreadable(&fault))?;
     let principal = Principal::new(args.user.as_str(), args.idp.as_str())
         .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?;
-    let deployment = token_config(&args.settings, DataFolderKey::Create, &System)?.deployment;
     let claims = first_claims(principal, args.model.clone(), &items, &deployment)?;
     let token = issue(&claims, &items, &deployment)?;
     if system_messages > 0 {
