@@ -13,3 +13,4 @@ mod recorded;
 mod refused_members;
 mod service_state;
 mod sockets;
+mod words;
