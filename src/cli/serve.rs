@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     StderrLog.watch_panics();
     runtime.block_on(async {
         match run.load() {
-            Ok(config) => run.serve(config).await,
+            Ok(config) => Box::pin(run.serve(config)).await,
             Err(error) => Err(run.start_failed(error).await),
         }
     })

@@ -161,7 +161,7 @@ impl UrlHost {
             Self::Address(IpAddr::V6(address)) => is_public_v6(*address),
             Self::Name(name) => {
                 let is_below = |zone: &&str| name.strip_suffix(*zone).is_some_and(|rest| rest.ends_with('.'));
-                name.contains('.') && !LOCAL_ZONES.iter().any(|zone| is_below(&zone))
+                name.contains('.') && !LOCAL_ZONES.iter().any(is_below)
             }
         }
     }
