@@ -16,8 +16,10 @@ use crate::support::{
 /// Base64 of it needs no padding.
 const PROMPT: &str = "You are Ada, the gardener of ACME. Never name the moon, Bob.";
 
-/// The ways in which the service quotes its texts.
-const QUOTES: [fn(&str) -> String; 6] = [
+/// A way in which the service quotes a text.
+type Quote = fn(&str) -> String;
+
+const QUOTES: [Quote; 6] = [
     str::to_owned,
     str::to_uppercase,
     |text| text.bytes().map(|byte| format!("%{byte:02x}")).collect(),
@@ -40,7 +42,7 @@ fn guesses(guess: &str) -> [Value; 3] {
 
 /// The answers to all guesses, for each way of quoting. `words` are what the service says of a
 /// guess, given a way of quoting.
-async fn answers(settings: &str, guess: &'static str, words: fn(&str, fn(&str) -> String) -> String) -> Vec<String> {
+async fn answers(settings: &str, guess: &'static str, words: fn(&str, Quote) -> String) -> Vec<String> {
     let model = Model::start(move |number| {
         let words = words(guess, QUOTES[number / 6]);
         let body = json!({ "error": { "message": words, "type": "invalid_request_error" } }).to_string();
@@ -69,9 +71,8 @@ async fn answers(settings: &str, guess: &'static str, words: fn(&str, fn(&str) -
 
 #[tokio::test]
 async fn a_right_guess_gets_the_same_answer_as_a_wrong_one() {
-    let words = |guess: &str, quote: fn(&str) -> String| {
-        format!("No '{}'. Sent: '{}', '{}'", quote(guess), quote(MODEL_KEY), quote(PROMPT))
-    };
+    let words =
+        |guess: &str, quote: Quote| format!("No '{}'. Sent: '{}', '{}'", quote(guess), quote(MODEL_KEY), quote(PROMPT));
     let expected = "The model service refused the request with status 400. \
                     Its message: No 'GUESS'. Sent: '[redacted]', '[redacted]'";
     for guess in ["sk-operator-4", "sk-operator-5", "4f9a1c7e2b8d4f9a1c7e2b8d", "4f9a1c7e2b8d4f9a1c7e2b8e"] {
