@@ -55,6 +55,8 @@ pub use self::{
     traits::{Provider, ReplyReader},
 };
 
+pub(in crate::proto) use self::inner_token::without_tokens;
+
 /// The provider with this name in configuration.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
