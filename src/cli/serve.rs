@@ -5,6 +5,7 @@ use super::{
     console::Console,
     error::{CliError, system_message},
     secret::token_key_line,
+    settings::warn_of_variables,
     system::System,
     upstreams::profile_words,
 };
@@ -38,7 +39,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
     let run = Run { args, dev_keys, lambda, console: Console::system() };
     runtime.block_on(async {
-        match run.load() {
+        match run.first_load() {
             Ok(config) => run.serve(config).await,
             Err(error) => Err(run.start_failed(error).await),
         }
@@ -54,6 +55,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Reads the settings at the start, and checks the names of variables, which a reload does not
+    /// change.
+    fn first_load(&self) -> Result<Config, CliError> {
+        warn_of_variables(self.args.settings.variables_warning(&System)?);
+        self.load()
+    }
+
     /// Reads the settings. The rules for an open server differ between a listener and Lambda.
     fn load(&self) -> Result<Config, CliError> {
         let exposure = if self.lambda.is_some() { Exposure::Platform } else { Exposure::Listener };

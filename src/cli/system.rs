@@ -41,6 +41,11 @@ impl Sources for System {
     fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
         std::env::var(name).ok().filter(|value| !value.is_empty()).map(Zeroizing::new)
     }
+
+    fn variable_names(&self) -> Vec<String> {
+        let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+        set.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+    }
 }
 
 /// Reads a file of at most [`FILE_MAX_BYTES`].

@@ -1,7 +1,7 @@
 //! A configuration before it is checked: the text of the file, and the values that replace the
 //! file's.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use toml::{Table, Value};
 use zeroize::Zeroizing;
@@ -10,6 +10,7 @@ use super::{
     checked::{Config, UpstreamConfig},
     error::ConfigError,
     exposure::Exposure,
+    identity::identity_provider,
     raw::{RawConfig, merge},
     sources::Sources,
 };
@@ -112,6 +113,33 @@ impl ConfigBuilder {
     /// Those of [`RawConfig::parse`], and the first error in a table `upstream`.
     pub(super) fn described_upstreams(self) -> Result<Vec<UpstreamConfig>, ConfigError> {
         RawConfig::parse_file(&self.name, &self.text, self.overrides)?.described_upstreams()
+    }
+
+    /// The variables that the file names, such as by `api_key_env`.
+    pub(super) fn named_variables(&self) -> BTreeSet<String> {
+        let upstreams = self.file.get("upstream").and_then(Value::as_array).into_iter().flatten();
+        let keys = upstreams.filter_map(Value::as_table).flatten().filter(|(key, _)| key.ends_with("_env"));
+        keys.filter_map(|(_, name)| name.as_str().map(str::to_owned)).collect()
+    }
+
+    /// The identity provider of authenticated callers; `None` without a file and without
+    /// `identity.mode`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for a mode that does not exist, or for `jwt` without an issuer.
+    pub(super) fn identity_provider(&self) -> Result<Option<String>, ConfigError> {
+        let text = |path: &[&str]| {
+            let of = |table: &Table| {
+                let (first, rest) = path.split_first()?;
+                rest.iter().try_fold(table.get(*first)?, |value, key| value.get(*key))?.as_str().map(str::to_owned)
+            };
+            of(&self.overrides).or_else(|| of(&self.file))
+        };
+        let mode = match text(&["identity", "mode"]) {
+            None if self.text.is_empty() => return Ok(None),
+            mode => mode,
+        };
+        identity_provider(mode.as_deref(), text(&["identity", "jwt", "issuer"]).as_deref()).map(Some)
     }
 
     /// Returns true if the file has upstreams or models.

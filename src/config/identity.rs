@@ -13,9 +13,13 @@ use super::{
 };
 use crate::{
     principal::{
-        Access, ApiKeys, Authenticator, HEADER_SECRET_MIN_BYTES, HeaderRule, KeyDigest, Networks, OperatorKeys,
+        Access, ApiKeys, Authenticator, HEADER_SECRET_MIN_BYTES, HeaderRule, IDP_HEADER, IDP_KEY, KeyDigest, Networks,
+        OperatorKeys,
     },
-    proto::key::KeyRing,
+    proto::{
+        key::KeyRing,
+        principal::{IDP_JWT_PREFIX, IDP_NONE},
+    },
 };
 
 impl RawConfig {
@@ -244,6 +248,23 @@ impl RawIdentity {
     fn jwt(&self, _: &impl Sources, _: &KeyRing, _: &mut Vec<String>) -> Result<Authenticator, ConfigError> {
         let fault = "is `jwt`, but this build does not have the feature `jwt`; build Holdall with it";
         Err(ConfigError::invalid("identity.mode", fault))
+    }
+}
+
+/// The identity provider in the tokens of callers that this mode authenticates.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] for a mode that does not exist, or for `jwt` without an issuer.
+pub(super) fn identity_provider(mode: Option<&str>, issuer: Option<&str>) -> Result<String, ConfigError> {
+    match mode.unwrap_or(IDP_NONE) {
+        "none" => Ok(IDP_NONE.to_owned()),
+        "api_key" => Ok(IDP_KEY.to_owned()),
+        "header" => Ok(IDP_HEADER.to_owned()),
+        "jwt" => match issuer.filter(|issuer| !issuer.is_empty()) {
+            Some(issuer) => Ok(format!("{IDP_JWT_PREFIX}{issuer}")),
+            None => Err(ConfigError::invalid("identity.jwt.issuer", "is not set; name the issuer of the JWTs")),
+        },
+        other => Err(ConfigError::invalid("identity.mode", unknown(other, &MODES))),
     }
 }
 

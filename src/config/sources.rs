@@ -29,6 +29,12 @@ pub trait Sources {
     /// The value of an environment variable; `None` if it is not set or empty.
     fn variable(&self, name: &str) -> Option<Zeroizing<String>>;
 
+    /// The names of the variables that are set and not empty; empty if the platform does not list
+    /// them.
+    fn variable_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns true if an error may show `path`, a file that could not be read.
     ///
     /// The operator may have set a secret in the place of a path. Therefore, an error shows only

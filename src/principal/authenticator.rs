@@ -6,14 +6,14 @@ use std::sync::Arc;
 #[cfg(feature = "jwt")]
 use super::jwt::{JwtVerifier, RemoteKeys};
 use super::{
-    api_key::ApiKeys,
+    api_key::{ApiKeys, IDP_KEY},
     credential,
     digest::OperatorKeys,
-    header::HeaderRule,
+    header::{HeaderRule, IDP_HEADER},
     identity::{AuthOutcome, AuthRequest, Identity},
     network::Networks,
 };
-use crate::proto::error::Error;
+use crate::proto::{error::Error, principal::IDP_NONE};
 
 /// The rules of access. A reload replaces all of them.
 #[derive(Debug)]
@@ -72,6 +72,20 @@ impl Authenticator {
             #[cfg(feature = "jwt")]
             Self::Jwt(_) => "jwt",
             Self::None => "none",
+        }
+    }
+
+    /// The identity provider of the callers that it identifies, as [`Principal::idp`].
+    ///
+    /// [`Principal::idp`]: crate::proto::principal::Principal::idp
+    #[must_use]
+    pub fn idp(&self) -> String {
+        match self {
+            Self::ApiKey(_) => IDP_KEY.to_owned(),
+            Self::Header(_) => IDP_HEADER.to_owned(),
+            #[cfg(feature = "jwt")]
+            Self::Jwt(verifier) => verifier.idp(),
+            Self::None => IDP_NONE.to_owned(),
         }
     }
 
