@@ -56,6 +56,10 @@ impl Error {
                 write!(f, "Unknown model `{alias}`. Available models: {}.", known.join(", "))
             }
             Self::NotFound { hint } => write!(f, "The server has nothing at this path. {hint}"),
+            Self::NotImplemented => f.write_str(
+                "The server does not support the transfer coding of the body. Send it with `Content-Length`, or with \
+                 `Transfer-Encoding: chunked`.",
+            ),
             Self::Overloaded => f.write_str("The server has too many concurrent requests."),
             Self::PeerBusy { limit } => {
                 write!(f, "Too many concurrent requests from this address: the limit is {limit}.")
