@@ -10,7 +10,7 @@ use super::{
     limits::Limits,
     provider::{Profile, Provider},
     token::{TokenContext, TokenPolicy},
-    turn::Truncation,
+    turn::{Ceilings, Truncation},
 };
 
 /// The settings of a deployment, as far as they matter for turns. They must be equal on all
@@ -146,6 +146,8 @@ pub struct Model {
     pub client_system: ClientSystem,
     /// The limit on a reply's model tokens if the request sets none.
     pub max_output_tokens: Option<u32>,
+    /// The most that a turn may ask of the model.
+    pub ceilings: Ceilings,
     /// The handling of a conversation that is too long, if the request does not say.
     pub truncation: Truncation,
 }
@@ -162,6 +164,7 @@ impl Model {
             accepts_client_history: false,
             client_system: ClientSystem::default(),
             max_output_tokens: None,
+            ceilings: Ceilings::default(),
             truncation: Truncation::default(),
         }
     }

@@ -60,6 +60,7 @@ impl Exchange<Opened> {
         let (new_lines, elided_images) = input_lines(&new_input, turn.deployment.elides_inline_images);
         history.push_input(new_input, model.accepts_client_history, &turn.deployment.limits)?;
         options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
+        turn.lowered = model.ceilings.lower(&mut options);
         turn.new_lines = new_lines;
         turn.elided_images = elided_images;
         turn.item_count = history.items().len();
@@ -122,6 +123,15 @@ impl Planned {
         match self {
             Self::Ready(exchange) => exchange.presented(),
             Self::Summarizing(exchange) => exchange.presented(),
+        }
+    }
+
+    /// The names of the options that the operator's ceilings lowered.
+    #[must_use]
+    pub fn lowered(&self) -> &[String] {
+        match self {
+            Self::Ready(exchange) => &exchange.turn.lowered,
+            Self::Summarizing(exchange) => &exchange.turn.lowered,
         }
     }
 
