@@ -5,10 +5,11 @@ use http::HeaderName;
 use zeroize::Zeroizing;
 
 use super::{
-    check::{read, unknown},
+    check::{read, read_secret, readable_warning, unknown},
     error::ConfigError,
     network::{ISSUER, NetworkConfig, NetworkReader, RawNetwork},
     raw::{RawApiKeys, RawConfig, RawHeader, RawIdentity, RawJwt},
+    shown,
     sources::Sources,
 };
 use crate::{
@@ -164,7 +165,7 @@ impl RawIdentity {
                            other callers";
             warnings.push(warning.to_owned());
         }
-        let secret = self.header_secret(sources)?;
+        let secret = self.header_secret(sources, warnings)?;
         if keys.holds(secret.as_bytes()) || is_token_key(keys, &secret) {
             let fault = "has a secret that is also a token key, with which your proxy could forge tokens; make a \
                          separate secret with `openssl rand -hex 32`";
@@ -175,11 +176,15 @@ impl RawIdentity {
             .map_err(|fault| ConfigError::invalid("identity.header", format!("is not valid: {fault}")))
     }
 
-    fn header_secret(&self, sources: &impl Sources) -> Result<Zeroizing<String>, ConfigError> {
+    fn header_secret(
+        &self,
+        sources: &impl Sources,
+        warnings: &mut Vec<String>,
+    ) -> Result<Zeroizing<String>, ConfigError> {
         let secret = match (&self.header.secret, &self.header.secret_file) {
             (Some(secret), None) => secret.clone(),
             (None, Some(path)) => {
-                let text = read(sources, "identity.header.secret_file", path)?;
+                let text = read_secret(sources, "identity.header.secret_file", path, warnings)?;
                 Zeroizing::new(without_line_end(&text).to_owned())
             }
             _ => {
@@ -207,7 +212,7 @@ impl RawIdentity {
         use crate::principal::jwt::{JwtConfig, JwtVerifier};
 
         let issuer = self.jwt.issuer.clone().unwrap_or_default();
-        let config = JwtConfig { issuer, audience: self.jwt.audience.clone(), keys: self.jwt_keys(sources)? };
+        let config = JwtConfig { issuer, audience: self.jwt.audience.clone(), keys: self.jwt_keys(sources, warnings)? };
         let verifier = JwtVerifier::new(config).map_err(|error| invalid_jwt(&error))?;
         if verifier.hmac_secrets().any(|secret| keys.holds(secret)) {
             let fault = "has a shared secret that is also a token key, with which the issuer could forge tokens; use a \
@@ -219,7 +224,11 @@ impl RawIdentity {
     }
 
     #[cfg(feature = "jwt")]
-    fn jwt_keys(&self, sources: &impl Sources) -> Result<crate::principal::jwt::KeySource, ConfigError> {
+    fn jwt_keys(
+        &self,
+        sources: &impl Sources,
+        warnings: &mut Vec<String>,
+    ) -> Result<crate::principal::jwt::KeySource, ConfigError> {
         use crate::principal::jwt::{JwtKeys, KeySetOrigin, KeySource, RemoteKeys};
 
         let keys = match (&self.jwt.jwks_file, &self.jwt.jwks_url, &self.jwt.key_file) {
@@ -228,13 +237,16 @@ impl RawIdentity {
             }
             (None, Some(url), None) => {
                 let keys = RemoteKeys::new(url).map_err(|fault| {
-                    ConfigError::invalid("identity.jwt.jwks_url", format!("is `{url}`, which {fault}"))
+                    ConfigError::invalid("identity.jwt.jwks_url", format!("is {}, which {fault}", shown::url(url)))
                 })?;
                 return Ok(KeySource::Remote(keys.into()));
             }
             (None, None, Some(path)) => match read(sources, "identity.jwt.key_file", path)? {
                 key if key.trim_start().starts_with("-----BEGIN") => JwtKeys::from_pem(&key),
-                key => JwtKeys::from_secret(without_line_end(&key).as_bytes()),
+                key => {
+                    warnings.extend(readable_warning(sources, "the file of `identity.jwt.key_file`", path));
+                    JwtKeys::from_secret(without_line_end(&key).as_bytes())
+                }
             },
             _ => {
                 let fault = "needs exactly one of `jwks_url`, `jwks_file` and `key_file`";
@@ -299,5 +311,6 @@ fn networks(key: &'static str, texts: &[String]) -> Result<Networks, ConfigError
 }
 
 fn header_name(key: &'static str, text: &str) -> Result<HeaderName, ConfigError> {
-    text.parse().map_err(|_| ConfigError::invalid(key, format!("is `{text}`, which is not the name of a header")))
+    // The text may be the header's value: the secret of the proxy.
+    text.parse().map_err(|_| ConfigError::invalid(key, "is not the name of a header"))
 }

@@ -26,6 +26,7 @@ mod reload;
 mod service;
 mod setting;
 mod settings;
+pub(crate) mod shown;
 mod sources;
 mod store;
 mod toml_error;
