@@ -1,5 +1,6 @@
 //! The modes of identity, and the choice between them.
 
+use std::net::IpAddr;
 #[cfg(feature = "jwt")]
 use std::sync::Arc;
 
@@ -25,6 +26,16 @@ pub struct Access {
     /// The proxies whose `X-Forwarded-For` is trusted. It decides the address that anonymous
     /// callers count by.
     pub trusted_proxies: Networks,
+}
+
+impl Access {
+    /// Returns true if `peer` is a proxy that the operator lists: one that names users, or one whose
+    /// `X-Forwarded-For` is trusted. Its connections carry the requests of many clients.
+    #[must_use]
+    pub fn is_listed_proxy(&self, peer: IpAddr) -> bool {
+        let names_users = matches!(&self.authenticator, Authenticator::Header(rule) if rule.is_listed(peer));
+        names_users || self.trusted_proxies.contains(peer)
+    }
 }
 
 /// One way to identify callers (`identity.mode`).
