@@ -29,7 +29,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::fault::{StoreFault, field};
+use super::{
+    bounded::BoundedAnswers,
+    fault::{StoreFault, field},
+};
 use crate::{
     config::{Authorities, StoreConfig},
     shell::tls::client_config,
@@ -317,7 +320,7 @@ impl StoreAddress {
         // The timeout of the call covers all of this.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let settings = self.info.redis_settings();
-        let opening = MultiplexedConnection::new_with_config(settings, stream, config);
+        let opening = MultiplexedConnection::new_with_config(settings, BoundedAnswers::new(stream), config);
         let mut opening = Box::pin(opening);
         let (mut redis, driver) = opening.as_mut().await.map_err(|error| StoreFault::of_error(&error))?;
         let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
