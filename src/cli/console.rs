@@ -3,9 +3,9 @@
 //! Colours and the spinner appear on a terminal only. Colours also need `NO_COLOR` to be unset
 //! (no-color.org).
 //!
-//! Texts come from models, servers, tokens and files, and could rewrite the screen or swap the order
-//! of what it shows. So [`clean`] goes over each text before a terminal, and over every message.
-//! Standard output that is not a terminal gets each text unchanged.
+//! Texts come from models, servers, tokens and files. They could rewrite the screen, or swap the
+//! order of what it shows. So [`clean`] goes over each text before a terminal, and over every
+//! message. Standard output that is not a terminal gets each text unchanged.
 
 use std::{
     borrow::Cow,
@@ -143,10 +143,11 @@ impl Console {
     }
 }
 
-/// A text that is safe for a terminal. Every control character but tab and line feed becomes U+FFFD:
-/// those of ASCII and of Unicode's second block (C0, DEL and C1, with which escape sequences such as
-/// CSI and OSC start and end), and those that change the direction of text (UAX #9 §2). Carriage
-/// returns are removed, because texts with CR LF are common.
+/// A text that is safe for a terminal.
+///
+/// These characters become U+FFFD: C0 controls except tab and line feed, DEL, C1 controls, and the
+/// controls of text direction (UAX #9 §2). So no escape sequence such as CSI or OSC is left.
+/// Carriage returns are removed, because texts with CR LF are common.
 fn clean(text: &str) -> Cow<'_, str> {
     let is_unsafe = |character: char| {
         character.is_control() && !matches!(character, '\n' | '\t') || BIDI_CONTROLS.contains(&character)

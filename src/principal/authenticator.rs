@@ -29,7 +29,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Returns true if `peer` is a proxy that the operator lists: one that names users, or one whose
+    /// Returns true if `peer` is a listed proxy: one that names users, or one whose
     /// `X-Forwarded-For` is trusted. Its connections carry the requests of many clients.
     #[must_use]
     pub fn is_listed_proxy(&self, peer: IpAddr) -> bool {

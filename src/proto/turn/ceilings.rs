@@ -60,8 +60,8 @@ fn lower_effort(reasoning: &mut Reasoning, most: &'static str) {
     }
 }
 
-/// Lowers a budget to what a reply of at most `tokens` has room for. A service refuses a budget that
-/// is not below the limit on the reply, and one that is too small.
+/// Lowers a budget to what a reply of at most `tokens` has room for. A service refuses a budget
+/// that is not below the limit on the reply, and one that is too small.
 fn fit_budget(reasoning: &mut Reasoning, tokens: Option<u32>) {
     if let (Some(Thinking::Budget(budget)), Some(tokens)) = (reasoning.thinking, tokens)
         && budget >= tokens

@@ -396,7 +396,7 @@ fn a_key_file_that_others_can_read_causes_a_warning() {
         format!("warning: other users can read {subject} `{name}`, which holds a secret; run `chmod 600` on it\n")
     };
     for (mode, warns) in [(0o644, true), (0o600, false)] {
-        ["ring", "conf"].map(|name| chmod(name, mode));
+        ["ring", "conf"].into_iter().for_each(|name| chmod(name, mode));
         chmod("plain", 0o644);
         let err = serve(&["--keys-file", "ring"]);
         assert_eq!(err.contains(&warning("the file of `keys_file`", "ring")), warns, "{err}");
