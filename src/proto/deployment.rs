@@ -110,7 +110,7 @@ impl Models {
     /// The model for an alias, and the alias. Without an alias, the first model.
     ///
     /// # Errors
-    /// [`Error::ModelUnknown`], also for an alias over 256 bytes.
+    /// [`Error::ModelUnknown`], also for an empty alias, and for one over 256 bytes.
     pub fn find<'a>(&'a self, alias: Option<&'a str>) -> Result<(&'a Model, &'a str), Error> {
         let model = match alias {
             None => self.0.first(),
@@ -119,7 +119,8 @@ impl Models {
                 exact.or_else(|| self.0.iter().find(|model| model.alias == CATCH_ALL))
             }
         };
-        let model = model.filter(|_| alias.is_none_or(|alias| alias.len() <= MAX_ALIAS_BYTES)).ok_or_else(|| {
+        let fits = |alias: &str| (1..=MAX_ALIAS_BYTES).contains(&alias.len());
+        let model = model.filter(|_| alias.is_none_or(fits)).ok_or_else(|| {
             let known = self.0.iter().map(|model| model.alias.clone()).collect();
             Error::ModelUnknown { alias: alias.unwrap_or_default().chars().take(64).collect(), known }
         })?;
