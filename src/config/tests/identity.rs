@@ -40,7 +40,7 @@ fn mode_header_needs_a_name_peers_and_a_secret() {
     for (members, fault) in [
         ("", "`identity.header.name` is not set; name the header"),
         ("name = \"x y\"", "`identity.header.name` is not the name of a header"),
-        ("name = \"\"", "`identity.header.name` is ``, which is not the name"),
+        ("name = \"\"", "`identity.header.name` is not the name of a header"),
         (
             &whole.replace("\"::1\"", "\"localhost\""),
             "`identity.header.peers` is not valid: `localhost` is not an address",

@@ -235,7 +235,7 @@ fn a_token_file_that_another_user_could_have_placed_is_refused() {
     home.run(&["chat", "-t", "a", "--new"]).fails(refused);
     std::os::unix::fs::symlink(home.path("victim"), home.path("b.lock")).unwrap();
     home.run(&["send", "-t", "b", "hi"]).fails(
-        "error: `HOME/b.lock` is a symbolic link; name the file that it leads to\n\
+        "error: `b.lock` is a symbolic link; name the file that it leads to\n\
          hint: check that the folder exists and is writable\n",
     );
     assert_eq!(home.read("victim"), "precious\n");
