@@ -23,13 +23,21 @@ impl Silence {
         Ok(())
     }
 
+    /// Counts an event that only keeps the connection open.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(super) fn add_keep_alive(&mut self, bytes: usize) -> Result<(), Error> {
+        self.add(bytes.max(EVENT_LEAST))
+    }
+
     /// Counts an event without output. It weighs less: while a model reasons, some services send
     /// one for each of its model tokens.
     ///
     /// # Errors
     /// As [`Self::add`].
     pub(super) fn add_event(&mut self, bytes: usize) -> Result<(), Error> {
-        self.add(bytes / EVENT_SHARE)
+        self.add((bytes / EVENT_SHARE).max(EVENT_LEAST))
     }
 
     /// Starts again, after output.
@@ -42,6 +50,8 @@ impl Silence {
 const SILENT_BYTES: usize = 1 << 20;
 /// The share of an event's bytes that counts.
 const EVENT_SHARE: usize = 8;
+/// The least that an event counts: small ones cost more time than their bytes.
+const EVENT_LEAST: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -50,9 +60,9 @@ mod tests {
     #[test]
     fn silence_has_a_limit_and_output_ends_it() {
         let mut silence = Silence::default();
-        silence.add(SILENT_BYTES).unwrap();
-        silence.add_event(EVENT_SHARE - 1).unwrap();
-        assert_eq!(silence.add_event(EVENT_SHARE).unwrap_err().code(), "upstream_malformed");
+        silence.add(SILENT_BYTES - EVENT_LEAST).unwrap();
+        silence.add_event(EVENT_LEAST * EVENT_SHARE).unwrap();
+        assert_eq!(silence.add_event(1).unwrap_err().code(), "upstream_malformed");
         silence.end();
         silence.add(SILENT_BYTES).unwrap();
         assert_eq!(silence.add(1).unwrap_err().code(), "upstream_malformed");

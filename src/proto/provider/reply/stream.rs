@@ -79,7 +79,7 @@ impl<P: ReplyParser> StreamReader<P> {
                     self.reply.repair(Repair::KeepAlive);
                     self.reply.take_repairs(deltas);
                 }
-                self.silence.add(read_bytes)?;
+                self.silence.add_keep_alive(read_bytes)?;
                 continue;
             }
             self.started = true;
