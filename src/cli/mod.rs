@@ -15,6 +15,7 @@ mod home;
 mod keys;
 mod keys_file;
 mod openapi;
+mod owner;
 mod render;
 mod revoke;
 mod secret;

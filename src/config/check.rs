@@ -31,8 +31,8 @@ impl RawConfig {
     /// The first error that prevents a start.
     pub fn check(self, sources: &impl Sources) -> Result<Config, ConfigError> {
         let listen = self.listen(sources)?;
-        let keys = self.key_ring(sources)?;
         let mut warnings = Vec::new();
+        let keys = self.key_ring(sources, &mut warnings)?;
         let access = self.access(sources, &keys, &mut warnings)?;
         let loopback_host_only = self.check_access(listen, &access)?;
         let limits = self.limits.limits()?;
@@ -76,13 +76,13 @@ impl RawConfig {
         })
     }
 
-    fn key_ring(&self, sources: &impl Sources) -> Result<KeyRing, ConfigError> {
+    fn key_ring(&self, sources: &impl Sources, warnings: &mut Vec<String>) -> Result<KeyRing, ConfigError> {
         let text = match (&self.keys, &self.keys_file) {
             (Some(_), Some(_)) => {
                 return Err(ConfigError::invalid("keys", "and `keys_file` are both set; set only one of them"));
             }
             (Some(keys), None) => keys.clone(),
-            (None, Some(path)) => read(sources, "keys_file", path)?,
+            (None, Some(path)) => read_secret(sources, "keys_file", path, warnings)?,
             (None, None) => return Err(ConfigError::NoKeys),
         };
         KeyRing::parse(&text).map_err(ConfigError::Keys)
@@ -175,7 +175,11 @@ impl RawConfig {
             answer_timeout: self.timeouts().total.saturating_add(write_timeout),
             head_bytes: self.limits.head_bytes()?,
             connections,
-            connections_per_peer: at_least_one("limits.connections_per_peer", of_peer, connections)?,
+            connections_per_peer: at_least_one(
+                "limits.connections_per_peer",
+                of_peer,
+                connections.div_ceil(PEER_SHARE),
+            )?,
             lame_duck: self.timeouts.lame_duck.unwrap_or(Duration::ZERO),
             drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
         })
@@ -216,7 +220,7 @@ impl RawConfig {
     }
 }
 
-/// One address may have a quarter of the concurrent requests by default.
+/// One address may have a quarter of the connections and of the concurrent requests by default.
 const PEER_SHARE: usize = 4;
 /// The longest name of a deployment.
 const ISSUER_MAX_BYTES: usize = 256;
@@ -275,4 +279,23 @@ pub(super) fn unknown(name: &str, names: &[&str]) -> String {
 /// Reads the file that a key names.
 pub(super) fn read(sources: &impl Sources, key: &'static str, path: &str) -> Result<Zeroizing<String>, ConfigError> {
     sources.file(path).map_err(|cause| ConfigError::unreadable(key, path, cause, sources))
+}
+
+/// Reads the file of a secret that a key names. Adds a warning if other users can read it.
+pub(super) fn read_secret(
+    sources: &impl Sources,
+    key: &'static str,
+    path: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Zeroizing<String>, ConfigError> {
+    warnings.extend(readable_warning(sources, &format!("the file of `{key}`"), path));
+    read(sources, key, path)
+}
+
+/// The warning about a file with a secret that other users can read.
+pub(super) fn readable_warning(sources: &impl Sources, subject: &str, path: &str) -> Option<String> {
+    let shown = if sources.may_show(path) { format!(" `{path}`") } else { String::new() };
+    sources
+        .others_can_read(path)
+        .then(|| format!("other users can read {subject}{shown}, which holds a secret; run `chmod 600` on it"))
 }

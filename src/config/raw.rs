@@ -278,6 +278,8 @@ pub(super) struct RawModel {
     pub(super) client_system: Option<String>,
     pub(super) upstream_words: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
+    pub(super) max_output_tokens_most: Option<u32>,
+    pub(super) reasoning_effort_most: Option<String>,
     pub(super) truncation: Option<String>,
 }
 

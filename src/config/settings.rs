@@ -29,8 +29,21 @@ pub(super) struct Section {
 }
 
 /// All sections, in the order of the help and of docs/configuration.md.
-pub(super) const SECTIONS: &[Section] =
-    &[FILE, SERVER, UPSTREAM_SERVICE, RETRIES, PROMPT, KEYS, TOKENS, CALLERS, APIS, GUARD, STORE, STOP];
+pub(super) const SECTIONS: &[Section] = &[
+    FILE,
+    SERVER,
+    UPSTREAM_SERVICE,
+    RETRIES,
+    PROMPT,
+    KEYS,
+    TOKENS,
+    IDENTITY_PROVIDER,
+    CALLERS,
+    APIS,
+    GUARD,
+    STORE,
+    STOP,
+];
 
 /// Every setting: those of [`SECTIONS`], then those that only the file has.
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
@@ -202,8 +215,8 @@ pub(super) const TOKENS: Section = Section {
     ],
 };
 
-/// Callers, and the addresses that they call from.
-pub(super) const CALLERS: Section = Section {
+/// The identity provider of callers.
+pub(super) const IDENTITY_PROVIDER: Section = Section {
     heading: Some("Callers"),
     settings: &[
         Setting::flag("--identity", "HOLDALL_IDENTITY", Text("MODE"))
@@ -213,6 +226,13 @@ pub(super) const CALLERS: Section = Section {
         Setting::flag("--jwt-issuer", "HOLDALL_JWT_ISSUER", Text("TEXT"))
             .key("identity.jwt.issuer", Applied)
             .help("Required `iss` of a JWT"),
+    ],
+};
+
+/// Callers, and the addresses that they call from.
+pub(super) const CALLERS: Section = Section {
+    heading: Some("Callers"),
+    settings: &[
         Setting::flag("--jwt-audience", "HOLDALL_JWT_AUDIENCE", List("TEXTS"))
             .key("identity.jwt.audience", Applied)
             .help("Accepted `aud` values, comma-separated; a JWT needs one of them"),

@@ -66,7 +66,7 @@ fn defaults_are_those_of_the_documents() {
     assert_eq!((config.deployment.policy.ttl_seconds, config.deployment.policy.max_age_seconds), (604_800, 2_592_000));
     assert!(config.deployment.policy.seal && config.service.loopback_host_only);
     assert_eq!((config.service.concurrent_requests, config.guard.max_concurrent_turns), (1_024, 8));
-    assert_eq!((config.service.requests_per_peer, config.server.connections_per_peer), (256, 4_096));
+    assert_eq!((config.service.requests_per_peer, config.server.connections_per_peer), (256, 1_024));
 }
 
 #[test]

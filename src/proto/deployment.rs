@@ -12,7 +12,7 @@ use super::{
     provider::{Profile, Provider},
     secrets::{KEY_STRETCH_CHARS, PROMPT_STRETCH_CHARS, StretchIndex},
     token::{TokenContext, TokenPolicy},
-    turn::Truncation,
+    turn::{Ceilings, Truncation},
 };
 
 /// The settings of a deployment, as far as they matter for turns. They must be equal on all
@@ -118,7 +118,7 @@ impl Models {
     /// The model for an alias, and the alias. Without an alias, the first model.
     ///
     /// # Errors
-    /// [`Error::ModelUnknown`], also for an alias over 256 bytes.
+    /// [`Error::ModelUnknown`], also for an empty alias, and for one over 256 bytes.
     pub fn find<'a>(&'a self, alias: Option<&'a str>) -> Result<(&'a Model, &'a str), Error> {
         let model = match alias {
             None => self.models.first(),
@@ -127,7 +127,8 @@ impl Models {
                 exact.or_else(|| self.models.iter().find(|model| model.alias == CATCH_ALL))
             }
         };
-        let model = model.filter(|_| alias.is_none_or(|alias| alias.len() <= MAX_ALIAS_BYTES)).ok_or_else(|| {
+        let fits = |alias: &str| (1..=MAX_ALIAS_BYTES).contains(&alias.len());
+        let model = model.filter(|_| alias.is_none_or(fits)).ok_or_else(|| {
             let known = self.models.iter().map(|model| model.alias.clone()).collect();
             Error::ModelUnknown { alias: alias.unwrap_or_default().chars().take(64).collect(), known }
         })?;
@@ -162,6 +163,8 @@ pub struct Model {
     pub shows_upstream_words: bool,
     /// The limit on a reply's model tokens if the request sets none.
     pub max_output_tokens: Option<u32>,
+    /// The most that a turn may ask of the model.
+    pub ceilings: Ceilings,
     /// The handling of a conversation that is too long, if the request does not say.
     pub truncation: Truncation,
 }
@@ -179,6 +182,7 @@ impl Model {
             client_system: ClientSystem::default(),
             shows_upstream_words: true,
             max_output_tokens: None,
+            ceilings: Ceilings::default(),
             truncation: Truncation::default(),
         }
     }

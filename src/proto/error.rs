@@ -81,6 +81,8 @@ pub enum Error {
         /// The next step for the caller: whole sentences.
         hint: &'static str,
     },
+    /// The body has a transfer coding that the server does not know. Code `not_implemented`.
+    NotImplemented,
     /// The server is at its limit of concurrent requests, or the queue of an upstream is full. Code
     /// `overloaded`.
     Overloaded,
@@ -236,6 +238,7 @@ impl Error {
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::ModelUnknown { .. } => Code::ModelUnknown,
             Self::NotFound { .. } => Code::NotFound,
+            Self::NotImplemented => Code::NotImplemented,
             Self::Overloaded | Self::PeerBusy { .. } => Code::Overloaded,
             Self::QuotaExceeded(_) => Code::QuotaExceeded,
             Self::RateLimited(_) => Code::RateLimited,

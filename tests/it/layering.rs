@@ -90,6 +90,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "reqwest",
         &["shell/client.rs", "shell/forward/mod.rs", "shell/http.rs", "shell/issuer.rs", "shell/lambda/runtime_api.rs"],
     ),
+    ("rustix", &["cli/"]),
     ("rustls", &["shell/tls.rs"]),
     ("rustyline", &["cli/"]),
     (

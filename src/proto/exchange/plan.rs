@@ -64,6 +64,7 @@ impl Exchange<Opened> {
         let Deployment { limits, images, .. } = &*turn.deployment;
         history.push_input(new_input, model.accepts_client_history, limits, images)?;
         options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
+        turn.lowered = model.ceilings.lower(&mut options);
         turn.new_lines = new_lines;
         turn.elided_images = elided_images;
         turn.item_count = history.items().len();
@@ -126,6 +127,15 @@ impl Planned {
         match self {
             Self::Ready(exchange) => exchange.presented(),
             Self::Summarizing(exchange) => exchange.presented(),
+        }
+    }
+
+    /// The names of the options that the operator's ceilings lowered.
+    #[must_use]
+    pub fn lowered(&self) -> &[String] {
+        match self {
+            Self::Ready(exchange) => &exchange.turn.lowered,
+            Self::Summarizing(exchange) => &exchange.turn.lowered,
         }
     }
 

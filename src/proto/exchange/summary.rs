@@ -143,7 +143,8 @@ fn lines_after_summary(turn: &TurnState, plan: &Plan, summary: &Item, items: usi
 fn summary_request(plan: &Plan, target: &Target, items: usize) -> Result<Request<Bytes>, Error> {
     let transcript = transcript(plan.history.items().get(..items).unwrap_or_default());
     let message = [Item::text(Role::User, format!("{SUMMARY_REQUEST}\n\n{transcript}"))];
-    let options = ModelOptions { max_output_tokens: Some(MAX_SUMMARY_TOKENS), ..ModelOptions::default() };
+    let mut options = ModelOptions { max_output_tokens: Some(MAX_SUMMARY_TOKENS), ..ModelOptions::default() };
+    plan.model.ceilings.lower(&mut options);
     let call = ModelCall {
         system: None,
         items: &message,

@@ -99,6 +99,8 @@ pub(super) struct TurnState {
     pub(super) target: Target,
     /// The number of the model's targets after the current one.
     pub(super) fallbacks_left: usize,
+    /// The names of the options that the operator's ceilings lowered.
+    pub(super) lowered: Vec<String>,
     /// True if the client wants the reply as a stream.
     pub(super) stream: bool,
     /// True if the client is shown nothing before the reply is complete.
@@ -124,6 +126,7 @@ impl TurnState {
             summary_usage: Usage::default(),
             target: model.target.clone(),
             fallbacks_left: model.fallbacks.len(),
+            lowered: Vec::new(),
             stream: false,
             buffered: true,
         }

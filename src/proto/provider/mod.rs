@@ -28,6 +28,7 @@ mod call_ids;
 mod duration;
 mod end;
 mod error_body;
+mod error_names;
 mod half_pairs;
 mod inner_token;
 mod openai_chat;

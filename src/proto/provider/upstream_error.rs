@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     error_body::ErrorBody,
+    error_names,
     profile::Profile,
     refusal::{self, Class},
     reply_json,
@@ -115,8 +116,8 @@ fn of_class(class: Class, status: Option<u16>, wait: Option<Duration>, error: &E
     let place = status.map_or_else(|| "an error inside the reply".to_owned(), |status| format!("status {status}"));
     // Some services repeat the status as a name.
     let given = status.map(|status| status.to_string());
-    let names: Vec<_> = error.logged.iter().filter(|name| Some(*name) != given.as_ref()).cloned().collect();
-    let names = names.join(" ");
+    let names: Vec<_> = error.logged.iter().filter(|name| Some(*name) != given.as_ref()).collect();
+    let names = names.into_iter().map(|name| error_names::logged(name)).collect::<Vec<_>>().join(" ");
     let cause = || format!("{place} {names}").trim_end().to_owned();
     let status = status.unwrap_or(if class == Class::Rate { 429 } else { 400 });
     match class {
