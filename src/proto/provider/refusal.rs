@@ -33,11 +33,8 @@ use std::borrow::Cow;
 use self::table::{
     ACCOUNT, CONTENT, LOAD, LONG_QUOTAS, MODEL, MONEY, OVERFLOW, RATE, REQUEST, Row, THROTTLED, TOO_LARGE,
 };
-use super::{
-    error_body::ErrorBody,
-    profile::Profile,
-    safe_text::{MAX_DECODINGS, decoded},
-};
+use super::{error_body::ErrorBody, profile::Profile};
+use crate::proto::escapes::decoded;
 
 /// The fault behind a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +181,8 @@ impl<'a> Words<'a> {
     }
 }
 
+/// The most forms of a request.
+const MAX_FORMS: usize = 4;
 /// The most places of a phrase that are looked at.
 const MAX_PLACES: usize = 4;
 /// Characters around quoted text.
@@ -196,22 +195,26 @@ fn is_code(name: &str) -> bool {
 
 /// A text as phrases are compared: in lower case, in one line, with plain apostrophes.
 fn comparable(text: &str) -> String {
-    let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ").to_lowercase().replace('\u{2019}', "'")
+    let mut line = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        let separator = if line.is_empty() { "" } else { " " };
+        line.push_str(separator);
+        line.push_str(word);
+    }
+    line.to_lowercase().replace('\u{2019}', "'")
 }
 
-/// The request as services can quote it: with one level of escapes decoded, and with each further
-/// level. A text in the request can be JSON, and services decode it.
+/// The request as services can quote it: as it is sent, and with each level of escapes decoded. A
+/// text in the request can be JSON, and services decode it.
 fn forms(request: &str) -> Vec<String> {
-    let (mut plain, mut forms) = (decoded(request).into_owned(), Vec::new());
-    for _ in 1..MAX_DECODINGS {
-        forms.push(comparable(&plain));
-        match decoded(&plain) {
-            Cow::Owned(next) if next != plain => plain = next,
-            _ => return forms,
+    let (mut form, mut forms) = (Cow::Borrowed(request), Vec::new());
+    while forms.len() < MAX_FORMS {
+        forms.push(comparable(&form));
+        match decoded(&form) {
+            Cow::Owned(plain) if plain != form => form = Cow::Owned(plain),
+            _ => break,
         }
     }
-    forms.push(comparable(&plain));
     forms
 }
 

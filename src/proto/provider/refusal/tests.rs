@@ -186,6 +186,7 @@ fn words_of_the_request_do_not_decide() {
         ("bad value: no credits", r#"{"arguments":"{\"type\":\"no\\u0020credits\"}"}"#),
         ("bad value: no  credits", r#"{"type":"no  credits"}"#),
         (r"bad path: c:\no credits", r#"{"path":"c:\\no credits"}"#),
+        ("bad value: %add credits", r#"{"type":"%add credits"}"#),
     ] {
         let error = ErrorBody::of_value(&json!({ "error": { "message": message } }));
         assert_eq!(class(Some(400), &error, &COMPATIBLE, request.as_bytes()), Class::Request, "{message} {request}");
