@@ -61,19 +61,29 @@ impl KnownMembers for RawMessage<'_> {
     ];
 }
 
+/// The members of Holdall that LiteLLM keeps in an object.
+#[derive(Default, Deserialize)]
+struct KeptFields<'a> {
+    #[serde(borrow)]
+    conversation_token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    holdall_service: Option<&'a RawValue>,
+}
+
 impl<'a> RawMessage<'a> {
     fn take_token(&mut self) -> Option<Cow<'a, str>> {
-        #[derive(Deserialize)]
-        struct Fields<'a> {
-            #[serde(borrow)]
-            conversation_token: Option<Cow<'a, str>>,
-        }
+        let token = self.conversation_token.take().filter(|token| !token.is_empty());
+        token.or_else(|| self.kept_fields().conversation_token)
+    }
 
-        let fields = self.provider_specific_fields;
-        self.conversation_token
-            .take()
-            .filter(|token| !token.is_empty())
-            .or_else(|| serde_json::from_str::<Object<Fields<'a>>>(fields?.get()).ok()?.0.conversation_token)
+    /// The mark of the service that made the message.
+    fn mark(&self) -> Option<String> {
+        self.holdall_service.or_else(|| self.kept_fields().holdall_service).and_then(body::text)
+    }
+
+    fn kept_fields(&self) -> KeptFields<'a> {
+        let fields = self.provider_specific_fields.and_then(|fields| serde_json::from_str(fields.get()).ok());
+        fields.map(|Object(fields)| fields).unwrap_or_default()
     }
 }
 
@@ -305,6 +315,7 @@ fn push_assistant<'a>(
                 token holds."
         )));
     }
+    let by = claimed_provider(PROVIDER, message.mark().as_deref());
     let mut parts = match message.content {
         Some(content) => read_parts(at, Some(content))?,
         None => Vec::new(),
@@ -319,7 +330,6 @@ fn push_assistant<'a>(
     if !parts.is_empty() {
         items.push(Item::Message { role: Role::Assistant, parts, cut: false });
     }
-    let by = claimed_provider(PROVIDER, message.holdall_service.and_then(body::text).as_deref());
     others.extend(message.provider_specific_fields.map(|fields| ("provider_specific_fields".into(), fields)));
     items.extend(state(Owner::Message, others, &by));
     for RawCall { id, name, args, others } in calls {

@@ -201,4 +201,10 @@ fn the_mark_of_a_service_is_read_with_the_message() {
         // A marked call has state even without members: its id is the service's own.
         assert_eq!(matches!(read[1], Item::Think { .. }), by != "openai");
     }
+    // LiteLLM keeps unknown members of a message in an object.
+    let fields = json!({ "holdall_service": mark, "refusal": null });
+    let message = json!({ "role": "assistant", "reasoning": "hm", "content": "A", "provider_specific_fields": fields });
+    let read = items(&json!([message, { "role": "user", "content": "b" }]));
+    let Item::Think { provider_id, .. } = &read[1] else { panic!("{read:?}") };
+    assert_eq!(*provider_id, claimed_provider("openai", Some(&mark)));
 }
