@@ -21,6 +21,7 @@ mod serve;
 mod socket;
 mod tls;
 mod unread;
+mod work_pool;
 
 #[cfg(feature = "lambda")]
 pub use self::lambda::{Function, FunctionError, LambdaEnvironment};
