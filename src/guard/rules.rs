@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
 use super::admit::GuardPurpose;
 use crate::proto::allowance::Allowance;
 
@@ -50,6 +51,7 @@ impl Default for Rules {
     }
 }
 
+#[cfg(feature = "redis")]
 impl Rules {
     /// The rate that a request with this purpose consumes, with its name in allowances.
     pub(crate) fn rate_of(&self, purpose: GuardPurpose) -> Option<(&'static str, &Rate)> {

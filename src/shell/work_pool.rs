@@ -42,3 +42,37 @@ impl WorkPool {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    fn pool() -> WorkPool {
+        WorkPool { slots: Arc::new(Semaphore::new(1)) }
+    }
+
+    #[tokio::test]
+    async fn errors_and_panics_reach_the_caller_and_free_the_slot() {
+        let pool = pool();
+        assert_eq!(pool.clone().run::<()>(Box::new(|| Err(Error::Overloaded))).await, Err(Error::Overloaded));
+        let panicking = tokio::spawn(pool.clone().run::<()>(Box::new(|| panic!("a bug"))));
+        assert!(panicking.await.unwrap_err().is_panic());
+        assert_eq!(pool.run(Box::new(|| Ok(7))).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn work_of_a_caller_that_left_keeps_its_slot_to_its_end() {
+        let (pool, (sender, receiver)) = (pool(), mpsc::channel::<()>());
+        let mut left = Box::pin(pool.clone().run(Box::new(move || receiver.recv().map_err(|_| Error::Overloaded))));
+        assert!(poll!(&mut left).is_pending());
+        drop(left);
+        let mut next = Box::pin(pool.run(Box::new(|| Ok(7))));
+        assert!(poll!(&mut next).is_pending());
+        sender.send(()).unwrap();
+        assert_eq!(next.await, Ok(7));
+    }
+}
