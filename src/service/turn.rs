@@ -41,13 +41,16 @@ impl<H: Host> Service<H> {
         let ApiRequest { sender, body, deadline, request_id, record } = request;
         let peer = sender.peer;
         let opened = self.open(api, sender, body, &record).await?;
-        let (work_bytes, OpenedRequest { exchange, writer, .. }) = (opened.work_bytes(), opened);
+        let (work_bytes, OpenedRequest { exchange, mut writer, .. }) = (opened.work_bytes(), opened);
         record.turn(exchange.claims());
         let permit = self
             .admit(GuardPurpose::Turn, peer, exchange.claims(), exchange.presented(), exchange.brings_history())
             .await?;
         let planned = self.work(work_bytes, move |codec| exchange.plan(codec)).await;
         let (planned, permit) = release_on_error(planned, permit).await?;
+        if planned.accepts_client_history() {
+            writer.show_service_state();
+        }
         let allowances = permit.allowances().to_vec();
         let head_sent = Arc::new(AtomicBool::new(false));
         let (is_streamed, holds) = (planned.is_streamed(), writer.buffers_deltas());

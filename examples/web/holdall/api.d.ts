@@ -506,7 +506,7 @@ export interface components {
             reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | "ultra" | null;
             /** @description The format of the reply. */
             response_format?: components["schemas"]["ChatFormat"] | null;
-            /** @description The user, if no credential names one. */
+            /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
             safety_identifier?: string | null;
             /**
              * Format: int64
@@ -562,6 +562,8 @@ export interface components {
             content?: string;
             /** @description The next token of the conversation. Only in the chunk with `finish_reason`. */
             conversation_token?: string;
+            /** @description The mark of the model service. Only in one fragment, and only if the server accepts client history. */
+            holdall_service?: string;
             /** @constant */
             role?: "assistant";
             tool_calls?: components["schemas"]["ChatToolCall"][];
@@ -604,6 +606,8 @@ export interface components {
             content?: components["schemas"]["ChatContent"] | null;
             /** @description The token of the answer that the message comes from. The last one is the token of the request, unless the request has one at its top, which must then be equal. */
             conversation_token?: string | null;
+            /** @description The mark of the model service, as received. Other members go back to that service if it wants them and the operator accepts client history. */
+            holdall_service?: unknown;
             refusal?: string | null;
             /** @constant */
             role: "assistant";
@@ -672,6 +676,8 @@ export interface components {
             content: string | null;
             /** @description The next token again, because some clients keep only the message. */
             conversation_token: string;
+            /** @description The mark of the model service. Present only if the server accepts client history: then send the message back with it and with its other members, which the service wants back. */
+            holdall_service?: string;
             refusal: null;
             /** @constant */
             role: "assistant";
@@ -929,6 +935,8 @@ export interface components {
             conversation_token?: string | null;
             /** @description The data, as received. */
             data?: unknown;
+            /** @description The mark of the model service, as received. */
+            holdall_service?: unknown;
             /** @constant */
             type: "redacted_thinking";
         } | {
@@ -940,6 +948,8 @@ export interface components {
         } | {
             /** @description The token of the answer that the block comes from. */
             conversation_token?: string | null;
+            /** @description The mark of the model service, as received. */
+            holdall_service?: unknown;
             /** @description The signature, as received. */
             signature?: unknown;
             /** @description The text, as received. */
@@ -962,6 +972,8 @@ export interface components {
         /** @description A block of a reply. */
         MessageBlock: {
             data: string;
+            /** @description The mark of the model service. Only if the server accepts client history. */
+            holdall_service?: string;
             /** @constant */
             type: "redacted_thinking";
         } | {
@@ -970,6 +982,8 @@ export interface components {
             /** @constant */
             type: "text";
         } | {
+            /** @description The mark of the model service. Only if the server accepts client history. */
+            holdall_service?: string;
             signature: string;
             thinking: string;
             /** @constant */
@@ -1026,7 +1040,7 @@ export interface components {
             messages: components["schemas"]["MessageParam"][];
             /** @description Names the user. */
             metadata?: {
-                /** @description The user, if no credential names one. */
+                /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
                 user_id?: string | null;
             } | null;
             /** @description A name from `GET /v1/models`. */
@@ -1881,7 +1895,7 @@ export interface components {
                  */
                 summary?: "auto" | "concise" | "detailed" | "none" | null;
             } | null;
-            /** @description The user, if no credential names one. */
+            /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
             safety_identifier?: string | null;
             /** @description With `false`, the id of the answer is not a token. The conversation cannot be continued from it. */
             store?: boolean | null;
@@ -4159,7 +4173,7 @@ export interface operations {
     readUsage: {
         parameters: {
             query?: {
-                /** @description The user, if no credential names one. */
+                /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
                 user_id?: string;
             };
             header?: never;

@@ -78,6 +78,8 @@ impl Exchange<Opened> {
         let TurnRequest { mut input, system, options, truncation, stream, .. } = request;
         if model.accepts_client_history {
             client_history::adopt(&mut input, &model);
+        } else {
+            client_history::ignore_state(&mut input);
         }
         let brings_history = token.is_none() && model.accepts_client_history && client_history::has_reply(&input);
         let turn = TurnState {

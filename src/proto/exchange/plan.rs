@@ -131,4 +131,14 @@ impl Planned {
             Self::Summarizing(exchange) => exchange.claims(),
         }
     }
+
+    /// Returns true if the client may bring the reply back as history of its own. It then needs all
+    /// that the model service wants back.
+    #[must_use]
+    pub fn accepts_client_history(&self) -> bool {
+        match self {
+            Self::Ready(exchange) => exchange.turn.accepts_client_history,
+            Self::Summarizing(exchange) => exchange.turn.accepts_client_history,
+        }
+    }
 }

@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 
 use super::chunk::{Call, Choice, Chunk, Content, calls, optional_object, text};
 use crate::proto::{
+    chat::Members,
     error::Error,
     provider::{
-        end::End, profile::Profile, reply::ReplyParser, reply_builder::ReplyBuilder, reply_json,
-        service_state::Members, upstream_error,
+        end::End, profile::Profile, reply::ReplyParser, reply_builder::ReplyBuilder, reply_json, upstream_error,
     },
     sse,
     turn::{Delta, FinishReason, Repair},
@@ -29,9 +29,7 @@ impl ReplyParser for Parser {
             return reply.complete(deltas);
         }
         if event.name == "error" {
-            let error = reply_json::error_value(&event.data);
-            let error = error.get("error").cloned().unwrap_or(error);
-            return Err(upstream_error::from_reply(&error, reply.profile()));
+            return Err(upstream_error::from_event(&event.data, reply.profile()));
         }
         self.add_chunk(&reply_json::parse(&event.data)?, reply, deltas)
     }
