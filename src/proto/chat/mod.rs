@@ -9,7 +9,6 @@ mod service_state;
 mod waiting;
 
 pub use self::{
-    echo::after_last_reply,
     history::{History, results_first},
     item::{Item, Output, Part, Role},
     note::{SUMMARY_HEADING, without_inline_images},

@@ -83,7 +83,7 @@ pub(super) fn is_in(new_input: &[Item]) -> bool {
     new_input.iter().any(|item| item.side() == Role::Assistant)
 }
 
-/// Returns true if the new input has an item of the model with content: text, an image or a call.
-pub(super) fn has_reply(new_input: &[Item]) -> bool {
-    new_input.iter().any(is_reply)
+/// Returns true if the input has an item of the model with content: text, an image or a call.
+pub(super) fn has_reply(input: &[Item]) -> bool {
+    input.iter().any(is_reply)
 }

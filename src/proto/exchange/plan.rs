@@ -48,12 +48,15 @@ impl Exchange<Opened> {
     /// Inflates the history, and joins it with the input.
     pub(super) fn join(self, codec: &mut Codec) -> Result<(Box<TurnState>, Plan), Error> {
         let Self { mut turn, state } = self;
-        let Opened { token, model, mut input, system, mut options, truncation } = state;
+        let Opened { token, model, input, system, mut options, truncation } = state;
         let system = system_prompt(system, &model)?;
         turn.base = token.map(|token| token.unpack(&turn.deployment.limits, codec)).transpose()?;
         let mut history = turn.base.as_ref().map(VerifiedToken::history).transpose()?.unwrap_or_default();
-        let mut new_input = input.split_off(first_new_item(&model, &input, turn.base.as_ref(), &history)?);
-        if new_input.is_empty() && !input.is_empty() {
+        let is_new = new_items(&model, &input, turn.base.as_ref(), &history)?;
+        let is_empty = input.is_empty();
+        let new = input.into_iter().zip(is_new).filter(|(_, is_new)| *is_new);
+        let mut new_input: Vec<_> = new.map(|(item, _)| item).collect();
+        if new_input.is_empty() && !is_empty {
             return Err(ends_with_model());
         }
         turn.claims.asserted |= model.accepts_client_history && client_history::is_in(&new_input);
@@ -69,19 +72,19 @@ impl Exchange<Opened> {
     }
 }
 
-/// The index in `input` of the first item that does not repeat the conversation.
-fn first_new_item(
+/// Returns true for each item of `input` that does not repeat the conversation.
+fn new_items(
     model: &Model,
     input: &[Item],
     base: Option<&VerifiedToken>,
     history: &History,
-) -> Result<usize, Error> {
+) -> Result<Vec<bool>, Error> {
     let turns = match base.map(|base| base.claims()) {
         // The client brought turns that the count does not have. More may have been trimmed.
         Some(claims) if claims.asserted => u64::MAX,
         claims => claims.map_or(0, |claims| claims.turn),
     };
-    history.first_new_item(input, turns, model.accepts_client_history)
+    history.new_items(input, turns, model.accepts_client_history)
 }
 
 /// The system prompt of the turn: the operator's, or the client's if the operator has none. If the
