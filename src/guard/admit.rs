@@ -10,13 +10,13 @@ use crate::proto::{
     allowance::Allowance, error::Error, exchange::PresentedToken, principal::Principal, time::UnixSeconds, token::Id,
 };
 
-/// Admits or refuses turns. One guard serves all requests of a process.
+/// Admits or refuses turns and reads. One guard serves all requests of a process.
 pub trait Guard: Send + Sync + 'static {
     /// An admitted turn.
     type Permit: Permit;
 
-    /// Admits a turn. The service calls this after all checks of the request and before it calls
-    /// the upstream.
+    /// Admits a turn or a read. The service calls this once the token's claims, caller and times
+    /// are checked, and before the costly work: the history of the token, and the upstream call.
     ///
     /// # Errors
     /// [`Error::TokenRevoked`], [`Error::TokenUsed`], [`Error::RateLimited`],
@@ -99,7 +99,8 @@ pub struct AdmitRequest {
     pub conversation: Id,
     /// The token that the turn continues.
     pub presented: Option<PresentedToken>,
-    /// True if the request brings earlier replies of the model itself, with text or calls.
+    /// True if the request has no token and brings earlier replies of the model itself, with text
+    /// or calls.
     pub brings_history: bool,
     /// The current time.
     pub moment: Moment,
@@ -123,10 +124,13 @@ impl AdmitRequest {
 /// The purpose of an [`AdmitRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardPurpose {
-    /// Count model tokens. Consumes the rate and a concurrency slot, but no quota.
+    /// Count model tokens. Consumes the read rate and a concurrency slot.
     Count,
-    /// Read a history. Consumes nothing; the guard checks only revocation.
+    /// Read a history. Consumes the read rate and a concurrency slot.
     Read,
+    /// Revoke own tokens. Consumes the read rate and a concurrency slot. Revoked tokens are
+    /// accepted.
+    Revoke,
     /// Take a turn. Consumes the rate, the quotas and a concurrency slot.
     Turn,
 }

@@ -1,4 +1,4 @@
-//! The guard in this process: rates, quotas and concurrent turns of each caller.
+//! The guard in this process: rates, quotas and concurrent turns and reads of each caller.
 //!
 //! ```text
 //! admit: rate, each quota, concurrent turns ── one refuses: nothing is charged;
@@ -7,6 +7,9 @@
 //!        permit ── complete, cut, client left: charges what was used to the periods of admission
 //!               └─ failed: refunds the turn and the conversation
 //! ```
+//! Reads (histories, counts of model tokens, revocations by users) have a rate of their own. They
+//! consume it and a concurrency slot, and no quota.
+//!
 //! The rate is not refunded, so that a client whose turns fail cannot retry without pause. Model
 //! tokens, history and upstream time are known only at the end of a turn: a turn is admitted while
 //! any of them remain. All state is in memory: a restart loses it, and each instance has its own
@@ -55,11 +58,14 @@ impl LocalGuard {
     }
 
     /// Replaces the rules for new turns. Counts are kept for every period that the new rules have
-    /// as well. If the rate changes, it is full again for every caller.
+    /// as well. If a rate changes, it is full again for every caller.
     pub fn set_rules(&self, rules: Rules) {
         let mut state = self.lock();
         if state.rules.rules.rate != rules.rate {
             state.callers.for_each(CallerState::reset_rate);
+        }
+        if state.rules.rules.read_rate != rules.read_rate {
+            state.callers.for_each(CallerState::reset_read_rate);
         }
         state.rules = CompiledRules::new(rules);
     }
@@ -73,9 +79,6 @@ impl Guard for LocalGuard {
     type Permit = LocalPermit;
 
     async fn admit(&self, request: AdmitRequest) -> Result<LocalPermit, Error> {
-        if request.purpose == GuardPurpose::Read {
-            return Ok(LocalPermit { allowances: Vec::new(), held: None });
-        }
         let mut state = self.lock();
         let key = state.callers.key(&request.subject());
         let (cost, allowances) = state.admit(key, &request)?;
@@ -90,7 +93,7 @@ impl Guard for LocalGuard {
             Some(caller) => caller.standings(&state.rules, moment),
             None => CallerState::default().standings(&state.rules, moment),
         };
-        Ok(allowances(&standings))
+        Ok(standings.iter().map(|standing| standing.allowance).collect())
     }
 
     fn max_concurrent_turns(&self) -> usize {
@@ -111,11 +114,11 @@ impl State {
         self.check(key, request)?;
         let Self { rules, callers } = self;
         let caller = callers.entry(key, rules, request.moment);
-        caller.turns_in_flight = caller.turns_in_flight.saturating_add(1);
-        caller.charge_rate(rules, request.moment);
+        caller.in_flight = caller.in_flight.saturating_add(1);
+        caller.charge_rate(request.purpose, rules, request.moment);
         let is_turn = request.purpose == GuardPurpose::Turn;
         let cost = is_turn.then(|| caller.charge_turn(request.starts_conversation(), rules, request.moment));
-        Ok((cost, allowances(&caller.standings(rules, request.moment))))
+        Ok((cost, reported(&caller.standings(rules, request.moment), request.purpose)))
     }
 
     /// Checks the limits that apply to the request. If several refuse it, the error is about the
@@ -126,22 +129,22 @@ impl State {
         let standings = caller.standings(&self.rules, request.moment);
         let is_turn = request.purpose == GuardPurpose::Turn;
         let applies = |standing: &&LimitStanding| match standing.scope {
-            LimitScope::Calls => true,
             LimitScope::NewConversations => is_turn && request.starts_conversation(),
-            LimitScope::Turns => is_turn,
+            LimitScope::ReadRate => !is_turn,
+            LimitScope::TurnRate | LimitScope::Turns => is_turn,
         };
         let longest = standings.iter().filter(applies).max_by_key(|standing| standing.wait_seconds);
         if let Some(standing) = longest.filter(|standing| standing.wait_seconds > 0) {
-            return Err(exhausted(standing, &standings));
+            return Err(exhausted(standing, reported(&standings, request.purpose)));
         }
         let limit = self.rules.rules.max_concurrent_turns;
-        if caller.turns_in_flight >= limit { Err(Error::UserBusy { limit }) } else { Ok(()) }
+        if caller.in_flight >= limit { Err(Error::UserBusy { limit }) } else { Ok(()) }
     }
 
     fn end(&mut self, key: Key, cost: Option<&TurnCost>, end: TurnEnd) {
-        // The entry exists: the table keeps callers with turns in flight.
+        // The entry exists: the table keeps callers with turns or reads in flight.
         let Some(caller) = self.callers.find_mut(key) else { return };
-        caller.turns_in_flight = caller.turns_in_flight.saturating_sub(1);
+        caller.in_flight = caller.in_flight.saturating_sub(1);
         match (cost, end) {
             (Some(cost), TurnEnd::ClientLeft(charge) | TurnEnd::Complete(charge) | TurnEnd::Cut(charge)) => {
                 caller.add(charge, cost);
@@ -152,28 +155,30 @@ impl State {
     }
 }
 
-fn exhausted(standing: &LimitStanding, standings: &[LimitStanding]) -> Error {
+fn exhausted(standing: &LimitStanding, allowances: Vec<Allowance>) -> Error {
     let (limit, retry_after_seconds) = (standing.allowance, standing.wait_seconds);
-    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, allowances: allowances(standings) });
+    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, allowances });
     match standing.scope {
-        LimitScope::Calls => Error::RateLimited(exhausted),
+        LimitScope::ReadRate | LimitScope::TurnRate => Error::RateLimited(exhausted),
         LimitScope::NewConversations | LimitScope::Turns => Error::QuotaExceeded(exhausted),
     }
 }
 
-fn allowances(standings: &[LimitStanding]) -> Vec<Allowance> {
-    standings.iter().map(|standing| standing.allowance).collect()
+/// The allowances that a response to a request with this purpose reports.
+fn reported(standings: &[LimitStanding], purpose: GuardPurpose) -> Vec<Allowance> {
+    let reported = standings.iter().filter(|standing| standing.scope.is_reported(purpose));
+    reported.map(|standing| standing.allowance).collect()
 }
 
-/// An admitted turn.
+/// An admitted turn or read.
 #[derive(Debug)]
 pub struct LocalPermit {
     allowances: Vec<Allowance>,
-    /// `None` if the request consumes nothing, or has ended.
+    /// `None` if the request has ended.
     held: Option<HeldPermit>,
 }
 
-/// The resources that an admitted turn holds until its end.
+/// The resources that an admitted turn or read holds until its end.
 #[derive(Debug)]
 struct HeldPermit {
     guard: LocalGuard,

@@ -23,7 +23,7 @@
 //!
 //! | state | the turn | next |
 //! |---|---|---|
-//! | [`Opened`] | the token is verified, the next claims are fixed | [`plan`] or [`count`] |
+//! | [`Opened`] | verified except for the history; next claims fixed | [`plan`] or [`count`] |
 //! | [`Summarizing`] | the history needs a summary | [`read_summary`], [`apply_summary`] |
 //! | [`Ready`] | the request for the [`upstream`] is written | [`respond`] |
 //! | [`Refused`] | the upstream answered with an error status | [`into_failed_attempt`] |
@@ -78,7 +78,7 @@
 //! };
 //! let caller = Caller::Unauthenticated { user_id: Some("ada".to_owned()) };
 //!
-//! // Opened: the claims are known. A server asks its limits here or after `plan`.
+//! // Opened: the claims are known. A server asks its limits here, before the costly work.
 //! let opened = Exchange::open(deployment, request, &caller, now, &entropy, &mut codec)?;
 //! assert_eq!(opened.claims().principal.subject(), "ada");
 //!
@@ -121,7 +121,7 @@
 //! #     Deployment, Error, Exchange, KeyRing,
 //! #     proto::{
 //! #         chat::{Item, Role}, deployment::{Model, Models, Target},
-//! #         exchange::{Caller, Entropy, Planned, ResponseState, read_history},
+//! #         exchange::{Caller, Entropy, Planned, PresentedHistory, ResponseState},
 //! #         provider, time::UnixSeconds, token::Codec, turn::TurnRequest,
 //! #     },
 //! # };
@@ -163,7 +163,8 @@
 //! let partial = failure.partial.expect("text was streamed");
 //! assert_eq!(partial.reply, "1 2");
 //! let token = partial.token.as_str();
-//! let (items, conversation, _) = read_history(&deployment, token, &caller, now, &mut codec)?;
+//! let history = PresentedHistory::open(&deployment, token, &caller, now, &mut codec)?;
+//! let (items, conversation) = history.read(&deployment.limits, &mut codec)?;
 //! assert!(matches!(items.last(), Some(Item::Message { cut: true, .. })));
 //! assert_eq!(conversation.claims.turn, 1);
 //! # Ok(())
@@ -190,7 +191,7 @@ mod tests;
 pub use self::{
     caller::Caller,
     count::Counting,
-    history::read_history,
+    history::PresentedHistory,
     open::{Entropy, Opened},
     plan::Planned,
     ready::{FailedAttempt, ResponseState},

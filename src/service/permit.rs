@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use super::host::Host;
-use crate::guard::{Charge, Guard, Permit as _, TurnEnd};
+use crate::{
+    guard::{Charge, Guard, Permit, TurnEnd},
+    proto::error::Error,
+};
 
 /// The permit of a turn in progress. The guard learns from it that the model is called, that the
 /// client has seen output, and how the turn ended.
@@ -68,5 +71,20 @@ impl<H: Host> HeldPermit<H> {
     /// Reports that the client left, and what the turn has used.
     pub(super) fn leave(self, charge: Charge) {
         self.permit.client_left(charge);
+    }
+}
+
+/// Returns an admitted request with its permit, or gives back what it holds if a later check
+/// failed. The rate stays charged.
+///
+/// It waits for the guard before the client gets the error, so that its next try finds the token
+/// valid.
+pub(super) async fn release_on_error<T, P: Permit>(outcome: Result<T, Error>, permit: P) -> Result<(T, P), Error> {
+    match outcome {
+        Ok(value) => Ok((value, permit)),
+        Err(error) => {
+            permit.settle(TurnEnd::Failed).await;
+            Err(error)
+        }
     }
 }

@@ -6,18 +6,16 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 
 use super::{
-    api_request::{ApiRequest, ApiTurn},
+    api_request::{ApiRequest, OpenedRequest},
     attempts::Attempts,
     body::Body,
     call::CallContext,
     host::{Clock as _, Host},
-    identity::Sender,
     open_reply::AdmittedTurn,
-    permit::{HeldPermit, StreamMode},
+    permit::{HeldPermit, StreamMode, release_on_error},
     ratelimit_headers,
     record::Record,
     response::json_bytes,
@@ -29,7 +27,6 @@ use crate::{
     proto::{
         api::{Api, ReplyWriter},
         error::Error,
-        exchange::{Exchange, Planned},
         token::Claims,
     },
 };
@@ -43,11 +40,18 @@ impl<H: Host> Service<H> {
     ) -> Result<Response<Body>, Error> {
         let ApiRequest { sender, body, deadline, request_id, record } = request;
         let peer = sender.peer;
-        let (planned, writer) = self.plan(api, sender, body, &record)?;
-        record.turn(planned.claims());
+        let opened = self.open(api, sender, body, &record).await?;
+        let (work_bytes, OpenedRequest { exchange, mut writer, .. }) = (opened.work_bytes(), opened);
+        record.turn(exchange.claims());
         let permit = self
-            .admit(GuardPurpose::Turn, peer, planned.claims(), planned.presented(), planned.brings_history())
+            .admit(GuardPurpose::Turn, peer, exchange.claims(), exchange.presented(), exchange.brings_history())
             .await?;
+        let planned = self.work(work_bytes, move |codec| exchange.plan(codec)).await;
+        let (planned, permit) = release_on_error(planned, permit).await?;
+        record.ignored(planned.lowered());
+        if planned.accepts_client_history() {
+            writer.show_service_state();
+        }
         let allowances = permit.allowances().to_vec();
         let head_sent = Arc::new(AtomicBool::new(false));
         let (is_streamed, holds) = (planned.is_streamed(), writer.buffers_deltas());
@@ -67,25 +71,6 @@ impl<H: Host> Service<H> {
         };
         ratelimit_headers::write(&allowances, response.headers_mut());
         Ok(response)
-    }
-
-    fn plan(
-        &self,
-        api: &dyn Api,
-        sender: Sender,
-        body: Bytes,
-        record: &Record,
-    ) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
-        let deployment = self.deployment();
-        let ApiTurn { turn, caller, mut writer } = ApiTurn::parse(api, &deployment, sender, body, record)?;
-        let (entropy, now) = (self.entropy()?, self.host.clock().now());
-        let planned =
-            self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.plan(codec))?;
-        record.ignored(planned.lowered());
-        if planned.accepts_client_history() {
-            writer.show_service_state();
-        }
-        Ok((planned, writer))
     }
 
     async fn document(

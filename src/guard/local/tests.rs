@@ -35,7 +35,7 @@ fn continuing(name: &str, moment: Moment) -> AdmitRequest {
         token_id: Id::new(UnixSeconds(0), [0; 16]),
         issued_at: UnixSeconds(0),
         expires_at: UnixSeconds(1),
-        input: [0; 16],
+        request: [0; 16],
     };
     AdmitRequest { presented: Some(presented), ..request(name, moment) }
 }
@@ -125,27 +125,55 @@ fn the_rate_reports_when_the_next_turn_is_admitted() {
     assert!(admit(&guard, request("ada", at(10))).is_ok());
 }
 
+const READS: [GuardPurpose; 3] = [GuardPurpose::Count, GuardPurpose::Read, GuardPurpose::Revoke];
+
 #[test]
-fn a_count_consumes_the_rate_and_a_slot_and_a_read_consumes_nothing() {
-    let rate = Some(Rate { turns: 2, period: Duration::from_secs(60), burst: 2 });
-    let day = Quota { turns: Some(1), conversations: Some(1), ..quota(86_400) };
-    let guard = LocalGuard::new(Rules { rate, quotas: vec![day], max_concurrent_turns: 1, ..Rules::default() }, hash());
-    let with = |purpose: GuardPurpose| AdmitRequest { purpose, ..request("ada", at(0)) };
-    let counting = admit(&guard, with(GuardPurpose::Count)).unwrap();
-    for _ in 0..3 {
-        let reading = admit(&guard, with(GuardPurpose::Read)).unwrap();
-        assert_eq!(reading.allowances(), []);
+fn reads_consume_their_rate_and_a_slot_and_nothing_of_turns() {
+    let rate = |turns| Some(Rate { turns, period: Duration::from_secs(60), burst: turns });
+    for purpose in READS {
+        let day = Quota { turns: Some(1), conversations: Some(1), ..quota(86_400) };
+        let rules = Rules { rate: rate(2), read_rate: rate(3), quotas: vec![day], ..Rules::default() };
+        let guard = LocalGuard::new(Rules { max_concurrent_turns: 1, ..rules }, hash());
+        let with = |purpose: GuardPurpose| AdmitRequest { purpose, ..request("ada", at(0)) };
+        let names = |allowances: &[Allowance]| allowances.iter().map(|one| one.name).collect::<Vec<_>>();
+        let reading = admit(&guard, with(purpose)).unwrap();
+        assert_eq!(names(reading.allowances()), ["turns", "conversations", "read_rate"]);
+        for other in [purpose, GuardPurpose::Turn] {
+            assert_eq!(admit(&guard, with(other)).unwrap_err(), Error::UserBusy { limit: 1 });
+        }
+        settle(reading, TurnEnd::Failed);
+        let left = || allowances(&guard, "ada", at(0)).iter().map(|one| one.remaining).collect::<Vec<_>>();
+        assert_eq!(left(), [2, 1, 1, 2], "{purpose:?}");
+        let turn = admit(&guard, with(GuardPurpose::Turn)).unwrap();
+        assert_eq!(names(turn.allowances()), ["rate", "turns", "conversations"]);
+        settle(turn, TurnEnd::Complete(Charge::default()));
+        // The quota refuses turns, and no read.
+        assert_eq!(refused(&guard, with(GuardPurpose::Turn)).0, "quota_exceeded");
+        drop(admit(&guard, with(purpose)).unwrap());
+        drop(admit(&guard, with(purpose)).unwrap());
+        assert_eq!(left(), [1, 0, 0, 0], "{purpose:?}");
+        for other in READS {
+            let (code, exhausted) = refused(&guard, with(other));
+            assert_eq!((code, exhausted.limit.name, exhausted.retry_after_seconds), ("rate_limited", "read_rate", 20));
+        }
+        assert!(admit(&guard, AdmitRequest { purpose, ..request("ada", at(20)) }).is_ok());
     }
-    assert_eq!(admit(&guard, with(GuardPurpose::Turn)).unwrap_err(), Error::UserBusy { limit: 1 });
-    settle(counting, TurnEnd::Failed);
-    let left: Vec<_> = allowances(&guard, "ada", at(0)).iter().map(|allowance| allowance.remaining).collect();
-    assert_eq!(left, [1, 1, 1]);
-    settle(admit(&guard, with(GuardPurpose::Turn)).unwrap(), TurnEnd::Complete(Charge::default()));
-    // The quota of the day and the rate are both exceeded. A turn reports the longer wait; a count
-    // waits only for the rate.
-    assert_eq!(refused(&guard, with(GuardPurpose::Turn)).0, "quota_exceeded");
-    let (code, exhausted) = refused(&guard, with(GuardPurpose::Count));
-    assert_eq!((code, exhausted.retry_after_seconds), ("rate_limited", 30));
+}
+
+#[test]
+fn a_changed_read_rate_is_full_again() {
+    let rules = |turns| Rules {
+        read_rate: Some(Rate { turns, period: Duration::from_secs(60), burst: 1 }),
+        ..Rules::default()
+    };
+    let guard = LocalGuard::new(rules(1), hash());
+    let read = || admit(&guard, AdmitRequest { purpose: GuardPurpose::Read, ..request("ada", at(0)) });
+    drop(read().unwrap());
+    assert!(read().is_err());
+    guard.set_rules(rules(1));
+    assert!(read().is_err());
+    guard.set_rules(rules(2));
+    assert!(read().is_ok());
 }
 
 #[test]
@@ -297,7 +325,7 @@ fn a_dropped_permit_has_failed_unless_the_model_was_called() {
     assert_eq!(left(), [1, 86]);
     let state = guard.lock();
     let key = state.callers.key(&request("ada", at(0)).subject());
-    assert_eq!(state.callers.find(key).unwrap().turns_in_flight, 0);
+    assert_eq!(state.callers.find(key).unwrap().in_flight, 0);
 }
 
 #[test]

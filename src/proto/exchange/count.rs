@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Request, response};
 
 use super::{open::Opened, state::Exchange};
-use crate::proto::{error::Error, provider::TokenCount};
+use crate::proto::{error::Error, provider::TokenCount, token::Codec};
 
 /// The input of a turn is being counted.
 pub struct Counting {
@@ -17,8 +17,8 @@ impl Exchange<Opened> {
     ///
     /// # Errors
     /// As [`Exchange::plan`], except [`Error::HistoryTooLarge`]: a count needs no room for a reply.
-    pub fn count(self) -> Result<Exchange<Counting>, Error> {
-        let (turn, plan) = self.join()?;
+    pub fn count(self, codec: &mut Codec) -> Result<Exchange<Counting>, Error> {
+        let (turn, plan) = self.join(codec)?;
         let count = turn.target.provider.count_tokens(&plan.call(&turn.target, false))?;
         Ok(Exchange { turn, state: Counting { count } })
     }

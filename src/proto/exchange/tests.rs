@@ -108,8 +108,12 @@ impl Fixture {
     }
 
     fn history(&mut self, token: &str) -> Result<(Vec<Item>, Conversation), Error> {
-        let read = read_history(&self.deployment, token, &anonymous(), self.now, &mut self.codec);
-        read.map(|(items, conversation, _)| (items, conversation))
+        self.history_as(token, &anonymous())
+    }
+
+    fn history_as(&mut self, token: &str, caller: &Caller) -> Result<(Vec<Item>, Conversation), Error> {
+        let Self { deployment, codec, now, .. } = self;
+        PresentedHistory::open(deployment, token, caller, *now, codec)?.read(&deployment.limits, codec)
     }
 }
 
@@ -171,7 +175,7 @@ fn results(token: &str, ids: &[&str]) -> TurnRequest {
     TurnRequest { input: ids.iter().map(result).collect(), ..next_turn(token, "") }
 }
 
-fn error_code(outcome: Result<Exchange<Ready>, Error>) -> &'static str {
+fn error_code<S>(outcome: Result<Exchange<S>, Error>) -> &'static str {
     outcome.err().expect("an error").code()
 }
 
@@ -308,7 +312,7 @@ fn only_its_owner_continues_a_token() {
     for (number, (token, caller, refused)) in cases.into_iter().enumerate() {
         let outcome = fixture.ready_as(next_turn(token, "and?"), caller);
         assert_eq!(outcome.err().map(|error| error.code()), refused, "case {number}");
-        let read = read_history(&fixture.deployment, token, caller, fixture.now, &mut fixture.codec);
+        let read = fixture.history_as(token, caller);
         assert_eq!(read.err().map(|error| error.code()), refused, "case {number}");
     }
     // The name of an anonymous user is accepted only with the token of that user.

@@ -10,11 +10,12 @@ use crate::proto::{
     deployment::{Deployment, Model, Target},
     error::{Error, Excess},
     json,
+    key::{KeyedHasher, TAG_BYTES},
     provider::{ModelCall, ReplyBounds, ReplyReader},
     secrets::{MIN_SECRET_CHARS, without_secrets},
     time::UnixSeconds,
-    token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
-    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
+    token::{self, Claims, Codec, Id, NONCE_BYTES, PackedToken, VerifiedToken},
+    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation, TurnRequest},
     usage::{Usage, estimated_tokens},
 };
 
@@ -53,35 +54,46 @@ pub struct PresentedToken {
     pub issued_at: UnixSeconds,
     /// The latest time at which the token can be valid, under any settings; without the leeway.
     pub expires_at: UnixSeconds,
-    /// The first 16 bytes of a hash of the new input: what the turn adds to the conversation.
-    /// Before [`Exchange::plan`](super::Exchange::plan), all input is hashed, because only the
-    /// history tells what is new. The tag of the token is the key of the hash. Only equal inputs
-    /// have equal hashes, and the hash says nothing about the input to anyone who does not have the
-    /// token.
-    pub input: [u8; 16],
+    /// The first 16 bytes of a hash of the parsed request without its token: the input as the
+    /// client sent it, with what it repeats of the conversation, the model and the options. The tag
+    /// of the token is the key of the hash. Only equal requests have equal hashes, and the hash
+    /// says nothing about the request to anyone who does not have the token.
+    pub request: [u8; 16],
 }
 
 impl PresentedToken {
-    pub(super) fn new(token: &VerifiedToken, input_items: &[Item]) -> Self {
-        let mut lines = String::new();
-        input_items.iter().for_each(|item| item.write_line(&mut lines));
-        let mut input = [0; 16];
-        input.iter_mut().zip(token.keyed_hash(&lines)).for_each(|(to, from)| *to = from);
+    pub(super) fn new(token: &PackedToken, request: &TurnRequest) -> Self {
+        let hash = request_hash(token.keyed_hash(), request);
         let claims = token.claims();
-        Self { token_id: claims.token_id, issued_at: claims.issued_at, expires_at: claims.expires_at, input }
+        let request = hash.first_chunk().copied().unwrap_or_default();
+        Self { token_id: claims.token_id, issued_at: claims.issued_at, expires_at: claims.expires_at, request }
     }
+}
+
+/// Hashes everything in a request that changes its answer. The way of the answer to the client does
+/// not: a client that lost a stream may ask for one document.
+fn request_hash(mut hasher: KeyedHasher, request: &TurnRequest) -> [u8; TAG_BYTES] {
+    hasher.update(request.settings_json().as_bytes());
+    let mut line = String::new();
+    for item in &request.input {
+        line.clear();
+        item.write_line(&mut line);
+        hasher.update(line.as_bytes());
+    }
+    hasher.finish()
 }
 
 /// The data that all states of an exchange share.
 pub(super) struct TurnState {
     pub(super) deployment: Arc<Deployment>,
-    /// The token to continue, without the items that were trimmed. None for the first turn.
+    /// The token to continue, without the items that were trimmed. None for the first turn, and
+    /// before [`Exchange::plan`](super::Exchange::plan).
     pub(super) base: Option<VerifiedToken>,
     /// The same token as the client presented it.
     pub(super) presented: Option<PresentedToken>,
     /// True if the model accepts history of clients.
     pub(super) accepts_client_history: bool,
-    /// True if the request brings replies of the model that the token does not have.
+    /// True if the request has no token and brings earlier replies of the model itself.
     pub(super) brings_history: bool,
     /// The claims of the token to issue.
     pub(super) claims: Claims,

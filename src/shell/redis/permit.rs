@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{settle_queue::SettleQueue, store::Store, turn_entry::TurnEntry};
 use crate::{
-    guard::{Charge, GuardPurpose, LocalPermit, Permit, TurnEnd},
+    guard::{Charge, LocalPermit, Permit, TurnEnd},
     proto::allowance::Allowance,
 };
 
@@ -81,9 +81,7 @@ pub(super) struct StorePermit {
 
 impl StorePermit {
     pub(super) fn new(store: Arc<Store>, queue: SettleQueue, turn: TurnEntry) -> Self {
-        // A read consumes nothing.
-        let must_report = turn.purpose != GuardPurpose::Read;
-        Self { store, queue, turn, end: TurnEnd::Failed, must_report }
+        Self { store, queue, turn, end: TurnEnd::Failed, must_report: true }
     }
 
     /// Reports the end, and waits for the store as long as one call may take. If the caller stops

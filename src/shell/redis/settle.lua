@@ -6,7 +6,7 @@
 --       2 end: whole, cut, left, failed
 --       3 how long to remember the end, ms
 --       4 1 if the turn uses a single-use token
---       5 keyed hash of the turn's input
+--       5 keyed hash of the turn's request
 --       6 how long to remember a spent token, ms
 --       7 1 if the turn started a conversation
 --       8 model tokens; 9 history bytes; 10 upstream ms

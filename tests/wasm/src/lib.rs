@@ -8,7 +8,7 @@ use holdall::{
     proto::{
         api::{Api as _, native::Native},
         deployment::{ApiSettings, Deployment},
-        exchange::{Caller, Entropy, Exchange, Planned, ResponseState, read_history},
+        exchange::{Caller, Entropy, Exchange, Planned, PresentedHistory, ResponseState},
         provider::{builtin_answer, builtin_content_type},
         time::UnixSeconds,
         token::Codec,
@@ -47,8 +47,9 @@ fn converse(count: u32) -> Option<u32> {
         token = format!("\"{}\"", answer.token);
         turn = u32::try_from(answer.conversation.claims.turn).ok()?;
     }
-    let history = read_history(&deployment, token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
-    (history.0.len() == usize::try_from(count).ok()?.checked_mul(2)?).then_some(turn)
+    let history = PresentedHistory::open(&deployment, token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
+    let (items, _) = history.read(&deployment.limits, &mut codec).ok()?;
+    (items.len() == usize::try_from(count).ok()?.checked_mul(2)?).then_some(turn)
 }
 
 fn take_turn(deployment: &Arc<Deployment>, body: &str, random: u8, codec: &mut Codec) -> Option<Answer> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::proto::{
     api::{APIS, Api, Operation, ReplyWriter, native},
     deployment::{ApiSettings, Deployment, Model, Models, Target},
-    exchange::{self, Caller, Entropy, Exchange, Planned, ResponseState},
+    exchange::{Caller, Entropy, Exchange, Planned, PresentedHistory, ResponseState},
     key::KeyRing,
     provider::{self, COMPATIBLE},
     time::UnixSeconds,
@@ -48,8 +48,9 @@ pub(super) fn of_history() -> (Value, Value) {
     let request = json!({ "token": turn["token"] });
     let caller = Caller::Unauthenticated { user_id: None };
     let token = turn["token"].as_str().unwrap();
-    let (items, conversation, _) =
-        exchange::read_history(&deployment(), token, &caller, NOW, &mut Codec::new().unwrap()).unwrap();
+    let (deployment, mut codec) = (deployment(), Codec::new().unwrap());
+    let history = PresentedHistory::open(&deployment, token, &caller, NOW, &mut codec).unwrap();
+    let (items, conversation) = history.read(&deployment.limits, &mut codec).unwrap();
     (request, serde_json::from_slice(&native::history_answer(&items, &conversation)).unwrap())
 }
 
