@@ -1,11 +1,14 @@
 //! Counts of the model tokens that a turn would send.
 
+use std::sync::Arc;
+
 use http::Response;
 
 use super::{
     api_request::{ApiRequest, ApiTurn},
     body::Body,
     host::{Clock as _, Host},
+    permit::{HeldPermit, StreamMode},
     ratelimit_headers,
     response::json_bytes,
     state::Service,
@@ -18,7 +21,7 @@ use crate::{
 impl<H: Host> Service<H> {
     /// Counts the model tokens of a turn at `api`, with a call of the provider if it has a count of
     /// its own.
-    pub(super) async fn count(&self, api: &dyn Api, request: ApiRequest) -> Result<Response<Body>, Error> {
+    pub(super) async fn count(self: Arc<Self>, api: &dyn Api, request: ApiRequest) -> Result<Response<Body>, Error> {
         let ApiRequest { sender, body, deadline, record, .. } = request;
         let (peer, deployment) = (sender.peer, self.deployment());
         let ApiTurn { turn, caller, .. } = ApiTurn::parse(api, &deployment, sender, body, &record)?;
@@ -28,13 +31,13 @@ impl<H: Host> Service<H> {
         record.turn(exchange.claims());
         let permit = self.admit(GuardPurpose::Count, peer, exchange.claims(), exchange.presented(), false).await?;
         let allowances = permit.allowances().to_vec();
+        let mut context = self.call_context(exchange.claims(), peer, deadline, &record);
+        let permit = HeldPermit::new(Arc::clone(&self), permit, StreamMode::Document, context.spending.clone(), record);
         let tokens = match exchange.known_count() {
             Some(tokens) => Ok(tokens),
-            None => {
-                let mut context = self.call_context(exchange.claims(), peer, deadline, &record);
-                self.side_call(&mut exchange, &mut context).await
-            }
+            None => self.side_call(&mut exchange, &mut context).await,
         };
+        // Not a turn: nothing is spent except the time of the call.
         permit.settle(TurnEnd::Failed).await;
         let mut response = json_bytes(api.token_count_body(tokens?));
         ratelimit_headers::write(&allowances, response.headers_mut());

@@ -12,7 +12,7 @@ use super::{
     state::Service,
 };
 use crate::{
-    guard::{GuardPurpose, Permit as _, TurnEnd},
+    guard::{Charge, GuardPurpose, Permit as _, TurnEnd},
     proto::{api::native, error::Error, exchange},
 };
 
@@ -33,7 +33,7 @@ impl<H: Host> Service<H> {
         let (items, conversation, presented) =
             self.with_codec(|codec| exchange::read_history(&deployment, &token, &caller, now, codec))?;
         let permit = self.admit(GuardPurpose::Read, peer, &conversation.claims, Some(presented), false).await?;
-        permit.settle(TurnEnd::Failed).await;
+        permit.settle(TurnEnd::Failed(Charge::default())).await;
         record.keep(slot);
         Ok(json_bytes(native::history_answer(&items, &conversation)))
     }

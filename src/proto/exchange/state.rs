@@ -9,7 +9,7 @@ use super::{
     reply::BoundedReply,
     turn_state::{Plan, PresentedToken, TurnState},
 };
-use crate::proto::{provider::ReplyReader, token::Claims};
+use crate::proto::{provider::ReplyReader, token::Claims, usage::Usage};
 
 /// One turn, in state `S`. The module page of [`exchange`](super) shows the states and a
 /// complete turn.
@@ -38,8 +38,11 @@ pub struct Refused {
 pub struct Replying {
     pub(super) reader: Box<dyn ReplyReader>,
     pub(super) reply: BoundedReply,
+    /// The usage of the call before its reply.
+    pub(super) request_usage: Usage,
     /// The state before the attempt. None once the caller may have shown a part of the reply.
     pub(super) retry: Option<Box<Ready>>,
+    /// True once the reader takes no more bytes.
     pub(super) closed: bool,
 }
 
@@ -66,6 +69,12 @@ impl<S> Exchange<S> {
     #[must_use]
     pub fn fallbacks_left(&self) -> usize {
         self.turn.fallbacks_left
+    }
+
+    /// The bytes of the inflated history and the input.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.turn.history_bytes()
     }
 
     /// The claims of the token that this exchange issues.

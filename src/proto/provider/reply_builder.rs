@@ -42,8 +42,11 @@ pub(super) struct ReplyBuilder {
     /// The bytes of all calls and all reasoning so far.
     piece_bytes: usize,
     max_piece_bytes: usize,
+    /// The bytes of pieces of calls that a complete call has replaced.
+    replaced_bytes: usize,
+    /// The bytes of all text so far.
+    text_bytes: usize,
     end: Option<End>,
-    has_text: bool,
     /// True if the model refused.
     refused: bool,
     complete: bool,
@@ -83,8 +86,9 @@ impl ReplyBuilder {
             held: Vec::new(),
             piece_bytes: 0,
             max_piece_bytes: bounds.reply_bytes.saturating_mul(2),
+            replaced_bytes: 0,
+            text_bytes: 0,
             end: None,
-            has_text: false,
             refused: false,
             complete: false,
         }
@@ -110,7 +114,7 @@ impl ReplyBuilder {
     /// Adds text, which may be empty.
     pub(super) fn text(&mut self, text: String, deltas: &mut Vec<Delta>) {
         if !text.is_empty() {
-            self.has_text = true;
+            self.text_bytes = self.text_bytes.saturating_add(text.len());
             deltas.push(Delta::Text(text));
         }
     }
@@ -203,9 +207,11 @@ impl ReplyBuilder {
     pub(super) fn complete_call(&mut self, index: u64, id: &str, name: &str, args: &str) -> Result<(), Error> {
         let is_same = |call: &&mut CallPiece| id.is_empty() || call.id.is_empty() || call.id == id;
         if let Some(call) = self.last_call(index).filter(is_same) {
+            let replaced_bytes = call.name.len().saturating_add(call.args.len());
             call.name.clear();
             call.args.clear();
             call.end = ArgsEnd::default();
+            self.replaced_bytes = self.replaced_bytes.saturating_add(replaced_bytes);
         }
         self.call_fragment(index, id, name, args)
     }
@@ -284,9 +290,14 @@ impl ReplyBuilder {
         Ok(())
     }
 
+    /// The bytes of text, calls and reasoning so far.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.text_bytes.saturating_add(self.piece_bytes).saturating_sub(self.replaced_bytes)
+    }
+
     /// Returns true if the reply has text or calls.
     pub(super) fn has_said(&self) -> bool {
-        self.has_text || self.held.iter().any(|held| matches!(held.piece, Piece::Call(_)))
+        self.text_bytes > 0 || self.held.iter().any(|held| matches!(held.piece, Piece::Call(_)))
     }
 
     /// The opaque members of the message that the service wants back.

@@ -10,7 +10,7 @@ use super::{
     lua::{integer, millis, turn_micros},
     turn_entry::TurnEntry,
 };
-use crate::guard::{Charge, GuardPurpose, LimitSubject, Quota, Revocation, Rules, TurnEnd};
+use crate::guard::{GuardPurpose, LimitSubject, Quota, Revocation, Rules, TurnEnd};
 
 /// The scripts with their SHA-1 digests, which identify them in the store.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Scripts {
         call.key(keys.birth()).key(keys.turn_ended(&turn.holder)).key(keys.turns_in_flight(&turn.subject));
         call.key(keys.rate(&turn.subject));
         call.key(keys.user_revoked(&turn.principal)).key(keys.conversation_revoked(turn.conversation));
-        add_quota_keys(&mut call, keys, &turn.subject, turn.reported_quotas());
+        add_quota_keys(&mut call, keys, &turn.subject, turn.quotas());
         if let Some(presented) = turn.presented {
             call.key(keys.token_revoked(presented.token_id)).key(keys.token_used(presented.token_id));
         }
@@ -50,7 +50,7 @@ impl Scripts {
         let mut call = self.settle.prepare_invoke();
         call.key(keys.turn_ended(&turn.holder)).key(keys.turns_in_flight(&turn.subject));
         call.key(keys.conversation_revoked(turn.conversation)).key(keys.live_conversations(&turn.principal));
-        add_quota_keys(&mut call, keys, &turn.subject, turn.charged_quotas());
+        add_quota_keys(&mut call, keys, &turn.subject, turn.quotas());
         if let Some(token) = turn.single_use_token() {
             call.key(keys.token_used(token.token_id));
         }
@@ -104,7 +104,7 @@ fn add_admit_arguments(call: &mut ScriptInvocation<'_>, turn: &TurnEntry) {
     };
     let (micros, burst) = rules.rate.map_or((0, 0), |rate| (turn_micros(&rate), rate.burst));
     call.arg(rules.max_concurrent_turns).arg(micros).arg(burst).arg(turn.starts_conversation);
-    for quota in turn.reported_quotas() {
+    for quota in turn.quotas() {
         call.arg(quota.period_seconds);
         for limit in quota.limits() {
             call.arg(limit.map_or(-1, integer));
@@ -114,11 +114,12 @@ fn add_admit_arguments(call: &mut ScriptInvocation<'_>, turn: &TurnEntry) {
 
 fn add_settle_arguments(call: &mut ScriptInvocation<'_>, keys: &Keys, turn: &TurnEntry, end: TurnEnd) {
     let rules = &*turn.rules;
-    let (end, charge) = match end {
-        TurnEnd::ClientLeft(charge) => ("left", charge),
-        TurnEnd::Complete(charge) => ("whole", charge),
-        TurnEnd::Cut(charge) => ("cut", charge),
-        TurnEnd::Failed => ("failed", Charge::default()),
+    let charge = end.charge();
+    let end = match end {
+        TurnEnd::ClientLeft(_) => "left",
+        TurnEnd::Complete(_) => "whole",
+        TurnEnd::Cut(_) => "cut",
+        TurnEnd::Failed(_) => "failed",
     };
     let token = turn.single_use_token();
     call.arg(&turn.holder[..]).arg(end).arg(millis(turn.end_ttl())).arg(token.is_some());
@@ -126,11 +127,12 @@ fn add_settle_arguments(call: &mut ScriptInvocation<'_>, keys: &Keys, turn: &Tur
         Some(token) => call.arg(&token.input[..]).arg(millis(TurnEntry::spent_ttl(token))),
         None => call.arg("").arg(0),
     };
-    call.arg(turn.starts_conversation);
+    let is_turn = turn.purpose == GuardPurpose::Turn;
+    call.arg(is_turn).arg(is_turn && turn.starts_conversation);
     call.arg(integer(charge.model_tokens)).arg(integer(charge.history_bytes)).arg(integer(charge.upstream_millis));
     call.arg(turn.live_conversations().map_or(0, integer)).arg(conversation(turn.conversation));
     call.arg(millis(rules.revocation_ttl)).arg(keys.conversation_revoked_prefix());
-    for (number, quota) in turn.charged_quotas().iter().enumerate() {
+    for (number, quota) in turn.quotas().iter().enumerate() {
         let period = turn.admitted.as_ref().and_then(|counts| counts.period(number));
         call.arg(quota.period_seconds).arg(period.unwrap_or(-1));
         for limit in quota.limits() {

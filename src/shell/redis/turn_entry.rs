@@ -40,14 +40,9 @@ impl TurnEntry {
         }
     }
 
-    /// The quotas that the turn is charged to.
-    pub(super) fn charged_quotas(&self) -> &[Quota] {
-        if self.purpose == GuardPurpose::Turn { &self.rules.quotas } else { &[] }
-    }
-
-    /// The quotas whose allowances the admission reports. To count model tokens charges no quota,
-    /// but reports them all the same.
-    pub(super) fn reported_quotas(&self) -> &[Quota] {
+    /// The quotas that the request is charged to, and whose allowances the admission reports. To
+    /// count model tokens is charged only for its time.
+    pub(super) fn quotas(&self) -> &[Quota] {
         if self.purpose == GuardPurpose::Read { &[] } else { &self.rules.quotas }
     }
 

@@ -2,4 +2,5 @@
 
 mod limits;
 mod seam;
+mod spending;
 mod usage;
