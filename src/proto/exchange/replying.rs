@@ -139,8 +139,8 @@ impl Exchange<Replying> {
         Some(Exchange { turn: self.turn, state: *self.state.retry? })
     }
 
-    /// Declares that no more bytes follow. Appends the last deltas to `deltas`. [`Self::call_usage`]
-    /// is then the usage of the complete call.
+    /// Declares that no more bytes follow. Appends the last deltas to `deltas`.
+    /// [`Self::call_usage`] is then the usage of the complete call.
     ///
     /// # Errors
     /// [`Error::UpstreamCut`] or [`Error::UpstreamMalformed`] if the reply is not complete.

@@ -1,5 +1,5 @@
-//! What a turn has spent reaches the guard and the log, however the turn ends: model tokens and time
-//! of all calls that the operator pays for.
+//! What a turn has spent reaches the guard and the log, however the turn ends: model tokens and
+//! time of all calls that the operator pays for.
 
 use std::time::Duration;
 
