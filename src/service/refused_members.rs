@@ -41,8 +41,11 @@ impl RefusedMembers {
         if entries.len() < ENTRIES_MAX || entries.contains_key(&key) {
             let entry = entries.entry(key).or_insert_with(|| Entry { members: Vec::new(), until: now + TTL });
             entry.until = now + TTL;
-            entry.members.extend(members);
-            entry.members.dedup();
+            for member in members {
+                if !entry.members.contains(member) {
+                    entry.members.push(*member);
+                }
+            }
         }
     }
 }
@@ -69,6 +72,8 @@ mod tests {
         assert!(refused.of("a", "m", seconds(3_610)).is_empty());
         assert!(refused.of("a", "n", seconds(10)).is_empty() && refused.of("b", "m", seconds(10)).is_empty());
         refused.remember("a", "m", &[OwnMember::MaxTokens], seconds(20));
+        // Requests at the same time find the same members.
+        refused.remember("a", "m", &[OwnMember::StreamOptions, OwnMember::MaxTokens], seconds(21));
         assert_eq!(refused.of("a", "m", seconds(3_611)), [OwnMember::StreamOptions, OwnMember::MaxTokens]);
     }
 
