@@ -240,6 +240,9 @@ impl<H: Host> Service<H> {
         context.spending.send(usage, self.host.clock().elapsed());
         let opened = timer.bound(async {
             let head = response.head().await?;
+            if !head.status.is_success() {
+                context.spending.end_call(false, self.host.clock().elapsed());
+            }
             Ok::<_, UpstreamError>((head, response.next().await))
         });
         // A call that this server cancels may be paid for, unlike one that the service fails.

@@ -224,6 +224,7 @@ impl<H: Host> ReplyStream<H> {
         if let Some(ExchangeState::Replying(exchange)) = &self.exchange {
             // A call that this server cancels may be paid for even before its reply.
             let is_cancelled = matches!(error, Error::Internal { .. } | Error::UpstreamTimeout { .. });
+            self.context.spending.update(exchange.call_usage());
             self.end_spending(is_cancelled || exchange.is_paid(&error));
         }
         let fault = CallFault::from(error);

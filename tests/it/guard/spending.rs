@@ -391,6 +391,33 @@ fn calls_that_the_service_did_not_take_cost_nothing() {
 }
 
 #[test]
+fn a_client_that_leaves_during_a_refusal_is_not_charged_for_it() {
+    let (summarizing, body) = Fixture::before_summary(&json!({}));
+    for (fixture, body) in [(Fixture::one(0), json!({ "input": "hi" })), (summarizing, body)] {
+        let (mut pending, mut call) = fixture.turn(&body);
+        fixture.hand.clock.advance_seconds(1);
+        call.head(503, &[("content-type", "application/json")]);
+        call.send("{");
+        pending.wait();
+        drop(pending);
+        assert_eq!(cost(fixture.end(), TurnEnd::ClientLeft), (0, 0));
+    }
+}
+
+#[test]
+fn a_failed_document_counts_as_reported() {
+    let fixture = Fixture::one(0);
+    let (pending, mut call) = fixture.turn(&json!({ "input": "hi" }));
+    let choice = json!({ "index": 0, "message": { "content": "hello" }, "finish_reason": "error" });
+    let usage = json!({ "prompt_tokens": 700, "completion_tokens": 30 });
+    call.head(200, &[("content-type", "application/json")]);
+    call.send(json!({ "choices": [choice], "usage": usage }).to_string());
+    call.end();
+    assert!(pending.answer().status.is_server_error());
+    assert_eq!(cost(fixture.end(), TurnEnd::Failed).0, 730);
+}
+
+#[test]
 fn a_refused_member_does_not_count_twice() {
     let fixture = Fixture::one(0);
     let (mut pending, mut first) = fixture.turn(&json!({ "input": "hi", "stream": true }));
