@@ -6,7 +6,8 @@
 //! It is stricter than the standard: it refuses an event or a line over its limit, before it
 //! allocates memory for it. It skips comments, `id` and `retry`, because the server never
 //! reconnects to an upstream. It drops an unfinished event at the end of the stream. As in the
-//! standard, bytes that are not UTF-8 become U+FFFD.
+//! standard, bytes that are not UTF-8 become U+FFFD. Unlike the standard, a line that is an object
+//! is an event without a name.
 
 use std::{borrow::Cow, fmt, mem};
 
@@ -43,6 +44,8 @@ pub struct Decoder {
     at_start: bool,
     /// True if bytes that are not UTF-8 were replaced.
     has_replaced: bool,
+    /// True after a line that is an object without a field name.
+    has_bare_line: bool,
 }
 
 impl Decoder {
@@ -58,6 +61,7 @@ impl Decoder {
             after_cr: false,
             at_start: true,
             has_replaced: false,
+            has_bare_line: false,
         }
     }
 
@@ -71,6 +75,12 @@ impl Decoder {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.line.len().saturating_add(self.event.data.len()).saturating_add(self.event.name.len())
+    }
+
+    /// Returns true if a line so far was an object without a field name.
+    #[must_use]
+    pub fn has_bare_line(&self) -> bool {
+        self.has_bare_line
     }
 
     /// Removes bytes from the start of `input` until they complete an event. Returns `None` if
@@ -133,6 +143,11 @@ impl Decoder {
         if line.is_empty() {
             let event = mem::take(&mut self.event);
             return Ok(mem::take(&mut self.has_data).then_some(event));
+        }
+        // No field has such a name. Some services send an error in mid-stream as a bare line.
+        if !self.has_data && line.starts_with('{') && line.ends_with('}') {
+            self.has_bare_line = true;
+            return Ok(Some(Event { data: line.to_owned(), ..mem::take(&mut self.event) }));
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);

@@ -18,7 +18,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{duration, reply_json};
+use super::{
+    duration::{self, Instant},
+    reply_json,
+};
 
 /// The words of an error.
 #[derive(Debug, Default)]
@@ -33,6 +36,8 @@ pub(super) struct ErrorBody {
     pub(super) status: Option<u16>,
     /// The wait that the body asks for.
     pub(super) retry_after: Option<Duration>,
+    /// The time at which the body says that the limit resets.
+    pub(super) resets_at: Option<Instant>,
     /// The names of exhausted quotas.
     pub(super) quotas: String,
 }
@@ -54,11 +59,9 @@ impl ErrorBody {
     pub(super) fn of_value(value: &Value) -> Self {
         let mut body = Self::default();
         body.read(value, MAX_DEPTH);
-        let in_words = ["try again in ", "retry in ", "retry after "].into_iter().find_map(|phrase| {
-            let (_, rest) = body.message.split_once(phrase)?;
-            duration::parse(rest)
-        });
-        body.retry_after = body.retry_after.or(in_words);
+        let words = body.message.to_lowercase();
+        body.retry_after = body.retry_after.or_else(|| duration::in_words(&words));
+        body.resets_at = body.resets_at.or_else(|| Instant::in_words(&words));
         body
     }
 
@@ -82,13 +85,11 @@ impl ErrorBody {
                 _ => {}
             }
         }
-        for (member, scale) in WAIT_MEMBERS {
-            let wait = error.get(member).map(|wait| match wait {
-                Value::String(text) => duration::parse(text).or_else(|| duration::seconds(text, *scale)),
-                wait => duration::seconds(&wait.to_string(), *scale),
-            });
-            self.retry_after = self.retry_after.or_else(|| wait.flatten());
+        // The codes of MiniMax mean something else than the same codes of other services.
+        if let Some(code) = error.pointer("/base_resp/status_code") {
+            self.add_name(&format!("base_resp_{code}"));
         }
+        self.read_waits(error);
         for member in QUOTA_MEMBERS {
             if let Some(name) = error.get(member).and_then(Value::as_str) {
                 self.quotas.push_str(name);
@@ -104,6 +105,23 @@ impl ErrorBody {
         let last = inner.filter(|inner| inner.is_string());
         let parts = ERROR_MEMBERS.iter().filter_map(|member| error.get(member));
         first.into_iter().chain(parts).chain(last).for_each(|part| self.read(part, depth));
+    }
+
+    /// Reads the members with a wait. The names of members are compared as letters in lower case.
+    fn read_waits(&mut self, error: &Value) {
+        for (name, value) in error.as_object().into_iter().flatten() {
+            let name = letters(name);
+            let scale = WAIT_MEMBERS.iter().find(|(member, _)| *member == name).map(|(_, scale)| *scale);
+            if let Some(scale) = scale {
+                self.retry_after = self.retry_after.or_else(|| wait(value, scale));
+            }
+            if RESET_MEMBERS.contains(&name.as_str()) {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                self.resets_at = self.resets_at.or_else(|| Instant::parse(&text));
+                // A number that is not a point in time.
+                self.retry_after = self.retry_after.or_else(|| wait(value, 1.0).filter(|_| self.resets_at.is_none()));
+            }
+        }
     }
 
     fn read_text(&mut self, text: &str, depth: usize) {
@@ -126,8 +144,13 @@ impl ErrorBody {
             step => step.to_string(),
         });
         let separator = if self.message.is_empty() { "" } else { "; " };
-        let place = steps.collect::<Vec<_>>().join(".");
-        self.message.push_str(&format!("{separator}{place}: {fault}"));
+        // FastAPI sends such a list for a request that it cannot read, and for nothing else.
+        self.names.push("validation".to_owned());
+        let fault = format!("{}: {fault}", steps.collect::<Vec<_>>().join("."));
+        // Some services send the same list in two members.
+        if !self.message.contains(&fault) {
+            self.message.push_str(&format!("{separator}{fault}"));
+        }
     }
 
     fn add_name(&mut self, name: &str) {
@@ -137,8 +160,28 @@ impl ErrorBody {
         if plain && !matches!(name, "" | "error") && self.logged.len() < 2 {
             self.logged.push(name.to_owned());
         }
-        let letters = name.chars().take(64).filter(char::is_ascii_alphanumeric);
-        self.names.push(letters.map(|c| c.to_ascii_lowercase()).collect());
+        self.names.push(letters(name));
+    }
+}
+
+/// The letters and digits of a name, in lower case.
+fn letters(name: &str) -> String {
+    let letters = name.chars().take(64).filter(char::is_ascii_alphanumeric);
+    letters.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// The wait that a value means: a number of units, each of them `scale` seconds long, a duration in
+/// words, or the object of protocol buffers (`{"seconds": 21, "nanos": 5}`).
+fn wait(value: &Value, scale: f64) -> Option<Duration> {
+    match value {
+        Value::String(text) => duration::parse(text).or_else(|| duration::seconds(text, scale)),
+        Value::Number(number) => duration::seconds(&number.to_string(), scale),
+        Value::Object(parts) => {
+            let part = |name: &str, scale| parts.get(name).and_then(|part| wait(part, scale));
+            let parts = [part("seconds", 1.0), part("nanos", 1e-9)];
+            parts.into_iter().flatten().reduce(Duration::saturating_add)
+        }
+        _ => None,
     }
 }
 
@@ -148,8 +191,19 @@ const MAX_DEPTH: usize = 8;
 const MAX_ENTRIES: usize = 8;
 
 /// The members with names for programs.
-const NAME_MEMBERS: &[&str] =
-    &["type", "code", "status", "reason", "error_type", "error_code", "err_code", "errorCode", "statusCode", "__type"];
+const NAME_MEMBERS: &[&str] = &[
+    "type",
+    "code",
+    "status",
+    "reason",
+    "error_type",
+    "error_code",
+    "err_code",
+    "errorCode",
+    "statusCode",
+    "__type",
+    "errcode",
+];
 
 /// The members that have the error, or a part of it; the most telling ones first.
 const ERROR_MEMBERS: &[&str] = &[
@@ -161,6 +215,9 @@ const ERROR_MEMBERS: &[&str] = &[
     "error_msg",
     "error_message",
     "errorMessage",
+    "error_description",
+    "err_msg",
+    "errmsg",
     "status_msg",
     "base_resp",
     "fault",
@@ -169,17 +226,24 @@ const ERROR_MEMBERS: &[&str] = &[
     "violations",
     "metadata",
     "raw",
+    "headers",
     "title",
 ];
 
-/// The members with a wait, and the seconds of their unit.
+/// The members with a wait, as letters in lower case, and the seconds of their unit.
 const WAIT_MEMBERS: &[(&str, f64)] = &[
-    ("retryDelay", 1.0),
-    ("retry_after", 1.0),
-    ("retry_after_seconds", 1.0),
-    ("retry_after_ms", 1e-3),
-    ("estimated_time", 1.0),
+    ("retrydelay", 1.0),
+    ("retryafter", 1.0),
+    ("retryafterseconds", 1.0),
+    ("retryafterms", 1e-3),
+    ("estimatedtime", 1.0),
+    ("resetsinseconds", 1.0),
+    ("waitseconds", 1.0),
 ];
+
+/// The members with the time of a reset, as letters in lower case. OpenRouter has the headers of
+/// its answer in the body as well.
+const RESET_MEMBERS: &[&str] = &["resetat", "resetsat", "resettime", "ratelimitreset", "xratelimitreset"];
 
 /// The members with the name of an exhausted quota.
 const QUOTA_MEMBERS: &[&str] = &["quotaId", "quotaMetric", "quota_limit"];
@@ -188,83 +252,4 @@ const QUOTA_MEMBERS: &[&str] = &["quotaId", "quotaMetric", "quota_limit"];
 const GATEWAY_MESSAGE: &str = "Provider returned error";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_message_is_found_in_every_shape() {
-        for (body, found) in [
-            (r#"{"error":{"message":"no","type":"x"}}"#, "no"),
-            (r#"{"type":"error","error":{"type":"x","message":"no"}}"#, "no"),
-            (r#"[{"error":{"code":400,"message":"no","status":"INVALID_ARGUMENT"}}]"#, "no"),
-            (r#"{"object":"error","message":"no","type":"BadRequestError","param":null,"code":400}"#, "no"),
-            (r#"{"error":"no","error_type":"validation"}"#, "no"),
-            (r#"{"detail":"no"}"#, "no"),
-            (r#"{"detail":{"error":"no"}}"#, "no"),
-            (
-                r#"{"detail":[{"loc":["body","messages",0],"msg":"field required","type":"value_error"},{"loc":["body"],"msg":"bad"}]}"#,
-                "body.messages.0: field required; body: bad",
-            ),
-            (r#"{"object":"error","message":{"detail":[{"loc":["body"],"msg":"bad"}]}}"#, "body: bad"),
-            (r#"{"errors":[{"message":"no","code":7}]}"#, "no"),
-            (r#"{"errors":["no","and"]}"#, "no"),
-            (r#"{"message":"no"}"#, "no"),
-            (r#"{"error":"Bad Request","message":"no"}"#, "no"),
-            (r#"{"Message":"no"}"#, "no"),
-            (r#"{"error_code":336007,"error_msg":"no"}"#, "no"),
-            (r#"{"base_resp":{"status_code":2013,"status_msg":"no"}}"#, "no"),
-            (
-                r#"{"error":{"message":"Provider returned error","metadata":{"raw":"{\"error\":{\"message\":\"no\"}}"}}}"#,
-                "no",
-            ),
-            (r#"{"error":{"message":"{\"error\":{\"message\":\"no\"}}"}}"#, "no"),
-            (r#""no""#, "no"),
-            ("\u{feff}no", "no"),
-            ("no\n", "no"),
-            (r#"{"error":{"message":""}}"#, ""),
-            (r#"{"error":{"message":{}}}"#, ""),
-            (r#"{"error":{"mess"#, ""),
-            ("<html>502</html>", ""),
-            ("[]", ""),
-            ("5", ""),
-            ("", ""),
-        ] {
-            assert_eq!(ErrorBody::of_answer(body.as_bytes()).message, found, "{body}");
-        }
-        assert_eq!(ErrorBody::of_answer(b"\xff").message, "");
-        let deep = format!("{}\"no\"{}", "{\"error\":".repeat(9), "}".repeat(9));
-        assert_eq!(ErrorBody::of_answer(deep.as_bytes()).message, "");
-    }
-
-    #[test]
-    fn names_waits_and_quotas_are_found() {
-        let body = br#"[{"error":{"code":429,"message":"Slow down.","status":"RESOURCE_EXHAUSTED","details":[
-            {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"m/requests","quotaId":"RequestsPerDay"}]},
-            {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"37.5s"}]}}]"#;
-        let body = ErrorBody::of_answer(body);
-        assert_eq!((body.message.as_str(), body.status), ("Slow down.", Some(429)));
-        assert_eq!(body.names, ["429", "resourceexhausted"]);
-        assert_eq!(body.logged, ["429", "RESOURCE_EXHAUSTED"]);
-        assert_eq!(body.retry_after, Some(Duration::from_millis(37_500)));
-        assert_eq!(body.quotas, "RequestsPerDay m/requests ");
-    }
-
-    #[test]
-    fn a_wait_in_words_is_read() {
-        for (message, millis) in [
-            ("Rate limit reached. Please try again in 7m12.5s. Visit", Some(432_500)),
-            ("Please retry in 20ms", Some(20)),
-            ("retry after 20 seconds.", Some(20_000)),
-            ("Please try again in a while", None),
-            ("20 seconds", None),
-        ] {
-            let body = ErrorBody::of_value(&serde_json::json!({ "error": { "message": message } }));
-            assert_eq!(body.retry_after, millis.map(Duration::from_millis), "{message}");
-        }
-        for (wait, millis) in [("5", 5_000), ("\"5\"", 5_000), ("\"1m\"", 60_000), ("20.5", 20_500)] {
-            let body = format!("{{\"error\":\"loading\",\"estimated_time\":{wait}}}");
-            let read = ErrorBody::of_answer(body.as_bytes()).retry_after;
-            assert_eq!(read, Some(Duration::from_millis(millis)), "{wait}");
-        }
-    }
-}
+mod tests;

@@ -58,11 +58,13 @@ pub struct Profile {
     /// The service's own words for the end of a reply, in lower case, in addition to the words of
     /// the format.
     pub end_words: &'static [(&'static str, FinishReason)],
-    /// Phrases of its errors, in lower case, that mean: the prompt is too long for the model.
+    /// Phrases of its errors, in lower case, that mean: the prompt is too long for the model. In
+    /// this and the next two lists, a name has letters and digits only, and a number is a code.
     pub overflow_phrases: &'static [&'static str],
     /// Phrases of its errors, in lower case, that mean: the operator's account is at fault.
     pub account_phrases: &'static [&'static str],
-    /// Phrases of its errors, in lower case, that mean: the service is overloaded.
+    /// Phrases of its errors, in lower case, that mean: the service is overloaded, or a rate is
+    /// used up. They come before the account phrases of all services.
     pub load_phrases: &'static [&'static str],
 }
 

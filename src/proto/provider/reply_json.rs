@@ -8,7 +8,7 @@ use serde_json::{Value, value::RawValue};
 use crate::proto::{error::Error, json::Object, sse};
 
 /// The longest error that is read, in bytes. Real errors are much shorter.
-const MAX_ERROR_BYTES: usize = 64 << 10;
+pub(super) const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// The most blocks, entries or parts in one reply that is not a stream.
 pub(super) const MAX_BLOCKS: usize = 4_096;

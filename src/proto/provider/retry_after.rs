@@ -25,7 +25,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub(super) fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
     let resets = headers.iter().filter_map(|(name, value)| {
         let (name, value) = (name.as_str(), value.to_str().ok()?);
-        if !(name.contains("ratelimit") && name.contains("reset")) {
+        if !(name.replace('-', "").contains("ratelimit") && name.contains("reset")) {
             return None;
         }
         let remaining = text(headers, &name.replace("reset", "remaining"));
@@ -39,11 +39,16 @@ pub(super) fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
 fn wait(value: &str, headers: &HeaderMap) -> Option<Duration> {
     let value = value.trim();
     // A point in time can look like a number of seconds.
-    if let Some(Instant(at)) = Instant::parse(value) {
-        let Instant(now) = Instant::parse(text(headers, header::DATE.as_str())?)?;
-        return Some(Duration::from_secs(at.saturating_sub(now)));
+    if let Some(at) = Instant::parse(value) {
+        return wait_until(at, headers);
     }
     duration::seconds(value, 1.0).or_else(|| duration::parse(value))
+}
+
+/// The wait until a point in time, from the `Date` of the answer. A point in the past gives zero.
+pub(super) fn wait_until(Instant(at): Instant, headers: &HeaderMap) -> Option<Duration> {
+    let Instant(now) = Instant::parse(text(headers, header::DATE.as_str())?)?;
+    Some(Duration::from_secs(at.saturating_sub(now)))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -110,6 +115,13 @@ mod tests {
             (&[("x-ratelimit-reset", "784111807"), NOW], Some(30_000)),
             (&[("x-ratelimit-reset", "784111807000"), NOW], Some(30_000)),
             (&[("ratelimit-reset", "12")], Some(12_000)),
+            (&[("x-rate-limit-reset", "12")], Some(12_000)),
+            (&[("x-ratelimit-reset-after", "1.5")], Some(1_500)),
+            (&[("x-ratelimit-reset", "784111807.5"), NOW], Some(30_000)),
+            (&[("x-ratelimit-reset", "1994-11-06T09:50:07+01:00"), NOW], Some(30_000)),
+            (&[("x-ratelimit-reset", "1994-11-06T08:49:00Z"), NOW], Some(0)),
+            (&[("x-ratelimit-reset-tokens", "1h0m0s")], Some(3_600_000)),
+            (&[("x-ratelimit-reset-tokens-day", "33011.38")], Some(3_600_000)),
             (&[("ratelimit-remaining", "3"), ("ratelimit-reset", "12")], None),
             (&[("retry-after", "9")], None),
         ] {

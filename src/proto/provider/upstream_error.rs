@@ -13,7 +13,7 @@ use super::{
     profile::Profile,
     refusal::{self, Class},
     reply_json,
-    retry_after::{MAX_RETRY_AFTER, rate_limit_reset, retry_after},
+    retry_after::{MAX_RETRY_AFTER, rate_limit_reset, retry_after, wait_until},
     safe_text::safe_text,
 };
 use crate::proto::error::Error;
@@ -26,23 +26,34 @@ const RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 pub(super) fn from_answer(head: &response::Parts, body: &[u8], profile: &Profile, request: &[u8]) -> Error {
     let error = ErrorBody::of_answer(body);
     let class = refusal::class(Some(head.status.as_u16()), &error, profile, request);
-    let wait = match retry_after(&head.headers) {
-        None if refusal::is_daily(&error) => Some(MAX_RETRY_AFTER),
-        None => {
-            let in_headers = Some(()).filter(|()| class == Class::Rate).and_then(|()| rate_limit_reset(&head.headers));
-            error.retry_after.or(in_headers)
-        }
-        wait => wait,
-    };
+    let wait = retry_after(&head.headers)
+        .or_else(|| wait_until(error.resets_at?, &head.headers))
+        .or_else(|| body_wait(&error, class))
+        .or_else(|| rate_limit_reset(&head.headers).filter(|_| class == Class::Rate));
     of_class(class, Some(head.status.as_u16()), wait, &error)
 }
 
 /// The error that an `error` member means, inside an answer with a 2xx status. Its `code` is a
 /// status for some services and a name for others.
 pub(super) fn from_reply(error: &Value, profile: &Profile) -> Error {
-    let error = ErrorBody::of_value(error);
-    let class = refusal::class(error.status, &error, profile, b"");
-    of_class(class, error.status, error.retry_after, &error)
+    inside_reply(&ErrorBody::of_value(error), profile)
+}
+
+/// The error that an event with the name `error` means: JSON in every shape, or text.
+pub(super) fn from_event(data: &str, profile: &Profile) -> Error {
+    let is_short = data.len() <= reply_json::MAX_ERROR_BYTES;
+    let error = if is_short { ErrorBody::of_answer(data.as_bytes()) } else { ErrorBody::default() };
+    inside_reply(&error, profile)
+}
+
+fn inside_reply(error: &ErrorBody, profile: &Profile) -> Error {
+    let class = refusal::class(error.status, error, profile, b"");
+    of_class(class, error.status, body_wait(error, class), error)
+}
+
+/// The wait that the body of an error asks for.
+fn body_wait(error: &ErrorBody, class: Class) -> Option<Duration> {
+    if class == Class::Rate && refusal::is_long_quota(error) { Some(MAX_RETRY_AFTER) } else { error.retry_after }
 }
 
 /// The error that a JSON text means that came in the place of a reply or of an event, with a 2xx
@@ -60,17 +71,37 @@ pub(super) fn in_place_of_reply(json: &str, profile: &Profile) -> Option<Error> 
 fn is_error(object: &Value) -> bool {
     let has = |name: &&str| object.get(name).is_some_and(|value| !reply_json::says_nothing(value));
     let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
-    let has_success = object.get("code").is_some_and(|code| matches!(code.to_string().trim_matches('"'), "0" | "200"));
-    let is_marked = text("object") == "error" || object.get("success") == Some(&Value::Bool(false));
+    let code = object.get("code").map(|code| code.to_string().trim_matches('"').to_ascii_lowercase());
+    let has_success = code.as_deref().is_some_and(|code| SUCCESS_CODES.contains(&code));
+    let is_marked = text("object").eq_ignore_ascii_case("error")
+        || object.get("success") == Some(&Value::Bool(false))
+        || object.pointer("/base_resp/status_code").is_some_and(|code| !reply_json::says_nothing(code));
     // An unknown event may have any members.
-    let is_event = !matches!(text("type"), "" | "error");
-    let has_words = !text("message").is_empty() || !text("msg").is_empty();
+    let is_event = !text("type").is_empty() && !text("type").to_ascii_lowercase().contains("error");
+    let has_words = ["message", "msg", "error_msg", "error_message", "errorMessage", "Message"];
+    let has_words = has_words.iter().any(|name| !text(name).is_empty());
     let has_error = ["error", "errors", "detail"].iter().any(has) || has_words && !has_success;
     (is_marked || has_error && !is_event) && !REPLY_MEMBERS.iter().any(has)
 }
 
 /// Members that every error of [`in_place_of_reply`] has one of, so that few texts are read twice.
-const ERROR_MARKS: [&str; 6] = ["\"error\"", "\"errors\"", "\"detail\"", "\"code\"", "\"success\"", "\"message\":\""];
+const ERROR_MARKS: [&str; 12] = [
+    "\"error\"",
+    "\"errors\"",
+    "\"detail\"",
+    "\"code\"",
+    "\"success\"",
+    "\"message\"",
+    "\"msg\"",
+    "\"base_resp\"",
+    "\"error_msg\"",
+    "\"error_message\"",
+    "\"errorMessage\"",
+    "\"Message\"",
+];
+
+/// Codes of a success, in lower case.
+const SUCCESS_CODES: [&str; 4] = ["0", "200", "ok", "success"];
 
 /// Members of replies and of their events.
 const REPLY_MEMBERS: [&str; 8] =
@@ -108,161 +139,4 @@ fn of_class(class: Class, status: Option<u16>, wait: Option<Duration>, error: &E
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::proto::provider::COMPATIBLE;
-
-    /// The error that an answer with this status, wait and body means.
-    fn from_answer(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
-        let wait = retry_after.map(|wait| (http::header::RETRY_AFTER, wait.as_secs().into()));
-        let mut answer = http::Response::builder().status(status).body(()).unwrap();
-        answer.headers_mut().extend(wait);
-        super::from_answer(&answer.into_parts().0, body, &COMPATIBLE, b"{}")
-    }
-
-    #[test]
-    fn only_a_fault_of_the_request_is_shown_with_its_words() {
-        for (status, body, shown) in [
-            (400, r#"{"error":{"message":"too hot","type":"x"}}"#, Some("too hot")),
-            (422, r#"{"detail":[{"loc":["body"],"msg":"bad"}]}"#, Some("body: bad")),
-            (404, r#"{"detail":"Not Found"}"#, None),
-            (405, r#"{"error":{"message":"our secret","type":"x"}}"#, None),
-            (400, "<html>400</html>", None),
-            (400, "", None),
-            (429, r#"{"error":{"message":"Limit for org-1"}}"#, None),
-        ] {
-            let Error::UpstreamRefused { message, .. } = from_answer(status, None, body.as_bytes()) else {
-                panic!("another error: {body}");
-            };
-            assert_eq!(message.as_deref(), shown, "{body}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_fault_is_logged_with_its_names() {
-        let error = from_answer(410, None, br#"{"error":{"message":"our secret","code":"gone_for_good"}}"#);
-        assert_eq!(error.cause().as_deref(), Some("status 410 gone_for_good"));
-        assert!(!error.to_string().contains("secret"));
-    }
-
-    #[test]
-    fn a_fault_of_the_account_is_logged_without_its_words() {
-        for (status, body, cause) in [
-            (
-                400,
-                r#"{"type":"error","error":{"type":"invalid_request_error","message":"my diary: Your credit balance is too low"}}"#,
-                "status 400 invalid_request_error: credit balance is too low",
-            ),
-            (
-                401,
-                r#"{"error":{"message":"Incorrect API key provided: k","code":"invalid_api_key"}}"#,
-                "status 401 invalid_api_key: incorrect api key",
-            ),
-            (403, "<html>403</html>", "status 403"),
-            (402, "", "status 402"),
-            (402, r#"{"error":{"code":402,"message":"no"}}"#, "status 402"),
-        ] {
-            let error = from_answer(status, Some(RATE_LIMIT_WAIT), body.as_bytes());
-            assert_eq!(error, Error::UpstreamAccount { cause: cause.to_owned() });
-            assert_eq!(error.code(), "upstream_unavailable");
-        }
-    }
-
-    #[test]
-    fn an_unavailable_provider_is_logged_without_its_message() {
-        let body = br#"{"error":{"message":"cannot process: my diary","type":"server_error","code":"my diary"}}"#;
-        let Error::UpstreamUnavailable { cause, retry_after } = from_answer(503, Some(RATE_LIMIT_WAIT), body) else {
-            panic!("another code");
-        };
-        assert_eq!((cause.as_str(), retry_after), ("status 503 server_error", Some(RATE_LIMIT_WAIT)));
-    }
-
-    #[test]
-    fn a_rate_limit_has_a_wait() {
-        let google = r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"37s"},{"violations":[{"quotaId":"X"}]}]}}]"#;
-        let daily = google.replace("\"X\"", "\"RequestsPerDayPerProject\"");
-        for (header, body, seconds) in [
-            (None, "", 5),
-            (None, r#"{"error":{"type":"rate_limit_error"}}"#, 5),
-            (None, google, 37),
-            (Some(9), google, 9),
-            (None, daily.as_str(), 3_600),
-            (Some(9), daily.as_str(), 9),
-            (None, r#"{"error":{"message":"Please try again in 7m12s."}}"#, 432),
-            (None, r#"{"error":{"message":"Please try again in 9h."}}"#, 3_600),
-        ] {
-            let error = from_answer(429, header.map(Duration::from_secs), body.as_bytes());
-            let retry_after = Some(Duration::from_secs(seconds));
-            let expected = Error::UpstreamRefused {
-                status: 429,
-                names: String::new(),
-                message: None,
-                retry_after,
-                overflow: false,
-            };
-            assert_eq!(error, expected, "{header:?} {body}");
-        }
-    }
-
-    #[test]
-    fn an_error_in_the_place_of_a_reply_is_found_in_every_shape() {
-        for (json, status) in [
-            (r#"[{"error":{"code":429,"message":"m"}}]"#, Some(429)),
-            (r#"{"object":"error","message":"m","type":"BadRequestError","code":400}"#, Some(400)),
-            (r#"{"detail":"m"}"#, None),
-            (r#"{"code":1113,"msg":"m"}"#, None),
-            (r#"{"code":"429","message": "m"}"#, Some(429)),
-            (r#"{"success":false,"errors":[{"code":1,"message":"m"}]}"#, None),
-            (r#"{"error":"m","choices":null}"#, None),
-        ] {
-            let found = in_place_of_reply(json, &COMPATIBLE).unwrap();
-            assert_ne!(found.code(), "upstream_malformed", "{json}");
-            let found = Some(found).and_then(|error| match error {
-                Error::UpstreamRefused { status, .. } => Some(status),
-                _ => None,
-            });
-            assert_eq!(found, status, "{json}");
-        }
-        for json in [
-            r#"{"choices":[{"delta":{"content":"a"}}],"code":1,"msg":"m"}"#,
-            r#"{"code":0,"msg":"ok"}"#,
-            r#"{"code":200,"message":"ok"}"#,
-            r#"{"error":"","detail":{},"success":true}"#,
-            r#"{"type":"response.mystery","detail":"a","message":"m"}"#,
-            r#"{"type":"message_start","message":{"content":[],"error":null}}"#,
-            r#"{"message":{"code":1}}"#,
-            r#"{"detail":"m"#,
-            "[]",
-            "\"error\"",
-        ] {
-            assert_eq!(in_place_of_reply(json, &COMPATIBLE), None, "{json}");
-        }
-    }
-
-    #[test]
-    fn errors_inside_replies_are_classified() {
-        for (error, code, status) in [
-            (json!({"type": "overloaded_error", "message": "m"}), "upstream_unavailable", 0),
-            (json!({"type": "api_error"}), "upstream_unavailable", 0),
-            (json!({"type": "server_error", "code": null}), "upstream_unavailable", 0),
-            (json!({"code": 502, "message": "m"}), "upstream_unavailable", 0),
-            (json!({"code": "502", "message": "m"}), "upstream_unavailable", 0),
-            (json!({"code": "service_unavailable"}), "upstream_unavailable", 0),
-            (json!({"type": "authentication_error", "message": "m"}), "upstream_unavailable", 0),
-            (json!({"type": "invalid_request_error", "message": "m"}), "upstream_refused", 400),
-            (json!({"code": 404, "type": "api_error"}), "upstream_refused", 404),
-            (json!({"type": "rate_limit_error"}), "upstream_refused", 429),
-            (json!({"message": "maximum context length is 9"}), "upstream_refused", 400),
-            (json!("just text"), "upstream_unavailable", 0),
-            (json!(null), "upstream_unavailable", 0),
-        ] {
-            let found = from_reply(&error, &COMPATIBLE);
-            assert_eq!(found.code(), code, "{error}");
-            if let Error::UpstreamRefused { status: found, .. } = found {
-                assert_eq!(found, status, "{error}");
-            }
-        }
-    }
-}
+mod tests;

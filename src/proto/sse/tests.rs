@@ -40,6 +40,9 @@ fn table() -> Vec<(&'static str, Vec<Event>)> {
         ("data: žluťoučký 🐎\n\n", vec![event("", "žluťoučký 🐎")]),
         ("retry: 10\nunknown: x\nDATA: x\n data: x\ndata : x\n\n", vec![]),
         ("data: unfinished\n", vec![]),
+        ("data: 1\n\n{\"error\":1}\n", vec![event("", "1"), event("", "{\"error\":1}")]),
+        ("event: error\n{\"a\":1}\n\ndata: 2\n\n", vec![event("error", "{\"a\":1}"), event("", "2")]),
+        ("data: {\n{\"a\":1}\n\n{\"a\"\n\n", vec![event("", "{")]),
         ("", vec![]),
     ]
 }

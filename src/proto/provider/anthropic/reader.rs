@@ -316,5 +316,5 @@ fn end(end: MessageEnd, reply: &mut ReplyBuilder, deltas: &mut Vec<Delta>) {
 /// The error of an `error` event or body. The error is in a member, in the event itself, or plain
 /// text.
 fn error(data: &str, reply: &ReplyBuilder) -> Error {
-    upstream_error::from_reply(&reply_json::error_value(data), reply.profile())
+    upstream_error::from_event(data, reply.profile())
 }

@@ -29,9 +29,7 @@ impl ReplyParser for Parser {
             return reply.complete(deltas);
         }
         if event.name == "error" {
-            let error = reply_json::error_value(&event.data);
-            let error = error.get("error").cloned().unwrap_or(error);
-            return Err(upstream_error::from_reply(&error, reply.profile()));
+            return Err(upstream_error::from_event(&event.data, reply.profile()));
         }
         self.add_chunk(&reply_json::parse(&event.data)?, reply, deltas)
     }

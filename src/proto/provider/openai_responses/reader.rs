@@ -311,5 +311,5 @@ fn badness(status: &str, profile: &Profile) -> u8 {
 
 /// The error of an `error` event: in a member of its own, in the event itself, or as plain text.
 fn error(data: &str, reply: &ReplyBuilder) -> Error {
-    upstream_error::from_reply(&reply_json::error_value(data), reply.profile())
+    upstream_error::from_event(data, reply.profile())
 }

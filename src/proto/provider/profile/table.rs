@@ -38,7 +38,9 @@ pub const COMPATIBLE: Profile = Profile {
 const STATELESS: Profile =
     Profile { call_members: &[], message_members: &[], message_members_with_calls: &[], ..COMPATIBLE };
 
-/// A server of open models. Its chat template decides what the model sees.
+/// A server of open models. Its chat template decides what the model sees: "System message must be
+/// at the beginning." is an error of some templates, also for a second system message
+/// (vllm-project/vllm#41114, anomalyco/opencode#42909).
 const SERVER: Profile = Profile { empty_messages: true, call_ids: CallIds::AsGiven, ..COMPATIBLE };
 
 /// All profiles.
@@ -71,6 +73,8 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "deepseek",
         hosts: &["api.deepseek.com"],
+        // No role `developer`: "unknown variant `developer`, expected one of `system`, `user`,
+        // `assistant`, `tool`" (earendil-works/pi#1048).
         system_messages: true,
         call_ids: CallIds::AsGiven,
         // "The `reasoning_content` in the thinking mode must be passed back to the API"
@@ -87,7 +91,7 @@ pub const PROFILES: &[Profile] = &[
         name: "gemini",
         other_names: &["google"],
         hosts: &["-aiplatform.googleapis.com", "aiplatform.googleapis.com", "generativelanguage.googleapis.com"],
-        // "Unknown name \"seed\": Cannot find field" (mcpchecker/mcpchecker#188).
+        // "Unknown name \"seed\": Cannot find field" (Vali-98/ChatterUI#227).
         seed: Seed::None,
         system_messages: true,
         text_lists: true,
@@ -103,6 +107,8 @@ pub const PROFILES: &[Profile] = &[
         name: "groq",
         hosts: &["api.groq.com"],
         system_messages: true,
+        // No lists of texts: "('messages.0.content' : value must be a string)"
+        // (OpenHands/OpenHands#4643).
         // "property 'reasoning_content' is unsupported" (janhq/jan#8136).
         load_phrases: &["over capacity"],
         overflow_phrases: &["reduce the length of the messages"],
@@ -110,12 +116,13 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "litellm",
+        // The services behind it decide about the role `developer` (openclaw/openclaw#11490).
         system_messages: true,
-        developer: true,
         // A thought signature can be a part of the id, which is then long.
         call_ids: CallIds::AsGiven,
         overflow_phrases: &["contextwindowexceedederror"],
-        account_phrases: &["budget has been exceeded", "exceeded budget"],
+        // A proxy for several accounts; "crossed budget" comes with "no deployments available".
+        account_phrases: &["budget has been exceeded", "crossed budget", "exceeded budget", "over budget"],
         load_phrases: &["no deployments available"],
         ..COMPATIBLE
     },
@@ -140,7 +147,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "mistral",
         hosts: &[".mistral.ai"],
-        // "extra_forbidden … stream_options" (cline/cline#582). Counts come without it.
+        // "extra_forbidden … stream_options" (avante-corp/avante.nvim#2347). It counts without it.
         stream_options: false,
         // "Mistral wants random_seed, not seed" (posit-dev/chatlas#145).
         seed: Seed::RandomSeed,
@@ -170,14 +177,13 @@ pub const PROFILES: &[Profile] = &[
         message_members_with_calls: &[],
         required_with_calls: Some("reasoning_content"),
         overflow_phrases: &["exceeded model token limit"],
-        account_phrases: &["exceeded_current_quota_error", "recharge", "suspended due to insufficient balance"],
-        load_phrases: &["engine_overloaded_error", "engine is currently overloaded"],
+        account_phrases: &["exceededcurrentquota", "recharge", "usage limit for this billing cycle"],
+        load_phrases: &["engineoverloaded", "engine is currently overloaded", "request reached"],
         ..COMPATIBLE
     },
     Profile {
         name: "ollama",
         hosts: &[":11434", "ollama.com"],
-        system_messages: true,
         call_members: &[],
         message_members: &[],
         message_members_with_calls: &["reasoning"],
@@ -200,7 +206,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "openrouter",
         hosts: &["openrouter.ai"],
-        developer: true,
+        // The services behind it decide about the role `developer` (earendil-works/pi#5117).
         system_messages: true,
         text_lists: true,
         call_ids: CallIds::AsGiven,
@@ -222,11 +228,20 @@ pub const PROFILES: &[Profile] = &[
             "dashscope-us.aliyuncs.com",
             "dashscope.aliyuncs.com",
         ],
+        // No role `developer`: "developer is not one of ['system', 'assistant', 'user', 'tool',
+        // 'function']" (proma-ai/Proma#1496).
         call_members: &[],
         message_members: &[],
         overflow_phrases: &["range of input length should be"],
-        account_phrases: &["arrearage", "overdue-payment"],
-        load_phrases: &["requests throttling triggered"],
+        account_phrases: &["arrearage", "free allocated quota", "free tier of the model", "overdue-payment"],
+        // OpenAI's words for a used-up account are a rate here, in model tokens per minute
+        // (alibabacloud.com/help/en/model-studio/rate-limit).
+        load_phrases: &[
+            "allocated quota exceeded",
+            "exceeded your current quota",
+            "exceeded your current requests",
+            "requests throttling triggered",
+        ],
         ..COMPATIBLE
     },
     Profile {
@@ -261,7 +276,7 @@ pub const PROFILES: &[Profile] = &[
         name: "xai",
         other_names: &["grok"],
         hosts: &["api.x.ai"],
-        developer: true,
+        // Clients send the role `system` (dust-tt/dust#17580).
         system_messages: true,
         text_lists: true,
         overflow_phrases: &["maximum prompt length"],
@@ -278,8 +293,29 @@ pub const PROFILES: &[Profile] = &[
         call_members: &[],
         message_members: &[],
         end_words: &[("sensitive", FinishReason::ContentFilter)],
-        overflow_phrases: &["prompt exceeds max length"],
-        account_phrases: &["insufficient balance", "no resource package"],
+        // The codes are those of docs.bigmodel.cn/cn/api/api-code.
+        overflow_phrases: &["1261", "prompt exceeds max length"],
+        account_phrases: &[
+            "1000",
+            "1001",
+            "1002",
+            "1003",
+            "1004",
+            "1100",
+            "1110",
+            "1111",
+            "1112",
+            "1113",
+            "1120",
+            "1121",
+            "1211",
+            "1220",
+            "1309",
+            "1311",
+            "1313",
+            "insufficient balance",
+            "no resource package",
+        ],
         load_phrases: &["concurrency exceeds limit"],
         ..COMPATIBLE
     },

@@ -44,6 +44,9 @@ impl<P: ReplyParser> StreamReader<P> {
             if self.decoder.has_replaced() {
                 self.reply.repair(Repair::HalfCharacter);
             }
+            if self.decoder.has_bare_line() {
+                self.reply.repair(Repair::EventShape);
+            }
             if event.data.trim().eq_ignore_ascii_case(END_MARKER) {
                 END_MARKER.clone_into(&mut event.data);
             }
