@@ -506,7 +506,7 @@ export interface components {
             reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | "ultra" | null;
             /** @description The format of the reply. */
             response_format?: components["schemas"]["ChatFormat"] | null;
-            /** @description The user, if no credential names one. */
+            /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
             safety_identifier?: string | null;
             /**
              * Format: int64
@@ -1031,7 +1031,7 @@ export interface components {
             messages: components["schemas"]["MessageParam"][];
             /** @description Names the user. */
             metadata?: {
-                /** @description The user, if no credential names one. */
+                /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
                 user_id?: string | null;
             } | null;
             /** @description A name from `GET /v1/models`. */
@@ -1886,7 +1886,7 @@ export interface components {
                  */
                 summary?: "auto" | "concise" | "detailed" | "none" | null;
             } | null;
-            /** @description The user, if no credential names one. */
+            /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
             safety_identifier?: string | null;
             /** @description With `false`, the id of the answer is not a token. The conversation cannot be continued from it. */
             store?: boolean | null;
@@ -4137,7 +4137,7 @@ export interface operations {
     readUsage: {
         parameters: {
             query?: {
-                /** @description The user, if no credential names one. */
+                /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
                 user_id?: string;
             };
             header?: never;

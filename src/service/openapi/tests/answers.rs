@@ -161,8 +161,13 @@ impl<'a> Answers<'a> {
         self.schemas.insert(schema);
     }
 
-    /// Each part of the schemas has occurred, except [`UNUSED`].
+    /// Each API has answered, and each part of the schemas has occurred, except [`UNUSED`].
     fn assert_complete(&self) {
+        for path in APIS.iter().map(|api| api.path()) {
+            let operation = format!("/paths/{}/", path.replace('/', "~1"));
+            let has_answered = self.schemas.iter().any(|schema| schema.starts_with(&operation));
+            assert!(has_answered, "add `answers.api(\"{path}\", …)` to the test above");
+        }
         let mut parts = BTreeSet::new();
         for schema in &self.schemas {
             self.document.parts(schema, &mut parts);
