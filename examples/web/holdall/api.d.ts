@@ -562,6 +562,8 @@ export interface components {
             content?: string;
             /** @description The next token of the conversation. Only in the chunk with `finish_reason`. */
             conversation_token?: string;
+            /** @description The mark of the model service. Only in one fragment, and only if the server accepts client history. */
+            holdall_service?: string;
             /** @constant */
             role?: "assistant";
             tool_calls?: components["schemas"]["ChatToolCall"][];
@@ -604,6 +606,8 @@ export interface components {
             content?: components["schemas"]["ChatContent"] | null;
             /** @description The token of the answer that the message comes from. The last one is the token of the request, unless the request has one at its top, which must then be equal. */
             conversation_token?: string | null;
+            /** @description The mark of the model service, as received. Other members go back to that service if it wants them and the operator accepts client history. */
+            holdall_service?: unknown;
             refusal?: string | null;
             /** @constant */
             role: "assistant";
@@ -672,6 +676,8 @@ export interface components {
             content: string | null;
             /** @description The next token again, because some clients keep only the message. */
             conversation_token: string;
+            /** @description The mark of the model service. Present only if the server accepts client history: then send the message back with it and with its other members, which the service wants back. */
+            holdall_service?: string;
             refusal: null;
             /** @constant */
             role: "assistant";
@@ -934,6 +940,8 @@ export interface components {
             conversation_token?: string | null;
             /** @description The data, as received. */
             data?: unknown;
+            /** @description The mark of the model service, as received. */
+            holdall_service?: unknown;
             /** @constant */
             type: "redacted_thinking";
         } | {
@@ -945,6 +953,8 @@ export interface components {
         } | {
             /** @description The token of the answer that the block comes from. */
             conversation_token?: string | null;
+            /** @description The mark of the model service, as received. */
+            holdall_service?: unknown;
             /** @description The signature, as received. */
             signature?: unknown;
             /** @description The text, as received. */
@@ -967,6 +977,8 @@ export interface components {
         /** @description A block of a reply. */
         MessageBlock: {
             data: string;
+            /** @description The mark of the model service. Only if the server accepts client history. */
+            holdall_service?: string;
             /** @constant */
             type: "redacted_thinking";
         } | {
@@ -975,6 +987,8 @@ export interface components {
             /** @constant */
             type: "text";
         } | {
+            /** @description The mark of the model service. Only if the server accepts client history. */
+            holdall_service?: string;
             signature: string;
             thinking: string;
             /** @constant */

@@ -20,7 +20,7 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(in crate::proto) use self::reasoning::is_empty as is_empty_reasoning;
+pub(in crate::proto) use self::reasoning::{is_blank as is_blank_json, is_empty as is_empty_reasoning};
 use self::turn::{EchoTurn, turns};
 use super::{
     item::{Item, Role},

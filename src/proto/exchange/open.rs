@@ -82,6 +82,8 @@ impl Exchange<Opened> {
         let TurnRequest { mut input, system, options, truncation, stream, .. } = request;
         if model.accepts_client_history {
             client_history::adopt(&mut input, &model);
+        } else {
+            client_history::ignore_state(&mut input);
         }
         let history = base.as_ref().and_then(|base| early_history(&model, &input, base)).transpose()?;
         let new_input = new_input(&model, &input, base.as_ref(), history.as_ref());

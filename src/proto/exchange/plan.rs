@@ -134,6 +134,16 @@ impl Planned {
         }
     }
 
+    /// Returns true if the client may bring the reply back as history of its own. It then needs all
+    /// that the model service wants back.
+    #[must_use]
+    pub fn accepts_client_history(&self) -> bool {
+        match self {
+            Self::Ready(exchange) => exchange.turn.accepts_client_history,
+            Self::Summarizing(exchange) => exchange.turn.accepts_client_history,
+        }
+    }
+
     /// Returns true if the request brings replies of the model that the token does not have.
     #[must_use]
     pub fn brings_history(&self) -> bool {

@@ -55,7 +55,7 @@ pub use self::{
     traits::{Provider, ReplyReader},
 };
 
-pub(in crate::proto) use self::{call::images, safe_text::without_stretches};
+pub(in crate::proto) use self::{call::images, inner_token::without_tokens, safe_text::without_stretches};
 
 /// The provider with this name in configuration.
 #[must_use]

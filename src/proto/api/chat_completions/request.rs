@@ -13,7 +13,7 @@ use crate::proto::{
         tools::{self, CustomTool, Grammar, OfferedTools, ToolList, ToolNames},
     },
     error::Error,
-    json::Object,
+    json::{Object, WithOthers},
     turn::{ModelOptions, Reasoning, ReplyFormat, Tool, ToolChoice, TurnRequest},
 };
 
@@ -22,7 +22,7 @@ use crate::proto::{
 #[derive(Deserialize)]
 pub(super) struct RawChat<'a> {
     #[serde(borrow)]
-    messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
+    messages: List<WithOthers<'a, RawMessage<'a>>, { body::ELEMENTS }>,
     model: String,
     conversation_token: Option<String>,
     /// A member of the Responses API.

@@ -1,6 +1,7 @@
 //! Requests of the Chat Completions API.
 
 mod replies;
+mod service_state;
 
 use serde_json::{Value, json};
 
@@ -201,33 +202,6 @@ fn messages_of_the_model_are_read_in_every_form() {
         let read = items(&json!([message, { "role": "user", "content": "hi" }]));
         assert_eq!(read[..read.len() - 1], expected, "{message}");
     }
-}
-
-#[test]
-fn opaque_members_of_clients_are_not_read() {
-    let members = json!({
-        "reasoning": "x", "reasoning_content": "x", "reasoning_details": [{ "type": "reasoning.text", "text": "x" }],
-        "thinking_blocks": [{ "type": "thinking", "thinking": "x", "signature": "s" }], "thought_signature": "s",
-        "extra_content": { "google": { "thought_signature": "s" } }, "provider_specific_fields": { "a": "x" },
-        "for": "message", "members": { "role": "user" }, "blob": "{}",
-    });
-    let with_members = |mut value: Value| {
-        value.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        value
-    };
-    let call = json!({ "id": "c1", "type": "function", "function": { "name": "add", "arguments": "{}" } });
-    let messages = json!([
-        { "role": "user", "content": "q" },
-        with_members(json!({ "role": "assistant", "content": "A", "tool_calls": [with_members(call)] })),
-        with_members(json!({ "role": "tool", "tool_call_id": "c1", "content": "3" })),
-    ]);
-    let expected = [
-        Item::text(Role::User, "q"),
-        Item::text(Role::Assistant, "A"),
-        call_item("c1", "add", "{}"),
-        result_item("c1", "3"),
-    ];
-    assert_eq!(items(&messages), expected);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::proto::{
-    api::{body, ignored::Ignored},
-    chat::{Item, Output, Part, Role},
+    api::{body, carried_state::state_item, ignored::Ignored},
+    chat::{Item, Output, Part, Role, claimed_provider},
     error::Error,
     json::Object,
 };
@@ -218,6 +218,21 @@ pub(super) struct RawThinking<'a> {
     signature: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
+    /// The mark of the service that made the block.
+    #[serde(skip)]
+    mark: Option<&'a RawValue>,
+}
+
+impl RawThinking<'_> {
+    /// The item that keeps the block. A block can carry the state of a service with another format.
+    fn into_item(self) -> Item {
+        let carried = self.signature.or(self.data).and_then(|text| state_item(text, self.thinking));
+        carried.unwrap_or_else(|| Item::Think {
+            provider_id: claimed_provider(PROVIDER, self.mark.and_then(body::text).as_deref()),
+            // Raw values and strings always serialize.
+            blob: serde_json::to_string(&self).unwrap_or_default(),
+        })
+    }
 }
 
 impl RawBlock<'_> {
@@ -278,15 +293,17 @@ struct Members<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     conversation_token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    holdall_service: Option<&'a RawValue>,
 }
 
 impl<'a> Members<'a> {
     fn into_block<E: de::Error>(self) -> Result<RawBlock<'a>, E> {
-        let Self { r#type, thinking, signature, data, .. } = self;
+        let Self { r#type, thinking, signature, data, holdall_service: mark, .. } = self;
         match &*r#type {
             "image" => Ok(RawBlock::Image { source: self.source.ok_or_else(|| E::missing_field("source"))? }),
             "redacted_thinking" | "thinking" => {
-                Ok(RawBlock::Thinking(Box::new(RawThinking { r#type, thinking, signature, data })))
+                Ok(RawBlock::Thinking(Box::new(RawThinking { r#type, thinking, signature, data, mark })))
             }
             "text" => self.text.map(RawBlock::Text).ok_or_else(|| E::missing_field("text")),
             "tool_reference" => {
@@ -316,9 +333,7 @@ fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mu
             RawBlock::Text(text) => parts.push(Part::Text(text)),
             RawBlock::Thinking(thinking) => {
                 push_message(Role::Assistant, &mut parts, items);
-                // Raw values and strings always serialize.
-                let blob = serde_json::to_string(&thinking).unwrap_or_default();
-                items.push(Item::Think { provider_id: PROVIDER.to_owned(), blob });
+                items.push(thinking.into_item());
             }
             RawBlock::ToolUse(tool_use) => {
                 let RawToolUse { id, name, input } = *tool_use;

@@ -70,7 +70,7 @@ fn members(json: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
 }
 
 /// Returns true for a value without content.
-fn is_blank(json: &str) -> bool {
+pub(in crate::proto) fn is_blank(json: &str) -> bool {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let start: Vec<u8> = json.bytes().filter(|byte| !is_space(byte)).take(5).collect();
     [&b"\"\""[..], b"[]", b"{}", b"null"].contains(&start.as_slice())

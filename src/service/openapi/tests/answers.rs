@@ -85,6 +85,10 @@ impl<'a> Answers<'a> {
             for answer in replies() {
                 self.body(path, &writer(api, members).body(&answer));
                 self.stream(path, &complete_stream(&mut *writer(api, members), &answer));
+                let mut open = writer(api, members);
+                open.show_service_state();
+                self.body(path, &open.body(&answer));
+                self.stream(path, &complete_stream(&mut *open, &answer));
             }
             let partial = Partial { reply: "So f".to_owned(), token: "a.b.c".to_owned() };
             for (error, partial) in
@@ -234,6 +238,7 @@ fn replies() -> Vec<Answer> {
         (FinishReason::ToolCalls, vec![say("I add."), call.clone()]),
         (FinishReason::ToolCalls, vec![call]),
         (FinishReason::ToolCalls, vec![called("math__add"), called("math__run")]),
+        (FinishReason::Stop, vec![say("Hi."), think("openai", json!({ "for": "message", "members": {} }))]),
         (FinishReason::Stop, vec![think("anthropic", thinking), think("anthropic", redacted), say("Hi.")]),
         (FinishReason::Length, vec![think("openai-responses", reasoning), say("Hi")]),
         (FinishReason::ContentFilter, vec![think("openai-responses", json!({ "type": "reasoning" })), say("")]),

@@ -9,10 +9,11 @@ use super::tool_list::Tools;
 use crate::proto::{
     api::{
         body::{self, List},
+        carried_state::state_item,
         ignored::Ignored,
         tools::{ToolNames, custom_arguments},
     },
-    chat::{Item, Output, Part, Role},
+    chat::{Item, Output, Part, Role, claimed_provider},
     error::Error,
     json::Object,
 };
@@ -179,7 +180,8 @@ fn call(path: &str, kind: &str, element: &RawElement<'_>, names: &ToolNames) -> 
 }
 
 /// Reasoning, with the members that its provider takes back. An id names an item that the provider
-/// would have to store, and the ids here are the server's own.
+/// would have to store, and the ids here are the server's own. Such an id can end with the mark of
+/// the service.
 fn reasoning(element: &RawElement<'_>) -> Item {
     #[derive(Serialize)]
     struct Reasoning<'a> {
@@ -192,11 +194,15 @@ fn reasoning(element: &RawElement<'_>) -> Item {
         encrypted_content: Option<&'a RawValue>,
     }
 
-    let RawElement { summary, content, encrypted_content, .. } = *element;
+    let RawElement { id, summary, content, encrypted_content, .. } = *element;
+    if let Some(item) = encrypted_content.and_then(|text| state_item(text, None)) {
+        return item;
+    }
+    let id = id.and_then(body::text).unwrap_or_default();
     let blob = Reasoning { r#type: "reasoning", summary, content, encrypted_content };
     // Raw values and strings always serialize.
     let blob = serde_json::to_string(&blob).unwrap_or_default();
-    Item::Think { provider_id: PROVIDER.to_owned(), blob }
+    Item::Think { provider_id: claimed_provider(PROVIDER, id.rsplit('_').next()), blob }
 }
 
 fn tool_result(path: &str, element: &RawElement<'_>) -> Result<Item, Error> {
