@@ -161,11 +161,11 @@ export interface paths {
          * Take a turn in the format of Anthropic's Messages API
          * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`, at its top and in its last block. The token in the last message of the model continues the conversation as well. In a stream, the events `message_delta` and `message_stop` have it. A failed stream ends with the event `error`.
          *
-         *     `top_k`, and tools of a type other than `custom`, are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires such a tool, the error is `unsupported`.
+         *     `container`, `top_k`, and tools of a type other than `custom`, are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires such a tool, the error is `unsupported`.
          *
          *     The server also rejects a last message with the role `assistant`.
          *
-         *     Not supported, error `unsupported`: `compaction`, `container`, `fallbacks`, `inference_geo`, `output_config.task_budget`, `thread`.
+         *     Not supported, error `unsupported`: `compaction`, `fallbacks`, `inference_geo`, `output_config.task_budget`, `thread`.
          */
         post: operations["createMessage"];
         delete?: never;
@@ -710,6 +710,8 @@ export interface components {
             type: "custom";
         } | {
             type: string;
+        } | {
+            [key: string]: Record<string, never>;
         };
         /** @description A tool call. */
         ChatToolCall: {
@@ -971,6 +973,15 @@ export interface components {
             name: string;
             /** @constant */
             type: "tool_use";
+        } | {
+            /** @description The token of the answer that the block comes from. */
+            conversation_token?: string | null;
+            type: string;
+        } | {
+            /** @description The token of the answer that the block comes from. */
+            conversation_token?: string | null;
+            /** @constant */
+            type: "compaction";
         };
         /** @description Text, or a list of blocks. */
         MessageAssistantContent: string | components["schemas"]["MessageAssistantBlock"][];
@@ -1027,6 +1038,8 @@ export interface components {
         };
         /** @description The members of a Messages request that the server reads. It ignores other members. `null` means the same as an absent member. */
         MessageCountRequest: {
+            /** @description The container is left out, and the header `x-holdall-ignored` has the name of this member. */
+            container?: unknown;
             /** @description Edits of the context. They are left out, and the header `x-holdall-ignored` names their types. All thinking is kept, so `clear_thinking_20251015` with `keep` `all` is fulfilled. */
             context_management?: {
                 edits?: {
@@ -1089,6 +1102,36 @@ export interface components {
                 thinking_tokens: number;
             } | null;
             server_tool_use: null;
+        };
+        /** @description A document, which becomes text. One that is not text is not supported: in a message the error is `unsupported`, and in a tool result the model receives `[document]`. */
+        MessageDocument: {
+            /** @description Citations are left out, and the header `x-holdall-ignored` names them. */
+            citations?: unknown;
+            context?: string | null;
+            source: {
+                data: string;
+                /** @constant */
+                type: "text";
+            } | {
+                content: string | components["schemas"]["MessageDocumentBlock"][];
+                /** @constant */
+                type: "content";
+            } | {
+                type: string;
+            };
+            title?: string | null;
+            /** @constant */
+            type: "document";
+        };
+        /** @description A block of a document. */
+        MessageDocumentBlock: {
+            source: components["schemas"]["MessageImageSource"];
+            /** @constant */
+            type: "image";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
         };
         /** @description One event of the stream: its name, and the value of the JSON text in its `data`. */
         MessageEvent: {
@@ -1208,7 +1251,7 @@ export interface components {
             max_tokens: number;
         } & WithRequired<components["schemas"]["MessageCountRequest"], "max_tokens">;
         /** @description A block of a tool result. */
-        MessageResultBlock: {
+        MessageResultBlock: components["schemas"]["MessageDocument"] | components["schemas"]["MessageSearchResult"] | {
             source: components["schemas"]["MessageImageSource"];
             /** @constant */
             type: "image";
@@ -1225,6 +1268,16 @@ export interface components {
         };
         /** @description The result of a tool call: text, or a list of blocks. */
         MessageResultContent: string | components["schemas"]["MessageResultBlock"][];
+        /** @description A search result, which becomes text. */
+        MessageSearchResult: {
+            /** @description Citations are left out, and the header `x-holdall-ignored` names them. */
+            citations?: unknown;
+            content: components["schemas"]["MessageText"];
+            source?: string | null;
+            title?: string | null;
+            /** @constant */
+            type: "search_result";
+        };
         /** @description Text, or a list of text blocks. */
         MessageText: string | components["schemas"]["MessageTextBlock"][];
         /** @description Text. */
@@ -1263,11 +1316,13 @@ export interface components {
             /** @description `true` if the arguments must match the schema. */
             strict?: boolean | null;
             /** @enum {string|null} */
-            type?: "custom" | null;
+            type?: "custom" | "function" | null;
         } | {
             /** @description The name by which `tool_choice` would require it. */
             name?: unknown;
             type: string;
+        } | {
+            [key: string]: Record<string, never>;
         };
         /** @description Controls which tools the model calls. */
         MessageToolChoice: {
@@ -1303,7 +1358,7 @@ export interface components {
             service_tier: null;
         };
         /** @description A block of a message of the user, or a tool result. */
-        MessageUserBlock: {
+        MessageUserBlock: components["schemas"]["MessageDocument"] | components["schemas"]["MessageSearchResult"] | {
             source: components["schemas"]["MessageImageSource"];
             /** @constant */
             type: "image";
@@ -1692,7 +1747,7 @@ export interface components {
             type: "function_call";
         } | {
             call_id: string;
-            output: components["schemas"]["ResponseContent"];
+            output: components["schemas"]["ResponseResult"];
             /** @constant */
             type: "function_call_output";
         } | {
@@ -1714,16 +1769,20 @@ export interface components {
             type: "custom_tool_call";
         } | {
             call_id: string;
-            output: components["schemas"]["ResponseContent"];
+            output: components["schemas"]["ResponseResult"];
             /** @constant */
             type: "custom_tool_call_output";
         } | {
             tools?: components["schemas"]["ResponseTool"][] | null;
-            /** @constant */
-            type: "additional_tools";
+            /** @enum {string} */
+            type: "additional_tools" | "tool_search_output";
+        } | {
+            type: string;
+        } | {
+            type: string;
         } | {
             /** @enum {string} */
-            type: "mcp_list_tools" | "web_search_call";
+            type: "compaction" | "compaction_summary" | "context_compaction";
         } | {
             /** @constant */
             type: "item_reference";
@@ -1788,6 +1847,12 @@ export interface components {
             /** @constant */
             type: "custom";
         } | {
+            type: string;
+        } | {
+            [key: string]: Record<string, never>;
+        };
+        /** @description A part of a type that the server does not support. The model receives its type in a text, and the header `x-holdall-ignored` names the type. */
+        ResponseOtherPart: {
             type: string;
         };
         /** @description One item of a reply. */
@@ -1940,6 +2005,8 @@ export interface components {
             /** @description The older name of `safety_identifier`. */
             user?: string | null;
         };
+        /** @description The result of a tool call: text, or a list of parts. */
+        ResponseResult: string | (components["schemas"]["ResponseInputPart"] | components["schemas"]["ResponseOtherPart"])[];
         /**
          * @description The status of a response, or of an item.
          * @enum {string}
@@ -2043,6 +2110,8 @@ export interface components {
             type: "namespace";
         } | {
             type: string;
+        } | {
+            [key: string]: Record<string, never>;
         };
         /** @description A tool, as in the request. */
         ResponseToolBody: {

@@ -213,23 +213,34 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawCall<'a> {
 /// The content of the messages.
 pub(super) struct Messages<'a> {
     pub(super) items: Vec<Item>,
-    /// The texts of the system messages.
+    /// The texts of the system messages before the first message of the model.
     pub(super) system: Option<String>,
     /// The token of the model's last message. That of an earlier one would continue from there.
     pub(super) token: Option<Cow<'a, str>>,
 }
 
 /// Converts the messages. `names` has the names of the functions that calls become.
+///
+/// A system message after a message of the model stays in place, as text of the user. So the start
+/// of the prompt does not change during a conversation.
 pub(super) fn read_messages<'a, const MOST: usize>(
     messages: List<WithOthers<'a, RawMessage<'a>>, MOST>,
     names: &ToolNames,
 ) -> Result<Messages<'a>, Error> {
     let (mut items, mut system, mut token) = (Vec::new(), Vec::new(), None);
+    let mut follows_model = false;
     for (at, WithOthers(mut message, others)) in messages.0.into_iter().enumerate() {
         match &*message.role {
             "assistant" => {
                 token = message.take_token();
                 push_assistant(at, message, others, names, &mut items)?;
+                follows_model = true;
+            }
+            "developer" | "system" if follows_model => {
+                let parts: Vec<_> = system_texts(at, message.content)?.into_iter().map(Part::Text).collect();
+                if !parts.is_empty() {
+                    items.push(Item::Message { role: Role::User, parts, cut: false });
+                }
             }
             "developer" | "system" => system.extend(system_texts(at, message.content)?),
             "function" => {

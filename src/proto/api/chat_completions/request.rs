@@ -259,6 +259,7 @@ fn read_tools<const MOST: usize>(raw: List<&RawValue, MOST>, ignored: &mut Ignor
         let path = format!("tools[{at}]");
         let missing = |member: &str| Error::invalid(format!("`{path}.{member}` is missing. Add it."));
         match tools::kind(&path, raw)?.as_deref() {
+            None if tools::leave_out_keyed(raw, ignored) => {}
             kind @ (None | Some("function")) => {
                 let Object(RawTool { function, .. }) = body::parse_member(&path, raw)?;
                 let function = function.ok_or_else(|| missing(if kind.is_none() { "type" } else { "function" }))?;

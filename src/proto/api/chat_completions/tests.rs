@@ -205,6 +205,24 @@ fn messages_of_the_model_are_read_in_every_form() {
 }
 
 #[test]
+fn a_system_message_after_a_reply_stays_in_place() {
+    for role in ["developer", "system"] {
+        let (items, system) = conversation(&json!([
+            { "role": role, "content": "Be brief." },
+            { "role": "user", "content": "a" },
+            { "role": "assistant", "content": "A" },
+            { "role": role, "content": [{ "type": "text", "text": "Be" }, { "type": "text", "text": " kind." }] },
+            { "role": "user", "content": "b" },
+            { "role": role, "content": "" },
+        ]));
+        assert_eq!(system.as_deref(), Some("Be brief."));
+        let note = Item::Message { role: Role::User, parts: vec![text("Be"), text(" kind.")], cut: false };
+        let user = |text: &str| Item::text(Role::User, text);
+        assert_eq!(items, [user("a"), Item::text(Role::Assistant, "A"), note, user("b")]);
+    }
+}
+
+#[test]
 fn empty_system_text_is_no_system_text() {
     for content in [json!(""), json!([{ "type": "text", "text": "" }])] {
         let messages = json!([{ "role": "system", "content": content }, { "role": "user", "content": "hi" }]);
