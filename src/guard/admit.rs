@@ -2,10 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{
-    subject::LimitSubject,
-    turn_end::{Charge, TurnEnd},
-};
+use super::{subject::LimitSubject, turn_end::TurnEnd};
 use crate::proto::{
     allowance::Allowance, error::Error, exchange::PresentedToken, principal::Principal, time::UnixSeconds, token::Id,
 };
@@ -63,27 +60,16 @@ pub struct Revoked {
     pub was_revoked: bool,
 }
 
-/// An admitted turn.
-///
-/// Dropping a permit ends its turn: as [`TurnEnd::Failed`] before [`Self::model_called`], as
-/// [`TurnEnd::ClientLeft`] after it, and as [`TurnEnd::Cut`] after [`Self::reply_started`].
+/// An admitted turn. Dropping a permit ends its turn as [`TurnEnd::Failed`], without a charge.
 pub trait Permit: Send + 'static {
     /// The caller's allowance under each limit, with this turn counted.
     fn allowances(&self) -> &[Allowance];
 
-    /// Reports that the service is about to call the model. If the client leaves after this, the
-    /// turn counts.
-    fn model_called(&mut self);
-
-    /// Reports that the client has received a part of the reply. From here on the token is spent.
-    fn reply_started(&mut self);
-
     /// Ends the turn.
     fn settle(self, end: TurnEnd) -> impl Future<Output = ()> + Send;
 
-    /// Ends the turn of a client that has left, and does not wait for a store. The end is the same
-    /// as when the permit is dropped. In addition, `charge` counts if the model was called.
-    fn client_left(self, charge: Charge);
+    /// Ends the turn without waiting for a store: the client has left.
+    fn settle_later(self, end: TurnEnd);
 }
 
 /// A request to admit a turn.

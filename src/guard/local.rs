@@ -4,8 +4,8 @@
 //! admit: rate, each quota, concurrent turns ── one refuses: nothing is charged;
 //!           │ all admit                         the error reports the longest wait
 //!           ▼ charges the rate, a turn, a conversation if it starts one, a concurrency slot
-//!        permit ── complete, cut, client left: charges what was used to the periods of admission
-//!               └─ failed: refunds the turn and the conversation
+//!        permit ── every end: charges what was used to the periods of admission
+//!               └─ failed: also refunds the turn and the conversation
 //! ```
 //! Reads (histories, counts of model tokens, revocations by users) have a rate of their own. They
 //! consume it and a concurrency slot, and no quota.
@@ -82,8 +82,7 @@ impl Guard for LocalGuard {
         let mut state = self.lock();
         let key = state.callers.key(&request.subject());
         let (cost, allowances) = state.admit(key, &request)?;
-        let held = HeldPermit { guard: self.clone(), key, cost, end_if_dropped: TurnEnd::Failed };
-        Ok(LocalPermit { allowances, held: Some(held) })
+        Ok(LocalPermit { allowances, held: Some(HeldPermit { guard: self.clone(), key, cost }) })
     }
 
     async fn allowances(&self, subject: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
@@ -109,7 +108,7 @@ impl Guard for LocalGuard {
 
 impl State {
     /// Charges everything that the request costs, or nothing.
-    fn admit(&mut self, key: Key, request: &AdmitRequest) -> Result<(Option<TurnCost>, Vec<Allowance>), Error> {
+    fn admit(&mut self, key: Key, request: &AdmitRequest) -> Result<(TurnCost, Vec<Allowance>), Error> {
         self.callers.sweep(&self.rules, request.moment);
         self.check(key, request)?;
         let Self { rules, callers } = self;
@@ -117,7 +116,8 @@ impl State {
         caller.in_flight = caller.in_flight.saturating_add(1);
         caller.charge_rate(request.purpose, rules, request.moment);
         let is_turn = request.purpose == GuardPurpose::Turn;
-        let cost = is_turn.then(|| caller.charge_turn(request.starts_conversation(), rules, request.moment));
+        let starts = is_turn && request.starts_conversation();
+        let cost = caller.charge(u64::from(is_turn), u64::from(starts), rules, request.moment);
         Ok((cost, reported(&caller.standings(rules, request.moment), request.purpose)))
     }
 
@@ -141,17 +141,14 @@ impl State {
         if caller.in_flight >= limit { Err(Error::UserBusy { limit }) } else { Ok(()) }
     }
 
-    fn end(&mut self, key: Key, cost: Option<&TurnCost>, end: TurnEnd) {
+    fn end(&mut self, key: Key, cost: &TurnCost, end: TurnEnd) {
         // The entry exists: the table keeps callers with turns or reads in flight.
         let Some(caller) = self.callers.find_mut(key) else { return };
         caller.in_flight = caller.in_flight.saturating_sub(1);
-        match (cost, end) {
-            (Some(cost), TurnEnd::ClientLeft(charge) | TurnEnd::Complete(charge) | TurnEnd::Cut(charge)) => {
-                caller.add(charge, cost);
-            }
-            (Some(cost), TurnEnd::Failed) => caller.refund(cost),
-            (None, _) => {}
+        if matches!(end, TurnEnd::Failed(_)) {
+            caller.refund(cost);
         }
+        caller.add(end.charge(), cost);
     }
 }
 
@@ -183,15 +180,13 @@ pub struct LocalPermit {
 struct HeldPermit {
     guard: LocalGuard,
     key: Key,
-    /// `None` if the request is not a turn.
-    cost: Option<TurnCost>,
-    end_if_dropped: TurnEnd,
+    cost: TurnCost,
 }
 
 impl LocalPermit {
-    fn end(&mut self, end: impl FnOnce(&HeldPermit) -> TurnEnd) {
-        if let Some(held) = self.held.take() {
-            held.guard.lock().end(held.key, held.cost.as_ref(), end(&held));
+    fn end(&mut self, end: TurnEnd) {
+        if let Some(HeldPermit { guard, key, cost }) = self.held.take() {
+            guard.lock().end(key, &cost, end);
         }
     }
 }
@@ -201,29 +196,17 @@ impl Permit for LocalPermit {
         &self.allowances
     }
 
-    fn model_called(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.end_if_dropped = held.end_if_dropped.after_model_call();
-        }
-    }
-
-    fn reply_started(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.end_if_dropped = TurnEnd::Cut(Charge::default());
-        }
-    }
-
     async fn settle(mut self, end: TurnEnd) {
-        self.end(|_| end);
+        self.end(end);
     }
 
-    fn client_left(mut self, charge: Charge) {
-        self.end(|held| held.end_if_dropped.with_charge(charge));
+    fn settle_later(mut self, end: TurnEnd) {
+        self.end(end);
     }
 }
 
 impl Drop for LocalPermit {
     fn drop(&mut self) {
-        self.end(|held| held.end_if_dropped);
+        self.end(TurnEnd::Failed(Charge::default()));
     }
 }

@@ -60,6 +60,7 @@
 //! #         chat::{Item, Role}, deployment::{Model, Models, Target},
 //! #         exchange::{Caller, Entropy, Planned, ResponseState},
 //! #         provider, time::UnixSeconds, token::Codec, turn::{Delta, FinishReason, TurnRequest},
+//! #         usage::Spent,
 //! #     },
 //! # };
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,7 +105,9 @@
 //! assert!(exchange.is_complete());
 //!
 //! // The answer has the fresh token. It goes to the client, and nothing else is kept.
-//! let answer = exchange.finish(Duration::from_millis(40), &mut Vec::new(), &mut codec);
+//! exchange.close(&mut Vec::new())?;
+//! let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::from_millis(40) };
+//! let answer = exchange.finish(spent, &mut codec);
 //! let answer = answer.map_err(|failure| failure.error)?;
 //! assert_eq!((shown.as_str(), answer.reply.as_str()), ("1 2 3", "1 2 3"));
 //! assert_eq!(answer.finish, FinishReason::Stop);
@@ -123,6 +126,7 @@
 //! #         chat::{Item, Role}, deployment::{Model, Models, Target},
 //! #         exchange::{Caller, Entropy, Planned, PresentedHistory, ResponseState},
 //! #         provider, time::UnixSeconds, token::Codec, turn::TurnRequest,
+//! #         usage::Spent,
 //! #     },
 //! # };
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -159,7 +163,8 @@
 //! assert_eq!(exchange.close(&mut deltas), Err(Error::UpstreamCut));
 //!
 //! // The client gets the text with a token that continues from it. Its old token stays valid.
-//! let failure = exchange.fail(Error::UpstreamCut, Duration::from_millis(40), &mut codec);
+//! let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::from_millis(40) };
+//! let failure = exchange.fail(Error::UpstreamCut, spent, &mut codec);
 //! let partial = failure.partial.expect("text was streamed");
 //! assert_eq!(partial.reply, "1 2");
 //! let token = partial.token.as_str();
@@ -176,6 +181,7 @@ mod client_history;
 mod count;
 mod fit;
 mod history;
+mod metering;
 mod open;
 mod plan;
 mod ready;
@@ -192,13 +198,14 @@ pub use self::{
     caller::Caller,
     count::Counting,
     history::PresentedHistory,
+    metering::SideAnswer,
     open::{Entropy, Opened},
     plan::Planned,
     ready::{FailedAttempt, ResponseState},
     replying::Failure,
     state::{Exchange, Ready, Refused, Replying},
     summary::{Summarizing, Summary},
-    turn_state::{PresentedToken, TurnUsage},
+    turn_state::PresentedToken,
 };
 
 /// The most bytes that are read of the answer to a side call: a summary or a count.

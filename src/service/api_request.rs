@@ -39,7 +39,7 @@ pub(super) struct OpenedRequest {
 impl OpenedRequest {
     /// The bytes that the next step works on: the inflated history, and the body.
     pub(super) fn work_bytes(&self) -> usize {
-        self.exchange.history_bytes().saturating_add(self.body_bytes)
+        self.exchange.token_history_bytes().saturating_add(self.body_bytes)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     api_request::{ApiRequest, OpenedRequest},
     body::Body,
     host::Host,
-    permit::release_on_error,
+    permit::{HeldPermit, StreamMode, release_on_error},
     ratelimit_headers,
     response::json_bytes,
     state::Service,
@@ -22,7 +22,7 @@ impl<H: Host> Service<H> {
     /// Counts the model tokens of a turn at `api`, with a call of the provider if it has a count of
     /// its own.
     pub(super) async fn count(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         api: &'static dyn Api,
         request: ApiRequest,
     ) -> Result<Response<Body>, Error> {
@@ -35,13 +35,13 @@ impl<H: Host> Service<H> {
         let counting = self.work(work_bytes, move |codec| exchange.count(codec)).await;
         let (mut exchange, permit) = release_on_error(counting, permit).await?;
         let allowances = permit.allowances().to_vec();
+        let mut context = self.call_context(exchange.claims(), peer, deadline, &record);
+        let permit = HeldPermit::new(Arc::clone(&self), permit, StreamMode::Document, context.spending.clone(), record);
         let tokens = match exchange.known_count() {
             Some(tokens) => Ok(tokens),
-            None => {
-                let mut context = self.call_context(exchange.claims(), peer, deadline, &record);
-                self.side_call(&mut exchange, &mut context).await
-            }
+            None => self.side_call(&mut exchange, &mut context).await,
         };
+        // Not a turn: nothing is spent except the time of the call.
         permit.settle(TurnEnd::Failed).await;
         let mut response = json_bytes(api.token_count_body(tokens?));
         ratelimit_headers::write(&allowances, response.headers_mut());

@@ -14,7 +14,7 @@ use super::{
     state::Service,
 };
 use crate::{
-    guard::{GuardPurpose, Permit as _, TurnEnd},
+    guard::{Charge, GuardPurpose, Permit as _, TurnEnd},
     proto::{api::native, error::Error, exchange::PresentedHistory},
 };
 
@@ -44,7 +44,7 @@ impl<H: Host> Service<H> {
         });
         let (answer, permit) = release_on_error(answer.await, permit).await?;
         let allowances = permit.allowances().to_vec();
-        permit.settle(TurnEnd::Failed).await;
+        permit.settle(TurnEnd::Failed(Charge::default())).await;
         record.keep(slot);
         let mut response = json_bytes(answer);
         ratelimit_headers::write(&allowances, response.headers_mut());

@@ -33,6 +33,7 @@ mod revocations;
 mod route;
 mod side_call;
 pub(crate) mod slots;
+mod spending;
 mod state;
 mod turn;
 mod turn_stream;

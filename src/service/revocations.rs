@@ -18,7 +18,7 @@ use super::{
     state::Service,
 };
 use crate::{
-    guard::{Guard, GuardPurpose, Permit as _, Revocation, TurnEnd},
+    guard::{Charge, Guard, GuardPurpose, Permit as _, Revocation, TurnEnd},
     principal::Identity,
     proto::{
         api::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
@@ -85,7 +85,7 @@ impl<H: Host> Service<H> {
         let mut response = json_bytes(revocation_answer(scope, &id, live_conversations));
         if let Some(permit) = permit {
             ratelimit_headers::write(permit.allowances(), response.headers_mut());
-            permit.settle(TurnEnd::Failed).await;
+            permit.settle(TurnEnd::Failed(Charge::default())).await;
         }
         revoked?;
         record.keep(slot);

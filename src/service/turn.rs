@@ -19,6 +19,7 @@ use super::{
     ratelimit_headers,
     record::Record,
     response::json_bytes,
+    spending::Spending,
     state::Service,
     turn_stream::TurnStream,
 };
@@ -61,7 +62,8 @@ impl<H: Host> Service<H> {
             (true, true) => StreamMode::Held(Arc::clone(&head_sent)),
         };
         let context = self.call_context(planned.claims(), peer, deadline, &record);
-        let permit = HeldPermit::new(permit, stream_mode);
+        context.spending.history(planned.history_bytes());
+        let permit = HeldPermit::new(Arc::clone(&self), permit, stream_mode, context.spending.clone(), record.clone());
         let turn = AdmittedTurn { planned, context, permit, holds: !is_streamed || holds };
         let mut response = if is_streamed {
             let stream = TurnStream::start(self, turn, writer, &head_sent, request_id, record).await?;
@@ -100,8 +102,7 @@ impl<H: Host> Service<H> {
             limit,
             user: self.user_hash.hash(&LimitSubject::new(&claims.principal, peer))[0],
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
-            worked: Duration::ZERO,
-            waited: Duration::ZERO,
+            spending: Spending::default(),
             refused_member: None,
             left_out: Vec::new(),
             record: record.clone(),

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from fleet import Case, codes, eventually, concurrently
+from fleet import Case, Fleet, codes, eventually, concurrently
 from forge import damaged_history
 from holdall import Answer
 from upstream import INPUT_TOKENS, OUTPUT_TOKENS
@@ -31,6 +31,37 @@ class Limits(Case):
         self.assertEqual(codes([fleet.turn("ada", "fail") for _ in range(7)]), {"upstream_unavailable": 7})
         answers = [fleet.turn("ada", "say hi") for _ in range(5)]
         self.assertEqual(codes(answers), {"ok": 3, "quota_exceeded": 2})
+
+    def test_a_failed_turn_is_charged_for_its_summary(self) -> None:
+        fleet, token, long = self.before_summary()
+        answers = [fleet.turn("ada", f"fail {long}", token, truncation="summarize") for _ in range(3)]
+        self.assertEqual(codes(answers), {"upstream_unavailable": 3})
+        self.assertEqual(self.used("turns"), 1)
+        self.assertEqual(self.used("model_tokens"), 4 * (INPUT_TOKENS + OUTPUT_TOKENS))
+        # The token stays valid.
+        self.token_of(fleet.turn("ada", f"say {long}", token, truncation="summarize"))
+        self.assertEqual((self.used("turns"), self.used("model_tokens")), (2, 6 * (INPUT_TOKENS + OUTPUT_TOKENS)))
+
+    def test_a_client_that_leaves_during_the_summary_is_charged_for_it(self) -> None:
+        fleet, token, long = self.before_summary()
+        self.upstream.reset()
+        self.upstream.holds_summaries = True
+        called = lambda: eventually(lambda: self.upstream.in_flight == 1, 10)
+        fleet.leave("ada", f"say {long}", called, token=token, truncation="summarize")
+        eventually(lambda: self.used("turns") == 2 and self.store.keys("places") == [], 10)
+        # One token for each four bytes of the request for the summary, which has the first turn.
+        self.assertGreater(self.used("model_tokens"), INPUT_TOKENS + OUTPUT_TOKENS + 2 * len(long) // 4)
+
+    def before_summary(self) -> tuple[Fleet, str, str]:
+        """A token with which another turn of the same length needs a summary, and the length of a turn."""
+        quota = '[[guard.quota]]\nperiod = "1d"\nturns = 9\nmodel_tokens = 1000000'
+        limits = "[limits]\nhistory_bytes = 33000\nreply_reserve_bytes = 1000"
+        fleet, long = self.fleet(f"single_use = true\n{quota}", limits, instances=1), "word " * 2500
+        return fleet, self.token_of(fleet.turn("ada", f"say {long}")), long
+
+    def used(self, count: str) -> int:
+        (quota,) = self.store.keys("quota")
+        return int(self.store.do("HGET", quota, count))
 
     def test_a_client_that_leaves_has_used_a_turn(self) -> None:
         for stream in (False, True):

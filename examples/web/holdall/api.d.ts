@@ -799,6 +799,11 @@ export interface components {
             trimmed_items: number;
             /** @description The number of turns so far. */
             turn: number;
+            /**
+             * @description In `holdall` of the compatible APIs: a count of model tokens is an estimate, because the provider did not report it. Absent otherwise.
+             * @constant
+             */
+            usage_estimated?: true;
         };
         /**
          * @description The machine-readable name of an error. A name is never changed or reused after its release.
@@ -2347,10 +2352,15 @@ export interface components {
             /** @description The name of the tool. */
             name: string;
         };
-        /** @description The model tokens that a turn used, as the provider counts them. */
+        /** @description The model tokens that a turn used in all its upstream calls, such as one for a summary. */
         Usage: {
             /** @description The model tokens sent that the provider had cached. */
             cached_tokens: number;
+            /**
+             * @description A count is an estimate, because the provider did not report it. Absent otherwise.
+             * @constant
+             */
+            estimated?: true;
             /** @description The model tokens sent, cached ones included. */
             input_tokens: number;
             /** @description The model tokens received. */

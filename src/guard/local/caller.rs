@@ -51,10 +51,12 @@ struct Counts {
     upstream_millis: u64,
 }
 
-/// The cost of a turn under the quotas. It is refunded if the turn fails.
+/// The cost of a request under the quotas. It is refunded if a turn fails.
 #[derive(Clone, Debug)]
 pub(super) struct TurnCost {
+    /// The periods of admission.
     periods: Vec<Period>,
+    turns: u64,
     conversations: u64,
 }
 
@@ -137,29 +139,28 @@ impl CallerState {
         }
     }
 
-    /// Charges one turn to each quota, and one conversation if the turn starts one.
-    pub(super) fn charge_turn(&mut self, starts: bool, rules: &CompiledRules, moment: Moment) -> TurnCost {
-        let conversations = u64::from(starts);
+    /// Charges turns and conversations to each quota. A request that is no turn charges neither.
+    pub(super) fn charge(&mut self, turns: u64, conversations: u64, rules: &CompiledRules, moment: Moment) -> TurnCost {
         let periods: Vec<_> =
             rules.rules.quotas.iter().map(|quota| self.period(quota.period_seconds, moment)).collect();
         for period in &periods {
             let counts = self.counts(*period);
-            counts.turns = counts.turns.saturating_add(1);
+            counts.turns = counts.turns.saturating_add(turns);
             counts.conversations = counts.conversations.saturating_add(conversations);
         }
-        TurnCost { periods, conversations }
+        TurnCost { periods, turns, conversations }
     }
 
     /// Refunds the cost of a failed turn. The rate is not refunded, so that a client whose turns
     /// fail fast cannot retry just as fast.
     pub(super) fn refund(&mut self, cost: &TurnCost) {
         for counts in self.charged(cost) {
-            counts.turns = counts.turns.saturating_sub(1);
+            counts.turns = counts.turns.saturating_sub(cost.turns);
             counts.conversations = counts.conversations.saturating_sub(cost.conversations);
         }
     }
 
-    /// Adds what a turn used to the periods in which it was admitted, if they have not ended.
+    /// Adds what a request used to the periods in which it was admitted, if they have not ended.
     pub(super) fn add(&mut self, charge: Charge, cost: &TurnCost) {
         for counts in self.charged(cost) {
             counts.model_tokens = counts.model_tokens.saturating_add(charge.model_tokens);

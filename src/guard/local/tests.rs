@@ -88,9 +88,12 @@ fn rated(turns: u64, seconds: u64, burst: u64) -> LocalGuard {
     LocalGuard::new(Rules { rate, max_concurrent_turns: 1_000, ..Rules::default() }, hash())
 }
 
-fn used(model_tokens: u64, history_bytes: u64, upstream_millis: u64) -> Charge {
+const fn used(model_tokens: u64, history_bytes: u64, upstream_millis: u64) -> Charge {
     Charge { model_tokens, history_bytes, upstream_millis }
 }
+
+/// The end of a turn that failed before any upstream call.
+const FAILED: TurnEnd = TurnEnd::Failed(used(0, 0, 0));
 
 #[test]
 fn one_user_does_not_count_against_another() {
@@ -114,7 +117,7 @@ fn the_rate_reports_when_the_next_turn_is_admitted() {
     let expected = Allowance { name: "rate", limit: 2, remaining: 1, period_seconds: 20, reset_seconds: 10 };
     assert_eq!(first.allowances(), [expected]);
     // The rate is not refunded, however the turn ends.
-    settle(first, TurnEnd::Failed);
+    settle(first, FAILED);
     drop(admit(&guard, request("ada", at(0))).unwrap());
     let (code, exhausted) = refused(&guard, request("ada", at(1)));
     let expected = Allowance { remaining: 0, reset_seconds: 19, ..expected };
@@ -141,7 +144,7 @@ fn reads_consume_their_rate_and_a_slot_and_nothing_of_turns() {
         for other in [purpose, GuardPurpose::Turn] {
             assert_eq!(admit(&guard, with(other)).unwrap_err(), Error::UserBusy { limit: 1 });
         }
-        settle(reading, TurnEnd::Failed);
+        settle(reading, FAILED);
         let left = || allowances(&guard, "ada", at(0)).iter().map(|one| one.remaining).collect::<Vec<_>>();
         assert_eq!(left(), [2, 1, 1, 2], "{purpose:?}");
         let turn = admit(&guard, with(GuardPurpose::Turn)).unwrap();
@@ -189,7 +192,7 @@ fn a_quota_of_turns_is_exact_and_resets_with_its_period() {
     assert_eq!((code, exhausted.retry_after_seconds), ("quota_exceeded", 3_500));
     assert_eq!(exhausted.limit, Allowance { remaining: 0, ..full });
     // A failed turn does not count.
-    settle(first, TurnEnd::Failed);
+    settle(first, FAILED);
     assert_eq!(left(100).remaining, 1);
     settle(admit(&guard, request("ada", at(100))).unwrap(), TurnEnd::Cut(Charge::default()));
     refused(&guard, request("ada", at(3_599)));
@@ -203,9 +206,9 @@ fn only_a_turn_that_starts_a_conversation_counts_as_one() {
     let begun = admit(&guard, request("ada", at(0))).unwrap();
     assert_eq!(begun.allowances()[0].remaining, 0);
     assert_eq!(refused(&guard, request("ada", at(0))).1.limit.name, "conversations");
-    settle(admit(&guard, continuing("ada", at(0))).unwrap(), TurnEnd::Failed);
+    settle(admit(&guard, continuing("ada", at(0))).unwrap(), FAILED);
     assert_eq!(allowances(&guard, "ada", at(0))[0].remaining, 0);
-    settle(begun, TurnEnd::Failed);
+    settle(begun, FAILED);
     assert_eq!(allowances(&guard, "ada", at(0))[0].remaining, 1);
 }
 
@@ -221,7 +224,7 @@ fn a_request_that_brings_its_earlier_turns_starts_no_conversation() {
         assert_eq!(left(), [turns, 0]);
     }
     // A turn that fails gives back what it was charged.
-    settle(admit(&guard, brings()).unwrap(), TurnEnd::Failed);
+    settle(admit(&guard, brings()).unwrap(), FAILED);
     assert_eq!(left(), [1, 0]);
     assert_eq!(refused(&guard, request("ada", at(0))).1.limit.name, "conversations");
     settle(admit(&guard, brings()).unwrap(), TurnEnd::Complete(Charge::default()));
@@ -245,8 +248,7 @@ fn usage_counts_in_the_period_in_which_the_turn_was_admitted() {
             let late = admit(&guard, request("ada", at(0))).unwrap();
             settle(admit(&guard, request("ada", at(0))).unwrap(), TurnEnd::Complete(take));
             assert_eq!(left(0), remaining, "{name}");
-            // A failed turn uses nothing, and a period that is over no longer counts.
-            settle(late, TurnEnd::Failed);
+            settle(late, FAILED);
         }
         let (code, exhausted) = refused(&guard, continuing("ada", at(60)));
         assert_eq!((code, exhausted.limit.name, exhausted.retry_after_seconds), ("quota_exceeded", name, 3_540));
@@ -301,28 +303,27 @@ fn a_refused_turn_consumes_nothing() {
 }
 
 #[test]
-fn a_dropped_permit_has_failed_unless_the_model_was_called() {
-    let guard = quotas(&[Quota { turns: Some(5), model_tokens: Some(100), ..quota(60) }]);
+fn every_end_counts_its_charge_and_only_a_failed_turn_is_refunded() {
+    let minute = Quota { turns: Some(9), model_tokens: Some(100), upstream_seconds: Some(60), ..quota(60) };
+    let guard = quotas(&[Quota { history_bytes: Some(1_000), ..minute }]);
     let left = || allowances(&guard, "ada", at(0)).iter().map(|allowance| allowance.remaining).collect::<Vec<_>>();
-    drop(admit(&guard, request("ada", at(0))).unwrap());
-    admit(&guard, request("ada", at(0))).unwrap().client_left(used(7, 0, 0));
-    assert_eq!(left(), [5, 100]);
-    let mut shown = admit(&guard, request("ada", at(0))).unwrap();
-    shown.reply_started();
-    drop(shown);
-    assert_eq!(left(), [4, 100]);
-    let mut shown = admit(&guard, request("ada", at(0))).unwrap();
-    shown.reply_started();
-    shown.client_left(used(7, 0, 0));
-    assert_eq!(left(), [3, 93]);
-    let mut called = admit(&guard, request("ada", at(0))).unwrap();
-    called.model_called();
-    called.client_left(used(7, 0, 0));
-    assert_eq!(left(), [2, 86]);
-    let mut called = admit(&guard, request("ada", at(0))).unwrap();
-    called.model_called();
-    drop(called);
-    assert_eq!(left(), [1, 86]);
+    let permit = || admit(&guard, request("ada", at(0))).unwrap();
+    let charge = used(7, 90, 2_000);
+    drop(permit());
+    assert_eq!(left(), [9, 100, 1_000, 60]);
+    settle(permit(), TurnEnd::Failed(used(7, 0, 2_000)));
+    assert_eq!(left(), [9, 93, 1_000, 58]);
+    settle(permit(), TurnEnd::Cut(charge));
+    assert_eq!(left(), [8, 86, 910, 56]);
+    permit().settle_later(TurnEnd::ClientLeft(charge));
+    assert_eq!(left(), [7, 79, 820, 54]);
+    permit().settle_later(TurnEnd::Failed(used(7, 0, 2_000)));
+    assert_eq!(left(), [7, 72, 820, 52]);
+    settle(permit(), TurnEnd::Complete(charge));
+    assert_eq!(left(), [6, 65, 730, 50]);
+    let count = AdmitRequest { purpose: GuardPurpose::Count, ..request("ada", at(0)) };
+    settle(admit(&guard, count).unwrap(), TurnEnd::Failed(used(0, 0, 1_000)));
+    assert_eq!(left(), [6, 65, 730, 49], "a count is charged for its time only");
     let state = guard.lock();
     let key = state.callers.key(&request("ada", at(0)).subject());
     assert_eq!(state.callers.find(key).unwrap().in_flight, 0);
@@ -362,7 +363,7 @@ fn new_rules_keep_the_counts_of_their_periods() {
     assert_eq!(admit(&guard, request("ada", at(60))).unwrap_err(), Error::UserBusy { limit: 1 });
     guard.set_rules(rules(2, 1));
     assert_eq!(left(0), [1, 0]);
-    settle(held, TurnEnd::Failed);
+    settle(held, FAILED);
     assert_eq!(left(0), [1, 1]);
 }
 
@@ -374,7 +375,7 @@ fn expired_callers_are_dropped() {
     let turn = |name: &str, seconds: u64, end| settle(admit(&guard, request(name, at(seconds))).unwrap(), end);
     for user in 0..1_000 {
         turn(&format!("user{user}"), 0, TurnEnd::Complete(Charge::default()));
-        turn(&format!("failed{user}"), 0, TurnEnd::Failed);
+        turn(&format!("failed{user}"), 0, FAILED);
     }
     let held = admit(&guard, request("held", at(0))).unwrap();
     assert_eq!(guard.lock().callers.len(), 2_001);
@@ -390,8 +391,8 @@ fn expired_callers_are_dropped() {
     inspect(3_600);
     assert_eq!(guard.lock().callers.len(), 1);
     drop(held);
-    turn("other", 7_200, TurnEnd::Failed);
-    turn("other", 7_260, TurnEnd::Failed);
+    turn("other", 7_200, FAILED);
+    turn("other", 7_260, FAILED);
     assert_eq!(guard.lock().callers.len(), 1);
 }
 
@@ -408,7 +409,7 @@ fn a_flood_of_names_neither_grows_the_table_nor_drops_busy_callers() {
     }
     refused(&guard, request("greedy", at(0)));
     assert_eq!(allowances(&guard, "held", at(0))[0].remaining, 9);
-    settle(held, TurnEnd::Failed);
+    settle(held, FAILED);
     assert_eq!(allowances(&guard, "held", at(0))[0].remaining, 10);
     // Callers with turns in flight stay, even if all have some.
     let held: Vec<_> = (0..150).map(|user| admit(&guard, request(&format!("held{user}"), at(0))).unwrap()).collect();
@@ -533,27 +534,19 @@ mod properties {
             if self.in_flight.is_empty() {
                 return;
             }
-            let InFlight { mut permit, key, starts } = self.in_flight.swap_remove(which % self.in_flight.len());
+            let InFlight { permit, key, starts } = self.in_flight.swap_remove(which % self.in_flight.len());
             let count = self.counts.get_mut(&key).unwrap();
             match how {
                 0 => {
-                    settle(permit, TurnEnd::Failed);
+                    settle(permit, TurnEnd::Failed(used(tokens, 0, 0)));
                     count[0] -= 1;
                     count[1] -= u64::from(starts);
                 }
-                1 => {
-                    permit.reply_started();
-                    drop(permit);
-                }
-                2 => {
-                    settle(permit, TurnEnd::Cut(used(tokens, 0, 0)));
-                    count[2] += tokens;
-                }
-                _ => {
-                    settle(permit, TurnEnd::Complete(used(tokens, 0, 0)));
-                    count[2] += tokens;
-                }
+                1 => permit.settle_later(TurnEnd::ClientLeft(used(tokens, 0, 0))),
+                2 => settle(permit, TurnEnd::Cut(used(tokens, 0, 0))),
+                _ => settle(permit, TurnEnd::Complete(used(tokens, 0, 0))),
             }
+            count[2] += tokens;
         }
 
         fn check(&self, now: Moment) -> Result<(), TestCaseError> {

@@ -95,7 +95,7 @@ impl Exchange<Opened> {
 
     /// The inflated size of the token's history, by which the work of the next step grows.
     #[must_use]
-    pub fn history_bytes(&self) -> usize {
+    pub fn token_history_bytes(&self) -> usize {
         self.state.token.as_ref().map_or(0, PackedToken::history_bytes)
     }
 

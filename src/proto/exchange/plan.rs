@@ -128,6 +128,15 @@ impl Planned {
         }
     }
 
+    /// The bytes of the inflated history and the input.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        match self {
+            Self::Ready(exchange) => exchange.history_bytes(),
+            Self::Summarizing(exchange) => exchange.history_bytes(),
+        }
+    }
+
     /// The claims of the token that the exchange issues.
     #[must_use]
     pub fn claims(&self) -> &Claims {

@@ -27,6 +27,7 @@ use crate::proto::{
         testing::{NOW, codec, ring},
     },
     turn::{Answer, Conversation, Delta, FinishReason, Truncation, TurnRequest, Usage},
+    usage::Spent,
 };
 
 /// A deployment, with the codec, the time and the randomness that an exchange needs.
@@ -91,14 +92,25 @@ impl Fixture {
         let mut deltas = Vec::new();
         for piece in pieces {
             if let Err(error) = exchange.push(piece, &mut deltas) {
-                return (deltas, Err(exchange.fail(error, MILLIS, &mut self.codec)));
+                let spent = spent(&exchange);
+                return (deltas, Err(exchange.fail(error, spent, &mut self.codec)));
             }
             if exchange.is_complete() {
                 break;
             }
         }
-        let outcome = exchange.finish(MILLIS, &mut deltas, &mut self.codec);
-        (deltas, outcome.map_err(|failure| *failure))
+        let outcome = self.close(exchange, &mut deltas);
+        (deltas, outcome)
+    }
+
+    /// Ends a reply of which all bytes were read.
+    fn close(&mut self, mut exchange: Exchange<Replying>, deltas: &mut Vec<Delta>) -> Result<Answer, Failure> {
+        let closed = exchange.close(deltas);
+        let spent = spent(&exchange);
+        match closed {
+            Ok(()) => exchange.finish(spent, &mut self.codec).map_err(|failure| *failure),
+            Err(error) => Err(exchange.fail(error, spent, &mut self.codec)),
+        }
     }
 
     /// Takes a turn with this reply.
@@ -115,6 +127,11 @@ impl Fixture {
         let Self { deployment, codec, now, .. } = self;
         PresentedHistory::open(deployment, token, caller, *now, codec)?.read(&deployment.limits, codec)
     }
+}
+
+/// What a turn of one call has cost.
+fn spent(exchange: &Exchange<Replying>) -> Spent {
+    Spent { usage: exchange.call_usage(), elapsed: MILLIS }
 }
 
 const MILLIS: Duration = Duration::from_millis(1_500);

@@ -1,6 +1,6 @@
 //! The data that all states of an exchange share, and the content of the model call.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, response};
@@ -16,7 +16,7 @@ use crate::proto::{
     time::UnixSeconds,
     token::{self, Claims, Codec, Id, NONCE_BYTES, PackedToken, VerifiedToken},
     turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation, TurnRequest},
-    usage::{Usage, estimated_tokens},
+    usage::{Images, Spent},
 };
 
 /// The content of the model call: everything except the target.
@@ -105,8 +105,8 @@ pub(super) struct TurnState {
     pub(super) trimmed_items: usize,
     pub(super) summarized_items: usize,
     pub(super) elided_images: usize,
-    /// The usage of the call for a summary. The usage of the reply is added to it.
-    pub(super) summary_usage: Usage,
+    /// The images that the request has.
+    pub(super) images: Images,
     /// The current target.
     pub(super) target: Target,
     /// The number of the model's targets after the current one.
@@ -135,7 +135,7 @@ impl TurnState {
             trimmed_items: 0,
             summarized_items: 0,
             elided_images: 0,
-            summary_usage: Usage::default(),
+            images: Images::default(),
             target: model.target.clone(),
             fallbacks_left: model.fallbacks.len(),
             lowered: Vec::new(),
@@ -253,32 +253,23 @@ impl TurnState {
         self.deployment.limits.history_items.saturating_sub(self.item_count)
     }
 
-    /// The usage of the turn, with a reply that has these counts and this many bytes of text so
-    /// far.
-    pub(super) fn usage(&self, reply: Usage, reply_bytes: usize) -> TurnUsage {
-        let base = self.base.as_ref().map_or("", |base| base.history_lines());
-        let text_bytes = without_inline_images(base)
-            .saturating_add(without_inline_images(&self.new_lines))
-            .saturating_add(reply_bytes);
-        TurnUsage {
-            usage: self.summary_usage.plus(reply),
-            estimated_tokens: estimated_tokens(text_bytes),
-            history_bytes: base.len().saturating_add(self.new_lines.len()).saturating_add(reply_bytes),
-        }
+    /// The bytes of the inflated history and the input.
+    pub(super) fn history_bytes(&self) -> usize {
+        let base_bytes = self.base.as_ref().map_or(0, |base| base.history_lines().len());
+        base_bytes.saturating_add(self.new_lines.len())
     }
 
-    /// Issues the fresh token.
+    /// Issues the fresh token. `spent` is what all calls for the turn have cost.
     pub(super) fn issue(
         mut self,
         text: &str,
         output: Vec<Item>,
-        usage: Usage,
         finish: FinishReason,
-        elapsed: Duration,
+        spent: Spent,
         codec: &mut Codec,
     ) -> Result<Answer, Error> {
         output.iter().for_each(|item| item.write_line(&mut self.new_lines));
-        self.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        self.claims.add_usage(spent.usage, u64::try_from(spent.elapsed.as_millis()).unwrap_or(u64::MAX));
         let context = self.deployment.token_context();
         let issued = token::issue(&self.claims, self.base.as_ref(), &self.new_lines, context, &self.nonce, codec)?;
         let conversation = Conversation {
@@ -289,16 +280,15 @@ impl TurnState {
             summarized_items: self.summarized_items,
             elided_images: self.elided_images,
         };
-        let usage = self.summary_usage.plus(usage);
         Ok(Answer {
             reply: text.to_owned(),
             output,
             token: issued.token,
             conversation,
-            usage,
+            usage: spent.usage,
             finish,
             stop_sequence: None,
-            elapsed,
+            elapsed: spent.elapsed,
         })
     }
 }
@@ -311,19 +301,6 @@ pub(super) struct Overrun {
     pub(super) excess: Excess,
 }
 
-/// The resources that a turn has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TurnUsage {
-    /// The model tokens that the upstream has reported. Some upstreams report none, and most report
-    /// them only at the end.
-    pub usage: Usage,
-    /// An estimate of the model tokens, input and output: four bytes of text each, as is common for
-    /// English.
-    pub estimated_tokens: u64,
-    /// The bytes of the inflated history, the input, and the text of the reply so far.
-    pub history_bytes: usize,
-}
-
 /// A request's body without the operator's prompt, in pieces. The rest is the caller's.
 fn without_prompt<'a>(request: &'a [u8], prompt: Option<&str>) -> Vec<&'a str> {
     let request = str::from_utf8(request).unwrap_or_default();
@@ -332,15 +309,5 @@ fn without_prompt<'a>(request: &'a [u8], prompt: Option<&str>) -> Vec<&'a str> {
     split.map_or_else(|| vec![request], |(before, after)| vec![before, after])
 }
 
-/// The number of bytes in item lines, without the data of their inline images.
-fn without_inline_images(lines: &str) -> usize {
-    // Inside a text, the quotation marks of this pattern would be escaped.
-    let images = lines.split(INLINE_IMAGE).skip(1).map(|rest| rest.find('"').unwrap_or(rest.len()));
-    lines.len().saturating_sub(images.fold(0, usize::saturating_add))
-}
-
 /// The most characters of an upstream's words that a caller sees.
 const MAX_WORDS_CHARS: usize = 300;
-
-/// The beginning of an inline image in an item line.
-const INLINE_IMAGE: &str = "\"image\":\"data:";

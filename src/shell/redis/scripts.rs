@@ -10,7 +10,7 @@ use super::{
     lua::{integer, millis, turn_micros},
     turn_entry::TurnEntry,
 };
-use crate::guard::{Charge, GuardPurpose, LimitSubject, Quota, Revocation, Rules, TurnEnd};
+use crate::guard::{GuardPurpose, LimitSubject, Quota, Revocation, Rules, TurnEnd};
 
 /// The scripts with their SHA-1 digests, which identify them in the store.
 #[derive(Debug)]
@@ -115,11 +115,12 @@ fn add_admit_arguments(call: &mut ScriptInvocation<'_>, turn: &TurnEntry) {
 
 fn add_settle_arguments(call: &mut ScriptInvocation<'_>, keys: &Keys, turn: &TurnEntry, end: TurnEnd) {
     let rules = &*turn.rules;
-    let (end, charge) = match end {
-        TurnEnd::ClientLeft(charge) => ("left", charge),
-        TurnEnd::Complete(charge) => ("whole", charge),
-        TurnEnd::Cut(charge) => ("cut", charge),
-        TurnEnd::Failed => ("failed", Charge::default()),
+    let charge = end.charge();
+    let end = match end {
+        TurnEnd::ClientLeft(_) => "left",
+        TurnEnd::Complete(_) => "whole",
+        TurnEnd::Cut(_) => "cut",
+        TurnEnd::Failed(_) => "failed",
     };
     let token = turn.single_use_token();
     call.arg(&turn.holder[..]).arg(end).arg(millis(turn.end_ttl())).arg(token.is_some());
@@ -127,7 +128,8 @@ fn add_settle_arguments(call: &mut ScriptInvocation<'_>, keys: &Keys, turn: &Tur
         Some(token) => call.arg(&token.request[..]).arg(millis(TurnEntry::spent_ttl(token))),
         None => call.arg("").arg(0),
     };
-    call.arg(turn.starts_conversation);
+    let is_turn = turn.purpose == GuardPurpose::Turn;
+    call.arg(is_turn).arg(is_turn && turn.starts_conversation);
     call.arg(integer(charge.model_tokens)).arg(integer(charge.history_bytes)).arg(integer(charge.upstream_millis));
     call.arg(turn.live_conversations().map_or(0, integer)).arg(conversation(turn.conversation));
     call.arg(millis(rules.revocation_ttl)).arg(keys.conversation_revoked_prefix());

@@ -45,10 +45,13 @@ impl TurnEntry {
         self.purpose == GuardPurpose::Turn
     }
 
-    /// The quotas that the turn is charged to. The admission of a read reports them, but charges
-    /// none.
+    /// The quotas that the request is charged to. The admission of a read reports them, but charges
+    /// none. A count of model tokens is charged for the time of its call.
     pub(super) fn charged_quotas(&self) -> &[Quota] {
-        if self.is_turn() { &self.rules.quotas } else { &[] }
+        match self.purpose {
+            GuardPurpose::Count | GuardPurpose::Turn => &self.rules.quotas,
+            GuardPurpose::Read | GuardPurpose::Revoke => &[],
+        }
     }
 
     /// The limit on the user's live conversations, if it applies to the turn.

@@ -3,4 +3,5 @@
 mod limits;
 mod order;
 mod seam;
+mod spending;
 mod usage;

@@ -2,7 +2,7 @@
 //! that fails after the guard gives back what it held.
 
 use holdall::{
-    guard::{GuardPurpose, TurnEnd},
+    guard::{Charge, GuardPurpose, TurnEnd},
     proto::{
         principal::Principal,
         time::UnixSeconds,
@@ -85,7 +85,7 @@ fn the_caller_and_the_alias_are_checked_before_the_guard_and_the_history_after_i
         let entry = hand.log.take().pop().unwrap();
         assert!(entry.cause.unwrap().starts_with("items:"), "{path}");
         assert_eq!(entry.code, Some("token_invalid"), "{path}");
-        let settled = GuardCall::Settle(TurnEnd::Failed);
+        let settled = GuardCall::Settle(TurnEnd::Failed(Charge::default()));
         assert_eq!(guard.take(), [GuardCall::Admit(purpose), settled], "{path}");
     }
     let body = json!({ "user_id": "ada", "token": token, "input": "hi", "model": "unknown" });

@@ -1,7 +1,7 @@
 //! `POST /v1/revocations`: which callers may revoke which tokens, and the calls of the guard.
 
 use holdall::{
-    guard::{GuardPurpose, Revocation, TurnEnd},
+    guard::{Charge, GuardPurpose, Revocation, TurnEnd},
     principal::KeyDigest,
     proto::principal::Principal,
 };
@@ -164,7 +164,7 @@ fn users_have_limits_and_operators_have_none() {
     guard.take();
     let body = json!({ "token": token, "user_id": "ada" });
     let answer = revoke(&hand, &body, &[]);
-    let admitted = [GuardCall::Admit(GuardPurpose::Revoke), GuardCall::Settle(TurnEnd::Failed)];
+    let admitted = [GuardCall::Admit(GuardPurpose::Revoke), GuardCall::Settle(TurnEnd::Failed(Charge::default()))];
     assert_eq!((answer.header("ratelimit"), guard.take()), ("\"turns-60\";r=4;t=30", admitted.to_vec()));
     for body in [body, json!({ "token": token }), json!({ "token_id": ID })] {
         let answer = revoke(&hand, &body, &[("authorization", "Bearer abc")]);

@@ -13,6 +13,7 @@ use holdall::{
         time::UnixSeconds,
         token::Codec,
         turn::Answer,
+        usage::Spent,
     },
 };
 
@@ -65,7 +66,9 @@ fn take_turn(deployment: &Arc<Deployment>, body: &str, random: u8, codec: &mut C
     for piece in builtin_answer(sent.body()).ok()? {
         exchange.push(&piece, &mut deltas).ok()?;
     }
-    exchange.finish(Duration::ZERO, &mut deltas, codec).ok()
+    exchange.close(&mut deltas).ok()?;
+    let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::ZERO };
+    exchange.finish(spent, codec).ok()
 }
 
 fn alice() -> Caller {

@@ -396,7 +396,7 @@ fn reasoning_of_the_token_is_never_the_clients() {
     ] });
     let mut exchange = replying(exchange, "application/json");
     exchange.push(reply.to_string().as_bytes(), &mut Vec::new()).unwrap();
-    let token = exchange.finish(MILLIS, &mut Vec::new(), &mut fixture.codec).unwrap().token;
+    let token = fixture.close(exchange, &mut Vec::new()).unwrap().token;
     // The copy has other reasoning. The token's is sent.
     let exchange = fixture.ready(turn_with(Some(&token), thoughtful("anthropic"))).unwrap();
     let sent = String::from_utf8_lossy(exchange.request().body()).into_owned();

@@ -14,6 +14,7 @@ use crate::proto::{
     time::UnixSeconds,
     token::Codec,
     turn::Answer,
+    usage::Spent,
 };
 
 /// The examples of one API path.
@@ -69,7 +70,9 @@ pub(super) fn take_turn(api: &dyn Api, request: &Value, seed: u8) -> (Box<dyn Re
     let Ok(ResponseState::Replying(mut exchange)) = exchange.respond(&head) else { panic!("the model refused") };
     let mut deltas = Vec::new();
     pieces.iter().for_each(|piece| exchange.push(piece, &mut deltas).unwrap());
-    let answer = exchange.finish(Duration::from_millis(3), &mut deltas, &mut codec).unwrap();
+    exchange.close(&mut deltas).unwrap();
+    let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::from_millis(3) };
+    let answer = exchange.finish(spent, &mut codec).unwrap();
     (parsed.writer, answer)
 }
 
