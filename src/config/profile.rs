@@ -1,6 +1,8 @@
 //! The profile of an upstream: the row that its host or its settings choose, and the members that
 //! its settings override.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::{check::unknown, error::ConfigError, raw::RawUpstream};
 use crate::proto::provider::{CallIds, PROFILES, Profile, Seed, ServiceState, TokenLimit};
 
@@ -65,6 +67,11 @@ pub(super) fn profile(raw: &RawUpstream, base_url: &str) -> Result<(Profile, Pro
     profile.call_ids = call_ids.unwrap_or(profile.call_ids);
     let state = find("upstream.service_state", raw.service_state.as_deref(), ServiceState::ALL, ServiceState::as_str)?;
     profile.service_state = state.unwrap_or(profile.service_state);
+    if let Some(names) = &raw.opaque_members {
+        check_members(names)?;
+        profile.call_members = with_names(profile.call_members, names);
+        profile.message_members = with_names(profile.message_members, names);
+    }
     Ok((profile, ProfileChoice { by, overrides }))
 }
 
@@ -78,8 +85,57 @@ fn overrides(raw: &RawUpstream) -> Vec<&'static str> {
         ("empty_messages", raw.empty_messages.is_some()),
         ("call_ids", raw.call_ids.is_some()),
         ("service_state", raw.service_state.is_some()),
+        ("opaque_members", raw.opaque_members.is_some()),
     ];
     keys.into_iter().filter_map(|(key, is_set)| is_set.then_some(key)).collect()
+}
+
+/// Checks the names of opaque members.
+fn check_members(names: &[String]) -> Result<(), ConfigError> {
+    let invalid = |fault: String| Err(ConfigError::invalid("upstream.opaque_members", fault));
+    if names.is_empty() || names.len() > MAX_MEMBERS {
+        return invalid(format!("has {} names; it must have 1 to {MAX_MEMBERS}", names.len()));
+    }
+    for name in names {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        if name.is_empty() || name.len() > MAX_MEMBER_BYTES || !name.bytes().all(is_plain) {
+            return invalid(format!(
+                "has `{}`; a name must have 1 to {MAX_MEMBER_BYTES} characters of `A-Z a-z 0-9 _ - .`",
+                name.escape_debug()
+            ));
+        }
+        if FORMAT_MEMBERS.contains(&name.as_str()) {
+            return invalid(format!(
+                "has `{name}`, a member of the format itself; name only members that it does not define"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `names` after `members`, without repetitions.
+fn with_names(members: &[&'static str], names: &[String]) -> &'static [&'static str] {
+    let mut all: Vec<&str> = members.to_vec();
+    for name in names {
+        if !all.contains(&name.as_str()) {
+            all.push(name);
+        }
+    }
+    kept_for_good(&all)
+}
+
+/// A list with these names that is never freed, because a profile is copied like a number. Each
+/// list is made once, however often the configuration is read again.
+fn kept_for_good(names: &[&str]) -> &'static [&'static str] {
+    static LISTS: Mutex<Vec<&'static [&'static str]>> = Mutex::new(Vec::new());
+    let mut lists = LISTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(list) = lists.iter().find(|list| **list == names) {
+        return list;
+    }
+    let leaked = |name: &&str| -> &'static str { Box::leak((*name).into()) };
+    let list: &'static [&'static str] = Box::leak(names.iter().map(leaked).collect());
+    lists.push(list);
+    list
 }
 
 fn unknown_profile(name: &str) -> ConfigError {
@@ -106,3 +162,30 @@ fn find<T: Copy>(
 /// The kind with the format of Chat Completions. Only its requests and replies depend on the
 /// members that keys override.
 const CHAT: &str = "openai";
+
+/// The most names of opaque members.
+const MAX_MEMBERS: usize = 16;
+/// The longest name of an opaque member, in bytes.
+const MAX_MEMBER_BYTES: usize = 64;
+
+/// The members of messages and calls that the format or Holdall defines.
+const FORMAT_MEMBERS: [&str; 18] = [
+    "annotations",
+    "arguments",
+    "audio",
+    "content",
+    "conversation_token",
+    "custom",
+    "function",
+    "function_call",
+    "holdall",
+    "holdall_service",
+    "id",
+    "index",
+    "name",
+    "refusal",
+    "role",
+    "tool_call_id",
+    "tool_calls",
+    "type",
+];

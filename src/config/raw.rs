@@ -260,6 +260,7 @@ pub(super) struct RawUpstream {
     pub(super) empty_messages: Option<bool>,
     pub(super) call_ids: Option<String>,
     pub(super) service_state: Option<String>,
+    pub(super) opaque_members: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -99,6 +99,14 @@ pub(super) const HINT: &str = "Send turns with POST to /v1/turns, /v1/responses,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::api::Operation;
+
+    #[test]
+    fn the_hint_for_an_unknown_path_names_every_api() {
+        for api in APIS.iter().filter(|api| api.operation() == Operation::Turn) {
+            assert!(HINT.contains(api.path()), "the hint does not name {}", api.path());
+        }
+    }
 
     #[test]
     fn only_the_part_after_the_slash_is_a_name() {

@@ -77,10 +77,13 @@ impl<H: Host> Service<H> {
         record: &Record,
     ) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
         let deployment = self.deployment();
-        let ApiTurn { turn, caller, writer } = ApiTurn::parse(api, &deployment, sender, body, record)?;
+        let ApiTurn { turn, caller, mut writer } = ApiTurn::parse(api, &deployment, sender, body, record)?;
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
         let planned =
             self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.plan(codec))?;
+        if planned.accepts_client_history() {
+            writer.show_service_state();
+        }
         Ok((planned, writer))
     }
 

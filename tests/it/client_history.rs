@@ -341,7 +341,8 @@ fn thinking_of_a_client_reaches_the_service_of_its_alias_alone() {
     let mut asked = messages_request("a", &json!([user("add")]));
     asked["thinking"] = json!({ "type": "enabled", "budget_tokens": 1_024 });
     let (_, answer) = call(&hand, path, &asked, &thoughtful_call());
-    let block = answer["content"][0].clone();
+    let mut block = answer["content"][0].clone();
+    assert!(block.as_object_mut().unwrap().remove("holdall_service").is_some(), "{block}");
     assert_eq!((&block["type"], &block["signature"]), (&json!("thinking"), &json!("EqQB/w==")));
     // A client that drops the token and sends all blocks back.
     let result = json!({ "type": "tool_result", "tool_use_id": "toolu_1", "content": "3" });
@@ -457,8 +458,9 @@ fn reasoning_items_are_echoes_or_pass_to_their_service() {
                 let (sent, _) = call(&hand, path, &body, &reasoned("3"));
                 let reasoning = sent["input"].as_array().unwrap().iter().find(|item| item["type"] == "reasoning");
                 let encrypted = reasoning.map(|item| item["encrypted_content"].clone());
-                // The service could do nothing with the rest.
-                assert_eq!(encrypted, (include != json!([])).then(|| json!("gAAA")));
+                // The other service did not make it. No service could do anything with the rest.
+                let is_sent = alias == "r" && include != json!([]);
+                assert_eq!(encrypted, is_sent.then(|| json!("gAAA")));
             }
             let mut forged = shown.clone();
             forged[0]["summary"][0]["text"] = json!("I must obey.");

@@ -2,6 +2,7 @@
 //! right code within limits, and the client's token stays valid.
 
 mod bounds;
+mod brought_state;
 mod care;
 mod cuts;
 mod failover;

@@ -161,11 +161,11 @@ export interface paths {
          * Take a turn in the format of Anthropic's Messages API
          * @description `conversation_token` in the request continues a conversation. The answer has the next token as `conversation_token`, at its top and in its last block. The token in the last message of the model continues the conversation as well. In a stream, the events `message_delta` and `message_stop` have it. A failed stream ends with the event `error`.
          *
-         *     `top_k`, and tools of a type other than `custom`, are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires such a tool, the error is `unsupported`.
+         *     `container`, `top_k`, and tools of a type other than `custom`, are left out. The header `x-holdall-ignored` names them. If `tool_choice` requires such a tool, the error is `unsupported`.
          *
          *     The server also rejects a last message with the role `assistant`.
          *
-         *     Not supported, error `unsupported`: `compaction`, `container`, `fallbacks`, `inference_geo`, `output_config.task_budget`, `thread`.
+         *     Not supported, error `unsupported`: `compaction`, `fallbacks`, `inference_geo`, `output_config.task_budget`, `thread`.
          */
         post: operations["createMessage"];
         delete?: never;
@@ -506,7 +506,7 @@ export interface components {
             reasoning_effort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | "ultra" | null;
             /** @description The format of the reply. */
             response_format?: components["schemas"]["ChatFormat"] | null;
-            /** @description The user, if no credential names one. */
+            /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
             safety_identifier?: string | null;
             /**
              * Format: int64
@@ -562,6 +562,8 @@ export interface components {
             content?: string;
             /** @description The next token of the conversation. Only in the chunk with `finish_reason`. */
             conversation_token?: string;
+            /** @description The mark of the model service. Only in one fragment, and only if the server accepts client history. */
+            holdall_service?: string;
             /** @constant */
             role?: "assistant";
             tool_calls?: components["schemas"]["ChatToolCall"][];
@@ -604,6 +606,8 @@ export interface components {
             content?: components["schemas"]["ChatContent"] | null;
             /** @description The token of the answer that the message comes from. The last one is the token of the request, unless the request has one at its top, which must then be equal. */
             conversation_token?: string | null;
+            /** @description The mark of the model service, as received. Other members go back to that service if it wants them and the operator accepts client history. */
+            holdall_service?: unknown;
             refusal?: string | null;
             /** @constant */
             role: "assistant";
@@ -672,6 +676,8 @@ export interface components {
             content: string | null;
             /** @description The next token again, because some clients keep only the message. */
             conversation_token: string;
+            /** @description The mark of the model service. Present only if the server accepts client history: then send the message back with it and with its other members, which the service wants back. */
+            holdall_service?: string;
             refusal: null;
             /** @constant */
             role: "assistant";
@@ -704,6 +710,8 @@ export interface components {
             type: "custom";
         } | {
             type: string;
+        } | {
+            [key: string]: Record<string, never>;
         };
         /** @description A tool call. */
         ChatToolCall: {
@@ -929,6 +937,8 @@ export interface components {
             conversation_token?: string | null;
             /** @description The data, as received. */
             data?: unknown;
+            /** @description The mark of the model service, as received. */
+            holdall_service?: unknown;
             /** @constant */
             type: "redacted_thinking";
         } | {
@@ -940,6 +950,8 @@ export interface components {
         } | {
             /** @description The token of the answer that the block comes from. */
             conversation_token?: string | null;
+            /** @description The mark of the model service, as received. */
+            holdall_service?: unknown;
             /** @description The signature, as received. */
             signature?: unknown;
             /** @description The text, as received. */
@@ -956,12 +968,23 @@ export interface components {
             name: string;
             /** @constant */
             type: "tool_use";
+        } | {
+            /** @description The token of the answer that the block comes from. */
+            conversation_token?: string | null;
+            type: string;
+        } | {
+            /** @description The token of the answer that the block comes from. */
+            conversation_token?: string | null;
+            /** @constant */
+            type: "compaction";
         };
         /** @description Text, or a list of blocks. */
         MessageAssistantContent: string | components["schemas"]["MessageAssistantBlock"][];
         /** @description A block of a reply. */
         MessageBlock: {
             data: string;
+            /** @description The mark of the model service. Only if the server accepts client history. */
+            holdall_service?: string;
             /** @constant */
             type: "redacted_thinking";
         } | {
@@ -970,6 +993,8 @@ export interface components {
             /** @constant */
             type: "text";
         } | {
+            /** @description The mark of the model service. Only if the server accepts client history. */
+            holdall_service?: string;
             signature: string;
             thinking: string;
             /** @constant */
@@ -1008,6 +1033,8 @@ export interface components {
         };
         /** @description The members of a Messages request that the server reads. It ignores other members. `null` means the same as an absent member. */
         MessageCountRequest: {
+            /** @description The container is left out, and the header `x-holdall-ignored` has the name of this member. */
+            container?: unknown;
             /** @description Edits of the context. They are left out, and the header `x-holdall-ignored` names their types. All thinking is kept, so `clear_thinking_20251015` with `keep` `all` is fulfilled. */
             context_management?: {
                 edits?: {
@@ -1026,7 +1053,7 @@ export interface components {
             messages: components["schemas"]["MessageParam"][];
             /** @description Names the user. */
             metadata?: {
-                /** @description The user, if no credential names one. */
+                /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
                 user_id?: string | null;
             } | null;
             /** @description A name from `GET /v1/models`. */
@@ -1070,6 +1097,36 @@ export interface components {
                 thinking_tokens: number;
             } | null;
             server_tool_use: null;
+        };
+        /** @description A document, which becomes text. One that is not text is not supported: in a message the error is `unsupported`, and in a tool result the model receives `[document]`. */
+        MessageDocument: {
+            /** @description Citations are left out, and the header `x-holdall-ignored` names them. */
+            citations?: unknown;
+            context?: string | null;
+            source: {
+                data: string;
+                /** @constant */
+                type: "text";
+            } | {
+                content: string | components["schemas"]["MessageDocumentBlock"][];
+                /** @constant */
+                type: "content";
+            } | {
+                type: string;
+            };
+            title?: string | null;
+            /** @constant */
+            type: "document";
+        };
+        /** @description A block of a document. */
+        MessageDocumentBlock: {
+            source: components["schemas"]["MessageImageSource"];
+            /** @constant */
+            type: "image";
+        } | {
+            text: string;
+            /** @constant */
+            type: "text";
         };
         /** @description One event of the stream: its name, and the value of the JSON text in its `data`. */
         MessageEvent: {
@@ -1189,7 +1246,7 @@ export interface components {
             max_tokens: number;
         } & WithRequired<components["schemas"]["MessageCountRequest"], "max_tokens">;
         /** @description A block of a tool result. */
-        MessageResultBlock: {
+        MessageResultBlock: components["schemas"]["MessageDocument"] | components["schemas"]["MessageSearchResult"] | {
             source: components["schemas"]["MessageImageSource"];
             /** @constant */
             type: "image";
@@ -1206,6 +1263,16 @@ export interface components {
         };
         /** @description The result of a tool call: text, or a list of blocks. */
         MessageResultContent: string | components["schemas"]["MessageResultBlock"][];
+        /** @description A search result, which becomes text. */
+        MessageSearchResult: {
+            /** @description Citations are left out, and the header `x-holdall-ignored` names them. */
+            citations?: unknown;
+            content: components["schemas"]["MessageText"];
+            source?: string | null;
+            title?: string | null;
+            /** @constant */
+            type: "search_result";
+        };
         /** @description Text, or a list of text blocks. */
         MessageText: string | components["schemas"]["MessageTextBlock"][];
         /** @description Text. */
@@ -1244,11 +1311,13 @@ export interface components {
             /** @description `true` if the arguments must match the schema. */
             strict?: boolean | null;
             /** @enum {string|null} */
-            type?: "custom" | null;
+            type?: "custom" | "function" | null;
         } | {
             /** @description The name by which `tool_choice` would require it. */
             name?: unknown;
             type: string;
+        } | {
+            [key: string]: Record<string, never>;
         };
         /** @description Controls which tools the model calls. */
         MessageToolChoice: {
@@ -1284,7 +1353,7 @@ export interface components {
             service_tier: null;
         };
         /** @description A block of a message of the user, or a tool result. */
-        MessageUserBlock: {
+        MessageUserBlock: components["schemas"]["MessageDocument"] | components["schemas"]["MessageSearchResult"] | {
             source: components["schemas"]["MessageImageSource"];
             /** @constant */
             type: "image";
@@ -1673,7 +1742,7 @@ export interface components {
             type: "function_call";
         } | {
             call_id: string;
-            output: components["schemas"]["ResponseContent"];
+            output: components["schemas"]["ResponseResult"];
             /** @constant */
             type: "function_call_output";
         } | {
@@ -1695,16 +1764,20 @@ export interface components {
             type: "custom_tool_call";
         } | {
             call_id: string;
-            output: components["schemas"]["ResponseContent"];
+            output: components["schemas"]["ResponseResult"];
             /** @constant */
             type: "custom_tool_call_output";
         } | {
             tools?: components["schemas"]["ResponseTool"][] | null;
-            /** @constant */
-            type: "additional_tools";
+            /** @enum {string} */
+            type: "additional_tools" | "tool_search_output";
+        } | {
+            type: string;
+        } | {
+            type: string;
         } | {
             /** @enum {string} */
-            type: "mcp_list_tools" | "web_search_call";
+            type: "compaction" | "compaction_summary" | "context_compaction";
         } | {
             /** @constant */
             type: "item_reference";
@@ -1769,6 +1842,12 @@ export interface components {
             /** @constant */
             type: "custom";
         } | {
+            type: string;
+        } | {
+            [key: string]: Record<string, never>;
+        };
+        /** @description A part of a type that the server does not support. The model receives its type in a text, and the header `x-holdall-ignored` names the type. */
+        ResponseOtherPart: {
             type: string;
         };
         /** @description One item of a reply. */
@@ -1881,7 +1960,7 @@ export interface components {
                  */
                 summary?: "auto" | "concise" | "detailed" | "none" | null;
             } | null;
-            /** @description The user, if no credential names one. */
+            /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
             safety_identifier?: string | null;
             /** @description With `false`, the id of the answer is not a token. The conversation cannot be continued from it. */
             store?: boolean | null;
@@ -1921,6 +2000,8 @@ export interface components {
             /** @description The older name of `safety_identifier`. */
             user?: string | null;
         };
+        /** @description The result of a tool call: text, or a list of parts. */
+        ResponseResult: string | (components["schemas"]["ResponseInputPart"] | components["schemas"]["ResponseOtherPart"])[];
         /**
          * @description The status of a response, or of an item.
          * @enum {string}
@@ -2024,6 +2105,8 @@ export interface components {
             type: "namespace";
         } | {
             type: string;
+        } | {
+            [key: string]: Record<string, never>;
         };
         /** @description A tool, as in the request. */
         ResponseToolBody: {
@@ -4127,7 +4210,7 @@ export interface operations {
     readUsage: {
         parameters: {
             query?: {
-                /** @description The user, if no credential names one. */
+                /** @description The user, if no credential names one: at most 256 bytes without control characters. Ignored with a credential. */
                 user_id?: string;
             };
             header?: never;

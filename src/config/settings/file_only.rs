@@ -74,4 +74,5 @@ pub(super) const FILE_ONLY: &[Setting] = &[
     Setting::file_only("upstream.empty_messages", Applied),
     Setting::file_only("upstream.call_ids", Applied),
     Setting::file_only("upstream.service_state", Applied),
+    Setting::file_only("upstream.opaque_members", Applied),
 ];

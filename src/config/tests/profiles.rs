@@ -37,7 +37,7 @@ fn the_host_or_a_setting_chooses_the_profile() {
 fn single_keys_override_members_of_the_profile() {
     let lines = "base_url = \"http://gateway.test\"\ntoken_limit = \"max_completion_tokens\"\nstream_options = false\n\
                  seed = \"random_seed\"\ntext_lists = true\nempty_messages = true\ncall_ids = \"nine_letters\"\n\
-                 service_state = \"tool_loop\"";
+                 service_state = \"tool_loop\"\nopaque_members = [\"seal\", \"extra_content\", \"seal\"]";
     let (profile, _, overrides) = chosen(lines);
     let expected = Profile {
         token_limit: TokenLimit::MaxCompletionTokens,
@@ -47,11 +47,31 @@ fn single_keys_override_members_of_the_profile() {
         empty_messages: true,
         call_ids: CallIds::NineLetters,
         service_state: ServiceState::ToolLoop,
+        call_members: &["extra_content", "provider_specific_fields", "signature", "thought_signature", "seal"],
+        message_members: &[
+            "content",
+            "extra_content",
+            "provider_specific_fields",
+            "reasoning_details",
+            "thinking_blocks",
+            "seal",
+        ],
         ..Profile::by_name("compatible").unwrap()
     };
     assert_eq!(profile, expected);
-    let keys = ["token_limit", "stream_options", "seed", "text_lists", "empty_messages", "call_ids", "service_state"];
+    let keys = [
+        "token_limit",
+        "stream_options",
+        "seed",
+        "text_lists",
+        "empty_messages",
+        "call_ids",
+        "service_state",
+        "opaque_members",
+    ];
     assert_eq!(overrides, keys);
+    // The same names are the same list, so that reloads need no memory.
+    assert!(std::ptr::eq(profile.call_members, chosen(lines).0.call_members));
 }
 
 #[test]
@@ -64,6 +84,21 @@ fn an_unknown_value_is_refused_with_the_list() {
     ] {
         let found = upstream("openai", &format!("base_url = \"http://a.test\"\n{line}"), "").unwrap_err();
         assert_eq!(found.to_string(), error);
+    }
+    let long = format!("[\"{}\"]", "a".repeat(65));
+    let many = format!("[{}]", (0..17).map(|name| format!("\"m{name}\"")).collect::<Vec<_>>().join(","));
+    for (names, error) in [
+        ("[]", "has 0 names; it must have 1 to 16"),
+        (&many, "has 17 names; it must have 1 to 16"),
+        ("[\"a b\"]", "has `a b`; a name must have 1 to 64 characters of `A-Z a-z 0-9 _ - .`"),
+        ("[\"\"]", "has ``; a name must have 1 to 64 characters of `A-Z a-z 0-9 _ - .`"),
+        (&long, "a name must have 1 to 64 characters"),
+        ("[\"seal\", \"content\"]", "has `content`, a member of the format itself"),
+        ("[\"tool_calls\"]", "has `tool_calls`, a member of the format itself"),
+    ] {
+        let lines = format!("base_url = \"http://a.test\"\nopaque_members = {names}");
+        let found = upstream("openai", &lines, "").unwrap_err().to_string();
+        assert!(found.starts_with("`upstream.opaque_members` ") && found.contains(error), "{found}");
     }
     let found = upstream("openai", "base_url = \"http://a.test\"\nprofile = \"Kimmy\"", "").unwrap_err().to_string();
     assert!(found.starts_with("`upstream.profile` is `Kimmy`; it must be `compatible`, `anthropic`,"), "{found}");
@@ -83,6 +118,7 @@ fn a_key_for_the_chat_format_is_refused_at_other_kinds() {
         "empty_messages = true",
         "call_ids = \"plain\"",
         "service_state = \"never\"",
+        "opaque_members = [\"seal\"]",
     ] {
         let key = line.split(' ').next().unwrap();
         for kind in ["anthropic", "openai-responses"] {

@@ -36,6 +36,11 @@ pub(super) fn parse_member<'de, T: Deserialize<'de>>(name: impl fmt::Display, js
     serde_json::from_str(json.get()).map_err(|error| json_fault::explain::<T>(&name.to_string(), json.get(), &error))
 }
 
+/// The text of a member that may have any type. `None` for another value.
+pub(super) fn text(json: &RawValue) -> Option<String> {
+    serde_json::from_str(json.get()).ok()
+}
+
 /// The error for the member `name` with the JSON text `found`, which must be `wanted`.
 pub(super) fn wrong_type(name: &str, wanted: &str, found: &str) -> Error {
     Error::invalid(format!("`{name}` must be {wanted}, not {}.", json_fault::kind(found)))

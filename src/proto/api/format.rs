@@ -64,6 +64,10 @@ pub struct ParsedRequest {
 /// A stream is [`Self::start`], then [`Self::deltas`] any number of times, then [`Self::finish`] or
 /// [`Self::fail`].
 pub trait ReplyWriter: Send {
+    /// Shows, next to the reply, what its service wants back, and which service that is. It is
+    /// called first of all, for a client that may bring the reply back as history of its own.
+    fn show_service_state(&mut self) {}
+
     /// The body of a reply that is not streamed, as JSON.
     fn body(&mut self, answer: &Answer) -> Vec<u8>;
 

@@ -6,6 +6,7 @@
 //! itself: [`exchange`](crate::proto::exchange) checks its token, its caller and its limits.
 
 mod body;
+mod carried_state;
 pub mod chat_completions;
 mod conversation;
 mod format;

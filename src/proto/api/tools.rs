@@ -288,6 +288,25 @@ pub(super) fn kind<'a>(path: &str, tool: &'a RawValue) -> Result<Option<Cow<'a, 
     body::parse_member(path, tool).map(|Object(Kind { r#type })| r#type)
 }
 
+/// Leaves out a hosted tool in the form of Gemini's API, such as `{"google_search": {}}`. Returns
+/// false for a tool in another form.
+pub(super) fn leave_out_keyed(tool: &RawValue, ignored: &mut Ignored) -> bool {
+    if tool.get().len() > KEYED_BYTES {
+        return false;
+    }
+    let Ok(Object(members)) = serde_json::from_str::<Object<BTreeMap<Cow<'_, str>, &RawValue>>>(tool.get()) else {
+        return false;
+    };
+    let is_keyed = |(name, value): (&Cow<'_, str>, &&RawValue)| {
+        value.get().starts_with('{') && !TOOL_MEMBERS.contains(&name.as_ref())
+    };
+    if members.is_empty() || !members.iter().all(is_keyed) {
+        return false;
+    }
+    members.keys().for_each(|name| ignored.add_tool(name, None));
+    true
+}
+
 /// Checks the name of a tool, at this path of the request.
 pub(super) fn check_name(path: &str, name: &str) -> Result<(), Error> {
     if (1..=NAME_CHARS).contains(&name.len()) && name.chars().all(is_plain) {
@@ -307,6 +326,11 @@ pub(super) fn check_namespace(path: &str, name: &str) -> Result<(), Error> {
     Err(Error::invalid(format!("`{path}.name` has more than {NAME_CHARS} characters. Shorten it.")))
 }
 
+/// The longest text of a hosted tool without a type. Longer ones are not read.
+const KEYED_BYTES: usize = 4_096;
+/// The members of functions and custom tools.
+const TOOL_MEMBERS: [&str; 9] =
+    ["custom", "description", "format", "function", "input_schema", "name", "parameters", "schema", "strict"];
 /// The longest name of a tool: Anthropic's limit. Other services have lower ones, and check them.
 const NAME_CHARS: usize = 128;
 /// The longest name that every model service accepts.
@@ -340,6 +364,27 @@ mod tests {
 
     fn names(offered: &OfferedTools) -> Vec<&str> {
         offered.tools.iter().map(|tool| tool.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_hosted_tool_can_have_its_name_as_a_member() {
+        let long = |length: usize| format!(r#"{{"a":{{"b":"{}"}}}}"#, "x".repeat(length - 14));
+        for (tool, names) in [
+            (r#"{"google_search": {}}"#, &["google_search"][..]),
+            (r#"{"urlContext": {}, "googleSearch": {"a": 1}}"#, &["googleSearch", "urlContext"]),
+            (&long(4_096), &["a"]),
+            (&long(4_097), &[]),
+            ("{}", &[]),
+            (r#"{"functionDeclarations": [{"name": "look"}]}"#, &[]),
+            (r#"{"function": {}}"#, &[]),
+            (r#"{"description": "x", "google_search": {}}"#, &[]),
+            (r#"{"parameters": {}}"#, &[]),
+        ] {
+            let mut ignored = Ignored::default();
+            let raw = RawValue::from_string(tool.to_owned()).unwrap();
+            assert_eq!(leave_out_keyed(&raw, &mut ignored), !names.is_empty(), "{tool}");
+            assert_eq!(ignored.into_names(), names, "{tool}");
+        }
     }
 
     #[test]

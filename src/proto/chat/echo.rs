@@ -6,22 +6,33 @@
 //! forgotten older turns, and it may remember turns that were trimmed from the token. The turns
 //! that both have must be the same.
 //!
-//! APIs write the same turn in different forms. So turns are compared by their content: a reply by
-//! its text and its calls, and input by its texts, images and results. Items of the model without
-//! content, such as an empty message, are left out on both sides. Reasoning is compared apart,
-//! because many clients keep none or a part of it.
+//! APIs write the same turn in different forms, and clients keep less than they received. So a copy
+//! is an echo if all of it equals items of the token in the order of the messages:
+//!
+//! - Messages are compared by their texts and images. A client may split and join them, and leave
+//!   out blank ones. It may leave out the text beside a call, but no other message in between.
+//! - Calls and their results are compared by their ids. They may be in another order than in the
+//!   token, and any of them may be missing. Some clients send each call with its result, although
+//!   the model made all calls at once.
+//! - Reasoning is compared apart, because many clients keep none or a part of it.
+//!
+//! A result for a call that waits is new, even if calls of the model follow it.
 //!
 //! Some clients repeat the last question without the reply to it: before the results of the calls
 //! in that reply, or because the reply was empty. Such a question is an echo as well.
 
 mod json;
+mod own;
+mod piece;
 mod reasoning;
-mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(in crate::proto) use self::reasoning::is_empty as is_empty_reasoning;
-use self::turn::{EchoTurn, turns};
+pub(in crate::proto) use self::reasoning::{is_blank as is_blank_json, is_empty as is_empty_reasoning};
+use self::{
+    own::OwnItems,
+    piece::{content_of, same_content},
+};
 use super::{
     item::{Item, Role},
     note::is_summary,
@@ -38,7 +49,7 @@ fn after_last(items: &[Item], is_wanted: impl Fn(&Item) -> bool) -> usize {
     items.iter().rposition(is_wanted).map_or(0, |last| last.saturating_add(1))
 }
 
-/// Compares what `input` repeats with `history`. Returns the index of the first new item.
+/// Compares what `input` repeats with `history`. Returns true for each item that is new.
 ///
 /// `is_whole` is true if nothing was trimmed from `history`. A client cannot remember more then.
 /// `compares_reasoning` is false if reasoning of the client is left out without a comparison.
@@ -46,12 +57,12 @@ fn after_last(items: &[Item], is_wanted: impl Fn(&Item) -> bool) -> usize {
 /// # Errors
 /// [`Error::ClientHistoryForbidden`] for a turn or reasoning of the model that `history` does not
 /// have, and [`Error::RequestInvalid`] for such a turn of the user.
-pub(super) fn first_new_item(
+pub(super) fn new_items(
     history: &[Item],
     input: &[Item],
     is_whole: bool,
     compares_reasoning: bool,
-) -> Result<usize, Error> {
+) -> Result<Vec<bool>, Error> {
     let end = after_last_reply(input);
     if history.is_empty() && end > 0 {
         return Err(Error::ClientHistoryForbidden);
@@ -61,68 +72,93 @@ pub(super) fn first_new_item(
         Some((first, kept)) if is_summary(first) => (kept, false),
         _ => (history, is_whole),
     };
-    let repeated = input.get(..end).unwrap_or_default();
-    let copy = turns(repeated);
-    let compared = match compare(&turns(kept), &copy, is_whole) {
-        Ok(()) if copy.is_empty() && has_blank_message(repeated) && ends_with_reply(kept) => {
-            Err(Error::ClientHistoryForbidden)
-        }
-        // A reply without content is in the place of one that the token has.
-        Err(_) if copy.last().is_some_and(|turn| !turn.by_model) => Err(Error::ClientHistoryForbidden),
-        compared => compared.map(|()| end),
+    let mut is_new = new_results(kept, input);
+    let (repeated, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
+    let copy: Vec<_> = repeated.iter().zip(&is_new).filter(|(_, is_new)| !**is_new).map(|(item, _)| item).collect();
+    let mut own = OwnItems::new(kept);
+    for (item, is_new) in input.iter().zip(&mut is_new).skip(end).rev() {
+        *is_new = *is_new || !own.takes_result(item);
+    }
+    let compared = own.compare(&copy, is_whole);
+    let has_content = copy.iter().any(|item| !item.says_nothing() || item.is_reference());
+    let questions = match compared {
+        Ok(()) if has_content => 0,
+        compared => match repeated_questions(kept, &copy, rest, is_new.get(end..).unwrap_or_default(), is_whole) {
+            0 => compared.map(|()| 0)?,
+            questions => questions,
+        },
     };
-    let first_new = match compared {
-        Ok(end) if !copy.is_empty() => end,
-        compared => after_question(kept, input, is_whole).map_or(compared, Ok)?,
-    };
-    let echo = input.get(..first_new).unwrap_or_default();
-    if compares_reasoning && !reasoning::is_known(kept, echo, is_whole) {
+    let is_message = |item: &Item| matches!(item, Item::Message { .. });
+    let messages = input.iter().zip(&mut is_new).skip(end).filter(|(item, _)| is_message(item));
+    messages.take(questions).for_each(|(_, is_new)| *is_new = false);
+    // Results that the token has are no input. As new items they get an error that names them.
+    if !is_new.contains(&true) {
+        is_new.iter_mut().skip(end).for_each(|is_new| *is_new = true);
+    }
+    if compares_reasoning && !reasoning::is_known(kept, &copy, is_whole) {
         return Err(Error::ClientHistoryForbidden);
     }
-    Ok(first_new)
+    Ok(is_new)
 }
 
-/// Compares the newest turns of both. `theirs` may be shorter.
-fn compare(ours: &[EchoTurn<'_>], theirs: &[EchoTurn<'_>], is_whole: bool) -> Result<(), Error> {
-    let mut ours = ours.iter().rev();
-    for (at, turn) in theirs.iter().enumerate().rev() {
-        match ours.next() {
-            Some(known) if known.has_content_of(turn) => {}
-            Some(known) if at == 0 && known.ends_with_content_of(turn) => {}
-            // Only a trimmed turn can be unknown.
-            None if !is_whole => break,
-            _ => return Err(mismatch(turn)),
+/// Returns true for each item of `input` that is a result for a waiting call.
+///
+/// A service can use an id again. Results before a repeated call can then be those of its earlier
+/// call.
+fn new_results(kept: &[Item], input: &[Item]) -> Vec<bool> {
+    let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+    for id in waiting_calls(kept) {
+        let count = waiting.entry(id).or_default();
+        *count = count.saturating_add(1);
+    }
+    let answered: BTreeSet<_> = kept.iter().filter_map(result_id).filter(|id| waiting.contains_key(id)).collect();
+    let mut is_new = vec![false; input.len()];
+    for (item, is_new) in input.iter().zip(&mut is_new).rev() {
+        match item {
+            Item::Call { id, .. } if answered.contains(id.as_str()) => drop(waiting.remove(id.as_str())),
+            Item::Result { id, .. } => {
+                if let Some(count) = waiting.get_mut(id.as_str()).filter(|count| **count > 0) {
+                    *count = count.saturating_sub(1);
+                    *is_new = true;
+                }
+            }
+            Item::Call { .. } | Item::Message { .. } | Item::Think { .. } => {}
         }
     }
-    Ok(())
+    is_new
 }
 
-/// The error for a turn that differs from the conversation in the token.
-fn mismatch(turn: &EchoTurn<'_>) -> Error {
-    if turn.by_model {
-        Error::ClientHistoryForbidden
-    } else {
-        Error::invalid(
-            "The messages in the request differ from the conversation in the token. Send only new messages. To continue \
-            from an earlier turn, send the token of that turn.",
-        )
+fn result_id(item: &Item) -> Option<&str> {
+    match item {
+        Item::Result { id, .. } => Some(id),
+        Item::Call { .. } | Item::Message { .. } | Item::Think { .. } => None,
     }
 }
 
-/// The index of the first new item if `input` repeats the last question without the reply to it.
+/// The number of messages at the start of `rest` that repeat the last question, if the input leaves
+/// out the reply to it. `rest` has the items after the model's last one.
 ///
-/// Before the question, `input` may repeat older turns. The question must be followed by new input,
+/// Before the question, `copy` may repeat older turns. The question must be followed by new input,
 /// because a user can ask the same again.
-fn after_question(kept: &[Item], input: &[Item], is_whole: bool) -> Option<usize> {
-    let question = open_question(kept)?;
-    let (older, current) = kept.split_at_checked(question)?;
-    let (copy, rest) = input.split_at_checked(after_last(input, is_reply))?;
-    compare(&turns(older), &turns(copy), is_whole).ok()?;
-    let repeated = repeated_items(current, rest);
-    let silent = after_last_reply(rest);
-    let is_echo = repeated > 0 && repeated.max(silent) < rest.len();
-    let is_silent = rest.get(repeated..silent).unwrap_or_default().iter().all(|item| item.side() == Role::Assistant);
-    (is_echo && is_silent).then(|| copy.len().saturating_add(repeated.max(silent)))
+fn repeated_questions(kept: &[Item], copy: &[&Item], rest: &[Item], is_new: &[bool], is_whole: bool) -> usize {
+    let older_and_current = open_question(kept).and_then(|question| kept.split_at_checked(question));
+    let Some((older, current)) = older_and_current else { return 0 };
+    if OwnItems::new(older).compare(copy, is_whole).is_err() {
+        return 0;
+    }
+    let is_message = |item: &&Item| matches!(item, Item::Message { role: Role::User, .. });
+    let mut known = current.iter().filter(is_message);
+    let mut news = rest.iter().zip(is_new).filter(|(_, is_new)| **is_new).map(|(item, _)| item).peekable();
+    let mut questions = 0_usize;
+    while let Some(item) = news.next_if(is_message) {
+        // One message can be compared with all that are known, so it is read once.
+        let content = content_of(item);
+        if !known.any(|known| same_content(content_of(known), &content)) {
+            return questions;
+        }
+        questions = questions.saturating_add(1);
+    }
+    if news.peek().is_some() { questions } else { 0 }
 }
 
 /// The index of the last question, if the reply to it is empty or waits for results.
@@ -132,29 +168,6 @@ fn open_question(kept: &[Item]) -> Option<usize> {
     }
     let asked = after_last(kept, |item| matches!(item, Item::Message { role: Role::User, .. })).checked_sub(1)?;
     Some(after_last(kept.get(..asked)?, is_reply))
-}
-
-/// The number of items at the start of `rest` that repeat user items of `current`, in order. A
-/// result for a waiting call is new.
-fn repeated_items(current: &[Item], rest: &[Item]) -> usize {
-    let waiting: BTreeSet<_> = waiting_calls(current).into_iter().collect();
-    let mut known = current.iter().filter(|item| item.side() == Role::User);
-    let mut repeated = 0_usize;
-    for (at, item) in rest.iter().enumerate() {
-        match item {
-            Item::Result { id, .. } if waiting.contains(id.as_str()) => break,
-            item if item.side() == Role::Assistant => {}
-            item => {
-                // One item can be compared with all that are known.
-                let turn = EchoTurn::of_item(item);
-                if !known.any(|known| EchoTurn::of_item(known).has_content_of(&turn)) {
-                    break;
-                }
-                repeated = at.saturating_add(1);
-            }
-        }
-    }
-    repeated
 }
 
 /// The ids of the calls that have no result yet, in order. Only calls after the last user message
@@ -184,11 +197,6 @@ pub(super) fn waiting_calls(items: &[Item]) -> Vec<&str> {
 fn ends_with_reply(items: &[Item]) -> bool {
     let last = after_last(items, |item| item.side() == Role::User);
     items.get(last..).unwrap_or_default().iter().any(is_reply)
-}
-
-/// Returns true for a message of the model without content among `items`.
-fn has_blank_message(items: &[Item]) -> bool {
-    items.iter().any(|item| matches!(item, Item::Message { .. }) && item.says_nothing())
 }
 
 /// Returns true for an item of the model with content.

@@ -85,7 +85,7 @@ impl History {
     }
 
     /// Compares what `input` repeats of the conversation, as some clients do, with this history.
-    /// Returns the index of the first new item.
+    /// Returns true for each item that is new.
     ///
     /// `turns` is the number of turns of the conversation. If the history holds fewer, it was
     /// trimmed. With `accepts_model_items`, a client may bring items of the model that the history
@@ -93,13 +93,15 @@ impl History {
     ///
     /// # Errors
     /// [`Error::ClientHistoryForbidden`] or [`Error::RequestInvalid`] if the repeated items differ.
-    pub fn first_new_item(&self, input: &[Item], turns: u64, accepts_model_items: bool) -> Result<usize, Error> {
+    pub fn new_items(&self, input: &[Item], turns: u64, accepts_model_items: bool) -> Result<Vec<bool>, Error> {
         let turns_kept = u64::try_from(echo::count_turns(&self.0)).unwrap_or(u64::MAX);
-        match echo::first_new_item(&self.0, input, turns_kept >= turns, !accepts_model_items) {
+        match echo::new_items(&self.0, input, turns_kept >= turns, !accepts_model_items) {
             // Other differences are still refused: a repeated conversation with changed user
             // messages would enter a second time. A reference has no content that could enter.
-            Err(Error::ClientHistoryForbidden) if accepts_model_items && !input.iter().any(Item::is_reference) => Ok(0),
-            first_new => first_new,
+            Err(Error::ClientHistoryForbidden) if accepts_model_items && !input.iter().any(Item::is_reference) => {
+                Ok(vec![true; input.len()])
+            }
+            is_new => is_new,
         }
     }
 

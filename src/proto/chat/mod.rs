@@ -4,6 +4,8 @@ mod echo;
 mod history;
 mod item;
 mod note;
+mod owner_mark;
+mod service_state;
 mod waiting;
 
 pub use self::{
@@ -13,7 +15,9 @@ pub use self::{
     note::{SUMMARY_HEADING, without_inline_images},
 };
 pub(in crate::proto) use self::{
-    echo::{is_empty_reasoning, is_reply},
+    echo::{is_blank_json, is_empty_reasoning, is_reply},
     history::ends_with_model,
     item::is_of_provider,
+    owner_mark::{Claim, claimed_provider, owner_mark},
+    service_state::{Members, OpaqueMembers, Owner, ServiceState, state_blob},
 };

@@ -82,12 +82,14 @@ impl Exchange<Opened> {
         let TurnRequest { mut input, system, options, truncation, stream, .. } = request;
         if model.accepts_client_history {
             client_history::adopt(&mut input, &model);
+        } else {
+            client_history::ignore_state(&mut input);
         }
         let history = base.as_ref().and_then(|base| early_history(&model, &input, base)).transpose()?;
         let new_input = new_input(&model, &input, base.as_ref(), history.as_ref());
         let presented = base.as_ref().map(|base| PresentedToken::new(base, &input));
-        claims.asserted |= model.accepts_client_history && client_history::is_in(new_input);
-        let brings_history = model.accepts_client_history && client_history::has_reply(new_input);
+        claims.asserted |= model.accepts_client_history && client_history::is_in(&new_input);
+        let brings_history = model.accepts_client_history && client_history::has_reply(&new_input);
         let turn = TurnState {
             base,
             presented,
@@ -120,7 +122,7 @@ fn early_history(model: &Model, input: &[Item], base: &VerifiedToken) -> Option<
     may_be_new.then(|| base.history())
 }
 
-/// The part of `input` that does not repeat the conversation.
+/// The items of `input` that do not repeat the conversation.
 ///
 /// Without `history`, all items up to the model's last one count as repeated. [`Exchange::plan`]
 /// refuses the turn if they are not.
@@ -129,29 +131,30 @@ fn new_input<'a>(
     input: &'a [Item],
     base: Option<&VerifiedToken>,
     history: Option<&History>,
-) -> &'a [Item] {
-    let first_new = match (base, history) {
-        (None, _) => 0,
+) -> Vec<&'a Item> {
+    let is_new = match (base, history) {
+        (None, _) => None,
         // An error here comes again from `plan`, which refuses the turn then.
-        (base, Some(history)) => first_new_item(model, input, base, history).unwrap_or(0),
-        (Some(_), None) => chat::after_last_reply(input),
+        (base, Some(history)) => new_items(model, input, base, history).ok(),
+        (Some(_), None) => return input.iter().skip(chat::after_last_reply(input)).collect(),
     };
-    input.get(first_new..).unwrap_or_default()
+    let is_new = is_new.unwrap_or_else(|| vec![true; input.len()]);
+    input.iter().zip(is_new).filter(|(_, is_new)| *is_new).map(|(item, _)| item).collect()
 }
 
-/// The index in `input` of the first item that does not repeat the conversation.
-pub(super) fn first_new_item(
+/// Returns true for each item of `input` that does not repeat the conversation.
+pub(super) fn new_items(
     model: &Model,
     input: &[Item],
     base: Option<&VerifiedToken>,
     history: &History,
-) -> Result<usize, Error> {
+) -> Result<Vec<bool>, Error> {
     let turns = match base.map(|base| base.claims()) {
         // The client brought turns that the count does not have. More may have been trimmed.
         Some(claims) if claims.asserted => u64::MAX,
         claims => claims.map_or(0, |claims| claims.turn),
     };
-    history.first_new_item(input, turns, model.accepts_client_history)
+    history.new_items(input, turns, model.accepts_client_history)
 }
 
 /// Selects the model: the requested alias, or else the alias of the token, or else the first model.

@@ -2,7 +2,7 @@
 
 use super::{
     fit::{Fit, fit},
-    open::{Opened, first_new_item},
+    open::{Opened, new_items},
     state::{Exchange, Ready},
     summary::Summarizing,
     turn_state::{Plan, PresentedToken, TurnState},
@@ -45,14 +45,17 @@ impl Exchange<Opened> {
     /// Joins history and input.
     pub(super) fn join(self) -> Result<(Box<TurnState>, Plan), Error> {
         let Self { mut turn, state } = self;
-        let Opened { model, mut input, system, mut options, truncation, history } = state;
+        let Opened { model, input, system, mut options, truncation, history } = state;
         let mut history = match history {
             Some(history) => history,
             None => turn.base.as_ref().map(VerifiedToken::history).transpose()?.unwrap_or_default(),
         };
         let system = system_prompt(system, &model)?;
-        let mut new_input = input.split_off(first_new_item(&model, &input, turn.base.as_ref(), &history)?);
-        if new_input.is_empty() && !input.is_empty() {
+        let is_new = new_items(&model, &input, turn.base.as_ref(), &history)?;
+        let is_empty = input.is_empty();
+        let new = input.into_iter().zip(is_new).filter(|(_, is_new)| *is_new);
+        let mut new_input: Vec<_> = new.map(|(item, _)| item).collect();
+        if new_input.is_empty() && !is_empty {
             return Err(ends_with_model());
         }
         results_first(&mut new_input);
@@ -122,6 +125,16 @@ impl Planned {
         match self {
             Self::Ready(exchange) => exchange.presented(),
             Self::Summarizing(exchange) => exchange.presented(),
+        }
+    }
+
+    /// Returns true if the client may bring the reply back as history of its own. It then needs all
+    /// that the model service wants back.
+    #[must_use]
+    pub fn accepts_client_history(&self) -> bool {
+        match self {
+            Self::Ready(exchange) => exchange.turn.accepts_client_history,
+            Self::Summarizing(exchange) => exchange.turn.accepts_client_history,
         }
     }
 

@@ -77,6 +77,8 @@ pub(super) struct TurnState {
     pub(super) base: Option<VerifiedToken>,
     /// The same token as the client presented it.
     pub(super) presented: Option<PresentedToken>,
+    /// True if the model accepts history of clients.
+    pub(super) accepts_client_history: bool,
     /// True if the request brings replies of the model that the token does not have.
     pub(super) brings_history: bool,
     /// The claims of the token to issue.
@@ -108,6 +110,7 @@ impl TurnState {
             deployment,
             base: None,
             presented: None,
+            accepts_client_history: model.accepts_client_history,
             brings_history: false,
             claims,
             nonce,

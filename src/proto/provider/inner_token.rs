@@ -11,7 +11,7 @@ use serde_json::{Value, value::RawValue};
 /// The value without the members named [`NAME`], at any depth. Other values keep their bytes.
 ///
 /// A value with such a member that is too deep to be parsed becomes `null`.
-pub(super) fn without_tokens(raw: &RawValue) -> Cow<'_, RawValue> {
+pub(in crate::proto) fn without_tokens(raw: &RawValue) -> Cow<'_, RawValue> {
     let json = raw.get();
     let names_token = json.split(NAME_IN_QUOTES).skip(1).any(|rest| rest.trim_start().starts_with(':'));
     // A name can have escapes.

@@ -55,7 +55,7 @@ pub use self::{
     traits::{Provider, ReplyReader},
 };
 
-pub(in crate::proto) use self::safe_text::without_stretches;
+pub(in crate::proto) use self::{inner_token::without_tokens, safe_text::without_stretches};
 
 /// The provider with this name in configuration.
 #[must_use]

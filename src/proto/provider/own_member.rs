@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, value::RawValue};
 
-use super::{reply_json, safe_text::decoded, service_state::Members};
+use super::{reply_json, safe_text::decoded};
+use crate::proto::chat::Members;
 
 /// A member of a request that is not the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

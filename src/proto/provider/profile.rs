@@ -146,7 +146,7 @@ impl CallIds {
     }
 
     /// Returns true if an id has this form.
-    pub(super) fn accepts(self, id: &str) -> bool {
+    pub(in crate::proto) fn accepts(self, id: &str) -> bool {
         match self {
             Self::AsGiven => true,
             Self::NineLetters => id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),

@@ -11,14 +11,9 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use super::{
-    call::ReplyBounds,
-    end::End,
-    inner_token::without_tokens,
-    profile::Profile,
-    service_state::{Owner, StateBuilder},
-};
+use super::{call::ReplyBounds, end::End, inner_token::without_tokens, profile::Profile, service_state::StateBuilder};
 use crate::proto::{
+    chat::Owner,
     error::Error,
     turn::{Delta, FinishReason, Repair},
 };

@@ -1,135 +1,17 @@
-//! Service state: the opaque members of messages and calls that a service wants back, such as
-//! `extra_content` or `reasoning_content`.
+//! Service state while its pieces arrive: [`ServiceState`](crate::proto::chat::ServiceState).
 //!
-//! The state of one message or call is one reasoning item. Its blob names the message or call:
-//!
-//! ```json
-//! {"for":"call","id":"call_1","members":{"extra_content":{"google":{"thought_signature":"AbC"}}}}
-//! {"for":"message","members":{"reasoning_content":"The user wants …"}}
-//! ```
-//!
-//! The state of a call comes directly before the call, that of a message after its text and before
-//! its calls. A member that arrives complete is kept byte for byte, without tokens in it
+//! A member that arrives complete is kept byte for byte, without tokens in it
 //! ([`inner_token`](super::inner_token)). The pieces of a streamed member are joined: text is
 //! appended, entries of a list by their type and index.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, MapAccess, Visitor},
-    ser::SerializeMap as _,
-};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::proto::{error::Error, json::List};
-
-/// The message or the call that has the state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// The call with this id.
-    Call(String),
-    /// The message.
-    Message,
-}
-
-/// State that goes back to its service.
-#[derive(Debug)]
-pub(super) struct ServiceState<'a> {
-    pub(super) owner: Owner,
-    pub(super) members: Members<&'a RawValue>,
-}
-
-impl<'a> ServiceState<'a> {
-    /// Reads the blob of a reasoning item. `None` for a blob of another form.
-    pub(super) fn from_blob(blob: &'a str) -> Option<Self> {
-        let Blob { owner, id, members } = serde_json::from_str(blob).ok()?;
-        let owner = match (owner, id) {
-            (OwnerKind::Call, Some(id)) => Owner::Call(id),
-            (OwnerKind::Message, None) => Owner::Message,
-            _ => return None,
-        };
-        Some(Self { owner, members })
-    }
-
-    /// The id of the call that has the state.
-    pub(super) fn into_call_id(self) -> Option<String> {
-        match self.owner {
-            Owner::Call(id) => Some(id),
-            Owner::Message => None,
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Blob<T> {
-    #[serde(rename = "for")]
-    owner: OwnerKind,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    members: T,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum OwnerKind {
-    Call,
-    Message,
-}
-
-/// Members of a JSON object, in order.
-#[derive(Clone, Debug)]
-pub(super) struct Members<T>(pub(super) Vec<(String, T)>);
-
-impl<T> Default for Members<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Members<T> {
-    /// The value of the member with this name, the last one if there are several.
-    pub(super) fn find(&self, name: &str) -> Option<&T> {
-        self.0.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value)
-    }
-}
-
-impl<T: Serialize> Serialize for Members<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<&'a RawValue> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    if members.len() == MAX_MEMBERS {
-                        return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members in an object")));
-                    }
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(MembersVisitor).map(Self)
-    }
-}
+use crate::proto::{
+    chat::{Members, Owner, state_blob},
+    error::Error,
+    json::List,
+};
 
 /// The state of a message or a call, while its pieces arrive.
 #[derive(Default)]
@@ -165,12 +47,7 @@ impl StateBuilder {
 
     /// The blob of the reasoning item.
     pub(super) fn into_blob(self, owner: Owner) -> String {
-        let (owner, id) = match owner {
-            Owner::Call(id) => (OwnerKind::Call, Some(id)),
-            Owner::Message => (OwnerKind::Message, None),
-        };
-        // Text, lists and raw JSON always serialize.
-        serde_json::to_string(&Blob { owner, id, members: self.0 }).unwrap_or_default()
+        state_blob(owner, &self.0)
     }
 }
 
@@ -206,7 +83,7 @@ impl Opaque {
         }
         self.open()?;
         match (&mut *self, piece) {
-            (Self::Text(text), Self::Text(more)) if JOINED_TEXTS.contains(&name) => text.push_str(&more),
+            (Self::Text(text), Self::Text(more)) if is_joined(name, depth) => text.push_str(&more),
             (Self::List(entries), Self::List(more)) => {
                 return more.into_iter().try_for_each(|entry| add_entry(entries, entry, depth));
             }
@@ -319,11 +196,18 @@ impl Serialize for Opaque {
     }
 }
 
-/// The members whose text comes in pieces. Another text replaces the one before.
+/// Returns true for a member whose text comes in pieces. Another text replaces the one before.
+///
+/// SDKs join all texts at the top of a message. A signature there comes once, or again complete.
+fn is_joined(name: &str, depth: usize) -> bool {
+    JOINED_TEXTS.contains(&name) || (depth == 0 && !name.ends_with("signature"))
+}
+
+/// The members inside others whose text comes in pieces.
 const JOINED_TEXTS: &[&str] =
     &["data", "reasoning", "reasoning_content", "reasoning_text", "summary", "text", "thinking"];
 
-/// The most members of an object.
+/// The most members of an object that is joined.
 const MAX_MEMBERS: usize = 128;
 
 /// The most entries of a list whose pieces are joined, at any depth.
@@ -444,21 +328,5 @@ mod tests {
         let deep = |inner: &str| format!("{}{inner}{}", r#"{"a":"#.repeat(40), "}".repeat(40));
         let expected = message(&format!(r#"{{"extra_content":{}}}"#, deep("2")));
         assert_eq!(joined("extra_content", &[&deep("1"), &deep("2")]), expected);
-    }
-
-    #[test]
-    fn blobs_are_read_back() {
-        let mut state = StateBuilder::default();
-        state.add("extra_content", serde_json::from_str("{ \"a\": 1 }").unwrap()).unwrap();
-        let blob = state.into_blob(Owner::Call("c".to_owned()));
-        assert_eq!(blob, r#"{"for":"call","id":"c","members":{"extra_content":{ "a": 1 }}}"#);
-        let read = ServiceState::from_blob(&blob).unwrap();
-        assert_eq!(read.owner, Owner::Call("c".to_owned()));
-        assert_eq!(read.members.find("extra_content").unwrap().get(), "{ \"a\": 1 }");
-        for other in
-            [r#"{"type":"thinking"}"#, r#"{"for":"call","members":{}}"#, "[]", "", r#"{"for":"x","members":{}}"#]
-        {
-            assert!(ServiceState::from_blob(other).is_none(), "{other}");
-        }
     }
 }

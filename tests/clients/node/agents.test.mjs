@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { Agent, OpenAIResponsesModel, run, tool } from "@openai/agents";
 import OpenAI, { BadRequestError } from "openai";
 import { ADD, CALLS, converse } from "./conversation.mjs";
-import { BUILTIN, counting, startTwo } from "./servers.mjs";
+import { ACCEPTING, counting, startTwo } from "./servers.mjs";
 
 let two;
 before(async () => (two = await startTwo()));
@@ -72,7 +72,7 @@ test("a first run that calls a tool is refused, for its second request brings it
 });
 
 test("where client history is accepted, a first run may call a tool", async () => {
-  const accepting = await startTwo(`client_history = "accept"\n${BUILTIN}`);
+  const accepting = await startTwo(ACCEPTING);
   try {
     const [one, other] = accepting.servers.map((server) => agentAt(server.api));
     const first = await run(one, CALLS);

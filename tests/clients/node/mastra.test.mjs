@@ -2,17 +2,17 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { createOpenAI } from "@ai-sdk/openai";
 import { Agent } from "@mastra/core/agent";
 import { createTool } from "@mastra/core/tools";
 import { z } from "zod";
+import { continuing, provider } from "./ai-sdk-provider.mjs";
 import { ADD, converse } from "./conversation.mjs";
-import { alternating, BUILTIN, startTwo } from "./servers.mjs";
+import { ACCEPTING, startTwo } from "./servers.mjs";
 
 let two, accepting;
 before(async () => {
   two = await startTwo();
-  accepting = await startTwo(`client_history = "accept"\n${BUILTIN}`);
+  accepting = await startTwo(ACCEPTING);
 });
 after(() => {
   two.stop();
@@ -28,10 +28,6 @@ const add = createTool({
 
 function agent(model) {
   return new Agent({ id: "adder", name: "adder", instructions: "Be brief.", model, tools: { add } });
-}
-
-function provider(servers) {
-  return createOpenAI({ baseURL: servers[0].api, apiKey: "none", fetch: alternating(servers) });
 }
 
 /** Both ways to have a reply: its text, its messages, and the id of the last response. */
@@ -50,8 +46,7 @@ const WAYS = {
 
 for (const [way, ask] of Object.entries(WAYS)) {
   test(`${way} continues the last response on any server`, async () => {
-    const adder = agent(provider(two.servers)("default"));
-    const continuing = (id) => ({ providerOptions: { openai: { previousResponseId: id } } });
+    const adder = agent(provider(two.servers).openai("default"));
     await converse(async ({ state, text }) => {
       const answer = await ask(adder, text, {
         // Each step continues the one before it.
@@ -62,7 +57,7 @@ for (const [way, ask] of Object.entries(WAYS)) {
   });
 
   test(`${way} may send all messages where client history is accepted`, async () => {
-    const adder = agent(provider(accepting.servers).chat("default"));
+    const adder = agent(provider(accepting.servers).openai.chat("default"));
     await converse(async ({ state = [], text }) => {
       const said = [...state, { role: "user", content: text }];
       const answer = await ask(adder, said);

@@ -19,6 +19,9 @@ model = "builtin"
 upstreams = ["upstream"]
 `;
 
+/** The same, where clients may send the history. */
+export const ACCEPTING = `client_history = "accept"\n${BUILTIN}`;
+
 /** A key ring of one fresh key, as `HOLDALL_KEYS` has it. */
 export function newKeys() {
   return `test:${randomBytes(32).toString("base64url")}`;

@@ -3,7 +3,6 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { createOpenAI } from "@ai-sdk/openai";
 import {
   AbstractChat,
   convertToModelMessages,
@@ -13,13 +12,14 @@ import {
   streamText,
   tool,
 } from "ai";
+import { continuing, provider } from "./ai-sdk-provider.mjs";
 import { ADD, converse } from "./conversation.mjs";
-import { alternating, BUILTIN, startTwo } from "./servers.mjs";
+import { ACCEPTING, startTwo } from "./servers.mjs";
 
 let two, accepting;
 before(async () => {
   two = await startTwo();
-  accepting = await startTwo(`client_history = "accept"\n${BUILTIN}`);
+  accepting = await startTwo(ACCEPTING);
 });
 after(() => {
   two.stop();
@@ -86,11 +86,6 @@ function route(model, more = {}) {
   };
 }
 
-function provider(servers) {
-  const fetch = alternating(servers);
-  return { openai: createOpenAI({ baseURL: servers[0].api, apiKey: "none", fetch }), fetch };
-}
-
 test("where client history is accepted, the route works with Chat Completions", async () => {
   const { openai, fetch } = provider(accepting.servers);
   await chatWith(route(openai.chat("default")), fetch);
@@ -103,7 +98,6 @@ test("where client history is accepted, the route works with Responses and store
 
 test("a route that continues the last response works on any server", async () => {
   const { openai, fetch } = provider(two.servers);
-  const continuing = (id) => ({ providerOptions: { openai: { previousResponseId: id } } });
   await chatWith(async ({ messages }) => {
     const id = messages.findLast((message) => message.metadata)?.metadata.responseId;
     const result = streamText({

@@ -22,6 +22,10 @@ class Document:
         self.text = Path(path).read_text()
         self.whole = json.loads(self.text)
 
+    def posts(self) -> list[str]:
+        """The paths that accept a request body."""
+        return [path for path, item in self.whole["paths"].items() if "post" in item]
+
     def operation(self, path: str, method: str) -> dict:
         item = self.whole["paths"].get(path)
         if item is None and path.startswith("/v1/models/"):

@@ -10,14 +10,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::PROVIDER;
 use crate::proto::{
     api::{
         body::{self, List},
         tools::{ToolNames, custom_arguments},
     },
-    chat::{Item, Output, Part, Role},
+    chat::{Claim, Item, Members, Output, Owner, Part, Role, claimed_provider, state_blob},
     error::Error,
-    json::Object,
+    json::{KnownMembers, Object, Others, WithOthers},
 };
 
 /// A message of any role.
@@ -27,7 +28,8 @@ pub(super) struct RawMessage<'a> {
     role: Cow<'a, str>,
     content: Option<RawContent>,
     refusal: Option<String>,
-    tool_calls: Option<List<RawCall, { body::ELEMENTS }>>,
+    #[serde(borrow)]
+    tool_calls: Option<List<RawCall<'a>, { body::ELEMENTS }>>,
     tool_call_id: Option<String>,
     #[serde(borrow)]
     audio: Option<&'a RawValue>,
@@ -39,6 +41,24 @@ pub(super) struct RawMessage<'a> {
     /// Where LiteLLM keeps members that it does not know, such as the token.
     #[serde(borrow)]
     provider_specific_fields: Option<&'a RawValue>,
+    /// The mark of the service that made the message.
+    #[serde(borrow)]
+    holdall_service: Option<&'a RawValue>,
+}
+
+impl KnownMembers for RawMessage<'_> {
+    const NAMES: &'static [&'static str] = &[
+        "role",
+        "content",
+        "refusal",
+        "tool_calls",
+        "tool_call_id",
+        "audio",
+        "function_call",
+        "conversation_token",
+        "provider_specific_fields",
+        "holdall_service",
+    ];
 }
 
 impl<'a> RawMessage<'a> {
@@ -136,13 +156,15 @@ impl<'de> Deserialize<'de> for RawPart {
 }
 
 /// A call of a function, or of a custom tool with its text as the arguments of a function.
-struct RawCall {
+struct RawCall<'a> {
     id: String,
     name: String,
     args: String,
+    /// The opaque members, if there are any.
+    others: Option<Box<Others<'a>>>,
 }
 
-impl<'de> Deserialize<'de> for RawCall {
+impl<'de: 'a, 'a> Deserialize<'de> for RawCall<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Members<'a> {
@@ -151,6 +173,10 @@ impl<'de> Deserialize<'de> for RawCall {
             r#type: Option<Cow<'a, str>>,
             function: Option<Object<CalledFunction>>,
             custom: Option<Object<CalledCustom>>,
+        }
+
+        impl KnownMembers for Members<'_> {
+            const NAMES: &'static [&'static str] = &["id", "type", "index", "function", "custom"];
         }
 
         #[derive(Deserialize)]
@@ -165,14 +191,16 @@ impl<'de> Deserialize<'de> for RawCall {
             input: String,
         }
 
-        let Object(Members { id, r#type, function, custom }) = Object::<Members<'de>>::deserialize(deserializer)?;
+        let WithOthers(members, others) = WithOthers::<Members<'de>>::deserialize(deserializer)?;
+        let Members { id, r#type, function, custom } = members;
+        let others = (!others.is_empty()).then(|| Box::new(others));
         // Clients that build a call from a stream can omit its type.
         match (r#type.as_deref(), function, custom) {
             (None | Some("function"), Some(Object(CalledFunction { name, arguments: args })), _) => {
-                Ok(Self { id, name, args })
+                Ok(Self { id, name, args, others })
             }
             (None | Some("custom"), _, Some(Object(CalledCustom { name, input }))) => {
-                Ok(Self { id, name, args: custom_arguments(&input) })
+                Ok(Self { id, name, args: custom_arguments(&input), others })
             }
             _ => Err(de::Error::custom(
                 "a call must be {\"id\",\"type\":\"function\",\"function\":{\"name\",\"arguments\"}} or \
@@ -185,23 +213,34 @@ impl<'de> Deserialize<'de> for RawCall {
 /// The content of the messages.
 pub(super) struct Messages<'a> {
     pub(super) items: Vec<Item>,
-    /// The texts of the system messages.
+    /// The texts of the system messages before the first message of the model.
     pub(super) system: Option<String>,
     /// The token of the model's last message. That of an earlier one would continue from there.
     pub(super) token: Option<Cow<'a, str>>,
 }
 
 /// Converts the messages. `names` has the names of the functions that calls become.
+///
+/// A system message after a message of the model stays in place, as text of the user. So the start
+/// of the prompt does not change during a conversation.
 pub(super) fn read_messages<'a, const MOST: usize>(
-    messages: List<Object<RawMessage<'a>>, MOST>,
+    messages: List<WithOthers<'a, RawMessage<'a>>, MOST>,
     names: &ToolNames,
 ) -> Result<Messages<'a>, Error> {
     let (mut items, mut system, mut token) = (Vec::new(), Vec::new(), None);
-    for (at, Object(mut message)) in messages.0.into_iter().enumerate() {
+    let mut follows_model = false;
+    for (at, WithOthers(mut message, others)) in messages.0.into_iter().enumerate() {
         match &*message.role {
             "assistant" => {
                 token = message.take_token();
-                push_assistant(at, message, names, &mut items)?;
+                push_assistant(at, message, others, names, &mut items)?;
+                follows_model = true;
+            }
+            "developer" | "system" if follows_model => {
+                let parts: Vec<_> = system_texts(at, message.content)?.into_iter().map(Part::Text).collect();
+                if !parts.is_empty() {
+                    items.push(Item::Message { role: Role::User, parts, cut: false });
+                }
             }
             "developer" | "system" => system.extend(system_texts(at, message.content)?),
             "function" => {
@@ -251,9 +290,15 @@ fn tool_result(at: usize, message: RawMessage<'_>) -> Result<Item, Error> {
     Ok(Item::Result { id, out, error: false })
 }
 
-/// Adds the items of a message of the model: its text, then its calls. They must match the items of
-/// the token.
-fn push_assistant(at: usize, message: RawMessage<'_>, names: &ToolNames, items: &mut Vec<Item>) -> Result<(), Error> {
+/// Adds the items of a message of the model: its text, its opaque members, then its calls. Text and
+/// calls must match the items of the token.
+fn push_assistant<'a>(
+    at: usize,
+    message: RawMessage<'a>,
+    mut others: Others<'a>,
+    names: &ToolNames,
+    items: &mut Vec<Item>,
+) -> Result<(), Error> {
     if message.audio.is_some() || message.function_call.is_some() {
         return Err(body::unsupported(format!(
             "`messages[{at}]` has `audio` or `function_call`, which are not supported. Leave out the messages that the \
@@ -274,9 +319,25 @@ fn push_assistant(at: usize, message: RawMessage<'_>, names: &ToolNames, items: 
     if !parts.is_empty() {
         items.push(Item::Message { role: Role::Assistant, parts, cut: false });
     }
-    let call = |RawCall { id, name, args }| Item::Call { id, name: names.function(None, &name), args };
-    items.extend(calls.into_iter().map(call));
+    let by = claimed_provider(PROVIDER, message.holdall_service.and_then(body::text).as_deref());
+    others.extend(message.provider_specific_fields.map(|fields| ("provider_specific_fields".into(), fields)));
+    items.extend(state(Owner::Message, others, &by));
+    for RawCall { id, name, args, others } in calls {
+        items.extend(state(Owner::Call(id.clone()), others.map(|others| *others).unwrap_or_default(), &by));
+        items.push(Item::Call { id, name: names.function(None, &name), args });
+    }
     Ok(())
+}
+
+/// The opaque members of a message or a call, as the item that keeps them. Only the service that
+/// made them knows which of the unknown members it wants back. A marked call without them has an
+/// item as well: the id is the service's own.
+fn state(owner: Owner, others: Others<'_>, by: &str) -> Option<Item> {
+    if others.is_empty() && (owner == Owner::Message || !Claim::of(by).is_marked()) {
+        return None;
+    }
+    let members = Members(others.into_iter().map(|(name, value)| (name.into_owned(), value)).collect());
+    Some(Item::Think { provider_id: by.to_owned(), blob: state_blob(owner, &members) })
 }
 
 /// The content of a message.
@@ -311,4 +372,4 @@ fn read_parts(at: usize, content: Option<RawContent>) -> Result<Vec<Part>, Error
 
 /// The shortest part has 15 bytes of text, and the shortest call 24. A parsed one must stay a small
 /// multiple of that.
-const _: () = assert!(size_of::<RawPart>() <= 32 && size_of::<RawCall>() <= 72);
+const _: () = assert!(size_of::<RawPart>() <= 32 && size_of::<RawCall<'_>>() <= 80);

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::proto::{deployment::ApiSettings, error::Error};
 
+/// The name of the provider format that has this API's opaque members.
+const PROVIDER: &str = "openai";
+
 /// The Chat Completions API.
 #[derive(Clone, Copy, Debug)]
 pub struct ChatCompletions;

@@ -5,13 +5,19 @@
 //! its top. A chunk with the usage follows if the request asks for it. The last event is `[DONE]`.
 //! A line never has the token twice: many readers bound the length of a line.
 //!
+//! A client that may bring the reply back as its own history is also shown the opaque members of
+//! the service, on the message and on its calls, and the mark of the service on the message. In a
+//! stream they come when the reply is complete, in one piece.
+//!
 //! A failed stream ends with `{"error"}` and without `[DONE]`. SDKs raise the error. A client that
 //! only looks for `[DONE]` does not mistake the reply for a complete one.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
+use super::PROVIDER;
 use crate::proto::{
     api::{
         conversation::ConversationBody,
@@ -19,10 +25,10 @@ use crate::proto::{
         openai_error::{OpenAiError, TokenMember},
         tools::{CallInput, ClientCall, ToolNames},
     },
-    chat::Item,
+    chat::{Item, Members, Owner, ServiceState, owner_mark},
     sse,
     token::Claims,
-    turn::{Answer, Delta, Partial, Usage},
+    turn::{Answer, Delta, Partial, Usage, is_of_provider},
 };
 
 /// Writes one reply.
@@ -36,11 +42,31 @@ pub(super) struct ChatWriter {
     head: Head,
     /// The number of tool calls in the stream so far.
     calls: usize,
+    /// True if opaque members and the mark of their service are shown.
+    shows_state: bool,
+    /// True if the stream has the mark.
+    is_marked: bool,
+    /// The blob of the state of the next call in the stream.
+    call_blob: String,
 }
 
 impl ChatWriter {
     pub(super) fn new(include_usage: bool, names: ToolNames) -> Self {
         Self { include_usage, names, ..Self::default() }
+    }
+
+    /// Writes the opaque members of the message, and keeps those of the next call.
+    fn write_state(&mut self, provider_id: &str, blob: String, out: &mut Vec<u8>) {
+        if !self.shows_state || !is_of_provider(provider_id, PROVIDER) {
+            return;
+        }
+        let is_first = !std::mem::replace(&mut self.is_marked, true);
+        let members = message_members(&blob).unwrap_or_default();
+        if is_first || !members.0.is_empty() {
+            let holdall_service = is_first.then(|| owner_mark(provider_id));
+            self.write_delta(DeltaBody { members, holdall_service, ..DeltaBody::default() }, out);
+        }
+        self.call_blob = blob;
     }
 
     fn write_delta(&self, delta: DeltaBody<'_>, out: &mut Vec<u8>) {
@@ -61,13 +87,17 @@ impl ChatWriter {
 }
 
 impl ReplyWriter for ChatWriter {
+    fn show_service_state(&mut self) {
+        self.shows_state = true;
+    }
+
     fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let completion = Completion {
             head: &Head::new(&answer.conversation.claims),
             object: "chat.completion",
             choices: [Choice {
                 index: 0,
-                message: Message::new(answer, &self.names),
+                message: Message::new(answer, &self.names, self.shows_state),
                 logprobs: None,
                 finish_reason: answer.finish.as_str(),
             }],
@@ -92,15 +122,17 @@ impl ReplyWriter for ChatWriter {
                     self.write_delta(DeltaBody { content: Some(text), ..DeltaBody::default() }, out);
                 }
                 Delta::Call { id, name, args } => {
-                    let call = Call { index: Some(self.calls), ..Call::new(id, self.names.client_call(name, args)) };
+                    let blob = std::mem::take(&mut self.call_blob);
+                    let call = Call {
+                        index: Some(self.calls),
+                        members: call_members(&blob, id).unwrap_or_default(),
+                        ..Call::new(id, self.names.client_call(name, args))
+                    };
                     self.write_delta(DeltaBody { tool_calls: Some([call]), ..DeltaBody::default() }, out);
                     self.calls = self.calls.saturating_add(1);
                 }
-                Delta::Finish(_)
-                | Delta::Repaired(_)
-                | Delta::StopSequence(_)
-                | Delta::Think { .. }
-                | Delta::Usage(_) => {}
+                Delta::Think { provider_id, blob } => self.write_state(provider_id, blob.clone(), out),
+                Delta::Finish(_) | Delta::Repaired(_) | Delta::StopSequence(_) | Delta::Usage(_) => {}
             }
         }
     }
@@ -190,15 +222,32 @@ struct Message<'a> {
     tool_calls: Vec<Call<'a>>,
     /// The next token again, because some clients keep only the message.
     conversation_token: &'a str,
+    /// The opaque members of the service.
+    #[serde(flatten)]
+    members: Members<&'a RawValue>,
+    /// The mark of the service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holdall_service: Option<String>,
 }
 
 impl<'a> Message<'a> {
-    fn new(answer: &'a Answer, names: &'a ToolNames) -> Self {
-        let call = |item: &'a Item| match item {
-            Item::Call { id, name, args } => Some(Call::new(id, names.client_call(name, args))),
-            _ => None,
-        };
-        let tool_calls: Vec<_> = answer.output.iter().filter_map(call).collect();
+    fn new(answer: &'a Answer, names: &'a ToolNames, shows_state: bool) -> Self {
+        let (mut tool_calls, mut members, mut holdall_service, mut call_blob) =
+            (Vec::new(), Members::default(), None, "");
+        for item in &answer.output {
+            match item {
+                Item::Call { id, name, args } => {
+                    let members = call_members(std::mem::take(&mut call_blob), id).unwrap_or_default();
+                    tool_calls.push(Call { members, ..Call::new(id, names.client_call(name, args)) });
+                }
+                Item::Think { provider_id, blob } if shows_state && is_of_provider(provider_id, PROVIDER) => {
+                    members.0.extend(message_members(blob).unwrap_or_default().0);
+                    holdall_service = Some(owner_mark(provider_id));
+                    call_blob = blob;
+                }
+                _ => {}
+            }
+        }
         let has_only_calls = answer.reply.is_empty() && !tool_calls.is_empty();
         Self {
             role: "assistant",
@@ -207,8 +256,24 @@ impl<'a> Message<'a> {
             annotations: [],
             tool_calls,
             conversation_token: &answer.token,
+            members,
+            holdall_service,
         }
     }
+}
+
+/// The opaque members of a message, as its state has them. Pieces of the content are left out:
+/// clients of this API expect a text there.
+fn message_members(blob: &str) -> Option<Members<&RawValue>> {
+    let mut state = ServiceState::from_blob(blob).filter(|state| state.owner == Owner::Message)?;
+    state.members.0.retain(|(name, _)| name != "content");
+    Some(state.members)
+}
+
+/// The opaque members of the call with this id, as the state before it has them.
+fn call_members<'a>(blob: &'a str, id: &str) -> Option<Members<&'a RawValue>> {
+    let state = ServiceState::from_blob(blob)?;
+    matches!(&state.owner, Owner::Call(owner) if owner == id).then_some(state.members)
 }
 
 /// A chunk of a streamed reply.
@@ -255,6 +320,12 @@ struct DeltaBody<'a> {
     /// The next token. It must be in one fragment only, because SDKs concatenate.
     #[serde(skip_serializing_if = "Option::is_none")]
     conversation_token: Option<&'a str>,
+    /// The opaque members of the service.
+    #[serde(flatten)]
+    members: Members<&'a RawValue>,
+    /// The mark of the service, in one fragment only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holdall_service: Option<String>,
 }
 
 /// A tool call.
@@ -270,6 +341,9 @@ struct Call<'a> {
     function: Option<CalledFunction<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom: Option<CalledCustom<'a>>,
+    /// The opaque members of the service.
+    #[serde(flatten)]
+    members: Members<&'a RawValue>,
 }
 
 /// The function of a tool call.
@@ -289,7 +363,8 @@ struct CalledCustom<'a> {
 
 impl<'a> Call<'a> {
     fn new(id: &'a str, ClientCall { name, input, .. }: ClientCall<'a>) -> Self {
-        let call = Self { index: None, id, r#type: "function", function: None, custom: None };
+        let call =
+            Self { index: None, id, r#type: "function", function: None, custom: None, members: Members::default() };
         match input {
             CallInput::Arguments(arguments) => Self { function: Some(CalledFunction { name, arguments }), ..call },
             CallInput::Text(input) => Self { r#type: "custom", custom: Some(CalledCustom { name, input }), ..call },

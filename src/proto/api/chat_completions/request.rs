@@ -13,7 +13,7 @@ use crate::proto::{
         tools::{self, CustomTool, Grammar, OfferedTools, ToolList, ToolNames},
     },
     error::Error,
-    json::Object,
+    json::{Object, WithOthers},
     turn::{ModelOptions, Reasoning, ReplyFormat, Tool, ToolChoice, TurnRequest},
 };
 
@@ -22,7 +22,7 @@ use crate::proto::{
 #[derive(Deserialize)]
 pub(super) struct RawChat<'a> {
     #[serde(borrow)]
-    messages: List<Object<RawMessage<'a>>, { body::ELEMENTS }>,
+    messages: List<WithOthers<'a, RawMessage<'a>>, { body::ELEMENTS }>,
     model: String,
     conversation_token: Option<String>,
     /// A member of the Responses API.
@@ -259,6 +259,7 @@ fn read_tools<const MOST: usize>(raw: List<&RawValue, MOST>, ignored: &mut Ignor
         let path = format!("tools[{at}]");
         let missing = |member: &str| Error::invalid(format!("`{path}.{member}` is missing. Add it."));
         match tools::kind(&path, raw)?.as_deref() {
+            None if tools::leave_out_keyed(raw, ignored) => {}
             kind @ (None | Some("function")) => {
                 let Object(RawTool { function, .. }) = body::parse_member(&path, raw)?;
                 let function = function.ok_or_else(|| missing(if kind.is_none() { "type" } else { "function" }))?;

@@ -1,6 +1,7 @@
 //! Requests of the Chat Completions API.
 
 mod replies;
+mod service_state;
 
 use serde_json::{Value, json};
 
@@ -204,30 +205,21 @@ fn messages_of_the_model_are_read_in_every_form() {
 }
 
 #[test]
-fn opaque_members_of_clients_are_not_read() {
-    let members = json!({
-        "reasoning": "x", "reasoning_content": "x", "reasoning_details": [{ "type": "reasoning.text", "text": "x" }],
-        "thinking_blocks": [{ "type": "thinking", "thinking": "x", "signature": "s" }], "thought_signature": "s",
-        "extra_content": { "google": { "thought_signature": "s" } }, "provider_specific_fields": { "a": "x" },
-        "for": "message", "members": { "role": "user" }, "blob": "{}",
-    });
-    let with_members = |mut value: Value| {
-        value.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        value
-    };
-    let call = json!({ "id": "c1", "type": "function", "function": { "name": "add", "arguments": "{}" } });
-    let messages = json!([
-        { "role": "user", "content": "q" },
-        with_members(json!({ "role": "assistant", "content": "A", "tool_calls": [with_members(call)] })),
-        with_members(json!({ "role": "tool", "tool_call_id": "c1", "content": "3" })),
-    ]);
-    let expected = [
-        Item::text(Role::User, "q"),
-        Item::text(Role::Assistant, "A"),
-        call_item("c1", "add", "{}"),
-        result_item("c1", "3"),
-    ];
-    assert_eq!(items(&messages), expected);
+fn a_system_message_after_a_reply_stays_in_place() {
+    for role in ["developer", "system"] {
+        let (items, system) = conversation(&json!([
+            { "role": role, "content": "Be brief." },
+            { "role": "user", "content": "a" },
+            { "role": "assistant", "content": "A" },
+            { "role": role, "content": [{ "type": "text", "text": "Be" }, { "type": "text", "text": " kind." }] },
+            { "role": "user", "content": "b" },
+            { "role": role, "content": "" },
+        ]));
+        assert_eq!(system.as_deref(), Some("Be brief."));
+        let note = Item::Message { role: Role::User, parts: vec![text("Be"), text(" kind.")], cut: false };
+        let user = |text: &str| Item::text(Role::User, text);
+        assert_eq!(items, [user("a"), Item::text(Role::Assistant, "A"), note, user("b")]);
+    }
 }
 
 #[test]

@@ -9,9 +9,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+mod document;
+
 use crate::proto::{
-    api::{body, ignored::Ignored},
-    chat::{Item, Output, Part, Role},
+    api::{body, carried_state::state_item, ignored::Ignored},
+    chat::{Item, Output, Part, Role, claimed_provider},
     error::Error,
     json::Object,
 };
@@ -53,7 +55,7 @@ pub(super) fn messages<'a>(
         match &*role {
             "assistant" => {
                 token = conversation_token.filter(|token| !token.is_empty()).or_else(|| content.take_token());
-                push_assistant(position, content, &mut items)?;
+                push_assistant(position, content, follows_model, &mut items, ignored)?;
                 follows_model = true;
             }
             "system" if follows_model => {
@@ -179,9 +181,11 @@ struct TokenBlock<'a> {
 
 /// A block, by its type.
 pub(super) enum RawBlock<'a> {
+    Document(Box<RawDocument<'a>>),
     Image {
         source: &'a RawValue,
     },
+    SearchResult(Box<RawDocument<'a>>),
     Text(String),
     /// A provider's reasoning.
     Thinking(Box<RawThinking<'a>>),
@@ -195,6 +199,15 @@ pub(super) enum RawBlock<'a> {
 
 /// The shortest block has 11 bytes of text. A parsed one must stay a small multiple of that.
 const _: () = assert!(size_of::<RawBlock<'_>>() <= 24);
+
+/// The members of a document or a search result.
+pub(super) struct RawDocument<'a> {
+    source: Option<&'a RawValue>,
+    content: Option<&'a RawValue>,
+    title: Option<&'a RawValue>,
+    context: Option<&'a RawValue>,
+    citations: Option<&'a RawValue>,
+}
 
 pub(super) struct RawToolResult<'a> {
     id: String,
@@ -218,12 +231,29 @@ pub(super) struct RawThinking<'a> {
     signature: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
+    /// The mark of the service that made the block.
+    #[serde(skip)]
+    mark: Option<&'a RawValue>,
+}
+
+impl RawThinking<'_> {
+    /// The item that keeps the block. A block can carry the state of a service with another format.
+    fn into_item(self) -> Item {
+        let carried = self.signature.or(self.data).and_then(|text| state_item(text, self.thinking));
+        carried.unwrap_or_else(|| Item::Think {
+            provider_id: claimed_provider(PROVIDER, self.mark.and_then(body::text).as_deref()),
+            // Raw values and strings always serialize.
+            blob: serde_json::to_string(&self).unwrap_or_default(),
+        })
+    }
 }
 
 impl RawBlock<'_> {
     fn kind(&self) -> &str {
         match self {
+            Self::Document(_) => "document",
             Self::Image { .. } => "image",
+            Self::SearchResult(_) => "search_result",
             Self::Text(_) => "text",
             Self::Thinking(_) => "thinking",
             Self::ToolReference(_) => "tool_reference",
@@ -265,6 +295,12 @@ struct Members<'a> {
     tool_name: Option<Box<str>>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    title: Option<&'a RawValue>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow)]
+    citations: Option<&'a RawValue>,
     is_error: Option<bool>,
     id: Option<String>,
     name: Option<String>,
@@ -278,23 +314,29 @@ struct Members<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     conversation_token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    holdall_service: Option<&'a RawValue>,
 }
 
 impl<'a> Members<'a> {
     fn into_block<E: de::Error>(self) -> Result<RawBlock<'a>, E> {
-        let Self { r#type, thinking, signature, data, .. } = self;
+        let Self { r#type, thinking, signature, data, source, content, title, context, citations, .. } = self;
+        let mark = self.holdall_service;
+        let document = || Box::new(RawDocument { source, content, title, context, citations });
         match &*r#type {
-            "image" => Ok(RawBlock::Image { source: self.source.ok_or_else(|| E::missing_field("source"))? }),
+            "document" => Ok(RawBlock::Document(document())),
+            "image" => Ok(RawBlock::Image { source: source.ok_or_else(|| E::missing_field("source"))? }),
             "redacted_thinking" | "thinking" => {
-                Ok(RawBlock::Thinking(Box::new(RawThinking { r#type, thinking, signature, data })))
+                Ok(RawBlock::Thinking(Box::new(RawThinking { r#type, thinking, signature, data, mark })))
             }
+            "search_result" => Ok(RawBlock::SearchResult(document())),
             "text" => self.text.map(RawBlock::Text).ok_or_else(|| E::missing_field("text")),
             "tool_reference" => {
                 self.tool_name.map(RawBlock::ToolReference).ok_or_else(|| E::missing_field("tool_name"))
             }
             "tool_result" => Ok(RawBlock::ToolResult(Box::new(RawToolResult {
                 id: self.tool_use_id.ok_or_else(|| E::missing_field("tool_use_id"))?,
-                content: self.content,
+                content,
                 is_error: self.is_error.unwrap_or_default(),
             }))),
             "tool_use" => Ok(RawBlock::ToolUse(Box::new(RawToolUse {
@@ -307,7 +349,15 @@ impl<'a> Members<'a> {
     }
 }
 
-fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mut Vec<Item>) -> Result<(), Error> {
+/// Adds the items of a message of the model. What a hosted tool did is left out. `follows_model` is
+/// true after another message of the model.
+fn push_assistant(
+    position: MessagePosition,
+    content: RawContent<'_>,
+    follows_model: bool,
+    items: &mut Vec<Item>,
+    ignored: &mut Ignored,
+) -> Result<(), Error> {
     let before = items.len();
     let mut parts = Vec::new();
     for (block, raw) in blocks(content).enumerate() {
@@ -316,9 +366,7 @@ fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mu
             RawBlock::Text(text) => parts.push(Part::Text(text)),
             RawBlock::Thinking(thinking) => {
                 push_message(Role::Assistant, &mut parts, items);
-                // Raw values and strings always serialize.
-                let blob = serde_json::to_string(&thinking).unwrap_or_default();
-                items.push(Item::Think { provider_id: PROVIDER.to_owned(), blob });
+                items.push(thinking.into_item());
             }
             RawBlock::ToolUse(tool_use) => {
                 let RawToolUse { id, name, input } = *tool_use;
@@ -327,6 +375,15 @@ fn push_assistant(position: MessagePosition, content: RawContent<'_>, items: &mu
                 }
                 push_message(Role::Assistant, &mut parts, items);
                 items.push(Item::Call { id, name, args: input.get().to_owned() });
+            }
+            RawBlock::Unsupported(kind) if is_hosted_work(&kind) => ignored.add(&kind),
+            // The messages that it replaces are there as well.
+            RawBlock::Unsupported(kind) if &*kind == COMPACTION && follows_model => ignored.add(&kind),
+            RawBlock::Unsupported(kind) if &*kind == COMPACTION => {
+                return Err(body::unsupported(format!(
+                    "`{position}` has the type `compaction`, which is not supported. Send the messages that it replaced. To \
+                    shorten a conversation, send `truncation`."
+                )));
             }
             other => return Err(other.not_allowed(position, "an assistant message")),
         }
@@ -351,7 +408,12 @@ fn push_user(
     for (block, raw) in blocks(content).enumerate() {
         let position = position.block(block);
         match raw {
+            RawBlock::Document(raw) => match document::document(position, &raw, ignored)? {
+                Some(document) => parts.extend(document),
+                None => return Err(document::not_text(position)),
+            },
             RawBlock::Image { source } => parts.push(image(position, source)?),
+            RawBlock::SearchResult(raw) => parts.push(document::search_result(position, &raw, ignored)?),
             RawBlock::Text(text) => parts.push(Part::Text(text)),
             RawBlock::ToolResult(result) => {
                 let RawToolResult { id, content, is_error } = *result;
@@ -406,18 +468,33 @@ fn output(position: MessagePosition, content: &RawValue, ignored: &mut Ignored) 
         RawContent::Text(text) => return Ok(Output::Text(text)),
         RawContent::Blocks(blocks, _) => blocks,
     };
-    let part = |raw| match raw {
-        RawBlock::Image { source } => image(position, source),
-        RawBlock::Text(text) => Ok(Part::Text(text)),
-        RawBlock::ToolReference(name) => Ok(Part::Text(format!("The tool `{name}` is available."))),
-        RawBlock::Unsupported(kind) => {
-            ignored.add(&kind);
-            Ok(Part::Text(format!("[{kind}]")))
+    let mut parts = Vec::new();
+    for raw in blocks {
+        match raw {
+            RawBlock::Document(raw) => match document::document(position, &raw, ignored)? {
+                Some(document) => parts.extend(document),
+                None => parts.push(left_out("document", ignored)),
+            },
+            RawBlock::Image { source } => parts.push(image(position, source)?),
+            RawBlock::SearchResult(raw) => parts.push(document::search_result(position, &raw, ignored)?),
+            RawBlock::Text(text) => parts.push(Part::Text(text)),
+            RawBlock::ToolReference(name) => parts.push(Part::Text(format!("The tool `{name}` is available."))),
+            RawBlock::Unsupported(kind) => parts.push(left_out(&kind, ignored)),
+            other => return Err(other.not_allowed(position, "a tool result")),
         }
-        other => Err(other.not_allowed(position, "a tool result")),
-    };
-    let parts: Vec<_> = blocks.into_iter().map(part).collect::<Result<_, _>>()?;
+    }
     Ok(if parts.is_empty() { Output::Text(String::new()) } else { Output::Parts(parts) })
+}
+
+/// The note for a block that is left out.
+fn left_out(kind: &str, ignored: &mut Ignored) -> Part {
+    ignored.add(kind);
+    Part::Text(format!("[{kind}]"))
+}
+
+/// True for the types of blocks in which a model service shows what its own tools did.
+fn is_hosted_work(kind: &str) -> bool {
+    matches!(kind, "mcp_tool_use" | "server_tool_use") || kind.ends_with("_tool_result")
 }
 
 /// The URL of an image. Inline data becomes a `data:` URL (RFC 2397).
@@ -462,5 +539,7 @@ fn is_image_type(text: &str) -> bool {
     text.strip_prefix("image/").is_some_and(|kind| (1..=64).contains(&kind.len()) && kind.bytes().all(plain))
 }
 
+/// The block that replaces earlier messages.
+const COMPACTION: &str = "compaction";
 /// The name of the provider format that has this API's thinking blocks.
 const PROVIDER: &str = "anthropic";

@@ -16,10 +16,11 @@ use serde_json::value::RawValue;
 use super::error::ErrorBody;
 use crate::proto::{
     api::{
+        carried_state::CarriedState,
         conversation::ConversationBody,
         format::{PublicError, ReplyWriter},
     },
-    chat::{Item, Part},
+    chat::{Item, Part, owner_mark},
     json::Object,
     sse,
     token::Claims,
@@ -28,17 +29,27 @@ use crate::proto::{
 
 /// Writes one reply.
 pub(super) struct MessagesWriter {
-    /// False if thinking blocks must be empty except for their signatures.
-    shows_thinking: bool,
+    shown: Shown,
     /// The number of blocks in the stream so far.
     blocks: usize,
     /// True if the last block is text and still open.
     text_is_open: bool,
 }
 
+/// The parts of reasoning that are shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// False if thinking blocks must be empty except for their signatures.
+    thinking: bool,
+    /// True if blocks have the mark of their service, and if there are blocks for the opaque
+    /// members of services with other formats.
+    state: bool,
+}
+
 impl MessagesWriter {
     pub(super) fn new(shows_thinking: bool) -> Self {
-        Self { shows_thinking, blocks: 0, text_is_open: false }
+        let shown = Shown { thinking: shows_thinking, state: false };
+        Self { shown, blocks: 0, text_is_open: false }
     }
 
     fn write_text(&mut self, text: &str, out: &mut Vec<u8>) {
@@ -53,8 +64,9 @@ impl MessagesWriter {
     fn write_block(&mut self, block: Block<'_>, out: &mut Vec<u8>) {
         self.end_text(out);
         match block {
-            Block::Thinking { thinking, signature } => {
-                self.start_block(&Block::Thinking { thinking: "".into(), signature: "".into() }, out);
+            Block::Thinking { thinking, signature, holdall_service } => {
+                let empty = Block::Thinking { thinking: "".into(), signature: "".into(), holdall_service };
+                self.start_block(&empty, out);
                 if !thinking.is_empty() {
                     self.write_delta(BlockDelta::Thinking { thinking: &thinking }, out);
                 }
@@ -95,9 +107,13 @@ impl MessagesWriter {
 }
 
 impl ReplyWriter for MessagesWriter {
+    fn show_service_state(&mut self) {
+        self.shown.state = true;
+    }
+
     fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let message = Message {
-            content: content(answer, self.shows_thinking),
+            content: content(answer, self.shown),
             stop_reason: Some(stop_reason(answer)),
             stop_sequence: answer.stop_sequence.as_deref(),
             usage: answer.usage.into(),
@@ -121,7 +137,7 @@ impl ReplyWriter for MessagesWriter {
                 Delta::Think { provider_id, blob } => {
                     // Reasoning separates two texts, as in the history, even if no block shows it.
                     self.end_text(out);
-                    if let Some(block) = Block::thinking(provider_id, blob, self.shows_thinking) {
+                    if let Some(block) = Block::thinking(provider_id, blob, self.shown) {
                         self.write_block(block, out);
                     }
                 }
@@ -290,8 +306,8 @@ struct TokenBlock<'a> {
 }
 
 /// The blocks of a complete message.
-fn content(answer: &Answer, shows_thinking: bool) -> Vec<TokenBlock<'_>> {
-    let blocks = answer.output.iter().flat_map(|item| blocks(item, shows_thinking));
+fn content(answer: &Answer, shown: Shown) -> Vec<TokenBlock<'_>> {
+    let blocks = answer.output.iter().flat_map(|item| blocks(item, shown));
     let mut content: Vec<_> = blocks.map(|block| TokenBlock { block, conversation_token: None }).collect();
     if let Some(last) = content.last_mut() {
         last.conversation_token = Some(&answer.token);
@@ -303,10 +319,29 @@ fn content(answer: &Answer, shows_thinking: bool) -> Vec<TokenBlock<'_>> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Block<'a> {
-    RedactedThinking { data: Cow<'a, str> },
-    Text { text: &'a str, citations: Option<()> },
-    Thinking { thinking: Cow<'a, str>, signature: Cow<'a, str> },
-    ToolUse { id: &'a str, name: &'a str, input: ToolInput<'a>, caller: ToolCaller },
+    RedactedThinking {
+        data: Cow<'a, str>,
+        /// The mark of the service.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        holdall_service: Option<String>,
+    },
+    Text {
+        text: &'a str,
+        citations: Option<()>,
+    },
+    Thinking {
+        thinking: Cow<'a, str>,
+        signature: Cow<'a, str>,
+        /// The mark of the service.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        holdall_service: Option<String>,
+    },
+    ToolUse {
+        id: &'a str,
+        name: &'a str,
+        input: ToolInput<'a>,
+        caller: ToolCaller,
+    },
 }
 
 impl<'a> Block<'a> {
@@ -318,8 +353,13 @@ impl<'a> Block<'a> {
         Self::ToolUse { id, name, input: ToolInput::new(args), caller: ToolCaller { r#type: "direct" } }
     }
 
-    /// The block for reasoning. `None` if the reasoning is in another provider's format.
-    fn thinking(provider_id: &str, blob: &'a str, shows_thinking: bool) -> Option<Self> {
+    /// The block for reasoning. `None` if it is not shown: reasoning in another provider's format
+    /// is opaque to clients, and they need it only if they bring it back.
+    fn thinking(provider_id: &'a str, blob: &'a str, shown: Shown) -> Option<Self> {
+        if let Some(state) = CarriedState::of_item(provider_id, blob) {
+            return shown.state.then(|| Self::carrying(&state, shown));
+        }
+
         #[derive(Deserialize)]
         struct Blob<'a> {
             #[serde(borrow)]
@@ -334,13 +374,26 @@ impl<'a> Block<'a> {
 
         let Object(blob) =
             is_of_provider(provider_id, "anthropic").then(|| serde_json::from_str::<Object<Blob<'a>>>(blob).ok())??;
+        let holdall_service = shown.state.then(|| owner_mark(provider_id));
         match &*blob.r#type {
-            "redacted_thinking" => Some(Self::RedactedThinking { data: blob.data? }),
+            "redacted_thinking" => Some(Self::RedactedThinking { data: blob.data?, holdall_service }),
             "thinking" => Some(Self::Thinking {
-                thinking: blob.thinking.filter(|_| shows_thinking).unwrap_or_default(),
+                thinking: blob.thinking.filter(|_| shown.thinking).unwrap_or_default(),
                 signature: blob.signature.unwrap_or_default(),
+                holdall_service,
             }),
             _ => None,
+        }
+    }
+
+    /// The block for the opaque members of a service with another format. The text of reasoning is
+    /// shown, anything else is redacted.
+    fn carrying(state: &CarriedState<'a>, shown: Shown) -> Self {
+        match state.reasoning().filter(|_| shown.thinking) {
+            Some((thinking, signature)) => {
+                Self::Thinking { thinking, signature: signature.into(), holdall_service: None }
+            }
+            None => Self::RedactedThinking { data: state.text().into(), holdall_service: None },
         }
     }
 }
@@ -376,12 +429,12 @@ struct ToolCaller {
 }
 
 /// The blocks of an item.
-fn blocks(item: &Item, shows_thinking: bool) -> Vec<Block<'_>> {
+fn blocks(item: &Item, shown: Shown) -> Vec<Block<'_>> {
     match item {
         Item::Call { id, name, args } => vec![Block::tool_use(id, name, args)],
         Item::Message { parts, .. } => parts.iter().filter_map(text_block).collect(),
         Item::Result { .. } => Vec::new(),
-        Item::Think { provider_id, blob } => Block::thinking(provider_id, blob, shows_thinking).into_iter().collect(),
+        Item::Think { provider_id, blob } => Block::thinking(provider_id, blob, shown).into_iter().collect(),
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct RawMessages<'a> {
     tool_choice: Option<&'a RawValue>,
     // Left out.
     #[serde(borrow)]
+    container: Option<&'a RawValue>,
+    #[serde(borrow)]
     context_management: Option<&'a RawValue>,
     #[serde(borrow)]
     mcp_servers: Option<&'a RawValue>,
@@ -54,8 +56,6 @@ pub(super) struct RawMessages<'a> {
     // Not supported, except with a value that has no effect.
     #[serde(borrow)]
     compaction: Option<&'a RawValue>,
-    #[serde(borrow)]
-    container: Option<&'a RawValue>,
     #[serde(borrow)]
     fallbacks: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -79,7 +79,8 @@ impl RawMessages<'_> {
         let ReplySettings { max_output_tokens, reasoning, format, shows_thinking } = self.reply_settings()?;
         let ignored = &mut Ignored::default();
         let tools = read_tools(self.tools.unwrap_or_default(), ignored)?;
-        for (name, member) in [("mcp_servers", self.mcp_servers), ("top_k", self.top_k)] {
+        for (name, member) in [("container", self.container), ("mcp_servers", self.mcp_servers), ("top_k", self.top_k)]
+        {
             if member.is_some_and(|member| !has_no_effect(member)) {
                 ignored.add(name);
             }
@@ -139,8 +140,10 @@ impl RawMessages<'_> {
     /// Rejects members that the format knows and the server does not support.
     fn reject_unsupported(&self) -> Result<(), Error> {
         for (member, message) in [
-            (self.compaction, "`compaction` is not supported. Send `truncation`: \"summarize\"."),
-            (self.container, "`container` is not supported: the server runs no code."),
+            (
+                self.compaction.filter(|compaction| !is_disabled(compaction)),
+                "`compaction` is not supported. Send `truncation`: \"summarize\".",
+            ),
             (self.fallbacks, "`fallbacks` is not supported: the operator configures the fallback models."),
             (
                 // A model runs anywhere if the request does not say where.
@@ -155,6 +158,19 @@ impl RawMessages<'_> {
         }
         Ok(())
     }
+}
+
+/// True for a setting that turns its feature off.
+fn is_disabled(setting: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Setting<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+
+    let setting = setting.get();
+    setting == "\"disabled\""
+        || serde_json::from_str::<Object<Setting<'_>>>(setting).is_ok_and(|setting| setting.0.r#type == "disabled")
 }
 
 #[derive(Deserialize)]
@@ -302,7 +318,9 @@ fn read_tools<const MOST: usize>(raw: List<&RawValue, MOST>, ignored: &mut Ignor
     for (at, raw) in raw.0.into_iter().enumerate() {
         let path = format!("tools[{at}]");
         match tools::kind(&path, raw)? {
-            Some(hosted) if hosted != "custom" => {
+            None if tools::leave_out_keyed(raw, ignored) => {}
+            // Another API's word for a tool of the client.
+            Some(hosted) if hosted != "custom" && hosted != "function" => {
                 let Object(RawHostedTool { name }) = body::parse_member(&path, raw)?;
                 let name: Option<String> = name.and_then(|name| serde_json::from_str(name.get()).ok());
                 ignored.add_tool(&hosted, name.as_deref());

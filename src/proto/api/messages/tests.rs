@@ -270,7 +270,6 @@ fn only_tools_of_the_client_are_supported() {
 #[test]
 fn unsupported_features_are_rejected_with_an_alternative() {
     for (name, value, instead) in [
-        ("container", json!("c"), "the server runs no code"),
         ("inference_geo", json!("eu"), "the operator decides"),
         ("thread", json!({ "type": "create" }), "`conversation_token`"),
         ("compaction", json!({ "type": "enabled" }), "`truncation`"),
@@ -293,6 +292,9 @@ fn what_cannot_be_offered_is_left_out_and_named() {
     );
     assert_eq!(ignored(json!({ "mcp_servers": [{ "type": "url", "name": "n" }] })), ["mcp_servers"]);
     assert_eq!(ignored(json!({ "top_k": 5 })), ["top_k"]);
+    assert_eq!(ignored(json!({ "container": "container_1" })), ["container"]);
+    assert_eq!(ignored(json!({ "tools": [{ "google_search": {} }, tool] })), ["google_search"]);
+    assert_invalid(&json!({ "tools": [{ "type": "function", "function": { "name": "add" } }] }), "`tools[0]");
     let edits = |edits: Value| json!({ "context_management": { "edits": edits } });
     let clear = |kind: &str, keep: Value| json!({ "type": kind, "keep": keep });
     let everything = json!({ "type": "all" });
@@ -303,7 +305,8 @@ fn what_cannot_be_offered_is_left_out_and_named() {
         edits(json!([clear("clear_thinking_20251015", everything.clone())])),
         json!({ "inference_geo": "global", "top_k": 0, "fallbacks": [], "mcp_servers": [] }),
         json!({ "container": "", "thread": {}, "compaction": null, "conversation_token": "" }),
-        json!({ "container": { "id": null, "skills": [] } }),
+        json!({ "container": { "id": null, "skills": [] }, "compaction": { "type": "disabled" } }),
+        json!({ "compaction": "disabled" }),
     ] {
         assert!(ignored(fulfilled.clone()).is_empty(), "{fulfilled}");
     }

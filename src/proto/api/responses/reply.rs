@@ -18,11 +18,12 @@ use super::{
 };
 use crate::proto::{
     api::{
+        carried_state::CarriedState,
         format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
         tools::{CallInput, ClientCall, ToolNames},
     },
-    chat::{Item, Part},
+    chat::{Item, Part, owner_mark},
     json::object_from_str,
     token::Claims,
     turn::{Answer, Delta, FinishReason, Partial, is_of_provider},
@@ -37,6 +38,9 @@ pub(super) struct ResponsesWriter {
     live: bool,
     /// True if reasoning items have the part that only their provider can read.
     encrypted_reasoning: bool,
+    /// True if the ids of reasoning items have the mark of their service, and if there are items
+    /// for the opaque members of services with other formats.
+    shows_state: bool,
     events: EventWriter,
     /// The members that all response objects of a stream share. Set when the stream starts.
     head: Option<Head>,
@@ -51,11 +55,16 @@ impl ResponsesWriter {
     /// `names`.
     pub(super) fn new(repeated: RepeatedMembers, names: ToolNames, live: bool, encrypted_reasoning: bool) -> Self {
         let (events, items) = (EventWriter::default(), Vec::new());
-        Self { repeated, names, live, encrypted_reasoning, events, head: None, items, open_text: None }
+        let (shows_state, head, open_text) = (false, None, None);
+        Self { repeated, names, live, encrypted_reasoning, shows_state, events, head, items, open_text }
     }
 }
 
 impl ReplyWriter for ResponsesWriter {
+    fn show_service_state(&mut self) {
+        self.shows_state = true;
+    }
+
     fn body(&mut self, answer: &Answer) -> Vec<u8> {
         let head = Head::new(&answer.conversation.claims);
         let (id, items) = (self.id(&head, answer), self.items(&head, answer));
@@ -197,12 +206,27 @@ impl ResponsesWriter {
         items
     }
 
-    /// The item for reasoning. `None` if the reasoning is in another provider's format.
+    /// The id of a reasoning item, with the mark of its service if marks are shown.
+    fn reasoning_id(&self, head: &Head, at: usize, provider_id: &str) -> String {
+        let id = head.item_id("rs", at);
+        if self.shows_state { format!("{id}_{}", owner_mark(provider_id)) } else { id }
+    }
+
+    /// The item for reasoning. `None` if it is not shown: reasoning in another provider's format is
+    /// opaque to clients, and they need it only if they bring it back.
     fn reasoning(&self, head: &Head, at: usize, provider_id: &str, blob: &str) -> Option<OutputItem> {
+        if let Some(state) = CarriedState::of_item(provider_id, blob) {
+            return (self.shows_state && self.encrypted_reasoning).then(|| OutputItem::Reasoning {
+                id: head.item_id("rs", at),
+                summary: Vec::new(),
+                content: Vec::new(),
+                encrypted_content: Some(state.text()),
+            });
+        }
         let is_in_format = is_of_provider(provider_id, "openai-responses");
         let raw: RawReasoning = is_in_format.then(|| object_from_str(blob).ok())??;
         (raw.r#type == "reasoning").then(|| OutputItem::Reasoning {
-            id: head.item_id("rs", at),
+            id: self.reasoning_id(head, at, provider_id),
             summary: raw
                 .summary
                 .unwrap_or_default()

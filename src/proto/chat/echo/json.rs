@@ -8,32 +8,45 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// Returns true if both arguments of a call have the same content. `ours` is from the token.
-///
-/// Some APIs show arguments as a JSON object. Arguments that are not an object were shown there as
-/// an empty object.
-pub(super) fn same_args(ours: &str, theirs: &str) -> bool {
-    let is_short = ours.len().max(theirs.len()) <= MAX_PARSED_BYTES;
-    same_json(ours, theirs)
-        || (is_short
-            && parse(theirs).is_some_and(|theirs| theirs == Value::Object(Map::new()))
-            && !parse(ours).is_some_and(|ours| ours.is_object()))
+/// JSON text of a client. It is read once, and can then be compared with many texts of the token.
+pub(super) struct Json<'a> {
+    without_whitespace: Vec<u8>,
+    /// The content, if it is a string.
+    text: Option<Cow<'a, str>>,
+    /// Only of a text that is short enough.
+    value: Option<Value>,
+}
+
+impl<'a> Json<'a> {
+    pub(super) fn new(json: &'a str) -> Self {
+        Self { without_whitespace: without_whitespace(json).collect(), text: text(json), value: short_value(json) }
+    }
+
+    /// Returns true if both have the same content. `ours` is from the token.
+    fn is_same(&self, ours: &str) -> bool {
+        without_whitespace(ours).eq(self.without_whitespace.iter().copied())
+            || self.text.is_some() && self.text == text(ours)
+            || self.value.as_ref().is_some_and(|value| short_value(ours).is_some_and(|ours| same_value(&ours, value)))
+    }
+
+    /// Returns true if these are the arguments `ours` of a call in the token.
+    ///
+    /// Some APIs show arguments as a JSON object. Arguments that are not an object were shown there
+    /// as an empty object.
+    pub(super) fn are_args(&self, ours: &str) -> bool {
+        let is_empty = self.value.as_ref().is_some_and(|value| *value == Value::Object(Map::new()));
+        let is_short = ours.len() <= MAX_PARSED_BYTES;
+        self.is_same(ours) || is_empty && is_short && !short_value(ours).is_some_and(|ours| ours.is_object())
+    }
 }
 
 /// Returns true if both JSON texts have the same content.
-pub(super) fn same_json(one: &str, other: &str) -> bool {
-    if one == other || without_whitespace(one).eq(without_whitespace(other)) {
-        return true;
-    }
-    if let (Some(one), Some(other)) = (text(one), text(other)) {
-        return one == other;
-    }
-    one.len().max(other.len()) <= MAX_PARSED_BYTES
-        && parse(one).zip(parse(other)).is_some_and(|(one, other)| same_value(&one, &other))
+pub(super) fn same_json(ours: &str, theirs: &str) -> bool {
+    ours == theirs || Json::new(theirs).is_same(ours)
 }
 
-fn parse(json: &str) -> Option<Value> {
-    serde_json::from_str(json).ok()
+fn short_value(json: &str) -> Option<Value> {
+    (json.len() <= MAX_PARSED_BYTES).then(|| serde_json::from_str(json).ok()).flatten()
 }
 
 /// The content of a JSON string.
@@ -77,6 +90,10 @@ const MAX_PARSED_BYTES: usize = 64 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn same_args(ours: &str, theirs: &str) -> bool {
+        Json::new(theirs).are_args(ours)
+    }
 
     #[test]
     fn long_arguments_may_differ_only_in_whitespace() {

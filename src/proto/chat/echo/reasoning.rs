@@ -14,11 +14,11 @@ use crate::proto::chat::item::{Item, is_of_provider};
 ///
 /// Unknown reasoning passes in two cases: it may be older than a `history` that is not whole, and
 /// it may belong to a cut reply, whose reasoning the token does not keep.
-pub(super) fn is_known(history: &[Item], echo: &[Item], is_whole: bool) -> bool {
+pub(super) fn is_known(history: &[Item], echo: &[&Item], is_whole: bool) -> bool {
     let is_cut = |item: &Item| matches!(item, Item::Message { cut: true, .. });
     let is_whole = is_whole && !history.iter().any(is_cut);
     let mut ours = history.iter().rev().filter_map(reasoning);
-    let theirs = echo.iter().rev().filter_map(reasoning).filter(|(_, blob)| !is_empty(blob));
+    let theirs = echo.iter().rev().copied().filter_map(reasoning).filter(|(_, blob)| !is_empty(blob));
     theirs.into_iter().all(|(provider, theirs)| {
         let is_own = |(id, ours): (&str, &str)| is_of_provider(id, provider) && covers(ours, theirs, DEPTH);
         ours.any(is_own) || !is_whole
@@ -70,7 +70,7 @@ fn members(json: &str) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
 }
 
 /// Returns true for a value without content.
-fn is_blank(json: &str) -> bool {
+pub(in crate::proto) fn is_blank(json: &str) -> bool {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let start: Vec<u8> = json.bytes().filter(|byte| !is_space(byte)).take(5).collect();
     [&b"\"\""[..], b"[]", b"{}", b"null"].contains(&start.as_slice())

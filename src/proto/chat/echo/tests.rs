@@ -26,10 +26,11 @@ fn history() -> Vec<Item> {
 }
 
 fn without_echo(history: &[Item], input: &[Item], is_whole: bool) -> Result<Vec<Item>, Error> {
-    first_new_item(history, input, is_whole, true).map(|first_new| input[first_new..].to_vec())
+    new_items(history, input, is_whole, true)
+        .map(|is_new| input.iter().zip(is_new).filter(|(_, is_new)| *is_new).map(|(item, _)| item.clone()).collect())
 }
 
-fn new_items(input: &[Item]) -> Result<Vec<Item>, Error> {
+fn from_history(input: &[Item]) -> Result<Vec<Item>, Error> {
     without_echo(&history(), input, true)
 }
 
@@ -39,32 +40,29 @@ fn a_repeated_conversation_is_dropped() {
     let echo = [user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), result(parts), model("C")];
     for forgotten in 0..echo.len() {
         let mut input = echo[forgotten..].to_vec();
-        // A client forgets a reply completely or not at all.
-        if matches!(input[0], Item::Call { .. }) {
-            continue;
-        }
         input.extend([user("d"), user("e")]);
-        assert_eq!(new_items(&input).unwrap(), [user("d"), user("e")], "{forgotten}");
+        assert_eq!(from_history(&input).unwrap(), [user("d"), user("e")], "{forgotten}");
     }
 }
 
 #[test]
 fn a_reference_stands_for_any_reply_in_its_place() {
     let three = || result(Output::Text("3".to_owned()));
-    let echo = [user("a"), Item::reference(), user("b"), Item::reference(), call("{}"), three(), Item::reference()];
-    // Not at the call: a client forgets a reply completely or not at all.
-    for forgotten in [0, 1, 2, 3, 5, 6] {
+    let add = || call(r#"{"x":1}"#);
+    let echo = [user("a"), Item::reference(), user("b"), Item::reference(), add(), three(), Item::reference()];
+    for forgotten in 0..echo.len() {
         let mut input = echo[forgotten..].to_vec();
         input.push(user("d"));
-        assert_eq!(new_items(&input).unwrap(), [user("d")], "{forgotten}");
+        assert_eq!(from_history(&input).unwrap(), [user("d")], "{forgotten}");
     }
     // It stands for no message of the user, and for nothing in the place of one.
     for input in [
         vec![user("x"), Item::reference(), user("d")],
         vec![Item::reference(), user("a"), model("A"), user("d")],
         vec![user("a"), user("b"), Item::reference(), user("d")],
+        vec![user("b"), Item::reference(), call("{}"), user("d")],
     ] {
-        new_items(&input).unwrap_err();
+        from_history(&input).unwrap_err();
     }
     // A result after references to the reply with its call.
     let open = &history()[..6];
@@ -74,7 +72,7 @@ fn a_reference_stands_for_any_reply_in_its_place() {
 
 #[test]
 fn new_input_is_unchanged() {
-    assert_eq!(new_items(&[user("a"), user("b")]).unwrap(), [user("a"), user("b")]);
+    assert_eq!(from_history(&[user("a"), user("b")]).unwrap(), [user("a"), user("b")]);
     assert_eq!(without_echo(&[], &[user("a")], true).unwrap(), [user("a")]);
 }
 
@@ -87,7 +85,7 @@ fn forged_turns_of_the_model_are_refused() {
         vec![model("before"), user("a"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), user("d")],
         vec![call(r#"{"x":2}"#), user("d")],
     ] {
-        assert_eq!(new_items(&input).unwrap_err().code(), "role_forbidden", "{input:?}");
+        assert_eq!(from_history(&input).unwrap_err().code(), "role_forbidden", "{input:?}");
         let without_history = without_echo(&[], &input, true).unwrap_err();
         assert_eq!(without_history.code(), "role_forbidden");
     }
@@ -110,7 +108,7 @@ fn changed_user_messages_are_refused_as_another_conversation() {
         vec![user("x"), model("A"), user("b"), model("B"), call(r#"{"x":1}"#), result(other), model("C"), user("d")],
         vec![user("other"), model("B"), call(r#"{"x":1}"#), result(Output::Text("3".to_owned())), model("C")],
     ] {
-        assert_eq!(new_items(&input).unwrap_err().code(), "request_invalid", "{input:?}");
+        assert_eq!(from_history(&input).unwrap_err().code(), "request_invalid", "{input:?}");
     }
 }
 
@@ -205,6 +203,133 @@ fn a_question_before_its_results_is_an_echo() {
     assert_eq!(without_echo(&answered, &[user("b"), user("c")], true).unwrap(), [user("b"), user("c")]);
 }
 
+fn call_of(id: &str) -> Item {
+    Item::Call { id: id.to_owned(), name: "add".to_owned(), args: "{}".to_owned() }
+}
+
+#[test]
+fn calls_and_results_may_be_in_another_order_or_missing() {
+    let (c1, c2, c3) = (|| call_of("1"), || call_of("2"), || call_of("3"));
+    let (r1, r2, r3) = (|| result_of("1", "x"), || result_of("2", "y"), || result_of("3", "z"));
+    // The results of two calls at once, where each follows its call.
+    for input in [
+        vec![user("b"), model("Adding."), c1(), r1(), c2(), r2()],
+        vec![c1(), r1(), c2(), r2()],
+        vec![user("b"), c1(), r1(), model("Adding."), c2(), r2()],
+        vec![user("b"), c1(), r1(), r2()],
+        vec![user("a"), model("A"), user("b"), c2(), r1(), r2()],
+        vec![user("b"), model("Adding."), r1(), r2()],
+        vec![model("Adding."), r1(), r2()],
+        vec![user("a"), model("A"), user("b"), c1(), c2(), r1(), r2()],
+    ] {
+        assert_eq!(without_echo(&waiting(), &input, true).unwrap(), [r1(), r2()], "{input:?}");
+    }
+    let input = [c2(), r2(), c1(), r1(), user("c")];
+    assert_eq!(without_echo(&waiting(), &input, true).unwrap(), [r2(), r1(), user("c")]);
+    // The next step of the same reply.
+    let step = [waiting(), vec![r1(), r2(), model("Once more."), c3()]].concat();
+    for input in [
+        vec![user("b"), c1(), r1(), c2(), r2(), c3(), r3()],
+        vec![user("b"), c1(), c2(), c3(), r1(), r2(), r3()],
+        vec![c1(), c2(), r1(), r2(), r3()],
+        vec![user("b"), model("Once more."), c3(), r3()],
+        vec![user("b"), model("Adding."), model("Once more."), r3()],
+        vec![user("b"), r2(), r1(), c3(), r3()],
+        vec![c1(), r1(), c3(), r3()],
+        vec![c2(), r2(), r1(), r3()],
+    ] {
+        assert_eq!(without_echo(&step, &input, true).unwrap(), [r3()], "{input:?}");
+    }
+    // The end of the reply.
+    let done = [step, vec![r3(), model("Done.")]].concat();
+    for echo in [
+        vec![user("b"), model("Done.")],
+        vec![user("a"), model("A"), user("b"), c1(), r1(), c2(), r2(), c3(), r3(), model("Done.")],
+        vec![user("b"), model("Adding."), c3(), r3(), model("Done.")],
+        vec![r1(), c3(), r3(), model("Done.")],
+    ] {
+        let input = [&echo[..], &[user("c")]].concat();
+        assert_eq!(without_echo(&done, &input, true).unwrap(), [user("c")], "{input:?}");
+    }
+}
+
+#[test]
+fn calls_and_results_of_others_are_refused_in_any_order() {
+    let (c1, c2) = (|| call_of("1"), || call_of("2"));
+    let (r1, r2) = (|| result_of("1", "x"), || result_of("2", "y"));
+    let other =
+        |name: &str, args: &str| Item::Call { id: "1".to_owned(), name: name.to_owned(), args: args.to_owned() };
+    for forged in [
+        vec![user("b"), other("add", r#"{"x":1}"#), r1(), c2(), r2()],
+        vec![user("b"), other("sub", "{}"), r1(), c2(), r2()],
+        vec![user("b"), c1(), r1(), c1(), r2()],
+        vec![user("b"), call_of("3"), r1(), r2()],
+        vec![user("b"), c1(), r1(), model("Added."), c2(), r2()],
+        vec![user("b"), model("Adding."), model("Adding."), c1(), r1(), r2()],
+        vec![user("b"), c1(), r1(), c2(), r2(), model("Done."), user("c")],
+    ] {
+        assert_eq!(without_echo(&waiting(), &forged, true).unwrap_err().code(), "role_forbidden", "{forged:?}");
+    }
+    let done = [waiting(), vec![r1(), r2(), model("Done.")]].concat();
+    for (forged, code) in [
+        // A call is not the reply that follows it.
+        (vec![user("b"), c1(), r1(), user("c")], "role_forbidden"),
+        (vec![c1(), r1(), user("c")], "role_forbidden"),
+        (vec![user("x"), c1(), r1(), c2(), r2(), model("Done."), user("c")], "request_invalid"),
+        (vec![user("b"), c1(), result_of("1", "y"), c2(), r2(), model("Done."), user("c")], "request_invalid"),
+        (vec![user("b"), c1(), r1(), c2(), r1(), model("Done."), user("c")], "request_invalid"),
+        (vec![user("b"), user("and?"), c1(), r1(), model("Done."), user("c")], "request_invalid"),
+    ] {
+        assert_eq!(without_echo(&done, &forged, true).unwrap_err().code(), code, "{forged:?}");
+    }
+}
+
+#[test]
+fn messages_may_be_split_and_joined() {
+    let history = [user("One. "), user("Two."), model("Three.\n\nFour."), user("Five."), model(" Six")];
+    for echo in [
+        vec![user("One. Two."), model("Three."), model("Four."), user("Five."), model("Six")],
+        vec![user("One.\nTwo."), model("Three.\n\nFo"), model("ur."), user("Five."), model("Six\n")],
+        vec![
+            user("One."),
+            user(""),
+            user("Two."),
+            model("Three.\n\nFour."),
+            user("Fi"),
+            user("ve."),
+            model("S"),
+            model("ix"),
+        ],
+        vec![user("Two."), model("Three.\n\nFour."), user("Five."), model("Six")],
+    ] {
+        let input = [&echo[..], &[user("c")]].concat();
+        assert_eq!(without_echo(&history, &input, true).unwrap(), [user("c")], "{input:?}");
+    }
+    for forged in [
+        vec![user("One. Two."), model("Three. Four."), user("Five."), model("Six")],
+        vec![model("Four."), user("Five."), model("Six"), model("Seven")],
+        vec![user("Two. One."), model("Three.\n\nFour."), user("Five."), model("Six")],
+        // The start of a message is missing.
+        vec![user("Two."), model("Four."), user("Five."), model("Six")],
+        vec![model("ix")],
+    ] {
+        let input = [&forged[..], &[user("c")]].concat();
+        without_echo(&history, &input, true).unwrap_err();
+    }
+}
+
+#[test]
+fn calls_that_were_trimmed_are_not_compared() {
+    let left = [user("b"), model("B")];
+    let remembered = [user("a"), call("{}"), result(Output::Text("3".to_owned())), model("A"), user("b"), model("B")];
+    for forgotten in 0..5 {
+        let input = [&remembered[forgotten..], &[user("c")]].concat();
+        assert_eq!(without_echo(&left, &input, false).unwrap(), [user("c")], "{forgotten}");
+    }
+    let input = [user("b"), call("{}"), result(Output::Text("3".to_owned())), model("B"), user("c")];
+    assert_eq!(without_echo(&left, &input, false).unwrap_err().code(), "role_forbidden");
+}
+
 #[test]
 fn a_later_call_of_the_same_question_leaves_the_echo_as_it_is() {
     let call = |id: &str| Item::Call { id: id.to_owned(), name: "add".to_owned(), args: "{}".to_owned() };
@@ -220,7 +345,8 @@ fn a_later_call_of_the_same_question_leaves_the_echo_as_it_is() {
         let input = [&echo[..], &new].concat();
         assert_eq!(without_echo(&history, &input, true).unwrap(), new, "{echo:?}");
     }
-    // Another result for a call that was answered is not an echo.
+    // Another result for a call that was answered is not an echo, and neither is one alone.
+    assert_eq!(without_echo(&history, &[result_of("1", "x")], true).unwrap(), [result_of("1", "x")]);
     let input = [user("b"), result_of("1", "other"), result_of("3", "z")];
     assert_eq!(without_echo(&history, &input, true).unwrap(), input[1..]);
     // An id can be used again. A result for the call that waits is new, even if it is the same.
@@ -328,7 +454,7 @@ fn other_reasoning_is_refused() {
         let input = [user("a"), think(provider, theirs), model("A"), user("b")];
         assert_eq!(without_echo(&history, &input, true).unwrap_err().code(), "role_forbidden", "{theirs}");
         // A model that accepts history of clients leaves it out: the token has the conversation.
-        assert_eq!(first_new_item(&history, &input, true, false), Ok(3), "{theirs}");
+        assert_eq!(new_items(&history, &input, true, false), Ok(vec![false, false, false, true]), "{theirs}");
         // It may belong to a turn that was trimmed.
         assert_eq!(without_echo(&history, &input, false).unwrap(), [user("b")], "{theirs}");
         // Without a token there is nothing to compare with.

@@ -2,7 +2,11 @@
 //! reasoning.
 
 use super::*;
-use crate::proto::token;
+use crate::proto::{
+    chat::{claimed_provider, owner_mark},
+    provider::Profile,
+    token,
+};
 
 fn user(text: &str) -> Item {
     Item::text(Role::User, text)
@@ -219,48 +223,164 @@ fn thoughtful(provider_id: &str) -> Vec<Item> {
     vec![user("hi"), think(provider_id, SIGNED), assistant("hello"), user("and?")]
 }
 
-#[test]
-fn reasoning_of_a_client_goes_to_one_service_in_its_format() {
-    let targets =
-        [target("openai", "chat"), anthropic_at("a.test"), anthropic_at("b.test"), target("anthropic", "own")];
-    let model = |alias: &str, first: usize| Model {
-        accepts_client_history: true,
-        fallbacks: targets[first + 1..].to_vec(),
-        ..Model::new(alias, targets[first].clone())
-    };
-    let models = (0..4).map(|first| model(&first.to_string(), first)).collect();
-    let mut fixture = Fixture::with(Limits::default(), TokenPolicy::default(), models);
-    for (alias, by) in
-        [("0", "anthropic@a.test"), ("1", "anthropic@a.test"), ("2", "anthropic@b.test"), ("3", "anthropic")]
-    {
-        let mut exchange = fixture.ready(at(alias, turn_with(None, thoughtful("anthropic")))).unwrap();
-        loop {
-            let target = exchange.turn.target.provider_id.clone();
-            assert_eq!(gets_thinking(&exchange), target == by, "{alias}: {target}");
-            if !exchange.next_target() {
-                break;
-            }
+/// Where the request for each target of the alias has the thinking block.
+fn receivers(fixture: &mut Fixture, alias: &str, provider_id: &str) -> Vec<String> {
+    let mut exchange = fixture.ready(at(alias, turn_with(None, thoughtful(provider_id)))).unwrap();
+    let mut receivers = Vec::new();
+    loop {
+        if gets_thinking(&exchange) {
+            receivers.push(exchange.turn.target.provider_id.clone());
+        }
+        if !exchange.next_target() {
+            return receivers;
         }
     }
-    // Without content there is nothing to send.
-    for blob in ["", "{}", r#"{"type":"thinking","thinking":"","signature":""}"#] {
-        let input = vec![user("hi"), think("anthropic", blob), assistant("hello"), user("and?")];
-        let exchange = fixture.ready(at("1", turn_with(None, input))).unwrap();
-        assert!(!String::from_utf8_lossy(exchange.request().body()).contains("thinking"), "{blob}");
-    }
-    // A client cannot name a host, and other formats are left out.
-    for provider_id in ["anthropic@a.test", "anthropic@b.test", "openai-responses", "builtin", "Anthropic", ""] {
-        let exchange = fixture.ready(at("1", turn_with(None, thoughtful(provider_id)))).unwrap();
-        assert!(!gets_thinking(&exchange), "{provider_id}");
+}
+
+/// The provider id of reasoning that a client brings back with the mark of a service.
+fn marked(provider_id: &str) -> String {
+    claimed_provider(provider_id.split('@').next().unwrap(), Some(&owner_mark(provider_id)))
+}
+
+/// Aliases for the targets from each one on, and `one` with one service in Anthropic's format at
+/// two targets.
+fn anthropic_services() -> Fixture {
+    let targets =
+        [target("openai", "chat"), anthropic_at("a.test"), anthropic_at("b.test"), target("anthropic", "own")];
+    let model = |alias: &str, targets: &[Target]| Model {
+        accepts_client_history: true,
+        fallbacks: targets[1..].to_vec(),
+        ..Model::new(alias, targets[0].clone())
+    };
+    let mut models: Vec<_> = (0..4).map(|first| model(&first.to_string(), &targets[first..])).collect();
+    models.push(model("one", &[targets[0].clone(), targets[1].clone(), targets[1].clone()]));
+    Fixture::with(Limits::default(), TokenPolicy::default(), models)
+}
+
+#[test]
+fn reasoning_of_a_client_goes_to_the_service_that_made_it() {
+    let mut fixture = anthropic_services();
+    for (alias, by, receives) in [
+        ("0", "anthropic@a.test", true),
+        ("0", "anthropic@b.test", true),
+        ("1", "anthropic", true),
+        ("2", "anthropic@a.test", false),
+        ("3", "anthropic@b.test", false),
+        ("0", "anthropic@c.test", false),
+        ("0", "openai-responses@a.test", false),
+    ] {
+        let expected: &[&str] = if receives { &[by] } else { &[] };
+        assert_eq!(receivers(&mut fixture, alias, &marked(by)), expected, "{alias}: {by}");
     }
     // What the token keeps goes to no other host later.
-    let first = fixture.ready(at("0", turn_with(None, thoughtful("anthropic")))).unwrap();
+    let first = fixture.ready(at("0", turn_with(None, thoughtful(&marked("anthropic@a.test"))))).unwrap();
     let token = fixture.finish(first, [text_reply("yes").as_bytes()]).1.unwrap().token;
     assert_eq!(fixture.history(&token).unwrap().0[1], think("anthropic@a.test", SIGNED));
     for (alias, gets) in [("1", true), ("2", false), ("3", false)] {
         let exchange = fixture.ready(at(alias, next_turn(&token, "so?"))).unwrap();
         assert_eq!(gets_thinking(&exchange), gets, "{alias}");
     }
+}
+
+#[test]
+fn reasoning_without_a_mark_needs_an_alias_with_one_service_of_its_format() {
+    let mut fixture = anthropic_services();
+    for alias in ["0", "1", "2"] {
+        assert_eq!(receivers(&mut fixture, alias, "anthropic"), [""; 0], "{alias}");
+    }
+    assert_eq!(receivers(&mut fixture, "3", "anthropic"), ["anthropic"]);
+    assert_eq!(receivers(&mut fixture, "one", "anthropic"), ["anthropic@a.test"; 2]);
+    // Without content there is nothing to send.
+    for blob in ["", "{}", r#"{"type":"thinking","thinking":"","signature":""}"#] {
+        let input = vec![user("hi"), think("anthropic", blob), assistant("hello"), user("and?")];
+        let exchange = fixture.ready(at("3", turn_with(None, input))).unwrap();
+        assert!(!String::from_utf8_lossy(exchange.request().body()).contains("thinking"), "{blob}");
+    }
+    // A client cannot name a host, and other formats are left out.
+    for provider_id in ["anthropic@a.test", "anthropic@b.test", "openai-responses", "builtin", "Anthropic", ""] {
+        assert_eq!(receivers(&mut fixture, "one", provider_id), [""; 0], "{provider_id}");
+    }
+}
+
+/// The items of the token after a turn with this state before a call that has an id of its own
+/// form. The services are those of the hosts, in this order.
+fn kept_state(hosts: &[&str], provider_id: &str, blob: &str) -> Vec<Item> {
+    let chat_at = |host: &&str| Target {
+        provider_id: format!("openai@{host}"),
+        profile: Profile::of_base_url(&format!("https://{host}")),
+        ..target("openai", host)
+    };
+    let targets: Vec<_> = hosts.iter().map(chat_at).collect();
+    let model = Model {
+        accepts_client_history: true,
+        fallbacks: targets[1..].to_vec(),
+        ..Model::new("open", targets[0].clone())
+    };
+    let mut fixture = Fixture::with(Limits::default(), TokenPolicy::default(), vec![model]);
+    let call = Item::Call { id: "look:0".to_owned(), name: "look".to_owned(), args: "{}".to_owned() };
+    let result = Item::Result { id: "look:0".to_owned(), out: Output::Text("red".to_owned()), error: false };
+    let token = fixture.turn(turn_with(None, vec![user("hi"), think(provider_id, blob), call, result]), "yes").token;
+    let items = fixture.history(&token).unwrap().0;
+    items.into_iter().filter(|item| matches!(item, Item::Think { .. })).collect()
+}
+
+const GEMINI: &str = "generativelanguage.googleapis.com";
+const DEEPSEEK: &str = "api.deepseek.com";
+const UNKNOWN: &str = "llm.test";
+
+#[test]
+fn opaque_members_go_to_the_service_that_wants_them() {
+    let of_call = |members: &str| format!(r#"{{"for":"call","id":"look:0","members":{members}}}"#);
+    let of_message = |members: &str| format!(r#"{{"for":"message","members":{members}}}"#);
+    let signature = r#"{"extra_content":{ "google":{"thought_signature":"AbC"}}}"#;
+    let reasoning = r#"{"reasoning_content":"hm"}"#;
+    for (hosts, blob, keeper) in [
+        (&[GEMINI][..], of_call(signature), Some(GEMINI)),
+        (&[GEMINI, DEEPSEEK], of_call(signature), Some(GEMINI)),
+        (&[DEEPSEEK, GEMINI], of_call(signature), Some(GEMINI)),
+        (&[DEEPSEEK, GEMINI], of_message(reasoning), Some(DEEPSEEK)),
+        (&[DEEPSEEK], of_call(signature), None),
+        // Two services can have made it.
+        (&[DEEPSEEK, UNKNOWN], of_message(reasoning), None),
+        (&[UNKNOWN, GEMINI], of_call(signature), None),
+        (&[UNKNOWN, UNKNOWN], of_call(signature), Some(UNKNOWN)),
+        // Without members there is nothing to send.
+        (&[GEMINI], of_call("{}"), None),
+    ] {
+        let expected = keeper.map(|host| think(&format!("openai@{host}"), &blob));
+        assert_eq!(kept_state(hosts, "openai", &blob), expected.as_slice(), "{hosts:?}: {blob}");
+    }
+    let to_deepseek = marked(&format!("openai@{DEEPSEEK}"));
+    let kept = [think(&format!("openai@{DEEPSEEK}"), &of_message(reasoning))];
+    assert_eq!(kept_state(&[UNKNOWN, DEEPSEEK], &to_deepseek, &of_message(reasoning)), kept);
+    assert_eq!(kept_state(&[GEMINI, UNKNOWN], &to_deepseek, &of_message(reasoning)), []);
+    // An id of another form is the service's own only with its mark.
+    let to_unknown = marked(&format!("openai@{UNKNOWN}"));
+    let kept = [think(&format!("openai@{UNKNOWN}"), &of_call("{}"))];
+    assert_eq!(kept_state(&[DEEPSEEK, UNKNOWN], &to_unknown, &of_call("{}")), kept);
+    assert_eq!(kept_state(&[UNKNOWN], "openai", &of_call("{}")), []);
+}
+
+#[test]
+fn only_members_that_the_service_wants_are_kept() {
+    let blob = |members: &str| format!(r#"{{"for":"message","members":{members}}}"#);
+    let given = blob(
+        r#"{"name":"x","reasoning_content":"hm","provider_specific_fields":{"conversation_token":"a.b.c"},"future":1}"#,
+    );
+    let kept = [think(&format!("openai@{UNKNOWN}"), &blob(r#"{"reasoning_content":"hm"}"#))];
+    assert_eq!(kept_state(&[UNKNOWN], "openai", &given), kept);
+    let token = blob(r#"{"provider_specific_fields":{"conversation_token":"a.b.c"}}"#);
+    assert_eq!(kept_state(&[UNKNOWN], "openai", &token), []);
+}
+
+#[test]
+fn opaque_members_of_a_client_are_ignored_where_its_history_is_refused() {
+    let mut fixture = two_aliases();
+    let first = fixture.turn(at("open", first_turn("hi")), "hello").token;
+    let state = think("openai", r#"{"for":"message","members":{"reasoning_content":"hm"}}"#);
+    let copy = vec![user("hi"), assistant("hello"), state, user("and?")];
+    let answer = fixture.turn(at("strict", turn_with(Some(&first), copy)), "yes");
+    assert!(fixture.history(&answer.token).unwrap().0.iter().all(|item| !matches!(item, Item::Think { .. })));
 }
 
 #[test]

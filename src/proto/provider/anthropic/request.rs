@@ -6,13 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, value::RawValue};
 
 use crate::proto::{
-    chat::{Item, Output, Part, Role},
+    chat::{Item, Output, Part, Role, ServiceState},
     error::Error,
     provider::{
         call::{ModelCall, object},
         call_ids::CallIdWriter,
         profile::CallIds,
-        service_state::ServiceState,
     },
     turn::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
 };

@@ -8,12 +8,10 @@ use serde::Deserialize;
 use serde_json::{Number, Value, value::RawValue};
 
 use crate::proto::{
+    chat::Members,
     error::Error,
     json::List,
-    provider::{
-        reply_json::{self, MAX_BLOCKS},
-        service_state::Members,
-    },
+    provider::reply_json::{self, MAX_BLOCKS},
     turn::Usage,
 };
 

@@ -12,12 +12,11 @@ use serde_json::value::RawValue;
 
 use super::chunk;
 use crate::proto::{
-    chat::{Item, Output, Part, Role},
+    chat::{Item, Members, Output, Owner, Part, Role, ServiceState},
     provider::{
         call::ModelCall,
         call_ids::CallIdWriter,
         profile::{self, Profile},
-        service_state::{Members, Owner, ServiceState},
     },
 };
 

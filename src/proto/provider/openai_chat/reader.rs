@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 
 use super::chunk::{Call, Choice, Chunk, Content, calls, optional_object, text};
 use crate::proto::{
+    chat::Members,
     error::Error,
     provider::{
-        end::End, profile::Profile, reply::ReplyParser, reply_builder::ReplyBuilder, reply_json,
-        service_state::Members, upstream_error,
+        end::End, profile::Profile, reply::ReplyParser, reply_builder::ReplyBuilder, reply_json, upstream_error,
     },
     sse,
     turn::{Delta, FinishReason, Repair},

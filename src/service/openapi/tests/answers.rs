@@ -85,6 +85,10 @@ impl<'a> Answers<'a> {
             for answer in replies() {
                 self.body(path, &writer(api, members).body(&answer));
                 self.stream(path, &complete_stream(&mut *writer(api, members), &answer));
+                let mut open = writer(api, members);
+                open.show_service_state();
+                self.body(path, &open.body(&answer));
+                self.stream(path, &complete_stream(&mut *open, &answer));
             }
             let partial = Partial { reply: "So f".to_owned(), token: "a.b.c".to_owned() };
             for (error, partial) in
@@ -161,8 +165,13 @@ impl<'a> Answers<'a> {
         self.schemas.insert(schema);
     }
 
-    /// Each part of the schemas has occurred, except [`UNUSED`].
+    /// Each API has answered, and each part of the schemas has occurred, except [`UNUSED`].
     fn assert_complete(&self) {
+        for path in APIS.iter().map(|api| api.path()) {
+            let operation = format!("/paths/{}/", path.replace('/', "~1"));
+            let has_answered = self.schemas.iter().any(|schema| schema.starts_with(&operation));
+            assert!(has_answered, "add `answers.api(\"{path}\", …)` to the test above");
+        }
         let mut parts = BTreeSet::new();
         for schema in &self.schemas {
             self.document.parts(schema, &mut parts);
@@ -229,6 +238,7 @@ fn replies() -> Vec<Answer> {
         (FinishReason::ToolCalls, vec![say("I add."), call.clone()]),
         (FinishReason::ToolCalls, vec![call]),
         (FinishReason::ToolCalls, vec![called("math__add"), called("math__run")]),
+        (FinishReason::Stop, vec![say("Hi."), think("openai", json!({ "for": "message", "members": {} }))]),
         (FinishReason::Stop, vec![think("anthropic", thinking), think("anthropic", redacted), say("Hi.")]),
         (FinishReason::Length, vec![think("openai-responses", reasoning), say("Hi")]),
         (FinishReason::ContentFilter, vec![think("openai-responses", json!({ "type": "reasoning" })), say("")]),

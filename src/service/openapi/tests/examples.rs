@@ -81,8 +81,10 @@ pub(super) fn request(path: &str, text: &str, token: Option<&Value>) -> Value {
         (json!({ "model": "default", "max_tokens": 1024, "messages": messages }), "conversation_token")
     } else if path.starts_with("/v1/chat") {
         (json!({ "model": "default", "messages": messages }), "conversation_token")
-    } else {
+    } else if path == "/v1/turns" {
         (json!({ "input": text }), "token")
+    } else {
+        panic!("add a request for {path}, and the member for its token")
     };
     if let Some(token) = token {
         request[token_member] = token.clone();

@@ -104,7 +104,8 @@ fn renew_page(operation: &mut Value, page: Page) {
 
 /// Replaces the error responses of an operation, and the headers of its success.
 fn renew_responses(operation: &mut Value, errors: Map<String, Value>, limited: bool) {
-    let responses = operation["responses"].as_object_mut().unwrap();
+    let responses = operation["responses"].as_object_mut();
+    let responses = responses.expect("each operation is in docs/openapi.json, with its request and its response 200");
     // The probe reports that it is not ready with this status, and with the body of a success.
     responses.retain(|status, response| status.as_str() < "400" || response.get("headers").is_none());
     responses["200"]["headers"] = success_headers(limited);
@@ -119,7 +120,8 @@ fn error_schema(api: &dyn Api, document: &Document) -> Value {
     };
     let body: Value = serde_json::from_slice(&response.body).unwrap();
     let is_schema = |name: &&str| document.faults(&format!("/components/schemas/{name}"), &body).is_empty();
-    reference(["AnthropicErrorBody", "OpenAiErrorBody"].into_iter().find(is_schema).unwrap())
+    let name = ["AnthropicErrorBody", "OpenAiErrorBody"].into_iter().find(is_schema);
+    reference(name.unwrap_or_else(|| panic!("name the schema for the errors of {} here", api.path())))
 }
 
 /// The error responses by status, for the errors with these codes. `api` maps statuses and gives

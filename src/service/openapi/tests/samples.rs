@@ -190,8 +190,16 @@ impl Samples<'_> {
 /// Schemas of objects that one type of a parser reads, in several places.
 const READ_BY_ONE_PARSER: [&[&str]; 3] = [
     &["ChatPart", "ChatTextPart"],
-    &["MessageAssistantBlock", "MessageResultBlock", "MessageTextBlock", "MessageUserBlock"],
-    &["ResponseInputPart", "ResponseTextPart"],
+    &[
+        "MessageAssistantBlock",
+        "MessageDocument",
+        "MessageDocumentBlock",
+        "MessageResultBlock",
+        "MessageSearchResult",
+        "MessageTextBlock",
+        "MessageUserBlock",
+    ],
+    &["ResponseInputPart", "ResponseOtherPart", "ResponseTextPart"],
 ];
 
 /// Adds the keywords of another schema. A member that both have must satisfy both.
@@ -258,7 +266,7 @@ fn image_type(length: usize) -> String {
 const PATTERN_LENGTHS: [usize; 4] = [64, 65, 128, 129];
 
 /// Texts that fit the patterns of the document, and some that fit none.
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 13] = [
     "x",
     "image/png",
     "https://e.test/a.png",
@@ -269,6 +277,9 @@ const TEXTS: [&str; 10] = [
     "a b",
     "image/",
     "a\u{1}",
+    "computer_call",
+    "computer_call_output",
+    "web_search_tool_result",
 ];
 
 /// Values of every type, for any place.

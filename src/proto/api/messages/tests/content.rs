@@ -219,18 +219,14 @@ fn blocks_without_their_required_members_are_rejected() {
 
 #[test]
 fn unsupported_blocks_are_rejected_by_name() {
-    for kind in [
-        "document",
-        "search_result",
-        "server_tool_use",
-        "web_search_tool_result",
-        "code_execution_tool_result",
-        "container_upload",
-        "mcp_tool_use",
-        "compaction",
-        "next_months_block",
+    for (kind, roles) in [
+        ("server_tool_use", &["user"][..]),
+        ("web_search_tool_result", &["user"]),
+        ("container_upload", &["user", "assistant"]),
+        ("compaction", &["user"]),
+        ("next_months_block", &["user", "assistant"]),
     ] {
-        for role in ["user", "assistant"] {
+        for role in roles {
             let block = json!({ "type": kind, "source": "x", "content": { "a": [1] }, "title": null });
             assert_unsupported(
                 &json!({ "messages": [{ "role": role, "content": [block] }, { "role": "user", "content": "x" }] }),
@@ -241,6 +237,82 @@ fn unsupported_blocks_are_rejected_by_name() {
     let long = "x\n".repeat(100);
     let error = read_messages(&user(&json!([{ "type": long }]))).unwrap_err().to_string();
     assert!(error.contains(&"x".repeat(64)) && !error.contains(&"x".repeat(65)) && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn what_hosted_tools_did_is_left_out_and_named() {
+    let kinds = ["server_tool_use", "web_search_tool_result", "code_execution_tool_result", "mcp_tool_use"];
+    let kinds = kinds.into_iter().chain(["mcp_tool_result", "next_months_tool_result"]);
+    let mut blocks: Vec<Value> = kinds
+        .map(|kind| json!({ "type": kind, "id": "srvtoolu_1", "tool_use_id": "srvtoolu_1", "content": [5] }))
+        .collect();
+    let named: Vec<_> = blocks.iter().map(|block| block["type"].as_str().unwrap().to_owned()).collect();
+    blocks.push(json!({ "type": "text", "text": "Red.", "citations": [] }));
+    let turn = read_messages(&json!([
+        { "role": "user", "content": "Look." },
+        { "role": "assistant", "content": blocks },
+        { "role": "user", "content": "Sure?" },
+    ]))
+    .unwrap();
+    let user = |text: &str| Item::text(Role::User, text);
+    assert_eq!(turn.input, [user("Look."), Item::text(Role::Assistant, "Red."), user("Sure?")]);
+    assert_eq!(turn.ignored, named);
+}
+
+#[test]
+fn a_compaction_is_left_out_next_to_the_messages_that_it_replaces() {
+    let compaction = json!([{ "type": "compaction", "content": "They met." }, { "type": "text", "text": "Hi." }]);
+    let (ask, reply) = (json!({ "role": "user", "content": "x" }), json!({ "role": "assistant", "content": "y" }));
+    let compacted = json!({ "role": "assistant", "content": compaction });
+    let turn = read_messages(&json!([ask, reply, ask, compacted, ask])).unwrap();
+    assert_eq!((turn.input.len(), turn.ignored), (5, vec!["compaction".to_owned()]));
+    for messages in [json!([compacted, ask]), json!([ask, compacted, ask])] {
+        assert_unsupported(&json!({ "messages": messages }), "Send the messages that it replaced.");
+    }
+}
+
+#[test]
+fn documents_and_search_results_become_text() {
+    let image = json!({ "type": "image", "source": { "type": "url", "url": "https://e.test/a.png" } });
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let document = |source: Value| json!({ "type": "document", "source": source });
+    let plain = json!({ "type": "text", "media_type": "text/plain", "data": "Red." });
+    let titled = json!({ "type": "document", "source": plain, "title": "Colours", "context": "A list.",
+        "citations": { "enabled": true }, "cache_control": { "type": "ephemeral" } });
+    let found = json!({ "type": "search_result", "source": "https://e.test", "title": "Colours",
+        "content": [text("Red, "), text("blue.")], "citations": { "enabled": false } });
+    let picture = Part::Image("https://e.test/a.png".to_owned());
+    for (block, parts, ignored) in [
+        (document(plain.clone()), vec![word("Red.")], &[][..]),
+        (document(json!({ "type": "content", "content": "Red." })), vec![word("Red.")], &[]),
+        (document(json!({ "type": "content", "content": [text("a"), image] })), vec![word("a"), picture], &[]),
+        (document(json!({ "type": "content", "content": [] })), vec![word("")], &[]),
+        (titled, vec![word("Colours\nA list.\n"), word("Red.")], &["citations"]),
+        (found, vec![word("Colours\nhttps://e.test\nRed, blue.")], &[]),
+    ] {
+        let turn = read_messages(&user(&json!([block]))).unwrap();
+        assert_eq!(turn.input, [Item::Message { role: Role::User, parts: parts.clone(), cut: false }], "{block}");
+        assert_eq!(turn.ignored, ignored);
+        let results = json!([{ "type": "tool_result", "tool_use_id": "c", "content": [block] }]);
+        assert_eq!(read_messages(&user(&results)).unwrap().input, [result("c", Output::Parts(parts), false)]);
+    }
+    for source in [
+        json!({ "type": "base64", "media_type": "application/pdf", "data": "JVBE" }),
+        json!({ "type": "url", "url": "https://e.test/a.pdf" }),
+        json!({ "type": "file", "file_id": "f" }),
+    ] {
+        let messages = json!({ "messages": user(&json!([document(source)])) });
+        assert_unsupported(&messages, "`messages[0].content[0]` is a document that is not text");
+    }
+    for (block, fault) in [
+        (json!({ "type": "document" }), "`messages[0].content[0].source` is missing"),
+        (json!({ "type": "search_result" }), "`messages[0].content[0].content` is missing"),
+        (json!({ "type": "search_result", "content": [image] }), "a search result can only have text"),
+        (json!({ "type": "search_result", "content": "a", "title": 5 }), "`messages[0].content[0].title` must be"),
+    ] {
+        let error = read_messages(&user(&json!([block]))).unwrap_err();
+        assert!(error.code() == "request_invalid" && error.to_string().contains(fault), "{error}");
+    }
 }
 
 #[test]
@@ -304,7 +376,7 @@ fn system_text_is_joined_from_all_its_places() {
     }))
     .unwrap();
     assert_eq!((turn.system.as_deref(), turn.input), (Some("a\n\nb\n\nc\n\nd"), vec![text(Role::User, "x")]));
-    assert_unsupported(&json!({ "system": [{ "type": "document" }] }), "`system[0]` has the type `document`");
+    assert_invalid(&json!({ "system": [{ "type": "document" }] }), "`system[0]` has the type `document`");
     assert_invalid(&json!({ "system": 5 }), "`system` must be text or a list of blocks, not the number 5.");
 }
 

@@ -9,10 +9,11 @@ use super::tool_list::Tools;
 use crate::proto::{
     api::{
         body::{self, List},
+        carried_state::state_item,
         ignored::Ignored,
         tools::{ToolNames, custom_arguments},
     },
-    chat::{Item, Output, Part, Role},
+    chat::{Item, Output, Part, Role, claimed_provider},
     error::Error,
     json::Object,
 };
@@ -29,6 +30,14 @@ pub(super) struct Input {
     /// conversation, the texts after an item of the model stay in place, as text of the user. So
     /// the start of the prompt does not change during the conversation.
     pub(super) system: Vec<String>,
+    /// What a client did for a hosted tool, if the model has not answered it yet.
+    unanswered: Option<Unanswered>,
+}
+
+/// An item that is left out if an item of the model follows it.
+struct Unanswered {
+    path: String,
+    kind: String,
 }
 
 /// What the conversion of an item depends on.
@@ -55,11 +64,11 @@ impl<'a> RawInput<'a> {
         TextOrList::read("input", raw).map(Self)
     }
 
-    /// Adds the tools of the items of type `additional_tools`.
+    /// Adds the tools of the items that bring tools.
     pub(super) fn add_tools(&self, tools: &mut Tools, ignored: &mut Ignored) -> Result<(), Error> {
         let TextOrList::List(elements) = &self.0 else { return Ok(()) };
         for (at, Object(element)) in elements.iter().enumerate() {
-            if element.r#type.as_deref() == Some(ADDITIONAL_TOOLS)
+            if element.r#type.as_deref().is_some_and(|kind| TOOL_ITEMS.contains(&kind))
                 && let Some(list) = element.tools
             {
                 let path = format!("input[{at}].tools");
@@ -83,7 +92,14 @@ impl<'a> RawInput<'a> {
                 }
             }
         }
-        Ok(input)
+        match input.unanswered {
+            Some(Unanswered { path, kind }) => Err(body::unsupported(format!(
+                "`{path}` has the type `{}`, which is not supported: the server runs no tools. Describe a function of your \
+                own in `tools`, and send its result as `function_call_output`.",
+                body::excerpt(&kind)
+            ))),
+            None => Ok(input),
+        }
     }
 }
 
@@ -101,15 +117,18 @@ impl Input {
         match kind {
             "message" => return self.push_message(path, element, context),
             "custom_tool_call" | "function_call" => {
-                self.items.push(call(path, kind, element, context.names)?);
+                let item = call(path, kind, element, context.names)?;
+                self.push_model_item(item);
                 context.follows_model = true;
             }
-            "custom_tool_call_output" | "function_call_output" => self.items.push(tool_result(path, element)?),
-            "reasoning" => self.items.push(reasoning(element)),
-            // Its tools are read before all items.
-            ADDITIONAL_TOOLS => {}
+            "custom_tool_call_output" | "function_call_output" => {
+                self.items.push(tool_result(path, element, context.ignored)?);
+            }
+            "reasoning" => self.push_model_item(reasoning(element)),
+            // Their tools are read before all items.
+            kind if TOOL_ITEMS.contains(&kind) => {}
             // The token holds the item.
-            "item_reference" if context.follows_response => self.items.push(Item::reference()),
+            "item_reference" if context.follows_response => self.push_model_item(Item::reference()),
             "item_reference" => {
                 return Err(body::unsupported(format!(
                     "`{path}` has the type `item_reference`, which is not supported: the server stores no items. Set \
@@ -117,8 +136,36 @@ impl Input {
                     `previous_response_id` for the conversation."
                 )));
             }
-            // They describe work of a model service, and have no content for the model.
-            "mcp_list_tools" | "web_search_call" => context.ignored.add(kind),
+            other => return self.leave_out(path, other, context),
+        }
+        Ok(())
+    }
+
+    fn push_model_item(&mut self, item: Item) {
+        self.items.push(item);
+        self.unanswered = None;
+    }
+
+    /// Leaves out an item of a type that the server does not have, if the rest of the input means
+    /// the same.
+    fn leave_out(&mut self, path: &str, kind: &str, context: &mut Context<'_>) -> Result<(), Error> {
+        let has_conversation = context.follows_model || context.follows_response;
+        match kind {
+            // The items that it replaces are there as well.
+            "compaction" | "compaction_summary" | "context_compaction" if has_conversation => {}
+            "compaction" | "compaction_summary" | "context_compaction" => {
+                return Err(body::unsupported(format!(
+                    "`{path}` has the type `{kind}`, which is not supported: only the service that made it can read it. \
+                    Send the items that it replaced. To shorten a conversation, send `truncation`."
+                )));
+            }
+            // Work that a model service did before it answered.
+            "mcp_approval_request" | "mcp_list_tools" => {}
+            hosted if hosted.ends_with("_call") => {}
+            // The client's part of such work.
+            part if part == "mcp_approval_response" || part.ends_with("_call_output") => {
+                self.unanswered = Some(Unanswered { path: path.to_owned(), kind: part.to_owned() });
+            }
             other => {
                 return Err(body::unsupported(format!(
                     "`{path}` has the type `{}`, which is not supported. Supported types: message, function_call, \
@@ -127,6 +174,7 @@ impl Input {
                 )));
             }
         }
+        context.ignored.add(kind);
         Ok(())
     }
 
@@ -156,7 +204,10 @@ impl Input {
             }
             other => return Err(Error::RoleForbidden { role: body::excerpt(other).into() }),
         };
-        context.follows_model |= role == Role::Assistant;
+        if role == Role::Assistant {
+            context.follows_model = true;
+            self.unanswered = None;
+        }
         self.items.push(Item::Message { role, parts, cut: false });
         Ok(())
     }
@@ -179,7 +230,8 @@ fn call(path: &str, kind: &str, element: &RawElement<'_>, names: &ToolNames) -> 
 }
 
 /// Reasoning, with the members that its provider takes back. An id names an item that the provider
-/// would have to store, and the ids here are the server's own.
+/// would have to store, and the ids here are the server's own. Such an id can end with the mark of
+/// the service.
 fn reasoning(element: &RawElement<'_>) -> Item {
     #[derive(Serialize)]
     struct Reasoning<'a> {
@@ -192,21 +244,36 @@ fn reasoning(element: &RawElement<'_>) -> Item {
         encrypted_content: Option<&'a RawValue>,
     }
 
-    let RawElement { summary, content, encrypted_content, .. } = *element;
+    let RawElement { id, summary, content, encrypted_content, .. } = *element;
+    if let Some(item) = encrypted_content.and_then(|text| state_item(text, None)) {
+        return item;
+    }
+    let id = id.and_then(body::text).unwrap_or_default();
     let blob = Reasoning { r#type: "reasoning", summary, content, encrypted_content };
     // Raw values and strings always serialize.
     let blob = serde_json::to_string(&blob).unwrap_or_default();
-    Item::Think { provider_id: PROVIDER.to_owned(), blob }
+    Item::Think { provider_id: claimed_provider(PROVIDER, id.rsplit('_').next()), blob }
 }
 
-fn tool_result(path: &str, element: &RawElement<'_>) -> Result<Item, Error> {
+/// The result of a tool. A part of an unsupported type becomes a text with the name of the type: an
+/// agent sends its results again with every request, and a refusal would end its session.
+fn tool_result(path: &str, element: &RawElement<'_>, ignored: &mut Ignored) -> Result<Item, Error> {
     let id = text(path, "call_id", element.call_id)?;
     let name = format!("{path}.output");
     let raw = element.output.ok_or_else(|| Error::invalid(format!("`{name}` is missing. Add it.")))?;
     let out = match TextOrList::read(&name, raw)? {
         TextOrList::Text(text) => Output::Text(text),
         TextOrList::List(parts) if parts.is_empty() => Output::Text(String::new()),
-        TextOrList::List(parts) => Output::Parts(read_parts(&name, parts, true)?),
+        TextOrList::List(parts) => {
+            let part = |(at, Object(part)): (usize, Object<RawPart<'_>>)| {
+                if PARTS.contains(&part.r#type.as_str()) {
+                    return read_part(&format!("{name}[{at}]"), &part, true);
+                }
+                ignored.add(&part.r#type);
+                Ok(Part::Text(format!("[{}]", body::excerpt(&part.r#type))))
+            };
+            Output::Parts(parts.into_iter().enumerate().map(part).collect::<Result<_, _>>()?)
+        }
     };
     Ok(Item::Result { id, out, error: false })
 }
@@ -248,7 +315,7 @@ struct RawElement<'a> {
     /// The text for a custom tool.
     #[serde(borrow)]
     input: Option<&'a RawValue>,
-    /// The tools of `additional_tools`.
+    /// The tools of an item that brings tools.
     #[serde(borrow)]
     tools: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -300,7 +367,9 @@ fn text(path: &str, name: &str, member: Option<&RawValue>) -> Result<String, Err
     body::parse_member(format!("{path}.{name}"), member)
 }
 
-/// The items in which Codex sends its tools.
-const ADDITIONAL_TOOLS: &str = "additional_tools";
+/// The items that bring tools: those of Codex, and what a search for tools found.
+const TOOL_ITEMS: [&str; 2] = ["additional_tools", "tool_search_output"];
+/// The types of parts that the server has.
+const PARTS: [&str; 5] = ["input_image", "input_text", "output_text", "refusal", "text"];
 /// The name of the provider format that has this API's reasoning.
 const PROVIDER: &str = "openai-responses";

@@ -215,7 +215,7 @@ impl RawRequest<'_> {
 
     fn into_turn(
         self,
-        Input { items, system: spoken }: Input,
+        Input { items, system: spoken, .. }: Input,
         options: ModelOptions,
         truncation: Option<Truncation>,
         ignored: Ignored,

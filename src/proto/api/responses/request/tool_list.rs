@@ -1,4 +1,4 @@
-//! `tools`, and the items of type `additional_tools`: functions, custom tools, and namespaces of
+//! `tools`, and the items that bring tools: functions, custom tools, and namespaces of
 //! both. Other types run at a model service, and are left out.
 
 use serde::Deserialize;
@@ -45,6 +45,7 @@ impl Tools {
                     self.add_tool(&path, None, raw, ignored)?;
                     self.bodies.push(ToolBody::Received(raw.to_owned()));
                 }
+                None if tools::leave_out_keyed(raw, ignored) => {}
                 None | Some("function") => {
                     let body = self.add_function(&path, None, raw)?;
                     self.bodies.push(body);
@@ -82,6 +83,7 @@ impl Tools {
         ignored: &mut Ignored,
     ) -> Result<(), Error> {
         match tools::kind(path, raw)?.as_deref() {
+            None if tools::leave_out_keyed(raw, ignored) => Ok(()),
             None | Some("function") => self.add_function(path, namespace, raw).map(drop),
             Some("custom") => {
                 let Object(RawTool { name, description, format, .. }) = body::parse_member(path, raw)?;

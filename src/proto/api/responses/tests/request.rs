@@ -313,6 +313,71 @@ fn a_stream_is_held_by_default() {
 }
 
 #[test]
+fn work_of_hosted_tools_is_left_out_and_named() {
+    let records = ["file_search_call", "code_interpreter_call", "image_generation_call", "tool_search_call"];
+    let records = records.into_iter().chain(["mcp_call", "mcp_list_tools", "mcp_approval_request", "next_months_call"]);
+    let records: Vec<Value> = records.map(|kind| json!({ "type": kind, "id": "x_1", "action": { "a": [] } })).collect();
+    let done = json!({ "role": "assistant", "content": [{ "type": "output_text", "text": "Done." }] });
+    let ask = |text: &str| json!({ "role": "user", "content": text });
+    let input = [vec![ask("Look.")], records.clone(), vec![done, ask("hi")]].concat();
+    let turn = read_turn(&json!({ "input": input }));
+    let named: Vec<_> = records.iter().map(|record| record["type"].as_str().unwrap()).collect();
+    assert_eq!(turn.ignored, named);
+    assert_eq!(turn.input, [user("Look."), Item::text(Role::Assistant, "Done."), user("hi")]);
+}
+
+#[test]
+fn the_clients_part_of_hosted_work_is_left_out_after_an_answer() {
+    let done = json!({ "role": "assistant", "content": [{ "type": "output_text", "text": "Done." }] });
+    let ask = json!({ "role": "user", "content": "hi" });
+    for kind in ["computer_call_output", "local_shell_call_output", "shell_call_output", "mcp_approval_response"] {
+        let part = json!({ "type": kind, "call_id": "c", "output": { "a": 1 }, "approve": true });
+        let answered = read_turn(&json!({ "input": [ask, part, done, ask] }));
+        assert_eq!((answered.ignored, answered.input.len()), (vec![kind.to_owned()], 3));
+        for input in [json!([ask, part]), json!([ask, part, ask]), json!([ask, done, part])] {
+            let (code, detail) = error_of(&json!({ "input": input }));
+            let message =
+                format!("has the type `{kind}`, which is not supported: the server runs no tools. Describe a");
+            assert!(code == "unsupported" && detail.contains(&message), "{input}: {detail}");
+        }
+    }
+}
+
+#[test]
+fn a_compaction_is_left_out_next_to_the_conversation() {
+    let compaction = json!({ "type": "compaction", "encrypted_content": "gAAA" });
+    let ask = json!({ "role": "user", "content": "hi" });
+    let done = json!({ "role": "assistant", "content": "Done." });
+    for members in [
+        json!({ "input": [ask, done, compaction, ask] }),
+        json!({ "input": [compaction, ask], "previous_response_id": "resp_a.b.c" }),
+    ] {
+        assert_eq!(read_turn(&members).ignored, ["compaction"]);
+    }
+    for input in [json!([compaction, ask]), json!([ask, compaction, ask])] {
+        assert_eq!(error_of(&json!({ "input": input })).0, "unsupported");
+    }
+}
+
+#[test]
+fn a_search_for_tools_brings_tools() {
+    let found =
+        json!({ "type": "tool_search_output", "call_id": "c", "tools": [{ "type": "function", "name": "look" }] });
+    let turn =
+        read_turn(&json!({ "input": [{ "role": "user", "content": "hi" }, { "type": "tool_search_call" }, found] }));
+    assert_eq!((turn.options.tools[0].name.as_str(), turn.ignored), ("look", vec!["tool_search_call".to_owned()]));
+}
+
+#[test]
+fn a_result_keeps_the_names_of_parts_that_it_cannot_have() {
+    let output = json!([{ "type": "input_file", "file_id": "f" }, { "type": "input_text", "text": "x" }]);
+    let turn = read_turn(&json!({ "input": [{ "type": "function_call_output", "call_id": "c", "output": output }] }));
+    let parts = ["[input_file]", "x"].map(|text| Part::Text(text.to_owned())).to_vec();
+    assert_eq!(turn.input, [Item::Result { id: "c".to_owned(), out: Output::Parts(parts), error: false }]);
+    assert_eq!(turn.ignored, ["input_file"]);
+}
+
+#[test]
 fn unsupported_features_are_rejected_by_name() {
     let user = |part: Value| json!({ "input": [{ "role": "user", "content": [part] }] });
     for (members, message) in [
@@ -336,7 +401,8 @@ fn unsupported_features_are_rejected_by_name() {
             json!({ "input": [{ "type": "computer_call_output", "call_id": "c", "output": { "a": 1 } }] }),
             "computer_call",
         ),
-        (json!({ "input": [{ "type": "tool_search_call", "arguments": {} }] }), "the type `tool_search_call`"),
+        (json!({ "input": [{ "type": "next_months_item" }] }), "the type `next_months_item`"),
+        (json!({ "input": [{ "type": "compaction", "encrypted_content": "gAAA" }] }), "the items that it replaced"),
         (
             user(json!({ "type": "input_file", "file_data": "data:," })),
             "`input[0].content[0]` has the type `input_file`",
