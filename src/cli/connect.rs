@@ -16,6 +16,7 @@ use super::{
     error::CliError,
     file::{is_standard_input, shell_word},
     home::{self, LOCAL_USER},
+    settings::warn_of_variables,
     system::System,
 };
 use crate::{
@@ -80,6 +81,7 @@ impl Connection {
     /// [`CliError`] if a setting is not valid, or if the server cannot start.
     pub(super) fn open(args: &ConnectArgs, token: Option<&str>, pace_millis: u32) -> Result<Self, CliError> {
         let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
+        warn_of_variables(args.tokens.variables_warning(&System)?);
         let alias = args.model.alias().map(str::to_owned);
         if let Some(url) = &args.url {
             let is_tls = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));

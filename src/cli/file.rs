@@ -4,6 +4,10 @@
 //! same folder, is flushed to the disk, and is renamed over the old file. After a full disk or a
 //! kill, either the old or the new file is there. One process writes at a time. Files that this
 //! module creates have mode 0600.
+//!
+//! Token files and lock files may be in folders that others can write to, such as `/tmp`. They are
+//! opened without following a symbolic link, and must belong to this user: otherwise another user
+//! could let a command overwrite a file elsewhere, or continue a conversation that is not ours.
 
 use std::{
     ffi::OsStr,
@@ -13,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::{fs::OFlags, io::Errno, process::geteuid};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -27,12 +32,45 @@ use super::{
 /// [`CliError`] if the file cannot be written. The old file is then unchanged.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let replaced = write_temporary(&target, bytes).and_then(|file| {
-        file.persist(&target)?;
-        sync_folder(&target)
-    });
-    replaced.map_err(|error| CliError::file("write", path, &error))
+    replace_entry(&target, bytes).map_err(|error| CliError::file("write", path, &error))
 }
+
+/// Replaces the entry of a folder, also if it is a symbolic link.
+fn replace_entry(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_temporary(path, bytes)?.persist(path)?;
+    sync_folder(path)
+}
+
+/// Opens a file that must be this user's own, and no symbolic link; `None` if it does not exist.
+///
+/// # Errors
+/// [`CliError`] if it cannot be opened, is not a regular file, belongs to another user, or if every
+/// user can write to it.
+fn open_own(action: &str, path: &Path, options: &mut OpenOptions) -> Result<Option<File>, CliError> {
+    let refused = |fault: &str| Err(CliError::new(format!("`{}` {fault}", path.display())));
+    // Without NONBLOCK, the open of a FIFO would wait for its other end.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = match options.custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            return refused("is a symbolic link; name the file that it leads to");
+        }
+        // A socket, or a FIFO without a reader.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => return refused("is not a regular file"),
+        Err(error) => return Err(CliError::file(action, path, &error)),
+    };
+    let found = file.metadata().map_err(|error| CliError::file(action, path, &error))?;
+    match (found.is_file(), found.uid() == geteuid().as_raw(), found.mode() & OTHERS_WRITE) {
+        (false, ..) => refused("is not a regular file"),
+        (_, false, _) => refused("belongs to another user, who may have placed it there; use a file of your own"),
+        (_, _, 0) => Ok(Some(file)),
+        _ => refused("can be written by every user; run `chmod 600` on it if its content is yours"),
+    }
+}
+
+/// The mode bit for writing by all other users.
+const OTHERS_WRITE: u32 = 0o002;
 
 /// Creates a file. Returns `false` if `path` already exists; the existing file is then unchanged.
 ///
@@ -168,10 +206,11 @@ impl Lock {
 
 fn open_lock_file(path: &Path) -> Result<File, CliError> {
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    file.map_err(|error| {
-        CliError::file("create the lock file", path, &error).with_hint("check that the folder exists and is writable")
-    })
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let missing = || io::Error::from(Errno::NOENT);
+    let file = open_own("create the lock file", path, &mut options)
+        .and_then(|file| file.ok_or_else(|| CliError::file("create the lock file", path, &missing())));
+    file.map_err(|error| error.with_hint("check that the folder exists and is writable"))
 }
 
 /// Fails if the holder that `lock_file` names is a chat.
@@ -195,7 +234,7 @@ impl Drop for Lock {
 
 /// Returns true if `path` is a name of this open file.
 fn is_file_at(path: &Path, file: &File) -> bool {
-    match (fs::metadata(path), file.metadata()) {
+    match (fs::symlink_metadata(path), file.metadata()) {
         (Ok(found), Ok(held)) => (found.dev(), found.ino()) == (held.dev(), held.ino()),
         _ => false,
     }
@@ -230,12 +269,9 @@ impl TokenFile {
     /// Locks `path`. The file need not exist.
     ///
     /// # Errors
-    /// The errors of [`Lock::acquire`], and [`CliError`] if `path` exists and is not a regular
-    /// file.
+    /// The errors of [`Lock::acquire`] and [`open_own`].
     pub(super) fn open(path: &Path, holder: LockHolder, console: Console) -> Result<Self, CliError> {
-        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            return Err(CliError::new(format!("`{}` is not a regular file", path.display())));
-        }
+        open_own("read", path, OpenOptions::new().read(true))?;
         let lock = Lock::acquire(path, holder, |line| console.note(line))?;
         Ok(Self { _lock: lock, path: path.to_owned() })
     }
@@ -250,8 +286,10 @@ impl TokenFile {
     /// # Errors
     /// [`CliError`] if the file cannot be read.
     pub(super) fn read(&self) -> Result<Option<String>, CliError> {
-        let text = read(&self.path)?.map(|text| text.trim().to_owned());
-        Ok(text.filter(|text| !text.is_empty()))
+        let Some(mut file) = open_own("read", &self.path, OpenOptions::new().read(true))? else { return Ok(None) };
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(|error| CliError::file("read", &self.path, &error))?;
+        Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
     }
 
     /// Replaces the token.
@@ -259,7 +297,9 @@ impl TokenFile {
     /// # Errors
     /// [`CliError`] if the file cannot be written. The old token is then still in the file.
     pub(super) fn write(&self, token: &str) -> Result<(), CliError> {
-        replace(&self.path, token_line(token).as_bytes())
+        // The lock does not bind another user, who could have placed a link meanwhile.
+        let replaced = replace_entry(&self.path, token_line(token).as_bytes());
+        replaced.map_err(|error| CliError::file("write", &self.path, &error))
     }
 
     /// Deletes the file, if it exists.
@@ -339,6 +379,61 @@ mod tests {
         replace(&link, b"new").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+    }
+
+    #[test]
+    fn a_token_file_is_not_a_link_and_not_of_others() {
+        let folder = folder();
+        let path = |name: &str| folder.path().join(name);
+        let fault = |name: &str| {
+            let error = TokenFile::open(&path(name), LockHolder::Command, Console::plain()).unwrap_err().to_string();
+            error.replace(folder.path().to_str().unwrap(), "")
+        };
+        fs::write(path("victim"), "old").unwrap();
+        std::os::unix::fs::symlink(path("victim"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("none"), path("dangling")).unwrap();
+        for name in ["link", "dangling"] {
+            assert_eq!(fault(name), format!("`/{name}` is a symbolic link; name the file that it leads to"));
+        }
+        fs::create_dir(path("folder")).unwrap();
+        assert_eq!(fault("folder"), "`/folder` is not a regular file");
+        rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(fault("fifo"), "`/fifo` is not a regular file");
+        fs::set_permissions(path("victim"), fs::Permissions::from_mode(0o602)).unwrap();
+        assert!(fault("victim").starts_with("`/victim` can be written by every user"));
+        // Only root can give a file away.
+        if geteuid().is_root() {
+            fs::set_permissions(path("victim"), fs::Permissions::from_mode(0o600)).unwrap();
+            std::os::unix::fs::chown(path("victim"), Some(12_345), None).unwrap();
+            assert!(fault("victim").starts_with("`/victim` belongs to another user"));
+        }
+        assert_eq!(fs::read_to_string(path("victim")).unwrap(), "old");
+    }
+
+    #[test]
+    fn a_lock_file_is_not_a_link() {
+        let folder = folder();
+        let (target, victim) = (folder.path().join("t"), folder.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, with_suffix(&target, ".lock")).unwrap();
+        let error = Lock::acquire(&target, LockHolder::Command, |_| {}).unwrap_err().to_string();
+        assert!(error.ends_with("t.lock` is a symbolic link; name the file that it leads to"), "{error}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_link_that_appears_later_is_replaced_and_not_followed() {
+        let folder = folder();
+        let (path, victim) = (folder.path().join("t"), folder.path().join("victim"));
+        fs::write(&victim, "old").unwrap();
+        let file = TokenFile::open(&path, LockHolder::Command, Console::plain()).unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        assert!(file.read().unwrap_err().to_string().contains("is a symbolic link"));
+        file.write("new").unwrap();
+        assert_eq!(
+            (fs::read_to_string(&victim).unwrap().as_str(), file.read().unwrap().as_deref()),
+            ("old", Some("new"))
+        );
     }
 
     #[test]

@@ -238,13 +238,10 @@ fn add_key(keys: &mut KeysFile, kid: Option<&KeyId>, path: &str) -> Result<Strin
 fn use_key(keys: &mut KeysFile, kid: &str, path: &str) -> Result<String, CliError> {
     let old = keys.signing_id().unwrap_or_default().to_owned();
     keys.move_to_front(kid)?;
-    Ok(match old == kid {
-        true => format!("nothing; `{kid}` was already the signing key"),
-        false => format!(
-            "{}, wait for `ttl` (7 days by default), then run `holdall keys rotate drop {path} {old}`",
-            distribute(path)
-        ),
-    })
+    Ok(format!(
+        "{}, wait for `ttl` (7 days by default), then run `holdall keys rotate drop {path} {old}`",
+        distribute(path)
+    ))
 }
 
 /// The step after each change.

@@ -68,8 +68,15 @@ impl KeysFile {
     /// Moves a key to the front, so that it signs.
     ///
     /// # Errors
-    /// [`CliError`] if the file has no such key.
+    /// [`CliError`] if the file has no such key, or if it signs already.
     pub(super) fn move_to_front(&mut self, kid: &str) -> Result<(), CliError> {
+        if self.signing_id() == Some(kid) {
+            let error = CliError::new(format!("nothing changed: `{kid}` is already the signing key"));
+            return Err(error.with_hint(format!(
+                "if instances still sign with another key, copy {} to all of them and reload them (SIGHUP)",
+                file::shell_word(&self.path)
+            )));
+        }
         let key = self.take(kid)?;
         let front = self.lines.iter().position(|line| line.id().is_some()).unwrap_or(self.lines.len());
         self.lines.insert(front, key);

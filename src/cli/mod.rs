@@ -15,6 +15,7 @@ mod home;
 mod keys;
 mod keys_file;
 mod openapi;
+mod owner;
 mod render;
 mod revoke;
 mod secret;
@@ -27,7 +28,7 @@ mod token;
 mod turn;
 mod upstreams;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -35,7 +36,7 @@ use self::{
     console::Console,
     system::{System, is_empty_variable},
 };
-use crate::shell::LambdaEnvironment;
+use crate::shell::{LambdaEnvironment, StderrLog};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -59,15 +60,22 @@ pub fn run() -> ExitCode {
         Command::Token(args) => token::run(args),
         Command::Upstreams(args) => upstreams::run(args),
     };
-    match outcome {
+    let exit_code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_output_closed() => ExitCode::SUCCESS,
         Err(error) => {
-            Console::system().error(&error);
+            let is_server = matches!(arguments.command, Command::Serve(_));
+            let console = if is_server { Console::of_server() } else { Console::system() };
+            console.error(&error);
             ExitCode::FAILURE
         }
-    }
+    };
+    StderrLog.flush(LAST_LINES_TIMEOUT);
+    exit_code
 }
+
+/// The longest time for the last lines of the log.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The command for clap. Its help shows the names of variables without their values, because some
 /// are secrets. An empty variable counts as not set, as in [`Sources`](crate::config::Sources).

@@ -2,15 +2,24 @@
 
 use std::fmt::Write as _;
 
-use super::console::Console;
+use super::{console::Console, error::CliError};
 use crate::proto::{
     chat::{Item, Output, Part, Role},
     principal::{IDP_NONE, Principal},
     token::Claims,
 };
 
-/// One item as `SPEAKER: TEXT` and a line end. Lines after the first are indented.
-pub(super) fn item(item: &Item, console: Console) -> String {
+/// Prints one item as `SPEAKER: TEXT`. Lines after the first are indented.
+///
+/// # Errors
+/// Those of [`Console::print`].
+pub(super) fn print_item(item: &Item, console: Console) -> Result<(), CliError> {
+    let (label, text) = labelled(item);
+    console.print_labelled(&label, &text)
+}
+
+/// The speaker of an item with a colon, and its text.
+fn labelled(item: &Item) -> (String, String) {
     let (speaker, text) = match item {
         Item::Call { id, name, args } => (format!("call {}", one_line(id)), format!("{name}({args})")),
         Item::Message { role, parts, cut } => {
@@ -22,8 +31,7 @@ pub(super) fn item(item: &Item, console: Console) -> String {
         ),
         Item::Think { provider_id, .. } => ("reasoning".to_owned(), format!("[only {provider_id} can read it]")),
     };
-    let text = text.trim_end().replace('\n', "\n  ");
-    format!("{} {}\n", console.bold(&console.printable(&format!("{speaker}:"))), console.printable(&text))
+    (format!("{speaker}:"), text.trim_end().replace('\n', "\n  "))
 }
 
 /// The conversation as a Markdown document with one heading per item.
@@ -137,7 +145,11 @@ mod tests {
 
     #[test]
     fn each_item_begins_with_its_speaker() {
-        let shown: String = items().iter().map(|one| item(one, Console::plain())).collect();
+        let line = |item| {
+            let (label, text) = labelled(item);
+            format!("{label} {text}\n")
+        };
+        let shown: String = items().iter().map(line).collect();
         let expected = "user: add\n  1 and 2\ncall c1: add({\"a\":1})\nresult c1: [failed] a ``` b\n\
                         assistant: it is [interrupted]\n";
         assert_eq!(shown, expected);

@@ -6,22 +6,27 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-use serde_json::json;
-
 use super::{
-    console::Console, error::CliError, render::user, secret::token_key_line, stored_token::StoredToken, system::System,
+    console::Console,
+    error::CliError,
+    owner::{parse_idp, principal, provider},
+    render::{count, user},
+    secret::token_key_line,
+    settings::warn_of_variables,
+    stored_token::StoredToken,
+    system::System,
 };
 use crate::{
-    config::{Config, StoreConfig, TokenSettings},
-    guard::{Guard as _, Revocation, Rules},
+    config::{Config, OwnerSettings, StoreConfig, TokenSettings},
+    guard::{Guard as _, Revocation, Revoked, Rules},
     proto::{
+        api::native::{RevocationScope, revocation_answer},
         principal::Principal,
-        time::UnixSeconds,
         token::{Claims, Id},
     },
     shell::{NativeGuard, Runtime},
 };
+use clap::ValueEnum;
 
 /// The arguments of `revoke`.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,7 +37,7 @@ use crate::{
     override_usage = "holdall revoke [OPTIONS] --token-file <FILE>\n       \
                       holdall revoke [OPTIONS] --token-id <ID>\n       \
                       holdall revoke [OPTIONS] --conversation-id <ID>\n       \
-                      holdall revoke [OPTIONS] --user <NAME> --idp <IDP>"
+                      holdall revoke [OPTIONS] --user <NAME>"
 )]
 pub(super) struct Args {
     /// Token file; `-` is standard input
@@ -49,16 +54,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID", group = "target")]
     conversation_id: Option<String>,
     /// User name; revokes all tokens that the user has now
-    #[arg(long, value_name = "NAME", group = "target", requires = "idp")]
+    #[arg(long, value_name = "NAME", group = "target")]
     user: Option<String>,
-    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER`
-    #[arg(long, value_name = "IDP", requires = "user")]
+    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER` [default: that of the
+    /// settings]
+    #[arg(long, value_name = "IDP", requires = "user", value_parser = parse_idp)]
     idp: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    settings: TokenSettings,
+    settings: OwnerSettings,
 }
 
 // Plain comments: documentation here would turn the help into its long form.
@@ -86,12 +92,12 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
             .with_hint("set HOLDALL_REDIS_URL, or guard.redis_url in the file of --config, as on the servers")
     })?;
     let runtime = Runtime::new().map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
-    let until = runtime.block_on(revoke(guard, &store, revocation.clone()))?;
-    console.print(&if args.json { to_json(&revocation) } else { to_text(&revocation, until) })
+    let revoked = runtime.block_on(revoke(guard, &store, revocation.clone()))?;
+    console.print(&if args.json { to_json(&revocation, revoked) } else { to_text(&revocation, revoked) })
 }
 
-/// Revokes at the store. Returns the time until which the tokens of a user are revoked.
-async fn revoke(rules: Rules, store: &StoreConfig, revocation: Revocation) -> Result<Option<UnixSeconds>, CliError> {
+/// Revokes at the store.
+async fn revoke(rules: Rules, store: &StoreConfig, revocation: Revocation) -> Result<Revoked, CliError> {
     let failed = |cause: String| CliError::new(format!("not revoked: {cause}"));
     let (servers_check, guard) = (rules.revocation, NativeGuard::without_log(rules, store).map_err(failed)?);
     if servers_check && !guard.knows_deployment().await.map_err(failed)? {
@@ -106,25 +112,31 @@ async fn revoke(rules: Rules, store: &StoreConfig, revocation: Revocation) -> Re
 
 impl Args {
     fn load(&self) -> Result<(Config, Revocation), CliError> {
+        let settings = TokenSettings::from(self.settings.clone());
         if let Some(path) = &self.token_file {
-            return self.of_token(StoredToken::load(path, &self.settings)?);
+            return self.of_token(StoredToken::load(path, &settings)?);
         }
         let revocation = match (&self.token_id, &self.conversation_id, &self.user) {
             (Some(text), ..) => Revocation::Token { id: parse_id("--token-id", text)? },
             (_, Some(text), _) => Revocation::Conversation { id: parse_id("--conversation-id", text)? },
-            (.., user) => {
-                let (user, idp) = (user.as_deref().unwrap_or_default(), self.idp.as_deref().unwrap_or_default());
-                let principal = Principal::new(user, idp);
-                let principal = principal.map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?;
-                Revocation::User { principal }
-            }
+            (.., user) => Revocation::User { principal: self.principal(user.as_deref().unwrap_or_default())? },
         };
+        warn_of_variables(settings.variables_warning(&System)?);
         // No token is read, so any key serves if the settings have none.
-        let mut builder = self.settings.builder(&System)?;
+        let mut builder = settings.builder(&System)?;
         if !builder.has_keys() {
             builder.set_keys(&token_key_line("unused")?);
         }
         Ok((builder.build_for_tokens(&System)?, revocation))
+    }
+
+    /// The user of `--user`.
+    fn principal(&self, user: &str) -> Result<Principal, CliError> {
+        let idp = provider(self.idp.as_deref(), &self.settings)?.ok_or_else(|| {
+            CliError::new(format!("the identity provider of the user `{user}` is not known"))
+                .with_hint("pass --idp, or the settings of the servers, such as --config FILE or --identity MODE")
+        })?;
+        principal(user, &idp)
     }
 
     fn of_token(&self, stored: StoredToken) -> Result<(Config, Revocation), CliError> {
@@ -144,23 +156,30 @@ fn parse_id(flag: &str, text: &str) -> Result<Id, CliError> {
     })
 }
 
-fn to_text(revocation: &Revocation, until: Option<UnixSeconds>) -> String {
+fn to_text(revocation: &Revocation, revoked: Revoked) -> String {
+    let before = if revoked.was_revoked { ", which was revoked before" } else { "" };
     match revocation {
-        Revocation::Conversation { id } => format!("revoked: all tokens of the conversation {id}\n"),
-        Revocation::Token { id } => format!("revoked: the token {id}\n"),
+        Revocation::Conversation { id } => format!("revoked: all tokens of the conversation {id}{before}\n"),
+        Revocation::Token { id } => format!("revoked: the token {id}{before}\n"),
         Revocation::User { principal } => {
-            let until = until.map_or_else(|| "now".to_owned(), |until| until.to_string());
-            format!("revoked: all tokens of the user {} issued until {until}\n", user(principal))
+            let until = revoked.until.map_or_else(|| "now".to_owned(), |until| until.to_string());
+            let ended = revoked.live_conversations.map(|live| format!("; {} ended", count(live, "live conversation")));
+            format!(
+                "revoked: all tokens of the user {} issued until {until}{}\n",
+                user(principal),
+                ended.unwrap_or_default()
+            )
         }
     }
 }
 
 /// The same object as the response of `POST /v1/revocations`.
-fn to_json(revocation: &Revocation) -> String {
+fn to_json(revocation: &Revocation, revoked: Revoked) -> String {
     let (scope, id) = match revocation {
-        Revocation::Conversation { id } => ("conversation", id.to_string()),
-        Revocation::Token { id } => ("token", id.to_string()),
-        Revocation::User { principal } => ("user", principal.subject().to_owned()),
+        Revocation::Conversation { id } => (RevocationScope::Conversation, id.to_string()),
+        Revocation::Token { id } => (RevocationScope::Token, id.to_string()),
+        Revocation::User { principal } => (RevocationScope::User, principal.subject().to_owned()),
     };
-    format!("{}\n", json!({ "revoked": { "scope": scope, "id": id } }))
+    let answer = revocation_answer(scope, &id, revoked.live_conversations);
+    format!("{}\n", String::from_utf8_lossy(&answer))
 }

@@ -5,6 +5,7 @@ use super::{
     console::Console,
     error::{CliError, system_message},
     secret::token_key_line,
+    settings::warn_of_variables,
     system::System,
     upstreams::profile_words,
 };
@@ -36,10 +37,11 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let single = lambda.as_ref().is_some_and(|lambda| !lambda.is_concurrent());
     let runtime = if single { Runtime::single() } else { Runtime::new() };
     let runtime = runtime.map_err(|error| CliError::new(format!("cannot start the runtime: {error}")))?;
-    let run = Run { args, dev_keys, lambda, console: Console::system() };
+    let run = Run { args, dev_keys, lambda, console: Console::of_server() };
+    StderrLog.watch_panics();
     runtime.block_on(async {
-        match run.load() {
-            Ok(config) => run.serve(config).await,
+        match run.first_load() {
+            Ok(config) => Box::pin(run.serve(config)).await,
             Err(error) => Err(run.start_failed(error).await),
         }
     })
@@ -54,6 +56,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Reads the settings at the start, and checks the names of variables, which a reload does not
+    /// change.
+    fn first_load(&self) -> Result<Config, CliError> {
+        warn_of_variables(self.args.settings.variables_warning(&System)?);
+        self.load()
+    }
+
     /// Reads the settings. The rules for an open server differ between a listener and Lambda.
     fn load(&self) -> Result<Config, CliError> {
         let exposure = if self.lambda.is_some() { Exposure::Platform } else { Exposure::Listener };

@@ -3,7 +3,7 @@
 //! The settings come from the configuration file, then variables, then flags
 //! ([`config`](crate::config)). Without token keys in them, the key in the data folder is used.
 
-use super::{error::CliError, home};
+use super::{console::Console, error::CliError, home};
 use crate::{
     config::{Config, KeySettings, Sources, TokenSettings},
     proto::key::KeyRing,
@@ -27,6 +27,7 @@ pub(crate) fn token_config(
     data_folder_key: DataFolderKey,
     sources: &impl Sources,
 ) -> Result<Config, CliError> {
+    warn_of_variables(settings.variables_warning(sources)?);
     let mut builder = settings.builder(sources)?;
     if !builder.has_keys() {
         let path = match data_folder_key {
@@ -40,6 +41,14 @@ pub(crate) fn token_config(
         builder.set("keys_file", &*path.to_string_lossy());
     }
     Ok(builder.build_for_tokens(sources)?)
+}
+
+/// Prints the warning about variables that look like settings, if there is one. Each command does
+/// this once, before it uses its settings.
+pub(crate) fn warn_of_variables(warning: Option<String>) {
+    if let Some(warning) = warning {
+        Console::system().warn(&warning);
+    }
 }
 
 /// The handling of the data folder's key when the settings have no keys.

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read as _, Take},
+    os::unix::fs::MetadataExt as _,
 };
 
 use zeroize::Zeroizing;
@@ -41,6 +42,20 @@ impl Sources for System {
     fn variable(&self, name: &str) -> Option<Zeroizing<String>> {
         std::env::var(name).ok().filter(|value| !value.is_empty()).map(Zeroizing::new)
     }
+
+    fn others_can_read(&self, path: &str) -> bool {
+        fs::metadata(path).is_ok_and(|file| {
+            let is_ours = file.uid() == rustix::process::geteuid().as_raw();
+            // The group may be how this process reads a file that is not its own.
+            let others = if is_ours { GROUP_READ | OTHERS_READ } else { OTHERS_READ };
+            file.is_file() && file.mode() & others != 0
+        })
+    }
+
+    fn variable_names(&self) -> Vec<String> {
+        let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+        set.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+    }
 }
 
 /// Reads a file of at most [`FILE_MAX_BYTES`].
@@ -55,6 +70,10 @@ fn read(path: &str, into: impl FnOnce(&mut Take<File>) -> io::Result<usize>) -> 
     Ok(())
 }
 
+/// The mode bits for reading by the group and by all other users.
+const GROUP_READ: u32 = 0o040;
+const OTHERS_READ: u32 = 0o004;
+
 /// Files of settings are far smaller. Without a limit, a device such as `/dev/zero` would fill the
 /// memory.
 const FILE_MAX_BYTES: u64 = 16 << 20;
@@ -66,6 +85,8 @@ pub(crate) fn is_empty_variable(variable: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -82,6 +103,19 @@ mod tests {
         assert_eq!(read(limit), (Ok(16_777_216), Ok(16_777_216)));
         let fault = "it has more than 16777216 bytes".to_owned();
         assert_eq!(read(limit + 1), (Err(fault.clone()), Err(fault)));
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        File::create(&path).unwrap();
+        for (mode, readable) in [(0o600, false), (0o640, true), (0o604, true), (0o644, true), (0o622, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(System.others_can_read(path.to_str().unwrap()), readable, "{mode:o}");
+        }
+        assert!(!System.others_can_read(folder.path().join("none").to_str().unwrap()));
+        assert!(!System.others_can_read(folder.path().to_str().unwrap()));
     }
 
     #[test]

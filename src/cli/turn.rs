@@ -122,11 +122,10 @@ impl ReplyDisplay {
         if self.closed.get() {
             return Ok(());
         }
-        let text = self.console.printable(text);
-        if let Some(last) = text.chars().next_back() {
+        if let Some(last) = text.trim_end_matches('\r').chars().next_back() {
             self.in_line.set(last != '\n');
         }
-        match self.console.print(&text) {
+        match self.console.print(text) {
             Err(error) if error.is_output_closed() => self.closed.set(true),
             printed => printed?,
         }

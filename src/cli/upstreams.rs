@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{console::Console, error::CliError, system::System};
+use super::{console::Console, error::CliError, settings::warn_of_variables, system::System};
 use crate::config::{ServeSettings, UpstreamConfig};
 
 /// The arguments of `upstreams`.
@@ -24,6 +24,7 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if a setting is not valid, or if standard output fails.
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
+    warn_of_variables(args.settings.variables_warning(&System)?);
     let upstreams = args.settings.described_upstreams(&System)?;
     let text = if args.json { to_json(&upstreams) } else { to_text(&upstreams) };
     Console::system().print(&text)

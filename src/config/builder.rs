@@ -1,15 +1,20 @@
 //! A configuration before it is checked: the text of the file, and the values that replace the
 //! file's.
 
-use std::path::Path;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 use super::{
+    check::readable_warning,
     checked::{Config, UpstreamConfig},
     error::ConfigError,
     exposure::Exposure,
+    identity::identity_provider,
     raw::{RawConfig, merge},
     sources::Sources,
 };
@@ -21,6 +26,8 @@ const CONFIG_TEXT: &str = "HOLDALL_CONFIG_TEXT";
 pub struct ConfigBuilder {
     /// The name of the text in errors.
     name: String,
+    /// The path of the file, if the text is from a file.
+    path: Option<PathBuf>,
     text: Zeroizing<String>,
     /// The text as a table; empty if the text is not TOML, which [`Self::build`] reports.
     file: Table,
@@ -56,7 +63,8 @@ impl ConfigBuilder {
             }
         };
         let file = text.parse().unwrap_or_default();
-        Ok(Self { name, text, file, overrides: Table::new(), exposure: Exposure::default() })
+        let path = path.map(Path::to_owned);
+        Ok(Self { name, path, text, file, overrides: Table::new(), exposure: Exposure::default() })
     }
 
     /// Sets a key, whatever its value in the file. `path` has dots between the names of tables.
@@ -102,7 +110,13 @@ impl ConfigBuilder {
     /// # Errors
     /// Those of [`RawConfig::parse`] and [`RawConfig::check`].
     pub fn build(self, sources: &impl Sources) -> Result<Config, ConfigError> {
-        RawConfig::parse_file(&self.name, &self.text, self.overrides)?.with_exposure(self.exposure).check(sources)
+        let secrets_path = self.path.filter(|_| holds_secret(&self.file));
+        let raw = RawConfig::parse_file(&self.name, &self.text, self.overrides)?;
+        let mut config = raw.with_exposure(self.exposure).check(sources)?;
+        config.warnings.extend(
+            secrets_path.and_then(|path| readable_warning(sources, "the configuration file", &path.to_string_lossy())),
+        );
+        Ok(config)
     }
 
     /// The upstreams as the file describes them, without keys, proxies and certificates. Checks no
@@ -112,6 +126,33 @@ impl ConfigBuilder {
     /// Those of [`RawConfig::parse`], and the first error in a table `upstream`.
     pub(super) fn described_upstreams(self) -> Result<Vec<UpstreamConfig>, ConfigError> {
         RawConfig::parse_file(&self.name, &self.text, self.overrides)?.described_upstreams()
+    }
+
+    /// The variables that the file names, such as by `api_key_env`.
+    pub(super) fn named_variables(&self) -> BTreeSet<String> {
+        let upstreams = self.file.get("upstream").and_then(Value::as_array).into_iter().flatten();
+        let keys = upstreams.filter_map(Value::as_table).flatten().filter(|(key, _)| key.ends_with("_env"));
+        keys.filter_map(|(_, name)| name.as_str().map(str::to_owned)).collect()
+    }
+
+    /// The identity provider of authenticated callers; `None` without a file and without
+    /// `identity.mode`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for a mode that does not exist, or for `jwt` without an issuer.
+    pub(super) fn identity_provider(&self) -> Result<Option<String>, ConfigError> {
+        let text = |path: &[&str]| {
+            let of = |table: &Table| {
+                let (first, rest) = path.split_first()?;
+                rest.iter().try_fold(table.get(*first)?, |value, key| value.get(*key))?.as_str().map(str::to_owned)
+            };
+            of(&self.overrides).or_else(|| of(&self.file))
+        };
+        let mode = match text(&["identity", "mode"]) {
+            None if self.text.is_empty() => return Ok(None),
+            mode => mode,
+        };
+        identity_provider(mode.as_deref(), text(&["identity", "jwt", "issuer"]).as_deref()).map(Some)
     }
 
     /// Returns true if the file has upstreams or models.
@@ -145,4 +186,19 @@ fn file_name(path: &Path, sources: &impl Sources) -> String {
     let path = path.to_string_lossy();
     let shown = if sources.may_show(&path) { format!(" `{path}`") } else { String::new() };
     format!("the configuration file{shown}")
+}
+
+/// Returns true if the file itself holds a secret: token keys, the secret of a proxy, or the
+/// password in a URL.
+fn holds_secret(file: &Table) -> bool {
+    let has_password = |value: &Value| value.as_str().is_some_and(|url| url.contains('@'));
+    let in_table = |path: &[&str], key: &str| {
+        path.iter().try_fold(file, |table, name| table.get(*name)?.as_table()).and_then(|table| table.get(key))
+    };
+    let upstreams = file.get("upstream").and_then(Value::as_array).into_iter().flatten();
+    in_table(&[], "keys").is_some()
+        || in_table(&["identity", "header"], "secret").is_some()
+        || in_table(&["identity", "jwt"], "proxy").is_some_and(has_password)
+        || in_table(&["guard"], "redis_url").is_some_and(has_password)
+        || upstreams.filter_map(|upstream| upstream.get("proxy")).any(has_password)
 }

@@ -15,7 +15,9 @@ use super::{
 use crate::{
     principal::{Access, Authenticator},
     proto::{
+        chat::{ImageHost, ImageRules},
         deployment::{ApiSettings, Deployment, Models},
+        excerpt::excerpt,
         key::KeyRing,
         limits::Limits,
         token::TokenPolicy,
@@ -29,8 +31,8 @@ impl RawConfig {
     /// The first error that prevents a start.
     pub fn check(self, sources: &impl Sources) -> Result<Config, ConfigError> {
         let listen = self.listen(sources)?;
-        let keys = self.key_ring(sources)?;
         let mut warnings = Vec::new();
+        let keys = self.key_ring(sources, &mut warnings)?;
         let access = self.access(sources, &keys, &mut warnings)?;
         let loopback_host_only = self.check_access(listen, &access)?;
         let limits = self.limits.limits()?;
@@ -74,13 +76,13 @@ impl RawConfig {
         })
     }
 
-    fn key_ring(&self, sources: &impl Sources) -> Result<KeyRing, ConfigError> {
+    fn key_ring(&self, sources: &impl Sources, warnings: &mut Vec<String>) -> Result<KeyRing, ConfigError> {
         let text = match (&self.keys, &self.keys_file) {
             (Some(_), Some(_)) => {
                 return Err(ConfigError::invalid("keys", "and `keys_file` are both set; set only one of them"));
             }
             (Some(keys), None) => keys.clone(),
-            (None, Some(path)) => read(sources, "keys_file", path)?,
+            (None, Some(path)) => read_secret(sources, "keys_file", path, warnings)?,
             (None, None) => return Err(ConfigError::NoKeys),
         };
         KeyRing::parse(&text).map_err(ConfigError::Keys)
@@ -173,10 +175,28 @@ impl RawConfig {
             answer_timeout: self.timeouts().total.saturating_add(write_timeout),
             head_bytes: self.limits.head_bytes()?,
             connections,
-            connections_per_peer: at_least_one("limits.connections_per_peer", of_peer, connections)?,
+            connections_per_peer: at_least_one(
+                "limits.connections_per_peer",
+                of_peer,
+                connections.div_ceil(PEER_SHARE),
+            )?,
             lame_duck: self.timeouts.lame_duck.unwrap_or(Duration::ZERO),
             drain_timeout: self.timeouts.drain.unwrap_or(Duration::from_secs(30)),
         })
+    }
+
+    fn images(&self) -> Result<ImageRules, ConfigError> {
+        let kinds = [("https", false), ("data", true)];
+        match (choice("image_urls", self.image_urls.as_deref(), kinds)?, self.image_hosts.as_slice()) {
+            (false, []) => Ok(ImageRules::Public),
+            (true, []) => Ok(ImageRules::Inline),
+            (true, _) => {
+                Err(ConfigError::invalid("image_hosts", "is set, but `image_urls` is `data`; remove one of them"))
+            }
+            (false, hosts) => {
+                hosts.iter().map(|host| image_host(host)).collect::<Result<_, _>>().map(ImageRules::Listed)
+            }
+        }
     }
 
     fn deployment(
@@ -194,12 +214,13 @@ impl RawConfig {
                 live_responses: choice("responses_stream", self.responses_stream.as_deref(), streams)?,
             },
             elides_inline_images: self.elide_inline_images,
+            images: self.images()?,
             ..Deployment::new(keys, models)
         })
     }
 }
 
-/// One address may have a quarter of the concurrent requests by default.
+/// One address may have a quarter of the connections and of the concurrent requests by default.
 const PEER_SHARE: usize = 4;
 /// The longest name of a deployment.
 const ISSUER_MAX_BYTES: usize = 256;
@@ -208,6 +229,17 @@ const RETRIES_MAX: u32 = 10;
 /// The warning of a store with the default issuer.
 const SHARED_ISSUER: &str = "`issuer` has its default value: deployments that share a store and an issuer also share \
                              counts and revocations; give each deployment its own `issuer`";
+
+fn image_host(entry: &str) -> Result<ImageHost, ConfigError> {
+    ImageHost::parse(entry.trim()).ok_or_else(|| {
+        let fault = format!(
+            "has the entry `{}`; an entry must be a host without a port, such as `cdn.example`, `*.cdn.example` or \
+             `http://images.internal`",
+            excerpt(entry)
+        );
+        ConfigError::invalid("image_hosts", fault)
+    })
+}
 
 /// The value of a number that must not be zero.
 pub(super) fn at_least_one(key: &'static str, value: Option<usize>, default: usize) -> Result<usize, ConfigError> {
@@ -247,4 +279,23 @@ pub(super) fn unknown(name: &str, names: &[&str]) -> String {
 /// Reads the file that a key names.
 pub(super) fn read(sources: &impl Sources, key: &'static str, path: &str) -> Result<Zeroizing<String>, ConfigError> {
     sources.file(path).map_err(|cause| ConfigError::unreadable(key, path, cause, sources))
+}
+
+/// Reads the file of a secret that a key names. Adds a warning if other users can read it.
+pub(super) fn read_secret(
+    sources: &impl Sources,
+    key: &'static str,
+    path: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Zeroizing<String>, ConfigError> {
+    warnings.extend(readable_warning(sources, &format!("the file of `{key}`"), path));
+    read(sources, key, path)
+}
+
+/// The warning about a file with a secret that other users can read.
+pub(super) fn readable_warning(sources: &impl Sources, subject: &str, path: &str) -> Option<String> {
+    let shown = if sources.may_show(path) { format!(" `{path}`") } else { String::new() };
+    sources
+        .others_can_read(path)
+        .then(|| format!("other users can read {subject}{shown}, which holds a secret; run `chmod 600` on it"))
 }

@@ -5,17 +5,22 @@ use http::HeaderName;
 use zeroize::Zeroizing;
 
 use super::{
-    check::{read, unknown},
+    check::{read, read_secret, readable_warning, unknown},
     error::ConfigError,
     network::{ISSUER, NetworkConfig, NetworkReader, RawNetwork},
     raw::{RawApiKeys, RawConfig, RawHeader, RawIdentity, RawJwt},
+    shown,
     sources::Sources,
 };
 use crate::{
     principal::{
-        Access, ApiKeys, Authenticator, HEADER_SECRET_MIN_BYTES, HeaderRule, KeyDigest, Networks, OperatorKeys,
+        Access, ApiKeys, Authenticator, HEADER_SECRET_MIN_BYTES, HeaderRule, IDP_HEADER, IDP_KEY, KeyDigest, Networks,
+        OperatorKeys,
     },
-    proto::key::KeyRing,
+    proto::{
+        key::KeyRing,
+        principal::{IDP_JWT_PREFIX, IDP_NONE},
+    },
 };
 
 impl RawConfig {
@@ -160,7 +165,7 @@ impl RawIdentity {
                            other callers";
             warnings.push(warning.to_owned());
         }
-        let secret = self.header_secret(sources)?;
+        let secret = self.header_secret(sources, warnings)?;
         if keys.holds(secret.as_bytes()) || is_token_key(keys, &secret) {
             let fault = "has a secret that is also a token key, with which your proxy could forge tokens; make a \
                          separate secret with `openssl rand -hex 32`";
@@ -171,11 +176,15 @@ impl RawIdentity {
             .map_err(|fault| ConfigError::invalid("identity.header", format!("is not valid: {fault}")))
     }
 
-    fn header_secret(&self, sources: &impl Sources) -> Result<Zeroizing<String>, ConfigError> {
+    fn header_secret(
+        &self,
+        sources: &impl Sources,
+        warnings: &mut Vec<String>,
+    ) -> Result<Zeroizing<String>, ConfigError> {
         let secret = match (&self.header.secret, &self.header.secret_file) {
             (Some(secret), None) => secret.clone(),
             (None, Some(path)) => {
-                let text = read(sources, "identity.header.secret_file", path)?;
+                let text = read_secret(sources, "identity.header.secret_file", path, warnings)?;
                 Zeroizing::new(without_line_end(&text).to_owned())
             }
             _ => {
@@ -203,7 +212,7 @@ impl RawIdentity {
         use crate::principal::jwt::{JwtConfig, JwtVerifier};
 
         let issuer = self.jwt.issuer.clone().unwrap_or_default();
-        let config = JwtConfig { issuer, audience: self.jwt.audience.clone(), keys: self.jwt_keys(sources)? };
+        let config = JwtConfig { issuer, audience: self.jwt.audience.clone(), keys: self.jwt_keys(sources, warnings)? };
         let verifier = JwtVerifier::new(config).map_err(|error| invalid_jwt(&error))?;
         if verifier.hmac_secrets().any(|secret| keys.holds(secret)) {
             let fault = "has a shared secret that is also a token key, with which the issuer could forge tokens; use a \
@@ -215,7 +224,11 @@ impl RawIdentity {
     }
 
     #[cfg(feature = "jwt")]
-    fn jwt_keys(&self, sources: &impl Sources) -> Result<crate::principal::jwt::KeySource, ConfigError> {
+    fn jwt_keys(
+        &self,
+        sources: &impl Sources,
+        warnings: &mut Vec<String>,
+    ) -> Result<crate::principal::jwt::KeySource, ConfigError> {
         use crate::principal::jwt::{JwtKeys, KeySetOrigin, KeySource, RemoteKeys};
 
         let keys = match (&self.jwt.jwks_file, &self.jwt.jwks_url, &self.jwt.key_file) {
@@ -224,13 +237,16 @@ impl RawIdentity {
             }
             (None, Some(url), None) => {
                 let keys = RemoteKeys::new(url).map_err(|fault| {
-                    ConfigError::invalid("identity.jwt.jwks_url", format!("is `{url}`, which {fault}"))
+                    ConfigError::invalid("identity.jwt.jwks_url", format!("is {}, which {fault}", shown::url(url)))
                 })?;
                 return Ok(KeySource::Remote(keys.into()));
             }
             (None, None, Some(path)) => match read(sources, "identity.jwt.key_file", path)? {
                 key if key.trim_start().starts_with("-----BEGIN") => JwtKeys::from_pem(&key),
-                key => JwtKeys::from_secret(without_line_end(&key).as_bytes()),
+                key => {
+                    warnings.extend(readable_warning(sources, "the file of `identity.jwt.key_file`", path));
+                    JwtKeys::from_secret(without_line_end(&key).as_bytes())
+                }
             },
             _ => {
                 let fault = "needs exactly one of `jwks_url`, `jwks_file` and `key_file`";
@@ -244,6 +260,23 @@ impl RawIdentity {
     fn jwt(&self, _: &impl Sources, _: &KeyRing, _: &mut Vec<String>) -> Result<Authenticator, ConfigError> {
         let fault = "is `jwt`, but this build does not have the feature `jwt`; build Holdall with it";
         Err(ConfigError::invalid("identity.mode", fault))
+    }
+}
+
+/// The identity provider in the tokens of callers that this mode authenticates.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] for a mode that does not exist, or for `jwt` without an issuer.
+pub(super) fn identity_provider(mode: Option<&str>, issuer: Option<&str>) -> Result<String, ConfigError> {
+    match mode.unwrap_or(IDP_NONE) {
+        "none" => Ok(IDP_NONE.to_owned()),
+        "api_key" => Ok(IDP_KEY.to_owned()),
+        "header" => Ok(IDP_HEADER.to_owned()),
+        "jwt" => match issuer.filter(|issuer| !issuer.is_empty()) {
+            Some(issuer) => Ok(format!("{IDP_JWT_PREFIX}{issuer}")),
+            None => Err(ConfigError::invalid("identity.jwt.issuer", "is not set; name the issuer of the JWTs")),
+        },
+        other => Err(ConfigError::invalid("identity.mode", unknown(other, &MODES))),
     }
 }
 
@@ -278,5 +311,6 @@ fn networks(key: &'static str, texts: &[String]) -> Result<Networks, ConfigError
 }
 
 fn header_name(key: &'static str, text: &str) -> Result<HeaderName, ConfigError> {
-    text.parse().map_err(|_| ConfigError::invalid(key, format!("is `{text}`, which is not the name of a header")))
+    // The text may be the header's value: the secret of the proxy.
+    text.parse().map_err(|_| ConfigError::invalid(key, "is not the name of a header"))
 }

@@ -26,10 +26,12 @@ mod reload;
 mod service;
 mod setting;
 mod settings;
+pub(crate) mod shown;
 mod sources;
 mod store;
 mod toml_error;
 mod upstreams;
+mod variables;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +43,7 @@ pub use self::{
     error::ConfigError,
     exposure::Exposure,
     network::{NetworkConfig, ProxyConfig, ProxyUrl},
-    overlay::{KeySettings, ModelSettings, ServeSettings, TokenSettings},
+    overlay::{KeySettings, ModelSettings, OwnerSettings, ServeSettings, TokenSettings},
     profile::{ProfileChoice, ProfileSource},
     raw::{RawConfig, parse_duration},
     reload::ReloadSnapshot,

@@ -29,7 +29,10 @@ pub struct RawConfig {
     pub(super) builtin_pace_ms: u64,
     pub(super) client_history: Option<String>,
     pub(super) client_system: Option<String>,
+    pub(super) upstream_words: Option<String>,
     pub(super) elide_inline_images: bool,
+    pub(super) image_urls: Option<String>,
+    pub(super) image_hosts: Vec<String>,
     pub(super) responses_stream: Option<String>,
     pub(super) lambda_response: Option<String>,
     pub(super) retries: Option<u32>,
@@ -273,7 +276,10 @@ pub(super) struct RawModel {
     pub(super) system_prompt_file: Option<String>,
     pub(super) client_history: Option<String>,
     pub(super) client_system: Option<String>,
+    pub(super) upstream_words: Option<String>,
     pub(super) max_output_tokens: Option<u32>,
+    pub(super) max_output_tokens_most: Option<u32>,
+    pub(super) reasoning_effort_most: Option<String>,
     pub(super) truncation: Option<String>,
 }
 

@@ -29,8 +29,21 @@ pub(super) struct Section {
 }
 
 /// All sections, in the order of the help and of docs/configuration.md.
-pub(super) const SECTIONS: &[Section] =
-    &[FILE, SERVER, UPSTREAM_SERVICE, RETRIES, PROMPT, KEYS, TOKENS, CALLERS, APIS, GUARD, STORE, STOP];
+pub(super) const SECTIONS: &[Section] = &[
+    FILE,
+    SERVER,
+    UPSTREAM_SERVICE,
+    RETRIES,
+    PROMPT,
+    KEYS,
+    TOKENS,
+    IDENTITY_PROVIDER,
+    CALLERS,
+    APIS,
+    GUARD,
+    STORE,
+    STOP,
+];
 
 /// Every setting: those of [`SECTIONS`], then those that only the file has.
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
@@ -202,8 +215,8 @@ pub(super) const TOKENS: Section = Section {
     ],
 };
 
-/// Callers, and the addresses that they call from.
-pub(super) const CALLERS: Section = Section {
+/// The identity provider of callers.
+pub(super) const IDENTITY_PROVIDER: Section = Section {
     heading: Some("Callers"),
     settings: &[
         Setting::flag("--identity", "HOLDALL_IDENTITY", Text("MODE"))
@@ -213,6 +226,13 @@ pub(super) const CALLERS: Section = Section {
         Setting::flag("--jwt-issuer", "HOLDALL_JWT_ISSUER", Text("TEXT"))
             .key("identity.jwt.issuer", Applied)
             .help("Required `iss` of a JWT"),
+    ],
+};
+
+/// Callers, and the addresses that they call from.
+pub(super) const CALLERS: Section = Section {
+    heading: Some("Callers"),
+    settings: &[
         Setting::flag("--jwt-audience", "HOLDALL_JWT_AUDIENCE", List("TEXTS"))
             .key("identity.jwt.audience", Applied)
             .help("Accepted `aud` values, comma-separated; a JWT needs one of them"),
@@ -298,10 +318,28 @@ pub(super) const APIS: Section = Section {
                 "System prompts that clients send to an alias that has one: `refuse`, or `append` them to it; an \
                  alias can have its own",
             ),
+        Setting::flag("--upstream-words", "HOLDALL_UPSTREAM_WORDS", Text("MODE"))
+            .key("upstream_words", Applied)
+            .default("show")
+            .help(
+                "Words of upstreams about a caller's request: `show` them without your keys and system prompts, or \
+                 `hide` them; an alias can have its own",
+            ),
         Setting::flag("--elide-inline-images", "HOLDALL_ELIDE_INLINE_IMAGES", Boolean)
             .key("elide_inline_images", Applied)
             .default("false")
             .help("Replace each inline image in the token by a note; the model sees the image only in its own turn"),
+        Setting::flag("--image-urls", "HOLDALL_IMAGE_URLS", Text("KIND"))
+            .key("image_urls", Applied)
+            .default("https")
+            .help("Addresses of images in new input: `https` URLs and inline images, or inline images (`data`) alone"),
+        Setting::flag("--image-hosts", "HOLDALL_IMAGE_HOSTS", List("HOSTS"))
+            .key("image_hosts", Applied)
+            .default_description("all public hosts")
+            .help(
+                "The only hosts of images in new input, comma-separated, such as `cdn.example` and `*.cdn.example`; \
+                 `http://images.internal` is allowed without TLS",
+            ),
         Setting::flag("--responses-stream", "HOLDALL_RESPONSES_STREAM", Text("MODE"))
             .key("responses_stream", Applied)
             .default("hold")

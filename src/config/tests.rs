@@ -13,7 +13,10 @@ use std::{collections::HashMap, time::Duration};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::proto::deployment::ClientSystem;
+use crate::proto::{
+    chat::{ImageHost, ImageRules},
+    deployment::ClientSystem,
+};
 
 /// Files and variables by name.
 struct Fixture(HashMap<&'static str, &'static str>);
@@ -63,7 +66,7 @@ fn defaults_are_those_of_the_documents() {
     assert_eq!((config.deployment.policy.ttl_seconds, config.deployment.policy.max_age_seconds), (604_800, 2_592_000));
     assert!(config.deployment.policy.seal && config.service.loopback_host_only);
     assert_eq!((config.service.concurrent_requests, config.guard.max_concurrent_turns), (1_024, 8));
-    assert_eq!((config.service.requests_per_peer, config.server.connections_per_peer), (256, 4_096));
+    assert_eq!((config.service.requests_per_peer, config.server.connections_per_peer), (256, 1_024));
 }
 
 #[test]
@@ -263,6 +266,37 @@ fn the_apis_are_strict_by_default() {
     assert_eq!(of_clients(lines), (true, ClientSystem::Append));
     let lines = "client_history = \"refuse\"\nclient_system = \"refuse\"";
     assert_eq!(of_clients(lines), (false, ClientSystem::Refuse));
+}
+
+#[test]
+fn images_of_all_public_hosts_are_allowed_by_default() {
+    let images = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).map(|config| config.deployment.images);
+    let images = |lines: &str| images(lines).map_err(|error| error.to_string());
+    let host = |entry: &str| ImageHost::parse(entry).unwrap();
+    let listed = ImageRules::Listed(vec![host("cdn.example"), host("*.b.example"), host("http://10.0.0.5")]);
+    for (lines, rules) in [
+        ("", ImageRules::Public),
+        ("image_urls = \"https\"", ImageRules::Public),
+        ("image_urls = \"data\"", ImageRules::Inline),
+        ("image_hosts = []", ImageRules::Public),
+        ("image_hosts = [\"cdn.example\", \" *.b.example\", \"http://10.0.0.5\"]", listed),
+    ] {
+        assert_eq!(images(lines), Ok(rules), "{lines}");
+    }
+    for (lines, fault) in [
+        ("image_urls = \"http\"", "`image_urls` is `http`; it must be `https` or `data`"),
+        (
+            "image_urls = \"data\"\nimage_hosts = [\"cdn.example\"]",
+            "`image_hosts` is set, but `image_urls` is `data`; remove one of them",
+        ),
+        (
+            "image_hosts = [\"cdn.example\", \"https://b.example\"]",
+            "`image_hosts` has the entry `https://b.example`; an entry must be a host without a port, such as \
+             `cdn.example`, `*.cdn.example` or `http://images.internal`",
+        ),
+    ] {
+        assert_eq!(images(lines), Err(fault.to_owned()), "{lines}");
+    }
 }
 
 #[test]

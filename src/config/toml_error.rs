@@ -16,6 +16,8 @@ pub(super) fn toml_error(mut error: toml::de::Error, name: &str, text: &str) -> 
     } else if let Some((field, _)) = quoted(message, "missing field ") {
         format!("missing key `{}` in {place}", path(field))
     } else if let Some((found, expected)) = message.strip_prefix("invalid type: ").and_then(|it| it.split_once(", ")) {
+        // The value may be a secret in the wrong place.
+        let found = found.split('"').next().unwrap_or_default().trim_end();
         format!("{subject}: {expected}, found {found}")
     } else {
         format!("{subject}: {message}")

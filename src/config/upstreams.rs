@@ -11,12 +11,13 @@ use super::{
     network::{NetworkConfig, NetworkReader, RawNetwork, UPSTREAM, UPSTREAM_VARIABLE},
     profile::profile,
     raw::{RawConfig, RawModel, RawUpstream},
+    shown,
     sources::Sources,
 };
 use crate::proto::{
     deployment::{ClientSystem, Model, Models, Target},
     provider::{self, Provider},
-    turn::Truncation,
+    turn::{Ceilings, EFFORTS, Truncation},
 };
 
 impl RawConfig {
@@ -142,7 +143,13 @@ impl RawConfig {
                 [&self.client_system, &raw.client_system],
                 [("refuse", ClientSystem::Refuse), ("append", ClientSystem::Append)],
             )?,
+            shows_upstream_words: own_or_default(
+                ["upstream_words", "model.upstream_words"],
+                [&self.upstream_words, &raw.upstream_words],
+                [("show", true), ("hide", false)],
+            )?,
             max_output_tokens: raw.max_output_tokens,
+            ceilings: ceilings(raw)?,
             truncation: truncation(raw.truncation.as_deref())?,
         })
     }
@@ -160,9 +167,12 @@ fn provider(kind: &str) -> Result<&'static dyn Provider, ConfigError> {
 /// of a file, and most files end with a line end.
 fn api_key(name: &str, sources: &impl Sources) -> Result<Zeroizing<String>, ConfigError> {
     let key = sources.variable(name).map(|text| Zeroizing::new(text.trim().to_owned()));
-    key.filter(|key| !key.is_empty()).ok_or_else(|| {
-        ConfigError::invalid("upstream.api_key_env", format!("names the variable `{name}`, which is not set"))
-    })
+    key.filter(|key| !key.is_empty()).ok_or_else(|| ConfigError::invalid("upstream.api_key_env", unset_variable(name)))
+}
+
+/// The fault of a variable that is not set.
+fn unset_variable(name: &str) -> String {
+    format!("names {}, which is not set{}", shown::variable(name), shown::variable_hint(name))
 }
 
 /// The network settings of an upstream. The proxy may be in a variable, because it may contain a
@@ -173,9 +183,9 @@ fn network<'a>(raw: &'a RawUpstream, sources: &impl Sources) -> Result<RawNetwor
             let fault = "and `proxy_env` are both set; set only one of them";
             return Err(ConfigError::invalid("upstream.proxy", fault));
         }
-        (None, Some(name)) => Some(sources.variable(name).ok_or_else(|| {
-            ConfigError::invalid("upstream.proxy_env", format!("names the variable `{name}`, which is not set"))
-        })?),
+        (None, Some(name)) => Some(
+            sources.variable(name).ok_or_else(|| ConfigError::invalid("upstream.proxy_env", unset_variable(name)))?,
+        ),
         (proxy, None) => proxy.clone(),
     };
     let proxy = proxy.map(|text| Zeroizing::new(text.trim().to_owned()));
@@ -212,7 +222,7 @@ fn base_urls(raw: &RawUpstream, provider: &dyn Provider) -> Result<Vec<String>, 
         let url = url.trim_end_matches('/');
         check_url(url)?;
         if checked.iter().any(|other| other == url) {
-            return Err(invalid(format!("has `{url}` twice; remove one of them")));
+            return Err(invalid(format!("has {} twice; remove one of them", shown::url(url))));
         }
         checked.push(url.to_owned());
     }
@@ -237,7 +247,7 @@ fn check_url(url: &str) -> Result<(), ConfigError> {
             _ => "it must be an `http:` or `https:` URL without credentials and query".to_owned(),
         },
     };
-    Err(ConfigError::invalid("upstream.base_url", format!("is `{url}`; {fault}")))
+    Err(ConfigError::invalid("upstream.base_url", format!("is {}; {fault}", shown::url(url))))
 }
 
 /// The host and port of a checked URL.
@@ -312,6 +322,27 @@ fn own_or_default<T: Copy, const N: usize>(
 ) -> Result<T, ConfigError> {
     let default = choice(default_key, default_name.as_deref(), values)?;
     own_name.as_deref().map_or(Ok(default), |name| choice(own_key, Some(name), values))
+}
+
+/// The most that a turn may ask of a model.
+fn ceilings(raw: &RawModel) -> Result<Ceilings, ConfigError> {
+    let invalid = |fault: String| Err(ConfigError::invalid("model.max_output_tokens_most", fault));
+    match (raw.max_output_tokens_most, raw.max_output_tokens) {
+        (Some(0), _) => return invalid("is 0; the minimum is 1".to_owned()),
+        (Some(most), Some(default)) if default > most => {
+            let alias = &raw.alias;
+            return invalid(format!("is {most} for the alias `{alias}`, below its `max_output_tokens` ({default})"));
+        }
+        _ => {}
+    }
+    let effort = raw.reasoning_effort_most.as_deref();
+    let known = EFFORTS.map(|effort| (effort, effort));
+    Ok(Ceilings {
+        max_output_tokens: raw.max_output_tokens_most,
+        reasoning_effort: effort
+            .map(|effort| choice("model.reasoning_effort_most", Some(effort), known))
+            .transpose()?,
+    })
 }
 
 fn truncation(name: Option<&str>) -> Result<Truncation, ConfigError> {

@@ -37,13 +37,30 @@ pub trait Guard: Send + Sync + 'static {
     /// The most turns that one caller may have in flight.
     fn max_concurrent_turns(&self) -> usize;
 
-    /// Revokes tokens before they expire. For a user, returns the last second whose tokens are
-    /// revoked: the current second of the clock that all instances share.
+    /// Revokes tokens before they expire.
     ///
     /// # Errors
     /// [`Error::Unsupported`] without a shared store; [`Error::GuardUnavailable`] if the store does
     /// not answer.
-    fn revoke(&self, revocation: Revocation) -> impl Future<Output = Result<Option<UnixSeconds>, Error>> + Send;
+    fn revoke(&self, revocation: Revocation) -> impl Future<Output = Result<Revoked, Error>> + Send;
+
+    /// How long the guard has refused every turn because its store does not answer; zero if it
+    /// admits turns. Calls nothing: the answer is that of the last calls.
+    fn refusing_for(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// The effect of a revocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// For a user, the last second whose tokens are revoked: the current second of the clock that
+    /// all instances share.
+    pub until: Option<UnixSeconds>,
+    /// For a user, the number of live conversations that ended, if the guard counts them.
+    pub live_conversations: Option<u64>,
+    /// True if the token or conversation was already revoked.
+    pub was_revoked: bool,
 }
 
 /// An admitted turn.

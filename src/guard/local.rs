@@ -26,7 +26,7 @@ use self::{
     compiled_rules::CompiledRules,
 };
 use super::{
-    admit::{AdmitRequest, Guard, GuardPurpose, Moment, Permit, Revocation},
+    admit::{AdmitRequest, Guard, GuardPurpose, Moment, Permit, Revocation, Revoked},
     keyed_hash::KeyedHash,
     rules::Rules,
     subject::LimitSubject,
@@ -35,7 +35,6 @@ use super::{
 use crate::proto::{
     allowance::{Allowance, Exhausted},
     error::Error,
-    time::UnixSeconds,
 };
 
 /// Enforces the rules within this process. Clones share their counts.
@@ -98,7 +97,7 @@ impl Guard for LocalGuard {
         self.lock().rules.rules.max_concurrent_turns
     }
 
-    async fn revoke(&self, _: Revocation) -> Result<Option<UnixSeconds>, Error> {
+    async fn revoke(&self, _: Revocation) -> Result<Revoked, Error> {
         Err(Error::Unsupported {
             detail: "Revocation needs a store that all instances share. Set HOLDALL_REDIS_URL.".to_owned(),
         })

@@ -32,7 +32,7 @@ mod turn_end;
 pub(crate) use self::rules::QUOTA_COUNTS;
 pub(crate) use self::subject::network;
 pub use self::{
-    admit::{AdmitRequest, Guard, GuardPurpose, Moment, Permit, Revocation},
+    admit::{AdmitRequest, Guard, GuardPurpose, Moment, Permit, Revocation, Revoked},
     keyed_hash::KeyedHash,
     local::{LocalGuard, LocalPermit},
     rules::{Quota, Rate, Rules},

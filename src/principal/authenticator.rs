@@ -1,19 +1,20 @@
 //! The modes of identity, and the choice between them.
 
+use std::net::IpAddr;
 #[cfg(feature = "jwt")]
 use std::sync::Arc;
 
 #[cfg(feature = "jwt")]
 use super::jwt::{JwtVerifier, RemoteKeys};
 use super::{
-    api_key::ApiKeys,
+    api_key::{ApiKeys, IDP_KEY},
     credential,
     digest::OperatorKeys,
-    header::HeaderRule,
+    header::{HeaderRule, IDP_HEADER},
     identity::{AuthOutcome, AuthRequest, Identity},
     network::Networks,
 };
-use crate::proto::error::Error;
+use crate::proto::{error::Error, principal::IDP_NONE};
 
 /// The rules of access. A reload replaces all of them.
 #[derive(Debug)]
@@ -25,6 +26,16 @@ pub struct Access {
     /// The proxies whose `X-Forwarded-For` is trusted. It decides the address that anonymous
     /// callers count by.
     pub trusted_proxies: Networks,
+}
+
+impl Access {
+    /// Returns true if `peer` is a listed proxy: one that names users, or one whose
+    /// `X-Forwarded-For` is trusted. Its connections carry the requests of many clients.
+    #[must_use]
+    pub fn is_listed_proxy(&self, peer: IpAddr) -> bool {
+        let names_users = matches!(&self.authenticator, Authenticator::Header(rule) if rule.is_listed(peer));
+        names_users || self.trusted_proxies.contains(peer)
+    }
 }
 
 /// One way to identify callers (`identity.mode`).
@@ -72,6 +83,20 @@ impl Authenticator {
             #[cfg(feature = "jwt")]
             Self::Jwt(_) => "jwt",
             Self::None => "none",
+        }
+    }
+
+    /// The identity provider of the callers that it identifies, as [`Principal::idp`].
+    ///
+    /// [`Principal::idp`]: crate::proto::principal::Principal::idp
+    #[must_use]
+    pub fn idp(&self) -> String {
+        match self {
+            Self::ApiKey(_) => IDP_KEY.to_owned(),
+            Self::Header(_) => IDP_HEADER.to_owned(),
+            #[cfg(feature = "jwt")]
+            Self::Jwt(verifier) => verifier.idp(),
+            Self::None => IDP_NONE.to_owned(),
         }
     }
 

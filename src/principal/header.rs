@@ -59,6 +59,11 @@ impl HeaderRule {
         Ok(Self { name, secret_name, peers, secret })
     }
 
+    /// Returns true if `peer` is a listed proxy.
+    pub(super) fn is_listed(&self, peer: IpAddr) -> bool {
+        self.peers.contains(peer)
+    }
+
     /// The user of a request from `peer` with these headers.
     ///
     /// # Errors
@@ -66,7 +71,7 @@ impl HeaderRule {
     /// two users in one request, if the proxy has sent the secret.
     pub(super) fn verify(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Principal, Error> {
         let peer = peer.ok_or_else(|| refused("the address of the peer is unknown"))?;
-        if !self.peers.contains(peer) {
+        if !self.is_listed(peer) {
             return Err(refused(&format!("the peer {} is not listed", peer.to_canonical())));
         }
         let secret = match Occurrence::find(headers, &self.secret_name) {

@@ -17,7 +17,7 @@ pub mod jwt;
 mod network;
 mod pending_keys;
 
-pub(crate) use self::network::is_loopback_host;
+pub(crate) use self::network::is_loopback_authority;
 pub use self::{
     api_key::{API_KEYS_MAX, ApiKeys, ApiKeysError, IDP_KEY},
     authenticator::{Access, Authenticator},

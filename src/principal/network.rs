@@ -3,7 +3,10 @@
 //! An IPv4 address is equal to the same address mapped into IPv6 (RFC 4291 §2.5.5.2): a socket
 //! reports either of them, depending on how it listens.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// A list of networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,11 +85,38 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// Returns true if the host of a URL or a header is `localhost` or a loopback address. IPv6
-/// addresses may be in brackets, and IPv4 addresses may be mapped into IPv6.
-pub(crate) fn is_loopback_host(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
+/// Returns true if the authority of a URI or a `Host` header names this machine, with or without a
+/// port (RFC 3986 §3.2). Anything else in it, such as user information or a zone id, makes it
+/// false.
+pub(crate) fn is_loopback_authority(authority: &[u8]) -> bool {
+    let Ok(authority) = std::str::from_utf8(authority) else { return false };
+    let host_bytes = match authority.strip_prefix('[').map(|rest| rest.find(']')) {
+        Some(Some(end)) => end.saturating_add(2),
+        Some(None) => return false,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, rest) = authority.split_at(host_bytes);
+    is_loopback_host(host) && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+}
+
+/// Returns true if the host of a URI is `localhost`, a name below it (RFC 6761 §6.3), or a loopback
+/// address. IPv6 addresses are in brackets; IPv4 addresses may be mapped into IPv6.
+fn is_loopback_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    }
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return address.is_loopback();
+    }
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let mut labels = host.rsplit('.');
+    labels.next().is_some_and(|last| last.eq_ignore_ascii_case("localhost")) && labels.all(is_label)
+}
+
+fn is_port(text: &str) -> bool {
+    (1..=5).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 /// A text that is not a network.
@@ -150,6 +180,83 @@ mod tests {
         ] {
             assert_eq!(Networks::new([text]), Err(NetworkError(text.to_owned())), "{text}");
         }
+    }
+
+    #[test]
+    fn an_authority_names_this_machine_completely_or_not_at_all() {
+        for authority in [
+            "localhost",
+            "LocalHost:8787",
+            "a.localhost",
+            "a-b.c_d.localhost:1",
+            "127.0.0.1",
+            "127.255.0.9:65535",
+            "[::1]",
+            "[::1]:80",
+            "[0:0:0:0:0:0:0:1]:00080",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert!(is_loopback_authority(authority.as_bytes()), "{authority}");
+        }
+        for authority in [
+            "",
+            ":80",
+            "[::1].evil.com",
+            "[::1]evil.com:80",
+            "[::1]:80.evil.com",
+            "[::1]:80:80",
+            "[::1]]",
+            "[[::1]]",
+            "[::1",
+            "::1",
+            "::1]",
+            "[::1%25lo]",
+            "[::1%lo]:80",
+            "[127.0.0.1]",
+            "[localhost]",
+            "user@localhost",
+            "localhost@evil.com",
+            "evil.com:80@localhost",
+            "user:pass@[::1]",
+            "localhost:",
+            "localhost:+80",
+            "localhost:-1",
+            "localhost:65536",
+            "localhost:000080",
+            "localhost:80a",
+            "localhost:80 ",
+            " localhost",
+            "localhost ",
+            "localhost\t",
+            "localhost.",
+            "localhost..",
+            ".localhost",
+            "..localhost",
+            "evil.com/.localhost",
+            "evil.com?.localhost",
+            "evil.com#.localhost",
+            "evil.com\\.localhost",
+            "evil.com%2f.localhost",
+            "localhost,evil.com",
+            "localhost;evil.com",
+            "localhost\0",
+            "localhost.evil.com",
+            "127.0.0.1.evil.com",
+            "127.1",
+            "0177.0.0.1",
+            "0x7f.0.0.1",
+            "2130706433",
+            "127.0.0.1/",
+            "128.0.0.1",
+            "0.0.0.0",
+            "[::]",
+            "[::2]",
+            "[::ffff:128.0.0.1]",
+            "\u{ff4c}ocalhost",
+        ] {
+            assert!(!is_loopback_authority(authority.as_bytes()), "{authority}");
+        }
+        assert!(!is_loopback_authority(b"localhost\xff") && !is_loopback_authority(b"\xffa.localhost"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) fn all() -> Vec<(Error, u16, &'static str)> {
         (Error::MethodNotAllowed { allow: "GET, HEAD" }, 405, "never"),
         (Error::ModelUnknown { alias: "gpt".to_owned(), known: vec!["default".to_owned()] }, 400, "never"),
         (Error::NotFound { hint: "Send turns with POST to /v1/turns." }, 404, "never"),
+        (Error::NotImplemented, 501, "never"),
         (Error::Overloaded, 503, "after 1"),
         (Error::PeerBusy { limit: 256 }, 503, "after 1"),
         (Error::QuotaExceeded(exhausted("turns", 100, 86_400, 12_000)), 429, "after 12000"),

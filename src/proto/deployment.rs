@@ -5,12 +5,14 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::{
+    chat::ImageRules,
     error::Error,
     key::KeyRing,
     limits::Limits,
     provider::{Profile, Provider},
+    secrets::{KEY_STRETCH_CHARS, PROMPT_STRETCH_CHARS, StretchIndex},
     token::{TokenContext, TokenPolicy},
-    turn::Truncation,
+    turn::{Ceilings, Truncation},
 };
 
 /// The settings of a deployment, as far as they matter for turns. They must be equal on all
@@ -29,7 +31,9 @@ pub struct Deployment {
     pub apis: ApiSettings,
     /// True if a token keeps only a note of each inline image in its last turn.
     pub elides_inline_images: bool,
-    /// The keys of the operator at the upstreams. They are removed from the upstreams' words.
+    /// The addresses of images that new input may have. Items of tokens are not checked.
+    pub images: ImageRules,
+    /// The keys of the operator at the upstreams. They are cut out of the upstreams' words.
     pub upstream_keys: UpstreamKeys,
 }
 
@@ -44,6 +48,7 @@ impl Deployment {
             models,
             apis: ApiSettings::default(),
             elides_inline_images: false,
+            images: ImageRules::default(),
             upstream_keys: UpstreamKeys::default(),
         }
     }
@@ -55,27 +60,25 @@ impl Deployment {
     }
 }
 
-/// The keys of the operator at the upstreams.
+/// The keys of the operator at the upstreams, as they are recognized in the upstreams' words.
 #[derive(Default)]
-pub struct UpstreamKeys(Vec<Zeroizing<String>>);
-
-impl UpstreamKeys {
-    /// The keys.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|key| key.as_str())
-    }
+pub struct UpstreamKeys {
+    count: usize,
+    pub(in crate::proto) stretches: StretchIndex,
 }
 
 impl FromIterator<Zeroizing<String>> for UpstreamKeys {
     fn from_iter<I: IntoIterator<Item = Zeroizing<String>>>(keys: I) -> Self {
-        Self(keys.into_iter().collect())
+        let keys: Vec<_> = keys.into_iter().collect();
+        let stretches = StretchIndex::new(keys.iter().map(|key| key.as_str()), KEY_STRETCH_CHARS);
+        Self { count: keys.len(), stretches }
     }
 }
 
 impl fmt::Debug for UpstreamKeys {
     /// Shows only their number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} keys", self.0.len())
+        write!(f, "{} keys", self.count)
     }
 }
 
@@ -88,8 +91,11 @@ pub struct ApiSettings {
 }
 
 /// The models that clients may choose from. There is at least one.
-#[derive(Debug)]
-pub struct Models(Vec<Model>);
+pub struct Models {
+    models: Vec<Model>,
+    /// The stretches of all system prompts. They are cut out of the upstreams' words.
+    pub(in crate::proto) prompts: StretchIndex,
+}
 
 impl Models {
     /// These models. The first one is the default. A model with the alias `*` is used for every
@@ -98,32 +104,41 @@ impl Models {
     /// Returns `None` if `models` is empty.
     #[must_use]
     pub fn new(models: Vec<Model>) -> Option<Self> {
-        (!models.is_empty()).then_some(Self(models))
+        let prompts = models.iter().filter_map(|model| model.system_prompt.as_deref());
+        let prompts = StretchIndex::new(prompts, PROMPT_STRETCH_CHARS);
+        (!models.is_empty()).then_some(Self { models, prompts })
     }
 
     /// The models, in order.
     #[must_use]
     pub fn as_slice(&self) -> &[Model] {
-        &self.0
+        &self.models
     }
 
     /// The model for an alias, and the alias. Without an alias, the first model.
     ///
     /// # Errors
-    /// [`Error::ModelUnknown`], also for an alias over 256 bytes.
+    /// [`Error::ModelUnknown`], also for an empty alias, and for one over 256 bytes.
     pub fn find<'a>(&'a self, alias: Option<&'a str>) -> Result<(&'a Model, &'a str), Error> {
         let model = match alias {
-            None => self.0.first(),
+            None => self.models.first(),
             Some(alias) => {
-                let exact = self.0.iter().find(|model| model.alias == alias && alias != CATCH_ALL);
-                exact.or_else(|| self.0.iter().find(|model| model.alias == CATCH_ALL))
+                let exact = self.models.iter().find(|model| model.alias == alias && alias != CATCH_ALL);
+                exact.or_else(|| self.models.iter().find(|model| model.alias == CATCH_ALL))
             }
         };
-        let model = model.filter(|_| alias.is_none_or(|alias| alias.len() <= MAX_ALIAS_BYTES)).ok_or_else(|| {
-            let known = self.0.iter().map(|model| model.alias.clone()).collect();
+        let fits = |alias: &str| (1..=MAX_ALIAS_BYTES).contains(&alias.len());
+        let model = model.filter(|_| alias.is_none_or(fits)).ok_or_else(|| {
+            let known = self.models.iter().map(|model| model.alias.clone()).collect();
             Error::ModelUnknown { alias: alias.unwrap_or_default().chars().take(64).collect(), known }
         })?;
         Ok((model, alias.unwrap_or(&model.alias)))
+    }
+}
+
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.models).finish()
     }
 }
 
@@ -144,8 +159,12 @@ pub struct Model {
     pub accepts_client_history: bool,
     /// The handling of a client's system prompt if the operator has set one.
     pub client_system: ClientSystem,
+    /// True if callers see the words of upstreams about their requests.
+    pub shows_upstream_words: bool,
     /// The limit on a reply's model tokens if the request sets none.
     pub max_output_tokens: Option<u32>,
+    /// The most that a turn may ask of the model.
+    pub ceilings: Ceilings,
     /// The handling of a conversation that is too long, if the request does not say.
     pub truncation: Truncation,
 }
@@ -161,7 +180,9 @@ impl Model {
             system_prompt: None,
             accepts_client_history: false,
             client_system: ClientSystem::default(),
+            shows_upstream_words: true,
             max_output_tokens: None,
+            ceilings: Ceilings::default(),
             truncation: Truncation::default(),
         }
     }

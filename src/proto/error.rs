@@ -81,6 +81,8 @@ pub enum Error {
         /// The next step for the caller: whole sentences.
         hint: &'static str,
     },
+    /// The body has a transfer coding that the server does not know. Code `not_implemented`.
+    NotImplemented,
     /// The server is at its limit of concurrent requests, or the queue of an upstream is full. Code
     /// `overloaded`.
     Overloaded,
@@ -185,8 +187,8 @@ pub enum Error {
         status: u16,
         /// The names in the error, for the operator, if nothing says whose fault it is.
         names: String,
-        /// The upstream's message, made safe to show. Absent for a rate limit, which is that of the
-        /// operator.
+        /// The upstream's message in one line. The exchange cuts the operator's secrets out. Absent
+        /// for a rate limit, which is that of the operator.
         message: Option<String>,
         /// The wait before a retry. Present for refusals that clear with time.
         retry_after: Option<Duration>,
@@ -236,6 +238,7 @@ impl Error {
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::ModelUnknown { .. } => Code::ModelUnknown,
             Self::NotFound { .. } => Code::NotFound,
+            Self::NotImplemented => Code::NotImplemented,
             Self::Overloaded | Self::PeerBusy { .. } => Code::Overloaded,
             Self::QuotaExceeded(_) => Code::QuotaExceeded,
             Self::RateLimited(_) => Code::RateLimited,

@@ -1,4 +1,5 @@
-//! Strict JSON parsing: objects, members that must not be `null`, and bounded lists.
+//! Strict JSON parsing: objects, members that must not be `null`, and bounded lists. And texts as
+//! they are inside JSON.
 //!
 //! A parsed element takes far more memory than its text. A list is therefore bounded while it is
 //! parsed.
@@ -13,6 +14,13 @@ use serde::{
     },
 };
 use serde_json::value::RawValue;
+
+/// `text` as it is between the quotation marks of a JSON string.
+pub(in crate::proto) fn escaped(text: &str) -> String {
+    // Strings always serialize.
+    let quoted = serde_json::to_string(text).unwrap_or_default();
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+}
 
 /// A list of at most `MOST` elements.
 pub(in crate::proto) struct List<T, const MOST: usize>(pub(in crate::proto) Vec<T>);

@@ -16,6 +16,9 @@ pub const MAX_IDP_BYTES: usize = 512;
 /// The identity provider of a user that only the request names, with `identity.mode = "none"`.
 pub const IDP_NONE: &str = "none";
 
+/// The start of the name of an identity provider that issues JWTs. The issuer follows.
+pub const IDP_JWT_PREFIX: &str = "jwt:";
+
 /// The start of the names of anonymous users.
 pub const ANONYMOUS_PREFIX: &str = "anon-";
 

@@ -71,6 +71,13 @@ impl Decoder {
         self.has_replaced
     }
 
+    /// Returns true if a part of an event has arrived, or a part of a line that may belong to one.
+    /// Comments belong to none.
+    #[must_use]
+    pub fn is_in_event(&self) -> bool {
+        self.has_data || !self.line.is_empty() && !self.line.starts_with(b":")
+    }
+
     /// Returns true if a line so far was an object without a field name.
     #[must_use]
     pub fn has_bare_line(&self) -> bool {

@@ -1,9 +1,12 @@
 //! The probes: `GET /health` and `GET /ready`.
 
+use std::time::Duration;
+
 use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{body::Body, host::Host, response::json_response, state::Service};
+use crate::guard::Guard as _;
 
 /// The body of a response to a probe.
 #[derive(Serialize)]
@@ -24,6 +27,8 @@ impl<H: Host> Service<H> {
             (StatusCode::SERVICE_UNAVAILABLE, "draining")
         } else if !self.access().authenticator.is_ready() {
             (StatusCode::SERVICE_UNAVAILABLE, "waiting for the identity issuer's keys")
+        } else if self.host.guard().refusing_for() >= REFUSING_MAX {
+            (StatusCode::SERVICE_UNAVAILABLE, "waiting for the limits store")
         } else {
             (StatusCode::OK, "ready")
         };
@@ -32,3 +37,7 @@ impl<H: Host> Service<H> {
         response
     }
 }
+
+/// How long the guard may refuse every turn before the instance should receive no requests. A short
+/// outage of the store must not take all instances out of their balancer.
+const REFUSING_MAX: Duration = Duration::from_secs(10);

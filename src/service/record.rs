@@ -134,11 +134,11 @@ impl Record {
         });
     }
 
-    /// Records the left-out parts of the request.
+    /// Records parts of the request that are left out or lowered.
     pub(super) fn ignored(&self, names: &[String]) {
         self.with(|state| {
-            state.entry.ignored = names.iter().map(|name| known_kind(name)).collect();
-            state.ignored = names.to_vec();
+            state.entry.ignored.extend(names.iter().map(|name| known_kind(name)));
+            state.ignored.extend_from_slice(names);
         });
     }
 

@@ -70,11 +70,15 @@ impl<H: Host> Service<H> {
                 record.turn(&claims);
                 of_token(scope, claims)
             }
-            request => of_id(request, &revoker)?,
+            request => {
+                let target = of_id(request, &revoker)?;
+                self.check_idp(&target.revocation)?;
+                target
+            }
         };
-        self.host.guard().revoke(revocation).await?;
+        let revoked = self.host.guard().revoke(revocation).await?;
         record.keep(slot);
-        Ok(json_bytes(revocation_answer(scope, &id)))
+        Ok(json_bytes(revocation_answer(scope, &id, revoked.live_conversations)))
     }
 
     /// Distinguishes operators from other callers. An operator key names no user, so it is checked
@@ -98,6 +102,20 @@ impl<H: Host> Service<H> {
         let read = self.with_codec(|codec| exchange::read_history(&deployment, token, &caller, now, codec));
         let (_, conversation, _) = read?;
         Ok(conversation.claims)
+    }
+
+    /// Refuses a user of an identity provider that no token of this server names: the revocation
+    /// would have no effect.
+    fn check_idp(&self, revocation: &Revocation) -> Result<(), Error> {
+        let Revocation::User { principal } = revocation else { return Ok(()) };
+        let idp = self.access().authenticator.idp();
+        if principal.idp() == idp {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "`idp` is `{}`, but the users of this server have the identity provider `{idp}`.",
+            principal.idp()
+        )))
     }
 
     /// The owner of a token, as the caller of an operator's request.

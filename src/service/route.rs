@@ -15,7 +15,7 @@ use super::{
     state::Service,
 };
 use crate::{
-    principal::is_loopback_host,
+    principal::is_loopback_authority,
     proto::{
         api::{Api, Operation},
         error::Error,
@@ -31,6 +31,7 @@ impl<H: Host> Service<H> {
         request_id: &str,
         record: Record,
     ) -> Result<Response<Body>, Error> {
+        check_transfer_coding(head)?;
         let path = head.uri.path();
         let page = Page::at(path);
         // Probes use the instance's address, so their Host header is not checked.
@@ -111,16 +112,29 @@ impl<H: Host> Service<H> {
         if !self.settings.loopback_host_only {
             return Ok(());
         }
-        // HTTP/2 carries the host in the URI's authority.
-        let authority = head.uri.authority().map(http::uri::Authority::as_str);
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        match authority.or(host) {
-            Some(host) if names_loopback(host) => Ok(()),
-            _ => Err(Error::invalid(
-                "Without an identity rule, this server answers only requests for a loopback name. Use `localhost` as the \
-                host.",
-            )),
+        // HTTP/2 carries the host in the URI's authority. A request may have both.
+        let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+        let host = head.headers.get(header::HOST).map(http::HeaderValue::as_bytes);
+        let mut hosts = authority.into_iter().chain(host).peekable();
+        if hosts.peek().is_some() && hosts.all(is_loopback_authority) {
+            return Ok(());
         }
+        Err(Error::invalid(
+            "Without an identity rule, this server answers only requests for a loopback name. Use `localhost` as the \
+             host.",
+        ))
+    }
+}
+
+/// Refuses a body with a transfer coding other than `chunked` (RFC 9112 §6.1): it would be read as
+/// if it had none. A request whose last coding is not `chunked` has a body of unknown length, and
+/// gets status 400 before it comes here.
+fn check_transfer_coding(head: &request::Parts) -> Result<(), Error> {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Error::NotImplemented),
     }
 }
 
@@ -138,14 +152,4 @@ fn asks_for_websocket(head: &request::Parts) -> bool {
     let protocols = head.headers.get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
     head.method == Method::GET
         && protocols.flat_map(|list| list.split(',')).any(|name| name.trim().eq_ignore_ascii_case("websocket"))
-}
-
-/// True if an authority names this machine, at any port.
-fn names_loopback(authority: &str) -> bool {
-    if let Some(rest) = authority.strip_prefix('[') {
-        return rest.split_once(']').is_some_and(|(host, _)| host == "::1");
-    }
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    // A colon is left only in an IPv6 address without brackets, which no authority has.
-    !host.contains(':') && (is_loopback_host(host) || host.to_ascii_lowercase().ends_with(".localhost"))
 }

@@ -110,6 +110,13 @@ impl<H: Host> Service<H> {
         self.host.guard()
     }
 
+    /// Returns true if the operator lists `peer` as a proxy, whose connections are not limited as
+    /// those of one client.
+    #[cfg_attr(not(feature = "shell"), allow(dead_code, reason = "only a listener counts connections"))]
+    pub(crate) fn is_listed_proxy(&self, peer: IpAddr) -> bool {
+        self.access().is_listed_proxy(peer)
+    }
+
     /// Makes `/ready` report from now on that this instance takes no more requests.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

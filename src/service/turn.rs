@@ -81,6 +81,7 @@ impl<H: Host> Service<H> {
         let (entropy, now) = (self.entropy()?, self.host.clock().now());
         let planned =
             self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.plan(codec))?;
+        record.ignored(planned.lowered());
         if planned.accepts_client_history() {
             writer.show_service_state();
         }

@@ -14,7 +14,7 @@ use super::{
     tls::SetupError,
 };
 use crate::{
-    config::{Authorities, NetworkConfig, ProxyConfig},
+    config::{Authorities, NetworkConfig, ProxyConfig, shown},
     proto::sse::{Decoder, Event},
 };
 
@@ -388,7 +388,8 @@ impl fmt::Display for ClientError {
             Self::SetUp { cause } => f.write_str(cause),
             Self::Unreachable { cause } => write!(f, "the server cannot be reached: {cause}"),
             Self::Url { url } => {
-                write!(f, "`{url}` is not a valid server URL: use http: or https:, without credentials and query")
+                let url = shown::url(url);
+                write!(f, "{url} is not a valid server URL: use http: or https:, without credentials and query")
             }
         }
     }

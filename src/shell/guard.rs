@@ -13,9 +13,9 @@ use crate::{
     config::StoreConfig,
     guard::{
         AdmitRequest, Charge, Guard, KeyedHash, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation,
-        Rules, TurnEnd,
+        Revoked, Rules, TurnEnd,
     },
-    proto::{allowance::Allowance, error::Error, time::UnixSeconds},
+    proto::{allowance::Allowance, error::Error},
     service::EntropySource as _,
     shell::entropy::SystemEntropy,
 };
@@ -131,11 +131,19 @@ impl Guard for NativeGuard {
         }
     }
 
-    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Revoked, Error> {
         match self {
             Self::Local(guard) => guard.revoke(revocation).await,
             #[cfg(feature = "redis")]
             Self::Redis(guard) => guard.revoke(revocation).await,
+        }
+    }
+
+    fn refusing_for(&self) -> Duration {
+        match self {
+            Self::Local(guard) => guard.refusing_for(),
+            #[cfg(feature = "redis")]
+            Self::Redis(guard) => guard.refusing_for(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod process;
 mod redis;
 mod serve;
 mod socket;
+mod stderr;
 mod tls;
 mod unread;
 

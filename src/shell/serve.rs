@@ -144,13 +144,15 @@ impl Acceptor {
     /// Handles a connection in a task of its own. It is closed without a response if its peer has
     /// too many.
     fn spawn(&mut self, stream: TcpStream, address: SocketAddr, slot: Option<OwnedSemaphorePermit>) {
-        let Ok(peer_slot) = self.peers.take(Some(guard::network(address.ip()))) else { return };
+        let peer = address.ip();
+        let counted = (!self.service.is_listed_proxy(peer)).then(|| guard::network(peer));
+        let Ok(peer_slot) = self.peers.take(counted) else { return };
         // Deltas are small, and must not be delayed.
         let _ = stream.set_nodelay(true);
         // Removes the connections that have ended.
         while self.connections.try_join_next().is_some() {}
         let (service, config) = (Arc::clone(&self.service), self.config.clone());
-        let connection = serve(stream, Peer(address.ip()), service, config, self.closing.clone());
+        let connection = serve(stream, Peer(peer), service, config, self.closing.clone());
         self.connections.spawn(async move {
             connection.await;
             drop((slot, peer_slot));

@@ -58,6 +58,17 @@ class Fleet:
         body = {"input": text, "token": token, **({"user_id": user} if user else {}), **more}
         return self.post("/v1/turns", body, server)
 
+    def ready(self, server: int = 0) -> tuple[int, str]:
+        """The status of an instance's readiness probe, and its words."""
+        parts = urlsplit(f"//{self.servers[server].address}")
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+        try:
+            connection.request("GET", "/ready")
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())["status"]
+        finally:
+            connection.close()
+
     def leave(self, user: str, text: str, after: Callable[[], object] = lambda: None, **more) -> None:
         """Requests a turn, and closes the connection after `after` returns."""
         parts = urlsplit(f"//{self.servers[0].address}")

@@ -52,6 +52,20 @@ class FailsClosed(Case):
         eventually(lambda: fleet.log().count('"notice":"guard_store_found"') == 2, 5)
         self.assertEqual(fleet.log().count('"notice":"guard_store_lost"'), 2)
 
+    def test_an_instance_that_refuses_every_turn_is_not_ready(self) -> None:
+        fleet = self.fleet("", instances=1)
+        self.token_of(fleet.turn("ada", "say hi"))
+        self.store.do("SAVE")
+        self.store.kill()
+        self.assertEqual(fleet.turn("ada", "say hi").status, 503)
+        self.assertEqual(fleet.ready(), (200, "ready"), "a short outage takes no instance out of its balancer")
+        unready = (503, "waiting for the limits store")
+        self.assertGreater(eventually(lambda: fleet.ready() == unready, 15), 8)
+        self.store.start()
+        # No turn is needed: an instance that is not ready receives none.
+        eventually(lambda: fleet.ready() == (200, "ready"), BACK)
+        self.assertEqual(fleet.turn("ada", "say hi").status, 200)
+
     def test_a_store_that_starts_empty_refuses_older_tokens(self) -> None:
         fleet = self.fleet("")
         token = self.token_of(fleet.turn("ada", "say hi"))

@@ -119,6 +119,21 @@ class Revocation(Case):
         self.assertEqual((code, err), (0, ""))
         self.assertEqual(self.alive(fleet, "joe", tokens["joe"]), [False, False])
 
+    def test_the_command_line_reports_what_it_ended(self) -> None:
+        fleet = self.fleet("live_conversations = 5")
+        tokens = [self.token_of(fleet.turn("ada", "say hi")) for _ in range(3)]
+        ended = fleet.turn("ada", "say on", tokens[0]).json()["conversation"]["id"]
+        code, out, _ = self.run_revoke(fleet, "--conversation-id", ended)
+        self.assertEqual((code, out), (0, f"revoked: all tokens of the conversation {ended}\n"))
+        code, out, _ = self.run_revoke(fleet, "--conversation-id", ended)
+        self.assertEqual((code, out), (0, f"revoked: all tokens of the conversation {ended}, which was revoked before\n"))
+        code, out, _ = self.run_revoke(fleet, "--user", "ada")
+        self.assertRegex(out, r"^revoked: all tokens of the user `ada` .* issued until 20\S+Z; 2 live conversations ended\n$")
+        code, out, _ = self.run_revoke(fleet, "--user", "adda", "--json")
+        self.assertEqual(json.loads(out), {"revoked": {"scope": "user", "id": "adda", "live_conversations": 0}})
+        answer = fleet.revoke({"user_id": "ada", "idp": "none"}, operator=True)
+        self.assertEqual(answer.json()["revoked"]["live_conversations"], 0)
+
     def test_the_command_line_reports_why_it_revoked_nothing(self) -> None:
         fleet = self.fleet("")
         self.store.kill()

@@ -5,6 +5,7 @@ mod drain;
 mod errors;
 mod hardening;
 mod limits;
+mod log;
 mod models;
 mod openapi;
 mod pages;

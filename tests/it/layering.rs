@@ -90,6 +90,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "reqwest",
         &["shell/client.rs", "shell/forward/mod.rs", "shell/http.rs", "shell/issuer.rs", "shell/lambda/runtime_api.rs"],
     ),
+    ("rustix", &["cli/"]),
     ("rustls", &["shell/tls.rs"]),
     ("rustyline", &["cli/"]),
     (
@@ -142,7 +143,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config/"]),
     ("uuid", &["proto/token/id.rs"]),
     ("webpki_roots", &["shell/tls.rs"]),
-    ("zeroize", &["cli/", "config/", "proto/deployment.rs", "proto/key.rs"]),
+    ("zeroize", &["cli/", "config/", "proto/deployment.rs", "proto/key.rs", "proto/secrets/"]),
     ("zstd", &["proto/token/frames.rs"]),
 ];
 

@@ -14,3 +14,4 @@ mod recorded;
 mod refused_members;
 mod service_state;
 mod sockets;
+mod words;

@@ -812,6 +812,7 @@ export interface components {
          *     - `method_not_allowed`: The path does not support the method of the request. Use a method from the `Allow` header.
          *     - `model_unknown`: The server has no model with the name in `model`, or with the name that the token carries. Send a name from the error's `detail` or from `GET /v1/models` as `model`. The token stays valid.
          *     - `not_found`: The server has nothing at this path. Check the path. The error's `detail` lists the paths for turns.
+         *     - `not_implemented`: The body of the request has a transfer coding other than `chunked`. Send the body with `Content-Length`, or with `Transfer-Encoding: chunked`.
          *     - `overloaded`: The server is at its limit of concurrent requests (`limits.concurrent_requests`), one client address is at its own (`limits.requests_per_peer`), or the queue of an upstream is full. Wait for `retry_after_seconds`, then send the same request again.
          *     - `quota_exceeded`: The user has used up a quota of the current period. Wait for `retry_after_seconds`, until the period ends. `GET /v1/usage` shows every quota and what is left of it.
          *     - `rate_limited`: The user sends requests faster than `guard.rate` allows. Wait for `retry_after_seconds`, then send the same request again.
@@ -835,7 +836,7 @@ export interface components {
          *     - `websocket_unsupported`: The request asks to switch to the WebSocket protocol. The server supports only HTTP. Send the request with `POST` over HTTP. Clients that can do both switch by themselves.
          * @enum {string}
          */
-        ErrorCode: "body_too_large" | "guard_unavailable" | "history_too_large" | "image_too_large" | "internal" | "message_too_large" | "method_not_allowed" | "model_unknown" | "not_found" | "overloaded" | "quota_exceeded" | "rate_limited" | "request_invalid" | "request_timeout" | "role_forbidden" | "token_expired" | "token_invalid" | "token_revoked" | "token_too_large" | "token_used" | "unauthenticated" | "unsupported" | "unsupported_media_type" | "upstream_cut" | "upstream_malformed" | "upstream_refused" | "upstream_timeout" | "upstream_unavailable" | "user_busy" | "websocket_unsupported";
+        ErrorCode: "body_too_large" | "guard_unavailable" | "history_too_large" | "image_too_large" | "internal" | "message_too_large" | "method_not_allowed" | "model_unknown" | "not_found" | "not_implemented" | "overloaded" | "quota_exceeded" | "rate_limited" | "request_invalid" | "request_timeout" | "role_forbidden" | "token_expired" | "token_invalid" | "token_revoked" | "token_too_large" | "token_used" | "unauthenticated" | "unsupported" | "unsupported_media_type" | "upstream_cut" | "upstream_malformed" | "upstream_refused" | "upstream_timeout" | "upstream_unavailable" | "user_busy" | "websocket_unsupported";
         /**
          * @description The reason why a reply ended.
          *
@@ -2158,6 +2159,11 @@ export interface components {
             revoked: {
                 /** @description The id of the token or of the conversation, or the name of the user. */
                 id: string;
+                /**
+                 * Format: uint64
+                 * @description The number of the user's conversations that ended, if the server counts them (`guard.live_conversations`).
+                 */
+                live_conversations?: number;
                 scope: components["schemas"]["RevocationScope"];
             };
         };
@@ -2727,6 +2733,17 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
+            /** @description Error: `not_implemented`. */
+            501: {
+                headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
+                };
+            };
             /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
@@ -2933,6 +2950,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Error: `not_implemented`. */
+            501: {
+                headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Error: `guard_unavailable`, `overloaded`. */
             503: {
                 headers: {
@@ -3130,6 +3158,17 @@ export interface operations {
                     "application/json": components["schemas"]["AnthropicErrorBody"];
                 };
             };
+            /** @description Error: `not_implemented`. */
+            501: {
+                headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
+                };
+            };
             /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
@@ -3292,6 +3331,17 @@ export interface operations {
             };
             /** @description Error: `internal`. */
             500: {
+                headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnthropicErrorBody"];
+                };
+            };
+            /** @description Error: `not_implemented`. */
+            501: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
                     "x-should-retry": components["headers"]["x-should-retry"];
@@ -3682,6 +3732,17 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
+            /** @description Error: `not_implemented`. */
+            501: {
+                headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
+                };
+            };
             /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
@@ -3843,6 +3904,17 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAiErrorBody"];
                 };
             };
+            /** @description Error: `not_implemented`. */
+            501: {
+                headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiErrorBody"];
+                };
+            };
             /** @description Error: `upstream_unavailable`, `upstream_cut`, `upstream_malformed`, `upstream_refused`. */
             502: {
                 headers: {
@@ -3984,6 +4056,17 @@ export interface operations {
             };
             /** @description Error: `internal`. */
             500: {
+                headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Error: `not_implemented`. */
+            501: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
                     "x-should-retry": components["headers"]["x-should-retry"];
@@ -4161,6 +4244,17 @@ export interface operations {
             };
             /** @description Error: `internal`. */
             500: {
+                headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Error: `not_implemented`. */
+            501: {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
                     "x-should-retry": components["headers"]["x-should-retry"];

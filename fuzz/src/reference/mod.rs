@@ -161,6 +161,10 @@ impl Claims {
         if !is_name(&sub, 256) || !is_name(&idp, 512) || numbers.iter().any(|number| *number > 253_402_300_799) {
             return None;
         }
+        let model = text("model")?;
+        if numbers[3] == 0 || model.is_empty() {
+            return None;
+        }
         Some(Self {
             iss: text("iss")?,
             sub,
@@ -168,7 +172,7 @@ impl Claims {
             cid: id("cid")?,
             jti: id("jti")?,
             par,
-            model: text("model")?,
+            model,
             numbers,
             asserted: asserted.is_some(),
         })

@@ -229,7 +229,7 @@ impl Session {
 
     fn print_history(&self) -> Result<(), CliError> {
         let history = self.history()?.ok_or_else(|| CliError::new("the chat has no turns yet"))?;
-        history.items.iter().try_for_each(|item| self.console.print(&render::item(item, self.console)))
+        history.items.iter().try_for_each(|item| render::print_item(item, self.console))
     }
 
     fn print_info(&self) -> Result<(), CliError> {

@@ -31,5 +31,5 @@ pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
     if args.json {
         return console.print(token.history_lines());
     }
-    items(&token)?.iter().try_for_each(|item| console.print(&render::item(item, console)))
+    items(&token)?.iter().try_for_each(|item| render::print_item(item, console))
 }

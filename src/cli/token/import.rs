@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use super::transcript::{self, Format, Transcript};
@@ -11,13 +12,14 @@ use crate::{
         error::CliError,
         file::{is_standard_input, read_input},
         home::LOCAL_USER,
+        owner::{parse_idp, principal, provider},
         render::count,
         secret::fill_random,
         settings::{DataFolderKey, token_config},
         stored_token::{codec, exact_cause},
         system::System,
     },
-    config::TokenSettings,
+    config::OwnerSettings,
     proto::{
         chat::Item,
         deployment::Deployment,
@@ -36,20 +38,21 @@ pub(super) struct Args {
     /// Format of the transcript; `auto` detects it from the first message
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
-    /// User of the new token
-    #[arg(long, value_name = "NAME", default_value = LOCAL_USER)]
-    user: String,
-    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER`
-    #[arg(long, value_name = "IDP", default_value = IDP_NONE)]
-    idp: String,
+    /// User of the new token [default: local, the user of local chats]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER` [default: that of the
+    /// settings, or `none`]
+    #[arg(long, value_name = "IDP", value_parser = parse_idp)]
+    idp: Option<String>,
     /// Alias of the model that continues the conversation
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = NonEmptyStringValueParser::new())]
     model: String,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    settings: TokenSettings,
+    settings: OwnerSettings,
 }
 
 /// Prints the token.
@@ -57,11 +60,11 @@ pub(super) struct Args {
 /// # Errors
 /// [`CliError`] if the transcript or a setting is not valid, or standard output fails.
 pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
+    let text = read_input(&args.file)?;
+    let deployment = token_config(&args.settings.clone().into(), DataFolderKey::Create, &System)?.deployment;
     let Transcript { items, system_messages } =
-        transcript::read(&read_input(&args.file)?, args.format).map_err(|fault| args.unreadable(&fault))?;
-    let principal = Principal::new(args.user.as_str(), args.idp.as_str())
-        .map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))?;
-    let deployment = token_config(&args.settings, DataFolderKey::Create, &System)?.deployment;
+        transcript::read(&text, args.format, &deployment.images).map_err(|fault| args.unreadable(&fault))?;
+    let principal = args.principal()?;
     let claims = first_claims(principal, args.model.clone(), &items, &deployment)?;
     let token = issue(&claims, &items, &deployment)?;
     if system_messages > 0 {
@@ -80,6 +83,16 @@ pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
 }
 
 impl Args {
+    /// The user of the new token. Local chats have the identity provider `none`, whatever the
+    /// settings of the servers say.
+    fn principal(&self) -> Result<Principal, CliError> {
+        let idp = match (&self.user, self.idp.as_deref()) {
+            (_, Some(IDP_NONE)) | (None, None) => None,
+            (_, idp) => provider(idp, &self.settings)?,
+        };
+        principal(self.user.as_deref().unwrap_or(LOCAL_USER), idp.as_deref().unwrap_or(IDP_NONE))
+    }
+
     fn unreadable(&self, fault: &str) -> CliError {
         match is_standard_input(&self.file) {
             true => CliError::new(format!("cannot import standard input: {fault}")),

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::proto::chat::{Item, Output, Part, Role};
+use crate::proto::chat::{ImageRules, Item, Output, Part, Role};
 
 /// The format of a transcript.
 // Plain comments on the variants: documentation there would turn the help into its long form.
@@ -36,11 +36,11 @@ pub(super) struct Transcript {
     pub(super) system_messages: usize,
 }
 
-/// Reads a transcript.
+/// Reads a transcript. `images` are the rules for new input.
 ///
 /// # Errors
 /// A description of the fault, with the number of its message or line, counted from 1.
-pub(super) fn read(text: &str, format: Format) -> Result<Transcript, String> {
+pub(super) fn read(text: &str, format: Format, images: &ImageRules) -> Result<Transcript, String> {
     let records = records(text.trim_start_matches('\u{feff}'))?;
     let format = match (format, records.first()) {
         (_, None) => return Err("it contains no messages".to_owned()),
@@ -56,7 +56,12 @@ pub(super) fn read(text: &str, format: Format) -> Result<Transcript, String> {
             }
             Format::Langchain => langchain(record),
         };
-        match converted.map_err(|fault| format!("message {}: {fault}", at.saturating_add(1)))? {
+        let checked = converted.and_then(|items| {
+            let mut of_record = items.iter().flatten();
+            of_record.try_for_each(|item| images.check_item(item)).map_err(|fault| format!("an image {fault}"))?;
+            Ok(items)
+        });
+        match checked.map_err(|fault| format!("message {}: {fault}", at.saturating_add(1)))? {
             Some(items) => transcript.items.extend(items),
             None => transcript.system_messages = transcript.system_messages.saturating_add(1),
         }
@@ -319,12 +324,7 @@ impl Content {
             | Element::Part { text: Some(text), .. }
             | Element::Part { refusal: Some(text), .. } => Ok(Part::Text(text)),
             Element::Part { image_url: Some(ImageUrl::Object { url } | ImageUrl::Plain(url)), .. } => {
-                let known = ["https://", "http://", "data:"].iter().any(|scheme| url.starts_with(scheme));
-                if known {
-                    Ok(Part::Image(url))
-                } else {
-                    Err("an image must be an https:, http: or data: URL".to_owned())
-                }
+                Ok(Part::Image(url))
             }
             Element::Part { r#type, .. } => Err(format!("parts of type `{type}` are not supported")),
         });

@@ -8,6 +8,7 @@ use crate::{
         console::Console,
         error::CliError,
         file::shell_word,
+        owner::{parse_idp, principal},
         render::user,
         stored_token::{StoredToken, TokenArgs, codec, exact_cause},
     },
@@ -30,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Identity provider of the user: `none`, `header`, `key` or `jwt:ISSUER` [default: none]
-    #[arg(long, value_name = "IDP", requires = "user")]
+    #[arg(long, value_name = "IDP", requires = "user", value_parser = parse_idp)]
     idp: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -69,8 +70,7 @@ impl Args {
     /// The caller to check the token for.
     fn holder(&self) -> Result<TokenHolder, CliError> {
         let Some(user) = &self.user else { return Ok(TokenHolder::Bearer) };
-        let principal = Principal::new(user.as_str(), self.idp.as_deref().unwrap_or(IDP_NONE));
-        principal.map(TokenHolder::Known).map_err(|fault| CliError::new(format!("--user, --idp: {fault}")))
+        principal(user, self.idp.as_deref().unwrap_or(IDP_NONE)).map(TokenHolder::Known)
     }
 }
 

@@ -38,6 +38,15 @@ macro_rules! flag_groups {
             pub fn from_variables(sources: &impl Sources) -> Result<Self, ConfigError> {
                 Values::from_variables($sections, sources).map(Self)
             }
+
+            /// The warning about variables that look like settings and have no effect, if there are
+            /// any.
+            ///
+            /// # Errors
+            /// [`ConfigError::Settings`] for a variable whose name is misspelt.
+            pub fn variables_warning(&self, sources: &impl Sources) -> Result<Option<String>, ConfigError> {
+                self.0.variables_warning(sources)
+            }
         }
 
         #[cfg(feature = "cli")]
@@ -70,6 +79,8 @@ flag_groups! {
     KeySettings: &[settings::FILE, settings::KEYS];
     /// The flags that name the model and its service.
     ModelSettings: &[settings::UPSTREAM_SERVICE, settings::PROMPT];
+    /// The flags on which tokens and the names of their owners depend.
+    OwnerSettings: OWNER_SECTIONS;
     /// The flags on which tokens depend.
     TokenSettings: TOKEN_SECTIONS;
     /// The flags of a server: all that there are.
@@ -78,6 +89,17 @@ flag_groups! {
 
 /// The sections on which tokens depend.
 const TOKEN_SECTIONS: &[Section] = &[settings::FILE, settings::KEYS, settings::TOKENS, settings::STORE];
+
+/// The sections on which tokens and the names of their owners depend.
+const OWNER_SECTIONS: &[Section] =
+    &[settings::FILE, settings::KEYS, settings::TOKENS, settings::IDENTITY_PROVIDER, settings::STORE];
+
+impl From<OwnerSettings> for TokenSettings {
+    /// All but the identity provider.
+    fn from(settings: OwnerSettings) -> Self {
+        Self(settings.0)
+    }
+}
 
 impl From<KeySettings> for TokenSettings {
     /// Only the keys; all other settings have the file's values.
@@ -93,6 +115,18 @@ impl TokenSettings {
     /// Those of [`ConfigBuilder::open`].
     pub fn builder(&self, sources: &impl Sources) -> Result<ConfigBuilder, ConfigError> {
         self.0.open(TOKEN_SECTIONS, sources)
+    }
+}
+
+impl OwnerSettings {
+    /// The identity provider in the tokens of the servers with these settings; `None` if nothing
+    /// says how callers are authenticated. A file without `identity.mode` says `none`.
+    ///
+    /// # Errors
+    /// Those of [`ConfigBuilder::open`], and [`ConfigError::Invalid`] for a mode that does not
+    /// exist, or for `jwt` without an issuer.
+    pub fn identity_provider(&self, sources: &impl Sources) -> Result<Option<String>, ConfigError> {
+        self.0.open(OWNER_SECTIONS, sources)?.identity_provider()
     }
 }
 

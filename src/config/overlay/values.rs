@@ -10,6 +10,7 @@ use crate::config::{
     setting::Setting,
     settings::{self, Section},
     sources::Sources,
+    variables::{unknown_variables, warning},
 };
 
 /// The values of flags and of their variables, by flag.
@@ -58,6 +59,17 @@ impl Values {
         let mut builder = ConfigBuilder::open(self.text(&settings::CONFIG).map(Path::new), sources)?;
         self.apply(sections, &mut builder, sources);
         Ok(builder)
+    }
+
+    /// The warning about variables that look like settings, if there are any. A file that cannot be
+    /// read is ignored here, because a client of another server needs none.
+    ///
+    /// # Errors
+    /// [`ConfigError::Settings`] for a variable whose name is misspelt.
+    pub(super) fn variables_warning(&self, sources: &impl Sources) -> Result<Option<String>, ConfigError> {
+        let builder = ConfigBuilder::open(self.text(&settings::CONFIG).map(Path::new), sources);
+        let used = builder.map(|builder| builder.named_variables()).unwrap_or_default();
+        Ok(warning(&unknown_variables(sources.variable_names(), &used)?))
     }
 
     /// Sets the keys of these sections, except the lists of [`model`](super::model).

@@ -39,8 +39,8 @@ fn mode_header_needs_a_name_peers_and_a_secret() {
     assert!(with(&header(&inline), &[]).is_ok());
     for (members, fault) in [
         ("", "`identity.header.name` is not set; name the header"),
-        ("name = \"x y\"", "`identity.header.name` is `x y`, which is not the name of a header"),
-        ("name = \"\"", "`identity.header.name` is ``, which is not the name"),
+        ("name = \"x y\"", "`identity.header.name` is not the name of a header"),
+        ("name = \"\"", "`identity.header.name` is not the name of a header"),
         (
             &whole.replace("\"::1\"", "\"localhost\""),
             "`identity.header.peers` is not valid: `localhost` is not an address",
@@ -210,7 +210,14 @@ fn the_keys_of_an_issuer_have_one_source() {
             "jwks_url = \"http://a/jwks\"",
             "`identity.jwt.jwks_url` is `http://a/jwks`, which is not an https: URL; an attacker",
         ),
-        ("jwks_url = \"a\"", "`identity.jwt.jwks_url` is `a`, which is not an https: URL"),
+        (
+            "jwks_url = \"a\"",
+            "`identity.jwt.jwks_url` is `…` (not shown: it may hold a secret), which is not an https: URL",
+        ),
+        (
+            "jwks_url = \"https://ada:hunter2@a.test/jwks\"",
+            "`identity.jwt.jwks_url` is `…` (not shown: it may hold a secret), which is not an https: URL",
+        ),
     ] {
         let found = refused(&jwt(members), &[]);
         assert!(found.starts_with(fault), "{members}: {found}");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::proto::{
     deployment::{ClientSystem, Model},
-    turn::Truncation,
+    turn::{Ceilings, Truncation},
 };
 
 /// One upstream of a kind with these additional lines, and a model with these.
@@ -197,7 +197,7 @@ fn an_error_names_the_address_and_the_rule() {
         ),
         (
             "base_url = \"http://a.test/#b\"".to_owned(),
-            "`upstream.base_url` is `http://a.test/#b`; remove the fragment, which is never sent",
+            "`upstream.base_url` is `…` (not shown: it may hold a secret); remove the fragment, which is never sent",
         ),
     ] {
         assert_eq!(upstream("openai", &lines, "").unwrap_err().to_string(), message);
@@ -228,6 +228,25 @@ fn concurrent_calls_are_limited_on_request() {
 }
 
 #[test]
+fn an_alias_can_hide_the_words_of_upstreams() {
+    let shows = |top: &str, own: &str| {
+        let model = "[[model]]\nupstreams = [\"u\"]\nmodel = \"m\"\n";
+        let head = format!("{}\n{top}\n[[upstream]]\nname = \"u\"\nkind = \"builtin\"\n", keys());
+        let text = format!("{head}{model}alias = \"a\"\n{own}\n{model}alias = \"b\"");
+        check(&text, &[]).map_err(|error| error.to_string()).map(|config| {
+            let models = config.deployment.models.as_slice();
+            (models[0].shows_upstream_words, models[1].shows_upstream_words)
+        })
+    };
+    let (show, hide) = ("upstream_words = \"show\"", "upstream_words = \"hide\"");
+    assert_eq!(shows("", ""), Ok((true, true)));
+    assert_eq!(shows("", hide), Ok((false, true)));
+    assert_eq!(shows(hide, show), Ok((true, false)));
+    let fault = shows("", "upstream_words = \"cut\"").unwrap_err();
+    assert_eq!(fault, "`model.upstream_words` is `cut`; it must be `show` or `hide`");
+}
+
+#[test]
 fn an_alias_can_have_its_own_rules_for_clients() {
     let rules = |top: &str, own: &str| {
         let model = "[[model]]\nupstreams = [\"u\"]\nmodel = \"m\"\n";
@@ -254,4 +273,59 @@ fn an_alias_can_have_its_own_rules_for_clients() {
     ] {
         assert_eq!(rules(top, own).unwrap_err(), error);
     }
+}
+
+#[test]
+fn the_ceilings_of_an_alias_are_checked() {
+    let with =
+        |lines: &str| upstream("builtin", "", lines).map(|config| config.deployment.models.as_slice()[0].ceilings);
+    let ceilings = |max_output_tokens, reasoning_effort| Ceilings { max_output_tokens, reasoning_effort };
+    assert_eq!(with("").unwrap(), ceilings(None, None));
+    assert_eq!(
+        with("max_output_tokens_most = 1\nreasoning_effort_most = \"none\"").unwrap(),
+        ceilings(Some(1), Some("none"))
+    );
+    assert_eq!(with("max_output_tokens_most = 9\nmax_output_tokens = 9").unwrap(), ceilings(Some(9), None));
+    for (lines, fault) in [
+        ("max_output_tokens_most = 0", "`model.max_output_tokens_most` is 0; the minimum is 1"),
+        (
+            "max_output_tokens_most = 9\nmax_output_tokens = 10",
+            "`model.max_output_tokens_most` is 9 for the alias `a`, below its `max_output_tokens` (10)",
+        ),
+        (
+            "reasoning_effort_most = \"huge\"",
+            "`model.reasoning_effort_most` is `huge`; it must be `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max` \
+             or `ultra`",
+        ),
+    ] {
+        assert_eq!(with(lines).unwrap_err().to_string(), fault);
+    }
+}
+
+#[test]
+fn a_key_in_the_place_of_a_name_is_never_quoted() {
+    let secret = "sk-proj-4f9a1c7e2b8d4f9a1c7e2b8d";
+    for lines in [
+        format!("api_key_env = \"{secret}\""),
+        format!("proxy_env = \"{secret}\""),
+        format!("ca_file = \"{secret}\"\nbase_url = \"https://a.test\""),
+        format!("base_url = \"{secret}\""),
+        format!("base_url = \"https://ada:{secret}@a.test\""),
+        format!("base_url = \"https://{secret}@a.test\""),
+        format!("base_url = \"https://a.test/v1?key={secret}\""),
+        format!("base_url = \"https://a.test/v1#{secret}\""),
+        format!("base_urls = [\"https://a.test/{secret}\", \"https://a.test/{secret}\"]"),
+        format!("base_urls = \"{secret}\""),
+        format!("max_concurrency = \"{secret}\""),
+        format!("prompt_cache = \"{secret}\""),
+    ] {
+        let error = upstream("openai", &lines, "").unwrap_err().to_string();
+        assert!(!error.contains(secret) && !error.contains("4f9a1c7e"), "{error}");
+    }
+    let error = upstream("openai", &format!("api_key_env = \"{secret}\""), "").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "`upstream.api_key_env` names a variable, which is not set; write the name of a variable, such as `MODEL_KEY`, \
+         and not its value"
+    );
 }

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::{
     guard::rules::{Quota, Rate},
-    proto::{exchange::PresentedToken, principal::Principal, token::Id},
+    proto::{exchange::PresentedToken, principal::Principal, time::UnixSeconds, token::Id},
 };
 
 /// 2026-11-21T00:00:00Z, the start of a day and of an hour.

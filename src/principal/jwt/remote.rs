@@ -24,7 +24,7 @@ use futures_util::{
 
 use super::{fault::JwtFault, jwk::KeySetOrigin, keys::JwtKeys, schedule::FetchSchedule};
 use crate::{
-    principal::{network::is_loopback_host, pending_keys::PendingKeys},
+    principal::{network::is_loopback_authority, pending_keys::PendingKeys},
     proto::error::Error,
 };
 
@@ -220,13 +220,22 @@ fn unavailable(cause: &str) -> Error {
     Error::IssuerUnavailable { cause: format!("identity: {cause}") }
 }
 
+/// True for a name such as `a.localhost`, for which a resolver may ask other machines.
+fn is_below_localhost(authority: &str) -> bool {
+    authority.to_ascii_lowercase().contains(".localhost")
+}
+
 fn check_url(url: &str) -> Result<(), &'static str> {
     let uri: http::Uri = url.parse().map_err(|_| "is not a URL")?;
-    let host = uri.authority().filter(|authority| !authority.as_str().contains('@')).map(|authority| authority.host());
-    match (uri.scheme_str(), host) {
+    let authority = uri.authority().map(|authority| authority.as_str()).filter(|authority| !authority.contains('@'));
+    match (uri.scheme_str(), authority) {
         _ if url.contains('#') => Err("has a fragment, which is never sent"),
         (Some("https"), Some(_)) => Ok(()),
-        (Some("http"), Some(host)) if is_loopback_host(host) => Ok(()),
+        (Some("http"), Some(authority))
+            if is_loopback_authority(authority.as_bytes()) && !is_below_localhost(authority) =>
+        {
+            Ok(())
+        }
         (Some("http"), Some(_)) => Err("is not an https: URL; an attacker on the network could replace the keys"),
         _ => Err("is not an https: URL without credentials"),
     }
@@ -383,6 +392,8 @@ mod tests {
             "http://10.0.0.1/",
             "http://localhost.example/",
             "http://127.0.0.1.example/",
+            "http://[::1].example/",
+            "http://a.localhost/",
             "https://",
             "https://a@issuer.example/",
             "http://a:b@127.0.0.1/",

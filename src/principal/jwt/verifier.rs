@@ -12,11 +12,12 @@ use super::{
 };
 use crate::{
     principal::identity::{AuthOutcome, Identity},
-    proto::{error::Error, principal::Principal, time::UnixSeconds},
+    proto::{
+        error::Error,
+        principal::{IDP_JWT_PREFIX, Principal},
+        time::UnixSeconds,
+    },
 };
-
-/// The prefix of the issuer in [`Principal::idp`].
-const IDP_PREFIX: &str = "jwt:";
 
 /// The issuer whose tokens are credentials, and the audience that they must have.
 #[derive(Debug)]
@@ -135,6 +136,11 @@ impl JwtVerifier {
         Principal::new(subject, idp(&self.issuer)).map_err(JwtFault::Subject)
     }
 
+    /// The identity provider of the callers that it identifies.
+    pub(crate) fn idp(&self) -> String {
+        idp(&self.issuer)
+    }
+
     fn fixed_keys(&self) -> Option<&JwtKeys> {
         match &self.keys {
             KeySource::Fixed(keys) => Some(keys),
@@ -144,7 +150,7 @@ impl JwtVerifier {
 }
 
 fn idp(issuer: &str) -> String {
-    format!("{IDP_PREFIX}{issuer}")
+    format!("{IDP_JWT_PREFIX}{issuer}")
 }
 
 /// Checks that the issuer can be a part of every principal's `idp`.

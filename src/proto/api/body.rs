@@ -58,9 +58,6 @@ pub(super) fn one_of(member: &str, name: Option<&str>, known: &[&'static str]) -
     found.map(Some).ok_or_else(|| Error::invalid(format!("`{member}` must be one of: {}.", known.join(", "))))
 }
 
-/// The effort levels of OpenAI and Anthropic.
-pub(super) const EFFORTS: [&str; 8] = ["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"];
-
 /// True for a valid name of a schema: 1 to 64 of `[A-Za-z0-9_-]`.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())

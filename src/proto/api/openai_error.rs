@@ -242,6 +242,7 @@ mod tests {
             (refused, 502, "server_error"),
             (Error::RoleForbidden { role: "assistant".to_owned() }, 400, "invalid_request_error"),
             (Error::NotFound { hint: "" }, 404, "invalid_request_error"),
+            (Error::NotImplemented, 501, "server_error"),
         ] {
             for member in MEMBERS {
                 let (read_status, body) = read(&error, status, member);

@@ -3,8 +3,8 @@
 
 use super::{
     echo::{self, waiting_calls},
-    item::{Item, Output, Part, Role},
-    note::DATA_SCHEME,
+    image::{ImageRules, images, inline_data},
+    item::{Item, Part, Role},
     waiting::WaitingCalls,
 };
 use crate::proto::{
@@ -26,17 +26,24 @@ impl History {
     /// Appends the caller's input, if it fits the history.
     ///
     /// # Errors
-    /// - [`Error::RequestInvalid`] for no input, an empty message, a result without a call, or a
-    ///   message while a call waits for its result.
+    /// - [`Error::RequestInvalid`] for no input, an empty message, an image whose address is not
+    ///   allowed, a result without a call, or a message while a call waits for its result.
     /// - [`Error::ClientHistoryForbidden`] for items of the model, unless `accepts_model_items`.
     /// - [`Error::MessageTooLarge`] and [`Error::ImageTooLarge`].
-    pub fn push_input(&mut self, input: Vec<Item>, accepts_model_items: bool, limits: &Limits) -> Result<(), Error> {
+    pub fn push_input(
+        &mut self,
+        input: Vec<Item>,
+        accepts_model_items: bool,
+        limits: &Limits,
+        images: &ImageRules,
+    ) -> Result<(), Error> {
         if input.is_empty() {
             return Err(Error::invalid("`input` is empty. Send text, parts or tool results."));
         }
         let mut waiting: WaitingCalls = waiting_calls(&self.0).into_iter().collect();
         for item in &input {
             check_size(item, limits)?;
+            images.check_item(item).map_err(|fault| Error::invalid(format!("An image {fault}.")))?;
             check_order(item, &mut waiting, accepts_model_items)?;
         }
         if !matches!(input.last(), Some(Item::Message { role: Role::User, .. } | Item::Result { .. })) {
@@ -158,29 +165,21 @@ fn check_order(item: &Item, waiting: &mut WaitingCalls, accepts_model_items: boo
     }
 }
 
-/// Checks the sizes of an item and its inline images, and the scheme of image URLs.
+/// Checks the sizes of an item and its inline images.
 fn check_size(item: &Item, limits: &Limits) -> Result<(), Error> {
-    let parts = match item {
-        Item::Message { parts, .. } | Item::Result { out: Output::Parts(parts), .. } => parts.as_slice(),
-        _ => &[],
-    };
-    let mut images = 0_usize;
-    for part in parts {
-        let Part::Image(url) = part else { continue };
-        if let Some((_, data)) = url.strip_prefix(DATA_SCHEME).and_then(|data| data.split_once(',')) {
-            // Base64 has 3 bytes in 4 characters, and none in its padding. Percent-encoded data is
-            // counted the same way; the result is less than three times its true size.
-            let data = data.strip_suffix("==").or_else(|| data.strip_suffix('=')).unwrap_or(data);
-            let decoded = data.len().saturating_mul(3) / 4;
-            if let Some(excess) = Excess::bytes(decoded, limits.image_bytes) {
-                return Err(Error::ImageTooLarge(excess));
-            }
-            images = images.saturating_add(url.len());
-        } else if !url.starts_with("https://") && !url.starts_with("http://") {
-            return Err(Error::invalid("An image must be an `https:` or `data:` URL."));
+    let mut images_bytes = 0_usize;
+    for url in images(item) {
+        let Some(data) = inline_data(url) else { continue };
+        // Base64 has 3 bytes in 4 characters, and none in its padding. Percent-encoded data is
+        // counted the same way; the result is less than three times its true size.
+        let data = data.strip_suffix("==").or_else(|| data.strip_suffix('=')).unwrap_or(data);
+        let decoded = data.len().saturating_mul(3) / 4;
+        if let Some(excess) = Excess::bytes(decoded, limits.image_bytes) {
+            return Err(Error::ImageTooLarge(excess));
         }
+        images_bytes = images_bytes.saturating_add(url.len());
     }
-    let bytes_without_images = item.line_bytes().saturating_sub(images);
+    let bytes_without_images = item.line_bytes().saturating_sub(images_bytes);
     Excess::bytes(bytes_without_images, limits.message_bytes)
         .map_or(Ok(()), |excess| Err(Error::MessageTooLarge(excess)))
 }
@@ -246,7 +245,7 @@ mod tests {
                 .into_iter()
                 .collect();
         assert_eq!(waiting_calls(&history.0), ["1"]);
-        history.push_input(vec![result("1")], false, &Limits::default()).unwrap();
+        history.push_input(vec![result("1")], false, &Limits::default(), &ImageRules::default()).unwrap();
         assert!(waiting_calls(&history.0).is_empty());
         // An imported transcript may have a call without a result before a user message. It does
         // not wait.

@@ -199,7 +199,7 @@ impl<'de> Deserialize<'de> for Role {
 /// A part of a message or a result.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub enum Part {
-    /// An image, by `https:` or `data:` URL.
+    /// An image, by its URL. [`ImageRules`](super::ImageRules) has the rules for new input.
     #[serde(rename = "image")]
     Image(String),
     /// Text.

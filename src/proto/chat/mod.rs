@@ -2,6 +2,7 @@
 
 mod echo;
 mod history;
+mod image;
 mod item;
 mod note;
 mod owner_mark;
@@ -11,6 +12,7 @@ mod waiting;
 pub use self::{
     echo::after_last_reply,
     history::{History, results_first},
+    image::{ImageHost, ImageRules},
     item::{Item, Output, Part, Role},
     note::{SUMMARY_HEADING, without_inline_images},
 };

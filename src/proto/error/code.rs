@@ -170,6 +170,14 @@ codes! {
         cause: "The server has nothing at this path.",
         remedy: "Check the path. The error's `detail` lists the paths for turns.",
     }
+    NotImplemented {
+        name: "not_implemented",
+        status: 501,
+        title: "Not implemented",
+        retry: Retry::Never,
+        cause: "The body of the request has a transfer coding other than `chunked`.",
+        remedy: "Send the body with `Content-Length`, or with `Transfer-Encoding: chunked`.",
+    }
     Overloaded {
         name: "overloaded",
         status: 503,

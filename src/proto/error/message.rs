@@ -56,6 +56,7 @@ impl Error {
                 write!(f, "Unknown model `{alias}`. Available models: {}.", known.join(", "))
             }
             Self::NotFound { hint } => write!(f, "The server has nothing at this path. {hint}"),
+            Self::NotImplemented => f.write_str(TRANSFER_CODING),
             Self::Overloaded => f.write_str("The server has too many concurrent requests."),
             Self::PeerBusy { limit } => {
                 write!(f, "Too many concurrent requests from this address: the limit is {limit}.")
@@ -170,6 +171,8 @@ const TOKEN_INVALID: &str = "The server does not accept this token from this cal
     unchanged and as the same user, or start a new conversation.";
 const TOKEN_USED: &str = "The token is valid for one turn, and another turn has used it. Continue with the token that the \
     other turn returned.";
+const TRANSFER_CODING: &str = "The server does not support the transfer coding of the body. Send it with \
+    `Content-Length`, or with `Transfer-Encoding: chunked`.";
 /// Names no cause, so that the answer is the same for every cause.
 const UNAUTHENTICATED: &str =
     "The request has no valid credential. Send one as `Authorization: Bearer …` or `x-api-key`.";

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::proto::{
     chat::{Item, ends_with_model, results_first, without_inline_images},
-    deployment::{ClientSystem, Model},
+    deployment::{ClientSystem, Deployment, Model},
     error::Error,
     token::{Claims, Codec, VerifiedToken},
 };
@@ -61,8 +61,10 @@ impl Exchange<Opened> {
         results_first(&mut new_input);
         turn.presented = turn.base.as_ref().map(|base| PresentedToken::new(base, &new_input));
         let (new_lines, elided_images) = input_lines(&new_input, turn.deployment.elides_inline_images);
-        history.push_input(new_input, model.accepts_client_history, &turn.deployment.limits)?;
+        let Deployment { limits, images, .. } = &*turn.deployment;
+        history.push_input(new_input, model.accepts_client_history, limits, images)?;
         options.max_output_tokens = options.max_output_tokens.or(model.max_output_tokens);
+        turn.lowered = model.ceilings.lower(&mut options);
         turn.new_lines = new_lines;
         turn.elided_images = elided_images;
         turn.item_count = history.items().len();
@@ -125,6 +127,15 @@ impl Planned {
         match self {
             Self::Ready(exchange) => exchange.presented(),
             Self::Summarizing(exchange) => exchange.presented(),
+        }
+    }
+
+    /// The names of the options that the operator's ceilings lowered.
+    #[must_use]
+    pub fn lowered(&self) -> &[String] {
+        match self {
+            Self::Ready(exchange) => &exchange.turn.lowered,
+            Self::Summarizing(exchange) => &exchange.turn.lowered,
         }
     }
 

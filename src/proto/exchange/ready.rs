@@ -107,7 +107,8 @@ impl Exchange<Ready> {
         let reader = self.turn.reply_reader(head, bounds);
         let Self { turn, state } = self;
         let reply = BoundedReply::new(&turn.target.provider_id, turn.reply_bytes_left(), turn.items_left());
-        let state = Replying { reader, reply, retry: Some(Box::new(state)), closed: false };
+        let request = state.request.body().clone();
+        let state = Replying { reader, reply, request, retry: Some(Box::new(state)), closed: false };
         Exchange { turn, state }
     }
 }

@@ -44,7 +44,7 @@ impl Exchange<Replying> {
 
     /// The error of the reader, as the turn ends with it.
     fn reply_error(&self, error: Error) -> Error {
-        let error = self.turn.without_secrets(error);
+        let error = self.turn.shown_error(error, &self.state.request);
         if self.state.reader.has_started() { error.about_paid_reply() } else { error }
     }
 

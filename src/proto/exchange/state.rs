@@ -38,6 +38,8 @@ pub struct Refused {
 pub struct Replying {
     pub(super) reader: Box<dyn ReplyReader>,
     pub(super) reply: BoundedReply,
+    /// The body of the request, which an error inside the reply may quote.
+    pub(super) request: Bytes,
     /// The state before the attempt. None once the caller may have shown a part of the reply.
     pub(super) retry: Option<Box<Ready>>,
     pub(super) closed: bool,

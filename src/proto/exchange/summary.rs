@@ -78,7 +78,7 @@ impl Exchange<Summarizing> {
         let mut reader = self.turn.reply_reader(head, bounds);
         let mut deltas = Vec::new();
         let outcome = reader.push(body, &mut deltas).and_then(|()| reader.finish(&mut deltas));
-        outcome.map_err(|error| self.turn.without_secrets(error).about_paid_reply())?;
+        outcome.map_err(|error| self.turn.shown_error(error, self.state.request.body()).about_paid_reply())?;
         let (mut text, mut usage) = (String::new(), Usage::default());
         for delta in deltas {
             match delta {
@@ -143,7 +143,8 @@ fn lines_after_summary(turn: &TurnState, plan: &Plan, summary: &Item, items: usi
 fn summary_request(plan: &Plan, target: &Target, items: usize) -> Result<Request<Bytes>, Error> {
     let transcript = transcript(plan.history.items().get(..items).unwrap_or_default());
     let message = [Item::text(Role::User, format!("{SUMMARY_REQUEST}\n\n{transcript}"))];
-    let options = ModelOptions { max_output_tokens: Some(MAX_SUMMARY_TOKENS), ..ModelOptions::default() };
+    let mut options = ModelOptions { max_output_tokens: Some(MAX_SUMMARY_TOKENS), ..ModelOptions::default() };
+    plan.model.ceilings.lower(&mut options);
     let call = ModelCall {
         system: None,
         items: &message,

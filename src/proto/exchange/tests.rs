@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proto::{
-    chat::{Item, Output, Part, Role},
+    chat::{ImageHost, ImageRules, Item, Output, Part, Role},
     deployment::{Deployment, Model, Models, Target},
     error::Error,
     limits::Limits,

@@ -9,7 +9,9 @@ use crate::proto::{
     chat::{History, Item},
     deployment::{Deployment, Model, Target},
     error::{Error, Excess},
-    provider::{ModelCall, ReplyBounds, ReplyReader, without_stretches},
+    json,
+    provider::{ModelCall, ReplyBounds, ReplyReader},
+    secrets::{MIN_SECRET_CHARS, without_secrets},
     time::UnixSeconds,
     token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
     turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
@@ -97,6 +99,8 @@ pub(super) struct TurnState {
     pub(super) target: Target,
     /// The number of the model's targets after the current one.
     pub(super) fallbacks_left: usize,
+    /// The names of the options that the operator's ceilings lowered.
+    pub(super) lowered: Vec<String>,
     /// True if the client wants the reply as a stream.
     pub(super) stream: bool,
     /// True if the client is shown nothing before the reply is complete.
@@ -122,6 +126,7 @@ impl TurnState {
             summary_usage: Usage::default(),
             target: model.target.clone(),
             fallbacks_left: model.fallbacks.len(),
+            lowered: Vec::new(),
             stream: false,
             buffered: true,
         }
@@ -164,23 +169,35 @@ impl TurnState {
 
     /// The error that an answer of the current target with a 4xx or 5xx status means.
     pub(super) fn error_from_answer(&self, head: &response::Parts, body: &[u8], request: &[u8]) -> Error {
-        self.without_secrets(self.target.provider.error_from_answer(head, body, &self.target.profile, request))
+        self.shown_error(self.target.provider.error_from_answer(head, body, &self.target.profile, request), request)
     }
 
-    /// The error without stretches of the operator's system prompt and keys in the words that it
-    /// shows. A stretch that the conversation contains is no secret.
-    pub(super) fn without_secrets(&self, error: Error) -> Error {
-        let Error::UpstreamRefused { status, names, message: Some(mut message), retry_after, overflow } = error else {
-            return error;
-        };
+    /// The error as the caller and the log may see it: without the operator's keys and prompts. The
+    /// upstream's words are also short. `request` is the body of the request that the error is
+    /// about.
+    pub(super) fn shown_error(&self, mut error: Error, request: &[u8]) -> Error {
         let Deployment { models, upstream_keys, .. } = &*self.deployment;
-        let prompt = models.find(Some(&self.claims.model)).ok().and_then(|(model, _)| model.system_prompt.as_deref());
-        let base = self.base.as_ref().map_or("", |base| base.history_lines());
-        let is_public = |stretch: &str| self.new_lines.contains(stretch) || base.contains(stretch);
-        for secret in upstream_keys.iter().chain(prompt) {
-            message = without_stretches(&message, secret, is_public).into_owned();
+        let secrets = [&upstream_keys.stretches, &models.prompts];
+        match &mut error {
+            Error::UpstreamRefused { message, names, .. } => {
+                let model = models.find(Some(&self.claims.model)).ok().map(|(model, _)| model);
+                let words = message.take().filter(|_| model.is_some_and(|model| model.shows_upstream_words));
+                *message = words.map(|words| {
+                    let prompt = model.and_then(|model| model.system_prompt.as_deref());
+                    let words = without_secrets(&words, &secrets, &without_prompt(request, prompt));
+                    words.chars().take(MAX_WORDS_CHARS).collect()
+                });
+                *names = without_secrets(names, &secrets, &[]).into_owned();
+            }
+            Error::UpstreamAccount { cause }
+            | Error::UpstreamMalformed { cause, .. }
+            | Error::UpstreamOutput { cause }
+            | Error::UpstreamUnavailable { cause, .. } => {
+                *cause = without_secrets(cause, &secrets, &[]).into_owned();
+            }
+            _ => {}
         }
-        Error::UpstreamRefused { status, names, message: Some(message), retry_after, overflow }
+        error
     }
 
     /// The number of items in the base token.
@@ -295,12 +312,23 @@ pub struct TurnUsage {
     pub history_bytes: usize,
 }
 
+/// A request's body without the operator's prompt, in pieces. The rest is the caller's.
+fn without_prompt<'a>(request: &'a [u8], prompt: Option<&str>) -> Vec<&'a str> {
+    let request = str::from_utf8(request).unwrap_or_default();
+    let prompt = prompt.map(str::trim_end).filter(|prompt| prompt.len() >= MIN_SECRET_CHARS);
+    let split = prompt.and_then(|prompt| request.split_once(&json::escaped(prompt)));
+    split.map_or_else(|| vec![request], |(before, after)| vec![before, after])
+}
+
 /// The number of bytes in item lines, without the data of their inline images.
 fn without_inline_images(lines: &str) -> usize {
     // Inside a text, the quotation marks of this pattern would be escaped.
     let images = lines.split(INLINE_IMAGE).skip(1).map(|rest| rest.find('"').unwrap_or(rest.len()));
     lines.len().saturating_sub(images.fold(0, usize::saturating_add))
 }
+
+/// The most characters of an upstream's words that a caller sees.
+const MAX_WORDS_CHARS: usize = 300;
 
 /// The beginning of an inline image in an item line.
 const INLINE_IMAGE: &str = "\"image\":\"data:";

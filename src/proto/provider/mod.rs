@@ -28,6 +28,7 @@ mod call_ids;
 mod duration;
 mod end;
 mod error_body;
+mod error_names;
 mod half_pairs;
 mod inner_token;
 mod openai_chat;
@@ -55,7 +56,7 @@ pub use self::{
     traits::{Provider, ReplyReader},
 };
 
-pub(in crate::proto) use self::{inner_token::without_tokens, safe_text::without_stretches};
+pub(in crate::proto) use self::inner_token::without_tokens;
 
 /// The provider with this name in configuration.
 #[must_use]

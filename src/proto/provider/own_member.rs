@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, value::RawValue};
 
-use super::{reply_json, safe_text::decoded};
-use crate::proto::chat::Members;
+use super::reply_json;
+use crate::proto::{chat::Members, escapes::decoded};
 
 /// A member of a request that is not the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,7 +31,8 @@ mod table;
 use self::table::{
     ACCOUNT, CONTENT, LOAD, LONG_QUOTAS, MODEL, MONEY, OVERFLOW, RATE, REQUEST, Row, THROTTLED, TOO_LARGE,
 };
-use super::{error_body::ErrorBody, profile::Profile, safe_text::decoded};
+use super::{error_body::ErrorBody, profile::Profile};
+use crate::proto::escapes::decoded;
 
 /// The fault behind a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,11 +12,12 @@
 //! reply, because they are logged and a reply is message text.
 
 mod body;
+mod silence;
 mod stream;
 
 use http::{header, response};
 
-use self::{body::BodyReader, stream::StreamReader};
+use self::{body::BodyReader, silence::Silence, stream::StreamReader};
 use super::{
     call::{EVENT_STREAM, JSON, ReplyBounds},
     profile::{CallIds, Profile},
@@ -60,7 +61,7 @@ pub(super) fn reader<P: ReplyParser>(
     };
     let profile = Profile { call_ids: P::CALL_IDS.unwrap_or(profile.call_ids), ..*profile };
     let reply = ReplyBuilder::new(bounds, profile, P::KEEPS_STATE_AS);
-    let state = State::Unread { start: Vec::new(), reply: Some(Box::new(reply)) };
+    let state = State::Unread { start: Vec::new(), silence: Silence::default(), reply: Some(Box::new(reply)) };
     Box::new(Reader::<P> { announced, max_bytes: max_wire_bytes(bounds), state })
 }
 
@@ -119,6 +120,7 @@ enum State<P> {
     /// The form is not known yet. `start` has the first bytes, without white space before them.
     Unread {
         start: Vec<u8>,
+        silence: Silence,
         reply: Option<Box<ReplyBuilder>>,
     },
 }
@@ -127,7 +129,8 @@ impl<P: ReplyParser> Reader<P> {
     /// Adds the first bytes of the reply. Returns those that are to be read, once the form is
     /// known.
     fn start(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let State::Unread { start, reply } = &mut self.state else { return Ok(None) };
+        let State::Unread { start, silence, reply } = &mut self.state else { return Ok(None) };
+        silence.add(bytes.len())?;
         start.extend_from_slice(bytes);
         let read = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start).trim_ascii_start();
         let is_mark = !read.is_empty() && BYTE_ORDER_MARK.starts_with(read);

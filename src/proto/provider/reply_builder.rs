@@ -133,6 +133,11 @@ impl ReplyBuilder {
         self.hold(index, Piece::Reasoning { provider_id, blob })
     }
 
+    /// The bytes of calls and reasoning so far. They grow before a delta has them.
+    pub(super) fn counted_bytes(&self) -> usize {
+        self.piece_bytes
+    }
+
     /// Counts bytes of calls or reasoning towards their limit.
     pub(super) fn count_bytes(&mut self, bytes: usize) -> Result<(), Error> {
         self.piece_bytes = self.piece_bytes.saturating_add(bytes);

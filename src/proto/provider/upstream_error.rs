@@ -1,7 +1,8 @@
 //! Errors of model services, as the errors of Holdall that they mean.
 //!
 //! `error_body.rs` finds the words of an error, `refusal.rs` has the classes, and `safe_text.rs`
-//! makes a message safe to show. Only a fault of the request is shown with the service's words.
+//! makes one line of a message. Only a fault of the request is shown with the service's words, from
+//! which the exchange cuts the operator's secrets.
 
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use serde_json::Value;
 
 use super::{
     error_body::ErrorBody,
+    error_names,
     profile::Profile,
     refusal::{self, Class},
     reply_json,
     retry_after::{MAX_RETRY_AFTER, rate_limit_reset, retry_after, wait_until},
-    safe_text::safe_text,
+    safe_text::one_line,
 };
 use crate::proto::error::Error;
 
@@ -114,8 +116,8 @@ fn of_class(class: Class, status: Option<u16>, wait: Option<Duration>, error: &E
     let place = status.map_or_else(|| "an error inside the reply".to_owned(), |status| format!("status {status}"));
     // Some services repeat the status as a name.
     let given = status.map(|status| status.to_string());
-    let names: Vec<_> = error.logged.iter().filter(|name| Some(*name) != given.as_ref()).cloned().collect();
-    let names = names.join(" ");
+    let names: Vec<_> = error.logged.iter().filter(|name| Some(*name) != given.as_ref()).collect();
+    let names = names.into_iter().map(|name| error_names::logged(name)).collect::<Vec<_>>().join(" ");
     let cause = || format!("{place} {names}").trim_end().to_owned();
     let status = status.unwrap_or(if class == Class::Rate { 429 } else { 400 });
     match class {
@@ -131,7 +133,7 @@ fn of_class(class: Class, status: Option<u16>, wait: Option<Duration>, error: &E
         // Nothing says that the caller may read the words.
         Class::Unknown => Error::UpstreamRefused { status, names, message: None, retry_after: None, overflow: false },
         Class::Overflow | Class::Request => {
-            let message = Some(safe_text(&error.message)).filter(|text| !text.is_empty());
+            let message = Some(one_line(&error.message)).filter(|text| !text.is_empty());
             let overflow = class == Class::Overflow;
             Error::UpstreamRefused { status, names: String::new(), message, retry_after: None, overflow }
         }

@@ -126,6 +126,9 @@ impl Claims {
     /// # Errors
     /// [`Error::RequestInvalid`] if it is longer than 4 KiB.
     pub(super) fn to_line(&self) -> Result<String, Error> {
+        if self.turn == 0 || self.model.is_empty() {
+            return Err(Error::internal("the claims have no turn or no model"));
+        }
         let mut line =
             serde_json::to_string(&RawClaims::from(self)).map_err(|error| Error::internal(error.to_string()))?;
         line.push('\n');
@@ -229,7 +232,8 @@ impl RawClaims {
     fn into_claims(self) -> Option<Claims> {
         let RawUsage { r#in, out, cached, ms } = self.used;
         let numbers = [self.born.0, self.iat.0, self.exp.0, self.turn, r#in, out, cached, ms];
-        if numbers.into_iter().any(|number| number > UnixSeconds::MAX.0) || self.asserted == Some(false) {
+        let is_large = numbers.into_iter().any(|number| number > UnixSeconds::MAX.0);
+        if is_large || self.turn == 0 || self.model.is_empty() || self.asserted == Some(false) {
             return None;
         }
         Some(Claims {

@@ -5,6 +5,7 @@
 //! and reads replies into [`Delta`]s.
 
 mod answer;
+mod ceilings;
 mod options;
 mod repair;
 
@@ -16,7 +17,8 @@ pub(in crate::proto) use super::chat::is_of_provider;
 
 pub use self::{
     answer::{Answer, Conversation, Delta, FinishReason, Partial},
-    options::{ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
+    ceilings::Ceilings,
+    options::{EFFORTS, ModelOptions, Reasoning, ReplyFormat, Thinking, Tool, ToolChoice},
     repair::Repair,
 };
 pub use super::usage::Usage;

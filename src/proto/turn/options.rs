@@ -62,7 +62,13 @@ pub struct Reasoning {
     pub effort: Option<&'static str>,
     /// The kind of summary of the reasoning: `auto`, `concise` or `detailed`.
     pub summary: Option<&'static str>,
+    /// The highest effort that the operator allows. It matters where a service has a default effort
+    /// of its own.
+    pub effort_most: Option<&'static str>,
 }
+
+/// The levels of [`Reasoning::effort`], lowest first.
+pub const EFFORTS: [&str; 8] = ["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"];
 
 impl Reasoning {
     /// The effort in OpenAI's terms: the requested effort, or the nearest one to a budget.
@@ -70,14 +76,31 @@ impl Reasoning {
     /// Adaptive thinking is the default of OpenAI's models, and not all of them can switch thinking
     /// off, so neither is written.
     pub(in crate::proto) fn openai_effort(&self) -> Option<&'static str> {
-        self.effort.or(match self.thinking {
-            Some(Thinking::Budget(0..4_096)) => Some("low"),
-            Some(Thinking::Budget(4_096..16_384)) => Some("medium"),
+        let of_thinking = match self.thinking {
+            Some(Thinking::Budget(0..LOW_BUDGET)) => Some("low"),
+            Some(Thinking::Budget(LOW_BUDGET..MEDIUM_BUDGET)) => Some("medium"),
             Some(Thinking::Budget(_)) => Some("high"),
             Some(Thinking::Adaptive | Thinking::Disabled) | None => None,
-        })
+        };
+        // OpenAI's default is `medium`.
+        let below_default = self.effort_most.filter(|most| ["none", "minimal", "low"].contains(most));
+        self.effort.or(of_thinking).or(below_default)
+    }
+
+    /// The largest budget that counts as this effort; `None` if it has no bound.
+    pub(super) fn budget_of(effort: &str) -> Option<u32> {
+        match effort {
+            "low" => Some(LOW_BUDGET - 1),
+            "medium" => Some(MEDIUM_BUDGET - 1),
+            _ => None,
+        }
     }
 }
+
+/// Budgets below this one count as the effort `low`.
+const LOW_BUDGET: u32 = 4_096;
+/// Budgets below this one count as the effort `medium`.
+const MEDIUM_BUDGET: u32 = 16_384;
 
 /// The mode of reasoning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

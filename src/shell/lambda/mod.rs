@@ -25,7 +25,11 @@ mod runtime_api;
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use tokio::{sync::watch, task::JoinSet, time};
+use tokio::{
+    sync::watch,
+    task::{self, JoinSet},
+    time,
+};
 
 use self::{
     event::{Event, EventSource},
@@ -33,6 +37,7 @@ use self::{
 };
 use super::{
     clock,
+    log::StderrLog,
     native::NativeService,
     prepared::{CLOSING_TIMEOUT, PreparedService, StartError, drain},
 };
@@ -175,6 +180,7 @@ impl Worker {
             }
             // The platform may freeze the process from the next call on.
             self.service.guard().flush(CLOSING_TIMEOUT).await;
+            let _ = task::spawn_blocking(|| StderrLog.flush(CLOSING_TIMEOUT)).await;
         }
     }
 

@@ -23,12 +23,16 @@ use redis::{
 };
 use tokio::{
     net::TcpStream,
+    sync::Notify,
     task::AbortHandle,
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 
-use super::fault::{StoreFault, field};
+use super::{
+    bounded::BoundedAnswers,
+    fault::{StoreFault, field},
+};
 use crate::{
     config::{Authorities, StoreConfig},
     shell::tls::client_config,
@@ -53,6 +57,8 @@ pub(super) struct StoreClient {
     address: StoreAddress,
     timeout: Duration,
     state: Mutex<State>,
+    /// Notified when an outage begins.
+    went_down: Notify,
     /// Held while a call connects, so that concurrent calls open one connection.
     connecting: tokio::sync::Mutex<()>,
     observer: StoreObserver,
@@ -68,6 +74,8 @@ struct State {
 
 struct Outage {
     fault: StoreFault,
+    /// The time of the first call that failed.
+    since: Instant,
     /// The time from which a call may try again.
     until: Instant,
 }
@@ -97,6 +105,7 @@ impl StoreClient {
             address: StoreAddress::new(&store.url, &store.authorities)?,
             timeout: store.timeout,
             state: Mutex::default(),
+            went_down: Notify::new(),
             connecting: tokio::sync::Mutex::default(),
             observer,
         })
@@ -141,6 +150,16 @@ impl StoreClient {
         self.call(async |mut redis| cmd("EXISTS").arg(key).query_async(&mut redis).await).await
     }
 
+    /// Writes `key`, which expires after `ttl`.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) async fn set(&self, key: &str, ttl: Duration) -> Result<(), StoreFault> {
+        let millis = ttl.as_millis().to_string();
+        self.call(async |mut redis| cmd("SET").arg(key).arg("1").arg("PX").arg(millis).query_async(&mut redis).await)
+            .await
+    }
+
     /// Makes one call within the timeout, and updates the circuit breaker.
     async fn call<T>(
         &self,
@@ -162,6 +181,16 @@ impl StoreClient {
             Ok(_) => self.set_up(),
         }
         outcome
+    }
+
+    /// Completes when an outage has begun, also one that began before this call.
+    pub(super) async fn went_down(&self) {
+        self.went_down.notified().await;
+    }
+
+    /// How long the store has not answered; zero if the last call reached it.
+    pub(super) fn down_for(&self) -> Duration {
+        self.state().outage.as_ref().map(|outage| outage.since.elapsed()).unwrap_or_default()
     }
 
     /// Returns true if the last call reached the store.
@@ -212,10 +241,13 @@ impl StoreClient {
     fn set_down(&self, fault: &StoreFault) {
         let mut state = self.state();
         state.connection = None;
-        let was_up = state.outage.is_none();
-        state.outage = Some(Outage { fault: fault.clone(), until: Instant::now() + OUTAGE_PAUSE });
+        let (now, before) = (Instant::now(), state.outage.take());
+        let was_up = before.is_none();
+        let since = before.map_or(now, |outage| outage.since);
+        state.outage = Some(Outage { fault: fault.clone(), since, until: now + OUTAGE_PAUSE });
         drop(state);
         if was_up {
+            self.went_down.notify_one();
             (self.observer)(StoreEvent::Lost(&fault.to_string()));
         }
     }
@@ -288,7 +320,7 @@ impl StoreAddress {
         // The timeout of the call covers all of this.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let settings = self.info.redis_settings();
-        let opening = MultiplexedConnection::new_with_config(settings, stream, config);
+        let opening = MultiplexedConnection::new_with_config(settings, BoundedAnswers::new(stream), config);
         let mut opening = Box::pin(opening);
         let (mut redis, driver) = opening.as_mut().await.map_err(|error| StoreFault::of_error(&error))?;
         let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));

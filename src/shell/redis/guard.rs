@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::task::AbortHandle;
+
 use super::{
     admission::{Admission, AdmissionReply},
     client::StoreObserver,
@@ -15,7 +17,9 @@ use super::{
 };
 use crate::{
     config::StoreConfig,
-    guard::{AdmitRequest, Guard, GuardPurpose, KeyedHash, LimitSubject, LocalGuard, Moment, Revocation, Rules},
+    guard::{
+        AdmitRequest, Guard, GuardPurpose, KeyedHash, LimitSubject, LocalGuard, Moment, Revocation, Revoked, Rules,
+    },
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
     service::EntropySource as _,
     shell::entropy::SystemEntropy,
@@ -28,6 +32,24 @@ pub struct RedisGuard {
     queue: SettleQueue,
     /// Counts in this process while the store does not answer.
     local: LocalGuard,
+    /// Watches the store while it does not answer. Ends with this guard.
+    _watcher: OutageWatcher,
+}
+
+/// A task that notices the end of outages.
+#[derive(Debug)]
+struct OutageWatcher(AbortHandle);
+
+impl OutageWatcher {
+    fn start(store: Arc<Store>) -> Self {
+        Self(tokio::spawn(async move { store.watch_outages().await }).abort_handle())
+    }
+}
+
+impl Drop for OutageWatcher {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl RedisGuard {
@@ -39,7 +61,8 @@ impl RedisGuard {
     pub fn new(rules: Rules, hash: KeyedHash, store: &StoreConfig, observer: StoreObserver) -> Result<Self, String> {
         let local = LocalGuard::new(rules.clone(), hash);
         let store = Arc::new(Store::new(rules, store, observer)?);
-        Ok(Self { queue: SettleQueue::start(Arc::clone(&store)), store, local })
+        let (queue, watcher) = (SettleQueue::start(Arc::clone(&store)), OutageWatcher::start(Arc::clone(&store)));
+        Ok(Self { queue, store, local, _watcher: watcher })
     }
 
     /// Replaces the rules for new turns. Counts are kept for every period that the new rules have
@@ -119,15 +142,18 @@ impl Guard for RedisGuard {
         self.store.rules().max_concurrent_turns
     }
 
-    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Revoked, Error> {
         let rules = self.store.rules();
         if !rules.revocation {
             return Err(Error::Unsupported {
                 detail: "Revocation is off, so no server would enforce it. Set guard.revocation.".to_owned(),
             });
         }
-        let second = self.store.revoke(&rules, &revocation).await?;
-        Ok(matches!(revocation, Revocation::User { .. }).then_some(UnixSeconds(second)))
+        Ok(self.store.revoke(&rules, &revocation).await?)
+    }
+
+    fn refusing_for(&self) -> Duration {
+        if needs_store(&self.store.rules()) { self.store.down_for() } else { Duration::ZERO }
     }
 }
 

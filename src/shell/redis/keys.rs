@@ -34,6 +34,11 @@ impl Keys {
         format!("{}birth", self.prefix)
     }
 
+    /// Written after an outage, to see that the store accepts writes. Expires at once.
+    pub(super) fn recovery(&self) -> String {
+        format!("{}recovery", self.prefix)
+    }
+
     /// Exists if the turn with this holder id has ended.
     pub(super) fn turn_ended(&self, holder: &[u8; HOLDER_BYTES]) -> String {
         self.name("done", &hash("holder", &[holder]))

@@ -73,6 +73,7 @@
 //! [`Rules::lease`]: crate::guard::Rules::lease
 
 mod admission;
+mod bounded;
 mod client;
 mod counts;
 mod fault;

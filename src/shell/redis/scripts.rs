@@ -58,10 +58,11 @@ impl Scripts {
         call
     }
 
-    /// Revokes tokens. For a user, the reply is the last second whose tokens are revoked.
+    /// Revokes tokens. The reply has three numbers, for `Store::revoke`.
     pub(super) fn revoke(&self, keys: &Keys, rules: &Rules, revocation: &Revocation) -> ScriptInvocation<'_> {
         let mut call = self.revoke.prepare_invoke();
-        call.arg(millis(rules.revocation_ttl));
+        call.arg(millis(rules.revocation_ttl)).arg(rules.live_conversations.is_some());
+        call.arg(keys.conversation_revoked_prefix());
         match revocation {
             Revocation::Conversation { id } => call.key(keys.conversation_revoked(*id)),
             Revocation::Token { id } => call.key(keys.token_revoked(*id)),

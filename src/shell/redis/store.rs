@@ -1,6 +1,11 @@
 //! The store as the guard and its permits use it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::time::sleep;
 
 use super::{
     admission::Admission,
@@ -13,7 +18,8 @@ use super::{
 };
 use crate::{
     config::StoreConfig,
-    guard::{LimitSubject, Revocation, Rules, TurnEnd},
+    guard::{LimitSubject, Revocation, Revoked, Rules, TurnEnd},
+    proto::time::UnixSeconds,
 };
 
 /// The store of one deployment, with the current rules.
@@ -68,9 +74,18 @@ impl Store {
         self.client.run(&self.scripts.allowances(&self.keys, rules, subject)).await.map(Counts::new)
     }
 
-    /// Revokes tokens. For a user, returns the last second whose tokens are revoked.
-    pub(super) async fn revoke(&self, rules: &Rules, revocation: &Revocation) -> Result<u64, StoreFault> {
-        self.client.run(&self.scripts.revoke(&self.keys, rules, revocation)).await
+    /// Revokes tokens.
+    pub(super) async fn revoke(&self, rules: &Rules, revocation: &Revocation) -> Result<Revoked, StoreFault> {
+        let reply: (u64, i64, bool) = self.client.run(&self.scripts.revoke(&self.keys, rules, revocation)).await?;
+        let (second, live_conversations, was_revoked) = reply;
+        Ok(match revocation {
+            Revocation::User { .. } => Revoked {
+                until: Some(UnixSeconds(second)),
+                live_conversations: u64::try_from(live_conversations).ok(),
+                was_revoked: false,
+            },
+            Revocation::Conversation { .. } | Revocation::Token { .. } => Revoked { was_revoked, ..Revoked::default() },
+        })
     }
 
     /// Checks that the store answers, and returns warnings about its settings.
@@ -83,6 +98,25 @@ impl Store {
         self.client.has(&self.keys.birth()).await
     }
 
+    /// How long the store has not answered; zero if the last call reached it.
+    pub(super) fn down_for(&self) -> Duration {
+        self.client.down_for()
+    }
+
+    /// Waits until the store does not answer, and then until it does. Meanwhile it makes one small
+    /// write after each pause of the circuit breaker, so that the end of an outage is noticed
+    /// without a turn.
+    pub(super) async fn watch_outages(&self) {
+        loop {
+            self.client.went_down().await;
+            while !self.is_up() {
+                sleep(RECOVERY_PAUSE).await;
+                // A write, because a server that only reads admits no turn.
+                let _ = self.client.set(&self.keys.recovery(), RECOVERY_PAUSE).await;
+            }
+        }
+    }
+
     /// Returns true if the last call reached the store.
     pub(super) fn is_up(&self) -> bool {
         self.client.is_up()
@@ -93,3 +127,7 @@ impl Store {
         self.client.report_trouble(fault);
     }
 }
+
+/// The pause between two attempts to reach a store that does not answer. It is longer than the
+/// pause of the circuit breaker, so that an attempt is a call.
+const RECOVERY_PAUSE: Duration = Duration::from_millis(1_500);

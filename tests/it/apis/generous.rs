@@ -63,6 +63,44 @@ fn message(answer: &Answer) -> String {
 }
 
 #[test]
+fn what_is_above_a_ceiling_is_lowered_and_named() {
+    let ceilings = "max_output_tokens_most = 50\nreasoning_effort_most = \"low\"\n";
+    let hand = Hand::of(config(&format!("{}{ceilings}", upstream("openai", "http://127.0.0.1:1"))));
+    let tokens = |path: &str, count: u32| match path {
+        "/v1/turns" | "/v1/responses" => json!({ "max_output_tokens": count }),
+        _ => json!({ "max_tokens": count }),
+    };
+    let effort = |path: &str, effort: &str| match path {
+        "/v1/responses" => json!({ "reasoning": { "effort": effort } }),
+        "/v1/chat/completions" => json!({ "reasoning_effort": effort }),
+        _ => json!({ "output_config": { "effort": effort } }),
+    };
+    for path in PATHS {
+        for (asked, sent, names) in [(51, 50, "max_output_tokens"), (50, 50, ""), (49, 49, "")] {
+            let (body, answer) = answered(&hand, path, &tokens(path, asked), |call| call.reply("hello"));
+            let named = answer.headers.get("x-holdall-ignored").map_or("", |names| names.to_str().unwrap());
+            assert_eq!((&body["max_tokens"], named), (&json!(sent), names), "{path} {body}");
+            assert_eq!(body["reasoning_effort"], "low", "the default of the service is above the ceiling");
+        }
+        if path == "/v1/turns" {
+            continue;
+        }
+        for (asked, sent, names) in [("high", "low", "reasoning_effort"), ("low", "low", "")] {
+            let mut members = effort(path, asked);
+            members.as_object_mut().unwrap().extend(tokens(path, 50).as_object().unwrap().clone());
+            hand.log.take();
+            let (body, answer) = answered(&hand, path, &members, |call| call.reply("hello"));
+            let named = answer.headers.get("x-holdall-ignored").map_or("", |names| names.to_str().unwrap());
+            assert_eq!((&body["reasoning_effort"], named), (&json!(sent), names), "{path} {body}");
+            assert!(hand.log.take()[0].ignored.iter().copied().eq(names.split_terminator(' ')), "{path}");
+        }
+    }
+    // A request without a limit gets the ceiling.
+    let (body, answer) = answered(&hand, "/v1/turns", &json!({}), |call| call.reply("hello"));
+    assert_eq!((&body["max_tokens"], answer.headers.contains_key("x-holdall-ignored")), (&json!(50), false));
+}
+
+#[test]
 fn what_is_left_out_is_named_in_the_response_and_in_the_record() {
     let hand = Hand::new("cors_origins = [\"https://app.example\"]");
     let two = json!([{ "type": "web_search" }, { "type": "mcp", "server_label": "a" }]);

@@ -161,6 +161,16 @@ pub(crate) fn refusing_upstream() -> String {
     })
 }
 
+/// A server that answers every request with an error whose text attacks a terminal.
+pub(crate) fn hostile_server() -> String {
+    upstream(|mut client| {
+        let detail = r"no \u001b]0;owned\u0007\u009b2J \u202etxt\nhint: run this\u007f";
+        let body = format!(r#"{{"code":"overloaded","detail":"{detail}","retry":"never","request_id":"req_1"}}"#);
+        let head = format!("HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+        let _ = client.write_all(format!("{head}\r\nconnection: close\r\n\r\n{body}").as_bytes());
+    })
+}
+
 /// A base URL without a service.
 pub(crate) fn no_upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

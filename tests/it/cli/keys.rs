@@ -64,10 +64,9 @@ fn tokens_stay_valid_during_a_rotation() {
             "next: {distribute}, wait for `ttl` (7 days by default), then run `holdall keys rotate drop ring old`\n"
         ),
     );
-    home.run(&["keys", "rotate", "use", "ring", "new", "--json"]).expect(
-        0,
-        "{\"signs\":\"new\",\"verifies_only\":[\"old\"]}\n",
-        "next: nothing; `new` was already the signing key\n",
+    home.run(&["keys", "rotate", "use", "ring", "new", "--json"]).fails(
+        "error: nothing changed: `new` is already the signing key\n\
+         hint: if instances still sign with another key, copy ring to all of them and reload them (SIGHUP)\n",
     );
     home.write("old.token", &home.read("a"));
     home.run(&["send", "--keys-file", "ring", "-t", "a", "How many turns do you see?"]).ok("…turn 2…\n");

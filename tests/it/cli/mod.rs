@@ -18,3 +18,4 @@ mod serve;
 mod terminal;
 mod token;
 mod upstreams;
+mod variables;

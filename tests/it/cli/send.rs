@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use super::home::{Home, Ran, at, cutting_upstream, no_upstream, refusing_upstream};
+use super::home::{Home, Ran, at, cutting_upstream, hostile_server, no_upstream, refusing_upstream};
 
 #[test]
 fn the_conversation_is_in_the_file() {
@@ -210,4 +210,45 @@ fn model_selects_a_model_of_the_configuration() {
     );
     home.run(&["send", "-t", "a", "--upstream", "openai", "hi"])
         .fails("error: no model is named\nhint: pass `--model NAME` (HOLDALL_MODEL)\n");
+}
+
+#[test]
+fn an_error_of_a_server_cannot_write_to_the_terminal() {
+    let home = Home::new();
+    let url = hostile_server();
+    let shown = "error: no \u{fffd}]0;owned\u{fffd}\u{fffd}2J \u{fffd}txt\n  hint: run this\u{fffd}\n";
+    home.run(&["send", "-t", "a", "--url", &url, "hi"]).fails(shown);
+    home.run(&["chat", "-t", "a", "--url", &url]).fails(shown);
+    // A program gets the document unchanged.
+    let ran = home.run(&["send", "-t", "a", "--url", &url, "--json", "hi"]);
+    assert!(ran.out.contains(r"\u001b]0;owned") && ran.err == shown, "{ran:?}");
+}
+
+#[test]
+fn a_token_file_that_another_user_could_have_placed_is_refused() {
+    let home = Home::new();
+    home.write("victim", "precious\n");
+    std::os::unix::fs::symlink(home.path("victim"), home.path("a")).unwrap();
+    let refused = "error: `a` is a symbolic link; name the file that it leads to\n";
+    home.run(&["send", "-t", "a", "hi"]).fails(refused);
+    home.run(&["chat", "-t", "a"]).fails(refused);
+    home.run(&["chat", "-t", "a", "--new"]).fails(refused);
+    std::os::unix::fs::symlink(home.path("victim"), home.path("b.lock")).unwrap();
+    home.run(&["send", "-t", "b", "hi"]).fails(
+        "error: `b.lock` is a symbolic link; name the file that it leads to\n\
+         hint: check that the folder exists and is writable\n",
+    );
+    assert_eq!(home.read("victim"), "precious\n");
+    assert_eq!(home.files(), ["a", "b.lock", "victim"]);
+}
+
+#[test]
+fn a_credential_in_a_url_is_never_quoted() {
+    let home = Home::new();
+    for url in ["http://ada:hunter2@127.0.0.1:1", "http://127.0.0.1:1/?key=hunter2", "hunter2"] {
+        home.run(&["send", "-t", "a", "--url", url, "hi"]).fails(
+            "error: `…` (not shown: it may hold a secret) is not a valid server URL: use http: or https:, without \
+             credentials and query\n",
+        );
+    }
 }

@@ -380,3 +380,29 @@ fn the_certificates_of_openssl_are_read_if_a_connection_uses_them() {
     let variables = [("HOLDALL_UPSTREAM_PROXY", "environment"), ("ALL_PROXY", "socks5://a:1"), ("NO_PROXY", "*")];
     assert!(serve(&home, &service, &variables).err.contains("error: cannot listen on 192.0.2.1:1"));
 }
+
+#[test]
+fn a_key_file_that_others_can_read_causes_a_warning() {
+    let home = Home::new();
+    let chmod = |name: &str, mode| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(home.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    home.write("ring", &format!("k1:{SECRET}\n"));
+    home.write("conf", &format!("keys = \"k1:{SECRET}\"\n"));
+    home.write("plain", "ttl = \"1h\"\n");
+    let serve = |arguments: &[&str]| home.run(&[&["serve"], &NOWHERE[..], arguments].concat()).err;
+    let warning = |subject: &str, name: &str| {
+        format!("warning: other users can read {subject} `{name}`, which holds a secret; run `chmod 600` on it\n")
+    };
+    for (mode, warns) in [(0o644, true), (0o600, false)] {
+        ["ring", "conf"].into_iter().for_each(|name| chmod(name, mode));
+        chmod("plain", 0o644);
+        let err = serve(&["--keys-file", "ring"]);
+        assert_eq!(err.contains(&warning("the file of `keys_file`", "ring")), warns, "{err}");
+        let err = serve(&["--config", "conf"]);
+        assert_eq!(err.contains(&warning("the configuration file", "conf")), warns, "{err}");
+        let err = serve(&["--config", "plain", "--keys-file", "ring"]);
+        assert!(!err.contains("the configuration file"), "{err}");
+    }
+}

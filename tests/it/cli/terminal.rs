@@ -28,13 +28,17 @@ struct Terminal {
 
 impl Terminal {
     fn chat(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::run(home, &[&["chat"], arguments].concat(), variables)
+    }
+
+    fn run(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
         let name = ptsname(&keyboard, Vec::new()).unwrap();
         let open = || -> OwnedFd { rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap() };
         // In a session of its own, the command gets a signal for Ctrl-C on this terminal.
-        let mut command = home.program("setsid", &[&["-c", BINARY, "chat"], arguments].concat());
+        let mut command = home.program("setsid", &[&["-c", BINARY], arguments].concat());
         command.env("TERM", "xterm").envs(variables.iter().copied());
         let child = command.stdin(Stdio::from(open())).stdout(Stdio::from(open())).stderr(Stdio::from(open()));
         let child = child.spawn().unwrap();
@@ -192,11 +196,27 @@ fn no_color_disables_colours() {
 }
 
 #[test]
-fn control_characters_of_a_model_are_not_sent_to_the_terminal() {
+fn control_characters_are_not_sent_to_the_terminal() {
     let home = Home::new();
-    home.feed(&["send", "-t", "a", "-"], "Repeat \u{1b}[2J\u{7}end\n").ok("\u{1b}[2J\u{7}end\n");
+    let said = "\u{1b}[2J\u{7}\u{202e}\u{9d}end";
+    home.feed(&["send", "-t", "a", "-"], &format!("Repeat {said}\n")).ok(&format!("{said}\n"));
+    let shown = "\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}end\r\n";
     let mut chat = Terminal::chat(&home, &["-t", "a"], &[]);
     chat.line("/history");
-    chat.wait("\u{fffd}[2J\u{fffd}end\r\n");
+    chat.wait(shown);
     chat.leave();
+    for arguments in [
+        &["token", "history", "a"][..],
+        &["token", "export", "a"],
+        &["send", "-t", "a", "Repeat it: \u{1b}[2J\u{7}\u{202e}\u{9d}end"],
+    ] {
+        let mut terminal = Terminal::run(&home, arguments, &[]);
+        terminal.wait(shown);
+        assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
+    }
+    for arguments in [&["token", "history", "--json", "a"][..], &["token", "export", "--json", "a"]] {
+        let mut terminal = Terminal::run(&home, arguments, &[]);
+        // JSON escapes the characters of ASCII; the others are replaced.
+        terminal.wait("\\u001b[2J\\u0007\u{fffd}\u{fffd}end");
+    }
 }

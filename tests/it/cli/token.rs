@@ -204,6 +204,27 @@ fn an_imported_conversation_continues() {
 }
 
 #[test]
+fn an_import_takes_the_provider_of_the_settings() {
+    let home = Home::new();
+    home.write("chat.json", r#"[{"role":"user","content":"hi"}]"#);
+    home.write("conf", "identity = { mode = \"jwt\", jwt = { issuer = \"x\" } }\n");
+    let import = |arguments: &[&str]| {
+        let ran = home.run(&[&["token", "import", "--config", "conf", "chat.json"], arguments].concat()).ok("…\n");
+        home.write("t", &ran.out);
+        let claims = home.run(&["token", "inspect", "--json", "t"]).out;
+        let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
+        format!("{} {}", claims["sub"].as_str().unwrap(), claims["idp"].as_str().unwrap())
+    };
+    assert_eq!(import(&["--user", "ada"]), "ada jwt:x");
+    assert_eq!(import(&["--user", "ada", "--idp", "jwt:x"]), "ada jwt:x");
+    // Local chats have the provider `none`, whatever the settings say.
+    assert_eq!(import(&[]), "local none");
+    assert_eq!(import(&["--user", "ada", "--idp", "none"]), "ada none");
+    home.run(&["token", "import", "--config", "conf", "chat.json", "--idp", "jwt:x/"])
+        .fails("error: no token of these servers has the identity provider `jwt:x/`: the settings say `jwt:x`\n…\n");
+}
+
+#[test]
 fn an_export_imports_again() {
     let home = two_turns();
     let ran = home.feed(&["token", "import", "-"], &home.run(&["token", "export", "--format", "jsonl", "a"]).out);

@@ -1,11 +1,13 @@
 //! Errors over HTTP: each has its status, its code and its headers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::support::{answer::Answer, client::json_request, hand::Hand};
+use crate::support::{answer::Answer, client::json_request, config, guard::RecordingGuard, hand::Hand};
 
 fn ask(hand: &Hand, method: Method, path: &str) -> Answer {
     let request = Request::builder().method(method).uri(path).header("host", "localhost");
@@ -223,4 +225,19 @@ fn health_and_readiness_are_reported() {
     let answer = ask(&hand, Method::GET, "/ready");
     assert_eq!((answer.status, &answer.body[..]), (StatusCode::SERVICE_UNAVAILABLE, &br#"{"status":"draining"}"#[..]));
     assert_eq!(ask(&hand, Method::GET, "/health").json(), json!({ "status": "ok" }));
+}
+
+#[test]
+fn a_server_that_refuses_every_turn_is_not_ready_after_10_s() {
+    let guard = RecordingGuard::default();
+    let hand = Hand::guarded(config(""), guard.clone());
+    let ready = |millis| {
+        guard.refuse_for(Duration::from_millis(millis));
+        let answer = hand.ask(Request::get("/ready").body(String::new()).unwrap()).answer();
+        (answer.status, serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap()["status"].clone())
+    };
+    assert_eq!(ready(9_999), (StatusCode::OK, json!("ready")));
+    assert_eq!(ready(10_000), (StatusCode::SERVICE_UNAVAILABLE, json!("waiting for the limits store")));
+    assert_eq!(ready(0), (StatusCode::OK, json!("ready")));
+    assert!(guard.take().is_empty(), "a probe calls no guard");
 }

@@ -135,7 +135,9 @@ fn inline_images_may_be_as_large_as_their_limit() {
     // Padding has no content, so it does not count as part of the image.
     let padded = format!("data:image/png;base64,{}", "=".repeat(500));
     hand.turn(&json!({ "input": [{ "image": padded }] })).answer().problem("image_too_large");
-    for url in ["file:///etc/passwd", "ftp://e.test/a.png", "//e.test/a.png", "DATA:image/png;base64,AA==", ""] {
+    let schemes = ["file:///etc/passwd", "ftp://e.test/a.png", "//e.test/a.png", "DATA:image/png;base64,AA==", ""];
+    let hosts = ["http://e.test/", "https://127.1/", "https://localhost./", "https://a:b@e.test/", "https://[::1]/"];
+    for url in schemes.into_iter().chain(hosts) {
         hand.turn(&json!({ "input": [{ "image": url }] })).answer().problem("request_invalid");
     }
 }

@@ -131,6 +131,9 @@ fn on_loopback_only_loopback_hosts_are_accepted() {
         "",
         ":8787",
         "localhost:80:evil",
+        "[::1].evil.com",
+        "user@localhost",
+        "evil.com/.localhost",
     ] {
         assert_eq!(models(&hand, "/v1/models", Some(host)), StatusCode::BAD_REQUEST, "{host}");
     }
@@ -138,10 +141,11 @@ fn on_loopback_only_loopback_hosts_are_accepted() {
 }
 
 #[test]
-fn the_authority_takes_precedence_over_the_host_header() {
+fn the_authority_and_the_host_header_must_both_be_loopback() {
     let hand = Hand::new("");
     assert_eq!(models(&hand, "http://localhost:8787/v1/models", None), StatusCode::OK);
     assert_eq!(models(&hand, "http://evil.example/v1/models", Some("localhost")), StatusCode::BAD_REQUEST);
+    assert_eq!(models(&hand, "http://localhost/v1/models", Some("evil.example")), StatusCode::BAD_REQUEST);
 }
 
 #[test]

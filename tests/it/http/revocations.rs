@@ -125,6 +125,17 @@ fn an_operator_key_revokes_anything() {
 }
 
 #[test]
+fn an_operator_cannot_revoke_a_user_of_another_provider() {
+    let (hand, guard) = recorded();
+    for idp in ["key", "jwt", "None", "jwt:https://login.example"] {
+        let answer = revoke(&hand, &json!({ "user_id": "ada", "idp": idp }), &[("x-api-key", "abc")]);
+        let detail = format!("`idp` is `{idp}`, but the users of this server have the identity provider `none`.");
+        assert_eq!(answer.problem("request_invalid")["detail"], detail);
+    }
+    assert!(guard.revoked().is_empty());
+}
+
+#[test]
 fn the_record_contains_the_conversation_and_no_credential() {
     let (hand, _) = recorded();
     let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();

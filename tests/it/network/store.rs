@@ -1,12 +1,14 @@
 //! The limits store over TLS, with a store that always agrees.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
 };
+
+use holdall::guard::Guard as _;
 
 use crate::support::{
     client::Client,
@@ -103,5 +105,29 @@ async fn the_certificate_of_a_store_is_checked_completely() {
         let terminator = Terminator::start(certificate, store().await).await;
         let refused = warnings(&settings(terminator.address, "redis_ca_file = \"ca.pem\""), &ours.pem()).await;
         assert!(refused.len() == 1 && refused[0].contains(cause) && !refused[0].contains("hunter2"), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_outage_is_noticed_without_a_turn() {
+    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    for (rules, refuses) in [("revocation = true", true), ("revocation = false", false)] {
+        let settings = format!("issuer = \"x\"\n[guard]\nredis_url = \"redis://{address}\"\n{rules}\n");
+        let server = Running::start(config_with(&settings, &[])).await;
+        let guard = server.service.guard();
+        assert_eq!(guard.refusing_for() > Duration::ZERO, refuses, "the start has called the store");
+        if refuses {
+            let before = guard.refusing_for();
+            let listener = TcpListener::bind(address).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            assert!(guard.refusing_for() > before, "an outage has one start, whatever fails in it");
+            let served = tokio::spawn(serve(stream));
+            while guard.refusing_for() > Duration::ZERO {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            served.abort();
+        }
     }
 }

@@ -57,6 +57,11 @@ impl Binary {
         text
     }
 
+    /// Waits for the end of the process without reading its lines.
+    pub(crate) fn ended_unread(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// Waits for the end of the process. Returns its status and its last lines.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let mut text = String::new();

@@ -1,10 +1,13 @@
 //! A guard that admits every turn and records the calls that it receives.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use holdall::{
-    guard::{AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, TurnEnd},
-    proto::{allowance::Allowance, error::Error, time::UnixSeconds},
+    guard::{AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, Revoked, TurnEnd},
+    proto::{allowance::Allowance, error::Error},
 };
 
 /// A call that the guard received.
@@ -28,6 +31,7 @@ struct GuardRecord {
     calls: Vec<GuardCall>,
     requests: Vec<AdmitRequest>,
     revoked: Vec<Revocation>,
+    refusing_for: Duration,
 }
 
 impl RecordingGuard {
@@ -44,6 +48,11 @@ impl RecordingGuard {
     /// Takes the revocations so far.
     pub(crate) fn revoked(&self) -> Vec<Revocation> {
         std::mem::take(&mut self.0.lock().unwrap().revoked)
+    }
+
+    /// Sets how long the guard claims to have refused every turn.
+    pub(crate) fn refuse_for(&self, time: Duration) {
+        self.0.lock().unwrap().refusing_for = time;
     }
 
     fn record(&self, call: GuardCall) {
@@ -68,9 +77,13 @@ impl Guard for RecordingGuard {
         5
     }
 
-    async fn revoke(&self, revocation: Revocation) -> Result<Option<UnixSeconds>, Error> {
+    async fn revoke(&self, revocation: Revocation) -> Result<Revoked, Error> {
         self.0.lock().unwrap().revoked.push(revocation);
-        Ok(None)
+        Ok(Revoked::default())
+    }
+
+    fn refusing_for(&self) -> Duration {
+        self.0.lock().unwrap().refusing_for
     }
 }
 

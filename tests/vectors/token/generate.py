@@ -177,7 +177,8 @@ def accepted():
     top = 253_402_300_799
     good("numbers-largest", "every count at its largest",
          given=claims(turn=top, use={"in": top, "out": top, "cached": top, "ms": top}))
-    good("numbers-zero", "every count at zero", given=claims(turn=0, use={"in": 0, "out": 0, "cached": 0, "ms": 0}))
+    good("numbers-smallest", "every count at its smallest",
+         given=claims(turn=1, use={"in": 0, "out": 0, "cached": 0, "ms": 0}))
     good("subject-256-bytes", "the longest subject", given=claims(sub="é" * 128), sub="é" * 128)
     good("idp-512-bytes", "the longest identity source", given=claims(idp="jwt:" + "i" * 508), idp="jwt:" + "i" * 508)
     good("idp-jwt", "a user vouched for by an issuer of JWTs", given=claims(idp="jwt:https://id.test/"),
@@ -645,6 +646,8 @@ def claim_rules():
         refused(f"asserted-{name}", f"`asserted` {compact(value)}: it is `true` or absent", claims(asserted=value))
     refused("asserted-twice", "`asserted` twice, equal", right[:-1] + ',"asserted":true,"asserted":true}')
     refused("asserted-in-use", "`asserted` as a member of `use`", claims(use={**claims()["use"], "asserted": True}))
+    refused("turn-zero", "`turn` 0: turns are counted from 1", claims(turn=0))
+    refused("model-empty", "`model` empty", claims(model=""))
     refused("unknown", "an unknown member", claims(admin=True))
     refused("unknown-nbf", "a claim of RFC 7519 that we do not have", claims(nbf=NOW))
     refused("name-case", "a member's name in capitals", swap('"sub"', '"SUB"'))

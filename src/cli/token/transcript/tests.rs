@@ -4,7 +4,7 @@ use super::*;
 
 fn lines(text: &str, format: Format) -> Result<String, String> {
     let mut lines = String::new();
-    read(text, format)?.items.iter().for_each(|item| item.write_line(&mut lines));
+    read(text, format, &ImageRules::Public)?.items.iter().for_each(|item| item.write_line(&mut lines));
     Ok(lines)
 }
 
@@ -26,7 +26,7 @@ const OPENAI_LINES: &str = r#"{"t":"msg","role":"user","parts":[{"text":"see"},{
 #[test]
 fn openai_messages_become_items() {
     for format in [Format::Auto, Format::Openai] {
-        let transcript = read(OPENAI, format).unwrap();
+        let transcript = read(OPENAI, format, &ImageRules::Public).unwrap();
         assert_eq!((transcript.system_messages, turns(&transcript.items)), (1, 2));
         assert_eq!(lines(OPENAI, format).unwrap(), OPENAI_LINES);
     }
@@ -100,6 +100,18 @@ fn unsupported_content_is_an_error_that_names_its_place() {
         (r#"[{"role":"user"}]"#, "message 1: `content` is missing"),
         (r#"[{"role":"user","content":[{"type":"input_audio","input_audio":{}}]}]"#, "type `input_audio`"),
         (r#"[{"role":"user","content":[{"type":"image_url","image_url":"file:///etc/passwd"}]}]"#, "an image must be"),
+        (
+            r#"[{"type":"human","data":{"content":"a"}},{"type":"human","data":{"content":[{"type":"image_url","image_url":"http://e.test/a.png"}]}}]"#,
+            "message 2: an image must be an `https:` or `data:` URL",
+        ),
+        (
+            r#"{"t":"msg","role":"user","parts":[{"image":"https://10.0.0.1/"}]}"#,
+            "message 1: an image must have a URL with a public host",
+        ),
+        (
+            r#"{"t":"result","id":"c","out":[{"image":"https://a:b@e.test/"}]}"#,
+            "message 1: an image must have a URL without a user name",
+        ),
         (r#"[{"role":"user","content":1}]"#, "`content` must be text or an array of parts"),
         (r#"[{"role":"assistant","content":"","function_call":{"name":"a"}}]"#, "`function_call` is not supported"),
         (r#"[{"role":"tool","content":"a"}]"#, "`tool_call_id` is missing"),
@@ -113,7 +125,7 @@ fn unsupported_content_is_an_error_that_names_its_place() {
         (r#"[{"type":"ai","data":{"tool_calls":[{"name":"a","args":{}}]}}]"#, "a tool call has no `id`"),
         (r#"{"t":"msg","role":"user","parts":[]}"#, "message 1: parts are empty"),
     ] {
-        let error = read(text, Format::Auto).unwrap_err();
+        let error = read(text, Format::Auto, &ImageRules::Public).unwrap_err();
         assert!(error.contains(fault), "{text}: {error}");
     }
 }

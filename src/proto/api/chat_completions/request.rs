@@ -14,7 +14,7 @@ use crate::proto::{
     },
     error::Error,
     json::{Object, WithOthers},
-    turn::{ModelOptions, Reasoning, ReplyFormat, Tool, ToolChoice, TurnRequest},
+    turn::{EFFORTS, ModelOptions, Reasoning, ReplyFormat, Tool, ToolChoice, TurnRequest},
 };
 
 /// The members of a Chat Completions request that the server reads. `null` means the same as
@@ -124,7 +124,7 @@ impl RawChat<'_> {
     /// The options, except those for tools.
     fn take_options(&mut self) -> Result<ModelOptions, Error> {
         let reasoning = Reasoning {
-            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &body::EFFORTS)?,
+            effort: body::one_of("reasoning_effort", self.reasoning_effort.as_deref(), &EFFORTS)?,
             ..Reasoning::default()
         };
         Ok(ModelOptions {

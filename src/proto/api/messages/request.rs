@@ -253,7 +253,7 @@ fn thinking(raw: &RawValue, max_tokens: Option<u32>) -> Result<(Reasoning, bool)
             return Err(Error::invalid("`thinking.display` must be \"summarized\", \"omitted\" or \"updates\"."));
         }
     };
-    Ok((Reasoning { thinking: Some(thinking), effort: None, summary }, shows_thinking))
+    Ok((Reasoning { thinking: Some(thinking), summary, ..Reasoning::default() }, shows_thinking))
 }
 
 #[derive(Deserialize)]

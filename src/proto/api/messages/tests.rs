@@ -73,7 +73,7 @@ fn a_request_reads_in_full() {
     assert_eq!(options.stop, ["END", "\n\n"]);
     assert_eq!(
         options.reasoning,
-        Reasoning { thinking: Some(Thinking::Adaptive), effort: Some("xhigh"), summary: None }
+        Reasoning { thinking: Some(Thinking::Adaptive), effort: Some("xhigh"), ..Reasoning::default() }
     );
     assert!(matches!(options.format, ReplyFormat::Text) && options.seed.is_none());
     assert_eq!((options.tool_choice, options.parallel_calls), (Some(ToolChoice::Tool("add".to_owned())), Some(false)));
@@ -187,7 +187,7 @@ fn thinking_is_read_in_every_form() {
         (json!({ "type": "adaptive", "display": "updates" }), Thinking::Adaptive, None),
         (json!({ "type": "disabled" }), Thinking::Disabled, None),
     ] {
-        let reasoning = Reasoning { thinking: Some(thinking), effort: None, summary };
+        let reasoning = Reasoning { thinking: Some(thinking), summary, ..Reasoning::default() };
         assert_eq!(read_thinking(request).unwrap(), reasoning);
     }
     for budget in [json!(1_023), json!(2_000), json!(null)] {

@@ -75,10 +75,10 @@ fn id(member: &str, text: &str) -> Result<Id, Error> {
 }
 
 /// The answer, as JSON. `id` is the id of the token or of the conversation, or the name of the
-/// user.
+/// user. `live_conversations` is the number of the user's conversations that ended, if it is known.
 #[must_use]
-pub fn revocation_answer(scope: RevocationScope, id: &str) -> Vec<u8> {
-    to_json(&RevocationBody { revoked: Revoked { scope, id } })
+pub fn revocation_answer(scope: RevocationScope, id: &str, live_conversations: Option<u64>) -> Vec<u8> {
+    to_json(&RevocationBody { revoked: Revoked { scope, id, live_conversations } })
 }
 
 /// The members of all forms of the request, all optional.
@@ -109,6 +109,8 @@ struct RevocationBody<'a> {
 struct Revoked<'a> {
     scope: RevocationScope,
     id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_conversations: Option<u64>,
 }
 
 #[cfg(test)]

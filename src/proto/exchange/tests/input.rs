@@ -217,3 +217,29 @@ fn a_count_is_made_without_taking_the_turn() {
         Err("role_forbidden")
     );
 }
+
+#[test]
+fn addresses_of_images_are_checked_in_new_input_alone() {
+    let parts = |url: &str| vec![Part::Text("look".to_owned()), Part::Image(url.to_owned())];
+    let look = |url: &str| Item::Message { role: Role::User, parts: parts(url), cut: false };
+    let lenient = ["http://pics.internal", "10.0.0.5"].map(|entry| ImageHost::parse(entry).unwrap());
+    let mut fixture = Fixture::changed(|deployment| deployment.images = ImageRules::Listed(lenient.into()));
+    let (inside, literal) = ("http://pics.internal:8000/a.png", "https://10.0.0.5/a.png");
+    let first = fixture.turn(turn_with(None, vec![look(inside), look(literal)]), "nice");
+    // The same keys, with the default rules.
+    let mut strict = Fixture::new(Limits::default());
+    for url in [inside, literal, "https://e.test@127.0.0.1/a.png", "https://[::ffff:7f00:1]/a.png"] {
+        let result = Item::Result { id: "c".to_owned(), out: Output::Parts(parts(url)), error: false };
+        for input in [look(url), result] {
+            let error = strict.ready(turn_with(Some(&first.token), vec![input])).map(|_| ()).unwrap_err();
+            assert!(error.code() == "request_invalid" && error.to_string().starts_with("An image must "), "{error}");
+            assert!(!error.to_string().contains("/a.png"), "{error}");
+        }
+    }
+    // Items of the token stay valid, also if the client repeats them, and are sent unchanged.
+    for input in [vec![user("so?")], vec![look(inside), look(literal), assistant("nice"), user("so?")]] {
+        let sent = request_body(&strict.ready(turn_with(Some(&first.token), input)).unwrap());
+        let url = |at: usize| sent["messages"][at]["content"][1]["image_url"]["url"].as_str().unwrap().to_owned();
+        assert_eq!((url(0).as_str(), url(1).as_str()), (inside, literal));
+    }
+}

@@ -476,7 +476,7 @@ fn only_the_cache_marks_change_between_turns() {
 #[test]
 fn other_options_are_written_if_the_format_has_them() {
     let schema = schema_format();
-    let reasoning = |thinking, effort| Reasoning { thinking, effort, summary: Some("auto") };
+    let reasoning = |thinking, effort| Reasoning { thinking, effort, summary: Some("auto"), effort_most: None };
     for (options, written) in [
         (
             ModelOptions {

@@ -294,7 +294,7 @@ fn all_counts_are_read() {
 #[test]
 fn other_options_are_written_if_the_format_has_them() {
     let budget = |tokens| Reasoning { thinking: Some(Thinking::Budget(tokens)), ..Reasoning::default() };
-    let effort = |thinking, effort| Reasoning { thinking, effort, summary: Some("auto") };
+    let effort = |thinking, effort| Reasoning { thinking, effort, summary: Some("auto"), effort_most: None };
     let with = |reasoning| ModelOptions { reasoning, ..ModelOptions::default() };
     for (options, written) in [
         (

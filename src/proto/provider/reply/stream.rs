@@ -1,6 +1,8 @@
 //! A reply that is a stream of server-sent events.
 
-use super::ReplyParser;
+use std::mem;
+
+use super::{ReplyParser, silence::Silence};
 use crate::proto::{
     error::Error,
     provider::{
@@ -19,6 +21,9 @@ pub(super) struct StreamReader<P> {
     reply: ReplyBuilder,
     /// True after the first event. Comments do not count.
     started: bool,
+    silence: Silence,
+    /// The bytes that were read since the last event or comment.
+    unjudged_bytes: usize,
     /// An event whose last text ends with half of a character. A later event may have the other.
     held: Option<Held>,
 }
@@ -33,14 +38,33 @@ struct Held {
 impl<P: ReplyParser> StreamReader<P> {
     pub(super) fn new(reply: ReplyBuilder, max_event_bytes: usize) -> Self {
         let decoder = sse::Decoder::new(max_event_bytes);
-        Self { decoder, parser: P::default(), reply, started: false, held: None }
+        Self {
+            decoder,
+            parser: P::default(),
+            reply,
+            started: false,
+            silence: Silence::default(),
+            unjudged_bytes: 0,
+            held: None,
+        }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         self.reply.take_repairs(deltas);
         let mut input = bytes;
         while !self.reply.is_complete() {
-            let Some(mut event) = self.decoder.next_event(&mut input)? else { break };
+            let before = input.len();
+            let event = self.decoder.next_event(&mut input)?;
+            self.unjudged_bytes = self.unjudged_bytes.saturating_add(before.saturating_sub(input.len()));
+            // The start of an event is judged with its end.
+            if event.is_none() && self.decoder.is_in_event() {
+                break;
+            }
+            let read_bytes = mem::take(&mut self.unjudged_bytes);
+            let Some(mut event) = event else {
+                self.silence.add(read_bytes)?;
+                break;
+            };
             if self.decoder.has_replaced() {
                 self.reply.repair(Repair::HalfCharacter);
             }
@@ -55,12 +79,16 @@ impl<P: ReplyParser> StreamReader<P> {
                     self.reply.repair(Repair::KeepAlive);
                     self.reply.take_repairs(deltas);
                 }
+                self.silence.add_keep_alive(read_bytes)?;
                 continue;
             }
             self.started = true;
+            let so_far = (deltas.len(), self.reply.counted_bytes());
             let outcome = self.take(event, deltas);
+            let brings_output = so_far != (deltas.len(), self.reply.counted_bytes());
             self.reply.take_repairs(deltas);
             outcome?;
+            if brings_output { self.silence.end() } else { self.silence.add_event(read_bytes)? }
         }
         Ok(())
     }

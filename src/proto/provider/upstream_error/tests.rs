@@ -33,8 +33,11 @@ fn only_a_fault_of_the_request_is_shown_with_its_words() {
 
 #[test]
 fn an_unknown_fault_is_logged_with_its_names() {
-    let error = from_answer(410, None, br#"{"error":{"message":"our secret","code":"gone_for_good"}}"#);
-    assert_eq!(error.cause().as_deref(), Some("status 410 gone_for_good"));
+    let error = from_answer(410, None, br#"{"error":{"message":"our secret","code":"model_decommissioned"}}"#);
+    assert_eq!(error.cause().as_deref(), Some("status 410 model_decommissioned"));
+    // A text of the prompt can have the form of a name.
+    let error = from_answer(410, None, br#"{"error":{"message":"our secret","code":"my_diary_says"}}"#);
+    assert_eq!(error.cause().as_deref(), Some("status 410 other"));
     assert!(!error.to_string().contains("secret"));
 }
 

@@ -108,7 +108,9 @@ impl<'a> Answers<'a> {
             self.body("/v1/history", &native::history_answer(&all_items(), &answer.conversation));
         }
         for scope in [RevocationScope::Conversation, RevocationScope::Token, RevocationScope::User] {
-            self.body("/v1/revocations", &native::revocation_answer(scope, "ada"));
+            for live in [None, Some(2)] {
+                self.body("/v1/revocations", &native::revocation_answer(scope, "ada", live));
+            }
         }
     }
 

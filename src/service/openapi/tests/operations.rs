@@ -160,7 +160,7 @@ fn error_responses(codes: &[Code], api: Option<&dyn Api>, schema: &Value) -> Map
 const EVERYWHERE: &[Code] =
     &[Code::GuardUnavailable, Code::Internal, Code::Overloaded, Code::RequestInvalid, Code::Unauthenticated];
 /// The codes of errors in the body of a `POST` request.
-const POSTED: &[Code] = &[Code::BodyTooLarge, Code::RequestTimeout, Code::UnsupportedMediaType];
+const POSTED: &[Code] = &[Code::BodyTooLarge, Code::NotImplemented, Code::RequestTimeout, Code::UnsupportedMediaType];
 /// The codes of errors in a token.
 const TOKEN: &[Code] =
     &[Code::TokenExpired, Code::TokenInvalid, Code::TokenRevoked, Code::TokenTooLarge, Code::TokenUsed];

@@ -19,7 +19,7 @@ use crate::proto::{
         APIS,
         native::{self, RevocationRequest},
     },
-    chat::{History, Item, Output, Part, Role},
+    chat::{History, ImageRules, Item, Output, Part, Role},
     deployment::ApiSettings,
     error::{Code, Error},
     exchange::Caller,
@@ -215,7 +215,7 @@ fn check_images(input: Vec<Item>) -> Result<(), Error> {
         return Ok(());
     }
     let message = Item::Message { role: Role::User, parts: images, cut: false };
-    History::default().push_input(vec![message], false, &Limits::default())
+    History::default().push_input(vec![message], false, &Limits::default(), &ImageRules::default())
 }
 
 /// True for a request that breaks a rule that a schema cannot express: it relates one member to

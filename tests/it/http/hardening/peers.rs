@@ -108,8 +108,34 @@ async fn connections_of_one_peer_are_limited_if_configured() {
 }
 
 #[tokio::test]
+async fn one_peer_has_a_quarter_of_the_connections_unless_it_is_a_listed_proxy() {
+    let header = "identity = { mode = \"header\", header = { name = \"x-user\", peers = [\"127.0.0.2\"], \
+                  secret = \"0123456789abcdef0123456789abcdef\" } }\n";
+    for (settings, held_max) in [("", 2), ("trusted_proxies = [\"127.0.0.2\"]\n", 6), (header, 6)] {
+        let server = Running::start(config(&format!("{settings}limits.connections = 8"))).await;
+        let mut held = Vec::new();
+        for number in 0..6 {
+            let mut raw = Raw::connect_from(2, server.address).await;
+            raw.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            if number < held_max {
+                raw.until("{\"status\":\"ok\"}").await;
+                held.push(raw);
+            } else {
+                assert_eq!(raw.rest().await, "", "{settings}");
+            }
+        }
+        // Another peer has a share of its own.
+        let mut raw = Raw::connect_from(3, server.address).await;
+        raw.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        raw.until("{\"status\":\"ok\"}").await;
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_connections_times_out() {
-    let server = Running::start(config("limits.connections = 64\ntimeouts.head = \"200ms\"")).await;
+    let server =
+        Running::start(config("limits = { connections = 64, connections_per_peer = 64 }\ntimeouts.head = \"200ms\""))
+            .await;
     let mut flood = Vec::new();
     for _ in 0..600 {
         flood.push(Raw::connect_from(2, server.address).await);

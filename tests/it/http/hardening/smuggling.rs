@@ -180,6 +180,28 @@ async fn a_second_host_is_refused_with_any_identity_rule() {
 }
 
 #[tokio::test]
+async fn other_transfer_codings_are_not_implemented() {
+    let server = Running::start(config("")).await;
+    for coding in [
+        "transfer-encoding: gzip, chunked\r\n",
+        "transfer-encoding: x-a;b=c, chunked\r\n",
+        "transfer-encoding: identity,chunked\r\n",
+        "transfer-encoding: chunked, chunked\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: deflate\r\ntransfer-encoding: chunked\r\n",
+    ] {
+        for path in ["/v1/turns", "/v1/responses", "/v1/chat/completions", "/v1/messages", "/v1/history", "/health"] {
+            let answers = answers(&server, &turn(coding, "0\r\n\r\n").replace("/v1/turns", path)).await;
+            assert!(answers.starts_with("HTTP/1.1 501 ") && answers.contains("not_implemented"), "{coding}{answers}");
+            assert!(answers.contains("x-should-retry: false"), "{answers}");
+        }
+    }
+    let body = json!({ "input": "hi" }).to_string();
+    let request = turn("Transfer-Encoding:  ChunKed \r\n", &format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()));
+    assert!(answers(&server, &request).await.starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test]
 async fn compressed_bodies_are_refused() {
     let server = Running::start(config("")).await;
     // The start of a gzip bomb. The server does not decompress it.

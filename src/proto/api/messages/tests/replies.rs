@@ -377,6 +377,7 @@ fn every_error_has_its_class() {
         (Error::Internal { cause: cause() }, 500, "api_error"),
         (Error::MethodNotAllowed { allow: "POST" }, 405, "invalid_request_error"),
         (Error::NotFound { hint: "look elsewhere" }, 404, "not_found_error"),
+        (Error::NotImplemented, 501, "api_error"),
         (Error::Overloaded, 503, "overloaded_error"),
         (Error::RequestTimeout { limit }, 408, "timeout_error"),
         (Error::RoleForbidden { role: "assistant".to_owned() }, 400, "invalid_request_error"),

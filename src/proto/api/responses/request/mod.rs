@@ -12,7 +12,7 @@ use crate::proto::{
     },
     error::Error,
     json::Object,
-    turn::{ModelOptions, Reasoning, ReplyFormat, Truncation, TurnRequest},
+    turn::{EFFORTS, ModelOptions, Reasoning, ReplyFormat, Truncation, TurnRequest},
 };
 
 mod choice;
@@ -291,7 +291,7 @@ struct RawReasoning {
 
 impl RawReasoning {
     fn read(self) -> Result<(Reasoning, ReasoningBody), Error> {
-        let effort = body::one_of("reasoning.effort", self.effort.as_deref(), &body::EFFORTS)?;
+        let effort = body::one_of("reasoning.effort", self.effort.as_deref(), &EFFORTS)?;
         let summary = self.summary.as_deref().filter(|summary| *summary != "none");
         let summary = body::one_of("reasoning.summary", summary, &SUMMARIES)?;
         Ok((Reasoning { effort, summary, ..Reasoning::default() }, ReasoningBody { effort, summary }))
