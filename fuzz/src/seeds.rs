@@ -3,7 +3,7 @@
 //!
 //! `cargo run --example seeds` writes them to `corpus/`.
 
-use super::{reference, token_payload};
+use super::{echo, reference, token_payload};
 
 /// The target, the file name and the contents of each seed.
 pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
@@ -40,6 +40,17 @@ pub fn check() {
     }
     for (name, text) in foreign_texts() {
         assert!(reference::read(&reference::sign(&text)).is_none(), "{name}");
+    }
+    let seeds: [(bool, &[u8]); 6] = [
+        (true, include_bytes!("../corpus/echo/chat")),
+        (true, include_bytes!("../corpus/echo/chat_system")),
+        (true, include_bytes!("../corpus/echo/messages")),
+        (true, include_bytes!("../corpus/echo/native")),
+        (true, include_bytes!("../corpus/echo/responses")),
+        (false, include_bytes!("../corpus/echo/chat_forged")),
+    ];
+    for (is_taken, seed) in seeds {
+        assert_eq!(echo::is_taken(seed), is_taken, "{}", String::from_utf8_lossy(seed));
     }
 }
 

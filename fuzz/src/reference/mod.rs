@@ -9,11 +9,11 @@ mod frames;
 mod json;
 
 use self::{
-    bytes::{from_base64url, hmac, open, seal},
+    bytes::{open, seal},
     json::Json,
 };
 
-pub(crate) use self::bytes::{base64url, pad};
+pub(crate) use self::bytes::{base64url, from_base64url, hmac, pad};
 
 /// The content of a token that has the right tag and layout. Holder, times and history are not
 /// checked.
