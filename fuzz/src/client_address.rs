@@ -1,5 +1,5 @@
-//! Addresses in `X-Forwarded-For`, and lists of networks: the client is the one that a second reader
-//! finds.
+//! Addresses in `X-Forwarded-For`, and lists of networks: the client is the one that a second
+//! reader finds.
 //!
 //! The first line of an input is the peer, the second a list of networks with commas between them.
 //! Each further line is one `X-Forwarded-For`.
@@ -30,8 +30,8 @@ pub fn check(input: &[u8]) {
     assert_eq!(bits(found), bits(client(peer, &entries, &expected)));
 }
 
-/// The first address from the right that is not a proxy, or the last one that could be read. At most
-/// 32 entries count.
+/// The first address from the right that is not a proxy, or the last one that could be read. At
+/// most 32 entries count.
 fn client(peer: IpAddr, entries: &[&[u8]], proxies: &[Network]) -> IpAddr {
     let mut client = peer;
     for entry in entries.iter().rev().take(32) {

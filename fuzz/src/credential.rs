@@ -4,7 +4,7 @@
 //!
 //! | byte | the rest |
 //! |---|---|
-//! | `s` | the header and the claims of a JSON Web Token, a line each, which get the right signature |
+//! | `s` | the header and the claims of a JSON Web Token, a line each; they are signed |
 //! | other | header lines, `name: value` |
 
 use std::net::{IpAddr, Ipv4Addr};
