@@ -30,6 +30,7 @@
 //!         time::UnixSeconds,
 //!         token::Codec,
 //!         turn::{Answer, TurnRequest},
+//!         usage::Spent,
 //!     },
 //! };
 //!
@@ -70,7 +71,9 @@
 //!     for piece in pieces {
 //!         exchange.push(&piece, &mut deltas)?;
 //!     }
-//!     exchange.finish(Duration::ZERO, &mut deltas, &mut codec).map_err(|failure| failure.error)
+//!     exchange.close(&mut deltas)?;
+//!     let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::ZERO };
+//!     exchange.finish(spent, &mut codec).map_err(|failure| failure.error)
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {

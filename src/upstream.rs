@@ -65,6 +65,8 @@ pub trait UpstreamResponse: Stream<Item = Result<Bytes, UpstreamError>> + Send +
 /// The outcome of an upstream call, as the service judges it from the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// The address works, and this server needs no more of its reply: the call is cancelled.
+    Cancelled,
     /// The address sent a complete reply.
     Complete,
     /// The address is at fault: it sent no response, an interrupted reply, or neither a reply nor a

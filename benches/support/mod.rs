@@ -45,7 +45,8 @@ impl TestDeployment {
     /// The first half of a turn: verify a token.
     pub(crate) fn verify(&self, text: &str, codec: &mut Codec) -> VerifiedToken {
         let token = RawToken::new(text, &self.limits).unwrap().authenticate(self.token_context(), codec).unwrap();
-        token.verify(&self.caller, TokenPurpose::Continue, &self.policy, NOW).unwrap()
+        let token = token.verify(&self.caller, TokenPurpose::Continue, &self.policy, NOW).unwrap();
+        token.unpack(&self.limits, codec).unwrap()
     }
 
     /// All tokens of a conversation, in order. Each element of `turns` has the lines of one turn.

@@ -44,10 +44,13 @@ pub fn check(input: &[u8]) {
     let of_model = messages.iter().rev().filter(|message| is(message, &["assistant"]));
     let in_message = of_model.filter_map(|message| message["conversation_token"].as_str()).next();
     assert_eq!(turn.token.as_deref(), text("conversation_token").or(in_message));
-    let items: Vec<_> = messages.iter().flat_map(items).collect();
-    assert_eq!(turn.input, items);
-    let system: Vec<_> =
-        messages.iter().filter(|message| is(message, &["developer", "system"])).flat_map(texts).collect();
+    let first_of_model = messages.iter().position(|message| is(message, &["assistant"])).unwrap_or(messages.len());
+    let (before, after) = messages.split_at(first_of_model);
+    let items: Vec<_> = before.iter().flat_map(items).chain(after.iter().flat_map(late_items)).collect();
+    // A second reader would have to write opaque members in the same form.
+    let input: Vec<_> = turn.input.into_iter().filter(|item| !matches!(item, Item::Think { .. })).collect();
+    assert_eq!(input, items);
+    let system: Vec<_> = before.iter().filter(|message| is_system(message)).flat_map(texts).collect();
     assert_eq!(turn.system, Some(system.join("\n\n")).filter(|system| !system.is_empty()));
     let tools = value["tools"].as_array().map_or(0, Vec::len);
     assert!(turn.options.tools.len() <= tools);
@@ -70,6 +73,19 @@ fn is(message: &Value, roles: &[&str]) -> bool {
     message["role"].as_str().is_some_and(|role| roles.contains(&role))
 }
 
+fn is_system(message: &Value) -> bool {
+    is(message, &["developer", "system"])
+}
+
+/// The items of a message after one of the model. A system message is text of the user there.
+fn late_items(message: &Value) -> Vec<Item> {
+    if !is_system(message) {
+        return items(message);
+    }
+    let parts: Vec<_> = texts(message).into_iter().map(Part::Text).collect();
+    if parts.is_empty() { Vec::new() } else { vec![Item::Message { role: Role::User, parts, cut: false }] }
+}
+
 /// The items of a message.
 fn items(message: &Value) -> Vec<Item> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -84,7 +100,7 @@ fn items(message: &Value) -> Vec<Item> {
         return vec![Item::Result { id: text(&message["tool_call_id"]), out, error: false }];
     }
     if !is(message, &["assistant"]) {
-        assert!(is(message, &["developer", "system"]), "an unknown role");
+        assert!(is_system(message), "an unknown role");
         return Vec::new();
     }
     let mut content = parts(&message["content"]);

@@ -51,9 +51,13 @@ pub fn check(input: &[u8]) {
     let user = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
     assert_eq!(turn.user_hint.as_deref(), user);
     let (mut items, mut system) = (Vec::new(), Vec::from_iter(text("instructions").map(str::to_owned)));
+    let follows_response = turn.token.is_some();
     match &value["input"] {
         Value::String(text) => items.push(Item::text(Role::User, text)),
-        input => input.as_array().expect("text or a list").iter().for_each(|item| read(item, &mut items, &mut system)),
+        input => {
+            let elements = input.as_array().expect("text or a list");
+            elements.iter().for_each(|item| read(item, follows_response, &mut items, &mut system));
+        }
     }
     // A second reader would have to write reasoning and names of namespaces in the same form.
     let input: Vec<_> = turn.input.into_iter().filter(|item| !matches!(item, Item::Think { .. })).collect();
@@ -78,7 +82,7 @@ fn check_error(error: Error) {
 }
 
 /// Adds the item of an element of the input, or its text for the system prompt.
-fn read(element: &Value, items: &mut Vec<Item>, system: &mut Vec<String>) {
+fn read(element: &Value, follows_response: bool, items: &mut Vec<Item>, system: &mut Vec<String>) {
     let text = |name: &str| element[name].as_str().expect("text").to_owned();
     let default = if element["role"].is_null() { "item_reference" } else { "message" };
     match element["type"].as_str().unwrap_or(default) {
@@ -92,6 +96,12 @@ fn read(element: &Value, items: &mut Vec<Item>, system: &mut Vec<String>) {
                 "user" => items.push(Item::Message { role: Role::User, parts, cut: false }),
                 role => {
                     assert!(["developer", "system"].contains(&role), "an unknown role");
+                    let is_of_model =
+                        |item: &Item| matches!(item, Item::Call { .. } | Item::Message { role: Role::Assistant, .. });
+                    let has_text = |part: &Part| *part != Part::Text(String::new());
+                    if !follows_response && items.iter().any(is_of_model) && parts.iter().any(has_text) {
+                        return items.push(Item::Message { role: Role::User, parts, cut: false });
+                    }
                     system.extend(parts.into_iter().map(|part| match part {
                         Part::Text(text) => text,
                         Part::Image(_) => panic!("a system prompt with an image"),
@@ -108,15 +118,35 @@ fn read(element: &Value, items: &mut Vec<Item>, system: &mut Vec<String>) {
             let out = match &element["output"] {
                 Value::String(text) => Output::Text(text.clone()),
                 Value::Array(list) if list.is_empty() => Output::Text(String::new()),
-                output => Output::Parts(parts(output)),
+                output => Output::Parts(result_parts(output)),
             };
             items.push(Item::Result { id: text("call_id"), out, error: false });
         }
         kind => {
-            let without_item = ["additional_tools", "item_reference", "mcp_list_tools", "reasoning", "web_search_call"];
-            assert!(without_item.contains(&kind), "an unknown type");
+            let without_item = [
+                "additional_tools",
+                "item_reference",
+                "mcp_approval_request",
+                "mcp_approval_response",
+                "mcp_list_tools",
+                "reasoning",
+                "tool_search_output",
+            ];
+            // The work of a model service is left out, and so is a copy that replaces items.
+            let is_hosted = kind.ends_with("_call") || kind.ends_with("_call_output") || kind.contains("compaction");
+            assert!(is_hosted || without_item.contains(&kind), "an unknown type");
         }
     }
+}
+
+/// The parts of a result. One of an unsupported type becomes a text with its type.
+fn result_parts(output: &Value) -> Vec<Part> {
+    let is_known = |kind: &str| ["input_image", "input_text", "output_text", "refusal", "text"].contains(&kind);
+    let part = |part: &Value| match part["type"].as_str() {
+        Some(kind) if !is_known(kind) => vec![Part::Text(format!("[{}]", kind.chars().take(64).collect::<String>()))],
+        _ => parts(&Value::from(vec![part.clone()])),
+    };
+    output.as_array().expect("a list").iter().flat_map(part).collect()
 }
 
 fn parts(content: &Value) -> Vec<Part> {

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --example seeds` writes them to `corpus/`.
 
-use super::{reference, token_payload};
+use super::{echo, reference, token_payload};
 
 /// The target, the file name and the contents of each seed.
 pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
@@ -35,11 +35,22 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
 /// that agree may both be wrong.
 pub fn check() {
     for (name, is_valid, texts) in texts() {
-        let token = reference::read(&reference::sign(&unsigned(&texts)));
-        assert_eq!(token.is_some_and(|token| reference::items(&token).is_some()), is_valid, "{name}");
+        let history = reference::read(&reference::sign(&unsigned(&texts))).and_then(|token| reference::history(&token));
+        assert_eq!(history.is_some_and(|history| reference::items(&history).is_some()), is_valid, "{name}");
     }
     for (name, text) in foreign_texts() {
         assert!(reference::read(&reference::sign(&text)).is_none(), "{name}");
+    }
+    let seeds: [(bool, &[u8]); 6] = [
+        (true, include_bytes!("../corpus/echo/chat")),
+        (true, include_bytes!("../corpus/echo/chat_system")),
+        (true, include_bytes!("../corpus/echo/messages")),
+        (true, include_bytes!("../corpus/echo/native")),
+        (true, include_bytes!("../corpus/echo/responses")),
+        (false, include_bytes!("../corpus/echo/chat_forged")),
+    ];
+    for (is_taken, seed) in seeds {
+        assert_eq!(echo::is_taken(seed), is_taken, "{}", String::from_utf8_lossy(seed));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     proto::{
         chat::Item,
         error::Error,
-        token::{Codec, RawToken, UnverifiedToken},
+        token::{Codec, RawToken, UnpackedToken},
     },
 };
 
@@ -77,11 +77,12 @@ impl StoredToken {
     ///
     /// # Errors
     /// [`CliError`] with the exact cause.
-    pub(super) fn open(&self) -> Result<UnverifiedToken, CliError> {
+    pub(super) fn open(&self) -> Result<UnpackedToken, CliError> {
         let mut codec = codec()?;
         let deployment = &self.config.deployment;
         let opened = RawToken::new(&self.text, &deployment.limits)
-            .and_then(|token| token.authenticate(deployment.token_context(), &mut codec));
+            .and_then(|token| token.authenticate(deployment.token_context(), &mut codec))
+            .and_then(|token| token.unpack(&deployment.limits, &mut codec));
         opened.map_err(|error| self.invalid(&error))
     }
 
@@ -123,7 +124,7 @@ pub(super) fn exact_cause(error: &Error) -> String {
 ///
 /// # Errors
 /// [`CliError`] if a line is not an item.
-pub(super) fn items(token: &UnverifiedToken) -> Result<Vec<Item>, CliError> {
+pub(super) fn items(token: &UnpackedToken) -> Result<Vec<Item>, CliError> {
     let items = token.history_lines().lines().map(Item::from_line).collect::<Result<_, _>>();
     items.map_err(|error| CliError::new(format!("a line in the token's history is not valid: {error}")))
 }

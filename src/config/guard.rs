@@ -24,6 +24,7 @@ impl RawConfig {
         Ok(Rules {
             max_concurrent_turns: at_least_one("limits.turns_per_user", self.limits.turns_per_user, 8)?,
             rate: guard.rate()?,
+            read_rate: guard.read_rate()?,
             quotas: guard.quotas()?,
             single_use: guard.single_use.unwrap_or(false),
             revocation,
@@ -90,24 +91,19 @@ impl RawGuard {
                 None => Ok(None),
             };
         };
-        let invalid = |rule: &str| ConfigError::invalid("guard.rate", format!("is `{text}`; {rule}"));
-        let form = || invalid("it must be turns per period, such as `30/1m` or `5/s`");
-        let (turns, period) = text.split_once('/').ok_or_else(form)?;
-        let (turns, period) = (turns.trim().parse().map_err(|_| form())?, period.trim());
-        // A unit without a number means one: `5/s`.
-        let number = if period.starts_with(|character: char| character.is_ascii_digit()) { "" } else { "1" };
-        let period = parse_duration(&format!("{number}{period}")).ok_or_else(form)?;
-        if !(1..=TURNS_MAX).contains(&turns) {
-            return Err(invalid(&format!("the turns must be from 1 to {TURNS_MAX}")));
-        }
-        if whole_seconds(period).is_none() {
-            return Err(invalid("the period must be whole seconds, at most `366d`"));
-        }
-        let burst = self.burst.unwrap_or(turns);
+        let rate = parse_rate("guard.rate", "turns", text)?;
+        let burst = self.burst.unwrap_or(rate.turns);
         if !(1..=TURNS_MAX).contains(&burst) {
             return Err(ConfigError::invalid("guard.burst", format!("is {burst}; it must be from 1 to {TURNS_MAX}")));
         }
-        Ok(Some(Rate { turns, period, burst }))
+        Ok(Some(Rate { burst, ..rate }))
+    }
+
+    fn read_rate(&self) -> Result<Option<Rate>, ConfigError> {
+        match self.read_rate.as_deref().unwrap_or("60/1m") {
+            "off" => Ok(None),
+            text => parse_rate("guard.read_rate", "reads", text).map(Some),
+        }
     }
 
     fn quotas(&self) -> Result<Vec<Quota>, ConfigError> {
@@ -124,6 +120,24 @@ impl RawGuard {
         }
         Ok(quotas)
     }
+}
+
+/// Parses a rate, such as `30/1m`. All `units` of a period may start together.
+fn parse_rate(key: &'static str, units: &str, text: &str) -> Result<Rate, ConfigError> {
+    let invalid = |rule: &str| ConfigError::invalid(key, format!("is `{text}`; {rule}"));
+    let form = || invalid(&format!("it must be {units} per period, such as `30/1m` or `5/s`"));
+    let (turns, period) = text.split_once('/').ok_or_else(form)?;
+    let (turns, period) = (turns.trim().parse().map_err(|_| form())?, period.trim());
+    // A unit without a number means one: `5/s`.
+    let number = if period.starts_with(|character: char| character.is_ascii_digit()) { "" } else { "1" };
+    let period = parse_duration(&format!("{number}{period}")).ok_or_else(form)?;
+    if !(1..=TURNS_MAX).contains(&turns) {
+        return Err(invalid(&format!("the {units} must be from 1 to {TURNS_MAX}")));
+    }
+    if whole_seconds(period).is_none() {
+        return Err(invalid("the period must be whole seconds, at most `366d`"));
+    }
+    Ok(Rate { turns, period, burst: turns })
 }
 
 impl RawQuota {
@@ -171,7 +185,7 @@ fn whole_seconds(period: Duration) -> Option<u64> {
     (period.subsec_nanos() == 0 && (1..=PERIOD_MAX_SECONDS).contains(&period.as_secs())).then_some(period.as_secs())
 }
 
-/// The most turns of a rate or a burst.
+/// The most turns or reads of a rate, and the most turns of a burst.
 const TURNS_MAX: u64 = 1_000_000_000;
 /// The largest limit of a quota: the largest integer of a structured header field (RFC 9651
 /// §3.3.1).

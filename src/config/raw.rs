@@ -172,6 +172,7 @@ pub(super) struct RawGuard {
     pub(super) timeout: Option<Duration>,
     pub(super) rate: Option<String>,
     pub(super) burst: Option<u64>,
+    pub(super) read_rate: Option<String>,
     pub(super) quota: Vec<RawQuota>,
     pub(super) single_use: Option<bool>,
     pub(super) revocation: Option<bool>,

@@ -362,6 +362,10 @@ pub(super) const GUARD: Section = Section {
             .key("guard.burst", Applied)
             .default_description("the turns of `rate`")
             .help("Turns that may start immediately after a pause"),
+        Setting::flag("--read-rate", "HOLDALL_READ_RATE", Text("RATE"))
+            .key("guard.read_rate", Applied)
+            .default("60/1m")
+            .help("Reads of one user per period: histories, counts of model tokens, revocations; `off` for no limit"),
         Setting::flag("--turns-per-user", "HOLDALL_TURNS_PER_USER", Number("TURNS"))
             .key("limits.turns_per_user", Applied)
             .default("8")

@@ -2,21 +2,18 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{
-    subject::LimitSubject,
-    turn_end::{Charge, TurnEnd},
-};
+use super::{subject::LimitSubject, turn_end::TurnEnd};
 use crate::proto::{
     allowance::Allowance, error::Error, exchange::PresentedToken, principal::Principal, time::UnixSeconds, token::Id,
 };
 
-/// Admits or refuses turns. One guard serves all requests of a process.
+/// Admits or refuses turns and reads. One guard serves all requests of a process.
 pub trait Guard: Send + Sync + 'static {
     /// An admitted turn.
     type Permit: Permit;
 
-    /// Admits a turn. The service calls this after all checks of the request and before it calls
-    /// the upstream.
+    /// Admits a turn or a read. The service calls this once the token's claims, caller and times
+    /// are checked, and before the costly work: the history of the token, and the upstream call.
     ///
     /// # Errors
     /// [`Error::TokenRevoked`], [`Error::TokenUsed`], [`Error::RateLimited`],
@@ -63,27 +60,16 @@ pub struct Revoked {
     pub was_revoked: bool,
 }
 
-/// An admitted turn.
-///
-/// Dropping a permit ends its turn: as [`TurnEnd::Failed`] before [`Self::model_called`], as
-/// [`TurnEnd::ClientLeft`] after it, and as [`TurnEnd::Cut`] after [`Self::reply_started`].
+/// An admitted turn. Dropping a permit ends its turn as [`TurnEnd::Failed`], without a charge.
 pub trait Permit: Send + 'static {
     /// The caller's allowance under each limit, with this turn counted.
     fn allowances(&self) -> &[Allowance];
 
-    /// Reports that the service is about to call the model. If the client leaves after this, the
-    /// turn counts.
-    fn model_called(&mut self);
-
-    /// Reports that the client has received a part of the reply. From here on the token is spent.
-    fn reply_started(&mut self);
-
     /// Ends the turn.
     fn settle(self, end: TurnEnd) -> impl Future<Output = ()> + Send;
 
-    /// Ends the turn of a client that has left, and does not wait for a store. The end is the same
-    /// as when the permit is dropped. In addition, `charge` counts if the model was called.
-    fn client_left(self, charge: Charge);
+    /// Ends the turn without waiting for a store: the client has left.
+    fn settle_later(self, end: TurnEnd);
 }
 
 /// A request to admit a turn.
@@ -99,7 +85,8 @@ pub struct AdmitRequest {
     pub conversation: Id,
     /// The token that the turn continues.
     pub presented: Option<PresentedToken>,
-    /// True if the request brings earlier replies of the model itself, with text or calls.
+    /// True if the request has no token and brings earlier replies of the model itself, with text
+    /// or calls.
     pub brings_history: bool,
     /// The current time.
     pub moment: Moment,
@@ -123,10 +110,13 @@ impl AdmitRequest {
 /// The purpose of an [`AdmitRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardPurpose {
-    /// Count model tokens. Consumes the rate and a concurrency slot, but no quota.
+    /// Count model tokens. Consumes the read rate and a concurrency slot.
     Count,
-    /// Read a history. Consumes nothing; the guard checks only revocation.
+    /// Read a history. Consumes the read rate and a concurrency slot.
     Read,
+    /// Revoke own tokens. Consumes the read rate and a concurrency slot. Revoked tokens are
+    /// accepted.
+    Revoke,
     /// Take a turn. Consumes the rate, the quotas and a concurrency slot.
     Turn,
 }

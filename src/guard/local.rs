@@ -1,12 +1,15 @@
-//! The guard in this process: rates, quotas and concurrent turns of each caller.
+//! The guard in this process: rates, quotas and concurrent turns and reads of each caller.
 //!
 //! ```text
 //! admit: rate, each quota, concurrent turns ── one refuses: nothing is charged;
 //!           │ all admit                         the error reports the longest wait
 //!           ▼ charges the rate, a turn, a conversation if it starts one, a concurrency slot
-//!        permit ── complete, cut, client left: charges what was used to the periods of admission
-//!               └─ failed: refunds the turn and the conversation
+//!        permit ── every end: charges what was used to the periods of admission
+//!               └─ failed: also refunds the turn and the conversation
 //! ```
+//! Reads (histories, counts of model tokens, revocations by users) have a rate of their own. They
+//! consume it and a concurrency slot, and no quota.
+//!
 //! The rate is not refunded, so that a client whose turns fail cannot retry without pause. Model
 //! tokens, history and upstream time are known only at the end of a turn: a turn is admitted while
 //! any of them remain. All state is in memory: a restart loses it, and each instance has its own
@@ -55,11 +58,14 @@ impl LocalGuard {
     }
 
     /// Replaces the rules for new turns. Counts are kept for every period that the new rules have
-    /// as well. If the rate changes, it is full again for every caller.
+    /// as well. If a rate changes, it is full again for every caller.
     pub fn set_rules(&self, rules: Rules) {
         let mut state = self.lock();
         if state.rules.rules.rate != rules.rate {
             state.callers.for_each(CallerState::reset_rate);
+        }
+        if state.rules.rules.read_rate != rules.read_rate {
+            state.callers.for_each(CallerState::reset_read_rate);
         }
         state.rules = CompiledRules::new(rules);
     }
@@ -73,14 +79,10 @@ impl Guard for LocalGuard {
     type Permit = LocalPermit;
 
     async fn admit(&self, request: AdmitRequest) -> Result<LocalPermit, Error> {
-        if request.purpose == GuardPurpose::Read {
-            return Ok(LocalPermit { allowances: Vec::new(), held: None });
-        }
         let mut state = self.lock();
         let key = state.callers.key(&request.subject());
         let (cost, allowances) = state.admit(key, &request)?;
-        let held = HeldPermit { guard: self.clone(), key, cost, end_if_dropped: TurnEnd::Failed };
-        Ok(LocalPermit { allowances, held: Some(held) })
+        Ok(LocalPermit { allowances, held: Some(HeldPermit { guard: self.clone(), key, cost }) })
     }
 
     async fn allowances(&self, subject: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
@@ -90,7 +92,7 @@ impl Guard for LocalGuard {
             Some(caller) => caller.standings(&state.rules, moment),
             None => CallerState::default().standings(&state.rules, moment),
         };
-        Ok(allowances(&standings))
+        Ok(standings.iter().map(|standing| standing.allowance).collect())
     }
 
     fn max_concurrent_turns(&self) -> usize {
@@ -106,16 +108,17 @@ impl Guard for LocalGuard {
 
 impl State {
     /// Charges everything that the request costs, or nothing.
-    fn admit(&mut self, key: Key, request: &AdmitRequest) -> Result<(Option<TurnCost>, Vec<Allowance>), Error> {
+    fn admit(&mut self, key: Key, request: &AdmitRequest) -> Result<(TurnCost, Vec<Allowance>), Error> {
         self.callers.sweep(&self.rules, request.moment);
         self.check(key, request)?;
         let Self { rules, callers } = self;
         let caller = callers.entry(key, rules, request.moment);
-        caller.turns_in_flight = caller.turns_in_flight.saturating_add(1);
-        caller.charge_rate(rules, request.moment);
+        caller.in_flight = caller.in_flight.saturating_add(1);
+        caller.charge_rate(request.purpose, rules, request.moment);
         let is_turn = request.purpose == GuardPurpose::Turn;
-        let cost = is_turn.then(|| caller.charge_turn(request.starts_conversation(), rules, request.moment));
-        Ok((cost, allowances(&caller.standings(rules, request.moment))))
+        let starts = is_turn && request.starts_conversation();
+        let cost = caller.charge(u64::from(is_turn), u64::from(starts), rules, request.moment);
+        Ok((cost, reported(&caller.standings(rules, request.moment), request.purpose)))
     }
 
     /// Checks the limits that apply to the request. If several refuse it, the error is about the
@@ -126,67 +129,64 @@ impl State {
         let standings = caller.standings(&self.rules, request.moment);
         let is_turn = request.purpose == GuardPurpose::Turn;
         let applies = |standing: &&LimitStanding| match standing.scope {
-            LimitScope::Calls => true,
             LimitScope::NewConversations => is_turn && request.starts_conversation(),
-            LimitScope::Turns => is_turn,
+            LimitScope::ReadRate => !is_turn,
+            LimitScope::TurnRate | LimitScope::Turns => is_turn,
         };
         let longest = standings.iter().filter(applies).max_by_key(|standing| standing.wait_seconds);
         if let Some(standing) = longest.filter(|standing| standing.wait_seconds > 0) {
-            return Err(exhausted(standing, &standings));
+            return Err(exhausted(standing, reported(&standings, request.purpose)));
         }
         let limit = self.rules.rules.max_concurrent_turns;
-        if caller.turns_in_flight >= limit { Err(Error::UserBusy { limit }) } else { Ok(()) }
+        if caller.in_flight >= limit { Err(Error::UserBusy { limit }) } else { Ok(()) }
     }
 
-    fn end(&mut self, key: Key, cost: Option<&TurnCost>, end: TurnEnd) {
-        // The entry exists: the table keeps callers with turns in flight.
+    fn end(&mut self, key: Key, cost: &TurnCost, end: TurnEnd) {
+        // The entry exists: the table keeps callers with turns or reads in flight.
         let Some(caller) = self.callers.find_mut(key) else { return };
-        caller.turns_in_flight = caller.turns_in_flight.saturating_sub(1);
-        match (cost, end) {
-            (Some(cost), TurnEnd::ClientLeft(charge) | TurnEnd::Complete(charge) | TurnEnd::Cut(charge)) => {
-                caller.add(charge, cost);
-            }
-            (Some(cost), TurnEnd::Failed) => caller.refund(cost),
-            (None, _) => {}
+        caller.in_flight = caller.in_flight.saturating_sub(1);
+        if matches!(end, TurnEnd::Failed(_)) {
+            caller.refund(cost);
         }
+        caller.add(end.charge(), cost);
     }
 }
 
-fn exhausted(standing: &LimitStanding, standings: &[LimitStanding]) -> Error {
+fn exhausted(standing: &LimitStanding, allowances: Vec<Allowance>) -> Error {
     let (limit, retry_after_seconds) = (standing.allowance, standing.wait_seconds);
-    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, allowances: allowances(standings) });
+    let exhausted = Box::new(Exhausted { limit, retry_after_seconds, allowances });
     match standing.scope {
-        LimitScope::Calls => Error::RateLimited(exhausted),
+        LimitScope::ReadRate | LimitScope::TurnRate => Error::RateLimited(exhausted),
         LimitScope::NewConversations | LimitScope::Turns => Error::QuotaExceeded(exhausted),
     }
 }
 
-fn allowances(standings: &[LimitStanding]) -> Vec<Allowance> {
-    standings.iter().map(|standing| standing.allowance).collect()
+/// The allowances that a response to a request with this purpose reports.
+fn reported(standings: &[LimitStanding], purpose: GuardPurpose) -> Vec<Allowance> {
+    let reported = standings.iter().filter(|standing| standing.scope.is_reported(purpose));
+    reported.map(|standing| standing.allowance).collect()
 }
 
-/// An admitted turn.
+/// An admitted turn or read.
 #[derive(Debug)]
 pub struct LocalPermit {
     allowances: Vec<Allowance>,
-    /// `None` if the request consumes nothing, or has ended.
+    /// `None` if the request has ended.
     held: Option<HeldPermit>,
 }
 
-/// The resources that an admitted turn holds until its end.
+/// The resources that an admitted turn or read holds until its end.
 #[derive(Debug)]
 struct HeldPermit {
     guard: LocalGuard,
     key: Key,
-    /// `None` if the request is not a turn.
-    cost: Option<TurnCost>,
-    end_if_dropped: TurnEnd,
+    cost: TurnCost,
 }
 
 impl LocalPermit {
-    fn end(&mut self, end: impl FnOnce(&HeldPermit) -> TurnEnd) {
-        if let Some(held) = self.held.take() {
-            held.guard.lock().end(held.key, held.cost.as_ref(), end(&held));
+    fn end(&mut self, end: TurnEnd) {
+        if let Some(HeldPermit { guard, key, cost }) = self.held.take() {
+            guard.lock().end(key, &cost, end);
         }
     }
 }
@@ -196,29 +196,17 @@ impl Permit for LocalPermit {
         &self.allowances
     }
 
-    fn model_called(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.end_if_dropped = held.end_if_dropped.after_model_call();
-        }
-    }
-
-    fn reply_started(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.end_if_dropped = TurnEnd::Cut(Charge::default());
-        }
-    }
-
     async fn settle(mut self, end: TurnEnd) {
-        self.end(|_| end);
+        self.end(end);
     }
 
-    fn client_left(mut self, charge: Charge) {
-        self.end(|held| held.end_if_dropped.with_charge(charge));
+    fn settle_later(mut self, end: TurnEnd) {
+        self.end(end);
     }
 }
 
 impl Drop for LocalPermit {
     fn drop(&mut self) {
-        self.end(|held| held.end_if_dropped);
+        self.end(TurnEnd::Failed(Charge::default()));
     }
 }

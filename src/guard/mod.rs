@@ -9,14 +9,15 @@
 //! The service calls the guard once before the model call and once after it. The end of the turn
 //! decides what counts:
 //!
-//! | turn end | turn and quotas | single-use token |
-//! |---|---|---|
-//! | complete | counts, and what it used is charged | spent |
-//! | cut after output was shown | counts, and what it used is charged | spent |
-//! | client left before any output | counts, and what it used is charged | stays valid |
-//! | failed before any output | does not count | stays valid |
+//! | turn end | turn, conversation | history | model tokens, time | single-use token |
+//! |---|---|---|---|---|
+//! | complete | count | counts | count | spent |
+//! | cut after output was shown | count | counts | count | spent |
+//! | client left before any output | count | counts | count | stays valid |
+//! | failed before any output | do not count | does not count | count | stays valid |
 //!
-//! A turn always counts for the rate. A guard stores only counts and hashes. This module names no
+//! Model tokens and time are those of all upstream calls for the turn that the operator pays for. A
+//! turn always counts for the rate. A guard stores only counts and hashes. This module names no
 //! runtime and opens no connection: [`LocalGuard`] counts in memory, and the guard on a shared
 //! store is in the shell.
 

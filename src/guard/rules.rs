@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
+use super::admit::GuardPurpose;
 use crate::proto::allowance::Allowance;
 
 /// The limits on one caller, and the checks of a token's use.
@@ -11,6 +13,9 @@ pub struct Rules {
     pub max_concurrent_turns: usize,
     /// The rate of turns.
     pub rate: Option<Rate>,
+    /// The rate of everything else that opens a token: histories, counts of model tokens, and
+    /// revocations by users.
+    pub read_rate: Option<Rate>,
     /// The quotas, one for each period.
     pub quotas: Vec<Quota>,
     /// True if a token can continue only one turn. Requires a store.
@@ -34,6 +39,7 @@ impl Default for Rules {
         Self {
             max_concurrent_turns: 8,
             rate: None,
+            read_rate: None,
             quotas: Vec::new(),
             single_use: false,
             revocation: false,
@@ -45,14 +51,27 @@ impl Default for Rules {
     }
 }
 
-/// A rate of turns, enforced by the generic cell rate algorithm (ITU-T I.371).
+#[cfg(feature = "redis")]
+impl Rules {
+    /// The rate that a request with this purpose consumes, with its name in allowances.
+    pub(crate) fn rate_of(&self, purpose: GuardPurpose) -> Option<(&'static str, &Rate)> {
+        match purpose {
+            GuardPurpose::Turn => Some(("rate", self.rate.as_ref()?)),
+            GuardPurpose::Count | GuardPurpose::Read | GuardPurpose::Revoke => {
+                Some(("read_rate", self.read_rate.as_ref()?))
+            }
+        }
+    }
+}
+
+/// A rate of turns or reads, enforced by the generic cell rate algorithm (ITU-T I.371).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Turns in a period, evenly spaced.
+    /// Turns or reads in a period, evenly spaced.
     pub turns: u64,
     /// The period.
     pub period: Duration,
-    /// Turns that may start together after a pause; at least 1.
+    /// Turns or reads that may start together after a pause; at least 1.
     pub burst: u64,
 }
 

@@ -134,7 +134,7 @@ pub enum Error {
     /// The token is valid for one turn, and a turn has used it. Only its owner gets this answer.
     /// Code `token_used`.
     TokenUsed {
-        /// True if that turn is still in progress, with the same input. If it fails, this request
+        /// True if that turn is still in progress, with the same request. If it fails, this request
         /// can use the token.
         in_progress: bool,
     },

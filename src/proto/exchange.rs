@@ -23,7 +23,7 @@
 //!
 //! | state | the turn | next |
 //! |---|---|---|
-//! | [`Opened`] | the token is verified, the next claims are fixed | [`plan`] or [`count`] |
+//! | [`Opened`] | verified except for the history; next claims fixed | [`plan`] or [`count`] |
 //! | [`Summarizing`] | the history needs a summary | [`read_summary`], [`apply_summary`] |
 //! | [`Ready`] | the request for the [`upstream`] is written | [`respond`] |
 //! | [`Refused`] | the upstream answered with an error status | [`into_failed_attempt`] |
@@ -60,6 +60,7 @@
 //! #         chat::{Item, Role}, deployment::{Model, Models, Target},
 //! #         exchange::{Caller, Entropy, Planned, ResponseState},
 //! #         provider, time::UnixSeconds, token::Codec, turn::{Delta, FinishReason, TurnRequest},
+//! #         usage::Spent,
 //! #     },
 //! # };
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -78,7 +79,7 @@
 //! };
 //! let caller = Caller::Unauthenticated { user_id: Some("ada".to_owned()) };
 //!
-//! // Opened: the claims are known. A server asks its limits here or after `plan`.
+//! // Opened: the claims are known. A server asks its limits here, before the costly work.
 //! let opened = Exchange::open(deployment, request, &caller, now, &entropy, &mut codec)?;
 //! assert_eq!(opened.claims().principal.subject(), "ada");
 //!
@@ -104,7 +105,9 @@
 //! assert!(exchange.is_complete());
 //!
 //! // The answer has the fresh token. It goes to the client, and nothing else is kept.
-//! let answer = exchange.finish(Duration::from_millis(40), &mut Vec::new(), &mut codec);
+//! exchange.close(&mut Vec::new())?;
+//! let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::from_millis(40) };
+//! let answer = exchange.finish(spent, &mut codec);
 //! let answer = answer.map_err(|failure| failure.error)?;
 //! assert_eq!((shown.as_str(), answer.reply.as_str()), ("1 2 3", "1 2 3"));
 //! assert_eq!(answer.finish, FinishReason::Stop);
@@ -121,8 +124,9 @@
 //! #     Deployment, Error, Exchange, KeyRing,
 //! #     proto::{
 //! #         chat::{Item, Role}, deployment::{Model, Models, Target},
-//! #         exchange::{Caller, Entropy, Planned, ResponseState, read_history},
+//! #         exchange::{Caller, Entropy, Planned, PresentedHistory, ResponseState},
 //! #         provider, time::UnixSeconds, token::Codec, turn::TurnRequest,
+//! #         usage::Spent,
 //! #     },
 //! # };
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -159,11 +163,13 @@
 //! assert_eq!(exchange.close(&mut deltas), Err(Error::UpstreamCut));
 //!
 //! // The client gets the text with a token that continues from it. Its old token stays valid.
-//! let failure = exchange.fail(Error::UpstreamCut, Duration::from_millis(40), &mut codec);
+//! let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::from_millis(40) };
+//! let failure = exchange.fail(Error::UpstreamCut, spent, &mut codec);
 //! let partial = failure.partial.expect("text was streamed");
 //! assert_eq!(partial.reply, "1 2");
 //! let token = partial.token.as_str();
-//! let (items, conversation, _) = read_history(&deployment, token, &caller, now, &mut codec)?;
+//! let history = PresentedHistory::open(&deployment, token, &caller, now, &mut codec)?;
+//! let (items, conversation) = history.read(&deployment.limits, &mut codec)?;
 //! assert!(matches!(items.last(), Some(Item::Message { cut: true, .. })));
 //! assert_eq!(conversation.claims.turn, 1);
 //! # Ok(())
@@ -175,6 +181,7 @@ mod client_history;
 mod count;
 mod fit;
 mod history;
+mod metering;
 mod open;
 mod plan;
 mod ready;
@@ -190,14 +197,15 @@ mod tests;
 pub use self::{
     caller::Caller,
     count::Counting,
-    history::read_history,
+    history::PresentedHistory,
+    metering::SideAnswer,
     open::{Entropy, Opened},
     plan::Planned,
     ready::{FailedAttempt, ResponseState},
     replying::Failure,
     state::{Exchange, Ready, Refused, Replying},
     summary::{Summarizing, Summary},
-    turn_state::{PresentedToken, TurnUsage},
+    turn_state::PresentedToken,
 };
 
 /// The most bytes that are read of the answer to a side call: a summary or a count.

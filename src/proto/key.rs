@@ -230,10 +230,24 @@ pub(crate) const TAG_BYTES: usize = 32;
 /// The input block of SHA-256.
 const HMAC_BLOCK_BYTES: usize = 64;
 
-/// HMAC-SHA256 of `message` under a secret that is not of a ring.
-pub(crate) fn keyed_hash(secret: &[u8; TAG_BYTES], message: &[u8]) -> [u8; TAG_BYTES] {
-    let mac = Hmac::<Sha256>::new(&(*hmac_block(secret)).into());
-    mac.chain_update(message).finalize().into_bytes().into()
+/// HMAC-SHA256 under a secret that is not of a ring, over a message in pieces.
+pub(crate) struct KeyedHasher(Hmac<Sha256>);
+
+impl KeyedHasher {
+    /// A hasher of an empty message.
+    pub(crate) fn new(secret: &[u8; TAG_BYTES]) -> Self {
+        Self(Hmac::new(&(*hmac_block(secret)).into()))
+    }
+
+    /// Appends `piece` to the message.
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The hash of the message.
+    pub(crate) fn finish(self) -> [u8; TAG_BYTES] {
+        self.0.finalize().into_bytes().into()
+    }
 }
 
 /// Fills `out` with HKDF-SHA256 (RFC 5869); `None` if it is longer than 255 blocks.

@@ -78,6 +78,12 @@ impl Decoder {
         self.has_data || !self.line.is_empty() && !self.line.starts_with(b":")
     }
 
+    /// The bytes of the unfinished event and its unfinished line.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.line.len().saturating_add(self.event.data.len()).saturating_add(self.event.name.len())
+    }
+
     /// Returns true if a line so far was an object without a field name.
     #[must_use]
     pub fn has_bare_line(&self) -> bool {
@@ -113,8 +119,7 @@ impl Decoder {
 
     /// Checks that `more_bytes` fit in addition to the bytes kept so far.
     fn admit(&self, more_bytes: usize) -> Result<(), Error> {
-        let held = self.line.len().saturating_add(self.event.data.len()).saturating_add(self.event.name.len());
-        if held.saturating_add(more_bytes) > self.max_event_bytes {
+        if self.held_bytes().saturating_add(more_bytes) > self.max_event_bytes {
             return Err(Error::malformed(format!("an event is over the limit of {} bytes", self.max_event_bytes)));
         }
         Ok(())

@@ -16,6 +16,7 @@ use super::{
     attempts::{Attempts, CallFault, NextStep},
     host::{Clock as _, EntropySource as _, Host, Sleep},
     record::Record,
+    spending::Spending,
     state::{Service, Stopped},
 };
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
         error::Error,
         exchange::Exchange,
         provider::{OwnMember, RefusedMember},
+        usage::Usage,
     },
     upstream::{Call, Upstream, UpstreamError, UpstreamResponse},
 };
@@ -34,10 +36,8 @@ pub(super) struct CallContext {
     /// The longest time for all calls together.
     pub(super) limit: Duration,
     pub(super) attempts: Attempts,
-    /// How long upstreams worked on the request before the current call.
-    pub(super) worked: Duration,
-    /// How long side calls waited in the queues of upstreams.
-    pub(super) waited: Duration,
+    /// What the calls have cost so far.
+    pub(super) spending: Spending,
     /// The member that the last call's upstream refused.
     pub(super) refused_member: Option<RefusedMember>,
     /// The members that calls to the current target leave out since it refused them.
@@ -71,6 +71,7 @@ impl CallContext {
     ) -> (Call, Duration) {
         let fallbacks = exchange.fallbacks_left();
         let share = self.attempts.call(fallbacks, now);
+        self.spending.call();
         self.record.call(exchange.upstream());
         let call = Call {
             upstream: exchange.upstream().to_owned(),
@@ -225,34 +226,34 @@ impl<H: Host> Service<H> {
         CallTimer { timer, stopped: self.stopped.clone(), limit, phase, is_verdict }
     }
 
-    /// Makes a call and waits for the first bytes of its response. Also returns how long the call
-    /// waited in the upstream's queue, which is not the model's time.
+    /// Makes a call and waits for the first bytes of its response. `usage` is the estimate for its
+    /// request, which counts once the call has left the upstream's queue.
     pub(super) async fn open_call(
         &self,
         context: &mut CallContext,
         call: Call,
+        usage: Usage,
         timer: &mut CallTimer,
-    ) -> (Duration, Result<OpenCall<<H::Upstream as Upstream>::Response>, CallFault>) {
-        let called = self.host.clock().elapsed();
-        let response = timer.bound(self.host.upstream().call(call)).await;
-        let waited = self.host.clock().elapsed().saturating_sub(called);
-        let mut response = match response {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return (waited, Err(error.into())),
-            Err(error) => return (waited, Err(error.into())),
-        };
+    ) -> Result<OpenCall<<H::Upstream as Upstream>::Response>, CallFault> {
+        let mut response = timer.bound(self.host.upstream().call(call)).await??;
         context.attempts.note_address(response.address());
+        context.spending.send(usage, self.host.clock().elapsed());
         let opened = timer.bound(async {
             let head = response.head().await?;
+            if !head.status.is_success() {
+                context.spending.end_call(false, self.host.clock().elapsed());
+            }
             Ok::<_, UpstreamError>((head, response.next().await))
         });
-        let fault = match opened.await {
-            Ok(Ok((head, first))) => return (waited, Ok(OpenCall { response, head, first })),
-            Ok(Err(error)) => CallFault::from(error),
-            Err(error) => CallFault::from(error),
+        // A call that this server cancels may be paid for, unlike one that the service fails.
+        let (fault, is_cancelled) = match opened.await {
+            Ok(Ok((head, first))) => return Ok(OpenCall { response, head, first }),
+            Ok(Err(error)) => (CallFault::from(error), false),
+            Err(error) => (CallFault::from(error), true),
         };
+        context.spending.end_call(is_cancelled, self.host.clock().elapsed());
         timer.end(response, &fault);
-        (waited, Err(fault))
+        Err(fault)
     }
 
     /// Waits before the next attempt.

@@ -2,6 +2,8 @@
 
 use std::{pin::Pin, time::Duration};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
+
 use crate::{
     guard::Guard,
     proto::{error::Error, time::UnixSeconds},
@@ -30,7 +32,19 @@ pub trait Host: Send + Sync + 'static {
 
     /// The source of random bytes.
     fn entropy(&self) -> &Self::Entropy;
+
+    /// Runs work that can take longer than about a millisecond. A host whose threads serve several
+    /// requests at a time runs it where it does not stop the others.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Internal`] if the host is stopping.
+    fn run<T: Send + 'static>(&self, work: Work<T>) -> BoxFuture<'static, Result<T, Error>> {
+        async move { work() }.boxed()
+    }
 }
+
+/// Work for [`Host::run`].
+pub type Work<T> = Box<dyn FnOnce() -> Result<T, Error> + Send>;
 
 /// The time of day, and a timer.
 pub trait Clock: Send + Sync + 'static {

@@ -33,6 +33,7 @@ mod revocations;
 mod route;
 mod side_call;
 pub(crate) mod slots;
+mod spending;
 mod state;
 mod turn;
 mod turn_stream;
@@ -43,7 +44,7 @@ mod usage;
 pub use self::state::FetchKeys;
 pub use self::{
     body::Body,
-    host::{Clock, EntropySource, Host, Sleep, TimeLeft},
+    host::{Clock, EntropySource, Host, Sleep, TimeLeft, Work},
     record::{Entry, Log, Notice},
     response::{error_response, request_id, write_common_headers},
     state::Service,

@@ -34,13 +34,10 @@ impl<H: Host> AdmittedTurn<H> {
     /// # Errors
     /// That of a failed summary.
     pub(super) async fn open(self, service: Arc<Service<H>>) -> Result<OpenedReply<H>, Error> {
-        let Self { planned, mut context, mut permit, holds } = self;
+        let Self { planned, mut context, permit, holds } = self;
         let ready = match planned {
             Planned::Ready(exchange) => Ok(exchange),
-            Planned::Summarizing(exchange) => {
-                permit.call();
-                service.summarize(exchange, &mut context).await
-            }
+            Planned::Summarizing(exchange) => service.summarize(exchange, &mut context).await,
         };
         let exchange = match ready {
             Ok(exchange) => exchange,

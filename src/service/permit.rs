@@ -1,20 +1,32 @@
-//! The guard's permit of a turn, and whether the client has seen a part of its reply.
+//! The guard's permit of a request: it reports to the guard, exactly once, how the request ended
+//! and what it has spent.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use super::host::Host;
-use crate::guard::{Charge, Guard, Permit as _, TurnEnd};
+use super::{
+    host::{Clock as _, Host},
+    record::Record,
+    spending::Spending,
+    state::Service,
+};
+use crate::{
+    guard::{Charge, Guard, Permit, TurnEnd},
+    proto::error::Error,
+};
 
-/// The permit of a turn in progress. The guard learns from it that the model is called, that the
-/// client has seen output, and how the turn ended.
+/// The permit of a request in progress. Dropping it ends the request of a client that has left.
 pub(super) struct HeldPermit<H: Host> {
-    permit: <H::Guard as Guard>::Permit,
+    service: Arc<Service<H>>,
+    /// `None` once the guard knows how the request ended.
+    permit: Option<<H::Guard as Guard>::Permit>,
     stream_mode: StreamMode,
     /// True once the client has seen a part of the reply.
     shown: bool,
+    spending: Spending,
+    record: Record,
 }
 
 /// How much the client sees of a reply before it is complete.
@@ -29,21 +41,20 @@ pub(super) enum StreamMode {
 }
 
 impl<H: Host> HeldPermit<H> {
-    pub(super) fn new(permit: <H::Guard as Guard>::Permit, stream_mode: StreamMode) -> Self {
-        Self { permit, stream_mode, shown: false }
-    }
-
-    /// Reports that the model is about to be called.
-    pub(super) fn call(&mut self) {
-        self.permit.model_called();
+    /// The permit of a request whose calls are counted in `spending`, and recorded in `record`.
+    pub(super) fn new(
+        service: Arc<Service<H>>,
+        permit: <H::Guard as Guard>::Permit,
+        stream_mode: StreamMode,
+        spending: Spending,
+        record: Record,
+    ) -> Self {
+        Self { service, permit: Some(permit), stream_mode, shown: false, spending, record }
     }
 
     /// Reports that there is output. The client sees it only in a live stream.
     pub(super) fn show(&mut self) {
-        if matches!(self.stream_mode, StreamMode::Live) && !self.shown {
-            self.shown = true;
-            self.permit.reply_started();
-        }
+        self.shown |= matches!(self.stream_mode, StreamMode::Live);
     }
 
     /// True once the client has seen a part of the reply.
@@ -60,13 +71,51 @@ impl<H: Host> HeldPermit<H> {
         }
     }
 
-    /// Reports how the turn ended.
-    pub(super) async fn settle(self, end: TurnEnd) {
-        self.permit.settle(end).await;
+    /// Reports how the request ended: `end` of what it has spent.
+    pub(super) async fn settle(mut self, end: impl FnOnce(Charge) -> TurnEnd + Send) {
+        let end = match end(self.charge()) {
+            // It leaves no history.
+            TurnEnd::Failed(charge) => TurnEnd::Failed(Charge { history_bytes: 0, ..charge }),
+            end => end,
+        };
+        if let Some(permit) = self.permit.take() {
+            permit.settle(end).await;
+        }
     }
 
-    /// Reports that the client left, and what the turn has used.
-    pub(super) fn leave(self, charge: Charge) {
-        self.permit.client_left(charge);
+    /// The charge for what was spent, which is also recorded.
+    fn charge(&self) -> Charge {
+        let now = self.service.host.clock().elapsed();
+        self.record.spent(self.spending.total(now));
+        self.spending.charge(now)
+    }
+}
+
+impl<H: Host> Drop for HeldPermit<H> {
+    fn drop(&mut self) {
+        let Some(permit) = self.permit.take() else { return };
+        let charge = self.charge();
+        permit.settle_later(if self.shown {
+            TurnEnd::Cut(charge)
+        } else if self.spending.has_called() {
+            TurnEnd::ClientLeft(charge)
+        } else {
+            TurnEnd::Failed(Charge::default())
+        });
+    }
+}
+
+/// Returns an admitted request with its permit, or gives back what it holds if a later check
+/// failed. The rate stays charged.
+///
+/// It waits for the guard before the client gets the error, so that its next try finds the token
+/// valid.
+pub(super) async fn release_on_error<T, P: Permit>(outcome: Result<T, Error>, permit: P) -> Result<(T, P), Error> {
+    match outcome {
+        Ok(value) => Ok((value, permit)),
+        Err(error) => {
+            permit.settle(TurnEnd::Failed(Charge::default())).await;
+            Err(error)
+        }
     }
 }

@@ -23,6 +23,7 @@ use crate::proto::{
     error::Error,
     token::{Claims, Id},
     turn::Repair,
+    usage::Spent,
 };
 
 /// The destination of log entries.
@@ -69,7 +70,7 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turn: Option<u64>,
     /// The number of upstream calls, including those for summaries and counts.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub attempts: u32,
     /// The upstream of the last call.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +79,22 @@ pub struct Entry {
     /// cause. At most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub setbacks: Vec<String>,
+    /// The model tokens sent, cached ones included, in all upstream calls that the operator pays
+    /// for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub input_tokens: u64,
+    /// The model tokens of these that the provider had cached.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cached_tokens: u64,
+    /// The model tokens received in these calls.
+    #[serde(skip_serializing_if = "is_default")]
+    pub output_tokens: u64,
+    /// True if a count of model tokens is an estimate.
+    #[serde(skip_serializing_if = "is_default")]
+    pub usage_estimated: bool,
+    /// The milliseconds that upstreams worked on these calls.
+    #[serde(skip_serializing_if = "is_default")]
+    pub upstream_millis: u64,
     /// The deviations from the provider's format that the reader repaired.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub repaired: BTreeSet<&'static str>,
@@ -87,9 +104,8 @@ pub struct Entry {
     pub ignored: BTreeSet<&'static str>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The record of a request in progress. Copies are the same record.
@@ -120,6 +136,11 @@ impl Record {
             attempts: 0,
             upstream: None,
             setbacks: Vec::new(),
+            input_tokens: 0,
+            cached_tokens: 0,
+            output_tokens: 0,
+            usage_estimated: false,
+            upstream_millis: 0,
             repaired: BTreeSet::new(),
             ignored: BTreeSet::new(),
         };
@@ -165,6 +186,17 @@ impl Record {
                 let cause = error.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
                 setbacks.push(format!("{upstream}: {}{cause}", error.code()));
             }
+        });
+    }
+
+    /// Records what the upstream calls have cost.
+    pub(super) fn spent(&self, Spent { usage, elapsed }: Spent) {
+        self.with(|State { entry, .. }| {
+            entry.input_tokens = usage.input_tokens;
+            entry.cached_tokens = usage.cached_tokens;
+            entry.output_tokens = usage.output_tokens;
+            entry.usage_estimated = usage.estimated;
+            entry.upstream_millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         });
     }
 

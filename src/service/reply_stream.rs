@@ -21,8 +21,9 @@ use crate::{
     guard::{Charge, TurnEnd},
     proto::{
         error::Error,
-        exchange::{Exchange, Failure, Ready, Replying, TurnUsage},
+        exchange::{Exchange, Failure, Ready, Replying},
         turn::{Answer, Delta},
+        usage::Spent,
     },
     upstream::{Upstream, UpstreamError, UpstreamResponse as _, Verdict},
 };
@@ -40,10 +41,6 @@ pub(super) struct ReplyStream<H: Host> {
     unread: Option<Option<Result<Bytes, UpstreamError>>>,
     /// Output that [`Self::take_deltas`] has not returned yet.
     deltas: Vec<Delta>,
-    /// The least that the calls so far have used, `None` before the first call.
-    sent: Option<TurnUsage>,
-    /// The start of the call, without its time in the upstream's queue.
-    called: Duration,
     /// The time by which the call must have output, so that another target can still be called.
     due: Duration,
     /// The last time that bytes arrived.
@@ -87,6 +84,7 @@ impl<H: Host> ReplyStream<H> {
     ) -> Self {
         let (now, stopped) = (service.host.clock().elapsed(), service.stopped.clone());
         let exchange = if holds { exchange.buffered() } else { exchange };
+        context.spending.history(exchange.history_bytes());
         Self {
             service,
             context,
@@ -94,8 +92,6 @@ impl<H: Host> ReplyStream<H> {
             response: None,
             unread: None,
             deltas: Vec::new(),
-            sent: None,
-            called: now,
             due: now,
             last_received: now,
             last_sent: now,
@@ -116,6 +112,10 @@ impl<H: Host> ReplyStream<H> {
     /// # Errors
     /// The [`CallFault`] of an incomplete reply. End the turn with [`Self::fail`] then.
     pub(super) async fn step(&mut self) -> Result<Step, CallFault> {
+        if self.lacks_counts() {
+            self.read_counts().await;
+            return self.finish().await.map_err(|error| self.end_call(error));
+        }
         let piece = match self.unread.take() {
             Some(piece) => piece,
             None => match self.next_piece().await {
@@ -127,8 +127,9 @@ impl<H: Host> ReplyStream<H> {
         self.last_received = self.service.host.clock().elapsed();
         let before = self.deltas.len();
         match self.read_arrived(piece) {
-            Ok(true) => return self.finish().await.map_err(|error| self.end_call(error)),
-            Ok(false) => {}
+            Ok(true) if !self.lacks_counts() => return self.finish().await.map_err(|error| self.end_call(error)),
+            // The client gets the last output before the counts are awaited.
+            Ok(_) => {}
             Err(error) => return Err(self.end_call(error)),
         }
         if self.deltas.len() > before {
@@ -145,7 +146,10 @@ impl<H: Host> ReplyStream<H> {
             let Some(ExchangeState::Replying(exchange)) = &mut self.exchange else { return Err(ended()) };
             let Some(bytes) = piece.transpose()? else { return Ok(true) };
             bytes_read = bytes_read.saturating_add(bytes.len());
-            exchange.push(&bytes, &mut self.deltas)?;
+            let pushed = exchange.push(&bytes, &mut self.deltas);
+            self.context.spending.update(exchange.call_usage());
+            self.context.spending.history(exchange.history_bytes().saturating_add(exchange.reply_bytes()));
+            pushed?;
             if exchange.is_complete() {
                 return Ok(true);
             }
@@ -217,11 +221,24 @@ impl<H: Host> ReplyStream<H> {
     /// Ends the call in flight after an error.
     fn end_call(&mut self, error: Error) -> CallFault {
         self.record_repairs();
+        if let Some(ExchangeState::Replying(exchange)) = &self.exchange {
+            // A call that this server cancels may be paid for even before its reply.
+            let is_cancelled = matches!(error, Error::Internal { .. } | Error::UpstreamTimeout { .. });
+            self.context.spending.update(exchange.call_usage());
+            self.end_spending(is_cancelled || exchange.is_paid(&error));
+        }
         let fault = CallFault::from(error);
         if let Some(response) = self.response.take() {
             fault.end(response);
         }
         fault
+    }
+
+    /// Counts the call in flight as ended, if there is one. Returns what all calls have cost.
+    fn end_spending(&self, is_paid: bool) -> Spent {
+        let now = self.service.host.clock().elapsed();
+        self.context.spending.end_call(is_paid, now);
+        self.context.spending.total(now)
     }
 
     /// Records the repairs of the current reply.
@@ -236,90 +253,89 @@ impl<H: Host> ReplyStream<H> {
         let Some(ExchangeState::Replying(exchange)) = &mut self.exchange else { return Err(ended()) };
         exchange.close(&mut self.deltas)?;
         self.record_repairs();
-        if let Some(response) = self.response.take() {
-            response.end(Verdict::Complete);
-        }
-        let elapsed = self.elapsed();
         let Some(ExchangeState::Replying(exchange)) = self.exchange.take() else { return Err(ended()) };
-        let usage = exchange.turn_usage();
-        let deltas = &mut self.deltas;
-        let outcome = self.service.with_codec(|codec| Ok(exchange.finish(elapsed, deltas, codec)));
+        if let Some(response) = self.response.take() {
+            response.end(if exchange.has_ended() { Verdict::Complete } else { Verdict::Cancelled });
+        }
+        self.context.spending.update(exchange.call_usage());
+        let spent = self.end_spending(true);
+        let outcome = self.service.with_codec(|codec| Ok(exchange.finish(spent, codec)));
         let outcome = outcome.unwrap_or_else(|error| Err(Box::new(error.into()))).map_err(|failure| *failure);
-        Ok(Step::Ended(Box::new(self.settle(outcome, usage).await)))
+        Ok(Step::Ended(Box::new(self.settle(outcome).await)))
+    }
+
+    /// True if the reply was cut for room, so that its counts have not arrived.
+    fn lacks_counts(&self) -> bool {
+        matches!(&self.exchange, Some(ExchangeState::Replying(exchange)) if exchange.lacks_counts())
+    }
+
+    /// Reads on after the reply has filled its room, for the counts of model tokens at its end. The
+    /// bounds keep the rest cheap for the operator and short for the client.
+    async fn read_counts(&mut self) {
+        let left = self.context.attempts.deadline().saturating_sub(self.service.host.clock().elapsed());
+        let mut timer = self.service.call_timer(COUNTS_TIMEOUT.min(left), "its counts", false);
+        let mut bytes_read = 0_usize;
+        while self.lacks_counts() && bytes_read < COUNTS_BYTES {
+            let (Some(ExchangeState::Replying(exchange)), Some(response)) = (&mut self.exchange, &mut self.response)
+            else {
+                return;
+            };
+            // If the body breaks off, or at the time limit, the counts are estimated.
+            let Ok(piece) = timer.bound(response.next()).await else { return };
+            let Ok(bytes) = piece.transpose() else { return };
+            bytes_read = bytes_read.saturating_add(bytes.as_ref().map_or(0, Bytes::len));
+            exchange.read_on(bytes.as_deref());
+            self.context.spending.update(exchange.call_usage());
+        }
     }
 
     /// Ends the turn with an error.
     pub(super) async fn fail(&mut self, error: Error) -> Result<Answer, Failure> {
-        let elapsed = self.elapsed();
         self.response = None;
-        let (failure, usage) = match self.exchange.take() {
+        let spent = self.end_spending(true);
+        let failure = match self.exchange.take() {
             Some(ExchangeState::Replying(exchange)) => {
-                let usage = exchange.turn_usage();
-                let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, elapsed, codec)));
-                (failure.unwrap_or_else(Failure::from), usage)
+                let failure = self.service.with_codec(|codec| Ok(exchange.fail(error, spent, codec)));
+                failure.unwrap_or_else(Failure::from)
             }
-            _ => (error.into(), TurnUsage::default()),
+            _ => error.into(),
         };
-        self.settle(Err(failure), usage).await
+        self.settle(Err(failure)).await
     }
 
     /// Reports the end of the turn to the guard, before the client can use the new token.
-    async fn settle(&mut self, mut outcome: Result<Answer, Failure>, usage: TurnUsage) -> Result<Answer, Failure> {
+    async fn settle(&mut self, mut outcome: Result<Answer, Failure>) -> Result<Answer, Failure> {
         let Some(permit) = self.permit.take() else { return outcome };
-        let end = match &mut outcome {
+        let end: fn(Charge) -> TurnEnd = match &mut outcome {
             Ok(answer) => {
-                let reported = answer.usage.input_tokens.saturating_add(answer.usage.output_tokens);
-                let model_tokens = if reported > 0 { reported } else { usage.estimated_tokens };
-                TurnEnd::Complete(self.charge(model_tokens, answer.conversation.history_bytes))
+                self.context.spending.history(answer.conversation.history_bytes);
+                TurnEnd::Complete
             }
             Err(failure) => {
                 // If the client does not get the partial reply's token, the turn counts as failed.
                 failure.partial = failure.partial.take().filter(|_| permit.shows_partial());
-                if permit.has_shown() || failure.partial.is_some() {
-                    TurnEnd::Cut(self.charge_so_far(&usage))
-                } else {
-                    TurnEnd::Failed
-                }
+                if permit.has_shown() || failure.partial.is_some() { TurnEnd::Cut } else { TurnEnd::Failed }
             }
         };
         permit.settle(end).await;
         outcome
     }
-
-    /// The charge of a turn that ended early. Most upstreams report their token counts only at the
-    /// end, so the estimate may be higher.
-    fn charge_so_far(&self, usage: &TurnUsage) -> Charge {
-        let reported = usage.usage.input_tokens.saturating_add(usage.usage.output_tokens);
-        self.charge(reported.max(usage.estimated_tokens), usage.history_bytes)
-    }
-
-    fn charge(&self, model_tokens: u64, history_bytes: usize) -> Charge {
-        let millis = self.elapsed().saturating_add(self.context.worked).as_millis();
-        let upstream_millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        Charge { model_tokens, history_bytes: history_bytes as u64, upstream_millis }
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.service.host.clock().elapsed().saturating_sub(self.called)
-    }
 }
 
 impl<H: Host> Drop for ReplyStream<H> {
-    /// Charges the turn if the client left before its end.
+    /// Records the repairs if the client left before the end of the turn.
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
+        if self.permit.is_some() {
             self.record_repairs();
-            let usage = match &self.exchange {
-                Some(ExchangeState::Replying(exchange)) => Some(exchange.turn_usage()),
-                _ => self.sent,
-            };
-            permit.leave(usage.map(|usage| self.charge_so_far(&usage)).unwrap_or_default());
         }
     }
 }
 
 /// The most bytes that are read together before the client is sent their output.
 const TOGETHER_BYTES: usize = 64 << 10;
+/// The longest time, and the most bytes, that are read of a reply after it has filled its room.
+const COUNTS_TIMEOUT: Duration = Duration::from_secs(2);
+const COUNTS_BYTES: usize = 256 << 10;
 
 fn ended() -> Error {
     Error::internal("a turn was continued after its end")

@@ -4,7 +4,7 @@
 //! another user's token gets the same error as elsewhere. An operator, who presents an operator
 //! key, revokes by any token or by id.
 
-use std::{net::IpAddr, pin::Pin};
+use std::{net::IpAddr, pin::Pin, sync::Arc};
 
 use http::{Response, request};
 
@@ -12,18 +12,20 @@ use super::{
     body::{Body, RequestBody, check_json, utf8},
     host::{Clock as _, Host},
     identity::Sender,
+    ratelimit_headers,
     record::Record,
     response::json_bytes,
     state::Service,
 };
 use crate::{
-    guard::{Guard as _, Revocation},
+    guard::{Charge, Guard, GuardPurpose, Permit as _, Revocation, TurnEnd},
     principal::Identity,
     proto::{
         api::native::{RevocationRequest, RevocationScope, revocation_answer, revocation_request},
+        deployment::Deployment,
         error::Error,
-        exchange::{self, Caller},
-        token::{Claims, RawToken},
+        exchange::{Caller, PresentedHistory},
+        token::{Claims, Codec, RawToken},
     },
 };
 
@@ -55,7 +57,7 @@ struct Target {
 impl<H: Host> Service<H> {
     /// Revokes the tokens that the body names.
     pub(super) async fn revocations<B: RequestBody>(
-        &self,
+        self: &Arc<Self>,
         head: &request::Parts,
         body: Pin<&mut B>,
         record: Record,
@@ -64,21 +66,30 @@ impl<H: Host> Service<H> {
         check_json(head)?;
         let slot = self.slots.take(revoker.network())?;
         let body = self.read_body(head, body).await?;
-        let Target { scope, id, revocation } = match revocation_request(utf8(&body)?)? {
+        let request = self.work(body.len(), move |_| revocation_request(utf8(&body)?)).await?;
+        let (target, permit) = match request {
             RevocationRequest::Presented { token, scope, user_id } => {
-                let claims = self.presented_claims(&token, user_id, revoker)?;
-                record.turn(&claims);
-                of_token(scope, claims)
+                let (token, permit) = self.admit_presented(token, user_id, revoker).await?;
+                record.turn(token.claims());
+                (of_token(scope, token.claims().clone()), permit)
             }
             request => {
                 let target = of_id(request, &revoker)?;
                 self.check_idp(&target.revocation)?;
-                target
+                (target, None)
             }
         };
-        let revoked = self.host.guard().revoke(revocation).await?;
+        let Target { scope, id, revocation } = target;
+        let revoked = self.host.guard().revoke(revocation).await;
+        let live_conversations = revoked.as_ref().ok().and_then(|revoked| revoked.live_conversations);
+        let mut response = json_bytes(revocation_answer(scope, &id, live_conversations));
+        if let Some(permit) = permit {
+            ratelimit_headers::write(permit.allowances(), response.headers_mut());
+            permit.settle(TurnEnd::Failed(Charge::default())).await;
+        }
+        revoked?;
         record.keep(slot);
-        Ok(json_bytes(revocation_answer(scope, &id, revoked.live_conversations)))
+        Ok(response)
     }
 
     /// Distinguishes operators from other callers. An operator key names no user, so it is checked
@@ -92,16 +103,33 @@ impl<H: Host> Service<H> {
         self.authenticate(head).await.map(Revoker::TokenHolder)
     }
 
-    /// The claims of a presented token, if the revoker may revoke it.
-    fn presented_claims(&self, token: &str, user_id: Option<String>, revoker: Revoker) -> Result<Claims, Error> {
-        let caller = match revoker {
-            Revoker::Operator => self.owner(token, user_id)?,
-            Revoker::TokenHolder(sender) => sender.caller(user_id, None),
+    /// Opens a presented token, if the revoker may revoke it. Asks the guard to admit a revocation
+    /// by the token's owner; operators have no limits.
+    async fn admit_presented(
+        self: &Arc<Self>,
+        token: String,
+        user_id: Option<String>,
+        revoker: Revoker,
+    ) -> Result<(PresentedHistory, Option<<H::Guard as Guard>::Permit>), Error> {
+        let (is_operator, peer) = match &revoker {
+            Revoker::Operator => (true, None),
+            Revoker::TokenHolder(sender) => (false, sender.peer),
         };
         let (deployment, now) = (self.deployment(), self.host.clock().now());
-        let read = self.with_codec(|codec| exchange::read_history(&deployment, token, &caller, now, codec));
-        let (_, conversation, _) = read?;
-        Ok(conversation.claims)
+        let opened = self.work(token.len(), move |codec| {
+            let caller = match revoker {
+                Revoker::Operator => owner(&deployment, &token, user_id, codec)?,
+                Revoker::TokenHolder(sender) => sender.caller(user_id, None),
+            };
+            PresentedHistory::open(&deployment, &token, &caller, now, codec)
+        });
+        let token = opened.await?;
+        if is_operator {
+            return Ok((token, None));
+        }
+        let presented = Some(token.presented());
+        let permit = self.admit(GuardPurpose::Revoke, peer, token.claims(), presented, false).await?;
+        Ok((token, Some(permit)))
     }
 
     /// Refuses a user of an identity provider that no token of this server names: the revocation
@@ -117,15 +145,12 @@ impl<H: Host> Service<H> {
             principal.idp()
         )))
     }
+}
 
-    /// The owner of a token, as the caller of an operator's request.
-    fn owner(&self, token: &str, user_id: Option<String>) -> Result<Caller, Error> {
-        let deployment = self.deployment();
-        let opened = self.with_codec(|codec| {
-            RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)
-        })?;
-        Ok(Caller::Authenticated { principal: opened.claims().principal.clone(), user_id })
-    }
+/// The owner of a token, as the caller of an operator's request.
+fn owner(deployment: &Deployment, token: &str, user_id: Option<String>, codec: &mut Codec) -> Result<Caller, Error> {
+    let opened = RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)?;
+    Ok(Caller::Authenticated { principal: opened.claims().principal.clone(), user_id })
 }
 
 /// The tokens in this scope of a presented token.

@@ -94,7 +94,7 @@ impl<H: Host> Service<H> {
         let body = self.read_body(head, body).await?;
         let request = ApiRequest { sender, body, deadline, request_id: request_id.to_owned(), record: record.clone() };
         let response = match api.operation() {
-            Operation::CountTokens => self.count(api, request).await?,
+            Operation::CountTokens => Arc::clone(self).count(api, request).await?,
             Operation::Turn => Arc::clone(self).turn(api, request).await?,
         };
         record.keep(slot);

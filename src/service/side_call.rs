@@ -14,22 +14,26 @@ use super::{
 use crate::{
     proto::{
         error::Error,
-        exchange::{Counting, Exchange, MAX_SIDE_ANSWER_BYTES, Ready, Summarizing, Summary},
+        exchange::{Counting, Exchange, MAX_SIDE_ANSWER_BYTES, Ready, SideAnswer, Summarizing, Summary},
         provider::{OwnMember, RefusedMember},
+        usage::Usage,
     },
     upstream::{UpstreamError, UpstreamResponse, Verdict},
 };
 
 /// An exchange that needs a side call.
-pub(super) trait SideCall: Send {
+pub(super) trait SideCall: Send + Sync {
     /// The content of the response.
     type Answer: Send;
 
     /// The request for the current target.
     fn request(&self) -> Request<Bytes>;
 
+    /// The usage of the call after `body_bytes` of its response.
+    fn call_usage(&self, body_bytes: usize) -> Usage;
+
     /// Reads a complete response.
-    fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Self::Answer, Error>;
+    fn read(&self, head: &response::Parts, body: &[u8]) -> SideAnswer<Self::Answer>;
 
     /// Leaves a member out of the request. Returns false if the request does not have it.
     fn leave_out(&mut self, _member: OwnMember) -> bool {
@@ -52,7 +56,12 @@ impl SideCall for Exchange<Counting> {
         self.request()
     }
 
-    fn read(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
+    /// To count costs no model tokens.
+    fn call_usage(&self, _: usize) -> Usage {
+        Usage::default()
+    }
+
+    fn read(&self, head: &response::Parts, body: &[u8]) -> SideAnswer<u64> {
         self.read_count(head, body)
     }
 
@@ -69,7 +78,11 @@ impl SideCall for Exchange<Summarizing> {
         self.request()
     }
 
-    fn read(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
+    fn call_usage(&self, body_bytes: usize) -> Usage {
+        self.call_usage(body_bytes)
+    }
+
+    fn read(&self, head: &response::Parts, body: &[u8]) -> SideAnswer<Summary> {
         self.read_summary(head, body)
     }
 
@@ -95,12 +108,10 @@ impl<H: Host> Service<H> {
         mut exchange: Exchange<Summarizing>,
         context: &mut CallContext,
     ) -> Result<Exchange<Ready>, Error> {
-        let called = self.host.clock().elapsed();
         let summary = self.side_call(&mut exchange, context).await?;
         context.attempts.succeed();
         context.left_out.clear();
-        context.worked = self.host.clock().elapsed().saturating_sub(called).saturating_sub(context.waited);
-        exchange.apply_summary(summary, context.worked)
+        exchange.apply_summary(summary)
     }
 
     /// Makes a side call, with retries and at other targets if it fails.
@@ -122,6 +133,39 @@ struct SideCallAttempts<'a, H, S> {
     context: &'a mut CallContext,
     /// True if the current attempt had a response that must be paid for.
     had_output: bool,
+}
+
+impl<H: Host, S: Send> SideCallAttempts<'_, H, S>
+where
+    Exchange<S>: SideCall,
+{
+    /// Reads the body of a response, and counts its call. The outer error is that of a call which
+    /// this server cancels.
+    fn read(
+        &mut self,
+        head: &response::Parts,
+        body: Result<Result<Vec<u8>, CallFault>, Error>,
+    ) -> Result<SideCallResult<S>, CallFault> {
+        let Self { service, exchange, context, had_output } = self;
+        let now = service.host.clock().elapsed();
+        let is_cancelled = body.is_err();
+        let body = match body.map_err(CallFault::from).and_then(|body| body) {
+            Ok(body) => body,
+            Err(fault) => {
+                let is_paid = *had_output || is_cancelled && head.status.is_success();
+                context.spending.end_call(is_paid, now);
+                return Err(fault);
+            }
+        };
+        context.refused_member = SideCall::refused_member(&**exchange, head, &body);
+        let SideAnswer { content, usage } = exchange.read(head, &body);
+        context.spending.update(usage.unwrap_or_default());
+        context.spending.end_call(usage.is_some(), now);
+        let content = content?;
+        let (upstream, model) = (exchange.upstream(), exchange.model());
+        service.refused_members.remember(upstream, model, &context.left_out_for_all(), now);
+        Ok(content)
+    }
 }
 
 impl<H: Host, S: Send> RepeatableCall<H> for SideCallAttempts<'_, H, S>
@@ -146,26 +190,17 @@ where
         }
         let (call, limit) = context.call(exchange, SideCall::request(&**exchange), now);
         let mut timer = service.call_timer(limit, "the complete answer", true);
-        let (waited, opened) = service.open_call(context, call, &mut timer).await;
-        context.waited = context.waited.saturating_add(waited);
-        let OpenCall { mut response, head, first } = opened?;
-        let body = timer.bound(read_body(&mut response, head.status.is_success(), first, had_output)).await;
-        let body = body.map_err(CallFault::from).and_then(|body| body);
-        let answer = body.and_then(|body| {
-            context.refused_member = SideCall::refused_member(&**exchange, &head, &body);
-            exchange.read(&head, &body).map_err(CallFault::from)
-        });
+        let usage = SideCall::call_usage(&**exchange, 0);
+        let OpenCall { mut response, head, first } = service.open_call(context, call, usage, &mut timer).await?;
+        let is_success = head.status.is_success();
+        let note_bytes = |bytes| {
+            *had_output |= is_success && bytes > 0;
+            context.spending.update(SideCall::call_usage(&**exchange, bytes));
+        };
+        let body = timer.bound(read_body(&mut response, first, note_bytes)).await;
+        let answer = self.read(&head, body);
         match &answer {
-            Ok(_) => {
-                let (upstream, model) = (exchange.upstream(), exchange.model());
-                service.refused_members.remember(
-                    upstream,
-                    model,
-                    &context.left_out_for_all(),
-                    service.host.clock().elapsed(),
-                );
-                response.end(Verdict::Complete);
-            }
+            Ok(_) => response.end(Verdict::Complete),
             Err(fault) => timer.end(response, fault),
         }
         answer
@@ -189,19 +224,16 @@ where
     }
 }
 
-/// Reads a body of at most [`MAX_SIDE_ANSWER_BYTES`]. Sets `had_output` at the first byte of a
-/// successful response.
+/// Reads a body of at most [`MAX_SIDE_ANSWER_BYTES`]. Calls `note_bytes` with the bytes so far.
 async fn read_body(
     response: &mut impl UpstreamResponse,
-    is_success: bool,
     first: Option<Result<Bytes, UpstreamError>>,
-    had_output: &mut bool,
+    mut note_bytes: impl FnMut(usize) + Send,
 ) -> Result<Vec<u8>, CallFault> {
     let (mut body, mut piece) = (Vec::new(), first);
     while let Some(bytes) = piece {
-        let bytes = bytes?;
-        *had_output |= is_success && !bytes.is_empty();
-        body.extend_from_slice(&bytes);
+        body.extend_from_slice(&bytes?);
+        note_bytes(body.len());
         if body.len() > MAX_SIDE_ANSWER_BYTES {
             return Err(Error::malformed(format!("a response over {MAX_SIDE_ANSWER_BYTES} bytes")).into());
         }

@@ -169,6 +169,20 @@ impl<H: Host> Service<H> {
         self.reloadable.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Runs `work` on about this many bytes, with a compression context. Long work runs where it
+    /// does not stop other requests.
+    pub(super) async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        bytes: usize,
+        work: impl FnOnce(&mut Codec) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if bytes <= SHORT_WORK_BYTES {
+            return self.with_codec(work);
+        }
+        let service = Arc::clone(self);
+        self.host.run(Box::new(move || service.with_codec(work))).await
+    }
+
     /// Lends a compression context to `work`, a used one if there is one.
     pub(super) fn with_codec<T>(&self, work: impl FnOnce(&mut Codec) -> Result<T, Error>) -> Result<T, Error> {
         let kept = self.codecs.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -193,5 +207,8 @@ impl<H: Host> Service<H> {
     }
 }
 
+/// The most bytes of a request's body and inflated history that are worked on in place. This takes
+/// less than a millisecond, whatever they hold.
+const SHORT_WORK_BYTES: usize = 64 << 10;
 /// The most compression contexts that are kept for reuse. More may be in use at the same time.
 const CODECS_MAX: usize = 64;

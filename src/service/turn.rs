@@ -6,21 +6,20 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, header};
 
 use super::{
-    api_request::{ApiRequest, ApiTurn},
+    api_request::{ApiRequest, OpenedRequest},
     attempts::Attempts,
     body::Body,
     call::CallContext,
     host::{Clock as _, Host},
-    identity::Sender,
     open_reply::AdmittedTurn,
-    permit::{HeldPermit, StreamMode},
+    permit::{HeldPermit, StreamMode, release_on_error},
     ratelimit_headers,
     record::Record,
     response::json_bytes,
+    spending::Spending,
     state::Service,
     turn_stream::TurnStream,
 };
@@ -29,7 +28,6 @@ use crate::{
     proto::{
         api::{Api, ReplyWriter},
         error::Error,
-        exchange::{Exchange, Planned},
         token::Claims,
     },
 };
@@ -43,11 +41,18 @@ impl<H: Host> Service<H> {
     ) -> Result<Response<Body>, Error> {
         let ApiRequest { sender, body, deadline, request_id, record } = request;
         let peer = sender.peer;
-        let (planned, writer) = self.plan(api, sender, body, &record)?;
-        record.turn(planned.claims());
+        let opened = self.open(api, sender, body, &record).await?;
+        let (work_bytes, OpenedRequest { exchange, mut writer, .. }) = (opened.work_bytes(), opened);
+        record.turn(exchange.claims());
         let permit = self
-            .admit(GuardPurpose::Turn, peer, planned.claims(), planned.presented(), planned.brings_history())
+            .admit(GuardPurpose::Turn, peer, exchange.claims(), exchange.presented(), exchange.brings_history())
             .await?;
+        let planned = self.work(work_bytes, move |codec| exchange.plan(codec)).await;
+        let (planned, permit) = release_on_error(planned, permit).await?;
+        record.ignored(planned.lowered());
+        if planned.accepts_client_history() {
+            writer.show_service_state();
+        }
         let allowances = permit.allowances().to_vec();
         let head_sent = Arc::new(AtomicBool::new(false));
         let (is_streamed, holds) = (planned.is_streamed(), writer.buffers_deltas());
@@ -57,7 +62,8 @@ impl<H: Host> Service<H> {
             (true, true) => StreamMode::Held(Arc::clone(&head_sent)),
         };
         let context = self.call_context(planned.claims(), peer, deadline, &record);
-        let permit = HeldPermit::new(permit, stream_mode);
+        context.spending.history(planned.history_bytes());
+        let permit = HeldPermit::new(Arc::clone(&self), permit, stream_mode, context.spending.clone(), record.clone());
         let turn = AdmittedTurn { planned, context, permit, holds: !is_streamed || holds };
         let mut response = if is_streamed {
             let stream = TurnStream::start(self, turn, writer, &head_sent, request_id, record).await?;
@@ -67,25 +73,6 @@ impl<H: Host> Service<H> {
         };
         ratelimit_headers::write(&allowances, response.headers_mut());
         Ok(response)
-    }
-
-    fn plan(
-        &self,
-        api: &dyn Api,
-        sender: Sender,
-        body: Bytes,
-        record: &Record,
-    ) -> Result<(Planned, Box<dyn ReplyWriter>), Error> {
-        let deployment = self.deployment();
-        let ApiTurn { turn, caller, mut writer } = ApiTurn::parse(api, &deployment, sender, body, record)?;
-        let (entropy, now) = (self.entropy()?, self.host.clock().now());
-        let planned =
-            self.with_codec(|codec| Exchange::open(deployment, turn, &caller, now, &entropy, codec)?.plan(codec))?;
-        record.ignored(planned.lowered());
-        if planned.accepts_client_history() {
-            writer.show_service_state();
-        }
-        Ok((planned, writer))
     }
 
     async fn document(
@@ -115,8 +102,7 @@ impl<H: Host> Service<H> {
             limit,
             user: self.user_hash.hash(&LimitSubject::new(&claims.principal, peer))[0],
             attempts: Attempts::new(self.settings.retries, now.saturating_add(limit)),
-            worked: Duration::ZERO,
-            waited: Duration::ZERO,
+            spending: Spending::default(),
             refused_member: None,
             left_out: Vec::new(),
             record: record.clone(),

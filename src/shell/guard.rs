@@ -12,8 +12,8 @@ use crate::service::{Log as _, Notice};
 use crate::{
     config::StoreConfig,
     guard::{
-        AdmitRequest, Charge, Guard, KeyedHash, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation,
-        Revoked, Rules, TurnEnd,
+        AdmitRequest, Guard, KeyedHash, LimitSubject, LocalGuard, LocalPermit, Moment, Permit, Revocation, Revoked,
+        Rules, TurnEnd,
     },
     proto::{allowance::Allowance, error::Error},
     service::EntropySource as _,
@@ -167,22 +167,6 @@ impl Permit for NativePermit {
         }
     }
 
-    fn model_called(&mut self) {
-        match self {
-            Self::Local(permit) => permit.model_called(),
-            #[cfg(feature = "redis")]
-            Self::Redis(permit) => permit.model_called(),
-        }
-    }
-
-    fn reply_started(&mut self) {
-        match self {
-            Self::Local(permit) => permit.reply_started(),
-            #[cfg(feature = "redis")]
-            Self::Redis(permit) => permit.reply_started(),
-        }
-    }
-
     async fn settle(self, end: TurnEnd) {
         match self {
             Self::Local(permit) => permit.settle(end).await,
@@ -191,11 +175,11 @@ impl Permit for NativePermit {
         }
     }
 
-    fn client_left(self, charge: Charge) {
+    fn settle_later(self, end: TurnEnd) {
         match self {
-            Self::Local(permit) => permit.client_left(charge),
+            Self::Local(permit) => permit.settle_later(end),
             #[cfg(feature = "redis")]
-            Self::Redis(permit) => permit.client_left(charge),
+            Self::Redis(permit) => permit.settle_later(end),
         }
     }
 }

@@ -22,6 +22,7 @@ mod socket;
 mod stderr;
 mod tls;
 mod unread;
+mod work_pool;
 
 #[cfg(feature = "lambda")]
 pub use self::lambda::{Function, FunctionError, LambdaEnvironment};

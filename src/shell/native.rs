@@ -1,7 +1,12 @@
 //! The host of the service on a native platform.
 
-use super::{clock::SystemClock, entropy::SystemEntropy, forward::Forward, guard::NativeGuard};
-use crate::service::{Host, Service};
+use futures_util::{FutureExt as _, future::BoxFuture};
+
+use super::{clock::SystemClock, entropy::SystemEntropy, forward::Forward, guard::NativeGuard, work_pool::WorkPool};
+use crate::{
+    proto::error::Error,
+    service::{Host, Service, Work},
+};
 
 /// The service on a native platform.
 pub type NativeService = Service<NativeHost>;
@@ -13,13 +18,14 @@ pub struct NativeHost {
     guard: NativeGuard,
     clock: SystemClock,
     entropy: SystemEntropy,
+    work_pool: WorkPool,
 }
 
 impl NativeHost {
     /// A host that calls these upstreams and enforces this guard's rules.
     #[must_use]
     pub fn new(upstream: Forward, guard: NativeGuard) -> Self {
-        Self { upstream, guard, clock: SystemClock::new(), entropy: SystemEntropy }
+        Self { upstream, guard, clock: SystemClock::new(), entropy: SystemEntropy, work_pool: WorkPool::new() }
     }
 }
 
@@ -43,5 +49,9 @@ impl Host for NativeHost {
 
     fn entropy(&self) -> &SystemEntropy {
         &self.entropy
+    }
+
+    fn run<T: Send + 'static>(&self, work: Work<T>) -> BoxFuture<'static, Result<T, Error>> {
+        self.work_pool.clone().run(work).boxed()
     }
 }

@@ -91,6 +91,16 @@ class Fleet:
     def history(self, user: str | None, token: str, server: int | None = None) -> Answer:
         return self.post("/v1/history", {"token": token, **({"user_id": user} if user else {})}, server)
 
+    def left(self, user: str) -> list[int]:
+        """What each limit of a user has left."""
+        parts = urlsplit(f"//{self.servers[0].address}")
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+        try:
+            connection.request("GET", f"/v1/usage?user_id={user}")
+            return [limit["remaining"] for limit in json.loads(connection.getresponse().read())["limits"]]
+        finally:
+            connection.close()
+
     def revoke(self, body: dict, operator: bool = False) -> Answer:
         headers = {"authorization": f"Bearer {OPERATOR}"} if operator else None
         return self.post("/v1/revocations", body, headers=headers)
@@ -115,6 +125,8 @@ class Case(unittest.TestCase):
 
     def fleet(self, guard: str, more: str = "", instances: int = 3, url: str | None = None) -> Fleet:
         more = f'operator_keys = ["{OPERATOR_DIGEST}"]\n{more}'
+        if "read_rate" not in guard:
+            guard = f'read_rate = "off"\n{guard}'
         fleet = Fleet(url or self.store.url, self.upstream, 'timeout = "2s"\n' + guard, more, instances)
         self.addCleanup(fleet.close)
         return fleet

@@ -6,7 +6,8 @@ import threading
 import time
 from pathlib import Path
 
-from fleet import Case, codes, eventually, concurrently
+from fleet import Case, Fleet, codes, eventually, concurrently
+from forge import damaged_history
 from holdall import Answer
 from upstream import INPUT_TOKENS, OUTPUT_TOKENS
 
@@ -30,6 +31,37 @@ class Limits(Case):
         self.assertEqual(codes([fleet.turn("ada", "fail") for _ in range(7)]), {"upstream_unavailable": 7})
         answers = [fleet.turn("ada", "say hi") for _ in range(5)]
         self.assertEqual(codes(answers), {"ok": 3, "quota_exceeded": 2})
+
+    def test_a_failed_turn_is_charged_for_its_summary(self) -> None:
+        fleet, token, long = self.before_summary()
+        answers = [fleet.turn("ada", f"fail {long}", token, truncation="summarize") for _ in range(3)]
+        self.assertEqual(codes(answers), {"upstream_unavailable": 3})
+        self.assertEqual(self.used("turns"), 1)
+        self.assertEqual(self.used("model_tokens"), 4 * (INPUT_TOKENS + OUTPUT_TOKENS))
+        # The token stays valid.
+        self.token_of(fleet.turn("ada", f"say {long}", token, truncation="summarize"))
+        self.assertEqual((self.used("turns"), self.used("model_tokens")), (2, 6 * (INPUT_TOKENS + OUTPUT_TOKENS)))
+
+    def test_a_client_that_leaves_during_the_summary_is_charged_for_it(self) -> None:
+        fleet, token, long = self.before_summary()
+        self.upstream.reset()
+        self.upstream.holds_summaries = True
+        called = lambda: eventually(lambda: self.upstream.in_flight == 1, 10)
+        fleet.leave("ada", f"say {long}", called, token=token, truncation="summarize")
+        eventually(lambda: self.used("turns") == 2 and self.store.keys("places") == [], 10)
+        # One token for each four bytes of the request for the summary, which has the first turn.
+        self.assertGreater(self.used("model_tokens"), INPUT_TOKENS + OUTPUT_TOKENS + 2 * len(long) // 4)
+
+    def before_summary(self) -> tuple[Fleet, str, str]:
+        """A token with which another turn of the same length needs a summary, and the length of a turn."""
+        quota = '[[guard.quota]]\nperiod = "1d"\nturns = 9\nmodel_tokens = 1000000'
+        limits = "[limits]\nhistory_bytes = 33000\nreply_reserve_bytes = 1000"
+        fleet, long = self.fleet(f"single_use = true\n{quota}", limits, instances=1), "word " * 2500
+        return fleet, self.token_of(fleet.turn("ada", f"say {long}")), long
+
+    def used(self, count: str) -> int:
+        (quota,) = self.store.keys("quota")
+        return int(self.store.do("HGET", quota, count))
 
     def test_a_client_that_leaves_has_used_a_turn(self) -> None:
         for stream in (False, True):
@@ -102,16 +134,61 @@ class Limits(Case):
         self.assertNotIn("guard_store_lost", fleet.log())
 
     def test_counting_model_tokens_reports_the_quota_and_uses_no_turn(self) -> None:
-        fleet = self.fleet('rate = "60/1h"\n[[guard.quota]]\nperiod = "1d"\nturns = 10', instances=1)
+        rates = 'rate = "60/1h"\nread_rate = "40/1h"'
+        fleet = self.fleet(f'{rates}\n[[guard.quota]]\nperiod = "1d"\nturns = 10', instances=1)
         for _ in range(2):
             self.token_of(fleet.turn("ada", "say hi"))
         body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
         body["metadata"] = {"user_id": "ada"}
-        for left in (57, 56):
+        for left in (39, 38):
             answer = fleet.post("/v1/messages/count_tokens", body)
             self.assertEqual(answer.status, 200, answer.body)
             result = [limit.split(";")[:2] for limit in answer.headers["ratelimit"].split(", ")]
-            self.assertEqual(result, [['"rate-3600"', f"r={left}"], ['"turns-86400"', "r=8"]])
+            self.assertEqual(result, [['"read_rate-3600"', f"r={left}"], ['"turns-86400"', "r=8"]])
+
+    def test_reads_have_a_rate_of_their_own_over_all_instances(self) -> None:
+        fleet = self.fleet('rate = "4/1h"\nread_rate = "6/1h"')
+        token = self.token_of(fleet.turn("ada", "say hi"))
+        owned = {"user_id": "ada", "token": token}
+        messages = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+        messages |= {"metadata": {"user_id": "ada"}, "conversation_token": token}
+        responses = {"model": "m", "user": "ada", "input": "hi", "previous_response_id": f"resp_{token}"}
+        reads = [
+            ("/v1/history", owned),
+            ("/v1/messages/count_tokens", messages),
+            ("/v1/responses/input_tokens", responses),
+            ("/v1/revocations", {**owned, "scope": "token"}),
+        ]
+        for path, body in reads[:3] * 2 + reads[3:]:
+            answer = fleet.post(path, body)
+            self.assertEqual(answer.status, 429 if path == "/v1/revocations" else 200, (path, answer.body))
+        for path, body in reads:
+            self.assertEqual(fleet.post(path, body).status, 429, path)
+        # Turns, other users and operators are not concerned.
+        self.token_of(fleet.turn("ada", "say on", token))
+        other = self.token_of(fleet.turn("bob", "say hi"))
+        self.assertEqual(fleet.history("bob", other).status, 200)
+        for _ in range(8):
+            self.assertEqual(fleet.revoke({"token": token, "scope": "token"}, operator=True).status, 200)
+
+    def test_faults_in_the_history_give_back_all_but_the_rate(self) -> None:
+        quota = '[[guard.quota]]\nperiod = "1d"\nturns = 2\nconversations = 2'
+        fleet = self.fleet(f'rate = "60/1h"\nread_rate = "30/1h"\n{quota}', "[limits]\nturns_per_user = 1")
+        token = damaged_history(fleet.keys, "ada")
+        for _ in range(3):
+            self.refused(fleet.turn("ada", "say hi", token), 400, "token_invalid")
+            self.refused(fleet.history("ada", token), 400, "token_invalid")
+        self.assertEqual(fleet.left("ada"), [57, 2, 2, 27])
+        self.assertEqual(self.upstream.calls, 0)
+        self.token_of(fleet.turn("ada", "say hi"))
+        self.assertEqual(fleet.left("ada"), [56, 1, 1, 27])
+        # Over the rate, the fault of the history stays unknown.
+        fleet = self.fleet('rate = "1/1h"\nread_rate = "1/1h"')
+        token = damaged_history(fleet.keys, "eve")
+        self.refused(fleet.turn("eve", "say hi", token), 400, "token_invalid")
+        self.refused(fleet.turn("eve", "say hi", token), 429, "rate_limited")
+        self.refused(fleet.history("eve", token), 400, "token_invalid")
+        self.refused(fleet.history("eve", token), 429, "rate_limited")
 
     def test_the_rate_is_reported_before_the_concurrent_turns(self) -> None:
         fleet = self.fleet('rate = "1/1h"', "[limits]\nturns_per_user = 1", instances=1)
@@ -185,12 +262,13 @@ class Limits(Case):
         left = [limit.split(";")[:2] for limit in answer.headers["ratelimit"].split(", ")]
         self.assertEqual(left, [['"rate-3600"', "r=57"], ['"turns-86400"', "r=7"], ['"model_tokens-86400"', "r=800"]])
         script = (SCRIPTS / "allowances.lua").read_text()
-        keys = [*self.store.keys("rate"), *self.store.keys("quota")]
+        keys = [*self.store.keys("rate"), "none", *self.store.keys("quota")]
         for _ in range(2):
-            debt, period, seconds, *counts = self.store.do("EVAL", script, len(keys), *keys, 86_400)
+            reads, debt, period, seconds, *counts = self.store.do("EVAL", script, len(keys), *keys, 86_400)
             self.assertTrue(175_000_000 < debt <= 180_000_000 and 0 < seconds <= 86_400, (debt, seconds))
+            self.assertEqual(reads, 0)
             self.assertEqual((period, counts), (int(time.time()) // 86_400, [3, 0, 300, 0, 0]))
-        self.assertEqual(self.store.do("EVAL", script, 2, "none", "neither", 60)[3:], [0] * 5)
+        self.assertEqual(self.store.do("EVAL", script, 3, "none", "neither", "nor", 60)[4:], [0] * 5)
 
     def test_anonymous_users_count_by_address(self) -> None:
         fleet = self.fleet('rate = "3/1h"')

@@ -45,6 +45,15 @@ class Revocation(Case):
         time.sleep(1.1)
         self.assertEqual(self.alive(fleet, "ada", self.chain(fleet, "ada", 2)), [True, True])
 
+    def test_the_owner_of_a_revoked_token_can_revoke_the_others_with_it(self) -> None:
+        fleet = self.fleet('read_rate = "9/1h"')
+        revoked, other = self.chain(fleet, "ada", 1) + self.chain(fleet, "ada", 1)
+        for scope in ("token", "token", "user"):
+            answer = fleet.revoke({"token": revoked, "scope": scope, "user_id": "ada"})
+            self.assertEqual(answer.status, 200, answer.body)
+        self.assertEqual(answer.headers["ratelimit"].split(";")[:2], ['"read_rate-3600"', "r=6"])
+        self.refused(fleet.turn("ada", "say on", other), 410, "token_revoked")
+
     def test_a_turn_in_flight_does_not_outlive_its_conversation(self) -> None:
         fleet = self.fleet("live_conversations = 2")
         token = self.token_of(fleet.turn("ada", "say hi"))

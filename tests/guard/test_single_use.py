@@ -8,6 +8,7 @@ import threading
 import time
 
 from fleet import Case, Fleet, codes, eventually, concurrently
+from forge import damaged_history
 
 PARALLEL, ROUNDS = 50, 12
 
@@ -150,6 +151,32 @@ class SingleUse(Case):
         self.assertLess(abs(spent - now), 60_000)
         # It is remembered for as long as the token would have been valid.
         self.assertGreater(self.store.do("TTL", key), 7 * 86_400)
+
+    def test_a_retry_must_be_the_same_request(self) -> None:
+        fleet = self.single()
+        token = self.token_of(fleet.turn("ada", "say hi"))
+        options = {"max_output_tokens": 50, "temperature": 0}
+        self.token_of(fleet.turn("ada", "say on", token, **options))
+        tool = {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}
+        for other in ({}, {**options, "temperature": 1}, {**options, "max_output_tokens": 51}, {**options, "model": "m"},
+                      {**options, "tools": [tool]}, {**options, "truncation": "oldest"}):
+            self.refused(fleet.turn("ada", "say on", token, **other), 409, "token_used")
+        self.token_of(fleet.turn("ada", "say on", token, **options))
+
+    def test_a_fault_in_the_history_releases_the_token(self) -> None:
+        fleet = self.single()
+        token = damaged_history(fleet.keys, "ada")
+        for _ in range(2):
+            # A token that stayed in use would get `token_used`, for another input.
+            for text in ("say hi", "say on"):
+                self.refused(fleet.turn("ada", text, token), 400, "token_invalid")
+        self.assertEqual(self.store.keys("used-token"), [])
+        # The same for input that does not fit the history.
+        token = self.token_of(fleet.turn("ada", "say hi"))
+        result = [{"t": "result", "id": "c1", "out": "3"}]
+        for _ in range(2):
+            self.refused(fleet.turn("ada", result, token), 400, "request_invalid")
+        self.token_of(fleet.turn("ada", "say on", token))
 
     def test_a_failed_retry_leaves_the_token_spent(self) -> None:
         fleet = self.single()

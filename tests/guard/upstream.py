@@ -1,7 +1,8 @@
 """A Chat Completions service that obeys the last message. Uses only Python's standard library.
 
 `say …` replies with the rest of the message, `fail` is a 500, `cut` streams a word and breaks off, `hold …`
-waits until `released` is set and then replies.
+waits until `released` is set and then replies. A request for a summary gets one; with `holds_summaries` it waits
+first.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.released = threading.Event()
+        self.holds_summaries = False
         self.lock = threading.Lock()
         self.in_flight = 0
         self.most_in_flight = 0
@@ -53,7 +55,7 @@ class Upstream:
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            if word == "hold":
+            if word == "hold" or (word == "Summarize" and self.holds_summaries):
                 self.released.wait(30)
             if word == "fail":
                 reply(handler, 500, "application/json", b'{"error":{"message":"out of order"}}')

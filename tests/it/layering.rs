@@ -108,6 +108,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "proto/time.rs",
             "proto/token/claims.rs",
             "proto/token/id.rs",
+            "proto/turn/",
             "service/",
             "shell/client.rs",
             "shell/lambda/",

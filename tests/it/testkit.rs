@@ -100,7 +100,8 @@ impl Case {
     /// Verifies the token. Does not parse its items.
     pub(crate) fn verify(&self, context: TokenContext<'_>, codec: &mut Codec) -> Result<VerifiedToken, Error> {
         let token = RawToken::new(&self.token, context.limits)?.authenticate(context, codec)?;
-        token.verify(&self.caller(), self.purpose(), context.policy, UnixSeconds(self.number("now")))
+        let now = UnixSeconds(self.number("now"));
+        token.verify(&self.caller(), self.purpose(), context.policy, now)?.unpack(context.limits, codec)
     }
 }
 

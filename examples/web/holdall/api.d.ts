@@ -799,6 +799,11 @@ export interface components {
             trimmed_items: number;
             /** @description The number of turns so far. */
             turn: number;
+            /**
+             * @description In `holdall` of the compatible APIs: a count of model tokens is an estimate, because the provider did not report it. Absent otherwise.
+             * @constant
+             */
+            usage_estimated?: true;
         };
         /**
          * @description The machine-readable name of an error. A name is never changed or reused after its release.
@@ -815,7 +820,7 @@ export interface components {
          *     - `not_implemented`: The body of the request has a transfer coding other than `chunked`. Send the body with `Content-Length`, or with `Transfer-Encoding: chunked`.
          *     - `overloaded`: The server is at its limit of concurrent requests (`limits.concurrent_requests`), one client address is at its own (`limits.requests_per_peer`), or the queue of an upstream is full. Wait for `retry_after_seconds`, then send the same request again.
          *     - `quota_exceeded`: The user has used up a quota of the current period. Wait for `retry_after_seconds`, until the period ends. `GET /v1/usage` shows every quota and what is left of it.
-         *     - `rate_limited`: The user sends requests faster than `guard.rate` allows. Wait for `retry_after_seconds`, then send the same request again.
+         *     - `rate_limited`: The user sends turns faster than `guard.rate` allows, or reads faster than `guard.read_rate` allows. Wait for `retry_after_seconds`, then send the same request again.
          *     - `request_invalid`: The request does not have the form that this path expects. The error's `detail` names the member and the allowed values. Correct the request.
          *     - `request_timeout`: The request body did not arrive completely within `timeouts.body` (30 s by default). Send the request again, over a faster connection if you can.
          *     - `role_forbidden`: The request has a message in a role that clients cannot use, such as `assistant`. Or the conversation has such messages from a client, and the model of this request does not accept them. Or the request has a system prompt, although the operator has set one for the model. Send only the new user messages and tool results, together with the token; docs/compatibility.md names the argument for each library. Remove your system prompt if the model has its own. Operators can set `client_history` and `client_system`.
@@ -823,7 +828,7 @@ export interface components {
          *     - `token_invalid`: The server does not accept the token from this caller. For safety, the error does not say why. Send the last token of the conversation, unchanged and as the same user. If that fails, start a new conversation.
          *     - `token_revoked`: The token, its conversation or all tokens of the user were revoked. Start a new conversation.
          *     - `token_too_large`: The token is larger than `limits.token_bytes` (3 MiB by default). Start a new conversation.
-         *     - `token_used`: With `single_use`, a token is valid for one turn. Another request has used it, or is using it now. If `retry` is `after`, a turn with the same input is in progress: send the request again after `retry_after_seconds`. If it is `never`, continue with the token that the other turn returned.
+         *     - `token_used`: With `single_use`, a token is valid for one turn. Another request has used it, or is using it now. If `retry` is `after`, the same request is in progress: send the request again after `retry_after_seconds`. If it is `never`, continue with the token that the other turn returned.
          *     - `unauthenticated`: The request has no valid credential. Or it did not come through the proxy that names the users of this server. For safety, the error does not say which check failed. Send a valid credential as `Authorization: Bearer …` or `x-api-key`, or send the request through the proxy.
          *     - `unsupported`: The server recognizes what the request asks for, and does not support it. The error's `detail` says what to use instead.
          *     - `unsupported_media_type`: The body is compressed, or `Content-Type` is not `application/json`. Send uncompressed JSON with `Content-Type: application/json`.
@@ -2347,10 +2352,15 @@ export interface components {
             /** @description The name of the tool. */
             name: string;
         };
-        /** @description The model tokens that a turn used, as the provider counts them. */
+        /** @description The model tokens that a turn used in all its upstream calls, such as one for a summary. */
         Usage: {
             /** @description The model tokens sent that the provider had cached. */
             cached_tokens: number;
+            /**
+             * @description A count is an estimate, because the provider did not report it. Absent otherwise.
+             * @constant
+             */
+            estimated?: true;
             /** @description The model tokens sent, cached ones included. */
             input_tokens: number;
             /** @description The model tokens received. */
@@ -2802,6 +2812,8 @@ export interface operations {
             /** @description Success. */
             200: {
                 headers: {
+                    ratelimit: components["headers"]["ratelimit"];
+                    "ratelimit-policy": components["headers"]["ratelimit-policy"];
                     "x-request-id": components["headers"]["x-request-id"];
                     [name: string]: unknown;
                 };
@@ -2931,6 +2943,20 @@ export interface operations {
             /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Error: `rate_limited`, `user_busy`. */
+            429: {
+                headers: {
+                    ratelimit: components["headers"]["ratelimit"];
+                    "ratelimit-policy": components["headers"]["ratelimit-policy"];
+                    "retry-after": components["headers"]["retry-after"];
                     "x-request-id": components["headers"]["x-request-id"];
                     "x-should-retry": components["headers"]["x-should-retry"];
                     [name: string]: unknown;
@@ -3968,6 +3994,8 @@ export interface operations {
             /** @description Success. */
             200: {
                 headers: {
+                    ratelimit: components["headers"]["ratelimit"];
+                    "ratelimit-policy": components["headers"]["ratelimit-policy"];
                     "x-request-id": components["headers"]["x-request-id"];
                     [name: string]: unknown;
                 };
@@ -4046,6 +4074,20 @@ export interface operations {
             /** @description Error: `unsupported_media_type`. */
             415: {
                 headers: {
+                    "x-request-id": components["headers"]["x-request-id"];
+                    "x-should-retry": components["headers"]["x-should-retry"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Error: `rate_limited`, `user_busy`. */
+            429: {
+                headers: {
+                    ratelimit: components["headers"]["ratelimit"];
+                    "ratelimit-policy": components["headers"]["ratelimit-policy"];
+                    "retry-after": components["headers"]["retry-after"];
                     "x-request-id": components["headers"]["x-request-id"];
                     "x-should-retry": components["headers"]["x-should-retry"];
                     [name: string]: unknown;

@@ -8,7 +8,7 @@ use chacha20poly1305::{
 use sha2::{Digest as _, Sha256};
 
 /// Each character has six bits. At the end, fewer than six bits are left, and all are zero.
-pub(super) fn from_base64url(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_base64url(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let (mut held, mut bits) = (0_u32, 0);
     for character in text.chars() {
@@ -46,7 +46,7 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
 }
 
 /// HMAC-SHA256 for a key of at most one block, 64 bytes.
-pub(super) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     let inner = Sha256::new().chain_update(block.map(|byte| byte ^ 0x36)).chain_update(message).finalize();

@@ -5,39 +5,36 @@ use std::slice;
 
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer};
 
-/// The texts of all frames. `None` for a payload that the format does not allow.
-pub(super) fn inflate(payload: &[u8], claims_bytes: usize, history_bytes: usize) -> Option<Vec<String>> {
-    let mut context = DCtx::create();
-    let mut texts = Vec::new();
+/// The frames of a payload, by their heads. `None` for heads that the format does not allow.
+pub(super) fn split(payload: &[u8], claims_bytes: usize, history_bytes: usize) -> Option<Vec<Vec<u8>>> {
+    let mut frames = Vec::new();
     let (mut rest, mut room) = (payload, claims_bytes);
     while !rest.is_empty() {
-        let (text, bytes) = one(&mut context, rest, room)?;
-        if !text.ends_with('\n') {
-            return None;
-        }
-        room = if texts.is_empty() { history_bytes } else { room - text.len() };
-        texts.push(text);
+        let head = Head::read(rest)?;
+        let bytes = head.bytes + blocks_bytes(&rest[head.bytes..], &head)?;
+        let size = usize::try_from(head.size).ok().filter(|size| (1..=room).contains(size))?;
+        room = if frames.is_empty() { history_bytes } else { room - size };
+        frames.push(rest[..bytes].to_vec());
         rest = &rest[bytes..];
     }
-    (2..=64).contains(&texts.len()).then_some(texts)
+    (2..=64).contains(&frames.len()).then_some(frames)
 }
 
-/// Inflates the first frame of `input`, if it has at most `room` bytes of text. Returns the text
-/// and the length of the frame.
-fn one(context: &mut DCtx<'_>, input: &[u8], room: usize) -> Option<(String, usize)> {
-    let head = Head::read(input)?;
-    let bytes = head.bytes + blocks_bytes(&input[head.bytes..], &head)?;
-    let size = usize::try_from(head.size).ok().filter(|size| (1..=room).contains(size))?;
-    let (frame, mut text) = (&input[..bytes], vec![0; size]);
+/// The text of one frame: whole lines. `None` for contents that the format does not allow.
+pub(super) fn inflate(frame: &[u8]) -> Option<String> {
+    let mut context = DCtx::create();
+    let head = Head::read(frame)?;
+    let size = usize::try_from(head.size).ok()?;
+    let mut text = vec![0; size];
     let written = if head.size <= head.window {
-        stream(context, frame, &mut text)?
+        stream(&mut context, frame, &mut text)?
     } else {
         // zstd's two readers differ on matches that reach back beyond the window. The crate uses
         // this reader.
         context.decompress(text.as_mut_slice(), frame).ok()?
     };
     text.truncate(written);
-    (written == size).then_some((String::from_utf8(text).ok()?, bytes))
+    String::from_utf8(text).ok().filter(|text| written == size && text.ends_with('\n'))
 }
 
 /// Inflates byte by byte. Given a complete frame, even the streaming reader would inflate it in one

@@ -9,18 +9,19 @@ mod frames;
 mod json;
 
 use self::{
-    bytes::{from_base64url, hmac, open, seal},
+    bytes::{open, seal},
     json::Json,
 };
 
-pub(crate) use self::bytes::{base64url, pad};
+pub(crate) use self::bytes::{base64url, from_base64url, hmac, pad};
 
-/// The content of a token that has the right tag and layout. Holder and times are not checked.
+/// The content of a token that has the right tag and layout. Holder, times and history are not
+/// checked.
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) claims: Claims,
-    pub(super) history: String,
-    pub(super) frames: usize,
+    /// The frames of the history.
+    pub(super) frames: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -63,17 +64,21 @@ pub(super) fn read(text: &str) -> Option<Token> {
     }
     let payload = from_base64url(payload)?;
     let payload = if sealed { open(&SECRET, header, &payload)? } else { payload };
-    let frames = frames::inflate(&payload, CLAIMS_BYTES, HISTORY_BYTES)?;
-    let [claims, history @ ..] = frames.as_slice() else { return None };
+    let mut frames = frames::split(&payload, CLAIMS_BYTES, HISTORY_BYTES)?;
+    let claims = frames::inflate(&frames.remove(0))?;
     let claims = claims.strip_suffix('\n').filter(|line| !line.is_empty() && !line.contains(['\n', '\r']))?;
-    let history = history.concat();
+    Some(Token { claims: Claims::read(&Json::read(claims)?)?, frames })
+}
+
+/// The history of a token. `None` if it is not whole lines, or has too many of them.
+pub(super) fn history(token: &Token) -> Option<String> {
+    let history = token.frames.iter().map(|frame| frames::inflate(frame)).collect::<Option<String>>()?;
     let lines: Vec<&str> = history.strip_suffix('\n')?.split('\n').collect();
     let empty = lines.iter().any(|line| line.is_empty());
-    let bom = claims.starts_with('\u{FEFF}') || history.starts_with('\u{FEFF}');
-    if empty || bom || history.contains('\r') || lines.len() > ITEMS {
+    if empty || history.starts_with('\u{FEFF}') || history.contains('\r') || lines.len() > ITEMS {
         return None;
     }
-    Some(Token { claims: Claims::read(&Json::read(claims)?)?, frames: frames.len(), history })
+    Some(history)
 }
 
 /// The result for a token that [`read`] accepts.
@@ -89,8 +94,8 @@ pub(super) fn verdict(token: &Token, is_reading: bool) -> Verdict {
 }
 
 /// The items of a history. `None` if a line is not an item.
-pub(super) fn items(token: &Token) -> Option<Vec<Json>> {
-    token.history.lines().map(item).collect()
+pub(super) fn items(history: &str) -> Option<Vec<Json>> {
+    history.lines().map(item).collect()
 }
 
 /// The item of a line, with its members sorted.

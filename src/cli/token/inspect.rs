@@ -12,7 +12,7 @@ use crate::{
     config::TokenSettings,
     proto::{
         time::UnixSeconds,
-        token::{Claims, TokenPolicy, UnverifiedToken},
+        token::{Claims, TokenPolicy, UnpackedToken},
     },
     service::Clock as _,
     shell::SystemClock,
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, console: Console) -> Result<(), CliError> {
 
 struct Report<'a> {
     stored: &'a StoredToken,
-    token: &'a UnverifiedToken,
+    token: &'a UnpackedToken,
     policy: &'a TokenPolicy,
     now: UnixSeconds,
 }

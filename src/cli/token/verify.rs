@@ -79,7 +79,10 @@ fn check(stored: &StoredToken, holder: &TokenHolder) -> Result<VerifiedToken, Er
     let mut codec = codec().map_err(|error| Error::Internal { cause: error.to_string() })?;
     let token =
         RawToken::new(&stored.text, &deployment.limits)?.authenticate(deployment.token_context(), &mut codec)?;
-    let verified = token.verify(holder, TokenPurpose::Continue, &deployment.policy, SystemClock::new().now())?;
+    let now = SystemClock::new().now();
+    let verified = token
+        .verify(holder, TokenPurpose::Continue, &deployment.policy, now)?
+        .unpack(&deployment.limits, &mut codec)?;
     verified.history()?;
     Ok(verified)
 }

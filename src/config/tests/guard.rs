@@ -1,12 +1,15 @@
 //! Tests of the limits on users, and of the limits store.
 
 use super::*;
-use crate::guard::Rules;
+use crate::guard::{Rate, Rules};
 
 #[test]
 fn limits_on_users_are_read_as_written() {
     let guard = |lines: &str| check(&format!("{}\n{lines}", keys()), &[]).unwrap().guard;
-    assert_eq!(guard(""), Rules::default());
+    let read_rate = |turns| Some(Rate { turns, period: Duration::from_secs(60), burst: turns });
+    assert_eq!(guard(""), Rules { read_rate: read_rate(60), ..Rules::default() });
+    assert_eq!(guard("guard.read_rate = \"7/1m\"").read_rate, read_rate(7));
+    assert_eq!(guard("guard.read_rate = \"off\"").read_rate, None);
     for (lines, turns, seconds, burst) in [
         ("guard.rate = \"30/1m\"", 30, 60, 30),
         ("guard.rate = \" 5 / s \"", 5, 1, 5),
@@ -46,6 +49,13 @@ fn an_error_names_the_rate_and_the_rule() {
     for rate in ["5/1500ms", "5/367d"] {
         let rule = "the period must be whole seconds, at most `366d`";
         assert_error(&format!("guard.rate = \"{rate}\""), &format!("`guard.rate` is `{rate}`; {rule}"));
+    }
+    for (rate, rule) in [
+        ("on", "it must be reads per period, such as `30/1m` or `5/s`"),
+        ("0/s", "the reads must be from 1 to 1000000000"),
+        ("5/367d", "the period must be whole seconds, at most `366d`"),
+    ] {
+        assert_error(&format!("guard.read_rate = \"{rate}\""), &format!("`guard.read_rate` is `{rate}`; {rule}"));
     }
     assert_error("guard.burst = 5", "`guard.burst` needs `guard.rate`; set both");
     let burst = "guard = { rate = \"5/s\", burst = 0 }";

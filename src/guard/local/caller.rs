@@ -1,14 +1,14 @@
-//! The counts of one caller: its schedule under the rate, its usage in each period, and its turns
-//! in flight.
+//! The counts of one caller: its schedules under the rates, its usage in each period, and its turns
+//! and reads in flight.
 
 use std::time::Duration;
 
 use super::compiled_rules::CompiledRules;
 use crate::{
     guard::{
-        admit::Moment,
-        gcra::Schedule,
-        rules::{QUOTA_COUNTS, Quota},
+        admit::{GuardPurpose, Moment},
+        gcra::{Gcra, Schedule},
+        rules::{QUOTA_COUNTS, Quota, Rate},
         turn_end::Charge,
     },
     proto::{allowance::Allowance, time::seconds_rounded_up},
@@ -17,10 +17,14 @@ use crate::{
 /// The counts of one caller.
 #[derive(Debug, Default)]
 pub(super) struct CallerState {
-    schedule: Schedule,
+    /// Under the rate of turns.
+    turn_schedule: Schedule,
+    /// Under the rate of reads.
+    read_schedule: Schedule,
     /// One entry for each length of period in which something was counted.
     usage: Vec<PeriodUsage>,
-    pub(super) turns_in_flight: usize,
+    /// Turns and reads.
+    pub(super) in_flight: usize,
 }
 
 /// One period. A turn counts in the periods in which it was admitted.
@@ -47,10 +51,12 @@ struct Counts {
     upstream_millis: u64,
 }
 
-/// The cost of a turn under the quotas. It is refunded if the turn fails.
+/// The cost of a request under the quotas. It is refunded if a turn fails.
 #[derive(Clone, Debug)]
 pub(super) struct TurnCost {
+    /// The periods of admission.
     periods: Vec<Period>,
+    turns: u64,
     conversations: u64,
 }
 
@@ -65,32 +71,46 @@ pub(super) struct LimitStanding {
 /// The requests that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LimitScope {
-    /// All requests that call the upstream.
-    Calls,
-    /// Turns that start a conversation.
+    /// Turns that start a conversation, as a quota.
     NewConversations,
-    /// Turns.
+    /// Everything except turns, as a rate.
+    ReadRate,
+    /// Turns, as a rate.
+    TurnRate,
+    /// Turns, as a quota.
     Turns,
 }
 
-impl CallerState {
-    /// The state of each limit: first the rate, then the quotas in the order of the rules.
-    pub(super) fn standings(&self, rules: &CompiledRules, moment: Moment) -> Vec<LimitStanding> {
-        let quotas = rules.rules.quotas.iter().flat_map(|quota| self.quota_standings(quota, moment));
-        self.rate_standing(rules, moment).into_iter().chain(quotas).collect()
+impl LimitScope {
+    /// Returns true if responses to requests with this purpose report the limit.
+    pub(super) fn is_reported(self, purpose: GuardPurpose) -> bool {
+        match self {
+            Self::NewConversations | Self::Turns => true,
+            Self::ReadRate => purpose != GuardPurpose::Turn,
+            Self::TurnRate => purpose == GuardPurpose::Turn,
+        }
     }
+}
 
-    fn rate_standing(&self, rules: &CompiledRules, moment: Moment) -> Option<LimitStanding> {
-        let (gcra, rate) = rules.rate?;
-        let allowance = Allowance {
-            name: "rate",
-            limit: rate.burst,
-            remaining: gcra.remaining(self.schedule, moment.elapsed),
-            period_seconds: rate.burst_seconds(),
-            reset_seconds: seconds_rounded_up(gcra.full_in(self.schedule, moment.elapsed)),
+impl CallerState {
+    /// The state of each limit: the rate of turns, the quotas in the order of the rules, and the
+    /// rate of reads.
+    pub(super) fn standings(&self, rules: &CompiledRules, moment: Moment) -> Vec<LimitStanding> {
+        let standing = |scope, name, (gcra, rate): (Gcra, Rate), schedule| {
+            let allowance = Allowance {
+                name,
+                limit: rate.burst,
+                remaining: gcra.remaining(schedule, moment.elapsed),
+                period_seconds: rate.burst_seconds(),
+                reset_seconds: seconds_rounded_up(gcra.full_in(schedule, moment.elapsed)),
+            };
+            let wait_seconds = seconds_rounded_up(gcra.wait(schedule, moment.elapsed));
+            LimitStanding { allowance, wait_seconds, scope }
         };
-        let wait_seconds = seconds_rounded_up(gcra.wait(self.schedule, moment.elapsed));
-        Some(LimitStanding { allowance, wait_seconds, scope: LimitScope::Calls })
+        let turns = rules.rate.map(|rate| standing(LimitScope::TurnRate, "rate", rate, self.turn_schedule));
+        let quotas = rules.rules.quotas.iter().flat_map(|quota| self.quota_standings(quota, moment));
+        let reads = rules.read_rate.map(|rate| standing(LimitScope::ReadRate, "read_rate", rate, self.read_schedule));
+        turns.into_iter().chain(quotas).chain(reads).collect()
     }
 
     fn quota_standings<'a>(&self, quota: &'a Quota, moment: Moment) -> impl Iterator<Item = LimitStanding> + use<'a> {
@@ -106,36 +126,41 @@ impl CallerState {
         })
     }
 
-    /// Charges one turn to the rate.
-    pub(super) fn charge_rate(&mut self, rules: &CompiledRules, moment: Moment) {
-        if let Some((gcra, _)) = rules.rate {
-            self.schedule = gcra.after_turn(self.schedule, moment.elapsed);
+    /// Charges one request to the rate of its purpose.
+    pub(super) fn charge_rate(&mut self, purpose: GuardPurpose, rules: &CompiledRules, moment: Moment) {
+        let (rate, schedule) = match purpose {
+            GuardPurpose::Turn => (rules.rate, &mut self.turn_schedule),
+            GuardPurpose::Count | GuardPurpose::Read | GuardPurpose::Revoke => {
+                (rules.read_rate, &mut self.read_schedule)
+            }
+        };
+        if let Some((gcra, _)) = rate {
+            *schedule = gcra.after_turn(*schedule, moment.elapsed);
         }
     }
 
-    /// Charges one turn to each quota, and one conversation if the turn starts one.
-    pub(super) fn charge_turn(&mut self, starts: bool, rules: &CompiledRules, moment: Moment) -> TurnCost {
-        let conversations = u64::from(starts);
+    /// Charges turns and conversations to each quota. A request that is no turn charges neither.
+    pub(super) fn charge(&mut self, turns: u64, conversations: u64, rules: &CompiledRules, moment: Moment) -> TurnCost {
         let periods: Vec<_> =
             rules.rules.quotas.iter().map(|quota| self.period(quota.period_seconds, moment)).collect();
         for period in &periods {
             let counts = self.counts(*period);
-            counts.turns = counts.turns.saturating_add(1);
+            counts.turns = counts.turns.saturating_add(turns);
             counts.conversations = counts.conversations.saturating_add(conversations);
         }
-        TurnCost { periods, conversations }
+        TurnCost { periods, turns, conversations }
     }
 
     /// Refunds the cost of a failed turn. The rate is not refunded, so that a client whose turns
     /// fail fast cannot retry just as fast.
     pub(super) fn refund(&mut self, cost: &TurnCost) {
         for counts in self.charged(cost) {
-            counts.turns = counts.turns.saturating_sub(1);
+            counts.turns = counts.turns.saturating_sub(cost.turns);
             counts.conversations = counts.conversations.saturating_sub(cost.conversations);
         }
     }
 
-    /// Adds what a turn used to the periods in which it was admitted, if they have not ended.
+    /// Adds what a request used to the periods in which it was admitted, if they have not ended.
     pub(super) fn add(&mut self, charge: Charge, cost: &TurnCost) {
         for counts in self.charged(cost) {
             counts.model_tokens = counts.model_tokens.saturating_add(charge.model_tokens);
@@ -144,19 +169,26 @@ impl CallerState {
         }
     }
 
-    /// Resets the schedule. Its unit belongs to the old rate and means nothing under a new one.
+    /// Resets the schedule of turns. Its unit belongs to the old rate and means nothing under a new
+    /// one.
     pub(super) fn reset_rate(&mut self) {
-        self.schedule = Schedule::default();
+        self.turn_schedule = Schedule::default();
     }
 
-    /// The time until this caller has the state of a new caller, turns in flight aside.
+    /// Resets the schedule of reads.
+    pub(super) fn reset_read_rate(&mut self) {
+        self.read_schedule = Schedule::default();
+    }
+
+    /// The time until this caller has the state of a new caller, turns and reads in flight aside.
     pub(super) fn expires_in(&self, rules: &CompiledRules, moment: Moment) -> Duration {
-        let rate = rules.rate.map(|(gcra, _)| gcra.full_in(self.schedule, moment.elapsed));
+        let turns = rules.rate.map(|(gcra, _)| gcra.full_in(self.turn_schedule, moment.elapsed));
+        let reads = rules.read_rate.map(|(gcra, _)| gcra.full_in(self.read_schedule, moment.elapsed));
         let periods = self.usage.iter().filter(|usage| usage.counts != Counts::default()).filter_map(|usage| {
             let current = self.period(usage.period.seconds, moment) == usage.period;
             current.then(|| Duration::from_secs(usage.period.ends_in(moment)))
         });
-        periods.chain(rate).max().unwrap_or_default()
+        periods.chain(turns).chain(reads).max().unwrap_or_default()
     }
 
     /// The turns in the period that has the most turns.

@@ -8,8 +8,8 @@
 //! [`EVICTION_SAMPLE`] entries and drops the one that expires first; of equal ones, the one with
 //! the fewest turns. So a flood of new names evicts its own entries. An evicted caller has its full
 //! limits again. The alternative, to count all names of a flood together, would let the flood lock
-//! out every new caller. A caller with turns in flight is never dropped; the limit on concurrent
-//! requests bounds their number.
+//! out every new caller. A caller with turns or reads in flight is never dropped; the limit on
+//! concurrent requests bounds their number.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -78,7 +78,7 @@ impl CallerTable {
         for _ in 0..SWEPT_PER_LOOKUP {
             let Some(index) = self.advance() else { return };
             let (_, caller) = &self.entries[index];
-            if caller.turns_in_flight == 0 && caller.expires_in(rules, moment) == Duration::ZERO {
+            if caller.in_flight == 0 && caller.expires_in(rules, moment) == Duration::ZERO {
                 self.remove(index);
             }
         }
@@ -96,7 +96,7 @@ impl CallerTable {
 
     fn evict(&mut self, rules: &CompiledRules, moment: Moment) {
         let sample: Vec<_> = (0..EVICTION_SAMPLE.min(self.entries.len())).filter_map(|_| self.advance()).collect();
-        let idle = sample.into_iter().filter(|index| self.entries[*index].1.turns_in_flight == 0);
+        let idle = sample.into_iter().filter(|index| self.entries[*index].1.in_flight == 0);
         let first_to_expire = idle.min_by_key(|index| {
             let caller = &self.entries[*index].1;
             (caller.expires_in(rules, moment), caller.turns())

@@ -35,7 +35,7 @@ fn continuing(name: &str, moment: Moment) -> AdmitRequest {
         token_id: Id::new(UnixSeconds(0), [0; 16]),
         issued_at: UnixSeconds(0),
         expires_at: UnixSeconds(1),
-        input: [0; 16],
+        request: [0; 16],
     };
     AdmitRequest { presented: Some(presented), ..request(name, moment) }
 }
@@ -88,9 +88,12 @@ fn rated(turns: u64, seconds: u64, burst: u64) -> LocalGuard {
     LocalGuard::new(Rules { rate, max_concurrent_turns: 1_000, ..Rules::default() }, hash())
 }
 
-fn used(model_tokens: u64, history_bytes: u64, upstream_millis: u64) -> Charge {
+const fn used(model_tokens: u64, history_bytes: u64, upstream_millis: u64) -> Charge {
     Charge { model_tokens, history_bytes, upstream_millis }
 }
+
+/// The end of a turn that failed before any upstream call.
+const FAILED: TurnEnd = TurnEnd::Failed(used(0, 0, 0));
 
 #[test]
 fn one_user_does_not_count_against_another() {
@@ -114,7 +117,7 @@ fn the_rate_reports_when_the_next_turn_is_admitted() {
     let expected = Allowance { name: "rate", limit: 2, remaining: 1, period_seconds: 20, reset_seconds: 10 };
     assert_eq!(first.allowances(), [expected]);
     // The rate is not refunded, however the turn ends.
-    settle(first, TurnEnd::Failed);
+    settle(first, FAILED);
     drop(admit(&guard, request("ada", at(0))).unwrap());
     let (code, exhausted) = refused(&guard, request("ada", at(1)));
     let expected = Allowance { remaining: 0, reset_seconds: 19, ..expected };
@@ -125,27 +128,55 @@ fn the_rate_reports_when_the_next_turn_is_admitted() {
     assert!(admit(&guard, request("ada", at(10))).is_ok());
 }
 
+const READS: [GuardPurpose; 3] = [GuardPurpose::Count, GuardPurpose::Read, GuardPurpose::Revoke];
+
 #[test]
-fn a_count_consumes_the_rate_and_a_slot_and_a_read_consumes_nothing() {
-    let rate = Some(Rate { turns: 2, period: Duration::from_secs(60), burst: 2 });
-    let day = Quota { turns: Some(1), conversations: Some(1), ..quota(86_400) };
-    let guard = LocalGuard::new(Rules { rate, quotas: vec![day], max_concurrent_turns: 1, ..Rules::default() }, hash());
-    let with = |purpose: GuardPurpose| AdmitRequest { purpose, ..request("ada", at(0)) };
-    let counting = admit(&guard, with(GuardPurpose::Count)).unwrap();
-    for _ in 0..3 {
-        let reading = admit(&guard, with(GuardPurpose::Read)).unwrap();
-        assert_eq!(reading.allowances(), []);
+fn reads_consume_their_rate_and_a_slot_and_nothing_of_turns() {
+    let rate = |turns| Some(Rate { turns, period: Duration::from_secs(60), burst: turns });
+    for purpose in READS {
+        let day = Quota { turns: Some(1), conversations: Some(1), ..quota(86_400) };
+        let rules = Rules { rate: rate(2), read_rate: rate(3), quotas: vec![day], ..Rules::default() };
+        let guard = LocalGuard::new(Rules { max_concurrent_turns: 1, ..rules }, hash());
+        let with = |purpose: GuardPurpose| AdmitRequest { purpose, ..request("ada", at(0)) };
+        let names = |allowances: &[Allowance]| allowances.iter().map(|one| one.name).collect::<Vec<_>>();
+        let reading = admit(&guard, with(purpose)).unwrap();
+        assert_eq!(names(reading.allowances()), ["turns", "conversations", "read_rate"]);
+        for other in [purpose, GuardPurpose::Turn] {
+            assert_eq!(admit(&guard, with(other)).unwrap_err(), Error::UserBusy { limit: 1 });
+        }
+        settle(reading, FAILED);
+        let left = || allowances(&guard, "ada", at(0)).iter().map(|one| one.remaining).collect::<Vec<_>>();
+        assert_eq!(left(), [2, 1, 1, 2], "{purpose:?}");
+        let turn = admit(&guard, with(GuardPurpose::Turn)).unwrap();
+        assert_eq!(names(turn.allowances()), ["rate", "turns", "conversations"]);
+        settle(turn, TurnEnd::Complete(Charge::default()));
+        // The quota refuses turns, and no read.
+        assert_eq!(refused(&guard, with(GuardPurpose::Turn)).0, "quota_exceeded");
+        drop(admit(&guard, with(purpose)).unwrap());
+        drop(admit(&guard, with(purpose)).unwrap());
+        assert_eq!(left(), [1, 0, 0, 0], "{purpose:?}");
+        for other in READS {
+            let (code, exhausted) = refused(&guard, with(other));
+            assert_eq!((code, exhausted.limit.name, exhausted.retry_after_seconds), ("rate_limited", "read_rate", 20));
+        }
+        assert!(admit(&guard, AdmitRequest { purpose, ..request("ada", at(20)) }).is_ok());
     }
-    assert_eq!(admit(&guard, with(GuardPurpose::Turn)).unwrap_err(), Error::UserBusy { limit: 1 });
-    settle(counting, TurnEnd::Failed);
-    let left: Vec<_> = allowances(&guard, "ada", at(0)).iter().map(|allowance| allowance.remaining).collect();
-    assert_eq!(left, [1, 1, 1]);
-    settle(admit(&guard, with(GuardPurpose::Turn)).unwrap(), TurnEnd::Complete(Charge::default()));
-    // The quota of the day and the rate are both exceeded. A turn reports the longer wait; a count
-    // waits only for the rate.
-    assert_eq!(refused(&guard, with(GuardPurpose::Turn)).0, "quota_exceeded");
-    let (code, exhausted) = refused(&guard, with(GuardPurpose::Count));
-    assert_eq!((code, exhausted.retry_after_seconds), ("rate_limited", 30));
+}
+
+#[test]
+fn a_changed_read_rate_is_full_again() {
+    let rules = |turns| Rules {
+        read_rate: Some(Rate { turns, period: Duration::from_secs(60), burst: 1 }),
+        ..Rules::default()
+    };
+    let guard = LocalGuard::new(rules(1), hash());
+    let read = || admit(&guard, AdmitRequest { purpose: GuardPurpose::Read, ..request("ada", at(0)) });
+    drop(read().unwrap());
+    assert!(read().is_err());
+    guard.set_rules(rules(1));
+    assert!(read().is_err());
+    guard.set_rules(rules(2));
+    assert!(read().is_ok());
 }
 
 #[test]
@@ -161,7 +192,7 @@ fn a_quota_of_turns_is_exact_and_resets_with_its_period() {
     assert_eq!((code, exhausted.retry_after_seconds), ("quota_exceeded", 3_500));
     assert_eq!(exhausted.limit, Allowance { remaining: 0, ..full });
     // A failed turn does not count.
-    settle(first, TurnEnd::Failed);
+    settle(first, FAILED);
     assert_eq!(left(100).remaining, 1);
     settle(admit(&guard, request("ada", at(100))).unwrap(), TurnEnd::Cut(Charge::default()));
     refused(&guard, request("ada", at(3_599)));
@@ -175,9 +206,9 @@ fn only_a_turn_that_starts_a_conversation_counts_as_one() {
     let begun = admit(&guard, request("ada", at(0))).unwrap();
     assert_eq!(begun.allowances()[0].remaining, 0);
     assert_eq!(refused(&guard, request("ada", at(0))).1.limit.name, "conversations");
-    settle(admit(&guard, continuing("ada", at(0))).unwrap(), TurnEnd::Failed);
+    settle(admit(&guard, continuing("ada", at(0))).unwrap(), FAILED);
     assert_eq!(allowances(&guard, "ada", at(0))[0].remaining, 0);
-    settle(begun, TurnEnd::Failed);
+    settle(begun, FAILED);
     assert_eq!(allowances(&guard, "ada", at(0))[0].remaining, 1);
 }
 
@@ -193,7 +224,7 @@ fn a_request_that_brings_its_earlier_turns_starts_no_conversation() {
         assert_eq!(left(), [turns, 0]);
     }
     // A turn that fails gives back what it was charged.
-    settle(admit(&guard, brings()).unwrap(), TurnEnd::Failed);
+    settle(admit(&guard, brings()).unwrap(), FAILED);
     assert_eq!(left(), [1, 0]);
     assert_eq!(refused(&guard, request("ada", at(0))).1.limit.name, "conversations");
     settle(admit(&guard, brings()).unwrap(), TurnEnd::Complete(Charge::default()));
@@ -217,8 +248,7 @@ fn usage_counts_in_the_period_in_which_the_turn_was_admitted() {
             let late = admit(&guard, request("ada", at(0))).unwrap();
             settle(admit(&guard, request("ada", at(0))).unwrap(), TurnEnd::Complete(take));
             assert_eq!(left(0), remaining, "{name}");
-            // A failed turn uses nothing, and a period that is over no longer counts.
-            settle(late, TurnEnd::Failed);
+            settle(late, FAILED);
         }
         let (code, exhausted) = refused(&guard, continuing("ada", at(60)));
         assert_eq!((code, exhausted.limit.name, exhausted.retry_after_seconds), ("quota_exceeded", name, 3_540));
@@ -273,31 +303,30 @@ fn a_refused_turn_consumes_nothing() {
 }
 
 #[test]
-fn a_dropped_permit_has_failed_unless_the_model_was_called() {
-    let guard = quotas(&[Quota { turns: Some(5), model_tokens: Some(100), ..quota(60) }]);
+fn every_end_counts_its_charge_and_only_a_failed_turn_is_refunded() {
+    let minute = Quota { turns: Some(9), model_tokens: Some(100), upstream_seconds: Some(60), ..quota(60) };
+    let guard = quotas(&[Quota { history_bytes: Some(1_000), ..minute }]);
     let left = || allowances(&guard, "ada", at(0)).iter().map(|allowance| allowance.remaining).collect::<Vec<_>>();
-    drop(admit(&guard, request("ada", at(0))).unwrap());
-    admit(&guard, request("ada", at(0))).unwrap().client_left(used(7, 0, 0));
-    assert_eq!(left(), [5, 100]);
-    let mut shown = admit(&guard, request("ada", at(0))).unwrap();
-    shown.reply_started();
-    drop(shown);
-    assert_eq!(left(), [4, 100]);
-    let mut shown = admit(&guard, request("ada", at(0))).unwrap();
-    shown.reply_started();
-    shown.client_left(used(7, 0, 0));
-    assert_eq!(left(), [3, 93]);
-    let mut called = admit(&guard, request("ada", at(0))).unwrap();
-    called.model_called();
-    called.client_left(used(7, 0, 0));
-    assert_eq!(left(), [2, 86]);
-    let mut called = admit(&guard, request("ada", at(0))).unwrap();
-    called.model_called();
-    drop(called);
-    assert_eq!(left(), [1, 86]);
+    let permit = || admit(&guard, request("ada", at(0))).unwrap();
+    let charge = used(7, 90, 2_000);
+    drop(permit());
+    assert_eq!(left(), [9, 100, 1_000, 60]);
+    settle(permit(), TurnEnd::Failed(used(7, 0, 2_000)));
+    assert_eq!(left(), [9, 93, 1_000, 58]);
+    settle(permit(), TurnEnd::Cut(charge));
+    assert_eq!(left(), [8, 86, 910, 56]);
+    permit().settle_later(TurnEnd::ClientLeft(charge));
+    assert_eq!(left(), [7, 79, 820, 54]);
+    permit().settle_later(TurnEnd::Failed(used(7, 0, 2_000)));
+    assert_eq!(left(), [7, 72, 820, 52]);
+    settle(permit(), TurnEnd::Complete(charge));
+    assert_eq!(left(), [6, 65, 730, 50]);
+    let count = AdmitRequest { purpose: GuardPurpose::Count, ..request("ada", at(0)) };
+    settle(admit(&guard, count).unwrap(), TurnEnd::Failed(used(0, 0, 1_000)));
+    assert_eq!(left(), [6, 65, 730, 49], "a count is charged for its time only");
     let state = guard.lock();
     let key = state.callers.key(&request("ada", at(0)).subject());
-    assert_eq!(state.callers.find(key).unwrap().turns_in_flight, 0);
+    assert_eq!(state.callers.find(key).unwrap().in_flight, 0);
 }
 
 #[test]
@@ -334,7 +363,7 @@ fn new_rules_keep_the_counts_of_their_periods() {
     assert_eq!(admit(&guard, request("ada", at(60))).unwrap_err(), Error::UserBusy { limit: 1 });
     guard.set_rules(rules(2, 1));
     assert_eq!(left(0), [1, 0]);
-    settle(held, TurnEnd::Failed);
+    settle(held, FAILED);
     assert_eq!(left(0), [1, 1]);
 }
 
@@ -346,7 +375,7 @@ fn expired_callers_are_dropped() {
     let turn = |name: &str, seconds: u64, end| settle(admit(&guard, request(name, at(seconds))).unwrap(), end);
     for user in 0..1_000 {
         turn(&format!("user{user}"), 0, TurnEnd::Complete(Charge::default()));
-        turn(&format!("failed{user}"), 0, TurnEnd::Failed);
+        turn(&format!("failed{user}"), 0, FAILED);
     }
     let held = admit(&guard, request("held", at(0))).unwrap();
     assert_eq!(guard.lock().callers.len(), 2_001);
@@ -362,8 +391,8 @@ fn expired_callers_are_dropped() {
     inspect(3_600);
     assert_eq!(guard.lock().callers.len(), 1);
     drop(held);
-    turn("other", 7_200, TurnEnd::Failed);
-    turn("other", 7_260, TurnEnd::Failed);
+    turn("other", 7_200, FAILED);
+    turn("other", 7_260, FAILED);
     assert_eq!(guard.lock().callers.len(), 1);
 }
 
@@ -380,7 +409,7 @@ fn a_flood_of_names_neither_grows_the_table_nor_drops_busy_callers() {
     }
     refused(&guard, request("greedy", at(0)));
     assert_eq!(allowances(&guard, "held", at(0))[0].remaining, 9);
-    settle(held, TurnEnd::Failed);
+    settle(held, FAILED);
     assert_eq!(allowances(&guard, "held", at(0))[0].remaining, 10);
     // Callers with turns in flight stay, even if all have some.
     let held: Vec<_> = (0..150).map(|user| admit(&guard, request(&format!("held{user}"), at(0))).unwrap()).collect();
@@ -505,27 +534,19 @@ mod properties {
             if self.in_flight.is_empty() {
                 return;
             }
-            let InFlight { mut permit, key, starts } = self.in_flight.swap_remove(which % self.in_flight.len());
+            let InFlight { permit, key, starts } = self.in_flight.swap_remove(which % self.in_flight.len());
             let count = self.counts.get_mut(&key).unwrap();
             match how {
                 0 => {
-                    settle(permit, TurnEnd::Failed);
+                    settle(permit, TurnEnd::Failed(used(tokens, 0, 0)));
                     count[0] -= 1;
                     count[1] -= u64::from(starts);
                 }
-                1 => {
-                    permit.reply_started();
-                    drop(permit);
-                }
-                2 => {
-                    settle(permit, TurnEnd::Cut(used(tokens, 0, 0)));
-                    count[2] += tokens;
-                }
-                _ => {
-                    settle(permit, TurnEnd::Complete(used(tokens, 0, 0)));
-                    count[2] += tokens;
-                }
+                1 => permit.settle_later(TurnEnd::ClientLeft(used(tokens, 0, 0))),
+                2 => settle(permit, TurnEnd::Cut(used(tokens, 0, 0))),
+                _ => settle(permit, TurnEnd::Complete(used(tokens, 0, 0))),
             }
+            count[2] += tokens;
         }
 
         fn check(&self, now: Moment) -> Result<(), TestCaseError> {

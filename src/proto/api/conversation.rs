@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::proto::turn::Conversation;
+use crate::proto::turn::{Answer, Conversation};
 
 /// The state of a conversation.
 #[derive(Serialize)]
@@ -30,6 +30,17 @@ pub(super) struct ConversationBody {
     /// True if a client brought turns of the model to the conversation. Absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     asserted: bool,
+    /// True if a count of model tokens in the answer is an estimate. Only in the formats that have
+    /// no member for it in their usage; absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    usage_estimated: bool,
+}
+
+impl ConversationBody {
+    /// The state after a turn, for a format that has no member for estimates in its usage.
+    pub(super) fn with_usage(answer: &Answer) -> Self {
+        Self { usage_estimated: answer.usage.estimated, ..Self::from(&answer.conversation) }
+    }
 }
 
 impl From<&Conversation> for ConversationBody {
@@ -47,6 +58,7 @@ impl From<&Conversation> for ConversationBody {
             summarized_items: *summarized_items,
             elided_images: *elided_images,
             asserted: claims.asserted,
+            usage_estimated: false,
         }
     }
 }

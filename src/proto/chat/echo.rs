@@ -40,8 +40,7 @@ use super::{
 use crate::proto::error::Error;
 
 /// The index after the model's last item in `input`; 0 if the model has no item there.
-#[must_use]
-pub fn after_last_reply(input: &[Item]) -> usize {
+fn after_last_reply(input: &[Item]) -> usize {
     after_last(input, |item| item.side() == Role::Assistant)
 }
 

@@ -9,17 +9,16 @@ mod owner_mark;
 mod service_state;
 mod waiting;
 
-pub use self::{
-    echo::after_last_reply,
-    history::{History, results_first},
-    image::{ImageHost, ImageRules},
-    item::{Item, Output, Part, Role},
-    note::{SUMMARY_HEADING, without_inline_images},
-};
 pub(in crate::proto) use self::{
     echo::{is_blank_json, is_empty_reasoning, is_reply},
     history::ends_with_model,
     item::is_of_provider,
     owner_mark::{Claim, claimed_provider, owner_mark},
     service_state::{Members, OpaqueMembers, Owner, ServiceState, state_blob},
+};
+pub use self::{
+    history::{History, results_first},
+    image::{ImageHost, ImageRules},
+    item::{Item, Output, Part, Role},
+    note::{SUMMARY_HEADING, without_inline_images},
 };

@@ -201,7 +201,7 @@ codes! {
         status: 429,
         title: "Rate limit exceeded",
         retry: SOON,
-        cause: "The user sends requests faster than `guard.rate` allows.",
+        cause: "The user sends turns faster than `guard.rate` allows, or reads faster than `guard.read_rate` allows.",
         remedy: "Wait for `retry_after_seconds`, then send the same request again.",
     }
     RequestInvalid {
@@ -273,7 +273,7 @@ codes! {
         title: "Token already used",
         retry: Retry::Never,
         cause: "With `single_use`, a token is valid for one turn. Another request has used it, or is using it now.",
-        remedy: "If `retry` is `after`, a turn with the same input is in progress: send the request again after \
+        remedy: "If `retry` is `after`, the same request is in progress: send the request again after \
                  `retry_after_seconds`. If it is `never`, continue with the token that the other turn returned.",
     }
     Unauthenticated {

@@ -83,9 +83,7 @@ impl Error {
             Self::TokenInvalid { .. } => f.write_str(TOKEN_INVALID),
             Self::TokenRevoked => f.write_str("The token was revoked. Start a new conversation."),
             Self::TokenTooLarge(excess) => write!(f, "The token has {excess}. Start a new conversation."),
-            Self::TokenUsed { in_progress: true } => {
-                f.write_str("A turn with this token and the same input is in progress.")
-            }
+            Self::TokenUsed { in_progress: true } => f.write_str("The same request with this token is in progress."),
             Self::TokenUsed { in_progress: false } => f.write_str(TOKEN_USED),
             Self::Unauthenticated { .. } => f.write_str(UNAUTHENTICATED),
             Self::UntrustedProxy { .. } => f.write_str("Requests must come through the configured proxy."),

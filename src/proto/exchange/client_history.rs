@@ -79,11 +79,11 @@ fn only_service<'a>(mut targets: impl Iterator<Item = &'a Target>) -> Option<&'a
 }
 
 /// Returns true if the new input has items of the model.
-pub(super) fn is_in(new_input: &[&Item]) -> bool {
+pub(super) fn is_in(new_input: &[Item]) -> bool {
     new_input.iter().any(|item| item.side() == Role::Assistant)
 }
 
-/// Returns true if the new input has an item of the model with content: text, an image or a call.
-pub(super) fn has_reply(new_input: &[&Item]) -> bool {
-    new_input.iter().any(|item| is_reply(item))
+/// Returns true if the input has an item of the model with content: text, an image or a call.
+pub(super) fn has_reply(input: &[Item]) -> bool {
+    input.iter().any(is_reply)
 }

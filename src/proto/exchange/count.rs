@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use http::{Request, response};
 
-use super::{open::Opened, state::Exchange};
-use crate::proto::{error::Error, provider::TokenCount};
+use super::{metering::SideAnswer, open::Opened, state::Exchange};
+use crate::proto::{error::Error, provider::TokenCount, token::Codec, usage::Usage};
 
 /// The input of a turn is being counted.
 pub struct Counting {
@@ -17,8 +17,8 @@ impl Exchange<Opened> {
     ///
     /// # Errors
     /// As [`Exchange::plan`], except [`Error::HistoryTooLarge`]: a count needs no room for a reply.
-    pub fn count(self) -> Result<Exchange<Counting>, Error> {
-        let (turn, plan) = self.join()?;
+    pub fn count(self, codec: &mut Codec) -> Result<Exchange<Counting>, Error> {
+        let (turn, plan) = self.join(codec)?;
         let count = turn.target.provider.count_tokens(&plan.call(&turn.target, false))?;
         Ok(Exchange { turn, state: Counting { count } })
     }
@@ -43,12 +43,13 @@ impl Exchange<Counting> {
         }
     }
 
-    /// Reads the count from the upstream's complete answer.
-    ///
-    /// # Errors
-    /// The error that the answer means, if it is not a count.
-    pub fn read_count(&self, head: &response::Parts, body: &[u8]) -> Result<u64, Error> {
-        self.turn.check_side_answer(head, body, self.request().body())?;
-        self.turn.target.provider.read_token_count(body)
+    /// Reads the count from the upstream's complete answer. The error is the one that the answer
+    /// means, if it is not a count. To count costs no model tokens.
+    #[must_use]
+    pub fn read_count(&self, head: &response::Parts, body: &[u8]) -> SideAnswer<u64> {
+        if let Err(error) = self.turn.check_side_answer(head, body, self.request().body()) {
+            return SideAnswer { content: Err(error), usage: None };
+        }
+        SideAnswer { content: self.turn.target.provider.read_token_count(body), usage: Some(Usage::default()) }
     }
 }

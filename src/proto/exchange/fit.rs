@@ -39,7 +39,7 @@ pub(super) fn fit(turn: &mut TurnState, plan: &mut Plan, codec: &mut Codec) -> R
 fn trim(turn: &mut TurnState, plan: &mut Plan, items: usize, codec: &mut Codec) -> Result<(), Error> {
     plan.history.drop_oldest(items);
     turn.base = match turn.base.take() {
-        Some(base) => base.without_oldest(items, &turn.deployment.limits, codec)?,
+        Some(base) => base.without_oldest(items, codec)?,
         None => None,
     };
     turn.item_count = plan.history.items().len();

@@ -1,9 +1,7 @@
-//! The first step of a turn: verify the token, and fix the claims of the next one.
+//! The first step of a turn: verify the token by its claims, and fix the claims of the next one.
 //!
-//! The step does not read the items of the history, with two exceptions. If the model accepts
-//! history from clients, only the items tell new input from repeated input. And before the step
-//! fails, it checks the items, because errors have a fixed order (docs/design.md, "The order of
-//! checks").
+//! The step does not inflate the history of the token, which costs much more than everything else.
+//! So a server can ask its limits after this step, and refuse a request at a small cost.
 
 use std::sync::Arc;
 
@@ -14,12 +12,12 @@ use super::{
     turn_state::{PresentedToken, TurnState},
 };
 use crate::proto::{
-    chat::{self, History, Item},
+    chat::Item,
     deployment::{Deployment, Model},
     error::Error,
     principal::Principal,
     time::UnixSeconds,
-    token::{Claims, Codec, Id, NONCE_BYTES, RawToken, TokenHolder, TokenPurpose, VerifiedToken},
+    token::{Claims, Codec, Id, NONCE_BYTES, PackedToken, RawToken, TokenHolder, TokenPurpose},
     turn::{ModelOptions, Truncation, TurnRequest},
 };
 
@@ -36,20 +34,21 @@ pub struct Entropy {
     pub nonce: [u8; NONCE_BYTES],
 }
 
-/// The token is verified, and the claims of the next token are fixed.
+/// The token is verified except for its history, and the claims of the next token are fixed.
 pub struct Opened {
+    /// The token to continue.
+    pub(super) token: Option<PackedToken>,
     pub(super) model: Model,
     pub(super) input: Vec<Item>,
     pub(super) system: Option<String>,
     pub(super) options: ModelOptions,
     pub(super) truncation: Option<Truncation>,
-    /// The history, if it had to be read in this step.
-    pub(super) history: Option<History>,
 }
 
 impl Exchange<Opened> {
     /// Verifies the token of `request` for `caller`, selects the model, and fixes the claims of the
-    /// next token. A request without a token starts a conversation.
+    /// next token. A request without a token starts a conversation. The history of the token is
+    /// checked by the next step.
     ///
     /// # Errors
     /// - [`Error::RequestInvalid`] for a user name that the caller cannot have.
@@ -67,39 +66,43 @@ impl Exchange<Opened> {
         codec: &mut Codec,
     ) -> Result<Self, Error> {
         let holder = caller.holder(request.token.is_some())?;
-        let base = match (&request.token, &holder) {
+        let token = match (&request.token, &holder) {
             (Some(token), Some(holder)) => {
                 Some(verify(&deployment, token, holder, TokenPurpose::Continue, now, codec)?)
             }
             _ => None,
         };
-        let next = next_claims(&deployment, request.model.as_deref(), base.as_ref(), holder, now, entropy);
-        let (model, mut claims) = match (next, &base) {
-            (Ok(next), _) => next,
-            (Err(error), Some(base)) => return Err(base.history().err().unwrap_or(error)),
-            (Err(error), None) => return Err(error),
-        };
+        let old = token.as_ref().map(PackedToken::claims);
+        let (model, claims) = next_claims(&deployment, request.model.as_deref(), old, holder, now, entropy)?;
+        let presented = token.as_ref().map(|token| PresentedToken::new(token, &request));
         let TurnRequest { mut input, system, options, truncation, stream, .. } = request;
         if model.accepts_client_history {
             client_history::adopt(&mut input, &model);
         } else {
             client_history::ignore_state(&mut input);
         }
-        let history = base.as_ref().and_then(|base| early_history(&model, &input, base)).transpose()?;
-        let new_input = new_input(&model, &input, base.as_ref(), history.as_ref());
-        let presented = base.as_ref().map(|base| PresentedToken::new(base, &input));
-        claims.asserted |= model.accepts_client_history && client_history::is_in(&new_input);
-        let brings_history = model.accepts_client_history && client_history::has_reply(&new_input);
+        let brings_history = token.is_none() && model.accepts_client_history && client_history::has_reply(&input);
         let turn = TurnState {
-            base,
             presented,
             brings_history,
             stream,
             buffered: !stream,
             ..TurnState::new(deployment, claims, &model, entropy.nonce)
         };
-        let state = Opened { model, input, system, options, truncation, history };
+        let state = Opened { token, model, input, system, options, truncation };
         Ok(Self { turn: Box::new(turn), state })
+    }
+
+    /// The inflated size of the token's history, by which the work of the next step grows.
+    #[must_use]
+    pub fn token_history_bytes(&self) -> usize {
+        self.state.token.as_ref().map_or(0, PackedToken::history_bytes)
+    }
+
+    /// Returns true if the request has no token and brings earlier replies of the model itself.
+    #[must_use]
+    pub fn brings_history(&self) -> bool {
+        self.turn.brings_history
     }
 }
 
@@ -111,50 +114,9 @@ pub(super) fn verify(
     purpose: TokenPurpose,
     now: UnixSeconds,
     codec: &mut Codec,
-) -> Result<VerifiedToken, Error> {
+) -> Result<PackedToken, Error> {
     let token = RawToken::new(token, &deployment.limits)?.authenticate(deployment.token_context(), codec)?;
     token.verify(holder, purpose, &deployment.policy, now)
-}
-
-/// Reads the history if only its items tell which part of `input` is new.
-fn early_history(model: &Model, input: &[Item], base: &VerifiedToken) -> Option<Result<History, Error>> {
-    let may_be_new = model.accepts_client_history && chat::after_last_reply(input) > 0;
-    may_be_new.then(|| base.history())
-}
-
-/// The items of `input` that do not repeat the conversation.
-///
-/// Without `history`, all items up to the model's last one count as repeated. [`Exchange::plan`]
-/// refuses the turn if they are not.
-fn new_input<'a>(
-    model: &Model,
-    input: &'a [Item],
-    base: Option<&VerifiedToken>,
-    history: Option<&History>,
-) -> Vec<&'a Item> {
-    let is_new = match (base, history) {
-        (None, _) => None,
-        // An error here comes again from `plan`, which refuses the turn then.
-        (base, Some(history)) => new_items(model, input, base, history).ok(),
-        (Some(_), None) => return input.iter().skip(chat::after_last_reply(input)).collect(),
-    };
-    let is_new = is_new.unwrap_or_else(|| vec![true; input.len()]);
-    input.iter().zip(is_new).filter(|(_, is_new)| *is_new).map(|(item, _)| item).collect()
-}
-
-/// Returns true for each item of `input` that does not repeat the conversation.
-pub(super) fn new_items(
-    model: &Model,
-    input: &[Item],
-    base: Option<&VerifiedToken>,
-    history: &History,
-) -> Result<Vec<bool>, Error> {
-    let turns = match base.map(|base| base.claims()) {
-        // The client brought turns that the count does not have. More may have been trimmed.
-        Some(claims) if claims.asserted => u64::MAX,
-        claims => claims.map_or(0, |claims| claims.turn),
-    };
-    history.new_items(input, turns, model.accepts_client_history)
 }
 
 /// Selects the model: the requested alias, or else the alias of the token, or else the first model.
@@ -163,16 +125,16 @@ pub(super) fn new_items(
 fn next_claims(
     deployment: &Deployment,
     alias: Option<&str>,
-    base: Option<&VerifiedToken>,
+    old: Option<&Claims>,
     holder: Option<TokenHolder>,
     now: UnixSeconds,
     entropy: &Entropy,
 ) -> Result<(Model, Claims), Error> {
-    let alias = alias.or_else(|| base.map(|base| base.claims().model.as_str()));
+    let alias = alias.or_else(|| old.map(|claims| claims.model.as_str()));
     let (model, alias) = deployment.models.find(alias)?;
     let (token_id, alias) = (Id::new(now, entropy.token_id), alias.to_owned());
-    let claims = match (base, holder) {
-        (Some(base), _) => base.claims().next(alias, token_id, now, &deployment.policy),
+    let claims = match (old, holder) {
+        (Some(old), _) => old.next(alias, token_id, now, &deployment.policy),
         (None, holder) => {
             let principal = match holder {
                 Some(TokenHolder::Known(principal)) => principal,

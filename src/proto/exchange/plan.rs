@@ -1,14 +1,16 @@
-//! The second step of a turn: join history and input, make room for the reply, write the request.
+//! The second step of a turn: inflate the history, join it with the input, make room for the reply,
+//! write the request.
 
 use super::{
+    client_history,
     fit::{Fit, fit},
-    open::{Opened, new_items},
+    open::Opened,
     state::{Exchange, Ready},
     summary::Summarizing,
-    turn_state::{Plan, PresentedToken, TurnState},
+    turn_state::{Plan, TurnState},
 };
 use crate::proto::{
-    chat::{Item, ends_with_model, results_first, without_inline_images},
+    chat::{History, Item, ends_with_model, results_first, without_inline_images},
     deployment::{ClientSystem, Deployment, Model},
     error::Error,
     token::{Claims, Codec, VerifiedToken},
@@ -23,7 +25,8 @@ pub enum Planned {
 }
 
 impl Exchange<Opened> {
-    /// Joins history and input, makes room for the reply, and writes the request for the upstream.
+    /// Inflates the history, joins it with the input, makes room for the reply, and writes the
+    /// request for the upstream.
     ///
     /// # Errors
     /// - [`Error::TokenInvalid`] for a token whose history cannot be read.
@@ -33,7 +36,7 @@ impl Exchange<Opened> {
     /// - [`Error::HistoryTooLarge`] if the reply has no room.
     /// - [`Error::Unsupported`] for options that the provider format cannot express.
     pub fn plan(self, codec: &mut Codec) -> Result<Planned, Error> {
-        let (mut turn, mut plan) = self.join()?;
+        let (mut turn, mut plan) = self.join(codec)?;
         match fit(&mut turn, &mut plan, codec)? {
             Fit::Fits => Exchange::<Ready>::new(turn, Box::new(plan)).map(Planned::Ready),
             Fit::NeedsSummary { items } => {
@@ -42,15 +45,13 @@ impl Exchange<Opened> {
         }
     }
 
-    /// Joins history and input.
-    pub(super) fn join(self) -> Result<(Box<TurnState>, Plan), Error> {
+    /// Inflates the history, and joins it with the input.
+    pub(super) fn join(self, codec: &mut Codec) -> Result<(Box<TurnState>, Plan), Error> {
         let Self { mut turn, state } = self;
-        let Opened { model, input, system, mut options, truncation, history } = state;
-        let mut history = match history {
-            Some(history) => history,
-            None => turn.base.as_ref().map(VerifiedToken::history).transpose()?.unwrap_or_default(),
-        };
+        let Opened { token, model, input, system, mut options, truncation } = state;
         let system = system_prompt(system, &model)?;
+        turn.base = token.map(|token| token.unpack(&turn.deployment.limits, codec)).transpose()?;
+        let mut history = turn.base.as_ref().map(VerifiedToken::history).transpose()?.unwrap_or_default();
         let is_new = new_items(&model, &input, turn.base.as_ref(), &history)?;
         let is_empty = input.is_empty();
         let new = input.into_iter().zip(is_new).filter(|(_, is_new)| *is_new);
@@ -58,8 +59,8 @@ impl Exchange<Opened> {
         if new_input.is_empty() && !is_empty {
             return Err(ends_with_model());
         }
+        turn.claims.asserted |= model.accepts_client_history && client_history::is_in(&new_input);
         results_first(&mut new_input);
-        turn.presented = turn.base.as_ref().map(|base| PresentedToken::new(base, &new_input));
         let (new_lines, elided_images) = input_lines(&new_input, turn.deployment.elides_inline_images);
         let Deployment { limits, images, .. } = &*turn.deployment;
         history.push_input(new_input, model.accepts_client_history, limits, images)?;
@@ -71,6 +72,21 @@ impl Exchange<Opened> {
         let truncation = truncation.unwrap_or(model.truncation);
         Ok((turn, Plan { model, history, system, options, truncation }))
     }
+}
+
+/// Returns true for each item of `input` that does not repeat the conversation.
+fn new_items(
+    model: &Model,
+    input: &[Item],
+    base: Option<&VerifiedToken>,
+    history: &History,
+) -> Result<Vec<bool>, Error> {
+    let turns = match base.map(|base| base.claims()) {
+        // The client brought turns that the count does not have. More may have been trimmed.
+        Some(claims) if claims.asserted => u64::MAX,
+        claims => claims.map_or(0, |claims| claims.turn),
+    };
+    history.new_items(input, turns, model.accepts_client_history)
 }
 
 /// The system prompt of the turn: the operator's, or the client's if the operator has none. If the
@@ -112,21 +128,21 @@ impl Planned {
         }
     }
 
+    /// The bytes of the inflated history and the input.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        match self {
+            Self::Ready(exchange) => exchange.history_bytes(),
+            Self::Summarizing(exchange) => exchange.history_bytes(),
+        }
+    }
+
     /// The claims of the token that the exchange issues.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         match self {
             Self::Ready(exchange) => exchange.claims(),
             Self::Summarizing(exchange) => exchange.claims(),
-        }
-    }
-
-    /// The token that the turn continues. None for the first turn of a conversation.
-    #[must_use]
-    pub fn presented(&self) -> Option<PresentedToken> {
-        match self {
-            Self::Ready(exchange) => exchange.presented(),
-            Self::Summarizing(exchange) => exchange.presented(),
         }
     }
 
@@ -146,15 +162,6 @@ impl Planned {
         match self {
             Self::Ready(exchange) => exchange.turn.accepts_client_history,
             Self::Summarizing(exchange) => exchange.turn.accepts_client_history,
-        }
-    }
-
-    /// Returns true if the request brings replies of the model that the token does not have.
-    #[must_use]
-    pub fn brings_history(&self) -> bool {
-        match self {
-            Self::Ready(exchange) => exchange.turn.brings_history,
-            Self::Summarizing(exchange) => exchange.turn.brings_history,
         }
     }
 }

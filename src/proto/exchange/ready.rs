@@ -4,15 +4,16 @@ use bytes::Bytes;
 use http::{Request, StatusCode, response};
 
 use super::{
+    metering::request_usage,
     reply::BoundedReply,
     state::{Exchange, Ready, Refused, Replying},
-    turn_state::{Plan, TurnState, TurnUsage},
+    turn_state::{Plan, TurnState},
 };
 use crate::proto::{
     deployment::Target,
     error::Error,
-    provider::{OwnMember, RefusedMember, ReplyBounds},
-    turn::Usage,
+    provider::{OwnMember, RefusedMember, ReplyBounds, images},
+    usage::Usage,
 };
 
 /// The upstream's answer, as its head announces it.
@@ -38,16 +39,17 @@ impl Exchange<Ready> {
     ///
     /// # Errors
     /// [`Error::Unsupported`] for options that the provider format cannot express.
-    pub(super) fn new(turn: Box<TurnState>, plan: Box<Plan>) -> Result<Self, Error> {
+    pub(super) fn new(mut turn: Box<TurnState>, plan: Box<Plan>) -> Result<Self, Error> {
+        turn.images = images(plan.history.items());
         let request = turn.target.provider.request(&plan.call(&turn.target, turn.stream))?;
         let plan = (turn.fallbacks_left > 0).then_some(plan);
         Ok(Self { turn, state: Ready { request, plan } })
     }
 
-    /// The usage of the turn after this request is sent, even if no reply follows.
+    /// The usage of a call with this request before its reply, estimated from the request's bytes.
     #[must_use]
-    pub fn turn_usage(&self) -> TurnUsage {
-        self.turn.usage(Usage::default(), 0)
+    pub fn call_usage(&self) -> Usage {
+        request_usage(self.turn.images.estimated_tokens(self.state.request.body().len()))
     }
 
     /// Declares that the client is shown nothing before the reply is complete. A streamed reply can
@@ -102,13 +104,14 @@ impl Exchange<Ready> {
     }
 
     fn start_reply(self, head: &response::Parts) -> Exchange<Replying> {
+        let request_usage = self.call_usage();
         let reply_bytes = self.turn.deployment.limits.reply_bytes;
         let bounds = ReplyBounds { turn: self.turn.claims.turn, reply_bytes };
         let reader = self.turn.reply_reader(head, bounds);
         let Self { turn, state } = self;
         let reply = BoundedReply::new(&turn.target.provider_id, turn.reply_bytes_left(), turn.items_left());
         let request = state.request.body().clone();
-        let state = Replying { reader, reply, request, retry: Some(Box::new(state)), closed: false };
+        let state = Replying { reader, reply, request, request_usage, retry: Some(Box::new(state)), closed: false };
         Exchange { turn, state }
     }
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use crate::proto::{
     chat::{Item, Part, Role},
-    turn::{Delta, FinishReason, Repair, Usage},
-    usage::estimated_tokens,
+    turn::{Delta, FinishReason, Repair},
+    usage::Usage,
 };
 
 /// The reply so far, within its room.
@@ -134,19 +134,6 @@ impl BoundedReply {
         self.full
     }
 
-    /// Estimates the counts of a complete reply if the upstream has reported none.
-    pub(super) fn estimate_missing_usage(&mut self, input_tokens: u64) {
-        if self.usage == Usage::default() {
-            let calls = self.items.iter().map(|item| match item {
-                Item::Call { name, args, .. } => name.len().saturating_add(args.len()),
-                _ => 0,
-            });
-            let output_tokens = estimated_tokens(calls.fold(self.text.len(), usize::saturating_add));
-            self.usage = Usage { input_tokens, output_tokens, ..Usage::default() };
-            self.repairs.insert(Repair::UsageEstimated);
-        }
-    }
-
     /// The deviations that were repaired so far.
     pub(super) fn repairs(&self) -> impl Iterator<Item = Repair> {
         self.repairs.iter().copied()
@@ -168,8 +155,8 @@ impl BoundedReply {
         self.text.len()
     }
 
-    /// The counts that the upstream has reported so far.
-    pub(super) fn usage(&self) -> Usage {
+    /// The counts that the service has reported so far.
+    pub(super) fn reported(&self) -> Usage {
         self.usage
     }
 
@@ -183,21 +170,21 @@ impl BoundedReply {
         }
     }
 
-    /// The text, the items and the counts of a complete reply.
-    pub(super) fn into_parts(mut self) -> (String, Vec<Item>, Usage) {
+    /// The text and the items of a complete reply.
+    pub(super) fn into_parts(mut self) -> (String, Vec<Item>) {
         self.close_message();
         // Reasoning is not shown, so a reply needs at least an empty message as the model's turn.
         if self.items.iter().all(|item| matches!(item, Item::Think { .. })) {
             self.items.push(message(String::new(), false));
         }
-        (self.text, self.items, self.usage)
+        (self.text, self.items)
     }
 
-    /// The text, one cut message, and the counts of an interrupted reply. Calls are left out: they
-    /// will not be answered, and the conversation would wait for their results.
-    pub(super) fn into_cut_parts(self) -> (String, Vec<Item>, Usage) {
+    /// The text and one cut message of an interrupted reply. Calls are left out: they will not be
+    /// answered, and the conversation would wait for their results.
+    pub(super) fn into_cut_parts(self) -> (String, Vec<Item>) {
         let items = vec![message(self.text.clone(), true)];
-        (self.text, items, self.usage)
+        (self.text, items)
     }
 }
 

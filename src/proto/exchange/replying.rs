@@ -1,15 +1,14 @@
 //! The reply: from its first bytes to the fresh token, or to a failure with a partial token.
 
-use std::time::Duration;
-
 use super::{
+    metering::{call_usage, is_paid},
     state::{Exchange, Ready, Replying},
-    turn_state::TurnUsage,
 };
 use crate::proto::{
     error::Error,
     token::Codec,
-    turn::{Answer, Delta, FinishReason, Partial, Repair, Usage},
+    turn::{Answer, Delta, FinishReason, Partial, Repair},
+    usage::{Spent, Usage},
 };
 
 /// The end of a turn that failed.
@@ -38,8 +37,12 @@ impl Exchange<Replying> {
         let mut read = Vec::new();
         let outcome = self.state.reader.push(bytes, &mut read);
         self.deliver(read, deltas);
-        // A full reply is complete. Errors after its end do not matter.
-        if self.state.reply.is_full() { Ok(()) } else { outcome.map_err(|error| self.reply_error(error)) }
+        if self.state.reply.is_full() {
+            // A full reply is complete. Errors after its end do not matter.
+            self.state.closed |= outcome.is_err();
+            return Ok(());
+        }
+        outcome.map_err(|error| self.reply_error(error))
     }
 
     /// The error of the reader, as the turn ends with it.
@@ -64,10 +67,51 @@ impl Exchange<Replying> {
         self.state.reply.is_full() || self.state.reader.is_complete()
     }
 
-    /// The usage of the turn so far.
+    /// Returns true if the reply has filled its room before its end, where services report the
+    /// counts of model tokens. Read them with [`Self::read_on`], or leave it: they are then
+    /// estimated.
     #[must_use]
-    pub fn turn_usage(&self) -> TurnUsage {
-        self.turn.usage(self.state.reply.usage(), self.state.reply.text_bytes())
+    pub fn lacks_counts(&self) -> bool {
+        self.state.reply.is_full() && !self.state.closed && !self.state.reader.is_complete()
+    }
+
+    /// Returns true once the service has sent the complete reply, whether or not it had room.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state.reader.is_complete()
+    }
+
+    /// Takes bytes after the reply has filled its room, only for the counts. `None` declares that
+    /// no more bytes follow.
+    pub fn read_on(&mut self, bytes: Option<&[u8]>) {
+        let mut read = Vec::new();
+        let outcome = match bytes {
+            Some(bytes) => self.state.reader.push(bytes, &mut read),
+            None => self.state.reader.finish(&mut read),
+        };
+        self.state.closed |= bytes.is_none() || outcome.is_err();
+        for delta in read {
+            self.state.reply.add(delta);
+        }
+    }
+
+    /// The model tokens of this call so far: as the service reports them, or estimated.
+    #[must_use]
+    pub fn call_usage(&self) -> Usage {
+        call_usage(&*self.state.reader, self.state.reply.reported(), self.state.request_usage)
+    }
+
+    /// Returns true if the operator pays for this call although it failed with `error`: the model
+    /// has begun a reply, and the service did not send an error in its place.
+    #[must_use]
+    pub fn is_paid(&self, error: &Error) -> bool {
+        is_paid(&*self.state.reader, self.state.reply.reported(), error)
+    }
+
+    /// The bytes of the reply's text so far.
+    #[must_use]
+    pub fn reply_bytes(&self) -> usize {
+        self.state.reply.text_bytes()
     }
 
     /// The deviations from the provider's format that were repaired so far.
@@ -95,8 +139,8 @@ impl Exchange<Replying> {
         Some(Exchange { turn: self.turn, state: *self.state.retry? })
     }
 
-    /// Declares that no more bytes follow. Appends the last deltas to `deltas`. Estimates the
-    /// counts of model tokens if the upstream has reported none.
+    /// Declares that no more bytes follow. Appends the last deltas to `deltas`.
+    /// [`Self::call_usage`] is then the usage of the complete call.
     ///
     /// # Errors
     /// [`Error::UpstreamCut`] or [`Error::UpstreamMalformed`] if the reply is not complete.
@@ -110,42 +154,38 @@ impl Exchange<Replying> {
         }
         self.state.closed = true;
         self.state.reply.finish_reason().map(drop).ok_or(Error::UpstreamCut)?;
-        let input_tokens = self.turn.usage(Usage::default(), 0).estimated_tokens;
-        self.state.reply.estimate_missing_usage(input_tokens);
+        if self.state.reader.is_complete() && self.state.reply.reported().total_tokens() == 0 {
+            self.state.reply.add(Delta::Repaired(Repair::UsageEstimated));
+        }
         Ok(())
     }
 
-    /// Issues the fresh token. Calls [`Self::close`] first if that was not done. `elapsed` is the
-    /// time from the call of the model to the end of its reply.
+    /// Issues the fresh token, after [`Self::close`]. `spent` is what all calls for this turn have
+    /// cost: this one, and others such as a summary.
     ///
     /// # Errors
-    /// A [`Failure`] if the reply is not complete.
-    pub fn finish(
-        mut self,
-        elapsed: Duration,
-        deltas: &mut Vec<Delta>,
-        codec: &mut Codec,
-    ) -> Result<Answer, Box<Failure>> {
-        if let Err(error) = self.close(deltas) {
-            return Err(Box::new(self.fail(error, elapsed, codec)));
-        }
-        let finish = self.state.reply.finish_reason().unwrap_or(FinishReason::Stop);
+    /// A [`Failure`] if the reply is not complete, or if the token cannot be issued.
+    pub fn finish(mut self, spent: Spent, codec: &mut Codec) -> Result<Answer, Box<Failure>> {
+        let finish = match self.state.reply.finish_reason() {
+            Some(finish) if self.state.closed => finish,
+            _ => return Err(Box::new(self.fail(Error::UpstreamCut, spent, codec))),
+        };
         let stop_sequence = self.state.reply.take_stop_sequence();
-        let (text, items, usage) = self.state.reply.into_parts();
-        let answer = self.turn.issue(&text, items, usage, finish, elapsed, codec);
+        let (text, items) = self.state.reply.into_parts();
+        let answer = self.turn.issue(&text, items, finish, spent, codec);
         answer.map(|answer| Answer { stop_sequence, ..answer }).map_err(|error| Box::new(error.into()))
     }
 
     /// Ends the turn with `error`. If text was streamed to the client, the failure has a token that
-    /// holds the text, marked as cut.
+    /// holds the text, marked as cut. `spent` is what all calls for this turn have cost.
     #[must_use]
-    pub fn fail(self, error: Error, elapsed: Duration, codec: &mut Codec) -> Failure {
+    pub fn fail(self, error: Error, spent: Spent, codec: &mut Codec) -> Failure {
         if !self.turn.stream || !self.state.reply.has_text() {
             return error.into();
         }
-        let (text, items, usage) = self.state.reply.into_cut_parts();
+        let (text, items) = self.state.reply.into_cut_parts();
         // If the partial reply does not fit into a token, the client still has the old one.
-        let answer = self.turn.issue(&text, items, usage, FinishReason::Stop, elapsed, codec).ok();
+        let answer = self.turn.issue(&text, items, FinishReason::Stop, spent, codec).ok();
         let partial = answer.map(|answer| Partial { reply: answer.reply, token: answer.token });
         Failure { error, partial }
     }

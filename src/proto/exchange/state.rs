@@ -9,7 +9,7 @@ use super::{
     reply::BoundedReply,
     turn_state::{Plan, PresentedToken, TurnState},
 };
-use crate::proto::{provider::ReplyReader, token::Claims};
+use crate::proto::{provider::ReplyReader, token::Claims, usage::Usage};
 
 /// One turn, in state `S`. The module page of [`exchange`](super) shows the states and a
 /// complete turn.
@@ -40,8 +40,11 @@ pub struct Replying {
     pub(super) reply: BoundedReply,
     /// The body of the request, which an error inside the reply may quote.
     pub(super) request: Bytes,
+    /// The usage of the call before its reply.
+    pub(super) request_usage: Usage,
     /// The state before the attempt. None once the caller may have shown a part of the reply.
     pub(super) retry: Option<Box<Ready>>,
+    /// True once the reader takes no more bytes.
     pub(super) closed: bool,
 }
 
@@ -68,6 +71,12 @@ impl<S> Exchange<S> {
     #[must_use]
     pub fn fallbacks_left(&self) -> usize {
         self.turn.fallbacks_left
+    }
+
+    /// The bytes of the inflated history and the input.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.turn.history_bytes()
     }
 
     /// The claims of the token that this exchange issues.

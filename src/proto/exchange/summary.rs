@@ -5,12 +5,11 @@
 //! as a text to report on, and no line can pass for a turn of someone else. The summary becomes the
 //! first item of the history: a user message that begins with [`SUMMARY_HEADING`].
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{Request, response};
 
 use super::{
+    metering::{SideAnswer, call_usage, is_paid, request_usage},
     state::{Exchange, Ready},
     turn_state::{Plan, TurnState},
 };
@@ -19,7 +18,8 @@ use crate::proto::{
     deployment::Target,
     error::Error,
     provider::{ModelCall, OwnMember, RefusedMember, ReplyBounds},
-    turn::{Delta, FinishReason, ModelOptions, Usage},
+    turn::{Delta, FinishReason, ModelOptions},
+    usage::{Images, Usage, estimated_tokens},
 };
 
 /// The turn first needs a summary of its older turns.
@@ -30,11 +30,8 @@ pub struct Summarizing {
     items: usize,
 }
 
-/// The summary of the older turns.
-pub struct Summary {
-    text: String,
-    usage: Usage,
-}
+/// The text of a summary of the older turns.
+pub struct Summary(String);
 
 impl Exchange<Summarizing> {
     pub(super) fn new(turn: Box<TurnState>, plan: Box<Plan>, items: usize) -> Result<Self, Error> {
@@ -67,45 +64,43 @@ impl Exchange<Summarizing> {
         request.map(|request| self.state.request = request).is_some()
     }
 
-    /// Reads the summary from the upstream's complete answer.
-    ///
-    /// # Errors
-    /// The errors of an upstream's reply, [`Error::UpstreamMalformed`] also for an empty summary or
-    /// one that the model refused to write.
-    pub fn read_summary(&self, head: &response::Parts, body: &[u8]) -> Result<Summary, Error> {
-        self.turn.check_side_answer(head, body, self.state.request.body())?;
+    /// The usage of the call so far, estimated from its request and `body_bytes` of its answer.
+    #[must_use]
+    pub fn call_usage(&self, body_bytes: usize) -> Usage {
+        // The request is one text. The transcript in it has no images.
+        let request = request_usage(Images::default().estimated_tokens(self.state.request.body().len()));
+        Usage { output_tokens: estimated_tokens(body_bytes), ..request }
+    }
+
+    /// Reads the summary from the upstream's complete answer. The errors are those of an upstream's
+    /// reply, [`Error::UpstreamMalformed`] also for an empty summary or one that the model refused
+    /// to write.
+    #[must_use]
+    pub fn read_summary(&self, head: &response::Parts, body: &[u8]) -> SideAnswer<Summary> {
+        if let Err(error) = self.turn.check_side_answer(head, body, self.state.request.body()) {
+            return SideAnswer { content: Err(error), usage: None };
+        }
         let bounds = ReplyBounds { turn: self.turn.claims.turn, reply_bytes: MAX_SUMMARY_BYTES.saturating_mul(4) };
         let mut reader = self.turn.reply_reader(head, bounds);
         let mut deltas = Vec::new();
         let outcome = reader.push(body, &mut deltas).and_then(|()| reader.finish(&mut deltas));
-        outcome.map_err(|error| self.turn.shown_error(error, self.state.request.body()).about_paid_reply())?;
-        let (mut text, mut usage) = (String::new(), Usage::default());
-        for delta in deltas {
-            match delta {
-                Delta::Text(piece) => text.push_str(&piece),
-                Delta::Usage(counts) => usage = counts,
-                Delta::Finish(FinishReason::ContentFilter) => {
-                    return Err(Error::malformed("the model refused to summarize"));
-                }
-                _ => {}
-            }
-        }
-        if let Some((end, _)) = text.char_indices().find(|(at, _)| *at >= MAX_SUMMARY_BYTES) {
-            text.truncate(end);
-        }
-        if text.trim().is_empty() {
-            return Err(Error::malformed("the summary is empty"));
-        }
-        Ok(Summary { text, usage })
+        let reported = deltas.iter().rev().find_map(|delta| match delta {
+            Delta::Usage(counts) => Some(*counts),
+            _ => None,
+        });
+        let reported = reported.unwrap_or_default();
+        let is_paid = outcome.as_ref().err().is_none_or(|error| is_paid(&*reader, reported, error));
+        let usage = is_paid.then(|| call_usage(&*reader, reported, self.call_usage(0)));
+        let outcome =
+            outcome.map_err(|error| self.turn.shown_error(error, self.state.request.body()).about_paid_reply());
+        SideAnswer { content: outcome.and_then(|()| summary_text(deltas)), usage }
     }
 
-    /// Replaces the older turns by their summary. `elapsed` is the time that the upstream worked on
-    /// the summary.
+    /// Replaces the older turns by their summary.
     ///
     /// # Errors
     /// [`Error::HistoryTooLarge`] if there is still no room for the reply.
-    pub fn apply_summary(mut self, summary: Summary, elapsed: Duration) -> Result<Exchange<Ready>, Error> {
-        let Summary { text, usage } = summary;
+    pub fn apply_summary(mut self, Summary(text): Summary) -> Result<Exchange<Ready>, Error> {
         let Summarizing { mut plan, items, .. } = self.state;
         let turn = &mut self.turn;
         let summary = Item::text(Role::User, format!("{SUMMARY_HEADING}\n{text}"));
@@ -115,13 +110,29 @@ impl Exchange<Summarizing> {
         turn.item_count = plan.history.items().len();
         turn.summarized_items = items;
         turn.trimmed_items = items;
-        turn.summary_usage = usage;
-        turn.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         match turn.overrun() {
             Some(overrun) => Err(Error::HistoryTooLarge(overrun.excess)),
             None => Exchange::<Ready>::new(self.turn, plan),
         }
     }
+}
+
+/// The summary in the deltas of a complete reply.
+fn summary_text(deltas: Vec<Delta>) -> Result<Summary, Error> {
+    let mut text = String::new();
+    for delta in deltas {
+        match delta {
+            Delta::Text(piece) => text.push_str(&piece),
+            Delta::Finish(FinishReason::ContentFilter) => {
+                return Err(Error::malformed("the model refused to summarize"));
+            }
+            _ => {}
+        }
+    }
+    if let Some((end, _)) = text.char_indices().find(|(at, _)| *at >= MAX_SUMMARY_BYTES) {
+        text.truncate(end);
+    }
+    if text.trim().is_empty() { Err(Error::malformed("the summary is empty")) } else { Ok(Summary(text)) }
 }
 
 /// The lines of the new history: the summary, the items of the base after the first `items`, and

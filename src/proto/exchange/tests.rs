@@ -27,6 +27,7 @@ use crate::proto::{
         testing::{NOW, codec, ring},
     },
     turn::{Answer, Conversation, Delta, FinishReason, Truncation, TurnRequest, Usage},
+    usage::Spent,
 };
 
 /// A deployment, with the codec, the time and the randomness that an exchange needs.
@@ -91,14 +92,25 @@ impl Fixture {
         let mut deltas = Vec::new();
         for piece in pieces {
             if let Err(error) = exchange.push(piece, &mut deltas) {
-                return (deltas, Err(exchange.fail(error, MILLIS, &mut self.codec)));
+                let spent = spent(&exchange);
+                return (deltas, Err(exchange.fail(error, spent, &mut self.codec)));
             }
             if exchange.is_complete() {
                 break;
             }
         }
-        let outcome = exchange.finish(MILLIS, &mut deltas, &mut self.codec);
-        (deltas, outcome.map_err(|failure| *failure))
+        let outcome = self.close(exchange, &mut deltas);
+        (deltas, outcome)
+    }
+
+    /// Ends a reply of which all bytes were read.
+    fn close(&mut self, mut exchange: Exchange<Replying>, deltas: &mut Vec<Delta>) -> Result<Answer, Failure> {
+        let closed = exchange.close(deltas);
+        let spent = spent(&exchange);
+        match closed {
+            Ok(()) => exchange.finish(spent, &mut self.codec).map_err(|failure| *failure),
+            Err(error) => Err(exchange.fail(error, spent, &mut self.codec)),
+        }
     }
 
     /// Takes a turn with this reply.
@@ -108,9 +120,18 @@ impl Fixture {
     }
 
     fn history(&mut self, token: &str) -> Result<(Vec<Item>, Conversation), Error> {
-        let read = read_history(&self.deployment, token, &anonymous(), self.now, &mut self.codec);
-        read.map(|(items, conversation, _)| (items, conversation))
+        self.history_as(token, &anonymous())
     }
+
+    fn history_as(&mut self, token: &str, caller: &Caller) -> Result<(Vec<Item>, Conversation), Error> {
+        let Self { deployment, codec, now, .. } = self;
+        PresentedHistory::open(deployment, token, caller, *now, codec)?.read(&deployment.limits, codec)
+    }
+}
+
+/// What a turn of one call has cost.
+fn spent(exchange: &Exchange<Replying>) -> Spent {
+    Spent { usage: exchange.call_usage(), elapsed: MILLIS }
 }
 
 const MILLIS: Duration = Duration::from_millis(1_500);
@@ -171,7 +192,7 @@ fn results(token: &str, ids: &[&str]) -> TurnRequest {
     TurnRequest { input: ids.iter().map(result).collect(), ..next_turn(token, "") }
 }
 
-fn error_code(outcome: Result<Exchange<Ready>, Error>) -> &'static str {
+fn error_code<S>(outcome: Result<Exchange<S>, Error>) -> &'static str {
     outcome.err().expect("an error").code()
 }
 
@@ -308,7 +329,7 @@ fn only_its_owner_continues_a_token() {
     for (number, (token, caller, refused)) in cases.into_iter().enumerate() {
         let outcome = fixture.ready_as(next_turn(token, "and?"), caller);
         assert_eq!(outcome.err().map(|error| error.code()), refused, "case {number}");
-        let read = read_history(&fixture.deployment, token, caller, fixture.now, &mut fixture.codec);
+        let read = fixture.history_as(token, caller);
         assert_eq!(read.err().map(|error| error.code()), refused, "case {number}");
     }
     // The name of an anonymous user is accepted only with the token of that user.

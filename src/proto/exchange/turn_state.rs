@@ -1,6 +1,6 @@
 //! The data that all states of an exchange share, and the content of the model call.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, response};
@@ -10,12 +10,13 @@ use crate::proto::{
     deployment::{Deployment, Model, Target},
     error::{Error, Excess},
     json,
+    key::{KeyedHasher, TAG_BYTES},
     provider::{ModelCall, ReplyBounds, ReplyReader},
     secrets::{MIN_SECRET_CHARS, without_secrets},
     time::UnixSeconds,
-    token::{self, Claims, Codec, Id, NONCE_BYTES, VerifiedToken},
-    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation},
-    usage::{Usage, estimated_tokens},
+    token::{self, Claims, Codec, Id, NONCE_BYTES, PackedToken, VerifiedToken},
+    turn::{Answer, Conversation, FinishReason, ModelOptions, Truncation, TurnRequest},
+    usage::{Images, Spent},
 };
 
 /// The content of the model call: everything except the target.
@@ -53,35 +54,46 @@ pub struct PresentedToken {
     pub issued_at: UnixSeconds,
     /// The latest time at which the token can be valid, under any settings; without the leeway.
     pub expires_at: UnixSeconds,
-    /// The first 16 bytes of a hash of the new input: what the turn adds to the conversation.
-    /// Before [`Exchange::plan`](super::Exchange::plan), all input is hashed, because only the
-    /// history tells what is new. The tag of the token is the key of the hash. Only equal inputs
-    /// have equal hashes, and the hash says nothing about the input to anyone who does not have the
-    /// token.
-    pub input: [u8; 16],
+    /// The first 16 bytes of a hash of the parsed request without its token: the input as the
+    /// client sent it, with what it repeats of the conversation, the model and the options. The tag
+    /// of the token is the key of the hash. Only equal requests have equal hashes, and the hash
+    /// says nothing about the request to anyone who does not have the token.
+    pub request: [u8; 16],
 }
 
 impl PresentedToken {
-    pub(super) fn new(token: &VerifiedToken, input_items: &[Item]) -> Self {
-        let mut lines = String::new();
-        input_items.iter().for_each(|item| item.write_line(&mut lines));
-        let mut input = [0; 16];
-        input.iter_mut().zip(token.keyed_hash(&lines)).for_each(|(to, from)| *to = from);
+    pub(super) fn new(token: &PackedToken, request: &TurnRequest) -> Self {
+        let hash = request_hash(token.keyed_hash(), request);
         let claims = token.claims();
-        Self { token_id: claims.token_id, issued_at: claims.issued_at, expires_at: claims.expires_at, input }
+        let request = hash.first_chunk().copied().unwrap_or_default();
+        Self { token_id: claims.token_id, issued_at: claims.issued_at, expires_at: claims.expires_at, request }
     }
+}
+
+/// Hashes everything in a request that changes its answer. The way of the answer to the client does
+/// not: a client that lost a stream may ask for one document.
+fn request_hash(mut hasher: KeyedHasher, request: &TurnRequest) -> [u8; TAG_BYTES] {
+    hasher.update(request.settings_json().as_bytes());
+    let mut line = String::new();
+    for item in &request.input {
+        line.clear();
+        item.write_line(&mut line);
+        hasher.update(line.as_bytes());
+    }
+    hasher.finish()
 }
 
 /// The data that all states of an exchange share.
 pub(super) struct TurnState {
     pub(super) deployment: Arc<Deployment>,
-    /// The token to continue, without the items that were trimmed. None for the first turn.
+    /// The token to continue, without the items that were trimmed. None for the first turn, and
+    /// before [`Exchange::plan`](super::Exchange::plan).
     pub(super) base: Option<VerifiedToken>,
     /// The same token as the client presented it.
     pub(super) presented: Option<PresentedToken>,
     /// True if the model accepts history of clients.
     pub(super) accepts_client_history: bool,
-    /// True if the request brings replies of the model that the token does not have.
+    /// True if the request has no token and brings earlier replies of the model itself.
     pub(super) brings_history: bool,
     /// The claims of the token to issue.
     pub(super) claims: Claims,
@@ -93,8 +105,8 @@ pub(super) struct TurnState {
     pub(super) trimmed_items: usize,
     pub(super) summarized_items: usize,
     pub(super) elided_images: usize,
-    /// The usage of the call for a summary. The usage of the reply is added to it.
-    pub(super) summary_usage: Usage,
+    /// The images that the request has.
+    pub(super) images: Images,
     /// The current target.
     pub(super) target: Target,
     /// The number of the model's targets after the current one.
@@ -123,7 +135,7 @@ impl TurnState {
             trimmed_items: 0,
             summarized_items: 0,
             elided_images: 0,
-            summary_usage: Usage::default(),
+            images: Images::default(),
             target: model.target.clone(),
             fallbacks_left: model.fallbacks.len(),
             lowered: Vec::new(),
@@ -241,32 +253,23 @@ impl TurnState {
         self.deployment.limits.history_items.saturating_sub(self.item_count)
     }
 
-    /// The usage of the turn, with a reply that has these counts and this many bytes of text so
-    /// far.
-    pub(super) fn usage(&self, reply: Usage, reply_bytes: usize) -> TurnUsage {
-        let base = self.base.as_ref().map_or("", |base| base.history_lines());
-        let text_bytes = without_inline_images(base)
-            .saturating_add(without_inline_images(&self.new_lines))
-            .saturating_add(reply_bytes);
-        TurnUsage {
-            usage: self.summary_usage.plus(reply),
-            estimated_tokens: estimated_tokens(text_bytes),
-            history_bytes: base.len().saturating_add(self.new_lines.len()).saturating_add(reply_bytes),
-        }
+    /// The bytes of the inflated history and the input.
+    pub(super) fn history_bytes(&self) -> usize {
+        let base_bytes = self.base.as_ref().map_or(0, |base| base.history_lines().len());
+        base_bytes.saturating_add(self.new_lines.len())
     }
 
-    /// Issues the fresh token.
+    /// Issues the fresh token. `spent` is what all calls for the turn have cost.
     pub(super) fn issue(
         mut self,
         text: &str,
         output: Vec<Item>,
-        usage: Usage,
         finish: FinishReason,
-        elapsed: Duration,
+        spent: Spent,
         codec: &mut Codec,
     ) -> Result<Answer, Error> {
         output.iter().for_each(|item| item.write_line(&mut self.new_lines));
-        self.claims.add_usage(usage, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        self.claims.add_usage(spent.usage, u64::try_from(spent.elapsed.as_millis()).unwrap_or(u64::MAX));
         let context = self.deployment.token_context();
         let issued = token::issue(&self.claims, self.base.as_ref(), &self.new_lines, context, &self.nonce, codec)?;
         let conversation = Conversation {
@@ -277,16 +280,15 @@ impl TurnState {
             summarized_items: self.summarized_items,
             elided_images: self.elided_images,
         };
-        let usage = self.summary_usage.plus(usage);
         Ok(Answer {
             reply: text.to_owned(),
             output,
             token: issued.token,
             conversation,
-            usage,
+            usage: spent.usage,
             finish,
             stop_sequence: None,
-            elapsed,
+            elapsed: spent.elapsed,
         })
     }
 }
@@ -299,19 +301,6 @@ pub(super) struct Overrun {
     pub(super) excess: Excess,
 }
 
-/// The resources that a turn has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TurnUsage {
-    /// The model tokens that the upstream has reported. Some upstreams report none, and most report
-    /// them only at the end.
-    pub usage: Usage,
-    /// An estimate of the model tokens, input and output: four bytes of text each, as is common for
-    /// English.
-    pub estimated_tokens: u64,
-    /// The bytes of the inflated history, the input, and the text of the reply so far.
-    pub history_bytes: usize,
-}
-
 /// A request's body without the operator's prompt, in pieces. The rest is the caller's.
 fn without_prompt<'a>(request: &'a [u8], prompt: Option<&str>) -> Vec<&'a str> {
     let request = str::from_utf8(request).unwrap_or_default();
@@ -320,15 +309,5 @@ fn without_prompt<'a>(request: &'a [u8], prompt: Option<&str>) -> Vec<&'a str> {
     split.map_or_else(|| vec![request], |(before, after)| vec![before, after])
 }
 
-/// The number of bytes in item lines, without the data of their inline images.
-fn without_inline_images(lines: &str) -> usize {
-    // Inside a text, the quotation marks of this pattern would be escaped.
-    let images = lines.split(INLINE_IMAGE).skip(1).map(|rest| rest.find('"').unwrap_or(rest.len()));
-    lines.len().saturating_sub(images.fold(0, usize::saturating_add))
-}
-
 /// The most characters of an upstream's words that a caller sees.
 const MAX_WORDS_CHARS: usize = 300;
-
-/// The beginning of an inline image in an item line.
-const INLINE_IMAGE: &str = "\"image\":\"data:";

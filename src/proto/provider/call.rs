@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 
 use super::profile::Profile;
 use crate::proto::{
-    chat::Item,
+    chat::{Item, Output, Part},
     error::Error,
-    turn::{ModelOptions, Tool},
-    usage::estimated_tokens,
+    turn::ModelOptions,
+    usage::Images,
 };
 
 /// One call of a model, in neutral terms.
@@ -59,19 +59,18 @@ pub struct ReplyBounds {
     pub reply_bytes: usize,
 }
 
-/// An estimate of the model tokens that a call would send, from the bytes of its items, its tools
-/// and its system prompt.
-pub(super) fn estimate(call: &ModelCall<'_>) -> u64 {
-    let items = call.items.iter().map(Item::line_bytes).fold(0, usize::saturating_add);
-    let tools = call.options.tools.iter().map(tool_bytes).fold(0, usize::saturating_add);
-    let system = call.system.map_or(0, str::len);
-    estimated_tokens(items.saturating_add(tools).saturating_add(system))
-}
-
-fn tool_bytes(tool: &Tool) -> usize {
-    let description = tool.description.as_ref().map_or(0, String::len);
-    let schema = tool.parameters.as_ref().map_or(0, |schema| schema.get().len());
-    tool.name.len().saturating_add(description).saturating_add(schema)
+/// The images in the items of a request.
+pub(in crate::proto) fn images(items: &[Item]) -> Images {
+    let parts = items.iter().flat_map(|item| match item {
+        Item::Message { parts, .. } | Item::Result { out: Output::Parts(parts), .. } => parts.as_slice(),
+        Item::Call { .. } | Item::Result { .. } | Item::Think { .. } => &[],
+    });
+    parts.fold(Images::default(), |images, part| match part {
+        Part::Image(url) => {
+            Images { count: images.count.saturating_add(1), bytes: images.bytes.saturating_add(url.len()) }
+        }
+        Part::Text(_) => images,
+    })
 }
 
 /// `text` as raw JSON, if it is a JSON object.

@@ -56,7 +56,7 @@ pub use self::{
     traits::{Provider, ReplyReader},
 };
 
-pub(in crate::proto) use self::inner_token::without_tokens;
+pub(in crate::proto) use self::{call::images, inner_token::without_tokens};
 
 /// The provider with this name in configuration.
 #[must_use]

@@ -38,7 +38,7 @@ use self::{
     request::Body,
 };
 use super::{
-    call::{ModelCall, ReplyBounds, TokenCount, estimate, post},
+    call::{ModelCall, ReplyBounds, TokenCount, images, post},
     profile::Profile,
     reply,
     reply_json::parse_input_tokens,
@@ -71,11 +71,11 @@ impl Provider for OpenAiResponses {
     }
 
     fn count_tokens(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {
+        let request = post("/responses/input_tokens", false, &Body::new(call)?.for_count())?;
         if !call.profile.counts_tokens {
-            return Ok(TokenCount::Known(estimate(call)));
+            return Ok(TokenCount::Known(images(call.items).estimated_tokens(request.body().len())));
         }
-        post("/responses/input_tokens", false, &Body::new(call)?.for_count())
-            .map(|request| TokenCount::Request(Box::new(request)))
+        Ok(TokenCount::Request(Box::new(request)))
     }
 
     fn read_token_count(&self, body: &[u8]) -> Result<u64, Error> {

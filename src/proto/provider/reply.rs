@@ -179,6 +179,14 @@ impl<P: ReplyParser> ReplyReader for Reader<P> {
         }
     }
 
+    fn output_bytes(&self) -> usize {
+        match &self.state {
+            State::Body(reader) => reader.output_bytes(),
+            State::Stream(reader) => reader.output_bytes(),
+            State::Unread { .. } => 0,
+        }
+    }
+
     fn is_complete(&self) -> bool {
         match &self.state {
             State::Body(reader) => reader.is_complete(),

@@ -37,8 +37,12 @@ pub(super) struct ReplyBuilder {
     /// The bytes of all calls and all reasoning so far.
     piece_bytes: usize,
     max_piece_bytes: usize,
+    /// The bytes of calls that came more than once: an id or a name with every piece, or a complete
+    /// call after its pieces.
+    repeated_bytes: usize,
+    /// The bytes of all text so far.
+    text_bytes: usize,
     end: Option<End>,
-    has_text: bool,
     /// True if the model refused.
     refused: bool,
     complete: bool,
@@ -78,8 +82,9 @@ impl ReplyBuilder {
             held: Vec::new(),
             piece_bytes: 0,
             max_piece_bytes: bounds.reply_bytes.saturating_mul(2),
+            repeated_bytes: 0,
+            text_bytes: 0,
             end: None,
-            has_text: false,
             refused: false,
             complete: false,
         }
@@ -105,7 +110,7 @@ impl ReplyBuilder {
     /// Adds text, which may be empty.
     pub(super) fn text(&mut self, text: String, deltas: &mut Vec<Delta>) {
         if !text.is_empty() {
-            self.has_text = true;
+            self.text_bytes = self.text_bytes.saturating_add(text.len());
             deltas.push(Delta::Text(text));
         }
     }
@@ -174,13 +179,19 @@ impl ReplyBuilder {
         self.count_bytes(id.len().saturating_add(name.len()).saturating_add(args.len()))?;
         match self.open_call(index, id, name, args) {
             Some(call) => {
+                let mut repeated_bytes = 0_usize;
                 if call.id.is_empty() {
                     id.clone_into(&mut call.id);
+                } else {
+                    repeated_bytes = id.len();
                 }
-                if call.name != name {
+                if call.name == name {
+                    repeated_bytes = repeated_bytes.saturating_add(name.len());
+                } else {
                     call.name.push_str(name);
                 }
                 call.push_args(args);
+                self.repeated_bytes = self.repeated_bytes.saturating_add(repeated_bytes);
                 Ok(())
             }
             None => self.hold_call(index, id, name, args),
@@ -203,9 +214,11 @@ impl ReplyBuilder {
     pub(super) fn complete_call(&mut self, index: u64, id: &str, name: &str, args: &str) -> Result<(), Error> {
         let is_same = |call: &&mut CallPiece| id.is_empty() || call.id.is_empty() || call.id == id;
         if let Some(call) = self.last_call(index).filter(is_same) {
+            let repeated_bytes = call.name.len().saturating_add(call.args.len());
             call.name.clear();
             call.args.clear();
             call.end = ArgsEnd::default();
+            self.repeated_bytes = self.repeated_bytes.saturating_add(repeated_bytes);
         }
         self.call_fragment(index, id, name, args)
     }
@@ -284,9 +297,14 @@ impl ReplyBuilder {
         Ok(())
     }
 
+    /// The bytes of text, calls and reasoning so far.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.text_bytes.saturating_add(self.piece_bytes).saturating_sub(self.repeated_bytes)
+    }
+
     /// Returns true if the reply has text or calls.
     pub(super) fn has_said(&self) -> bool {
-        self.has_text || self.held.iter().any(|held| matches!(held.piece, Piece::Call(_)))
+        self.text_bytes > 0 || self.held.iter().any(|held| matches!(held.piece, Piece::Call(_)))
     }
 
     /// The opaque members of the message that the service wants back.

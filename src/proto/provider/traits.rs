@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, Request, response};
 
 use super::{
-    call::{ModelCall, ReplyBounds, TokenCount, estimate},
+    call::{ModelCall, ReplyBounds, TokenCount, images},
     profile::Profile,
     upstream_error,
 };
@@ -34,13 +34,14 @@ pub trait Provider: Sync {
     /// `head` announces a stream or one JSON value, and the first bytes decide.
     fn reply_reader(&self, head: &response::Parts, bounds: ReplyBounds, profile: &Profile) -> Box<dyn ReplyReader>;
 
-    /// The number of model tokens that a call would send. It is an estimate if the service cannot
-    /// count.
+    /// The number of model tokens that a call would send. It is an estimate from the request if the
+    /// service cannot count.
     ///
     /// # Errors
     /// As [`Self::request`].
     fn count_tokens(&self, call: &ModelCall<'_>) -> Result<TokenCount, Error> {
-        Ok(TokenCount::Known(estimate(call)))
+        let body_bytes = self.request(call)?.body().len();
+        Ok(TokenCount::Known(images(call.items).estimated_tokens(body_bytes)))
     }
 
     /// Reads the answer to a request from [`Self::count_tokens`].
@@ -81,6 +82,10 @@ pub trait ReplyReader: Send {
     /// Returns true once the provider has sent any part of the reply, even a part that is not
     /// shown, such as reasoning.
     fn has_started(&self) -> bool;
+
+    /// The bytes of text, calls and reasoning so far, handed out or held. Bytes whose content is
+    /// not known yet count as they are.
+    fn output_bytes(&self) -> usize;
 
     /// Returns true at the end of the reply. The connection need not be read further.
     fn is_complete(&self) -> bool;

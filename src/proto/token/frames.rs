@@ -1,5 +1,6 @@
 //! History bytes ↔ zstd frames (RFC 8878). Reads the frame headers first, checks every length
-//! against the limits, and only then inflates into one buffer of the exact size.
+//! against the limits, and only then inflates: first the claims, and later, in a step of its own,
+//! the history into one buffer of the exact size.
 //!
 //! ```text
 //! frame 1: the claims line │ frame 2 │ frame 3 │ …     each has complete JSON lines; at most 64
@@ -19,112 +20,76 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 use super::TokenFault;
 use crate::proto::{error::Error, limits::Limits};
 
-/// The frames of a payload and their text: complete lines of UTF-8. The contents of the lines are
-/// not checked here.
-pub(super) struct Frames {
+/// The frames of a payload, checked by their headers. Only the claims frame was inflated.
+pub(super) struct PackedFrames {
     /// The buffer with the frames. The bytes before `start` do not belong to them.
     payload: Vec<u8>,
-    /// The end of each frame in `payload` and in `inflated`, in order; the claims frame first.
-    ends: Vec<FrameEnd>,
     start: usize,
-    /// The text of the frames as bytes: only `unsafe` code could make a `String` from the fast
-    /// UTF-8 check.
-    inflated: Vec<u8>,
-    lines: usize,
+    /// The end of each frame, in order; the claims frame first. Text counts from the first byte of
+    /// the history.
+    ends: Vec<FrameEnd>,
 }
 
-impl Frames {
-    /// Inflates the frames in `payload` from `start` to its end.
+impl PackedFrames {
+    /// Reads the frames in `payload` from `start` to its end. Also returns the claims line, without
+    /// its line end.
     ///
     /// # Errors
-    /// [`TokenFault::Frames`] for a frame that the format does not allow, for one whose content
-    /// differs from its header, and for sums over the limits. The sums are checked before memory is
-    /// allocated. [`TokenFault::Lines`] for text that is not complete lines.
-    pub(super) fn inflate(
+    /// [`TokenFault::Frames`] for a frame that the format does not allow, for sums over the limits,
+    /// and for a claims frame whose content differs from its header. [`TokenFault::Lines`] for
+    /// claims that are not one line. The headers of all frames are checked before memory is
+    /// allocated.
+    pub(super) fn read(
         payload: Vec<u8>,
         start: usize,
         limits: &Limits,
         codec: &mut Codec,
-    ) -> Result<Self, TokenFault> {
-        let ends = walk(&payload, start, limits)?;
-        let mut inflated = vec![0; ends.last().map_or(0, |end| end.text)];
-        let mut from = FrameEnd { payload: start, text: 0 };
-        for to in &ends {
-            let frame = payload.get(from.payload..to.payload).unwrap_or_default();
+    ) -> Result<(Self, String), TokenFault> {
+        let (claims_bytes, ends) = walk(&payload, start, limits)?;
+        let frames = Self { payload, start, ends };
+        let mut claims = vec![0; claims_bytes];
+        codec.inflate(frames.compressed(0..1), &mut claims)?;
+        check_text(&claims)?;
+        if memchr(b'\n', &claims) != Some(claims.len().saturating_sub(1)) {
+            return Err(TokenFault::Lines("the first frame has more than the claims"));
+        }
+        claims.pop();
+        Ok((frames, String::from_utf8(claims).unwrap_or_default()))
+    }
+
+    /// Inflates the history into one buffer of exactly its size.
+    ///
+    /// # Errors
+    /// [`TokenFault::Frames`] for a frame whose content differs from its header.
+    /// [`TokenFault::Lines`] for text that is not complete lines, and for more lines than
+    /// [`Limits::history_items`].
+    pub(super) fn inflate(self, limits: &Limits, codec: &mut Codec) -> Result<Frames, TokenFault> {
+        let mut inflated = vec![0; self.history_bytes()];
+        for (before, frame) in (1..self.ends.len()).enumerate() {
             // Room of the exact size: for some malformed frames, the result of libzstd depends on
             // the room. A frame must have the same content in the next token, next to other frames.
-            let room = inflated.get_mut(from.text..to.text).unwrap_or_default();
-            let size = room.len();
-            match codec.inflater.decompress(room, frame) {
-                Ok(written) if written == size => from = *to,
-                _ => return Err(TokenFault::Frames("a frame does not have its declared size")),
-            }
+            let room = inflated.get_mut(self.end(before).text..self.end(frame).text).unwrap_or_default();
+            codec.inflate(self.compressed(frame..frame.saturating_add(1)), room)?;
         }
-        if simdutf8::basic::from_utf8(&inflated).is_err() {
-            return Err(TokenFault::Lines("not UTF-8"));
+        let lines = check_text(&inflated)?;
+        let ends_line = |end: &FrameEnd| inflated.get(end.text.saturating_sub(1)) == Some(&b'\n');
+        if !self.ends.iter().skip(1).all(ends_line) {
+            return Err(TokenFault::Lines("a frame does not end with a line"));
         }
-        let mut frames = Self { payload, ends, start, inflated, lines: 0 };
-        frames.lines = frames.check_lines()?;
-        Ok(frames)
+        if lines > limits.history_items {
+            return Err(TokenFault::Lines("more items than the limit"));
+        }
+        Ok(Frames { packed: self, inflated, lines })
     }
 
-    /// These frames without the oldest `lines` of the history. The rest is in one frame.
-    pub(super) fn without_oldest(&self, lines: usize, limits: &Limits, codec: &mut Codec) -> Result<Self, Error> {
-        let history = self.history();
-        let start = history.match_indices('\n').nth(lines.saturating_sub(1)).map_or(0, |(at, _)| at.saturating_add(1));
-        let claims_line = self.inflated.get(..self.end(0).text).unwrap_or_default();
-        let room = FrameRoom { reserved: 0, frames_bytes: usize::MAX, trailing: 0 };
-        let payload = append(as_text(claims_line), None, history.get(start..).unwrap_or_default(), room, codec)?;
-        // These bytes were just written, so they are never refused.
-        Self::inflate(payload, 0, limits, codec).map_err(|fault| Error::internal(fault.to_string()))
-    }
-
-    /// The claims line, without its line end.
-    pub(super) fn claims(&self) -> &str {
-        let end = self.ends.first().map_or(0, |end| end.text.saturating_sub(1));
-        as_text(self.inflated.get(..end).unwrap_or_default())
-    }
-
-    /// The history: complete lines, oldest first.
-    pub(super) fn history(&self) -> &str {
-        let start = self.ends.first().map_or(0, |end| end.text);
-        as_text(self.inflated.get(start..).unwrap_or_default())
-    }
-
-    /// The size of the history.
+    /// The inflated size of the history.
     pub(super) fn history_bytes(&self) -> usize {
-        self.inflated.len().saturating_sub(self.ends.first().map_or(0, |end| end.text))
-    }
-
-    /// The number of lines in the history.
-    pub(super) fn history_lines(&self) -> usize {
-        self.lines.saturating_sub(1)
+        self.ends.last().map_or(0, |end| end.text)
     }
 
     /// The number of frames with the history.
     pub(super) fn history_frames(&self) -> usize {
         self.ends.len().saturating_sub(1)
-    }
-
-    /// The most bytes that [`append`] can write for these frames and `new_bytes` more of history,
-    /// if the new bytes do not compress at all. Includes the claims.
-    pub(super) fn worst_case_bytes(base: Option<&Self>, new_bytes: usize) -> usize {
-        let kept = base.map_or(0, |base| match base.history_frames() {
-            // The number of frames is at its limit, so a merge must follow. The new bytes decide
-            // which frames it takes.
-            frames if frames.saturating_add(1) >= FRAMES_MAX => {
-                (1..=frames).map(|first| base.merged_bound_bytes(first)).max().unwrap_or(0)
-            }
-            _ => base.compressed(1..usize::MAX).len(),
-        });
-        compress_bound(CLAIMS_BYTES).saturating_add(kept).saturating_add(compress_bound(new_bytes))
-    }
-
-    /// The most bytes of the history's frames after a merge of the frames from number `first`.
-    fn merged_bound_bytes(&self, first: usize) -> usize {
-        let kept = self.end(first.saturating_sub(1));
-        let merged = compress_bound(self.inflated.len().saturating_sub(kept.text));
-        self.compressed(1..first).len().saturating_add(merged)
     }
 
     /// The compressed bytes of the frames with these numbers. The claims frame has number 0.
@@ -138,35 +103,69 @@ impl Frames {
     fn end(&self, frame: usize) -> FrameEnd {
         self.ends.get(frame).or_else(|| self.ends.last()).copied().unwrap_or_default()
     }
+}
 
-    /// Checks and counts the lines: each frame has complete lines, no line is empty, no byte is a
-    /// CR, no BOM starts the text, and the claims frame has one line.
-    fn check_lines(&self) -> Result<usize, TokenFault> {
-        let text = self.inflated.as_slice();
-        if self.ends.iter().any(|end| text.get(end.text.saturating_sub(1)) != Some(&b'\n')) {
-            return Err(TokenFault::Lines("a frame does not end with a line"));
-        }
-        let claims_end = self.ends.first().map_or(0, |end| end.text.saturating_sub(1));
-        if memchr(b'\n', text) != Some(claims_end) {
-            return Err(TokenFault::Lines("the first frame has more than the claims"));
-        }
-        let (mut lines, mut line_start) = (0_usize, 0);
-        for at in memchr2_iter(b'\n', b'\r', text) {
-            if text.get(at) != Some(&b'\n') {
-                return Err(TokenFault::Lines("a carriage return"));
+/// The frames of a payload and their history: complete lines of UTF-8. The contents of the lines
+/// are not checked here.
+pub(super) struct Frames {
+    packed: PackedFrames,
+    /// The history as bytes: only `unsafe` code could make a `String` from the fast UTF-8 check.
+    inflated: Vec<u8>,
+    lines: usize,
+}
+
+impl Frames {
+    /// The history without its oldest `lines`, in one frame. No claims frame is before it.
+    pub(super) fn without_oldest(&self, lines: usize, codec: &mut Codec) -> Result<Self, Error> {
+        let oldest = self.history().match_indices('\n').nth(lines.saturating_sub(1));
+        let start = oldest.map_or(0, |(at, _)| at.saturating_add(1));
+        let inflated = self.inflated.get(start..).unwrap_or_default().to_vec();
+        let mut payload = Vec::with_capacity(compress_bound(inflated.len()));
+        codec.deflate(&inflated, &mut payload)?;
+        let ends = vec![FrameEnd::default(), FrameEnd { payload: payload.len(), text: inflated.len() }];
+        let packed = PackedFrames { payload, start: 0, ends };
+        Ok(Self { packed, inflated, lines: self.lines.saturating_sub(lines) })
+    }
+
+    /// The history: complete lines, oldest first.
+    pub(super) fn history(&self) -> &str {
+        as_text(&self.inflated)
+    }
+
+    /// The size of the history.
+    pub(super) fn history_bytes(&self) -> usize {
+        self.inflated.len()
+    }
+
+    /// The number of lines in the history.
+    pub(super) fn history_lines(&self) -> usize {
+        self.lines
+    }
+
+    /// The number of frames with the history.
+    pub(super) fn history_frames(&self) -> usize {
+        self.packed.history_frames()
+    }
+
+    /// The most bytes that [`append`] can write for these frames and `new_bytes` more of history,
+    /// if the new bytes do not compress at all. Includes the claims.
+    pub(super) fn worst_case_bytes(base: Option<&Self>, new_bytes: usize) -> usize {
+        let kept = base.map_or(0, |base| match base.history_frames() {
+            // The number of frames is at its limit, so a merge must follow. The new bytes decide
+            // which frames it takes.
+            frames if frames.saturating_add(1) >= FRAMES_MAX => {
+                (1..=frames).map(|first| base.merged_bound_bytes(first)).max().unwrap_or(0)
             }
-            if at == line_start {
-                return Err(TokenFault::Lines("an empty line"));
-            }
-            (lines, line_start) = (lines.saturating_add(1), at.saturating_add(1));
-        }
-        // Some readers drop a BOM at the start of their input. Inside a string it is an ordinary
-        // character.
-        let history = text.get(claims_end.saturating_add(1)..).unwrap_or_default();
-        if text.starts_with(BOM) || history.starts_with(BOM) {
-            return Err(TokenFault::Lines("a byte order mark"));
-        }
-        Ok(lines)
+            _ => base.packed.compressed(1..usize::MAX).len(),
+        });
+        compress_bound(CLAIMS_BYTES).saturating_add(kept).saturating_add(compress_bound(new_bytes))
+    }
+
+    /// The most bytes of the history's frames after a merge of the frames from number `first`.
+    fn merged_bound_bytes(&self, first: usize) -> usize {
+        let kept = self.packed.end(first.saturating_sub(1));
+        let merged = compress_bound(self.inflated.len().saturating_sub(kept.text));
+        self.packed.compressed(1..first).len().saturating_add(merged)
     }
 }
 
@@ -230,6 +229,15 @@ impl Codec {
         Some(Self { deflater, inflater })
     }
 
+    /// Inflates `frame` into exactly `room`.
+    fn inflate(&mut self, frame: &[u8], room: &mut [u8]) -> Result<(), TokenFault> {
+        let size = room.len();
+        match self.inflater.decompress(room, frame) {
+            Ok(written) if written == size => Ok(()),
+            _ => Err(TokenFault::Frames("a frame does not have its declared size")),
+        }
+    }
+
     fn deflate(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let end = out.len();
         let mut cursor = Cursor::new(mem::take(out));
@@ -246,8 +254,35 @@ impl std::fmt::Debug for Codec {
     }
 }
 
-/// Converts bytes that [`Frames::inflate`] has checked. Checks them again, which takes a twentieth
-/// of the time of inflating: only `unsafe` code could skip the check.
+/// Checks text and counts its lines: it is UTF-8, its last line is complete, no line is empty, no
+/// byte is a CR, and no BOM starts it.
+fn check_text(text: &[u8]) -> Result<usize, TokenFault> {
+    if simdutf8::basic::from_utf8(text).is_err() {
+        return Err(TokenFault::Lines("not UTF-8"));
+    }
+    if text.last() != Some(&b'\n') {
+        return Err(TokenFault::Lines("a frame does not end with a line"));
+    }
+    let (mut lines, mut line_start) = (0_usize, 0);
+    for at in memchr2_iter(b'\n', b'\r', text) {
+        if text.get(at) != Some(&b'\n') {
+            return Err(TokenFault::Lines("a carriage return"));
+        }
+        if at == line_start {
+            return Err(TokenFault::Lines("an empty line"));
+        }
+        (lines, line_start) = (lines.saturating_add(1), at.saturating_add(1));
+    }
+    // Some readers drop a BOM at the start of their input. Inside a string it is an ordinary
+    // character.
+    if text.starts_with(BOM) {
+        return Err(TokenFault::Lines("a byte order mark"));
+    }
+    Ok(lines)
+}
+
+/// Converts bytes that [`PackedFrames::inflate`] has checked. Checks them again, which takes a
+/// twentieth of the time of inflating: only `unsafe` code could skip the check.
 fn as_text(inflated: &[u8]) -> &str {
     simdutf8::basic::from_utf8(inflated).unwrap_or_default()
 }
@@ -258,9 +293,10 @@ struct FrameEnd {
     text: usize,
 }
 
-/// Steps from frame to frame by their headers and adds up the sizes. Inflates nothing.
-fn walk(payload: &[u8], start: usize, limits: &Limits) -> Result<Vec<FrameEnd>, TokenFault> {
-    let mut ends = Vec::new();
+/// Steps from frame to frame by their headers and adds up the sizes. Inflates nothing. Returns the
+/// size of the claims and the end of each frame.
+fn walk(payload: &[u8], start: usize, limits: &Limits) -> Result<(usize, Vec<FrameEnd>), TokenFault> {
+    let (mut claims_bytes, mut ends) = (0, Vec::new());
     let mut at = FrameEnd { payload: start, text: 0 };
     let mut rest = payload.get(start..).unwrap_or_default();
     while !rest.is_empty() {
@@ -268,18 +304,19 @@ fn walk(payload: &[u8], start: usize, limits: &Limits) -> Result<Vec<FrameEnd>, 
             return Err(TokenFault::Frames("more than 64"));
         }
         let (header, blocks) = FrameHeader::read(rest).map_err(TokenFault::Frames)?;
-        let claims_end = ends.first().map(|claims: &FrameEnd| claims.text);
-        let limit = claims_end.map_or(CLAIMS_BYTES, |end| end.saturating_add(limits.history_bytes));
-        at.text = usize::try_from(header.content_bytes)
+        let is_claims = ends.is_empty();
+        let (sum, limit) =
+            if is_claims { (&mut claims_bytes, CLAIMS_BYTES) } else { (&mut at.text, limits.history_bytes) };
+        *sum = usize::try_from(header.content_bytes)
             .ok()
-            .and_then(|size| at.text.checked_add(size))
-            .filter(|text| *text <= limit)
+            .and_then(|size| sum.checked_add(size))
+            .filter(|sum| *sum <= limit)
             .ok_or(TokenFault::Frames("inflated size over the limit"))?;
         rest = header.skip_blocks(blocks).map_err(TokenFault::Frames)?;
         at.payload = payload.len().saturating_sub(rest.len());
         ends.push(at);
     }
-    if ends.len() < 2 { Err(TokenFault::Frames("fewer than 2")) } else { Ok(ends) }
+    if ends.len() < 2 { Err(TokenFault::Frames("fewer than 2")) } else { Ok((claims_bytes, ends)) }
 }
 
 /// The header of a frame (RFC 8878 §3.1.1.1).
@@ -368,10 +405,10 @@ impl FrameHeader {
 fn merge_start(base: Option<&Frames>, new_bytes: usize) -> usize {
     let Some(base) = base else { return usize::MAX };
     let total = base.inflated.len().saturating_add(new_bytes);
-    (1..base.ends.len())
+    (1..base.packed.ends.len())
         .find(|frame| {
-            let end = base.end(*frame).text;
-            let size = end.saturating_sub(base.end(frame.saturating_sub(1)).text);
+            let end = base.packed.end(*frame).text;
+            let size = end.saturating_sub(base.packed.end(frame.saturating_sub(1)).text);
             size < total.saturating_sub(end).saturating_mul(2)
         })
         .unwrap_or(usize::MAX)
@@ -387,14 +424,14 @@ fn write(
 ) -> Result<Vec<u8>, Error> {
     let (kept, joined);
     let newest = match base {
-        Some(base) if merge_start < base.ends.len() => {
-            kept = base.compressed(1..merge_start);
-            let old = base.inflated.get(base.end(merge_start.saturating_sub(1)).text..).unwrap_or_default();
+        Some(base) if merge_start < base.packed.ends.len() => {
+            kept = base.packed.compressed(1..merge_start);
+            let old = base.inflated.get(base.packed.end(merge_start.saturating_sub(1)).text..).unwrap_or_default();
             joined = [old, lines.as_bytes()].concat();
             joined.as_slice()
         }
         _ => {
-            kept = base.map_or(&[][..], |base| base.compressed(1..usize::MAX));
+            kept = base.map_or(&[][..], |base| base.packed.compressed(1..usize::MAX));
             lines.as_bytes()
         }
     };

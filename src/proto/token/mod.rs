@@ -7,10 +7,15 @@
 //! The header is never parsed: it must equal a header that this deployment would write.
 //!
 //! ```text
-//! text ─ length ─ charset ─ dots ─ header ─ tag ─▶ decode ─ open ─ walk ─ inflate ─ UTF-8 ─ claims
-//!                                                                                           │
-//! VerifiedToken ◀─ times ◀─ caller ◀─ issuer ◀─ UnverifiedToken ◀───────────────────────────┘
+//! text ─ length ─ charset ─ dots ─ header ─ tag ─▶ decode ─ open ─ walk ─ claims frame ─ claims
+//!                                                                                         │
+//! PackedToken ◀─ times ◀─ caller ◀─ issuer ◀─ UnverifiedToken ◀───────────────────────────┘
+//!      │ the guard admits or refuses the request
+//!      └─▶ inflate the history ─ UTF-8 ─ lines ─▶ VerifiedToken ─▶ items
 //! ```
+//! The history can be thousands of times as long as its token. So it is inflated last, for requests
+//! that nothing else refuses.
+//!
 //! Up to and including the caller check, every failure has the same public answer. The only
 //! exception is the length.
 
@@ -28,13 +33,13 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use self::frames::{FrameRoom, Frames};
+use self::frames::{FrameRoom, Frames, PackedFrames};
 pub(super) use super::error::TokenFault;
 use super::{
     base64url,
     chat::{History, Item},
     error::{Error, Excess},
-    key::{KeyId, KeyRing, SigningKey, TAG_BYTES, keyed_hash},
+    key::{KeyId, KeyRing, KeyedHasher, SigningKey, TAG_BYTES},
     limits::Limits,
     time::UnixSeconds,
 };
@@ -71,7 +76,8 @@ impl<'a> RawToken<'a> {
         Excess::bytes(text.len(), limits.token_bytes).map_or(Ok(Self(text)), |excess| Err(Error::TokenTooLarge(excess)))
     }
 
-    /// Checks the tag. Only then opens the payload and reads the claims.
+    /// Checks the tag. Only then opens the payload and reads the claims. Does not inflate the
+    /// history.
     ///
     /// # Errors
     /// [`Error::TokenInvalid`] for every fault.
@@ -109,22 +115,20 @@ impl<'a> RawToken<'a> {
                 NONCE_BYTES
             }
         };
-        let frames = Frames::inflate(payload, start, context.limits, codec)?;
-        if frames.history_lines() > context.limits.history_items {
-            return Err(TokenFault::Lines("more items than the limit"));
-        }
-        let claims = Claims::from_line(frames.claims())?;
+        let (frames, claims) = PackedFrames::read(payload, start, context.limits, codec)?;
+        let claims = Claims::from_line(&claims)?;
         let tag = tag.try_into().map_err(|_| TokenFault::Tag)?;
         Ok(UnverifiedToken { claims, kind, tag, frames })
     }
 }
 
-/// A token with a valid tag. Its caller and its times have not been checked.
+/// A token with a valid tag. Its caller and its times have not been checked, and its history is
+/// still compressed.
 pub struct UnverifiedToken {
     claims: Claims,
     kind: Kind,
     tag: [u8; TAG_BYTES],
-    frames: Frames,
+    frames: PackedFrames,
 }
 
 impl UnverifiedToken {
@@ -139,13 +143,70 @@ impl UnverifiedToken {
         purpose: TokenPurpose,
         policy: &TokenPolicy,
         now: UnixSeconds,
-    ) -> Result<VerifiedToken, Error> {
+    ) -> Result<PackedToken, Error> {
         self.claims.check_holder(holder, policy)?;
         self.claims.check_times(purpose, policy, now)?;
-        Ok(VerifiedToken(self))
+        Ok(PackedToken(self))
+    }
+
+    /// Inflates the history of a token whose caller is not checked. Only key holders may read it.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] for a history that is not complete lines.
+    pub fn unpack(self, limits: &Limits, codec: &mut Codec) -> Result<UnpackedToken, Error> {
+        let Self { claims, kind, tag, frames } = self;
+        Ok(UnpackedToken { claims, kind, tag, frames: frames.inflate(limits, codec)? })
     }
 
     /// The claims. Only key holders may read them before [`Self::verify`].
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+}
+
+/// A valid token that its owner presented. Its history is still compressed.
+pub struct PackedToken(UnverifiedToken);
+
+impl PackedToken {
+    /// Inflates the history. This can take thousands of times as long as all checks before it.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] for a history that is not complete lines.
+    pub fn unpack(self, limits: &Limits, codec: &mut Codec) -> Result<VerifiedToken, Error> {
+        self.0.unpack(limits, codec).map(VerifiedToken)
+    }
+
+    /// The claims.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        self.0.claims()
+    }
+
+    /// The inflated size of the history.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.0.frames.history_bytes()
+    }
+
+    /// A hash that only holders of this token can compute. Its key is the token's tag, which is in
+    /// the token only, and is the same on all instances and under every key ring that verifies the
+    /// token.
+    pub(in crate::proto) fn keyed_hash(&self) -> KeyedHasher {
+        KeyedHasher::new(&self.0.tag)
+    }
+}
+
+/// A token with its history.
+pub struct UnpackedToken {
+    claims: Claims,
+    kind: Kind,
+    tag: [u8; TAG_BYTES],
+    frames: Frames,
+}
+
+impl UnpackedToken {
+    /// The claims.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
@@ -176,8 +237,9 @@ impl UnverifiedToken {
     }
 }
 
-/// A valid token that its owner presented. Only such a token brings history into a request.
-pub struct VerifiedToken(UnverifiedToken);
+/// A valid token that its owner presented, with its history. Only such a token brings history into
+/// a request.
+pub struct VerifiedToken(UnpackedToken);
 
 impl VerifiedToken {
     /// Parses the items.
@@ -192,38 +254,41 @@ impl VerifiedToken {
             .collect::<Result<_, _>>()
             .map_err(|_| TokenFault::Items.into())
     }
-}
-
-impl VerifiedToken {
-    /// A hash of `text` that only holders of this token can compute. Its key is the token's tag,
-    /// which is in the token only, and is the same on all instances and under every key ring that
-    /// verifies the token.
-    pub(super) fn keyed_hash(&self, text: &str) -> [u8; TAG_BYTES] {
-        keyed_hash(&self.0.tag, text.as_bytes())
-    }
 
     /// This token without its oldest `items`; `None` if no item remains.
     ///
     /// # Errors
     /// [`Error::Internal`] if the compressor fails. It fails only without memory.
-    pub fn without_oldest(self, items: usize, limits: &Limits, codec: &mut Codec) -> Result<Option<Self>, Error> {
+    pub fn without_oldest(self, items: usize, codec: &mut Codec) -> Result<Option<Self>, Error> {
         if items >= self.0.items() {
             return Ok(None);
         }
-        let UnverifiedToken { claims, kind, tag, frames } = self.0;
-        Ok(Some(Self(UnverifiedToken { claims, kind, tag, frames: frames.without_oldest(items, limits, codec)? })))
+        let UnpackedToken { claims, kind, tag, frames } = self.0;
+        Ok(Some(Self(UnpackedToken { claims, kind, tag, frames: frames.without_oldest(items, codec)? })))
     }
 }
 
 impl std::ops::Deref for VerifiedToken {
-    type Target = UnverifiedToken;
+    type Target = UnpackedToken;
 
-    fn deref(&self) -> &UnverifiedToken {
+    fn deref(&self) -> &UnpackedToken {
         &self.0
     }
 }
 
 impl std::fmt::Debug for UnverifiedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for PackedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for UnpackedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Token").field("kind", &self.kind).field("items", &self.items()).finish_non_exhaustive()
     }

@@ -41,8 +41,11 @@ impl TestDeployment {
 
     /// Verifies a token of a caller at some time.
     pub(crate) fn verify_for(&self, text: &str, caller: Principal, now: UnixSeconds) -> Result<VerifiedToken, Error> {
-        let token = RawToken::new(text, &self.limits)?.authenticate(self.token_context(), &mut codec())?;
-        token.verify(&TokenHolder::Known(caller), TokenPurpose::Continue, &self.policy, now)
+        let codec = &mut codec();
+        let token = RawToken::new(text, &self.limits)?.authenticate(self.token_context(), codec)?;
+        token
+            .verify(&TokenHolder::Known(caller), TokenPurpose::Continue, &self.policy, now)?
+            .unpack(&self.limits, codec)
     }
 }
 

@@ -16,13 +16,13 @@ pub struct Answer {
     pub token: String,
     /// The state of the conversation in that token.
     pub conversation: Conversation,
-    /// The model tokens that this turn used.
+    /// The model tokens that this turn used, in all its calls.
     pub usage: Usage,
     /// The reason for the end of the reply.
     pub finish: FinishReason,
     /// The stop sequence that ended the reply, if the provider names it.
     pub stop_sequence: Option<String>,
-    /// The time from the call of the model to the end of its reply.
+    /// The time that the upstreams worked on this turn, in all its calls.
     pub elapsed: Duration,
 }
 

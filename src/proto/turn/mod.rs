@@ -11,6 +11,8 @@ mod repair;
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{chat::Item, withheld};
 
 pub(in crate::proto) use super::chat::is_of_provider;
@@ -53,6 +55,16 @@ pub struct TurnRequest {
     pub ignored: Vec<String>,
 }
 
+impl TurnRequest {
+    /// Everything that changes the answer, except the input and the token, as JSON: the model, the
+    /// system prompt and the options. Equal requests have equal texts.
+    pub(in crate::proto) fn settings_json(&self) -> String {
+        let Self { model, system, options, truncation, .. } = self;
+        // Every part has a form in JSON, so this cannot fail.
+        serde_json::to_string(&(model, system, options, truncation)).unwrap_or_default()
+    }
+}
+
 impl fmt::Debug for TurnRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TurnRequest")
@@ -66,7 +78,7 @@ impl fmt::Debug for TurnRequest {
 }
 
 /// The handling of a conversation that is too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Truncation {
     /// Drop complete turns, oldest first, and report the number of dropped items.
     Oldest,

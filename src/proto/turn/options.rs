@@ -1,5 +1,6 @@
 //! The options for the model: length, sampling, format, reasoning and tools.
 
+use serde::Serialize;
 use serde_json::{Number, value::RawValue};
 
 /// The options for the model.
@@ -7,7 +8,7 @@ use serde_json::{Number, value::RawValue};
 /// A provider format may have no word for an option. It leaves out hints: [`Self::seed`],
 /// [`Self::reasoning`], and permission for parallel calls. It refuses an option that would change
 /// the answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ModelOptions {
     /// The limit on the reply's model tokens.
     pub max_output_tokens: Option<u32>,
@@ -32,7 +33,7 @@ pub struct ModelOptions {
 }
 
 /// The format of a reply's text.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub enum ReplyFormat {
     /// Any JSON object.
     Json,
@@ -53,7 +54,7 @@ pub enum ReplyFormat {
 }
 
 /// The amount of reasoning.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reasoning {
     /// The mode and the budget, in Anthropic's terms.
     pub thinking: Option<Thinking>,
@@ -103,7 +104,7 @@ const LOW_BUDGET: u32 = 4_096;
 const MEDIUM_BUDGET: u32 = 16_384;
 
 /// The mode of reasoning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Thinking {
     /// The model decides.
     Adaptive,
@@ -114,7 +115,7 @@ pub enum Thinking {
 }
 
 /// A tool that the model may call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Tool {
     /// The name: 1 to 64 characters of `[A-Za-z0-9_-]`.
     pub name: String,
@@ -127,7 +128,7 @@ pub struct Tool {
 }
 
 /// The choice among the tools.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum ToolChoice {
     /// The model decides.
     Auto,

@@ -70,6 +70,7 @@ impl<H: Host> ReplyStream<H> {
             }
             Err(failed) => *failed,
         };
+        self.end_spending(false);
         let FailedAttempt { error, exchange, refused_member } = failed;
         self.context.refused_member = refused_member;
         self.exchange = Some(ExchangeState::Ready(exchange));
@@ -84,22 +85,16 @@ impl<H: Host> ReplyStream<H> {
         exchange: &Exchange<Ready>,
     ) -> Result<OpenCall<<H::Upstream as Upstream>::Response>, CallFault> {
         let service = &self.service;
-        self.called = service.host.clock().elapsed();
-        self.sent = Some(exchange.turn_usage());
-        if let Some(permit) = &mut self.permit {
-            permit.call();
-        }
-        let (call, share) = self.context.call(exchange, exchange.request(), self.called);
-        self.due = self.called + share;
+        let called = service.host.clock().elapsed();
+        let (call, share) = self.context.call(exchange, exchange.request(), called);
+        self.due = called + share;
         let is_streamed = exchange.is_streamed();
         // A reply that is not streamed sends its first byte after the model has finished.
         let limit = if is_streamed { share.min(service.settings.timeouts.first_byte) } else { share };
         // Such a reply may well take longer than its share of the time.
         let is_verdict = is_streamed || exchange.fallbacks_left() == 0;
         let mut timer = service.call_timer(limit, "the first byte", is_verdict);
-        let (waited, opened) = service.open_call(&mut self.context, call, &mut timer).await;
-        self.called = self.called.saturating_add(waited);
-        opened
+        service.open_call(&mut self.context, call, exchange.call_usage(), &mut timer).await
     }
 
     /// Reads the body of a refusal for its reasons. A body that breaks off or does not end still

@@ -189,7 +189,7 @@ impl Drop for AddressLease {
     fn drop(&mut self) {
         let now = self.pool.now();
         match self.verdict {
-            Some(Verdict::Complete | Verdict::Refused) => {
+            Some(Verdict::Cancelled | Verdict::Complete | Verdict::Refused) => {
                 self.note_output();
                 self.note(Health::succeed);
             }

@@ -34,7 +34,7 @@ pub(super) enum AdmissionReply {
     },
     /// The token, its conversation or its user is revoked.
     Revoked,
-    /// The token is spent, or in use. `in_flight` is true if a turn with the same input uses it.
+    /// The token is spent, or in use. `in_flight` is true if the same request uses it.
     TokenUsed {
         in_flight: bool,
     },

@@ -1,18 +1,19 @@
--- Admits or refuses a turn. Every check comes before the first write: if a check refuses the turn,
+-- Admits or refuses a turn or a read. Every check comes before the first write: if a check refuses the turn,
 -- nothing is consumed.
 --
--- KEYS  1 birth; 2 end of this turn; 3 turns in flight; 4 rate; 5 revoked user;
---       6 revoked conversation; 7… quotas; then, if a token was presented: revoked token, used token
--- ARGV  1 purpose: turn, count, read
+-- KEYS  1 birth; 2 end of this turn; 3 turns and reads in flight; 4 rate of turns or of reads;
+--       5 revoked user; 6 revoked conversation; 7… quotas; then, if a token was presented: revoked
+--       token, used token
+-- ARGV  1 purpose: turn, read
 --       2 holder id
 --       3 lease, ms
 --       4 1 if the birth is checked
 --       5 1 if revocations are checked
 --       6 second in which the token was issued; empty without a token
 --       7 1 if the token can continue only one turn
---       8 keyed hash of the turn's input
---       9 maximum of concurrent turns
---       10 cost of a turn under the rate, microseconds; 0 without a rate
+--       8 keyed hash of the turn's request
+--       9 maximum of concurrent turns and reads
+--       10 cost under the rate, microseconds; 0 without a rate
 --       11 burst
 --       12 1 if the turn starts a conversation
 --       13… six for each quota: length of the period, s; limits of turns, conversations,
@@ -20,7 +21,7 @@
 -- Returns {verdict, {a, b, debt of the rate in microseconds, then seven numbers for each quota:
 -- number of the period, seconds left, and the five counts}}.
 -- Verdicts: ok; older (a: birth); revoked; stale: the turn has ended already; used (a: 1 if a turn
--- with the same input is in flight); fast: rate exceeded (a: wait in microseconds); short: quota
+-- with the same request is in flight); fast: rate exceeded (a: wait in microseconds); short: quota
 -- exceeded (a: quota, b: count, from 1); busy: too many concurrent turns.
 
 local function int(number)
@@ -66,10 +67,6 @@ if issued and ARGV[5] == '1' then
     return answer('revoked')
   end
 end
-if purpose == 'read' then
-  return answer('ok')
-end
-
 -- The guard reported the end of this turn before this call arrived.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return answer('stale')

@@ -17,9 +17,7 @@ use super::{
 };
 use crate::{
     config::StoreConfig,
-    guard::{
-        AdmitRequest, Guard, GuardPurpose, KeyedHash, LimitSubject, LocalGuard, Moment, Revocation, Revoked, Rules,
-    },
+    guard::{AdmitRequest, Guard, KeyedHash, LimitSubject, LocalGuard, Moment, Revocation, Revoked, Rules},
     proto::{allowance::Allowance, error::Error, time::UnixSeconds},
     service::EntropySource as _,
     shell::entropy::SystemEntropy,
@@ -102,7 +100,7 @@ impl Guard for RedisGuard {
     async fn admit(&self, request: AdmitRequest) -> Result<RedisPermit, Error> {
         let rules = self.store.rules();
         // In an outage, ends wait in the queue through no fault of the caller.
-        if request.purpose != GuardPurpose::Read && self.store.is_up() && self.queue.is_busy(&request.subject()) {
+        if self.store.is_up() && self.queue.is_busy(&request.subject()) {
             return Err(Error::UserBusy { limit: rules.max_concurrent_turns });
         }
         let mut holder = [0; HOLDER_BYTES];
@@ -112,13 +110,13 @@ impl Guard for RedisGuard {
         let mut permit = StorePermit::new(Arc::clone(&self.store), self.queue.clone(), turn);
         match self.store.admit(&permit.turn).await {
             Ok(Admission { reply: AdmissionReply::Admitted, counts }) => {
-                let allowances = counts.allowances(&permit.turn.rules);
+                let allowances = counts.allowances(&permit.turn.rules, permit.turn.purpose);
                 permit.turn.admitted = Some(counts);
                 Ok(RedisPermit::store(allowances, permit))
             }
             Ok(Admission { reply, counts }) => {
                 permit.must_report = false;
-                Err(refusal(&permit.turn.rules, reply, &counts))
+                Err(refusal(&permit.turn, reply, &counts))
             }
             Err(fault) => {
                 permit.must_report &= fault.may_have_run;
@@ -131,8 +129,8 @@ impl Guard for RedisGuard {
 
     async fn allowances(&self, subject: LimitSubject, moment: Moment) -> Result<Vec<Allowance>, Error> {
         let rules = self.store.rules();
-        match self.store.counts(&rules, &subject).await {
-            Ok(counts) => Ok(counts.allowances(&rules)),
+        match self.store.allowances(&rules, &subject).await {
+            Ok(allowances) => Ok(allowances),
             Err(fault) if needs_store(&rules) => Err(fault.into()),
             Err(_) => self.local.allowances(subject, moment).await,
         }
@@ -158,7 +156,8 @@ impl Guard for RedisGuard {
 }
 
 /// The error for a reply that does not admit the turn.
-fn refusal(rules: &Rules, reply: AdmissionReply, counts: &Counts) -> Error {
+fn refusal(turn: &TurnEntry, reply: AdmissionReply, counts: &Counts) -> Error {
+    let TurnEntry { rules, purpose, .. } = turn;
     let unavailable =
         |cause: &str| Error::GuardUnavailable { cause: format!("limits store: {cause}"), retryable: true };
     let mismatch = || unavailable("its counts do not match the rules");
@@ -174,11 +173,11 @@ fn refusal(rules: &Rules, reply: AdmissionReply, counts: &Counts) -> Error {
             retryable: false,
         },
         AdmissionReply::QuotaExceeded { quota, count } => {
-            let exhausted = counts.quota_exhausted(rules, quota, count);
+            let exhausted = counts.quota_exhausted(rules, *purpose, quota, count);
             exhausted.map_or_else(mismatch, |exhausted| Error::QuotaExceeded(Box::new(exhausted)))
         }
         AdmissionReply::RateExceeded { wait_micros } => {
-            let exhausted = counts.rate_exhausted(rules, wait_micros);
+            let exhausted = counts.rate_exhausted(rules, *purpose, wait_micros);
             exhausted.map_or_else(mismatch, |exhausted| Error::RateLimited(Box::new(exhausted)))
         }
         AdmissionReply::Revoked => Error::TokenRevoked,

@@ -44,14 +44,19 @@ impl Keys {
         self.name("done", &hash("holder", &[holder]))
     }
 
-    /// A sorted set of the caller's turns in flight, scored by the end of their lease.
+    /// A sorted set of the caller's turns and reads in flight, scored by the end of their lease.
     pub(super) fn turns_in_flight(&self, subject: &LimitSubject) -> String {
         self.name("places", &limit_subject(subject))
     }
 
-    /// Holds the time at which the caller's rate is full again.
+    /// Holds the time at which the caller's rate of turns is full again.
     pub(super) fn rate(&self, subject: &LimitSubject) -> String {
         self.name("rate", &limit_subject(subject))
+    }
+
+    /// Holds the time at which the caller's rate of reads is full again.
+    pub(super) fn read_rate(&self, subject: &LimitSubject) -> String {
+        self.name("read-rate", &limit_subject(subject))
     }
 
     /// A hash of the caller's counts in a period of this length.
@@ -155,7 +160,7 @@ mod tests {
             for principal in [alice("none"), alice("jwt:x"), Principal::new("none", "alice").unwrap()] {
                 names.extend([keys.user_revoked(&principal), keys.live_conversations(&principal)]);
                 let subject = LimitSubject::User(principal);
-                names.extend([keys.turns_in_flight(&subject), keys.rate(&subject)]);
+                names.extend([keys.turns_in_flight(&subject), keys.rate(&subject), keys.read_rate(&subject)]);
                 names.extend([keys.quota(&subject, 1), keys.quota(&subject, 11)]);
             }
             for peer in ["0.0.0.1", "::1", "::2"] {

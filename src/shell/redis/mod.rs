@@ -21,12 +21,13 @@
 //! # Admission
 //!
 //! The script checks, in this order: the birth, revocation (user, conversation, token), single use,
-//! rate, quotas, concurrent turns.
+//! rate, quotas, concurrent turns and reads.
 //!
 //! - If the rate and quotas refuse, the error reports the longest wait.
 //! - If any check refuses, nothing is consumed.
-//! - To read a history, only the birth and revocation are checked, and nothing is consumed.
-//! - To count model tokens consumes the rate and a concurrency slot, and no quota.
+//! - To read a history or to count model tokens consumes the read rate and a concurrency slot, and
+//!   neither single use nor a quota is checked.
+//! - To revoke own tokens is the same, except that birth and revocation are not checked.
 //!
 //! # End
 //!
@@ -51,10 +52,10 @@
 //! # Single use
 //!
 //! - While a turn is in flight, it holds a lease on its token. The lease names the turn by random
-//!   bytes, and holds the keyed hash of the input.
+//!   bytes, and holds the keyed hash of the request.
 //! - If the process dies, the store forgets the lease after [`Rules::lease`].
 //! - After a complete or a cut reply, the token is spent until it would have expired.
-//! - A spent token is accepted again with the same input for ten minutes from its first use,
+//! - A spent token is accepted again with the same request for ten minutes from its first use,
 //!   because the reply may have been lost.
 //! - A turn that failed, or whose client left before any output, releases the token.
 //!

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{settle_queue::SettleQueue, store::Store, turn_entry::TurnEntry};
 use crate::{
-    guard::{Charge, GuardPurpose, LocalPermit, Permit, TurnEnd},
+    guard::{Charge, LocalPermit, Permit, TurnEnd},
     proto::allowance::Allowance,
 };
 
@@ -38,20 +38,6 @@ impl Permit for RedisPermit {
         &self.allowances
     }
 
-    fn model_called(&mut self) {
-        match &mut self.inner {
-            InnerPermit::Local(permit) => permit.model_called(),
-            InnerPermit::Store(permit) => permit.end = permit.end.after_model_call(),
-        }
-    }
-
-    fn reply_started(&mut self) {
-        match &mut self.inner {
-            InnerPermit::Local(permit) => permit.reply_started(),
-            InnerPermit::Store(permit) => permit.end = TurnEnd::Cut(Charge::default()),
-        }
-    }
-
     async fn settle(self, end: TurnEnd) {
         match self.inner {
             InnerPermit::Local(permit) => permit.settle(end).await,
@@ -59,10 +45,10 @@ impl Permit for RedisPermit {
         }
     }
 
-    fn client_left(self, charge: Charge) {
+    fn settle_later(self, end: TurnEnd) {
         match self.inner {
-            InnerPermit::Local(permit) => permit.client_left(charge),
-            InnerPermit::Store(mut permit) => permit.end = permit.end.with_charge(charge),
+            InnerPermit::Local(permit) => permit.settle_later(end),
+            InnerPermit::Store(mut permit) => permit.end = end,
         }
     }
 }
@@ -81,9 +67,7 @@ pub(super) struct StorePermit {
 
 impl StorePermit {
     pub(super) fn new(store: Arc<Store>, queue: SettleQueue, turn: TurnEntry) -> Self {
-        // A read consumes nothing.
-        let must_report = turn.purpose != GuardPurpose::Read;
-        Self { store, queue, turn, end: TurnEnd::Failed, must_report }
+        Self { store, queue, turn, end: TurnEnd::Failed(Charge::default()), must_report: true }
     }
 
     /// Reports the end, and waits for the store as long as one call may take. If the caller stops

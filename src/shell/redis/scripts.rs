@@ -10,7 +10,7 @@ use super::{
     lua::{integer, millis, turn_micros},
     turn_entry::TurnEntry,
 };
-use crate::guard::{Charge, GuardPurpose, LimitSubject, Quota, Revocation, Rules, TurnEnd};
+use crate::guard::{GuardPurpose, LimitSubject, Quota, Revocation, Rules, TurnEnd};
 
 /// The scripts with their SHA-1 digests, which identify them in the store.
 #[derive(Debug)]
@@ -35,9 +35,9 @@ impl Scripts {
     pub(super) fn admit(&self, keys: &Keys, turn: &TurnEntry) -> ScriptInvocation<'_> {
         let mut call = self.admit.prepare_invoke();
         call.key(keys.birth()).key(keys.turn_ended(&turn.holder)).key(keys.turns_in_flight(&turn.subject));
-        call.key(keys.rate(&turn.subject));
+        call.key(if turn.is_turn() { keys.rate(&turn.subject) } else { keys.read_rate(&turn.subject) });
         call.key(keys.user_revoked(&turn.principal)).key(keys.conversation_revoked(turn.conversation));
-        add_quota_keys(&mut call, keys, &turn.subject, turn.reported_quotas());
+        add_quota_keys(&mut call, keys, &turn.subject, &turn.rules.quotas);
         if let Some(presented) = turn.presented {
             call.key(keys.token_revoked(presented.token_id)).key(keys.token_used(presented.token_id));
         }
@@ -73,10 +73,11 @@ impl Scripts {
         call
     }
 
-    /// Reads the counts of a caller. The reply is a list of numbers for `Counts`.
+    /// Reads the counts of a caller. The reply is the debt under the rate of reads, then the
+    /// numbers of `Counts`.
     pub(super) fn allowances(&self, keys: &Keys, rules: &Rules, subject: &LimitSubject) -> ScriptInvocation<'_> {
         let mut call = self.allowances.prepare_invoke();
-        call.key(keys.rate(subject));
+        call.key(keys.rate(subject)).key(keys.read_rate(subject));
         add_quota_keys(&mut call, keys, subject, &rules.quotas);
         for quota in &rules.quotas {
             call.arg(quota.period_seconds);
@@ -93,19 +94,18 @@ fn add_quota_keys(call: &mut ScriptInvocation<'_>, keys: &Keys, subject: &LimitS
 
 fn add_admit_arguments(call: &mut ScriptInvocation<'_>, turn: &TurnEntry) {
     let rules = &*turn.rules;
-    let purpose = match turn.purpose {
-        GuardPurpose::Count => "count",
-        GuardPurpose::Read => "read",
-        GuardPurpose::Turn => "turn",
-    };
-    call.arg(purpose).arg(&turn.holder[..]).arg(millis(rules.lease)).arg(birth_counts(rules)).arg(rules.revocation);
+    // The owner of a revoked token may revoke its other tokens with it.
+    let may_be_revoked = turn.purpose == GuardPurpose::Revoke;
+    call.arg(if turn.is_turn() { "turn" } else { "read" }).arg(&turn.holder[..]).arg(millis(rules.lease));
+    call.arg(birth_counts(rules) && !may_be_revoked).arg(rules.revocation && !may_be_revoked);
     match turn.presented {
-        Some(token) => call.arg(token.issued_at.0).arg(rules.single_use).arg(&token.input[..]),
+        Some(token) => call.arg(token.issued_at.0).arg(rules.single_use).arg(&token.request[..]),
         None => call.arg("").arg(false).arg(""),
     };
-    let (micros, burst) = rules.rate.map_or((0, 0), |rate| (turn_micros(&rate), rate.burst));
+    let rate = rules.rate_of(turn.purpose);
+    let (micros, burst) = rate.map_or((0, 0), |(_, rate)| (turn_micros(rate), rate.burst));
     call.arg(rules.max_concurrent_turns).arg(micros).arg(burst).arg(turn.starts_conversation);
-    for quota in turn.reported_quotas() {
+    for quota in &rules.quotas {
         call.arg(quota.period_seconds);
         for limit in quota.limits() {
             call.arg(limit.map_or(-1, integer));
@@ -115,19 +115,21 @@ fn add_admit_arguments(call: &mut ScriptInvocation<'_>, turn: &TurnEntry) {
 
 fn add_settle_arguments(call: &mut ScriptInvocation<'_>, keys: &Keys, turn: &TurnEntry, end: TurnEnd) {
     let rules = &*turn.rules;
-    let (end, charge) = match end {
-        TurnEnd::ClientLeft(charge) => ("left", charge),
-        TurnEnd::Complete(charge) => ("whole", charge),
-        TurnEnd::Cut(charge) => ("cut", charge),
-        TurnEnd::Failed => ("failed", Charge::default()),
+    let charge = end.charge();
+    let end = match end {
+        TurnEnd::ClientLeft(_) => "left",
+        TurnEnd::Complete(_) => "whole",
+        TurnEnd::Cut(_) => "cut",
+        TurnEnd::Failed(_) => "failed",
     };
     let token = turn.single_use_token();
     call.arg(&turn.holder[..]).arg(end).arg(millis(turn.end_ttl())).arg(token.is_some());
     match token {
-        Some(token) => call.arg(&token.input[..]).arg(millis(TurnEntry::spent_ttl(token))),
+        Some(token) => call.arg(&token.request[..]).arg(millis(TurnEntry::spent_ttl(token))),
         None => call.arg("").arg(0),
     };
-    call.arg(turn.starts_conversation);
+    let is_turn = turn.purpose == GuardPurpose::Turn;
+    call.arg(is_turn).arg(is_turn && turn.starts_conversation);
     call.arg(integer(charge.model_tokens)).arg(integer(charge.history_bytes)).arg(integer(charge.upstream_millis));
     call.arg(turn.live_conversations().map_or(0, integer)).arg(conversation(turn.conversation));
     call.arg(millis(rules.revocation_ttl)).arg(keys.conversation_revoked_prefix());

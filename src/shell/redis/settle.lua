@@ -6,15 +6,16 @@
 --       2 end: whole, cut, left, failed
 --       3 how long to remember the end, ms
 --       4 1 if the turn uses a single-use token
---       5 keyed hash of the turn's input
+--       5 keyed hash of the turn's request
 --       6 how long to remember a spent token, ms
---       7 1 if the turn started a conversation
---       8 model tokens; 9 history bytes; 10 upstream ms
---       11 maximum of live conversations; 0 without a limit
---       12 hash of the conversation
---       13 how long to remember a revocation, ms
---       14 prefix of the keys of revoked conversations
---       15… seven for each quota: length of the period, s; number of the period of admission, -1 if
+--       7 1 for a turn, 0 for a count of model tokens
+--       8 1 if the turn started a conversation
+--       9 model tokens; 10 history bytes; 11 upstream ms
+--       12 maximum of live conversations; 0 without a limit
+--       13 hash of the conversation
+--       14 how long to remember a revocation, ms
+--       15 prefix of the keys of revoked conversations
+--       16… seven for each quota: length of the period, s; number of the period of admission, -1 if
 --       unknown; 1 or 0 for a limit of turns, conversations, model tokens, history bytes, upstream ms
 -- Returns the first error of a part, or an empty text. The parts are independent: a key of the wrong
 -- type must not leave a used token unspent.
@@ -35,7 +36,7 @@ local millis = math.floor(micros / 1000)
 local holder, failed = ARGV[1], ARGV[2] == 'failed'
 -- If the client left before any output, the turn counts, but the token stays valid.
 local unspent = failed or ARGV[2] == 'left'
-local quotas = (#ARGV - 14) / 7
+local quotas = (#ARGV - 15) / 7
 local fault = ''
 
 local function try(...)
@@ -72,24 +73,25 @@ if ARGV[4] == '1' then
   end
 end
 
-local used = {false, false, tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])}
+local started = {ARGV[7] == '1', ARGV[8] == '1'}
+local used = {false, false, tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])}
 local fields = {'turns', 'conversations', 'model_tokens', 'history_bytes', 'upstream_millis'}
 for number = 1, quotas do
-  local key, at = KEYS[4 + number], 14 + (number - 1) * 7
+  local key, at = KEYS[4 + number], 15 + (number - 1) * 7
   local period, admitted_in = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local index = math.floor(second / period)
   local kept = try('HGET', key, 'period')
   -- Counts of a period that is over are gone.
-  if failed then
-    if held and kept == int(index) and (admitted_in == index or admitted_in < 0) then
-      for column = 1, 2 do
-        local limits = ARGV[at + 2 + column] == '1' and (column == 1 or ARGV[7] == '1')
-        if limits and (tonumber(try('HGET', key, fields[column]) or 0) or 0) > 0 then
-          try('HINCRBY', key, fields[column], -1)
-        end
+  if failed and held and kept == int(index) and (admitted_in == index or admitted_in < 0) then
+    for column = 1, 2 do
+      local limits = ARGV[at + 2 + column] == '1' and started[column]
+      if limits and (tonumber(try('HGET', key, fields[column]) or 0) or 0) > 0 then
+        try('HINCRBY', key, fields[column], -1)
       end
     end
-  elseif admitted_in == index then
+  end
+  -- What the turn cost counts, however it ended.
+  if admitted_in == index then
     local writes = false
     for column = 3, 5 do
       if ARGV[at + 2 + column] == '1' and used[column] > 0 then
@@ -108,9 +110,9 @@ for number = 1, quotas do
   end
 end
 
-local limit = tonumber(ARGV[11])
+local limit = tonumber(ARGV[12])
 if not unspent and limit > 0 and try('EXISTS', KEYS[3]) == 0 then
-  local live, conversation, memory, prefix = KEYS[4], ARGV[12], ARGV[13], ARGV[14]
+  local live, conversation, memory, prefix = KEYS[4], ARGV[13], ARGV[14], ARGV[15]
   try('ZREMRANGEBYSCORE', live, '-inf', int(micros - tonumber(memory) * 1000))
   try('ZREM', live, conversation)
   local others = try('ZRANGE', live, 0, -1)

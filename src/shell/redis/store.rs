@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{
     admission::Admission,
     client::{StoreClient, StoreObserver},
-    counts::Counts,
+    counts::allowances,
     fault::StoreFault,
     keys::Keys,
     scripts::Scripts,
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::StoreConfig,
     guard::{LimitSubject, Revocation, Revoked, Rules, TurnEnd},
-    proto::time::UnixSeconds,
+    proto::{allowance::Allowance, time::UnixSeconds},
 };
 
 /// The store of one deployment, with the current rules.
@@ -69,9 +69,10 @@ impl Store {
         Err(fault)
     }
 
-    /// The counts of a caller under `rules`.
-    pub(super) async fn counts(&self, rules: &Rules, subject: &LimitSubject) -> Result<Counts, StoreFault> {
-        self.client.run(&self.scripts.allowances(&self.keys, rules, subject)).await.map(Counts::new)
+    /// The allowance of a caller under each limit of `rules`.
+    pub(super) async fn allowances(&self, rules: &Rules, subject: &LimitSubject) -> Result<Vec<Allowance>, StoreFault> {
+        let numbers: Vec<i64> = self.client.run(&self.scripts.allowances(&self.keys, rules, subject)).await?;
+        Ok(allowances(rules, &numbers))
     }
 
     /// Revokes tokens.

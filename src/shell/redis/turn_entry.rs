@@ -1,4 +1,4 @@
-//! A turn as the scripts see it.
+//! A turn or a read as the scripts see it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     proto::{exchange::PresentedToken, principal::Principal, time::LEEWAY_SECONDS, token::Id},
 };
 
-/// A turn as the scripts see it, for its admission and for its end.
+/// A turn or a read as the scripts see it, for its admission and for its end.
 #[derive(Clone, Debug)]
 pub(super) struct TurnEntry {
     /// The rules at the admission. They apply to the end of the turn as well.
@@ -40,15 +40,18 @@ impl TurnEntry {
         }
     }
 
-    /// The quotas that the turn is charged to.
-    pub(super) fn charged_quotas(&self) -> &[Quota] {
-        if self.purpose == GuardPurpose::Turn { &self.rules.quotas } else { &[] }
+    /// Returns true for a turn, false for a read.
+    pub(super) fn is_turn(&self) -> bool {
+        self.purpose == GuardPurpose::Turn
     }
 
-    /// The quotas whose allowances the admission reports. To count model tokens charges no quota,
-    /// but reports them all the same.
-    pub(super) fn reported_quotas(&self) -> &[Quota] {
-        if self.purpose == GuardPurpose::Read { &[] } else { &self.rules.quotas }
+    /// The quotas that the request is charged to. The admission of a read reports them, but charges
+    /// none. A count of model tokens is charged for the time of its call.
+    pub(super) fn charged_quotas(&self) -> &[Quota] {
+        match self.purpose {
+            GuardPurpose::Count | GuardPurpose::Turn => &self.rules.quotas,
+            GuardPurpose::Read | GuardPurpose::Revoke => &[],
+        }
     }
 
     /// The limit on the user's live conversations, if it applies to the turn.
@@ -62,7 +65,7 @@ impl TurnEntry {
 
     /// The token, if the turn spends it.
     pub(super) fn single_use_token(&self) -> Option<PresentedToken> {
-        self.presented.filter(|_| self.purpose == GuardPurpose::Turn && self.rules.single_use)
+        self.presented.filter(|_| self.is_turn() && self.rules.single_use)
     }
 
     /// How long the store remembers that the turn has ended: longer than the end is reported
@@ -122,7 +125,7 @@ mod tests {
             token_id: Id::new(UnixSeconds(1), [1; 16]),
             issued_at: UnixSeconds(1),
             expires_at: UnixSeconds(2),
-            input: [0; 16],
+            request: [0; 16],
         };
         let rules = Arc::new(Rules { live_conversations: Some(3), ..Rules::default() });
         for (name, presented, brings_history, starts, live) in [

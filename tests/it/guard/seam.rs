@@ -9,7 +9,7 @@ use crate::support::{
     config,
     fake::Call,
     guard::{
-        GuardCall::{self, Admit, ClientLeft, ReplyStarted, Settle},
+        GuardCall::{self, Admit, Settle, SettleLater},
         RecordingGuard,
     },
     hand::{Hand, PendingCall},
@@ -41,7 +41,18 @@ fn streamed(hand: &Hand<RecordingGuard>, path: &str, body: Value) -> (PendingCal
 }
 
 const ADMIT: GuardCall = Admit(GuardPurpose::Turn);
-const FAILED: GuardCall = Settle(TurnEnd::Failed);
+/// The end of a turn that failed without a call that the operator pays for.
+const FAILED: GuardCall = Settle(TurnEnd::Failed(Charge { model_tokens: 0, history_bytes: 0, upstream_millis: 0 }));
+
+/// An estimate of the model tokens that a call sent.
+fn sent_tokens(call: &Call) -> u64 {
+    tokens(call.request.body().len())
+}
+
+/// An estimate of the model tokens in this many bytes.
+fn tokens(bytes: usize) -> u64 {
+    bytes.div_ceil(4) as u64
+}
 
 /// The size of the history after a turn `hi` with the reply `text`.
 fn history_bytes(text: &str, cut: bool) -> u64 {
@@ -75,7 +86,7 @@ fn a_complete_turn_is_admitted_and_settled_with_its_charge() {
 }
 
 #[test]
-fn a_streamed_turn_reports_its_start_once_and_settles_after_its_end() {
+fn a_streamed_turn_is_settled_after_its_end() {
     let (hand, guard) = hand("");
     let (mut pending, mut call) = streamed(&hand, "/v1/turns", json!({ "input": "hi" }));
     call.send(": nothing to see\n\n");
@@ -86,7 +97,7 @@ fn a_streamed_turn_reports_its_start_once_and_settles_after_its_end() {
     incoming.text();
     call.say("lo");
     incoming.text();
-    assert_eq!(guard.take(), [ReplyStarted]);
+    assert_eq!(guard.take(), []);
     call.stop();
     incoming.rest();
     let charge = Charge { model_tokens: 5, history_bytes: history_bytes("hello", false), upstream_millis: 0 };
@@ -106,7 +117,9 @@ fn model_tokens_that_a_provider_does_not_count_are_estimated() {
     pending.head().rest();
     let calls = guard.take();
     let [.., Settle(TurnEnd::Complete(charge))] = calls.as_slice() else { panic!("{calls:?}") };
-    assert!((125..200).contains(&charge.model_tokens), "{charge:?}");
+    // An image counts as 1,000 model tokens, however long its data is.
+    let sent = tokens(call.request.body().len() - image.len()) + 1_000;
+    assert_eq!(charge.model_tokens, sent + tokens(text.len()));
     assert!(charge.history_bytes > 40_000);
 }
 
@@ -153,12 +166,10 @@ fn an_interrupted_reply_is_cut_even_if_it_breaks_off_with_its_first_bytes() {
             call.break_off();
             assert!(incoming.rest().contains("\"partial\""));
         }
-        let bytes = history_bytes("So far", true);
-        let millis = if immediately { 0 } else { 3_000 };
-        let charge = Charge { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: millis };
-        let calls = guard.take();
-        assert_eq!((calls[0], *calls.last().unwrap()), (ADMIT, Settle(TurnEnd::Cut(charge))));
-        assert_eq!(calls.contains(&ReplyStarted), !immediately);
+        let upstream_millis = if immediately { 0 } else { 3_000 };
+        let model_tokens = sent_tokens(&call) + tokens("So far".len());
+        let charge = Charge { model_tokens, history_bytes: history_bytes("So far", true), upstream_millis };
+        assert_eq!(guard.take(), [ADMIT, Settle(TurnEnd::Cut(charge))]);
     }
 }
 
@@ -180,7 +191,10 @@ fn an_interrupted_call_without_text_has_failed() {
     call.break_off();
     let rest = incoming.rest();
     assert!(rest.contains("upstream_cut") && !rest.contains("tool_call") && !rest.contains("partial"), "{rest}");
-    assert_eq!(guard.take(), [ADMIT, FAILED]);
+    // The calls were paid for: their ids, names and arguments.
+    let model_tokens = sent_tokens(&call) + tokens("cn{}dn".len());
+    let charge = Charge { model_tokens, history_bytes: 0, upstream_millis: 15_000 };
+    assert_eq!(guard.take(), [ADMIT, Settle(TurnEnd::Failed(charge))]);
 }
 
 #[test]
@@ -204,7 +218,10 @@ fn an_interrupted_held_reply_is_cut_only_if_its_text_is_sent() {
         let calls = guard.take();
         match calls.as_slice() {
             [ADMIT, Settle(TurnEnd::Cut(charge))] => assert!(head_sent && charge.upstream_millis == 15_000),
-            [ADMIT, FAILED] => assert!(!head_sent),
+            [ADMIT, Settle(TurnEnd::Failed(charge))] => {
+                assert!(!head_sent);
+                assert_eq!(charge.model_tokens, sent_tokens(&call) + tokens("So far".len()));
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -225,9 +242,9 @@ fn a_client_that_leaves_is_charged_for_its_output() {
         if stage < 2 {
             drop(pending);
             // The client has received no output, but it is charged because it chose to leave.
-            let bytes = history_bytes("", true);
-            let charge = Charge { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: 2_000 };
-            assert_eq!(guard.take(), [ADMIT, ClientLeft(charge)]);
+            let history_bytes = history_bytes("", true);
+            let charge = Charge { model_tokens: sent_tokens(&call), history_bytes, upstream_millis: 2_000 };
+            assert_eq!(guard.take(), [ADMIT, SettleLater(TurnEnd::ClientLeft(charge))]);
             continue;
         }
         call.say("So far");
@@ -236,15 +253,15 @@ fn a_client_that_leaves_is_charged_for_its_output() {
         if stage == 3 {
             call.stop();
             incoming.rest();
-            assert!(matches!(guard.take().as_slice(), [ADMIT, ReplyStarted, Settle(TurnEnd::Complete(_))]));
+            assert!(matches!(guard.take().as_slice(), [ADMIT, Settle(TurnEnd::Complete(_))]));
             drop(incoming);
             assert_eq!(guard.take(), []);
             continue;
         }
         drop(incoming);
-        let bytes = history_bytes("So far", true);
-        let charge = Charge { model_tokens: bytes.div_ceil(4), history_bytes: bytes, upstream_millis: 2_000 };
-        assert_eq!(guard.take(), [ADMIT, ReplyStarted, ClientLeft(charge)]);
+        let model_tokens = sent_tokens(&call) + tokens("So far".len());
+        let charge = Charge { model_tokens, history_bytes: history_bytes("So far", true), upstream_millis: 2_000 };
+        assert_eq!(guard.take(), [ADMIT, SettleLater(TurnEnd::Cut(charge))]);
     }
 }
 
@@ -258,12 +275,15 @@ fn a_turn_without_streaming_counts_if_its_client_leaves() {
     hand.clock.advance_seconds(3);
     drop(pending);
     let calls = guard.take();
-    let [ADMIT, ClientLeft(charge)] = calls.as_slice() else { panic!("{calls:?}") };
-    assert!(charge.upstream_millis == 3_000 && charge.model_tokens > 0 && charge.history_bytes > 0, "{charge:?}");
+    let [ADMIT, SettleLater(TurnEnd::ClientLeft(charge))] = calls.as_slice() else { panic!("{calls:?}") };
+    // Bytes of a document that has not ended count as they are.
+    let model_tokens = sent_tokens(&call) + tokens("{\"choices\":".len());
+    let expected = Charge { model_tokens, history_bytes: history_bytes("", true), upstream_millis: 3_000 };
+    assert_eq!(*charge, expected);
 }
 
 #[test]
-fn a_summary_is_charged_with_its_turn() {
+fn a_summary_is_charged_with_its_turn_and_is_in_its_answer() {
     let (hand, guard) = hand("limits.history_bytes = 33000\nlimits.reply_reserve_bytes = 1000");
     let long = "word ".repeat(5_000);
     let mut first = hand.turn(&json!({ "input": long, "user_id": "ada" }));
@@ -272,9 +292,6 @@ fn a_summary_is_charged_with_its_turn() {
     let token = first.answer().json()["token"].clone();
     guard.take();
     let body = json!({ "input": long, "user_id": "ada", "token": token, "truncation": "summarize" });
-    let (left, summary) = start(&hand, "/v1/turns", &body);
-    drop((left, summary));
-    assert_eq!(guard.take(), [ADMIT, ClientLeft(Charge::default())]);
     let (mut pending, mut summary) = start(&hand, "/v1/turns", &body);
     assert_eq!(guard.take(), [ADMIT]);
     hand.clock.advance_seconds(4);
@@ -282,10 +299,11 @@ fn a_summary_is_charged_with_its_turn() {
     pending.wait();
     hand.clock.advance_seconds(3);
     hand.upstream.call().reply("well");
-    pending.answer().json();
+    let answer = pending.answer().json();
     let calls = guard.take();
     let [Settle(TurnEnd::Complete(charge))] = calls.as_slice() else { panic!("{calls:?}") };
     assert_eq!((charge.model_tokens, charge.upstream_millis), (10, 7_000));
+    assert_eq!(answer["usage"], json!({ "input_tokens": 6, "output_tokens": 4, "cached_tokens": 0 }));
 }
 
 #[test]

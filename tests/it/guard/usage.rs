@@ -58,6 +58,7 @@ fn usage_shows_what_each_limit_has_left() {
                 entry("model_tokens", 100, 5, 86_400, day),
                 entry("history_bytes", 1_000, history_bytes, 86_400, day),
                 entry("upstream_seconds", 9, 1, 86_400, day),
+                entry("read_rate", 60, 0, 60, "2026-11-18T11:06:46Z"),
             ],
             "turns_at_once": 8,
         })
@@ -72,7 +73,7 @@ fn usage_shows_what_each_limit_has_left() {
 
 #[test]
 fn without_limits_usage_shows_only_the_concurrent_turns() {
-    let hand = Hand::new("limits.turns_per_user = 3");
+    let hand = Hand::new("limits.turns_per_user = 3\nguard.read_rate = \"off\"");
     let answer = request(&hand, Method::GET, "/v1/usage?user_id=ada", None);
     assert_eq!(answer.json(), json!({ "user_id": "ada", "limits": [], "turns_at_once": 3 }));
     assert_eq!((answer.header("ratelimit"), answer.header("ratelimit-policy")), ("", ""));

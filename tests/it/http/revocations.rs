@@ -1,11 +1,21 @@
 //! `POST /v1/revocations`: which callers may revoke which tokens, and the calls of the guard.
 
-use holdall::{guard::Revocation, principal::KeyDigest, proto::principal::Principal};
+use holdall::{
+    guard::{Charge, GuardPurpose, Revocation, TurnEnd},
+    principal::KeyDigest,
+    proto::principal::Principal,
+};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
-    SECRET, answer::Answer, client::json_request, config, guard::RecordingGuard, hand::Hand, upstream,
+    SECRET,
+    answer::Answer,
+    client::json_request,
+    config,
+    guard::{GuardCall, RecordingGuard},
+    hand::Hand,
+    upstream,
 };
 
 /// The SHA-256 digest of `abc` (FIPS 180-4, the standard's own example).
@@ -145,4 +155,20 @@ fn the_record_contains_the_conversation_and_no_credential() {
     assert!(entries[0].conversation.is_some());
     let text = serde_json::to_string(&entries).unwrap();
     assert!(!text.contains("abc\"") && !text.contains(token.as_str().unwrap()) && !text.contains(SECRET), "{text}");
+}
+
+#[test]
+fn users_have_limits_and_operators_have_none() {
+    let (hand, guard) = recorded();
+    let token = hand.whole_turn(&json!({ "input": "hi", "user_id": "ada" }), "hello")["token"].clone();
+    guard.take();
+    let body = json!({ "token": token, "user_id": "ada" });
+    let answer = revoke(&hand, &body, &[]);
+    let admitted = [GuardCall::Admit(GuardPurpose::Revoke), GuardCall::Settle(TurnEnd::Failed(Charge::default()))];
+    assert_eq!((answer.header("ratelimit"), guard.take()), ("\"turns-60\";r=4;t=30", admitted.to_vec()));
+    for body in [body, json!({ "token": token }), json!({ "token_id": ID })] {
+        let answer = revoke(&hand, &body, &[("authorization", "Bearer abc")]);
+        answer.json();
+        assert_eq!((answer.header("ratelimit"), guard.take()), ("", vec![]), "{body}");
+    }
 }

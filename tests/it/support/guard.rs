@@ -6,7 +6,7 @@ use std::{
 };
 
 use holdall::{
-    guard::{AdmitRequest, Charge, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, Revoked, TurnEnd},
+    guard::{AdmitRequest, Guard, GuardPurpose, LimitSubject, Moment, Permit, Revocation, Revoked, TurnEnd},
     proto::{allowance::Allowance, error::Error},
 };
 
@@ -14,11 +14,10 @@ use holdall::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GuardCall {
     Admit(GuardPurpose),
-    ReplyStarted,
     Settle(TurnEnd),
-    /// The client left after the model was called; what the turn used until then.
-    ClientLeft(Charge),
-    /// The permit was dropped before the model was called.
+    /// The client left, and nothing waits for the guard.
+    SettleLater(TurnEnd),
+    /// The permit was dropped without an end.
     Dropped,
 }
 
@@ -66,7 +65,7 @@ impl Guard for RecordingGuard {
     async fn admit(&self, request: AdmitRequest) -> Result<RecordingPermit, Error> {
         self.record(GuardCall::Admit(request.purpose));
         self.0.lock().unwrap().requests.push(request);
-        Ok(RecordingPermit { guard: Some(self.clone()), model_called: false })
+        Ok(RecordingPermit { guard: Some(self.clone()) })
     }
 
     async fn allowances(&self, _: LimitSubject, _: Moment) -> Result<Vec<Allowance>, Error> {
@@ -95,7 +94,6 @@ pub(crate) const ALLOWANCES: [Allowance; 1] =
 pub(crate) struct RecordingPermit {
     /// `None` after the turn has ended.
     guard: Option<RecordingGuard>,
-    model_called: bool,
 }
 
 impl RecordingPermit {
@@ -111,26 +109,17 @@ impl Permit for RecordingPermit {
         &ALLOWANCES
     }
 
-    fn model_called(&mut self) {
-        self.model_called = true;
-    }
-
-    fn reply_started(&mut self) {
-        self.guard.as_ref().unwrap().record(GuardCall::ReplyStarted);
-    }
-
     async fn settle(mut self, end: TurnEnd) {
         self.end(GuardCall::Settle(end));
     }
 
-    fn client_left(mut self, charge: Charge) {
-        self.end(GuardCall::ClientLeft(charge));
+    fn settle_later(mut self, end: TurnEnd) {
+        self.end(GuardCall::SettleLater(end));
     }
 }
 
 impl Drop for RecordingPermit {
     fn drop(&mut self) {
-        let left = GuardCall::ClientLeft(Charge::default());
-        self.end(if self.model_called { left } else { GuardCall::Dropped });
+        self.end(GuardCall::Dropped);
     }
 }

@@ -2,7 +2,7 @@
 //! never repeated after the client has seen output.
 
 use holdall::{
-    guard::{GuardPurpose, TurnEnd},
+    guard::{Charge, GuardPurpose, TurnEnd},
     upstream::{UpstreamError, Verdict},
 };
 use serde_json::{Value, json};
@@ -497,6 +497,9 @@ fn the_guard_admits_and_settles_once_however_many_calls_there_are() {
         let settled = guard_calls.iter().filter(|call| matches!(call, GuardCall::Settle(_)));
         assert_eq!(settled.count(), 1, "{guard_calls:?}");
         assert_eq!(guard_calls.last().is_some_and(well), ends_well, "{guard_calls:?}");
-        assert!(ends_well || guard_calls.last() == Some(&GuardCall::Settle(TurnEnd::Failed)), "{guard_calls:?}");
+        assert!(
+            ends_well || guard_calls.last() == Some(&GuardCall::Settle(TurnEnd::Failed(Charge::default()))),
+            "{guard_calls:?}"
+        );
     }
 }

@@ -215,8 +215,9 @@ def times():
     ]:
         case("expired-" + name, comment, clear([first(claims(**given)), H1]), "token_expired", **settings)
     case("expired-sealed", "the same for a sealed token", SEALED, "token_expired", now=NOW + TTL + 60)
-    case("expired-before-items", "the times are checked before the items",
-         clear([first(), frame("{}\n")]), "token_expired", now=NOW + TTL + 60)
+    for name, comment, damaged in damaged_histories():
+        case("expired-before-" + name, f"the times are checked before {comment}",
+             clear([first(), damaged]), "token_expired", now=NOW + TTL + 60)
     for name, comment, given in [
         ("born-after-iat", "born after it was issued", {"born": NOW + 1}),
         ("iat-after-exp", "issued after it expires", {"exp": NOW - 1}),
@@ -224,8 +225,21 @@ def times():
         ("iat-far-ahead", "issued in the year 9999", {"iat": 253_402_300_799, "exp": 253_402_300_799}),
     ]:
         bad("times-" + name, comment, "times", given=claims(**given))
+    for name, comment, damaged in damaged_histories():
+        case("times-before-" + name, f"the times are checked before {comment}",
+             clear([first(claims(exp=NOW - 1)), damaged]), check="times")
     bad("times-read-ahead", "reading an expired token still needs times in order", "times",
         given=claims(exp=NOW - 1), purpose="read")
+
+
+def damaged_histories():
+    """Histories with a fault that is found last: after claims, issuer, caller and times."""
+    with_checksum = frame(lines(TURN), checksum=True)
+    return [
+        ("frame-content", "the content of the history's frames", with_checksum[:-1] + bytes([with_checksum[-1] ^ 1])),
+        ("lines", "the lines of the history", frame(b"\r" + lines(TURN))),
+        ("items", "the items", frame("{}\n")),
+    ]
 
 
 def callers():
@@ -252,6 +266,17 @@ def callers():
         bad("caller-" + name, comment, "subject", given=claims(**given), **settings)
     for name, issuer in [("other", "holdall2"), ("case", "Holdall"), ("empty", ""), ("trailing", "holdall ")]:
         bad("issuer-" + name, "another deployment's token", "issuer", given=claims(iss=issuer))
+    for name, comment, damaged in damaged_histories():
+        frames = [first(), damaged]
+        case("caller-before-" + name, f"the caller is checked before {comment}", clear(frames), check="subject", sub="bob")
+        case("issuer-before-" + name, f"the deployment is checked before {comment}", clear(frames), check="issuer",
+             issuer="x")
+    bad("caller-before-item-count", "the caller is checked before the number of items", "subject", sub="bob",
+        history_items=1)
+    bad("caller-after-frame-heads", "the heads of all frames are checked before the caller", "frames", sub="bob",
+        frames=[first(), H1[:-1]])
+    bad("caller-after-frame-sizes", "the sizes of all frames are checked before the caller", "frames", sub="bob",
+        history_bytes=len(lines(TURN)) - 1)
     bad("issuer-before-caller", "the deployment is checked before the caller", "issuer", given=claims(iss="x"), sub="bob")
 
 
@@ -635,6 +660,9 @@ def claim_rules():
         refused(f"use-{member}-missing", f"no `use.{member}`",
                 claims(use={name: used[name] for name in used if name != member}))
         refused(f"use-{member}-negative", f"`use.{member}` negative", claims(use={**used, member: -1}))
+    for name, comment, damaged in damaged_histories():
+        bad("claims-before-" + name, f"the claims are checked before {comment}", "claims",
+            frames=[first(claims(iss=...)), damaged])
     refused("use-unknown", "an unknown member of `use`", claims(use={**claims()["use"], "cost": 1}))
     refused("use-twice-in", "a member of `use` twice", swap('"in":12', '"in":12,"in":12'))
     refused("use-array", "`use` as the list of its values", claims(use=[12, 8, 0, 340]))

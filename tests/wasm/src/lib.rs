@@ -8,11 +8,12 @@ use holdall::{
     proto::{
         api::{Api as _, native::Native},
         deployment::{ApiSettings, Deployment},
-        exchange::{Caller, Entropy, Exchange, Planned, ResponseState, read_history},
+        exchange::{Caller, Entropy, Exchange, Planned, PresentedHistory, ResponseState},
         provider::{builtin_answer, builtin_content_type},
         time::UnixSeconds,
         token::Codec,
         turn::Answer,
+        usage::Spent,
     },
 };
 
@@ -47,8 +48,9 @@ fn converse(count: u32) -> Option<u32> {
         token = format!("\"{}\"", answer.token);
         turn = u32::try_from(answer.conversation.claims.turn).ok()?;
     }
-    let history = read_history(&deployment, token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
-    (history.0.len() == usize::try_from(count).ok()?.checked_mul(2)?).then_some(turn)
+    let history = PresentedHistory::open(&deployment, token.trim_matches('"'), &alice(), NOW, &mut codec).ok()?;
+    let (items, _) = history.read(&deployment.limits, &mut codec).ok()?;
+    (items.len() == usize::try_from(count).ok()?.checked_mul(2)?).then_some(turn)
 }
 
 fn take_turn(deployment: &Arc<Deployment>, body: &str, random: u8, codec: &mut Codec) -> Option<Answer> {
@@ -64,7 +66,9 @@ fn take_turn(deployment: &Arc<Deployment>, body: &str, random: u8, codec: &mut C
     for piece in builtin_answer(sent.body()).ok()? {
         exchange.push(&piece, &mut deltas).ok()?;
     }
-    exchange.finish(Duration::ZERO, &mut deltas, codec).ok()
+    exchange.close(&mut deltas).ok()?;
+    let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::ZERO };
+    exchange.finish(spent, codec).ok()
 }
 
 fn alice() -> Caller {

@@ -281,7 +281,7 @@ struct NextToken<'a> {
 
 impl<'a> NextToken<'a> {
     fn new(answer: &'a Answer) -> Self {
-        Self { conversation_token: &answer.token, holdall: (&answer.conversation).into() }
+        Self { conversation_token: &answer.token, holdall: ConversationBody::with_usage(answer) }
     }
 }
 

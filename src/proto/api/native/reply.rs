@@ -83,7 +83,7 @@ impl<'a> From<&'a Answer> for AnswerBody<'a> {
     }
 }
 
-/// The model tokens that a turn used, as the provider counts them.
+/// The model tokens that a turn used in all its calls.
 #[derive(Serialize)]
 struct UsageBody {
     /// The model tokens sent, cached ones included.
@@ -92,11 +92,14 @@ struct UsageBody {
     output_tokens: u64,
     /// The model tokens sent that the provider had cached.
     cached_tokens: u64,
+    /// True if a count is an estimate, because the provider did not report it. Absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    estimated: bool,
 }
 
 impl From<Usage> for UsageBody {
-    fn from(Usage { input_tokens, output_tokens, cached_tokens, .. }: Usage) -> Self {
-        Self { input_tokens, output_tokens, cached_tokens }
+    fn from(Usage { input_tokens, output_tokens, cached_tokens, estimated, .. }: Usage) -> Self {
+        Self { input_tokens, output_tokens, cached_tokens, estimated }
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 use crate::proto::{
     api::{
         carried_state::CarriedState,
+        conversation::ConversationBody,
         format::{PublicError, ReplyWriter},
         openai_error::{OpenAiError, TokenMember},
         tools::{CallInput, ClientCall, ToolNames},
@@ -308,7 +309,7 @@ fn complete_response<'a>(
         completed_at: (status == Status::Completed).then_some(completed_at),
         incomplete_details: reason.map(|reason| IncompleteBody { reason }),
         usage: Some(answer.usage.into()),
-        holdall: Some((&answer.conversation).into()),
+        holdall: Some(ConversationBody::with_usage(answer)),
         ..response(repeated, head, id, status, output)
     }
 }

@@ -119,8 +119,8 @@ fn a_marked_token_is_refused_where_client_history_is() {
     let mut copy = fixture.history(&token).unwrap().0;
     copy.push(user("so?"));
     refused(&mut fixture, at("strict", turn_with(Some(&token), copy)));
-    let count = fixture.open(strict.clone(), &anonymous()).and_then(Exchange::<Opened>::count);
-    assert_eq!(count.err().unwrap(), Error::AssertedHistoryForbidden);
+    let opened = fixture.open(strict.clone(), &anonymous());
+    assert_eq!(opened.err().unwrap(), Error::AssertedHistoryForbidden, "before the history is inflated");
     // The token of a later turn without new history of the client.
     let later = fixture.turn(next_turn(&token, "so?"), "yes").token;
     refused(&mut fixture, at("strict", next_turn(&later, "so?")));
@@ -134,7 +134,7 @@ fn a_marked_token_is_refused_where_client_history_is() {
 }
 
 #[test]
-fn the_mark_is_checked_after_caller_items_alias_and_times() {
+fn the_mark_is_checked_after_caller_alias_and_times_and_before_items() {
     let mut fixture = two_aliases();
     let exchange = fixture.ready_as(at("open", turn_with(None, forged())), &named("ada")).unwrap();
     let token = fixture.finish(exchange, [text_reply("yes").as_bytes()]).1.unwrap();
@@ -152,8 +152,8 @@ fn the_mark_is_checked_after_caller_items_alias_and_times() {
     fixture.now = NOW;
     let context = fixture.deployment.token_context();
     let damaged = token::issue(&claims, None, "not an item\n", context, &[9; 24], &mut fixture.codec).unwrap().token;
-    let damaged = at("strict", next_turn(&damaged, "so?"));
-    assert_eq!(error_code(fixture.ready_as(damaged, &named("ada"))), "token_invalid");
+    let mut damaged = |alias: &str| error_code(fixture.ready_as(at(alias, next_turn(&damaged, "so?")), &named("ada")));
+    assert_eq!((damaged("strict"), damaged("open")), ("role_forbidden", "token_invalid"));
 }
 
 #[test]
@@ -187,10 +187,13 @@ fn a_request_that_brings_turns_starts_no_conversation() {
         (after(think("anthropic", KEPT)), false, false),
         (turn_with(None, vec![call, result]), true, true),
         (turn_with(Some(&token), copy), false, false),
-        (turn_with(Some(&token), vec![assistant("besides"), user("and?")]), true, true),
+        // The conversation was started with the token.
+        (turn_with(Some(&token), vec![assistant("besides"), user("and?")]), false, true),
     ] {
-        let planned = fixture.plan(at("open", request.clone())).unwrap();
-        assert_eq!((planned.brings_history(), planned.claims().asserted), (brings, asserted), "{request:?}");
+        let opened = fixture.open(at("open", request.clone()), &anonymous()).unwrap();
+        assert_eq!(opened.brings_history(), brings, "{request:?}");
+        let planned = opened.plan(&mut fixture.codec).unwrap();
+        assert_eq!(planned.claims().asserted, asserted, "{request:?}");
     }
 }
 
@@ -393,7 +396,7 @@ fn reasoning_of_the_token_is_never_the_clients() {
     ] });
     let mut exchange = replying(exchange, "application/json");
     exchange.push(reply.to_string().as_bytes(), &mut Vec::new()).unwrap();
-    let token = exchange.finish(MILLIS, &mut Vec::new(), &mut fixture.codec).unwrap().token;
+    let token = fixture.close(exchange, &mut Vec::new()).unwrap().token;
     // The copy has other reasoning. The token's is sent.
     let exchange = fixture.ready(turn_with(Some(&token), thoughtful("anthropic"))).unwrap();
     let sent = String::from_utf8_lossy(exchange.request().body()).into_owned();
@@ -416,12 +419,12 @@ fn reasoning_of_a_client_has_the_size_of_a_message() {
 }
 
 #[test]
-fn a_retry_with_the_same_history_is_the_same_input() {
+fn a_retry_with_the_same_history_is_the_same_request() {
     let mut fixture = two_aliases();
     let token = fixture.turn(at("open", first_turn("hi")), "hello").token;
     let mut hash = |text: &str| {
         let request = turn_with(Some(&token), vec![think("openai", KEPT), assistant(text), user("and?")]);
-        fixture.open(request, &anonymous()).unwrap().presented().unwrap().input
+        fixture.open(request, &anonymous()).unwrap().presented().unwrap().request
     };
     assert_eq!(hash("besides"), hash("besides"));
     assert_ne!(hash("besides"), hash("Besides"));

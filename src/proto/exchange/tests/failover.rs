@@ -83,7 +83,7 @@ fn reasoning_belongs_to_the_provider_that_answered() {
     let mut exchange = replying(exchange, "application/json");
     let mut deltas = Vec::new();
     exchange.push(anthropic_reply("hello").as_bytes(), &mut deltas).unwrap();
-    let answer = exchange.finish(MILLIS, &mut deltas, &mut fixture.codec).unwrap();
+    let answer = fixture.close(exchange, &mut deltas).unwrap();
     let Item::Think { provider_id, .. } = &answer.output[0] else { panic!("no reasoning") };
     assert_eq!(provider_id, "anthropic");
     // Only that provider gets it back.
@@ -187,8 +187,8 @@ fn the_turn_starts_at_the_target_that_wrote_the_summary() {
     assert!(exchange.next_target());
     assert_eq!((exchange.upstream(), exchange.request().uri().path()), ("anthropic", "/v1/messages"));
     let head = Response::builder().header("content-type", "application/json").body(()).unwrap().into_parts().0;
-    let summary = exchange.read_summary(&head, anthropic_reply("Her name is Ada.").as_bytes()).ok().unwrap();
-    let mut ready = exchange.apply_summary(summary, MILLIS).unwrap();
+    let summary = exchange.read_summary(&head, anthropic_reply("Her name is Ada.").as_bytes()).content.ok().unwrap();
+    let mut ready = exchange.apply_summary(summary).unwrap();
     assert_eq!((ready.upstream(), ready.fallbacks_left()), ("anthropic", 1));
     assert!(sent(&ready)["messages"][0].to_string().contains("Her name is Ada."));
     assert!(ready.next_target() && ready.upstream() == "openai-responses");

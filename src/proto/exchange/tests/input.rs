@@ -205,7 +205,8 @@ fn a_count_is_made_without_taking_the_turn() {
     let mut fixture = Fixture::new(Limits::default());
     let token = fixture.turn(first_turn("hi"), "hello").token;
     let count = |fixture: &mut Fixture, request: TurnRequest| {
-        let counting = fixture.open(request, &anonymous()).and_then(Exchange::<Opened>::count);
+        let opened = fixture.open(request, &anonymous());
+        let counting = opened.and_then(|opened| opened.count(&mut fixture.codec));
         counting.map(|counting| counting.known_count().expect("this format cannot ask")).map_err(|error| error.code())
     };
     let short = count(&mut fixture, next_turn(&token, "and?")).unwrap();

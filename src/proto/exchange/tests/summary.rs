@@ -35,8 +35,8 @@ fn summarizing(fixture: &mut Fixture, token: &str) -> Exchange<Summarizing> {
 }
 
 fn apply(exchange: Exchange<Summarizing>, (head, body): &(response::Parts, Vec<u8>)) -> Result<Exchange<Ready>, Error> {
-    let summary = exchange.read_summary(head, body)?;
-    exchange.apply_summary(summary, MILLIS)
+    let summary = exchange.read_summary(head, body).content?;
+    exchange.apply_summary(summary)
 }
 
 fn answer(status: u16, body: &Value) -> (response::Parts, Vec<u8>) {
@@ -74,8 +74,6 @@ fn a_summary_replaces_the_older_half() {
     assert_eq!(kept[0], Item::text(Role::User, first));
     assert_eq!(kept[kept.len() - 1], Item::text(Role::Assistant, "Your name is Ada."));
     assert!(conversation.history_bytes < 40_000);
-    // The usage includes both calls.
-    assert_eq!((answer.usage.input_tokens, answer.usage.output_tokens), (107, 15));
     // The next turn needs no other summary, and a client may repeat the old conversation.
     assert!(fixture.ready(next_turn(&answer.token, "and?")).is_ok());
     let mut remembered = before_summary;
@@ -125,6 +123,32 @@ fn a_failed_summary_ends_the_turn_and_keeps_the_token_valid() {
         assert_eq!(outcome.err().unwrap().code(), code);
     }
     assert!(fixture.history(&token).is_ok());
+}
+
+#[test]
+fn only_a_summary_that_was_begun_is_paid() {
+    let mut fixture = Fixture::new(limits());
+    let (token, _) = full_token(&mut fixture);
+    let exchange = summarizing(&mut fixture, &token);
+    let usage = |(head, body): (response::Parts, Vec<u8>)| exchange.read_summary(&head, &body).usage;
+    let reported = Usage { input_tokens: 100, output_tokens: 10, ..Usage::default() };
+    assert_eq!(usage(summary_of("Her name is Ada.")), Some(reported));
+    assert_eq!(usage(summary_of(" ")), Some(reported), "it cannot be used, and was written");
+    let sent_bytes = exchange.request().body().len();
+    assert!(sent_bytes > 20_000);
+    let input_tokens = (sent_bytes as u64).div_ceil(4);
+    assert_eq!(exchange.call_usage(41), Usage { input_tokens, output_tokens: 11, estimated: true, ..Usage::default() });
+    // The counts are missing, or a part of the answer.
+    let choice = json!({ "message": { "content": "a".repeat(400) }, "finish_reason": "stop" });
+    let uncounted = answer(200, &json!({ "choices": [choice] }));
+    let estimated = |output_tokens| Some(Usage { input_tokens, output_tokens, estimated: true, ..Usage::default() });
+    let cut = (uncounted.0.clone(), uncounted.1[..100].to_vec());
+    assert_eq!((usage(uncounted), usage(cut)), (estimated(100), estimated(25)));
+    // Refusals, before and in the place of a reply.
+    let error = json!({ "error": { "message": "no", "code": 503 } });
+    for status in [200, 302, 400, 503] {
+        assert_eq!(usage(answer(status, &error)), None, "{status}");
+    }
 }
 
 #[test]

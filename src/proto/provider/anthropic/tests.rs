@@ -94,7 +94,14 @@ fn finish(reason: FinishReason) -> Delta {
 /// The counts of [`CALLS`] and [`BODY`].
 fn counts(output_tokens: u64, reasoning_tokens: u64) -> Delta {
     let (input_tokens, cached_tokens, cache_written_tokens) = (128, 100, 3);
-    Delta::Usage(Usage { input_tokens, output_tokens, cached_tokens, cache_written_tokens, reasoning_tokens })
+    Delta::Usage(Usage {
+        input_tokens,
+        output_tokens,
+        cached_tokens,
+        cache_written_tokens,
+        reasoning_tokens,
+        estimated: false,
+    })
 }
 
 /// The last deltas of [`CALLS`] and [`BODY`].

@@ -165,6 +165,7 @@ impl Counts {
             cached_tokens: self.cache_read_input_tokens.unwrap_or_default(),
             cache_written_tokens: self.cache_creation_input_tokens.unwrap_or_default(),
             reasoning_tokens: reasoning.unwrap_or_default(),
+            estimated: false,
         }
     }
 }

@@ -266,6 +266,7 @@ fn counts(raw: &RawValue) -> Option<Usage> {
         ),
         cache_written_tokens: or(count_in(&input, &["cache_write_tokens"]), &["cache_creation_input_tokens"]),
         reasoning_tokens: or(count_in(&output, &["reasoning_tokens"]), &["reasoning_tokens"]),
+        estimated: false,
     };
     let total = count_in(&counts, &["total_tokens"]);
     let output_tokens = if usage.output_tokens > 0 { usage.output_tokens } else { total.saturating_sub(input_tokens) };

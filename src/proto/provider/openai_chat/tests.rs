@@ -286,8 +286,14 @@ fn compatible_services_get_the_older_name_of_the_limit() {
 fn all_counts_are_read() {
     let body = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":7,"cache_write_tokens":1},"completion_tokens_details":{"reasoning_tokens":5}}}"#;
     let (deltas, _) = read(&OFFICIAL, "application/json", [body.as_bytes()]);
-    let usage =
-        Usage { input_tokens: 9, output_tokens: 8, cached_tokens: 7, cache_written_tokens: 1, reasoning_tokens: 5 };
+    let usage = Usage {
+        input_tokens: 9,
+        output_tokens: 8,
+        cached_tokens: 7,
+        cache_written_tokens: 1,
+        reasoning_tokens: 5,
+        estimated: false,
+    };
     assert_eq!(deltas, [text("a"), Delta::Usage(usage), finish(FinishReason::Stop)]);
 }
 

@@ -90,6 +90,7 @@ fn counts() -> Delta {
         cached_tokens: 7,
         cache_written_tokens: 2,
         reasoning_tokens: 4,
+        estimated: false,
     })
 }
 

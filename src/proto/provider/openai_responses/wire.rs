@@ -135,6 +135,7 @@ impl From<Counts> for Usage {
             cached_tokens: input.as_ref().and_then(|input| input.cached_tokens).unwrap_or_default(),
             cache_written_tokens: input.and_then(|input| input.cache_write_tokens).unwrap_or_default(),
             reasoning_tokens: output.and_then(|output| output.reasoning_tokens).unwrap_or_default(),
+            estimated: false,
         }
     }
 }

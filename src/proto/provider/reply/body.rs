@@ -17,17 +17,20 @@ pub(super) struct BodyReader<P> {
     max_bytes: usize,
     parser: P,
     reply: ReplyBuilder,
+    /// The bytes that have arrived of a body that is not read yet, or that cannot be read.
+    unread_bytes: usize,
     /// True after the first byte of an object or a list. Another body is not from the model.
     started: bool,
 }
 
 impl<P: ReplyParser> BodyReader<P> {
     pub(super) fn new(reply: ReplyBuilder, max_bytes: usize) -> Self {
-        Self { body: Vec::new(), max_bytes, parser: P::default(), reply, started: false }
+        Self { body: Vec::new(), max_bytes, parser: P::default(), reply, unread_bytes: 0, started: false }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if self.body.len().saturating_add(bytes.len()) > self.max_bytes {
+        self.unread_bytes = self.unread_bytes.saturating_add(bytes.len());
+        if self.unread_bytes > self.max_bytes {
             return Err(Error::malformed(format!("the reply exceeds the limit of {} bytes", self.max_bytes)));
         }
         self.body.extend_from_slice(bytes);
@@ -53,7 +56,7 @@ impl<P: ReplyParser> BodyReader<P> {
         let body = half_pairs::replace_all(&body, &halves);
         let outcome = self.parser.body(&body, &mut self.reply, deltas);
         self.reply.take_repairs(deltas);
-        outcome.map_err(|error| {
+        let outcome = outcome.map_err(|error| {
             // Only a body can break off. An event with incomplete JSON is a fault of the provider.
             let breaks_off = serde_json::from_str::<IgnoredAny>(&body).is_err_and(|error| error.is_eof());
             match error {
@@ -63,12 +66,21 @@ impl<P: ReplyParser> BodyReader<P> {
                 }
                 error => error,
             }
-        })?;
+        });
+        if !matches!(outcome, Err(Error::UpstreamCut | Error::UpstreamMalformed { .. })) {
+            self.unread_bytes = 0;
+        }
+        outcome?;
         self.reply.complete(deltas)
     }
 
     pub(super) fn has_started(&self) -> bool {
         self.started
+    }
+
+    /// The bytes of the reply's content, or those of a body that is no reply and no error.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.reply.output_bytes().max(self.unread_bytes)
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -164,6 +164,12 @@ impl<P: ReplyParser> StreamReader<P> {
         self.started
     }
 
+    /// The bytes of the reply's content, or of an event that has not ended if there are more of
+    /// those: some services send the complete reply in one event.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.reply.output_bytes().max(self.decoder.held_bytes())
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.reply.is_complete()
     }

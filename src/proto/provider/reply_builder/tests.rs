@@ -39,6 +39,24 @@ fn calls_come_at_the_end_complete_and_in_order() {
 }
 
 #[test]
+fn the_output_counts_once_what_comes_more_than_once() {
+    let (mut reply, mut deltas) = empty();
+    reply.text("hello".to_owned(), &mut deltas);
+    reply.count_bytes(3).unwrap();
+    assert_eq!(reply.output_bytes(), 8);
+    for args in ["{\"x\"", ":1}"] {
+        reply.call_fragment(0, "id", "name", args).unwrap();
+    }
+    let call_bytes = "id".len() + "name".len() + "{\"x\":1}".len();
+    assert_eq!(reply.output_bytes(), 8 + call_bytes);
+    reply.complete_call(0, "id", "name", "{\"x\":1}").unwrap();
+    assert_eq!(reply.output_bytes(), 8 + call_bytes);
+    reply.set_end(Some(End::Finished(FinishReason::ToolCalls)));
+    reply.complete(&mut deltas).unwrap();
+    assert_eq!(reply.output_bytes(), 8 + call_bytes, "held or handed out");
+}
+
+#[test]
 fn reasoning_keeps_its_place_among_the_calls() {
     let (mut reply, mut deltas) = empty();
     let mut think_at = |reply: &mut ReplyBuilder, index, blob: &str| {

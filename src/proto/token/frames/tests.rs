@@ -25,11 +25,12 @@ fn frames(sizes: &[usize]) -> Frames {
 }
 
 fn read(payload: Vec<u8>) -> Frames {
-    Frames::inflate(payload, 0, &Limits::default(), &mut codec()).unwrap()
+    let limits = Limits::default();
+    PackedFrames::read(payload, 0, &limits, &mut codec()).unwrap().0.inflate(&limits, &mut codec()).unwrap()
 }
 
 fn sizes(frames: &Frames) -> Vec<usize> {
-    frames.ends.windows(2).map(|pair| pair[1].text - pair[0].text).collect()
+    frames.packed.ends.windows(2).map(|pair| pair[1].text - pair[0].text).collect()
 }
 
 /// The rule of docs/token.md.
@@ -75,7 +76,7 @@ fn frames_outside_a_merge_are_copied_byte_for_byte() {
     let base = frames(&[5_000, 900, 200, 60]);
     let next = append_to(&base, &line(200), ROOM);
     assert_eq!(sizes(&next), [5_000, 1_360]);
-    assert_eq!(next.compressed(1..2), base.compressed(1..2));
+    assert_eq!(next.packed.compressed(1..2), base.packed.compressed(1..2));
     assert!(next.history().starts_with(base.history()));
 }
 
@@ -89,7 +90,7 @@ fn long_conversations_follow_the_rule() {
             let next = append_to(&base, &line(new), ROOM);
             assert_eq!(sizes(&next), expected(&sizes(&base), new));
             let same = sizes(&next).iter().zip(sizes(&base)).take_while(|(next, base)| **next == *base).count();
-            assert_eq!(next.compressed(1..same + 1), base.compressed(1..same + 1));
+            assert_eq!(next.packed.compressed(1..same + 1), base.packed.compressed(1..same + 1));
             assert_eq!(next.history(), base.history().to_owned() + &line(new));
             base = next;
         }

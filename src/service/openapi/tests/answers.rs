@@ -246,8 +246,14 @@ fn replies() -> Vec<Answer> {
         (FinishReason::ContentFilter, vec![think("openai-responses", json!({ "type": "reasoning" })), say("")]),
     ];
     let answer = answer();
-    let usage =
-        Usage { input_tokens: 9, output_tokens: 8, cached_tokens: 1, cache_written_tokens: 2, reasoning_tokens: 3 };
+    let usage = Usage {
+        input_tokens: 9,
+        output_tokens: 8,
+        cached_tokens: 1,
+        cache_written_tokens: 2,
+        reasoning_tokens: 3,
+        estimated: true,
+    };
     let mut answers: Vec<_> = outputs
         .into_iter()
         .map(|(finish, output)| Answer { reply: text_of(&output), finish, output, ..answer.clone() })

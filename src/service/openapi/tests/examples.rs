@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use crate::proto::{
     api::{APIS, Api, Operation, ReplyWriter, native},
     deployment::{ApiSettings, Deployment, Model, Models, Target},
-    exchange::{self, Caller, Entropy, Exchange, Planned, ResponseState},
+    exchange::{Caller, Entropy, Exchange, Planned, PresentedHistory, ResponseState},
     key::KeyRing,
     provider::{self, COMPATIBLE},
     time::UnixSeconds,
     token::Codec,
     turn::Answer,
+    usage::Spent,
 };
 
 /// The examples of one API path.
@@ -48,8 +49,9 @@ pub(super) fn of_history() -> (Value, Value) {
     let request = json!({ "token": turn["token"] });
     let caller = Caller::Unauthenticated { user_id: None };
     let token = turn["token"].as_str().unwrap();
-    let (items, conversation, _) =
-        exchange::read_history(&deployment(), token, &caller, NOW, &mut Codec::new().unwrap()).unwrap();
+    let (deployment, mut codec) = (deployment(), Codec::new().unwrap());
+    let history = PresentedHistory::open(&deployment, token, &caller, NOW, &mut codec).unwrap();
+    let (items, conversation) = history.read(&deployment.limits, &mut codec).unwrap();
     (request, serde_json::from_slice(&native::history_answer(&items, &conversation)).unwrap())
 }
 
@@ -68,7 +70,9 @@ pub(super) fn take_turn(api: &dyn Api, request: &Value, seed: u8) -> (Box<dyn Re
     let Ok(ResponseState::Replying(mut exchange)) = exchange.respond(&head) else { panic!("the model refused") };
     let mut deltas = Vec::new();
     pieces.iter().for_each(|piece| exchange.push(piece, &mut deltas).unwrap());
-    let answer = exchange.finish(Duration::from_millis(3), &mut deltas, &mut codec).unwrap();
+    exchange.close(&mut deltas).unwrap();
+    let spent = Spent { usage: exchange.call_usage(), elapsed: Duration::from_millis(3) };
+    let answer = exchange.finish(spent, &mut codec).unwrap();
     (parsed.writer, answer)
 }
 

@@ -82,11 +82,11 @@ fn renew_api(operation: &mut Value, api: &dyn Api, document: &Document) {
 fn renew_page(operation: &mut Value, page: Page) {
     let codes: &[&[Code]] = match page {
         Page::Health | Page::Ready => &[],
-        Page::History => &[EVERYWHERE, POSTED, TOKEN],
+        Page::History => &[EVERYWHERE, POSTED, TOKEN, READ],
         Page::Model => &[EVERYWHERE, &[Code::ModelUnknown, Code::NotFound]],
         Page::Models | Page::Usage => &[EVERYWHERE],
         Page::OpenApi => &[&[Code::RequestInvalid]],
-        Page::Revocations => &[EVERYWHERE, POSTED, TOKEN, &[Code::Unsupported]],
+        Page::Revocations => &[EVERYWHERE, POSTED, TOKEN, READ, &[Code::Unsupported]],
     };
     // The client's SDK decides the shape of these errors.
     let api = matches!(page, Page::Model | Page::Models).then_some(&ChatCompletions as &dyn Api);
@@ -94,7 +94,8 @@ fn renew_page(operation: &mut Value, page: Page) {
         Some(_) => json!({ "oneOf": [reference("OpenAiErrorBody"), reference("AnthropicErrorBody")] }),
         None => reference("Problem"),
     };
-    renew_responses(operation, error_responses(&codes.concat(), api, &error), page == Page::Usage);
+    let limited = matches!(page, Page::History | Page::Revocations | Page::Usage);
+    renew_responses(operation, error_responses(&codes.concat(), api, &error), limited);
     if page == Page::History {
         let (request, response) = examples::of_history();
         operation["requestBody"]["content"]["application/json"]["example"] = request;
@@ -164,6 +165,8 @@ const POSTED: &[Code] = &[Code::BodyTooLarge, Code::NotImplemented, Code::Reques
 /// The codes of errors in a token.
 const TOKEN: &[Code] =
     &[Code::TokenExpired, Code::TokenInvalid, Code::TokenRevoked, Code::TokenTooLarge, Code::TokenUsed];
+/// The codes of the limits on reads.
+const READ: &[Code] = &[Code::RateLimited, Code::UserBusy];
 /// The codes of errors in a turn.
 const TURN: &[Code] = &[
     Code::HistoryTooLarge,

@@ -115,6 +115,7 @@ fn an_answer_has_all_members() {
         cached_tokens: 30,
         cache_written_tokens: 50,
         reasoning_tokens: 7,
+        estimated: false,
     };
     let written = written(&mut writer(), &answer);
     let claims = &answer.conversation.claims;
@@ -269,7 +270,7 @@ fn a_stream_has_the_events_of_the_format() {
     writer.deltas(&[Delta::Finish(FinishReason::Stop)], &mut out);
     writer.finish(&answer, &mut out);
     let id = format!("msg_{}", claims.token_id.to_string().replace('-', ""));
-    let holdall = serde_json::to_string(&crate::proto::api::conversation::ConversationBody::from(&answer.conversation));
+    let holdall = serde_json::to_string(&crate::proto::api::conversation::ConversationBody::with_usage(&answer));
     let counts = |input, read, output| {
         format!(
             "\"input_tokens\":{input},\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":{read},\
