@@ -3,10 +3,7 @@
 //!
 //! The first byte of an input selects the API. The rest is the body, which gets the token.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use holdall::{
     Deployment, Exchange, KeyRing,
@@ -19,6 +16,7 @@ use holdall::{
         time::UnixSeconds,
         token::Codec,
         turn::TurnRequest,
+        usage::Spent,
     },
 };
 use serde_json::{Map, Value, json};
@@ -49,12 +47,13 @@ fn turn(input: &[u8]) -> Option<TurnRequest> {
     let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
     let mut apis = APIS.iter().filter(|api| api.operation() == Operation::Turn);
     let api = apis.nth(usize::from(selector % 4))?;
-    let member = match api.path() {
-        "/v1/turns" => "token",
-        "/v1/responses" => "previous_response_id",
-        _ => "conversation_token",
+    let token = &conversation().0;
+    let (member, token) = match api.path() {
+        "/v1/turns" => ("token", token.clone()),
+        "/v1/responses" => ("previous_response_id", format!("resp_{token}")),
+        _ => ("conversation_token", token.clone()),
     };
-    body.insert(member.to_owned(), json!(conversation().0));
+    body.insert(member.to_owned(), json!(token));
     Some(api.parse_request(&Value::from(body).to_string(), &ApiSettings::default()).ok()?.turn)
 }
 
@@ -91,7 +90,8 @@ fn conversation() -> &'static (String, Vec<Value>) {
         let Ok(ResponseState::Replying(mut replying)) = ready.respond(&head.into_parts().0) else { panic!("a reply") };
         let (mut codec, mut deltas) = (Codec::new().expect("a codec"), Vec::new());
         replying.push(reply.to_string().as_bytes(), &mut deltas).expect("a reply");
-        let Ok(answer) = replying.finish(Duration::ZERO, &mut deltas, &mut codec) else { panic!("an answer") };
+        replying.close(&mut deltas).expect("a complete reply");
+        let Ok(answer) = replying.finish(Spent::default(), &mut codec) else { panic!("an answer") };
         let results = ["c1", "c2"].map(|id| Item::Result { id: id.to_owned(), out: Output::Text("3".to_owned()), error: false });
         let next = TurnRequest { token: Some(answer.token.clone()), input: results.to_vec(), ..TurnRequest::default() };
         let mut history = messages(next).expect("a second turn");

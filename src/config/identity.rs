@@ -4,12 +4,13 @@
 use http::HeaderName;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "jwt")]
+use super::{check::readable_warning, shown};
 use super::{
-    check::{read, read_secret, readable_warning, unknown},
+    check::{read, read_secret, unknown},
     error::ConfigError,
     network::{ISSUER, NetworkConfig, NetworkReader, RawNetwork},
     raw::{RawApiKeys, RawConfig, RawHeader, RawIdentity, RawJwt},
-    shown,
     sources::Sources,
 };
 use crate::{

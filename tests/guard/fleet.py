@@ -125,8 +125,6 @@ class Case(unittest.TestCase):
 
     def fleet(self, guard: str, more: str = "", instances: int = 3, url: str | None = None) -> Fleet:
         more = f'operator_keys = ["{OPERATOR_DIGEST}"]\n{more}'
-        if "read_rate" not in guard:
-            guard = f'read_rate = "off"\n{guard}'
         fleet = Fleet(url or self.store.url, self.upstream, 'timeout = "2s"\n' + guard, more, instances)
         self.addCleanup(fleet.close)
         return fleet

@@ -384,13 +384,18 @@ fn an_upstream_that_never_ends_its_reply_times_out() {
     for _ in 0..10 {
         // Always more than is read together, so that the body never runs dry before the clock is
         // checked.
-        (0..20).for_each(|_| call.send(vec![b'\n'; 10_000]));
+        (0..20).for_each(|_| call.send(event_without_output()));
         asked.wait();
         hand.clock.advance_seconds(10);
     }
-    (0..20).for_each(|_| call.send(vec![b'\n'; 10_000]));
+    (0..20).for_each(|_| call.send(event_without_output()));
     asked.answer().problem("upstream_timeout");
     assert!(call.is_cancelled());
+}
+
+fn event_without_output() -> Vec<u8> {
+    let choice = json!({ "index": 0, "delta": {}, "padding": "x".repeat(10_000) });
+    format!("data: {}\n\n", json!({ "choices": [choice] })).into_bytes()
 }
 
 #[test]

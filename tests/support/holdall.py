@@ -40,6 +40,9 @@ class Server:
     ) -> None:
         # The server must not see settings of this shell.
         environment = {"PATH": os.environ["PATH"], **variables}
+        if "read_rate" not in config.read_text(encoding="utf-8"):
+            # Suites read faster than people do.
+            environment.setdefault("HOLDALL_READ_RATE", "off")
         if keys is not None:
             environment["HOLDALL_KEYS"] = keys
         command = [str(program or binary()), "serve", "--config", str(config), "--listen", f"127.0.0.1:{port}"]

@@ -10,7 +10,9 @@
 //! is an echo if all of it equals items of the token in the order of the messages:
 //!
 //! - Messages are compared by their texts and images. A client may split and join them, and leave
-//!   out blank ones. It may leave out the text beside a call, but no other message in between.
+//!   out blank ones. It may leave out the text beside a call, and one of several messages of the
+//!   user in a row, such as a reminder that it sends only with the newest turn. It may leave out no
+//!   other message in between.
 //! - Calls and their results are compared by their ids. They may be in another order than in the
 //!   token, and any of them may be missing. Some clients send each call with its result, although
 //!   the model made all calls at once.

@@ -191,7 +191,7 @@ impl TurnState {
         let Deployment { models, upstream_keys, .. } = &*self.deployment;
         let secrets = [&upstream_keys.stretches, &models.prompts];
         match &mut error {
-            Error::UpstreamRefused { message, names, .. } => {
+            Error::UpstreamRefused { message, .. } => {
                 let model = models.find(Some(&self.claims.model)).ok().map(|(model, _)| model);
                 let words = message.take().filter(|_| model.is_some_and(|model| model.shows_upstream_words));
                 *message = words.map(|words| {
@@ -199,7 +199,6 @@ impl TurnState {
                     let words = without_secrets(&words, &secrets, &without_prompt(request, prompt));
                     words.chars().take(MAX_WORDS_CHARS).collect()
                 });
-                *names = without_secrets(names, &secrets, &[]).into_owned();
             }
             Error::UpstreamAccount { cause }
             | Error::UpstreamMalformed { cause, .. }

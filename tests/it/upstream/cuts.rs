@@ -52,7 +52,7 @@ async fn cut_everywhere(recorded: &Recorded, wire: String) -> Tally {
     let cut_of = move |number: usize| number.checked_sub(1).unwrap_or(length);
     let model = Model::start(move |number| vec![Step::send(wire[..cut_of(number)].to_vec())]).await;
     // One call for each cut. Other tests cover retries.
-    let settings = format!("retries = 0\n{}", upstream(recorded.kind, &model.url()));
+    let settings = format!("retries = 0\nguard.read_rate = \"off\"\n{}", upstream(recorded.kind, &model.url()));
     let server = Running::start(config(&settings)).await;
     let mut client = Client::connect(server.address).await;
     let whole = client.turn(&json!({ "input": "hi" })).await.json();

@@ -13,7 +13,8 @@ use crate::proto::{
 pub(super) struct Piece<'a> {
     side: Role,
     content: Content<'a>,
-    /// True for a text beside a call. Many clients keep only one of the two.
+    /// True for a text beside a call, and for one of several pieces of the user in a row. Many
+    /// clients keep only one of a call and its text, and do not repeat reminders.
     may_be_missing: bool,
     /// The index of the message among the items.
     at: usize,
@@ -37,6 +38,7 @@ pub(super) fn pieces<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<Piece
     let (mut side, mut start, mut has_call) = (None, 0, false);
     for (at, item) in items.into_iter().enumerate() {
         if side != Some(item.side()) {
+            several_of_user(pieces.get_mut(start..).unwrap_or_default());
             (side, start, has_call) = (Some(item.side()), pieces.len(), false);
         }
         let mut push = |content| pieces.push(Piece { side: item.side(), content, may_be_missing: has_call, at });
@@ -50,8 +52,16 @@ pub(super) fn pieces<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<Piece
             Item::Call { .. } | Item::Result { .. } | Item::Think { .. } => {}
         }
     }
+    several_of_user(pieces.get_mut(start..).unwrap_or_default());
     pieces.chunk_by_mut(|one, other| one.side == other.side).for_each(texts_first);
     pieces
+}
+
+/// Marks the pieces of one side in a row, if they are several of the user.
+fn several_of_user(row: &mut [Piece<'_>]) {
+    if let [Piece { side: Role::User, .. }, _, ..] = row {
+        row.iter_mut().for_each(|piece| piece.may_be_missing = true);
+    }
 }
 
 fn content(part: &Part) -> Option<Content<'_>> {

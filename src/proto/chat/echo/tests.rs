@@ -49,6 +49,19 @@ fn a_repeated_conversation_is_dropped() {
 }
 
 #[test]
+fn a_reminder_may_be_missing_from_the_copy() {
+    let history = [user("a"), model("A"), user("b"), user("Be brief."), model("B")];
+    for copy in [vec![user("a"), model("A"), user("b"), model("B")], vec![model("A"), user("Be brief."), model("B")]] {
+        let input = [copy, vec![user("c"), user("Be brief.")]].concat();
+        assert_eq!(without_echo(&history, &input, true).unwrap(), [user("c"), user("Be brief.")]);
+    }
+    let other = [user("a"), model("A"), user("x"), model("B"), user("c")];
+    assert!(without_echo(&history, &other, true).is_err());
+    let without_reply = [user("a"), user("b"), model("B"), user("c")];
+    assert!(without_echo(&history, &without_reply, true).is_err());
+}
+
+#[test]
 fn a_reference_stands_for_any_reply_in_its_place() {
     let three = || result(Output::Text("3".to_owned()));
     let add = || call(r#"{"x":1}"#);

@@ -37,7 +37,7 @@ fn opening_fixes_the_claims_and_inflates_no_history() {
     let first = fixture.turn(first_turn("hi"), "hello");
     let opened = fixture.open(next_turn(&first.token, "and?"), &anonymous()).unwrap();
     assert!(opened.turn.base.is_none());
-    assert_eq!(opened.history_bytes(), first.conversation.history_bytes);
+    assert_eq!(opened.token_history_bytes(), first.conversation.history_bytes);
     let claims = opened.claims().clone();
     assert_eq!((claims.turn, claims.parent), (2, Some(first.conversation.claims.token_id)));
     assert_eq!(opened.presented().unwrap().token_id, first.conversation.claims.token_id);
@@ -128,7 +128,7 @@ fn a_large_history_costs_nothing_before_it_is_inflated() {
     let token = token_with(&mut fixture, &line.repeat(10_000));
     assert!(token.len() < 2_000, "{}", token.len());
     let opened = fixture.open(next_turn(&token, "and?"), &anonymous()).unwrap();
-    assert_eq!((opened.history_bytes(), opened.turn.base.is_none()), (line.len() * 10_000, true));
+    assert_eq!((opened.token_history_bytes(), opened.turn.base.is_none()), (line.len() * 10_000, true));
     let history = PresentedHistory::open(&fixture.deployment, &token, &anonymous(), fixture.now, &mut fixture.codec);
     assert_eq!(history.unwrap().history_bytes(), line.len() * 10_000);
 }

@@ -112,9 +112,7 @@ fn the_words_can_be_hidden_for_an_alias() {
 #[test]
 fn names_that_contain_a_key_are_not_logged() {
     let mut fixture = with_secrets();
-    for (status, logged) in
-        [(401, "status 401 my_[redacted]"), (503, "status 503 my_[redacted]"), (410, "status 410 my_[redacted]")]
-    {
+    for (status, logged) in [(401, "status 401 other"), (503, "status 503 other"), (410, "status 410 other")] {
         // What the caller sends makes no difference to the log.
         let exchange = fixture.ready(first_turn("my_hunter2")).unwrap();
         let head = Response::builder().status(status).body(()).unwrap().into_parts().0;
