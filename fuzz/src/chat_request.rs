@@ -41,9 +41,11 @@ pub fn check(input: &[u8]) {
     let user = [text("safety_identifier"), text("user")].into_iter().flatten().find(|user| !user.is_empty());
     assert_eq!(turn.user_hint.as_deref(), user);
     let messages = value["messages"].as_array().expect("messages are a list");
-    let of_model = messages.iter().rev().filter(|message| is(message, &["assistant"]));
-    let in_message = of_model.filter_map(|message| message["conversation_token"].as_str()).next();
-    assert_eq!(turn.token.as_deref(), text("conversation_token").or(in_message));
+    let of_model = messages.iter().rev().find(|message| is(message, &["assistant"]));
+    let places = of_model.map(|message| [message, &message["provider_specific_fields"]]);
+    let in_message = places.into_iter().flatten().filter_map(|place| place["conversation_token"].as_str());
+    let mut tokens = text("conversation_token").into_iter().chain(in_message).filter(|token| !token.is_empty());
+    assert_eq!(turn.token.as_deref(), tokens.next());
     let first_of_model = messages.iter().position(|message| is(message, &["assistant"])).unwrap_or(messages.len());
     let (before, after) = messages.split_at(first_of_model);
     let items: Vec<_> = before.iter().flat_map(items).chain(after.iter().flat_map(late_items)).collect();

@@ -29,7 +29,10 @@ pub fn check(input: &[u8]) {
     }
     // Arguments and schemas are kept raw. They may be too deep, or a number too large, for a value.
     let Ok(body) = serde_json::from_str::<Value>(body) else { return };
-    assert_eq!(turn.token.as_deref(), body["conversation_token"].as_str().or_else(|| last_token(&body["messages"])));
+    assert_eq!(
+        turn.token.as_deref(),
+        body["conversation_token"].as_str().filter(|token| !token.is_empty()).or_else(|| last_token(&body["messages"]))
+    );
     assert_eq!(turn.model.as_deref(), body["model"].as_str());
     assert_eq!(turn.stream, body["stream"].as_bool().unwrap_or(false));
     assert_eq!(turn.options.max_output_tokens.map(u64::from), body["max_tokens"].as_u64());
@@ -42,13 +45,12 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// The token in the last message of the model that has one, in itself or in a block.
+/// The token in the last message of the model, in itself or in its last block.
 fn last_token(messages: &Value) -> Option<&str> {
-    messages.as_array()?.iter().rev().filter(|message| message["role"] == "assistant").find_map(|message| {
-        let blocks = message["content"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let in_blocks = blocks.iter().rev().find_map(|block| block["conversation_token"].as_str());
-        message["conversation_token"].as_str().or(in_blocks)
-    })
+    let message = messages.as_array()?.iter().rev().find(|message| message["role"] == "assistant")?;
+    let block = message["content"].as_array().and_then(|blocks| blocks.last()).unwrap_or(&Value::Null);
+    let mut tokens = [message, block].into_iter().filter_map(|place| place["conversation_token"].as_str());
+    tokens.find(|token| !token.is_empty())
 }
 
 /// Every error is JSON in the shape of the API. It repeats only a name of the request.

@@ -3,9 +3,11 @@
 //! The first byte of an input selects the content type, and the second the size of the pieces. The
 //! rest is the body.
 
+use std::collections::BTreeSet;
+
 use holdall::proto::{
     provider::{self, COMPATIBLE, ReplyBounds},
-    turn::Delta,
+    turn::{Delta, Repair},
 };
 
 /// Reads a body as a reply of this provider: in one piece, byte by byte, and in larger pieces.
@@ -30,6 +32,8 @@ pub fn check(provider: &str, input: &[u8]) {
 struct Reply {
     text: String,
     others: Vec<Delta>,
+    /// Those of a reply without an error. Their order depends on the split.
+    repairs: BTreeSet<Repair>,
 }
 
 /// The reply, and the code of its error.
@@ -56,6 +60,8 @@ fn read(provider: &str, content_type: &str, pieces: &[&[u8]]) -> (Reply, Result<
             }
             // Later counts replace earlier ones, and their number depends on the split.
             Delta::Usage(_) => {}
+            Delta::Repaired(repair) if ended.is_ok() => drop(reply.repairs.insert(repair)),
+            Delta::Repaired(_) => {}
             other => reply.others.push(other),
         }
     }

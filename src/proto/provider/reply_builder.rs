@@ -153,6 +153,12 @@ impl ReplyBuilder {
         Ok(())
     }
 
+    /// Counts bytes that are kept and are no output towards the limit of calls and reasoning.
+    pub(super) fn count_kept_bytes(&mut self, bytes: usize) -> Result<(), Error> {
+        self.repeated_bytes = self.repeated_bytes.saturating_add(bytes);
+        self.count_bytes(bytes)
+    }
+
     /// Adds an opaque member of the message, or a piece of one.
     pub(super) fn message_member(&mut self, name: &str, piece: &RawValue) -> Result<(), Error> {
         let piece = without_tokens(piece);

@@ -38,7 +38,7 @@ impl Places {
         self.next = self.next.max(place.saturating_add(1));
         let id = id(event).unwrap_or_default();
         // Each item takes memory, even without an id.
-        reply.count_bytes(id.len().max(1))?;
+        reply.count_kept_bytes(id.len().max(1))?;
         self.close(place);
         if self.open.len() == MAX_BLOCKS {
             return Err(Error::malformed(format!("the reply has more than {MAX_BLOCKS} open items")));
