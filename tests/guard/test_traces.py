@@ -123,7 +123,7 @@ class Traces(Case):
             else:
                 # Revocations are kept for the longest time, `max_age`.
                 # -2: the key has expired since the listing.
-            self.assertTrue(left == -2 or 0 < left <= (30 * 86_400 + 60) * 1000, (key, left))
+                self.assertTrue(left == -2 or 0 < left <= (30 * 86_400 + 60) * 1000, (key, left))
         self.upstream.released.set()
 
     def test_keys_and_values_have_no_text(self) -> None:
