@@ -49,6 +49,7 @@ BEYOND = re.compile(
             "No open tool call has the id",
             "The user in the request is invalid",
             "A user name must not start with `anon-`",
+            "An image must ",
         ]
     )
 )
